@@ -1,0 +1,104 @@
+"""The byte pipe that everything runs on: read, write, drain, close_write, abort.
+
+A TCP connection is a pipe, a TLS connection is one, a pair in memory is one, and so is a stream of HTTP/2. A protocol that
+asks for nothing else runs over all of them. This file has the interface and the one for asyncio's streams, which hides
+three traps of theirs:
+
+- ``StreamWriter.drain`` does not yield while the kernel takes everything, so a fast reader of an endless response would
+  starve all other connections. Ours yields once for each ``FAIR_SHARE`` bytes.
+- TLS cannot be half-closed in asyncio (``can_write_eof`` is false): ``close_write`` does nothing there, and the answer's own
+  framing has to tell the peer where it ends.
+- ``transport.abort`` drops what asyncio holds and closes the socket, which the peer sees as an ordinary end. So that it
+  can't take a part for the whole, ``abort`` here sends a TCP reset.
+"""
+
+import asyncio
+import socket
+import struct
+from typing import Any, Protocol
+
+READ_SIZE = 65_536
+HIGH_WATER = 65_536
+"""Bytes that may wait in our write buffer before ``drain`` waits."""
+FAIR_SHARE = 262_144
+"""Bytes written before ``drain`` lets others run, though the peer takes them all."""
+
+_RESET = struct.pack("ii", 1, 0)  # struct linger: on, for 0 seconds: close() sends RST
+
+
+class Pipe(Protocol):
+    """An ordered, reliable stream of bytes in each direction. Both directions end independently."""
+
+    async def read(self) -> bytes:
+        """Up to 64 KiB; b"" at the end of input. Raises ConnectionError after a reset."""
+
+    def write(self, data: bytes) -> None:
+        """Take bytes to send; never waits, so ``drain`` has to follow."""
+
+    async def drain(self) -> None:
+        """Wait until less than the high-water mark is unsent. Raises ConnectionError after a reset."""
+
+    def close_write(self) -> None:
+        """Send the end of our output after what was written; reading goes on. Where the pipe can't, nothing."""
+
+    async def close(self) -> None:
+        """Send what was written, then end both directions. Returns when it is done; raises ConnectionError after a reset."""
+
+    def abort(self) -> None:
+        """End both directions at once with a reset; what was not sent is lost."""
+
+    def info(self, name: str) -> Any:
+        """A fact about the transport by asyncio's name for it ("peername", "sockname", "ssl_object"), or None."""
+
+
+class StreamPipe:
+    """The pipe over asyncio's streams: TCP, TLS and Unix sockets."""
+
+    __slots__ = ("_reader", "_transport", "_writer", "_written")
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._transport = writer.transport
+        self._written = 0  # since we last let others run
+        self._transport.set_write_buffer_limits(HIGH_WATER, HIGH_WATER // 4)
+
+    async def read(self) -> bytes:
+        try:
+            return await self._reader.read(READ_SIZE)
+        except OSError as error:  # TimeoutError from the kernel, SSLError, "no route": the connection is gone
+            raise ConnectionResetError(str(error)) from error
+
+    def write(self, data: bytes) -> None:
+        self._written += len(data)
+        self._transport.write(data)
+
+    async def drain(self) -> None:
+        if self._transport.is_closing():
+            raise ConnectionResetError("connection lost")
+        if self._transport.get_write_buffer_size() > HIGH_WATER:
+            self._written = 0
+            await self._writer.drain()
+        elif self._written > FAIR_SHARE:
+            self._written = 0
+            await asyncio.sleep(0)
+
+    def close_write(self) -> None:
+        if self._writer.can_write_eof() and not self._transport.is_closing():
+            self._writer.write_eof()
+
+    async def close(self) -> None:
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except OSError as error:
+            raise ConnectionResetError(str(error)) from error
+
+    def abort(self) -> None:
+        sock = self.info("socket")
+        if sock is not None and sock.fileno() >= 0 and sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._transport.abort()
+
+    def info(self, name: str) -> Any:
+        return self._transport.get_extra_info(name)

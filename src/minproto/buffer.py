@@ -1,0 +1,64 @@
+"""The one receive buffer: append at the end, take from the front, search without searching twice.
+
+Every parser needs the same three things of its input, and each is easy to get subtly wrong. Taking from the front must not
+move the rest each time, so a cursor moves instead and the bytes before it are deleted once for each append. A search that
+came back empty must go on where it stopped (less the part of the needle that may hang over the edge), or a peer that sends
+byte by byte costs quadratic time. And what waits must be bounded.
+"""
+
+import re
+
+
+class Buffer:
+    """Bytes received and not yet taken. All positions are relative to the first of them."""
+
+    __slots__ = ("_data", "_limit", "_searched", "_start")
+
+    def __init__(self, limit: int) -> None:
+        self._data = bytearray()
+        self._start = 0  # the cursor: what lies before it was taken
+        self._searched = 0  # no needle begins before here (relative to the cursor)
+        self._limit = limit
+
+    def __len__(self) -> int:
+        return len(self._data) - self._start
+
+    def append(self, data: bytes) -> bool:
+        """Store a chunk. False, with nothing stored, if more than ``limit`` bytes wait already."""
+        if self._start:
+            del self._data[: self._start]
+            self._start = 0
+        if len(self._data) > self._limit:
+            return not data
+        self._data += data
+        return True
+
+    def take(self, count: int) -> bytes:
+        """Remove and return the first ``count`` bytes, or all if there are fewer."""
+        start = self._start
+        taken = bytes(self._data[start : start + count])
+        self._start = start + len(taken)
+        self._searched = 0
+        return taken
+
+    def peek(self, count: int | None = None) -> bytes:
+        """The first ``count`` bytes (all by default), left in place."""
+        end = None if count is None else self._start + count
+        return bytes(self._data[self._start : end])
+
+    def find(self, needle: bytes, limit: int) -> int:
+        """Where the needle first begins, or -1. It must end within the first ``limit`` bytes.
+
+        A search goes on from the one before, so the same needle has to be looked for until it is found or bytes are taken.
+        """
+        start = self._start
+        at = self._data.find(needle, start + self._searched, start + limit)
+        if at >= 0:
+            return at - start
+        self._searched = max(0, min(len(self), limit) - len(needle) + 1)
+        return -1
+
+    def match(self, pattern: re.Pattern[bytes], position: int = 0) -> int:
+        """The position behind the longest match of ``pattern`` at ``position``; ``position`` itself where there is none."""
+        found = pattern.match(self._data, self._start + position)
+        return position if found is None else found.end() - self._start
