@@ -35,16 +35,18 @@ class Buffer:
 
     def take(self, count: int) -> bytes:
         """Remove and return the first ``count`` bytes, or all if there are fewer."""
-        start = self._start
-        taken = bytes(self._data[start : start + count])
-        self._start = start + len(taken)
-        self._searched = 0
+        taken = self.peek(0, count)
+        self.skip(len(taken))
         return taken
 
-    def peek(self, count: int | None = None) -> bytes:
-        """The first ``count`` bytes (all by default), left in place."""
-        end = None if count is None else self._start + count
-        return bytes(self._data[self._start : end])
+    def skip(self, count: int) -> None:
+        """Remove the first ``count`` bytes, which have to be there."""
+        self._start += count
+        self._searched = 0
+
+    def peek(self, start: int = 0, end: int | None = None) -> bytes:
+        """The bytes from ``start`` to ``end`` (all by default), left in place."""
+        return bytes(self._data[self._start + start : None if end is None else self._start + end])
 
     def find(self, needle: bytes, limit: int) -> int:
         """Where the needle first begins, or -1. It must end within the first ``limit`` bytes.

@@ -40,6 +40,13 @@ class RemoteProtocolError(ProtocolError):
     """The peer's fault. The connection can be read no further; ``farewell`` says what to answer."""
 
 
+class Role(Enum):
+    """Which end of the connection we are."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
 class Wants(Enum):
     """Why ``next_event`` returned None."""
 
@@ -81,10 +88,14 @@ class Core:
             if event is None and self._eof and self.wants is Wants.DATA:
                 event = self._parse_eof()
         except RemoteProtocolError as error:
-            self._error = error
-            self.wants = Wants.CLOSED
+            self.fail(error)
             raise
         return event
+
+    def fail(self, error: RemoteProtocolError) -> None:
+        """The peer broke a rule that only the shell can see (a timeout): from now on as if ``next_event`` had raised it."""
+        self._error = error
+        self.wants = Wants.CLOSED
 
     def events(self) -> Iterator[Event]:
         """All events that the bytes so far give."""

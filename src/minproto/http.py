@@ -1,0 +1,167 @@
+"""What HTTP means in every version: the events, and the rules that do not depend on how they are written (RFC 9110).
+
+A message is a head, content in pieces, and an end that may carry trailers. HTTP/1.1 writes them as lines and chunks, HTTP/2
+as frames; an app sees the same five names. Header names are lower-case ``str`` (they are case-insensitive, §5.1), values are
+``str`` whose characters are the bytes received (ISO-8859-1, §5.5), and order and repetitions are kept, since both matter for
+some fields (§5.3). Content is ``bytes``.
+
+Left out: everything that is the business of an app, a cache or a proxy (conditional requests, ranges, content negotiation).
+"""
+
+import re
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from minproto.core import Event, ProtocolError
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "PATCH"})
+"""What a server understands unless told otherwise (§9.3). TRACE is not among them: it would echo cookies and credentials."""
+
+REASONS = {status.value: status.phrase for status in HTTPStatus} | {
+    413: "Content Too Large",  # the names of RFC 9110 §15.5, which older Pythons do not have yet
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+"""Status code -> reason phrase (§15)."""
+
+
+class Headers(list[tuple[str, str]]):
+    """Field lines in the order received: (lower-case name, value). It equals any list of the same pairs."""
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """All values of a field, joined by ", " as §5.3 allows (not fit for ``set-cookie``)."""
+        values = self.get_all(name)
+        return ", ".join(values) if values else default
+
+    def get_all(self, name: str) -> list[str]:
+        """The values of a field, one for each line."""
+        return [value for key, value in self if key == name]
+
+
+@dataclass(slots=True)
+class RequestHead(Event):
+    """The start of a request: control data and header fields (§6)."""
+
+    method: str
+    target: str
+    """As sent; see ``split_target``."""
+    headers: Headers
+    version: str = "1.1"
+    stream: int = 0
+
+
+@dataclass(slots=True)
+class ResponseHead(Event):
+    """The start of a response, or (with a status below 200) an interim one, which a final one follows (§15.2)."""
+
+    status: int
+    headers: Headers
+    version: str = "1.1"
+    stream: int = 0
+
+
+@dataclass(slots=True)
+class Data(Event):
+    """A piece of content. Where one piece ends and the next begins has no meaning."""
+
+    data: bytes
+    stream: int = 0
+
+
+@dataclass(slots=True)
+class EndOfMessage(Event):
+    """The message is complete. Trailer fields (§6.5) are never merged into the header."""
+
+    trailers: Headers = field(default_factory=Headers)
+    stream: int = 0
+
+
+# ---- fields ----------------------------------------------------------------------------------------------------------
+#
+#   field-name  = token = 1*tchar                                                                        (§5.1, §5.6.2)
+#   field-value = *( VCHAR / obs-text / SP / HTAB ), with no space at either end                         (§5.5)
+
+TCHAR = r"!#$%&'*+\-.^_`|~0-9A-Za-z"
+FIELD_VCHAR = r"\t\x20-\x7e\x80-\xff"
+TOKEN = re.compile(rf"[{TCHAR}]+")
+
+_IMPORTANT = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"})
+
+
+def important_fields(headers: list[tuple[str, str]]) -> dict[str, str]:
+    """The fields that change how a message is read, in one pass. Repeated lines are joined by ", " (§5.3)."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        if name in _IMPORTANT:
+            found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def split_list(value: str) -> list[str]:
+    """The elements of a comma-separated list, in lower case; empty ones MUST be ignored (§5.6.1.2)."""
+    return [element for part in value.lower().split(",") if (element := part.strip(" \t"))]
+
+
+_LENGTH = re.compile(r"[0-9]{1,18}")  # 18 digits are an exabyte less a byte; more would overflow other implementations
+
+
+def parse_content_length(value: str, fault: type[ProtocolError]) -> int:
+    """``Content-Length = 1*DIGIT`` (§8.6); a list of equal values counts as one (RFC 9112 §6.3). Raises ``fault`` (400)."""
+    lengths = {part.strip(" \t") for part in value.split(",")}
+    length = lengths.pop()
+    if lengths or not _LENGTH.fullmatch(length):
+        raise fault("invalid Content-Length", 400)
+    return int(length)
+
+
+# Host = uri-host [ ":" port ]                                                                     (§7.2, RFC 3986 §3.2.2)
+#   uri-host = "[" IPv6address "]" / reg-name;  reg-name = *( unreserved / pct-encoded / sub-delims ), IPv4 among them
+
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?")
+_ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?]*)([^\x00]*)")
+
+
+def is_host(value: str) -> bool:
+    """Whether a Host field value is valid. Two Host lines, joined, never are: ", " holds a space."""
+    return _HOST.fullmatch(value) is not None
+
+
+# ---- targets ---------------------------------------------------------------------------------------------------------
+#
+#   origin-form    /where?q=now                    absolute-form   http://www.example.org/where?q=now     (RFC 9112 §3.2)
+#   authority-form www.example.org:80 (CONNECT)    asterisk-form   *                     (OPTIONS)
+
+
+def check_target(method: str, target: str, fault: type[ProtocolError]) -> None:
+    """Raise ``fault`` (400) where the form of the target does not fit the method, or its authority is not valid."""
+    if "#" in target:
+        raise fault("a request-target has no fragment", 400)
+    if method == "CONNECT":
+        host, _, port = target.rpartition(":")
+        if not (host and port and is_host(target)):
+            raise fault("CONNECT takes host:port", 400)
+    elif target[0] != "/" and not (target == "*" and method == "OPTIONS"):
+        absolute = _ABSOLUTE.fullmatch(target)
+        # RFC 9110 §4.2.1: an http URI with an empty host is invalid; §4.2.4: userinfo is to be treated as an error.
+        if absolute is None or not is_host(absolute[2]) or absolute[2][:1] in ("", ":"):
+            raise fault("invalid request-target", 400)
+
+
+def split_target(method: str, target: str) -> tuple[str | None, str, str]:
+    """(authority or None, path, query) of a valid target. An authority here overrides Host (RFC 9112 §3.2.2)."""
+    if method == "CONNECT":
+        return target, "", ""
+    authority = None
+    if target[0] != "/" and (absolute := _ABSOLUTE.fullmatch(target)):
+        authority, target = absolute[2], absolute[3]
+    path, _, query = target.partition("?")
+    return authority, path or "/", query
+
+
+# ---- responses -------------------------------------------------------------------------------------------------------
+
+
+def has_no_content(method: str, status: int) -> bool:
+    """Responses that end with their head, whatever its fields say (§6.4.1, RFC 9112 §6.3)."""
+    return status < 200 or status in (204, 304) or method == "HEAD" or (method == "CONNECT" and status < 300)

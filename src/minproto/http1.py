@@ -1,0 +1,646 @@
+"""HTTP/1.1 as bytes (RFC 9112): two text lines of framing around content, and thirty years of ambiguity to refuse.
+
+A message is a start line, field lines, an empty line, and a body whose length the fields tell. All danger lies in two
+recipients that disagree on where a message ends: what one takes for content, the next takes for a request of its own
+(§11.2). So a server here accepts one spelling only. Lines end in CRLF; a Content-Length is digits; a Transfer-Encoding is
+``chunked``, once, and never beside a Content-Length; what else the grammar forbids is refused, and the connection closed.
+What the grammar forbids is refused at its first wrong byte, not when the message is complete.
+
+A client is as strict, but for what §5.2 and §6.3 make it accept: folded lines, and bodies that end with the connection.
+
+Left out: transfer codings other than chunked (nobody sends them; in a response they are passed on as they are), HTTP/0.9,
+``message/http`` (§10), and pipelining by our client. Reason phrases are sent and not read (§4).
+"""
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+from minproto.buffer import Buffer
+from minproto.core import Core, Event, LocalProtocolError, ProtocolError, RemoteProtocolError, Role, Wants
+from minproto.http import (
+    FIELD_VCHAR,
+    METHODS,
+    REASONS,
+    TCHAR,
+    Data,
+    EndOfMessage,
+    Headers,
+    RequestHead,
+    ResponseHead,
+    check_target,
+    has_no_content,
+    important_fields,
+    is_host,
+    parse_content_length,
+    split_list,
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a peer could make unbounded. Bytes unless said otherwise."""
+
+    max_start_line: int = 8_192
+    """RFC 9112 §3 recommends at least 8,000. Beyond it a request is answered 414."""
+    max_head: int = 65_536
+    """Start line and header section together, and each trailer section: room for large cookies and tokens. Else 431."""
+    max_headers: int = 100
+    """Field lines of a section: each costs an object, so bytes alone are not bound enough. Else 431."""
+    max_body: int = 1 << 30
+    """Content of one message, for the server's disk and the app's patience; memory is bounded by flow control. Else 413."""
+    max_chunk_line: int = 256
+    """Chunk size and extensions, which nobody needs but which could be sent without end (§7.1.1). Else 400."""
+    max_empty_lines: int = 4
+    """CRLFs skipped before a request line; §2.2 wants at least one. Else 400."""
+
+
+# ---- the syntax of a head --------------------------------------------------------------------------------------------
+#
+#   request-line = method SP request-target SP HTTP-version                                                        (§3)
+#   status-line  = HTTP-version SP status-code SP [ reason-phrase ]                                                (§4)
+#   field-line   = field-name ":" OWS field-value OWS                                                              (§5)
+#   head         = start-line CRLF *( field-line CRLF ) CRLF                                                       (§2.1)
+#
+# A head that is complete is matched whole. Possessive quantifiers (*+, ++) keep that linear: nothing is tried twice.
+
+_FIELD_LINES = rf"(?:[{TCHAR}]++:[{FIELD_VCHAR}]*+\r\n)*+"
+_REQUEST = re.compile(rf"([{TCHAR}]++) ([\x21-\x7e]++) HTTP/([0-9]\.[0-9])\r\n({_FIELD_LINES})\r\n")
+# A server has to send the space after the status code; some do not, and without a reason phrase nothing is ambiguous.
+_RESPONSE = re.compile(rf"HTTP/([0-9]\.[0-9]) ([0-9]{{3}})(?: [{FIELD_VCHAR}]*+)?\r\n({_FIELD_LINES})\r\n")
+_TRAILERS = re.compile(rf"({_FIELD_LINES})\r\n")
+_SENT_FIELDS = re.compile(rf"(?:[{TCHAR.replace('A-Z', '')}]++: (?:(?![\t ])[{FIELD_VCHAR}]++(?<![\t ]))?\r\n)*+")
+_FIELD = re.compile(r"([^:]++):[\t ]*+([^\r]*+)\r\n")
+_FOLD = re.compile(r"[\t ]*\r\n[\t ]+")
+
+# One that is not complete is followed a byte at a time, so that its first wrong byte is refused when it arrives:
+# in a part of the head, these bytes may come; then this ends it; then that part follows.
+_Syntax = dict[str, tuple[re.Pattern[bytes], bytes, str]]
+
+
+def _part(allowed: str, end: bytes, after: str) -> tuple[re.Pattern[bytes], bytes, str]:
+    return re.compile(rf"[{allowed}]*+".encode("latin-1")), end, after
+
+
+_FIELD_SYNTAX = {"name": _part(TCHAR, b":", "value"), "value": _part(FIELD_VCHAR, b"\r\n", "name")}
+_REQUEST_SYNTAX: _Syntax = {
+    "method": _part(TCHAR, b" ", "target"),
+    "target": _part(r"\x21-\x7e", b" ", "version"),
+    "version": _part(r"HTP/.0-9", b"\r\n", "name"),
+} | _FIELD_SYNTAX
+_RESPONSE_SYNTAX: _Syntax = {"line": _part(FIELD_VCHAR, b"\r\n", "line")}  # folding allows a line to begin with a space
+_START_LINE = frozenset({"method", "target", "version"})
+
+
+class HeadReader:
+    """Takes one head (or trailer section) out of the buffer, as text, once it is complete."""
+
+    __slots__ = ("_max_head", "_max_line", "_part", "_scanned", "_syntax")
+
+    def __init__(self, syntax: _Syntax, limits: Limits) -> None:
+        self._syntax = syntax
+        self._max_head = limits.max_head
+        self._max_line = limits.max_start_line if syntax is _REQUEST_SYNTAX else limits.max_head
+        self._part = next(iter(syntax))
+        self._scanned = 0  # so many bytes are known to be right
+
+    def read(self, buffer: Buffer, whole: re.Pattern[str]) -> re.Match[str] | None:
+        """The match of a complete head, None until it is; raises RemoteProtocolError (400, 414, 431)."""
+        end = buffer.find(b"\r\n\r\n", self._max_head)
+        if end >= 0:
+            text = buffer.peek(0, end + 4).decode("latin-1")
+            head = whole.fullmatch(_unfold(text) if self._syntax is _RESPONSE_SYNTAX else text)
+            if head is not None and text.find("\r\n") <= self._max_line:
+                buffer.skip(end + 4)
+                self._part, self._scanned = next(iter(self._syntax)), 0
+                return head
+        self._scan(buffer, end + 2 if end >= 0 else min(len(buffer), self._max_head))
+        if end >= 0:
+            raise RemoteProtocolError("malformed head", 400)
+        if len(buffer) >= self._max_head:
+            raise RemoteProtocolError("head too large", 431)
+        return None
+
+    def _scan(self, buffer: Buffer, end: int) -> None:
+        """Go on from the byte where the last scan stopped; raise for the first one that no head can have there."""
+        part, at = self._part, self._scanned
+        while at < end:
+            allowed, terminator, after = self._syntax[part]
+            at = min(end, buffer.match(allowed, at))
+            if part in _START_LINE and at > self._max_line:
+                raise RemoteProtocolError("request line too long", 414)
+            found = buffer.peek(at, min(at + 2, end))
+            if found.startswith(terminator):
+                part, at = after, at + len(terminator)
+            elif terminator.startswith(found) or (part == "name" and found == b"\r"):
+                break  # nothing yet, or the first half of a CRLF
+            else:
+                raise RemoteProtocolError(f"unexpected byte 0x{found[0]:02x} in the {part} of a head", 400)
+        self._part, self._scanned = part, at
+
+
+def _unfold(head: str) -> str:
+    """A user agent MUST replace each obs-fold by a space (§5.2). What follows the start line can't be folded into it."""
+    if "\r\n " not in head and "\r\n\t" not in head:
+        return head
+    start, _, fields = head.partition("\r\n")
+    return f"{start}\r\n{_FOLD.sub(' ', fields)}"
+
+
+def parse_fields(block: str, limits: Limits) -> Headers:
+    """Field lines that match the grammar -> names in lower case and values without the spaces around them (§5.1)."""
+    headers = Headers([(name.lower(), value.rstrip("\t ")) for name, value in _FIELD.findall(block)])
+    if len(headers) > limits.max_headers:
+        raise RemoteProtocolError("too many fields", 431)
+    return headers
+
+
+def encode_fields(headers: list[tuple[str, str]]) -> str:
+    """Field lines, each with its CRLF. Raises LocalProtocolError for what would not arrive as it was given."""
+    block = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    # The whole block is checked at once. A line break inside of a value could make it match as two lines (response
+    # splitting, §11.1), but not with the right number of lines.
+    if not _SENT_FIELDS.fullmatch(block) or block.count("\n") != len(headers):
+        raise LocalProtocolError("invalid field name or value")
+    return block
+
+
+# ---- framing: where a message ends (§6.3) ----------------------------------------------------------------------------
+#
+# A length in bytes, or one of two that only the body itself tells.
+
+CHUNKED = -1
+UNTIL_CLOSE = -2
+
+
+def request_framing(version: str, fields: dict[str, str], fault: type[ProtocolError]) -> int:
+    """The framing of a request by its important fields. Raises ``fault`` (400, 501)."""
+    if "transfer-encoding" not in fields:
+        return parse_content_length(fields["content-length"], fault) if "content-length" in fields else 0
+    codings = _transfer_codings(version, fields, fault)
+    # §6.1: a sender MUST NOT apply chunked more than once; §6.3: where it is not last, the server MUST respond with 400.
+    if codings[-1:] != ["chunked"] or codings.count("chunked") > 1:
+        raise fault("Transfer-Encoding has to end in one chunked", 400)
+    if len(codings) > 1:
+        raise fault("unknown transfer coding", 501)  # §6.1
+    return CHUNKED
+
+
+def response_framing(
+    method: str, status: int, version: str, fields: dict[str, str], fault: type[ProtocolError]
+) -> int:
+    """The framing of a response to a request with ``method``. Raises ``fault``."""
+    if has_no_content(method, status):
+        return 0
+    if "transfer-encoding" not in fields:
+        return parse_content_length(fields["content-length"], fault) if "content-length" in fields else UNTIL_CLOSE
+    codings = _transfer_codings(version, fields, fault)
+    if codings.count("chunked") > 1:
+        raise fault("chunked applied twice", 400)
+    return CHUNKED if codings[-1:] == ["chunked"] else UNTIL_CLOSE
+
+
+def _transfer_codings(version: str, fields: dict[str, str], fault: type[ProtocolError]) -> list[str]:
+    if version == "1.0":  # §6.1: MUST treat the message as if the framing is faulty
+        raise fault("Transfer-Encoding in HTTP/1.0", 400)
+    if "content-length" in fields:  # §6.3: ought to be handled as an error, for it may be an attempt to smuggle
+        raise fault("both Transfer-Encoding and Content-Length", 400)
+    return split_list(fields["transfer-encoding"])
+
+
+def persists(version: str, fields: dict[str, str]) -> bool:
+    """Whether the connection stays open as far as one of its two messages says (§9.3)."""
+    options = split_list(fields.get("connection", ""))
+    return "close" not in options and (version != "1.0" or "keep-alive" in options)
+
+
+# ---- bodies ----------------------------------------------------------------------------------------------------------
+#
+#   chunked-body = *( chunk-size [ chunk-ext ] CRLF chunk-data CRLF ) last-chunk trailer-section CRLF            (§7.1)
+#   chunk-ext    = *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )                              (§7.1.1)
+
+_QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
+_EXTENSION = rf"[\t ]*+;[\t ]*+[{TCHAR}]++(?:[\t ]*+=[\t ]*+(?:[{TCHAR}]++|{_QUOTED}))?"
+_CHUNK_LINE = re.compile(rf"([0-9A-Fa-f]{{1,16}})(?:{_EXTENSION})*+\r\n".encode("latin-1"))
+_CHUNK_LINE_SO_FAR = re.compile(rf"[0-9A-Fa-f]{{1,16}}+(?:[\t ]*+(?:;[{FIELD_VCHAR}]*+)?)?\r?\n?".encode("latin-1"))
+
+
+def parse_chunk_size(buffer: Buffer, limits: Limits) -> int | None:
+    """Take a chunk's first line and return its size; None if it is not complete. Raises RemoteProtocolError (400)."""
+    line = buffer.peek(0, limits.max_chunk_line)
+    complete = _CHUNK_LINE.match(line)
+    if complete is not None:
+        buffer.skip(complete.end())
+        return int(complete[1], 16)
+    so_far = _CHUNK_LINE_SO_FAR.match(line)
+    if line and (so_far is None or so_far.end() < len(line) or line[-1:] == b"\n" or len(line) == limits.max_chunk_line):
+        raise RemoteProtocolError("malformed chunk size or extension", 400)
+    return None
+
+
+class LengthReader:
+    """A body of known length."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+
+    def read(self, buffer: Buffer) -> Data | EndOfMessage | None:
+        if not self._left:
+            return EndOfMessage()
+        data = buffer.take(self._left)
+        self._left -= len(data)
+        return Data(data) if data else None
+
+
+class UntilCloseReader:
+    """A body that ends with the connection: only a response can have one (§6.3, rule 8)."""
+
+    __slots__ = ("_room",)
+
+    def __init__(self, limits: Limits) -> None:
+        self._room = limits.max_body
+
+    def read(self, buffer: Buffer) -> Data | None:
+        data = buffer.take(self._room)
+        self._room -= len(data)
+        if not data and len(buffer):
+            raise RemoteProtocolError("content too large", 413)
+        return Data(data) if data else None
+
+
+class ChunkedReader:
+    """A body in chunks (§7.1): size line, data, CRLF, and so on; after the last chunk the trailer section."""
+
+    __slots__ = ("_chunk", "_limits", "_room", "_trailers")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._room = limits.max_body
+        self._chunk: int | None = None  # bytes left of the present chunk; 0: its CRLF is due; None: a size line is due
+        self._trailers: HeadReader | None = None
+
+    def read(self, buffer: Buffer) -> Data | EndOfMessage | None:
+        if self._trailers is not None:
+            return self._read_trailers(buffer, self._trailers)
+        if self._chunk == 0 and not self._read_crlf(buffer):
+            return None
+        if self._chunk is None and not self._read_size(buffer):
+            return None
+        if self._trailers is not None:
+            return self._read_trailers(buffer, self._trailers)
+        data = buffer.take(self._chunk or 0)
+        self._chunk = (self._chunk or 0) - len(data)
+        return Data(data) if data else None
+
+    def _read_size(self, buffer: Buffer) -> bool:
+        size = parse_chunk_size(buffer, self._limits)
+        if size is None:
+            return False
+        self._room -= size
+        if self._room < 0:
+            raise RemoteProtocolError("content too large", 413)
+        self._chunk = size
+        if size == 0:
+            self._trailers = HeadReader(_FIELD_SYNTAX, self._limits)
+        return True
+
+    def _read_crlf(self, buffer: Buffer) -> bool:
+        found = buffer.peek(0, 2)
+        if not b"\r\n".startswith(found):
+            raise RemoteProtocolError("chunk data is not followed by CRLF", 400)
+        if len(found) < 2:
+            return False
+        buffer.skip(2)
+        self._chunk = None
+        return True
+
+    def _read_trailers(self, buffer: Buffer, reader: HeadReader) -> EndOfMessage | None:
+        if buffer.peek(0, 2) == b"\r\n":
+            buffer.skip(2)
+            return EndOfMessage()
+        section = reader.read(buffer, _TRAILERS)
+        return EndOfMessage(parse_fields(section[1], self._limits)) if section else None
+
+
+_BodyReader = LengthReader | UntilCloseReader | ChunkedReader
+
+
+def body_reader(framing: int, limits: Limits) -> _BodyReader:
+    """What reads a body with this framing. Raises RemoteProtocolError (413) for a length beyond the limit."""
+    if framing == CHUNKED:
+        return ChunkedReader(limits)
+    if framing == UNTIL_CLOSE:
+        return UntilCloseReader(limits)
+    if framing > limits.max_body:
+        raise RemoteProtocolError("content too large", 413)
+    return LengthReader(framing)
+
+
+# ---- the state of a connection ---------------------------------------------------------------------------------------
+#
+# Two messages, each with a state of its own: an answer may be complete before the question is.
+#
+#        the request                    the response
+#
+#           IDLE                           IDLE
+#            | RequestHead                  | (the request has begun)
+#            v                              v
+#     +---> BODY                    +---> HEAD
+#     +------+ Data                 +------+ Informational (1xx)
+#            |                             | ResponseHead
+#            |                             v
+#            |                      +---> BODY
+#            |                      +------+ Data
+#            | EndOfMessage                | EndOfMessage
+#            v                             v
+#           DONE                          DONE
+#
+# Both DONE: both are IDLE again, or CLOSED if the connection does not persist (§9.3). 101, or 2xx to CONNECT: both are
+# SWITCHED, and the bytes belong to another protocol. A fault of the peer: the request is CLOSED, and the response, if it
+# has not begun, may still be sent.
+
+
+class State(IntEnum):
+    """Where one message of the pair is."""
+
+    IDLE = 0
+    HEAD = 1
+    BODY = 2
+    DONE = 3
+    SWITCHED = 4
+    CLOSED = 5
+
+
+IDLE, HEAD, BODY, DONE, SWITCHED, CLOSED = State
+
+REQUEST_TRANSITIONS = {
+    (IDLE, "RequestHead"): BODY,
+    (BODY, "Data"): BODY,
+    (BODY, "EndOfMessage"): DONE,
+}
+RESPONSE_TRANSITIONS = {
+    (HEAD, "Informational"): HEAD,
+    (HEAD, "ResponseHead"): BODY,
+    (BODY, "Data"): BODY,
+    (BODY, "EndOfMessage"): DONE,
+}
+
+
+def kind(event: Event) -> str:
+    """An event's name in the tables."""
+    if isinstance(event, ResponseHead) and event.status < 200:
+        return "Informational"
+    return type(event).__name__
+
+
+class Connection(Core):
+    """One end of an HTTP/1.1 connection: as CLIENT it sends requests one after the other, as SERVER it answers them in order."""
+
+    def __init__(self, role: Role, limits: Limits = Limits(), methods: frozenset[str] = METHODS) -> None:  # noqa: B008
+        super().__init__(limits.max_head)
+        self.role = role
+        self.limits = limits
+        self.methods = methods
+        """As a server: requests with another method are answered 501."""
+        self.request = IDLE
+        self.response = IDLE
+        self.keep_alive = True
+        """Whether the connection may go on after this request and its response, as far as their heads have said (§9.3)."""
+        self.expects_continue = False
+        """The client holds its content back until it sees 100 (RFC 9110 §10.1.1)."""
+        self._method = ""  # of the request being answered, as its version
+        self._version = "1.1"
+        self._upgrade = False  # the request offers another protocol
+        self._empty_lines = 0
+        self._reader = HeadReader(_REQUEST_SYNTAX if role is Role.SERVER else _RESPONSE_SYNTAX, limits)
+        self._body: _BodyReader | None = None  # reads the body being received
+        self._framing = 0  # of the body being sent: bytes left, CHUNKED or UNTIL_CLOSE
+
+    # -- receiving
+
+    def _parse(self) -> Event | None:
+        state = self.request if self.role is Role.SERVER else self.response
+        if state == IDLE or state == HEAD:
+            return self._parse_head()
+        if state == BODY:
+            return self._parse_body()
+        # DONE: our part of the exchange is not; SWITCHED: the bytes are another protocol's.
+        self.wants = Wants.CLOSED if state == CLOSED else Wants.PAUSED
+        return None
+
+    def _parse_head(self) -> Event | None:
+        self.wants = Wants.DATA
+        if self.role is Role.SERVER:
+            return self._parse_request() if self._skip_empty_lines() else None
+        if self.response == HEAD:
+            return self._parse_response()
+        if len(self._buffer):  # §9.2: MUST NOT consider that data to be a valid response
+            raise RemoteProtocolError("data without a request")
+        return None
+
+    def _skip_empty_lines(self) -> bool:
+        """§2.2: a server SHOULD ignore at least one empty line before a request line. False: nothing else is here yet."""
+        while (start := self._buffer.peek(0, 2)) == b"\r\n":
+            self._empty_lines += 1
+            if self._empty_lines > self.limits.max_empty_lines:
+                raise RemoteProtocolError("too many empty lines", 400)
+            self._buffer.skip(2)
+        return start not in (b"", b"\r")
+
+    def _parse_request(self) -> RequestHead | None:
+        found = self._reader.read(self._buffer, _REQUEST)
+        if found is None:
+            return None
+        method, target, version, block = found.groups()
+        self._method = method
+        if version[0] != "1":
+            raise RemoteProtocolError("only HTTP/1.x is spoken here", 505)
+        if method not in self.methods:
+            raise RemoteProtocolError("method not implemented", 501)
+        check_target(method, target, RemoteProtocolError)
+        head = RequestHead(method, target, parse_fields(block, self.limits), version)
+        fields = important_fields(head.headers)
+        _check_host(version, fields, RemoteProtocolError)
+        framing = request_framing(version, fields, RemoteProtocolError)
+        self._body = body_reader(framing, self.limits)
+        self._begin(head, fields)
+        self.expects_continue = framing != 0 and _is_expected(head, fields)
+        return head
+
+    def _parse_response(self) -> ResponseHead | None:
+        found = self._reader.read(self._buffer, _RESPONSE)
+        if found is None:
+            return None
+        version, status, block = found.groups()
+        if version[0] != "1" or status < "100":
+            raise RemoteProtocolError("not a response of HTTP/1.x")
+        head = ResponseHead(int(status), parse_fields(block, self.limits), version)
+        if head.status == 101 and not self._upgrade:  # RFC 9110 §7.8: MUST NOT switch to what was not offered
+            raise RemoteProtocolError("101 without a request to upgrade")
+        fields = important_fields(head.headers)
+        framing = response_framing(self._method, head.status, version, fields, RemoteProtocolError)
+        self._body = body_reader(framing, self.limits)
+        self._answer(head, fields, framing)
+        return head
+
+    def _parse_body(self) -> Event | None:
+        assert self._body is not None
+        event = self._body.read(self._buffer)
+        if event is None:
+            self.wants = Wants.DATA
+        elif isinstance(event, EndOfMessage):
+            self._finish(self.role is Role.CLIENT)
+        self.expects_continue = False if event is not None else self.expects_continue
+        return event
+
+    def _parse_eof(self) -> Event | None:
+        if isinstance(self._body, UntilCloseReader) and self.response == BODY:
+            self._finish(response=True)
+            return EndOfMessage()
+        idle = self.request == IDLE if self.role is Role.SERVER else self.response == IDLE
+        if not idle or len(self._buffer):
+            raise RemoteProtocolError("connection closed in the middle of a message", 400)
+        self.request = self.response = CLOSED
+        self.wants = Wants.CLOSED
+        return None
+
+    def fail(self, error: RemoteProtocolError) -> None:
+        super().fail(error)
+        self.keep_alive = False
+        if self.role is Role.CLIENT:
+            self.request = self.response = CLOSED
+            return
+        self.request = CLOSED
+        if self.response == IDLE:  # a head that was not understood has to be answered, too
+            self.response = HEAD
+            if self._buffer.peek(0, 5) == b"HEAD ":
+                self._method = "HEAD"
+
+    # -- sending
+
+    def send(self, event: Event) -> bytes:
+        client = self.role is Role.CLIENT
+        state, table = (self.request, REQUEST_TRANSITIONS) if client else (self.response, RESPONSE_TRANSITIONS)
+        if (state, kind(event)) not in table:
+            raise LocalProtocolError(f"{kind(event)} cannot be sent by the {self.role.value} in {state.name}")
+        if isinstance(event, Data):
+            return self._send_data(event.data)
+        if isinstance(event, EndOfMessage):
+            return self._send_end(event)
+        if isinstance(event, RequestHead):
+            return self._send_request(event)
+        assert isinstance(event, ResponseHead)
+        return self._send_response(event)
+
+    def _send_request(self, head: RequestHead) -> bytes:
+        start = f"{head.method} {head.target} HTTP/{head.version}\r\n"
+        if not _REQUEST.fullmatch(f"{start}\r\n") or head.version not in ("1.0", "1.1"):
+            raise LocalProtocolError("invalid method, target or version")
+        check_target(head.method, head.target, LocalProtocolError)
+        fields = important_fields(head.headers)
+        _check_host(head.version, fields, LocalProtocolError)
+        framing = request_framing(head.version, fields, LocalProtocolError)
+        encoded = f"{start}{encode_fields(head.headers)}\r\n".encode("latin-1")
+        self._framing = framing
+        self._begin(head, fields)
+        return encoded
+
+    def _send_response(self, head: ResponseHead) -> bytes:
+        if not 100 <= head.status <= 599 or head.version not in ("1.0", "1.1"):
+            raise LocalProtocolError("invalid status or version")
+        fields = important_fields(head.headers)
+        framing = self._response_framing(head, fields)
+        start = f"HTTP/{head.version} {head.status} {REASONS.get(head.status, '')}\r\n"
+        encoded = f"{start}{encode_fields(head.headers)}\r\n".encode("latin-1")
+        self._framing = framing
+        self._answer(head, fields, framing)
+        return encoded
+
+    def _response_framing(self, head: ResponseHead, fields: dict[str, str]) -> int:
+        """The framing of a response that we are about to send. Raises LocalProtocolError where we must not."""
+        status = head.status
+        if status < 200 and self._version == "1.0":  # RFC 9110 §15.2
+            raise LocalProtocolError("an interim response to HTTP/1.0")
+        if status == 101 and not (self._upgrade and self.request == DONE):  # RFC 9110 §7.8
+            raise LocalProtocolError("101 before a complete request to upgrade")
+        framed = "content-length" in fields or "transfer-encoding" in fields
+        if framed and has_no_content("GET" if self._method == "HEAD" else self._method, status) and status != 304:
+            raise LocalProtocolError("a 1xx, a 204, and a 2xx to CONNECT have no length")  # §6.1, RFC 9110 §8.6
+        version = min(self._version, head.version)
+        framing = response_framing(self._method, status, version, fields, LocalProtocolError)
+        if framing == UNTIL_CLOSE and self.keep_alive and persists(version, fields):
+            raise LocalProtocolError("neither a length, nor chunked, nor Connection: close")
+        if framing and status == 205:  # RFC 9110 §15.3.6
+            raise LocalProtocolError("a 205 has no content")
+        return framing
+
+    def _send_data(self, data: bytes) -> bytes:
+        if self._framing == CHUNKED:
+            return b"%x\r\n%b\r\n" % (len(data), data) if data else b""  # a chunk of size 0 would be the last
+        if self._framing != UNTIL_CLOSE:
+            if len(data) > self._framing:
+                raise LocalProtocolError("more content than its Content-Length, or than this response can have")
+            self._framing -= len(data)
+        return data
+
+    def _send_end(self, event: EndOfMessage) -> bytes:
+        if self._framing > 0:
+            raise LocalProtocolError("less content than its Content-Length")
+        if event.trailers and (self._framing != CHUNKED or important_fields(event.trailers)):
+            raise LocalProtocolError("trailers need chunked, and can't frame or route")  # RFC 9110 §6.5.1
+        encoded = b"0\r\n%b\r\n" % encode_fields(event.trailers).encode("latin-1") if self._framing == CHUNKED else b""
+        self._finish(self.role is Role.SERVER)
+        return encoded
+
+    def farewell(self, error: ProtocolError) -> list[Event]:
+        if self.role is Role.CLIENT or self.response != HEAD:
+            return []
+        text = f"{error}\n".encode()
+        fields = [("content-type", "text/plain"), ("content-length", str(len(text))), ("connection", "close")]
+        content: list[Event] = [] if self._method == "HEAD" else [Data(text)]
+        return [ResponseHead(error.code or 400, Headers(fields)), *content, EndOfMessage()]
+
+    # -- the state, moved by what passes in either direction
+
+    def _begin(self, head: RequestHead, fields: dict[str, str]) -> None:
+        self.request, self.response = BODY, HEAD
+        self._method, self._version = head.method, head.version
+        self.keep_alive = persists(head.version, fields)
+        options = split_list(fields.get("connection", ""))
+        # RFC 9110 §7.8: Upgrade takes a connection option beside it, and MUST be ignored in HTTP/1.0.
+        self._upgrade = "upgrade" in fields and "upgrade" in options and head.version != "1.0"
+
+    def _answer(self, head: ResponseHead, fields: dict[str, str], framing: int) -> None:
+        self.expects_continue = False
+        if head.status == 101 or (self._method == "CONNECT" and 200 <= head.status < 300):
+            self.request = self.response = SWITCHED
+        elif head.status >= 200:
+            self.response = BODY
+            both = persists(min(self._version, head.version), fields)
+            self.keep_alive = self.keep_alive and both and framing != UNTIL_CLOSE
+
+    def _finish(self, response: bool) -> None:
+        """One of the two messages is complete. When both are, the connection is as new, or at its end."""
+        if response:
+            self.response = DONE
+        else:
+            self.request = DONE
+        if self.request == self.response == DONE:
+            self.request = self.response = IDLE if self.keep_alive else CLOSED
+            self._method = ""
+            self._empty_lines = 0
+        elif self.response == DONE and self.request == CLOSED:
+            self.response = CLOSED  # the farewell was said
+
+
+def _check_host(version: str, fields: dict[str, str], fault: type[ProtocolError]) -> None:
+    """§3.2: 400 for a request of HTTP/1.1 without Host, and for any with two or an invalid one."""
+    if not is_host(fields.get("host", "" if version == "1.0" else "?")):
+        raise fault("missing, repeated or invalid Host", 400)
+
+
+def _is_expected(head: RequestHead, fields: dict[str, str]) -> bool:
+    """Whether the client waits for 100 (RFC 9110 §10.1.1); in HTTP/1.0 the expectation MUST be ignored."""
+    return head.version != "1.0" and "100-continue" in split_list(fields.get("expect", ""))
