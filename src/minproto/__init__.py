@@ -1,0 +1,41 @@
+"""minproto: network protocols to read, to run, and to test with.
+
+    import asyncio
+    from minproto import Response, serve
+
+    async def app(request):
+        return Response.text("Hello, World!")
+
+    asyncio.run(serve(app, port=8000))
+
+One level down are the connections in ``minproto.aio``, two levels down the cores: ``minproto.http1`` and its siblings.
+"""
+
+from minproto.aio.endpoint import Timeouts
+from minproto.aio.http import Answer, App, Request, Response, Upgrade, not_allowed
+from minproto.aio.http1 import ClientConnection, ClientResponse, connect
+from minproto.aio.observe import AccessLog, Metrics
+from minproto.aio.server import Server, serve
+from minproto.core import LocalProtocolError, ProtocolError, RemoteProtocolError
+from minproto.http1 import Limits
+
+__all__ = [
+    "AccessLog",
+    "Answer",
+    "App",
+    "ClientConnection",
+    "ClientResponse",
+    "Limits",
+    "LocalProtocolError",
+    "Metrics",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "Request",
+    "Response",
+    "Server",
+    "Timeouts",
+    "Upgrade",
+    "connect",
+    "not_allowed",
+    "serve",
+]

@@ -65,7 +65,8 @@ class Core:
         """``max_buffered``: bytes that may wait unparsed; one more chunk on top of them is stored, a second is refused."""
         self._buffer = Buffer(max_buffered)
         self._eof = False
-        self._error: RemoteProtocolError | None = None
+        self.error: RemoteProtocolError | None = None
+        """The fault that ended this connection, if one did."""
         self.wants = Wants.DATA
 
     def receive_data(self, data: bytes) -> None:
@@ -81,8 +82,8 @@ class Core:
 
     def next_event(self) -> Event | None:
         """Parse one event. None: see ``wants``. Raises RemoteProtocolError, and the same one again ever after."""
-        if self._error is not None:
-            raise self._error.with_traceback(None)
+        if self.error is not None:
+            raise self.error.with_traceback(None)
         try:
             event = self._parse()
             if event is None and self._eof and self.wants is Wants.DATA:
@@ -94,7 +95,7 @@ class Core:
 
     def fail(self, error: RemoteProtocolError) -> None:
         """The peer broke a rule that only the shell can see (a timeout): from now on as if ``next_event`` had raised it."""
-        self._error = error
+        self.error = error
         self.wants = Wants.CLOSED
 
     def events(self) -> Iterator[Event]:
@@ -115,8 +116,13 @@ class Core:
         return []
 
     @property
+    def buffered(self) -> int:
+        """Bytes received and not parsed yet."""
+        return len(self._buffer)
+
+    @property
     def trailing_data(self) -> bytes:
-        """Bytes received and not parsed: they belong to the next protocol after an Upgrade."""
+        """Those bytes: they belong to the next protocol after an Upgrade."""
         return self._buffer.peek()
 
     def _parse(self) -> Event | None:

@@ -594,6 +594,11 @@ class Connection(Core):
         self._finish(self.role is Role.SERVER)
         return encoded
 
+    @property
+    def sends_trailers(self) -> bool:
+        """Whether the message being sent can end in trailers."""
+        return self._framing == CHUNKED
+
     def farewell(self, error: ProtocolError) -> list[Event]:
         if self.role is Role.CLIENT or self.response != HEAD:
             return []

@@ -102,3 +102,21 @@ class StreamPipe:
 
     def info(self, name: str) -> Any:
         return self._transport.get_extra_info(name)
+
+
+class Unread:
+    """A pipe that was read too far: the bytes read come first, then the pipe's own. For the protocol after an Upgrade."""
+
+    __slots__ = ("_pipe", "_unread", "abort", "close", "close_write", "drain", "info", "write")
+
+    def __init__(self, pipe: Pipe, unread: bytes) -> None:
+        self._pipe = pipe
+        self._unread = unread
+        self.write, self.drain, self.close_write = pipe.write, pipe.drain, pipe.close_write
+        self.close, self.abort, self.info = pipe.close, pipe.abort, pipe.info
+
+    async def read(self) -> bytes:
+        if self._unread:
+            data, self._unread = self._unread, b""
+            return data
+        return await self._pipe.read()

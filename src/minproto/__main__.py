@@ -1,0 +1,7 @@
+"""``python -m minproto``."""
+
+import sys
+
+from minproto.cli import main
+
+sys.exit(main())

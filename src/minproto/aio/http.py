@@ -1,0 +1,200 @@
+"""What an app sees of HTTP, whichever version carries it: an async function from Request to Response.
+
+    async def app(request: Request) -> Response: ...
+
+The content of a request is read while it arrives, and that of a response may be made while it is sent; both under
+back-pressure, so that a body of any size takes little memory. How the response is framed is not the app's business: content
+of known length gets a Content-Length, an iterator is sent in whatever way the version has for an unknown length.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from email.utils import formatdate
+from typing import Any, NoReturn, Protocol
+from urllib.parse import parse_qsl, unquote
+
+from minproto.aio.pipe import Pipe
+from minproto.core import RemoteProtocolError
+from minproto.http import Data, EndOfMessage, Headers, RequestHead, split_target
+
+
+class Exchange(Protocol):
+    """What a request's content comes from: a connection of HTTP/1.1, a stream of HTTP/2."""
+
+    async def receive_content(self) -> Data | EndOfMessage:
+        """The next piece, or the end. Raises RemoteProtocolError for a broken body, ConnectionError when the peer is gone."""
+
+    def fail(self, error: RemoteProtocolError) -> None:
+        """The content is not acceptable: read no more, and tell the peer."""
+
+
+MAX_READ = 1 << 20
+"""Bytes of content that ``Request.read`` holds in memory, unless told otherwise."""
+
+
+class Request:
+    """A request, as the app gets it. HEAD appears as GET: the server drops the content (RFC 9110 §9.3.2)."""
+
+    __slots__ = ("_exchange", "_split", "head", "method", "pipe", "trailers")
+
+    def __init__(self, head: RequestHead, exchange: Exchange, pipe: Pipe) -> None:
+        self.head = head
+        """The head as received."""
+        self.method = "GET" if head.method == "HEAD" else head.method
+        self.pipe = pipe
+        """What carries the request; ``pipe.info("peername")`` is the peer's address."""
+        self.trailers = Headers()
+        """Trailer fields; complete when the body was read to its end."""
+        self._exchange: Exchange | None = exchange
+        self._split: tuple[str | None, str, str] | None = None
+
+    @property
+    def target(self) -> str:
+        """The request-target as sent."""
+        return self.head.target
+
+    @property
+    def headers(self) -> Headers:
+        return self.head.headers
+
+    @property
+    def path(self) -> str:
+        """The path, percent-decoded as UTF-8. "%2F" has become "/": use ``target`` where that matters."""
+        path = self._parts[1]
+        return unquote(path) if "%" in path else path
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters, decoded; the last of each name."""
+        return dict(parse_qsl(self._parts[2], keep_blank_values=True))
+
+    @property
+    def authority(self) -> str:
+        """Host and port asked for: that of an absolute target overrides the Host field (RFC 9112 §3.2.2)."""
+        return self._parts[0] or self.headers.get("host", "") or ""
+
+    @property
+    def body(self) -> "AsyncIterator[bytes]":
+        """The content, in pieces as they arrive: for one reader, once. Raises RemoteProtocolError where it is broken."""
+        return Body(self)
+
+    async def read(self, limit: int = MAX_READ) -> bytes:
+        """The whole content. Raises RemoteProtocolError (413, which the client is told) beyond ``limit`` bytes."""
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in self.body:
+            size += len(piece)
+            if size > limit:
+                self._refuse(RemoteProtocolError("content too large", 413))
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    @property
+    def _parts(self) -> tuple[str | None, str, str]:
+        if self._split is None:
+            self._split = split_target(self.head.method, self.head.target)
+        return self._split
+
+    async def receive(self) -> bytes:
+        """The next piece of content, b"" at its end."""
+        if self._exchange is None:
+            return b""
+        event = await self._exchange.receive_content()
+        if isinstance(event, Data):
+            return event.data
+        self.trailers = event.trailers
+        self._exchange = None
+        return b""
+
+    def _refuse(self, error: RemoteProtocolError) -> NoReturn:
+        if self._exchange is not None:
+            self._exchange.fail(error)
+        raise error
+
+    def close(self) -> None:
+        """The exchange is over: there is nothing more to read."""
+        self._exchange = None
+
+
+class Body:
+    """The content of a request as an iterator."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if piece := await self._request.receive():
+            return piece
+        raise StopAsyncIteration
+
+
+class Response:
+    """An answer: status, header fields, and content as bytes or as an async iterator of bytes."""
+
+    __slots__ = ("body", "headers", "status", "trailers")
+
+    def __init__(
+        self,
+        body: bytes | AsyncIterator[bytes] = b"",
+        status: int = 200,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.headers = Headers([(name.lower(), value) for name, value in headers])
+        self.trailers = Headers()
+        """Fields to be sent after an iterator's last piece; it may still be adding them while it runs."""
+
+    @classmethod
+    def text(cls, text: str, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> "Response":
+        """Plain text in UTF-8."""
+        return cls(text.encode(), status, [("content-type", "text/plain; charset=utf-8"), *headers])
+
+
+class Upgrade:
+    """An answer that gives the connection away: ``handler`` gets the pipe, with the bytes that came after the request.
+
+    101 with the ``upgrade`` field for a request that offered it (RFC 9110 §7.8), or 200 for CONNECT (§9.3.6). When the
+    handler returns, the pipe is closed.
+    """
+
+    __slots__ = ("handler", "headers", "status")
+
+    def __init__(
+        self, handler: Callable[[Pipe], Awaitable[None]], headers: Iterable[tuple[str, str]] = (), status: int = 101
+    ) -> None:
+        self.handler = handler
+        self.headers = Headers([(name.lower(), value) for name, value in headers])
+        self.status = status
+
+
+Answer = Response | Upgrade
+App = Callable[[Request], Awaitable[Answer]]
+
+
+def not_allowed(*methods: str) -> Response:
+    """405 for a resource that knows only these methods, which the Allow field MUST name (RFC 9110 §15.5.6)."""
+    return Response.text("method not allowed\n", 405, [("allow", ", ".join(methods))])
+
+
+_date: tuple[int, str] = (0, "")
+
+
+def http_date() -> str:
+    """The present time as Date wants it (RFC 9110 §5.6.7). Made once a second: making it takes as long as a small parse."""
+    global _date
+    now = int(time.time())
+    if _date[0] != now:
+        _date = now, formatdate(now, usegmt=True)
+    return _date[1]
+
+
+async def close_body(body: Any) -> None:
+    """Let an async generator run its ``finally`` now rather than at some collection of garbage."""
+    if hasattr(body, "aclose"):
+        await body.aclose()

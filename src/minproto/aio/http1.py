@@ -1,0 +1,395 @@
+"""HTTP/1.1 on a pipe: the server's loop, and a small client.
+
+A server's connection is one task. It reads a head, calls the app, sends the answer, reads away what the app left of the
+body, and begins anew; so answers are in order without any queue, and a client that pipelines is slowed by not being read.
+The answers to pipelined requests whose handlers did not suspend go out in one write.
+"""
+
+import asyncio
+import ssl as tls
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
+
+from minproto.aio.endpoint import Endpoint, Timeouts, logger
+from minproto.aio.http import Answer, App, Request, Response, Upgrade, close_body, http_date
+from minproto.aio.observe import Observer
+from minproto.aio.pipe import Pipe, StreamPipe, Unread
+from minproto.core import Event, LocalProtocolError, RemoteProtocolError, Role, Wants
+from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead
+from minproto.http1 import BODY, Connection, Limits
+
+MAX_DISCARD = 262_144
+"""Bytes of a body, unread by the app, that we read away to keep the connection: about what a new one would cost."""
+
+
+class ServerConnection:
+    """Serves one client: requests one after the other, until one side has enough."""
+
+    def __init__(
+        self,
+        app: App,
+        pipe: Pipe,
+        limits: Limits,
+        timeouts: Timeouts,
+        methods: frozenset[str] = METHODS,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self._app = app
+        self._pipe = pipe
+        self._core = Connection(Role.SERVER, limits, methods)
+        self._endpoint = Endpoint(self._core, pipe, timeouts)
+        self._timeouts = timeouts
+        self._observers = observers
+        self._loop = asyncio.get_running_loop()
+        self._draining = False
+        self._idle = False
+        self._head: RequestHead | None = None  # the request in flight
+        self._sent = 0  # bytes of its response's content
+        self._head_began: float | None = None
+        self._received = 0  # bytes of the present body, and seconds spent waiting for them
+        self._waited = 0.0
+
+    async def run(self) -> None:
+        """Serve until the connection ends. Raises nothing but CancelledError."""
+        try:
+            await self._serve()
+        except RemoteProtocolError as error:
+            await self._say_farewell(error)
+        except ConnectionError:
+            self._endpoint.abort()
+        except BaseException:
+            self._endpoint.abort()
+            raise
+        finally:
+            if self._head is not None:
+                self._observe(499)  # as nginx writes it: the client went before its answer
+
+    async def refuse(self, status: int, reason: str) -> None:
+        """Answer without reading a request."""
+        error = RemoteProtocolError(reason, status)
+        self._core.fail(error)
+        await self._say_farewell(error)
+
+    def drain(self) -> None:
+        """Finish the request in flight, and close; without one, close now."""
+        self._draining = True
+        if self._idle:
+            self._endpoint.interrupt()
+
+    async def _serve(self) -> None:
+        while (head := await self._next_head()) is not None:
+            self._head = head
+            for observer in self._observers:
+                observer.begin()
+            request = Request(head, self, self._pipe)
+            answer = await self._call(request)
+            if isinstance(answer, Upgrade):
+                return await self._hand_over(head, answer)
+            await self._respond(head, answer)
+            request.close()
+            await self._discard_content()
+        # What the client may still be sending must not turn our close into a reset, which would destroy the answer.
+        await self._endpoint.close(linger=self._core.request == BODY or self._core.buffered > 0 or self._draining)
+
+    # -- a request
+
+    async def _next_head(self) -> RequestHead | None:
+        """The next request; None when there will be none, or the client kept still for too long."""
+        core = self._core
+        while (event := core.next_event()) is None:
+            if core.wants is not Wants.DATA:
+                return None
+            await self._endpoint.flush()
+            if core.buffered:
+                await self._receive_head()
+            elif self._draining or not await self._receive_idle():
+                return None
+        assert isinstance(event, RequestHead)
+        self._head_began = None
+        return event
+
+    async def _receive_idle(self) -> bool:
+        """Wait for the first byte of a request: False when there is none in time, or the server is told to stop."""
+        self._idle = True
+        try:
+            await self._endpoint.receive(self._timeouts.idle)
+        except TimeoutError:
+            return False
+        finally:
+            self._idle = False
+        return True
+
+    async def _receive_head(self) -> None:
+        """Wait for more of a head that has begun."""
+        now = self._loop.time()
+        if self._head_began is None:
+            self._head_began = now
+        try:
+            await self._endpoint.receive(self._head_began + self._timeouts.head - now)
+        except TimeoutError:
+            self._time_out("the request's head took too long")
+
+    async def receive_content(self) -> Data | EndOfMessage:
+        """The next piece of the body, for the app. The first wait for it is what 100 (Continue) means."""
+        core = self._core
+        while (event := core.next_event()) is None:
+            if core.expects_continue:
+                self._endpoint.send(ResponseHead(100, Headers()))
+            await self._receive_body()
+        assert isinstance(event, Data | EndOfMessage)
+        return event
+
+    async def _receive_body(self) -> None:
+        """Wait for more of a body, as long as it keeps to the minimum rate on average."""
+        timeouts = self._timeouts
+        left = timeouts.body + self._received / timeouts.min_body_rate - self._waited
+        began = self._loop.time()
+        try:
+            self._received += await self._endpoint.receive(min(left, timeouts.body))
+        except TimeoutError:
+            self._time_out("the request's body took too long")
+        self._waited += self._loop.time() - began
+
+    def _time_out(self, reason: str) -> None:
+        self.fail(RemoteProtocolError(reason, 408))
+        self._core.next_event()  # raises it
+
+    def fail(self, error: RemoteProtocolError) -> None:
+        self._core.fail(error)
+
+    async def _call(self, request: Request) -> Answer:
+        """The app's answer; 500 if it has none."""
+        head = request.head
+        if head.target == "*":  # RFC 9110 §9.3.7: a question to the server, not to a resource of the app
+            return Response(status=204, headers=[("allow", ", ".join(sorted(self._core.methods)))])
+        self._received, self._waited = 0, 0.0
+        if self._endpoint.pending:  # earlier answers must not wait for this handler, if it suspends
+            self._loop.call_soon(self._endpoint.write)
+        try:
+            return await self._app(request)
+        except Exception:
+            if self._endpoint.lost or self._core.error is not None:
+                raise  # the peer's doing, not the app's
+            logger.exception("%s %s failed", head.method, head.target)
+            return Response.text("internal server error\n", 500)
+
+    async def _discard_content(self) -> None:
+        """Read away what the app left of the body. Beyond a limit, closing is cheaper."""
+        room = MAX_DISCARD
+        while self._core.request == BODY and self._core.keep_alive and room > 0:
+            event = self._core.next_event()
+            if event is None:
+                await self._endpoint.flush()
+                await self._receive_body()
+            elif isinstance(event, Data):
+                room -= len(event.data)
+
+    # -- its answer
+
+    async def _respond(self, head: RequestHead, response: Response) -> None:
+        """Send a response. Raises ConnectionError where that was not possible to the end."""
+        try:
+            self._send_head(head, response)
+        except LocalProtocolError:
+            logger.exception("%s %s: the response can't be sent", head.method, head.target)
+            await close_body(response.body)
+            response = Response.text("internal server error\n", 500)
+            self._send_head(head, response)
+        self._sent = 0
+        try:
+            if isinstance(response.body, bytes):
+                self._send_content(head, response.body)
+            else:
+                await self._stream(head, response, response.body)
+        finally:
+            self._observe(response.status)
+        if self._endpoint.is_full:
+            await self._endpoint.flush()
+
+    def _send_head(self, head: RequestHead, response: Response) -> None:
+        headers = Headers(response.headers)
+        names = {name for name, _ in headers}
+        framed = "content-length" in names or "transfer-encoding" in names or response.status in (204, 304)
+        if not framed and isinstance(response.body, bytes):
+            headers.append(("content-length", str(len(response.body))))
+            framed = True
+        elif not framed and head.version != "1.0":
+            headers.append(("transfer-encoding", "chunked"))
+        if "date" not in names:
+            headers.append(("date", http_date()))
+        # Whether a client that was not told to continue will send its content, nobody knows: so that has to be the end.
+        if self._draining or self._core.expects_continue or not self._core.keep_alive:
+            headers.append(("connection", "close"))
+        elif head.version == "1.0":
+            headers.append(("connection", "keep-alive" if framed else "close"))
+        self._endpoint.send(ResponseHead(response.status, headers))
+
+    def _send_content(self, head: RequestHead, content: bytes) -> None:
+        if content and head.method != "HEAD":
+            self._endpoint.send(Data(content))
+            self._sent = len(content)
+        self._endpoint.send(EndOfMessage())
+
+    async def _stream(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
+        """Send content as it is made. What breaks it off must look broken off to the client, too: ConnectionError."""
+        self._loop.call_soon(self._endpoint.write)  # the head must not wait for the first piece, if that takes long
+        try:
+            if head.method != "HEAD":
+                async for piece in body:
+                    self._endpoint.send(Data(piece))
+                    self._sent += len(piece)
+                    await self._endpoint.flush()
+            self._endpoint.send(EndOfMessage(response.trailers if self._core.sends_trailers else Headers()))
+        except Exception as error:
+            if self._endpoint.lost or self._core.error is not None:
+                raise
+            logger.exception("%s %s: the response broke off", head.method, head.target)
+            raise ConnectionAbortedError from error
+        finally:
+            await close_body(body)
+
+    async def _hand_over(self, head: RequestHead, answer: Upgrade) -> None:
+        """Give the pipe, with the bytes that came after the request, to another protocol."""
+        await self._discard_content()
+        try:
+            self._endpoint.send(ResponseHead(answer.status, answer.headers))
+        except LocalProtocolError:
+            logger.exception("%s %s: no upgrade here", head.method, head.target)
+            await self._respond(head, Response.text("internal server error\n", 500))
+            return await self._endpoint.close(linger=True)
+        await self._endpoint.flush()
+        self._observe(answer.status)
+        try:
+            await answer.handler(Unread(self._pipe, self._core.trailing_data))
+        except Exception:
+            logger.exception("%s %s: the upgraded connection failed", head.method, head.target)
+            self._endpoint.abort()
+        else:
+            await self._endpoint.close()
+
+    async def _say_farewell(self, error: RemoteProtocolError) -> None:
+        """The last answer to a peer that broke the rules; if its response has begun, only a reset says that it is broken."""
+        words = self._core.farewell(error)
+        if not words:
+            return self._endpoint.abort()
+        for event in words:
+            if isinstance(event, ResponseHead):
+                event.headers.append(("date", http_date()))
+                self._observe(event.status)
+        await self._endpoint.close(words, linger=True)
+
+    def _observe(self, status: int) -> None:
+        """The request in flight (or what could not be read as one) is answered."""
+        for observer in self._observers:
+            observer.finish(self._head, status, self._sent, self._pipe)
+        self._head = None
+
+
+class ClientResponse:
+    """A response: its head, and its content as it arrives."""
+
+    def __init__(self, head: ResponseHead, connection: "ClientConnection") -> None:
+        self.status = head.status
+        self.headers = head.headers
+        self.trailers = Headers()
+        """Complete when the content was read to its end."""
+        self._connection: ClientConnection | None = connection
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._connection is None:
+            raise StopAsyncIteration
+        event = await self._connection.receive_content()
+        if isinstance(event, Data):
+            return event.data
+        assert isinstance(event, EndOfMessage)
+        self.trailers = event.trailers
+        self._connection = None
+        raise StopAsyncIteration
+
+    async def read(self) -> bytes:
+        """The whole content; the connection's limit bounds it."""
+        return b"".join([piece async for piece in self])
+
+
+class ClientConnection:
+    """A client's connection: one request at a time, each response read to its end before the next request."""
+
+    def __init__(self, pipe: Pipe, host: str, limits: Limits = Limits(), timeouts: Timeouts = Timeouts()) -> None:  # noqa: B008
+        self._host = host
+        self._core = Connection(Role.CLIENT, limits)
+        self._endpoint = Endpoint(self._core, pipe, timeouts)
+        self._timeouts = timeouts
+
+    async def request(
+        self,
+        method: str,
+        target: str,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes | AsyncIterator[bytes] = b"",
+    ) -> ClientResponse:
+        """Send a request and wait for the head of its response. Interim responses (1xx) are passed over.
+
+        Raises LocalProtocolError for what can't be sent, RemoteProtocolError for an answer that is not HTTP,
+        ConnectionError and TimeoutError. After any but the first the connection is closed.
+        """
+        fields = Headers([("host", self._host), *((name.lower(), value) for name, value in headers)])
+        if not isinstance(body, bytes):
+            fields.append(("transfer-encoding", "chunked"))
+        elif body or method in ("POST", "PUT", "PATCH"):
+            fields.append(("content-length", str(len(body))))
+        self._endpoint.send(RequestHead(method, target, fields))
+        try:
+            return ClientResponse(await self._exchange(body), self)
+        except BaseException:
+            self._endpoint.abort()
+            raise
+
+    async def _exchange(self, body: bytes | AsyncIterator[bytes]) -> ResponseHead:
+        if isinstance(body, bytes):
+            self._endpoint.send(Data(body))
+            self._endpoint.send(EndOfMessage())
+            self._endpoint.write()
+            return await self._receive_head()
+        # RFC 9112 §9.5: while it sends, a client SHOULD watch for an answer that makes the rest unwanted.
+        async with asyncio.TaskGroup() as tasks:
+            upload = tasks.create_task(self._upload(body))
+            head = await self._receive_head()
+            upload.cancel()
+        return head
+
+    async def _upload(self, body: AsyncIterator[bytes]) -> None:
+        async for piece in body:
+            self._endpoint.send(Data(piece))
+            await self._endpoint.flush()
+        self._endpoint.send(EndOfMessage())
+        await self._endpoint.flush()
+
+    async def _receive_head(self) -> ResponseHead:
+        while True:
+            event = await self._receive(self._timeouts.idle)
+            if isinstance(event, ResponseHead) and (event.status >= 200 or event.status == 101):
+                return event
+
+    async def receive_content(self) -> Event | None:
+        """The next Data, or EndOfMessage."""
+        return await self._receive(self._timeouts.body)
+
+    async def _receive(self, seconds: float) -> Event | None:
+        while (event := self._core.next_event()) is None and self._core.wants is Wants.DATA:
+            await self._endpoint.receive(seconds)
+        return event
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._endpoint.close()
+
+
+async def connect(host: str, port: int, ssl: tls.SSLContext | None = None, **options: Any) -> ClientConnection:
+    """A connection to an HTTP/1.1 server. Options are those of ClientConnection. Raises OSError."""
+    reader, writer = await asyncio.open_connection(host, port, ssl=ssl)
+    name = f"[{host}]" if ":" in host else host
+    default = 443 if ssl else 80
+    return ClientConnection(StreamPipe(reader, writer), name if port == default else f"{name}:{port}", **options)

@@ -1,0 +1,107 @@
+"""What an operator sees: an access log, and figures for Prometheus. Both hang on the same two calls for each request.
+
+A server without observers makes no calls, and one without Metrics does not count bytes, so both cost nothing when off.
+"""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from minproto.aio.pipe import Pipe
+from minproto.http import RequestHead
+
+
+class Observer(Protocol):
+    """Is told of each request."""
+
+    def begin(self) -> None:
+        """A request's head has been read."""
+
+    def finish(self, head: RequestHead | None, status: int, sent: int, pipe: Pipe) -> None:
+        """Its answer is complete, or was given up: ``sent`` bytes of content. A head that could not be read is None."""
+
+
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {ord('"'): '\\"', ord("\\"): "\\\\"}
+
+
+class AccessLog:
+    """One line for each request, in the common log format:
+
+    127.0.0.1 - - [22/Nov/2026:15:04:05 +0000] "GET /hello HTTP/1.1" 200 13
+    """
+
+    def __init__(self, write: Callable[[str], Any] = sys.stdout.write) -> None:
+        self._write = write
+        self._time = (0, "")
+
+    def begin(self) -> None:
+        """Nothing: a line is written at the end."""
+
+    def finish(self, head: RequestHead | None, status: int, sent: int, pipe: Pipe) -> None:
+        peer = pipe.info("peername")
+        host = peer[0] if isinstance(peer, tuple) else "-"
+        # A quote or a control character in a target could end the field, or begin a line of the peer's own.
+        line = f"{head.method} {head.target} HTTP/{head.version}".translate(_ESCAPES) if head else "-"
+        self._write(f'{host} - - [{self._now()}] "{line}" {status} {sent}\n')
+
+    def _now(self) -> str:
+        now = int(time.time())
+        if self._time[0] != now:
+            self._time = now, time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now))
+        return self._time[1]
+
+
+class Metrics:
+    """Counts, rendered in Prometheus' text format."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[int] = Counter()
+        """Requests answered, by status."""
+        self.in_flight = 0
+        self.connections = 0
+        self.received = 0
+        """Bytes on the wire from all peers (inside of TLS)."""
+        self.sent = 0
+
+    def begin(self) -> None:
+        self.in_flight += 1
+
+    def finish(self, head: RequestHead | None, status: int, sent: int, pipe: Pipe) -> None:
+        self.requests[status] += 1
+        self.in_flight -= head is not None
+
+    def render(self) -> str:
+        """The exposition: for each family its type, then a line for each value."""
+        lines = ["# TYPE minproto_requests_total counter"]
+        lines += [f'minproto_requests_total{{status="{status}"}} {n}' for status, n in sorted(self.requests.items())]
+        for name, kind, value in (
+            ("requests_in_flight", "gauge", self.in_flight),
+            ("connections", "gauge", self.connections),
+            ("received_bytes_total", "counter", self.received),
+            ("sent_bytes_total", "counter", self.sent),
+        ):
+            lines += [f"# TYPE minproto_{name} {kind}", f"minproto_{name} {value}"]
+        return "\n".join(lines) + "\n"
+
+
+class MeteredPipe:
+    """A pipe whose bytes are counted."""
+
+    __slots__ = ("_metrics", "_pipe", "abort", "close", "close_write", "drain", "info")
+
+    def __init__(self, pipe: Pipe, metrics: Metrics) -> None:
+        self._pipe = pipe
+        self._metrics = metrics
+        self.drain, self.close_write, self.close = pipe.drain, pipe.close_write, pipe.close
+        self.abort, self.info = pipe.abort, pipe.info
+
+    async def read(self) -> bytes:
+        data = await self._pipe.read()
+        self._metrics.received += len(data)
+        return data
+
+    def write(self, data: bytes) -> None:
+        self._metrics.sent += len(data)
+        self._pipe.write(data)

@@ -1,0 +1,196 @@
+"""A server's life: listen, accept, serve, drain, stop.
+
+A server owns its connections: each is one task, and none outlives the server. A TaskGroup would do that, too, but it ends
+everything when one task fails, and waits without end for one that ignores its cancellation; a server must do neither.
+
+To stop is to stop accepting, then to let each connection finish what it was asked (RFC 9112 §9.6: the last response says
+``Connection: close``), and at a deadline to cut off the rest. A handler that never returns does not hold that up.
+"""
+
+import asyncio
+import resource
+import signal
+import ssl as tls
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Self
+
+from minproto.aio.endpoint import Timeouts, logger
+from minproto.aio.http import App
+from minproto.aio.http1 import ServerConnection
+from minproto.aio.observe import MeteredPipe, Metrics, Observer
+from minproto.aio.pipe import READ_SIZE, Pipe, StreamPipe
+from minproto.http import METHODS
+from minproto.http1 import Limits
+
+BACKLOG = 1024
+"""Connections that the kernel may hold for us between two turns of the loop."""
+MAX_REFUSALS = 100
+"""Connections over the maximum that are being told so; beyond these, one is closed without a word."""
+LAST_WAIT = 1.0
+"""Seconds for cancelled handlers to clean up."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a server can be told."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    """0: any free one."""
+    ssl: tls.SSLContext | None = None
+    limits: Limits = field(default_factory=Limits)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    methods: frozenset[str] = METHODS
+    """Requests with another method are answered 501."""
+    max_connections: int = 10_000
+    """Each costs some 10 KiB, and a file descriptor of which the process must have enough. Beyond: 503."""
+    metrics: Metrics | None = None
+    observers: Sequence[Observer] = ()
+
+
+class Server:
+    """``async with Server(app, port=0) as server:`` serves until the block is left; then it drains. Options: ``Config``."""
+
+    def __init__(self, app: App, **options: object) -> None:
+        self._app = app
+        self.config = Config(**options)  # type: ignore[arg-type]
+        self._observers = [*self.config.observers, *([self.config.metrics] if self.config.metrics else [])]
+        self._listener: asyncio.Server | None = None
+        self._connections: dict[asyncio.Task[None], ServerConnection] = {}
+        self._refusals: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    async def __aenter__(self) -> Self:
+        config = self.config
+        handshake = {"ssl_handshake_timeout": config.timeouts.handshake, "ssl_shutdown_timeout": config.timeouts.linger}
+        self._listener = await asyncio.start_server(
+            self._accept,
+            config.host,
+            config.port,
+            ssl=config.ssl,
+            backlog=BACKLOG,
+            limit=READ_SIZE // 2,  # StreamReader stops reading at twice its limit
+            **(handshake if config.ssl else {}),
+        )
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        assert self._listener is not None
+        return int(self._listener.sockets[0].getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """Where it is reached."""
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        return f"http{'s' if self.config.ssl else ''}://{host}:{self.port}"
+
+    # -- connections
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.attach(StreamPipe(reader, writer))
+
+    def attach(self, pipe: Pipe) -> None:
+        """Serve a client on a pipe: what listening does with each connection, and what tests do without a network."""
+        metrics, config = self.config.metrics, self.config
+        if metrics is not None:
+            pipe = MeteredPipe(pipe, metrics)
+        if self._draining or len(self._refusals) >= MAX_REFUSALS:
+            return pipe.abort()
+        connection = ServerConnection(
+            self._app, pipe, config.limits, config.timeouts, config.methods, self._observers
+        )
+        if len(self._connections) >= config.max_connections:
+            refusal = asyncio.create_task(connection.refuse(503, "too many connections"))
+            self._refusals.add(refusal)
+            refusal.add_done_callback(self._refusals.discard)
+            return
+        task = asyncio.create_task(connection.run())
+        self._connections[task] = connection
+        task.add_done_callback(self._forget)
+        if metrics is not None:
+            metrics.connections += 1
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        del self._connections[task]
+        if self.config.metrics is not None:
+            self.config.metrics.connections -= 1
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a connection failed", exc_info=error)
+
+    # -- the end
+
+    async def close(self) -> None:
+        """Stop accepting, finish what was asked, cut off the rest at the deadline."""
+        self._draining = True
+        if self._listener is not None:
+            self._listener.close()
+        for connection in self._connections.values():
+            connection.drain()
+        await _wait(self._tasks(), self.config.timeouts.drain)
+        self.abort()
+        if left := await _wait(self._tasks(), LAST_WAIT):
+            logger.error("%d handlers ignore that they are cancelled", len(left))
+
+    def abort(self) -> None:
+        """Cut off all connections now."""
+        for task in self._tasks():
+            task.cancel()
+
+    def _tasks(self) -> set[asyncio.Task[None]]:
+        return {*self._connections, *self._refusals}
+
+
+async def _wait(tasks: set[asyncio.Task[None]], seconds: float) -> set[asyncio.Task[None]]:
+    """Wait for tasks; those that are not done in time."""
+    return (await asyncio.wait(tasks, timeout=seconds))[1] if tasks else set()
+
+
+async def serve(app: App, **options: object) -> None:
+    """Serve until SIGINT or SIGTERM, then drain; a second signal stops at once. Options: ``Config``. Raises OSError."""
+    server = Server(app, **options)
+    async with _until_signal(server) as stopped:
+        async with server:
+            print(f"minproto serves on {server.url}", flush=True)
+            await stopped.wait()
+
+
+@asynccontextmanager
+async def _until_signal(server: Server) -> AsyncIterator[asyncio.Event]:
+    """An event that the first signal sets; the second aborts the server."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+
+    def stop() -> None:
+        if stopped.is_set():
+            server.abort()
+        stopped.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield stopped
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def tls_context(certificate: str, key: str | None = None) -> tls.SSLContext:
+    """A server's TLS context, with ALPN. Raises OSError (SSLError among them) for files that do not fit."""
+    context = tls.create_default_context(tls.Purpose.CLIENT_AUTH)
+    context.minimum_version = tls.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def raise_file_limit() -> None:
+    """Let this process open as many files as it is allowed to: each connection is one, and the usual default is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,63 @@
+"""The command line: ``minproto serve``, and what comes with the other parts.
+
+Bad input gets one line on standard error and exit status 2 (a wrong word) or 1 (something that failed); never a traceback.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from minproto.aio.observe import AccessLog, Metrics
+from minproto.aio.server import raise_file_limit, serve, tls_context
+from minproto.lab.app import DemoApp
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.tls_key and not options.tls_cert:
+        parser.error("--tls-key needs --tls-cert")
+    try:
+        asyncio.run(_serve(options))
+    except OSError as error:
+        print(f"minproto: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="minproto", description="Network protocols to read, run and test with.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, text in (("serve", "serve the demo app"), ("lab", "the main job; for now the same as serve")):
+        _add_serve_options(commands.add_parser(name, help=text, description=text))
+    _add_serve_options(parser)
+    return parser
+
+
+def _add_serve_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=_port, default=8000, help="port to listen on, 0 for any (%(default)s)")
+    parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain in PEM: serve over TLS")
+    parser.add_argument("--tls-key", metavar="FILE", help="private key in PEM, if it is not in the certificate's file")
+    parser.add_argument("--no-access-log", action="store_true", help="print no line for each request")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65_535):
+        raise argparse.ArgumentTypeError(f"not a port: {text!r}")
+    return int(text)
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    metrics = Metrics()
+    raise_file_limit()
+    await serve(
+        DemoApp(metrics),
+        host=options.host,
+        port=options.port,
+        ssl=tls_context(options.tls_cert, options.tls_key) if options.tls_cert else None,
+        metrics=metrics,
+        observers=[] if options.no_access_log else [AccessLog()],
+    )

@@ -1,0 +1,102 @@
+"""The demo app: endpoints to point real clients at, one for each thing that a server of HTTP has to get right."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+
+from minproto.aio.http import Answer, Request, Response, not_allowed
+from minproto.aio.observe import Metrics
+
+MAX_BYTES = 10 << 30
+MAX_SECONDS = 10.0
+MAX_CHUNKS = 1_000_000
+BLOCK = bytes(range(256)) * 256  # 64 KiB
+
+INDEX = """\
+minproto: the demo app
+  GET  /hello                            13 bytes
+  POST /echo                             the request's content, streamed back
+  GET  /bytes/N                          N bytes, length known
+  GET  /stream?chunks=&size=&interval=   length unknown
+  GET  /slow/async?seconds=              waits; others are served meanwhile
+  GET  /slow/sync?seconds=               waits for its turn on one thread
+  GET  /metrics                          figures for Prometheus
+"""
+
+
+class DemoApp:
+    """The app, with what its endpoints share."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._one_worker = ThreadPoolExecutor(1, "slow-sync")
+
+    async def __call__(self, request: Request) -> Answer:
+        match request.method, request.path.split("/")[1:]:
+            case "GET", ["hello"]:
+                return Response(b"Hello, World!", headers=[("content-type", "text/plain")])
+            case "POST", ["echo"]:
+                kind = request.headers.get("content-type", "application/octet-stream") or ""
+                return Response(request.body, headers=[("content-type", kind)])
+            case "GET", ["bytes", count] if count.isascii() and count.isdigit() and len(count) < 12:
+                return _bytes(int(count))
+            case "GET", ["stream"]:
+                return _stream(request)
+            case "GET", ["slow", "async"]:
+                await asyncio.sleep(_seconds(request))
+                return Response.text("done\n")
+            case "GET", ["slow", "sync"]:
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._one_worker, time.sleep, _seconds(request))
+                return Response.text("done\n")
+            case "GET", ["metrics"]:
+                return Response(self._metrics.render().encode(), headers=[("content-type", "text/plain; version=0.0.4")])
+            case "GET", [""]:
+                return Response.text(INDEX)
+            case _, ["echo"]:
+                return not_allowed("POST")
+            case _, ["hello" | "stream" | "metrics" | ""] | ["slow", "async" | "sync"] | ["bytes", _]:
+                return not_allowed("GET", "HEAD")
+        return Response.text("not found\n", 404)
+
+
+def _bytes(count: int) -> Response:
+    if count > MAX_BYTES:
+        return Response.text("too many\n", 400)
+    headers = [("content-type", "application/octet-stream"), ("content-length", str(count))]
+    return Response(_blocks(count), headers=headers)
+
+
+async def _blocks(count: int) -> AsyncIterator[bytes]:
+    for _ in range(count // len(BLOCK)):
+        yield BLOCK
+    yield BLOCK[: count % len(BLOCK)]
+
+
+def _stream(request: Request) -> Response:
+    query = request.query
+    try:
+        chunks, size = int(query.get("chunks", "10")), int(query.get("size", "1024"))
+        interval = float(query.get("interval", "0"))
+    except ValueError:
+        return Response.text("chunks and size are integers, interval is in seconds\n", 400)
+    if not (0 <= chunks <= MAX_CHUNKS and 0 <= size <= len(BLOCK) and 0 <= interval <= MAX_SECONDS):
+        return Response.text(f"at most {MAX_CHUNKS} chunks of {len(BLOCK)} bytes, {MAX_SECONDS} s apart\n", 400)
+    return Response(_chunks(chunks, size, interval), headers=[("content-type", "application/octet-stream")])
+
+
+async def _chunks(chunks: int, size: int, interval: float) -> AsyncIterator[bytes]:
+    for number in range(chunks):
+        if number and interval:
+            await asyncio.sleep(interval)
+        yield BLOCK[:size]
+
+
+def _seconds(request: Request) -> float:
+    """How long to wait: 1 by default, never more than the cap, whatever is asked for."""
+    try:
+        seconds = float(request.query.get("seconds", "1"))
+    except ValueError:
+        return 1.0
+    return min(max(seconds, 0.0), MAX_SECONDS) if seconds == seconds else 1.0
