@@ -44,6 +44,7 @@ class ServerConnection:
         self._draining = False
         self._idle = False
         self._head: RequestHead | None = None  # the request in flight
+        self._first = b""  # the piece of its response's content that was made before the head
         self._sent = 0  # bytes of its response's content
         self._head_began: float | None = None
         self._received = 0  # bytes of the present body, and seconds spent waiting for them
@@ -162,11 +163,15 @@ class ServerConnection:
         head = request.head
         if head.target == "*":  # RFC 9110 §9.3.7: a question to the server, not to a resource of the app
             return Response(status=204, headers=[("allow", ", ".join(sorted(self._core.methods)))])
-        self._received, self._waited = 0, 0.0
+        self._received, self._waited, self._first = 0, 0.0, b""
         if self._endpoint.pending:  # earlier answers must not wait for this handler, if it suspends
             self._loop.call_soon(self._endpoint.write)
         try:
-            return await self._app(request)
+            answer = await self._app(request)
+            if self._core.expects_continue and isinstance(answer, Response) and not isinstance(answer.body, bytes):
+                # The content may be made from the request's: if so, 100 has to go out before the response's head.
+                self._first = await anext(answer.body, b"")
+            return answer
         except Exception:
             if self._endpoint.lost or self._core.error is not None:
                 raise  # the peer's doing, not the app's
@@ -235,10 +240,10 @@ class ServerConnection:
         self._loop.call_soon(self._endpoint.write)  # the head must not wait for the first piece, if that takes long
         try:
             if head.method != "HEAD":
+                if self._first:
+                    await self._send_piece(self._first)
                 async for piece in body:
-                    self._endpoint.send(Data(piece))
-                    self._sent += len(piece)
-                    await self._endpoint.flush()
+                    await self._send_piece(piece)
             self._endpoint.send(EndOfMessage(response.trailers if self._core.sends_trailers else Headers()))
         except Exception as error:
             if self._endpoint.lost or self._core.error is not None:
@@ -247,6 +252,11 @@ class ServerConnection:
             raise ConnectionAbortedError from error
         finally:
             await close_body(body)
+
+    async def _send_piece(self, piece: bytes) -> None:
+        self._endpoint.send(Data(piece))
+        self._sent += len(piece)
+        await self._endpoint.flush()
 
     async def _hand_over(self, head: RequestHead, answer: Upgrade) -> None:
         """Give the pipe, with the bytes that came after the request, to another protocol."""
