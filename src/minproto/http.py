@@ -108,17 +108,19 @@ _LENGTH = re.compile(r"[0-9]{1,18}")  # 18 digits are an exabyte less a byte; mo
 
 def parse_content_length(value: str, fault: type[ProtocolError]) -> int:
     """``Content-Length = 1*DIGIT`` (§8.6); a list of equal values counts as one (RFC 9112 §6.3). Raises ``fault`` (400)."""
-    lengths = {part.strip(" \t") for part in value.split(",")}
-    length = lengths.pop()
-    if lengths or not _LENGTH.fullmatch(length):
+    if _LENGTH.fullmatch(value):
+        return int(value)
+    first, *others = (part.strip(" \t") for part in value.split(","))
+    if not _LENGTH.fullmatch(first) or any(other != first for other in others):
         raise fault("invalid Content-Length", 400)
-    return int(length)
+    return int(first)
 
 
 # Host = uri-host [ ":" port ]                                                                     (§7.2, RFC 3986 §3.2.2)
 #   uri-host = "[" IPv6address "]" / reg-name;  reg-name = *( unreserved / pct-encoded / sub-delims ), IPv4 among them
 
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?")
+_NAME_CHARS = r"[A-Za-z0-9\-._~!$&'()*+,;=]*+"
+_HOST = re.compile(rf"(?:\[[0-9A-Fa-f:.]{{2,45}}\]|{_NAME_CHARS}(?:%[0-9A-Fa-f]{{2}}{_NAME_CHARS})*+)(?::[0-9]{{0,5}})?")
 _ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?]*)([^\x00]*)")
 
 

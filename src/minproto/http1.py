@@ -90,6 +90,7 @@ _REQUEST_SYNTAX: _Syntax = {
 } | _FIELD_SYNTAX
 _RESPONSE_SYNTAX: _Syntax = {"line": _part(FIELD_VCHAR, b"\r\n", "line")}  # folding allows a line to begin with a space
 _START_LINE = frozenset({"method", "target", "version"})
+_NOT_EMPTY = frozenset({"method", "target", "version", "name"})  # each begins behind nothing, a space or a line's end
 
 
 class HeadReader:
@@ -112,7 +113,8 @@ class HeadReader:
             head = whole.fullmatch(_unfold(text) if self._syntax is _RESPONSE_SYNTAX else text)
             if head is not None and text.find("\r\n") <= self._max_line:
                 buffer.skip(end + 4)
-                self._part, self._scanned = next(iter(self._syntax)), 0
+                if self._scanned:
+                    self._part, self._scanned = next(iter(self._syntax)), 0
                 return head
         self._scan(buffer, end + 2 if end >= 0 else min(len(buffer), self._max_head))
         if end >= 0:
@@ -130,7 +132,8 @@ class HeadReader:
             if part in _START_LINE and at > self._max_line:
                 raise RemoteProtocolError("request line too long", 414)
             found = buffer.peek(at, min(at + 2, end))
-            if found.startswith(terminator):
+            is_empty = part in _NOT_EMPTY and buffer.peek(max(at - 1, 0), at) in (b"", b" ", b"\n")
+            if found.startswith(terminator) and not is_empty:
                 part, at = after, at + len(terminator)
             elif terminator.startswith(found) or (part == "name" and found == b"\r"):
                 break  # nothing yet, or the first half of a CRLF
@@ -159,8 +162,9 @@ def encode_fields(headers: list[tuple[str, str]]) -> str:
     """Field lines, each with its CRLF. Raises LocalProtocolError for what would not arrive as it was given."""
     block = "".join([f"{name}: {value}\r\n" for name, value in headers])
     # The whole block is checked at once. A line break inside of a value could make it match as two lines (response
-    # splitting, §11.1), but not with the right number of lines.
-    if not _SENT_FIELDS.fullmatch(block) or block.count("\n") != len(headers):
+    # splitting, §11.1), but not with the right number of lines; a colon inside of a name, as another name.
+    wrong_split = block.count("\n") != len(headers) or any([":" in name for name, _ in headers])
+    if wrong_split or not _SENT_FIELDS.fullmatch(block):
         raise LocalProtocolError("invalid field name or value")
     return block
 
@@ -210,7 +214,9 @@ def _transfer_codings(version: str, fields: dict[str, str], fault: type[Protocol
 
 def persists(version: str, fields: dict[str, str]) -> bool:
     """Whether the connection stays open as far as one of its two messages says (§9.3)."""
-    options = split_list(fields.get("connection", ""))
+    if "connection" not in fields:
+        return version != "1.0"
+    options = split_list(fields["connection"])
     return "close" not in options and (version != "1.0" or "keep-alive" in options)
 
 
@@ -375,24 +381,16 @@ class State(IntEnum):
 
 IDLE, HEAD, BODY, DONE, SWITCHED, CLOSED = State
 
-REQUEST_TRANSITIONS = {
-    (IDLE, "RequestHead"): BODY,
-    (BODY, "Data"): BODY,
-    (BODY, "EndOfMessage"): DONE,
+REQUEST_TRANSITIONS: dict[tuple[State, type[Event]], State] = {
+    (IDLE, RequestHead): BODY,
+    (BODY, Data): BODY,
+    (BODY, EndOfMessage): DONE,
 }
-RESPONSE_TRANSITIONS = {
-    (HEAD, "Informational"): HEAD,
-    (HEAD, "ResponseHead"): BODY,
-    (BODY, "Data"): BODY,
-    (BODY, "EndOfMessage"): DONE,
+RESPONSE_TRANSITIONS: dict[tuple[State, type[Event]], State] = {
+    (HEAD, ResponseHead): BODY,  # or HEAD again, for a status of 1xx
+    (BODY, Data): BODY,
+    (BODY, EndOfMessage): DONE,
 }
-
-
-def kind(event: Event) -> str:
-    """An event's name in the tables."""
-    if isinstance(event, ResponseHead) and event.status < 200:
-        return "Informational"
-    return type(event).__name__
 
 
 class Connection(Core):
@@ -466,7 +464,7 @@ class Connection(Core):
         framing = request_framing(version, fields, RemoteProtocolError)
         self._body = body_reader(framing, self.limits)
         self._begin(head, fields)
-        self.expects_continue = framing != 0 and _is_expected(head, fields)
+        self.expects_continue = framing != 0 and "expect" in fields and _is_continue_expected(version, fields["expect"])
         return head
 
     def _parse_response(self) -> ResponseHead | None:
@@ -490,9 +488,10 @@ class Connection(Core):
         event = self._body.read(self._buffer)
         if event is None:
             self.wants = Wants.DATA
-        elif isinstance(event, EndOfMessage):
-            self._finish(self.role is Role.CLIENT)
-        self.expects_continue = False if event is not None else self.expects_continue
+            return None
+        self.expects_continue = False
+        if isinstance(event, EndOfMessage):
+            self._finish(response=self.role is Role.CLIENT)
         return event
 
     def _parse_eof(self) -> Event | None:
@@ -523,8 +522,8 @@ class Connection(Core):
     def send(self, event: Event) -> bytes:
         client = self.role is Role.CLIENT
         state, table = (self.request, REQUEST_TRANSITIONS) if client else (self.response, RESPONSE_TRANSITIONS)
-        if (state, kind(event)) not in table:
-            raise LocalProtocolError(f"{kind(event)} cannot be sent by the {self.role.value} in {state.name}")
+        if (state, event.__class__) not in table:
+            raise LocalProtocolError(f"the {self.role.value} can't send {type(event).__name__} in {state.name}")
         if isinstance(event, Data):
             return self._send_data(event.data)
         if isinstance(event, EndOfMessage):
@@ -566,7 +565,7 @@ class Connection(Core):
         if status == 101 and not (self._upgrade and self.request == DONE):  # RFC 9110 §7.8
             raise LocalProtocolError("101 before a complete request to upgrade")
         framed = "content-length" in fields or "transfer-encoding" in fields
-        if framed and has_no_content("GET" if self._method == "HEAD" else self._method, status) and status != 304:
+        if framed and (status < 200 or status == 204 or (self._method == "CONNECT" and status < 300)):
             raise LocalProtocolError("a 1xx, a 204, and a 2xx to CONNECT have no length")  # §6.1, RFC 9110 §8.6
         version = min(self._version, head.version)
         framing = response_framing(self._method, status, version, fields, LocalProtocolError)
@@ -591,7 +590,7 @@ class Connection(Core):
         if event.trailers and (self._framing != CHUNKED or important_fields(event.trailers)):
             raise LocalProtocolError("trailers need chunked, and can't frame or route")  # RFC 9110 §6.5.1
         encoded = b"0\r\n%b\r\n" % encode_fields(event.trailers).encode("latin-1") if self._framing == CHUNKED else b""
-        self._finish(self.role is Role.SERVER)
+        self._finish(response=self.role is Role.SERVER)
         return encoded
 
     @property
@@ -613,9 +612,9 @@ class Connection(Core):
         self.request, self.response = BODY, HEAD
         self._method, self._version = head.method, head.version
         self.keep_alive = persists(head.version, fields)
-        options = split_list(fields.get("connection", ""))
         # RFC 9110 §7.8: Upgrade takes a connection option beside it, and MUST be ignored in HTTP/1.0.
-        self._upgrade = "upgrade" in fields and "upgrade" in options and head.version != "1.0"
+        offered = "upgrade" in fields and head.version != "1.0"
+        self._upgrade = offered and "upgrade" in split_list(fields.get("connection", ""))
 
     def _answer(self, head: ResponseHead, fields: dict[str, str], framing: int) -> None:
         self.expects_continue = False
@@ -626,7 +625,7 @@ class Connection(Core):
             both = persists(min(self._version, head.version), fields)
             self.keep_alive = self.keep_alive and both and framing != UNTIL_CLOSE
 
-    def _finish(self, response: bool) -> None:
+    def _finish(self, *, response: bool) -> None:
         """One of the two messages is complete. When both are, the connection is as new, or at its end."""
         if response:
             self.response = DONE
@@ -646,6 +645,6 @@ def _check_host(version: str, fields: dict[str, str], fault: type[ProtocolError]
         raise fault("missing, repeated or invalid Host", 400)
 
 
-def _is_expected(head: RequestHead, fields: dict[str, str]) -> bool:
+def _is_continue_expected(version: str, expect: str) -> bool:
     """Whether the client waits for 100 (RFC 9110 §10.1.1); in HTTP/1.0 the expectation MUST be ignored."""
-    return head.version != "1.0" and "100-continue" in split_list(fields.get("expect", ""))
+    return version != "1.0" and "100-continue" in split_list(expect)

@@ -60,8 +60,6 @@ class _Way:
     def reset(self) -> None:
         self.is_reset = True
         self._unsent.clear()
-        self._in_flight.clear()
-        self._arrived.clear()
         self._held = 0
         self.pulse()
 
@@ -108,7 +106,7 @@ class _Way:
         loop = asyncio.get_running_loop()
         self._due = max(self._due, loop.time() + next(self._delays, 0.0))
         self._in_flight.append(piece)
-        if len(self._in_flight) == 1 and self._due <= loop.time():
+        if self._due <= loop.time():
             self._arrive()
         else:
             loop.call_at(self._due, self._arrive)
@@ -148,7 +146,7 @@ class MemoryPipe:
             await self._incoming.until(lambda: self._closed or self._incoming.readable())
         finally:
             self._reading = False
-        return b"" if self._closed else self._incoming.take()  # nothing waits after the take: a cancel loses no byte
+        return self._incoming.take()  # without a wait in between: a read that is cancelled has taken nothing
 
     def write(self, data: bytes) -> None:
         """Take bytes to send; lost after a reset or ``close``, as drain tells. After ``close_write``: RuntimeError."""

@@ -1,0 +1,40 @@
+"""Our own cores as the laws take them."""
+
+from minproto.core import Core, Event, Role
+from minproto.http import EndOfMessage, Headers, RequestHead, ResponseHead
+from minproto.http1 import DONE, IDLE, Connection, Limits
+from minproto.testing import strategies
+from minproto.testing.laws import Subject
+
+SMALL = Limits(max_start_line=64, max_head=256, max_headers=8, max_body=1_000, max_chunk_line=32)
+"""Limits that generated streams do reach."""
+
+
+def _refuse(core: Core, event: Event) -> None:
+    """A server's owner that answers each complete request with 404."""
+    if isinstance(core, Connection) and core.request == DONE:
+        core.send(ResponseHead(404, Headers([("content-length", "0")])))
+        core.send(EndOfMessage())
+
+
+def _ask(core: Core) -> None:
+    core.send(RequestHead("GET", "/", Headers([("host", "a")])))
+    core.send(EndOfMessage())
+
+
+def _ask_again(core: Core, event: Event) -> None:
+    """A client's owner that sends the next request as soon as it may."""
+    if isinstance(core, Connection) and core.request == IDLE:
+        _ask(core)
+
+
+def _asking_client() -> Connection:
+    client = Connection(Role.CLIENT, SMALL)
+    _ask(client)
+    return client
+
+
+HTTP1_SERVER = Subject(lambda: Connection(Role.SERVER, SMALL), strategies.request_streams, SMALL.max_head, _refuse)
+HTTP1_CLIENT = Subject(_asking_client, strategies.response_streams, SMALL.max_head, _ask_again)
+
+ALL = {"http1 server": HTTP1_SERVER, "http1 client": HTTP1_CLIENT}

@@ -1,0 +1,629 @@
+"""HTTP/1.1, the core: laws 1, 3, 5 and 7 where they need its words, and each rule of RFC 9112 by an example."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from minproto.core import Event, LocalProtocolError, RemoteProtocolError, Role, Wants
+from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
+from minproto.http1 import (
+    BODY,
+    CLOSED,
+    DONE,
+    HEAD,
+    IDLE,
+    REQUEST_TRANSITIONS,
+    RESPONSE_TRANSITIONS,
+    SWITCHED,
+    Connection,
+    Limits,
+)
+from minproto.testing import Subject, laws, strategies, trace
+
+HOST = Headers([("host", "a")])
+GET = RequestHead("GET", "/", HOST)
+OK = ResponseHead(200, Headers([("content-length", "0")]))
+
+
+def server(data: bytes = b"", **limits: int) -> Connection:
+    core = Connection(Role.SERVER, Limits(**limits))
+    core.receive_data(data)
+    return core
+
+
+def client(head: RequestHead = GET, data: bytes = b"") -> Connection:
+    core = Connection(Role.CLIENT)
+    core.send(head)
+    core.send(EndOfMessage())
+    core.receive_data(data)
+    return core
+
+
+def request(*lines: bytes, body: bytes = b"") -> bytes:
+    return b"\r\n".join([*lines, b"", body])
+
+
+def refusal(data: bytes, **limits: int) -> int:
+    """The status that a server answers to these bytes."""
+    core = server(data, **limits)
+    with pytest.raises(RemoteProtocolError) as caught:
+        list(core.events())
+    head = core.farewell(caught.value)[0]
+    assert isinstance(head, ResponseHead)
+    assert ("connection", "close") in head.headers
+    return head.status
+
+
+# ---- law 1 -----------------------------------------------------------------------------------------------------------
+
+
+@given(st.data())
+def test_what_one_end_sends_the_other_receives(data: st.DataObject) -> None:
+    """Law 1, for requests and their responses on one connection."""
+    left, right = Connection(Role.CLIENT), Connection(Role.SERVER)
+    for _ in range(data.draw(st.integers(1, 3))):
+        asked = data.draw(strategies.requests())
+        laws.round_trip(left, right, asked)
+        assert isinstance(asked[0], RequestHead)
+        laws.round_trip(right, left, data.draw(strategies.responses(asked[0].method)))
+        assert left.request == right.request == left.response == right.response == IDLE
+
+
+# ---- law 7 -----------------------------------------------------------------------------------------------------------
+
+
+def answered(request: bytes, *events: Event) -> Callable[[], Connection]:
+    """A server that received a request and sent events."""
+
+    def make() -> Connection:
+        core = server(request)
+        list(core.events())
+        for event in events:
+            core.send(event)
+        return core
+
+    return make
+
+
+def asked(*events: Event, response: bytes = b"") -> Callable[[], Connection]:
+    """A client that sent events and received a response."""
+
+    def make() -> Connection:
+        core = Connection(Role.CLIENT)
+        for event in events:
+            core.send(event)
+        core.receive_data(response)
+        list(core.events())
+        return core
+
+    return make
+
+
+CHUNKED = Headers([("transfer-encoding", "chunked")])
+EVENTS = [
+    RequestHead("POST", "/", Headers([*HOST, *CHUNKED])),
+    ResponseHead(100, Headers()),
+    ResponseHead(200, CHUNKED),
+    Data(b"x"),
+    EndOfMessage(),
+]
+WHOLE = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+POST = RequestHead("POST", "/", Headers([*HOST, *CHUNKED]))
+UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+SWITCH = ResponseHead(101, Headers([("upgrade", "x"), ("connection", "upgrade")]))
+LAST = ResponseHead(200, Headers([*CHUNKED, ("connection", "close")]))
+
+
+def test_a_server_sends_what_its_table_has_and_nothing_else() -> None:
+    """Law 7, each state of the response."""
+    situations = {
+        IDLE: answered(b""),
+        HEAD: answered(WHOLE),
+        BODY: answered(WHOLE, ResponseHead(200, CHUNKED)),
+        DONE: answered(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n", OK, EndOfMessage()),
+        SWITCHED: answered(UPGRADE, SWITCH),
+        CLOSED: answered(WHOLE, LAST, EndOfMessage()),
+    }
+    for state, make in situations.items():
+        assert make().response == state
+    laws.off_the_table(situations, EVENTS, lambda state, event: (state, type(event)) in RESPONSE_TRANSITIONS)
+
+
+def test_a_client_sends_what_its_table_has_and_nothing_else() -> None:
+    """Law 7, each state of the request (which is never HEAD)."""
+    upgrade = RequestHead("GET", "/", Headers([*HOST, ("upgrade", "x"), ("connection", "upgrade")]))
+    situations = {
+        IDLE: asked(),
+        BODY: asked(POST),
+        DONE: asked(POST, EndOfMessage()),
+        SWITCHED: asked(upgrade, EndOfMessage(), response=b"HTTP/1.1 101 x\r\nUpgrade: x\r\n\r\n"),
+        CLOSED: asked(GET, EndOfMessage(), response=b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+    }
+    for state, make in situations.items():
+        assert make().request == state
+    laws.off_the_table(situations, EVENTS, lambda state, event: (state, type(event)) in REQUEST_TRANSITIONS)
+
+
+# ---- laws 3 and 5 ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        lambda n: b"GET /" + b"a" * n,
+        lambda n: b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * n,
+        lambda n: b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * (n // 6),
+        lambda n: b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;a=b\r\nx\r\n" * (n // 10),
+        lambda n: b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999999\r\n\r\n" + b"x" * n,
+    ],
+    ids=["target", "value", "fields", "chunks", "content"],
+)
+def test_time_is_linear(stream: Callable[[int], bytes]) -> None:
+    """Law 3, for bytes that come one by one."""
+    limits = Limits(max_start_line=1 << 20, max_head=1 << 20, max_headers=1 << 20)
+    laws.linear_time(Subject(lambda: Connection(Role.SERVER, limits)), stream, 4_000)
+
+
+HEAD_BYTES = b"GET /x HTTP/1.1\r\nHost: a\r\nAccept: b c\r\n\r\n"
+
+
+@given(st.integers(0, len(HEAD_BYTES) - 3), st.sampled_from([b"\n", b"\r\r", b"\0", b"\x7f", b"\x1b"]))
+def test_a_byte_that_no_head_can_have_is_refused_when_it_is_seen(at: int, wrong: bytes) -> None:
+    """Law 5: not when the head is complete. (Of a lone CR, the byte behind it tells.)"""
+    assume(not (wrong == b"\n" and HEAD_BYTES[:at].endswith(b"\r")))
+    core = server(HEAD_BYTES[:at])
+    list(core.events())
+    core.receive_data(wrong)
+    with pytest.raises(RemoteProtocolError):
+        list(core.events())
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [b"GE T", b"G\x00", b"GET / X", b"GET /\n", b"GET /\xff", b"GET / HTTP/1.1\r\n ", b"GET / HTTP/1.1\r\nHost ",
+     b"GET / HTTP/1.1\r\nHost: a\nX", b"GET / HTTP/1.1\r\nHost: a\r\n\rX", b"\x16\x03\x01", b"(", b"\n", b" "],
+)  # fmt: skip
+def test_a_prefix_that_nothing_can_mend_is_refused(prefix: bytes) -> None:
+    """Law 5, for the parts of a head; a TLS hello among them."""
+    assert refusal(prefix) == 400 if prefix != b"GE T" else server(prefix).next_event() is None
+
+
+@pytest.mark.parametrize("wrong", [b"x", b"\n", b" ", b";", b"-", b"5x", b"5\n", b"5\rX", b"5;\x00", b"5;a\n", b"5 5",
+                                   b"5\r\nhelloX", b"5\r\nhello\n", b"5\r\nhello\rX", b"0\r\nX\n", b"0\r\n X", b"f" * 17])  # fmt: skip
+def test_a_chunk_is_refused_at_its_first_wrong_byte(wrong: bytes) -> None:
+    """§7.1, and law 5."""
+    assert refusal(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + wrong) == 400
+
+
+@pytest.mark.parametrize(
+    ("data", "limits", "status"),
+    [
+        (b"GET /" + b"a" * 60, {"max_start_line": 50}, 414),
+        (b"GET /" + b"a" * 60 + b" HTTP/1.1\r\nHost: a\r\n\r\n", {"max_start_line": 50}, 414),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 90, {"max_head": 100}, 431),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 90 + b"\r\n\r\n", {"max_head": 100}, 431),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\n\r\n", {"max_headers": 2}, 431),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n", {"max_body": 10}, 413),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n", {"max_body": 10}, 413),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n123456\r\n6\r\n", {"max_body": 10}, 413),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"a" * 90, {"max_chunk_line": 50}, 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: 1\r\nB: 1\r\nC: 1\r\n\r\n",
+         {"max_headers": 2}, 431),
+        (b"\r\n" * 5, {}, 400),
+    ],
+)  # fmt: skip
+def test_what_is_too_large_is_refused_before_its_payload(data: bytes, limits: dict[str, int], status: int) -> None:
+    """Law 5, and each of ``Limits``."""
+    assert refusal(data, **limits) == status
+
+
+def test_storing_more_than_the_limit_without_pulling_is_our_bug() -> None:
+    core = server(max_head=100)
+    core.receive_data(b"a" * 101)
+    with pytest.raises(LocalProtocolError):
+        core.receive_data(b"a")
+
+
+# ---- requests: what is accepted --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"GET /where?q=now HTTP/1.1", b"Host: a"],
+        [b"GET http://b:80/where?q HTTP/1.1", b"Host: a"],
+        [b"GET http://b HTTP/1.1", b"Host: "],
+        [b"OPTIONS * HTTP/1.1", b"Host: a"],
+        [b"CONNECT www.example.com:80 HTTP/1.1", b"Host: www.example.com"],
+        [b"CONNECT [::1]:80 HTTP/1.1", b"Host: [::1]:80"],
+        [b"GET / HTTP/1.0"],
+        [b"GET / HTTP/1.1", b"HOST:a"],
+        [b"GET / HTTP/1.1", b"Host:\t a \t"],
+        [b"GET / HTTP/1.2", b"Host: a"],
+        [b"", b"", b"GET / HTTP/1.1", b"Host: a"],
+        [b"GET / HTTP/1.1", b"Host: a", b"X: \x80\xff\tb", b"X:"],
+        [b"POST / HTTP/1.1", b"Host: a", b"Content-Length: 0, 0", b"Content-Length: 0"],
+    ],
+)
+def test_a_request_that_is_right(lines: list[bytes]) -> None:
+    """§3.2, and the robustness that §2.2 asks for."""
+    head, end = server(request(*lines, b"")).events()
+    assert isinstance(head, RequestHead)
+    assert end == EndOfMessage()
+
+
+def test_names_are_lower_case_and_values_trimmed() -> None:
+    """§5.1; order and repetitions are kept."""
+    head = server(b"GET / HTTP/1.1\r\nHost: a\r\nX-B: 1 \r\nX-a:\t2\r\nx-b:\r\n\r\n").next_event()
+    assert isinstance(head, RequestHead)
+    assert head.headers == [("host", "a"), ("x-b", "1"), ("x-a", "2"), ("x-b", "")]
+    assert (head.headers.get("x-b"), head.headers.get_all("x-b"), head.headers.get("y")) == ("1, ", ["1", ""], None)
+
+
+def test_chunks_extensions_and_trailers() -> None:
+    """§7.1: extensions are ignored, trailers delivered, hex digits of either case."""
+    body = b'A;a\r\n0123456789\r\n000b ; n = "q\\";" ;b=c\r\n0123456789x\r\n00\r\nDigest: x\r\n\r\n'
+    events = list(server(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n" + body).events())
+    assert laws.join_data(events)[1:] == [Data(b"0123456789" * 2 + b"x"), EndOfMessage(Headers([("digest", "x")]))]
+
+
+# ---- requests: what is refused ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "lines"),
+    [
+        (400, [b"GET / HTTP/1.1"]),
+        (400, [b"GET / HTTP/1.1", b"Host: a", b"Host: a"]),
+        (400, [b"GET / HTTP/1.0", b"Host: a", b"Host: b"]),
+        (400, [b"GET / HTTP/1.1", b"Host: a b"]),
+        (400, [b"GET / HTTP/1.1", b"Host: a/b"]),
+        (400, [b"GET / HTTP/1.1", b"Host: u@a"]),
+        (400, [b"GET / HTTP/1.1", b"Host: a:x"]),
+        (400, [b"GET / HTTP/1.0", b"Host: a%zz"]),
+        (400, [b"GET  / HTTP/1.1", b"Host: a"]),
+        (400, [b"GET / HTTP/1.1 ", b"Host: a"]),
+        (400, [b"GET /\tx HTTP/1.1", b"Host: a"]),
+        (400, [b" GET / HTTP/1.1", b"Host: a"]),
+        (400, [b"GET /", b"Host: a"]),
+        (400, [b"GET x HTTP/1.1", b"Host: a"]),
+        (400, [b"GET * HTTP/1.1", b"Host: a"]),
+        (400, [b"GET /#x HTTP/1.1", b"Host: a"]),
+        (400, [b"GET http:///x HTTP/1.1", b"Host: a"]),
+        (400, [b"GET http://u@b/ HTTP/1.1", b"Host: a"]),
+        (400, [b"CONNECT /x HTTP/1.1", b"Host: a"]),
+        (400, [b"CONNECT a HTTP/1.1", b"Host: a"]),
+        (400, [b"OPTIONS a HTTP/1.1", b"Host: a"]),
+        (400, [b"GET / http/1.1", b"Host: a"]),
+        (400, [b"GET / HTTP/1.10", b"Host: a"]),
+        (400, [b"GET / HTTP/11", b"Host: a"]),
+        (400, [b"G\xc3T / HTTP/1.1", b"Host: a"]),
+        (501, [b"BREW / HTTP/1.1", b"Host: a"]),
+        (501, [b"TRACE / HTTP/1.1", b"Host: a"]),
+        (501, [b"get / HTTP/1.1", b"Host: a"]),
+        (505, [b"GET / HTTP/2.0", b"Host: a"]),
+        (505, [b"GET / HTTP/0.9", b"Host: a"]),
+        (505, [b"PRI * HTTP/2.0"]),
+        (400, [b"GET / HTTP/1.1", b"Host : a"]),
+        (400, [b"GET / HTTP/1.1", b" Host: a"]),
+        (400, [b"GET / HTTP/1.1", b"Host: a", b" folded"]),
+        (400, [b"GET / HTTP/1.1", b"Host: a", b"X: a", b"\tfolded"]),
+        (400, [b"GET / HTTP/1.1", b"Host: a", b"X"]),
+        (400, [b"GET / HTTP/1.1", b"Host: a", b": x"]),
+        (400, [b"GET / HTTP/1.1", b"Host: a", b"X@: a"]),
+        (400, [b"GET / HTTP/1.1", b"Host: a", b"X: a\0b"]),
+        (400, [b"GET / HTTP/1.1", b"Host: a", b"X: a\rb"]),
+        (400, [b"GET / HTTP/1.1", b"Host: a", b"X: a\nb: c"]),
+    ],
+)
+def test_a_request_that_is_wrong(status: int, lines: list[bytes]) -> None:
+    """§2.2, §2.3, §3, §5."""
+    assert refusal(request(*lines, b"")) == status
+
+
+@pytest.mark.parametrize(
+    ("status", "fields"),
+    [
+        *((400, [b"Content-Length: " + value]) for value in (b"+5", b"-1", b"5x", b"0x5", b"", b"5 5", b"1_0", b"5,", b"9" * 19,
+                                                             b"\xb2", b"5, 6")),
+        (400, [b"Content-Length: 5", b"Content-Length: 6"]),
+        (400, [b"Content-Length: 5", b"Transfer-Encoding: chunked"]),
+        (400, [b"Transfer-Encoding: chunked", b"Content-Length: 5"]),
+        (400, [b"Transfer-Encoding: chunked, chunked"]),
+        (400, [b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"]),
+        (400, [b"Transfer-Encoding: chunked, gzip"]),
+        (400, [b"Transfer-Encoding: gzip"]),
+        (400, [b"Transfer-Encoding: identity"]),
+        (400, [b"Transfer-Encoding: "]),
+        (400, [b"Transfer-Encoding: xchunked"]),
+        (400, [b"Transfer-Encoding: chunked;a=b"]),
+        (400, [b"Transfer-Encoding: \x0bchunked"]),
+        (501, [b"Transfer-Encoding: gzip, chunked"]),
+        (501, [b"Transfer-Encoding: gzip", b"Transfer-Encoding: chunked"]),
+    ],
+)  # fmt: skip
+def test_framing_that_is_ambiguous(status: int, fields: list[bytes]) -> None:
+    """§6.1-6.3, §11.2."""
+    assert refusal(request(b"POST / HTTP/1.1", b"Host: a", *fields, b"")) == status
+
+
+def test_transfer_encoding_in_http_1_0_is_refused() -> None:
+    """§6.1."""
+    assert refusal(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") == 400
+
+
+def test_a_refusal_of_head_has_no_content() -> None:
+    """RFC 9110 §9.3.2, whether the head was understood or not."""
+    for data in (b"HEAD / HTTP/1.1\r\n\r\n", b"HEAD / HTTP/1.1\r\nX : y", b"HEAD / HTTP/3.0\r\n\r\n"):
+        core = server(data)
+        with pytest.raises(RemoteProtocolError) as caught:
+            list(core.events())
+        words = core.farewell(caught.value)
+        assert [type(event) for event in words] == [ResponseHead, EndOfMessage]
+        for event in words:
+            core.send(event)
+        assert core.farewell(caught.value) == []
+
+
+def test_the_methods_can_be_extended() -> None:
+    core = Connection(Role.SERVER, methods=frozenset({"BREW"}))
+    core.receive_data(b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert isinstance(core.next_event(), RequestHead)
+
+
+# ---- responses, received ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "response", "content"),
+    [
+        ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcdef", b"abc"),
+        ("GET", b"HTTP/1.1 200 OK\r\n\r\nabcdef", b"abcdef"),
+        ("GET", b"HTTP/1.0 200 OK\r\n\r\nabcdef", b"abcdef"),
+        ("GET", b"HTTP/1.1 200\r\nTransfer-Encoding: gzip\r\n\r\nabc", b"abc"),
+        ("GET", b"HTTP/1.1 200 \r\nTransfer-Encoding: chunked, gzip\r\n\r\nabc", b"abc"),
+        ("GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", b"abc"),
+        ("GET", b"HTTP/1.1 100 \r\n\r\nHTTP/1.1 103 \r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", b"a"),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", b""),
+        ("HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b""),
+        ("GET", b"HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\n", b""),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n", b""),
+        ("GET", b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n", b""),
+    ],
+)
+def test_where_a_response_ends(method: str, response: bytes, content: bytes) -> None:
+    """§6.3, rules 1 to 8."""
+    events = client_events(method, response)
+    assert b"".join(event.data for event in events if isinstance(event, Data)) == content
+    assert isinstance(events[-1], EndOfMessage)
+
+
+def client_events(method: str, response: bytes) -> list[Event]:
+    core = client(RequestHead(method, "/", HOST), response)
+    events: list[Event] = []
+    try:
+        events += core.events()
+        core.receive_eof()
+        events += core.events()
+    except RemoteProtocolError:
+        pass
+    return events
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\n\r\n",
+        b"HTTP/1.1 099 OK\r\n\r\n",
+        b"HTTP/1.1 20 OK\r\n\r\n",
+        b"HTTP/1.1  200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\n\r\n",
+        b"HTTP/1.1 200 OK\r\n X: folded into the status line\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX : y\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+    ],
+)
+def test_a_response_that_is_wrong(response: bytes) -> None:
+    core = client(GET, response)
+    with pytest.raises(RemoteProtocolError) as caught:
+        list(core.events())
+    assert core.farewell(caught.value) == []
+
+
+def test_a_client_replaces_a_fold_by_a_space() -> None:
+    """§5.2: a user agent MUST."""
+    head = client(GET, b"HTTP/1.1 200 OK\r\nX: a \r\n \tb\r\nY: c\r\n\r\n").next_event()
+    assert head == ResponseHead(200, Headers([("x", "a b"), ("y", "c")]))
+
+
+def test_data_without_a_request_is_no_response() -> None:
+    """§9.2."""
+    core = Connection(Role.CLIENT)
+    core.receive_data(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    with pytest.raises(RemoteProtocolError):
+        core.next_event()
+
+
+# ---- what we send ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("x", "a\r\nset-cookie: b")], [("x", "a\nb")], [("x", "a\rb")], [("x", "a\0")], [("x\r\ny", "a")], [("x: y", "a")],
+        [("x ", "a")], [("", "a")], [("X", "upper case")], [("x", " a")], [("x", "a ")], [("x", "\u20ac")],
+        [("x", "a\r\n\r\nHTTP/1.1 200 OK")],
+    ],
+)  # fmt: skip
+def test_nothing_puts_a_line_break_into_what_we_send(fields: list[tuple[str, str]]) -> None:
+    """§11.1, response splitting; nor anything that would not arrive as it was given."""
+    core = answered(WHOLE)()
+    with pytest.raises(LocalProtocolError):
+        core.send(ResponseHead(200, Headers([*fields, ("content-length", "0")])))
+    assert core.response == HEAD
+    for make in (lambda: RequestHead("GET", "/", Headers([*HOST, *fields])), lambda: RequestHead("GET", "/\r\nx", HOST)):
+        with pytest.raises(LocalProtocolError):
+            Connection(Role.CLIENT).send(make())
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "head"),
+    [
+        (WHOLE, ResponseHead(200, Headers())),
+        (WHOLE, ResponseHead(204, Headers([("content-length", "0")]))),
+        (WHOLE, ResponseHead(204, CHUNKED)),
+        (WHOLE, ResponseHead(100, Headers([("content-length", "0")]))),
+        (WHOLE, ResponseHead(205, Headers([("content-length", "1")]))),
+        (WHOLE, ResponseHead(99, OK.headers)),
+        (WHOLE, ResponseHead(600, OK.headers)),
+        (WHOLE, SWITCH),
+        (WHOLE, ResponseHead(200, Headers([("content-length", "x")]))),
+        (WHOLE, ResponseHead(200, Headers([*OK.headers, *CHUNKED]))),
+        (b"GET / HTTP/1.0\r\n\r\n", ResponseHead(200, CHUNKED)),
+        (b"GET / HTTP/1.0\r\n\r\n", ResponseHead(100, Headers())),
+        (b"GET / HTTP/1.0\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", SWITCH),
+        (UPGRADE.replace(b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\n"), SWITCH),
+        (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+    ],
+)
+def test_a_response_that_would_lie_about_its_end_is_not_sent(request_bytes: bytes, head: ResponseHead) -> None:
+    """§6.1, §6.3, RFC 9110 §8.6, §15.2, §7.8."""
+    with pytest.raises(LocalProtocolError):
+        answered(request_bytes)().send(head)
+
+
+def test_content_has_to_be_as_long_as_was_said() -> None:
+    core = answered(WHOLE, ResponseHead(200, Headers([("content-length", "2")])))()
+    for event in (Data(b"abc"), EndOfMessage()):
+        with pytest.raises(LocalProtocolError):
+            core.send(event)
+    assert core.send(Data(b"ab")) + core.send(EndOfMessage()) == b"ab"
+
+
+def test_an_empty_piece_is_not_the_last_chunk() -> None:
+    core = answered(WHOLE, ResponseHead(200, CHUNKED))()
+    assert core.send(Data(b"")) == b""
+    assert core.send(EndOfMessage(Headers([("x", "y")]))) == b"0\r\nx: y\r\n\r\n"
+
+
+@pytest.mark.parametrize("name", ["content-length", "transfer-encoding", "host"])
+def test_trailers_do_not_frame_or_route(name: str) -> None:
+    """RFC 9110 §6.5.1."""
+    core = answered(WHOLE, ResponseHead(200, CHUNKED))()
+    with pytest.raises(LocalProtocolError):
+        core.send(EndOfMessage(Headers([(name, "0")])))
+
+
+# ---- persistence, pausing, the end -----------------------------------------------------------------------------------
+
+KEEP = Headers([("content-length", "0"), ("connection", "keep-alive")])
+CLOSE = Headers([("content-length", "0"), ("connection", "close")])
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "response", "goes_on"),
+    [
+        (b"1.1", b"x", OK.headers, True),
+        (b"1.1", b"close", OK.headers, False),
+        (b"1.1", b"Keep-Alive, Close", KEEP, False),
+        (b"1.1", b"x", CLOSE, False),
+        (b"1.0", b"x", OK.headers, False),
+        (b"1.0", b"keep-alive", KEEP, True),
+        (b"1.0", b"keep-alive", OK.headers, False),
+        (b"1.0", b"keep-alive, close", KEEP, False),
+    ],
+)
+def test_persistence(version: bytes, connection: bytes, response: Headers, goes_on: bool) -> None:
+    """§9.3, and ``close`` wins on either side. What follows a close is not a request (§9.6)."""
+    core = server(b"GET / HTTP/%b\r\nHost: a\r\nConnection: %b\r\n\r\nGET" % (version, connection))
+    list(core.events())
+    core.send(ResponseHead(200, response))
+    core.send(EndOfMessage())
+    assert core.next_event() is None
+    assert core.wants is (Wants.DATA if goes_on else Wants.CLOSED)
+
+
+def test_a_pipelined_request_waits_for_the_answer_to_the_one_before() -> None:
+    core = server(WHOLE + b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert len(list(core.events())) == 2
+    assert core.wants is Wants.PAUSED
+    core.send(OK)
+    core.send(EndOfMessage())
+    assert core.next_event() == RequestHead("GET", "/2", HOST)
+
+
+def test_an_error_behind_a_good_request_comes_after_its_answer() -> None:
+    """Law 4."""
+    core = server(WHOLE + b"\x00")
+    assert len(list(core.events())) == 2
+    core.send(OK)
+    core.send(EndOfMessage())
+    with pytest.raises(RemoteProtocolError) as caught:
+        core.next_event()
+    assert len(core.farewell(caught.value)) == 3
+
+
+def test_a_half_closed_request_still_gets_its_answer() -> None:
+    core = server(WHOLE)
+    core.receive_eof()
+    assert len(list(core.events())) == 2
+    core.send(OK)
+    core.send(EndOfMessage())
+    assert core.next_event() is None
+    assert core.wants is Wants.CLOSED
+
+
+def test_the_bytes_after_an_upgrade_belong_to_the_next_protocol() -> None:
+    """RFC 9110 §7.8."""
+    core = server(UPGRADE + b"\x81\x00")
+    list(core.events())
+    core.send(SWITCH)
+    assert core.next_event() is None
+    assert (core.wants, core.trailing_data) == (Wants.PAUSED, b"\x81\x00")
+
+
+def test_a_tunnel_begins_behind_the_head_of_a_2xx_to_connect() -> None:
+    """RFC 9110 §9.3.6, at both ends; the client MUST ignore the length in such a response (§6.3)."""
+    head = RequestHead("CONNECT", "a:1", HOST)
+    core = client(head, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nbytes")
+    assert isinstance(core.next_event(), ResponseHead)
+    assert (core.next_event(), core.wants, core.trailing_data) == (None, Wants.PAUSED, b"bytes")
+    served = answered(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", ResponseHead(200, Headers()))()
+    assert served.request == served.response == SWITCHED
+
+
+@pytest.mark.parametrize(
+    ("head", "expects"),
+    [
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-Continue\r\n\r\n", True),
+        (b"POST / HTTP/1.0\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n", False),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n", False),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n", False),
+    ],
+)
+def test_who_waits_for_100(head: bytes, expects: bool) -> None:
+    """RFC 9110 §10.1.1; the first byte of content, or any response, ends the wait."""
+    core = server(head)
+    core.next_event()
+    assert core.expects_continue is expects
+    core.receive_data(b"x")
+    core.next_event()
+    assert not core.expects_continue
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_end_of_input_completes_only_what_has_no_other_end(method: str) -> None:
+    """§8: a body with a length or in chunks is incomplete."""
+    for head in (b"Content-Length: 5", b"Transfer-Encoding: chunked", b"X: y"):
+        subject = Subject(lambda: client(RequestHead(method, "/", HOST)))  # noqa: B023
+        ended = trace(subject, [b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n"], eof=True)
+        complete = method == "HEAD" or head == b"X: y"
+        assert isinstance(ended.events[-1], EndOfMessage) is complete
+        assert (ended.error is None) is complete
