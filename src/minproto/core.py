@@ -47,6 +47,9 @@ class Role(Enum):
     SERVER = "server"
 
 
+CLIENT, SERVER = Role
+
+
 class Wants(Enum):
     """Why ``next_event`` returned None."""
 

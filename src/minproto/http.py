@@ -152,11 +152,12 @@ def check_target(method: str, target: str, fault: type[ProtocolError]) -> None:
 
 def split_target(method: str, target: str) -> tuple[str | None, str, str]:
     """(authority or None, path, query) of a valid target. An authority here overrides Host (RFC 9112 §3.2.2)."""
-    if method == "CONNECT":
-        return target, "", ""
     authority = None
-    if target[0] != "/" and (absolute := _ABSOLUTE.fullmatch(target)):
-        authority, target = absolute[2], absolute[3]
+    if target[0] != "/":
+        if method == "CONNECT":
+            return target, "", ""
+        if absolute := _ABSOLUTE.fullmatch(target):
+            authority, target = absolute[2], absolute[3]
     path, _, query = target.partition("?")
     return authority, path or "/", query
 

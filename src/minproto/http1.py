@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from minproto.buffer import Buffer
-from minproto.core import Core, Event, LocalProtocolError, ProtocolError, RemoteProtocolError, Role, Wants
+from minproto.core import CLIENT, SERVER, Core, Event, LocalProtocolError, ProtocolError, RemoteProtocolError, Role, Wants
 from minproto.http import (
     FIELD_VCHAR,
     METHODS,
@@ -69,7 +69,7 @@ _REQUEST = re.compile(rf"([{TCHAR}]++) ([\x21-\x7e]++) HTTP/([0-9]\.[0-9])\r\n({
 # A server has to send the space after the status code; some do not, and without a reason phrase nothing is ambiguous.
 _RESPONSE = re.compile(rf"HTTP/([0-9]\.[0-9]) ([0-9]{{3}})(?: [{FIELD_VCHAR}]*+)?\r\n({_FIELD_LINES})\r\n")
 _TRAILERS = re.compile(rf"({_FIELD_LINES})\r\n")
-_SENT_FIELDS = re.compile(rf"(?:[{TCHAR.replace('A-Z', '')}]++: (?:(?![\t ])[{FIELD_VCHAR}]++(?<![\t ]))?\r\n)*+")
+_SENT_FIELDS = re.compile(rf"(?:[{TCHAR.replace('A-Z', '')}]++\0(?:(?![\t ])[{FIELD_VCHAR}]++(?<![\t ]))?\r\n)*+")
 _FIELD = re.compile(r"([^:]++):[\t ]*+([^\r]*+)\r\n")
 _FOLD = re.compile(r"[\t ]*\r\n[\t ]+")
 
@@ -135,7 +135,7 @@ class HeadReader:
             is_empty = part in _NOT_EMPTY and buffer.peek(max(at - 1, 0), at) in (b"", b" ", b"\n")
             if found.startswith(terminator) and not is_empty:
                 part, at = after, at + len(terminator)
-            elif terminator.startswith(found) or (part == "name" and found == b"\r"):
+            elif found == b"" or (found == b"\r" and (terminator == b"\r\n" or part == "name")):
                 break  # nothing yet, or the first half of a CRLF
             else:
                 raise RemoteProtocolError(f"unexpected byte 0x{found[0]:02x} in the {part} of a head", 400)
@@ -160,13 +160,13 @@ def parse_fields(block: str, limits: Limits) -> Headers:
 
 def encode_fields(headers: list[tuple[str, str]]) -> str:
     """Field lines, each with its CRLF. Raises LocalProtocolError for what would not arrive as it was given."""
-    block = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    block = "".join([f"{name}\0{value}\r\n" for name, value in headers])
     # The whole block is checked at once. A line break inside of a value could make it match as two lines (response
-    # splitting, §11.1), but not with the right number of lines; a colon inside of a name, as another name.
-    wrong_split = block.count("\n") != len(headers) or any([":" in name for name, _ in headers])
-    if wrong_split or not _SENT_FIELDS.fullmatch(block):
+    # splitting, §11.1), and a colon inside of a name as another name. But NUL is in none of them, so where there are as
+    # many as fields, and each has its place, each line is one field.
+    if block.count("\0") != len(headers) or not _SENT_FIELDS.fullmatch(block):
         raise LocalProtocolError("invalid field name or value")
-    return block
+    return block.replace("\0", ": ")
 
 
 # ---- framing: where a message ends (§6.3) ----------------------------------------------------------------------------
@@ -412,42 +412,38 @@ class Connection(Core):
         self._version = "1.1"
         self._upgrade = False  # the request offers another protocol
         self._empty_lines = 0
-        self._reader = HeadReader(_REQUEST_SYNTAX if role is Role.SERVER else _RESPONSE_SYNTAX, limits)
+        self._reader = HeadReader(_REQUEST_SYNTAX if role is SERVER else _RESPONSE_SYNTAX, limits)
         self._body: _BodyReader | None = None  # reads the body being received
         self._framing = 0  # of the body being sent: bytes left, CHUNKED or UNTIL_CLOSE
 
     # -- receiving
 
     def _parse(self) -> Event | None:
-        state = self.request if self.role is Role.SERVER else self.response
-        if state == IDLE or state == HEAD:
-            return self._parse_head()
+        state = self.request if self.role is SERVER else self.response
         if state == BODY:
-            return self._parse_body()
-        # DONE: our part of the exchange is not; SWITCHED: the bytes are another protocol's.
-        self.wants = Wants.CLOSED if state == CLOSED else Wants.PAUSED
-        return None
+            event: Event | None = self._parse_body()
+        elif state == IDLE or state == HEAD:
+            event = self._parse_request() if self.role is SERVER else self._parse_response()
+        else:  # DONE: our part of the exchange is not; SWITCHED: the bytes are another protocol's
+            self.wants = Wants.CLOSED if state == CLOSED else Wants.PAUSED
+            return None
+        if event is None:
+            self.wants = Wants.DATA
+        return event
 
-    def _parse_head(self) -> Event | None:
-        self.wants = Wants.DATA
-        if self.role is Role.SERVER:
-            return self._parse_request() if self._skip_empty_lines() else None
-        if self.response == HEAD:
-            return self._parse_response()
-        if len(self._buffer):  # §9.2: MUST NOT consider that data to be a valid response
-            raise RemoteProtocolError("data without a request")
-        return None
-
-    def _skip_empty_lines(self) -> bool:
-        """§2.2: a server SHOULD ignore at least one empty line before a request line. False: nothing else is here yet."""
-        while (start := self._buffer.peek(0, 2)) == b"\r\n":
+    def _skip_empty_lines(self) -> None:
+        """§2.2: a server SHOULD ignore at least one empty line before a request line."""
+        while self._buffer.startswith(b"\r\n"):
             self._empty_lines += 1
             if self._empty_lines > self.limits.max_empty_lines:
                 raise RemoteProtocolError("too many empty lines", 400)
             self._buffer.skip(2)
-        return start not in (b"", b"\r")
 
     def _parse_request(self) -> RequestHead | None:
+        if self._buffer.startswith(b"\r"):
+            self._skip_empty_lines()
+            if self._buffer.peek() == b"\r":
+                return None
         found = self._reader.read(self._buffer, _REQUEST)
         if found is None:
             return None
@@ -462,12 +458,16 @@ class Connection(Core):
         fields = important_fields(head.headers)
         _check_host(version, fields, RemoteProtocolError)
         framing = request_framing(version, fields, RemoteProtocolError)
-        self._body = body_reader(framing, self.limits)
+        self._body = body_reader(framing, self.limits) if framing else None
         self._begin(head, fields)
         self.expects_continue = framing != 0 and "expect" in fields and _is_continue_expected(version, fields["expect"])
         return head
 
     def _parse_response(self) -> ResponseHead | None:
+        if self.response == IDLE:
+            if len(self._buffer):  # §9.2: MUST NOT consider that data to be a valid response
+                raise RemoteProtocolError("data without a request")
+            return None
         found = self._reader.read(self._buffer, _RESPONSE)
         if found is None:
             return None
@@ -479,26 +479,25 @@ class Connection(Core):
             raise RemoteProtocolError("101 without a request to upgrade")
         fields = important_fields(head.headers)
         framing = response_framing(self._method, head.status, version, fields, RemoteProtocolError)
-        self._body = body_reader(framing, self.limits)
+        self._body = body_reader(framing, self.limits) if framing else None
         self._answer(head, fields, framing)
         return head
 
-    def _parse_body(self) -> Event | None:
-        assert self._body is not None
-        event = self._body.read(self._buffer)
+    def _parse_body(self) -> Data | EndOfMessage | None:
+        event = self._body.read(self._buffer) if self._body else EndOfMessage()
         if event is None:
-            self.wants = Wants.DATA
             return None
         self.expects_continue = False
         if isinstance(event, EndOfMessage):
-            self._finish(response=self.role is Role.CLIENT)
+            self._body = None
+            self._finish(response=self.role is CLIENT)
         return event
 
     def _parse_eof(self) -> Event | None:
         if isinstance(self._body, UntilCloseReader) and self.response == BODY:
             self._finish(response=True)
             return EndOfMessage()
-        idle = self.request == IDLE if self.role is Role.SERVER else self.response == IDLE
+        idle = self.request == IDLE if self.role is SERVER else self.response == IDLE
         if not idle or len(self._buffer):
             raise RemoteProtocolError("connection closed in the middle of a message", 400)
         self.request = self.response = CLOSED
@@ -508,7 +507,7 @@ class Connection(Core):
     def fail(self, error: RemoteProtocolError) -> None:
         super().fail(error)
         self.keep_alive = False
-        if self.role is Role.CLIENT:
+        if self.role is CLIENT:
             self.request = self.response = CLOSED
             return
         self.request = CLOSED
@@ -520,7 +519,7 @@ class Connection(Core):
     # -- sending
 
     def send(self, event: Event) -> bytes:
-        client = self.role is Role.CLIENT
+        client = self.role is CLIENT
         state, table = (self.request, REQUEST_TRANSITIONS) if client else (self.response, RESPONSE_TRANSITIONS)
         if (state, event.__class__) not in table:
             raise LocalProtocolError(f"the {self.role.value} can't send {type(event).__name__} in {state.name}")
@@ -590,8 +589,13 @@ class Connection(Core):
         if event.trailers and (self._framing != CHUNKED or important_fields(event.trailers)):
             raise LocalProtocolError("trailers need chunked, and can't frame or route")  # RFC 9110 §6.5.1
         encoded = b"0\r\n%b\r\n" % encode_fields(event.trailers).encode("latin-1") if self._framing == CHUNKED else b""
-        self._finish(response=self.role is Role.SERVER)
+        self._finish(response=self.role is SERVER)
         return encoded
+
+    @property
+    def has_content(self) -> bool:
+        """Whether more than its end is to come of the message being received."""
+        return self._body is not None
 
     @property
     def sends_trailers(self) -> bool:
@@ -599,7 +603,7 @@ class Connection(Core):
         return self._framing == CHUNKED
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        if self.role is Role.CLIENT or self.response != HEAD:
+        if self.role is CLIENT or self.response != HEAD:
             return []
         text = f"{error}\n".encode()
         fields = [("content-type", "text/plain"), ("content-length", str(len(text))), ("connection", "close")]

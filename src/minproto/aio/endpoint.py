@@ -62,15 +62,16 @@ class Deadline:
         self._expired = False
 
     def __call__(self, seconds: float) -> Self:
+        self._task = asyncio.current_task()
+        assert self._task is not None
+        self._cancelling = self._task.cancelling()
         self._when = self._loop.time() + seconds
         if self._timer is None or self._timer.when() > self._when:
             self._set_timer()
         return self
 
     def __enter__(self) -> None:
-        self._task = asyncio.current_task()
-        assert self._task is not None
-        self._cancelling = self._task.cancelling()
+        """The wait begins."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._when = math.inf
@@ -156,9 +157,9 @@ class Endpoint:
 
     async def flush(self) -> None:
         """Write, and wait while the peer is slow. Raises ConnectionError, also when it is too slow. For one task at a time."""
-        if not self._out:
-            return
         self.write()
+        if not self.pipe.congested:
+            return
         try:
             with self._writing(self.timeouts.write):
                 await self.pipe.drain()

@@ -37,7 +37,7 @@ class Request:
 
     __slots__ = ("_exchange", "_split", "head", "method", "pipe", "trailers")
 
-    def __init__(self, head: RequestHead, exchange: Exchange, pipe: Pipe) -> None:
+    def __init__(self, head: RequestHead, exchange: Exchange | None, pipe: Pipe) -> None:
         self.head = head
         """The head as received."""
         self.method = "GET" if head.method == "HEAD" else head.method
@@ -45,7 +45,7 @@ class Request:
         """What carries the request; ``pipe.info("peername")`` is the peer's address."""
         self.trailers = Headers()
         """Trailer fields; complete when the body was read to its end."""
-        self._exchange: Exchange | None = exchange
+        self._exchange = exchange  # None: there is no more content
         self._split: tuple[str | None, str, str] | None = None
 
     @property

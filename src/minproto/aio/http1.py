@@ -18,6 +18,8 @@ from minproto.core import Event, LocalProtocolError, RemoteProtocolError, Role, 
 from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead
 from minproto.http1 import BODY, Connection, Limits
 
+_END = EndOfMessage()
+
 MAX_DISCARD = 262_144
 """Bytes of a body, unread by the app, that we read away to keep the connection: about what a new one would cost."""
 
@@ -78,19 +80,23 @@ class ServerConnection:
             self._endpoint.interrupt()
 
     async def _serve(self) -> None:
+        core = self._core
         while (head := await self._next_head()) is not None:
-            self._head = head
+            self._head, self._sent, self._first = head, 0, b""
             for observer in self._observers:
                 observer.begin()
-            request = Request(head, self, self._pipe)
+            if not core.has_content:
+                core.next_event()  # EndOfMessage
+            request = Request(head, self if core.has_content else None, self._pipe)
             answer = await self._call(request)
             if isinstance(answer, Upgrade):
                 return await self._hand_over(head, answer)
             await self._respond(head, answer)
             request.close()
-            await self._discard_content()
+            if core.request == BODY:
+                await self._discard_content()
         # What the client may still be sending must not turn our close into a reset, which would destroy the answer.
-        await self._endpoint.close(linger=self._core.request == BODY or self._core.buffered > 0 or self._draining)
+        await self._endpoint.close(linger=core.request == BODY or core.buffered > 0 or self._draining)
 
     # -- a request
 
@@ -103,22 +109,19 @@ class ServerConnection:
             await self._endpoint.flush()
             if core.buffered:
                 await self._receive_head()
-            elif self._draining or not await self._receive_idle():
+                continue
+            if self._draining:
                 return None
+            self._idle = True
+            try:
+                await self._endpoint.receive(self._timeouts.idle)
+            except TimeoutError:  # or told to stop
+                return None
+            finally:
+                self._idle = False
         assert isinstance(event, RequestHead)
         self._head_began = None
         return event
-
-    async def _receive_idle(self) -> bool:
-        """Wait for the first byte of a request: False when there is none in time, or the server is told to stop."""
-        self._idle = True
-        try:
-            await self._endpoint.receive(self._timeouts.idle)
-        except TimeoutError:
-            return False
-        finally:
-            self._idle = False
-        return True
 
     async def _receive_head(self) -> None:
         """Wait for more of a head that has begun."""
@@ -163,7 +166,7 @@ class ServerConnection:
         head = request.head
         if head.target == "*":  # RFC 9110 §9.3.7: a question to the server, not to a resource of the app
             return Response(status=204, headers=[("allow", ", ".join(sorted(self._core.methods)))])
-        self._received, self._waited, self._first = 0, 0.0, b""
+        self._received, self._waited = 0, 0.0
         if self._endpoint.pending:  # earlier answers must not wait for this handler, if it suspends
             self._loop.call_soon(self._endpoint.write)
         try:
@@ -200,12 +203,14 @@ class ServerConnection:
             await close_body(response.body)
             response = Response.text("internal server error\n", 500)
             self._send_head(head, response)
-        self._sent = 0
         try:
-            if isinstance(response.body, bytes):
-                self._send_content(head, response.body)
-            else:
+            if not isinstance(response.body, bytes):
                 await self._stream(head, response, response.body)
+            else:
+                if response.body and head.method != "HEAD":
+                    self._endpoint.send(Data(response.body))
+                    self._sent = len(response.body)
+                self._endpoint.send(_END)
         finally:
             self._observe(response.status)
         if self._endpoint.is_full:
@@ -228,12 +233,6 @@ class ServerConnection:
         elif head.version == "1.0":
             headers.append(("connection", "keep-alive" if framed else "close"))
         self._endpoint.send(ResponseHead(response.status, headers))
-
-    def _send_content(self, head: RequestHead, content: bytes) -> None:
-        if content and head.method != "HEAD":
-            self._endpoint.send(Data(content))
-            self._sent = len(content)
-        self._endpoint.send(EndOfMessage())
 
     async def _stream(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
         """Send content as it is made. What breaks it off must look broken off to the client, too: ConnectionError."""

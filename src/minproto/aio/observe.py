@@ -105,3 +105,7 @@ class MeteredPipe:
     def write(self, data: bytes) -> None:
         self._metrics.sent += len(data)
         self._pipe.write(data)
+
+    @property
+    def congested(self) -> bool:
+        return self._pipe.congested

@@ -5,7 +5,7 @@ asks for nothing else runs over all of them. This file has the interface and the
 three traps of theirs:
 
 - ``StreamWriter.drain`` does not yield while the kernel takes everything, so a fast reader of an endless response would
-  starve all other connections. Ours yields once for each ``FAIR_SHARE`` bytes.
+  starve all other connections. Ours always yields.
 - TLS cannot be half-closed in asyncio (``can_write_eof`` is false): ``close_write`` does nothing there, and the answer's own
   framing has to tell the peer where it ends.
 - ``transport.abort`` drops what asyncio holds and closes the socket, which the peer sees as an ordinary end. So that it
@@ -19,9 +19,7 @@ from typing import Any, Protocol
 
 READ_SIZE = 65_536
 HIGH_WATER = 65_536
-"""Bytes that may wait in our write buffer before ``drain`` waits."""
-FAIR_SHARE = 262_144
-"""Bytes written before ``drain`` lets others run, though the peer takes them all."""
+"""Bytes that may be written before ``drain`` has to be called, and that may wait in our buffer before it waits."""
 
 _RESET = struct.pack("ii", 1, 0)  # struct linger: on, for 0 seconds: close() sends RST
 
@@ -35,8 +33,12 @@ class Pipe(Protocol):
     def write(self, data: bytes) -> None:
         """Take bytes to send; never waits, so ``drain`` has to follow."""
 
+    @property
+    def congested(self) -> bool:
+        """Whether ``drain`` might have to wait, or has bad news. While this is false it need not be called."""
+
     async def drain(self) -> None:
-        """Wait until less than the high-water mark is unsent. Raises ConnectionError after a reset."""
+        """Let others run, and wait until less than the high-water mark is unsent. Raises ConnectionError after a reset."""
 
     def close_write(self) -> None:
         """Send the end of our output after what was written; reading goes on. Where the pipe can't, nothing."""
@@ -73,14 +75,17 @@ class StreamPipe:
         self._written += len(data)
         self._transport.write(data)
 
+    @property
+    def congested(self) -> bool:
+        return self._written > HIGH_WATER or self._transport.is_closing()
+
     async def drain(self) -> None:
         if self._transport.is_closing():
             raise ConnectionResetError("connection lost")
+        self._written = 0
         if self._transport.get_write_buffer_size() > HIGH_WATER:
-            self._written = 0
             await self._writer.drain()
-        elif self._written > FAIR_SHARE:
-            self._written = 0
+        else:
             await asyncio.sleep(0)
 
     def close_write(self) -> None:
@@ -120,3 +125,7 @@ class Unread:
             data, self._unread = self._unread, b""
             return data
         return await self._pipe.read()
+
+    @property
+    def congested(self) -> bool:
+        return self._pipe.congested

@@ -93,7 +93,7 @@ def join_data(events: Iterable[Event]) -> list[Event]:
     for event in events:
         last = joined[-1] if joined else None
         if type(event).__name__ == "Data" and type(last) is type(event) and is_dataclass(event):
-            joined[-1] = replace(event, data=last.data + event.data)  # type: ignore[attr-defined, type-var]
+            joined[-1] = replace(event, data=last.data + event.data)  # type: ignore[attr-defined, call-arg]
         else:
             joined.append(event)
     return joined

@@ -106,15 +106,10 @@ class _Way:
         loop = asyncio.get_running_loop()
         self._due = max(self._due, loop.time() + next(self._delays, 0.0))
         self._in_flight.append(piece)
-        if self._due <= loop.time():
-            self._arrive()
-        else:
-            loop.call_at(self._due, self._arrive)
+        loop.call_at(self._due, self._arrive)
 
     def _arrive(self) -> None:
         """The oldest piece is there, whichever's timer this is: timers of the same moment fire in any order."""
-        if self.is_reset:
-            return
         piece = self._in_flight.popleft()
         self._arrived += piece
         self.end_arrived = not piece
@@ -150,10 +145,11 @@ class MemoryPipe:
 
     def write(self, data: bytes) -> None:
         """Take bytes to send; lost after a reset or ``close``, as drain tells. After ``close_write``: RuntimeError."""
+        if self._closed:
+            return
         if data and self._outgoing.refused:
             self._reset()
-        if not self._closed:
-            self._outgoing.write(data)
+        self._outgoing.write(data)
 
     async def drain(self) -> None:
         """Wait until at most the high-water mark is unsent. Raises ConnectionResetError after a reset or ``close``."""

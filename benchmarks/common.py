@@ -1,0 +1,149 @@
+"""What every benchmark shares: which servers there are, and how one is started, pinned to a CPU, and stopped.
+
+A server and its load generator that compete for one CPU measure the scheduler, so the harness moves itself (and with it
+every load generator that it starts) to one CPU and each server to another. A server is a process of its own, fresh for
+each measurement, on a loopback port that was free a moment before; it counts as started when it has given the answer
+that all peers must give, so that no figure is that of an error page; and it ends with the measurement, come what may.
+"""
+
+import http.client
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+
+HOST = "127.0.0.1"
+START_SECONDS = 15.0
+STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A server to measure: what must be installed for it, and the command that starts it, bar the port."""
+
+    name: str
+    needs: tuple[str, ...]
+    command: tuple[str, ...]
+
+    def missing(self) -> list[str]:
+        return [module for module in self.needs if importlib.util.find_spec(module) is None]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A peer that runs."""
+
+    pid: int
+    port: int
+
+
+def _peer(name: str, *needs: str) -> Peer:
+    return Peer(name, needs, ("-m", "benchmarks.peers", name))
+
+
+MINPROTO = Peer("minproto", ("minproto",), ("-m", "minproto", "serve", "--no-access-log", "--port"))
+PEERS = (
+    _peer("uvicorn-httptools", "uvicorn", "httptools"),
+    _peer("uvicorn-h11", "uvicorn", "h11"),
+    _peer("aiohttp", "aiohttp"),
+    _peer("bare"),
+)
+
+
+def installed(names: list[str]) -> list[Peer]:
+    """minproto and the peers of these names; one that lacks a library is named and left out."""
+    peers = []
+    for peer in (MINPROTO, *(peer for peer in PEERS if peer.name in names)):
+        if missing := peer.missing():
+            print(f"{peer.name}: skipped, not installed: {', '.join(missing)}")
+        else:
+            peers.append(peer)
+    return peers
+
+
+def versions(peers: list[Peer]) -> str:
+    """What was measured: a ratio means nothing without it."""
+    libraries = sorted({module for peer in peers for module in peer.needs} - {"minproto"})
+    return ", ".join([f"Python {sys.version.split()[0]}", *(f"{name} {metadata.version(name)}" for name in libraries)])
+
+
+def prepare() -> int | None:
+    """Move this process, and all load that it will start, to one CPU; return another one for the servers, if there is.
+
+    SIGTERM becomes an exception, so that a benchmark cut short by `timeout` still stops its server.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    try:
+        cpus = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cpus[-1]})
+    except (AttributeError, OSError) as error:  # not a call of this system, or refused
+        print(f"servers and load share all CPUs: {error}")
+        return None
+    if len(cpus) == 1:
+        print("servers and load share the only CPU")
+        return None
+    print(f"servers on CPU {cpus[0]}, load on CPU {cpus[-1]}")
+    return cpus[0]
+
+
+@contextmanager
+def running(peer: Peer, cpu: int | None) -> Iterator[Server]:
+    """Start a server, wait until it gives the right answer, and stop it at the end by its process id."""
+    port = _free_port()
+    pin: Callable[[], None] | None = None if cpu is None else partial(os.sched_setaffinity, 0, {cpu})
+    command = [sys.executable, *peer.command, str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=pin)
+    try:
+        _wait(peer, process, port)
+        yield Server(process.pid, port)
+    finally:
+        _stop(process)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(peer: Peer, process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return _check(peer, port)
+        except ConnectionRefusedError:
+            if process.poll() is not None:
+                sys.exit(f"{peer.name} ended with code {process.returncode} before it listened")
+            if time.monotonic() > deadline:
+                sys.exit(f"{peer.name} did not listen within {START_SECONDS} s")
+        time.sleep(0.02)
+
+
+def _check(peer: Peer, port: int) -> None:
+    """Peers are compared at the same job only: the same 13 bytes, and a head that says so and is dated."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=START_SECONDS)
+    connection.request("GET", "/hello")
+    answer = connection.getresponse()
+    got = answer.status, answer.read(), answer.headers.get_content_type(), "date" in answer.headers
+    connection.close()
+    if got != (200, b"Hello, World!", "text/plain", True):
+        sys.exit(f"{peer.name} gave another answer than its peers: {got}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        print(f"process {process.pid} did not stop within {STOP_SECONDS} s of SIGTERM: killed", file=sys.stderr)
+        process.kill()
+        process.wait()

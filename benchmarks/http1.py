@@ -1,0 +1,113 @@
+"""How many GET /hello a second, beside other Python servers: `python -m benchmarks.http1` from the repository root.
+
+Requests a second say more about the machine than about the server, so what counts here is the ratio. A machine's speed
+drifts (heat, neighbours), so servers take turns, A B C D, A B C D ..., and each ratio is of two figures of one round;
+the median of the rounds is the result, and the smallest and largest say how far to trust it.
+
+There are three scenes, since a server can be fast at one kind of head only: a request with a Host and nothing else; one
+with ten more headers, as a browser sends them; and one whose target and header differ each time, so that no cache of
+whole heads can help.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from benchmarks.common import HOST, MINPROTO, PEERS, Peer, installed, prepare, running, versions
+
+SCRIPT = Path(__file__).with_suffix(".lua")
+WARM_UP_SECONDS = 1  # CPython specializes its bytecode within the first thousands of requests
+TARGETS = {"uvicorn-httptools": 1.3, "uvicorn-h11": 3.0, "bare": 0.5}
+BROWSER = (
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+    "Accept-Language: en-US,en;q=0.5",
+    "Accept-Encoding: gzip, deflate, br, zstd",
+    "Referer: http://127.0.0.1/",
+    "Cookie: session=6f1c2b9e0d5a4c7f8e3b1a2d; theme=dark",
+    "Upgrade-Insecure-Requests: 1",
+    "Sec-Fetch-Dest: document",
+    "Sec-Fetch-Mode: navigate",
+    "Sec-Fetch-Site: same-origin",
+)
+SCENES: dict[str, tuple[str, ...]] = {"plain": (), "browser": BROWSER, "varied": ()}
+
+
+class Run(NamedTuple):
+    """One run of wrk: requests a second, and latency in milliseconds."""
+
+    rate: float
+    p50: float
+    p99: float
+    errors: int
+
+
+def wrk(port: int, scene: str, seconds: int) -> Run:
+    headers = [part for header in SCENES[scene] for part in ("-H", header)]
+    load = ["wrk", "-t1", "-c32", f"-d{seconds}s", "-s", str(SCRIPT), *headers]
+    command = [*load, f"http://{HOST}:{port}/hello", "--", scene]
+    report = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30).stdout
+    return Run(**json.loads(report.splitlines()[-1]))
+
+
+def measure(peer: Peer, cpu: int | None, scene: str, seconds: int) -> Run:
+    with running(peer, cpu) as server:
+        wrk(server.port, scene, WARM_UP_SECONDS)
+        return wrk(server.port, scene, seconds)
+
+
+def play(peers: list[Peer], cpu: int | None, scene: str, seconds: int, rounds: int) -> dict[str, list[Run]]:
+    runs: dict[str, list[Run]] = {peer.name: [] for peer in peers}
+    for number in range(1, rounds + 1):
+        for peer in peers:
+            run = measure(peer, cpu, scene, seconds)
+            runs[peer.name].append(run)
+            print(f"{scene} {number}/{rounds} {peer.name} {run.rate:,.0f}/s", file=sys.stderr)
+    return runs
+
+
+def table(runs: dict[str, list[Run]]) -> None:
+    print(f"{'':18}{'req/s':>9}{'p50 ms':>8}{'p99 ms':>8}{'errors':>8}  minproto/peer (min-max)  target")
+    ours = runs.get(MINPROTO.name, [])
+    for name, theirs in runs.items():
+        rate, p50, p99 = (median(column) for column in list(zip(*theirs, strict=True))[:3])
+        ratios = [our.rate / their.rate for our, their in zip(ours, theirs, strict=False)]
+        verdict = compare(name, ratios) if ratios and name != MINPROTO.name else ""
+        print(f"{name:18}{rate:9,.0f}{p50:8.2f}{p99:8.2f}{sum(run.errors for run in theirs):8}  {verdict}".rstrip())
+
+
+def compare(name: str, ratios: list[float]) -> str:
+    ratio = median(ratios)
+    spread = f"{ratio:.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+    target = TARGETS.get(name)
+    if target is None:
+        return spread
+    return f"{spread:25}{target}: " + ("met" if ratio >= target else f"missed by {1 - ratio / target:.0%}")
+
+
+def main() -> None:
+    names = [peer.name for peer in PEERS]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.http1", description="GET /hello beside other servers")
+    parser.add_argument("--seconds", type=int, default=4, help="length of each run (4)")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each server in each scene (5)")
+    parser.add_argument("--scene", nargs="+", choices=SCENES, default=list(SCENES), help="these scenes only")
+    parser.add_argument("--peer", nargs="+", choices=names, default=names, help="these peers only, beside minproto")
+    options = parser.parse_args()
+    if shutil.which("wrk") is None:
+        sys.exit("skipped, not installed: wrk (Debian's package wrk)")
+    peers = installed(options.peer)
+    print(versions(peers))
+    cpu = prepare()
+    for scene in options.scene:
+        runs = play(peers, cpu, scene, options.seconds, options.rounds)
+        print(f"\n{scene}: wrk -t1 -c32 -d{options.seconds}s, {options.rounds} rounds; medians; errors of all rounds")
+        table(runs)
+
+
+if __name__ == "__main__":
+    main()
