@@ -223,4 +223,8 @@ def check_law(law: Law, subject: Subject) -> None:
     def holds(stream: list[bytes]) -> None:
         law(subject, stream)
 
-    holds()
+    try:
+        holds()
+    except Exception as error:
+        error.add_note(f"law {law.__doc__}")
+        raise

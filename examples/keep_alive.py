@@ -1,0 +1,53 @@
+"""Keep-alive and pipelining, seen from a raw socket: three requests in one write, three answers in the order asked.
+
+The first handler is the slowest, and still its answer comes first: HTTP/1.1 has no number that says which request an
+answer belongs to, only their order (RFC 9112 §9.3.2). The last request asks the server to close, and it says that it will.
+
+It prints:
+
+    HTTP/1.1 200 OK
+    content-type: text/plain; charset=utf-8
+    content-length: 6
+    date: ...
+
+    /slow
+
+    HTTP/1.1 200 OK
+    content-type: text/plain; charset=utf-8
+    content-length: 6
+    date: ...
+
+    /fast
+
+    HTTP/1.1 200 OK
+    content-type: text/plain; charset=utf-8
+    content-length: 6
+    date: ...
+    connection: close
+
+    /last
+"""
+
+import asyncio
+import re
+
+from minproto import Request, Response, Server
+
+
+async def app(request: Request) -> Response:
+    if request.path == "/slow":
+        await asyncio.sleep(0.1)
+    return Response.text(f"{request.path}\n")
+
+
+async def main() -> None:
+    async with Server(app, port=0) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        requests = [f"GET {path} HTTP/1.1\r\nHost: localhost\r\n" for path in ("/slow", "/fast", "/last")]
+        writer.write(("\r\n".join(requests) + "Connection: close\r\n\r\n").encode())
+        answers = (await reader.read()).decode().replace("\r\n", "\n")
+        print(re.sub("date: .*", "date: ...", answers).replace("\nHTTP", "\n\nHTTP"), end="")
+        writer.close()
+
+
+asyncio.run(main())

@@ -1,0 +1,58 @@
+"""The laws on a parser of your own: it looks right, and the laws find the two bytes that show that it is not.
+
+The parser gives the lines of a stream that end in CRLF. It remembers how far it has searched, so that a line that comes
+byte by byte is not searched again from its start; but a CR at the end of what it has seen may be half of a CRLF.
+
+It prints:
+
+    law 2. However the bytes are cut, the events (adjacent Data joined) and the error are the same.
+    broken by [b'\\r', b'\\n']
+"""
+
+import re
+
+from minproto.core import Event, RemoteProtocolError, Wants
+from minproto.testing import Subject, check
+
+
+class Line(Event):
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Line) and self.text == other.text
+
+
+class LineParser:
+    """Any object with these five names is a subject."""
+
+    def __init__(self) -> None:
+        self.data, self.searched, self.wants = b"", 0, Wants.DATA
+
+    @property
+    def buffered(self) -> int:
+        return len(self.data)
+
+    def receive_data(self, data: bytes) -> None:
+        self.data += data
+
+    def receive_eof(self) -> None:
+        self.wants = Wants.CLOSED
+
+    def next_event(self) -> Event | None:
+        end = self.data.find(b"\r\n", self.searched)
+        if end < 0:
+            self.searched = len(self.data)  # here is the bug: it has to be one less
+            if len(self.data) > 64:
+                self.wants = Wants.CLOSED
+                raise RemoteProtocolError("line too long")
+            return None
+        line, self.data, self.searched = self.data[:end], self.data[end + 2 :], 0
+        return Line(line)
+
+
+try:
+    check(Subject(LineParser, limit=64))
+except AssertionError as error:
+    print(error.__notes__[-1])
+    print("broken by", re.search(r"stream=(.*),", str(error.__notes__[0]))[1])

@@ -1,0 +1,34 @@
+"""Waiting is not working: five requests at once for a job that waits for a second, on one thread each way.
+
+With one synchronous worker each job waits until those before it are done. On the event loop all five wait together, and
+so takes the whole as long as one.
+
+It prints:
+
+    /slow/sync   five requests took 5 s
+    /slow/async  five requests took 1 s
+"""
+
+import asyncio
+import time
+
+from minproto import Metrics, Server, connect
+from minproto.lab.app import DemoApp
+
+
+async def ask(port: int, target: str) -> None:
+    client = await connect("127.0.0.1", port)
+    response = await client.request("GET", target)
+    assert await response.read() == b"done\n"
+    await client.close()
+
+
+async def main() -> None:
+    async with Server(DemoApp(Metrics()), port=0) as server:
+        for path in ("/slow/sync", "/slow/async"):
+            began = time.monotonic()
+            await asyncio.gather(*(ask(server.port, f"{path}?seconds=1") for _ in range(5)))
+            print(f"{path:12} five requests took {time.monotonic() - began:.0f} s")
+
+
+asyncio.run(main())

@@ -1,0 +1,108 @@
+"""The rules of the house: who may import what, how long a function may be, and that README and examples do what they say."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "minproto"
+CORES = [path for path in sorted(SOURCE.glob("*.py")) if path.stem not in ("__init__", "__main__", "cli")]
+README = (ROOT / "README.md").read_text()
+MAX_FUNCTION = 40
+
+
+def imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("path", CORES, ids=lambda path: path.stem)
+def test_a_core_knows_no_clock_no_socket_and_no_shell(path: Path) -> None:
+    forbidden = {"asyncio", "socket", "ssl", "time", "threading", "selectors", "random", "minproto.aio"}
+    if path.stem == "websocket":
+        forbidden.discard("random")  # the mask
+    assert not {name for name in imports(path) if any(name == no or name.startswith(f"{no}.") for no in forbidden)}
+
+
+def test_dependencies_between_cores_point_one_way() -> None:
+    order = ["buffer", "core", "http", "http1"]
+    for path in CORES:
+        inner = {name.removeprefix("minproto.") for name in imports(path) if name.startswith("minproto.")}
+        assert all(order.index(name) < order.index(path.stem) for name in inner), path
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_functions_are_short_and_files_open_with_a_text(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree) or not tree.body
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < MAX_FUNCTION, node.name
+
+
+def run(*command: str, **options: object) -> str:
+    """What a command prints."""
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=100, **options)  # type: ignore[call-overload]
+    assert done.returncode == 0, done.stderr
+    return str(done.stdout)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_prints_what_its_text_says(path: Path) -> None:
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    expected = re.sub("(?m)^    ", "", text.partition("It prints:\n\n")[2])
+    assert run(sys.executable, str(path)).rstrip("\n") == expected.rstrip("\n")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_is_one_idea(path: Path) -> None:
+    lines = path.read_text().split('"""', 2)[2].splitlines()
+    assert len([line for line in lines if line.strip()]) <= 60
+
+
+def test_the_readme_names_each_file_of_the_source() -> None:
+    for path in SOURCE.rglob("*.py"):
+        if path.stem not in ("__init__", "__main__"):
+            assert f"`{path.relative_to(SOURCE)}`" in README, path
+
+
+def test_the_readme_test_command_is_the_one_that_ci_runs() -> None:
+    commands = re.findall(r"(?m)^python3 -m venv .*$", README)
+    assert len(commands) == 2
+    assert 'grep -E "^python3 -m venv .*pytest" README.md' in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_readme_app_serves() -> None:
+    """The first example of the README, on a port of its own, asked by its own client."""
+    block = next(code for code in re.findall(r"(?s)```python\n(.*?)```", README) if "asyncio.run(serve(" in code)
+    program = block.replace("asyncio.run(serve(app, port=8000))", TRY_IT)
+    assert TRY_IT in program
+    assert run(sys.executable, "-c", program) == "Hello, World!\nabc\nnot found\n"
+
+
+TRY_IT = """
+async def try_it():
+    from minproto import Server, connect
+    async with Server(app, port=0) as server:
+        client = await connect("127.0.0.1", server.port)
+        for question in (("GET", "/hello"), ("POST", "/echo", (), b"abc"), ("GET", "/x")):
+            print((await (await client.request(*question)).read()).decode())
+        await client.close()
+
+asyncio.run(try_it())
+"""
+
+
+def test_the_command_line_explains_itself() -> None:
+    for words in (["--help"], ["serve", "--help"], ["lab", "--help"]):
+        assert "--port" in run(sys.executable, "-m", "minproto", *words, env={**os.environ, "COLUMNS": "100"})
