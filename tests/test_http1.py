@@ -622,7 +622,7 @@ def test_who_waits_for_100(head: bytes, expects: bool) -> None:
 def test_the_end_of_input_completes_only_what_has_no_other_end(method: str) -> None:
     """§8: a body with a length or in chunks is incomplete."""
     for head in (b"Content-Length: 5", b"Transfer-Encoding: chunked", b"X: y"):
-        subject = Subject(lambda: client(RequestHead(method, "/", HOST)))  # noqa: B023
+        subject = Subject(lambda: client(RequestHead(method, "/", HOST)))
         ended = trace(subject, [b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n"], eof=True)
         complete = method == "HEAD" or head == b"X: y"
         assert isinstance(ended.events[-1], EndOfMessage) is complete

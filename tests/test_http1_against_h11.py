@@ -11,11 +11,9 @@ from typing import NamedTuple
 
 import h11
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from minproto.core import Event, RemoteProtocolError, Role, Wants
-from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead, has_no_content, split_list
+from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
 from minproto.http1 import BODY, IDLE, Connection
 
 CLIENT, SERVER = Role

@@ -394,9 +394,9 @@ RESPONSE_TRANSITIONS: dict[tuple[State, type[Event]], State] = {
 
 
 class Connection(Core):
-    """One end of an HTTP/1.1 connection: as CLIENT it sends requests one after the other, as SERVER it answers them in order."""
+    """One end of an HTTP/1.1 connection: a CLIENT sends requests one after the other, a SERVER answers them in order."""
 
-    def __init__(self, role: Role, limits: Limits = Limits(), methods: frozenset[str] = METHODS) -> None:  # noqa: B008
+    def __init__(self, role: Role, limits: Limits = Limits(), methods: frozenset[str] = METHODS) -> None:
         super().__init__(limits.max_head)
         self.role = role
         self.limits = limits

@@ -192,7 +192,9 @@ class Endpoint:
     async def _read_away(self) -> None:
         try:
             async with asyncio.timeout(self.timeouts.linger):
-                while await self.pipe.read():
+                while True:
+                    if not await self.pipe.read():
+                        return
                     await asyncio.sleep(0)  # a peer that sends without end must not keep the loop from the timeout
         except TimeoutError:
             pass

@@ -5,6 +5,7 @@ apart anywhere. An empty chunk is possible, too, and has to mean nothing.
 """
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -23,7 +24,7 @@ def byte_by_byte(data: bytes) -> list[bytes]:
 def cut(data: bytes, positions: Iterable[int]) -> list[bytes]:
     """Chunks that end at these positions."""
     edges = [0, *sorted(positions), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 def chunks(streams: SearchStrategy[bytes]) -> SearchStrategy[list[bytes]]:

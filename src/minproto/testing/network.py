@@ -151,6 +151,11 @@ class MemoryPipe:
             self._reset()
         self._outgoing.write(data)
 
+    @property
+    def congested(self) -> bool:
+        """Whether ``drain`` would wait or raise."""
+        return self._closed or self._outgoing.is_reset or not self._outgoing.drained()
+
     async def drain(self) -> None:
         """Wait until at most the high-water mark is unsent. Raises ConnectionResetError after a reset or ``close``."""
         if self._closed:
