@@ -48,10 +48,6 @@ class Buffer:
         """The bytes from ``start`` to ``end`` (all by default), left in place."""
         return bytes(self._data[self._start + start : None if end is None else self._start + end])
 
-    def startswith(self, prefix: bytes) -> bool:
-        """Whether these bytes come first."""
-        return self._data.startswith(prefix, self._start)
-
     def find(self, needle: bytes, limit: int) -> int:
         """Where the needle first begins, or -1. It must end within the first ``limit`` bytes.
 

@@ -52,12 +52,15 @@ def _port(text: str) -> int:
 
 async def _serve(options: argparse.Namespace) -> None:
     metrics = Metrics()
+    app = DemoApp(metrics)
     raise_file_limit()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     await serve(
-        DemoApp(metrics),
+        app,
         host=options.host,
         port=options.port,
         ssl=tls_context(options.tls_cert, options.tls_key) if options.tls_cert else None,
         metrics=metrics,
         observers=[] if options.no_access_log else [AccessLog()],
     )
+    app.close()

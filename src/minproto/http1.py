@@ -431,19 +431,21 @@ class Connection(Core):
             self.wants = Wants.DATA
         return event
 
-    def _skip_empty_lines(self) -> None:
-        """§2.2: a server SHOULD ignore at least one empty line before a request line."""
-        while self._buffer.startswith(b"\r\n"):
+    def _skip_empty_lines(self) -> bytes:
+        """§2.2: a server SHOULD ignore at least one empty line before a request line. What comes first then, if it is short."""
+        while (start := self._buffer.peek(0, 2)) == b"\r\n":
             self._empty_lines += 1
             if self._empty_lines > self.limits.max_empty_lines:
                 raise RemoteProtocolError("too many empty lines", 400)
             self._buffer.skip(2)
+        return start
 
     def _parse_request(self) -> RequestHead | None:
-        if self._buffer.startswith(b"\r"):
-            self._skip_empty_lines()
-            if self._buffer.peek() == b"\r":
-                return None
+        start = self._buffer.peek(0, 1)
+        if start == b"\r":
+            start = self._skip_empty_lines()
+        if start in (b"", b"\r"):
+            return None
         found = self._reader.read(self._buffer, _REQUEST)
         if found is None:
             return None

@@ -20,6 +20,8 @@ from minproto.http1 import BODY, Connection, Limits
 
 _END = EndOfMessage()
 
+FAIR_SHARE = 64
+"""Pieces of content that one response may send before others get their turn."""
 MAX_DISCARD = 262_144
 """Bytes of a body, unread by the app, that we read away to keep the connection: about what a new one would cost."""
 
@@ -47,6 +49,7 @@ class ServerConnection:
         self._idle = False
         self._head: RequestHead | None = None  # the request in flight
         self._first = b""  # the piece of its response's content that was made before the head
+        self._pieces = 0
         self._sent = 0  # bytes of its response's content
         self._head_began: float | None = None
         self._received = 0  # bytes of the present body, and seconds spent waiting for them
@@ -73,6 +76,10 @@ class ServerConnection:
         self._core.fail(error)
         await self._say_farewell(error)
 
+    def abort(self) -> None:
+        """End the connection at once, whatever its handler does."""
+        self._endpoint.abort()
+
     def drain(self) -> None:
         """Finish the request in flight, and close; without one, close now."""
         self._draining = True
@@ -93,10 +100,12 @@ class ServerConnection:
                 return await self._hand_over(head, answer)
             await self._respond(head, answer)
             request.close()
-            if core.request == BODY:
-                await self._discard_content()
-        # What the client may still be sending must not turn our close into a reset, which would destroy the answer.
-        await self._endpoint.close(linger=core.request == BODY or core.buffered > 0 or self._draining)
+            if core.request == BODY and not await self._discard_content():
+                break
+        # What the client may still be sending must not turn our close into a reset, which would destroy the answer. Over
+        # TLS, where it can't see our end before we close, reading on would delay it: so only if we know that it is sending.
+        half_closes = self._pipe.info("ssl_object") is None
+        await self._endpoint.close(linger=half_closes or core.request == BODY or core.buffered > 0)
 
     # -- a request
 
@@ -112,7 +121,7 @@ class ServerConnection:
                 continue
             if self._draining:
                 return None
-            self._idle = True
+            self._idle, self._head_began = True, None
             try:
                 await self._endpoint.receive(self._timeouts.idle)
             except TimeoutError:  # or told to stop
@@ -174,6 +183,8 @@ class ServerConnection:
             if self._core.expects_continue and isinstance(answer, Response) and not isinstance(answer.body, bytes):
                 # The content may be made from the request's: if so, 100 has to go out before the response's head.
                 self._first = await anext(answer.body, b"")
+            if not isinstance(answer, Response | Upgrade):
+                raise TypeError(f"the app returned {type(answer).__name__}, which is no response")
             return answer
         except Exception:
             if self._endpoint.lost or self._core.error is not None:
@@ -181,16 +192,19 @@ class ServerConnection:
             logger.exception("%s %s failed", head.method, head.target)
             return Response.text("internal server error\n", 500)
 
-    async def _discard_content(self) -> None:
-        """Read away what the app left of the body. Beyond a limit, closing is cheaper."""
+    async def _discard_content(self) -> bool:
+        """Read away what the app left of the body. False where that is not worth it: to close is cheaper."""
         room = MAX_DISCARD
-        while self._core.request == BODY and self._core.keep_alive and room > 0:
+        while self._core.request == BODY:
+            if room <= 0 or not self._core.keep_alive:
+                return False
             event = self._core.next_event()
             if event is None:
                 await self._endpoint.flush()
                 await self._receive_body()
             elif isinstance(event, Data):
                 room -= len(event.data)
+        return True
 
     # -- its answer
 
@@ -218,9 +232,11 @@ class ServerConnection:
 
     def _send_head(self, head: RequestHead, response: Response) -> None:
         headers = Headers(response.headers)
-        names = {name for name, _ in headers}
+        names = [name for name, _ in headers]
         framed = "content-length" in names or "transfer-encoding" in names or response.status in (204, 304)
-        if not framed and isinstance(response.body, bytes):
+        if framed and isinstance(response.body, bytes):
+            _check_length(head, response, response.body)
+        elif isinstance(response.body, bytes):
             headers.append(("content-length", str(len(response.body))))
             framed = True
         elif not framed and head.version != "1.0":
@@ -255,7 +271,10 @@ class ServerConnection:
     async def _send_piece(self, piece: bytes) -> None:
         self._endpoint.send(Data(piece))
         self._sent += len(piece)
+        self._pieces += 1
         await self._endpoint.flush()
+        if self._pieces % FAIR_SHARE == 0:  # pieces so small that they congest nothing must not keep others waiting
+            await asyncio.sleep(0)
 
     async def _hand_over(self, head: RequestHead, answer: Upgrade) -> None:
         """Give the pipe, with the bytes that came after the request, to another protocol."""
@@ -278,9 +297,9 @@ class ServerConnection:
 
     async def _say_farewell(self, error: RemoteProtocolError) -> None:
         """The last answer to a peer that broke the rules; if its response has begun, only a reset says that it is broken."""
-        words = self._core.farewell(error)
-        if not words:
+        if self._core.response == BODY:
             return self._endpoint.abort()
+        words = self._core.farewell(error)
         for event in words:
             if isinstance(event, ResponseHead):
                 event.headers.append(("date", http_date()))
@@ -292,6 +311,15 @@ class ServerConnection:
         for observer in self._observers:
             observer.finish(self._head, status, self._sent, self._pipe)
         self._head = None
+
+
+def _check_length(head: RequestHead, response: Response, body: bytes) -> None:
+    """Find content that is not as long as its head says while another head can still be sent. Raises LocalProtocolError."""
+    if response.status in (204, 304):
+        if body:
+            raise LocalProtocolError("a 204 or 304 has no content")
+    elif head.method != "HEAD" and response.headers.get("content-length", str(len(body))) != str(len(body)):
+        raise LocalProtocolError("Content-Length is not the length of the content")
 
 
 class ClientResponse:
@@ -363,16 +391,22 @@ class ClientConnection:
             self._endpoint.write()
             return await self._receive_head()
         # RFC 9112 §9.5: while it sends, a client SHOULD watch for an answer that makes the rest unwanted.
-        async with asyncio.TaskGroup() as tasks:
-            upload = tasks.create_task(self._upload(body))
-            head = await self._receive_head()
-            upload.cancel()
-        return head
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                upload = tasks.create_task(self._upload(body))
+                head = await self._receive_head()
+                upload.cancel()
+            return head
+        except ExceptionGroup as group:  # the first is the cause of the others
+            raise group.exceptions[0] from None
 
     async def _upload(self, body: AsyncIterator[bytes]) -> None:
-        async for piece in body:
-            self._endpoint.send(Data(piece))
-            await self._endpoint.flush()
+        try:
+            async for piece in body:
+                self._endpoint.send(Data(piece))
+                await self._endpoint.flush()
+        finally:
+            await close_body(body)
         self._endpoint.send(EndOfMessage())
         await self._endpoint.flush()
 

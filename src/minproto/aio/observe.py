@@ -44,7 +44,10 @@ class AccessLog:
         host = peer[0] if isinstance(peer, tuple) else "-"
         # A quote or a control character in a target could end the field, or begin a line of the peer's own.
         line = f"{head.method} {head.target} HTTP/{head.version}".translate(_ESCAPES) if head else "-"
-        self._write(f'{host} - - [{self._now()}] "{line}" {status} {sent}\n')
+        try:
+            self._write(f'{host} - - [{self._now()}] "{line}" {status} {sent}\n')
+        except OSError:  # whoever read the log is gone: that must not end the service
+            self._write = len
 
     def _now(self) -> str:
         now = int(time.time())

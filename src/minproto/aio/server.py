@@ -135,8 +135,10 @@ class Server:
             connection.drain()
         await _wait(self._tasks(), self.config.timeouts.drain)
         self.abort()
-        if left := await _wait(self._tasks(), LAST_WAIT):
-            logger.error("%d handlers ignore that they are cancelled", len(left))
+        await _wait(self._tasks(), LAST_WAIT)
+        for connection in self._connections.values():
+            logger.error("a handler ignores that it is cancelled")
+            connection.abort()
 
     def abort(self) -> None:
         """Cut off all connections now."""
@@ -147,9 +149,10 @@ class Server:
         return {*self._connections, *self._refusals}
 
 
-async def _wait(tasks: set[asyncio.Task[None]], seconds: float) -> set[asyncio.Task[None]]:
-    """Wait for tasks; those that are not done in time."""
-    return (await asyncio.wait(tasks, timeout=seconds))[1] if tasks else set()
+async def _wait(tasks: set[asyncio.Task[None]], seconds: float) -> None:
+    """Wait for tasks, but not too long."""
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)
 
 
 async def serve(app: App, **options: object) -> None:

@@ -32,6 +32,10 @@ class DemoApp:
         self._metrics = metrics
         self._one_worker = ThreadPoolExecutor(1, "slow-sync")
 
+    def close(self) -> None:
+        """Let go of the jobs that wait for the one worker."""
+        self._one_worker.shutdown(wait=False, cancel_futures=True)
+
     async def __call__(self, request: Request) -> Answer:
         match request.method, request.path.split("/")[1:]:
             case "GET", ["hello"]:
