@@ -11,10 +11,12 @@ not read yet: the very answer that tells it what went wrong. So we send our end 
 import asyncio
 import logging
 import math
+import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.core import Core, Event
@@ -53,18 +55,20 @@ class Deadline:
 
     __slots__ = ("_cancelling", "_expired", "_loop", "_task", "_timer", "_when")
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
         self._when = math.inf  # nobody waits
-        self._task: asyncio.Task[object] | None = None  # who waits
+        self._task: asyncio.Task[Any] | None = None  # who waits
         self._cancelling = 0
         self._expired = False
 
-    def __call__(self, seconds: float) -> Self:
-        self._task = asyncio.current_task()
-        assert self._task is not None
-        self._cancelling = self._task.cancelling()
+    def __call__(self, seconds: float, task: asyncio.Task[Any] | None = None) -> Self:
+        """For a wait of the current task, which the caller may know: to ask for it takes as long as all the rest here."""
+        task = task or asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._cancelling = task.cancelling()
         self._when = self._loop.time() + seconds
         if self._timer is None or self._timer.when() > self._when:
             self._set_timer()
@@ -108,70 +112,104 @@ class Deadline:
 class Endpoint:
     """A core on a pipe, and the bytes that wait for the next write."""
 
-    __slots__ = ("_out", "_reading", "_writing", "core", "lost", "pending", "pipe", "timeouts")
+    __slots__ = ("_flushing", "_loop", "_out", "_pending", "_reading", "_writing", "core", "lost", "pipe", "received", "sent", "timeouts")
 
     def __init__(self, core: Core, pipe: Pipe, timeouts: Timeouts) -> None:
         self.core = core
         self.pipe = pipe
         self.timeouts = timeouts
-        self._out: list[bytes] = []
-        self.pending = 0
-        """Bytes that wait for the next write."""
+        self.received = 0
+        """Bytes on the wire (inside of TLS) from the peer, and to it."""
+        self.sent = 0
         self.lost = False
         """The peer is gone: a ConnectionError was its, not the app's."""
-        self._reading = Deadline()
-        self._writing = Deadline()
+        self._loop = asyncio.get_running_loop()
+        self._out: list[bytes | memoryview] = []
+        self._pending = 0  # bytes in _out
+        self._flushing = False  # what waits is being written bit by bit
+        self._reading = Deadline(self._loop)
+        self._writing = Deadline(self._loop)
 
-    async def receive(self, seconds: float) -> int:
-        """Write what waits, then wait for a chunk and store it; its size, 0 at the end of input. Raises TimeoutError."""
-        self.write()
-        try:
-            with self._reading(seconds):
+    async def receive(self, seconds: float, task: asyncio.Task[Any] | None = None) -> int:
+        """Wait for a chunk, and store it; its size, 0 at the end of input. Raises TimeoutError. ``task``: the current one."""
+        with self._reading(seconds, task):
+            try:
                 data = await self.pipe.read()
-        except ConnectionError:
-            self.lost = True
-            raise
-        if data:
+            except OSError as error:
+                self.lost = True
+                raise ConnectionResetError("the peer is gone") from error
+        size = len(data)
+        if size:
+            self.received += size
             self.core.receive_data(data)
         else:
             self.core.receive_eof()
-        return len(data)
+        return size
 
     def interrupt(self) -> None:
         """End a wait in ``receive`` with TimeoutError."""
         self._reading.expire()
 
     def send(self, event: Event) -> None:
-        """Encode an event; the bytes go out with the next flush. Raises LocalProtocolError."""
+        """Encode an event; all that are sent in one turn of the loop are written at its end. Raises LocalProtocolError.
+
+        So the answers of many connections leave together, one system call each: the first wakes who reads them, and the
+        others find them awake. On the /hello benchmark that bought 30% over writing each as soon as it is made.
+        """
         data = self.core.send(event)
         if data:
+            if not self._out:
+                self._loop.call_soon(self._end_turn)
             self._out.append(data)
-            self.pending += len(data)
+            self._pending += len(data)
 
-    def write(self) -> None:
-        """Hand what waits to the pipe, in one piece."""
-        if self._out:
-            self.pipe.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
-            self._out.clear()
-            self.pending = 0
+    def write(self, limit: int = sys.maxsize) -> None:
+        """Hand what waits to the pipe, in one piece of at most ``limit`` bytes."""
+        if not self._out:
+            return
+        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        self._out.clear()
+        if len(data) > limit:
+            view = memoryview(data)
+            data = view[:limit]
+            self._out.append(view[limit:])
+        self._pending -= len(data)
+        self.sent += len(data)
+        self.pipe.write(data)
+
+    @property
+    def congested(self) -> bool:
+        """So much was sent that a flush has to come first."""
+        return self._pending > HIGH_WATER or self.pipe.congested
 
     async def flush(self) -> None:
-        """Write, and wait while the peer is slow. Raises ConnectionError, also when it is too slow. For one task at a time."""
-        self.write()
-        if not self.pipe.congested:
-            return
+        """Write now, and wait while the peer is slow. Raises ConnectionError, also when it is too slow.
+
+        No more than the high-water mark is written at a time: ``Timeouts.write`` is for that much, not for a whole body.
+        """
+        self._flushing = True
+        try:
+            while True:
+                self.write(HIGH_WATER)
+                if self.pipe.congested:
+                    await self._drain()
+                if not self._out:
+                    return
+        finally:
+            self._flushing = False
+
+    def _end_turn(self) -> None:
+        if not self._flushing:
+            self.write()
+
+    async def _drain(self) -> None:
         try:
             with self._writing(self.timeouts.write):
                 await self.pipe.drain()
         except (ConnectionError, TimeoutError) as error:
             self.lost = True
-            self.pipe.abort()
+            self.abort()
             raise ConnectionResetError("the peer is gone, or does not read") from error
-
-    @property
-    def is_full(self) -> bool:
-        """So much waits that a flush should come first."""
-        return self.pending > HIGH_WATER
 
     async def close(self, last_words: Iterable[Event] = (), *, linger: bool = False) -> None:
         """Send what waits and ``last_words``, and close. With ``linger``, the peer may still be sending: read that away."""
@@ -185,22 +223,21 @@ class Endpoint:
             async with asyncio.timeout(self.timeouts.write):
                 await self.pipe.close()
         except (ConnectionError, TimeoutError):
-            self.pipe.abort()
+            self.abort()
         finally:
             self.stop()
 
     async def _read_away(self) -> None:
-        try:
+        with suppress(OSError):  # TimeoutError among them
             async with asyncio.timeout(self.timeouts.linger):
                 while True:
                     if not await self.pipe.read():
                         return
                     await asyncio.sleep(0)  # a peer that sends without end must not keep the loop from the timeout
-        except TimeoutError:
-            pass
 
     def abort(self) -> None:
         """End at once, with a reset."""
+        self._out.clear()
         self.pipe.abort()
         self.stop()
 

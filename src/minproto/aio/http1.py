@@ -41,10 +41,11 @@ class ServerConnection:
         self._app = app
         self._pipe = pipe
         self._core = Connection(Role.SERVER, limits, methods)
-        self._endpoint = Endpoint(self._core, pipe, timeouts)
+        self.endpoint = Endpoint(self._core, pipe, timeouts)
+        """Counts the bytes on the wire."""
         self._timeouts = timeouts
         self._observers = observers
-        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[Any] | None = None
         self._draining = False
         self._idle = False
         self._head: RequestHead | None = None  # the request in flight
@@ -57,14 +58,15 @@ class ServerConnection:
 
     async def run(self) -> None:
         """Serve until the connection ends. Raises nothing but CancelledError."""
+        self._task = asyncio.current_task()
         try:
             await self._serve()
         except RemoteProtocolError as error:
             await self._say_farewell(error)
         except ConnectionError:
-            self._endpoint.abort()
+            self.endpoint.abort()
         except BaseException:
-            self._endpoint.abort()
+            self.endpoint.abort()
             raise
         finally:
             if self._head is not None:
@@ -78,13 +80,13 @@ class ServerConnection:
 
     def abort(self) -> None:
         """End the connection at once, whatever its handler does."""
-        self._endpoint.abort()
+        self.endpoint.abort()
 
     def drain(self) -> None:
         """Finish the request in flight, and close; without one, close now."""
         self._draining = True
         if self._idle:
-            self._endpoint.interrupt()
+            self.endpoint.interrupt()
 
     async def _serve(self) -> None:
         core = self._core
@@ -105,17 +107,18 @@ class ServerConnection:
         # What the client may still be sending must not turn our close into a reset, which would destroy the answer. Over
         # TLS, where it can't see our end before we close, reading on would delay it: so only if we know that it is sending.
         half_closes = self._pipe.info("ssl_object") is None
-        await self._endpoint.close(linger=half_closes or core.request == BODY or core.buffered > 0)
+        await self.endpoint.close(linger=half_closes or core.request == BODY or core.buffered > 0)
 
     # -- a request
 
     async def _next_head(self) -> RequestHead | None:
         """The next request; None when there will be none, or the client kept still for too long."""
-        core = self._core
+        core, endpoint = self._core, self.endpoint
         while (event := core.next_event()) is None:
             if core.wants is not Wants.DATA:
                 return None
-            await self._endpoint.flush()
+            if endpoint.congested:
+                await endpoint.flush()
             if core.buffered:
                 await self._receive_head()
                 continue
@@ -123,7 +126,7 @@ class ServerConnection:
                 return None
             self._idle, self._head_began = True, None
             try:
-                await self._endpoint.receive(self._timeouts.idle)
+                await endpoint.receive(self._timeouts.idle, self._task)
             except TimeoutError:  # or told to stop
                 return None
             finally:
@@ -134,11 +137,11 @@ class ServerConnection:
 
     async def _receive_head(self) -> None:
         """Wait for more of a head that has begun."""
-        now = self._loop.time()
+        now = asyncio.get_running_loop().time()
         if self._head_began is None:
             self._head_began = now
         try:
-            await self._endpoint.receive(self._head_began + self._timeouts.head - now)
+            await self.endpoint.receive(self._head_began + self._timeouts.head - now, self._task)
         except TimeoutError:
             self._time_out("the request's head took too long")
 
@@ -147,7 +150,7 @@ class ServerConnection:
         core = self._core
         while (event := core.next_event()) is None:
             if core.expects_continue:
-                self._endpoint.send(ResponseHead(100, Headers()))
+                self.endpoint.send(ResponseHead(100, Headers()))
             await self._receive_body()
         assert isinstance(event, Data | EndOfMessage)
         return event
@@ -156,12 +159,13 @@ class ServerConnection:
         """Wait for more of a body, as long as it keeps to the minimum rate on average."""
         timeouts = self._timeouts
         left = timeouts.body + self._received / timeouts.min_body_rate - self._waited
-        began = self._loop.time()
+        clock = asyncio.get_running_loop().time
+        began = clock()
         try:
-            self._received += await self._endpoint.receive(min(left, timeouts.body))
+            self._received += await self.endpoint.receive(min(left, timeouts.body))
         except TimeoutError:
             self._time_out("the request's body took too long")
-        self._waited += self._loop.time() - began
+        self._waited += clock() - began
 
     def _time_out(self, reason: str) -> None:
         self.fail(RemoteProtocolError(reason, 408))
@@ -176,8 +180,6 @@ class ServerConnection:
         if head.target == "*":  # RFC 9110 §9.3.7: a question to the server, not to a resource of the app
             return Response(status=204, headers=[("allow", ", ".join(sorted(self._core.methods)))])
         self._received, self._waited = 0, 0.0
-        if self._endpoint.pending:  # earlier answers must not wait for this handler, if it suspends
-            self._loop.call_soon(self._endpoint.write)
         try:
             answer = await self._app(request)
             if self._core.expects_continue and isinstance(answer, Response) and not isinstance(answer.body, bytes):
@@ -187,7 +189,7 @@ class ServerConnection:
                 raise TypeError(f"the app returned {type(answer).__name__}, which is no response")
             return answer
         except Exception:
-            if self._endpoint.lost or self._core.error is not None:
+            if self.endpoint.lost or self._core.error is not None:
                 raise  # the peer's doing, not the app's
             logger.exception("%s %s failed", head.method, head.target)
             return Response.text("internal server error\n", 500)
@@ -196,11 +198,10 @@ class ServerConnection:
         """Read away what the app left of the body. False where that is not worth it: to close is cheaper."""
         room = MAX_DISCARD
         while self._core.request == BODY:
-            if room <= 0 or not self._core.keep_alive:
+            if room < 0 or not self._core.keep_alive:
                 return False
             event = self._core.next_event()
             if event is None:
-                await self._endpoint.flush()
                 await self._receive_body()
             elif isinstance(event, Data):
                 room -= len(event.data)
@@ -222,13 +223,13 @@ class ServerConnection:
                 await self._stream(head, response, response.body)
             else:
                 if response.body and head.method != "HEAD":
-                    self._endpoint.send(Data(response.body))
+                    self.endpoint.send(Data(response.body))
                     self._sent = len(response.body)
-                self._endpoint.send(_END)
+                self.endpoint.send(_END)
         finally:
             self._observe(response.status)
-        if self._endpoint.is_full:
-            await self._endpoint.flush()
+        if self.endpoint.congested:
+            await self.endpoint.flush()
 
     def _send_head(self, head: RequestHead, response: Response) -> None:
         headers = Headers(response.headers)
@@ -248,20 +249,19 @@ class ServerConnection:
             headers.append(("connection", "close"))
         elif head.version == "1.0":
             headers.append(("connection", "keep-alive" if framed else "close"))
-        self._endpoint.send(ResponseHead(response.status, headers))
+        self.endpoint.send(ResponseHead(response.status, headers))
 
     async def _stream(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
         """Send content as it is made. What breaks it off must look broken off to the client, too: ConnectionError."""
-        self._loop.call_soon(self._endpoint.write)  # the head must not wait for the first piece, if that takes long
         try:
             if head.method != "HEAD":
                 if self._first:
                     await self._send_piece(self._first)
                 async for piece in body:
                     await self._send_piece(piece)
-            self._endpoint.send(EndOfMessage(response.trailers if self._core.sends_trailers else Headers()))
+            self.endpoint.send(EndOfMessage(response.trailers if self._core.sends_trailers else Headers()))
         except Exception as error:
-            if self._endpoint.lost or self._core.error is not None:
+            if self.endpoint.lost or self._core.error is not None:
                 raise
             logger.exception("%s %s: the response broke off", head.method, head.target)
             raise ConnectionAbortedError from error
@@ -269,42 +269,43 @@ class ServerConnection:
             await close_body(body)
 
     async def _send_piece(self, piece: bytes) -> None:
-        self._endpoint.send(Data(piece))
+        self.endpoint.send(Data(piece))
         self._sent += len(piece)
         self._pieces += 1
-        await self._endpoint.flush()
-        if self._pieces % FAIR_SHARE == 0:  # pieces so small that they congest nothing must not keep others waiting
+        if self.endpoint.congested:
+            await self.endpoint.flush()
+        elif self._pieces % FAIR_SHARE == 0:  # pieces so small that they congest nothing must not keep others waiting
             await asyncio.sleep(0)
 
     async def _hand_over(self, head: RequestHead, answer: Upgrade) -> None:
         """Give the pipe, with the bytes that came after the request, to another protocol."""
         await self._discard_content()
         try:
-            self._endpoint.send(ResponseHead(answer.status, answer.headers))
+            self.endpoint.send(ResponseHead(answer.status, answer.headers))
         except LocalProtocolError:
             logger.exception("%s %s: no upgrade here", head.method, head.target)
             await self._respond(head, Response.text("internal server error\n", 500))
-            return await self._endpoint.close(linger=True)
-        await self._endpoint.flush()
+            return await self.endpoint.close(linger=True)
+        await self.endpoint.flush()
         self._observe(answer.status)
         try:
             await answer.handler(Unread(self._pipe, self._core.trailing_data))
         except Exception:
             logger.exception("%s %s: the upgraded connection failed", head.method, head.target)
-            self._endpoint.abort()
+            self.endpoint.abort()
         else:
-            await self._endpoint.close()
+            await self.endpoint.close()
 
     async def _say_farewell(self, error: RemoteProtocolError) -> None:
         """The last answer to a peer that broke the rules; if its response has begun, only a reset says that it is broken."""
         if self._core.response == BODY:
-            return self._endpoint.abort()
+            return self.endpoint.abort()
         words = self._core.farewell(error)
         for event in words:
             if isinstance(event, ResponseHead):
                 event.headers.append(("date", http_date()))
                 self._observe(event.status)
-        await self._endpoint.close(words, linger=True)
+        await self.endpoint.close(words, linger=True)
 
     def _observe(self, status: int) -> None:
         """The request in flight (or what could not be read as one) is answered."""
@@ -357,7 +358,7 @@ class ClientConnection:
     def __init__(self, pipe: Pipe, host: str, limits: Limits = Limits(), timeouts: Timeouts = Timeouts()) -> None:  # noqa: B008
         self._host = host
         self._core = Connection(Role.CLIENT, limits)
-        self._endpoint = Endpoint(self._core, pipe, timeouts)
+        self.endpoint = Endpoint(self._core, pipe, timeouts)
         self._timeouts = timeouts
 
     async def request(
@@ -377,18 +378,17 @@ class ClientConnection:
             fields.append(("transfer-encoding", "chunked"))
         elif body or method in ("POST", "PUT", "PATCH"):
             fields.append(("content-length", str(len(body))))
-        self._endpoint.send(RequestHead(method, target, fields))
+        self.endpoint.send(RequestHead(method, target, fields))
         try:
             return ClientResponse(await self._exchange(body), self)
         except BaseException:
-            self._endpoint.abort()
+            self.endpoint.abort()
             raise
 
     async def _exchange(self, body: bytes | AsyncIterator[bytes]) -> ResponseHead:
         if isinstance(body, bytes):
-            self._endpoint.send(Data(body))
-            self._endpoint.send(EndOfMessage())
-            self._endpoint.write()
+            self.endpoint.send(Data(body))
+            self.endpoint.send(EndOfMessage())
             return await self._receive_head()
         # RFC 9112 §9.5: while it sends, a client SHOULD watch for an answer that makes the rest unwanted.
         try:
@@ -403,12 +403,12 @@ class ClientConnection:
     async def _upload(self, body: AsyncIterator[bytes]) -> None:
         try:
             async for piece in body:
-                self._endpoint.send(Data(piece))
-                await self._endpoint.flush()
+                self.endpoint.send(Data(piece))
+                if self.endpoint.congested:
+                    await self.endpoint.flush()
         finally:
             await close_body(body)
-        self._endpoint.send(EndOfMessage())
-        await self._endpoint.flush()
+        self.endpoint.send(EndOfMessage())
 
     async def _receive_head(self) -> ResponseHead:
         while True:
@@ -422,12 +422,12 @@ class ClientConnection:
 
     async def _receive(self, seconds: float) -> Event | None:
         while (event := self._core.next_event()) is None and self._core.wants is Wants.DATA:
-            await self._endpoint.receive(seconds)
+            await self.endpoint.receive(seconds)
         return event
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._endpoint.close()
+        await self.endpoint.close()
 
 
 async def connect(host: str, port: int, ssl: tls.SSLContext | None = None, **options: Any) -> ClientConnection:

@@ -1,6 +1,6 @@
 """What an operator sees: an access log, and figures for Prometheus. Both hang on the same two calls for each request.
 
-A server without observers makes no calls, and one without Metrics does not count bytes, so both cost nothing when off.
+A server without observers makes no calls, so they cost nothing when off.
 """
 
 import sys
@@ -56,6 +56,13 @@ class AccessLog:
         return self._time[1]
 
 
+class Wire(Protocol):
+    """What counts its bytes: a connection."""
+
+    received: int
+    sent: int
+
+
 class Metrics:
     """Counts, rendered in Prometheus' text format."""
 
@@ -63,10 +70,34 @@ class Metrics:
         self.requests: Counter[int] = Counter()
         """Requests answered, by status."""
         self.in_flight = 0
-        self.connections = 0
-        self.received = 0
-        """Bytes on the wire from all peers (inside of TLS)."""
-        self.sent = 0
+        self._open: set[Wire] = set()
+        self._received = 0  # bytes of connections that have ended
+        self._sent = 0
+
+    def opened(self, wire: Wire) -> None:
+        """A connection begins."""
+        self._open.add(wire)
+
+    def closed(self, wire: Wire) -> None:
+        """It has ended."""
+        self._open.discard(wire)
+        self._received += wire.received
+        self._sent += wire.sent
+
+    @property
+    def connections(self) -> int:
+        """Open now."""
+        return len(self._open)
+
+    @property
+    def received(self) -> int:
+        """Bytes on the wire from all peers."""
+        return self._received + sum(wire.received for wire in self._open)
+
+    @property
+    def sent(self) -> int:
+        """Bytes on the wire to all peers."""
+        return self._sent + sum(wire.sent for wire in self._open)
 
     def begin(self) -> None:
         self.in_flight += 1
@@ -87,28 +118,3 @@ class Metrics:
         ):
             lines += [f"# TYPE minproto_{name} {kind}", f"minproto_{name} {value}"]
         return "\n".join(lines) + "\n"
-
-
-class MeteredPipe:
-    """A pipe whose bytes are counted."""
-
-    __slots__ = ("_metrics", "_pipe", "abort", "close", "close_write", "drain", "info")
-
-    def __init__(self, pipe: Pipe, metrics: Metrics) -> None:
-        self._pipe = pipe
-        self._metrics = metrics
-        self.drain, self.close_write, self.close = pipe.drain, pipe.close_write, pipe.close
-        self.abort, self.info = pipe.abort, pipe.info
-
-    async def read(self) -> bytes:
-        data = await self._pipe.read()
-        self._metrics.received += len(data)
-        return data
-
-    def write(self, data: bytes) -> None:
-        self._metrics.sent += len(data)
-        self._pipe.write(data)
-
-    @property
-    def congested(self) -> bool:
-        return self._pipe.congested

@@ -15,6 +15,8 @@ three traps of theirs:
 import asyncio
 import socket
 import struct
+from collections.abc import Awaitable
+from contextlib import suppress
 from typing import Any, Protocol
 
 READ_SIZE = 65_536
@@ -27,10 +29,10 @@ _RESET = struct.pack("ii", 1, 0)  # struct linger: on, for 0 seconds: close() se
 class Pipe(Protocol):
     """An ordered, reliable stream of bytes in each direction. Both directions end independently."""
 
-    async def read(self) -> bytes:
-        """Up to 64 KiB; b"" at the end of input. Raises ConnectionError after a reset."""
+    def read(self) -> Awaitable[bytes]:
+        """Wait for up to 64 KiB; b"" at the end of input. Raises OSError when the connection is broken."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Take bytes to send; never waits, so ``drain`` has to follow."""
 
     @property
@@ -65,13 +67,10 @@ class StreamPipe:
         self._written = 0  # since we last let others run
         self._transport.set_write_buffer_limits(HIGH_WATER, HIGH_WATER // 4)
 
-    async def read(self) -> bytes:
-        try:
-            return await self._reader.read(READ_SIZE)
-        except OSError as error:  # TimeoutError from the kernel, SSLError, "no route": the connection is gone
-            raise ConnectionResetError(str(error)) from error
+    def read(self) -> Awaitable[bytes]:
+        return self._reader.read(READ_SIZE)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self._written += len(data)
         self._transport.write(data)
 
@@ -90,7 +89,8 @@ class StreamPipe:
 
     def close_write(self) -> None:
         if self._writer.can_write_eof() and not self._transport.is_closing():
-            self._writer.write_eof()
+            with suppress(OSError):  # the peer is gone: reading will tell
+                self._writer.write_eof()
 
     async def close(self) -> None:
         self._writer.close()

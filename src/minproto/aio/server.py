@@ -19,7 +19,7 @@ from typing import Self
 from minproto.aio.endpoint import Timeouts, logger
 from minproto.aio.http import App
 from minproto.aio.http1 import ServerConnection
-from minproto.aio.observe import MeteredPipe, Metrics, Observer
+from minproto.aio.observe import Metrics, Observer
 from minproto.aio.pipe import READ_SIZE, Pipe, StreamPipe
 from minproto.http import METHODS
 from minproto.http1 import Limits
@@ -98,9 +98,7 @@ class Server:
 
     def attach(self, pipe: Pipe) -> None:
         """Serve a client on a pipe: what listening does with each connection, and what tests do without a network."""
-        metrics, config = self.config.metrics, self.config
-        if metrics is not None:
-            pipe = MeteredPipe(pipe, metrics)
+        config = self.config
         if self._draining or len(self._refusals) >= MAX_REFUSALS:
             return pipe.abort()
         connection = ServerConnection(
@@ -114,13 +112,13 @@ class Server:
         task = asyncio.create_task(connection.run())
         self._connections[task] = connection
         task.add_done_callback(self._forget)
-        if metrics is not None:
-            metrics.connections += 1
+        if config.metrics is not None:
+            config.metrics.opened(connection.endpoint)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        del self._connections[task]
+        connection = self._connections.pop(task)
         if self.config.metrics is not None:
-            self.config.metrics.connections -= 1
+            self.config.metrics.closed(connection.endpoint)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a connection failed", exc_info=error)
 

@@ -45,7 +45,7 @@ class _Way:
     def waiting(self) -> int:
         return len(self._unsent) + self._held
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         if self.ended:
             raise RuntimeError("write after close_write")
         if not self.is_reset:
@@ -143,7 +143,7 @@ class MemoryPipe:
             self._reading = False
         return self._incoming.take()  # without a wait in between: a read that is cancelled has taken nothing
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Take bytes to send; lost after a reset or ``close``, as drain tells. After ``close_write``: RuntimeError."""
         if self._closed:
             return
