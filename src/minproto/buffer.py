@@ -12,25 +12,28 @@ import re
 class Buffer:
     """Bytes received and not yet taken. All positions are relative to the first of them."""
 
-    __slots__ = ("_data", "_limit", "_searched", "_start")
+    __slots__ = ("_data", "_limit", "_searched", "_start", "size")
 
     def __init__(self, limit: int) -> None:
         self._data = bytearray()
         self._start = 0  # the cursor: what lies before it was taken
         self._searched = 0  # no needle begins before here (relative to the cursor)
         self._limit = limit
+        self.size = 0
+        """How many they are: an attribute, since it is asked several times for each event."""
 
     def __len__(self) -> int:
-        return len(self._data) - self._start
+        return self.size
 
     def append(self, data: bytes) -> bool:
         """Store a chunk. False, with nothing stored, if more than ``limit`` bytes wait already."""
         if self._start:
             del self._data[: self._start]
             self._start = 0
-        if len(self._data) > self._limit:
+        if self.size > self._limit:
             return not data
         self._data += data
+        self.size += len(data)
         return True
 
     def take(self, count: int) -> bytes:
@@ -42,6 +45,7 @@ class Buffer:
     def skip(self, count: int) -> None:
         """Remove the first ``count`` bytes, which have to be there."""
         self._start += count
+        self.size -= count
         self._searched = 0
 
     def peek(self, start: int = 0, end: int | None = None) -> bytes:
@@ -57,7 +61,7 @@ class Buffer:
         at = self._data.find(needle, start + self._searched, start + limit)
         if at >= 0:
             return at - start
-        self._searched = max(0, min(len(self), limit) - len(needle) + 1)
+        self._searched = max(0, min(self.size, limit) - len(needle) + 1)
         return -1
 
     def match(self, pattern: re.Pattern[bytes], position: int = 0) -> int:

@@ -121,7 +121,7 @@ class Core:
     @property
     def buffered(self) -> int:
         """Bytes received and not parsed yet."""
-        return len(self._buffer)
+        return self._buffer.size
 
     @property
     def trailing_data(self) -> bytes:

@@ -116,10 +116,10 @@ class HeadReader:
                 if self._scanned:
                     self._part, self._scanned = next(iter(self._syntax)), 0
                 return head
-        self._scan(buffer, end + 2 if end >= 0 else min(len(buffer), self._max_head))
+        self._scan(buffer, end + 2 if end >= 0 else min(buffer.size, self._max_head))
         if end >= 0:
             raise RemoteProtocolError("malformed head", 400)
-        if len(buffer) >= self._max_head:
+        if buffer.size >= self._max_head:
             raise RemoteProtocolError("head too large", 431)
         return None
 
@@ -271,7 +271,7 @@ class UntilCloseReader:
     def read(self, buffer: Buffer) -> Data | None:
         data = buffer.take(self._room)
         self._room -= len(data)
-        if not data and len(buffer):
+        if not data and buffer.size:
             raise RemoteProtocolError("content too large", 413)
         return Data(data) if data else None
 
@@ -419,6 +419,9 @@ class Connection(Core):
     # -- receiving
 
     def _parse(self) -> Event | None:
+        if not self._buffer.size and self.request == IDLE:
+            self.wants = Wants.DATA
+            return None
         state = self.request if self.role is SERVER else self.response
         if state == BODY:
             event: Event | None = self._parse_body()
@@ -441,11 +444,8 @@ class Connection(Core):
         return start
 
     def _parse_request(self) -> RequestHead | None:
-        start = self._buffer.peek(0, 1)
-        if start == b"\r":
-            start = self._skip_empty_lines()
-        if start in (b"", b"\r"):
-            return None
+        if self._buffer.peek(0, 1) == b"\r" and self._skip_empty_lines() == b"\r":
+            return None  # half of one more
         found = self._reader.read(self._buffer, _REQUEST)
         if found is None:
             return None
@@ -467,7 +467,7 @@ class Connection(Core):
 
     def _parse_response(self) -> ResponseHead | None:
         if self.response == IDLE:
-            if len(self._buffer):  # §9.2: MUST NOT consider that data to be a valid response
+            if self._buffer.size:  # §9.2: MUST NOT consider that data to be a valid response
                 raise RemoteProtocolError("data without a request")
             return None
         found = self._reader.read(self._buffer, _RESPONSE)
@@ -500,7 +500,7 @@ class Connection(Core):
             self._finish(response=True)
             return EndOfMessage()
         idle = self.request == IDLE if self.role is SERVER else self.response == IDLE
-        if not idle or len(self._buffer):
+        if not idle or self._buffer.size:
             raise RemoteProtocolError("connection closed in the middle of a message", 400)
         self.request = self.response = CLOSED
         self.wants = Wants.CLOSED
@@ -568,7 +568,7 @@ class Connection(Core):
         framed = "content-length" in fields or "transfer-encoding" in fields
         if framed and (status < 200 or status == 204 or (self._method == "CONNECT" and status < 300)):
             raise LocalProtocolError("a 1xx, a 204, and a 2xx to CONNECT have no length")  # §6.1, RFC 9110 §8.6
-        version = min(self._version, head.version)
+        version = "1.0" if self._version == "1.0" else head.version
         framing = response_framing(self._method, status, version, fields, LocalProtocolError)
         if framing == UNTIL_CLOSE and self.keep_alive and persists(version, fields):
             raise LocalProtocolError("neither a length, nor chunked, nor Connection: close")
@@ -628,8 +628,8 @@ class Connection(Core):
             self.request = self.response = SWITCHED
         elif head.status >= 200:
             self.response = BODY
-            both = persists(min(self._version, head.version), fields)
-            self.keep_alive = self.keep_alive and both and framing != UNTIL_CLOSE
+            version = "1.0" if self._version == "1.0" else head.version
+            self.keep_alive = self.keep_alive and framing != UNTIL_CLOSE and persists(version, fields)
 
     def _finish(self, *, response: bool) -> None:
         """One of the two messages is complete. When both are, the connection is as new, or at its end."""

@@ -136,7 +136,7 @@ class Body:
 class Response:
     """An answer: status, header fields, and content as bytes or as an async iterator of bytes."""
 
-    __slots__ = ("body", "headers", "status", "trailers")
+    __slots__ = ("_trailers", "body", "headers", "status")
 
     def __init__(
         self,
@@ -147,8 +147,14 @@ class Response:
         self.body = body
         self.status = status
         self.headers = Headers([(name.lower(), value) for name, value in headers])
-        self.trailers = Headers()
+        self._trailers: Headers | None = None
+
+    @property
+    def trailers(self) -> Headers:
         """Fields to be sent after an iterator's last piece; it may still be adding them while it runs."""
+        if self._trailers is None:
+            self._trailers = Headers()
+        return self._trailers
 
     @classmethod
     def text(cls, text: str, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> "Response":

@@ -94,9 +94,10 @@ class ServerConnection:
             self._head, self._sent, self._first = head, 0, b""
             for observer in self._observers:
                 observer.begin()
-            if not core.has_content:
+            has_content = core.has_content
+            if not has_content:
                 core.next_event()  # EndOfMessage
-            request = Request(head, self if core.has_content else None, self._pipe)
+            request = Request(head, self if has_content else None, self._pipe)
             answer = await self._call(request)
             if isinstance(answer, Upgrade):
                 return await self._hand_over(head, answer)
