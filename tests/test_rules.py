@@ -1,13 +1,14 @@
 """The rules of the house: who may import what, how long a function may be, and that README and examples do what they say."""
 
 import ast
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import minproto
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "minproto"
@@ -103,6 +104,18 @@ asyncio.run(try_it())
 """
 
 
-def test_the_command_line_explains_itself() -> None:
-    for words in (["--help"], ["serve", "--help"], ["lab", "--help"]):
-        assert "--port" in run(sys.executable, "-m", "minproto", *words, env={**os.environ, "COLUMNS": "100"})
+def test_the_readme_core_example_runs() -> None:
+    """The other examples of the README, whose assertions are in them."""
+    for block in re.findall(r"(?s)```python\n(.*?)```", README):
+        if "asyncio.run" not in block:
+            assert run(sys.executable, "-c", block) == ""
+
+
+def test_the_readme_explains_each_public_name() -> None:
+    for name in minproto.__all__:
+        assert re.search(rf"(?m)^\| .*`{name}`", README), name
+
+
+@pytest.mark.parametrize(("words", "tells"), [(["--help"], "lab"), (["lab", "--help"], "--port"), (["serve", "--help"], "--tls-key")])
+def test_the_command_line_explains_itself(words: list[str], tells: str) -> None:
+    assert tells in run(sys.executable, "-m", "minproto", *words)

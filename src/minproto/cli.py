@@ -7,18 +7,27 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from minproto.aio.observe import AccessLog, Metrics
 from minproto.aio.server import raise_file_limit, serve, tls_context
 from minproto.lab.app import DemoApp
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, without the usage that --help gives."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
+        words.insert(0, "lab")  # the main job needs no name
+    options = _parser().parse_args(words)
     if options.tls_key and not options.tls_cert:
-        parser.error("--tls-key needs --tls-cert")
+        _Parser(prog="minproto").error("--tls-key needs --tls-cert")
     try:
         asyncio.run(_serve(options))
     except OSError as error:
@@ -27,12 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="minproto", description="Network protocols to read, run and test with.")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, text in (("serve", "serve the demo app"), ("lab", "the main job; for now the same as serve")):
+def _parser() -> _Parser:
+    parser = _Parser(prog="minproto", description="Network protocols to read, run and test with.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, text in (("lab", "the main job, also without its name; for now the same as serve"), ("serve", "serve the demo app")):
         _add_serve_options(commands.add_parser(name, help=text, description=text))
-    _add_serve_options(parser)
     return parser
 
 

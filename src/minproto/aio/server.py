@@ -182,10 +182,13 @@ async def _until_signal(server: Server) -> AsyncIterator[asyncio.Event]:
 
 
 def tls_context(certificate: str, key: str | None = None) -> tls.SSLContext:
-    """A server's TLS context, with ALPN. Raises OSError (SSLError among them) for files that do not fit."""
+    """A server's TLS context, with ALPN. Raises OSError, which names the files, where they are missing or do not fit."""
     context = tls.create_default_context(tls.Purpose.CLIENT_AUTH)
     context.minimum_version = tls.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # which says neither which file nor, for what is no PEM, much else
+        raise OSError(f"can't use certificate {certificate} with key {key or certificate}: {error}") from error
     context.set_alpn_protocols(["http/1.1"])
     return context
 
