@@ -111,6 +111,7 @@ EVENTS = [
 ]
 WHOLE = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = RequestHead("POST", "/", Headers([*HOST, *CHUNKED]))
+POSTED = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n"
 UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
 SWITCH = ResponseHead(101, Headers([("upgrade", "x"), ("connection", "upgrade")]))
 LAST = ResponseHead(200, Headers([*CHUNKED, ("connection", "close")]))
@@ -122,7 +123,7 @@ def test_a_server_sends_what_its_table_has_and_nothing_else() -> None:
         IDLE: answered(b""),
         HEAD: answered(WHOLE),
         BODY: answered(WHOLE, ResponseHead(200, CHUNKED)),
-        DONE: answered(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n", OK, EndOfMessage()),
+        DONE: answered(POSTED, OK, EndOfMessage()),
         SWITCHED: answered(UPGRADE, SWITCH),
         CLOSED: answered(WHOLE, LAST, EndOfMessage()),
     }
@@ -144,6 +145,20 @@ def test_a_client_sends_what_its_table_has_and_nothing_else() -> None:
     for state, make in situations.items():
         assert make().request == state
     laws.off_the_table(situations, EVENTS, lambda state, event: (state, type(event)) in REQUEST_TRANSITIONS)
+
+
+def test_the_tables_say_where_each_event_leads() -> None:
+    """But for 1xx, and for the last of the two messages, whose end begins a new exchange."""
+    for event, state in ((ResponseHead(200, CHUNKED), HEAD), (Data(b"x"), BODY), (EndOfMessage(), BODY)):
+        core = answered(POSTED, *([ResponseHead(200, CHUNKED)] if state == BODY else []))()
+        core.send(event)
+        assert core.response == RESPONSE_TRANSITIONS[state, type(event)]
+    for event, state in ((POST, IDLE), (Data(b"x"), BODY), (EndOfMessage(), BODY)):
+        core = asked(*([POST] if state == BODY else []))()
+        core.send(event)
+        assert core.request == REQUEST_TRANSITIONS[state, type(event)]
+    core = answered(POSTED, ResponseHead(103, Headers()))()
+    assert core.response == HEAD
 
 
 # ---- laws 3 and 5 ----------------------------------------------------------------------------------------------------
@@ -282,6 +297,8 @@ def test_chunks_extensions_and_trailers() -> None:
         (400, [b"GET / HTTP/1.1", b"Host: a/b"]),
         (400, [b"GET / HTTP/1.1", b"Host: u@a"]),
         (400, [b"GET / HTTP/1.1", b"Host: a:x"]),
+        (400, [b"GET / HTTP/1.1", b"Host: [::1::]"]),
+        (400, [b"GET / HTTP/1.1", b"Host: [::1"]),
         (400, [b"GET / HTTP/1.0", b"Host: a%zz"]),
         (400, [b"GET  / HTTP/1.1", b"Host: a"]),
         (400, [b"GET / HTTP/1.1 ", b"Host: a"]),

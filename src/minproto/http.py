@@ -11,6 +11,7 @@ Left out: everything that is the business of an app, a cache or a proxy (conditi
 import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from ipaddress import IPv6Address
 
 from minproto.core import Event, ProtocolError
 
@@ -126,7 +127,14 @@ _ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?]*)([^\x00]*)")
 
 def is_host(value: str) -> bool:
     """Whether a Host field value is valid. Two Host lines, joined, never are: ", " holds a space."""
-    return _HOST.fullmatch(value) is not None
+    return _HOST.fullmatch(value) is not None and (value[:1] != "[" or _is_ipv6(value[1 : value.index("]")]))
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return bool(IPv6Address(text))
+    except ValueError:
+        return False
 
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
