@@ -476,7 +476,7 @@ def test_data_without_a_request_is_no_response() -> None:
     [
         [("x", "a\r\nset-cookie: b")], [("x", "a\nb")], [("x", "a\rb")], [("x", "a\0")], [("x\r\ny", "a")], [("x: y", "a")],
         [("x ", "a")], [("", "a")], [("X", "upper case")], [("x", " a")], [("x", "a ")], [("x", "\u20ac")],
-        [("x", "a\r\n\r\nHTTP/1.1 200 OK")],
+        [("x", "a\r\n\r\nHTTP/1.1 200 OK")], [("x", "a\r\ny\0b")], [("x\0a\r\ny", "b")], [("x", "a\r\ny\0b"), ("z", "")],
     ],
 )  # fmt: skip
 def test_nothing_puts_a_line_break_into_what_we_send(fields: list[tuple[str, str]]) -> None:

@@ -290,7 +290,7 @@ class ServerConnection:
         await self.endpoint.flush()
         self._observe(answer.status)
         try:
-            await answer.handler(Unread(self._pipe, self._core.trailing_data))
+            await answer.handler(Unread(self._pipe, self._core.trailing_data, self.endpoint))
         except Exception:
             logger.exception("%s %s: the upgraded connection failed", head.method, head.target)
             self.endpoint.abort()

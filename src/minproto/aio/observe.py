@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from minproto.aio.pipe import Pipe
+from minproto.aio.pipe import Pipe, Wire
 from minproto.http import RequestHead
 
 
@@ -54,13 +54,6 @@ class AccessLog:
         if self._time[0] != now:
             self._time = now, time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now))
         return self._time[1]
-
-
-class Wire(Protocol):
-    """What counts its bytes: a connection."""
-
-    received: int
-    sent: int
 
 
 class Metrics:

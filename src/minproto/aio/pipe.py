@@ -109,22 +109,36 @@ class StreamPipe:
         return self._transport.get_extra_info(name)
 
 
+class Wire(Protocol):
+    """What counts the bytes of a connection."""
+
+    received: int
+    sent: int
+
+
 class Unread:
     """A pipe that was read too far: the bytes read come first, then the pipe's own. For the protocol after an Upgrade."""
 
-    __slots__ = ("_pipe", "_unread", "abort", "close", "close_write", "drain", "info", "write")
+    __slots__ = ("_pipe", "_unread", "_wire", "abort", "close", "close_write", "drain", "info")
 
-    def __init__(self, pipe: Pipe, unread: bytes) -> None:
+    def __init__(self, pipe: Pipe, unread: bytes, wire: Wire) -> None:
         self._pipe = pipe
         self._unread = unread
-        self.write, self.drain, self.close_write = pipe.write, pipe.drain, pipe.close_write
+        self._wire = wire
+        self.drain, self.close_write = pipe.drain, pipe.close_write
         self.close, self.abort, self.info = pipe.close, pipe.abort, pipe.info
 
     async def read(self) -> bytes:
         if self._unread:
             data, self._unread = self._unread, b""
             return data
-        return await self._pipe.read()
+        data = await self._pipe.read()
+        self._wire.received += len(data)
+        return data
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._wire.sent += len(data)
+        self._pipe.write(data)
 
     @property
     def congested(self) -> bool:
