@@ -485,9 +485,20 @@ def test_nothing_puts_a_line_break_into_what_we_send(fields: list[tuple[str, str
     with pytest.raises(LocalProtocolError):
         core.send(ResponseHead(200, Headers([*fields, ("content-length", "0")])))
     assert core.response == HEAD
-    for make in (lambda: RequestHead("GET", "/", Headers([*HOST, *fields])), lambda: RequestHead("GET", "/\r\nx", HOST)):
-        with pytest.raises(LocalProtocolError):
-            Connection(Role.CLIENT).send(make())
+    with pytest.raises(LocalProtocolError):
+        Connection(Role.CLIENT).send(RequestHead("GET", "/", Headers([*HOST, *fields])))
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "version"),
+    [("GET", "/\r\nx", "1.1"), ("GET", "/ HTTP/1.1\r\nX: y", "1.1"), ("GET", "/ HTTP/1.1\r\nX: y\r\n\r\nGET /", "1.1"),
+     ("GET / HTTP/1.1\r\nX:", "/", "1.1"), ("GET", "/", "1.1\r\nX: y"), ("GET /", "x", "1.1"), ("", "/", "1.1"), ("GET", "", "1.1"),
+     ("GET", "/\u20ac", "1.1"), ("GET", "/ x", "1.1"), ("GET", "/", "2.0")],
+)  # fmt: skip
+def test_nothing_puts_a_line_break_into_a_request_line(method: str, target: str, version: str) -> None:
+    """§11.2, request smuggling."""
+    with pytest.raises(LocalProtocolError):
+        Connection(Role.CLIENT).send(RequestHead(method, target, HOST, version))
 
 
 @pytest.mark.parametrize(

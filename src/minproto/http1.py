@@ -536,7 +536,10 @@ class Connection(Core):
 
     def _send_request(self, head: RequestHead) -> bytes:
         start = f"{head.method} {head.target} HTTP/{head.version}\r\n"
-        if not _REQUEST.fullmatch(f"{start}\r\n") or head.version not in ("1.0", "1.1"):
+        found = _REQUEST.fullmatch(f"{start}\r\n")
+        # What was put together has to come apart in the same way, or a target could bring its own version and fields.
+        same = found is not None and found.groups() == (head.method, head.target, head.version, "")
+        if not same or head.version not in ("1.0", "1.1"):
             raise LocalProtocolError("invalid method, target or version")
         check_target(head.method, head.target, LocalProtocolError)
         fields = important_fields(head.headers)

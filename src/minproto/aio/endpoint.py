@@ -224,6 +224,9 @@ class Endpoint:
                 await self.pipe.close()
         except (ConnectionError, TimeoutError):
             self.abort()
+        except BaseException:
+            self.abort()
+            raise
         finally:
             self.stop()
 

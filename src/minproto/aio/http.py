@@ -144,6 +144,8 @@ class Response:
         status: int = 200,
         headers: Iterable[tuple[str, str]] = (),
     ) -> None:
+        if not isinstance(body, bytes) and not hasattr(body, "__anext__"):
+            raise TypeError(f"the content has to be bytes or an async iterator, not {type(body).__name__}")
         self.body = body
         self.status = status
         self.headers = Headers([(name.lower(), value) for name, value in headers])

@@ -189,9 +189,9 @@ class ServerConnection:
             if not isinstance(answer, Response | Upgrade):
                 raise TypeError(f"the app returned {type(answer).__name__}, which is no response")
             return answer
-        except Exception:
-            if self.endpoint.lost or self._core.error is not None:
-                raise  # the peer's doing, not the app's
+        except (Exception, asyncio.CancelledError):
+            if self.endpoint.lost or self._core.error is not None or (self._task and self._task.cancelling()):
+                raise  # the peer's doing, or ours, not the app's
             logger.exception("%s %s failed", head.method, head.target)
             return Response.text("internal server error\n", 500)
 
@@ -280,6 +280,8 @@ class ServerConnection:
 
     async def _hand_over(self, head: RequestHead, answer: Upgrade) -> None:
         """Give the pipe, with the bytes that came after the request, to another protocol."""
+        if self._core.expects_continue:  # RFC 9110 §7.8: MUST send 100 before 101
+            self.endpoint.send(ResponseHead(100, Headers()))
         await self._discard_content()
         try:
             self.endpoint.send(ResponseHead(answer.status, answer.headers))
@@ -302,6 +304,7 @@ class ServerConnection:
         if self._core.response == BODY:
             return self.endpoint.abort()
         words = self._core.farewell(error)
+        self._sent = sum(len(event.data) for event in words if isinstance(event, Data))
         for event in words:
             if isinstance(event, ResponseHead):
                 event.headers.append(("date", http_date()))

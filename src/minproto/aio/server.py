@@ -131,8 +131,10 @@ class Server:
             self._listener.close()
         for connection in self._connections.values():
             connection.drain()
-        await _wait(self._tasks(), self.config.timeouts.drain)
-        self.abort()
+        try:
+            await _wait(self._tasks(), self.config.timeouts.drain)
+        finally:
+            self.abort()
         await _wait(self._tasks(), LAST_WAIT)
         for connection in self._connections.values():
             logger.error("a handler ignores that it is cancelled")
