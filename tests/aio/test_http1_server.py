@@ -1,0 +1,430 @@
+"""The order of answers, how they are framed, and what becomes of the connection."""
+
+import asyncio
+import contextlib
+from email.utils import parsedate_to_datetime
+
+import pytest
+from harness import FIN, HELLO, RST, get, not_found, now, pieces, post, serving, trickle, virtual
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minproto import RemoteProtocolError, Response, Upgrade
+from minproto.testing.cuts import chunks
+
+# ---- order -----------------------------------------------------------------------------------------------------------
+
+
+async def of_all_kinds(request):
+    """Answers with the target; the first part of the path says how."""
+    name = request.target.encode()
+    match request.path.split("/")[1]:
+        case "sleep":
+            await asyncio.sleep(3)
+        case "yield":
+            await asyncio.sleep(0)
+        case "stream":
+            return Response(pieces(1, name, pause=1))
+        case "echo":
+            return Response(request.body)
+        case "read":
+            return Response(await request.read())
+    return Response(name)
+
+
+KINDS = ["now", "sleep", "yield", "stream", "echo", "read", "unread"]
+REQUESTS = st.lists(st.sampled_from(KINDS), min_size=1, max_size=8).map(
+    lambda kinds: [post(f"/{kind}/{n}", f"/{kind}/{n}".encode()) for n, kind in enumerate(kinds)]
+)
+CUT_REQUESTS = REQUESTS.flatmap(lambda requests: st.tuples(st.just(requests), chunks(st.just(b"".join(requests)))))
+
+
+@given(CUT_REQUESTS, st.lists(st.integers(1, 99), max_size=30), st.sampled_from([0, 0.01, 0.2]))
+@virtual
+async def test_answers_come_in_the_order_asked(cut_requests, cuts, pause):
+    """RFC 9112 §9.3.2 (law 8), for any cutting, and any mixture of handlers that suspend or not."""
+    requests, data = cut_requests
+    async with serving(of_all_kinds) as server, asyncio.TaskGroup() as tasks:
+        client = server.client(cuts=cuts)
+        tasks.create_task(trickle(client, data, pause))
+        for request in requests:
+            answer = await client.answer()
+            assert (answer.status, answer.body) == (200, request.split()[1])
+
+
+@virtual
+async def test_answers_that_need_no_waiting_share_one_write():
+    """A packet for each of 10 small answers would cost more than the answers."""
+    async with serving() as server:
+        client = server.client(delays=range(1, 100))  # no two writes arrive together
+        client.send(get() * 9 + get("/", "Connection: close"))
+        (piece,) = await client.reads()
+        assert piece.count(b"HTTP/1.1 404") == 10
+
+
+@virtual
+async def test_an_answer_is_not_held_back_by_the_next_handler():
+    """Answers may be gathered only as long as nobody waits for them."""
+    async with serving(of_all_kinds) as server:
+        client = server.client()
+        client.send(get("/now") + get("/now") + get("/sleep") + get("/now"))
+        assert [(await client.answer()).at for _ in range(4)] == [0, 0, 3, 3]
+
+
+@virtual
+async def test_the_head_of_a_stream_does_not_wait_for_its_first_piece():
+    """A client may want to know status and type long before there is anything to tell."""
+
+    async def app(request):
+        async def late():
+            await asyncio.sleep(9)
+            yield b"late"
+
+        return Response(late())
+
+    async with serving(app) as server:
+        client = server.client()
+        client.send(HELLO + get())
+        data = b"".join([await client.pipe.read()])
+        assert now() == 0 and data.count(b"HTTP/1.1 200 OK\r\n") == 2
+
+
+# ---- framing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@virtual
+async def test_content_of_known_length_has_a_content_length(version):
+    """RFC 9110 §8.6."""
+    async with serving() as server:
+        answer = await server.client().ask(get("/hello", version=version))
+        assert answer.headers.get_all("content-length") == ["13"]
+        assert answer.body == b"Hello, World!" and "transfer-encoding" not in dict(answer.headers)
+
+
+@virtual
+async def test_content_of_unknown_length_is_chunked():
+    """RFC 9112 §7.1; an empty piece is no chunk, for it would be the last one."""
+
+    async def app(request):
+        async def body():
+            for piece in (b"", b"one", b"", b"two"):
+                yield piece
+
+        return Response(body())
+
+    async with serving(app) as server:
+        client = server.client()
+        client.send(get("/", "Connection: close"))
+        head, _, body = b"".join(await client.reads()).partition(b"\r\n\r\n")
+        assert b"transfer-encoding: chunked" in head and b"content-length" not in head
+        assert body == b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+@virtual
+async def test_to_http_1_0_content_of_unknown_length_goes_until_close(connection):
+    """RFC 9112 §6.1: MUST NOT send Transfer-Encoding to a client of HTTP/1.0."""
+
+    async def app(request):
+        response = Response(pieces(3))
+        response.trailers.append(("x-lost", "for want of chunks"))
+        return response
+
+    async with serving(app) as server:
+        client = server.client()
+        answer = await client.ask(get("/", f"Connection: {connection}", version="1.0"))
+        assert answer.body == b"piecepiecepiece" and answer.trailers == []
+        assert answer.headers.get("connection") == "close" and "transfer-encoding" not in dict(answer.headers)
+
+
+@virtual
+async def test_an_iterator_whose_length_the_app_tells_is_not_chunked():
+    """RFC 9112 §6.2: MUST NOT send both Content-Length and Transfer-Encoding."""
+
+    async def app(request):
+        return Response(pieces(2), headers=[("Content-Length", "10")])
+
+    async with serving(app) as server:
+        answer = await server.client().ask(get())
+        assert (answer.body, "transfer-encoding" in dict(answer.headers)) == (b"piecepiece", False)
+
+
+@virtual
+async def test_an_answer_to_head_is_that_to_get_without_content():
+    """RFC 9110 §9.3.2; what would have made the content is told that it is over."""
+    closed = []
+
+    async def app(request):
+        assert request.method == "GET"
+        return Response(pieces(9, closed=closed)) if request.path == "/stream" else Response(b"x" * 99)
+
+    async with serving(app) as server:
+        client = server.client()
+        for target in ("/length", "/stream"):
+            asked, headed = [await client.ask(get(target, method=method)) for method in ("GET", "HEAD")]
+            assert {name for name, _ in headed.headers} == {name for name, _ in asked.headers}
+            assert headed.headers.get("content-length") == asked.headers.get("content-length")
+            assert asked.body and not headed.body
+        assert closed == [0]  # of GET; the generator of HEAD never began
+
+
+@pytest.mark.parametrize("status", [204, 304])
+@virtual
+async def test_an_answer_without_content_has_neither_length_nor_chunks(status):
+    """RFC 9110 §8.6 and RFC 9112 §6.1: MUST NOT, in a 204."""
+
+    async def app(request):
+        return Response(status=status)
+
+    async with serving(app) as server:
+        client = server.client()
+        for _ in range(2):
+            answer = await client.ask(get())
+            assert answer.status == status and {name for name, _ in answer.headers} == {"date"}
+
+
+@virtual
+async def test_trailers_are_sent_after_the_content_that_they_tell_of():
+    """RFC 9110 §6.5: they may be known only when the content is made."""
+
+    async def app(request):
+        async def body():
+            yield b"content"
+            response.trailers.append(("x-digest", "0123"))
+
+        response = Response(body())
+        return response
+
+    async with serving(app) as server:
+        answer = await server.client().ask(get())
+        assert (answer.body, answer.trailers) == (b"content", [("x-digest", "0123")])
+
+
+@virtual
+async def test_every_answer_is_dated():
+    """RFC 9110 §6.6.1: an origin server with a clock MUST send Date; the app may have done it."""
+
+    async def app(request):
+        return Response(headers=[("Date", "Sun, 06 Nov 1994 08:49:37 GMT")])
+
+    async with serving(app) as server:
+        client = server.client()
+        (date,) = (await client.ask(HELLO)).headers.get_all("date")
+        assert date.endswith(" GMT") and parsedate_to_datetime(date).year > 2000
+        assert (await client.ask(get())).headers.get_all("date") == ["Sun, 06 Nov 1994 08:49:37 GMT"]
+
+
+# ---- persistence -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "fields", "connection"),
+    [
+        ("1.1", [], None),
+        ("1.1", ["Connection: keep-alive"], None),
+        ("1.1", ["Connection: close"], "close"),
+        ("1.1", ["Connection: Keep-Alive, Close"], "close"),
+        ("1.0", [], "close"),
+        ("1.0", ["Connection: Keep-Alive"], "keep-alive"),
+        ("1.0", ["Connection: keep-alive", "Connection: close"], "close"),
+    ],
+)
+@virtual
+async def test_a_connection_persists_where_both_versions_of_the_protocol_say_so(version, fields, connection):
+    """RFC 9112 §9.3; close wins."""
+    async with serving() as server:
+        client = server.client()
+        answer = await client.ask(get("/hello", *fields, version=version))
+        assert answer.headers.get("connection") == connection
+        if connection == "close":
+            assert (await client.end(), now()) == (FIN, 0)
+        else:
+            assert (await client.ask(get("/hello", *fields, version=version))).status == 200
+
+
+@virtual
+async def test_the_app_can_close_the_connection():
+    """RFC 9112 §9.6: a server that sends the close option MUST close after that response, and answer nothing more."""
+
+    async def app(request):
+        return Response(b"last", headers=[("Connection", "close")])
+
+    async with serving(app) as server:
+        client = server.client()
+        client.send(HELLO + get() + HELLO)
+        assert [(await client.answer()).body for _ in range(2)] == [b"Hello, World!", b"last"]
+        assert (await client.end(), now()) == (FIN, 0)
+
+
+@pytest.mark.parametrize("fields", [[], ["Connection: close"]])
+@virtual
+async def test_a_request_that_comes_too_late_does_not_destroy_the_last_answer(fields):
+    """RFC 9112 §9.6: a server closes in stages, or the reset for what it leaves unread overtakes its answer."""
+
+    async def app(request):
+        await asyncio.sleep(2)
+        return Response(b"last", headers=[("Connection", "close")])
+
+    async with serving(app) as server:
+        client = server.client()
+        client.send(get("/", *fields))
+        await asyncio.sleep(1)
+        client.send(get())
+        await asyncio.sleep(2)
+        assert (await client.answer()).body == b"last"
+        assert await client.end() == FIN
+
+
+@virtual
+async def test_options_asterisk_is_answered_by_the_server():
+    """RFC 9110 §9.3.7: a question to the server as a whole, like a ping."""
+    async with serving() as server:
+        client = server.client()
+        answer = await client.ask(get("*", method="OPTIONS"))
+        assert answer.status == 204 and "GET" in answer.headers.get("allow") and "TRACE" not in answer.headers.get("allow")
+        assert (await client.ask(HELLO)).status == 200
+
+
+# ---- an app at fault -------------------------------------------------------------------------------------------------
+
+
+FAILURES = [ValueError, ConnectionResetError, TimeoutError, RemoteProtocolError]  # the latter may be those of a backend
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@virtual
+async def test_a_handler_that_raises_gives_500_and_keeps_its_secrets(logged, failure):
+    """The traceback is for the log; to an attacker it would be a map."""
+
+    async def app(request):
+        raise failure("the secret")
+
+    async with serving(app) as server:
+        client = server.client()
+        for _ in range(2):
+            answer = await client.ask(get("/where"))
+            assert (answer.status, answer.body) == (500, b"internal server error\n")
+        assert len(logged) == 2 and all("/where" in text and f"{failure.__name__}: the secret" in text for text in logged)
+        logged.clear()
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        Response(headers=[("X", "a\r\nSet-Cookie: stolen")]),
+        Response(headers=[("X: a\r\nY", "b")]),
+        Response(headers=[("X", "\N{SNOWMAN}")]),
+        Response(headers=[("Content-Length", "one")]),
+        Response(headers=[("Content-Length", "1"), ("Transfer-Encoding", "chunked")]),
+        Response(b"more than that", headers=[("Content-Length", "3")]),
+        Response(b"less than that", headers=[("Content-Length", "30")]),
+        Response(b"content", 204),
+        Response(status=99),
+        Response(status=600),
+        Response(status=100),
+        Response(status=101),
+        Upgrade(not_found),
+        None,
+        "text",
+    ],
+)
+@virtual
+async def test_an_answer_that_cannot_be_sent_becomes_500(logged, response):
+    """Response splitting (RFC 9112 §11.1), broken framing and no answer at all; the answer before it is not lost."""
+
+    async def app(request):
+        return response
+
+    async with serving(app) as server:
+        client = server.client()
+        client.send(HELLO + get() + HELLO)
+        assert [(await client.answer()).status for _ in range(2)] == [200, 500]
+        with contextlib.suppress(RemoteProtocolError, ConnectionResetError):  # whether it goes on is left open
+            assert (await client.answer()).status == 200
+        assert len(logged) == 1
+        logged.clear()
+
+
+@virtual
+async def test_the_content_of_an_answer_that_cannot_be_sent_is_closed(logged):
+    """A generator's ``finally`` runs now, not at some collection of garbage."""
+    closed = []
+
+    class Body:
+        def __aiter__(self):
+            raise AssertionError("never asked")
+
+        async def aclose(self):
+            closed.append(now())
+
+    async def app(request):
+        return Response(Body(), headers=[("bad\n", "")])
+
+    async with serving(app) as server:
+        assert (await server.client().ask(get())).status == 500 and closed == [0]
+        logged.clear()
+
+
+@pytest.mark.parametrize(
+    ("version", "headers"), [("1.1", []), ("1.1", [("Content-Length", "99")]), ("1.0", [])]
+)
+@pytest.mark.parametrize("failure", FAILURES)
+@virtual
+async def test_content_that_breaks_off_never_looks_complete(logged, version, headers, failure):
+    """RFC 9112 §8: only a reset tells a client that what goes until close is not whole."""
+
+    async def app(request):
+        async def body():
+            yield b"some"
+            await asyncio.sleep(1)
+            raise failure("of the app")
+
+        return Response(body(), headers=headers)
+
+    async with serving(app) as server:
+        client = server.client()
+        with pytest.raises((RemoteProtocolError, ConnectionResetError)):
+            await client.ask(get(version=version))
+        assert await client.end() == RST
+        assert len(logged) == 1 and f"{failure.__name__}: of the app" in logged.pop()
+
+
+@pytest.mark.parametrize("leave", ["abort", "close"])
+@pytest.mark.parametrize("pause", [0, 1])
+@virtual
+async def test_content_is_no_longer_made_when_the_client_has_gone(leave, pause):
+    """A generator may hold a file, a lock or a subscription: its ``finally`` runs as soon as a write fails."""
+    closed = []
+
+    async def app(request):
+        return Response(pieces(10**9, closed=closed, pause=pause))
+
+    async with serving(app) as server:
+        client = server.client()
+        client.send(get())
+        await asyncio.sleep(5.5)
+        client.pipe.abort() if leave == "abort" else await client.pipe.close()
+        await asyncio.sleep(3)
+        assert len(closed) == 1 and closed[0] <= 7
+        assert server.metrics.in_flight == 0
+
+
+@virtual
+async def test_a_stream_of_tiny_or_empty_pieces_starves_nobody():
+    """Law 11: content that is made without ever waiting, and never fills a buffer, must still let others run."""
+    made = [0]
+
+    async def app(request):
+        async def body():
+            for made[0] in range(100_000):
+                yield b""
+
+        return Response(body())
+
+    async with serving(app) as server:
+        client = server.client()
+        client.send(get())
+        await server.answers_hello()
+        assert made[0] < 10_000
+        client.pipe.abort()

@@ -1,0 +1,225 @@
+"""Real sockets on the loopback interface, in real time: what only a kernel can show."""
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+import struct
+import time
+
+import pytest
+from harness import FIN, HELLO, RST, Client, get, pieces
+
+from minproto import Response, Server, Timeouts, connect, serve
+from minproto.aio.pipe import StreamPipe
+from minproto.aio.server import raise_file_limit
+
+QUICK = Timeouts(write=0.5, linger=0.5, drain=0.5, handshake=0.2)
+RESET = struct.pack("ii", 1, 0)
+
+
+async def app(request):
+    match request.path:
+        case "/hello":
+            return Response(b"Hello, World!")
+        case "/endless":
+            return Response(pieces(1 << 14, bytes(65_536)))
+        case "/endless/tiny":
+            return Response(pieces(10**9, b"x"))
+        case "/bytes":
+            return Response(bytes(10**7))
+        case "/sleep":
+            await asyncio.sleep(0.2)
+        case "/never":
+            await asyncio.Event().wait()
+    return Response(await request.read())
+
+
+def serving(**options):
+    return Server(app, **{"port": 0, "timeouts": QUICK} | options)
+
+
+async def client_of(server, data=b"", **options):
+    client = Client(StreamPipe(*await asyncio.open_connection("127.0.0.1", server.port, **options)))
+    client.send(data)
+    return client
+
+
+async def answers_hello(server):
+    client = await client_of(server)
+    async with asyncio.timeout(3):
+        assert (await client.ask(HELLO)).body == b"Hello, World!"
+    await client.pipe.close()
+
+
+def resident():
+    """Bytes of memory that this process occupies now."""
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def test_1000_idle_connections_while_requests_are_answered():
+    """Each costs little, and none of them any time."""
+    raise_file_limit()
+    async with serving() as server:
+        idle = [await client_of(server, HELLO if n % 2 else b"") for n in range(1000)]
+        for _ in range(100):
+            await answers_hello(server)
+        for client in idle:
+            client.pipe.abort()
+
+
+@pytest.mark.parametrize("bad", [b"bad\r\n\r\n", get("/", "Content-Length: 99999999999", method="POST")])
+async def test_the_answer_is_readable_though_the_client_sends_megabytes(bad):
+    """RFC 9112 §9.6: a reset for unread input would destroy the answer in the client's kernel."""
+    async with serving() as server:
+        client = await client_of(server, bad)
+        for _ in range(64):
+            client.send(bytes(1 << 17))
+            await client.pipe.drain()
+        await asyncio.sleep(0.1)
+        assert (await client.answer()).status in (400, 413)
+        assert await client.end() == FIN
+        await client.pipe.close()
+        await answers_hello(server)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is measured by /proc")
+async def test_a_gigabyte_that_nobody_reads_takes_no_memory():
+    """The kernel's buffers fill, then ours, then nothing more is made; then the client is cut off."""
+    async with serving() as server:
+        await answers_hello(server)
+        before = resident()
+        clients = [socket.create_connection(("127.0.0.1", server.port), 3) for _ in range(10)]
+        for client in clients:
+            client.sendall(get("/endless"))
+        for _ in range(10):
+            await asyncio.sleep(0.1)
+            await answers_hello(server)
+            assert resident() - before < 20_000_000
+        for client in clients:
+            with client, pytest.raises(ConnectionResetError):
+                while client.recv(1 << 20):
+                    pass
+
+
+@pytest.mark.parametrize("target", ["/endless", "/endless/tiny"])
+async def test_a_fast_reader_of_an_endless_stream_starves_nobody(target):
+    """Law 11: where the kernel takes everything at once, nothing but ourselves makes us yield."""
+    async with serving() as server:
+        fast = await client_of(server, get(target))
+
+        async def read():
+            while await fast.pipe.read():
+                pass
+
+        reading = asyncio.create_task(read())
+        for _ in range(10):
+            await answers_hello(server)
+        reading.cancel()
+        fast.pipe.abort()
+
+
+@pytest.mark.parametrize("target", ["/endless", "/bytes", "/sleep", "/"])
+async def test_a_client_that_resets_is_no_error(target):
+    """A reset within each phase, as a kernel tells it."""
+    async with serving() as server:
+        for pause in (0, 0.05):
+            head = get(target, "Content-Length: 5" if target == "/" else "X: y")
+            client = socket.create_connection(("127.0.0.1", server.port))
+            client.sendall(head)
+            await asyncio.sleep(pause)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            client.close()
+        await answers_hello(server)
+
+
+async def test_half_closed_sockets_get_their_answer():
+    """RFC 9112 §9.6, with a real FIN in each direction."""
+    async with serving() as server:
+        client = await client_of(server, get("/sleep"))
+        client.pipe.close_write()
+        assert (await client.answer()).status == 200 and await client.end() == FIN
+        await client.pipe.close()
+
+
+async def test_content_that_breaks_off_is_a_reset_on_the_wire(logged):
+    """asyncio's abort would close with an ordinary FIN, and a client of HTTP/1.0 take a part for the whole (RFC 9112 §8)."""
+
+    async def broken(request):
+        async def body():
+            yield bytes(1000)
+            raise ValueError("expected")
+
+        return Response(body())
+
+    async with Server(broken, port=0) as server:
+        client = await client_of(server, get(version="1.0"))
+        with pytest.raises(ConnectionResetError):
+            await client.answer()
+    assert "ValueError: expected" in logged.pop()
+
+
+async def test_a_tls_handshake_that_stalls_is_given_up():
+    """``Timeouts.handshake``: before it there is no HTTP that could time out."""
+    async with serving(ssl=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) as server:
+        client, began = await client_of(server), time.monotonic()
+        assert await client.end() in (FIN, RST)
+        assert 0.1 < time.monotonic() - began < 3
+        client.pipe.abort()
+
+
+async def test_a_port_in_use_raises_oserror():
+    """So that a command can say it in one line."""
+    async with serving() as server:
+        with pytest.raises(OSError, match="in use"):
+            async with serving(port=server.port):
+                pass
+
+
+async def test_it_listens_on_the_loopback_interface_unless_told_otherwise():
+    """A server on a laptop must not be there for everyone on the net by default."""
+    async with serving() as server:
+        assert server.url == f"http://127.0.0.1:{server.port}"
+
+
+async def test_ipv6():
+    """The URL has its address in brackets (RFC 3986 §3.2.2), and so has the client's Host."""
+    try:
+        server = await serving(host="::1").__aenter__()
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    assert server.url == f"http://[::1]:{server.port}"
+    client = await connect("::1", server.port)
+    assert await (await client.request("GET", "/hello")).read() == b"Hello, World!"
+    await client.close()
+    await server.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_signal_drains_and_a_second_stops_at_once(capfd, number, again):
+    """What was asked is answered, unless the operator has no patience."""
+    serves = asyncio.create_task(serve(app, port=0, timeouts=Timeouts(drain=5)))
+    printed = ""
+    while "\n" not in printed:
+        await asyncio.sleep(0.01)
+        printed += capfd.readouterr().out
+    port = int(printed.rpartition(":")[2])
+    client = Client(StreamPipe(*await asyncio.open_connection("127.0.0.1", port)))
+    client.send(get("/never" if again else "/sleep"))
+    await asyncio.sleep(0.05)
+    began = time.monotonic()
+    os.kill(os.getpid(), number)
+    await asyncio.sleep(0.05)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+    if again:
+        os.kill(os.getpid(), number)
+        assert await client.end() == RST
+    else:
+        assert (await client.answer()).headers.get("connection") == "close"
+    client.pipe.abort()
+    await serves
+    assert time.monotonic() - began < 3

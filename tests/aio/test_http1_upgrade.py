@@ -1,0 +1,76 @@
+"""Giving the connection away: 101 (Switching Protocols), and 200 to CONNECT."""
+
+import pytest
+from harness import HELLO, RST, get, post, serving, virtual
+
+from minproto import Upgrade
+
+OFFER = ["Connection: upgrade", "Upgrade: echo"]
+
+
+async def upgrading(request):
+    async def shout(pipe):
+        while data := await pipe.read():
+            pipe.write(data.upper())
+            await pipe.drain()
+        pipe.write(b"bye")
+
+    if request.head.method == "CONNECT":
+        return Upgrade(shout, status=200)
+    return Upgrade(shout, [("Connection", "upgrade"), ("Upgrade", "echo")])
+
+
+@pytest.mark.parametrize(
+    ("head", "status"), [(get("/", *OFFER), 101), (get("a:80", method="CONNECT"), 200), (post("/", b"x", *OFFER), 101)]
+)
+@virtual
+async def test_an_upgrade_hands_over_the_pipe_and_the_bytes_that_came_too_early(head, status):
+    """RFC 9110 §7.8 and §9.3.6: what follows the request belongs to the next protocol, also if it looks like HTTP."""
+    async with serving(upgrading) as server:
+        client = server.client()
+        client.send(HELLO + head + b"get / http/1.1\r\n\r\n")
+        assert (await client.answer()).body == b"Hello, World!"
+        answer = await client.answer(head.split()[0].decode())
+        assert answer.status == status and answer.headers.get_all("upgrade") == ["echo"] * (status == 101)
+        client.send(b"more")
+        client.pipe.close_write()
+        assert b"".join(await client.reads()) == b"GET / HTTP/1.1\r\n\r\nMOREbye"
+
+
+@virtual
+async def test_100_comes_before_101():
+    """RFC 9110 §7.8: with both Upgrade and Expect, MUST send 100 before 101, for the content has to come first."""
+    async with serving(upgrading) as server:
+        client = server.client()
+        client.send(get("/", "Content-Length: 5", "Expect: 100-continue", *OFFER, method="POST"))
+        assert await client.pipe.read() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.send(b"hello, echo")
+        assert (await client.answer()).status == 101
+        client.pipe.close_write()
+        assert b"".join(await client.reads()) == b", ECHObye"
+
+
+@pytest.mark.parametrize("request_", [get(), get("/", "Upgrade: echo"), get("/", *OFFER, version="1.0")])
+@virtual
+async def test_an_upgrade_that_was_not_offered_becomes_500(logged, request_):
+    """RFC 9110 §7.8: MUST NOT switch to a protocol that the client did not ask for, and 1.0 can't."""
+    async with serving(upgrading) as server:
+        assert (await server.client().ask(request_)).status == 500
+        logged.clear()
+
+
+@virtual
+async def test_an_upgraded_connection_that_fails_is_reset(logged):
+    """Nothing else that all protocols understand says that this was not the regular end."""
+
+    async def app(request):
+        async def fail(pipe):
+            raise ValueError("after the upgrade")
+
+        return Upgrade(fail, [("Connection", "upgrade"), ("Upgrade", "echo")])
+
+    async with serving(app) as server:
+        client = server.client()
+        client.send(get("/", *OFFER))
+        assert await client.end() == RST
+        assert "ValueError: after the upgrade" in logged.pop()

@@ -1,0 +1,176 @@
+"""What an operator sees: every request is counted and logged once, and no client can forge a line."""
+
+import asyncio
+import re
+from collections import Counter
+
+import pytest
+from harness import HELLO, get, pieces, post, serving, virtual
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minproto import AccessLog, Response, Upgrade
+from minproto.http import Headers, RequestHead
+
+BAD = b"bad\r\n\r\n"
+LINE = re.compile(
+    r'(memory|-) - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] "((?:[^"\\]|\\.)*)" (\d{3}) (\d+)\n'
+)
+
+
+async def app(request):
+    match request.path:
+        case "/fail":
+            raise ValueError("expected")
+        case "/stream":
+            return Response(pieces(3))
+        case "/endless":
+            return Response(pieces(10**9, bytes(1000), pause=1))
+        case "/sleep":
+            await asyncio.sleep(5)
+        case "/read":
+            return Response(await request.read(10))
+        case "/splitting":
+            return Response(headers=[("x", "\n")])
+    return Response(b"nothing", 404)
+
+
+TRAFFIC = [  # what is sent, and how each request in it is counted and logged
+    (HELLO, [("GET /hello HTTP/1.1", 200)]),
+    (get("/hello", method="HEAD"), [("HEAD /hello HTTP/1.1", 200)]),
+    (get("/stream", version="1.0"), [("GET /stream HTTP/1.0", 200)]),
+    (get("/x?y=%22") + get("/read"), [("GET /x?y=%22 HTTP/1.1", 404), ("GET /read HTTP/1.1", 200)]),
+    (get("/fail"), [("GET /fail HTTP/1.1", 500)]),
+    (get("/splitting"), [("GET /splitting HTTP/1.1", 500)]),
+    (HELLO + BAD, [("GET /hello HTTP/1.1", 200), ("-", 400)]),
+    (post("/read", bytes(99)), [("POST /read HTTP/1.1", 413)]),
+    (post("/read", bytes(9))[:-1], [("POST /read HTTP/1.1", 408)]),
+    (HELLO[:9], [("-", 408)]),
+    (b"", []),
+]
+GONE = [  # the same, where the client goes away
+    (get("/sleep"), [("GET /sleep HTTP/1.1", 404)]),
+    (get("/endless"), [("GET /endless HTTP/1.1", 200)]),
+    (post("/read", bytes(9))[:-1], [("POST /read HTTP/1.1", 499)]),
+    (HELLO[:9], []),
+    (b"", []),
+]
+
+
+@pytest.mark.parametrize(("data", "expected"), TRAFFIC)
+@virtual
+async def test_each_request_is_counted_and_logged_once(logged, data, expected):
+    """Also those that fail or can't be read, each with the size of its content as it was sent."""
+    log = []
+    async with serving(app, observers=[AccessLog(log.append)]) as server:
+        client = server.client()
+        client.send(data)
+        sizes = [len((await client.answer(data.split()[0].decode())).body) for _ in expected]
+        assert server.metrics.requests == Counter(status for _, status in expected)
+        lines = [LINE.fullmatch(line).groups() for line in log]
+        assert [(host, line, int(status)) for host, line, status, _ in lines] == [("memory", *pair) for pair in expected]
+        assert [int(size) for *_, size in lines] == sizes
+        await client.pipe.close()
+    logged.clear()
+
+
+@pytest.mark.parametrize(("data", "expected"), GONE)
+@virtual
+async def test_a_request_whose_client_goes_is_counted_and_logged_once(data, expected):
+    """With the status it got, or would have got; 499 where there was none yet. Nothing stays in flight."""
+    log = []
+    async with serving(app, observers=[AccessLog(log.append)]) as server:
+        client = server.client()
+        client.send(data)
+        await asyncio.sleep(2.5)
+        assert server.metrics.in_flight == len(expected)
+        client.pipe.abort()
+        await asyncio.sleep(10)
+        assert (server.metrics.in_flight, server.metrics.connections) == (0, 0)
+        assert [(line, int(status)) for _, line, status, _ in (LINE.fullmatch(line).groups() for line in log)] == expected
+
+
+@virtual
+async def test_the_figures_of_mixed_traffic_are_right(logged):
+    """And render as Prometheus reads them: a type for each family, a value for each line."""
+    async with serving(app) as server:
+        traffic = [*TRAFFIC, *GONE]
+        clients = [server.client() for _ in traffic]
+        for client, (data, _) in zip(clients, traffic, strict=True):
+            client.send(data)
+        await asyncio.sleep(2.5)
+        metrics = server.metrics
+        assert (metrics.in_flight, metrics.connections) == (4, len(clients) - 3)  # 1.0, 400 and 413 were closed
+        assert metrics.received == sum(len(data) for data, _ in traffic)
+        assert metrics.sent == sum(end.waiting for end in server.ends)
+        for client in clients[len(TRAFFIC) :]:
+            client.pipe.abort()
+        await asyncio.sleep(100)
+        assert metrics.requests == Counter(status for _, expected in traffic for _, status in expected)
+        text = metrics.render()
+        assert 'minproto_requests_total{status="500"} 2\n' in text and "minproto_requests_in_flight 0\n" in text
+        assert "minproto_connections 0\n" in text and f"minproto_received_bytes_total {metrics.received}\n" in text
+        line = re.compile(r'# TYPE \w+ (counter|gauge)|\w+(\{\w+="\d+"\})? \d+')
+        assert all(line.fullmatch(found) for found in text.splitlines())
+    logged.clear()
+
+
+@virtual
+async def test_the_bytes_after_an_upgrade_are_counted_too():
+    """They cross the same wire."""
+
+    async def upgrading(request):
+        async def echo(pipe):
+            pipe.write(await pipe.read())
+
+        return Upgrade(echo, [("Connection", "upgrade"), ("Upgrade", "echo")])
+
+    async with serving(upgrading) as server:
+        client, head = server.client(), get("/", "Connection: upgrade", "Upgrade: echo")
+        assert (await client.ask(head)).status == 101
+        sent = server.metrics.sent
+        client.send(bytes(1000))
+        await client.reads()
+        assert (server.metrics.received, server.metrics.sent) == (len(head) + 1000, sent + 1000)
+
+
+class Peer:
+    def __init__(self, name):
+        self.name = name
+
+    def info(self, _):
+        return self.name
+
+
+@given(st.text(), st.text(), st.sampled_from([("10.0.0.1", 1), ("::1", 1, 0, 0), "", None]))
+def test_no_request_can_forge_a_line(method, target, peer):
+    """Log injection: a quote ends the field, a line break begins a line; a reader of logs believes both."""
+    log = []
+    AccessLog(log.append).finish(RequestHead(method, target, Headers()), 200, 0, Peer(peer))
+    (line,) = log
+    assert line.endswith('" 200 0\n') and len(line.splitlines()) == 1
+    assert re.fullmatch(r'\S+ - - \[[^]]+\] "(?:[^"\\]|\\.)*" 200 0\n', line)
+
+
+@pytest.mark.parametrize("target", ['/"', "/%0d%0aforged", "/\\", '/" 200 13\\n127.0.0.1'])
+@virtual
+async def test_a_target_is_logged_as_it_was_sent_but_for_what_could_end_it(target):
+    """What the grammar allows in a target (we take all that is visible) is escaped, the rest never gets here."""
+    log = []
+    async with serving(app, observers=[AccessLog(log.append)]) as server:
+        answer = await server.client().ask(get(target))
+        escaped = target.replace("\\", "\\\\").replace('"', '\\"')
+        expected = ("-", 400) if " " in target else (f"GET {escaped} HTTP/1.1", 404)
+        assert answer.status == expected[1] and LINE.fullmatch(log[0])[2] == expected[0]
+
+
+@virtual
+async def test_a_log_that_cannot_be_written_ends_nothing():
+    """Whoever read it has gone (a broken pipe): the service goes on."""
+
+    def broken(line):
+        raise BrokenPipeError
+
+    async with serving(app, observers=[AccessLog(broken)]) as server:
+        client = server.client()
+        assert [(await client.ask(HELLO)).status for _ in range(3)] == [200] * 3

@@ -1,0 +1,329 @@
+"""How a server ends: every request accepted is answered or refused, nobody waits for ever, nothing is left."""
+
+import asyncio
+
+import pytest
+from harness import FIN, HELLO, RST, Client, get, not_found, now, pieces, post, virtual
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minproto import Response, Server, Timeouts, Upgrade
+from minproto.aio.server import LAST_WAIT
+from minproto.testing import network
+
+DRAIN = Timeouts().drain
+
+
+async def app(request):
+    match request.path:
+        case "/sleep":
+            await asyncio.sleep(5)
+        case "/stream":
+            return Response(pieces(5, pause=1))
+        case "/never":
+            await asyncio.Event().wait()
+        case "/read":
+            return Response(await request.read())
+    return Response(b"done")
+
+
+def client_of(server, data=b""):
+    ours, theirs = network.pair()
+    server.attach(theirs)
+    client = Client(ours)
+    client.send(data)
+    return client
+
+
+async def closing(server, after=0.5):
+    """Begin to close it after a while; the task returns when that ended."""
+    await asyncio.sleep(after)
+
+    async def close():
+        await server.close()
+        return now()
+
+    return asyncio.create_task(close())
+
+
+@virtual
+async def test_idle_connections_close_at_once():
+    """RFC 9112 §9.6: nothing was asked of them. A new one that has not spoken, and one between two requests."""
+    server = Server(app)
+    fresh, used = client_of(server), client_of(server, HELLO)
+    await used.answer()
+    close = await closing(server)
+    assert [await client.end() for client in (fresh, used)] == [FIN, FIN] and now() == 0.5
+    await asyncio.gather(fresh.pipe.close(), used.pipe.close())
+    assert await close == 0.5
+
+
+@virtual
+async def test_a_client_that_ignores_the_end_of_an_idle_connection_costs_a_short_linger():
+    """It may be sending a request right now: only after a while is that answered with a reset."""
+    server = Server(app)
+    client = client_of(server)
+    close = await closing(server)
+    await asyncio.sleep(1)
+    client.send(HELLO)
+    assert (await client.end(), await close) == (FIN, 0.5 + Timeouts().linger)
+
+
+@pytest.mark.parametrize(
+    ("data", "body"),
+    [(get("/sleep"), b"done"), (get("/stream"), b"piece" * 5), (get("/read") + get("/sleep"), b"")],
+)
+@virtual
+async def test_what_was_asked_is_answered_whole(data, body):
+    """RFC 9112 §9.6: the response in progress is finished; one that has not begun says that it is the last."""
+    server = Server(app)
+    client = client_of(server, data)
+    close = await closing(server)
+    answers = [await client.answer() for _ in range(data.count(b"GET"))]
+    assert (answers[0].body, answers[-1].at) == (body, 5)
+    assert answers[-1].headers.get("connection") == (None if b"stream" in data else "close")
+    assert await client.end() == FIN
+    await client.pipe.close()
+    assert await close == 5
+
+
+@virtual
+async def test_a_request_under_way_may_still_arrive():
+    """It was accepted: its first byte came before the end."""
+    server = Server(app)
+    clients = [client_of(server, HELLO[:9]), client_of(server, post("/read", b"hello")[:-2])]
+    close = await closing(server)
+    await asyncio.sleep(5)
+    clients[0].send(HELLO[9:])
+    clients[1].send(b"lo")
+    for client, body in zip(clients, [b"done", b"hello"], strict=True):
+        answer = await client.answer()
+        assert (answer.body, answer.headers.get("connection")) == (body, "close")
+        await client.pipe.close()
+    assert await close == 5.5
+
+
+@virtual
+async def test_a_request_that_never_arrives_is_refused_as_ever():
+    """Its own timeouts go on: 408, before the server loses its patience."""
+    server = Server(app)
+    clients = [client_of(server, HELLO[:9]), client_of(server, post("/read", b"hello")[:-2])]
+    close = await closing(server, after=5)
+    for client, at in zip(clients, [Timeouts().head, Timeouts().body], strict=True):
+        answer = await client.answer()
+        assert (answer.status, answer.at) == (408, at)
+        await client.pipe.close()
+    assert await close == 30
+
+
+@virtual
+async def test_a_handler_that_never_returns_is_cut_off_at_the_deadline():
+    """With a reset: no answer is better than half of one that looks whole."""
+    server = Server(app)
+    client = client_of(server, get("/never"))
+    close = await closing(server)
+    assert (await client.end(), now()) == (RST, 0.5 + DRAIN)
+    assert await close == 0.5 + DRAIN
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@virtual
+async def test_a_stream_without_end_is_cut_off_at_the_deadline(version):
+    """Its generator gets to clean up, and the client sees that it is not whole (RFC 9112 §8)."""
+    closed = []
+
+    async def endless(request):
+        return Response(pieces(10**9, pause=1, closed=closed))
+
+    server = Server(endless)
+    client = client_of(server, get(version=version))
+    close = await closing(server)
+    with pytest.raises(ConnectionResetError):
+        await client.answer()
+    assert closed == [await close] == [0.5 + DRAIN]
+
+
+@virtual
+async def test_a_cancelled_handler_may_clean_up():
+    """A transaction is rolled back, a lock released; that may take a moment."""
+    clean = []
+
+    async def careful(request):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(LAST_WAIT / 2)
+            clean.append(now())
+
+    server = Server(careful)
+    client = client_of(server, get())
+    close = await closing(server)
+    assert [await close] == clean == [0.5 + DRAIN + LAST_WAIT / 2]
+    assert await client.end() == RST
+
+
+@virtual
+async def test_a_handler_that_swallows_its_cancellation_holds_nothing_up(logged):
+    """Its client is cut off, the operator is told, and ``close`` returns."""
+
+    async def stubborn(request):
+        for _ in range(3):
+            try:
+                await asyncio.sleep(100)
+            except asyncio.CancelledError:
+                pass
+        return Response(b"too late")
+
+    server = Server(stubborn)
+    client = client_of(server, get())
+    close = await closing(server)
+    assert (await client.end(), await close) == (RST, 0.5 + DRAIN + LAST_WAIT)
+    assert "ignores that it is cancelled" in logged.pop()
+    await asyncio.sleep(500)
+
+
+@virtual
+async def test_an_upgraded_connection_is_cut_off_at_the_deadline():
+    """Another protocol has its own ways to say goodbye; this one did not use them."""
+
+    async def upgrading(request):
+        async def forever(pipe):
+            while await pipe.read():
+                pass
+
+        return Upgrade(forever, [("Connection", "upgrade"), ("Upgrade", "x")])
+
+    server = Server(upgrading)
+    client = client_of(server, get("/", "Connection: upgrade", "Upgrade: x"))
+    assert (await client.answer()).status == 101
+    close = await closing(server)
+    assert (await client.end(), await close) == (RST, 0.5 + DRAIN)
+
+
+@virtual
+async def test_a_client_that_does_not_read_cannot_hold_up_the_end():
+    """Neither with the answer it does not take, nor with the reset it does not see."""
+    server = Server(app, timeouts=Timeouts(write=10_000))
+    stalled, _ = client_of(server, HELLO * 5000), client_of(server, get("/stream"))
+    close = await closing(server)
+    assert await close == 0.5 + DRAIN and await stalled.end() == RST
+
+
+@virtual
+async def test_nobody_is_let_in_any_more():
+    """A connection that the kernel had accepted just before is reset, so that its client may try elsewhere."""
+    server = Server(app)
+    old = client_of(server, get("/sleep"))
+    close = await closing(server)
+    await asyncio.sleep(1)
+    new = client_of(server, HELLO)
+    with pytest.raises(ConnectionResetError):
+        await new.answer()
+    assert (await old.answer()).status == 200
+    await close
+    with pytest.raises(ConnectionResetError):
+        await client_of(server, HELLO).answer()
+
+
+@virtual
+async def test_those_who_were_refused_for_want_of_room_are_let_finish():
+    """Their 503 is an answer, too."""
+    server = Server(app, max_connections=0)
+    client = client_of(server, HELLO)
+    await asyncio.sleep(0)
+    await server.close()
+    assert (await client.answer()).status == 503 and await client.end() == FIN
+
+
+FAREWELL = HELLO * 10 + b"bad\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "room"),
+    [(data, 1) for data in (HELLO[:9], get("/sleep"), get("/never"), get("/stream"), HELLO * 1000, FAREWELL)] + [(HELLO, 0)],
+)
+@virtual
+async def test_abort_ends_everything_at_once(data, room):
+    """The second signal: the operator has no patience left. Whatever a connection was at, its client sees the end."""
+    server = Server(app, max_connections=room)
+    ours, theirs = network.pair(capacity=100)
+    server.attach(theirs)
+    client = Client(ours)
+    client.send(data)
+    close = await closing(server)
+    await asyncio.sleep(0.1)
+    server.abort()
+    assert await close == 0.6
+    with pytest.raises(ConnectionResetError):
+        await client.reads()
+
+
+@virtual
+async def test_to_lose_patience_with_the_end_is_to_cut_off():
+    """Law 12: no connection outlives its server, also where ``close`` itself is cancelled."""
+    server = Server(app)
+    client = client_of(server, get("/never"))
+    close = await closing(server)
+    await asyncio.sleep(1)
+    close.cancel()
+    assert (await client.end(), now()) == (RST, 1.5)
+    await asyncio.wait([close])
+
+
+@virtual
+async def test_leaving_the_block_closes_a_server_that_listens():
+    """``async with`` for embedding: after it nothing listens, and nothing is left."""
+    async with Server(not_found, port=0) as server:
+        assert server.url == f"http://127.0.0.1:{server.port}" and server.port > 0
+        client = client_of(server, get("/"))
+        assert (await client.answer()).status == 404
+    assert await client.end() == FIN
+
+
+PHASES = {  # what a client has sent, and how many answers that is worth
+    b"": 0,
+    HELLO: 1,
+    HELLO[:9]: 1,
+    HELLO * 500: 500,
+    get("/sleep"): 1,
+    get("/sleep") * 3: 3,
+    get("/stream"): 1,
+    get("/stream") + HELLO: 2,
+    get("/never"): 0,
+    get("/sleep") + get("/never"): 1,
+    post("/read", bytes(999)): 1,
+    post("/read", bytes(999))[:-1]: 1,
+    b"bad\r\n\r\n": 1,
+    get("/sleep") + b"bad\r\n\r\n" + HELLO: 2,
+}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(list(PHASES)), st.sampled_from([0, 0.3, 1, 4])), max_size=6),
+    st.sampled_from([0.1, 2, 3.5, 7]),
+    st.lists(st.integers(1, 99), max_size=20),
+)
+@virtual
+async def test_every_request_accepted_gets_its_whole_answer_or_a_clean_refusal(requests, after, cuts):
+    """Law 12, wherever each connection is when the server is told to stop; ``virtual`` finds the task that is left."""
+
+    async def ask(data, pause):
+        await asyncio.sleep(pause)
+        ours, theirs = network.pair(cuts=cuts)
+        server.attach(theirs)
+        client = Client(ours)
+        client.send(data)
+        try:
+            answers = await client.answers()
+        except ConnectionResetError:
+            assert b"never" in data or pause > after
+        else:
+            was_refused = answers != [] and answers[-1].headers.get("connection") == "close"
+            assert len(answers) == PHASES[data] or was_refused or (answers and b"stream" in data)
+            await ours.close()
+
+    server = Server(app)
+    clients = [asyncio.create_task(ask(data, pause)) for data, pause in requests]
+    close = await closing(server, after)
+    assert await close <= after + DRAIN
+    await asyncio.gather(*clients)

@@ -1,0 +1,98 @@
+"""Servers to point real peers at. What is not installed is skipped, with a reason that names it."""
+
+import shutil
+import ssl
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+import pytest
+
+from .serving import Certificate, Serving
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*programs): skipped where one of the programs is not installed")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        for program in mark.args:
+            if shutil.which(program) is None:
+                pytest.skip(f"{program} is not installed")
+
+
+def _library(name: str) -> Callable[[], ModuleType]:
+    @pytest.fixture(name=name, scope="session")
+    def fixture() -> ModuleType:
+        return pytest.importorskip(name, reason=f"{name} is not installed")
+
+    return fixture
+
+
+aiohttp = _library("aiohttp")
+h11 = _library("h11")
+httpx = _library("httpx")
+selenium = _library("selenium")
+trustme = _library("trustme")
+uvicorn = _library("uvicorn")
+
+
+@pytest.fixture(scope="session")
+def certificate(trustme: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate for 127.0.0.1, signed by an authority of its own."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", "localhost")
+    files = Certificate(*(str(folder / name) for name in ("chain.pem", "key.pem", "authority.pem")))
+    for number, blob in enumerate(issued.cert_chain_pems):
+        blob.write_to_path(files.chain, append=number > 0)
+    issued.private_key_pem.write_to_path(files.key)
+    authority.cert_pem.write_to_path(files.authority)
+    return files
+
+
+@pytest.fixture(scope="session")
+def trust(certificate: Certificate) -> ssl.SSLContext:
+    """A client's TLS context that trusts our authority, and nobody else."""
+    return ssl.create_default_context(cafile=certificate.authority)
+
+
+def _serving(certificate: Certificate | None = None) -> Iterator[Serving]:
+    server = Serving(certificate=certificate)
+    try:
+        yield server
+        server.stop()
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def clear() -> Iterator[Serving]:
+    """The demo app in clear text; its end has to be clean whatever the tests have done to it."""
+    yield from _serving()
+
+
+@pytest.fixture(scope="session")
+def tls(certificate: Certificate) -> Iterator[Serving]:
+    """The demo app over TLS."""
+    yield from _serving(certificate)
+
+
+@pytest.fixture(params=["clear", "tls"])
+def server(request: pytest.FixtureRequest) -> Serving:
+    """The one, then the other."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Serving]]:
+    """Starts servers that a test has for itself, and may treat badly."""
+    started: list[Serving] = []
+
+    def start(*arguments: str, certificate: Certificate | None = None) -> Serving:
+        started.append(Serving(*arguments, certificate=certificate))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
