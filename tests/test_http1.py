@@ -206,7 +206,8 @@ def test_a_prefix_that_nothing_can_mend_is_refused(prefix: bytes) -> None:
 
 
 @pytest.mark.parametrize("wrong", [b"x", b"\n", b" ", b";", b"-", b"5x", b"5\n", b"5\rX", b"5;\x00", b"5;a\n", b"5 5",
-                                   b"5\r\nhelloX", b"5\r\nhello\n", b"5\r\nhello\rX", b"0\r\nX\n", b"0\r\n X", b"f" * 17])  # fmt: skip
+                                   b"5\r\nhelloX", b"5\r\nhello\n", b"5\r\nhello\rX",
+                                   b"0\r\nX\n", b"0\r\n X", b"f" * 17])  # fmt: skip
 def test_a_chunk_is_refused_at_its_first_wrong_byte(wrong: bytes) -> None:
     """§7.1, and law 5."""
     assert refusal(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + wrong) == 400
@@ -343,8 +344,8 @@ def test_a_request_that_is_wrong(status: int, lines: list[bytes]) -> None:
 @pytest.mark.parametrize(
     ("status", "fields"),
     [
-        *((400, [b"Content-Length: " + value]) for value in (b"+5", b"-1", b"5x", b"0x5", b"", b"5 5", b"1_0", b"5,", b"9" * 19,
-                                                             b"\xb2", b"5, 6")),
+        *((400, [b"Content-Length: " + value]) for value in (b"+5", b"-1", b"5x", b"0x5", b"", b"5 5", b"1_0", b"5,",
+                                                             b"9" * 19, b"\xb2", b"5, 6")),
         (400, [b"Content-Length: 5", b"Content-Length: 6"]),
         (400, [b"Content-Length: 5", b"Transfer-Encoding: chunked"]),
         (400, [b"Transfer-Encoding: chunked", b"Content-Length: 5"]),
@@ -492,8 +493,8 @@ def test_nothing_puts_a_line_break_into_what_we_send(fields: list[tuple[str, str
 @pytest.mark.parametrize(
     ("method", "target", "version"),
     [("GET", "/\r\nx", "1.1"), ("GET", "/ HTTP/1.1\r\nX: y", "1.1"), ("GET", "/ HTTP/1.1\r\nX: y\r\n\r\nGET /", "1.1"),
-     ("GET / HTTP/1.1\r\nX:", "/", "1.1"), ("GET", "/", "1.1\r\nX: y"), ("GET /", "x", "1.1"), ("", "/", "1.1"), ("GET", "", "1.1"),
-     ("GET", "/\u20ac", "1.1"), ("GET", "/ x", "1.1"), ("GET", "/", "2.0")],
+     ("GET / HTTP/1.1\r\nX:", "/", "1.1"), ("GET", "/", "1.1\r\nX: y"), ("GET /", "x", "1.1"), ("", "/", "1.1"),
+     ("GET", "", "1.1"), ("GET", "/\u20ac", "1.1"), ("GET", "/ x", "1.1"), ("GET", "/", "2.0")],
 )  # fmt: skip
 def test_nothing_puts_a_line_break_into_a_request_line(method: str, target: str, version: str) -> None:
     """§11.2, request smuggling."""

@@ -116,6 +116,6 @@ def test_the_readme_explains_each_public_name() -> None:
         assert re.search(rf"(?m)^\| .*`{name}`", README), name
 
 
-@pytest.mark.parametrize(("words", "tells"), [(["--help"], "lab"), (["lab", "--help"], "--port"), (["serve", "--help"], "--tls-key")])
-def test_the_command_line_explains_itself(words: list[str], tells: str) -> None:
-    assert tells in run(sys.executable, "-m", "minproto", *words)
+@pytest.mark.parametrize(("words", "tells"), [("--help", "lab"), ("lab --help", "--port"), ("serve --help", "--tls-key")])
+def test_the_command_line_explains_itself(words: str, tells: str) -> None:
+    assert tells in run(sys.executable, "-m", "minproto", *words.split())

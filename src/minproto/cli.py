@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> _Parser:
     parser = _Parser(prog="minproto", description="Network protocols to read, run and test with.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, text in (("lab", "the main job, also without its name; for now the same as serve"), ("serve", "serve the demo app")):
+    for name, text in {"lab": "the main job, also without its name; for now the same as serve", "serve": "the demo app"}.items():
         _add_serve_options(commands.add_parser(name, help=text, description=text))
     return parser
 

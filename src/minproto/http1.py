@@ -435,7 +435,7 @@ class Connection(Core):
         return event
 
     def _skip_empty_lines(self) -> bytes:
-        """§2.2: a server SHOULD ignore at least one empty line before a request line. What comes first then, if it is short."""
+        """§2.2: a server SHOULD ignore at least one empty line before a request line. The two bytes behind those."""
         while (start := self._buffer.peek(0, 2)) == b"\r\n":
             self._empty_lines += 1
             if self._empty_lines > self.limits.max_empty_lines:

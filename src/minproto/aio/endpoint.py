@@ -112,7 +112,10 @@ class Deadline:
 class Endpoint:
     """A core on a pipe, and the bytes that wait for the next write."""
 
-    __slots__ = ("_flushing", "_loop", "_out", "_pending", "_reading", "_writing", "core", "lost", "pipe", "received", "sent", "timeouts")
+    __slots__ = (
+        "_flushing", "_loop", "_out", "_pending", "_reading", "_writing",
+        "core", "lost", "pipe", "received", "sent", "timeouts",
+    )  # fmt: skip
 
     def __init__(self, core: Core, pipe: Pipe, timeouts: Timeouts) -> None:
         self.core = core
