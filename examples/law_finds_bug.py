@@ -11,6 +11,8 @@ It prints:
 
 import re
 
+from hypothesis import strategies as st
+
 from minproto.core import Event, RemoteProtocolError, Wants
 from minproto.testing import Subject, check
 
@@ -51,8 +53,9 @@ class LineParser:
         return Line(line)
 
 
+streams = st.lists(st.sampled_from([b"\r\n", b"text"])).map(b"".join)
 try:
-    check(Subject(LineParser, limit=64))
+    check(Subject(LineParser, streams, limit=64))
 except AssertionError as error:
     print(error.__notes__[-1])
     print("broken by", re.search(r"stream=(.*),", str(error.__notes__[0]))[1])

@@ -104,10 +104,10 @@ asyncio.run(try_it())
 """
 
 
-def test_the_readme_core_example_runs() -> None:
-    """The other examples of the README, whose assertions are in them."""
+def test_the_other_examples_of_the_readme_run() -> None:
+    """Their assertions are in them."""
     for block in re.findall(r"(?s)```python\n(.*?)```", README):
-        if "asyncio.run" not in block:
+        if "asyncio.run(serve(" not in block:
             assert run(sys.executable, "-c", block) == ""
 
 

@@ -5,6 +5,7 @@ Bad input gets one line on standard error and exit status 2 (a wrong word) or 1 
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -27,19 +28,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words.insert(0, "lab")  # the main job needs no name
     options = _parser().parse_args(words)
     if options.tls_key and not options.tls_cert:
-        _Parser(prog="minproto").error("--tls-key needs --tls-cert")
+        _Parser(prog=f"minproto {options.command}").error("--tls-key needs --tls-cert")
     try:
         asyncio.run(_serve(options))
     except OSError as error:
         print(f"minproto: {error}", file=sys.stderr)
         return 1
+    finally:
+        _forget_output()
     return 0
+
+
+def _forget_output() -> None:
+    """If nobody reads our output any more, Python must not complain of that when it ends."""
+    if sys.stdout is not None:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> _Parser:
     parser = _Parser(prog="minproto", description="Network protocols to read, run and test with.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, text in {"lab": "the main job, also without its name; for now the same as serve", "serve": "the demo app"}.items():
+    for name, text in {"lab": "the main job; for now the same as serve", "serve": "serve the demo app"}.items():
         _add_serve_options(commands.add_parser(name, help=text, description=text))
     return parser
 
@@ -62,7 +74,8 @@ async def _serve(options: argparse.Namespace) -> None:
     metrics = Metrics()
     app = DemoApp(metrics)
     raise_file_limit()
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     await serve(
         app,
         host=options.host,

@@ -37,6 +37,7 @@ class Headers(list[tuple[str, str]]):
 
     def get_all(self, name: str) -> list[str]:
         """The values of a field, one for each line."""
+        name = name.lower()
         return [value for key, value in self if key == name]
 
 

@@ -414,7 +414,8 @@ class Connection(Core):
         self._empty_lines = 0
         self._reader = HeadReader(_REQUEST_SYNTAX if role is SERVER else _RESPONSE_SYNTAX, limits)
         self._body: _BodyReader | None = None  # reads the body being received
-        self._framing = 0  # of the body being sent: bytes left, CHUNKED or UNTIL_CLOSE
+        self.framing = 0
+        """Of the body being sent: bytes left, CHUNKED or UNTIL_CLOSE."""
 
     # -- receiving
 
@@ -546,7 +547,7 @@ class Connection(Core):
         _check_host(head.version, fields, LocalProtocolError)
         framing = request_framing(head.version, fields, LocalProtocolError)
         encoded = f"{start}{encode_fields(head.headers)}\r\n".encode("latin-1")
-        self._framing = framing
+        self.framing = framing
         self._begin(head, fields)
         return encoded
 
@@ -557,7 +558,7 @@ class Connection(Core):
         framing = self._response_framing(head, fields)
         start = f"HTTP/{head.version} {head.status} {REASONS.get(head.status, '')}\r\n"
         encoded = f"{start}{encode_fields(head.headers)}\r\n".encode("latin-1")
-        self._framing = framing
+        self.framing = framing
         self._answer(head, fields, framing)
         return encoded
 
@@ -580,20 +581,20 @@ class Connection(Core):
         return framing
 
     def _send_data(self, data: bytes) -> bytes:
-        if self._framing == CHUNKED:
+        if self.framing == CHUNKED:
             return b"%x\r\n%b\r\n" % (len(data), data) if data else b""  # a chunk of size 0 would be the last
-        if self._framing != UNTIL_CLOSE:
-            if len(data) > self._framing:
+        if self.framing != UNTIL_CLOSE:
+            if len(data) > self.framing:
                 raise LocalProtocolError("more content than its Content-Length, or than this response can have")
-            self._framing -= len(data)
+            self.framing -= len(data)
         return data
 
     def _send_end(self, event: EndOfMessage) -> bytes:
-        if self._framing > 0:
+        if self.framing > 0:
             raise LocalProtocolError("less content than its Content-Length")
-        if event.trailers and (self._framing != CHUNKED or important_fields(event.trailers)):
+        if event.trailers and (self.framing != CHUNKED or important_fields(event.trailers)):
             raise LocalProtocolError("trailers need chunked, and can't frame or route")  # RFC 9110 §6.5.1
-        encoded = b"0\r\n%b\r\n" % encode_fields(event.trailers).encode("latin-1") if self._framing == CHUNKED else b""
+        encoded = b"0\r\n%b\r\n" % encode_fields(event.trailers).encode("latin-1") if self.framing == CHUNKED else b""
         self._finish(response=self.role is SERVER)
         return encoded
 
@@ -601,11 +602,6 @@ class Connection(Core):
     def has_content(self) -> bool:
         """Whether more than its end is to come of the message being received."""
         return self._body is not None
-
-    @property
-    def sends_trailers(self) -> bool:
-        """Whether the message being sent can end in trailers."""
-        return self._framing == CHUNKED
 
     def farewell(self, error: ProtocolError) -> list[Event]:
         if self.role is CLIENT or self.response != HEAD:

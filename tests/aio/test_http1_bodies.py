@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from harness import FIN, HELLO, RST, get, now, pieces, post, serving, trickle, virtual
+from harness import FIN, HELLO, get, now, pieces, post, serving, trickle, virtual
 
 from minproto import ProtocolError, RemoteProtocolError, Response
 from minproto.aio.http1 import MAX_DISCARD
@@ -129,7 +129,17 @@ async def test_content_that_breaks_while_it_is_streamed_back_breaks_the_answer()
         client.send(b"oops")
         with pytest.raises((RemoteProtocolError, ConnectionResetError)):
             await client.answer()
-        assert await client.end() == RST
+        assert await client.end() == FIN
+
+
+@virtual
+async def test_content_that_is_broken_from_the_start_is_refused_though_it_would_be_streamed_back():
+    """The head of the answer has not gone out yet; nor does the break cost the answer before it."""
+    async with serving(echo) as server:
+        client = server.client()
+        client.send(get(method="POST") + CHUNKED + b"oops")
+        assert [(await client.answer()).status for _ in range(2)] == [200, 400]
+        assert await client.end() == FIN
 
 
 # ---- back-pressure ---------------------------------------------------------------------------------------------------

@@ -88,31 +88,30 @@ async def test_what_was_asked_is_answered_whole(data, body):
 
 
 @virtual
-async def test_a_request_under_way_may_still_arrive():
-    """It was accepted: its first byte came before the end."""
+async def test_content_under_way_may_still_arrive_but_not_a_head():
+    """A request is accepted with its head; without it, nothing was asked, and the end is quiet."""
     server = Server(app)
     clients = [client_of(server, HELLO[:9]), client_of(server, post("/read", b"hello")[:-2])]
     close = await closing(server)
     await asyncio.sleep(5)
-    clients[0].send(HELLO[9:])
+    assert await clients[0].end() == FIN
     clients[1].send(b"lo")
-    for client, body in zip(clients, [b"done", b"hello"], strict=True):
-        answer = await client.answer()
-        assert (answer.body, answer.headers.get("connection")) == (body, "close")
+    answer = await clients[1].answer()
+    assert (answer.body, answer.headers.get("connection")) == (b"hello", "close")
+    for client in clients:
         await client.pipe.close()
     assert await close == 5.5
 
 
 @virtual
-async def test_a_request_that_never_arrives_is_refused_as_ever():
-    """Its own timeouts go on: 408, before the server loses its patience."""
+async def test_content_that_never_arrives_is_refused_as_ever():
+    """Its own timeout goes on: 408, before the server loses its patience."""
     server = Server(app)
-    clients = [client_of(server, HELLO[:9]), client_of(server, post("/read", b"hello")[:-2])]
+    client = client_of(server, post("/read", b"hello")[:-2])
     close = await closing(server, after=5)
-    for client, at in zip(clients, [Timeouts().head, Timeouts().body], strict=True):
-        answer = await client.answer()
-        assert (answer.status, answer.at) == (408, at)
-        await client.pipe.close()
+    answer = await client.answer()
+    assert (answer.status, answer.at) == (408, Timeouts().body)
+    await client.pipe.close()
     assert await close == 30
 
 
@@ -319,7 +318,8 @@ async def test_every_request_accepted_gets_its_whole_answer_or_a_clean_refusal(r
             assert b"never" in data or pause > after
         else:
             was_refused = answers != [] and answers[-1].headers.get("connection") == "close"
-            assert len(answers) == PHASES[data] or was_refused or (answers and b"stream" in data)
+            no_request = data == b"GET /hell"
+            assert len(answers) == PHASES[data] or was_refused or no_request or (answers and b"stream" in data)
             await ours.close()
 
     server = Server(app)

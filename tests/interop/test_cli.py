@@ -186,7 +186,6 @@ def test_no_log(start: Start) -> None:
     assert server.log == []
 
 
-@pytest.mark.xfail(reason="a TLS transport forgets its peer's address when it is lost: the log says '-'", strict=True)
 def test_log_of_a_client_that_leaves(start: Start, certificate: Certificate) -> None:
     """The address of a client that left before its answer is in the log, too."""
     server = start(certificate=certificate)
@@ -196,10 +195,7 @@ def test_log_of_a_client_that_leaves(start: Start, certificate: Certificate) -> 
     assert server.stdout.splitlines()[1].startswith("127.0.0.1 ")
 
 
-DEAF = pytest.mark.xfail(reason="Python flushes the log once more at its exit, complains: status 120", strict=True)
-
-
-@pytest.mark.parametrize("log", [pytest.param([], marks=DEAF), ["--no-access-log"]], ids=["log", "no-log"])
+@pytest.mark.parametrize("log", [[], ["--no-access-log"]], ids=["log", "no-log"])
 def test_closed_stdout(log: list[str]) -> None:
     """Where nobody reads what it prints any more (as with ``| head -1``), the server serves on, and ends well."""
     with tempfile.TemporaryFile("w+") as stderr:
@@ -223,7 +219,6 @@ def test_closed_stdout(log: list[str]) -> None:
             process.wait()
 
 
-@pytest.mark.xfail(reason="AccessLog takes sys.stdout.write at import, where it may be None", strict=True)
 def test_no_stdout() -> None:
     """Without a standard output (``>&-``, as under some supervisors) the command works, and so does the import."""
     words = ["sh", "-c", 'exec "$@" >&-', "sh", *command("serve", "--port", "http")]
@@ -268,9 +263,6 @@ def stopping(server: Serving, number: int = signal.SIGTERM) -> None:
 
 
 Busy = Callable[[bytes], tuple[Serving, socket.socket]]
-
-BUSY_THREAD = pytest.mark.xfail(reason="Python waits for the thread of /slow/sync before it exits", strict=True)
-
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_drain(busy: Busy, number: int) -> None:
@@ -337,7 +329,6 @@ def test_drain_of_idle_connections(start: Start, data: bytes) -> None:
     assert not server.stderr
 
 
-@pytest.mark.xfail(reason="a head that has begun holds up the end for Timeouts.head, 20 s", strict=True)
 def test_drain_of_an_incomplete_head(start: Start) -> None:
     """Nor does a single byte of a head: that is no request yet."""
     server = start()
@@ -348,7 +339,7 @@ def test_drain_of_an_incomplete_head(start: Start) -> None:
         assert sock.recv(1) == b""
 
 
-@pytest.mark.parametrize("path", ["/slow/async", pytest.param("/slow/sync", marks=BUSY_THREAD)])
+@pytest.mark.parametrize("path", ["/slow/async", "/slow/sync"])
 def test_second_signal(busy: Busy, path: str) -> None:
     """A second signal stops at once; the client sees that its answer is none."""
     server, sock = busy(get(f"{path}?seconds=10"))

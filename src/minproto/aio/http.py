@@ -148,7 +148,7 @@ class Response:
             raise TypeError(f"the content has to be bytes or an async iterator, not {type(body).__name__}")
         self.body = body
         self.status = status
-        self.headers = Headers([(name.lower(), value) for name, value in headers])
+        self.headers = Headers([(str.lower(name), value) for name, value in headers])
         self._trailers: Headers | None = None
 
     @property
@@ -177,7 +177,7 @@ class Upgrade:
         self, handler: Callable[[Pipe], Awaitable[None]], headers: Iterable[tuple[str, str]] = (), status: int = 101
     ) -> None:
         self.handler = handler
-        self.headers = Headers([(name.lower(), value) for name, value in headers])
+        self.headers = Headers([(str.lower(name), value) for name, value in headers])
         self.status = status
 
 

@@ -8,7 +8,7 @@ The answers to pipelined requests whose handlers did not suspend go out in one w
 import asyncio
 import ssl as tls
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from minproto.aio.endpoint import Endpoint, Timeouts, logger
 from minproto.aio.http import Answer, App, Request, Response, Upgrade, close_body, http_date
@@ -16,7 +16,7 @@ from minproto.aio.observe import Observer
 from minproto.aio.pipe import Pipe, StreamPipe, Unread
 from minproto.core import Event, LocalProtocolError, RemoteProtocolError, Role, Wants
 from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead
-from minproto.http1 import BODY, Connection, Limits
+from minproto.http1 import BODY, CHUNKED, UNTIL_CLOSE, Connection, Limits
 
 _END = EndOfMessage()
 
@@ -24,6 +24,10 @@ FAIR_SHARE = 64
 """Pieces of content that one response may send before others get their turn."""
 MAX_DISCARD = 262_144
 """Bytes of a body, unread by the app, that we read away to keep the connection: about what a new one would cost."""
+
+
+class _BrokenOffError(Exception):
+    """A response can't be completed; the traceback is in the log."""
 
 
 class ServerConnection:
@@ -47,7 +51,6 @@ class ServerConnection:
         self._observers = observers
         self._task: asyncio.Task[Any] | None = None
         self._draining = False
-        self._idle = False
         self._head: RequestHead | None = None  # the request in flight
         self._first = b""  # the piece of its response's content that was made before the head
         self._pieces = 0
@@ -63,6 +66,8 @@ class ServerConnection:
             await self._serve()
         except RemoteProtocolError as error:
             await self._say_farewell(error)
+        except _BrokenOffError:
+            await self._break_off()
         except ConnectionError:
             self.endpoint.abort()
         except BaseException:
@@ -85,7 +90,7 @@ class ServerConnection:
     def drain(self) -> None:
         """Finish the request in flight, and close; without one, close now."""
         self._draining = True
-        if self._idle:
+        if self._head is None:
             self.endpoint.interrupt()
 
     async def _serve(self) -> None:
@@ -120,31 +125,27 @@ class ServerConnection:
                 return None
             if endpoint.congested:
                 await endpoint.flush()
-            if core.buffered:
-                await self._receive_head()
-                continue
             if self._draining:
                 return None
-            self._idle, self._head_began = True, None
             try:
-                await endpoint.receive(self._timeouts.idle, self._task)
-            except TimeoutError:  # or told to stop
-                return None
-            finally:
-                self._idle = False
+                await endpoint.receive(self._patience(), self._task)
+            except TimeoutError:
+                if self._draining or not core.buffered:
+                    return None
+                self._time_out("the request's head took too long")
         assert isinstance(event, RequestHead)
         self._head_began = None
         return event
 
-    async def _receive_head(self) -> None:
-        """Wait for more of a head that has begun."""
+    def _patience(self) -> float:
+        """How long to wait for a head: until the idle time is over, or from its first byte on until the head's is."""
+        if not self._core.buffered:
+            self._head_began = None
+            return self._timeouts.idle
         now = asyncio.get_running_loop().time()
         if self._head_began is None:
             self._head_began = now
-        try:
-            await self.endpoint.receive(self._head_began + self._timeouts.head - now, self._task)
-        except TimeoutError:
-            self._time_out("the request's head took too long")
+        return self._head_began + self._timeouts.head - now
 
     async def receive_content(self) -> Data | EndOfMessage:
         """The next piece of the body, for the app. The first wait for it is what 100 (Continue) means."""
@@ -183,11 +184,12 @@ class ServerConnection:
         self._received, self._waited = 0, 0.0
         try:
             answer = await self._app(request)
-            if self._core.expects_continue and isinstance(answer, Response) and not isinstance(answer.body, bytes):
-                # The content may be made from the request's: if so, 100 has to go out before the response's head.
-                self._first = await anext(answer.body, b"")
             if not isinstance(answer, Response | Upgrade):
                 raise TypeError(f"the app returned {type(answer).__name__}, which is no response")
+            if isinstance(answer, Response) and not isinstance(answer.body, bytes) and head.method != "HEAD":
+                # Before the head goes out: what fails here can still be a 500 or a 400, and if the content is made from
+                # the request's, whose client may be waiting for a 100, that has to come first.
+                self._first = await anext(answer.body, b"")
             return answer
         except (Exception, asyncio.CancelledError):
             if self.endpoint.lost or self._core.error is not None or (self._task and self._task.cancelling()):
@@ -236,12 +238,12 @@ class ServerConnection:
         headers = Headers(response.headers)
         names = [name for name, _ in headers]
         framed = "content-length" in names or "transfer-encoding" in names or response.status in (204, 304)
-        if framed and isinstance(response.body, bytes):
-            _check_length(head, response, response.body)
+        if framed:
+            _check_length(head, response)
         elif isinstance(response.body, bytes):
             headers.append(("content-length", str(len(response.body))))
             framed = True
-        elif not framed and head.version != "1.0":
+        elif head.version != "1.0":
             headers.append(("transfer-encoding", "chunked"))
         if "date" not in names:
             headers.append(("date", http_date()))
@@ -253,19 +255,19 @@ class ServerConnection:
         self.endpoint.send(ResponseHead(response.status, headers))
 
     async def _stream(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
-        """Send content as it is made. What breaks it off must look broken off to the client, too: ConnectionError."""
+        """Send content as it is made."""
         try:
             if head.method != "HEAD":
                 if self._first:
                     await self._send_piece(self._first)
                 async for piece in body:
                     await self._send_piece(piece)
-            self.endpoint.send(EndOfMessage(response.trailers if self._core.sends_trailers else Headers()))
+            self.endpoint.send(EndOfMessage(response.trailers if self._core.framing == CHUNKED else Headers()))
         except Exception as error:
             if self.endpoint.lost or self._core.error is not None:
                 raise
             logger.exception("%s %s: the response broke off", head.method, head.target)
-            raise ConnectionAbortedError from error
+            raise _BrokenOffError from error
         finally:
             await close_body(body)
 
@@ -300,9 +302,9 @@ class ServerConnection:
             await self.endpoint.close()
 
     async def _say_farewell(self, error: RemoteProtocolError) -> None:
-        """The last answer to a peer that broke the rules; if its response has begun, only a reset says that it is broken."""
+        """The last answer to a peer that broke the rules."""
         if self._core.response == BODY:
-            return self.endpoint.abort()
+            return await self._break_off()
         words = self._core.farewell(error)
         self._sent = sum(len(event.data) for event in words if isinstance(event, Data))
         for event in words:
@@ -311,6 +313,13 @@ class ServerConnection:
                 self._observe(event.status)
         await self.endpoint.close(words, linger=True)
 
+    async def _break_off(self) -> None:
+        """End in the middle of a response. That it is broken its framing shows; where it has none, only a reset does."""
+        if self._core.framing == UNTIL_CLOSE:
+            self.endpoint.abort()
+        else:
+            await self.endpoint.close(linger=True)
+
     def _observe(self, status: int) -> None:
         """The request in flight (or what could not be read as one) is answered."""
         for observer in self._observers:
@@ -318,13 +327,14 @@ class ServerConnection:
         self._head = None
 
 
-def _check_length(head: RequestHead, response: Response, body: bytes) -> None:
+def _check_length(head: RequestHead, response: Response) -> None:
     """Find content that is not as long as its head says while another head can still be sent. Raises LocalProtocolError."""
     if response.status in (204, 304):
-        if body:
+        if response.body:
             raise LocalProtocolError("a 204 or 304 has no content")
-    elif head.method != "HEAD" and response.headers.get("content-length", str(len(body))) != str(len(body)):
-        raise LocalProtocolError("Content-Length is not the length of the content")
+    elif isinstance(response.body, bytes) and head.method != "HEAD":
+        if response.headers.get("content-length", "") != str(len(response.body)):
+            raise LocalProtocolError("Content-Length is not the length of the content")
 
 
 class ClientResponse:
@@ -362,6 +372,7 @@ class ClientConnection:
     def __init__(self, pipe: Pipe, host: str, limits: Limits = Limits(), timeouts: Timeouts = Timeouts()) -> None:  # noqa: B008
         self._host = host
         self._core = Connection(Role.CLIENT, limits)
+        self._upload: asyncio.Task[None] | None = None
         self.endpoint = Endpoint(self._core, pipe, timeouts)
         self._timeouts = timeouts
 
@@ -377,34 +388,24 @@ class ClientConnection:
         Raises LocalProtocolError for what can't be sent, RemoteProtocolError for an answer that is not HTTP,
         ConnectionError and TimeoutError. After any but the first the connection is closed.
         """
-        fields = Headers([("host", self._host), *((name.lower(), value) for name, value in headers)])
+        fields = Headers([(name.lower(), value) for name, value in headers])
+        if fields.get("host") is None:
+            fields.insert(0, ("host", self._host))
         if not isinstance(body, bytes):
             fields.append(("transfer-encoding", "chunked"))
         elif body or method in ("POST", "PUT", "PATCH"):
             fields.append(("content-length", str(len(body))))
         self.endpoint.send(RequestHead(method, target, fields))
-        try:
-            return ClientResponse(await self._exchange(body), self)
-        except BaseException:
-            self.endpoint.abort()
-            raise
-
-    async def _exchange(self, body: bytes | AsyncIterator[bytes]) -> ResponseHead:
         if isinstance(body, bytes):
             self.endpoint.send(Data(body))
             self.endpoint.send(EndOfMessage())
-            return await self._receive_head()
-        # RFC 9112 §9.5: while it sends, a client SHOULD watch for an answer that makes the rest unwanted.
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                upload = tasks.create_task(self._upload(body))
-                head = await self._receive_head()
-                upload.cancel()
-            return head
-        except ExceptionGroup as group:  # the first is the cause of the others
-            raise group.exceptions[0] from None
+        else:
+            self._upload = asyncio.create_task(self._send_content(body))
+            self._upload.add_done_callback(self._uploaded)
+        return ClientResponse(await self._receive_head(), self)
 
-    async def _upload(self, body: AsyncIterator[bytes]) -> None:
+    async def _send_content(self, body: AsyncIterator[bytes]) -> None:
+        """Send content while the response is awaited, or read."""
         try:
             async for piece in body:
                 self.endpoint.send(Data(piece))
@@ -414,24 +415,54 @@ class ClientConnection:
             await close_body(body)
         self.endpoint.send(EndOfMessage())
 
+    def _uploaded(self, upload: asyncio.Task[None]) -> None:
+        if not upload.cancelled() and upload.exception() is not None:
+            self.endpoint.abort()  # what waits for the response is told why
+
     async def _receive_head(self) -> ResponseHead:
         while True:
             event = await self._receive(self._timeouts.idle)
             if isinstance(event, ResponseHead) and (event.status >= 200 or event.status == 101):
-                return event
+                break
+        # RFC 9112 §9.5: a client SHOULD cease to send content that the server does not want.
+        if event.status >= 400 or not self._core.keep_alive:
+            await self._stop_upload()
+        return event
 
     async def receive_content(self) -> Event | None:
         """The next Data, or EndOfMessage."""
         return await self._receive(self._timeouts.body)
 
     async def _receive(self, seconds: float) -> Event | None:
-        while (event := self._core.next_event()) is None and self._core.wants is Wants.DATA:
-            await self.endpoint.receive(seconds)
+        try:
+            while (event := self._core.next_event()) is None and self._core.wants is Wants.DATA:
+                await self.endpoint.receive(seconds)
+        except BaseException as error:
+            failure = await self._stop_upload()
+            self.endpoint.abort()
+            if failure is not None and isinstance(error, ConnectionError):
+                raise failure from None  # that broke the connection
+            raise
         return event
+
+    async def _stop_upload(self) -> BaseException | None:
+        """End the upload, if there is one; what it failed with."""
+        if self._upload is None:
+            return None
+        self._upload.cancel()
+        await asyncio.wait([self._upload])
+        return None if self._upload.cancelled() else self._upload.exception()
 
     async def close(self) -> None:
         """Close the connection."""
+        await self._stop_upload()
         await self.endpoint.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
 
 
 async def connect(host: str, port: int, ssl: tls.SSLContext | None = None, **options: Any) -> ClientConnection:

@@ -32,8 +32,9 @@ class AccessLog:
     127.0.0.1 - - [22/Nov/2026:15:04:05 +0000] "GET /hello HTTP/1.1" 200 13
     """
 
-    def __init__(self, write: Callable[[str], Any] = sys.stdout.write) -> None:
-        self._write = write
+    def __init__(self, write: Callable[[str], Any] | None = None) -> None:
+        """``write`` takes each line; standard output by default."""
+        self._write: Callable[[str], Any] = write or (sys.stdout.write if sys.stdout else len)
         self._time = (0, "")
 
     def begin(self) -> None:

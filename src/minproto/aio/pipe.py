@@ -58,13 +58,14 @@ class Pipe(Protocol):
 class StreamPipe:
     """The pipe over asyncio's streams: TCP, TLS and Unix sockets."""
 
-    __slots__ = ("_reader", "_transport", "_writer", "_written")
+    __slots__ = ("_peername", "_reader", "_transport", "_writer", "_written")
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
         self._transport = writer.transport
         self._written = 0  # since we last let others run
+        self._peername = writer.get_extra_info("peername")  # TLS forgets it when the connection is lost
         self._transport.set_write_buffer_limits(HIGH_WATER, HIGH_WATER // 4)
 
     def read(self) -> Awaitable[bytes]:
@@ -106,7 +107,7 @@ class StreamPipe:
         self._transport.abort()
 
     def info(self, name: str) -> Any:
-        return self._transport.get_extra_info(name)
+        return self._peername if name == "peername" else self._transport.get_extra_info(name)
 
 
 class Wire(Protocol):

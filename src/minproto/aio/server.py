@@ -81,8 +81,9 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
-        assert self._listener is not None
+        """The port that it listens on. Raises RuntimeError while it does not."""
+        if self._listener is None:
+            raise RuntimeError("the server does not listen yet")
         return int(self._listener.sockets[0].getsockname()[1])
 
     @property

@@ -1,7 +1,7 @@
 """The demo app: endpoints to point real clients at, one for each thing that a server of HTTP has to get right."""
 
 import asyncio
-import time
+import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -31,9 +31,11 @@ class DemoApp:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._one_worker = ThreadPoolExecutor(1, "slow-sync")
+        self._closed = threading.Event()
 
     def close(self) -> None:
-        """Let go of the jobs that wait for the one worker."""
+        """Let go of the one worker, and of the jobs that wait for it."""
+        self._closed.set()
         self._one_worker.shutdown(wait=False, cancel_futures=True)
 
     async def __call__(self, request: Request) -> Answer:
@@ -52,7 +54,7 @@ class DemoApp:
                 return Response.text("done\n")
             case "GET", ["slow", "sync"]:
                 loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self._one_worker, time.sleep, _seconds(request))
+                await loop.run_in_executor(self._one_worker, self._closed.wait, _seconds(request))
                 return Response.text("done\n")
             case "GET", ["metrics"]:
                 return Response(self._metrics.render().encode(), headers=[("content-type", "text/plain; version=0.0.4")])
