@@ -524,16 +524,16 @@ class Connection(Core):
     def send(self, event: Event) -> bytes:
         client = self.role is CLIENT
         state, table = (self.request, REQUEST_TRANSITIONS) if client else (self.response, RESPONSE_TRANSITIONS)
-        if (state, event.__class__) not in table:
+        if (state, type(event)) not in table:
             raise LocalProtocolError(f"the {self.role.value} can't send {type(event).__name__} in {state.name}")
-        if isinstance(event, Data):
+        if type(event) is Data:
             return self._send_data(event.data)
-        if isinstance(event, EndOfMessage):
+        if type(event) is EndOfMessage:
             return self._send_end(event)
-        if isinstance(event, RequestHead):
-            return self._send_request(event)
-        assert isinstance(event, ResponseHead)
-        return self._send_response(event)
+        if type(event) is ResponseHead:
+            return self._send_response(event)
+        assert type(event) is RequestHead
+        return self._send_request(event)
 
     def _send_request(self, head: RequestHead) -> bytes:
         start = f"{head.method} {head.target} HTTP/{head.version}\r\n"

@@ -184,9 +184,11 @@ class ServerConnection:
         self._received, self._waited = 0, 0.0
         try:
             answer = await self._app(request)
-            if not isinstance(answer, Response | Upgrade):
+            if isinstance(answer, Upgrade):
+                return answer
+            if not isinstance(answer, Response):
                 raise TypeError(f"the app returned {type(answer).__name__}, which is no response")
-            if isinstance(answer, Response) and not isinstance(answer.body, bytes) and head.method != "HEAD":
+            if not isinstance(answer.body, bytes) and head.method != "HEAD":
                 # Before the head goes out: what fails here can still be a 500 or a 400, and if the content is made from
                 # the request's, whose client may be waiting for a 100, that has to come first.
                 self._first = await anext(answer.body, b"")
