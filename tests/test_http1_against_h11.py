@@ -241,7 +241,6 @@ ALLOWED = {
     "h11 rewrites": [
         ("framing fields", "", f"^({'|'.join(FRAMING)}): ", GET + b"Content-Length: 0, 0\r\n\r\n",
          "it joins equal lengths and lowers codings; we give what came"),
-        ("spaces in a fold", "", r"\A\d", OK + FOLD, "§5.2: one SP or more; it keeps those before the fold, too"),
     ],
 }  # fmt: skip
 
@@ -266,8 +265,8 @@ REQUESTS += 'GET https:///|GET a:1|GET //a|GET /#a|GET http://u@a/|GET /"<>\\^|G
 RESPONSES = "200 \xe9\t!|200  OK |100 |103 |101 |204 |205 |304 |999 |099 |2000 "
 HOSTS = "host:a:80|HOST: [::1]|Host:|A:|Host: a b|Host: a,b|Host: a\r\nHost: a|Host: a/b|Host: u@a|Host: %zz"
 FIELDS = 'Accept: */*|X-Empty:|Cookie: a=b; c="d, e"|x-space: \t a \t b \t|Connection: keep-alive'
-ODD_FIELDS = f"Connection: close|Connection: Upgrade, x|Upgrade: websocket|Expect: 100-continue|Content-Length: 2|{TE}|"
-ODD_FIELDS += "A: \xe9\x80\xff|A: a\r\n b|A: a \r\n\t  b|A: a\n|A: \r|A: \0|A: \x0b|A: \1|A: \x7f|A B: a|A : a|: a|A"
+ODD_FIELDS = 4 * "Connection: close|" + f"Connection: Upgrade, x|Upgrade: a|Expect: 100-continue|{TE}|"
+ODD_FIELDS += "Content-Length: 2|A: \xe9\x80\xff|A: a\r\n b|A: a \r\n\t  b|A: a\n|A: \r|A: \0|A: \x0b|A: \1|A: \x7f|A B: a|A : a|: a|A"
 LENGTHS = "N, N|N\r\nContent-Length: N|N\r\nContent-Length: 1|N,|+N|-N|0xN|00N|N_0||N.0|\xb2|1073741825|" + 20 * "9"
 LENGTHS += "".join("|" + zeros * "0" + "N" for zeros in (17, 18, 19, 20))
 CODINGS = "Chunked\t|, chunked|chunked, chunked|gzip, chunked|gzip|xchunked|chunked;q=1|chunked, gzip|\x0bchunked||"
@@ -338,7 +337,7 @@ def faulty(draw, role):
 @pytest.mark.parametrize("role", Role)
 @given(data=st.data())
 def test_same_messages_or_same_refusal(data, role):
-    assert all(names(*difference) for difference in differences(data.draw(faulty(role))))
+    assert [found for found in differences(data.draw(faulty(role))) if not names(*found)] == []
 
 
 @pytest.mark.parametrize("role", Role)

@@ -115,7 +115,7 @@ class Core:
         return None
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        """The last words to a peer that broke the rules; empty where none are allowed any more."""
+        """The last words to a peer that broke the rules, if any are allowed; a shell adds what needs a clock (Date)."""
         return []
 
     @property

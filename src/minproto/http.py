@@ -84,7 +84,8 @@ class EndOfMessage(Event):
 #   field-name  = token = 1*tchar                                                                        (§5.1, §5.6.2)
 #   field-value = *( VCHAR / obs-text / SP / HTAB ), with no space at either end                         (§5.5)
 
-TCHAR = r"!#$%&'*+\-.^_`|~0-9A-Za-z"
+LOWER_TCHAR = r"!#$%&'*+\-.^_`|~0-9a-z"
+TCHAR = LOWER_TCHAR + "A-Z"
 FIELD_VCHAR = r"\t\x20-\x7e\x80-\xff"
 TOKEN = re.compile(rf"[{TCHAR}]+")
 

@@ -1,12 +1,13 @@
-"""HTTP/1.1 as bytes (RFC 9112): two text lines of framing around content, and thirty years of ambiguity to refuse.
+"""HTTP/1.1 as bytes (RFC 9112): lines of text around content, and thirty years of ambiguity to refuse.
 
 A message is a start line, field lines, an empty line, and a body whose length the fields tell. All danger lies in two
 recipients that disagree on where a message ends: what one takes for content, the next takes for a request of its own
-(§11.2). So a server here accepts one spelling only. Lines end in CRLF; a Content-Length is digits; a Transfer-Encoding is
-``chunked``, once, and never beside a Content-Length; what else the grammar forbids is refused, and the connection closed.
-What the grammar forbids is refused at its first wrong byte, not when the message is complete.
+(§11.2). So a server here refuses each spelling that two readers could take differently. Lines end in CRLF; a Content-Length
+is digits; a Transfer-Encoding is ``chunked``, once, and never beside a Content-Length. A byte that can't stand where it
+stands in a request is refused when it arrives; what a whole line or head says wrongly, when that is whole.
 
-A client is as strict, but for what §5.2 and §6.3 make it accept: folded lines, and bodies that end with the connection.
+A client is as strict, but for what it has to accept (§5.2, §6.3), folded lines and bodies that end with the connection, and
+for a status line without its last space. It looks for wrong bytes in whole lines only.
 
 Left out: transfer codings other than chunked (nobody sends them; in a response they are passed on as they are), HTTP/0.9,
 ``message/http`` (§10), and pipelining by our client. Reason phrases are sent and not read (§4).
@@ -20,6 +21,7 @@ from minproto.buffer import Buffer
 from minproto.core import CLIENT, SERVER, Core, Event, LocalProtocolError, ProtocolError, RemoteProtocolError, Role, Wants
 from minproto.http import (
     FIELD_VCHAR,
+    LOWER_TCHAR,
     METHODS,
     REASONS,
     TCHAR,
@@ -62,47 +64,49 @@ class Limits:
 #   field-line   = field-name ":" OWS field-value OWS                                                              (§5)
 #   head         = start-line CRLF *( field-line CRLF ) CRLF                                                       (§2.1)
 #
-# A head that is complete is matched whole. Possessive quantifiers (*+, ++) keep that linear: nothing is tried twice.
+# A head that is complete is matched whole. Possessive quantifiers (*+, ++) keep that linear: no match is tried twice.
 
 _FIELD_LINES = rf"(?:[{TCHAR}]++:[{FIELD_VCHAR}]*+\r\n)*+"
 _REQUEST = re.compile(rf"([{TCHAR}]++) ([\x21-\x7e]++) HTTP/([0-9]\.[0-9])\r\n({_FIELD_LINES})\r\n")
-# A server has to send the space after the status code; some do not, and without a reason phrase nothing is ambiguous.
+# §4: a server MUST send the space after the status code. Where it does not, and sends no reason, nothing is ambiguous.
 _RESPONSE = re.compile(rf"HTTP/([0-9]\.[0-9]) ([0-9]{{3}})(?: [{FIELD_VCHAR}]*+)?\r\n({_FIELD_LINES})\r\n")
 _TRAILERS = re.compile(rf"({_FIELD_LINES})\r\n")
-_SENT_FIELDS = re.compile(rf"(?:[{TCHAR.replace('A-Z', '')}]++\0(?:(?![\t ])[{FIELD_VCHAR}]++(?<![\t ]))?\r\n)*+")
+# As we send them: names in lower case, NUL for the colon and its space, and no space at either end of a value.
+_SENT_FIELDS = re.compile(rf"(?:[{LOWER_TCHAR}]++\0(?:(?![\t ])[{FIELD_VCHAR}]++(?<![\t ]))?\r\n)*+")
 _FIELD = re.compile(r"([^:]++):[\t ]*+([^\r]*+)\r\n")
-_FOLD = re.compile(r"[\t ]*\r\n[\t ]+")
+_FOLD = re.compile(r"\r\n[\t ]++")
 
-# One that is not complete is followed a byte at a time, so that its first wrong byte is refused when it arrives:
-# in a part of the head, these bytes may come; then this ends it; then that part follows.
+# A head that is not complete is followed part by part, so that a wrong byte is refused when it arrives. For each part: the
+# bytes that it may have, what ends it, and the part that comes then.
 _Syntax = dict[str, tuple[re.Pattern[bytes], bytes, str]]
 
 
 def _part(allowed: str, end: bytes, after: str) -> tuple[re.Pattern[bytes], bytes, str]:
-    return re.compile(rf"[{allowed}]*+".encode("latin-1")), end, after
+    return re.compile(allowed.encode("latin-1")), end, after
 
 
-_FIELD_SYNTAX = {"name": _part(TCHAR, b":", "value"), "value": _part(FIELD_VCHAR, b"\r\n", "name")}
+_FIELD_SYNTAX = {"name": _part(f"[{TCHAR}]*+", b":", "value"), "value": _part(f"[{FIELD_VCHAR}]*+", b"\r\n", "name")}
 _REQUEST_SYNTAX: _Syntax = {
-    "method": _part(TCHAR, b" ", "target"),
-    "target": _part(r"\x21-\x7e", b" ", "version"),
-    "version": _part(r"HTP/.0-9", b"\r\n", "name"),
+    "method": _part(f"[{TCHAR}]*+", b" ", "target"),
+    "target": _part(r"[\x21-\x7e]*+", b" ", "version"),
+    "version": _part(r"(?:H(?:T(?:T(?:P(?:/(?:[0-9](?:\.[0-9]?)?)?)?)?)?)?)?", b"\r\n", "name"),
 } | _FIELD_SYNTAX
-_RESPONSE_SYNTAX: _Syntax = {"line": _part(FIELD_VCHAR, b"\r\n", "line")}  # folding allows a line to begin with a space
+_RESPONSE_SYNTAX: _Syntax = {"line": _part(f"[{FIELD_VCHAR}]*+", b"\r\n", "line")}  # folded lines begin with a space
 _START_LINE = frozenset({"method", "target", "version"})
-_NOT_EMPTY = frozenset({"method", "target", "version", "name"})  # each begins behind nothing, a space or a line's end
+_MAY_BE_EMPTY = frozenset({"value", "line"})
 
 
 class HeadReader:
     """Takes one head (or trailer section) out of the buffer, as text, once it is complete."""
 
-    __slots__ = ("_max_head", "_max_line", "_part", "_scanned", "_syntax")
+    __slots__ = ("_began", "_max_head", "_max_line", "_part", "_scanned", "_syntax")
 
     def __init__(self, syntax: _Syntax, limits: Limits) -> None:
         self._syntax = syntax
         self._max_head = limits.max_head
         self._max_line = limits.max_start_line if syntax is _REQUEST_SYNTAX else limits.max_head
         self._part = next(iter(syntax))
+        self._began = 0  # where that part began
         self._scanned = 0  # so many bytes are known to be right
 
     def read(self, buffer: Buffer, whole: re.Pattern[str]) -> re.Match[str] | None:
@@ -114,7 +118,7 @@ class HeadReader:
             if head is not None and text.find("\r\n") <= self._max_line:
                 buffer.skip(end + 4)
                 if self._scanned:
-                    self._part, self._scanned = next(iter(self._syntax)), 0
+                    self._part, self._began, self._scanned = next(iter(self._syntax)), 0, 0
                 return head
         self._scan(buffer, end + 2 if end >= 0 else min(buffer.size, self._max_head))
         if end >= 0:
@@ -125,21 +129,21 @@ class HeadReader:
 
     def _scan(self, buffer: Buffer, end: int) -> None:
         """Go on from the byte where the last scan stopped; raise for the first one that no head can have there."""
-        part, at = self._part, self._scanned
+        part, began, at = self._part, self._began, self._scanned
         while at < end:
             allowed, terminator, after = self._syntax[part]
-            at = min(end, buffer.match(allowed, at))
+            at = min(end, buffer.match(allowed, began if part == "version" else at))  # a version is no run of any bytes
             if part in _START_LINE and at > self._max_line:
                 raise RemoteProtocolError("request line too long", 414)
             found = buffer.peek(at, min(at + 2, end))
-            is_empty = part in _NOT_EMPTY and buffer.peek(max(at - 1, 0), at) in (b"", b" ", b"\n")
-            if found.startswith(terminator) and not is_empty:
-                part, at = after, at + len(terminator)
+            if found.startswith(terminator) and (at > began or part in _MAY_BE_EMPTY):
+                at += len(terminator)
+                part, began = after, at
             elif found == b"" or (found == b"\r" and (terminator == b"\r\n" or part == "name")):
                 break  # nothing yet, or the first half of a CRLF
             else:
                 raise RemoteProtocolError(f"unexpected byte 0x{found[0]:02x} in the {part} of a head", 400)
-        self._part, self._scanned = part, at
+        self._part, self._began, self._scanned = part, began, at
 
 
 def _unfold(head: str) -> str:
@@ -152,18 +156,17 @@ def _unfold(head: str) -> str:
 
 def parse_fields(block: str, limits: Limits) -> Headers:
     """Field lines that match the grammar -> names in lower case and values without the spaces around them (§5.1)."""
-    headers = Headers([(name.lower(), value.rstrip("\t ")) for name, value in _FIELD.findall(block)])
-    if len(headers) > limits.max_headers:
+    if block.count("\n") > limits.max_headers:
         raise RemoteProtocolError("too many fields", 431)
-    return headers
+    return Headers([(name.lower(), value.rstrip("\t ")) for name, value in _FIELD.findall(block)])
 
 
 def encode_fields(headers: list[tuple[str, str]]) -> str:
     """Field lines, each with its CRLF. Raises LocalProtocolError for what would not arrive as it was given."""
     block = "".join([f"{name}\0{value}\r\n" for name, value in headers])
-    # The whole block is checked at once. A line break inside of a value could make it match as two lines (response
-    # splitting, §11.1), and a colon inside of a name as another name. But NUL is in none of them, so where there are as
-    # many as fields, and each has its place, each line is one field.
+    # The whole block is checked at once. A line break inside of a value could make two lines of one field (response
+    # splitting, §11.1), a colon inside of a name another name. NUL can be in neither: if it stands once in each line, and
+    # there are as many as fields, then nothing was split and nothing was joined.
     if block.count("\0") != len(headers) or not _SENT_FIELDS.fullmatch(block):
         raise LocalProtocolError("invalid field name or value")
     return block.replace("\0", ": ")
@@ -171,7 +174,7 @@ def encode_fields(headers: list[tuple[str, str]]) -> str:
 
 # ---- framing: where a message ends (§6.3) ----------------------------------------------------------------------------
 #
-# A length in bytes, or one of two that only the body itself tells.
+# A length in bytes (0 also where there can be no content), or one of two that only the body itself tells.
 
 CHUNKED = -1
 UNTIL_CLOSE = -2
@@ -184,7 +187,7 @@ def request_framing(version: str, fields: dict[str, str], fault: type[ProtocolEr
     codings = _transfer_codings(version, fields, fault)
     # §6.1: a sender MUST NOT apply chunked more than once; §6.3: where it is not last, the server MUST respond with 400.
     if codings[-1:] != ["chunked"] or codings.count("chunked") > 1:
-        raise fault("Transfer-Encoding has to end in one chunked", 400)
+        raise fault("in Transfer-Encoding, chunked must come last, and once", 400)
     if len(codings) > 1:
         raise fault("unknown transfer coding", 501)  # §6.1
     return CHUNKED
@@ -228,7 +231,7 @@ def persists(version: str, fields: dict[str, str]) -> bool:
 _QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
 _EXTENSION = rf"[\t ]*+;[\t ]*+[{TCHAR}]++(?:[\t ]*+=[\t ]*+(?:[{TCHAR}]++|{_QUOTED}))?"
 _CHUNK_LINE = re.compile(rf"([0-9A-Fa-f]{{1,16}})(?:{_EXTENSION})*+\r\n".encode("latin-1"))
-_CHUNK_LINE_SO_FAR = re.compile(rf"[0-9A-Fa-f]{{1,16}}+(?:[\t ]*+(?:;[{FIELD_VCHAR}]*+)?)?\r?\n?".encode("latin-1"))
+_CHUNK_LINE_SO_FAR = re.compile(rf"(?:[0-9A-Fa-f]{{1,16}}+(?:[\t ]*+(?:;[{FIELD_VCHAR}]*+)?)?\r?)?".encode("latin-1"))
 
 
 def parse_chunk_size(buffer: Buffer, limits: Limits) -> int | None:
@@ -239,7 +242,8 @@ def parse_chunk_size(buffer: Buffer, limits: Limits) -> int | None:
         buffer.skip(complete.end())
         return int(complete[1], 16)
     so_far = _CHUNK_LINE_SO_FAR.match(line)
-    if line and (so_far is None or so_far.end() < len(line) or line[-1:] == b"\n" or len(line) == limits.max_chunk_line):
+    assert so_far is not None  # it matches nothing, too
+    if so_far.end() < len(line) or len(line) == limits.max_chunk_line:
         raise RemoteProtocolError("malformed chunk size or extension", 400)
     return None
 
@@ -277,27 +281,31 @@ class UntilCloseReader:
 
 
 class ChunkedReader:
-    """A body in chunks (§7.1): size line, data, CRLF, and so on; after the last chunk the trailer section."""
+    """A body in chunks (§7.1).
 
-    __slots__ = ("_chunk", "_limits", "_room", "_trailers")
+    size --> data --> crlf --> size --> ... --> size (0) --> trailers
+    """
+
+    __slots__ = ("_left", "_limits", "_part", "_room", "_trailers")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._room = limits.max_body
-        self._chunk: int | None = None  # bytes left of the present chunk; 0: its CRLF is due; None: a size line is due
-        self._trailers: HeadReader | None = None
+        self._part = "size"  # what is due
+        self._left = 0  # bytes of the present chunk
+        self._trailers = HeadReader(_FIELD_SYNTAX, limits)
 
     def read(self, buffer: Buffer) -> Data | EndOfMessage | None:
-        if self._trailers is not None:
-            return self._read_trailers(buffer, self._trailers)
-        if self._chunk == 0 and not self._read_crlf(buffer):
+        if self._part == "crlf" and not self._read_crlf(buffer):
             return None
-        if self._chunk is None and not self._read_size(buffer):
+        if self._part == "size" and not self._read_size(buffer):
             return None
-        if self._trailers is not None:
-            return self._read_trailers(buffer, self._trailers)
-        data = buffer.take(self._chunk or 0)
-        self._chunk = (self._chunk or 0) - len(data)
+        if self._part == "trailers":
+            return self._read_trailers(buffer)
+        data = buffer.take(self._left)
+        self._left -= len(data)
+        if not self._left:
+            self._part = "crlf"
         return Data(data) if data else None
 
     def _read_size(self, buffer: Buffer) -> bool:
@@ -307,9 +315,8 @@ class ChunkedReader:
         self._room -= size
         if self._room < 0:
             raise RemoteProtocolError("content too large", 413)
-        self._chunk = size
-        if size == 0:
-            self._trailers = HeadReader(_FIELD_SYNTAX, self._limits)
+        self._left = size
+        self._part = "data" if size else "trailers"
         return True
 
     def _read_crlf(self, buffer: Buffer) -> bool:
@@ -319,14 +326,14 @@ class ChunkedReader:
         if len(found) < 2:
             return False
         buffer.skip(2)
-        self._chunk = None
+        self._part = "size"
         return True
 
-    def _read_trailers(self, buffer: Buffer, reader: HeadReader) -> EndOfMessage | None:
+    def _read_trailers(self, buffer: Buffer) -> EndOfMessage | None:
         if buffer.peek(0, 2) == b"\r\n":
             buffer.skip(2)
             return EndOfMessage()
-        section = reader.read(buffer, _TRAILERS)
+        section = self._trailers.read(buffer, _TRAILERS)
         return EndOfMessage(parse_fields(section[1], self._limits)) if section else None
 
 
@@ -365,7 +372,7 @@ def body_reader(framing: int, limits: Limits) -> _BodyReader:
 #
 # Both DONE: both are IDLE again, or CLOSED if the connection does not persist (§9.3). 101, or 2xx to CONNECT: both are
 # SWITCHED, and the bytes belong to another protocol. A fault of the peer: the request is CLOSED, and the response, if it
-# has not begun, may still be sent.
+# has not begun, may still be sent. The tables say which events we may send; a test, that each leads where they say.
 
 
 class State(IntEnum):
@@ -408,8 +415,8 @@ class Connection(Core):
         """Whether the connection may go on after this request and its response, as far as their heads have said (§9.3)."""
         self.expects_continue = False
         """The client holds its content back until it sees 100 (RFC 9110 §10.1.1)."""
-        self._method = ""  # of the request being answered, as its version
-        self._version = "1.1"
+        self._method = ""  # of the request in flight
+        self._version = "1.1"  # of the request in flight
         self._upgrade = False  # the request offers another protocol
         self._empty_lines = 0
         self._reader = HeadReader(_REQUEST_SYNTAX if role is SERVER else _RESPONSE_SYNTAX, limits)
@@ -428,7 +435,7 @@ class Connection(Core):
             event: Event | None = self._parse_body()
         elif state == IDLE or state == HEAD:
             event = self._parse_request() if self.role is SERVER else self._parse_response()
-        else:  # DONE: our part of the exchange is not; SWITCHED: the bytes are another protocol's
+        else:  # DONE: our own message has to be, too, before the next; SWITCHED: the bytes are another protocol's
             self.wants = Wants.CLOSED if state == CLOSED else Wants.PAUSED
             return None
         if event is None:
@@ -462,8 +469,7 @@ class Connection(Core):
         _check_host(version, fields, RemoteProtocolError)
         framing = request_framing(version, fields, RemoteProtocolError)
         self._body = body_reader(framing, self.limits) if framing else None
-        self._begin(head, fields)
-        self.expects_continue = framing != 0 and "expect" in fields and _is_continue_expected(version, fields["expect"])
+        self._begin(head, fields, framing)
         return head
 
     def _parse_response(self) -> ResponseHead | None:
@@ -497,7 +503,7 @@ class Connection(Core):
         return event
 
     def _parse_eof(self) -> Event | None:
-        if isinstance(self._body, UntilCloseReader) and self.response == BODY:
+        if isinstance(self._body, UntilCloseReader):
             self._finish(response=True)
             return EndOfMessage()
         idle = self.request == IDLE if self.role is SERVER else self.response == IDLE
@@ -516,7 +522,7 @@ class Connection(Core):
         self.request = CLOSED
         if self.response == IDLE:  # a head that was not understood has to be answered, too
             self.response = HEAD
-            if self._buffer.peek(0, 5) == b"HEAD ":
+            if self._buffer.peek(0, 5) == b"HEAD ":  # without content, then (RFC 9110 §9.3.2)
                 self._method = "HEAD"
 
     # -- sending
@@ -548,10 +554,11 @@ class Connection(Core):
         framing = request_framing(head.version, fields, LocalProtocolError)
         encoded = f"{start}{encode_fields(head.headers)}\r\n".encode("latin-1")
         self.framing = framing
-        self._begin(head, fields)
+        self._begin(head, fields, framing)
         return encoded
 
     def _send_response(self, head: ResponseHead) -> bytes:
+        # RFC 9110 §15: other codes are invalid, though a client has to take one as an error of the server.
         if not 100 <= head.status <= 599 or head.version not in ("1.0", "1.1"):
             raise LocalProtocolError("invalid status or version")
         fields = important_fields(head.headers)
@@ -572,7 +579,7 @@ class Connection(Core):
         framed = "content-length" in fields or "transfer-encoding" in fields
         if framed and (status < 200 or status == 204 or (self._method == "CONNECT" and status < 300)):
             raise LocalProtocolError("a 1xx, a 204, and a 2xx to CONNECT have no length")  # §6.1, RFC 9110 §8.6
-        version = "1.0" if self._version == "1.0" else head.version
+        version = self._common_version(head)
         framing = response_framing(self._method, status, version, fields, LocalProtocolError)
         if framing == UNTIL_CLOSE and self.keep_alive and persists(version, fields):
             raise LocalProtocolError("neither a length, nor chunked, nor Connection: close")
@@ -593,7 +600,7 @@ class Connection(Core):
         if self.framing > 0:
             raise LocalProtocolError("less content than its Content-Length")
         if event.trailers and (self.framing != CHUNKED or important_fields(event.trailers)):
-            raise LocalProtocolError("trailers need chunked, and can't frame or route")  # RFC 9110 §6.5.1
+            raise LocalProtocolError("trailers need chunked, and can't frame or route")  # of RFC 9110 §6.5.1, what misleads us
         encoded = b"0\r\n%b\r\n" % encode_fields(event.trailers).encode("latin-1") if self.framing == CHUNKED else b""
         self._finish(response=self.role is SERVER)
         return encoded
@@ -613,13 +620,16 @@ class Connection(Core):
 
     # -- the state, moved by what passes in either direction
 
-    def _begin(self, head: RequestHead, fields: dict[str, str]) -> None:
+    def _begin(self, head: RequestHead, fields: dict[str, str], framing: int) -> None:
         self.request, self.response = BODY, HEAD
         self._method, self._version = head.method, head.version
         self.keep_alive = persists(head.version, fields)
         # RFC 9110 §7.8: Upgrade takes a connection option beside it, and MUST be ignored in HTTP/1.0.
         offered = "upgrade" in fields and head.version != "1.0"
         self._upgrade = offered and "upgrade" in split_list(fields.get("connection", ""))
+        # RFC 9110 §10.1.1: the expectation MUST be ignored in HTTP/1.0; without content there is nothing to wait with.
+        expected = framing != 0 and "expect" in fields and head.version != "1.0"
+        self.expects_continue = expected and "100-continue" in split_list(fields["expect"])
 
     def _answer(self, head: ResponseHead, fields: dict[str, str], framing: int) -> None:
         self.expects_continue = False
@@ -627,8 +637,12 @@ class Connection(Core):
             self.request = self.response = SWITCHED
         elif head.status >= 200:
             self.response = BODY
-            version = "1.0" if self._version == "1.0" else head.version
+            version = self._common_version(head)
             self.keep_alive = self.keep_alive and framing != UNTIL_CLOSE and persists(version, fields)
+
+    def _common_version(self, head: ResponseHead) -> str:
+        """What both ends speak, and so what a response may use (§6.1, §9.3)."""
+        return "1.0" if self._version == "1.0" else head.version
 
     def _finish(self, *, response: bool) -> None:
         """One of the two messages is complete. When both are, the connection is as new, or at its end."""
@@ -646,10 +660,8 @@ class Connection(Core):
 
 def _check_host(version: str, fields: dict[str, str], fault: type[ProtocolError]) -> None:
     """§3.2: 400 for a request of HTTP/1.1 without Host, and for any with two or an invalid one."""
-    if not is_host(fields.get("host", "" if version == "1.0" else "?")):
-        raise fault("missing, repeated or invalid Host", 400)
-
-
-def _is_continue_expected(version: str, expect: str) -> bool:
-    """Whether the client waits for 100 (RFC 9110 §10.1.1); in HTTP/1.0 the expectation MUST be ignored."""
-    return version != "1.0" and "100-continue" in split_list(expect)
+    if "host" not in fields:
+        if version != "1.0":
+            raise fault("missing Host", 400)
+    elif not is_host(fields["host"]):
+        raise fault("repeated or invalid Host", 400)

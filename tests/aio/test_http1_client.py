@@ -97,6 +97,29 @@ async def test_an_upload_goes_no_faster_than_it_is_taken():
         assert response.status == 200 and len(made) < 200
 
 
+@virtual
+async def test_an_answer_may_begin_before_the_upload_ends():
+    """RFC 9112 §9.5 lets a client go on; what is echoed comes back while it is sent."""
+    async with serving(app) as server:
+        client = ClientConnection(server.attach(), "a")
+        response = await client.request("POST", "/echo", body=pieces(3, pause=1))
+        assert [(now(), piece) async for piece in response] == [(0, b"piece"), (1, b"piece"), (2, b"piece")]
+        assert (await client.request("GET", "/what")).status == 200
+        await client.close()
+
+
+@virtual
+async def test_closing_stops_an_upload():
+    """What made the content is let go of, and the server sees a request broken off, not a shorter one."""
+    closed = []
+    async with serving(app) as server:
+        client = ClientConnection(server.attach(), "a")
+        response = await client.request("POST", "/echo", body=pieces(10**9, pause=1, closed=closed))
+        assert await anext(response) == b"piece"
+        await client.close()
+        assert closed == [0]
+
+
 @pytest.mark.parametrize("piece", [b"small", bytes(100_000)])
 @virtual
 async def test_an_early_answer_stops_the_upload(piece):

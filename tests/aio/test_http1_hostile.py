@@ -8,7 +8,7 @@ from harness import FIN, HELLO, RST, get, now, pieces, post, serving, trickle, v
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minproto import Limits, RemoteProtocolError, Response
+from minproto import Limits, RemoteProtocolError, Response, Upgrade
 from minproto.aio.server import MAX_REFUSALS
 from minproto.testing import clock, cuts, strategies
 
@@ -386,3 +386,56 @@ async def test_an_answer_of_whole_bytes_is_given_up_with_its_client():
         assert (server.metrics.connections, server.metrics.in_flight) == (0, 0)
         with pytest.raises((RemoteProtocolError, ConnectionResetError)):
             await client.answer()
+
+
+# ---- found by fresh eyes ---------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_pipelined_requests_let_others_have_their_turn():
+    """A connection that is never idle is served in shares: another's request waits for one of each, not for all."""
+    async with serving() as server:
+        crowd = [server.client() for _ in range(10)]
+        for client in crowd:
+            client.send(HELLO * 500)
+        outside = server.client()
+        outside.send(HELLO)
+        answering = asyncio.create_task(outside.answer())
+        for _ in range(60):
+            await asyncio.sleep(0)
+        assert answering.done()
+        for client in crowd:
+            client.pipe.abort()
+
+
+@virtual
+async def test_chunk_extensions_count_where_a_body_is_read_away():
+    """A body that the app does not want may cost so many bytes on the wire, however little content is in them."""
+
+    async def ignore(request):
+        return Response(b"unread")
+
+    async with serving(ignore) as server:
+        client = server.client()
+        client.send(get("/", "Transfer-Encoding: chunked", method="POST"))
+        writing = asyncio.create_task(trickle(client, [b"1;%b\r\na\r\n" % (b"x" * 240)] * 3000, 0))
+        assert (await client.answer()).body == b"unread"
+        assert await client.end() == FIN
+        assert server.metrics.received < 600_000
+        await writing
+
+
+@virtual
+async def test_an_upgrade_whose_content_is_too_large_is_refused(logged):
+    """It can't be read away, so there is no getting to what comes after it; that is no fault of the app."""
+
+    async def app(request):
+        return Upgrade(lambda pipe: asyncio.sleep(0), [("upgrade", "x"), ("connection", "upgrade")])
+
+    async with serving(app) as server:
+        client = server.client()
+        client.send(get("/", "Upgrade: x", "Connection: upgrade", f"Content-Length: {10**7}", method="POST"))
+        writing = asyncio.create_task(trickle(client, [bytes(65_536)] * 20, 0))
+        assert (await client.answer()).status == 413
+        await writing
+        assert logged == []

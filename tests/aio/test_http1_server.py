@@ -72,6 +72,23 @@ async def test_an_answer_is_not_held_back_by_the_next_handler():
 
 
 @virtual
+async def test_no_handler_is_called_while_earlier_answers_fill_the_memory():
+    """A thousand small requests in one packet must not make a thousand large answers at once."""
+    called = []
+
+    async def app(request):
+        called.append(1)
+        return Response(bytes(100_000))
+
+    async with serving(app) as server:
+        client = server.client()
+        client.send(get() * 1000)
+        await asyncio.sleep(1)
+        assert len(called) < 5
+        client.pipe.abort()
+
+
+@virtual
 async def test_the_head_of_a_stream_goes_out_with_its_first_piece(logged):
     """So that what fails before it is still a 500; the answer before it does not wait."""
 
@@ -397,10 +414,11 @@ async def test_content_that_breaks_off_never_looks_complete(logged, version, hea
 @virtual
 async def test_content_is_no_longer_made_when_the_client_has_gone(leave, pause):
     """A generator may hold a file, a lock or a subscription: its ``finally`` runs as soon as a write fails."""
-    closed = []
+    closed, kept = [], []
 
     async def app(request):
-        return Response(pieces(10**9, closed=closed, pause=pause))
+        kept.append(pieces(10**9, closed=closed, pause=pause))  # so that a collection of garbage can't be what ends it
+        return Response(kept[0])
 
     async with serving(app) as server:
         client = server.client()

@@ -104,6 +104,29 @@ async def test_a_gigabyte_that_nobody_reads_takes_no_memory():
                     pass
 
 
+async def test_drain_lets_others_run_though_the_kernel_takes_everything():
+    """Law 11: asyncio's own ``drain`` does not, below its high-water mark."""
+    ours, theirs = socket.socketpair()
+    pipe, turns = StreamPipe(*await asyncio.open_connection(sock=ours)), 0
+
+    async def take_turns():
+        nonlocal turns
+        while turns < 1000:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(take_turns())
+    with theirs:
+        for _ in range(100):
+            pipe.write(bytes(70_000))
+            theirs.recv(70_000, socket.MSG_WAITALL)
+            assert pipe.congested
+            await pipe.drain()
+    assert turns >= 99
+    await other
+    pipe.abort()
+
+
 @pytest.mark.parametrize("target", ["/endless", "/endless/tiny"])
 async def test_a_fast_reader_of_an_endless_stream_starves_nobody(target):
     """Law 11: where the kernel takes everything at once, nothing but ourselves makes us yield."""

@@ -2,13 +2,13 @@
 
 A server's connection is one task. It reads a head, calls the app, sends the answer, reads away what the app left of the
 body, and begins anew; so answers are in order without any queue, and a client that pipelines is slowed by not being read.
-The answers to pipelined requests whose handlers did not suspend go out in one write.
+The answers to pipelined requests whose handlers did not suspend go out together, as long as others get their turn.
 """
 
 import asyncio
 import ssl as tls
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from minproto.aio.endpoint import Endpoint, Timeouts, logger
 from minproto.aio.http import Answer, App, Request, Response, Upgrade, close_body, http_date
@@ -16,14 +16,14 @@ from minproto.aio.observe import Observer
 from minproto.aio.pipe import Pipe, StreamPipe, Unread
 from minproto.core import Event, LocalProtocolError, RemoteProtocolError, Role, Wants
 from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead
-from minproto.http1 import BODY, CHUNKED, UNTIL_CLOSE, Connection, Limits
+from minproto.http1 import BODY, CHUNKED, SWITCHED, UNTIL_CLOSE, Connection, Limits
 
 _END = EndOfMessage()
 
-FAIR_SHARE = 64
-"""Pieces of content that one response may send before others get their turn."""
+FAIR_SHARE = 32
+"""Requests answered, or pieces of content sent, that one connection may do in a row before others get their turn."""
 MAX_DISCARD = 262_144
-"""Bytes of a body, unread by the app, that we read away to keep the connection: about what a new one would cost."""
+"""Bytes on the wire of a body, unread by the app, that we read away to keep the connection: about the price of a new one."""
 
 
 class _BrokenOffError(Exception):
@@ -53,14 +53,14 @@ class ServerConnection:
         self._draining = False
         self._head: RequestHead | None = None  # the request in flight
         self._first = b""  # the piece of its response's content that was made before the head
-        self._pieces = 0
+        self._steps = 0
         self._sent = 0  # bytes of its response's content
         self._head_began: float | None = None
         self._received = 0  # bytes of the present body, and seconds spent waiting for them
         self._waited = 0.0
 
     async def run(self) -> None:
-        """Serve until the connection ends. Raises nothing but CancelledError."""
+        """Serve until the connection ends. Raises CancelledError; anything else is a bug of ours."""
         self._task = asyncio.current_task()
         try:
             await self._serve()
@@ -110,6 +110,7 @@ class ServerConnection:
             request.close()
             if core.request == BODY and not await self._discard_content():
                 break
+            await self._take_turn()
         # What the client may still be sending must not turn our close into a reset, which would destroy the answer. Over
         # TLS, where it can't see our end before we close, reading on would delay it: so only if we know that it is sending.
         half_closes = self._pipe.info("ssl_object") is None
@@ -169,9 +170,10 @@ class ServerConnection:
             self._time_out("the request's body took too long")
         self._waited += clock() - began
 
-    def _time_out(self, reason: str) -> None:
-        self.fail(RemoteProtocolError(reason, 408))
-        self._core.next_event()  # raises it
+    def _time_out(self, reason: str) -> NoReturn:
+        error = RemoteProtocolError(reason, 408)
+        self._core.fail(error)
+        raise error
 
     def fail(self, error: RemoteProtocolError) -> None:
         self._core.fail(error)
@@ -201,15 +203,12 @@ class ServerConnection:
 
     async def _discard_content(self) -> bool:
         """Read away what the app left of the body. False where that is not worth it: to close is cheaper."""
-        room = MAX_DISCARD
+        limit = self.endpoint.received + MAX_DISCARD
         while self._core.request == BODY:
-            if room < 0 or not self._core.keep_alive:
+            if self.endpoint.received > limit or not self._core.keep_alive:
                 return False
-            event = self._core.next_event()
-            if event is None:
+            if self._core.next_event() is None:
                 await self._receive_body()
-            elif isinstance(event, Data):
-                room -= len(event.data)
         return True
 
     # -- its answer
@@ -218,7 +217,7 @@ class ServerConnection:
         """Send a response. Raises ConnectionError where that was not possible to the end."""
         try:
             self._send_head(head, response)
-        except LocalProtocolError:
+        except Exception:  # LocalProtocolError, or a TypeError of what is no string
             logger.exception("%s %s: the response can't be sent", head.method, head.target)
             await close_body(response.body)
             response = Response.text("internal server error\n", 500)
@@ -276,17 +275,24 @@ class ServerConnection:
     async def _send_piece(self, piece: bytes) -> None:
         self.endpoint.send(Data(piece))
         self._sent += len(piece)
-        self._pieces += 1
         if self.endpoint.congested:
             await self.endpoint.flush()
-        elif self._pieces % FAIR_SHARE == 0:  # pieces so small that they congest nothing must not keep others waiting
+        await self._take_turn()
+
+    async def _take_turn(self) -> None:
+        """Let others run now and then, though nothing here has to wait."""
+        self._steps += 1
+        if self._steps % FAIR_SHARE == 0:
             await asyncio.sleep(0)
 
     async def _hand_over(self, head: RequestHead, answer: Upgrade) -> None:
         """Give the pipe, with the bytes that came after the request, to another protocol."""
         if self._core.expects_continue:  # RFC 9110 §7.8: MUST send 100 before 101
             self.endpoint.send(ResponseHead(100, Headers()))
-        await self._discard_content()
+        if not await self._discard_content():
+            self._draining = True
+            await self._respond(head, Response.text("content too large\n", 413))
+            return await self.endpoint.close(linger=True)
         try:
             self.endpoint.send(ResponseHead(answer.status, answer.headers))
         except LocalProtocolError:
@@ -347,7 +353,9 @@ class ClientResponse:
         self.headers = head.headers
         self.trailers = Headers()
         """Complete when the content was read to its end."""
-        self._connection: ClientConnection | None = connection
+        self.pipe = connection.tunnel()
+        """After 101, or 2xx to CONNECT: what the other protocol runs on. There is no content."""
+        self._connection = connection if self.pipe is None else None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -422,10 +430,11 @@ class ClientConnection:
             self.endpoint.abort()  # what waits for the response is told why
 
     async def _receive_head(self) -> ResponseHead:
-        while True:
-            event = await self._receive(self._timeouts.idle)
-            if isinstance(event, ResponseHead) and (event.status >= 200 or event.status == 101):
-                break
+        async with asyncio.timeout(self._timeouts.idle):  # in all, or interim responses could go on for ever
+            while True:
+                event = await self._receive(self._timeouts.idle)
+                if isinstance(event, ResponseHead) and (event.status >= 200 or event.status == 101):
+                    break
         # RFC 9112 §9.5: a client SHOULD cease to send content that the server does not want.
         if event.status >= 400 or not self._core.keep_alive:
             await self._stop_upload()
@@ -446,6 +455,12 @@ class ClientConnection:
                 raise failure from None  # that broke the connection
             raise
         return event
+
+    def tunnel(self) -> Pipe | None:
+        """The pipe, with the bytes that came after the response, once it belongs to another protocol."""
+        if self._core.response != SWITCHED:
+            return None
+        return Unread(self.endpoint.pipe, self._core.trailing_data, self.endpoint)
 
     async def _stop_upload(self) -> BaseException | None:
         """End the upload, if there is one; what it failed with."""

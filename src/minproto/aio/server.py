@@ -13,7 +13,7 @@ import signal
 import ssl as tls
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from minproto.aio.endpoint import Timeouts, logger
@@ -26,8 +26,10 @@ from minproto.http1 import Limits
 
 BACKLOG = 1024
 """Connections that the kernel may hold for us between two turns of the loop."""
-MAX_REFUSALS = 100
+MAX_REFUSALS = 32
 """Connections over the maximum that are being told so; beyond these, one is closed without a word."""
+RESERVED_FILES = MAX_REFUSALS + 32
+"""Files that the process needs besides its clients' sockets."""
 LAST_WAIT = 1.0
 """Seconds for cancelled handlers to clean up."""
 
@@ -45,7 +47,7 @@ class Config:
     methods: frozenset[str] = METHODS
     """Requests with another method are answered 501."""
     max_connections: int = 10_000
-    """Each costs some 10 KiB, and a file descriptor of which the process must have enough. Beyond: 503."""
+    """Each costs some 10 KiB and an open file, so a listening server takes fewer if it may not open so many. Beyond: 503."""
     metrics: Metrics | None = None
     observers: Sequence[Observer] = ()
 
@@ -63,7 +65,9 @@ class Server:
         self._draining = False
 
     async def __aenter__(self) -> Self:
-        config = self.config
+        # Where the files of the process run out first, accept() fails, and there is no 503 for anybody.
+        room = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_FILES)
+        config = self.config = replace(self.config, max_connections=min(self.config.max_connections, room))
         handshake = {"ssl_handshake_timeout": config.timeouts.handshake, "ssl_shutdown_timeout": config.timeouts.linger}
         self._listener = await asyncio.start_server(
             self._accept,
