@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import h11
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minproto.core import Event, RemoteProtocolError, Role, Wants
@@ -19,11 +19,10 @@ from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, Res
 from minproto.http1 import BODY, IDLE, Connection
 
 CLIENT, SERVER = Role
-FRAMING = ("content-length", "transfer-encoding")
-HOST, UPGRADE = ("host", "a.example"), [("connection", "upgrade"), ("upgrade", "websocket")]
+FRAMING, HOST = ("content-length", "transfer-encoding"), ("host", "a.example")
 ASK = {method: RequestHead(method, "/", Headers([HOST])) for method in ("GET", "HEAD", "POST")}
 ASK["CONNECT"] = RequestHead("CONNECT", "a.example:443", Headers([HOST]))
-ASK["upgrade"] = RequestHead("GET", "/", Headers([HOST, *UPGRADE]))
+ASK["upgrade"] = RequestHead("GET", "/", Headers([HOST, ("connection", "upgrade"), ("upgrade", "websocket")]))
 ACCEPT = [ResponseHead(200, Headers())]
 REFUSE = [ResponseHead(403, Headers([("content-length", "0"), ("connection", "keep-alive")])), EndOfMessage()]
 
@@ -191,11 +190,11 @@ def differences(case: Case) -> Iterator[tuple[str, str, str]]:
 
 GET, OK, FOLD = b"GET / HTTP/1.1\r\nHost: a\r\n", b"HTTP/1.1 200 \r\n", b"A: a \r\n\t b\r\n\r\n"
 CHUNKED, LAST, NONE = b"Transfer-Encoding: chunked\r\n", b"\r\n0\r\n\r\n", b"Content-Length: 0\r\n\r\n"
-VALID_HOST = r"(\[[\da-fA-F:.]+\]|([^\0- \x7f-\xff/?#@\[\]:\"<>\\^`{|}%]|%[\da-fA-F]{2})*)(:\d{0,5})?"
+VALID_HOST = r"(\[::1\]|([^\0- \x7f-\xff/?#@\[\]:\"<>\\^`{|}%]|%[\da-fA-F]{2})*)(:\d{0,5})?"
 FOLDED, LENGTH, CODING = "unexpected byte 0x(20|09)", "(bad|conflicting) Content-Length", ".*Transfer-Encoding"
 ALLOWED = {
     "we refuse": [
-        ("fold in a request", FOLDED, r"\A\D", GET + FOLD, "§5.2: reject it, or replace it by SP"),
+        ("fold in a request", FOLDED, r"\A\S+ \S+ \S", GET + FOLD, "§5.2: reject it, or replace it by SP"),
         ("unknown method", "method not", rf"\A(?!({'|'.join(METHODS)}) )", b"TRACE / HTTP/1.0\r\n\r\n",
          "RFC 9110 §9.1: SHOULD be answered 501; h11 leaves that to the app"),
         ("form of a target", ".*request-target|CONNECT", r"\A(CONNECT|\S+ (?!/[^ #]* ))", b"GET a HTTP/1.0\r\n\r\n",
@@ -225,7 +224,7 @@ ALLOWED = {
         ("first byte", "illegal request line|no response line", "", b"\r",
          "h11 looks at it at once; a CR may begin an empty line, and our client waits for a whole head"),
         ("empty lines", "no request line received", "", b"\r\n", "§2.2: SHOULD be ignored before a request"),
-        ("empty elements of a list", CODING, r"\A\D.*^transfer-encoding: [, \t]*chunked[, \t]*$",
+        ("empty elements of a list", CODING, r"\A\S+ \S+ \S.*^transfer-encoding: [, \t]*(?i:chunked)[, \t]*$",
          GET + b"Transfer-Encoding: ,chunked\r\n" + LAST, "RFC 9110 §5.6.1.2: MUST be ignored"),
         ("codings of a response", CODING, r"\A\d.*^transfer-encoding: ", OK + b"Transfer-Encoding: a\r\n\r\n",
          "§6.3: how long it is is known all the same, and the app may know the coding"),
@@ -266,8 +265,8 @@ RESPONSES = "200 \xe9\t!|200  OK |100 |103 |101 |204 |205 |304 |999 |099 |2000 "
 HOSTS = "host:a:80|HOST: [::1]|Host:|A:|Host: a b|Host: a,b|Host: a\r\nHost: a|Host: a/b|Host: u@a|Host: %zz"
 FIELDS = 'Accept: */*|X-Empty:|Cookie: a=b; c="d, e"|x-space: \t a \t b \t|Connection: keep-alive'
 ODD_FIELDS = 4 * "Connection: close|" + f"Connection: Upgrade, x|Upgrade: a|Expect: 100-continue|{TE}|"
-ODD_FIELDS += "Content-Length: 2|A: \xe9\x80\xff|A: a\r\n b|A: a \r\n\t  b|A: a\n|A: \r|A: \0|A: \x0b|A: \1|A: \x7f|A B: a|A : a|: a|A"
-LENGTHS = "N, N|N\r\nContent-Length: N|N\r\nContent-Length: 1|N,|+N|-N|0xN|00N|N_0||N.0|\xb2|1073741825|" + 20 * "9"
+ODD_FIELDS += "A: \xe9|Content-Length: 2|A: a\r\n b|A: a \r\n b|A: a\n|A: \r|A: \0|A: \x0b|A: \1|A: \x7f|A B: a|A : a|: a|A"
+LENGTHS = "N, N|N, 1|N\r\nContent-Length: N|N\r\nContent-Length: 1|N,|+N|-N|0xN|00N|N_0||N.0|1073741825|" + 20 * "9"
 LENGTHS += "".join("|" + zeros * "0" + "N" for zeros in (17, 18, 19, 20))
 CODINGS = "Chunked\t|, chunked|chunked, chunked|gzip, chunked|gzip|xchunked|chunked;q=1|chunked, gzip|\x0bchunked||"
 CODINGS += f'\r\n{TE}|"chunked"|\r\n chunked|gzip\r\n{TE}|chunked\r\n{TE}|chunked\r\nContent-Length: 3|identity'
@@ -281,7 +280,7 @@ def streams(draw, role, wild):
     """A case of one to three messages, and the content of each. Nothing in it is odd, unless it is to be ``wild``."""
 
     def some(plain: str, odd: str) -> bytes:
-        options = odd if wild and draw(st.integers(0, 9)) == 9 else plain
+        options = odd if wild and draw(st.integers(0, 7)) == 7 else plain
         return draw(st.sampled_from(options.split("|"))).encode("latin-1")
 
     def fields() -> bytes:
@@ -335,6 +334,7 @@ def faulty(draw, role):
 
 
 @pytest.mark.parametrize("role", Role)
+@settings(max_examples=3 * settings().max_examples)  # there is much to combine
 @given(data=st.data())
 def test_same_messages_or_same_refusal(data, role):
     assert [found for found in differences(data.draw(faulty(role))) if not names(*found)] == []
