@@ -159,6 +159,16 @@ async def test_where_the_pipe_cannot_half_close_the_answer_tells_where_it_ends(d
             assert now() - began == (0 if end_first else 2)
 
 
+@virtual
+async def test_over_tls_a_close_that_was_agreed_on_does_not_linger():
+    """The client can't see our end before we close; where it has nothing more to send, it need not wait for that."""
+    async with serving() as server:
+        client = server.client(half_close=False)
+        server.ends[-1].info = lambda name: name  # an "ssl_object", too
+        await client.ask(get("/hello", "Connection: close"))
+        assert (await client.end(), now()) == (FIN, 0)
+
+
 # ---- too many --------------------------------------------------------------------------------------------------------
 
 

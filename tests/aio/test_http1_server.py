@@ -329,6 +329,20 @@ async def test_a_handler_that_raises_gives_500_and_keeps_its_secrets(logged, fai
         logged.clear()
 
 
+@virtual
+async def test_a_handler_whose_own_task_was_cancelled_gives_500(logged):
+    """That cancellation is not ours, and the client waits for an answer."""
+
+    async def app(request):
+        task = asyncio.create_task(asyncio.sleep(9))
+        asyncio.get_running_loop().call_later(1, task.cancel)
+        await task
+
+    async with serving(app) as server:
+        answer = await server.client().ask(get())
+        assert (answer.status, answer.at) == (500, 1) and "CancelledError" in logged.pop()
+
+
 @pytest.mark.parametrize(
     "response",
     [
