@@ -199,7 +199,7 @@ ALLOWED = {
          "RFC 9110 §9.1: SHOULD be answered 501; h11 leaves that to the app"),
         ("form of a target", ".*request-target|CONNECT", r"\A(CONNECT|\S+ (?!/[^ #]* ))", b"GET a HTTP/1.0\r\n\r\n",
          "§3.2: there are four; h11 takes any visible characters"),
-        ("value of Host", ".* invalid Host", rf"\A(?!.*^host: {VALID_HOST}$)", b"GET / HTTP/1.0\r\nHost: a/b\r\n\r\n",
+        ("value of Host", ".*Host", rf"\A(?!.*^host: {VALID_HOST}$)", b"GET / HTTP/1.0\r\nHost: a/b\r\n\r\n",
          "§3.2: 400 if it is invalid (or missing in 1.2); h11 only counts, and only in 1.1"),
         ("response without a request", "data without", r"\A\d", 2 * (OK + NONE), "§9.2: MUST NOT be taken for one"),
         ("fold in a trailer", FOLDED, r"\A\d.*^trailer ", OK + CHUNKED + b"\r\n0\r\n" + FOLD,

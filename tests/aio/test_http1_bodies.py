@@ -196,7 +196,7 @@ async def test_content_left_unread_is_read_away(size):
 @pytest.mark.parametrize("fields", [[], ["Connection: close"]])
 @virtual
 async def test_more_content_than_a_connection_is_worth_ends_it(fields):
-    """RFC 9112 §9.6: the answer arrives, though the client is still sending: FIN, a lingering read, and only then the end."""
+    """RFC 9112 §9.6: the answer arrives, though the client is still sending: FIN, a lingering read, then the end."""
     async with serving(ignore) as server, asyncio.TaskGroup() as tasks:
         client = server.client()
         client.send(get("/", f"Content-Length: {10 * MEBIBYTE}", *fields, method="POST"))

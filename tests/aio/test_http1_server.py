@@ -302,7 +302,8 @@ async def test_options_asterisk_is_answered_by_the_server():
     async with serving() as server:
         client = server.client()
         answer = await client.ask(get("*", method="OPTIONS"))
-        assert answer.status == 204 and "GET" in answer.headers.get("allow") and "TRACE" not in answer.headers.get("allow")
+        allowed = answer.headers.get("allow").split(", ")
+        assert answer.status == 204 and "GET" in allowed and "TRACE" not in allowed
         assert (await client.ask(HELLO)).status == 200
 
 
@@ -325,7 +326,8 @@ async def test_a_handler_that_raises_gives_500_and_keeps_its_secrets(logged, fai
         for _ in range(2):
             answer = await client.ask(get("/where"))
             assert (answer.status, answer.body) == (500, b"internal server error\n")
-        assert len(logged) == 2 and all("/where" in text and f"{failure.__name__}: the secret" in text for text in logged)
+        assert len(logged) == 2
+        assert all("/where" in text and f"{failure.__name__}: the secret" in text for text in logged)
         logged.clear()
 
 

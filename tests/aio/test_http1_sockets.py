@@ -168,7 +168,7 @@ async def test_half_closed_sockets_get_their_answer():
 
 
 async def test_content_that_breaks_off_is_a_reset_on_the_wire(logged):
-    """asyncio's abort would close with an ordinary FIN, and a client of HTTP/1.0 take a part for the whole (RFC 9112 §8)."""
+    """RFC 9112 §8: asyncio's abort closes with an ordinary FIN, and a client of HTTP/1.0 takes a part for the whole."""
 
     async def broken(request):
         async def body():

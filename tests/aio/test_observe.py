@@ -68,7 +68,8 @@ async def test_each_request_is_counted_and_logged_once(logged, data, expected):
         sizes = [len((await client.answer(data.split()[0].decode())).body) for _ in expected]
         assert server.metrics.requests == Counter(status for _, status in expected)
         lines = [LINE.fullmatch(line).groups() for line in log]
-        assert [(host, line, int(status)) for host, line, status, _ in lines] == [("memory", *pair) for pair in expected]
+        assert [(line, int(status)) for _, line, status, _ in lines] == expected
+        assert {host for host, *_ in lines} <= {"memory"}
         assert [int(size) for *_, size in lines] == sizes
         await client.pipe.close()
     logged.clear()
@@ -87,7 +88,8 @@ async def test_a_request_whose_client_goes_is_counted_and_logged_once(data, expe
         client.pipe.abort()
         await asyncio.sleep(10)
         assert (server.metrics.in_flight, server.metrics.connections) == (0, 0)
-        assert [(line, int(status)) for _, line, status, _ in (LINE.fullmatch(line).groups() for line in log)] == expected
+        lines = [LINE.fullmatch(line).groups() for line in log]
+        assert [(line, int(status)) for _, line, status, _ in lines] == expected
 
 
 @virtual
@@ -142,7 +144,10 @@ class Peer:
         return self.name
 
 
-@given(st.text(), st.text(), st.sampled_from([("10.0.0.1", 1), ("::1", 1, 0, 0), "", None]))
+TEXT = st.text(st.characters(max_codepoint=255))  # ISO-8859-1: what a head is decoded as
+
+
+@given(TEXT, TEXT, st.sampled_from([("10.0.0.1", 1), ("::1", 1, 0, 0), "", None]))
 def test_no_request_can_forge_a_line(method, target, peer):
     """Log injection: a quote ends the field, a line break begins a line; a reader of logs believes both."""
     log = []

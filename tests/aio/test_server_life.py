@@ -239,7 +239,7 @@ FAREWELL = HELLO * 10 + b"bad\r\n\r\n"
 
 @pytest.mark.parametrize(
     ("data", "room"),
-    [(data, 1) for data in (HELLO[:9], get("/sleep"), get("/never"), get("/stream"), HELLO * 1000, FAREWELL)] + [(HELLO, 0)],
+    [(HELLO[:9], 1), (get("/sleep"), 1), (get("/stream"), 1), (HELLO * 1000, 1), (FAREWELL, 1), (HELLO, 0)],
 )
 @virtual
 async def test_abort_ends_everything_at_once(data, room):
