@@ -10,6 +10,7 @@ Left out: everything that is the business of an app, a cache or a proxy (conditi
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
 from ipaddress import IPv6Address
 
@@ -127,6 +128,7 @@ _HOST = re.compile(rf"(?:\[[0-9A-Fa-f:.]{{2,45}}\]|{_NAME_CHARS}(?:%[0-9A-Fa-f]{
 _ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?]*)([^\x00]*)")
 
 
+@lru_cache(64)  # clients say the same again and again; 64 values are at most 64 heads' worth of memory
 def is_host(value: str) -> bool:
     """Whether a Host field value is valid. Two Host lines, joined, never are: ", " holds a space."""
     return _HOST.fullmatch(value) is not None and (value[:1] != "[" or _is_ipv6(value[1 : value.index("]")]))

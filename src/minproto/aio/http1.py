@@ -110,7 +110,8 @@ class ServerConnection:
             request.close()
             if core.request == BODY and not await self._discard_content():
                 break
-            await self._take_turn()
+            if self._had_turn():
+                await asyncio.sleep(0)
         # What the client may still be sending must not turn our close into a reset, which would destroy the answer. Over
         # TLS, where it can't see our end before we close, reading on would delay it: so only if we know that it is sending.
         half_closes = self._pipe.info("ssl_object") is None
@@ -124,8 +125,6 @@ class ServerConnection:
         while (event := core.next_event()) is None:
             if core.wants is not Wants.DATA:
                 return None
-            if endpoint.congested:
-                await endpoint.flush()
             if self._draining:
                 return None
             try:
@@ -277,13 +276,13 @@ class ServerConnection:
         self._sent += len(piece)
         if self.endpoint.congested:
             await self.endpoint.flush()
-        await self._take_turn()
-
-    async def _take_turn(self) -> None:
-        """Let others run now and then, though nothing here has to wait."""
-        self._steps += 1
-        if self._steps % FAIR_SHARE == 0:
+        if self._had_turn():
             await asyncio.sleep(0)
+
+    def _had_turn(self) -> bool:
+        """One more step is done; whether that is enough for now, though nothing here has to wait."""
+        self._steps += 1
+        return self._steps % FAIR_SHARE == 0
 
     async def _hand_over(self, head: RequestHead, answer: Upgrade) -> None:
         """Give the pipe, with the bytes that came after the request, to another protocol."""

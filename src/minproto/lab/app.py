@@ -39,35 +39,38 @@ class DemoApp:
         self._one_worker.shutdown(wait=False, cancel_futures=True)
 
     async def __call__(self, request: Request) -> Answer:
-        match request.method, request.path.split("/")[1:]:
-            case "GET", ["hello"]:
+        match request.method, request.path:
+            case "GET", "/hello":
                 return Response(b"Hello, World!", headers=[("content-type", "text/plain")])
-            case "POST", ["echo"]:
+            case "POST", "/echo":
                 kind = request.headers.get("content-type", "application/octet-stream") or ""
                 return Response(request.body, headers=[("content-type", kind)])
-            case "GET", ["bytes", count] if count.isascii() and count.isdigit() and len(count) < 12:
-                return _bytes(int(count))
-            case "GET", ["stream"]:
+            case "GET", "/stream":
                 return _stream(request)
-            case "GET", ["slow", "async"]:
+            case "GET", "/slow/async":
                 await asyncio.sleep(_seconds(request))
                 return Response.text("done\n")
-            case "GET", ["slow", "sync"]:
+            case "GET", "/slow/sync":
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._one_worker, self._closed.wait, _seconds(request))
                 return Response.text("done\n")
-            case "GET", ["metrics"]:
+            case "GET", "/metrics":
                 return Response(self._metrics.render().encode(), headers=[("content-type", "text/plain; version=0.0.4")])
-            case "GET", [""]:
+            case "GET", "/":
                 return Response.text(INDEX)
-            case _, ["echo"]:
+            case method, path if path.startswith("/bytes/"):
+                return _bytes(path.removeprefix("/bytes/")) if method == "GET" else not_allowed("GET", "HEAD")
+            case _, "/echo":
                 return not_allowed("POST")
-            case _, ["hello" | "stream" | "metrics" | ""] | ["slow", "async" | "sync"] | ["bytes", _]:
+            case _, "/hello" | "/stream" | "/slow/async" | "/slow/sync" | "/metrics" | "/":
                 return not_allowed("GET", "HEAD")
         return Response.text("not found\n", 404)
 
 
-def _bytes(count: int) -> Response:
+def _bytes(number: str) -> Response:
+    if not (number.isascii() and number.isdigit() and len(number) < 12):
+        return Response.text("not found\n", 404)
+    count = int(number)
     if count > MAX_BYTES:
         return Response.text("too many\n", 400)
     headers = [("content-type", "application/octet-stream"), ("content-length", str(count))]
