@@ -464,3 +464,37 @@ async def test_a_stream_of_tiny_or_empty_pieces_starves_nobody():
         await server.answers_hello()
         assert made[0] < 10_000
         client.pipe.abort()
+
+
+@virtual
+async def test_content_that_fails_at_its_first_piece_is_closed(logged):
+    """Whatever kind of iterator it is."""
+    closed = []
+
+    class Failing:
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            raise ValueError("of the app")
+
+        async def aclose(self):
+            closed.append(now())
+
+    async def app(request):
+        return Response(Failing())
+
+    async with serving(app) as server:
+        assert (await server.client().ask(get())).status == 500 and closed == [0]
+        logged.clear()
+
+
+@virtual
+async def test_an_app_that_says_200_to_everything_makes_no_tunnel():
+    """RFC 9110 §9.3.6: an origin server need not implement CONNECT; a scanner that tries is no fault to be logged."""
+
+    async def app(request):
+        return Response(b"hello")
+
+    async with serving(app) as server:
+        assert (await server.client().ask(get("a:80", method="CONNECT"))).status == 501

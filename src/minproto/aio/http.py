@@ -144,7 +144,7 @@ class Response:
         status: int = 200,
         headers: Iterable[tuple[str, str]] = (),
     ) -> None:
-        if not isinstance(body, bytes) and not hasattr(body, "__aiter__"):
+        if not isinstance(body, bytes) and not hasattr(body, "__anext__"):
             raise TypeError(f"the content has to be bytes or an async iterator, not {type(body).__name__}")
         self.body = body
         self.status = status

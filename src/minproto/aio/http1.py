@@ -189,10 +189,10 @@ class ServerConnection:
                 return answer
             if not isinstance(answer, Response):
                 raise TypeError(f"the app returned {type(answer).__name__}, which is no response")
+            if head.method == "CONNECT" and 200 <= answer.status < 300:  # RFC 9110 §9.3.6: that would be a tunnel
+                return Response.text("no tunnels here\n", 501)
             if not isinstance(answer.body, bytes) and head.method != "HEAD":
-                # Before the head goes out: what fails here can still be a 500 or a 400, and if the content is made from
-                # the request's, whose client may be waiting for a 100, that has to come first.
-                self._first = await anext(answer.body, b"")
+                self._first = await _first_piece(answer.body)
             return answer
         except (Exception, asyncio.CancelledError):
             if self.endpoint.lost or self._core.error is not None or (self._task and self._task.cancelling()):
@@ -332,6 +332,16 @@ class ServerConnection:
         for observer in self._observers:
             observer.finish(self._head, status, self._sent, self._pipe)
         self._head = None
+
+
+async def _first_piece(body: AsyncIterator[bytes]) -> bytes:
+    """Begin to make content, before its head goes out: what fails here can still be a 500 or a 400. And if it is made from
+    the request's content, whose client may be waiting for a 100, that has to come first."""
+    try:
+        return await anext(body, b"")
+    except BaseException:
+        await close_body(body)
+        raise
 
 
 def _check_length(head: RequestHead, response: Response) -> None:
