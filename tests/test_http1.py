@@ -236,6 +236,8 @@ def test_a_chunk_is_refused_at_its_first_wrong_byte(wrong: bytes) -> None:
     [
         (b"GET /" + b"a" * 60, {"max_start_line": 50}, 414),
         (b"GET /" + b"a" * 60 + b" HTTP/1.1\r\nHost: a\r\n\r\n", {"max_start_line": 50}, 414),
+        (b"G" * 60, {"max_start_line": 50}, 501),
+        (b"G" * 60 + b" / HTTP/1.1\r\nHost: a\r\n\r\n", {"max_start_line": 50}, 501),
         (b"GET / HTTP/1.1\r\nX: " + b"a" * 90, {"max_head": 100}, 431),
         (b"GET / HTTP/1.1\r\nX: " + b"a" * 90 + b"\r\n\r\n", {"max_head": 100}, 431),
         (b"GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\n\r\n", {"max_headers": 2}, 431),

@@ -44,7 +44,7 @@ class Limits:
     """What a peer could make unbounded. Bytes unless said otherwise."""
 
     max_start_line: int = 8_192
-    """RFC 9112 §3 recommends at least 8,000. Beyond it a request is answered 414."""
+    """RFC 9112 §3 recommends at least 8,000. Beyond it a request is answered 414 (501, if all of it is a method)."""
     max_head: int = 65_536
     """Start line and header section together, and each trailer section: room for large cookies and tokens. Else 431."""
     max_headers: int = 100
@@ -134,7 +134,7 @@ class HeadReader:
             allowed, terminator, after = self._syntax[part]
             at = min(end, buffer.match(allowed, began if part == "version" else at))  # a version is no run of any bytes
             if part in _START_LINE and at > self._max_line:
-                raise RemoteProtocolError("request line too long", 414)
+                raise RemoteProtocolError("request line too long", 501 if part == "method" else 414)  # §3: SHOULD, MUST
             found = buffer.peek(at, min(at + 2, end))
             if found.startswith(terminator) and (at > began or part in _MAY_BE_EMPTY):
                 at += len(terminator)
