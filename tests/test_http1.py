@@ -457,6 +457,7 @@ def client_events(method: str, response: bytes) -> list[Event]:
         b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked;q=1\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
         b"HTTP/2.0 200 OK\r\n\r\n",
         b"HTTP/1.1 099 OK\r\n\r\n",
@@ -479,6 +480,15 @@ def test_a_client_replaces_a_fold_by_a_space() -> None:
     """§5.2: a user agent MUST."""
     head = client(GET, b"HTTP/1.1 200 OK\r\nX: a \r\n \tb\r\nY: c\r\n\r\n").next_event()
     assert head == ResponseHead(200, Headers([("x", "a  b"), ("y", "c")]))
+
+
+def test_a_client_replaces_a_fold_in_a_trailer_too() -> None:
+    """§5.2; but the first trailer has nothing to be folded into."""
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    *_, end = client(GET, chunked + b"A: a\r\n b\r\nB: c\r\n\r\n").events()
+    assert end == EndOfMessage(Headers([("a", "a b"), ("b", "c")]))
+    with pytest.raises(RemoteProtocolError):
+        list(client(GET, chunked + b" A: a\r\n\r\n").events())
 
 
 def test_data_without_a_request_is_no_response() -> None:

@@ -202,8 +202,6 @@ ALLOWED = {
         ("value of Host", ".*Host", rf"\A(?!.*^host: {VALID_HOST}$)", b"GET / HTTP/1.0\r\nHost: a/b\r\n\r\n",
          "§3.2: 400 if it is invalid (or missing in 1.2); h11 only counts, and only in 1.1"),
         ("response without a request", "data without", r"\A\d", 2 * (OK + NONE), "§9.2: MUST NOT be taken for one"),
-        ("fold in a trailer", FOLDED, r"\A\d.*^trailer ", OK + CHUNKED + b"\r\n0\r\n" + FOLD,
-         "a gap of ours: §5.2 makes no exception for trailers"),
         ("bare LF", "unexpected byte 0x0a", "", GET + b"A: a\n\r\n", "§2.2: MAY end a line, which smugglers need"),
         ("control character", "unexpected byte 0x(0[1-8ef]|1.|7f) in the (value|line)", "", OK + b"A: \1\r\n\r\n",
          "RFC 9110 §5.5: not part of a value; h11 refuses only NUL and white space"),

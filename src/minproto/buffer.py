@@ -60,6 +60,7 @@ class Buffer:
         start = self._start
         at = self._data.find(needle, start + self._searched, start + limit)
         if at >= 0:
+            self._searched = 0
             return at - start
         self._searched = max(0, min(self.size, limit) - len(needle) + 1)
         return -1

@@ -114,7 +114,7 @@ class HeadReader:
         end = buffer.find(b"\r\n\r\n", self._max_head)
         if end >= 0:
             text = buffer.peek(0, end + 4).decode("latin-1")
-            head = whole.fullmatch(_unfold(text) if self._syntax is _RESPONSE_SYNTAX else text)
+            head = whole.fullmatch(_unfold(text, whole) if self._syntax is _RESPONSE_SYNTAX else text)
             if head is not None and text.find("\r\n") <= self._max_line:
                 buffer.skip(end + 4)
                 if self._scanned:
@@ -146,10 +146,12 @@ class HeadReader:
         self._part, self._began, self._scanned = part, began, at
 
 
-def _unfold(head: str) -> str:
+def _unfold(head: str, whole: re.Pattern[str]) -> str:
     """A user agent MUST replace each obs-fold by a space (§5.2). What follows the start line can't be folded into it."""
     if "\r\n " not in head and "\r\n\t" not in head:
         return head
+    if whole is _TRAILERS:
+        return _FOLD.sub(" ", head)
     start, _, fields = head.partition("\r\n")
     return f"{start}\r\n{_FOLD.sub(' ', fields)}"
 
@@ -212,7 +214,10 @@ def _transfer_codings(version: str, fields: dict[str, str], fault: type[Protocol
         raise fault("Transfer-Encoding in HTTP/1.0", 400)
     if "content-length" in fields:  # §6.3: ought to be handled as an error, for it may be an attempt to smuggle
         raise fault("both Transfer-Encoding and Content-Length", 400)
-    return split_list(fields["transfer-encoding"])
+    codings = split_list(fields["transfer-encoding"])
+    if any(coding.startswith("chunked") and coding[7:].strip("\t ")[:1] == ";" for coding in codings):
+        raise fault("chunked has no parameters", 400)  # §7.1: SHOULD be treated as an error
+    return codings
 
 
 def persists(version: str, fields: dict[str, str]) -> bool:
@@ -288,12 +293,12 @@ class ChunkedReader:
 
     __slots__ = ("_left", "_limits", "_part", "_room", "_trailers")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, trailer_syntax: _Syntax) -> None:
         self._limits = limits
         self._room = limits.max_body
         self._part = "size"  # what is due
         self._left = 0  # bytes of the present chunk
-        self._trailers = HeadReader(_FIELD_SYNTAX, limits)
+        self._trailers = HeadReader(trailer_syntax, limits)
 
     def read(self, buffer: Buffer) -> Data | EndOfMessage | None:
         if self._part == "crlf" and not self._read_crlf(buffer):
@@ -340,10 +345,10 @@ class ChunkedReader:
 _BodyReader = LengthReader | UntilCloseReader | ChunkedReader
 
 
-def body_reader(framing: int, limits: Limits) -> _BodyReader:
+def body_reader(framing: int, limits: Limits, trailer_syntax: _Syntax) -> _BodyReader:
     """What reads a body with this framing. Raises RemoteProtocolError (413) for a length beyond the limit."""
     if framing == CHUNKED:
-        return ChunkedReader(limits)
+        return ChunkedReader(limits, trailer_syntax)
     if framing == UNTIL_CLOSE:
         return UntilCloseReader(limits)
     if framing > limits.max_body:
@@ -468,7 +473,7 @@ class Connection(Core):
         fields = important_fields(head.headers)
         _check_host(version, fields, RemoteProtocolError)
         framing = request_framing(version, fields, RemoteProtocolError)
-        self._body = body_reader(framing, self.limits) if framing else None
+        self._body = body_reader(framing, self.limits, _FIELD_SYNTAX) if framing else None
         self._begin(head, fields, framing)
         return head
 
@@ -488,7 +493,7 @@ class Connection(Core):
             raise RemoteProtocolError("101 without a request to upgrade")
         fields = important_fields(head.headers)
         framing = response_framing(self._method, head.status, version, fields, RemoteProtocolError)
-        self._body = body_reader(framing, self.limits) if framing else None
+        self._body = body_reader(framing, self.limits, _RESPONSE_SYNTAX) if framing else None
         self._answer(head, fields, framing)
         return head
 
