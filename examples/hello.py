@@ -8,7 +8,7 @@ It prints:
 
 import asyncio
 
-from minproto import Request, Response, Server, connect
+from minproto import Request, Response, Server, connect_http
 
 
 async def app(request: Request) -> Response:
@@ -21,7 +21,7 @@ async def app(request: Request) -> Response:
 
 async def main() -> None:
     async with Server(app, port=0) as server:
-        client = await connect("127.0.0.1", server.port)
+        client = await connect_http("127.0.0.1", server.port)
         for target in ("/hello", "/nothing"):
             response = await client.request("GET", target)
             print(response.status, (await response.read()).decode())

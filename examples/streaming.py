@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 
-from minproto import Request, Response, Server, connect
+from minproto import Request, Response, Server, connect_http
 
 BLOCK, COUNT = bytes(100_000), 1_000
 
@@ -44,7 +44,7 @@ async def hashed(response: Response) -> AsyncIterator[bytes]:
 
 async def main() -> None:
     async with Server(app, port=0) as server:
-        client = await connect("127.0.0.1", server.port)
+        client = await connect_http("127.0.0.1", server.port)
         answer = await client.request("POST", "/", body=blocks())
         print("uploaded:", (await answer.read()).decode())
         answer, size, digest = await client.request("GET", "/"), 0, hashlib.sha256()

@@ -12,12 +12,12 @@ It prints:
 import asyncio
 import time
 
-from minproto import Metrics, Server, connect
+from minproto import Metrics, Server, connect_http
 from minproto.lab.app import DemoApp
 
 
 async def ask(port: int, target: str) -> None:
-    client = await connect("127.0.0.1", port)
+    client = await connect_http("127.0.0.1", port)
     response = await client.request("GET", target)
     assert await response.read() == b"done\n"
     await client.close()

@@ -36,7 +36,7 @@ def test_a_core_knows_no_clock_no_socket_and_no_shell(path: Path) -> None:
 
 
 def test_dependencies_between_cores_point_one_way() -> None:
-    order = ["buffer", "core", "http", "http1"]
+    order = ["buffer", "core", "http", "deflate", "http1", "websocket"]
     for path in CORES:
         inner = {name.removeprefix("minproto.") for name in imports(path) if name.startswith("minproto.")}
         assert all(order.index(name) < order.index(path.stem) for name in inner), path
@@ -93,9 +93,9 @@ def test_the_readme_app_serves() -> None:
 
 TRY_IT = """
 async def try_it():
-    from minproto import Server, connect
+    from minproto import Server, connect_http
     async with Server(app, port=0) as server:
-        client = await connect("127.0.0.1", server.port)
+        client = await connect_http("127.0.0.1", server.port)
         for question in (("GET", "/hello"), ("POST", "/echo", (), b"abc"), ("GET", "/x")):
             print((await (await client.request(*question)).read()).decode())
         await client.close()

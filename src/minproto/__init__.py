@@ -13,11 +13,15 @@ One level down are the connections in ``minproto.aio``, two levels down the core
 
 from minproto.aio.endpoint import Timeouts
 from minproto.aio.http import Answer, App, Request, Response, Upgrade, not_allowed
-from minproto.aio.http1 import ClientConnection, ClientResponse, connect
+from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
 from minproto.aio.observe import AccessLog, Metrics
+from minproto.aio.reconnect import reconnecting
 from minproto.aio.server import Server, serve
+from minproto.aio.websocket import ConnectionClosed, WebSocket, broadcast, connect, same_origin, upgrade
 from minproto.core import LocalProtocolError, ProtocolError, RemoteProtocolError
+from minproto.deflate import Compression
 from minproto.http1 import Limits
+from minproto.websocket import Limits as WebSocketLimits
 
 __all__ = [
     "AccessLog",
@@ -25,6 +29,8 @@ __all__ = [
     "App",
     "ClientConnection",
     "ClientResponse",
+    "Compression",
+    "ConnectionClosed",
     "Limits",
     "LocalProtocolError",
     "Metrics",
@@ -35,7 +41,14 @@ __all__ = [
     "Server",
     "Timeouts",
     "Upgrade",
+    "WebSocket",
+    "WebSocketLimits",
+    "broadcast",
     "connect",
+    "connect_http",
     "not_allowed",
+    "reconnecting",
+    "same_origin",
     "serve",
+    "upgrade",
 ]

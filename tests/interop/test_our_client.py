@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from minproto import ClientConnection, LocalProtocolError, connect
+from minproto import ClientConnection, LocalProtocolError, connect_http
 
 from .serving import Serving
 
@@ -164,7 +164,7 @@ async def port(request: pytest.FixtureRequest) -> AsyncIterator[int]:
 async def client(port: int, context: ssl.SSLContext | None = None) -> AsyncIterator[ClientConnection]:
     """A connection of ours, for ten seconds at most."""
     async with asyncio.timeout(10):
-        connection = await connect("127.0.0.1", port, ssl=context)
+        connection = await connect_http("127.0.0.1", port, ssl=context)
         try:
             yield connection
         finally:
@@ -235,7 +235,7 @@ async def test_our_server_over_tls(tls: Serving, trust: ssl.SSLContext) -> None:
 async def test_a_stranger(tls: Serving) -> None:
     """A certificate that nobody vouches for ends the attempt."""
     with pytest.raises(ssl.SSLCertVerificationError):
-        await connect("127.0.0.1", tls.port, ssl=ssl.create_default_context())
+        await connect_http("127.0.0.1", tls.port, ssl=ssl.create_default_context())
 
 
 async def test_both_ways_at_once(clear: Serving) -> None:

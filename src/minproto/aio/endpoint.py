@@ -40,6 +40,14 @@ class Timeouts:
     """Between two messages, with nothing received: a quiet close."""
     write: float = 30.0
     """Until a reader has taken 48 KiB of the 64 that wait for it (some 1.6 KB/s): cut off with a reset."""
+    ping: float = 20.0
+    """Without a byte from the peer of a WebSocket, until we ask whether it is still there; nothing else would tell."""
+    pong: float = 20.0
+    """For the peer to answer that, or to send anything else: 1011."""
+    close: float = 10.0
+    """For the peer's Close to come after ours; then the connection is cut off."""
+    last_words: float = 1.0
+    """For the app to take the next of the messages that came before a Close, so that it can answer them before we do."""
     linger: float = 2.0
     """For a peer to see our end and stop sending, before we close."""
     drain: float = 30.0
@@ -130,7 +138,7 @@ class Endpoint:
         self._loop = asyncio.get_running_loop()
         self._out: list[bytes | memoryview] = []
         self._pending = 0  # bytes in _out
-        self._flushing = False  # what waits is being written bit by bit
+        self._flushing = asyncio.Lock()  # held while what waits is being written bit by bit
         self._reading = Deadline(self._loop)
         self._writing = Deadline(self._loop)
 
@@ -182,6 +190,11 @@ class Endpoint:
         self.pipe.write(data)
 
     @property
+    def unsent(self) -> int:
+        """Bytes that were sent, and that wait in our memory for the peer to read."""
+        return self._pending + self.pipe.unsent
+
+    @property
     def congested(self) -> bool:
         """So much was sent that a flush has to come first."""
         return self._pending > HIGH_WATER or self.pipe.congested
@@ -191,19 +204,20 @@ class Endpoint:
 
         No more than the high-water mark is written at a time: ``Timeouts.write`` is for that much, not for a whole body.
         """
-        self._flushing = True
-        try:
-            while True:
-                self.write(HIGH_WATER)
-                if self.pipe.congested:
-                    await self._drain()
-                if not self._out:
-                    return
-        finally:
-            self._flushing = False
+        async with self._flushing:
+            try:
+                while True:
+                    self.write(HIGH_WATER)
+                    if self.pipe.congested:
+                        await self._drain()
+                    if not self._out:
+                        return
+            finally:
+                if self._out:  # who waited was cancelled, but what was sent is sent
+                    self._loop.call_soon(self._end_turn)
 
     def _end_turn(self) -> None:
-        if not self._flushing:
+        if not self._flushing.locked():
             self.write()
 
     async def _drain(self) -> None:

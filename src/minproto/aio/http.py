@@ -168,17 +168,22 @@ class Upgrade:
     """An answer that gives the connection away: ``handler`` gets the pipe, with the bytes that came after the request.
 
     101 with the ``upgrade`` field for a request that offered it (RFC 9110 §7.8), or 200 for CONNECT (§9.3.6). When the
-    handler returns, the pipe is closed.
+    handler returns, the pipe is closed. ``drain`` is called when the server stops: it should make the handler return soon.
     """
 
-    __slots__ = ("handler", "headers", "status")
+    __slots__ = ("drain", "handler", "headers", "status")
 
     def __init__(
-        self, handler: Callable[[Pipe], Awaitable[None]], headers: Iterable[tuple[str, str]] = (), status: int = 101
+        self,
+        handler: Callable[[Pipe], Awaitable[None]],
+        headers: Iterable[tuple[str, str]] = (),
+        status: int = 101,
+        drain: Callable[[], None] = lambda: None,
     ) -> None:
         self.handler = handler
         self.headers = Headers([(str.lower(name), value) for name, value in headers])
         self.status = status
+        self.drain = drain
 
 
 Answer = Response | Upgrade

@@ -51,6 +51,7 @@ class ServerConnection:
         self._observers = observers
         self._task: asyncio.Task[Any] | None = None
         self._draining = False
+        self._upgraded: Upgrade | None = None  # the connection was given away to it
         self._head: RequestHead | None = None  # the request in flight
         self._first = b""  # the piece of its response's content that was made before the head
         self._steps = 0
@@ -90,7 +91,9 @@ class ServerConnection:
     def drain(self) -> None:
         """Finish the request in flight, and close; without one, close now."""
         self._draining = True
-        if self._head is None:
+        if self._upgraded is not None:
+            self._upgraded.drain()
+        elif self._head is None:
             self.endpoint.interrupt()
 
     async def _serve(self) -> None:
@@ -300,6 +303,7 @@ class ServerConnection:
             return await self.endpoint.close(linger=True)
         await self.endpoint.flush()
         self._observe(answer.status)
+        self._upgraded = answer
         try:
             await answer.handler(Unread(self._pipe, self._core.trailing_data, self.endpoint))
         except Exception:
@@ -389,7 +393,8 @@ class ClientConnection:
     """A client's connection: one request at a time, each response read to its end before the next request."""
 
     def __init__(self, pipe: Pipe, host: str, limits: Limits = Limits(), timeouts: Timeouts = Timeouts()) -> None:  # noqa: B008
-        self._host = host
+        self.host = host
+        """Host and port, as the Host field has them."""
         self._core = Connection(Role.CLIENT, limits)
         self._upload: asyncio.Task[None] | None = None
         self.endpoint = Endpoint(self._core, pipe, timeouts)
@@ -409,7 +414,7 @@ class ClientConnection:
         """
         fields = Headers([(name.lower(), value) for name, value in headers])
         if fields.get("host") is None:
-            fields.insert(0, ("host", self._host))
+            fields.insert(0, ("host", self.host))
         if not isinstance(body, bytes):
             fields.append(("transfer-encoding", "chunked"))
         elif body or method in ("POST", "PUT", "PATCH"):
@@ -491,7 +496,7 @@ class ClientConnection:
         await self.close()
 
 
-async def connect(host: str, port: int, ssl: tls.SSLContext | None = None, **options: Any) -> ClientConnection:
+async def connect_http(host: str, port: int, ssl: tls.SSLContext | None = None, **options: Any) -> ClientConnection:
     """A connection to an HTTP/1.1 server. Options are those of ClientConnection. Raises OSError."""
     reader, writer = await asyncio.open_connection(host, port, ssl=ssl)
     name = f"[{host}]" if ":" in host else host

@@ -39,6 +39,10 @@ class Pipe(Protocol):
     def congested(self) -> bool:
         """Whether ``drain`` might have to wait, or has bad news. While this is false it need not be called."""
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written, and that wait in our memory for the peer to read."""
+
     async def drain(self) -> None:
         """Let others run, and wait until less than the high-water mark is unsent. Raises ConnectionError after a reset."""
 
@@ -78,6 +82,10 @@ class StreamPipe:
     @property
     def congested(self) -> bool:
         return self._written > HIGH_WATER or self._transport.is_closing()
+
+    @property
+    def unsent(self) -> int:
+        return self._transport.get_write_buffer_size()
 
     async def drain(self) -> None:
         if self._transport.is_closing():
@@ -144,3 +152,7 @@ class Unread:
     @property
     def congested(self) -> bool:
         return self._pipe.congested
+
+    @property
+    def unsent(self) -> int:
+        return self._pipe.unsent

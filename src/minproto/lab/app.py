@@ -2,15 +2,21 @@
 
 import asyncio
 import threading
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 
 from minproto.aio.http import Answer, Request, Response, not_allowed
 from minproto.aio.observe import Metrics
+from minproto.aio.websocket import WebSocket, broadcast, upgrade
+from minproto.websocket import Limits
 
 MAX_BYTES = 10 << 30
 MAX_SECONDS = 10.0
 MAX_CHUNKS = 1_000_000
+MAX_MESSAGE = 32 << 20
+"""Bytes of a message that /ws gives back: more than most need, for tests that try it."""
 BLOCK = bytes(range(256)) * 256  # 64 KiB
 
 INDEX = """\
@@ -21,6 +27,8 @@ minproto: the demo app
   GET  /stream?chunks=&size=&interval=   length unknown
   GET  /slow/async?seconds=              waits; others are served meanwhile
   GET  /slow/sync?seconds=               waits for its turn on one thread
+  GET  /ws                               WebSocket: gives each message back
+  GET  /chat?topic=                      WebSocket: to everybody on the topic; in a browser, a page that chats
   GET  /metrics                          figures for Prometheus
 """
 
@@ -32,6 +40,8 @@ class DemoApp:
         self._metrics = metrics
         self._one_worker = ThreadPoolExecutor(1, "slow-sync")
         self._closed = threading.Event()
+        self._rooms: defaultdict[str, set[WebSocket]] = defaultdict(set)
+        self._chat_page = files(__package__).joinpath("chat.html").read_bytes()
 
     def close(self) -> None:
         """Let go of the one worker, and of the jobs that wait for it."""
@@ -54,6 +64,10 @@ class DemoApp:
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._one_worker, self._closed.wait, _seconds(request))
                 return Response.text("done\n")
+            case "GET", "/ws":
+                return upgrade(request, _echo, limits=Limits(max_message=MAX_MESSAGE))
+            case "GET", "/chat":
+                return self._chat(request)
             case "GET", "/metrics":
                 return Response(self._metrics.render().encode(), headers=[("content-type", "text/plain; version=0.0.4")])
             case "GET", "/":
@@ -62,9 +76,33 @@ class DemoApp:
                 return _bytes(path.removeprefix("/bytes/")) if method == "GET" else not_allowed("GET", "HEAD")
             case _, "/echo":
                 return not_allowed("POST")
-            case _, "/hello" | "/stream" | "/slow/async" | "/slow/sync" | "/metrics" | "/":
+            case _, "/hello" | "/stream" | "/slow/async" | "/slow/sync" | "/ws" | "/chat" | "/metrics" | "/":
                 return not_allowed("GET", "HEAD")
         return Response.text("not found\n", 404)
+
+    def _chat(self, request: Request) -> Answer:
+        """A page that chats, and what it talks to."""
+        if request.headers.get("upgrade") is None:
+            return Response(self._chat_page, headers=[("content-type", "text/html; charset=utf-8")])
+        topic = request.query.get("topic", "")
+
+        async def talk(ws: WebSocket) -> None:
+            room = self._rooms[topic]
+            room.add(ws)
+            try:
+                async for message in ws:
+                    broadcast(room, message)
+            finally:
+                room.remove(ws)
+                if not room:
+                    del self._rooms[topic]
+
+        return upgrade(request, talk)
+
+
+async def _echo(ws: WebSocket) -> None:
+    async for message in ws:
+        await ws.send(message)
 
 
 def _bytes(number: str) -> Response:

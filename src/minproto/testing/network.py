@@ -75,6 +75,10 @@ class _Way:
     def readable(self) -> bool:
         return bool(self._arrived) or self.end_arrived
 
+    @property
+    def unsent(self) -> int:
+        return len(self._unsent)
+
     def drained(self) -> bool:
         return len(self._unsent) <= self._high_water
 
@@ -155,6 +159,11 @@ class MemoryPipe:
     def congested(self) -> bool:
         """Whether ``drain`` would wait or raise."""
         return self._closed or self._outgoing.is_reset or not self._outgoing.drained()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that this end wrote and that are not even under way."""
+        return self._outgoing.unsent
 
     async def drain(self) -> None:
         """Wait until at most the high-water mark is unsent. Raises ConnectionResetError after a reset or ``close``."""

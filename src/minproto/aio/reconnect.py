@@ -1,0 +1,51 @@
+"""Connect again, and again: back-off with jitter, for any client.
+
+A server that comes back after a pause is met by all its clients at once, and goes down under them. So each waits longer after
+each failure, and a random part of that time: no two come together, and the waits of a long outage cost nobody anything.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from minproto.core import RemoteProtocolError
+
+
+class Closable(Protocol):
+    """What a client gives."""
+
+    async def close(self) -> None:
+        """End it."""
+
+
+T = TypeVar("T", bound=Closable)
+
+
+async def reconnecting(
+    connect: Callable[[], Awaitable[T]], *, first: float = 0.5, longest: float = 60.0
+) -> AsyncIterator[T]:
+    """Connections, one after the other: ``async for connection in reconnecting(lambda: connect(url)): …``
+
+    Each is closed when the body of the loop is done with it. Before the next come up to ``first`` seconds, twice as many after
+    each that failed or did not last for ``longest``, and never more than that. What can't get better with time is raised:
+    RemoteProtocolError, but for a status of 5xx, and all that is not a fault of the network.
+    """
+    loop = asyncio.get_running_loop()
+    failures = 0
+    while True:
+        began = loop.time()
+        try:
+            connection = await connect()
+        except OSError:  # ConnectionError and TimeoutError among them
+            pass
+        except RemoteProtocolError as error:
+            if not 500 <= error.code <= 599:
+                raise
+        else:
+            try:
+                yield connection
+            finally:
+                await connection.close()
+        failures = 0 if loop.time() - began > longest else failures + 1
+        await asyncio.sleep(random.uniform(0, min(longest, first * 2 ** min(failures, 32))))

@@ -1,0 +1,458 @@
+"""A WebSocket on a pipe: what an app gets, on either side.
+
+Beside the app's handler runs a reader. It answers Pings, asks a silent peer whether it is still there, and notices a Close,
+whatever the handler does; messages it puts into a short queue. When the queue is full it stops reading, so a peer that sends
+faster than the app takes is slowed by its own network stack. While it does not read, no timer runs.
+
+An ending is orderly where it can be. What came before the peer's Close (or its fault) is delivered first, and the app may
+still answer it; then our Close goes out. After our own Close the peer has a few seconds for its own.
+"""
+
+import asyncio
+import ssl as tls
+from base64 import b64encode
+from collections import deque
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from secrets import token_bytes
+from typing import Self
+from urllib.parse import urlsplit
+
+from minproto.aio.endpoint import Endpoint, Timeouts, logger
+from minproto.aio.http import Answer, Request, Response, Upgrade
+from minproto.aio.http1 import connect_http
+from minproto.aio.pipe import Pipe
+from minproto.core import CLIENT, SERVER, Event, RemoteProtocolError, Role
+from minproto.deflate import Compression
+from minproto.http import ResponseHead
+from minproto.websocket import (
+    ABNORMAL,
+    CLOSED,
+    GOING_AWAY,
+    INTERNAL_ERROR,
+    MESSAGE,
+    NORMAL,
+    TRY_AGAIN_LATER,
+    Agreement,
+    Close,
+    Connection,
+    Fragment,
+    Limits,
+    Message,
+    Ping,
+    Pong,
+    Shared,
+    accept_request,
+    check_response,
+    handshake,
+    refusal,
+)
+
+MAX_QUEUED = 64
+"""Messages that wait for the app,"""
+MAX_QUEUED_BYTES = 1 << 20
+"""or bytes of them, before we stop reading; one message more may be on top."""
+MAX_UNSENT = 1 << 20
+"""Bytes that a connection may have waiting when a broadcast comes; beyond, it is closed with 1013."""
+
+
+class ConnectionClosed(ConnectionError):
+    """There is nothing more to receive, or nobody to send to. ``code`` and ``reason`` are those of the WebSocket."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"the WebSocket is closed ({code}{f': {reason}' if reason else ''})")
+        self.code = code
+        self.reason = reason
+
+
+class WebSocket:
+    """A connection: ``async for message in ws``, ``await ws.send(message)``. Text is ``str``, binary is ``bytes``.
+
+    Any number of tasks may send; one may receive. Made by ``upgrade`` and ``connect``; ``async with`` closes it.
+    """
+
+    def __init__(
+        self,
+        pipe: Pipe,
+        role: Role,
+        agreement: Agreement = Agreement(),  # noqa: B008 - frozen
+        limits: Limits = Limits(),  # noqa: B008
+        timeouts: Timeouts = Timeouts(),  # noqa: B008
+    ) -> None:
+        self.subprotocol = agreement.subprotocol
+        """The one that the handshake settled, or None."""
+        self.close_code: int | None = None
+        """None while open. Then the peer's code, or ours if we ended it for its fault; 1006 if there was no Close at all."""
+        self.close_reason = ""
+        self._core = Connection(role, agreement, limits)
+        self._endpoint = Endpoint(self._core, pipe, timeouts)
+        self._timeouts = timeouts
+        self._loop = asyncio.get_running_loop()
+        self._messages: deque[str | bytes] = deque()
+        self._queued = 0  # bytes of them, roughly: characters of text
+        self._arrival: asyncio.Future[None] | None = None  # what receive waits for
+        self._room: asyncio.Future[None] | None = None  # what the reader waits for
+        self._composing = asyncio.Lock()  # held while a message is being sent in fragments
+        self._deferred: list[Shared] = []  # broadcasts that came meanwhile
+        self._pings: dict[bytes, asyncio.Future[None]] = {}
+        self._asked = False  # a keepalive Ping is out
+        self._deadline: asyncio.TimerHandle | None = None  # for the closing handshake
+        self._over = False  # nothing more can be sent
+        self._reader = asyncio.create_task(self._read())
+
+    # -- what the app does
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        if self._messages:
+            return self._pop()
+        try:
+            return await self.receive()
+        except ConnectionClosed:
+            raise StopAsyncIteration from None
+
+    async def receive(self) -> str | bytes:
+        """The next message. Raises ConnectionClosed after the last; cancelled, it has taken nothing."""
+        while not self._messages:
+            if self.close_code is not None:
+                raise ConnectionClosed(self.close_code, self.close_reason)
+            if self._arrival is not None:
+                raise RuntimeError("another task is receiving")
+            self._arrival = self._loop.create_future()
+            try:
+                await self._arrival
+            finally:
+                self._arrival = None
+        return self._pop()
+
+    def _pop(self) -> str | bytes:
+        message = self._messages.popleft()
+        self._queued -= len(message)
+        if self._room is not None:
+            _wake(self._room)
+        return message
+
+    async def send(self, message: str | bytes | AsyncIterable[str | bytes]) -> None:
+        """Send a message; an iterator's items become its fragments. Waits while the peer is slow.
+
+        Raises ConnectionClosed, LocalProtocolError for text with lone surrogates. Cancelled while it waits, a message is sent
+        all the same; an iterator that ends with an exception, or is cancelled, leaves half a message, so that closes the
+        connection with 1011.
+        """
+        if not isinstance(message, str | bytes):
+            await self._compose(message)
+        elif self._composing.locked():
+            async with self._composing:
+                self._send(Message(message))
+        else:
+            self._send(Message(message))
+        if self._endpoint.congested:
+            await self._endpoint.flush()
+
+    async def _compose(self, pieces: AsyncIterable[str | bytes]) -> None:
+        """Send fragments. Only control frames may come between them (RFC 6455 §5.4)."""
+        piece: str | bytes = b""
+        async with self._composing:
+            try:
+                async for piece in pieces:
+                    self._send(Fragment(piece))
+                    if self._endpoint.congested:
+                        await self._endpoint.flush()
+                self._send(Fragment(piece[:0], last=True))
+            finally:
+                if self._core.state == MESSAGE:
+                    self._start_closing(INTERNAL_ERROR, "a message broke off")
+                for shared in self._deferred:
+                    self._share(shared)
+                self._deferred.clear()
+
+    async def ping(self) -> float:
+        """Ask the peer for a sign of life; the round-trip time in seconds. Raises ConnectionClosed."""
+        data = token_bytes(8)
+        pong = self._pings[data] = self._loop.create_future()
+        began = self._loop.time()
+        try:
+            self._send(Ping(data))
+            await pong
+        finally:
+            self._pings.pop(data, None)
+        return self._loop.time() - began
+
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Close, and wait for the peer's Close. Raises LocalProtocolError for a code or a reason that can't be sent."""
+        self._start_closing(code, reason)
+        await asyncio.wait([self._reader])
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._endpoint.abort()
+        self._reader.cancel()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    def _send(self, event: Event) -> None:
+        if self._over or self._core.state == CLOSED:
+            raise ConnectionClosed(self.close_code or ABNORMAL, self.close_reason)
+        self._endpoint.send(event)
+
+    # -- broadcasts
+
+    def _share(self, shared: Shared) -> None:
+        """Send what goes to others, too; without waiting."""
+        if self._over or self._core.state == CLOSED:
+            return
+        if self._endpoint.unsent > MAX_UNSENT or len(self._deferred) > MAX_QUEUED:
+            self._start_closing(TRY_AGAIN_LATER, "too slow")
+        elif self._core.state == MESSAGE:
+            self._deferred.append(shared)
+        else:
+            self._endpoint.send(shared)
+
+    # -- the reader
+
+    async def _read(self) -> None:
+        """Read until the end; then say ours."""
+        last_words: Iterable[Event] = ()
+        try:
+            close = await self._read_all()
+            last_words = await self._answer(close)
+        except RemoteProtocolError as error:
+            self._note_end(error.code, str(error))
+            await self._let_app_answer()
+            last_words = self._core.farewell(error)
+        except ConnectionError:
+            self._note_end(ABNORMAL, "")
+        finally:
+            self._end()
+        # Who fails the connection must read on, or its Close may be destroyed; a client waits for the server to end first.
+        linger = self._core.error is not None or self._core.role is CLIENT
+        await self._endpoint.close(last_words, linger=linger)
+
+    async def _read_all(self) -> Close:
+        """Take events until the peer's Close. Raises RemoteProtocolError, ConnectionError."""
+        core, endpoint = self._core, self._endpoint
+        while True:
+            while (event := core.next_event()) is not None:
+                if type(event) is Message:
+                    self._deliver(event.data)
+                    while self._is_full():
+                        await self._wait_for_room()
+                elif isinstance(event, Close):
+                    return event
+                else:
+                    self._take_control(event)
+            if endpoint.congested:
+                await endpoint.flush()
+            await self._receive()
+
+    async def _receive(self) -> None:
+        """Wait for bytes; ask a peer that is silent for too long whether it is there."""
+        try:
+            await self._endpoint.receive(self._timeouts.pong if self._asked else self._timeouts.ping)
+            self._asked = False
+        except TimeoutError:
+            if self._asked:
+                error = RemoteProtocolError("no answer to a ping", INTERNAL_ERROR)
+                self._core.fail(error)
+                raise error from None
+            self._asked = True
+            if self._core.state != CLOSED:
+                self._endpoint.send(Ping())
+
+    def _deliver(self, message: str | bytes) -> None:
+        if self._core.state == CLOSED:  # we have said our last: nobody waits for it
+            return
+        self._messages.append(message)
+        self._queued += len(message)
+        if self._arrival is not None:
+            _wake(self._arrival)
+
+    def _take_control(self, event: Event) -> None:
+        if (reply := self._core.reply(event)) is not None:
+            self._endpoint.send(reply)
+        elif isinstance(event, Pong) and event.data in self._pings:
+            # RFC 6455 §5.5.3: a peer may answer only the latest of several Pings.
+            for data in list(self._pings):
+                _wake(self._pings.pop(data))
+                if data == event.data:
+                    break
+
+    def _is_full(self) -> bool:
+        full = len(self._messages) >= MAX_QUEUED or self._queued >= MAX_QUEUED_BYTES
+        return full and self._core.state != CLOSED
+
+    async def _wait_for_room(self) -> None:
+        self._room = self._loop.create_future()
+        try:
+            await self._room
+        finally:
+            self._room = None
+
+    async def _answer(self, close: Close) -> list[Event]:
+        """The Close that answers the peer's, after what the app has to say to the messages before it."""
+        self._note_end(close.code, close.reason)
+        await self._let_app_answer()
+        reply = self._core.reply(close)
+        return [reply] if reply else []
+
+    async def _let_app_answer(self) -> None:
+        """Wait while the app takes what came before the end."""
+        with suppress(TimeoutError):
+            while self._messages and self._core.state != CLOSED:
+                async with asyncio.timeout(self._timeouts.last_words):
+                    await self._wait_for_room()
+
+    def _note_end(self, code: int, reason: str) -> None:
+        """Nothing more will be received."""
+        if self.close_code is None:
+            self.close_code, self.close_reason = code, reason
+        if self._arrival is not None:
+            _wake(self._arrival)
+
+    def _end(self) -> None:
+        """Nothing more will be sent, but the last words."""
+        self._note_end(ABNORMAL, "")
+        self._over = True
+        for pong in self._pings.values():
+            if not pong.done():
+                pong.set_exception(ConnectionClosed(self.close_code or ABNORMAL, self.close_reason))
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def _start_closing(self, code: int, reason: str) -> None:
+        """Send a Close, unless one of either side is under way. The reader sees to the rest."""
+        if self.close_code is not None or self._core.state == CLOSED:
+            return
+        self._endpoint.send(Close(code, reason))
+        self._deadline = self._loop.call_later(self._timeouts.close, self._endpoint.abort)
+        if self._room is not None:
+            _wake(self._room)
+
+    def going_away(self) -> None:
+        """The server stops: close with 1001, and do not wait."""
+        self._start_closing(GOING_AWAY, "")
+
+
+def _wake(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def broadcast(connections: Iterable[WebSocket], message: str | bytes) -> None:
+    """Send a message to many connections, encoded once; without waiting. Raises LocalProtocolError for what is no text.
+
+    One that has more than 1 MiB waiting is closed with 1013 (try again later) instead, and delays no other.
+    """
+    shared = Shared(message)
+    for connection in connections:
+        connection._share(shared)
+
+
+# ---- the server's side -------------------------------------------------------------------------------------------------
+
+Handler = Callable[[WebSocket], Awaitable[None]]
+
+
+def same_origin(request: Request, origin: str) -> bool:
+    """Whether a script of our own pages is connecting. Else any page that a user visits could use the user's cookies here."""
+    return origin.partition("://")[2].lower() == request.authority.lower()
+
+
+def upgrade(
+    request: Request,
+    handler: Handler,
+    *,
+    subprotocols: Sequence[str] = (),
+    allow_origin: Callable[[Request, str], bool] = same_origin,
+    compression: Compression | None = Compression(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),  # noqa: B008
+    timeouts: Timeouts = Timeouts(),  # noqa: B008
+) -> Answer:
+    """The app's answer to a handshake: ``handler`` gets the WebSocket; or the response that refuses (RFC 6455 §4.2.2).
+
+    When the handler returns, the connection is closed with 1000; if it fails, with 1011. ``compression=None`` does without.
+    """
+    try:
+        head, agreement = accept_request(
+            request.head, subprotocols, compression, lambda origin: allow_origin(request, origin)
+        )
+    except RemoteProtocolError as error:
+        return Response.text(f"{error}\n", error.code, refusal(error).headers)
+    session = _Session(handler, agreement, limits, timeouts)
+    return Upgrade(session.run, head.headers, head.status, session.drain)
+
+
+class _Session:
+    """The handler of an upgraded connection, from the handshake to the end."""
+
+    def __init__(self, handler: Handler, agreement: Agreement, limits: Limits, timeouts: Timeouts) -> None:
+        self._handler = handler
+        self._options = agreement, limits, timeouts
+        self._socket: WebSocket | None = None
+
+    def drain(self) -> None:
+        if self._socket is not None:
+            self._socket.going_away()
+
+    async def run(self, pipe: Pipe) -> None:
+        socket = self._socket = WebSocket(pipe, SERVER, *self._options)
+        code = INTERNAL_ERROR
+        try:
+            await self._handler(socket)
+            code = NORMAL
+        except ConnectionClosed:
+            code = NORMAL  # the peer went, and the handler did not mind
+        except Exception:
+            logger.exception("the handler of a WebSocket failed")
+        except BaseException:
+            socket.abort()
+            await asyncio.wait([socket._reader])
+            raise
+        await socket.close(code)
+
+
+# ---- the client's side -------------------------------------------------------------------------------------------------
+
+
+async def connect(
+    url: str,
+    *,
+    subprotocols: Sequence[str] = (),
+    headers: Iterable[tuple[str, str]] = (),
+    ssl: tls.SSLContext | None = None,
+    compression: Compression | None = Compression(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),  # noqa: B008
+    timeouts: Timeouts = Timeouts(),  # noqa: B008
+) -> WebSocket:
+    """A WebSocket to ``ws://…`` or ``wss://…``. ``headers`` are added to the handshake (an Origin, cookies).
+
+    Raises ValueError for another URL, OSError, TimeoutError, RemoteProtocolError for a server that refuses (``code`` is its
+    status) or does not understand.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.fragment or parts.username is not None:
+        raise ValueError(f"not a WebSocket URL: {url}")  # §3: without a fragment
+    if parts.scheme == "wss":
+        ssl = ssl or tls.create_default_context()
+    else:
+        ssl = None
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    async with asyncio.timeout(timeouts.handshake):
+        http = await connect_http(parts.hostname, parts.port or (443 if ssl else 80), ssl, timeouts=timeouts)
+        try:
+            key = b64encode(token_bytes(16)).decode()
+            request = handshake(http.host, target, key, subprotocols, compression)
+            response = await http.request("GET", target, [*request.headers, *headers])
+            agreement = check_response(request, ResponseHead(response.status, response.headers), compression)
+        except BaseException:
+            http.endpoint.abort()
+            raise
+    http.endpoint.stop()
+    assert response.pipe is not None
+    return WebSocket(response.pipe, CLIENT, agreement, limits, timeouts)
