@@ -457,8 +457,9 @@ class Connection(Core):
         frame = self._frame or 0
         if frame & CONTROL:
             return self._read_control(frame & OPCODE)
-        if frame & FIN and frame & OPCODE and not self._inflating and self._buffer.size >= self._left:
-            self._frame = None  # most messages are one frame that came in one piece
+        whole = frame & FIN and frame & OPCODE and not self._inflating and not self._message
+        if whole and self._buffer.size >= self._left:  # most messages are one frame, which came in one piece
+            self._frame = None
             return _message(self._opcode, self._take())
         self._add(self._take())
         if self._left:
@@ -506,6 +507,9 @@ class Connection(Core):
             self._utf8.decode(data, last)
         except UnicodeDecodeError:
             raise _invalid() from None
+        # Half a surrogate can't become right any more, but Python's decoder waits for its third byte.
+        if b"\xed\xa0" <= self._utf8.getstate()[0] < b"\xee":
+            raise _invalid()
 
     def _end_message(self) -> Message:
         if self._inflating:

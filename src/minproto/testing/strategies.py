@@ -1,10 +1,30 @@
 """Hypothesis strategies for what peers say, protocol by protocol: events that can be sent, and streams of bytes."""
 
+from itertools import chain
+from typing import Any
+
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from minproto.core import Event
+from minproto.deflate import Deflater
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
+from minproto.websocket import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    FIN,
+    PING,
+    PONG,
+    RSV1,
+    TEXT,
+    Close,
+    Fragment,
+    Message,
+    Ping,
+    Pong,
+    encode_frame,
+)
 
 # ---- HTTP ------------------------------------------------------------------------------------------------------------
 
@@ -85,3 +105,65 @@ request_streams: SearchStrategy[bytes] = st.lists(_messages([b"GET / HTTP/1.1\r\
     b"".join
 )
 response_streams: SearchStrategy[bytes] = st.lists(_messages(_STATUS_LINES), max_size=3).map(b"".join)
+
+# ---- WebSocket -------------------------------------------------------------------------------------------------------
+
+_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+_edges = st.sampled_from([b"", "", "x" * 125, b"y" * 126, "\u20ac" * 90])
+_payloads: SearchStrategy[Any] = st.one_of(_text, st.binary(max_size=40), _edges)
+_controls = st.one_of(st.binary(max_size=125).map(Ping), st.binary(max_size=125).map(Pong))
+close_codes = st.one_of(st.sampled_from([1000, 1001, 1002, 1003, 1014, 3000, 4999]), st.integers(1007, 1014))
+closes = st.one_of(st.just(Close()), st.builds(Close, close_codes, st.text(max_size=30)))
+
+
+@st.composite
+def _message_events(draw: st.DrawFn) -> list[Event]:
+    """A message, whole or in fragments with control frames between them."""
+    if draw(st.booleans()):
+        return [Message(draw(_payloads))]
+    pieces = draw(st.one_of(st.lists(_text, min_size=1, max_size=4), st.lists(st.binary(max_size=9), min_size=1, max_size=4)))
+    events: list[Event] = []
+    for piece in pieces:
+        events += [Fragment(piece), *draw(st.lists(_controls, max_size=1))]
+    return [*events, Fragment(pieces[0][:0], last=True)]
+
+
+websocket_events: SearchStrategy[list[Event]] = st.builds(
+    lambda messages, controls, close: [*chain.from_iterable(messages), *controls, *close],
+    st.lists(_message_events(), max_size=4), st.lists(_controls, max_size=2), st.lists(closes, max_size=1),
+)  # fmt: skip
+"""What one end may send on a new connection, to its Close or not so far."""
+
+
+def arrives_as(events: list[Event]) -> list[Event]:
+    """What the other end then receives: fragments come as one message, with its last."""
+    received: list[Event] = []
+    pieces: list[Any] = []
+    for event in events:
+        if not isinstance(event, Fragment):
+            received.append(event)
+            continue
+        pieces.append(event.data)
+        if event.last:
+            received.append(Message(type(event.data)().join(pieces)))
+            pieces = []
+    return received
+
+
+_FIRST_BYTES = [
+    FIN | TEXT, FIN | BINARY, TEXT, BINARY, CONTINUATION, FIN | CONTINUATION, FIN | PING, FIN | PONG, FIN | CLOSE,
+    RSV1 | FIN | TEXT, RSV1 | BINARY,
+]  # fmt: skip
+_payload_bytes: SearchStrategy[bytes] = _payloads.map(lambda data: data.encode() if isinstance(data, str) else data)
+_frame_payloads = st.one_of(
+    _payload_bytes,
+    st.sampled_from([b"\xc3", b"\xa9", b"\xed\xa0", b"\x03\xe8", b"\x03\xe8bye", b"\x03\xed", b"z" * 1_100]),
+    _payload_bytes.map(lambda data: Deflater(12, 5, context_takeover=False).compress(data)),
+)
+
+
+def frame_streams(*, masked: bool) -> SearchStrategy[bytes]:
+    """Frames that are right one by one; nothing sees to it that they make sense one after the other."""
+    keys = st.binary(min_size=4, max_size=4) if masked else st.just(b"")
+    frame = st.builds(encode_frame, st.sampled_from(_FIRST_BYTES), _frame_payloads, keys)
+    return st.lists(frame, max_size=6).map(b"".join)

@@ -1,6 +1,8 @@
 """Our own cores as the laws take them."""
 
+from minproto import websocket
 from minproto.core import Core, Event, Role
+from minproto.deflate import Parameters
 from minproto.http import EndOfMessage, Headers, RequestHead, ResponseHead
 from minproto.http1 import DONE, IDLE, Connection, Limits
 from minproto.testing import strategies
@@ -37,4 +39,28 @@ def _asking_client() -> Connection:
 HTTP1_SERVER = Subject(lambda: Connection(Role.SERVER, SMALL), strategies.request_streams, SMALL.max_head, _refuse)
 HTTP1_CLIENT = Subject(_asking_client, strategies.response_streams, SMALL.max_head, _ask_again)
 
-ALL = {"http1 server": HTTP1_SERVER, "http1 client": HTTP1_CLIENT}
+SMALL_MESSAGES = websocket.Limits(max_message=1_000, max_fragments=4)
+_HELD = websocket.MAX_HEADER + websocket.MAX_CONTROL + SMALL_MESSAGES.max_message
+
+
+def _reply(core: Core, event: Event) -> None:
+    """An owner that gives what the protocol demands, and nothing else."""
+    if (reply := core.reply(event)) is not None:
+        core.send(reply)
+
+
+def _websocket(role: Role, deflate: Parameters | None) -> Subject:
+    agreement = websocket.Agreement(deflate=deflate)
+    streams = strategies.frame_streams(masked=role is Role.SERVER)
+    return Subject(lambda: websocket.Connection(role, agreement, SMALL_MESSAGES), streams, _HELD, _reply)
+
+
+ALL = {
+    "http1 server": HTTP1_SERVER,
+    "http1 client": HTTP1_CLIENT,
+    "websocket server": _websocket(Role.SERVER, None),
+    "websocket client": _websocket(Role.CLIENT, None),
+    "websocket server, deflate": _websocket(Role.SERVER, Parameters()),
+    "websocket client, deflate": _websocket(Role.CLIENT, Parameters(server_no_context_takeover=True)),
+}
+"""By name."""

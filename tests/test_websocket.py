@@ -1,0 +1,625 @@
+"""The WebSocket core: handshake, frames, messages, closing (RFC 6455), compression (RFC 7692)."""
+
+import zlib
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minproto.core import CLIENT, SERVER, LocalProtocolError, RemoteProtocolError, Wants
+from minproto.deflate import Compression, Deflater, Inflater, Parameters, parse_extensions
+from minproto.http import Headers, RequestHead, ResponseHead
+from minproto.testing import laws, strategies, subjects
+from minproto.testing.cuts import byte_by_byte
+from minproto.testing.strategies import arrives_as, websocket_events
+from minproto.websocket import (
+    CLOSED,
+    MESSAGE,
+    OPEN,
+    TRANSITIONS,
+    Agreement,
+    Close,
+    Connection,
+    Fragment,
+    Limits,
+    Message,
+    Ping,
+    Pong,
+    Shared,
+    accept_key,
+    accept_request,
+    check_response,
+    encode_frame,
+    handshake,
+    is_close_code,
+    mask,
+    parse_header,
+    refusal,
+)
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the key and its answer of RFC 6455 §1.3
+ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+DEFLATE = Agreement(deflate=Parameters())
+
+
+PLAIN = Agreement()
+
+
+def client(agreement=PLAIN, **limits):
+    return Connection(CLIENT, agreement, Limits(**limits))
+
+
+def server(agreement=PLAIN, **limits):
+    return Connection(SERVER, agreement, Limits(**limits))
+
+
+def events(core, data):
+    core.receive_data(data)
+    return list(core.events())
+
+
+def fails(core, data):
+    """The code that the bytes are refused with, which has to be at the very last of them."""
+    for byte in byte_by_byte(data[:-1]):
+        events(core, byte)
+    with pytest.raises(RemoteProtocolError) as caught:
+        events(core, data[-1:])
+    return caught.value.code
+
+
+# ---- the handshake ---------------------------------------------------------------------------------------------------
+
+
+def request(**changes):
+    """A right handshake, but for these fields: None takes one away, a list repeats it."""
+    fields = {
+        "host": "server.example.com", "upgrade": "websocket", "connection": "Upgrade", "sec-websocket-key": KEY,
+        "sec-websocket-version": "13",
+    } | {name.replace("_", "-"): value for name, value in changes.items()}  # fmt: skip
+    headers = Headers()
+    for name, value in fields.items():
+        headers += [(name, line) for line in (value if isinstance(value, list) else [value]) if line is not None]
+    return RequestHead("GET", "/chat", headers)
+
+
+def test_the_example_of_the_standard():
+    """RFC 6455 §1.3."""
+    asked = request(origin="http://example.com", sec_websocket_protocol="chat, superchat")
+    head, agreement = accept_request(asked, ["chat"])
+    assert head.status == 101 and agreement == Agreement("chat")
+    assert head.headers == [
+        ("upgrade", "websocket"), ("connection", "Upgrade"), ("sec-websocket-accept", ACCEPT),
+        ("sec-websocket-protocol", "chat"),
+    ]  # fmt: skip
+    assert accept_key(KEY) == ACCEPT
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"upgrade": "WebSocket"}, {"upgrade": ["h2c", "websocket"]}, {"connection": "keep-alive, UPGRADE"},
+        {"connection": ["keep-alive", "upgrade"]}, {"sec_websocket_protocol": "a,b ,\tc"}, {"sec_websocket_extensions": ""},
+        {"sec_websocket_extensions": 'x; y="z"; w, permessage-deflate;\t client_max_window_bits = 9,,'},
+    ],
+)  # fmt: skip
+def test_what_may_vary_in_a_handshake(changes):
+    assert accept_request(request(**changes))[0].status == 101
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"upgrade": None}, 426), ({"upgrade": "h2c"}, 426), ({"connection": None}, 426), ({"connection": "close"}, 426),
+        ({"sec_websocket_version": None}, 400), ({"sec_websocket_version": "8"}, 426),
+        ({"sec_websocket_version": "013"}, 426),
+        ({"sec_websocket_version": ["13", "8"]}, 426),
+        ({"sec_websocket_key": None}, 400), ({"sec_websocket_key": ""}, 400),
+        ({"sec_websocket_key": KEY[:-4]}, 400), ({"sec_websocket_key": KEY + "AAAA"}, 400),
+        ({"sec_websocket_key": "=" * 24}, 400),
+        ({"sec_websocket_key": [KEY, KEY]}, 400), ({"sec_websocket_protocol": ""}, 400),
+        ({"sec_websocket_protocol": "a,,b"}, 400),
+        ({"sec_websocket_protocol": "a b"}, 400), ({"sec_websocket_protocol": "a, a"}, 400),
+        ({"sec_websocket_extensions": "a b"}, 400), ({"sec_websocket_extensions": "a;"}, 400),
+        ({"sec_websocket_extensions": 'a; b="'}, 400), ({"sec_websocket_extensions": "a; b="}, 400),
+        ({"sec_websocket_extensions": ";"}, 400), ({"origin": "http://evil.example"}, 403),
+    ],
+)  # fmt: skip
+def test_a_handshake_that_is_refused(changes, status):
+    """RFC 6455 §4.2.1, §4.2.2, §4.4, §9.1."""
+    with pytest.raises(RemoteProtocolError) as caught:
+        accept_request(request(**changes), compression=Compression(), allow_origin=lambda origin: "evil" not in origin)
+    assert caught.value.code == status
+    head = refusal(caught.value)
+    assert head.status == status
+    tells = [("connection", "upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", "13")]
+    assert head.headers == (tells if status == 426 else [])
+
+
+@pytest.mark.parametrize(("method", "version"), [("POST", "1.1"), ("HEAD", "1.1"), ("GET", "1.0")])
+def test_only_a_get_of_http_1_1_can_be_a_handshake(method, version):
+    """RFC 6455 §4.2.1, 1."""
+    with pytest.raises(RemoteProtocolError) as caught:
+        accept_request(RequestHead(method, "/", request().headers, version))
+    assert caught.value.code == 400
+
+
+def test_over_http_2_there_is_no_upgrade_and_no_key():
+    """RFC 8441 §5: an extended CONNECT, answered by 200, with all other fields as they are."""
+    headers = Headers([("sec-websocket-version", "13"), ("sec-websocket-protocol", "chat"), ("origin", "https://a")])
+    head, agreement = accept_request(RequestHead("CONNECT", "/chat", headers, "2"), ["chat"])
+    assert (head.status, head.headers, agreement.subprotocol) == (200, [("sec-websocket-protocol", "chat")], "chat")
+
+
+def test_the_clients_first_choice_is_taken():
+    choose = ["superchat", "chat"]
+    assert accept_request(request(sec_websocket_protocol="x, chat, superchat"), choose)[1].subprotocol == "chat"
+    assert accept_request(request(sec_websocket_protocol="x"), choose)[1].subprotocol is None
+
+
+def response(**changes):
+    fields = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-accept": ACCEPT}
+    fields |= {name.replace("_", "-"): value for name, value in changes.items()}
+    status = int(fields.pop("status", "101"))
+    return ResponseHead(status, Headers([(name, value) for name, value in fields.items() if value is not None]))
+
+
+def test_both_sides_agree():
+    ours = handshake("a", "/", KEY, ["chat", "superchat"], Compression(window_bits=10))
+    answer, theirs = accept_request(ours, ["superchat"], Compression())
+    assert theirs == Agreement("superchat", Parameters(False, False, 10, 12, 5))
+    # The client compresses with a smaller window than it may, since that is all the memory that it wants to use.
+    agreed = check_response(ours, answer, Compression(window_bits=10))
+    assert agreed == Agreement("superchat", Parameters(False, False, 10, 10, 5))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": "200"}, {"upgrade": None}, {"upgrade": "websocket, h2c"}, {"connection": "close"}, {"connection": None},
+        {"sec_websocket_accept": None}, {"sec_websocket_accept": KEY}, {"sec_websocket_accept": ACCEPT.lower()},
+        {"sec_websocket_protocol": "other"}, {"sec_websocket_protocol": "chat, superchat"}, {"sec_websocket_protocol": ""},
+        {"sec_websocket_extensions": "x-unknown"}, {"sec_websocket_extensions": "permessage-deflate, permessage-deflate"},
+        {"sec_websocket_extensions": "permessage-deflate; server_max_window_bits=15"},
+        {"sec_websocket_extensions": "permessage-deflate; client_max_window_bits"},
+        {"sec_websocket_extensions": "permessage-deflate; server_max_window_bits=12; client_max_window_bits=8"},
+        {"sec_websocket_extensions": "permessage-deflate; server_max_window_bits=12; x"},
+        {"sec_websocket_extensions": "permessage-deflate"},
+    ],
+)  # fmt: skip
+def test_an_answer_that_fails_the_handshake(changes):
+    """RFC 6455 §4.1: the client MUST fail the connection; RFC 7692 §7.1 on parameters that were not offered."""
+    asked = handshake("a", "/", KEY, ["chat", "superchat"], Compression())
+    with pytest.raises(RemoteProtocolError):
+        check_response(asked, response(**changes), Compression())
+
+
+def test_an_extension_that_was_not_offered_fails_the_handshake():
+    with pytest.raises(RemoteProtocolError):
+        check_response(handshake("a", "/", KEY), response(sec_websocket_extensions="permessage-deflate"))
+
+
+# ---- frames ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("frame", "event"),
+    [
+        (b"\x81\x05Hello", Message("Hello")),
+        (b"\x89\x05Hello", Ping(b"Hello")),
+        (b"\x82\x7e\x01\x00" + bytes(256), Message(bytes(256))),
+        (b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00" + bytes(65_536), Message(bytes(65_536))),
+        (b"\x88\x00", Close()),
+    ],
+)
+def test_frames_of_the_standard(frame, event):
+    """RFC 6455 §5.7."""
+    assert events(client(), frame) == [event]
+    assert server().send(event) == frame
+
+
+def test_masked_frames_of_the_standard():
+    """RFC 6455 §5.7."""
+    assert events(server(), b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58") == [Message("Hello")]
+    assert events(server(), b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58") == [Pong(b"Hello")]
+    assert encode_frame(0x81, b"Hello", b"\x37\xfa\x21\x3d") == b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"
+
+
+@pytest.mark.parametrize("size", [*range(10), 125, 126, 127, 1_023, 1_024, 1_025, 65_535, 65_536, 65_537])
+def test_each_length_in_its_shortest_form(size):
+    """RFC 6455 §5.2, and both ways to mask."""
+    key = b"\x01\x80\xfe\x7f"
+    payload = bytes(byte % 251 for byte in range(size))
+    frame = encode_frame(0x82, payload, key)
+    length, parsed_key, header = parse_header(frame)
+    assert (length, parsed_key, len(frame)) == (size, key, header + size)
+    assert header == 6 + (0 if size < 126 else 2 if size < 65_536 else 8)
+    assert frame[header:] == bytes(byte ^ key[at % 4] for at, byte in enumerate(payload))
+    assert mask(frame[header:], key) == payload
+
+
+def test_a_client_masks_each_frame_with_a_new_key():
+    """RFC 6455 §5.3."""
+    core = client()
+    keys = {core.send(Message("x"))[2:6] for _ in range(100)}
+    assert len(keys) == 100
+
+
+TEXT, CONTINUED = b"\x81\x01a", b"\x01\x01a"
+
+
+@pytest.mark.parametrize(
+    ("before", "wrong"),
+    [
+        *((b"", bytes([first])) for first in (0x83, 0x84, 0x87, 0x8B, 0x8F, 0x03)),  # reserved opcodes
+        *((b"", bytes([first])) for first in (0xC1, 0xA1, 0x91, 0xC9, 0xF0, 0x11, 0x42)),  # reserved bits
+        *((b"", bytes([first])) for first in (0x08, 0x09, 0x0A)),  # fragmented controls
+        *((b"", bytes([first])) for first in (0x00, 0x80)),  # a continuation of nothing
+        *((CONTINUED, bytes([first])) for first in (0x81, 0x82, 0x01, 0x02, 0x40, 0xC0)),  # a message inside of another
+        (CONTINUED + b"\x80\x01b", b"\x80"),
+        (b"", b"\x89\x7e"), (b"", b"\x88\x7f"),  # long controls
+        (b"", b"\x81\x80"), (b"", b"\x88\x82"),  # a masked frame of a server
+        (b"", b"\x81\x7e\x00\x7d"), (b"", b"\x82\x7e\x00\x00"), (b"", b"\x81\x7f" + bytes(6) + b"\xff\xff"),  # not minimal
+        (b"", b"\x81\x7f\x80" + bytes(7)), (b"", b"\x81\x7f" + b"\xff" * 8),  # 2^63 and more
+        (b"", b"\x88\x01\x03"), (b"", b"\x88\x02\x03\xed"), (b"", b"\x88\x04\x00\x00no"),  # half a code, and wrong ones
+        (TEXT, b"\x83"), (b"\x89\x00", b"\x83"),
+    ],
+)  # fmt: skip
+def test_what_breaks_the_framing_is_1002_at_the_byte_that_shows_it(before, wrong):
+    """RFC 6455 §5."""
+    core = client()
+    core.receive_data(before)
+    list(core.events())
+    assert fails(core, wrong) == 1002
+
+
+@pytest.mark.parametrize("frame", [b"\x81\x00", b"\x89\x01", b"\x88\x00"])
+def test_frames_to_a_server_have_to_be_masked(frame):
+    """RFC 6455 §5.1."""
+    assert fails(server(), frame[:2]) == 1002
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\x80", b"\xff", b"a\xc0", b"\xc3(", b"\xe2\x28", b"\xe2\x82(", b"\xed\xa0", b"\xf0\x80", b"\xf4\x90", b"\xf5",
+        "κόσμε".encode() + b"\xed\xa0", b"\xf0\x9f\x98(",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("how", ["one frame", "fragments", "fragments of one byte"])
+def test_text_that_is_not_utf_8_is_1007_at_its_first_wrong_byte(text, how):
+    """RFC 6455 §8.1: however it is cut, and though the message would go on."""
+    if how == "one frame":
+        data = b"\x81\x7e\x01\x00" + text
+    elif how == "fragments":
+        data = b"\x01\x00\x89\x00" + b"\x00\x7e\x01\x00" + text
+    else:
+        data = b"".join((b"\x00" if at else b"\x01") + b"\x01" + byte for at, byte in enumerate(byte_by_byte(text)))
+    assert fails(client(), data) == 1007
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x81\x01\xc3", b"\x01\x02\xe2\x82\x80\x00", b"\x88\x03\x03\xe8\xff", b"\x88\x04\x03\xe8\xe2\x82"]
+)
+def test_text_that_ends_in_the_middle_of_a_character_is_1007(data):
+    assert fails(client(), data) == 1007
+
+
+def test_a_character_may_be_cut_anywhere():
+    text = "é€😀" * 3
+    pieces = byte_by_byte(text.encode())
+    core = client()
+    frames = [encode_frame(0x00 if at else 0x01, piece) for at, piece in enumerate(pieces)]
+    assert events(core, b"\x89\x00".join([*frames, b"\x80\x00"])).pop() == Message(text)
+
+
+# ---- limits ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "frame", [b"\x82\x7e\x03\xe9", b"\x82\x7f" + (1 << 62).to_bytes(8), b"\x02\x7e\x03\xe8" + bytes(1_000) + b"\x80\x01"]
+)
+def test_a_message_over_the_limit_is_1009_at_its_header(frame):
+    core = client(max_message=1_000)
+    assert fails(core, frame) == 1009
+    assert core.buffered <= 1_000 + 14
+
+
+def test_a_message_may_have_all_of_its_limit():
+    assert events(client(max_message=300), encode_frame(0x82, bytes(300))) == [Message(bytes(300))]
+
+
+def test_fragments_have_an_end():
+    core = client(max_fragments=1_000)
+    assert events(core, b"\x01\x00" + b"\x00\x00" * 999) == []
+    assert fails(core, b"\x00\x00") == 1009
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        lambda size: encode_frame(0x82, bytes(size)),
+        lambda size: encode_frame(0x81, b"a" * size),
+        lambda size: b"\x01\x00" + b"\x00\x01a" * (size // 3),
+        lambda size: b"\x89\x00" * (size // 2),
+    ],
+)
+def test_time_is_linear_in_the_bytes(stream):
+    """Law 3."""
+    laws.linear_time(laws.Subject(lambda: client(max_message=1 << 30, max_fragments=1 << 30)), stream, 4_000)
+
+
+# ---- closing ---------------------------------------------------------------------------------------------------------
+
+
+def test_each_close_code_of_65536():
+    """RFC 6455 §7.4, and IANA's registry for 1012 to 1014."""
+    edges = [(1000, 1004), (1007, 1015), (3000, 5000)]
+    assert [code for code in range(65_536) if is_close_code(code)] == [code for edge in edges for code in range(*edge)]
+    for start, end in pairwise([1000, 1003, 1007, 1014, 3000, 4999]):
+        for code in (start, end):
+            assert events(client(), server().send(Close(code, "x"))) == [Close(code, "x")]
+    for code in (0, 999, 1004, 1006, 1015, 1016, 2999, 5000, 65_535):
+        assert fails(client(), b"\x88\x02" + code.to_bytes(2)) == 1002
+        with pytest.raises(LocalProtocolError):
+            server().send(Close(code))
+
+
+@pytest.mark.parametrize("close", [Close(1005, "x"), Close(1000, "x" * 124), Close(1000, "é" * 62), Close(1000, "\ud800")])
+def test_a_close_that_can_not_be_sent(close):
+    core = server()
+    with pytest.raises(LocalProtocolError):
+        core.send(close)
+    assert core.state == OPEN
+
+
+def test_after_a_close_nothing_is_read():
+    """RFC 6455 §5.5.1."""
+    core = client()
+    assert events(core, b"\x88\x02\x03\xe8\x83\x81") == [Close(1000)]
+    assert core.wants is Wants.CLOSED
+    assert core.reply(Close(1000)) == Close(1000)
+    core.receive_eof()
+    assert core.next_event() is None
+
+
+@pytest.mark.parametrize("data", [b"", b"\x81", b"\x81\x05Hel", b"\x01\x01a"])
+def test_an_end_without_a_close_is_1006(data):
+    """RFC 6455 §7.1.5; nobody is left to be told (§7.4.1: it must not be sent)."""
+    core = client()
+    assert events(core, data) == []
+    core.receive_eof()
+    with pytest.raises(RemoteProtocolError) as caught:
+        core.next_event()
+    assert caught.value.code == 1006
+    assert core.farewell(caught.value) == []
+
+
+def test_farewell_says_why_once():
+    core = client()
+    assert fails(core, b"\x83") == 1002
+    [close] = core.farewell(core.error)
+    assert close == Close(1002, "reserved opcode 3")
+    core.send(close)
+    assert core.farewell(core.error) == []
+
+
+@pytest.mark.parametrize(("event", "reply"), [(Ping(b"x"), Pong(b"x")), (Close(3000, "x"), Close(3000)), (Close(), Close())])
+def test_what_the_protocol_demands_in_answer(event, reply):
+    """RFC 6455 §5.5.1, §5.5.2: nothing any more, once our Close was sent."""
+    core = server()
+    assert core.reply(event) == reply
+    assert core.reply(Pong(b"x")) is core.reply(Message("x")) is None
+    core.send(Close())
+    assert core.reply(event) is None
+
+
+# ---- laws 1 and 7 ----------------------------------------------------------------------------------------------------
+
+deflates = st.one_of(
+    st.none(), st.builds(Parameters, st.booleans(), st.booleans(), st.integers(9, 15), st.integers(9, 15), st.integers(1, 9))
+)
+
+
+@given(websocket_events, deflates, st.booleans())
+def test_round_trip(sent, deflate, from_client):
+    """Law 1."""
+    ends = [Connection(role, Agreement(deflate=deflate)) for role in (CLIENT, SERVER)]
+    sender, receiver = ends if from_client else reversed(ends)
+    laws.round_trip(sender, receiver, sent, expected=arrives_as(sent))
+
+
+SITUATIONS = {OPEN: [], MESSAGE: [Fragment("a")], CLOSED: [Close()]}
+
+
+def situation(state, role):
+    core = Connection(role)
+    for event in SITUATIONS[state]:
+        core.send(event)
+    assert core.state == state
+    return core
+
+
+@pytest.mark.parametrize("role", [CLIENT, SERVER])
+def test_each_state_and_event(role):
+    """Law 7, and that the table leads where it says."""
+    every = [Message("x"), Shared("x"), Fragment("x"), Fragment("x", last=True), Ping(), Pong(), Close()]
+    situations = {state: lambda state=state: situation(state, role) for state in SITUATIONS}
+    laws.off_the_table(situations, every, lambda state, event: (state, type(event)) in TRANSITIONS)
+    for (state, kind), after in TRANSITIONS.items():
+        for event in every:
+            if type(event) is kind:
+                core = situation(state, role)
+                core.send(event)
+                assert core.state == (OPEN if event == Fragment("x", last=True) else after)
+
+
+@pytest.mark.parametrize(
+    "event", [Message("\ud800"), Shared("\ud800"), Fragment("\ud800"), Ping(bytes(126)), Pong(bytes(126)), Close(1006)]
+)
+@pytest.mark.parametrize("agreement", [Agreement(), DEFLATE])
+def test_what_can_not_be_sent_changes_nothing(event, agreement):
+    core = server(agreement)
+    before = laws.snapshot(core)
+    with pytest.raises(LocalProtocolError):
+        core.send(event)
+    assert laws.snapshot(core) == before
+
+
+def test_fragments_are_all_of_one_kind():
+    core = server()
+    core.send(Fragment("a"))
+    with pytest.raises(LocalProtocolError):
+        core.send(Fragment(b"a"))
+    assert core.send(Fragment("b", last=True)) == b"\x80\x01b"
+
+
+# ---- permessage-deflate ------------------------------------------------------------------------------------------------
+
+HELLO = bytes.fromhex("f248cdc9c90700")
+
+
+@pytest.mark.parametrize(
+    ("frames", "messages"),
+    [
+        (b"\xc1\x07" + HELLO, ["Hello"]),  # §7.2.3.1
+        (b"\x41\x03" + HELLO[:3] + b"\x80\x04" + HELLO[3:], ["Hello"]),
+        (b"\xc1\x07" + HELLO + b"\xc1\x05\xf2\x00\x11\x00\x00", ["Hello", "Hello"]),  # §7.2.3.2: refers to the first
+        (b"\xc1\x0b\x00\x05\x00\xfa\xffHello\x00", ["Hello"]),  # §7.2.3.3: a block that is not compressed
+        (b"\xc1\x08\xf3\x48\xcd\xc9\xc9\x07\x00\x00", ["Hello"]),  # §7.2.3.4: a final block
+        (b"\xc1\x08\xf3\x48\xcd\xc9\xc9\x07\x00\x00\xc1\x07" + HELLO, ["Hello", "Hello"]),
+        (b"\xc1\x0d\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", ["Hello"]),  # §7.2.3.5: two blocks
+        (b"\xc1\x01\x00", [""]),  # §7.2.3.6
+        (b"\x81\x05Hello" + b"\xc1\x07" + HELLO, ["Hello", "Hello"]),  # not each message has to be compressed
+        (b"\x41\x00\x89\x00\x00\x07" + HELLO + b"\x80\x00", ["Hello"]),
+    ],
+)
+def test_compressed_messages_of_the_standard(frames, messages):
+    """RFC 7692 §7.2.3."""
+    for chunks in ([frames], byte_by_byte(frames)):
+        core = client(DEFLATE)
+        received = [event.data for chunk in chunks for event in events(core, chunk) if isinstance(event, Message)]
+        assert received == messages
+
+
+def test_what_we_compress_is_what_the_standard_shows():
+    core = server(DEFLATE)
+    assert core.send(Message("Hello")) == b"\xc1\x07" + HELLO
+    assert core.send(Message("Hello")) == b"\xc1\x05\xf2\x00\x11\x00\x00"
+    without = server(Agreement(deflate=Parameters(server_no_context_takeover=True)))
+    assert without.send(Message("Hello")) == without.send(Message("Hello"))
+    assert server(DEFLATE).send(Message("")) == b"\xc1\x01\x00"
+
+
+@pytest.mark.parametrize("data", [b"\xc1\x03\xff\xff\xff", b"\xc1\x04" + HELLO[:3] + b"\xff", b"\xc1\x05\xf2\x00\x11\x00\x00"])
+def test_data_that_can_not_be_inflated_is_1007(data):
+    core = client(DEFLATE)
+    with pytest.raises(RemoteProtocolError) as caught:
+        events(core, data)
+    assert caught.value.code == 1007
+
+
+@pytest.mark.parametrize("data", ["é".encode()[:1], b"a" * 70_000 + b"\xff"])
+def test_compressed_text_has_to_be_utf_8(data):
+    """RFC 6455 §8.1, after inflating."""
+    core = client(DEFLATE)
+    with pytest.raises(RemoteProtocolError) as caught:
+        events(core, encode_frame(0xC1, Deflater(15, 8, context_takeover=True).compress(data)))
+    assert caught.value.code == 1007
+
+
+@pytest.mark.parametrize("cut", [1, 100, 1 << 20])
+def test_a_bomb_is_1009_while_it_is_inflated(cut):
+    bomb = Deflater(15, 8, context_takeover=True).compress(bytes(50_000_000))
+    assert len(bomb) < 50_000
+    core = client(DEFLATE)
+    with pytest.raises(RemoteProtocolError) as caught:
+        for start in range(0, len(bomb) + 4, cut):
+            events(core, encode_frame(0xC2, bomb)[start : start + cut])
+            assert core.buffered < (1 << 20) + 70_000
+    assert caught.value.code == 1009
+
+
+def test_a_compressed_message_of_the_whole_limit_arrives():
+    """Also where deflate makes it longer than it is."""
+    payload = zlib.compress(bytes(range(256)) * 4096) * 200
+    core, peer = client(DEFLATE, max_message=len(payload)), server(Agreement(deflate=Parameters(memory_level=1)))
+    assert events(core, peer.send(Message(payload))) == [Message(payload)]
+
+
+def test_a_compressed_frame_of_2_62_bytes_is_1009_at_its_header():
+    assert fails(client(DEFLATE), b"\xc2\x7f" + (1 << 62).to_bytes(8)) == 1009
+
+
+@pytest.mark.parametrize(
+    ("offer", "answer", "bits"),
+    [
+        ("permessage-deflate", "permessage-deflate", (12, 15)),
+        ("permessage-deflate; client_max_window_bits", "permessage-deflate; client_max_window_bits=12", (12, 12)),
+        ("permessage-deflate; client_max_window_bits=9", "permessage-deflate; client_max_window_bits=9", (12, 9)),
+        ("permessage-deflate; server_max_window_bits=15", "permessage-deflate; server_max_window_bits=12", (12, 15)),
+        ('permessage-deflate; server_max_window_bits="9"', "permessage-deflate; server_max_window_bits=9", (9, 15)),
+        ("permessage-deflate; server_max_window_bits=8, permessage-deflate", "permessage-deflate", (12, 15)),
+        ("x, permessage-deflate; x, permessage-deflate; server_no_context_takeover",
+         "permessage-deflate; server_no_context_takeover", (12, 15)),
+        ("permessage-deflate; client_no_context_takeover", "permessage-deflate; client_no_context_takeover", (12, 15)),
+        *((f"permessage-deflate; {wrong}", None, None) for wrong in (
+            "x", "server_max_window_bits", "server_max_window_bits=16", "server_max_window_bits=08",
+            "client_max_window_bits=7",
+            "server_no_context_takeover=1", "client_no_context_takeover; client_no_context_takeover",
+            "server_max_window_bits=8",
+        )),
+        ("x-webkit-deflate-frame", None, None),
+    ],
+)  # fmt: skip
+def test_the_server_takes_the_first_offer_that_it_can_keep(offer, answer, bits):
+    """RFC 7692 §5.1, §7.1: what it does not understand is declined, and no error."""
+    head, agreement = accept_request(request(sec_websocket_extensions=offer), compression=Compression())
+    assert head.headers.get("sec-websocket-extensions") == answer
+    deflate = agreement.deflate
+    assert (deflate and (deflate.server_max_window_bits, deflate.client_max_window_bits)) == bits
+
+
+def test_without_context_takeover_both_ends_forget():
+    compression = Compression(context_takeover=False)
+    asked = handshake("a", "/", KEY, (), compression)
+    answer, theirs = accept_request(asked, compression=Compression())
+    ours = check_response(asked, answer, compression)
+    assert ours == theirs and ours.deflate.server_no_context_takeover and ours.deflate.client_no_context_takeover
+    asked = request(sec_websocket_extensions="permessage-deflate")
+    assert accept_request(asked, compression=compression)[1].deflate == Parameters(True, True, 12, 15, 5)
+
+
+@given(st.text(max_size=60))
+def test_a_field_of_extensions_is_parsed_or_400(value):
+    try:
+        assert all(name and all(key for key, _ in parameters) for name, parameters in parse_extensions(value))
+    except RemoteProtocolError as error:
+        assert error.code == 400
+
+
+@given(st.lists(st.tuples(st.sampled_from([Message, Shared]), strategies._payload_bytes), max_size=8), deflates)
+def test_shared_messages_among_others_inflate(sent, deflate):
+    """A broadcast is compressed for many connections; what one of them sends next does not look back beyond it."""
+    sender, other, receiver = (Connection(role, Agreement(deflate=deflate)) for role in (SERVER, SERVER, CLIENT))
+    for kind, data in sent:
+        event = kind(data)
+        if kind is Shared:
+            other.send(event)
+            assert len(event.frames) == 1
+        assert events(receiver, sender.send(event)) == [Message(data)]
+        assert kind is Message or len(event.frames) == 1
+
+
+def test_inflating_gives_pieces_of_bounded_size():
+    data = Deflater(15, 8, context_takeover=True).compress(bytes(1 << 20))
+    inflater = Inflater(15, context_takeover=True)
+    pieces = [*inflater.inflate(data), *inflater.finish()]
+    assert sum(map(len, pieces)) == 1 << 20 and max(map(len, pieces)) <= 65_536
+
+
+def test_the_subjects_of_the_laws_do_inflate():
+    """What the laws are run on has compressed messages in it."""
+    subject = subjects.ALL["websocket client, deflate"]
+    frame = encode_frame(0xC1, Deflater(12, 5, context_takeover=False).compress(b"Hello"))
+    assert laws.trace(subject, [frame]).events == [Message("Hello")]
