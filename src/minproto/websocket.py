@@ -543,7 +543,7 @@ class Connection(Core):
         return self._send_control(event)
 
     def _encode_message(self, data: str | bytes) -> bytes:
-        opcode, payload = _payload(data)
+        opcode, payload = encode_payload(data)
         if self._deflater is None:
             return self._encode(FIN | opcode, payload)
         return self._encode(FIN | RSV1 | opcode, self._deflater.compress(payload))
@@ -558,7 +558,7 @@ class Connection(Core):
         deflater = self._deflater
         key = deflater.parameters if deflater else None
         if key not in event.frames:
-            opcode, payload = _payload(event.data)
+            opcode, payload = encode_payload(event.data)
             if deflater is None:
                 event.frames[key] = encode_frame(FIN | opcode, payload)
             else:
@@ -571,7 +571,7 @@ class Connection(Core):
         return event.frames[key]
 
     def _send_fragment(self, event: Fragment) -> bytes:
-        opcode, payload = _payload(event.data)
+        opcode, payload = encode_payload(event.data)
         first = FIN if event.last else 0
         if self.state == OPEN:
             first |= opcode | (RSV1 if self._deflater else 0)
@@ -625,7 +625,7 @@ def _invalid() -> RemoteProtocolError:
     return RemoteProtocolError("text that is not UTF-8, or data that can't be inflated", INVALID_DATA)
 
 
-def _payload(data: str | bytes) -> tuple[int, bytes]:
+def encode_payload(data: str | bytes) -> tuple[int, bytes]:
     """The opcode and the bytes of what an app sends. Raises LocalProtocolError for what is no text."""
     if isinstance(data, str):
         try:
@@ -653,7 +653,7 @@ def _encode_close(event: Close) -> bytes:
         return b""
     if not is_close_code(event.code):
         raise LocalProtocolError(f"a Close can't carry {event.code}")
-    reason = _payload(event.reason)[1]
+    reason = encode_payload(event.reason)[1]
     if len(reason) > MAX_CONTROL - _CODE.size:
         raise LocalProtocolError("the reason of a Close has at most 123 bytes")
     return _CODE.pack(event.code) + reason

@@ -35,6 +35,7 @@ httpx = _library("httpx")
 selenium = _library("selenium")
 trustme = _library("trustme")
 uvicorn = _library("uvicorn")
+websockets = _library("websockets")
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ class Timeouts:
     """For the peer to answer that, or to send anything else: 1011."""
     close: float = 10.0
     """For the peer's Close to come after ours; then the connection is cut off."""
-    last_words: float = 1.0
+    last_words: float = 0.5
     """For the app to take the next of the messages that came before a Close, so that it can answer them before we do."""
     linger: float = 2.0
     """For a peer to see our end and stop sending, before we close."""

@@ -304,6 +304,8 @@ class ServerConnection:
         await self.endpoint.flush()
         self._observe(answer.status)
         self._upgraded = answer
+        if self._draining:
+            answer.drain()
         try:
             await answer.handler(Unread(self._pipe, self._core.trailing_data, self.endpoint))
         except Exception:

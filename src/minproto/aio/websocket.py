@@ -19,9 +19,9 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from minproto.aio.endpoint import Endpoint, Timeouts, logger
-from minproto.aio.http import Answer, Request, Response, Upgrade
+from minproto.aio.http import Answer, Request, Response, Upgrade, close_body
 from minproto.aio.http1 import connect_http
-from minproto.aio.pipe import Pipe
+from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.core import CLIENT, SERVER, Event, RemoteProtocolError, Role
 from minproto.deflate import Compression
 from minproto.http import ResponseHead
@@ -44,6 +44,7 @@ from minproto.websocket import (
     Shared,
     accept_request,
     check_response,
+    encode_payload,
     handshake,
     refusal,
 )
@@ -91,10 +92,12 @@ class WebSocket:
         self._messages: deque[str | bytes] = deque()
         self._queued = 0  # bytes of them, roughly: characters of text
         self._arrival: asyncio.Future[None] | None = None  # what receive waits for
+        self._answering = False  # the app has taken a message, and not yet come back for another
         self._room: asyncio.Future[None] | None = None  # what the reader waits for
         self._composing = asyncio.Lock()  # held while a message is being sent in fragments
         self._deferred: list[Shared] = []  # broadcasts that came meanwhile
         self._pings: dict[bytes, asyncio.Future[None]] = {}
+        self._replies = 0  # bytes of Pongs that may still be unsent
         self._asked = False  # a keepalive Ping is out
         self._deadline: asyncio.TimerHandle | None = None  # for the closing handshake
         self._over = False  # nothing more can be sent
@@ -116,6 +119,8 @@ class WebSocket:
     async def receive(self) -> str | bytes:
         """The next message. Raises ConnectionClosed after the last; cancelled, it has taken nothing."""
         while not self._messages:
+            self._answering = False
+            self._wake_reader()
             if self.close_code is not None:
                 raise ConnectionClosed(self.close_code, self.close_reason)
             if self._arrival is not None:
@@ -130,8 +135,8 @@ class WebSocket:
     def _pop(self) -> str | bytes:
         message = self._messages.popleft()
         self._queued -= len(message)
-        if self._room is not None:
-            _wake(self._room)
+        self._answering = True
+        self._wake_reader()
         return message
 
     async def send(self, message: str | bytes | AsyncIterable[str | bytes]) -> None:
@@ -149,24 +154,36 @@ class WebSocket:
         else:
             self._send(Message(message))
         if self._endpoint.congested:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        try:
             await self._endpoint.flush()
+        except ConnectionError:
+            raise ConnectionClosed(self.close_code or ABNORMAL, self.close_reason) from None
 
     async def _compose(self, pieces: AsyncIterable[str | bytes]) -> None:
         """Send fragments. Only control frames may come between them (RFC 6455 §5.4)."""
         piece: str | bytes = b""
-        async with self._composing:
-            try:
-                async for piece in pieces:
-                    self._send(Fragment(piece))
-                    if self._endpoint.congested:
-                        await self._endpoint.flush()
-                self._send(Fragment(piece[:0], last=True))
-            finally:
-                if self._core.state == MESSAGE:
-                    self._start_closing(INTERNAL_ERROR, "a message broke off")
-                for shared in self._deferred:
-                    self._share(shared)
-                self._deferred.clear()
+        try:
+            async with self._composing:
+                try:
+                    async for piece in pieces:
+                        self._send(Fragment(piece))
+                        if self._endpoint.congested:
+                            await self._flush()
+                    self._send(Fragment(piece[:0], last=True))
+                finally:
+                    self._end_composing()
+        finally:
+            await close_body(pieces)
+
+    def _end_composing(self) -> None:
+        if self._core.state == MESSAGE:
+            self._start_closing(INTERNAL_ERROR, "a message broke off")
+        for shared in self._deferred:
+            self._share(shared)
+        self._deferred.clear()
 
     async def ping(self) -> float:
         """Ask the peer for a sign of life; the round-trip time in seconds. Raises ConnectionClosed."""
@@ -183,10 +200,15 @@ class WebSocket:
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Close, and wait for the peer's Close. Raises LocalProtocolError for a code or a reason that can't be sent."""
         self._start_closing(code, reason)
+        if self.close_code is not None:  # the reader gives us time to answer what came before the peer's: no need
+            self._messages.clear()
+            self._answering = False
+            self._wake_reader()
         await asyncio.wait([self._reader])
 
     def abort(self) -> None:
         """End the connection at once."""
+        self._end()
         self._endpoint.abort()
         self._reader.cancel()
 
@@ -207,7 +229,8 @@ class WebSocket:
         """Send what goes to others, too; without waiting."""
         if self._over or self._core.state == CLOSED:
             return
-        if self._endpoint.unsent > MAX_UNSENT or len(self._deferred) > MAX_QUEUED:
+        waiting = self._endpoint.unsent + sum(len(deferred.data) for deferred in self._deferred)
+        if waiting > MAX_UNSENT or len(self._deferred) > MAX_QUEUED:
             self._start_closing(TRY_AGAIN_LATER, "too slow")
         elif self._core.state == MESSAGE:
             self._deferred.append(shared)
@@ -230,8 +253,10 @@ class WebSocket:
             self._note_end(ABNORMAL, "")
         finally:
             self._end()
-        # Who fails the connection must read on, or its Close may be destroyed; a client waits for the server to end first.
-        linger = self._core.error is not None or self._core.role is CLIENT
+        # What comes behind the peer's Close, or its fault, must not turn our end into a reset, which destroys our Close. Over
+        # TLS the peer can't see our end before we close: a server that read on would only make it wait (RFC 6455 §7.1.1).
+        half_closes = self._endpoint.pipe.info("ssl_object") is None
+        linger = half_closes or self._core.error is not None or self._core.role is CLIENT
         await self._endpoint.close(last_words, linger=linger)
 
     async def _read_all(self) -> Close:
@@ -247,7 +272,10 @@ class WebSocket:
                     return event
                 else:
                     self._take_control(event)
-            if endpoint.congested:
+            # A reader that always waited here would not read while the app sends, and two ends that do so wait for ever.
+            if not endpoint.congested:
+                self._replies = 0
+            elif self._replies > HIGH_WATER:  # a peer that asks and asks, and does not read
                 await endpoint.flush()
             await self._receive()
 
@@ -276,6 +304,7 @@ class WebSocket:
     def _take_control(self, event: Event) -> None:
         if (reply := self._core.reply(event)) is not None:
             self._endpoint.send(reply)
+            self._replies += len(event.data) if isinstance(event, Ping) else 0
         elif isinstance(event, Pong) and event.data in self._pings:
             # RFC 6455 §5.5.3: a peer may answer only the latest of several Pings.
             for data in list(self._pings):
@@ -294,6 +323,10 @@ class WebSocket:
         finally:
             self._room = None
 
+    def _wake_reader(self) -> None:
+        if self._room is not None:
+            _wake(self._room)
+
     async def _answer(self, close: Close) -> list[Event]:
         """The Close that answers the peer's, after what the app has to say to the messages before it."""
         self._note_end(close.code, close.reason)
@@ -302,9 +335,9 @@ class WebSocket:
         return [reply] if reply else []
 
     async def _let_app_answer(self) -> None:
-        """Wait while the app takes what came before the end."""
+        """Wait while the app takes, one by one, what came before the end."""
         with suppress(TimeoutError):
-            while self._messages and self._core.state != CLOSED:
+            while (self._messages or self._answering) and self._core.state != CLOSED:
                 async with asyncio.timeout(self._timeouts.last_words):
                     await self._wait_for_room()
 
@@ -331,8 +364,7 @@ class WebSocket:
             return
         self._endpoint.send(Close(code, reason))
         self._deadline = self._loop.call_later(self._timeouts.close, self._endpoint.abort)
-        if self._room is not None:
-            _wake(self._room)
+        self._wake_reader()
 
     def going_away(self) -> None:
         """The server stops: close with 1001, and do not wait."""
@@ -349,6 +381,7 @@ def broadcast(connections: Iterable[WebSocket], message: str | bytes) -> None:
 
     One that has more than 1 MiB waiting is closed with 1013 (try again later) instead, and delays no other.
     """
+    encode_payload(message)  # so that it fails here, and not in the send of somebody who is in the middle of a message
     shared = Shared(message)
     for connection in connections:
         connection._share(shared)
@@ -376,7 +409,8 @@ def upgrade(
 ) -> Answer:
     """The app's answer to a handshake: ``handler`` gets the WebSocket; or the response that refuses (RFC 6455 §4.2.2).
 
-    When the handler returns, the connection is closed with 1000; if it fails, with 1011. ``compression=None`` does without.
+    When the handler returns, the connection is closed with 1000; if it fails, with 1011. When the connection ends first, the
+    handler has ``Timeouts.drain`` to come to its own end, and is then cancelled. ``compression=None`` does without.
     """
     try:
         head, agreement = accept_request(
@@ -395,26 +429,39 @@ class _Session:
         self._handler = handler
         self._options = agreement, limits, timeouts
         self._socket: WebSocket | None = None
+        self._draining = False
 
     def drain(self) -> None:
+        self._draining = True
         if self._socket is not None:
             self._socket.going_away()
 
     async def run(self, pipe: Pipe) -> None:
         socket = self._socket = WebSocket(pipe, SERVER, *self._options)
+        if self._draining:
+            socket.going_away()
         code = INTERNAL_ERROR
         try:
-            await self._handler(socket)
+            async with asyncio.timeout(None) as limit:
+                socket._reader.add_done_callback(lambda _: self._hurry(limit))
+                await self._handler(socket)
             code = NORMAL
         except ConnectionClosed:
             code = NORMAL  # the peer went, and the handler did not mind
-        except Exception:
-            logger.exception("the handler of a WebSocket failed")
-        except BaseException:
-            socket.abort()
-            await asyncio.wait([socket._reader])
-            raise
+        except (Exception, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                socket.abort()
+                await asyncio.wait([socket._reader])
+                raise
+            if not limit.expired():
+                logger.exception("the handler of a WebSocket failed")
         await socket.close(code)
+
+    def _hurry(self, limit: asyncio.Timeout) -> None:
+        """The connection is over: its handler must not outlive it for long."""
+        with suppress(RuntimeError):  # it has returned
+            limit.reschedule(asyncio.get_running_loop().time() + self._options[2].drain)
 
 
 # ---- the client's side -------------------------------------------------------------------------------------------------
@@ -450,6 +497,9 @@ async def connect(
             request = handshake(http.host, target, key, subprotocols, compression)
             response = await http.request("GET", target, [*request.headers, *headers])
             agreement = check_response(request, ResponseHead(response.status, response.headers), compression)
+        except RemoteProtocolError:
+            await http.close()
+            raise
         except BaseException:
             http.endpoint.abort()
             raise

@@ -1,0 +1,422 @@
+"""The client's side: ``connect`` and its checks, frames from a server that breaks the rules, and connecting again."""
+
+import asyncio
+import itertools
+import random
+import re
+from contextlib import aclosing, asynccontextmanager
+
+import pytest
+from harness import not_found, now, serving, virtual
+from ws_harness import app_with, echo, joined
+
+from minproto import (
+    ClientConnection,
+    Compression,
+    ConnectionClosed,
+    RemoteProtocolError,
+    Timeouts,
+    WebSocket,
+    WebSocketLimits,
+    connect,
+    reconnecting,
+)
+from minproto.aio import websocket
+from minproto.core import Role
+from minproto.testing import network
+from minproto.websocket import BINARY, CLOSE, CONTINUATION, FIN, MASKED, PING, TEXT, accept_key, encode_frame
+
+TIMEOUTS = Timeouts()
+
+
+@pytest.fixture
+def dial(monkeypatch):
+    """Let ``connect`` reach a pipe instead of a network; a list of (host, port, whether by TLS)."""
+    dialled = []
+
+    def use(attach):
+        async def connect_http(host, port, ssl=None, **options):
+            dialled.append((host, port, ssl is not None))
+            return ClientConnection(attach(), f"[{host}]:{port}" if ":" in host else host, **options)
+
+        monkeypatch.setattr(websocket, "connect_http", connect_http)
+        return dialled
+
+    return use
+
+
+# ---- connect ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compression", [None, Compression(), Compression(15, 9), Compression(context_takeover=False)])
+@virtual
+async def test_connect_gives_the_same_object(dial, compression):
+    """Text, binary, fragments, pings, and the closing handshake."""
+    async with serving(app_with(echo)) as server:
+        dial(server.attach)
+        async with await connect("ws://a/ws?x=y", compression=compression) as ws:
+            for message in ["text", b"binary", "again text " * 1_000]:
+                await ws.send(message)
+                assert await ws.receive() == message
+            assert await ws.ping() == 0
+        assert (ws.close_code, now()) == (1000, 0)
+
+
+@virtual
+async def test_what_the_handshake_carries(dial):
+    """RFC 6455 §4.1: path and query, Host, the offers, and what the caller adds."""
+    seen = []
+
+    async def app(request):
+        seen.append(request)
+        return await app_with(echo, subprotocols=["b"])(request)
+
+    async with serving(app) as server:
+        dialled = dial(server.attach)
+        ws = await connect("ws://a:81/p%20q?x=y", subprotocols=["a", "b"], headers=[("Cookie", "c=d")])
+        assert ws.subprotocol == "b"
+        await ws.close()
+        request = seen[0]
+        assert (request.target, request.headers.get("cookie")) == ("/p%20q?x=y", "c=d")
+        assert (request.headers.get("sec-websocket-protocol"), len(request.headers.get_all("host"))) == ("a, b", 1)
+        assert dialled == [("a", 81, False)]
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("ws://a", ("a", 80, False)),
+        ("wss://a", ("a", 443, True)),
+        ("wss://a:8443/x", ("a", 8443, True)),
+        ("ws://[::1]:9/", ("::1", 9, False)),
+    ],
+)
+@virtual
+async def test_where_a_url_leads(dial, url, where):
+    """§3: the default ports, and TLS for wss."""
+    async with serving(app_with(echo)) as server:
+        dialled = dial(server.attach)
+        await (await connect(url)).close()
+        assert dialled == [where]
+
+
+@pytest.mark.parametrize("url", ["http://a/", "ws:///path", "ws://a/#fragment", "ws://user@a/", "a", "ws://a:port/"])
+@virtual
+async def test_a_url_that_is_none(dial, url):
+    """§3; nothing is dialled."""
+    dialled = dial(None)
+    with pytest.raises(ValueError):
+        await connect(url)
+    assert dialled == []
+
+
+@virtual
+async def test_a_server_that_refuses(dial):
+    """§4.1: its status is the error's code."""
+    async with serving(not_found) as server:
+        dial(server.attach)
+        with pytest.raises(RemoteProtocolError) as refused:
+            await connect("ws://a/ws")
+        assert refused.value.code == 404
+
+
+def answering_server(change=lambda head: head, frames=b""):
+    """What ``dial`` takes: a server that answers the handshake as told, with frames right behind; and its ends."""
+    ends, tasks = [], []
+
+    async def answer(pipe):
+        key = re.search(r"sec-websocket-key: (.*)\r\n", (await pipe.read()).decode())[1]
+        head = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
+        lines = change([*head, f"Sec-WebSocket-Accept: {accept_key(key)}"])
+        pipe.write("\r\n".join([*lines, "", ""]).encode() + frames)
+
+    def attach():
+        ours, theirs = network.pair()
+        ends.append(theirs)
+        tasks.append(asyncio.create_task(answer(theirs)))
+        return ours
+
+    return attach, ends
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda head: ["HTTP/1.1 200 OK", *head[1:]],
+        lambda head: ["HTTP/1.1 302 Found", "Location: ws://b/", "Content-Length: 0"],
+        lambda head: ["HTTP/1.1 101 Switching Protocols", "Upgrade: other", *head[2:]],
+        lambda head: [head[0], *head[2:]],
+        lambda head: [*head[:2], *head[3:]],
+        lambda head: head[:3],
+        lambda head: [*head[:3], "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA="],
+        lambda head: [*head, "Sec-WebSocket-Protocol: unasked"],
+        lambda head: [*head, "Sec-WebSocket-Extensions: unasked"],
+        lambda head: [*head, "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=15"],
+        lambda head: ["SSH-2.0-OpenSSH"],
+    ],
+)
+@virtual
+async def test_a_handshake_that_does_not_fit_fails_the_connection(dial, change):
+    """§4.1: the client MUST; and it lets go of the connection."""
+    attach, ends = answering_server(change)
+    dial(attach)
+    with pytest.raises((RemoteProtocolError, ConnectionError)):
+        await connect("ws://a/")
+    await asyncio.sleep(0.1)
+    with pytest.raises(ConnectionResetError):
+        await ends[0].drain()
+
+
+@virtual
+async def test_a_server_that_keeps_still_is_given_up(dial):
+    """``Timeouts.handshake``."""
+    ends = []
+
+    def attach():
+        ends.append(network.pair())
+        return ends[-1][0]
+
+    dial(attach)
+    with pytest.raises(TimeoutError):
+        await connect("ws://a/")
+    assert now() == TIMEOUTS.handshake
+
+
+@virtual
+async def test_frames_right_behind_the_handshake_are_not_lost(dial):
+    """The server may speak first."""
+    dial(answering_server(frames=encode_frame(FIN | TEXT, b"welcome"))[0])
+    ws = await connect("ws://a/")
+    assert await ws.receive() == "welcome"
+    ws.abort()
+    await asyncio.sleep(0)
+
+
+# ---- a server that breaks the rules ----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def client_of(**options):
+    """Our client's WebSocket, and the server's pipe."""
+    ours, theirs = network.pair()
+    ws = WebSocket(ours, Role.CLIENT, **options)
+    try:
+        yield ws, theirs
+    finally:
+        ws.abort()
+        await asyncio.wait([ws._reader])
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (encode_frame(FIN | TEXT, b"masked", b"\1\2\3\4"), 1002),  # §5.1: MUST close
+        (b"\x81\xff", 1002),
+        (encode_frame(FIN | CONTINUATION, b""), 1002),
+        (encode_frame(FIN | TEXT, b"\xff"), 1007),
+        (encode_frame(FIN | BINARY, bytes(1_001)), 1009),
+    ],
+)
+@virtual
+async def test_a_client_fails_the_connection_too(data, code):
+    """§7.1.7: messages before are delivered, Close has the code and is masked (§5.3), and the server ends TCP first."""
+    async with client_of(limits=WebSocketLimits(max_message=1_000)) as (ws, server):
+        server.write(encode_frame(FIN | TEXT, b"good") + data)
+        assert [message async for message in ws] == ["good"]
+        assert ws.close_code == code
+        close = await server.read()
+        assert (close[0], close[1] & MASKED) == (FIN | CLOSE, MASKED)
+        assert await server.read() == b""
+        await server.close()
+
+
+@virtual
+async def test_a_client_that_closes_waits_for_the_server_to_end_tcp():
+    """§7.1.1: for a while; then it closes itself."""
+    async with client_of() as (ws, server):
+        closing = asyncio.create_task(ws.close())
+        await server.read()
+        server.write(encode_frame(FIN | CLOSE, b"\x03\xe8"))
+        assert await server.read() == b""
+        await closing
+        assert (ws.close_code, now()) == (1000, TIMEOUTS.linger)
+
+
+@virtual
+async def test_each_frame_of_a_client_has_another_mask():
+    """§5.3, §10.3: one that nobody can predict."""
+    async with client_of() as (ws, server):
+        keys = set()
+        for _ in range(50):
+            await ws.send(b"the same")
+            keys.add((await server.read())[2:6])
+        assert len(keys) == 50
+
+
+@virtual
+async def test_a_client_keeps_the_connection_alive_too():
+    """It asks a silent server, answers its Pings, and gives it up."""
+    async with client_of() as (ws, server):
+        server.write(encode_frame(FIN | PING, b"?"))
+        assert (await server.read())[0] == 0x8A
+        await asyncio.sleep(TIMEOUTS.ping + TIMEOUTS.pong + 0.1)
+        assert (await server.read())[:2] == bytes([FIN | PING, MASKED])
+        assert ws.close_code == 1011
+
+
+@virtual
+async def test_a_round_trip_between_two_of_ours_takes_its_time():
+    """A tenth of a second each way."""
+    async with joined(net={"delays": itertools.repeat(0.1)}) as (client, server):
+        assert await asyncio.gather(client.ping(), server.ping()) == pytest.approx([0.2, 0.2])
+
+
+# ---- connecting again ------------------------------------------------------------------------------------------------
+
+
+class Connected:
+    """What a client's connect gives."""
+
+    def __init__(self, closed=None):
+        self._closed = closed
+
+    async def close(self):
+        if self._closed is not None:
+            self._closed.append(now())
+
+
+def failing(*outcomes):
+    """A connect that gives or raises these, one after the other; and the times at which it was called."""
+    times, left = [], iter(outcomes)
+
+    async def connect():
+        times.append(now())
+        outcome = next(left)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    return connect, times
+
+
+@pytest.fixture
+def longest_waits(monkeypatch):
+    """Chance takes the most that it may."""
+    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+
+
+def waits(times):
+    return [later - earlier for earlier, later in itertools.pairwise(times)]
+
+
+@virtual
+async def test_the_wait_doubles_to_its_bound(longest_waits):
+    """After each failure, at most."""
+    connect, times = failing(*[ConnectionRefusedError()] * 9, Connected())
+    async with aclosing(reconnecting(connect, first=1, longest=60)) as connections:
+        await anext(connections)
+    assert waits(times) == [2, 4, 8, 16, 32, 60, 60, 60, 60]
+
+
+@virtual
+async def test_a_part_of_the_wait_is_chance():
+    """So that a crowd of clients does not come back at once; never more than the bound, and on average half of it."""
+    connect, times = failing(*[TimeoutError()] * 300, Connected())
+    async with aclosing(reconnecting(connect, first=1, longest=10)) as connections:
+        await anext(connections)
+    late = waits(times)[10:]
+    assert 0 <= min(late) < 2 and 8 < max(late) <= 10 and 3 < sum(late) / len(late) < 7
+
+
+@pytest.mark.parametrize(("lasts", "wait"), [(61, 1), (60, 8), (0, 8)])
+@virtual
+async def test_a_connection_that_lasted_begins_anew(longest_waits, lasts, wait):
+    """One that is lost at once is like a failure: a server that accepts and dies must not be hammered."""
+    closed = []
+    connect, times = failing(OSError(), OSError(), Connected(closed), Connected())
+    async with aclosing(reconnecting(connect, first=1, longest=60)) as connections:
+        await anext(connections)
+        came = now()
+        await asyncio.sleep(lasts)
+        await anext(connections)
+    assert (closed, waits(times)) == ([came + lasts], [2, 4, lasts + wait])
+
+
+@pytest.mark.parametrize("error", [RemoteProtocolError("", 404), RemoteProtocolError("no accept"), ValueError(), TypeError()])
+@virtual
+async def test_what_cannot_get_better_is_raised(error):
+    """To try the same again would be the same again."""
+    connect, times = failing(error)
+    with pytest.raises(type(error)):
+        await anext(reconnecting(connect))
+    assert len(times) == 1
+
+
+@pytest.mark.parametrize("error", [RemoteProtocolError("503", 503), ConnectionResetError(), TimeoutError(), OSError()])
+@virtual
+async def test_what_may_get_better_is_tried_again(error):
+    """A server that restarts, a network that comes back."""
+    connect, times = failing(error, Connected())
+    async with aclosing(reconnecting(connect)) as connections:
+        await anext(connections)
+    assert len(times) == 2
+
+
+@pytest.mark.parametrize("end", ["FIN", "RST"])
+@virtual
+async def test_a_server_that_goes_before_it_answers_may_come_back(dial, end):
+    """A proxy whose server restarts accepts and closes: that is the network's fault, not a broken rule."""
+    async with serving(app_with(echo)) as server:
+        tries = []
+
+        def attach():
+            tries.append(now())
+            if len(tries) > 1:
+                return server.attach()
+            ours, theirs = network.pair()
+            theirs.close_write() if end == "FIN" else theirs.abort()
+            return ours
+
+        dial(attach)
+        async with aclosing(reconnecting(lambda: connect("ws://a/"))) as connections:
+            ws = await anext(connections)
+            await ws.send("hello again")
+            assert await ws.receive() == "hello again"
+        assert (len(tries), ws.close_code) == (2, 1000)
+
+
+@virtual
+async def test_a_client_that_reconnects_sees_its_server_restart(dial):
+    """The loop's body ends with the connection, and the next one comes."""
+    async with serving(app_with(echo)) as server:
+        dial(server.attach)
+        echoes = []
+        async with aclosing(reconnecting(lambda: connect("ws://a/"))) as connections:
+            async for ws in connections:
+                await ws.send("hello")
+                echoes.append(await ws.receive())
+                if len(echoes) == 3:
+                    break
+                server.ends[-1].abort()
+                with pytest.raises(ConnectionClosed):
+                    await ws.receive()
+        assert echoes == ["hello"] * 3 and server.metrics.requests == {101: 3}
+
+
+@virtual
+async def test_a_cancelled_loop_closes_its_connection(dial):
+    """The task that runs it is cancelled: nothing is left (the clock checks), and the server sees a Close."""
+    async with serving(app_with(echo)) as server:
+        dial(server.attach)
+
+        async def loop():
+            async with aclosing(reconnecting(lambda: connect("ws://a/"))) as connections:
+                async for ws in connections:
+                    await ws.receive()
+
+        task = asyncio.create_task(loop())
+        await asyncio.sleep(1)
+        task.cancel()
+        await asyncio.wait([task])
+        await asyncio.sleep(0.1)
+        assert server.metrics.connections == 0
