@@ -4,25 +4,31 @@ A server and its load generator that compete for one CPU measure the scheduler, 
 every load generator that it starts) to one CPU and each server to another. A server is a process of its own, fresh for
 each measurement, on a loopback port that was free a moment before; it counts as started when it has given the answer
 that all peers must give, so that no figure is that of an error page; and it ends with the measurement, come what may.
+Servers take turns, and ratios are those of one turn: a machine's speed drifts (heat, neighbours).
 """
 
 import http.client
 import importlib.util
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
+from pathlib import Path
+from statistics import median
+from typing import Protocol, TypeVar
 
 HOST = "127.0.0.1"
 START_SECONDS = 15.0
 STOP_SECONDS = 10.0
+SPARE_FILES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class Peer:
     command: tuple[str, ...]
 
     def missing(self) -> list[str]:
-        return [module for module in self.needs if importlib.util.find_spec(module) is None]
+        return [module for module in self.needs if not _is_there(module)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +51,29 @@ class Server:
     port: int
 
 
+class Measured(Protocol):
+    """What came of one measurement."""
+
+    @property
+    def rate(self) -> float: ...
+
+
+Run = TypeVar("Run", bound=Measured)
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it would be in
+        return False
+
+
 def _peer(name: str, *needs: str) -> Peer:
     return Peer(name, needs, ("-m", "benchmarks.peers", name))
+
+
+def _websocket(name: str, *needs: str) -> Peer:
+    return Peer(name, needs, ("-m", "benchmarks.peers", f"ws-{name}"))
 
 
 MINPROTO = Peer("minproto", ("minproto",), ("-m", "minproto", "serve", "--no-access-log", "--port"))
@@ -56,22 +83,29 @@ PEERS = (
     _peer("aiohttp", "aiohttp"),
     _peer("bare"),
 )
+WS_MINPROTO = _websocket("minproto", "minproto")
+WS_PEERS = (
+    _websocket("websockets", "websockets", "websockets.speedups"),
+    _websocket("picows", "picows", "aiofastnet"),
+    _websocket("picows-messages", "picows.websockets", "aiofastnet"),
+    _websocket("aiohttp", "aiohttp"),
+)
 
 
-def installed(names: list[str]) -> list[Peer]:
-    """minproto and the peers of these names; one that lacks a library is named and left out."""
-    peers = []
-    for peer in (MINPROTO, *(peer for peer in PEERS if peer.name in names)):
+def installed(peers: Iterable[Peer]) -> list[Peer]:
+    """Those that can run; one that lacks a library is named and left out."""
+    found = []
+    for peer in peers:
         if missing := peer.missing():
             print(f"{peer.name}: skipped, not installed: {', '.join(missing)}")
         else:
-            peers.append(peer)
-    return peers
+            found.append(peer)
+    return found
 
 
 def versions(peers: list[Peer]) -> str:
     """What was measured: a ratio means nothing without it."""
-    libraries = sorted({module for peer in peers for module in peer.needs} - {"minproto"})
+    libraries = sorted({module.partition(".")[0] for peer in peers for module in peer.needs} - {"minproto"})
     return ", ".join([f"Python {sys.version.split()[0]}", *(f"{name} {metadata.version(name)}" for name in libraries)])
 
 
@@ -94,15 +128,64 @@ def prepare() -> int | None:
     return cpus[0]
 
 
+def allow_files(count: int) -> None:
+    """For so many connections. Both ends need a descriptor for each; the servers inherit the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count + SPARE_FILES:
+        sys.exit(f"only {hard} open files allowed here, so at most {hard - SPARE_FILES} connections")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count + SPARE_FILES), hard))
+
+
+def take_turns(peers: list[Peer], title: str, rounds: int, measure: Callable[[Peer], Run]) -> dict[str, list[Run]]:
+    """Each peer once, then each again: what came of it, by the peer's name."""
+    runs: dict[str, list[Run]] = {peer.name: [] for peer in peers}
+    for number in range(1, rounds + 1):
+        for peer in peers:
+            run = measure(peer)
+            runs[peer.name].append(run)
+            print(f"{title} {number}/{rounds} {peer.name} {run.rate:,.0f}/s", file=sys.stderr)
+    return runs
+
+
+def compare(ours: list[Run], theirs: list[Run], target: float | None) -> str:
+    """The ratios of the rounds: their median, and how far they spread; and whether that is the target."""
+    ratios = [our.rate / their.rate for our, their in zip(ours, theirs, strict=False)]
+    ratio = median(ratios)
+    spread = f"{ratio:.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+    if target is None:
+        return spread
+    return f"{spread:25}{target:g}: " + ("met" if ratio >= target else f"missed by {1 - ratio / target:.0%}")
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has used: fields 14 and 15 of its stat, counted behind the name, which may have blanks."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def check_hello(peer: Peer, port: int) -> None:
+    """Peers are compared at the same job only: the same 13 bytes, and a head that says so and is dated."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=START_SECONDS)
+    connection.request("GET", "/hello")
+    answer = connection.getresponse()
+    got = answer.status, answer.read(), answer.headers.get_content_type(), "date" in answer.headers
+    connection.close()
+    if got != (200, b"Hello, World!", "text/plain", True):
+        sys.exit(f"{peer.name} gave another answer than its peers: {got}")
+
+
+Check = Callable[[Peer, int], None]
+
+
 @contextmanager
-def running(peer: Peer, cpu: int | None) -> Iterator[Server]:
+def running(peer: Peer, cpu: int | None, check: Check = check_hello) -> Iterator[Server]:
     """Start a server, wait until it gives the right answer, and stop it at the end by its process id."""
     port = _free_port()
     pin: Callable[[], None] | None = None if cpu is None else partial(os.sched_setaffinity, 0, {cpu})
     command = [sys.executable, *peer.command, str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=pin)
     try:
-        _wait(peer, process, port)
+        _wait(peer, process, port, check)
         yield Server(process.pid, port)
     finally:
         _stop(process)
@@ -115,28 +198,19 @@ def _free_port() -> int:
         return port
 
 
-def _wait(peer: Peer, process: subprocess.Popen[bytes], port: int) -> None:
+def _wait(peer: Peer, process: subprocess.Popen[bytes], port: int, check: Check) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
-            return _check(peer, port)
+            return check(peer, port)
         except ConnectionRefusedError:
             if process.poll() is not None:
                 sys.exit(f"{peer.name} ended with code {process.returncode} before it listened")
             if time.monotonic() > deadline:
                 sys.exit(f"{peer.name} did not listen within {START_SECONDS} s")
+        except TimeoutError:
+            sys.exit(f"{peer.name} did not answer")
         time.sleep(0.02)
-
-
-def _check(peer: Peer, port: int) -> None:
-    """Peers are compared at the same job only: the same 13 bytes, and a head that says so and is dated."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=START_SECONDS)
-    connection.request("GET", "/hello")
-    answer = connection.getresponse()
-    got = answer.status, answer.read(), answer.headers.get_content_type(), "date" in answer.headers
-    connection.close()
-    if got != (200, b"Hello, World!", "text/plain", True):
-        sys.exit(f"{peer.name} gave another answer than its peers: {got}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

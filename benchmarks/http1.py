@@ -14,11 +14,12 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.common import HOST, MINPROTO, PEERS, Peer, installed, prepare, running, versions
+from benchmarks.common import HOST, MINPROTO, PEERS, Peer, compare, installed, prepare, running, take_turns, versions
 
 SCRIPT = Path(__file__).with_suffix(".lua")
 WARM_UP_SECONDS = 1  # CPython specializes its bytecode within the first thousands of requests
@@ -61,33 +62,13 @@ def measure(peer: Peer, cpu: int | None, scene: str, seconds: int) -> Run:
         return wrk(server.port, scene, seconds)
 
 
-def play(peers: list[Peer], cpu: int | None, scene: str, seconds: int, rounds: int) -> dict[str, list[Run]]:
-    runs: dict[str, list[Run]] = {peer.name: [] for peer in peers}
-    for number in range(1, rounds + 1):
-        for peer in peers:
-            run = measure(peer, cpu, scene, seconds)
-            runs[peer.name].append(run)
-            print(f"{scene} {number}/{rounds} {peer.name} {run.rate:,.0f}/s", file=sys.stderr)
-    return runs
-
-
 def table(runs: dict[str, list[Run]]) -> None:
     print(f"{'':18}{'req/s':>9}{'p50 ms':>8}{'p99 ms':>8}{'errors':>8}  minproto/peer (min-max)  target")
     ours = runs.get(MINPROTO.name, [])
     for name, theirs in runs.items():
         rate, p50, p99 = (median(column) for column in list(zip(*theirs, strict=True))[:3])
-        ratios = [our.rate / their.rate for our, their in zip(ours, theirs, strict=False)]
-        verdict = compare(name, ratios) if ratios and name != MINPROTO.name else ""
+        verdict = compare(ours, theirs, TARGETS.get(name)) if ours and name != MINPROTO.name else ""
         print(f"{name:18}{rate:9,.0f}{p50:8.2f}{p99:8.2f}{sum(run.errors for run in theirs):8}  {verdict}".rstrip())
-
-
-def compare(name: str, ratios: list[float]) -> str:
-    ratio = median(ratios)
-    spread = f"{ratio:.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
-    target = TARGETS.get(name)
-    if target is None:
-        return spread
-    return f"{spread:25}{target}: " + ("met" if ratio >= target else f"missed by {1 - ratio / target:.0%}")
 
 
 def main() -> None:
@@ -100,11 +81,11 @@ def main() -> None:
     options = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.exit("skipped, not installed: wrk (Debian's package wrk)")
-    peers = installed(options.peer)
+    peers = installed([MINPROTO, *(peer for peer in PEERS if peer.name in options.peer)])
     print(versions(peers))
     cpu = prepare()
     for scene in options.scene:
-        runs = play(peers, cpu, scene, options.seconds, options.rounds)
+        runs = take_turns(peers, scene, options.rounds, partial(measure, cpu=cpu, scene=scene, seconds=options.seconds))
         print(f"\n{scene}: wrk -t1 -c32 -d{options.seconds}s, {options.rounds} rounds; medians; errors of all rounds")
         table(runs)
 

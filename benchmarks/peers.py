@@ -4,6 +4,9 @@ All answer GET /hello with the same 13 bytes of text/plain, write no access log 
 at all: asyncio streams that answer whatever arrives without a look at it, which is what HTTP would cost if parsing were
 free, and so the ceiling for anything written on streams.
 
+Those whose name begins with `ws-` serve WebSocket, minproto's own among them, so that all do the same: /echo gives each
+message back and /broadcast gives it to everybody there, without compression. The rest is each library's default.
+
 Libraries are imported by the function that runs them, since any of them may be absent.
 """
 
@@ -16,6 +19,7 @@ from typing import Any
 from benchmarks.common import HOST
 
 BODY = b"Hello, World!"
+BROADCAST = "/broadcast"
 
 
 def uvicorn(parser: str, port: int) -> None:
@@ -68,6 +72,100 @@ async def bare(port: int) -> None:
     await server.serve_forever()
 
 
+# ---- WebSocket -------------------------------------------------------------------------------------------------------
+
+
+async def ws_minproto(port: int) -> None:
+    from minproto import Answer, Request, WebSocket, broadcast, serve, upgrade
+
+    everybody: set[WebSocket] = set()
+
+    async def app(request: Request) -> Answer:
+        return upgrade(request, tell_all if request.path == BROADCAST else echo, compression=None)
+
+    async def echo(ws: WebSocket) -> None:
+        async for message in ws:
+            await ws.send(message)
+
+    async def tell_all(ws: WebSocket) -> None:
+        everybody.add(ws)
+        async for message in ws:
+            broadcast(everybody, message)
+        everybody.remove(ws)
+
+    await serve(app, host=HOST, port=port)
+
+
+async def ws_websockets(port: int) -> None:
+    from websockets.asyncio.server import ServerConnection, broadcast, serve
+
+    everybody: set[ServerConnection] = set()
+
+    async def handle(ws: ServerConnection) -> None:
+        assert ws.request is not None
+        await (tell_all if ws.request.path == BROADCAST else echo)(ws)
+
+    async def echo(ws: ServerConnection) -> None:
+        async for message in ws:
+            await ws.send(message)
+
+    async def tell_all(ws: ServerConnection) -> None:
+        everybody.add(ws)
+        async for message in ws:
+            broadcast(everybody, message)
+        everybody.remove(ws)
+
+    async with serve(handle, HOST, port, compression=None) as server:
+        await server.serve_forever()
+
+
+async def ws_picows(port: int) -> None:
+    from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
+
+    class Echo(WSListener):
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            if frame.msg_type == WSMsgType.CLOSE:
+                transport.send_close(frame.get_close_code(), frame.get_close_message())
+                transport.disconnect()
+            else:
+                transport.send(frame.msg_type, frame.get_payload_as_memoryview())
+
+    def accept(request: WSUpgradeRequest) -> WSListener:
+        return Echo()
+
+    server = await ws_create_server(accept, HOST, port)
+    await server.serve_forever()
+
+
+async def ws_picows_messages(port: int) -> None:
+    from picows.websockets.asyncio.server import ServerConnection, serve
+
+    async def echo(ws: ServerConnection) -> None:
+        async for message in ws:
+            await ws.send(message)
+
+    async with serve(echo, HOST, port, compression=None) as server:
+        await server.serve_forever()
+
+
+def ws_aiohttp(port: int) -> None:
+    from aiohttp import WSMsgType, web
+
+    async def echo(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse(compress=False)
+        await ws.prepare(request)
+        async for message in ws:
+            if message.type is WSMsgType.TEXT:
+                await ws.send_str(message.data)
+            elif message.type is WSMsgType.BINARY:
+                await ws.send_bytes(message.data)
+        return ws
+
+    app = web.Application()
+    app.router.add_get("/echo", echo)
+    web.run_app(app, host=HOST, port=port, access_log=None, print=None)
+
+
 def main(name: str, port: int) -> None:
     match name:
         case "uvicorn-httptools":
@@ -78,6 +176,16 @@ def main(name: str, port: int) -> None:
             aiohttp(port)
         case "bare":
             asyncio.run(bare(port))
+        case "ws-minproto":
+            asyncio.run(ws_minproto(port))
+        case "ws-websockets":
+            asyncio.run(ws_websockets(port))
+        case "ws-picows":
+            asyncio.run(ws_picows(port))
+        case "ws-picows-messages":
+            asyncio.run(ws_picows_messages(port))
+        case "ws-aiohttp":
+            ws_aiohttp(port)
         case _:
             sys.exit(f"no such peer: {name}")
 

@@ -381,6 +381,8 @@ class Connection(Core):
     # -- receiving
 
     def _parse(self) -> Event | None:
+        if self._frame is None and self._allowed is self._starts and (message := self._read_short()) is not None:
+            return message
         while self.wants is not Wants.CLOSED:
             if self._frame is None and not self._read_header():
                 break
@@ -388,6 +390,22 @@ class Connection(Core):
             if event is not None or self._frame is not None:
                 return event
         return None
+
+    def _read_short(self) -> Message | None:
+        """A message in one short frame, if that is what comes next and nothing is wrong with it.
+
+        Most are, and this is all of the below in one step: 1.2 times the messages on the small benchmark (6 pairs, 1.0-1.4).
+        """
+        head = self._buffer.peek(0, 6 + MAX_CONTROL)
+        if len(head) < 2 or (head[0] != FIN | TEXT and head[0] != FIN | BINARY):
+            return None
+        length, at = (head[1] - MASKED, 6) if self.role is SERVER else (head[1], 2)
+        end = at + length
+        if not 0 <= length <= MAX_CONTROL or len(head) < end or length > self.limits.max_message or self.wants is Wants.CLOSED:
+            return None
+        self._buffer.skip(end)
+        data = head[at:end]
+        return _message(head[0] & OPCODE, mask(data, head[2:6]) if at == 6 else data)
 
     def _read_header(self) -> bool:
         """Begin a frame, if its header is complete. What is wrong with it is told by its first bytes."""

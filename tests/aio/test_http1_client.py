@@ -160,9 +160,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 @pytest.mark.parametrize(
     "answer",
     [
-        b"",
         b"HTTP/1.1 200",
-        b"HTTP/1.1 100 Continue\r\n\r\n",
         b"nonsense\r\n\r\n",
         HEAD + b"Content-Length: 5\r\n\r\nfour",
         HEAD + b"Content-Length: five\r\n\r\n",
@@ -180,6 +178,16 @@ async def test_a_broken_answer_raises(answer, body):
     async with answering(saying(answer)) as client:
         with pytest.raises(RemoteProtocolError):
             await (await client.request("POST", "/", body=body if body == b"" else pieces(9, pause=1))).read()
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 100 Continue\r\n\r\n"])
+@pytest.mark.parametrize("body", [b"", pieces], ids=["bytes", "iterator"])
+@virtual
+async def test_an_end_before_an_answer_is_a_lost_connection(answer, body):
+    """The server breaks no rule of HTTP; asking again may help."""
+    async with answering(saying(answer)) as client:
+        with pytest.raises(ConnectionResetError, match="before it answered"):
+            await client.request("POST", "/", body=body if body == b"" else pieces(9, pause=1))
 
 
 @pytest.mark.parametrize("when", [0.5, 1.5])

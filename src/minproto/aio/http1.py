@@ -16,7 +16,7 @@ from minproto.aio.observe import Observer
 from minproto.aio.pipe import Pipe, StreamPipe, Unread
 from minproto.core import Event, LocalProtocolError, RemoteProtocolError, Role, Wants
 from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead
-from minproto.http1 import BODY, CHUNKED, SWITCHED, UNTIL_CLOSE, Connection, Limits
+from minproto.http1 import BODY, CHUNKED, HEAD, SWITCHED, UNTIL_CLOSE, Connection, Limits
 
 _END = EndOfMessage()
 
@@ -463,7 +463,9 @@ class ClientConnection:
     async def _receive(self, seconds: float) -> Event | None:
         try:
             while (event := self._core.next_event()) is None and self._core.wants is Wants.DATA:
-                await self.endpoint.receive(seconds)
+                size = await self.endpoint.receive(seconds)
+                if not size and self._core.response == HEAD and not self._core.buffered:
+                    raise ConnectionResetError("the server closed before it answered")  # which is no fault of its HTTP
         except BaseException as error:
             failure = await self._stop_upload()
             self.endpoint.abort()

@@ -7,6 +7,7 @@ each failure, and a random part of that time: no two come together, and the wait
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from ssl import SSLCertVerificationError
 from typing import Protocol, TypeVar
 
 from minproto.core import RemoteProtocolError
@@ -29,7 +30,8 @@ async def reconnecting(
 
     Each is closed when the body of the loop is done with it. Before the next come up to ``first`` seconds, twice as many after
     each that failed or did not last for ``longest``, and never more than that. What can't get better with time is raised:
-    RemoteProtocolError, but for a status of 5xx, and all that is not a fault of the network.
+    RemoteProtocolError, but for a status of 5xx; a wrong certificate; and all that is not a fault of the network. Who leaves
+    the loop in the middle should close the last connection, or it stays open until the iterator is deleted.
     """
     loop = asyncio.get_running_loop()
     failures = 0
@@ -37,6 +39,8 @@ async def reconnecting(
         began = loop.time()
         try:
             connection = await connect()
+        except SSLCertVerificationError:
+            raise
         except OSError:  # ConnectionError and TimeoutError among them
             pass
         except RemoteProtocolError as error:

@@ -100,6 +100,7 @@ class WebSocket:
         self._replies = 0  # bytes of Pongs that may still be unsent
         self._asked = False  # a keepalive Ping is out
         self._deadline: asyncio.TimerHandle | None = None  # for the closing handshake
+        self._closing = False  # our side wants to end
         self._over = False  # nothing more can be sent
         self._reader = asyncio.create_task(self._read())
 
@@ -200,10 +201,6 @@ class WebSocket:
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Close, and wait for the peer's Close. Raises LocalProtocolError for a code or a reason that can't be sent."""
         self._start_closing(code, reason)
-        if self.close_code is not None:  # the reader gives us time to answer what came before the peer's: no need
-            self._messages.clear()
-            self._answering = False
-            self._wake_reader()
         await asyncio.wait([self._reader])
 
     def abort(self) -> None:
@@ -235,7 +232,7 @@ class WebSocket:
         elif self._core.state == MESSAGE:
             self._deferred.append(shared)
         else:
-            self._endpoint.send(shared)
+            self._endpoint.send_at_once(shared)
 
     # -- the reader
 
@@ -337,7 +334,7 @@ class WebSocket:
     async def _let_app_answer(self) -> None:
         """Wait while the app takes, one by one, what came before the end."""
         with suppress(TimeoutError):
-            while (self._messages or self._answering) and self._core.state != CLOSED:
+            while (self._messages or self._answering) and not self._closing:
                 async with asyncio.timeout(self._timeouts.last_words):
                     await self._wait_for_room()
 
@@ -360,11 +357,12 @@ class WebSocket:
 
     def _start_closing(self, code: int, reason: str) -> None:
         """Send a Close, unless one of either side is under way. The reader sees to the rest."""
+        self._closing = True
+        self._wake_reader()
         if self.close_code is not None or self._core.state == CLOSED:
             return
         self._endpoint.send(Close(code, reason))
         self._deadline = self._loop.call_later(self._timeouts.close, self._endpoint.abort)
-        self._wake_reader()
 
     def going_away(self) -> None:
         """The server stops: close with 1001, and do not wait."""
@@ -410,7 +408,8 @@ def upgrade(
     """The app's answer to a handshake: ``handler`` gets the WebSocket; or the response that refuses (RFC 6455 §4.2.2).
 
     When the handler returns, the connection is closed with 1000; if it fails, with 1011. When the connection ends first, the
-    handler has ``Timeouts.drain`` to come to its own end, and is then cancelled. ``compression=None`` does without.
+    handler has ``Timeouts.drain`` to come to its own end, and is then cancelled. ``compression=None`` does without. The
+    server's own timeouts are for HTTP: those of a WebSocket are told here.
     """
     try:
         head, agreement = accept_request(
