@@ -99,7 +99,7 @@ def test_the_example_of_the_standard():
     "changes",
     [
         {"upgrade": "WebSocket"}, {"upgrade": ["h2c", "websocket"]}, {"connection": "keep-alive, UPGRADE"},
-        {"connection": ["keep-alive", "upgrade"]}, {"sec_websocket_protocol": "a,b ,\tc"}, {"sec_websocket_extensions": ""},
+        {"connection": ["keep-alive", "upgrade"]}, {"sec_websocket_protocol": "a,,b ,\tc"}, {"sec_websocket_extensions": ""},
         {"sec_websocket_extensions": 'x; y="z"; w, permessage-deflate;\t client_max_window_bits = 9,,'},
     ],
 )  # fmt: skip
@@ -118,7 +118,7 @@ def test_what_may_vary_in_a_handshake(changes):
         ({"sec_websocket_key": KEY[:-4]}, 400), ({"sec_websocket_key": KEY + "AAAA"}, 400),
         ({"sec_websocket_key": "=" * 24}, 400),
         ({"sec_websocket_key": [KEY, KEY]}, 400), ({"sec_websocket_protocol": ""}, 400),
-        ({"sec_websocket_protocol": "a,,b"}, 400),
+        ({"sec_websocket_protocol": " ,"}, 400),
         ({"sec_websocket_protocol": "a b"}, 400), ({"sec_websocket_protocol": "a, a"}, 400),
         ({"sec_websocket_extensions": "a b"}, 400), ({"sec_websocket_extensions": "a;"}, 400),
         ({"sec_websocket_extensions": 'a; b="'}, 400), ({"sec_websocket_extensions": "a; b="}, 400),
@@ -558,6 +558,7 @@ def test_a_compressed_frame_of_2_62_bytes_is_1009_at_its_header():
         ("permessage-deflate; client_max_window_bits", "permessage-deflate; client_max_window_bits=12", (12, 12)),
         ("permessage-deflate; client_max_window_bits=9", "permessage-deflate; client_max_window_bits=9", (12, 9)),
         ("permessage-deflate; server_max_window_bits=15", "permessage-deflate; server_max_window_bits=12", (12, 15)),
+        ('permessage-deflate; client_max_window_bits="1\\0"', "permessage-deflate; client_max_window_bits=10", (12, 10)),
         ('permessage-deflate; server_max_window_bits="9"', "permessage-deflate; server_max_window_bits=9", (9, 15)),
         ("permessage-deflate; server_max_window_bits=8, permessage-deflate", "permessage-deflate", (12, 15)),
         ("x, permessage-deflate; x, permessage-deflate; server_no_context_takeover",

@@ -57,9 +57,10 @@ class Parameters:
 #   e.g.  permessage-deflate; client_max_window_bits; server_max_window_bits=10, permessage-deflate    (in order of preference)
 
 _TOKEN = rf"[{TCHAR}]++"
-_PARAMETER = rf'[ \t]*+;[ \t]*+{_TOKEN}(?:[ \t]*+=[ \t]*+(?:{_TOKEN}|"{_TOKEN}"))?+'
+_QUOTED = rf'"(?:\\?[{TCHAR}])++"'  # a quoted pair is legal, as long as a token comes out
+_PARAMETER = rf"[ \t]*+;[ \t]*+{_TOKEN}(?:[ \t]*+=[ \t]*+(?:{_TOKEN}|{_QUOTED}))?+"
 _EXTENSION = re.compile(rf"[ \t]*+({_TOKEN})((?:{_PARAMETER})*+)[ \t]*+(?:,|\Z)")
-_ONE_PARAMETER = re.compile(rf';[ \t]*+({_TOKEN})(?:[ \t]*+=[ \t]*+"?({_TOKEN})"?)?')
+_ONE_PARAMETER = re.compile(rf";[ \t]*+({_TOKEN})(?:[ \t]*+=[ \t]*+({_TOKEN}|{_QUOTED}))?")
 _EMPTY = re.compile(r"[ \t]*+,")
 
 Extension = tuple[str, list[tuple[str, str | None]]]
@@ -73,11 +74,15 @@ def parse_extensions(value: str) -> list[Extension]:
         if empty := _EMPTY.match(value, at):  # RFC 9110 §5.6.1.2: empty elements MUST be ignored
             at = empty.end()
         elif extension := _EXTENSION.match(value, at):
-            found.append((extension[1], [(name, bits or None) for name, bits in _ONE_PARAMETER.findall(extension[2])]))
+            found.append((extension[1], [(name, _unquote(value)) for name, value in _ONE_PARAMETER.findall(extension[2])]))
             at = extension.end()
         else:
             raise RemoteProtocolError("malformed Sec-WebSocket-Extensions", 400)  # RFC 6455 §9.1: MUST fail
     return found
+
+
+def _unquote(value: str) -> str | None:
+    return re.sub(r'["\\]', "", value) or None
 
 
 def offer(compression: Compression) -> str:
@@ -192,7 +197,11 @@ class Deflater:
 
 
 class Inflater:
-    """Decompresses what we receive."""
+    """Decompresses what we receive.
+
+    A peer that looks back further than it agreed to breaks §7.1.2. Whether zlib sees that depends on how the data is cut:
+    to be as strict, or as lenient, each time, it would need the memory of the largest window.
+    """
 
     __slots__ = ("_bits", "_context", "_stream")
 

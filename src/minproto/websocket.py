@@ -195,9 +195,11 @@ def _negotiate(
 
 
 def _subprotocols(value: str | None) -> list[str]:
-    """§4.1: names are tokens, and each stands there once."""
-    names = [part.strip(" \t") for part in value.split(",")] if value is not None else []
-    if not all(TOKEN.fullmatch(name) for name in names) or len(set(names)) < len(names):
+    """§4.3: 1#token; §4.1: each stands there once. Empty elements do not count (RFC 9110 §5.6.1.2)."""
+    if value is None:
+        return []
+    names = [name for part in value.split(",") if (name := part.strip(" \t"))]
+    if not names or not all(TOKEN.fullmatch(name) for name in names) or len(set(names)) < len(names):
         raise RemoteProtocolError("malformed Sec-WebSocket-Protocol", 400)
     return names
 
