@@ -36,7 +36,7 @@ def test_a_core_knows_no_clock_no_socket_and_no_shell(path: Path) -> None:
 
 
 def test_dependencies_between_cores_point_one_way() -> None:
-    order = ["buffer", "core", "http", "deflate", "http1", "websocket"]
+    order = ["broker", "buffer", "core", "http", "deflate", "http1", "sse", "websocket"]
     for path in CORES:
         inner = {name.removeprefix("minproto.") for name in imports(path) if name.startswith("minproto.")}
         assert all(order.index(name) < order.index(path.stem) for name in inner), path

@@ -547,6 +547,23 @@ def test_a_compressed_message_of_the_whole_limit_arrives():
     assert events(core, peer.send(Message(payload))) == [Message(payload)]
 
 
+def test_one_byte_too_many_is_1009_after_inflating_too():
+    sender = server(DEFLATE)
+    core = client(DEFLATE, max_message=100)
+    assert events(core, sender.send(Message(bytes(100)))) == [Message(bytes(100))]
+    with pytest.raises(RemoteProtocolError) as caught:
+        events(core, sender.send(Message(bytes(101))))
+    assert caught.value.code == 1009
+
+
+def test_who_promised_to_forget_can_not_look_back():
+    """RFC 7692 §7.1.1."""
+    core = client(Agreement(deflate=Parameters(server_no_context_takeover=True)))
+    assert events(core, b"\xc1\x07" + HELLO) == [Message("Hello")]
+    with pytest.raises(RemoteProtocolError):
+        events(core, b"\xc1\x05\xf2\x00\x11\x00\x00")
+
+
 def test_a_compressed_frame_of_2_62_bytes_is_1009_at_its_header():
     assert fails(client(DEFLATE), b"\xc2\x7f" + (1 << 62).to_bytes(8)) == 1009
 

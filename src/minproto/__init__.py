@@ -11,34 +11,44 @@
 One level down are the connections in ``minproto.aio``, two levels down the cores: ``minproto.http1`` and its siblings.
 """
 
+from minproto.aio.broker import Broker, Gap, Message, Subscription
 from minproto.aio.endpoint import Timeouts
 from minproto.aio.http import Answer, App, Request, Response, Upgrade, not_allowed
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
 from minproto.aio.observe import AccessLog, Metrics
 from minproto.aio.reconnect import reconnecting
 from minproto.aio.server import Server, serve
+from minproto.aio.sse import EventSource, EventStream
 from minproto.aio.websocket import ConnectionClosed, WebSocket, broadcast, connect, same_origin, upgrade
 from minproto.core import LocalProtocolError, ProtocolError, RemoteProtocolError
 from minproto.deflate import Compression
 from minproto.http1 import Limits
+from minproto.sse import ServerSentEvent
 from minproto.websocket import Limits as WebSocketLimits
 
 __all__ = [
     "AccessLog",
     "Answer",
     "App",
+    "Broker",
     "ClientConnection",
     "ClientResponse",
     "Compression",
     "ConnectionClosed",
+    "EventSource",
+    "EventStream",
+    "Gap",
     "Limits",
     "LocalProtocolError",
+    "Message",
     "Metrics",
     "ProtocolError",
     "RemoteProtocolError",
     "Request",
     "Response",
     "Server",
+    "ServerSentEvent",
+    "Subscription",
     "Timeouts",
     "Upgrade",
     "WebSocket",

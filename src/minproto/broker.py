@@ -14,8 +14,8 @@ for a slow reader waits here. Left out: persistence, and anything that needs a s
 
 import re
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import chain
 
@@ -52,6 +52,8 @@ class Message:
     data: bytes
     pattern: str | None = None
     """The pattern that it was delivered for, if it was not for the topic itself."""
+    forms: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    """What shells have made of it: each makes its own once, however many receive it."""
 
 
 @dataclass(slots=True)
@@ -108,6 +110,11 @@ class Subscription:
             del self.patterns[pattern]
             self._broker._ignore_pattern(pattern, self)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._items) or self._front is not None
+
     def take(self, most: int) -> list[Item]:
         """The next messages and notices, at most so many; none where nothing waits."""
         taken: list[Item] = []
@@ -123,7 +130,7 @@ class Subscription:
         return taken
 
     def close(self, reason: str = "closed") -> None:
-        """End it. What is left counts as dropped."""
+        """End it. What is left counts as dropped; after an overflow, a notice of that can still be taken."""
         if self.ended is not None:
             return
         self.ended = reason
@@ -135,7 +142,7 @@ class Subscription:
         self.pending = self._bytes = 0
         self._front = None
         self._items.clear()
-        self.on_ready()
+        self.on_ready()  # who waits looks at it in a later step
 
     def offer(self, message: Message) -> None:
         """A message that matches. The broker calls this."""
@@ -170,7 +177,9 @@ class Subscription:
     def _overflow(self, message: Message) -> None:
         if self._on_overflow is Overflow.DISCONNECT:
             self.dropped += 1
+            missing = self.pending + 1
             self.close("overflow")
+            self._front = Gap(missing)
         elif self._on_overflow is Overflow.DROP_NEWEST:
             self.dropped += 1
             last = self._items[-1] if self._items else None
@@ -257,7 +266,7 @@ class Broker:
     def subscribe(
         self,
         *topics: str,
-        patterns: tuple[str, ...] | list[str] = (),
+        patterns: Iterable[str] = (),
         after: str | None = None,
         limits: Limits | None = None,
         on_overflow: str = "disconnect",
@@ -266,6 +275,7 @@ class Broker:
 
         Raises ValueError for ``after`` with several topics or a pattern, and for an unknown policy.
         """
+        patterns = list(patterns)
         if after is not None and (len(topics) != 1 or patterns):
             raise ValueError("only a subscription to one topic can resume")
         subscription = Subscription(self, limits or self.limits, Overflow(on_overflow))
@@ -362,6 +372,12 @@ def parse_id(id: str) -> tuple[int, int] | None:
     """An id as numbers that can be compared; None for what is none."""
     found = _ID.fullmatch(id)
     return (int(found[1]), int(found[2])) if found else None
+
+
+def id_before(id: str) -> str:
+    """An id that no message has, and from which all from this message on are replayed."""
+    milliseconds, sequence = _key(id)
+    return _id((milliseconds, sequence - 1) if sequence else (milliseconds - 1, 999_999_999))
 
 
 def _key(id: str) -> tuple[int, int]:

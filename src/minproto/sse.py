@@ -109,11 +109,11 @@ def _encode_fields(fields: list[tuple[str, str]]) -> bytes:
 class Connection(Core):
     """One end of a stream: a SERVER sends, a CLIENT receives."""
 
-    def __init__(self, role: Role, limits: Limits = Limits()) -> None:
+    def __init__(self, role: Role, limits: Limits = Limits(), last_event_id: str = "") -> None:
         super().__init__(limits.max_event)
         self.role = role
         self.limits = limits
-        self.last_event_id = ""
+        self.last_event_id = last_event_id
         """What a client says in ``Last-Event-ID`` when it connects again."""
         self._began = False  # the first line, which may have a BOM, was read
         self._after_cr = False  # an LF that comes next is the other half of a CRLF
@@ -148,7 +148,6 @@ class Connection(Core):
         if self._scanned == self._buffer.size:
             return None
         line = self._buffer.take(self._scanned + 1)
-        self._size += self._scanned
         self._scanned = 0
         self._after_cr = line[-1:] == b"\r"
         text = line[:-1].decode("utf-8", "replace")
@@ -160,6 +159,7 @@ class Connection(Core):
     def _take_line(self, line: str) -> Event | None:
         """A field or a comment."""
         name, _, value = line.partition(":")
+        self._size += len(line) if name in ("data", "event", "id") else 0  # what else comes is not kept
         value = value.removeprefix(" ")
         match name:
             case "":

@@ -521,10 +521,10 @@ class Connection(Core):
         if len(data) > room:
             raise RemoteProtocolError("message too big", TOO_BIG)
 
-    def _check_utf8(self, data: bytes, *, last: bool = False) -> None:
+    def _check_utf8(self, data: bytes) -> None:
         """§8.1: text that is not UTF-8 MUST fail the connection; here at its first wrong byte, wherever it was cut."""
         try:
-            self._utf8.decode(data, last)
+            self._utf8.decode(data)
         except UnicodeDecodeError:
             raise _invalid() from None
         # Half a surrogate can't become right any more, but Python's decoder waits for its third byte.
@@ -535,8 +535,6 @@ class Connection(Core):
         if self._inflating:
             assert self._inflater is not None
             self._keep_all(self._inflater.finish())
-        if self._opcode == TEXT:
-            self._check_utf8(b"", last=True)
         data = bytes(self._message)
         self._message = bytearray()
         return _message(self._opcode, data)

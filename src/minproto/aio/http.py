@@ -69,6 +69,11 @@ class Request:
         return dict(parse_qsl(self._parts[2], keep_blank_values=True))
 
     @property
+    def last_event_id(self) -> str | None:
+        """Where a client wants to resume a stream of events: ``Last-Event-ID``, else ``lastEventId`` of the query."""
+        return self.headers.get("last-event-id") or self.query.get("lastEventId") or None
+
+    @property
     def authority(self) -> str:
         """Host and port asked for: that of an absolute target overrides the Host field (RFC 9112 §3.2.2)."""
         return self._parts[0] or self.headers.get("host", "") or ""
@@ -158,10 +163,13 @@ class Response:
             self._trailers = Headers()
         return self._trailers
 
-    @classmethod
-    def text(cls, text: str, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> "Response":
+    def drain(self) -> None:
+        """The server stops. Content that would never end has to end soon; of all other, nothing."""
+
+    @staticmethod
+    def text(text: str, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> "Response":
         """Plain text in UTF-8."""
-        return cls(text.encode(), status, [("content-type", "text/plain; charset=utf-8"), *headers])
+        return Response(text.encode(), status, [("content-type", "text/plain; charset=utf-8"), *headers])
 
 
 class Upgrade:

@@ -51,7 +51,7 @@ class ServerConnection:
         self._observers = observers
         self._task: asyncio.Task[Any] | None = None
         self._draining = False
-        self._upgraded: Upgrade | None = None  # the connection was given away to it
+        self._answer: Answer | None = None  # that is being sent, or that the connection was given away to
         self._head: RequestHead | None = None  # the request in flight
         self._first = b""  # the piece of its response's content that was made before the head
         self._steps = 0
@@ -91,8 +91,8 @@ class ServerConnection:
     def drain(self) -> None:
         """Finish the request in flight, and close; without one, close now."""
         self._draining = True
-        if self._upgraded is not None:
-            self._upgraded.drain()
+        if self._answer is not None:
+            self._answer.drain()
         elif self._head is None:
             self.endpoint.interrupt()
 
@@ -257,8 +257,15 @@ class ServerConnection:
             headers.append(("connection", "keep-alive" if framed else "close"))
         self.endpoint.send(ResponseHead(response.status, headers))
 
+    def _begin_answer(self, answer: Answer) -> None:
+        """From now on, a drain is the answer's business."""
+        self._answer = answer
+        if self._draining:
+            answer.drain()
+
     async def _stream(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
         """Send content as it is made."""
+        self._begin_answer(response)
         try:
             if head.method != "HEAD":
                 if self._first:
@@ -272,6 +279,7 @@ class ServerConnection:
             logger.exception("%s %s: the response broke off", head.method, head.target)
             raise _BrokenOffError from error
         finally:
+            self._answer = None
             await close_body(body)
 
     async def _send_piece(self, piece: bytes) -> None:
@@ -303,9 +311,7 @@ class ServerConnection:
             return await self.endpoint.close(linger=True)
         await self.endpoint.flush()
         self._observe(answer.status)
-        self._upgraded = answer
-        if self._draining:
-            answer.drain()
+        self._begin_answer(answer)
         try:
             await answer.handler(Unread(self._pipe, self._core.trailing_data, self.endpoint))
         except Exception:

@@ -2,14 +2,14 @@
 
 import asyncio
 import threading
-from collections import defaultdict
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.resources import files
 
+from minproto.aio.broker import Broker
 from minproto.aio.http import Answer, Request, Response, not_allowed
 from minproto.aio.observe import Metrics
-from minproto.aio.websocket import WebSocket, broadcast, upgrade
+from minproto.aio.websocket import WebSocket, upgrade
+from minproto.lab.feeds import Feeds
 from minproto.websocket import Limits
 
 MAX_BYTES = 10 << 30
@@ -17,6 +17,8 @@ MAX_SECONDS = 10.0
 MAX_CHUNKS = 1_000_000
 MAX_MESSAGE = 32 << 20
 """Bytes of a message that /ws gives back: more than most need, for tests that try it."""
+HISTORY = 1_000
+"""Messages of each topic that a client who comes back can get."""
 BLOCK = bytes(range(256)) * 256  # 64 KiB
 
 INDEX = """\
@@ -29,6 +31,10 @@ minproto: the demo app
   GET  /slow/sync?seconds=               waits for its turn on one thread
   GET  /ws                               WebSocket: gives each message back
   GET  /chat?topic=                      WebSocket: to everybody on the topic; in a browser, a page that chats
+  GET  /events?topic=                    Server-Sent Events; Last-Event-ID resumes
+  GET  /poll?topic=&after=               what was published since, as JSON
+  GET  /long-poll?topic=&after=          the same, but waits for something
+  POST /publish?topic=                   the content is the message; answers the number of receivers
   GET  /metrics                          figures for Prometheus
 """
 
@@ -36,12 +42,11 @@ minproto: the demo app
 class DemoApp:
     """The app, with what its endpoints share."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, broker: Broker | None = None) -> None:
         self._metrics = metrics
+        self._feeds = Feeds(broker or Broker(history=HISTORY))
         self._one_worker = ThreadPoolExecutor(1, "slow-sync")
         self._closed = threading.Event()
-        self._rooms: defaultdict[str, set[WebSocket]] = defaultdict(set)
-        self._chat_page = files(__package__).joinpath("chat.html").read_bytes()
 
     def close(self) -> None:
         """Let go of the one worker, and of the jobs that wait for it."""
@@ -66,8 +71,6 @@ class DemoApp:
                 return Response.text("done\n")
             case "GET", "/ws":
                 return upgrade(request, _echo, limits=Limits(max_message=MAX_MESSAGE))
-            case "GET", "/chat":
-                return self._chat(request)
             case "GET", "/metrics":
                 return Response(self._metrics.render().encode(), headers=[("content-type", "text/plain; version=0.0.4")])
             case "GET", "/":
@@ -76,29 +79,9 @@ class DemoApp:
                 return _bytes(path.removeprefix("/bytes/")) if method == "GET" else not_allowed("GET", "HEAD")
             case _, "/echo":
                 return not_allowed("POST")
-            case _, "/hello" | "/stream" | "/slow/async" | "/slow/sync" | "/ws" | "/chat" | "/metrics" | "/":
+            case _, "/hello" | "/stream" | "/slow/async" | "/slow/sync" | "/ws" | "/metrics" | "/":
                 return not_allowed("GET", "HEAD")
         return Response.text("not found\n", 404)
-
-    def _chat(self, request: Request) -> Answer:
-        """A page that chats, and what it talks to."""
-        if request.headers.get("upgrade") is None:
-            return Response(self._chat_page, headers=[("content-type", "text/html; charset=utf-8")])
-        topic = request.query.get("topic", "")
-
-        async def talk(ws: WebSocket) -> None:
-            room = self._rooms[topic]
-            room.add(ws)
-            try:
-                async for message in ws:
-                    broadcast(room, message)
-            finally:
-                room.remove(ws)
-                if not room:
-                    del self._rooms[topic]
-
-        return upgrade(request, talk)
-
 
 async def _echo(ws: WebSocket) -> None:
     async for message in ws:

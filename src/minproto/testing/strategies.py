@@ -9,6 +9,7 @@ from hypothesis.strategies import SearchStrategy
 from minproto.core import Event
 from minproto.deflate import Deflater
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
+from minproto.sse import Comment, LastEventId, Retry, ServerSentEvent
 from minproto.websocket import (
     BINARY,
     CLOSE,
@@ -167,3 +168,33 @@ def frame_streams(*, masked: bool) -> SearchStrategy[bytes]:
     keys = st.binary(min_size=4, max_size=4) if masked else st.just(b"")
     frame = st.builds(encode_frame, st.sampled_from(_FIRST_BYTES), _frame_payloads, keys)
     return st.lists(frame, max_size=6).map(b"".join)
+
+# ---- Server-Sent Events ----------------------------------------------------------------------------------------------
+
+_lines = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=12)
+_ids = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), max_size=8)
+server_sent_events: SearchStrategy[list[Event]] = st.lists(
+    st.one_of(
+        st.builds(
+            ServerSentEvent,
+            st.lists(_lines, min_size=1, max_size=3).map("\n".join),
+            _lines.map(lambda name: name or "message"),
+            st.none() | _ids,
+        ),
+        st.builds(LastEventId, _ids),
+        st.builds(Retry, st.integers(0, 10**18 - 1)),
+        st.builds(Comment, _lines),
+    ),
+    max_size=6,
+)
+"""What a server may send."""
+_stream_lines = st.sampled_from([
+    "data", "data:", "data: a", "data:\u20ac", "id: 1", "id", "id: \0", "event: x", "retry: 5", "retry: x", ": c", ":", "x: y",
+    "", "data" * 100,
+])  # fmt: skip
+_line_ends = st.sampled_from(["\n", "\r", "\r\n"])
+event_streams: SearchStrategy[bytes] = st.builds(
+    lambda bom, lines: bom + "".join(chain.from_iterable(lines)).encode(),
+    st.sampled_from([b"", b"\xef\xbb\xbf", b"\xff"]),
+    st.lists(st.tuples(_stream_lines, _line_ends), max_size=12),
+)

@@ -1,6 +1,6 @@
 """Our own cores as the laws take them."""
 
-from minproto import websocket
+from minproto import sse, websocket
 from minproto.core import Core, Event, Role
 from minproto.deflate import Parameters
 from minproto.http import EndOfMessage, Headers, RequestHead, ResponseHead
@@ -55,9 +55,12 @@ def _websocket(role: Role, deflate: Parameters | None) -> Subject:
     return Subject(lambda: websocket.Connection(role, agreement, SMALL_MESSAGES), streams, _HELD, _reply)
 
 
+SSE_CLIENT = Subject(lambda: sse.Connection(Role.CLIENT, sse.Limits(max_event=200)), strategies.event_streams, 200)
+
 ALL = {
     "http1 server": HTTP1_SERVER,
     "http1 client": HTTP1_CLIENT,
+    "sse client": SSE_CLIENT,
     "websocket server": _websocket(Role.SERVER, None),
     "websocket client": _websocket(Role.CLIENT, None),
     "websocket server, deflate": _websocket(Role.SERVER, Parameters()),

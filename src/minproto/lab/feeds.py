@@ -1,0 +1,108 @@
+"""The part of the demo app that passes messages on: one broker, and each way to hear from it.
+
+What is published on a topic, by a POST or in the chat, comes out of all of them with the same ids, in the same order.
+"""
+
+import asyncio
+import json
+from contextlib import suppress
+from importlib.resources import files
+
+from minproto.aio.broker import Broker, Message, Subscription
+from minproto.aio.http import Answer, Request, Response, not_allowed
+from minproto.aio.sse import EventStream
+from minproto.aio.websocket import ConnectionClosed, WebSocket, same_origin, upgrade
+from minproto.websocket import TRY_AGAIN_LATER
+
+LONG_POLL_SECONDS = 25.0
+MOST = 1_000
+"""Messages in one answer to a poll."""
+
+
+class Feeds:
+    """The app."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._chat_page = files(__package__).joinpath("chat.html").read_bytes()
+
+    async def __call__(self, request: Request) -> Answer:
+        match request.method, request.path:
+            case "GET", "/chat":
+                return self._chat(request)
+            case "GET", "/events":
+                return EventStream(self._broker.subscribe(_topic(request), after=request.last_event_id))
+            case "GET", "/poll":
+                return await self._poll(request, 0)
+            case "GET", "/long-poll":
+                return await self._poll(request, LONG_POLL_SECONDS)
+            case "POST", "/publish":
+                return await self._publish(request)
+            case _, "/publish":
+                return not_allowed("POST")
+            case _, "/chat" | "/events" | "/poll" | "/long-poll":
+                return not_allowed("GET", "HEAD")
+        return Response.text("not found\n", 404)
+
+    def _chat(self, request: Request) -> Answer:
+        """A page that chats, and what it talks to."""
+        if request.headers.get("upgrade") is None:
+            return Response(self._chat_page, headers=[("content-type", "text/html; charset=utf-8")])
+        topic = _topic(request)
+
+        async def talk(ws: WebSocket) -> None:
+            async with self._broker.subscribe(topic) as subscription:
+                forwarding = asyncio.create_task(_forward(subscription, ws))
+                try:
+                    async for message in ws:
+                        self._broker.publish(topic, message.encode() if isinstance(message, str) else message)
+                finally:
+                    forwarding.cancel()
+                    await asyncio.wait([forwarding])
+
+        return upgrade(request, talk)
+
+    async def _publish(self, request: Request) -> Response:
+        """A page of another origin could publish here, too: browsers send a simple POST without asking."""
+        origin = request.headers.get("origin")
+        if origin is not None and not same_origin(request, origin):
+            return Response.text("this origin may not publish here\n", 403)
+        return Response.text(f"{self._broker.publish(_topic(request), await request.read())}\n")
+
+    async def _poll(self, request: Request, seconds: float) -> Response:
+        """What is behind an id; without one, from now on. ``last`` is the id to ask with the next time."""
+        after = request.query.get("after")
+        async with self._broker.subscribe(_topic(request), after=after) as subscription:
+            last = subscription.last_id
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await subscription.ready()
+            items = subscription.take(MOST)
+        messages = [item for item in items if isinstance(item, Message)]
+        answer = {
+            "messages": [{"id": message.id, "data": message.data.decode("utf-8", "replace")} for message in messages],
+            "last": messages[-1].id if messages else last,
+            "gap": len(messages) < len(items),
+        }
+        headers = [("content-type", "application/json"), ("cache-control", "no-store")]
+        return Response(json.dumps(answer).encode(), headers=headers)
+
+
+def _topic(request: Request) -> str:
+    return request.query.get("topic", "updates")
+
+
+async def _forward(subscription: Subscription, ws: WebSocket) -> None:
+    """What is published goes out: as text, if it is."""
+    with suppress(ConnectionClosed):
+        async for item in subscription:
+            if isinstance(item, Message):
+                await ws.send(_text_or_bytes(item.data))
+        await ws.close(TRY_AGAIN_LATER, "too slow")
+
+
+def _text_or_bytes(data: bytes) -> str | bytes:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
