@@ -81,7 +81,8 @@ class DemoApp:
                 return not_allowed("POST")
             case _, "/hello" | "/stream" | "/slow/async" | "/slow/sync" | "/ws" | "/metrics" | "/":
                 return not_allowed("GET", "HEAD")
-        return Response.text("not found\n", 404)
+        return await self._feeds(request)
+
 
 async def _echo(ws: WebSocket) -> None:
     async for message in ws:
