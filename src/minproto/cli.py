@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from minproto.aio.listener import raise_file_limit
 from minproto.aio.observe import AccessLog, Metrics
-from minproto.aio.server import raise_file_limit, serve, tls_context
+from minproto.aio.server import serve, tls_context
 from minproto.lab.app import DemoApp
 
 

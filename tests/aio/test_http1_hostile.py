@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from minproto import Limits, RemoteProtocolError, Response, Upgrade
 from minproto.aio.http1 import FAIR_SHARE
-from minproto.aio.server import MAX_REFUSALS
+from minproto.aio.listener import MAX_REFUSALS
 from minproto.testing import clock, cuts, strategies
 
 SMALL = Limits(max_start_line=100, max_head=1_000, max_headers=10, max_body=5_000, max_chunk_line=50)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minproto import Response, Server, Timeouts, Upgrade
-from minproto.aio.server import LAST_WAIT
+from minproto.aio.listener import LAST_WAIT
 from minproto.testing import network
 
 DRAIN = Timeouts().drain

@@ -12,8 +12,8 @@ import pytest
 from harness import FIN, HELLO, RST, Client, get, pieces
 
 from minproto import Response, Server, Timeouts, connect, serve
+from minproto.aio.listener import raise_file_limit
 from minproto.aio.pipe import StreamPipe
-from minproto.aio.server import raise_file_limit
 
 QUICK = Timeouts(write=0.5, linger=0.5, drain=0.5, handshake=0.2)
 RESET = struct.pack("ii", 1, 0)

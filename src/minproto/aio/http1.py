@@ -78,9 +78,9 @@ class ServerConnection:
             if self._head is not None:
                 self._observe(499)  # as nginx writes it: the client went before its answer
 
-    async def refuse(self, status: int, reason: str) -> None:
-        """Answer without reading a request."""
-        error = RemoteProtocolError(reason, status)
+    async def refuse(self) -> None:
+        """Too many connections: answer 503 without reading a request."""
+        error = RemoteProtocolError("too many connections", 503)
         self._core.fail(error)
         await self._say_farewell(error)
 

@@ -1,191 +1,51 @@
-"""A server's life: listen, accept, serve, drain, stop.
+"""The HTTP server: an app, and what a client's pipe becomes. The life of a server is ``minproto.aio.listener``.
 
-A server owns its connections: each is one task, and none outlives the server. A TaskGroup would do that, too, but it ends
-everything when one task fails, and waits without end for one that ignores its cancellation; a server must do neither.
-
-To stop is to stop accepting, then to let each connection finish what it was asked (RFC 9112 §9.6: the last response says
-``Connection: close``), and at a deadline to cut off the rest. A handler that never returns does not hold that up.
+Once it drains, the last response on each connection says ``Connection: close`` (RFC 9112 §9.6).
 """
 
-import asyncio
-import resource
-import signal
 import ssl as tls
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import Self
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from minproto.aio.endpoint import Timeouts, logger
 from minproto.aio.http import App
 from minproto.aio.http1 import ServerConnection
-from minproto.aio.observe import Metrics, Observer
-from minproto.aio.pipe import READ_SIZE, Pipe, StreamPipe
+from minproto.aio.listener import Connection, Listener, ListenerConfig, serve_until_signal
+from minproto.aio.observe import Observer
+from minproto.aio.pipe import Pipe
 from minproto.http import METHODS
 from minproto.http1 import Limits
 
-BACKLOG = 1024
-"""Connections that the kernel may hold for us between two turns of the loop."""
-MAX_REFUSALS = 32
-"""Connections over the maximum that are being told so; beyond these, one is closed without a word."""
-RESERVED_FILES = MAX_REFUSALS + 32
-"""Files that the process needs besides its clients' sockets."""
-LAST_WAIT = 1.0
-"""Seconds for cancelled handlers to clean up."""
-
 
 @dataclass(frozen=True)
-class Config:
-    """What a server can be told."""
+class Config(ListenerConfig):
+    """What an HTTP server can be told. Connections beyond ``max_connections`` are answered 503."""
 
-    host: str = "127.0.0.1"
     port: int = 8000
-    """0: any free one."""
-    ssl: tls.SSLContext | None = None
     limits: Limits = field(default_factory=Limits)
-    timeouts: Timeouts = field(default_factory=Timeouts)
     methods: frozenset[str] = METHODS
     """Requests with another method are answered 501."""
-    max_connections: int = 10_000
-    """Each costs some 10 KiB and an open file, so a listening server takes fewer if it may not open so many. Beyond: 503."""
-    metrics: Metrics | None = None
     observers: Sequence[Observer] = ()
 
 
-class Server:
+class Server(Listener):
     """``async with Server(app, port=0) as server:`` serves until the block is left; then it drains. Options: ``Config``."""
 
+    scheme = "http"
+    config: Config
+
     def __init__(self, app: App, **options: object) -> None:
+        super().__init__(Config(**options))  # type: ignore[arg-type]
         self._app = app
-        self.config = Config(**options)  # type: ignore[arg-type]
         self._observers = [*self.config.observers, *([self.config.metrics] if self.config.metrics else [])]
-        self._listener: asyncio.Server | None = None
-        self._connections: dict[asyncio.Task[None], ServerConnection] = {}
-        self._refusals: set[asyncio.Task[None]] = set()
-        self._draining = False
 
-    async def __aenter__(self) -> Self:
-        # Where the files of the process run out first, accept() fails, and there is no 503 for anybody.
-        room = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_FILES)
-        config = self.config = replace(self.config, max_connections=min(self.config.max_connections, room))
-        handshake = {"ssl_handshake_timeout": config.timeouts.handshake, "ssl_shutdown_timeout": config.timeouts.linger}
-        self._listener = await asyncio.start_server(
-            self._accept,
-            config.host,
-            config.port,
-            ssl=config.ssl,
-            backlog=BACKLOG,
-            limit=READ_SIZE // 2,  # StreamReader stops reading at twice its limit
-            **(handshake if config.ssl else {}),
-        )
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.close()
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on. Raises RuntimeError while it does not."""
-        if self._listener is None:
-            raise RuntimeError("the server does not listen yet")
-        return int(self._listener.sockets[0].getsockname()[1])
-
-    @property
-    def url(self) -> str:
-        """Where it is reached."""
-        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
-        return f"http{'s' if self.config.ssl else ''}://{host}:{self.port}"
-
-    # -- connections
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.attach(StreamPipe(reader, writer))
-
-    def attach(self, pipe: Pipe) -> None:
-        """Serve a client on a pipe: what listening does with each connection, and what tests do without a network."""
+    def _connect(self, pipe: Pipe) -> Connection:
         config = self.config
-        if self._draining or len(self._refusals) >= MAX_REFUSALS:
-            return pipe.abort()
-        connection = ServerConnection(
-            self._app, pipe, config.limits, config.timeouts, config.methods, self._observers
-        )
-        if len(self._connections) >= config.max_connections:
-            refusal = asyncio.create_task(connection.refuse(503, "too many connections"))
-            self._refusals.add(refusal)
-            refusal.add_done_callback(self._refusals.discard)
-            return
-        task = asyncio.create_task(connection.run())
-        self._connections[task] = connection
-        task.add_done_callback(self._forget)
-        if config.metrics is not None:
-            config.metrics.opened(connection.endpoint)
-
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        connection = self._connections.pop(task)
-        if self.config.metrics is not None:
-            self.config.metrics.closed(connection.endpoint)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a connection failed", exc_info=error)
-
-    # -- the end
-
-    async def close(self) -> None:
-        """Stop accepting, finish what was asked, cut off the rest at the deadline."""
-        self._draining = True
-        if self._listener is not None:
-            self._listener.close()
-        for connection in self._connections.values():
-            connection.drain()
-        try:
-            await _wait(self._tasks(), self.config.timeouts.drain)
-        finally:
-            self.abort()
-        await _wait(self._tasks(), LAST_WAIT)
-        for connection in self._connections.values():
-            logger.error("a handler ignores that it is cancelled")
-            connection.abort()
-
-    def abort(self) -> None:
-        """Cut off all connections now."""
-        for task in self._tasks():
-            task.cancel()
-
-    def _tasks(self) -> set[asyncio.Task[None]]:
-        return {*self._connections, *self._refusals}
-
-
-async def _wait(tasks: set[asyncio.Task[None]], seconds: float) -> None:
-    """Wait for tasks, but not too long."""
-    if tasks:
-        await asyncio.wait(tasks, timeout=seconds)
+        return ServerConnection(self._app, pipe, config.limits, config.timeouts, config.methods, self._observers)
 
 
 async def serve(app: App, **options: object) -> None:
     """Serve until SIGINT or SIGTERM, then drain; a second signal stops at once. Options: ``Config``. Raises OSError."""
-    server = Server(app, **options)
-    async with _until_signal(server) as stopped:
-        async with server:
-            print(f"minproto serves on {server.url}", flush=True)
-            await stopped.wait()
-
-
-@asynccontextmanager
-async def _until_signal(server: Server) -> AsyncIterator[asyncio.Event]:
-    """An event that the first signal sets; the second aborts the server."""
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-
-    def stop() -> None:
-        if stopped.is_set():
-            server.abort()
-        stopped.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
-    try:
-        yield stopped
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+    await serve_until_signal(Server(app, **options))
 
 
 def tls_context(certificate: str, key: str | None = None) -> tls.SSLContext:
@@ -198,10 +58,3 @@ def tls_context(certificate: str, key: str | None = None) -> tls.SSLContext:
         raise OSError(f"can't use certificate {certificate} with key {key or certificate}: {error}") from error
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def raise_file_limit() -> None:
-    """Let this process open as many files as it is allowed to: each connection is one, and the usual default is 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,213 @@
+"""The life of a server, whatever it serves: listen, accept, serve, drain, stop.
+
+A server owns its connections: each is one task, and none outlives the server. A TaskGroup would do that, too, but it ends
+everything when one task fails, and waits without end for one that ignores its cancellation; a server must do neither.
+
+To stop is to stop accepting, then to let each connection finish what it was asked, and at a deadline to cut off the rest. A
+handler that never returns does not hold that up.
+"""
+
+import asyncio
+import resource
+import signal
+import ssl as tls
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Protocol, Self
+
+from minproto.aio.endpoint import Timeouts, logger
+from minproto.aio.observe import Metrics
+from minproto.aio.pipe import READ_SIZE, Pipe, StreamPipe, Wire
+
+BACKLOG = 1024
+"""Connections that the kernel may hold for us between two turns of the loop."""
+MAX_REFUSALS = 32
+"""Connections over the maximum that are being told so; beyond these, one is closed without a word."""
+RESERVED_FILES = MAX_REFUSALS + 32
+"""Files that the process needs besides its clients' sockets."""
+LAST_WAIT = 1.0
+"""Seconds for cancelled handlers to clean up."""
+
+
+@dataclass(frozen=True)
+class ListenerConfig:
+    """What any server can be told."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0: any free one."""
+    ssl: tls.SSLContext | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    max_connections: int = 10_000
+    """Each costs some 10 KiB and an open file, so fewer where the process may not open so many. Beyond: refused."""
+    metrics: Metrics | None = None
+
+
+class Connection(Protocol):
+    """What a server makes of a pipe."""
+
+    @property
+    def endpoint(self) -> Wire:
+        """Counts the bytes on the wire."""
+
+    async def run(self) -> None:
+        """Serve until the connection ends. Raises CancelledError; anything else is a bug of ours."""
+
+    async def refuse(self) -> None:
+        """Say that there are too many connections, and end this one."""
+
+    def drain(self) -> None:
+        """Finish what was asked, and end; where nothing was, end now."""
+
+    def abort(self) -> None:
+        """End at once, whatever its handler does."""
+
+
+class Listener(ABC):
+    """``async with`` it: serves until the block is left; then it drains. Who derives from it says what a pipe becomes."""
+
+    scheme: ClassVar[str]
+    """Of its URL; with TLS it gets an "s"."""
+    config: ListenerConfig
+
+    def __init__(self, config: ListenerConfig) -> None:
+        self.config = config
+        self._listener: asyncio.Server | None = None
+        self._connections: dict[asyncio.Task[None], Connection] = {}
+        self._refusals: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    @abstractmethod
+    def _connect(self, pipe: Pipe) -> Connection:
+        """What serves a client on this pipe."""
+
+    async def __aenter__(self) -> Self:
+        # Where the files of the process run out first, accept() fails, and nobody can be told why.
+        room = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_FILES)
+        config = self.config = replace(self.config, max_connections=min(self.config.max_connections, room))
+        handshake = {"ssl_handshake_timeout": config.timeouts.handshake, "ssl_shutdown_timeout": config.timeouts.linger}
+        self._listener = await asyncio.start_server(
+            self._accept,
+            config.host,
+            config.port,
+            ssl=config.ssl,
+            backlog=BACKLOG,
+            limit=READ_SIZE // 2,  # StreamReader stops reading at twice its limit
+            **(handshake if config.ssl else {}),
+        )
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on. Raises RuntimeError while it does not."""
+        if self._listener is None:
+            raise RuntimeError("the server does not listen yet")
+        return int(self._listener.sockets[0].getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """Where it is reached."""
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        return f"{self.scheme}{'s' if self.config.ssl else ''}://{host}:{self.port}"
+
+    # -- connections
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.attach(StreamPipe(reader, writer))
+
+    def attach(self, pipe: Pipe) -> None:
+        """Serve a client on a pipe: what listening does with each connection, and what tests do without a network."""
+        if self._draining or len(self._refusals) >= MAX_REFUSALS:
+            return pipe.abort()
+        connection = self._connect(pipe)
+        if len(self._connections) >= self.config.max_connections:
+            refusal = asyncio.create_task(connection.refuse())
+            self._refusals.add(refusal)
+            refusal.add_done_callback(self._refusals.discard)
+            return
+        task = asyncio.create_task(connection.run())
+        self._connections[task] = connection
+        task.add_done_callback(self._forget)
+        if self.config.metrics is not None:
+            self.config.metrics.opened(connection.endpoint)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        connection = self._connections.pop(task)
+        if self.config.metrics is not None:
+            self.config.metrics.closed(connection.endpoint)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a connection failed", exc_info=error)
+
+    # -- the end
+
+    async def close(self) -> None:
+        """Stop accepting, finish what was asked, cut off the rest at the deadline."""
+        self._draining = True
+        if self._listener is not None:
+            self._listener.close()
+        for connection in self._connections.values():
+            connection.drain()
+        try:
+            await _wait(self._tasks(), self.config.timeouts.drain)
+        finally:
+            self.abort()
+        await _wait(self._tasks(), LAST_WAIT)
+        for connection in self._connections.values():
+            logger.error("a handler ignores that it is cancelled")
+            connection.abort()
+
+    def abort(self) -> None:
+        """Cut off all connections now."""
+        for task in self._tasks():
+            task.cancel()
+
+    def _tasks(self) -> set[asyncio.Task[None]]:
+        return {*self._connections, *self._refusals}
+
+
+async def _wait(tasks: set[asyncio.Task[None]], seconds: float) -> None:
+    """Wait for tasks, but not too long."""
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)
+
+
+async def serve_until_signal(*listeners: Listener) -> None:
+    """Serve until SIGINT or SIGTERM, then drain all; a second signal stops at once. Prints the URLs. Raises OSError."""
+    async with _until_signal(listeners) as stopped, AsyncExitStack() as stack:
+        for listener in listeners:
+            await stack.enter_async_context(listener)
+            print(f"minproto serves on {listener.url}", flush=True)
+        await stopped.wait()
+        await asyncio.gather(*(listener.close() for listener in listeners))  # together, or each has a deadline of its own
+
+
+@asynccontextmanager
+async def _until_signal(listeners: Sequence[Listener]) -> AsyncIterator[asyncio.Event]:
+    """An event that the first signal sets; the second aborts the servers."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+
+    def stop() -> None:
+        if stopped.is_set():
+            for listener in listeners:
+                listener.abort()
+        stopped.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield stopped
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def raise_file_limit() -> None:
+    """Let this process open as many files as it is allowed to: each connection is one, and the usual default is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
