@@ -52,6 +52,8 @@ class RequestHead(Event):
     headers: Headers
     version: str = "1.1"
     stream: int = 0
+    protocol: str = ""
+    """Of an extended CONNECT in HTTP/2: what the stream is to be used for (RFC 8441 §4)."""
 
 
 @dataclass(slots=True)
@@ -89,6 +91,19 @@ LOWER_TCHAR = r"!#$%&'*+\-.^_`|~0-9a-z"
 TCHAR = LOWER_TCHAR + "A-Z"
 FIELD_VCHAR = r"\t\x20-\x7e\x80-\xff"
 TOKEN = re.compile(rf"[{TCHAR}]+")
+
+# As they are sent: names in lower case, NUL for the colon and its space, and no space at either end of a value.
+_FIELD_BLOCK = re.compile(rf"(?:[{LOWER_TCHAR}]++\0(?:(?![\t ])[{FIELD_VCHAR}]++(?<![\t ]))?\r\n)*+")
+
+
+def field_block(headers: list[tuple[str, str]]) -> str | None:
+    """The fields as one text, "name NUL value CRLF" for each; None where one of them is not valid, or not in lower case."""
+    block = "".join([f"{name}\0{value}\r\n" for name, value in headers])
+    # The whole block is checked at once. A line break inside of a value could make two lines of one field (response
+    # splitting, RFC 9112 §11.1), a colon inside of a name another name. NUL can be in neither: if it stands once in each
+    # line, and there are as many as fields, then nothing was split and nothing was joined.
+    return block if block.count("\0") == len(headers) and _FIELD_BLOCK.fullmatch(block) else None
+
 
 _IMPORTANT = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"})
 

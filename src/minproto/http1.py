@@ -21,7 +21,6 @@ from minproto.buffer import Buffer
 from minproto.core import CLIENT, SERVER, Core, Event, LocalProtocolError, ProtocolError, RemoteProtocolError, Role, Wants
 from minproto.http import (
     FIELD_VCHAR,
-    LOWER_TCHAR,
     METHODS,
     REASONS,
     TCHAR,
@@ -31,6 +30,7 @@ from minproto.http import (
     RequestHead,
     ResponseHead,
     check_target,
+    field_block,
     has_no_content,
     important_fields,
     is_host,
@@ -71,8 +71,6 @@ _REQUEST = re.compile(rf"([{TCHAR}]++) ([\x21-\x7e]++) HTTP/([0-9]\.[0-9])\r\n({
 # §4: a server MUST send the space after the status code. Where it does not, and sends no reason, nothing is ambiguous.
 _RESPONSE = re.compile(rf"HTTP/([0-9]\.[0-9]) ([0-9]{{3}})(?: [{FIELD_VCHAR}]*+)?\r\n({_FIELD_LINES})\r\n")
 _TRAILERS = re.compile(rf"({_FIELD_LINES})\r\n")
-# As we send them: names in lower case, NUL for the colon and its space, and no space at either end of a value.
-_SENT_FIELDS = re.compile(rf"(?:[{LOWER_TCHAR}]++\0(?:(?![\t ])[{FIELD_VCHAR}]++(?<![\t ]))?\r\n)*+")
 _FIELD = re.compile(r"([^:]++):[\t ]*+([^\r]*+)\r\n")
 _FOLD = re.compile(r"\r\n[\t ]++")
 
@@ -165,11 +163,8 @@ def parse_fields(block: str, limits: Limits) -> Headers:
 
 def encode_fields(headers: list[tuple[str, str]]) -> str:
     """Field lines, each with its CRLF. Raises LocalProtocolError for what would not arrive as it was given."""
-    block = "".join([f"{name}\0{value}\r\n" for name, value in headers])
-    # The whole block is checked at once. A line break inside of a value could make two lines of one field (response
-    # splitting, §11.1), a colon inside of a name another name. NUL can be in neither: if it stands once in each line, and
-    # there are as many as fields, then nothing was split and nothing was joined.
-    if block.count("\0") != len(headers) or not _SENT_FIELDS.fullmatch(block):
+    block = field_block(headers)
+    if block is None:
         raise LocalProtocolError("invalid field name or value")
     return block.replace("\0", ": ")
 

@@ -1,0 +1,243 @@
+"""What HTTP/2's field blocks say, and how (RFC 9113 §8.2, §8.3): heads and trailers of messages, compressed by HPACK.
+
+A head is a list of fields. What HTTP/1.1 writes into its start line comes first, as *pseudo-header fields*, whose names begin
+with a colon. An app sees the same ``RequestHead`` as from HTTP/1.1, with Host in the place of :authority, so what is read here
+has to be at least as strict: what HTTP/2 can carry and HTTP/1.1 can't (a line break in a value, two Hosts, a second length)
+is how requests are smuggled through gateways (§10.3). A malformed message is an error of its stream (§8.1.1).
+
+The compression is that of the ``hpack`` library. Each block is decoded to its end, whatever it says, since it changes the
+table that all later blocks refer to; so its limits are two: one that ends the stream, and a harder one for the connection.
+"""
+
+import re
+from collections.abc import Iterable
+
+from hpack import Decoder, Encoder, HPACKError, OversizedHeaderListError
+
+from minproto.core import LocalProtocolError, RemoteProtocolError
+from minproto.http import (
+    TOKEN,
+    Headers,
+    RequestHead,
+    ResponseHead,
+    check_target,
+    field_block,
+    is_host,
+    parse_content_length,
+)
+from minproto.http2_frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, PROTOCOL_ERROR, StreamError
+
+# ---- heads (§8.2, §8.3) ------------------------------------------------------------------------------------------------
+#
+#   request    :method  :scheme  :authority  :path             fields ...          CONNECT: :method and :authority alone
+#              and :protocol with CONNECT (RFC 8441 §4)                            (§8.5); with :protocol all of them
+#   response   :status                                         fields ...
+#   trailers                                                   fields ...
+
+Fields = list[tuple[str, str]]
+
+_OF_CONNECTION = frozenset({"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"})
+"""§8.2.2: they speak of an HTTP/1.1 connection. MUST NOT be generated, and make malformed what has them."""
+_REQUEST_PSEUDO = frozenset({":method", ":scheme", ":authority", ":path", ":protocol"})
+_RESPONSE_PSEUDO = frozenset({":status"})
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*")
+_PATH = re.compile(r"[\x21-\x7e]+")
+_SENSITIVE = frozenset({"authorization", "proxy-authorization"})
+"""Never to be put into a table, where guesses could be compared with them (RFC 7541 §7.1)."""
+WITHOUT_CONTENT = frozenset({"GET", "HEAD", "DELETE"})
+"""Requests that end with their head, unless a Content-Length says otherwise: their content means nothing (RFC 9110 §9.3)."""
+
+
+def malformed(reason: str) -> StreamError:
+    return StreamError(reason, PROTOCOL_ERROR)
+
+
+def split_pseudo(fields: Fields, allowed: frozenset[str]) -> tuple[dict[str, str], Headers]:
+    """Pseudo-header fields, each MUST be known, come once, and before all others; and those. Raises StreamError (§8.3)."""
+    pseudo: dict[str, str] = {}
+    for name, value in fields:
+        if name[:1] != ":":
+            break
+        if name not in allowed or name in pseudo:
+            raise malformed(f"pseudo-header field {name!r} is unknown, misplaced or repeated")
+        pseudo[name] = value
+    headers = Headers(fields[len(pseudo) :])
+    if field_block(headers) is None:  # a colon is in no name, so a late pseudo-header field does not pass either
+        raise malformed("a field that is not valid, or not in lower case")
+    for name, value in headers:
+        if name in _OF_CONNECTION or (name == "te" and value.lower() != "trailers"):
+            raise malformed(f"connection-specific field {name!r}")  # §8.2.2
+    return pseudo, headers
+
+
+def parse_request(fields: Fields, stream: int) -> RequestHead:
+    """A request's head; Host stands for :authority, as in HTTP/1.1. Raises StreamError where it is malformed."""
+    pseudo, headers = split_pseudo(fields, _REQUEST_PSEUDO)
+    method, protocol = pseudo.get(":method", ""), pseudo.get(":protocol", "")
+    target = _target(pseudo, method, protocol)
+    _set_host(headers, pseudo.get(":authority"))
+    _join_cookies(headers)
+    return RequestHead(method, target, headers, "2", stream, protocol)
+
+
+def _target(pseudo: dict[str, str], method: str, protocol: str) -> str:
+    """The request-target that the pseudo-header fields amount to."""
+    if not TOKEN.fullmatch(method) or (":protocol" in pseudo and not (method == "CONNECT" and TOKEN.fullmatch(protocol))):
+        raise malformed("missing or invalid :method or :protocol")
+    if method == "CONNECT" and not protocol:
+        if ":scheme" in pseudo or ":path" in pseudo or not _is_target(method, pseudo.get(":authority", "")):
+            raise malformed("CONNECT takes :authority alone")  # §8.5
+        return pseudo[":authority"]
+    path = pseudo.get(":path", "")
+    if not _SCHEME.fullmatch(pseudo.get(":scheme", "")):
+        raise malformed("missing or invalid :scheme")
+    if path[:1] not in ("/", "*") or not _PATH.fullmatch(path) or not _is_target("GET" if protocol else method, path):
+        raise malformed("missing or invalid :path")
+    return path
+
+
+def _is_target(method: str, target: str) -> bool:
+    try:
+        check_target(method, target, RemoteProtocolError)
+    except RemoteProtocolError:
+        return False
+    return True
+
+
+def _set_host(headers: Headers, authority: str | None) -> None:
+    """§8.3.1: a Host that differs from :authority SHOULD be malformed; with none of both, nobody knows whom it is for."""
+    hosts = headers.get_all("host")
+    if authority is None:
+        authority = hosts[0] if hosts else ""
+    if not authority or not is_host(authority) or any(host.lower() != authority.lower() for host in hosts):
+        raise malformed("missing, invalid or contradictory :authority and Host")
+    if hosts:
+        headers[:] = [field for field in headers if field[0] != "host"]
+    headers.insert(0, ("host", authority))
+
+
+def _join_cookies(headers: Headers) -> None:
+    """§8.2.3: crumbs MUST be joined before they are given to anything that is not HTTP/2."""
+    cookies = headers.get_all("cookie")
+    if len(cookies) > 1:
+        at = next(index for index, field in enumerate(headers) if field[0] == "cookie")
+        rest = [field for field in headers[at:] if field[0] != "cookie"]
+        headers[at:] = [("cookie", "; ".join(cookies)), *rest]
+
+
+def parse_response(fields: Fields, stream: int) -> ResponseHead:
+    """A response's head. Raises StreamError where it is malformed."""
+    pseudo, headers = split_pseudo(fields, _RESPONSE_PSEUDO)
+    status = pseudo.get(":status", "")
+    if not re.fullmatch("[1-9][0-9][0-9]", status) or status == "101":  # §8.6: there is no 101 in HTTP/2
+        raise malformed("missing or invalid :status")
+    return ResponseHead(int(status), headers, "2", stream)
+
+
+def parse_trailers(fields: Fields) -> Headers:
+    """Raises StreamError; pseudo-header fields MUST NOT be among them (§8.1)."""
+    return split_pseudo(fields, frozenset())[1]
+
+
+def content_length(headers: Headers) -> int | None:
+    values = headers.get("content-length")
+    if values is None:
+        return None
+    try:
+        return parse_content_length(values, RemoteProtocolError)
+    except RemoteProtocolError as error:
+        raise malformed(str(error)) from None
+
+
+def check_size(fields: Fields, max_head: int, max_headers: int) -> None:
+    """Raise StreamError for a head that is too large: after it was decoded, or the table would be out of step."""
+    if len(fields) > max_headers or sum(len(name) + len(value) + 32 for name, value in fields) > max_head:  # §6.5.2
+        raise StreamError("a head too large", ENHANCE_YOUR_CALM)
+
+
+# ---- what we send: checked by the same rules ---------------------------------------------------------------------------
+
+
+def request_fields(head: RequestHead, scheme: str) -> Fields:
+    """A head as fields. Raises LocalProtocolError where it would not come apart in the same way."""
+    fields = [(":method", head.method)]
+    if head.protocol or head.method != "CONNECT":
+        fields += [(":scheme", scheme), (":path", head.target)]
+    fields.append((":authority", head.headers.get("host") or ""))
+    if head.protocol:
+        fields.append((":protocol", head.protocol))
+    fields += [field for field in head.headers if field[0] != "host"]
+    try:
+        parsed = parse_request(fields, head.stream)
+    except StreamError as error:
+        raise LocalProtocolError(str(error)) from None
+    if parsed.target != head.target:
+        raise LocalProtocolError("the target of CONNECT is its authority")
+    return fields
+
+
+def response_fields(head: ResponseHead) -> Fields:
+    """The same for a response. Raises LocalProtocolError."""
+    fields = [(":status", str(head.status)), *head.headers]
+    try:
+        parse_response(fields, head.stream)
+    except StreamError as error:
+        raise LocalProtocolError(str(error)) from None
+    return fields
+
+
+def trailer_fields(trailers: Headers) -> Fields:
+    """The same for trailers. Raises LocalProtocolError."""
+    try:
+        return parse_trailers(trailers)
+    except StreamError as error:
+        raise LocalProtocolError(str(error)) from None
+
+
+def declared_length(headers: Headers) -> int | None:
+    """The Content-Length of a message to be sent. Raises LocalProtocolError."""
+    try:
+        return content_length(headers)
+    except StreamError as error:
+        raise LocalProtocolError(str(error)) from None
+
+
+# ---- compression (RFC 7541) --------------------------------------------------------------------------------------------
+
+MAX_TABLE = 4_096
+"""Bytes of the table that we compress with, whatever the peer would let us have: it is our memory."""
+
+
+class FieldCoder:
+    """Both tables of a connection: fields <-> blocks."""
+
+    __slots__ = ("_decoder", "_encoder")
+
+    def __init__(self, max_block: int) -> None:
+        """``max_block``: bytes that a block may decode to."""
+        self._decoder = Decoder(max_block)
+        self._encoder = Encoder()
+
+    def decode(self, block: bytes) -> Fields:
+        """Raises RemoteProtocolError: a block that can't be decoded MUST be a connection error (§4.3)."""
+        try:
+            fields = self._decoder.decode(block, raw=True)
+        except OversizedHeaderListError:
+            raise RemoteProtocolError("a field block that decodes to too much", ENHANCE_YOUR_CALM) from None
+        except HPACKError as error:
+            raise RemoteProtocolError(f"a field block that can't be decoded: {error}", COMPRESSION_ERROR) from None
+        return [(str(name, "latin-1"), str(value, "latin-1")) for name, value in fields]
+
+    def encode(self, fields: Iterable[tuple[str, str]]) -> bytes:
+        encoded = [(name.encode("latin-1"), value.encode("latin-1"), name in _SENSITIVE) for name, value in fields]
+        return self._encoder.encode(encoded)
+
+    def allow_table(self, size: int) -> None:
+        """The peer has acknowledged how large its table may be: from now on it has to keep to that (§4.3.1)."""
+        self._decoder.max_allowed_table_size = size
+
+    def limit_table(self, size: int) -> None:
+        """The peer says how large ours may be."""
+        size = min(size, MAX_TABLE)
+        if size != self._encoder.header_table_size:
+            self._encoder.header_table_size = size
