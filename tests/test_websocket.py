@@ -147,8 +147,10 @@ def test_only_a_get_of_http_1_1_can_be_a_handshake(method, version):
 def test_over_http_2_there_is_no_upgrade_and_no_key():
     """RFC 8441 §5: an extended CONNECT, answered by 200, with all other fields as they are."""
     headers = Headers([("sec-websocket-version", "13"), ("sec-websocket-protocol", "chat"), ("origin", "https://a")])
-    head, agreement = accept_request(RequestHead("CONNECT", "/chat", headers, "2"), ["chat"])
+    head, agreement = accept_request(RequestHead("CONNECT", "/chat", headers, "2", protocol="websocket"), ["chat"])
     assert (head.status, head.headers, agreement.subprotocol) == (200, [("sec-websocket-protocol", "chat")], "chat")
+    with pytest.raises(RemoteProtocolError):
+        accept_request(RequestHead("GET", "/chat", headers, "2"), ["chat"])
 
 
 def test_the_clients_first_choice_is_taken():

@@ -646,6 +646,10 @@ class Connection(Core):
         self.next_stream += 2
         return self._send_head(stream, fields, length)
 
+    def is_open(self, stream: int) -> bool:
+        """Whether a stream is open, or half-closed: whether a Reset would have a meaning."""
+        return stream in self._streams
+
     @property
     def active(self) -> int:
         """Streams that are open, or half-closed."""

@@ -36,7 +36,7 @@ from minproto.http2_frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, PROTOCOL
 
 Fields = list[tuple[str, str]]
 
-_OF_CONNECTION = frozenset({"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"})
+OF_CONNECTION = frozenset({"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"})
 """§8.2.2: they speak of an HTTP/1.1 connection. MUST NOT be generated, and make malformed what has them."""
 _REQUEST_PSEUDO = frozenset({":method", ":scheme", ":authority", ":path", ":protocol"})
 _RESPONSE_PSEUDO = frozenset({":status"})
@@ -65,7 +65,7 @@ def split_pseudo(fields: Fields, allowed: frozenset[str]) -> tuple[dict[str, str
     if field_block(headers) is None:  # a colon is in no name, so a late pseudo-header field does not pass either
         raise malformed("a field that is not valid, or not in lower case")
     for name, value in headers:
-        if name in _OF_CONNECTION or (name == "te" and value.lower() != "trailers"):
+        if name in OF_CONNECTION or (name == "te" and value.lower() != "trailers"):
             raise malformed(f"connection-specific field {name!r}")  # §8.2.2
     return pseudo, headers
 

@@ -148,8 +148,7 @@ def accept_request(
     ``subprotocols``: those that the app speaks; the client's first choice among them is taken. ``allow_origin`` is asked if
     there is an Origin, which only browsers send: it says whose script is connecting (§10.2).
     """
-    if request.version != "2":
-        _check_upgrade(request)
+    _check_upgrade(request)
     headers = request.headers
     version = headers.get("sec-websocket-version")
     if version is None:
@@ -170,7 +169,11 @@ def accept_request(
 
 
 def _check_upgrade(request: RequestHead) -> None:
-    """What belongs to HTTP/1.1 alone (§4.2.1)."""
+    """That it asks for a WebSocket at all: in HTTP/1.1 by Upgrade (§4.2.1), in HTTP/2 by :protocol (RFC 8441 §5)."""
+    if request.version == "2":
+        if request.protocol.lower() != "websocket":
+            raise RemoteProtocolError("this is a WebSocket: use an extended CONNECT", 400)
+        return
     if request.method != "GET" or request.version == "1.0":
         raise RemoteProtocolError("a WebSocket begins with a GET of HTTP/1.1", 400)
     upgrade, connection = (split_list(request.headers.get(name, "") or "") for name in ("upgrade", "connection"))

@@ -212,7 +212,7 @@ TLS_HELLO = bytes.fromhex("16030100f8010000f40303") + bytes(237)
         (bytes(range(256)), 400),
         (b"\xff" * 100_000, 400),
         (TLS_HELLO, 400),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9), 505),
+        (b"GET / HTTP/2.0\r\n\r\n", 505),
         (b"SSH-2.0-OpenSSH_9.6\r\n", 400),
         (b"*1\r\n$4\r\nPING\r\n", 400),
     ],

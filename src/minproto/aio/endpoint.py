@@ -150,13 +150,16 @@ class Endpoint:
             except OSError as error:
                 self.lost = True
                 raise ConnectionResetError("the peer is gone") from error
-        size = len(data)
-        if size:
-            self.received += size
+        self.feed(data)
+        return len(data)
+
+    def feed(self, data: bytes) -> None:
+        """Store a chunk, or with b"" the end of input."""
+        if data:
+            self.received += len(data)
             self.core.receive_data(data)
         else:
             self.core.receive_eof()
-        return size
 
     def interrupt(self) -> None:
         """End a wait in ``receive`` with TimeoutError."""
@@ -220,7 +223,7 @@ class Endpoint:
                 while True:
                     self.write(HIGH_WATER)
                     if self.pipe.congested:
-                        await self._drain()
+                        await self.drain()
                     if not self._out:
                         return
             finally:
@@ -231,7 +234,8 @@ class Endpoint:
         if not self._flushing.locked():
             self.write()
 
-    async def _drain(self) -> None:
+    async def drain(self) -> None:
+        """Wait while the peer is slow to take what was written. Raises ConnectionError, also when it is too slow."""
         try:
             with self._writing(self.timeouts.write):
                 await self.pipe.drain()

@@ -40,13 +40,18 @@ class Request:
     def __init__(self, head: RequestHead, exchange: Exchange | None, pipe: Pipe) -> None:
         self.head = head
         """The head as received."""
-        self.method = "GET" if head.method == "HEAD" else head.method
+        self.method = "GET" if head.method == "HEAD" or head.protocol else head.method
         self.pipe = pipe
         """What carries the request; ``pipe.info("peername")`` is the peer's address."""
         self.trailers = Headers()
         """Trailer fields; complete when the body was read to its end."""
         self._exchange = exchange  # None: there is no more content
         self._split: tuple[str | None, str, str] | None = None
+
+    @property
+    def protocol(self) -> str:
+        """What an extended CONNECT of HTTP/2 wants the stream for, such as "websocket"; such a request appears as GET."""
+        return self.head.protocol
 
     @property
     def target(self) -> str:
@@ -97,7 +102,7 @@ class Request:
     @property
     def _parts(self) -> tuple[str | None, str, str]:
         if self._split is None:
-            self._split = split_target(self.head.method, self.head.target)
+            self._split = split_target(self.method, self.head.target)
         return self._split
 
     async def receive(self) -> bytes:
@@ -219,3 +224,13 @@ async def close_body(body: Any) -> None:
     """Let an async generator run its ``finally`` now rather than at some collection of garbage."""
     if hasattr(body, "aclose"):
         await body.aclose()
+
+
+async def first_piece(body: AsyncIterator[bytes]) -> bytes:
+    """Begin to make content, before its head goes out: what fails here can still be a 500 or a 400. And if it is made from
+    the request's content, whose client may be waiting for a 100, that has to come first."""
+    try:
+        return await anext(body, b"")
+    except BaseException:
+        await close_body(body)
+        raise

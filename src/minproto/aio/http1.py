@@ -8,10 +8,10 @@ The answers to pipelined requests whose handlers did not suspend go out together
 import asyncio
 import ssl as tls
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Protocol, Self
 
 from minproto.aio.endpoint import Endpoint, Timeouts, logger
-from minproto.aio.http import Answer, App, Request, Response, Upgrade, close_body, http_date
+from minproto.aio.http import Answer, App, Request, Response, Upgrade, close_body, first_piece, http_date
 from minproto.aio.observe import Observer
 from minproto.aio.pipe import Pipe, StreamPipe, Unread
 from minproto.core import Event, LocalProtocolError, RemoteProtocolError, Role, Wants
@@ -195,7 +195,7 @@ class ServerConnection:
             if head.method == "CONNECT" and 200 <= answer.status < 300:  # RFC 9110 §9.3.6: that would be a tunnel
                 return Response.text("no tunnels here\n", 501)
             if not isinstance(answer.body, bytes) and head.method != "HEAD":
-                self._first = await _first_piece(answer.body)
+                self._first = await first_piece(answer.body)
             return answer
         except (Exception, asyncio.CancelledError):
             if self.endpoint.lost or self._core.error is not None or (self._task and self._task.cancelling()):
@@ -346,16 +346,6 @@ class ServerConnection:
         self._head = None
 
 
-async def _first_piece(body: AsyncIterator[bytes]) -> bytes:
-    """Begin to make content, before its head goes out: what fails here can still be a 500 or a 400. And if it is made from
-    the request's content, whose client may be waiting for a 100, that has to come first."""
-    try:
-        return await anext(body, b"")
-    except BaseException:
-        await close_body(body)
-        raise
-
-
 def _check_length(head: RequestHead, response: Response) -> None:
     """Find content that is not as long as its head says while another head can still be sent. Raises LocalProtocolError."""
     if response.status in (204, 304):
@@ -366,10 +356,20 @@ def _check_length(head: RequestHead, response: Response) -> None:
             raise LocalProtocolError("Content-Length is not the length of the content")
 
 
+class ClientExchange(Protocol):
+    """What a response's content comes from."""
+
+    async def receive_content(self) -> Event | None:
+        """The next Data, or EndOfMessage."""
+
+    def tunnel(self) -> Pipe | None:
+        """What another protocol runs on, if the response has given the connection to one."""
+
+
 class ClientResponse:
     """A response: its head, and its content as it arrives."""
 
-    def __init__(self, head: ResponseHead, connection: "ClientConnection") -> None:
+    def __init__(self, head: ResponseHead, connection: ClientExchange) -> None:
         self.status = head.status
         self.headers = head.headers
         self.trailers = Headers()

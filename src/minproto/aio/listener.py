@@ -19,7 +19,7 @@ from typing import ClassVar, Protocol, Self
 
 from minproto.aio.endpoint import Timeouts, logger
 from minproto.aio.observe import Metrics
-from minproto.aio.pipe import READ_SIZE, Pipe, StreamPipe, Wire
+from minproto.aio.pipe import READ_SIZE, Counts, Pipe, StreamPipe
 
 BACKLOG = 1024
 """Connections that the kernel may hold for us between two turns of the loop."""
@@ -49,7 +49,7 @@ class Connection(Protocol):
     """What a server makes of a pipe."""
 
     @property
-    def endpoint(self) -> Wire:
+    def endpoint(self) -> Counts:
         """Counts the bytes on the wire."""
 
     async def run(self) -> None:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from minproto.aio.pipe import Pipe, Wire
+from minproto.aio.pipe import Counts, Pipe
 from minproto.http import RequestHead
 
 
@@ -64,15 +64,15 @@ class Metrics:
         self.requests: Counter[int] = Counter()
         """Requests answered, by status."""
         self.in_flight = 0
-        self._open: set[Wire] = set()
+        self._open: set[Counts] = set()
         self._received = 0  # bytes of connections that have ended
         self._sent = 0
 
-    def opened(self, wire: Wire) -> None:
+    def opened(self, wire: Counts) -> None:
         """A connection begins."""
         self._open.add(wire)
 
-    def closed(self, wire: Wire) -> None:
+    def closed(self, wire: Counts) -> None:
         """It has ended."""
         self._open.discard(wire)
         self._received += wire.received

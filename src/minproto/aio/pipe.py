@@ -118,6 +118,18 @@ class StreamPipe:
         return self._peername if name == "peername" else self._transport.get_extra_info(name)
 
 
+class Counts(Protocol):
+    """The bytes of a connection so far."""
+
+    @property
+    def received(self) -> int:
+        """From the peer."""
+
+    @property
+    def sent(self) -> int:
+        """To it."""
+
+
 class Wire(Protocol):
     """What counts the bytes of a connection."""
 

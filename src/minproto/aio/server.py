@@ -1,19 +1,26 @@
 """The HTTP server: an app, and what a client's pipe becomes. The life of a server is ``minproto.aio.listener``.
 
-Once it drains, the last response on each connection says ``Connection: close`` (RFC 9112 §9.6).
+Both versions of HTTP share a port. Over TLS the handshake has chosen one (ALPN, RFC 9113 §3.2). In clear text a client that
+wants HTTP/2 says so by its first line, which no request of HTTP/1.1 can begin with (§3.3, §3.4); ``Upgrade: h2c`` is ignored.
 """
 
+import asyncio
 import ssl as tls
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from minproto.aio import http1, http2
+from minproto.aio.endpoint import Deadline, Endpoint, Timeouts
 from minproto.aio.http import App
-from minproto.aio.http1 import ServerConnection
 from minproto.aio.listener import Connection, Listener, ListenerConfig, serve_until_signal
 from minproto.aio.observe import Observer
 from minproto.aio.pipe import Pipe
+from minproto.core import Core
 from minproto.http import METHODS
 from minproto.http1 import Limits
+from minproto.http2 import Limits as Http2Limits
+from minproto.http2_frames import PREFACE
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,7 @@ class Config(ListenerConfig):
 
     port: int = 8000
     limits: Limits = field(default_factory=Limits)
+    http2_limits: Http2Limits = field(default_factory=Http2Limits)
     methods: frozenset[str] = METHODS
     """Requests with another method are answered 501."""
     observers: Sequence[Observer] = ()
@@ -39,8 +47,92 @@ class Server(Listener):
         self._observers = [*self.config.observers, *([self.config.metrics] if self.config.metrics else [])]
 
     def _connect(self, pipe: Pipe) -> Connection:
+        tls_object = pipe.info("ssl_object")
+        if tls_object is None:
+            return _Undecided(self, pipe)
+        return self.http2(pipe) if tls_object.selected_alpn_protocol() == "h2" else self.http1(pipe)
+
+    def http1(self, pipe: Pipe) -> http1.ServerConnection:
+        """A connection of HTTP/1.1."""
         config = self.config
-        return ServerConnection(self._app, pipe, config.limits, config.timeouts, config.methods, self._observers)
+        return http1.ServerConnection(self._app, pipe, config.limits, config.timeouts, config.methods, self._observers)
+
+    def http2(self, pipe: Pipe) -> http2.ServerConnection:
+        """A connection of HTTP/2."""
+        config = self.config
+        return http2.ServerConnection(
+            self._app, pipe, config.http2_limits, config.timeouts, config.methods, self._observers, config.limits.max_body
+        )
+
+
+_FIRST_LINE = PREFACE.partition(b"\r\n")[0]
+
+
+class _Undecided:
+    """A connection in clear text: its first bytes tell which version of HTTP it speaks."""
+
+    def __init__(self, server: Server, pipe: Pipe) -> None:
+        self._server = server
+        self._pipe = pipe
+        self._deadline = Deadline(asyncio.get_running_loop())
+        self._connection: http1.ServerConnection | http2.ServerConnection | None = None
+        self._draining = False
+
+    @property
+    def endpoint(self) -> "_Undecided":
+        return self
+
+    @property
+    def received(self) -> int:
+        """Bytes on the wire."""
+        return self._connection.endpoint.received if self._connection else 0
+
+    @property
+    def sent(self) -> int:
+        return self._connection.endpoint.sent if self._connection else 0
+
+    async def run(self) -> None:
+        server = self._server
+        try:
+            first = await self._first_bytes(server.config.timeouts)
+        except BaseException as error:
+            self._pipe.abort()
+            if isinstance(error, OSError):
+                return
+            raise
+        finally:
+            self._deadline.stop()
+        if not first or self._draining:
+            return await Endpoint(Core(0), self._pipe, server.config.timeouts).close(linger=True)
+        connection = server.http2(self._pipe) if first.startswith(_FIRST_LINE) else server.http1(self._pipe)
+        self._connection = connection
+        connection.endpoint.feed(first)
+        await connection.run()
+
+    async def _first_bytes(self, timeouts: Timeouts) -> bytes:
+        """As many as it takes to decide; fewer where no more come in time, and none where none do. Raises OSError."""
+        first = b""
+        with suppress(TimeoutError):
+            while _FIRST_LINE.startswith(first):
+                with self._deadline(timeouts.head if first else timeouts.idle):
+                    data = await self._pipe.read()
+                first += data
+                if not data or len(first) >= len(_FIRST_LINE):
+                    break
+        return first
+
+    async def refuse(self) -> None:
+        await self._server.http1(self._pipe).refuse()
+
+    def drain(self) -> None:
+        self._draining = True
+        if self._connection is not None:
+            self._connection.drain()
+        else:
+            self._deadline.expire()
+
+    def abort(self) -> None:
+        self._pipe.abort()
 
 
 async def serve(app: App, **options: object) -> None:
@@ -56,5 +148,9 @@ def tls_context(certificate: str, key: str | None = None) -> tls.SSLContext:
         context.load_cert_chain(certificate, key)
     except OSError as error:  # which says neither which file nor, for what is no PEM, much else
         raise OSError(f"can't use certificate {certificate} with key {key or certificate}: {error}") from error
-    context.set_alpn_protocols(["http/1.1"])
+    # RFC 9113 §9.2: what HTTP/2 demands of TLS, which is good for HTTP/1.1, too: no renegotiation, and of TLS 1.2 no cipher
+    # without an ephemeral key exchange or authenticated encryption (§9.2.2). Compression is off wherever Python has TLS.
+    context.options |= tls.OP_NO_RENEGOTIATION
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+    context.set_alpn_protocols(["h2", "http/1.1"])
     return context

@@ -1,0 +1,511 @@
+"""HTTP/2 on a pipe: a server that runs each request as a task of its own, and a client that shares one connection.
+
+An app does not see which version carried its request. What differs is in here: requests run side by side, so each has a task,
+which is cancelled when its stream is reset; a fault of a request resets a stream and not the connection; and a server that
+stops says first that it will (GOAWAY, RFC 9113 §6.8), so that no request is lost between its decision and the client's.
+"""
+
+import asyncio
+import ssl as tls
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, NoReturn, Self
+
+from minproto.aio.endpoint import Timeouts, logger
+from minproto.aio.http import Answer, App, Request, Response, Upgrade, close_body, first_piece, http_date
+from minproto.aio.http1 import ClientResponse
+from minproto.aio.multiplex import Multiplexer, MuxStream
+from minproto.aio.observe import Observer
+from minproto.aio.pipe import Pipe, StreamPipe
+from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProtocolError, Wants
+from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
+from minproto.http2 import Connection, GoAway, Limits, Ping, Reset
+from minproto.http2_fields import OF_CONNECTION
+from minproto.http2_frames import CANCEL, INTERNAL_ERROR, MAX_ID, NO_ERROR, REFUSED_STREAM
+
+FAIR_SHARE = 32
+"""Pieces of content that one response may send in a row before others get their turn."""
+_DRAINING = b"draining"  # the PING whose answer says that our first GOAWAY was read
+
+
+class _BrokenOffError(Exception):
+    """A response can't be completed; the traceback is in the log."""
+
+
+class ServerConnection(Multiplexer):
+    """Serves one client: requests side by side, until one side has enough."""
+
+    def __init__(
+        self,
+        app: App,
+        pipe: Pipe,
+        limits: Limits,
+        timeouts: Timeouts,
+        methods: frozenset[str] = METHODS,
+        observers: Sequence[Observer] = (),
+        max_body: int = 1 << 30,
+    ) -> None:
+        super().__init__(Connection(SERVER, limits), pipe, timeouts)
+        self.app = app
+        self.methods = methods
+        self.observers = observers
+        self.max_body = max_body
+        """Bytes of a request's content; beyond it 413."""
+        self.exchanges: dict[int, _Exchange] = {}
+        self.draining = False
+        self._drained = False  # the client knows that we take no more
+
+    async def run(self) -> None:
+        """Serve until the connection ends. Raises CancelledError; anything else is a bug of ours."""
+        self.endpoint.send(self.core.greeting())
+        writer = asyncio.create_task(self.write())
+        try:
+            await self.read()
+            await self._finish()
+            self._drained = True
+            await self.endpoint.close([GoAway(self.core.last_stream)], linger=True)
+        except RemoteProtocolError as error:
+            await self.endpoint.close(self.core.farewell(error), linger=True)
+        except ConnectionError:
+            self.endpoint.abort()
+        except BaseException:
+            self.endpoint.abort()
+            raise
+        finally:
+            self.lose(ConnectionResetError("the connection is over"))
+            await _end([writer, *(exchange.stream.task for exchange in self.exchanges.values())])
+
+    async def refuse(self) -> None:
+        """Say that there are too many connections."""
+        self.endpoint.send(self.core.greeting())
+        await self.endpoint.close([GoAway(0, NO_ERROR, b"too many connections")], linger=True)
+
+    def abort(self) -> None:
+        """End the connection at once, whatever its handlers do."""
+        self.endpoint.abort()
+
+    def drain(self) -> None:
+        """Finish the requests that were made, and close. The client is told before any is turned away (§6.8)."""
+        self.draining = True
+        if self._drained or self.core.error is not None:
+            return
+        for exchange in self.exchanges.values():
+            exchange.drain()
+        self.endpoint.send(GoAway(MAX_ID))
+        self.endpoint.send(Ping(_DRAINING))
+        asyncio.get_running_loop().call_later(self.timeouts.linger, self._stop_taking)
+
+    def _stop_taking(self) -> None:
+        """The client has seen the first GOAWAY, or had its time: from now on, no further requests."""
+        if not self._drained and self.core.error is None:
+            self._drained = True
+            self.endpoint.send(GoAway(self.core.last_stream))
+            self.endpoint.interrupt()
+
+    def is_done(self) -> bool:
+        return (self._drained and not self.streams) or self.is_idle
+
+    async def _finish(self) -> None:
+        """The client sends nothing more, but waits for what it has asked (it has half-closed)."""
+        while tasks := [exchange.stream.task for exchange in self.exchanges.values() if exchange.stream.task]:
+            await asyncio.wait(tasks)
+
+    def on_event(self, event: Event) -> None:
+        if type(event) is RequestHead:
+            self._begin(event)
+        elif type(event) is Ping and event.ack and event.data == _DRAINING:
+            self._stop_taking()
+
+    def _begin(self, head: RequestHead) -> None:
+        exchange = _Exchange(self, head)
+        self.streams[head.stream] = exchange.stream
+        self.exchanges[head.stream] = exchange
+        exchange.stream.task = asyncio.create_task(exchange.run())
+
+    def end(self, exchange: "_Exchange") -> None:
+        """A request is answered, or its stream was reset."""
+        del self.exchanges[exchange.stream.id]
+        self.forget(exchange.stream)
+        if self._drained and not self.streams:
+            self.endpoint.interrupt()
+
+
+async def _end(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
+    """Cancel tasks, and wait until they have ended: none outlives its connection."""
+    running = [task for task in tasks if task is not None and not task.done()]
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, connection: ServerConnection, head: RequestHead) -> None:
+        self._connection = connection
+        self._head = head
+        self.stream = MuxStream(connection, head.stream)
+        self._answer: Answer | None = None
+        self._first = b""  # the piece of the content that was made before the head
+        self._status = 499  # as nginx writes it: the client went before its answer
+        self._error: RemoteProtocolError | None = None  # what is wrong with the request's content
+        self._expects_continue = "100-continue" in split_list(head.headers.get("expect") or "")
+        self._received = 0  # bytes of content taken, and seconds spent waiting for them
+        self._waited = 0.0
+
+    def drain(self) -> None:
+        if self._answer is not None:
+            self._answer.drain()
+
+    async def run(self) -> None:
+        connection = self._connection
+        for observer in connection.observers:
+            observer.begin()
+        try:
+            await self._serve()
+        except _BrokenOffError:
+            self.stream.reset(INTERNAL_ERROR)
+        except ConnectionError:
+            self.stream.reset(CANCEL)
+        except asyncio.CancelledError:
+            self.stream.reset(CANCEL)
+            raise
+        finally:
+            for observer in connection.observers:
+                observer.finish(self._head, self._status, self.stream.sent, connection.endpoint.pipe)
+            connection.end(self)
+
+    async def _serve(self) -> None:
+        request = Request(self._head, self, self._connection.endpoint.pipe)
+        answer = await self._call(request)
+        if isinstance(answer, Upgrade):
+            return await self._hand_over(answer)
+        await self._respond(answer)
+        request.close()
+        await self.stream.finish()
+        # §8.1: what is left of the content is not wanted; without an error, so that the response counts.
+        self.stream.reset(NO_ERROR)
+
+    async def _call(self, request: Request) -> Answer:
+        """The app's answer; 500 if it has none."""
+        head = self._head
+        try:
+            if head.method not in self._connection.methods:
+                return Response.text("method not implemented\n", 501)
+            if head.target == "*":  # RFC 9110 §9.3.7: a question to the server, not to a resource of the app
+                return Response(status=204, headers=[("allow", ", ".join(sorted(self._connection.methods)))])
+            self._check_length(int((head.headers.get("content-length") or "0").split(",")[0]))
+            answer = await self._connection.app(request)
+            if isinstance(answer, Upgrade):
+                return answer
+            if not isinstance(answer, Response):
+                raise TypeError(f"the app returned {type(answer).__name__}, which is no response")
+            if head.method == "CONNECT" and 200 <= answer.status < 300:  # RFC 9110 §9.3.6: that would be a tunnel
+                return Response.text("no tunnels here\n", 501)
+            if not isinstance(answer.body, bytes) and head.method != "HEAD":
+                self._first = await first_piece(answer.body)
+            return answer
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if self.stream.failure is not None or (task and task.cancelling()):
+                raise  # the peer's doing, or ours, not the app's
+            if self._error is not None and error is self._error:
+                return Response.text(f"{error}\n", self._error.code)
+            logger.exception("%s %s failed", head.method, head.target)
+            return Response.text("internal server error\n", 500)
+
+    # -- the request's content
+
+    async def receive_content(self) -> Data | EndOfMessage:
+        """The next piece of the body, for the app. The first wait for it is what 100 (Continue) means."""
+        if self._error is not None:
+            raise self._error
+        event = await self._next_event()
+        if isinstance(event, Data):
+            self._received += len(event.data)
+            self._check_length(self._received)
+        return event
+
+    async def _next_event(self) -> Data | EndOfMessage:
+        """Wait for more of a body, as long as it keeps to the minimum rate on average."""
+        timeouts = self._connection.timeouts
+        left = timeouts.body + self._received / timeouts.min_body_rate - self._waited
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        if self._expects_continue:
+            self._expects_continue = False
+            self._connection.endpoint.send(ResponseHead(100, Headers(), "2", self.stream.id))
+        try:
+            async with asyncio.timeout(min(left, timeouts.body)):
+                event = await self.stream.next_event()
+        except TimeoutError:
+            self.fail(RemoteProtocolError("the request's body took too long", 408))
+        self._waited += clock() - began
+        assert isinstance(event, Data | EndOfMessage)
+        return event
+
+    def _check_length(self, size: int) -> None:
+        if size > self._connection.max_body:
+            self.fail(RemoteProtocolError("content too large", 413))
+
+    def fail(self, error: RemoteProtocolError) -> NoReturn:
+        self._error = error
+        raise error
+
+    # -- its answer
+
+    async def _respond(self, response: Response) -> None:
+        """Send a response."""
+        try:
+            self._send_head(response)
+        except Exception:  # LocalProtocolError, or a TypeError of what is no string
+            if self.stream.failure is not None:
+                raise self.stream.failure from None
+            logger.exception("%s %s: the response can't be sent", self._head.method, self._head.target)
+            await close_body(response.body)
+            response = Response.text("internal server error\n", 500)
+            self._send_head(response)
+        self._status = response.status
+        if isinstance(response.body, bytes):
+            if self._head.method != "HEAD":
+                self.stream.write(response.body)
+            return self.stream.close_write()
+        await self._send_content(response, response.body)
+
+    def _send_head(self, response: Response) -> None:
+        headers = Headers([field for field in response.headers if field[0] not in OF_CONNECTION])  # §8.2.2
+        names = [name for name, _ in headers]
+        if isinstance(response.body, bytes) and "content-length" not in names and response.status not in (204, 304):
+            headers.append(("content-length", str(len(response.body))))
+        if "date" not in names:
+            headers.append(("date", http_date()))
+        self._connection.endpoint.send(ResponseHead(response.status, headers, "2", self.stream.id))
+
+    async def _send_content(self, response: Response, body: AsyncIterator[bytes]) -> None:
+        """Send content as it is made."""
+        self._begin_answer(response)
+        steps = 0
+        try:
+            if self._head.method != "HEAD":
+                self.stream.write(self._first)
+                async for piece in body:
+                    self.stream.write(piece)
+                    steps += 1
+                    if self.stream.congested or steps % FAIR_SHARE == 0:
+                        await self.stream.drain()
+            self.stream.end(Headers() if self._head.method == "HEAD" else response.trailers)
+        except Exception as error:
+            if self.stream.failure is not None:
+                raise
+            logger.exception("%s %s: the response broke off", self._head.method, self._head.target)
+            raise _BrokenOffError from error
+        finally:
+            await close_body(body)
+
+    def _begin_answer(self, answer: Answer) -> None:
+        """From now on, a drain is the answer's business."""
+        self._answer = answer
+        if self._connection.draining:
+            answer.drain()
+
+    async def _hand_over(self, answer: Upgrade) -> None:
+        """Give the stream to another protocol (§8.5, RFC 8441 §5)."""
+        try:
+            if self._head.method != "CONNECT":  # §8.6: there is no other upgrade in HTTP/2
+                raise LocalProtocolError("only CONNECT can be upgraded")
+            self._connection.endpoint.send(ResponseHead(answer.status, answer.headers, "2", self.stream.id))
+        except LocalProtocolError:
+            logger.exception("%s %s: no upgrade here", self._head.method, self._head.target)
+            return await self._respond(Response.text("internal server error\n", 500))
+        self._status = answer.status
+        self._begin_answer(answer)
+        try:
+            await answer.handler(self.stream)
+        except Exception:
+            logger.exception("%s %s: the upgraded stream failed", self._head.method, self._head.target)
+            self.stream.reset(INTERNAL_ERROR)
+        else:
+            await self.stream.close()
+
+
+# ---- the client's side -------------------------------------------------------------------------------------------------
+
+
+class RequestRefused(ConnectionError):
+    """The server has not looked at the request: it can be made again, on another connection (RFC 9113 §8.7)."""
+
+
+class ClientConnection(Multiplexer):
+    """A client's connection: requests side by side, from any number of tasks."""
+
+    def __init__(self, pipe: Pipe, host: str, scheme: str, limits: Limits = Limits(), timeouts: Timeouts = Timeouts()) -> None:  # noqa: B008
+        super().__init__(Connection(CLIENT, limits, scheme), pipe, timeouts)
+        self.host = host
+        """Host and port, as :authority has them."""
+        self._closing = False
+        self._error: Exception | None = None
+        self._room = asyncio.Condition()
+        self.endpoint.send(self.core.greeting())
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self.write())]
+
+    async def _run(self) -> None:
+        """Read until the connection is over, and tell everybody who waits why it is."""
+        error: Exception = ConnectionResetError("the connection is over")
+        try:
+            await self.read()
+        except RemoteProtocolError as fault:
+            error = fault
+            for event in self.core.farewell(fault):
+                self.endpoint.send(event)
+        except ConnectionError as loss:
+            error = loss
+        finally:
+            self._error = RequestRefused(f"the connection is over: {error}")
+            self.lose(error)
+            async with self._room:
+                self._room.notify_all()
+
+    def is_done(self) -> bool:
+        return self._closing or self.is_idle
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, ResponseHead) and (stream := self.streams.get(event.stream)):
+            stream.receive(event)
+        elif isinstance(event, GoAway):
+            for stream in list(self.streams.values()):
+                if stream.id > event.last:  # §6.8: they were not, and will not be, looked at
+                    stream.fail(RequestRefused("the server goes away"))
+        elif isinstance(event, Reset) and event.code == REFUSED_STREAM and (stream := self.streams.get(event.stream)):
+            stream.failure = RequestRefused("the server refused the stream")
+
+    async def request(
+        self,
+        method: str,
+        target: str,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes | AsyncIterator[bytes] = b"",
+    ) -> ClientResponse:
+        """Send a request, when the server allows one more at once, and wait for the head of its response.
+
+        Raises LocalProtocolError for what can't be sent, RequestRefused where it can be made again, ConnectionError where
+        nobody knows, RemoteProtocolError for an answer that is not HTTP/2, TimeoutError.
+        """
+        fields = Headers([(name.lower(), value) for name, value in headers])
+        if fields.get("host") is None:
+            fields.insert(0, ("host", self.host))
+        if isinstance(body, bytes) and (body or method in ("POST", "PUT", "PATCH")):
+            fields.append(("content-length", str(len(body))))
+        await self._wait_for_room()
+        head = RequestHead(method, target, fields, "2", self.core.next_stream)
+        self.endpoint.send(head)
+        stream = self.streams[head.stream] = MuxStream(self, head.stream)
+        exchange = _ClientExchange(self, stream)
+        try:
+            exchange.upload(body)
+            return ClientResponse(await exchange.receive_head(method), exchange)
+        except BaseException:
+            await exchange.close()
+            raise
+
+    async def _wait_for_room(self) -> None:
+        async with self._room:
+            await self._room.wait_for(lambda: self._error or self.core.going_away or self.core.active < self.core.max_active)
+        if self._error is not None:
+            raise self._error
+        if self.core.going_away:
+            raise RequestRefused("the server goes away")
+
+    async def release(self, stream: MuxStream) -> None:
+        """An exchange is over: there is room for another."""
+        if stream.id in self.streams:
+            stream.reset(CANCEL)
+            self.forget(stream)
+            async with self._room:
+                self._room.notify()
+
+    async def close(self) -> None:
+        """Close the connection; requests under way are given up."""
+        self._closing = True
+        await _end(self._tasks)
+        self.lose(ConnectionResetError("the connection was closed"))
+        await self.endpoint.close([] if self.core.wants is Wants.CLOSED else [GoAway(0)])
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+
+class _ClientExchange:
+    """One request of a client, from its upload to the end of its response."""
+
+    def __init__(self, connection: ClientConnection, stream: MuxStream) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._tunnel = False
+
+    def upload(self, body: bytes | AsyncIterator[bytes]) -> None:
+        if isinstance(body, bytes):
+            self._stream.write(body)
+            self._stream.close_write()
+        else:
+            self._stream.task = asyncio.create_task(self._send_content(body))
+
+    async def _send_content(self, body: AsyncIterator[bytes]) -> None:
+        """Send content while the response is awaited, or read."""
+        try:
+            async for piece in body:
+                self._stream.write(piece)
+                await self._stream.drain()
+            self._stream.close_write()
+        except Exception as error:
+            self._stream.reset(CANCEL)
+            self._stream.fail(error)  # what waits for the response is told why
+        finally:
+            await close_body(body)
+
+    async def receive_head(self, method: str) -> ResponseHead:
+        async with asyncio.timeout(self._connection.timeouts.idle):
+            while True:
+                event = await self._stream.next_event()
+                if isinstance(event, ResponseHead) and event.status >= 200:
+                    self._tunnel = method == "CONNECT" and event.status < 300
+                    return event
+
+    async def receive_content(self) -> Event | None:
+        """The next Data, or EndOfMessage."""
+        try:
+            async with asyncio.timeout(self._connection.timeouts.body):
+                event = await self._stream.next_event()
+        except BaseException:
+            await self.close()
+            raise
+        if isinstance(event, EndOfMessage):
+            await self.close()
+        return event
+
+    def tunnel(self) -> Pipe | None:
+        """The stream, once it belongs to another protocol."""
+        return self._stream if self._tunnel else None
+
+    async def close(self) -> None:
+        """Nothing more is wanted of the response."""
+        await _end([self._stream.task])
+        await self._connection.release(self._stream)
+
+
+async def connect_http2(host: str, port: int, ssl: tls.SSLContext | None = None, **options: Any) -> ClientConnection:
+    """A connection to an HTTP/2 server; in clear text with prior knowledge (§3.3). Options: ClientConnection's.
+
+    Raises OSError; RemoteProtocolError where the server's TLS did not choose HTTP/2 (§3.2).
+    """
+    if ssl is not None:
+        ssl.set_alpn_protocols(["h2"])
+    reader, writer = await asyncio.open_connection(host, port, ssl=ssl)
+    if ssl is not None and writer.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
+        writer.close()
+        raise RemoteProtocolError("the server does not speak HTTP/2")
+    name = f"[{host}]" if ":" in host else host
+    default, scheme = (443, "https") if ssl else (80, "http")
+    return ClientConnection(StreamPipe(reader, writer), name if port == default else f"{name}:{port}", scheme, **options)

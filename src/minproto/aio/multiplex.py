@@ -1,0 +1,364 @@
+"""Many streams on one pipe: the ground of both ends of HTTP/2.
+
+A reader takes in what comes, for all streams, and never waits for an app: what an app has not taken yet stays in its stream,
+and the stream's window says how much that can be. What the protocol demands in answer goes out before more is read (RFC 9113
+§5.2.2), so a peer that stops reading our answers but goes on asking is one that we end.
+
+A writer sends what the streams hold, in the order that the core tells, and only while little waits in the transport. What is
+in there can't be overtaken any more, so with much in it an urgent response would be as slow as any.
+
+A stream is a ``Pipe``: a protocol that runs on a connection runs on a stream, unchanged (RFC 8441).
+"""
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+from minproto.aio.endpoint import Endpoint, Timeouts
+from minproto.aio.pipe import HIGH_WATER, Pipe
+from minproto.core import Event, RemoteProtocolError, Wants
+from minproto.http import Data, EndOfMessage, Headers
+from minproto.http2 import (
+    Connection,
+    Consumed,
+    Reset,
+    Settings,
+    StreamFault,
+    WindowUpdate,
+)
+from minproto.http2_frames import CANCEL, ENHANCE_YOUR_CALM, NO_ERROR, SETTINGS_TIMEOUT
+
+MAX_UNSENT = 4 * HIGH_WATER
+"""Bytes of answers that may wait for a peer who goes on asking; then it is one who does not read them."""
+CALM_RATE = 10
+"""Frames a second that nobody would call a flood: pings of a quiet connection must not add up to one."""
+
+
+class MuxStream:
+    """One stream, as a pipe. What comes in is bounded by its window, what goes out by whoever writes and drains."""
+
+    __slots__ = (
+        "_changed", "_ends", "_events", "_limit", "_mux", "_out", "_trailers", "ended", "failure", "id", "received", "sent",
+        "task", "unsent",
+    )  # fmt: skip
+
+    def __init__(self, mux: "Multiplexer", id_: int) -> None:
+        self.id = id_
+        self._mux = mux
+        self._events: deque[Event] = deque()  # received, and not taken yet
+        self._out: deque[memoryview] = deque()  # written, and not sent yet
+        self.unsent = 0
+        """Bytes of that."""
+        self._ends = False  # nothing more will be written
+        self._trailers = Headers()
+        self._changed: asyncio.Future[None] | None = None  # somebody waits for any news
+        self._limit: asyncio.Timeout | None = None  # of who waits for the peer to take something
+        self.task: asyncio.Task[Any] | None = None
+        """Who is to be cancelled when the stream is reset."""
+        self.failure: Exception | None = None
+        """Why the stream is over, if it is before its time."""
+        self.ended = False
+        """The end of our output was sent."""
+        self.received = 0
+        """Bytes of content that have come, and that were sent."""
+        self.sent = 0
+
+    # -- receiving
+
+    def receive(self, event: Event) -> None:
+        """Something for this stream has come."""
+        if isinstance(event, Data):
+            self.received += len(event.data)
+            if not event.data:  # padding: its credit goes back
+                return self._mux.endpoint.send(Consumed(self.id, 0))
+        self._events.append(event)
+        self._wake()
+
+    async def next_event(self) -> Event:
+        """The next event. Raises ConnectionError where the stream was reset, or is lost."""
+        while not self._events:
+            if self.failure is not None:
+                raise self.failure
+            await self._news()
+        event = self._events.popleft()
+        if isinstance(event, Data) and not self._mux.endpoint.lost:
+            self._mux.endpoint.send(Consumed(self.id, len(event.data)))
+        return event
+
+    async def read(self) -> bytes:
+        """As a pipe: content, b"" at its end."""
+        event = await self.next_event()
+        if isinstance(event, Data):
+            return event.data
+        self._events.append(event)  # there it ends, for every later read, too
+        return b""
+
+    # -- sending
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take content to send; at once, if nothing is before it and everything lets it through."""
+        if self.failure is not None or self._ends or not data:
+            return
+        self.sent += len(data)
+        mux = self._mux
+        if not self._out and mux.core.sendable(self.id) >= len(data) and mux.endpoint.unsent <= HIGH_WATER:
+            return mux.endpoint.send(Data(bytes(data), self.id))
+        self._out.append(memoryview(data))
+        self.unsent += len(data)
+        mux.core.offer(self.id)
+        mux.wake()
+
+    def take(self, room: int) -> bytes:
+        """So many bytes of what waits, whose turn it is now."""
+        pieces = []
+        while room and self._out:
+            view = self._out.popleft()
+            if len(view) > room:
+                self._out.appendleft(view[room:])
+                view = view[:room]
+            pieces.append(view)
+            room -= len(view)
+        data = b"".join(pieces)
+        self.unsent -= len(data)
+        return data
+
+    def took(self) -> None:
+        """Something of it was sent: who waits for that has a reason to wait on."""
+        if not self._out:
+            self._mux.core.withdraw(self.id)
+            if self._ends:
+                self._end()
+        if self._limit is not None:
+            with suppress(RuntimeError):  # it has expired, just now
+                self._limit.reschedule(asyncio.get_running_loop().time() + self._mux.timeouts.write)
+        self._wake()
+
+    @property
+    def congested(self) -> bool:
+        return self.unsent > HIGH_WATER or self.failure is not None
+
+    async def drain(self) -> None:
+        """Let others run, and wait until little is unsent. Raises ConnectionError where the stream is over."""
+        await self._unsent_at_most(HIGH_WATER // 4 if self.unsent > HIGH_WATER else HIGH_WATER)
+        await asyncio.sleep(0)
+
+    async def _unsent_at_most(self, size: int) -> None:
+        try:
+            async with asyncio.timeout(self._mux.timeouts.write) as self._limit:
+                while self.failure is None and (self.unsent > size or (self._ends and not self.ended and size == 0)):
+                    await self._news()
+        except TimeoutError:
+            self.reset(ENHANCE_YOUR_CALM)
+            self.fail(ConnectionResetError("the peer does not read"))
+        finally:
+            self._limit = None
+        if self.failure is not None:
+            raise self.failure
+
+    def close_write(self) -> None:
+        """The end of our output, after what was written."""
+        self.end(Headers())
+
+    def end(self, trailers: Headers) -> None:
+        """The same, with trailers."""
+        if self._ends or self.failure is not None:
+            return
+        self._ends = True
+        self._trailers = trailers
+        if not self._out:
+            self._end()
+
+    def _end(self) -> None:
+        self._mux.endpoint.send(EndOfMessage(self._trailers, self.id))
+        self.ended = True
+
+    async def finish(self) -> None:
+        """Wait until all of our output is sent. Raises ConnectionError."""
+        if self.unsent or self.failure is not None:
+            await self._unsent_at_most(0)
+
+    async def close(self) -> None:
+        """Send what was written and our end; what the peer still sends is not wanted."""
+        self.close_write()
+        await self.finish()
+        self.reset(NO_ERROR)
+
+    def abort(self) -> None:
+        self.reset(CANCEL)
+        self.fail(ConnectionResetError("the stream was given up"))
+
+    def info(self, name: str) -> Any:
+        return self._mux.endpoint.pipe.info(name)
+
+    # -- endings
+
+    def reset(self, code: int) -> None:
+        """End both directions now, unless they have ended."""
+        self._out.clear()
+        self.unsent = 0
+        if self.failure is None and self._mux.core.is_open(self.id):
+            self._mux.endpoint.send(Reset(self.id, code))
+
+    def fail(self, error: Exception) -> None:
+        """The stream is over: whoever waits here is told."""
+        if self.failure is None:
+            self.failure = error
+        self._out.clear()
+        self.unsent = 0
+        self._wake()
+
+    # -- waiting
+
+    async def _news(self) -> None:
+        """Wait for anything to happen to this stream: one task reads, and at most one other writes."""
+        if self._changed is None or self._changed.done():
+            self._changed = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._changed)
+
+    def _wake(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+
+class Multiplexer:
+    """A core on a pipe, with its streams: the part that server and client share."""
+
+    def __init__(self, core: Connection, pipe: Pipe, timeouts: Timeouts) -> None:
+        self.core = core
+        self.endpoint = Endpoint(core, pipe, timeouts)
+        """Counts the bytes on the wire."""
+        self.timeouts = timeouts
+        self.streams: dict[int, MuxStream] = {}
+        self._work = asyncio.Event()  # a stream has something to send
+        self._clock = asyncio.get_running_loop().time
+        self._began = self._calm_since = self.idle_since = self._clock()
+        self._frame_began: float | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    # -- what the two ends do differently
+
+    def on_event(self, event: Event) -> None:
+        """An event that is neither content nor of the connection's own housekeeping."""
+        raise NotImplementedError
+
+    def is_done(self) -> bool:
+        """Whether there is no reason to read on."""
+        raise NotImplementedError
+
+    # -- reading
+
+    async def read(self) -> None:
+        """Read until the connection is done. Raises RemoteProtocolError, ConnectionError."""
+        self._task = asyncio.current_task()
+        core, endpoint = self.core, self.endpoint
+        while True:
+            for event in core.events():
+                self._receive(event)
+            if core.wants is Wants.CLOSED or self.is_done():
+                return
+            if endpoint.unsent > MAX_UNSENT:  # it never waits, so this is its bound
+                self._fail("the peer does not read what it asked for", ENHANCE_YOUR_CALM)
+            try:
+                await endpoint.receive(self._patience(), self._task)
+            except TimeoutError:
+                self._check_time()
+            self._calm()
+
+    def _receive(self, event: Event) -> None:
+        """One event: who it is for, and the answer that the protocol demands."""
+        kind = type(event)
+        if kind is Data or kind is EndOfMessage:
+            if stream := self.streams.get(event.stream):  # type: ignore[attr-defined]
+                stream.receive(event)
+        elif kind is WindowUpdate or kind is Settings:
+            self.wake()
+        elif kind is Reset or kind is StreamFault:
+            self._on_reset(event)  # type: ignore[arg-type]
+        self.on_event(event)
+        reply = self.core.reply(event)
+        if reply is not None:
+            self.endpoint.send(reply)
+
+    def _on_reset(self, event: Reset | StreamFault) -> None:
+        stream = self.streams.get(event.stream)
+        if stream is None:
+            return
+        stream.fail(ConnectionResetError(f"the stream was reset, with code {event.code}"))
+        if stream.task is not None:
+            stream.task.cancel()
+
+    def _patience(self) -> float:
+        """How long to wait for the next bytes: not at all too long for the first of several reasons to be impatient."""
+        now = self._clock()
+        if self.core.in_frame:
+            self._frame_began = self._frame_began or now
+            return self._frame_began + self.timeouts.head - now
+        self._frame_began = None
+        if not self.core.acknowledged:
+            return self._began + self.timeouts.handshake - now
+        return self.timeouts.idle if self.streams else self.idle_since + self.timeouts.idle - now
+
+    def _check_time(self) -> None:
+        """A wait was too long, or somebody has interrupted it."""
+        now = self._clock()
+        if self._frame_began is not None and now >= self._frame_began + self.timeouts.head:
+            self._fail("a frame took too long", ENHANCE_YOUR_CALM)
+        if not self.core.acknowledged and now >= self._began + self.timeouts.handshake:
+            self._fail("the settings were not acknowledged", SETTINGS_TIMEOUT)  # RFC 9113 §6.5.3
+
+    def _calm(self) -> None:
+        frames = int((self._clock() - self._calm_since) * CALM_RATE)
+        if frames:
+            self.core.calm(frames)
+            self._calm_since = self._clock()
+
+    def _fail(self, reason: str, code: int) -> None:
+        error = RemoteProtocolError(reason, code)
+        self.core.fail(error)
+        raise error
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing was asked for so long that the connection is not worth keeping."""
+        return not self.streams and self._clock() >= self.idle_since + self.timeouts.idle
+
+    # -- writing
+
+    def wake(self) -> None:
+        """Something may be sent that could not be before."""
+        self._work.set()
+
+    async def write(self) -> None:
+        """Send what the streams hold, for ever. Raises ConnectionError when the peer does not read."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self._take_turns():
+                await self.endpoint.flush()
+                if self.endpoint.unsent > HIGH_WATER:
+                    await self.endpoint.drain()
+
+    def _take_turns(self) -> bool:
+        """Let streams send, one frame each, as long as little waits in the transport. Whether there may be more."""
+        while self.endpoint.unsent <= HIGH_WATER:
+            turn = self.core.next_ready()
+            if turn is None:
+                return False
+            stream = self.streams[turn[0]]
+            self.endpoint.send(Data(stream.take(turn[1]), stream.id))
+            stream.took()
+        return True
+
+    # -- the end
+
+    def forget(self, stream: MuxStream) -> None:
+        """A stream is over, for us as well."""
+        del self.streams[stream.id]
+        if not self.streams:
+            self.idle_since = self._clock()
+
+    def lose(self, error: Exception) -> None:
+        """The connection is over: so are its streams."""
+        for stream in list(self.streams.values()):
+            stream.fail(error)
