@@ -13,6 +13,7 @@ import minproto
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "minproto"
 CORES = [path for path in sorted(SOURCE.glob("*.py")) if path.stem not in ("__init__", "__main__", "cli")]
+EXPLAIN = sorted((SOURCE / "explain").glob("*.py"))
 README = (ROOT / "README.md").read_text()
 MAX_FUNCTION = 40
 
@@ -27,7 +28,7 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", CORES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CORES + EXPLAIN, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_a_core_knows_no_clock_no_socket_and_no_shell(path: Path) -> None:
     forbidden = {"asyncio", "socket", "ssl", "time", "threading", "selectors", "random", "minproto.aio"}
     if path.stem == "websocket":
@@ -41,6 +42,8 @@ def test_dependencies_between_cores_point_one_way() -> None:
     for path in CORES:
         inner = {name.removeprefix("minproto.") for name in imports(path) if name.startswith("minproto.")}
         assert all(order.index(name) < order.index(path.stem) for name in inner), path
+
+    assert not any(name.startswith("minproto.explain") for path in CORES for name in imports(path))
 
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))

@@ -67,29 +67,29 @@ class Limits:
 # A head that is complete is matched whole. Possessive quantifiers (*+, ++) keep that linear: no match is tried twice.
 
 _FIELD_LINES = rf"(?:[{TCHAR}]++:[{FIELD_VCHAR}]*+\r\n)*+"
-_REQUEST = re.compile(rf"([{TCHAR}]++) ([\x21-\x7e]++) HTTP/([0-9]\.[0-9])\r\n({_FIELD_LINES})\r\n")
+REQUEST = re.compile(rf"([{TCHAR}]++) ([\x21-\x7e]++) HTTP/([0-9]\.[0-9])\r\n({_FIELD_LINES})\r\n")
 # §4: a server MUST send the space after the status code. Where it does not, and sends no reason, nothing is ambiguous.
-_RESPONSE = re.compile(rf"HTTP/([0-9]\.[0-9]) ([0-9]{{3}})(?: [{FIELD_VCHAR}]*+)?\r\n({_FIELD_LINES})\r\n")
-_TRAILERS = re.compile(rf"({_FIELD_LINES})\r\n")
+RESPONSE = re.compile(rf"HTTP/([0-9]\.[0-9]) ([0-9]{{3}})(?: [{FIELD_VCHAR}]*+)?\r\n({_FIELD_LINES})\r\n")
+TRAILERS = re.compile(rf"({_FIELD_LINES})\r\n")
 _FIELD = re.compile(r"([^:]++):[\t ]*+([^\r]*+)\r\n")
 _FOLD = re.compile(r"\r\n[\t ]++")
 
 # A head that is not complete is followed part by part, so that a wrong byte is refused when it arrives. For each part: the
 # bytes that it may have, what ends it, and the part that comes then.
-_Syntax = dict[str, tuple[re.Pattern[bytes], bytes, str]]
+Syntax = dict[str, tuple[re.Pattern[bytes], bytes, str]]
 
 
 def _part(allowed: str, end: bytes, after: str) -> tuple[re.Pattern[bytes], bytes, str]:
     return re.compile(allowed.encode("latin-1")), end, after
 
 
-_FIELD_SYNTAX = {"name": _part(f"[{TCHAR}]*+", b":", "value"), "value": _part(f"[{FIELD_VCHAR}]*+", b"\r\n", "name")}
-_REQUEST_SYNTAX: _Syntax = {
+FIELD_SYNTAX = {"name": _part(f"[{TCHAR}]*+", b":", "value"), "value": _part(f"[{FIELD_VCHAR}]*+", b"\r\n", "name")}
+REQUEST_SYNTAX: Syntax = {
     "method": _part(f"[{TCHAR}]*+", b" ", "target"),
     "target": _part(r"[\x21-\x7e]*+", b" ", "version"),
     "version": _part(r"(?:H(?:T(?:T(?:P(?:/(?:[0-9](?:\.[0-9]?)?)?)?)?)?)?)?", b"\r\n", "name"),
-} | _FIELD_SYNTAX
-_RESPONSE_SYNTAX: _Syntax = {"line": _part(f"[{FIELD_VCHAR}]*+", b"\r\n", "line")}  # folded lines begin with a space
+} | FIELD_SYNTAX
+RESPONSE_SYNTAX: Syntax = {"line": _part(f"[{FIELD_VCHAR}]*+", b"\r\n", "line")}  # folded lines begin with a space
 _START_LINE = frozenset({"method", "target", "version"})
 _MAY_BE_EMPTY = frozenset({"value", "line"})
 
@@ -99,10 +99,10 @@ class HeadReader:
 
     __slots__ = ("_began", "_max_head", "_max_line", "_part", "_scanned", "_syntax")
 
-    def __init__(self, syntax: _Syntax, limits: Limits) -> None:
+    def __init__(self, syntax: Syntax, limits: Limits) -> None:
         self._syntax = syntax
         self._max_head = limits.max_head
-        self._max_line = limits.max_start_line if syntax is _REQUEST_SYNTAX else limits.max_head
+        self._max_line = limits.max_start_line if syntax is REQUEST_SYNTAX else limits.max_head
         self._part = next(iter(syntax))
         self._began = 0  # where that part began
         self._scanned = 0  # so many bytes are known to be right
@@ -112,7 +112,7 @@ class HeadReader:
         end = buffer.find(b"\r\n\r\n", self._max_head)
         if end >= 0:
             text = buffer.peek(0, end + 4).decode("latin-1")
-            head = whole.fullmatch(_unfold(text, whole) if self._syntax is _RESPONSE_SYNTAX else text)
+            head = whole.fullmatch(_unfold(text, whole) if self._syntax is RESPONSE_SYNTAX else text)
             if head is not None and text.find("\r\n") <= self._max_line:
                 buffer.skip(end + 4)
                 if self._scanned:
@@ -148,7 +148,7 @@ def _unfold(head: str, whole: re.Pattern[str]) -> str:
     """A user agent MUST replace each obs-fold by a space (§5.2). What follows the start line can't be folded into it."""
     if "\r\n " not in head and "\r\n\t" not in head:
         return head
-    if whole is _TRAILERS:
+    if whole is TRAILERS:
         return _FOLD.sub(" ", head)
     start, _, fields = head.partition("\r\n")
     return f"{start}\r\n{_FOLD.sub(' ', fields)}"
@@ -248,6 +248,17 @@ def parse_chunk_size(buffer: Buffer, limits: Limits) -> int | None:
     return None
 
 
+def parse_chunk_end(buffer: Buffer) -> bool | None:
+    """Take the CRLF behind a chunk's data; None if it is not complete. Raises RemoteProtocolError (400)."""
+    found = buffer.peek(0, 2)
+    if not b"\r\n".startswith(found):
+        raise RemoteProtocolError("chunk data is not followed by CRLF", 400)
+    if len(found) < 2:
+        return None
+    buffer.skip(2)
+    return True
+
+
 class LengthReader:
     """A body of known length."""
 
@@ -288,7 +299,7 @@ class ChunkedReader:
 
     __slots__ = ("_left", "_limits", "_part", "_room", "_trailers")
 
-    def __init__(self, limits: Limits, trailer_syntax: _Syntax) -> None:
+    def __init__(self, limits: Limits, trailer_syntax: Syntax) -> None:
         self._limits = limits
         self._room = limits.max_body
         self._part = "size"  # what is due
@@ -320,12 +331,8 @@ class ChunkedReader:
         return True
 
     def _read_crlf(self, buffer: Buffer) -> bool:
-        found = buffer.peek(0, 2)
-        if not b"\r\n".startswith(found):
-            raise RemoteProtocolError("chunk data is not followed by CRLF", 400)
-        if len(found) < 2:
+        if not parse_chunk_end(buffer):
             return False
-        buffer.skip(2)
         self._part = "size"
         return True
 
@@ -333,14 +340,14 @@ class ChunkedReader:
         if buffer.peek(0, 2) == b"\r\n":
             buffer.skip(2)
             return EndOfMessage()
-        section = self._trailers.read(buffer, _TRAILERS)
+        section = self._trailers.read(buffer, TRAILERS)
         return EndOfMessage(parse_fields(section[1], self._limits)) if section else None
 
 
 _BodyReader = LengthReader | UntilCloseReader | ChunkedReader
 
 
-def body_reader(framing: int, limits: Limits, trailer_syntax: _Syntax) -> _BodyReader:
+def body_reader(framing: int, limits: Limits, trailer_syntax: Syntax) -> _BodyReader:
     """What reads a body with this framing. Raises RemoteProtocolError (413) for a length beyond the limit."""
     if framing == CHUNKED:
         return ChunkedReader(limits, trailer_syntax)
@@ -419,7 +426,7 @@ class Connection(Core):
         self._version = "1.1"  # of the request in flight
         self._upgrade = False  # the request offers another protocol
         self._empty_lines = 0
-        self._reader = HeadReader(_REQUEST_SYNTAX if role is SERVER else _RESPONSE_SYNTAX, limits)
+        self._reader = HeadReader(REQUEST_SYNTAX if role is SERVER else RESPONSE_SYNTAX, limits)
         self._body: _BodyReader | None = None  # reads the body being received
         self.framing = 0
         """Of the body being sent: bytes left, CHUNKED or UNTIL_CLOSE."""
@@ -454,7 +461,7 @@ class Connection(Core):
     def _parse_request(self) -> RequestHead | None:
         if self._buffer.peek(0, 1) == b"\r" and self._skip_empty_lines() == b"\r":
             return None  # half of one more
-        found = self._reader.read(self._buffer, _REQUEST)
+        found = self._reader.read(self._buffer, REQUEST)
         if found is None:
             return None
         method, target, version, block = found.groups()
@@ -466,9 +473,9 @@ class Connection(Core):
         check_target(method, target, RemoteProtocolError)
         head = RequestHead(method, target, parse_fields(block, self.limits), version)
         fields = important_fields(head.headers)
-        _check_host(version, fields, RemoteProtocolError)
+        check_host(version, fields, RemoteProtocolError)
         framing = request_framing(version, fields, RemoteProtocolError)
-        self._body = body_reader(framing, self.limits, _FIELD_SYNTAX) if framing else None
+        self._body = body_reader(framing, self.limits, FIELD_SYNTAX) if framing else None
         self._begin(head, fields, framing)
         return head
 
@@ -477,7 +484,7 @@ class Connection(Core):
             if self._buffer.size:  # §9.2: MUST NOT consider that data to be a valid response
                 raise RemoteProtocolError("data without a request")
             return None
-        found = self._reader.read(self._buffer, _RESPONSE)
+        found = self._reader.read(self._buffer, RESPONSE)
         if found is None:
             return None
         version, status, block = found.groups()
@@ -488,7 +495,7 @@ class Connection(Core):
             raise RemoteProtocolError("101 without a request to upgrade")
         fields = important_fields(head.headers)
         framing = response_framing(self._method, head.status, version, fields, RemoteProtocolError)
-        self._body = body_reader(framing, self.limits, _RESPONSE_SYNTAX) if framing else None
+        self._body = body_reader(framing, self.limits, RESPONSE_SYNTAX) if framing else None
         self._answer(head, fields, framing)
         return head
 
@@ -543,14 +550,14 @@ class Connection(Core):
 
     def _send_request(self, head: RequestHead) -> bytes:
         start = f"{head.method} {head.target} HTTP/{head.version}\r\n"
-        found = _REQUEST.fullmatch(f"{start}\r\n")
+        found = REQUEST.fullmatch(f"{start}\r\n")
         # What was put together has to come apart in the same way, or a target could bring its own version and fields.
         same = found is not None and found.groups() == (head.method, head.target, head.version, "")
         if not same or head.version not in ("1.0", "1.1"):
             raise LocalProtocolError("invalid method, target or version")
         check_target(head.method, head.target, LocalProtocolError)
         fields = important_fields(head.headers)
-        _check_host(head.version, fields, LocalProtocolError)
+        check_host(head.version, fields, LocalProtocolError)
         framing = request_framing(head.version, fields, LocalProtocolError)
         encoded = f"{start}{encode_fields(head.headers)}\r\n".encode("latin-1")
         self.framing = framing
@@ -658,7 +665,7 @@ class Connection(Core):
             self.response = CLOSED  # the farewell was said
 
 
-def _check_host(version: str, fields: dict[str, str], fault: type[ProtocolError]) -> None:
+def check_host(version: str, fields: dict[str, str], fault: type[ProtocolError]) -> None:
     """§3.2: 400 for a request of HTTP/1.1 without Host, and for any with two or an invalid one."""
     if "host" not in fields:
         if version != "1.0":

@@ -77,6 +77,12 @@ _BOM = "\ufeff"
 _DIGITS = re.compile(r"[0-9]{1,18}")
 
 
+def parse_line(line: str) -> tuple[str, str]:
+    """The name and the value of a field; the name of a comment is empty."""
+    name, _, value = line.partition(":")
+    return name, value.removeprefix(" ")
+
+
 def encode(event: Event) -> bytes:
     """The bytes of an event. Raises LocalProtocolError for what would not arrive as it is."""
     match event:
@@ -158,9 +164,8 @@ class Connection(Core):
 
     def _take_line(self, line: str) -> Event | None:
         """A field or a comment."""
-        name, _, value = line.partition(":")
+        name, value = parse_line(line)
         self._size += len(line) if name in ("data", "event", "id") else 0  # what else comes is not kept
-        value = value.removeprefix(" ")
         match name:
             case "":
                 return Comment(value)

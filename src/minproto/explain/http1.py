@@ -1,0 +1,252 @@
+"""HTTP/1.1, explained: heads line by line, content, chunks; and the protocol that an Upgrade leads to.
+
+Where a response ends depends on what was asked, and what comes behind an Upgrade on what is answered: so the two sides share
+an ``Exchange``. The rest of what a server or a client knows of the other is not needed to say what the bytes are; what they
+would refuse is marked, and read on where it is clear how.
+"""
+
+import re
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from minproto import websocket
+from minproto.core import RemoteProtocolError, Wants
+from minproto.deflate import Compression
+from minproto.explain import meanings
+from minproto.explain.rows import Script, Side, counted, opaque, readable
+from minproto.explain.sse import EventStream
+from minproto.explain.websocket import explain_websocket
+from minproto.http import Headers, RequestHead, ResponseHead, check_target, important_fields, split_list
+from minproto.http1 import (
+    CHUNKED,
+    FIELD_SYNTAX,
+    REQUEST,
+    REQUEST_SYNTAX,
+    RESPONSE,
+    RESPONSE_SYNTAX,
+    TRAILERS,
+    UNTIL_CLOSE,
+    HeadReader,
+    Limits,
+    Syntax,
+    check_host,
+    parse_chunk_end,
+    parse_chunk_size,
+    parse_fields,
+    request_framing,
+    response_framing,
+)
+from minproto.sse import MEDIA_TYPE
+
+LIMITS = Limits(max_headers=65_536)
+MAX_UNANSWERED = 1_000
+"""Requests that may wait for their answers."""
+
+_LINE = re.compile(rb".+?\r\n(?![\t ])", re.DOTALL)  # with the lines that are folded into it (RFC 9112 §5.2)
+
+
+@dataclass
+class Exchange:
+    """What one side has to know of the other."""
+
+    client: Side
+    server: Side
+    requests: deque[RequestHead] = field(default_factory=deque)
+    """Those that have no final response yet."""
+    undecided: bool = False
+    """The last of them asks for another protocol."""
+    client_goes_on: Script[None] | None = None
+    """In that protocol, if it was granted."""
+    server_goes_on: Script[None] | None = None
+
+
+def explain_http1(client: Side, server: Side) -> tuple[Script[None], Script[None]]:
+    """The scripts of both sides."""
+    exchange = Exchange(client, server)
+    return _requests(client, exchange), _responses(server, exchange)
+
+
+# ---- the two sides -----------------------------------------------------------------------------------------------------
+
+
+def _requests(side: Side, exchange: Exchange) -> Script[None]:
+    side.protocol = "HTTP/1.1"
+    reader = HeadReader(REQUEST_SYNTAX, LIMITS)
+    while True:
+        head, framing = yield from _request_head(side, reader)
+        if len(exchange.requests) == MAX_UNANSWERED:
+            raise RemoteProtocolError("so many requests have no answer that this one is not explained")
+        exchange.requests.append(head)
+        options = split_list(head.headers.get("connection", "") or "")
+        exchange.undecided = head.method == "CONNECT" or "upgrade" in options
+        yield side.row()
+        yield from _body(side, framing, head.headers, FIELD_SYNTAX)
+        while exchange.undecided:
+            yield Wants.PAUSED
+        if exchange.client_goes_on is not None:
+            yield from exchange.client_goes_on
+
+
+def _request_head(side: Side, reader: HeadReader) -> Script[tuple[RequestHead, int]]:
+    """The fields of a request's head; the head, and the framing of its content."""
+    side.begin("request")
+    yield from _empty_lines(side)
+    found, raw = yield from side.parse(lambda buffer: reader.read(buffer, REQUEST), LIMITS.max_head)
+    method, target, version, block = found.groups()
+    side.begin(f"{method} {target}")
+    _add_request_line(side, found, raw)
+    headers = _add_fields(side, raw[found.start(4) :], block)
+    fields = important_fields(headers)
+    try:
+        check_target(method, target, RemoteProtocolError)
+        check_host(version, fields, RemoteProtocolError)
+    except RemoteProtocolError as error:  # a server refuses that, but it is clear where the message ends
+        side.error = str(error)
+    return RequestHead(method, target, headers, version), request_framing(version, fields, RemoteProtocolError)
+
+
+def _responses(side: Side, exchange: Exchange) -> Script[None]:
+    side.protocol = "HTTP/1.1"
+    reader = HeadReader(RESPONSE_SYNTAX, LIMITS)
+    while True:
+        head = yield from _response_head(side, reader)
+        if not exchange.requests:
+            side.note("answers", "no request", "perhaps one that could not be read, or that did not come in time", "")
+        request = exchange.requests[0] if exchange.requests else RequestHead("GET", "/", Headers())
+        fields = important_fields(head.headers)
+        framing = response_framing(request.method, head.status, head.version, fields, RemoteProtocolError)
+        if head.status == 101 or (request.method == "CONNECT" and 200 <= head.status < 300):
+            _switch(exchange, request, head)
+        elif head.status >= 200 and exchange.requests:
+            exchange.requests.popleft()
+            exchange.undecided = exchange.undecided and bool(exchange.requests)
+        yield side.row()
+        if exchange.server_goes_on is not None:
+            yield from exchange.server_goes_on
+        if head.status >= 200:
+            yield from _body(side, framing, head.headers, RESPONSE_SYNTAX)
+
+
+def _response_head(side: Side, reader: HeadReader) -> Script[ResponseHead]:
+    """The fields of a response's head."""
+    side.begin("response")
+    found, raw = yield from side.parse(lambda buffer: reader.read(buffer, RESPONSE), LIMITS.max_head)
+    version, status, block = found.groups()
+    _add_status_line(side, found, raw)
+    return ResponseHead(int(status), _add_fields(side, raw[raw.index(b"\r\n") + 2 :], block), version)
+
+
+def _switch(exchange: Exchange, request: RequestHead, response: ResponseHead) -> None:
+    """What both sides speak behind this response."""
+    client, server = exchange.client, exchange.server
+    if not exchange.undecided or len(exchange.requests) > 1:  # RFC 9110 §7.8: MUST NOT switch to what was not offered
+        server.error = "101 without a request to upgrade"
+        return
+    if "websocket" in split_list(response.headers.get("upgrade", "") or ""):
+        agreement = websocket.Agreement()
+        try:
+            agreement = websocket.check_response(request, response, Compression(window_bits=15))
+        except RemoteProtocolError as error:
+            server.error = str(error)
+        scripts = explain_websocket(client, server, agreement)
+    else:
+        scripts = opaque(client, "tunnel"), opaque(server, "tunnel")
+    exchange.client_goes_on, exchange.server_goes_on = scripts
+    exchange.undecided = False
+
+
+# ---- heads -------------------------------------------------------------------------------------------------------------
+
+
+def _empty_lines(side: Side) -> Script[None]:
+    """RFC 9112 §2.2: a server ignores those before a request line."""
+    for _ in range(LIMITS.max_empty_lines):
+        yield from side.need(1)
+        if side.buffer.peek(0, 1) != b"\r":
+            return
+        yield from side.need(2)
+        if side.buffer.peek(0, 2) != b"\r\n":
+            return
+        side.add("empty line", side.take(2), "", "ignored before a request line", "RFC 9112 §2.2")
+
+
+def _add_request_line(side: Side, found: re.Match[str], raw: bytes) -> None:
+    method, target, version = found.end(1) + 1, found.end(2) + 1, found.end(3) + 2
+    side.add("method", raw[:method], found[1], *meanings.METHODS.get(found[1], meanings.OTHER_METHOD))
+    side.add("request-target", raw[method:target], found[2], "what is asked", "RFC 9112 §3.2")
+    side.add("HTTP-version", raw[target:version], found[3], "what the client speaks", "RFC 9112 §2.3")
+
+
+def _add_status_line(side: Side, found: re.Match[str], raw: bytes) -> None:
+    version, status, end = found.end(1) + 1, min(found.end(2) + 1, raw.index(b"\r")), raw.index(b"\r\n") + 2
+    reason = raw[status : end - 2].decode("latin-1")
+    side.begin(f"{found[2]} {reason}".rstrip())
+    side.add("HTTP-version", raw[:version], found[1], "what the server speaks", "RFC 9112 §2.3")
+    side.add("status-code", raw[version:status], found[2], *meanings.of_status(int(found[2])))
+    side.add("reason-phrase", raw[status:end], reason, "for people: programs ignore it", "RFC 9112 §4")
+
+
+def _add_fields(side: Side, raw: bytes, block: str) -> Headers:
+    """Field lines, and the empty line behind them."""
+    headers = parse_fields(block, LIMITS)
+    lines = [found[0] for found in _LINE.finditer(raw[:-2])]
+    for line, (name, value) in zip(lines, headers, strict=True):
+        side.add(name, line, value, *meanings.FIELDS.get(name, meanings.OTHER_FIELD))
+    side.add("empty line", raw[-2:], "", "the end of the fields", "RFC 9112 §2.1")
+    return headers
+
+
+# ---- bodies ------------------------------------------------------------------------------------------------------------
+
+
+def _body(side: Side, framing: int, headers: Headers, trailer_syntax: Syntax) -> Script[None]:
+    add = _content(side, headers)
+    if framing == CHUNKED:
+        yield from _chunks(side, add, trailer_syntax)
+    elif framing == UNTIL_CLOSE:
+        while True:
+            side.begin("content, until the connection ends")
+            yield from side.need(1)
+            add(side.take(side.buffer.size))
+            yield side.row()
+    elif framing:
+        side.begin(f"content, {counted(framing, 'byte')}")
+        yield from side.pieces(framing, add)
+        yield side.row()
+
+
+def _content(side: Side, headers: Headers) -> Callable[[bytes], None]:
+    """What names the bytes of content."""
+    media_type = (headers.get("content-type") or "").partition(";")[0].strip().lower()
+    if media_type == MEDIA_TYPE and "content-encoding" not in dict(headers):
+        stream = EventStream()
+        return lambda data: stream.add(side, data)
+    meaning = f"of the type {media_type}" if media_type else "of a type that nobody tells"
+    return lambda data: side.add("content", data, readable(data), meaning, "RFC 9110 §6.4")
+
+
+def _chunks(side: Side, add: Callable[[bytes], None], trailer_syntax: Syntax) -> Script[None]:
+    size = -1
+    while size:
+        side.begin("chunk")
+        size, line = yield from side.parse(lambda buffer: parse_chunk_size(buffer, LIMITS), LIMITS.max_chunk_line)
+        side.begin(f"chunk, {counted(size, 'byte')}" if size else "last chunk")
+        side.add("chunk-size", line, str(size), "bytes of data, in hexadecimal", "RFC 9112 §7.1")
+        if size:
+            yield from side.pieces(size, add)
+            _, end = yield from side.parse(parse_chunk_end, 2)
+            side.add("CRLF", end, "", "the end of the chunk", "RFC 9112 §7.1")
+            yield side.row()
+    yield from _trailers(side, HeadReader(trailer_syntax, LIMITS))
+    yield side.row()
+
+
+def _trailers(side: Side, reader: HeadReader) -> Script[None]:
+    """Fields, or none, and an empty line."""
+    yield from side.need(2)
+    if side.buffer.peek(0, 2) == b"\r\n":
+        side.add("empty line", side.take(2), "", "the end of the content: no trailers", "RFC 9112 §7.1.2")
+        return
+    found, raw = yield from side.parse(lambda buffer: reader.read(buffer, TRAILERS), LIMITS.max_head)
+    _add_fields(side, raw, found[1])

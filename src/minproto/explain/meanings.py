@@ -1,0 +1,86 @@
+"""What the names of HTTP mean, in a few words each, and where the standard says so.
+
+Left out: fields that no part of this package reads or sends and that one seldom sees; they are explained as what they are,
+fields of the app or of another standard.
+"""
+
+METHODS = {
+    "GET": ("send what is there", "RFC 9110 §9.3.1"),
+    "HEAD": ("like GET, but send the head alone", "RFC 9110 §9.3.2"),
+    "POST": ("do with the content what this target does with it", "RFC 9110 §9.3.3"),
+    "PUT": ("put the content there", "RFC 9110 §9.3.4"),
+    "DELETE": ("remove what is there", "RFC 9110 §9.3.5"),
+    "CONNECT": ("open a tunnel to there", "RFC 9110 §9.3.6"),
+    "OPTIONS": ("say what can be done there", "RFC 9110 §9.3.7"),
+    "TRACE": ("send this request back", "RFC 9110 §9.3.8"),
+    "PATCH": ("change what is there as the content says", "RFC 5789 §2"),
+}
+OTHER_METHOD = ("a method that RFC 9110 does not define", "RFC 9110 §9.1")
+
+STATUS_CLASSES = {
+    1: ("interim: the response is still to come", "RFC 9110 §15.2"),
+    2: ("success", "RFC 9110 §15.3"),
+    3: ("there is more to do: look elsewhere, or in the cache", "RFC 9110 §15.4"),
+    4: ("the client's mistake", "RFC 9110 §15.5"),
+    5: ("the server's failure", "RFC 9110 §15.6"),
+}
+STATUS = {
+    101: ("from here on the other protocol is spoken", "RFC 9110 §15.2.2"),
+    204: ("success, without content", "RFC 9110 §15.3.5"),
+    304: ("what the client has is still good: no content", "RFC 9110 §15.4.5"),
+}
+OTHER_STATUS = ("a status that RFC 9110 has no class for", "RFC 9110 §15")
+
+FIELDS = {
+    ":method": ("what to do", "RFC 9113 §8.3.1"),
+    ":scheme": ("http or https", "RFC 9113 §8.3.1"),
+    ":authority": ("host and port that are asked; takes the place of Host", "RFC 9113 §8.3.1"),
+    ":path": ("path and query of the target", "RFC 9113 §8.3.1"),
+    ":status": ("the status code", "RFC 9113 §8.3.2"),
+    ":protocol": ("the protocol that the tunnel is for", "RFC 8441 §4"),
+    "accept": ("media types that the client takes", "RFC 9110 §12.5.1"),
+    "accept-encoding": ("compressions that the client can undo", "RFC 9110 §12.5.3"),
+    "accept-language": ("languages that the client wants", "RFC 9110 §12.5.4"),
+    "accept-ranges": ("whether parts of it can be asked for", "RFC 9110 §14.3"),
+    "allow": ("methods that the target knows", "RFC 9110 §10.2.1"),
+    "authorization": ("who is asking, with proof", "RFC 9110 §11.6.2"),
+    "cache-control": ("how caches may keep this", "RFC 9111 §5.2"),
+    "connection": ("what holds for this connection alone", "RFC 9110 §7.6.1"),
+    "content-encoding": ("how the content is compressed", "RFC 9110 §8.4"),
+    "content-length": ("bytes of content: where the message ends", "RFC 9110 §8.6"),
+    "content-type": ("the media type of the content", "RFC 9110 §8.3"),
+    "cookie": ("what the server asked the client to remember", "RFC 6265 §5.4"),
+    "date": ("when the message was made", "RFC 9110 §6.6.1"),
+    "etag": ("which version of it this is", "RFC 9110 §8.8.3"),
+    "expect": ("the client waits for 100 before it sends content", "RFC 9110 §10.1.1"),
+    "host": ("host and port that are asked: one address may have many", "RFC 9110 §7.2"),
+    "keep-alive": ("how long the connection may be idle", "RFC 2068 §19.7.1"),
+    "last-event-id": ("the last event that the client has: go on behind it", "WHATWG HTML §9.2.4"),
+    "last-modified": ("when it last changed", "RFC 9110 §8.8.2"),
+    "location": ("where to look instead", "RFC 9110 §10.2.2"),
+    "origin": ("whose script is asking", "RFC 6454 §7"),
+    "pragma": ("caching, in the words of HTTP/1.0", "RFC 9111 §5.4"),
+    "priority": ("how urgent the response is", "RFC 9218 §5"),
+    "referer": ("the page that led here", "RFC 9110 §10.1.3"),
+    "sec-websocket-accept": ("shows that the server has understood the key", "RFC 6455 §4.2.2"),
+    "sec-websocket-extensions": ("extensions that are offered, or chosen", "RFC 6455 §9.1"),
+    "sec-websocket-key": ("16 random bytes, which the server has to answer", "RFC 6455 §4.1"),
+    "sec-websocket-protocol": ("subprotocols that are offered, or the chosen one", "RFC 6455 §1.9"),
+    "sec-websocket-version": ("13 is the only version in use", "RFC 6455 §4.1"),
+    "server": ("what program answers", "RFC 9110 §10.2.4"),
+    "set-cookie": ("what the client should remember, and say next time", "RFC 6265 §4.1"),
+    "te": ("whether trailers are welcome", "RFC 9110 §10.1.4"),
+    "trailer": ("fields that will come behind the content", "RFC 9110 §6.6.2"),
+    "transfer-encoding": ("chunked: the content comes in pieces, each with its length", "RFC 9112 §6.1"),
+    "upgrade": ("another protocol to go on with", "RFC 9110 §7.8"),
+    "upgrade-insecure-requests": ("the browser would rather be sent to https", "Upgrade Insecure Requests §3.2.1"),
+    "user-agent": ("what program asks", "RFC 9110 §10.1.5"),
+    "vary": ("request fields that the answer depends on", "RFC 9110 §12.5.5"),
+    "www-authenticate": ("what proof is wanted", "RFC 9110 §11.6.1"),
+}
+OTHER_FIELD = ("a field of the app, or of another standard", "RFC 9110 §5.1")
+
+
+def of_status(status: int) -> tuple[str, str]:
+    """Meaning and section of a status code."""
+    return STATUS.get(status) or STATUS_CLASSES.get(status // 100, OTHER_STATUS)

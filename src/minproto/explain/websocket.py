@@ -1,0 +1,177 @@
+"""WebSocket, explained: frames bit by bit, payloads unmasked and inflated, and messages put together.
+
+Where a frame ends is said by ``parse_header``. What is wrong with one, and what message it completes, is said by the core
+itself, which is given each frame when it is whole. After a fault it says no more, but frames can be told apart further on.
+"""
+
+from minproto.core import CLIENT, SERVER, Event, RemoteProtocolError, Wants
+from minproto.explain.rows import Bits, Script, Side, counted, readable, shown
+from minproto.websocket import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    CONTROL,
+    FIN,
+    MASKED,
+    MAX_HEADER,
+    OPCODE,
+    PING,
+    PONG,
+    RSV,
+    RSV1,
+    TEXT,
+    Agreement,
+    Connection,
+    Message,
+    mask,
+    parse_header,
+)
+
+_OPCODES = {
+    CONTINUATION: ("continuation", "more of the message"),
+    TEXT: ("text", "a message of text begins, in UTF-8"),
+    BINARY: ("binary", "a message of bytes begins"),
+    CLOSE: ("Close", "the last thing that this side says"),
+    PING: ("Ping", "the other side has to answer with the same payload"),
+    PONG: ("Pong", "the answer to a Ping"),
+}
+_RESERVED = ("reserved", "no standard gives it a meaning")
+_CODES = {
+    1000: "done", 1001: "going away", 1002: "protocol error", 1003: "a type of data that it can't take",
+    1007: "data that does not fit its type", 1008: "policy", 1009: "too big", 1010: "an extension is missing",
+    1011: "internal error", 1012: "service restarts", 1013: "try again later", 1014: "bad gateway",
+}  # fmt: skip
+
+
+def explain_websocket(client: Side, server: Side, agreement: Agreement) -> tuple[Script[None], Script[None]]:
+    """The scripts of both sides, from the first byte behind the handshake."""
+    return _Frames(client, agreement).script(), _Frames(server, agreement).script()
+
+
+class _Frames:
+    """What one side sends."""
+
+    def __init__(self, side: Side, agreement: Agreement) -> None:
+        self._side = side
+        self._core: Connection | None = Connection(SERVER if side.sender is CLIENT else CLIENT, agreement)  # who reads it
+        self._closed = False
+        self._compressed = False
+        self._fragmented = False
+
+    def script(self) -> Script[None]:
+        side = self._side
+        side.protocol = "WebSocket"
+        while True:
+            side.begin("frame")
+            header = None
+            while header is None:
+                yield from side.need(2)
+                header = parse_header(side.buffer.peek(0, MAX_HEADER))
+                if header is None:
+                    yield from side.need(side.buffer.size + 1)
+            length, key, size = header
+            first = self._add_header(length, key, size)
+            yield from self._payload(first, length, key)
+            yield side.row()
+
+    # -- the header
+
+    def _add_header(self, length: int, key: bytes, size: int) -> int:
+        """The fields of the header; its first byte."""
+        side = self._side
+        head = side.take(size)
+        first, at = head[0], size - len(key)
+        opcode = _OPCODES.get(first & OPCODE, _RESERVED)
+        fin = "" if first & FIN else ", not the last"
+        side.begin(f"{opcode[0]} frame{fin}, {counted(length, 'byte')}")
+        if self._closed:
+            side.error = "a frame behind a Close"  # RFC 6455 §5.5.1: MUST NOT
+        side.add("FIN, RSV, opcode", head[:1], opcode[0], opcode[1], "RFC 6455 §5.2", _first_bits(first, opcode))
+        length_meaning = _length_meaning(head[1] & ~MASKED)
+        side.add("MASK, length", head[1:2], str(head[1] & ~MASKED), length_meaning, "RFC 6455 §5.2", _second_bits(head[1]))
+        if at > 2:
+            side.add("extended length", head[2:at], str(length), "bytes of payload", "RFC 6455 §5.2")
+        if key:
+            side.add("masking key", key, key.hex(" "), "each byte of the payload is XORed with one of these", "RFC 6455 §5.3")
+        self._feed(head)
+        if not first & CONTROL:
+            self._compressed = bool(first & RSV1) if first & OPCODE else self._compressed
+            self._fragmented = not first & FIN or first & OPCODE == CONTINUATION
+        return first
+
+    # -- the payload
+
+    def _payload(self, first: int, length: int, key: bytes) -> Script[None]:
+        turn = 0
+
+        def add(data: bytes) -> None:
+            nonlocal turn
+            turned = key[turn & 3 :] + key[: turn & 3]
+            turn += len(data)
+            if first & OPCODE == CLOSE:
+                self._add_close(data, turned)
+            else:
+                self._add_data(data, mask(data, key=turned) if key else data, first)
+            self._feed(data)
+
+        yield from self._side.pieces(length, add)
+
+    def _add_data(self, raw: bytes, data: bytes, first: int) -> None:
+        if first & CONTROL:
+            meaning, section = "what a Pong has to repeat", "RFC 6455 §5.5.2"
+        elif self._compressed:
+            meaning, section = "compressed: inflated it is the message below", "RFC 7692 §6"
+        else:
+            meaning, section = "of the message", "RFC 6455 §5.6"
+        masked = ", unmasked" if raw is not data else ""
+        self._side.add("payload", raw, readable(data), meaning + masked, section)
+
+    def _add_close(self, raw: bytes, key: bytes) -> None:
+        data = mask(raw, key) if key else raw
+        code = int.from_bytes(data[:2], "big")
+        self._side.add("status code", raw[:2], str(code), _CODES.get(code, "of an app or a library"), "RFC 6455 §7.4")
+        if raw[2:]:
+            self._side.add("reason", raw[2:], readable(data[2:]), "for people who read logs", "RFC 6455 §5.5.1")
+
+    # -- the core's opinion
+
+    def _feed(self, data: bytes) -> None:
+        if self._core is None:
+            return
+        try:
+            self._core.receive_data(data)
+            for event in self._core.events():
+                self._note(event)
+        except RemoteProtocolError as error:
+            self._core = None
+            self._side.error = str(error)
+        else:
+            if self._core.wants is Wants.CLOSED:
+                self._core = None
+                self._closed = True
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, Message) and (self._compressed or self._fragmented):
+            text = event.data if isinstance(event.data, str) else readable(event.data)
+            how = "inflated" if self._compressed else "put together"
+            self._side.note("message", shown(text), f"what the other side gets, {how}", "RFC 6455 §5.4")
+
+
+def _first_bits(first: int, opcode: tuple[str, str]) -> tuple[Bits, ...]:
+    return (
+        Bits.of(first, FIN, "FIN", "the last frame of its message" if first & FIN else "more frames follow"),
+        Bits.of(first, RSV1, "RSV1", "the message is compressed" if first & RSV1 else "not compressed"),
+        Bits.of(first, RSV & ~RSV1, "RSV2, RSV3", "not in use"),
+        Bits.of(first, OPCODE, "opcode", f"{first & OPCODE}: {opcode[0]}"),
+    )
+
+
+def _second_bits(second: int) -> tuple[Bits, ...]:
+    masked = "masked, as all that a client sends" if second & MASKED else "as it is, as all that a server sends"
+    return Bits.of(second, MASKED, "MASK", masked), Bits.of(second, ~MASKED, "length", str(second & ~MASKED))
+
+
+def _length_meaning(length: int) -> str:
+    if length < 126:
+        return "bytes of payload"
+    return f"the length is in the next {2 if length == 126 else 8} bytes"
