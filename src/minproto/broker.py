@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import chain
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,16 @@ class Gap:
 Item = Message | Gap
 
 
+class Listener(Protocol):
+    """Whom messages are given to: a subscription, or what stands for many receivers, or for none."""
+
+    def offer(self, message: Message) -> int:
+        """A message that matches, in the step in which it is published; how many receive it."""
+
+    def receivers(self, topic: str) -> int:
+        """How many listen to the topic by its name."""
+
+
 class Subscription:
     """A queue of messages. ``matched`` = ``taken`` + ``dropped`` + ``pending``, at any time."""
 
@@ -91,24 +102,24 @@ class Subscription:
     def add(self, topic: str) -> None:
         """Listen to one more topic; once is as good as twice."""
         self.topics[topic] = None
-        self._broker._listen(topic, self)
+        self._broker.listen(topic, self)
 
     def remove(self, topic: str) -> None:
         """Listen to it no more. What was queued stays."""
         if topic in self.topics:
             del self.topics[topic]
-            self._broker._ignore(topic, self)
+            self._broker.ignore(topic, self)
 
     def add_pattern(self, pattern: str) -> None:
         """Listen to all topics that match."""
         self.patterns[pattern] = None
-        self._broker._listen_to_pattern(pattern, self)
+        self._broker.listen_to_pattern(pattern, self)
 
     def remove_pattern(self, pattern: str) -> None:
         """Listen to them no more."""
         if pattern in self.patterns:
             del self.patterns[pattern]
-            self._broker._ignore_pattern(pattern, self)
+            self._broker.ignore_pattern(pattern, self)
 
     @property
     def waiting(self) -> bool:
@@ -144,13 +155,20 @@ class Subscription:
         self._items.clear()
         self.on_ready()  # who waits looks at it in a later step
 
-    def offer(self, message: Message) -> None:
+    def offer(self, message: Message) -> int:
         """A message that matches. The broker calls this."""
+        if self.ended is not None:  # by this very message, for another pattern
+            return 1
         self.matched += 1
         if self._is_full(message):
-            return self._overflow(message)
-        self._append(message)
-        self._count(message, 1)
+            self._overflow(message)
+        else:
+            self._append(message)
+            self._count(message, 1)
+        return 1
+
+    def receivers(self, topic: str) -> int:
+        return 1
 
     def _append(self, item: Item) -> None:
         self._items.append(item)
@@ -245,7 +263,7 @@ class Broker:
         self._last = (clock(), 0)
         self.beginning = _id(self._last)
         """An id before all others, and after those of the brokers before this one."""
-        self._listeners: dict[str, dict[Subscription, None]] = {}
+        self._listeners: dict[str, dict[Listener, None]] = {}
         self._patterns = _Patterns()
         self._logs: OrderedDict[str, _Log] = OrderedDict()  # the one that was silent for longest first
         self._forgetful = False  # a log was lost: a topic without one may have had messages
@@ -254,14 +272,12 @@ class Broker:
         """Give a message to all who listen; the number of deliveries, as Redis counts them."""
         message = Message(topic, self._next_id(), data)
         self._keep(message)
-        deliveries = [(listener, message) for listener in self._listeners.get(topic, ())]
+        deliveries: list[tuple[Listener, Message]] = [(listener, message) for listener in self._listeners.get(topic, ())]
         for pattern, listeners in self._patterns.matching(topic):
             copy = Message(topic, message.id, data, pattern)
             deliveries += [(listener, copy) for listener in listeners]
-        for listener, delivered in deliveries:  # by now a list: who is disconnected leaves the dicts
-            if listener.ended is None:
-                listener.offer(delivered)
-        return len(deliveries)
+        # By now a list: who is disconnected leaves the dicts.
+        return sum([listener.offer(delivered) for listener, delivered in deliveries])
 
     def subscribe(
         self,
@@ -298,19 +314,37 @@ class Broker:
 
     def listeners(self, topic: str) -> int:
         """Subscriptions that name the topic."""
-        return len(self._listeners.get(topic, ()))
+        return sum(listener.receivers(topic) for listener in self._listeners.get(topic, ()))
 
     @property
     def topics(self) -> list[str]:
         """Those that somebody has named."""
-        return list(self._listeners)
+        return [topic for topic in self._listeners if self.listeners(topic)]
 
     @property
     def patterns(self) -> int:
         """How many different ones are in use."""
         return len(self._patterns)
 
-    # -- what subscriptions and publish need
+    def listen(self, topic: str, listener: Listener) -> None:
+        """Give it the messages of the topic."""
+        self._listeners.setdefault(topic, {})[listener] = None
+
+    def ignore(self, topic: str, listener: Listener) -> None:
+        """Give it no more of them. It has to have listened."""
+        del self._listeners[topic][listener]
+        if not self._listeners[topic]:
+            del self._listeners[topic]
+
+    def listen_to_pattern(self, pattern: str, listener: Listener) -> None:
+        """Give it the messages of all topics that match, with the pattern in them."""
+        self._patterns.add(pattern, listener)
+
+    def ignore_pattern(self, pattern: str, listener: Listener) -> None:
+        """Give it no more of them."""
+        self._patterns.remove(pattern, listener)
+
+    # -- what publish and subscribe need
 
     def _next_id(self) -> str:
         """Later than all before, also if the clock went back."""
@@ -343,20 +377,6 @@ class Broker:
             return log.after(id, self.beginning)
         nothing_missed = id == self.beginning and self._size(topic) > 0 and not self._forgetful
         return not nothing_missed, []
-
-    def _listen(self, topic: str, listener: Subscription) -> None:
-        self._listeners.setdefault(topic, {})[listener] = None
-
-    def _ignore(self, topic: str, listener: Subscription) -> None:
-        del self._listeners[topic][listener]
-        if not self._listeners[topic]:
-            del self._listeners[topic]
-
-    def _listen_to_pattern(self, pattern: str, listener: Subscription) -> None:
-        self._patterns.add(pattern, listener)
-
-    def _ignore_pattern(self, pattern: str, listener: Subscription) -> None:
-        self._patterns.remove(pattern, listener)
 
 
 # ---- ids: milliseconds "-" sequence ------------------------------------------------------------------------------------
@@ -448,7 +468,7 @@ class _Patterns:
     """Who listens to which patterns. They are found by their first letters up to a wildcard, and then remembered."""
 
     def __init__(self) -> None:
-        self._listeners: dict[str, dict[Subscription, None]] = {}
+        self._listeners: dict[str, dict[Listener, None]] = {}
         self._by_prefix: dict[str, dict[str, re.Pattern[bytes]]] = {}
         self._lengths: dict[int, int] = {}  # of the prefixes in use: how many have it
         self._found: dict[str, list[str]] = {}  # topic -> patterns that match it
@@ -456,7 +476,7 @@ class _Patterns:
     def __len__(self) -> int:
         return len(self._listeners)
 
-    def add(self, pattern: str, listener: Subscription) -> None:
+    def add(self, pattern: str, listener: Listener) -> None:
         if pattern not in self._listeners:
             prefix = _prefix(pattern)
             if prefix not in self._by_prefix:
@@ -467,7 +487,7 @@ class _Patterns:
             self._found.clear()
         self._listeners[pattern][listener] = None
 
-    def remove(self, pattern: str, listener: Subscription) -> None:
+    def remove(self, pattern: str, listener: Listener) -> None:
         del self._listeners[pattern][listener]
         if self._listeners[pattern]:
             return
@@ -481,7 +501,7 @@ class _Patterns:
                 del self._lengths[len(prefix)]
         self._found.clear()
 
-    def matching(self, topic: str) -> list[tuple[str, dict[Subscription, None]]]:
+    def matching(self, topic: str) -> list[tuple[str, dict[Listener, None]]]:
         """The patterns that match, each with who listens."""
         if not self._listeners:
             return []

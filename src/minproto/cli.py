@@ -1,4 +1,4 @@
-"""The command line: ``minproto serve``, and what comes with the other parts.
+"""The command line: ``minproto serve``, ``minproto broker``, and what comes with the other parts.
 
 Bad input gets one line on standard error and exit status 2 (a wrong word) or 1 (something that failed); never a traceback.
 """
@@ -10,10 +10,12 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from minproto.aio.listener import raise_file_limit
+from minproto.aio.broker import Broker
+from minproto.aio.listener import raise_file_limit, serve_until_signal
 from minproto.aio.observe import AccessLog, Metrics
+from minproto.aio.resp import BrokerServer
 from minproto.aio.server import serve, tls_context
-from minproto.lab.app import DemoApp
+from minproto.lab.app import HISTORY, DemoApp
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,10 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words.insert(0, "lab")  # the main job needs no name
     options = _parser().parse_args(words)
-    if options.tls_key and not options.tls_cert:
-        _Parser(prog=f"minproto {options.command}").error("--tls-key needs --tls-cert")
     try:
-        asyncio.run(_serve(options))
+        asyncio.run(options.run(options))
     except OSError as error:
         print(f"minproto: {error}", file=sys.stderr)
         return 1
@@ -54,12 +54,28 @@ def _parser() -> _Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, text in {"lab": "the main job; for now the same as serve", "serve": "serve the demo app"}.items():
         _add_serve_options(commands.add_parser(name, help=text, description=text))
+    text = "a broker for redis-cli and the client libraries of Redis: publish, subscribe, and topics' history as streams"
+    _add_broker_options(commands.add_parser("broker", help=text, description=text))
     return parser
 
 
-def _add_serve_options(parser: argparse.ArgumentParser) -> None:
+def _add_address(parser: argparse.ArgumentParser, port: int) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=_port, default=8000, help="port to listen on, 0 for any (%(default)s)")
+    parser.add_argument("--port", type=_port, default=port, help="port to listen on, 0 for any (%(default)s)")
+
+
+def _add_broker_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_broker)
+    _add_address(parser, 6379)
+    parser.add_argument("--password", help="what clients have to give first; others on this machine can see it here")
+    parser.add_argument(
+        "--history", type=_count, default=HISTORY, metavar="N", help="messages to keep of each topic (%(default)s)"
+    )
+
+
+def _add_serve_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_serve)
+    _add_address(parser, 8000)
     parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain in PEM: serve over TLS")
     parser.add_argument("--tls-key", metavar="FILE", help="private key in PEM, if it is not in the certificate's file")
     parser.add_argument("--no-access-log", action="store_true", help="print no line for each request")
@@ -71,7 +87,21 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"not a number of messages: {text!r}")
+    return int(text)
+
+
+async def _broker(options: argparse.Namespace) -> None:
+    raise_file_limit()
+    broker = Broker(history=options.history)
+    await serve_until_signal(BrokerServer(broker, host=options.host, port=options.port, password=options.password))
+
+
 async def _serve(options: argparse.Namespace) -> None:
+    if options.tls_key and not options.tls_cert:
+        _Parser(prog=f"minproto {options.command}").error("--tls-key needs --tls-cert")
     metrics = Metrics()
     app = DemoApp(metrics)
     raise_file_limit()

@@ -11,7 +11,7 @@ import time
 import pytest
 from harness import FIN, HELLO, RST, Client, get, pieces
 
-from minproto import Response, Server, Timeouts, connect, serve
+from minproto import Response, Server, Timeouts, connect_http, serve
 from minproto.aio.listener import raise_file_limit
 from minproto.aio.pipe import StreamPipe
 
@@ -214,7 +214,7 @@ async def test_ipv6():
     except OSError:
         pytest.skip("no IPv6 on this machine")
     assert server.url == f"http://[::1]:{server.port}"
-    client = await connect("::1", server.port)
+    client = await connect_http("::1", server.port)
     assert await (await client.request("GET", "/hello")).read() == b"Hello, World!"
     await client.close()
     await server.close()

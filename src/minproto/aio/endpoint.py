@@ -73,7 +73,10 @@ class Deadline:
         self._expired = False
 
     def __call__(self, seconds: float, task: asyncio.Task[Any] | None = None) -> Self:
-        """For a wait of the current task, which the caller may know: to ask for it takes as long as all the rest here."""
+        """For a wait of the current task, which the caller may know: to ask for it takes as long as all the rest here.
+
+        ``math.inf`` seconds: until it is told to ``expire``.
+        """
         task = task or asyncio.current_task()
         assert task is not None
         self._task = task
@@ -87,16 +90,16 @@ class Deadline:
         """The wait begins."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._when = math.inf
+        task, self._task, self._when = self._task, None, math.inf
         if self._expired:
-            assert self._task is not None
+            assert task is not None
             self._expired = False
-            if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
                 raise TimeoutError from error
 
     def expire(self) -> None:
         """End the present wait, if there is one, as if its time were over."""
-        if self._when < math.inf and not self._expired and self._task is not None:
+        if self._task is not None and not self._expired:
             self._expired = True
             self._task.cancel()
 
@@ -161,8 +164,13 @@ class Endpoint:
         else:
             self.core.receive_eof()
 
+    async def pause(self, seconds: float, task: asyncio.Task[Any] | None = None) -> None:
+        """Wait like ``receive``, but without reading. Raises TimeoutError, always."""
+        with self._reading(seconds, task):
+            await self._loop.create_future()
+
     def interrupt(self) -> None:
-        """End a wait in ``receive`` with TimeoutError."""
+        """End a wait in ``receive`` or ``pause`` with TimeoutError."""
         self._reading.expire()
 
     def send(self, event: Event) -> None:

@@ -9,6 +9,7 @@ from hypothesis.strategies import SearchStrategy
 from minproto.core import Event
 from minproto.deflate import Deflater
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
+from minproto.resp import Command, Error, Map, NullArray, Push, Reply, Set, Simple, Verbatim, encode_command, encode_value
 from minproto.sse import Comment, LastEventId, Retry, ServerSentEvent
 from minproto.websocket import (
     BINARY,
@@ -198,3 +199,53 @@ event_streams: SearchStrategy[bytes] = st.builds(
     st.sampled_from([b"", b"\xef\xbb\xbf", b"\xff"]),
     st.lists(st.tuples(_stream_lines, _line_ends), max_size=12),
 )
+
+# ---- RESP ------------------------------------------------------------------------------------------------------------
+
+_line_text = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=12)
+_scalars = st.one_of(
+    st.none(), st.binary(max_size=20), st.integers(-(1 << 63), (1 << 63) - 1), st.builds(Simple, _line_text),
+    st.builds(Error, _line_text),
+)  # fmt: skip
+_scalars3 = st.one_of(
+    _scalars, st.booleans(), st.floats(allow_nan=False), st.integers(), st.builds(Verbatim, st.binary(max_size=20))
+)
+replies2: SearchStrategy[Any] = st.recursive(
+    st.one_of(_scalars, st.just(NullArray())), lambda values: st.lists(values, max_size=4), max_leaves=8
+)
+"""Values that version 2 of RESP tells apart."""
+replies3: SearchStrategy[Any] = st.recursive(
+    _scalars3,
+    lambda values: st.one_of(
+        st.lists(values, max_size=4),
+        st.builds(Set, st.lists(values, max_size=3)),
+        st.builds(Map, st.lists(st.tuples(values, values), max_size=2)),
+    ),
+    max_leaves=8,
+)
+"""Values of version 3."""
+commands: SearchStrategy[Event] = st.lists(st.binary(max_size=20), min_size=1, max_size=5).map(Command)
+server_events2: SearchStrategy[Event] = st.builds(Reply, replies2)
+server_events3: SearchStrategy[Event] = st.one_of(st.builds(Reply, replies3), st.builds(Push, st.lists(replies3, max_size=3)))
+
+_inline = st.sampled_from([
+    b"PING\r\n", b"\r\n", b"\n", b"ECHO hi\n", b'set "a\\x41\\n" \'b c\'\r\n', b'a"b', b"'\r\n", b'x"y z"\r\n', b"a" * 70,
+])  # fmt: skip
+_wrong_heads = st.sampled_from([
+    b"*0\r\n", b"*-1\r\n", b"*13\r\n", b"*1\r\n:1\r\n", b"*1\r\n$201\r\n", b"*2\r\n$200\r\n", b"*01\r\n", b"*1\r\n$-1\r\n",
+    b"*1\r\n$2\r\nabc", b"*x\r\n",
+])  # fmt: skip
+command_streams: SearchStrategy[bytes] = st.lists(
+    st.one_of(commands.map(lambda command: encode_command(command.arguments)), _inline, _wrong_heads), max_size=5  # type: ignore[attr-defined]
+).map(b"".join)
+"""Commands, inline or as arrays, some of them wrong."""
+
+_reply_heads = st.sampled_from([
+    b"*2\r\n", b"%1\r\n", b"~2\r\n", b">2\r\n", b"|1\r\n", b"|0\r\n", b"$3\r\nabc\r\n", b"$-1\r\n", b"=5\r\ntxt:x\r\n",
+    b"!3\r\nERR\r\n", b":1\r\n", b"_\r\n", b"#t\r\n", b"#x\r\n", b",1e3\r\n", b",nan\r\n", b"(1" + b"2" * 30 + b"\r\n",
+    b"*13\r\n", b"$201\r\n", b"+a\rb\r\n", b"\r\n", b"*-1\r\n", b"=1\r\nx\r\n", b"(" + b"9" * 60 + b"\r\n",
+])  # fmt: skip
+reply_streams: SearchStrategy[bytes] = st.lists(
+    st.one_of(replies3.map(lambda value: encode_value(value, 3)), replies2.map(encode_value), _reply_heads), max_size=6
+).map(b"".join)
+"""Replies of both versions, and heads of arrays that what follows has to fill."""

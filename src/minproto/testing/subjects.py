@@ -1,6 +1,6 @@
 """Our own cores as the laws take them."""
 
-from minproto import sse, websocket
+from minproto import resp, sse, websocket
 from minproto.core import Core, Event, Role
 from minproto.deflate import Parameters
 from minproto.http import EndOfMessage, Headers, RequestHead, ResponseHead
@@ -55,11 +55,22 @@ def _websocket(role: Role, deflate: Parameters | None) -> Subject:
     return Subject(lambda: websocket.Connection(role, agreement, SMALL_MESSAGES), streams, _HELD, _reply)
 
 
+SMALL_COMMANDS = resp.Limits(max_bulk=200, max_command=300, max_array=12, max_depth=3, max_line=64)
+_RESP_HELD = SMALL_COMMANDS.max_command + SMALL_COMMANDS.max_line
+
+
+def _resp(role: Role) -> Subject:
+    streams = strategies.command_streams if role is Role.SERVER else strategies.reply_streams
+    return Subject(lambda: resp.Connection(role, SMALL_COMMANDS), streams, _RESP_HELD)
+
+
 SSE_CLIENT = Subject(lambda: sse.Connection(Role.CLIENT, sse.Limits(max_event=200)), strategies.event_streams, 200)
 
 ALL = {
     "http1 server": HTTP1_SERVER,
     "http1 client": HTTP1_CLIENT,
+    "resp client": _resp(Role.CLIENT),
+    "resp server": _resp(Role.SERVER),
     "sse client": SSE_CLIENT,
     "websocket server": _websocket(Role.SERVER, None),
     "websocket client": _websocket(Role.CLIENT, None),

@@ -1,0 +1,551 @@
+"""The broker's server as Redis clients see it: sessions, publish and subscribe, a topic's history as a stream."""
+
+import asyncio
+import re
+
+import pytest
+from harness import FIN, RST, now, virtual
+from hypothesis import given
+from hypothesis import strategies as st
+from resp_harness import NULL_ARRAY, OK, PONG, Client, command, serving
+
+from minproto import Broker
+from minproto.core import RemoteProtocolError
+from minproto.resp import Error, Map, Push, Simple
+from minproto.testing import clock
+from minproto.testing.cuts import cut
+
+ONLY = "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+WRONGPASS = Error("WRONGPASS invalid username-password pair or user is disabled.")
+NOAUTH = Error("NOAUTH Authentication required.")
+NO_ID = Error("ERR Invalid stream ID specified as stream command argument")
+
+
+def arity(name):
+    return Error(f"ERR wrong number of arguments for '{name}' command")
+
+
+# ---- what clients say when they connect ------------------------------------------------------------------------------
+
+CONVERSATION = [
+    ("PING", PONG), ("ping hi", b"hi"), ("ping a b", arity("ping")), ("echo hi", b"hi"), ("echo", arity("echo")),
+    ("foo", Error("ERR unknown command 'foo', with args beginning with: ")),
+    ("FoO a 'b\\'c'", Error("ERR unknown command 'FoO', with args beginning with: 'a' 'b'c' ")),
+    (f"foo {'a' * 120} {'b' * 60} c", Error(f"ERR unknown command 'foo', with args beginning with: '{'a' * 120}' 'bbbbb' ")),
+    (f"{'x' * 200}", Error(f"ERR unknown command '{'x' * 128}', with args beginning with: ")),
+    ("select 0", OK), ("select 1", Error("ERR DB index is out of range")),
+    ("select -1", Error("ERR DB index is out of range")),
+    ("select x", Error("ERR value is not an integer or out of range")),
+    ("select 2147483648", Error("ERR value is not an integer or out of range")),
+    ("client getname", None), ("client setname me", OK), ("client getname", b"me"), ('client setname ""', OK),
+    ("client getname", None),
+    ("client setname 'a b'", Error("ERR Client names cannot contain spaces, newlines or special characters.")),
+    ("client setinfo lib-name x", OK), ("client setinfo x x", Error("ERR Unrecognized option 'x'")),
+    ("client", arity("client")), ("client id x", arity("client|id")),
+    ("client foo", Error("ERR unknown subcommand 'foo'. Try CLIENT HELP.")), ("auth default x", OK), ("auth a b", WRONGPASS),
+    ("auth a b c", Error("ERR syntax error")),
+    ("auth x", Error("ERR AUTH <password> called without any password configured for the default user. "
+     "Are you sure your configuration is correct?")),
+    ("hello 4", Error("NOPROTO unsupported protocol version")),
+    ("hello x", Error("ERR Protocol version is not an integer or out of range")),
+    ("hello 2 x", Error("ERR Syntax error in HELLO option 'x'")),
+    ("hello 2 auth x", Error("ERR Syntax error in HELLO option 'auth'")),
+    ("hello 2 auth x y", WRONGPASS), ("hello 2 setname 'a b'",
+     Error("ERR Client names cannot contain spaces, newlines or special characters.")),
+    ("publish a", arity("publish")), ("publish a b", 0), ("subscribe", arity("subscribe")), ("reset x", arity("reset")),
+    ("reset", Simple("RESET")), ("pubsub", arity("pubsub")), ("pubsub channels", []), ("pubsub numpat", 0),
+    ("pubsub numsub", []),
+    ("pubsub numpat x", arity("pubsub|numpat")), ("pubsub foo", Error("ERR unknown subcommand 'foo'. Try PUBSUB HELP.")),
+    ("pubsub channels a b",
+     Error("ERR unknown subcommand or wrong number of arguments for 'channels'. Try PUBSUB HELP.")),
+    ("command count x", arity("command|count")), ("command docs", []), ("command info nosuch", [None]), ("info nosuch", b""),
+    ("unsubscribe", [b"unsubscribe", None, 0]), ("punsubscribe", [b"punsubscribe", None, 0]),
+]  # fmt: skip
+
+
+@virtual
+async def test_a_conversation():
+    """Word for word as redis-server 7.0 answers; tests/interop compares with it."""
+    async with serving() as server:
+        client = server.client()
+        for words, answer in CONVERSATION:
+            client.pipe.write(words.encode() + b"\r\n")
+            assert await client.reply() == answer, words
+
+
+@virtual
+async def test_hello():
+    """It says who we are, and changes the version of what comes from then on, itself among it."""
+    async with serving() as server:
+        client = server.client()
+        number = await client.ask("client", "id")
+        two = await client.ask("hello")
+        assert two[0:2] == [b"server", b"redis"] and two[4:8] == [b"proto", 2, b"id", number]
+        three = await client.ask("hello", "3", "setname", "me")
+        assert three == Map(list(zip([*two[::2]], [*two[1:5:2], 3, *two[7::2]], strict=True)))
+        assert await client.ask("client", "getname") == b"me"
+        assert await client.ask("client", "setname", "") == OK
+        client.pipe.write(command("client", "getname"))
+        assert await client.pipe.read() == b"_\r\n"
+        assert await client.ask("reset") == Simple("RESET")
+        client.pipe.write(command("client", "getname"))
+        assert await client.pipe.read() == b"$-1\r\n"
+
+
+@virtual
+async def test_each_client_has_a_number():
+    async with serving() as server:
+        assert [await server.client().ask("client", "id") for _ in range(3)] == [1, 2, 3]
+
+
+@virtual
+async def test_info_and_command_say_what_there_is():
+    async with serving() as server:
+        client = server.client()
+        info = await client.ask("info")
+        assert re.match(rb"# Server\r\nredis_version:7\.0\.\d+\r\n", info) and b"\r\n\r\n# Stats\r\n" in info
+        assert await client.ask("info", "CLIENTS") == b"# Clients\r\nconnected_clients:1\r\n"
+        listed = {entry[0]: entry[1] for entry in await client.ask("command")}
+        assert listed[b"publish"] == 3 and listed[b"subscribe"] == -2
+        assert await client.ask("command", "count") == len(listed)
+        assert [entry and entry[0] for entry in await client.ask("command", "info", "PING", "x")] == [b"ping", None]
+
+
+@virtual
+async def test_quit():
+    """What was sent behind it is not done."""
+    async with serving() as server:
+        client = server.client()
+        client.pipe.write(command("ping") + command("quit", "x") + command("ping"))
+        assert await client.replies(2) == [PONG, OK]
+        assert await client.end() == FIN
+
+
+@virtual
+async def test_the_end_of_input_ends_the_connection_when_all_is_answered():
+    async with serving() as server:
+        client = server.client()
+        client.pipe.write(command("ping") * 3 + command("ping")[:-1])
+        client.pipe.close_write()
+        assert await client.replies(3) == [PONG] * 3
+        assert await client.end() == FIN
+
+
+@given(positions=st.lists(st.integers(0, 200), max_size=6))
+def test_any_cutting(positions):
+    """A pipeline may come apart anywhere."""
+
+    async def test():
+        async with serving() as server:
+            client = server.client()
+            data = command("subscribe", "a") + b"PING x\r\n" + command("unsubscribe") + command("publish", "a", "b" * 50)
+            for piece in cut(data, [at for at in positions if at <= len(data)]):
+                client.pipe.write(piece)
+                await asyncio.sleep(0)
+            answers = await client.replies(4)
+            assert answers == [[b"subscribe", b"a", 1], [b"pong", b"x"], [b"unsubscribe", b"a", 0], 0]
+
+    clock.run(test())
+
+
+# ---- the password ----------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_nothing_but_the_password_comes_first():
+    async with serving(password="secret") as server:
+        client = server.client()
+        for words in ("ping", "publish a b", "subscribe a", "xlen a", "client id", "info", "command"):
+            assert await client.ask(*words.split()) == NOAUTH
+        assert await client.ask("foo") == Error("ERR unknown command 'foo', with args beginning with: ")
+        assert await client.ask("echo") == arity("echo")
+        assert (await client.ask("hello", "3")).text.startswith("NOAUTH HELLO must be called")
+        for wrong in ("secre", "secret2", "", "SECRET"):
+            assert await client.ask("auth", wrong) == WRONGPASS
+        assert await client.ask("auth", "other", "secret") == WRONGPASS
+        assert await client.ask("hello", "2", "auth", "default", "x") == WRONGPASS
+        assert await client.ask("ping") == NOAUTH
+        assert await client.ask("auth", "secret") == OK
+        assert await client.ask("auth", "x") == WRONGPASS  # which takes nothing away
+        assert await client.ask("ping") == PONG
+        assert await client.ask("reset") == Simple("RESET")
+        assert await client.ask("ping") == NOAUTH
+        assert isinstance(await client.ask("hello", "3", "auth", "default", "secret"), Map)
+        assert await client.ask("ping") == PONG
+
+
+@virtual
+async def test_quit_needs_no_password():
+    async with serving(password="secret") as server:
+        client = server.client()
+        assert await client.ask("quit") == OK
+        assert await client.end() == FIN
+
+
+# ---- publish and subscribe -------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_messages_arrive_once_for_each_match():
+    """A client that listens by a topic and two patterns gets three, and they count as three."""
+    async with serving() as server:
+        client, publisher = server.client(), server.client()
+        await client.subscribe("news")
+        await client.subscribe("n*", "?ews", by="psubscribe")
+        assert await publisher.ask("publish", "news", "hi") == 3
+        assert await publisher.ask("publish", "nothing", "ho") == 1
+        assert await publisher.ask("publish", "other", "x") == 0
+        assert await client.replies(4) == [
+            [b"message", b"news", b"hi"], [b"pmessage", b"n*", b"news", b"hi"], [b"pmessage", b"?ews", b"news", b"hi"],
+            [b"pmessage", b"n*", b"nothing", b"ho"],
+        ]  # fmt: skip
+
+
+@virtual
+async def test_confirmations_count():
+    """Over topics and patterns; who asks twice is told twice; who leaves all is told of each."""
+    async with serving() as server:
+        client = server.client()
+        client.pipe.write(command("subscribe", "a", "a", "b") + command("psubscribe", "p*") + command("unsubscribe", "x", "a"))
+        assert await client.replies(6) == [
+            [b"subscribe", b"a", 1], [b"subscribe", b"a", 1], [b"subscribe", b"b", 2], [b"psubscribe", b"p*", 3],
+            [b"unsubscribe", b"x", 3], [b"unsubscribe", b"a", 2],
+        ]  # fmt: skip
+        client.pipe.write(command("unsubscribe") + command("unsubscribe") + command("punsubscribe"))
+        assert await client.replies(3) == [
+            [b"unsubscribe", b"b", 1], [b"unsubscribe", None, 1], [b"punsubscribe", b"p*", 0]
+        ]  # fmt: skip
+        assert await client.ask("ping") == PONG
+
+
+@virtual
+async def test_a_subscriber_of_version_2_may_say_little():
+    """An answer could be taken for a message."""
+    async with serving() as server:
+        client = server.client()
+        await client.subscribe("a")
+        for words, name in (("echo x", "echo"), ("publish a b", "publish"), ("client id", "client|id"), ("hello 3", "hello"),
+                            ("xread streams a 0", "xread"), ("auth x", "auth")):  # fmt: skip
+            assert await client.ask(*words.split()) == Error(f"ERR Can't execute '{name}': {ONLY}")
+        assert await client.ask("ping") == [b"pong", b""]
+        assert await client.ask("ping", "x") == [b"pong", b"x"]
+        assert await client.ask("reset") == Simple("RESET")
+        assert await client.ask("publish", "a", "b") == 0
+
+
+@virtual
+async def test_a_subscriber_of_version_3_may_say_anything():
+    """Messages are pushes there, confirmations too; one's own message comes before the answer to it."""
+    async with serving() as server:
+        client = server.client()
+        await client.ask("hello", "3")
+        client.pipe.write(command("subscribe", "a") + command("publish", "a", "hi") + command("ping"))
+        assert await client.replies(4) == [Push([b"subscribe", b"a", 1]), Push([b"message", b"a", b"hi"]), 1, PONG]
+        assert await client.ask("unsubscribe") == Push([b"unsubscribe", b"a", 0])
+
+
+@virtual
+async def test_both_versions_hear_the_same():
+    async with serving() as server:
+        two, three = server.client(), server.client()
+        await three.ask("hello", "3")
+        for client in (two, three):
+            await client.subscribe("a")
+        server.broker.publish("a", b"1")
+        server.broker.publish("a", b"2")
+        assert await two.messages(2) == await three.messages(2) == [b"1", b"2"]
+
+
+@virtual
+async def test_a_change_of_version_is_for_what_comes_after_it():
+    async with serving() as server:
+        client, publisher = server.client(), server.client()
+        await client.ask("hello", "3")
+        await client.subscribe("a")
+        server.broker.publish("a", b"before")
+        client.send("hello", "2")
+        assert await client.messages(1) == [b"before"]
+        assert isinstance(await client.reply(), list)
+        assert await publisher.ask("publish", "a", "after") == 1
+        assert await client.reply() == [b"message", b"a", b"after"]
+
+
+@virtual
+async def test_one_order_for_all_topics():
+    """Whatever topics and patterns a client listens to: what was published first comes first."""
+    async with serving() as server:
+        client, publisher = server.client(), server.client()
+        await client.subscribe("a", "b")
+        await client.subscribe("c*", by="psubscribe")
+        publisher.pipe.write(b"".join(command("publish", "ab"[n % 2] if n % 3 else "cc", str(n)) for n in range(60)))
+        assert await client.messages(60) == [b"%d" % n for n in range(60)]
+        assert await publisher.replies(60) == [1] * 60
+
+
+@virtual
+async def test_a_message_is_for_those_who_listened_when_it_was_published():
+    """Though it is written at the end of the turn: who comes or goes in the same turn gets what was published meanwhile."""
+    async with serving() as server:
+        client, other = server.client(), server.client()
+        await client.ask("hello", "3")
+        await other.subscribe("a")
+        publish = [command("publish", "a", str(number)) for number in range(3)]
+        client.pipe.write(publish[0] + command("subscribe", "a") + publish[1] + command("unsubscribe") + publish[2])
+        assert await client.replies(6) == [
+            1, Push([b"subscribe", b"a", 1]), Push([b"message", b"a", b"1"]), 2, Push([b"unsubscribe", b"a", 0]), 1
+        ]  # fmt: skip
+        assert await other.messages(3) == [b"0", b"1", b"2"]
+
+
+@virtual
+async def test_topics_are_bytes():
+    """Of any kind, though the broker has text."""
+    async with serving() as server:
+        client, publisher = server.client(), server.client()
+        for name in (b"\xff\x00\r\n", "κόσμε".encode(), b"", b"\xed\xa0\x80"):
+            client.send("subscribe", name)
+            assert (await client.reply())[1] == name
+            assert await publisher.ask("publish", name, "x") == 1
+            assert await client.reply() == [b"message", name, b"x"]
+        client.send("psubscribe", b"\xff*")
+        assert (await client.reply())[:2] == [b"psubscribe", b"\xff*"]
+        assert await publisher.ask("publish", b"\xff\xfe", "x") == 1
+
+
+@virtual
+async def test_pubsub_tells_who_listens():
+    """By any way: a subscription of the app counts, too. One that only waits for a stream does not."""
+    async with serving() as server:
+        one, two, asking = (server.client() for _ in range(3))
+        await one.subscribe("a", "b")
+        await one.subscribe("p*", by="psubscribe")
+        await two.subscribe("a")
+        await two.subscribe("p*", "q*", by="psubscribe")
+        server.client().send("xread", "block", "0", "streams", "x", "$")
+        async with server.broker.subscribe("a", "c"):
+            await asyncio.sleep(1)
+            assert sorted(await asking.ask("pubsub", "channels")) == [b"a", b"b", b"c"]
+            assert await asking.ask("pubsub", "channels", "[ax]") == [b"a"]
+            assert await asking.ask("pubsub", "numsub", "a", "b", "c", "x") == [b"a", 3, b"b", 1, b"c", 1, b"x", 0]
+            assert await asking.ask("pubsub", "numpat") == 2
+            assert await asking.ask("publish", "a", "hi") == 3
+
+
+@virtual
+async def test_what_a_turn_brings_is_one_write():
+    """A message is encoded once, and what one turn of the loop brings reaches each subscriber in one piece."""
+    async with serving() as server:
+        clients = [server.client() for _ in range(3)]
+        for client in clients:
+            await client.subscribe("a")
+        for number in range(100):
+            server.broker.publish("a", b"%d" % number)
+        for client in clients:
+            data = await client.pipe.read()
+            assert data.count(b"message") == 100
+
+
+@virtual
+async def test_other_ways_to_publish_and_to_listen():
+    """It is one broker: what the app publishes reaches Redis clients, and the other way round."""
+    async with serving() as server:
+        client = server.client()
+        async with server.broker.subscribe("a") as subscription:
+            await client.subscribe("a")
+            assert server.broker.publish("a", b"from the app") == 2
+            assert await server.client().ask("publish", "a", "from Redis") == 2
+            assert await client.messages(2) == [b"from the app", b"from Redis"]
+            assert [(await anext(subscription)).data for _ in range(2)] == [b"from the app", b"from Redis"]
+
+
+# ---- a topic's history as a stream -----------------------------------------------------------------------------------
+
+
+def data_of(entries):
+    return [fields[1] for _, fields in entries]
+
+
+@virtual
+async def test_xrange():
+    async with serving() as server:
+        client = server.client()
+        for number in range(5):
+            server.broker.publish("a", b"%d" % number)
+        entries = await client.ask("xrange", "a", "-", "+")
+        assert data_of(entries) == [b"0", b"1", b"2", b"3", b"4"]
+        assert all(fields[0] == b"data" for _, fields in entries)
+        ids = [id for id, _ in entries]
+        assert await client.ask("xlen", "a") == 5
+        for first, last, part in (
+            (ids[1], ids[3], entries[1:4]), (b"(" + ids[1], b"(" + ids[3], entries[2:3]), (ids[4], "+", entries[4:]),
+            ("-", ids[0], entries[:1]), (ids[3], ids[1], []), ("+", "-", []), ("0", "1", []),
+        ):  # fmt: skip
+            assert await client.ask("xrange", "a", first, last) == part
+        assert await client.ask("xrange", "a", "-", "+", "count", "2") == entries[:2]
+        assert await client.ask("xrange", "a", "-", "+", "COUNT", "0") == NULL_ARRAY
+        assert await client.ask("xrange", "none", "-", "+", "COUNT", "0") == []
+
+
+@virtual
+async def test_xread():
+    """Behind an id, of several topics; version 3 has a map."""
+    async with serving() as server:
+        client = server.client()
+        for topic in ("a", "b", "a", "a"):
+            server.broker.publish(topic, topic.encode())
+        a, b = [await client.ask("xrange", topic, "-", "+") for topic in "ab"]
+        assert await client.ask("xread", "streams", "a", "b", "0", "0") == [[b"a", a], [b"b", b]]
+        assert await client.ask("xread", "count", "1", "streams", "a", "b", a[0][0], b[0][0]) == [[b"a", a[1:2]]]
+        assert await client.ask("xread", "count", "0", "streams", "a", "0") == [[b"a", a]]
+        assert await client.ask("xread", "streams", "a", "none", "$", "$") == NULL_ARRAY
+        await client.ask("hello", "3")
+        assert await client.ask("xread", "streams", "b", "0-0") == Map([(b"b", b)])
+        assert await client.ask("xread", "streams", "b", "$") is None
+
+
+WRONG = [
+    ("xread streams a", arity("xread")), ("xread count 1 x", Error("ERR syntax error")),
+    ("xread foo bar streams a 0", Error("ERR syntax error")),
+    ("xread count 1 streams", Error("ERR syntax error")), ("xread count 1 count", Error("ERR syntax error")),
+    ("xread streams a b 0",
+     Error("ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.")),
+    ("xread count x streams a 0", Error("ERR value is not an integer or out of range")),
+    ("xread block x streams a 0", Error("ERR timeout is not an integer or out of range")),
+    ("xread block -1 streams a 0", Error("ERR timeout is negative")),
+    ("xread group a b streams a 0",
+     Error("ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.")),
+    ("xread noack streams a 0",
+     Error("ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.")),
+    ("xread streams a >",
+     Error("ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.")),
+    *((f"xread streams a {id}", NO_ID) for id in ("x", "-", "+", "1-", "-1", "1-2-3", "(1", "1-18446744073709551616")),
+    (f"xread streams a {'1' * 130}", NO_ID),
+    *((f"xrange a {id} +", NO_ID) for id in ("x", "(-", "(+", "(", "1-", "18446744073709551616")),
+    ("xrange a (18446744073709551615-18446744073709551615 +", Error("ERR invalid start ID for the interval")),
+    ("xrange a - (0-0", Error("ERR invalid end ID for the interval")), ("xrange a - + count", Error("ERR syntax error")),
+    ("xrange a - + foo 1", Error("ERR syntax error")), ("xlen", arity("xlen")), ("xrange a -", arity("xrange")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "complaint"), WRONG, ids=[words[:40] for words, _ in WRONG])
+@virtual
+async def test_wrong_words_about_streams(words, complaint):
+    async with serving() as server:
+        assert await server.client().ask(*words.split()) == complaint
+
+
+@virtual
+async def test_xread_waits():
+    """For a message of any of its topics; what was sent behind it waits, too."""
+    async with serving() as server:
+        client, other = server.client(), server.client()
+        client.pipe.write(command("xread", "block", "5000", "streams", "a", "b", "$", "$") + command("ping"))
+        await asyncio.sleep(1)
+        assert await other.ask("publish", "c", "x") == 0
+        assert await other.ask("publish", "b", "hi") == 0
+        ((topic, entries),) = await client.reply()
+        assert (topic, data_of(entries), now()) == (b"b", [b"hi"], 1)
+        assert await client.reply() == PONG
+
+
+@virtual
+async def test_xread_has_a_timeout():
+    async with serving() as server:
+        client = server.client()
+        assert await client.ask("xread", "block", "1500", "streams", "a", "$") == NULL_ARRAY
+        assert now() == 1.5
+        client.send("xread", "block", "0", "streams", "a", "$")
+        await asyncio.sleep(10_000)
+        server.broker.publish("a", b"at last")
+        assert data_of((await client.reply())[0][1]) == [b"at last"]
+
+
+@virtual
+async def test_a_topic_without_a_history_has_nothing_to_read():
+    async with serving(history=0) as server:
+        client = server.client()
+        client.send("xread", "block", "1000", "streams", "a", "$")
+        await asyncio.sleep(0.5)
+        server.broker.publish("a", b"x")
+        assert (await client.reply(), now()) == (NULL_ARRAY, 1)
+
+
+@virtual
+async def test_a_client_that_goes_while_it_waits_is_noticed():
+    async with serving() as server:
+        client = server.client()
+        client.send("xread", "block", "0", "streams", "a", "$")
+        await asyncio.sleep(1)
+        await client.pipe.close()
+        await asyncio.sleep(1)
+        assert server.metrics.connections == 0
+
+
+@given(cuts=st.lists(st.integers(0, 12), max_size=5), most=st.integers(1, 5))
+def test_no_gap(cuts, most):
+    """Law 10: wherever the connection is cut, who reads on behind the last id gets the exact rest."""
+
+    async def test():
+        async with serving() as server:
+            last, got, published = b"0-0", [], 0
+            for number in [*sorted(cuts), 12]:
+                client = Client(server.attach())
+                client.send("xread", "block", "1", "count", str(most), "streams", "a", last)
+                while published < number:
+                    server.broker.publish("a", b"%d" % published)
+                    published += 1
+                    await asyncio.sleep(0)
+                answer = await client.reply()
+                while answer != NULL_ARRAY:
+                    got += data_of(answer[0][1])
+                    last = answer[0][1][-1][0]
+                    answer = await client.ask("xread", "count", str(most), "streams", "a", last)
+                client.pipe.abort()
+            assert got == [b"%d" % number for number in range(12)]
+
+    clock.run(test())
+
+
+# ---- faults ----------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_a_fault_is_told_behind_the_answers_before_it():
+    async with serving() as server:
+        client = server.client()
+        client.pipe.write(command("ping") + b"*1\r\n:1\r\n" + command("ping"))
+        assert await client.replies(2) == [PONG, Error("ERR Protocol error: expected '$', got ':'")]
+        assert await client.end() == FIN
+
+
+@pytest.mark.parametrize("line", [b"POST / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nhOsT: a\r\n", b"*1\r\n$4\r\npost\r\n"])
+@virtual
+async def test_a_browser_is_cut_off(line):
+    """A page can make one send a POST here, whose lines would be commands."""
+    async with serving(password="secret") as server:
+        client = server.client()
+        client.pipe.write(line + command("publish", "a", "x"))
+        with pytest.raises((ConnectionResetError, RemoteProtocolError, EOFError)):
+            while True:
+                assert "unknown command" in (await client.reply()).text
+        await asyncio.sleep(0.1)
+        assert server.metrics.connections == 0
+
+
+@virtual
+async def test_a_fault_of_ours_ends_one_connection_and_is_logged(monkeypatch, logged):
+    async with serving() as server:
+        monkeypatch.setattr(server.broker.inner, "publish", lambda topic, data: 1 / 0)
+        client = server.client()
+        client.send("publish", "a", "x")
+        assert await client.end() == RST
+        monkeypatch.undo()
+    assert "ZeroDivisionError" in logged.pop()
+
+
+def test_a_broker_needs_no_server():
+    """And a password is not shown where a configuration is."""
+    from minproto.aio.resp import Config
+
+    assert "secret" not in repr(Config(password="secret"))
+    assert Broker().publish("a", b"") == 0
