@@ -120,6 +120,9 @@ def test_the_readme_explains_each_public_name() -> None:
         assert re.search(rf"(?m)^\| .*`{name}`", README), name
 
 
-@pytest.mark.parametrize(("words", "tells"), [("--help", "lab"), ("lab --help", "--port"), ("serve --help", "--tls-key")])
+@pytest.mark.parametrize(
+    ("words", "tells"),
+    [("--help", "lab"), ("lab --help", "--port"), ("serve --help", "--tls-key"), ("wire --help", "--to")],
+)
 def test_the_command_line_explains_itself(words: str, tells: str) -> None:
     assert tells in run(sys.executable, "-m", "minproto", *words.split())

@@ -6,6 +6,8 @@ Bad input gets one line on standard error and exit status 2 (a wrong word) or 1 
 import argparse
 import asyncio
 import os
+import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -15,6 +17,8 @@ from minproto.aio.listener import raise_file_limit, serve_until_signal
 from minproto.aio.observe import AccessLog, Metrics
 from minproto.aio.resp import BrokerServer
 from minproto.aio.server import serve, tls_context
+from minproto.aio.wire import Wire
+from minproto.explain.text import Printer
 from minproto.lab.app import HISTORY, DemoApp
 
 
@@ -56,6 +60,8 @@ def _parser() -> _Parser:
         _add_serve_options(commands.add_parser(name, help=text, description=text))
     text = "a broker for redis-cli and the client libraries of Redis: publish, subscribe, and topics' history as streams"
     _add_broker_options(commands.add_parser("broker", help=text, description=text))
+    text = "print every byte between any client and any server, explained"
+    _add_wire_options(commands.add_parser("wire", help=text, description=text))
     return parser
 
 
@@ -81,10 +87,25 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-access-log", action="store_true", help="print no line for each request")
 
 
+def _add_wire_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_wire)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--listen", metavar="PORT", type=_port, required=True, help="port to listen on, 0 for any")
+    parser.add_argument("--to", metavar="HOST:PORT", type=_address, required=True, help="the server")
+    parser.add_argument("--full", action="store_true", help="print long fields to their end")
+
+
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 65_535):
         raise argparse.ArgumentTypeError(f"not a port: {text!r}")
     return int(text)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not (host and colon):
+        raise argparse.ArgumentTypeError(f"not HOST:PORT: {text!r}")
+    return host.removeprefix("[").removesuffix("]"), _port(port)
 
 
 def _count(text: str) -> int:
@@ -105,8 +126,7 @@ async def _serve(options: argparse.Namespace) -> None:
     metrics = Metrics()
     app = DemoApp(metrics)
     raise_file_limit()
-    if sys.stdout is not None:
-        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    _print_at_once()
     await serve(
         app,
         host=options.host,
@@ -116,3 +136,29 @@ async def _serve(options: argparse.Namespace) -> None:
         observers=[] if options.no_access_log else [AccessLog()],
     )
     app.close()
+
+
+def _print_at_once() -> None:
+    """Line by line, and whatever the encoding of standard output can't say as an escape."""
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+
+
+async def _wire(options: argparse.Namespace) -> None:
+    raise_file_limit()
+    _print_at_once()
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    width = shutil.get_terminal_size((120, 24)).columns
+    printer = Printer(width, color=terminal and not os.environ.get("NO_COLOR"), full=options.full)
+    wire = Wire(options.to, printer, _write, host=options.host, port=options.listen)
+    (await wire.connect()).abort()  # if the server can't be reached, better say so now
+    await serve_until_signal(wire)
+
+
+def _write(text: str) -> None:
+    """Print; if nobody reads it any more, end as on Ctrl-C."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.write(text)
+    except OSError:
+        signal.raise_signal(signal.SIGTERM)

@@ -60,7 +60,7 @@ def test_help(arguments: list[str]) -> None:
     result = run(*arguments)
     assert (result.returncode, result.stderr) == (0, "")
     options = ("--host", "--port", "--tls-cert", "--tls-key", "--no-access-log")
-    for option in options if len(arguments) > 1 else ("lab", "serve"):
+    for option in options if len(arguments) > 1 else ("lab", "serve", "wire"):
         assert f"  {option} " in result.stdout
 
 

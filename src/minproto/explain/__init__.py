@@ -76,7 +76,7 @@ class Explainer:
     def _give_up(self, side: Side, name: str, error: str) -> Row:
         """All that waits, as it is; and from now on whatever comes."""
         if data := side.take(side.buffer.size):
-            side.add(name, data, readable(data), error, "")
+            side.add(name, data, readable(data), "as it came", "")
         self._scripts[side.sender] = opaque(side, side.protocol or "unknown", "behind what could not be explained")
         return side.row(error)
 

@@ -11,15 +11,15 @@ Explain = Callable[[Side, Side], tuple[Script[None], Script[None]]]
 MAX_FIRST_LINE = 8_192
 HTTP = b"HTTP/"
 
-_REQUEST_LINE = re.compile(rb"(?:\r\n)*[^\r\n]* HTTP/[^\r\n]*\r?\n")
+_REQUEST_LINE = re.compile(rb"(?:\r\n)*+[\t -~]* HTTP/[\t -~]*+\r?\n")
+_LINE_SO_FAR = re.compile(rb"(?:\r\n)*+[\t -~]*+\r?")
 
 
 def _is_http1(first: bytes) -> bool | None:
-    """A line that ends with a version. What begins like a word may become one."""
-    if _REQUEST_LINE.match(first):
+    """A line with a version at its end. While it has no end, it may become one."""
+    if _REQUEST_LINE.match(first[:MAX_FIRST_LINE]):
         return True
-    line = first.lstrip(b"\r\n")
-    return None if b"\n" not in line and len(line) < MAX_FIRST_LINE and line.isascii() and b"\0" not in line else False
+    return None if len(first) < MAX_FIRST_LINE and _LINE_SO_FAR.fullmatch(first) else False
 
 
 def _is_tls(first: bytes) -> bool | None:

@@ -6,6 +6,7 @@ its side, names them, and yields a row for each head, frame or chunk that is com
 side is in the row from that moment on, so that no byte is lost whatever goes wrong behind it.
 """
 
+import re
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self, TypeVar
@@ -167,12 +168,16 @@ def opaque(side: Side, protocol: str, meaning: str = "bytes of a protocol that i
         yield side.row()
 
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
 def readable(data: bytes) -> str:
-    """Bytes as text if they are UTF-8, else in hexadecimal."""
+    """Bytes as they are read if they are text in UTF-8, else in hexadecimal."""
     try:
-        return data.decode()
+        text = data.decode()
     except UnicodeDecodeError:
         return data.hex(" ")
+    return data.hex(" ") if _CONTROLS.search(text) else text
 
 
 def shown(text: str) -> str:
