@@ -11,7 +11,7 @@ from hypothesis.strategies import SearchStrategy
 from minproto.core import CLIENT, SERVER, LocalProtocolError, Role
 from minproto.deflate import Deflater
 from minproto.explain import Explainer, Field, Row
-from minproto.explain.rows import MAX_HELD, MAX_PIECE
+from minproto.explain.rows import MAX_FIELDS, MAX_HELD, MAX_PIECE
 from minproto.testing import byte_by_byte, chunks, mutated, strategies
 from minproto.websocket import FIN, RSV1, TEXT, encode_frame
 
@@ -89,6 +89,7 @@ SPOKEN: dict[str, SearchStrategy[tuple[bytes, bytes]]] = {
             strategies.frame_streams(masked=False).map((SWITCH % offer).__add__),
         )
     ),
+    "RESP": _both(strategies.command_streams, strategies.reply_streams),
     "garbage": _both(st.binary(), st.binary()),
 }
 ANYTHING = st.one_of(*SPOKEN.values())
@@ -383,3 +384,65 @@ def test_an_answer_that_does_not_fit_the_key() -> None:
     rows = explain([(CLIENT, HANDSHAKE % b""), (SERVER, answer), *((SERVER, byte) for byte in byte_by_byte(b"\x81\x00"))])
     assert rows[1].error == "the server's Sec-WebSocket-Accept does not match the key"
     assert rows[2].title == "text frame, 0 bytes"
+
+
+# ---- RESP --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_command_and_its_reply() -> None:
+    """Word by word; the title is what was asked, and what was answered."""
+    command, reply = explain([(CLIENT, b"*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n"), (SERVER, b"$2\r\nhi\r\n")])
+    assert (command.protocol, command.title, reply.title) == ("RESP", "ECHO hi", "hi")
+    assert triples(command) == [
+        ("array", b"*2\r\n", "2"),
+        ("length", b"$4\r\n", "4"),
+        ("command", b"ECHO\r\n", "ECHO"),
+        ("length", b"$2\r\n", "2"),
+        ("argument 1", b"hi\r\n", "hi"),
+    ]
+    assert command.fields[2].meaning == "say that again"
+
+
+def test_an_inline_command() -> None:
+    """By hand, with a terminal; its words may have quotes."""
+    row, empty = of_client(b"ping 'a b'\n\r\n")
+    assert (row.protocol, row.title, empty.title) == ("RESP", "ping a b", "nothing")
+
+
+def test_values_within_values() -> None:
+    """One row, however they nest: a push, a map with an array in it, and an attribute before a value."""
+    ask = b"*1\r\n$4\r\nPING\r\n"
+    push, mapped, text, wrong = of_server(
+        b">3\r\n$7\r\nmessage\r\n$1\r\nt\r\n$2\r\nhi\r\n%1\r\n+k\r\n*2\r\n:1\r\n#t\r\n|1\r\n+a\r\n_\r\n+OK\r\n:x\r\n", ask
+    )
+    assert (push.title, mapped.title) == ("push of 3: message t hi", "map of 1: k array of 2: 1 t")
+    assert (text.title, text.raw) == ("attribute of 1: a null OK", b"|1\r\n+a\r\n_\r\n+OK\r\n")
+    assert wrong.error == "not a value: b':x'"
+
+
+def test_long_strings_and_long_arrays_come_in_pieces() -> None:
+    data = bytes(3 * MAX_PIECE)
+    rows = of_client(b"*2\r\n$4\r\nECHO\r\n$%d\r\n%b\r\n" % (len(data), data))
+    assert [row.goes_on for row in rows] == [True, True, False]
+    rows = of_server(b"*%d\r\n%b" % (3 * MAX_FIELDS, b":1\r\n" * 3 * MAX_FIELDS), b"PING\r\n")
+    assert [row.goes_on for row in rows] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"*1\r\n:1\r\n", "Protocol error: expected '$', a string"),
+        (b"*1\r\n$-1\r\n", "Protocol error: invalid bulk length"),
+        (b"*1\r\n$1\r\nabc", "Protocol error: expected CRLF after a string"),
+        (b"ping 'a\r\n", "Protocol error: unbalanced quotes in request"),
+    ],
+)
+def test_a_malformed_command(data: bytes, error: str) -> None:
+    (row,) = of_client(data)
+    assert (row.error, row.raw) == (error, data)
+
+
+def test_arrays_within_arrays_without_end() -> None:
+    """What is told apart is bounded."""
+    rows = of_server(b"*1\r\n" * 2_000, b"PING\r\n")
+    assert [row.error for row in rows if row.error] == ["too many arrays within arrays"]

@@ -264,7 +264,7 @@ _LINES: dict[bytes, Callable[[bytes], Any]] = {
 }
 
 
-_BULKS = (b"$", b"=", b"!")
+BULKS = (b"$", b"=", b"!")
 
 
 def parse_bulk(kind: bytes, data: bytes) -> Any:
@@ -469,9 +469,9 @@ class Connection(Core):
         if kind in _LINES:
             self._count(len(line))
             return (parse_line(kind, text),)
-        if kind in _BULKS:
+        if kind in BULKS:
             return self._begin_bulk(kind, text)
-        if kind in _ARRAYS:
+        if kind in ARRAYS:
             return self._begin_array(kind, text)
         raise RemoteProtocolError(f"not a value: {line[:40]!r}")
 
@@ -509,7 +509,7 @@ class Connection(Core):
             self._arrays.pop()
             if array.kind == b">":
                 return Push(array.items)
-            values = _ARRAYS[array.kind](array.items)
+            values = ARRAYS[array.kind](array.items)
         return Reply(*values) if values else None
 
     # -- what both need
@@ -545,7 +545,7 @@ def _printable(byte: bytes) -> str:
     return {b"\r": " ", b"\n": " "}.get(byte, byte.decode("utf-8", "surrogateescape"))
 
 
-_ARRAYS: dict[bytes, Callable[[list[Any]], tuple[Any, ...]]] = {
+ARRAYS: dict[bytes, Callable[[list[Any]], tuple[Any, ...]]] = {
     b"*": lambda items: (items,),
     b"~": lambda items: (Set(items),),
     b"%": lambda items: (Map(list(zip(items[::2], items[1::2], strict=True))),),

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 from minproto.explain.http1 import explain_http1
+from minproto.explain.resp import COMMANDS, explain_resp
 from minproto.explain.rows import Script, Side, opaque
 
 Explain = Callable[[Side, Side], tuple[Script[None], Script[None]]]
@@ -27,6 +28,18 @@ def _is_tls(first: bytes) -> bool | None:
     return first[:2] == b"\x16\x03" if len(first) > 1 or first[:1] != b"\x16" else None
 
 
+def _is_resp(first: bytes) -> bool | None:
+    """A command is an array of some strings. In HTTP a method could begin like that, but none does."""
+    if first[:1] != b"*":
+        return False
+    return first[1:2].isdigit() if len(first) > 1 else None
+
+
+def _is_inline_resp(first: bytes) -> bool:
+    """A line that begins with a command. It is asked when it is known that this is no line of HTTP."""
+    return first.split(maxsplit=1)[:1] != [] and first.split(maxsplit=1)[0].upper() in COMMANDS
+
+
 def explain_tls(client: Side, server: Side) -> tuple[Script[None], Script[None]]:
     """Nothing of it can be read from outside."""
     return opaque(client, "TLS", "encrypted: only the two ends can read it"), _answer(client, server, "TLS")
@@ -47,7 +60,9 @@ def _answer(client: Side, server: Side, protocol: str) -> Script[None]:
 
 PROTOCOLS: list[tuple[Callable[[bytes], bool | None], Explain]] = [
     (_is_tls, explain_tls),
+    (_is_resp, explain_resp),
     (_is_http1, explain_http1),
+    (_is_inline_resp, explain_resp),
     (lambda first: True, explain_unknown),
 ]
 """Each is asked in turn: yes, no, or None where more bytes have to be seen first."""
@@ -66,4 +81,6 @@ def recognise(first: bytes) -> Explain | None:
 
 def recognise_server(first: bytes) -> Explain:
     """By what the server says, where the client says nothing."""
-    return explain_http1 if first.startswith(HTTP) else explain_unknown
+    if first.startswith(HTTP):
+        return explain_http1
+    return explain_resp if first.startswith(b"-") else explain_unknown

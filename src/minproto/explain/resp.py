@@ -1,0 +1,222 @@
+"""RESP, explained: commands word by word, replies value by value, however they nest.
+
+Both are lines with a type in their first byte, and strings whose length such a line has told. What a string or a line may say
+is read by the core's ``parse_*`` functions; its limits are not asked, since a redis-server has others.
+"""
+
+from collections.abc import Callable
+
+from minproto.core import RemoteProtocolError, Wants
+from minproto.explain.rows import MAX_PIECE, Script, Side, readable
+from minproto.resp import ARRAYS, BULKS, CRLF, parse_bulk, parse_inline, parse_integer, parse_line
+
+MAX_LINE = 65_536
+MAX_DEPTH = 1_000
+"""Arrays within arrays that are told apart."""
+MAX_COUNT = 1 << 31
+"""Values that an array may announce."""
+_WORDS, _WORD = 5, 40  # so much of a command or a reply stands in its title
+
+COMMANDS = {
+    b"AUTH": "who the client is, with a password",
+    b"CLIENT": "something about this connection",
+    b"COMMAND": "which commands there are",
+    b"DEL": "remove keys",
+    b"ECHO": "say that again",
+    b"GET": "the value of a key",
+    b"HELLO": "from here on speak this version of RESP",
+    b"INFO": "what the server says of itself",
+    b"PING": "is anybody there?",
+    b"PSUBSCRIBE": "send me what is published to topics that match",
+    b"PUBLISH": "send a message to a topic; the answer counts who got it",
+    b"PUBSUB": "who listens to what",
+    b"PUNSUBSCRIBE": "no more of these patterns",
+    b"QUIT": "close the connection",
+    b"RESET": "forget all about this connection",
+    b"SELECT": "use another database",
+    b"SET": "give a key a value",
+    b"SUBSCRIBE": "send me what is published to these topics",
+    b"UNSUBSCRIBE": "no more of these topics",
+    b"XADD": "append an entry to a stream",
+    b"XLEN": "how many entries a stream has",
+    b"XRANGE": "entries of a stream, from one id to another",
+    b"XREAD": "entries of streams behind these ids; BLOCK waits for one",
+    b"XREVRANGE": "entries of a stream, backwards",
+}
+
+_KINDS = {
+    b"+": ("simple string", "a line of text"),
+    b"-": ("error", "its first word is a code"),
+    b":": ("integer", "of 64 bits"),
+    b"$": ("length", "bytes of the string that follows"),
+    b"*": ("array", "values that follow"),
+    b"_": ("null", "no value"),
+    b"#": ("boolean", "t or f"),
+    b",": ("double", "a floating-point number"),
+    b"(": ("big number", "an integer of any size"),
+    b"=": ("length", "bytes of a text for people, with three letters before it that say of what kind it is"),
+    b"!": ("length", "bytes of the error that follows"),
+    b"%": ("map", "pairs of key and value that follow"),
+    b"~": ("set", "values that follow, in no order"),
+    b">": ("push", "values that follow; no command asked for them"),
+    b"|": ("attribute", "pairs that say something about the value behind them"),
+}
+_PLURALS = {b"$": "bulk strings", b"=": "verbatim strings", b"!": "bulk errors", b">": "pushes"}
+
+
+def explain_resp(client: Side, server: Side) -> tuple[Script[None], Script[None]]:
+    """The scripts of both sides."""
+    return _commands(client), _replies(server)
+
+
+# ---- commands ----------------------------------------------------------------------------------------------------------
+
+
+def _commands(side: Side) -> Script[None]:
+    side.protocol = "RESP"
+    while True:
+        side.begin("command")
+        yield from side.need(1)
+        words: list[str] = []
+        yield from _array(side, words) if side.buffer.peek(0, 1) == b"*" else _inline(side, words)
+        yield side.row()
+
+
+def _inline(side: Side, words: list[str]) -> Script[None]:
+    """A line of words; LF alone is enough to end it."""
+    line = yield from _line(side, b"\n")
+    _add_words(side, words, *parse_inline(line[:-1].removesuffix(b"\r")))
+    meaning = COMMANDS.get(words[0].upper().encode(), "a command") if words else "an empty line: passed over"
+    side.add("inline command", side.take(len(line)), readable(line.strip()), meaning, "RESP, inline commands")
+
+
+def _array(side: Side, words: list[str]) -> Script[None]:
+    line = yield from _line(side)
+    count = _length(line, "Protocol error: invalid multibulk length", least=-1)
+    side.add("array", side.take(len(line)), str(count), "strings of a command, its name first", "RESP, arrays")
+    meaning = ""
+    for number in range(count):
+        line = yield from _line(side)
+        if line[:1] != b"$":
+            raise RemoteProtocolError("Protocol error: expected '$', a string")
+        length = _length(line, "Protocol error: invalid bulk length")
+        side.add("length", side.take(len(line)), str(length), "bytes of the string that follows", "RESP, bulk strings")
+        name = f"argument {number}" if number else "command"
+
+        def add(raw: bytes, data: bytes, name: str = name) -> None:
+            nonlocal meaning
+            if len(words) < _WORDS:
+                _add_words(side, words, data)
+            if name == "command":
+                meaning = COMMANDS.get(data.upper(), "what to do")
+            side.add(name, raw, readable(data), meaning if name == "command" else "of the command", "RESP, bulk strings")
+
+        yield from _string(side, length, add)
+
+
+def _add_words(side: Side, words: list[str], *more: bytes) -> None:
+    """The title of a command is the command."""
+    words += [shortened(readable(word)) for word in more]
+    side.title = " ".join(words[:_WORDS]) or "nothing"
+
+
+# ---- replies -----------------------------------------------------------------------------------------------------------
+
+
+def _replies(side: Side) -> Script[None]:
+    side.protocol = "RESP"
+    while True:
+        side.begin("reply")
+        words: list[str] = []
+        missing = [1]  # values, of the reply itself and of each array that is not complete
+        while missing:
+            missing[-1] -= 1
+            kind, count = yield from _value(side, words)
+            if kind == b"|":  # it stands before a value and is none itself
+                missing[-1] += 1
+            if count:
+                missing.append(count)
+            if len(missing) > MAX_DEPTH:
+                raise RemoteProtocolError("too many arrays within arrays")
+            while missing and not missing[-1]:
+                missing.pop()
+        yield side.row()
+
+
+def _value(side: Side, words: list[str]) -> Script[tuple[bytes, int]]:
+    """The fields of one value, of an array only its head: its type, and how many values belong to it."""
+    line = yield from _line(side)
+    kind, text = line[:1], line[1:-2]
+    if kind not in _KINDS:
+        raise RemoteProtocolError(f"not a value: {readable(line[:40])}")
+    name, meaning = _KINDS[kind]
+    null = text == b"-1" and kind in (b"$", b"*")
+    if null or not (kind in BULKS or kind in ARRAYS):
+        if not null:
+            parse_line(kind, text)
+        side.add(name, side.take(len(line)), readable(text), "null: no value" if null else meaning, _section(kind))
+        _add_word(side, words, "null" if null or kind == b"_" else readable(text))
+        return kind, 0
+    length = _length(line, "a length that is none")
+    side.add(name, side.take(len(line)), str(length), meaning, _section(kind))
+    if kind in ARRAYS:
+        _add_word(side, words, f"{name} of {length}:")
+        return kind, 2 * length if kind in (b"%", b"|") else length
+    yield from _bulk(side, kind, length, words)
+    return kind, 0
+
+
+def _bulk(side: Side, kind: bytes, length: int, words: list[str]) -> Script[None]:
+    def add(raw: bytes, data: bytes) -> None:
+        side.add("string", raw, readable(data), "the value", _section(kind))
+        _add_word(side, words, readable(data))
+        if len(data) == length:
+            parse_bulk(kind, data)  # raises for a verbatim string without its kind
+
+    yield from _string(side, length, add)
+
+
+def _add_word(side: Side, words: list[str], word: str) -> None:
+    if len(words) < _WORDS:
+        words.append(shortened(word))
+        side.title = " ".join(words)
+
+
+def _section(kind: bytes) -> str:
+    return f"{'RESP' if kind in b'+-:$*' else 'RESP3'}, {_PLURALS.get(kind) or _KINDS[kind][0] + 's'}"
+
+
+# ---- lines and strings -------------------------------------------------------------------------------------------------
+
+
+def _line(side: Side, end: bytes = CRLF) -> Script[bytes]:
+    """The next line with its end, left where it is."""
+    while (at := side.buffer.find(end, MAX_LINE)) < 0:
+        if side.buffer.size >= MAX_LINE:
+            raise RemoteProtocolError("a line that is too long")
+        yield Wants.DATA
+    yield from side.need(at + len(end))
+    return side.buffer.peek(0, at + len(end))
+
+
+def _length(line: bytes, complaint: str, least: int = 0) -> int:
+    length = parse_integer(line[1:-2])
+    if length is None or not least <= length <= MAX_COUNT:
+        raise RemoteProtocolError(complaint)
+    return length
+
+
+def _string(side: Side, length: int, add: Callable[[bytes, bytes], None]) -> Script[None]:
+    """``add`` gets the bytes of a string and its CRLF, and without it; one that is long comes in pieces."""
+    if length > MAX_PIECE:
+        yield from side.pieces(length, lambda data: add(data, data))
+        length = 0
+    yield from side.need(length + len(CRLF))
+    if side.buffer.peek(length, length + len(CRLF)) != CRLF:
+        raise RemoteProtocolError("Protocol error: expected CRLF after a string")
+    raw = side.take(length + len(CRLF))
+    add(raw, raw[:length])
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= _WORD else f"{text[:_WORD]}…"
