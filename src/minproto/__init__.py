@@ -17,6 +17,8 @@ from minproto.aio.http import Answer, App, Request, Response, Upgrade, not_allow
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
 from minproto.aio.observe import AccessLog, Metrics
 from minproto.aio.reconnect import reconnecting
+from minproto.aio.remote import RemoteBroker, RemoteSubscription
+from minproto.aio.resp import BrokerServer
 from minproto.aio.server import Server, serve
 from minproto.aio.sse import EventSource, EventStream
 from minproto.aio.websocket import ConnectionClosed, WebSocket, broadcast, connect, same_origin, upgrade
@@ -31,6 +33,7 @@ __all__ = [
     "Answer",
     "App",
     "Broker",
+    "BrokerServer",
     "ClientConnection",
     "ClientResponse",
     "Compression",
@@ -43,7 +46,9 @@ __all__ = [
     "Message",
     "Metrics",
     "ProtocolError",
+    "RemoteBroker",
     "RemoteProtocolError",
+    "RemoteSubscription",
     "Request",
     "Response",
     "Server",

@@ -25,7 +25,19 @@ from operator import attrgetter
 
 from minproto.broker import Broker, Message, glob, parse_id
 from minproto.core import Event
-from minproto.resp import Error, Map, NullArray, Push, Reply, Simple, Verbatim, encode_bulk, parse_integer
+from minproto.resp import (
+    Error,
+    Map,
+    NullArray,
+    Push,
+    Reply,
+    Simple,
+    Verbatim,
+    encode_bulk,
+    parse_integer,
+    to_bytes,
+    to_text,
+)
 
 REDIS_VERSION = "7.0.15"
 """Whose replies these are; clients look at it to know what a server can do."""
@@ -136,19 +148,11 @@ def encode_messages(messages: list[Message], version: int) -> bytes:
     """Messages of one topic, delivered for the same reason, as pushes."""
     topic, pattern = messages[0].topic, messages[0].pattern
     if pattern is None:
-        head = b"3\r\n$7\r\nmessage\r\n" + encode_bulk(_bytes(topic))
+        head = b"3\r\n$7\r\nmessage\r\n" + encode_bulk(to_bytes(topic))
     else:
-        head = b"4\r\n$8\r\npmessage\r\n" + encode_bulk(_bytes(pattern)) + encode_bulk(_bytes(topic))
+        head = b"4\r\n$8\r\npmessage\r\n" + encode_bulk(to_bytes(pattern)) + encode_bulk(to_bytes(topic))
     head = (b">" if version == 3 else b"*") + head
     return b"".join([b"%b$%d\r\n%b\r\n" % (head, len(message.data), message.data) for message in messages])
-
-
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", "surrogateescape")
-
-
-def _bytes(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")
 
 
 # ---- a client's session ----------------------------------------------------------------------------------------------
@@ -241,16 +245,16 @@ def _unknown(arguments: list[bytes]) -> str:
         if len(quoted) >= 128:
             break
         quoted += b"'%b' " % argument.partition(b"\0")[0][: 128 - len(quoted)]
-    return f"ERR unknown command '{_shown(arguments[0][:128])}', with args beginning with: {_line(quoted)}"
+    return f"ERR unknown command '{_shown(arguments[0])}', with args beginning with: {_line(quoted)}"
 
 
-def _shown(name: bytes) -> str:
-    """As C prints it into an error: up to a NUL."""
-    return _line(name.partition(b"\0")[0][:128])
+def _shown(name: bytes, most: int | None = 128) -> str:
+    """As C prints it into an error: up to a NUL, and mostly no more than 128 bytes."""
+    return _line(name.partition(b"\0")[0][:most])
 
 
 def _line(text: bytes) -> str:
-    return _text(text.replace(b"\r", b" ").replace(b"\n", b" "))
+    return to_text(text.replace(b"\r", b" ").replace(b"\n", b" "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +315,7 @@ def _select(session: Session, arguments: list[bytes]) -> Events:
     """There is but one database."""
     number = _integer(arguments[1])
     if not -(1 << 31) <= number < 1 << 31:
-        raise Refusal("ERR value is not an integer or out of range")
+        raise Refusal("ERR value is out of range, value must between -2147483648 and 2147483647")
     if number != 0:
         raise Refusal("ERR DB index is out of range")
     return OK
@@ -354,7 +358,7 @@ def _hello(session: Session, arguments: list[bytes]) -> Events:
             _set_name(session, arguments[at + 1])
             at += 2
         else:
-            raise Refusal(f"ERR Syntax error in HELLO option '{_shown(arguments[at])}'")
+            raise Refusal(f"ERR Syntax error in HELLO option '{_shown(arguments[at], None)}'")
     if not session.trusted:
         raise Refusal(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> "
@@ -436,7 +440,7 @@ def _info(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _publish(session: Session, arguments: list[bytes]) -> Events:
-    return [Reply(session.board.broker.publish(_text(arguments[1]), arguments[2]))]
+    return [Reply(session.board.broker.publish(to_text(arguments[1]), arguments[2]))]
 
 
 def _subscribe(session: Session, arguments: list[bytes]) -> Events:
@@ -444,7 +448,7 @@ def _subscribe(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _listen(session: Session, name: bytes) -> Push:
-    topic = _text(name)
+    topic = to_text(name)
     if topic not in session.topics:
         session.board.listen(session, topic)
         session.topics[topic] = None
@@ -452,12 +456,12 @@ def _listen(session: Session, name: bytes) -> Push:
 
 
 def _unsubscribe(session: Session, arguments: list[bytes]) -> Events:
-    names = arguments[1:] or [_bytes(topic) for topic in session.topics]
+    names = arguments[1:] or [to_bytes(topic) for topic in session.topics]
     return [_ignore(session, name) for name in names or (None,)]
 
 
 def _ignore(session: Session, name: bytes | None) -> Push:
-    if name is not None and (topic := _text(name)) in session.topics:
+    if name is not None and (topic := to_text(name)) in session.topics:
         session.board.ignore(session, topic)
         del session.topics[topic]
     return Push([b"unsubscribe", name, session.listens])
@@ -468,7 +472,7 @@ def _psubscribe(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _listen_to_pattern(session: Session, name: bytes) -> Push:
-    pattern = _text(name)
+    pattern = to_text(name)
     if pattern not in session.patterns:
         session.board.listen_to_pattern(session, pattern)
         session.patterns[pattern] = None
@@ -476,12 +480,12 @@ def _listen_to_pattern(session: Session, name: bytes) -> Push:
 
 
 def _punsubscribe(session: Session, arguments: list[bytes]) -> Events:
-    names = arguments[1:] or [_bytes(pattern) for pattern in session.patterns]
+    names = arguments[1:] or [to_bytes(pattern) for pattern in session.patterns]
     return [_ignore_pattern(session, name) for name in names or (None,)]
 
 
 def _ignore_pattern(session: Session, name: bytes | None) -> Push:
-    if name is not None and (pattern := _text(name)) in session.patterns:
+    if name is not None and (pattern := to_text(name)) in session.patterns:
         session.board.ignore_pattern(session, pattern)
         del session.patterns[pattern]
     return Push([b"punsubscribe", name, session.listens])
@@ -492,16 +496,16 @@ def _pubsub_channels(session: Session, arguments: list[bytes]) -> Events:
         raise Refusal(
             f"ERR unknown subcommand or wrong number of arguments for '{_shown(arguments[1])}'. Try PUBSUB HELP."
         )
-    names = [_bytes(topic) for topic in session.board.broker.topics]
+    names = [to_bytes(topic) for topic in session.board.broker.topics]
     if len(arguments) == 3:
-        matches = glob(_text(arguments[2])).fullmatch
+        matches = glob(to_text(arguments[2])).fullmatch
         names = [name for name in names if matches(name)]
     return _value(names)
 
 
 def _pubsub_numsub(session: Session, arguments: list[bytes]) -> Events:
     broker = session.board.broker
-    return _value([part for name in arguments[2:] for part in (name, broker.listeners(_text(name)))])
+    return _value([part for name in arguments[2:] for part in (name, broker.listeners(to_text(name)))])
 
 
 def _pubsub_numpat(session: Session, arguments: list[bytes]) -> Events:
@@ -552,7 +556,7 @@ def _entries(messages: list[Message]) -> list[object]:
 
 
 def _xlen(session: Session, arguments: list[bytes]) -> Events:
-    return _value(len(session.board.broker.log(_text(arguments[1]))))
+    return _value(len(session.board.broker.log(to_text(arguments[1]))))
 
 
 def _xrange(session: Session, arguments: list[bytes]) -> Events:
@@ -564,7 +568,7 @@ def _xrange(session: Session, arguments: list[bytes]) -> Events:
         if arguments[at].lower() != b"count" or at + 1 == len(arguments):
             raise Refusal("ERR syntax error")
         most = max(0, _integer(arguments[at + 1]))
-    log = session.board.broker.log(_text(arguments[1]))
+    log = session.board.broker.log(to_text(arguments[1]))
     if most == 0 and log:
         return _value(NullArray())
     messages = log[bisect_left(log, first, key=_key) : bisect_right(log, last, key=_key)]
@@ -589,7 +593,7 @@ def _xread(session: Session, arguments: list[bytes]) -> Events | Wait:
         raise Refusal(_wrong_option(arguments[at].lower() if at < len(arguments) else b"", 0))
     if len(names) % 2:
         raise Refusal("ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.")
-    topics = [_text(name) for name in names[: len(names) // 2]]
+    topics = [to_text(name) for name in names[: len(names) // 2]]
     after = [_parse_start(session.board.broker, topic, id) for topic, id in zip(topics, names[len(topics) :], strict=True)]
 
     def answer() -> Events | None:
@@ -621,7 +625,7 @@ def _read(session: Session, topics: list[str], after: list[Id], most: int | None
     for topic, id in zip(topics, after, strict=True):
         log = session.board.broker.log(topic)
         if messages := log[bisect_right(log, id, key=_key) :][:most]:
-            found.append((_bytes(topic), _entries(messages)))
+            found.append((to_bytes(topic), _entries(messages)))
     if not found:
         return None
     return _value(Map(list(found)) if session.version == 3 else [[name, entries] for name, entries in found])

@@ -122,6 +122,21 @@ class Set:
     items: list[Any]
 
 
+# ---- text ------------------------------------------------------------------------------------------------------------
+#
+# Names and lines are bytes to Redis, mostly UTF-8. As text, what is not UTF-8 is kept as lone surrogates.
+
+
+def to_text(data: bytes) -> str:
+    """Bytes of any kind as text."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def to_bytes(text: str) -> bytes:
+    """The bytes that such a text was. Raises UnicodeEncodeError for other lone surrogates."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 # ---- values as bytes -------------------------------------------------------------------------------------------------
 #
 #   +  line of text     $  string: length, bytes ($-1: null)          version 3:  _  null     #  true or false: t, f
@@ -159,7 +174,7 @@ def encode_items(kind: bytes, items: list[Any], version: int) -> bytes:
 def _encode_line(kind: bytes, text: str) -> bytes:
     if "\r" in text or "\n" in text:
         raise LocalProtocolError("a line break in a line")
-    return kind + text.encode("utf-8", "surrogateescape") + CRLF
+    return kind + to_bytes(text) + CRLF
 
 
 def _encode_integer(value: int, version: int) -> bytes:
@@ -224,7 +239,7 @@ def parse_line(kind: bytes, text: bytes) -> Any:
 def _parse_text(text: bytes) -> str:
     if b"\r" in text or b"\n" in text:
         raise ValueError
-    return text.decode("utf-8", "surrogateescape")
+    return to_text(text)
 
 
 def _parse_integer(text: bytes) -> int:
@@ -270,7 +285,7 @@ BULKS = (b"$", b"=", b"!")
 def parse_bulk(kind: bytes, data: bytes) -> Any:
     """The value of a string whose first byte was ``kind``. Raises RemoteProtocolError."""
     if kind == b"!":
-        return Error(data.decode("utf-8", "surrogateescape"))
+        return Error(to_text(data))
     if kind == b"$":
         return data
     if data[3:4] != b":" or not data[:3].isascii():
@@ -542,7 +557,7 @@ class Connection(Core):
 
 def _printable(byte: bytes) -> str:
     """As Redis puts it into a line."""
-    return {b"\r": " ", b"\n": " "}.get(byte, byte.decode("utf-8", "surrogateescape"))
+    return {b"\r": " ", b"\n": " "}.get(byte, to_text(byte))
 
 
 ARRAYS: dict[bytes, Callable[[list[Any]], tuple[Any, ...]]] = {

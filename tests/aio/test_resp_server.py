@@ -36,7 +36,7 @@ CONVERSATION = [
     ("select 0", OK), ("select 1", Error("ERR DB index is out of range")),
     ("select -1", Error("ERR DB index is out of range")),
     ("select x", Error("ERR value is not an integer or out of range")),
-    ("select 2147483648", Error("ERR value is not an integer or out of range")),
+    ("select 2147483648", Error("ERR value is out of range, value must between -2147483648 and 2147483647")),
     ("client getname", None), ("client setname me", OK), ("client getname", b"me"), ('client setname ""', OK),
     ("client getname", None),
     ("client setname 'a b'", Error("ERR Client names cannot contain spaces, newlines or special characters.")),

@@ -1,13 +1,28 @@
 """Servers to point real peers at. What is not installed is skipped, with a reason that names it."""
 
 import shutil
+import socket
 import ssl
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
+from typing import NamedTuple
 
 import pytest
 
-from .serving import Certificate, Serving
+from .serving import Certificate, Serving, free_port, wait_until
+
+
+class Address(NamedTuple):
+    """Where a broker listens."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"redis://{self.host}:{self.port}"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,6 +44,7 @@ def _library(name: str) -> Callable[[], ModuleType]:
     return fixture
 
 
+redis = _library("redis")
 aiohttp = _library("aiohttp")
 h11 = _library("h11")
 httpx = _library("httpx")
@@ -90,10 +106,77 @@ def start() -> Iterator[Callable[..., Serving]]:
     """Starts servers that a test has for itself, and may treat badly."""
     started: list[Serving] = []
 
-    def start(*arguments: str, certificate: Certificate | None = None) -> Serving:
-        started.append(Serving(*arguments, certificate=certificate))
+    def start(*arguments: str, certificate: Certificate | None = None, name: str = "serve") -> Serving:
+        started.append(Serving(*arguments, certificate=certificate, name=name))
         return started[-1]
 
     yield start
     for server in started:
         server.kill()
+
+
+# ---- Redis -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _redis_server(*arguments: str) -> Iterator[Address]:
+    """A redis-server with nothing in it and nothing on disk, on a port of its own."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed")
+    port = free_port()
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--databases", "1"]
+    process = subprocess.Popen([program, *options, *arguments], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: _answers(port))
+        yield Address("127.0.0.1", port)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+            sock.sendall(b"PING\r\n")
+            return sock.recv(100) != b""
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Address]:
+    with _redis_server() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def redis_server_with_password() -> Iterator[Address]:
+    with _redis_server("--requirepass", "secret") as address:
+        yield address
+
+
+def _broker(*arguments: str) -> Iterator[Address]:
+    server = Serving(*arguments, name="broker")
+    try:
+        yield Address(server.host, server.port)
+        server.stop()
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Address]:
+    """``minproto broker``; its end has to be clean whatever the tests have done to it."""
+    yield from _broker()
+
+
+@pytest.fixture(scope="session")
+def broker_with_password() -> Iterator[Address]:
+    yield from _broker("--password", "secret")
+
+
+@pytest.fixture(params=["minproto", "redis"])
+def either(request: pytest.FixtureRequest) -> Address:
+    """Our broker, then a redis-server."""
+    return request.getfixturevalue({"minproto": "broker", "redis": "redis_server"}[request.param])

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -51,15 +52,22 @@ class Certificate:
     authority: str
 
 
-class Serving:
-    """``minproto serve`` on a free port, what it prints going to files."""
+def free_port() -> int:
+    """One that nobody has, for a program that can't look for one itself."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
 
-    def __init__(self, *arguments: str, certificate: Certificate | None = None) -> None:
+
+class Serving:
+    """``minproto serve`` (or another command) on a free port, what it prints going to files."""
+
+    def __init__(self, *arguments: str, certificate: Certificate | None = None, name: str = "serve") -> None:
         self.certificate = certificate
         files = ["--tls-cert", certificate.chain, "--tls-key", certificate.key] if certificate else []
         self._stdout, self._stderr = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            command("serve", "--port", "0", *files, *arguments),
+            command(name, "--port", "0", *files, *arguments),
             stdin=subprocess.DEVNULL,
             stdout=self._stdout,
             stderr=self._stderr,

@@ -6,7 +6,7 @@ each failure, and a random part of that time: no two come together, and the wait
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from ssl import SSLCertVerificationError
 from typing import Protocol, TypeVar
 
@@ -25,7 +25,7 @@ T = TypeVar("T", bound=Closable)
 
 async def reconnecting(
     connect: Callable[[], Awaitable[T]], *, first: float | Callable[[], float] = 0.5, longest: float = 60.0
-) -> AsyncIterator[T]:
+) -> AsyncGenerator[T, None]:
     """Connections, one after the other: ``async for connection in reconnecting(lambda: connect(url)): …``
 
     Each is closed when the body of the loop is done with it. Before the next come up to ``first`` seconds (or what it gives,
