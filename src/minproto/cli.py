@@ -20,6 +20,7 @@ from minproto.aio.server import serve, tls_context
 from minproto.aio.wire import Wire
 from minproto.explain.text import Printer
 from minproto.lab.app import HISTORY, DemoApp
+from minproto.lab.process import serve_lab
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,13 +57,22 @@ def _forget_output() -> None:
 def _parser() -> _Parser:
     parser = _Parser(prog="minproto", description="Network protocols to read, run and test with.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, text in {"lab": "the main job; for now the same as serve", "serve": "serve the demo app"}.items():
-        _add_serve_options(commands.add_parser(name, help=text, description=text))
+    text = "the main job: HTTP, HTTPS and the broker on 127.0.0.1, and a page that shows them at work"
+    _add_lab_options(commands.add_parser("lab", help=text, description=text))
+    text = "serve the demo app"
+    _add_serve_options(commands.add_parser("serve", help=text, description=text))
     text = "a broker for redis-cli and the client libraries of Redis: publish, subscribe, and topics' history as streams"
     _add_broker_options(commands.add_parser("broker", help=text, description=text))
     text = "print every byte between any client and any server, explained"
     _add_wire_options(commands.add_parser("wire", help=text, description=text))
     return parser
+
+
+def _add_lab_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_lab)
+    parser.add_argument("--port", type=_port, default=8000, help="port for HTTP and the page, 0 for any (%(default)s)")
+    parser.add_argument("--tls-port", type=_port, default=8443, help="port for HTTPS with HTTP/2 (%(default)s)")
+    parser.add_argument("--broker-port", type=_port, default=6380, help="port for redis-cli (%(default)s)")
 
 
 def _add_address(parser: argparse.ArgumentParser, port: int) -> None:
@@ -112,6 +122,12 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise argparse.ArgumentTypeError(f"not a number of messages: {text!r}")
     return int(text)
+
+
+async def _lab(options: argparse.Namespace) -> None:
+    raise_file_limit()
+    _print_at_once()
+    await serve_lab(options.port, options.tls_port, options.broker_port)
 
 
 async def _broker(options: argparse.Namespace) -> None:

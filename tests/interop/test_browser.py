@@ -1,65 +1,30 @@
 """A browser: headless Chromium, driven by selenium."""
 
-import base64
-import hashlib
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from .chromium import open_browser, run
 from .serving import Certificate, Serving
 
 pytestmark = pytest.mark.needs("chromium", "chromedriver")
-
-FLAGS = """
-    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
-    --disable-component-update --disable-sync
-"""
 
 
 @pytest.fixture(scope="module")
 def browser(selenium: ModuleType, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """One browser for all tests. It trusts our certificate's key, and no other that it does not know."""
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
-    profile = tmp_path_factory.mktemp("profile")
-    trust = f"--ignore-certificate-errors-spki-list={_pin(certificate)}"
-    for flag in [*FLAGS.split(), f"--user-data-dir={profile}", trust]:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-    driver.set_page_load_timeout(15)
-    driver.set_script_timeout(15)
+    driver = open_browser(tmp_path_factory.mktemp("profile"), certificate.chain)
     try:
         yield driver
     finally:
         driver.quit()
 
 
-def _pin(certificate: Certificate) -> str:
-    """The hash of a certificate's public key."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-    from cryptography.x509 import load_pem_x509_certificate
-
-    key = load_pem_x509_certificate(Path(certificate.chain).read_bytes()).public_key()
-    digest = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
-    return base64.b64encode(digest).decode()
-
-
 def _text(browser: Any, server: Serving, path: str) -> str:
     browser.get(server.url + path)
     return browser.find_element("tag name", "body").text
-
-
-def _run(browser: Any, script: str) -> Any:
-    """The value of an async function's body in the page."""
-    return browser.execute_async_script(
-        f"const done = arguments[0]; (async () => {{ {script} }})().then(done, error => done(String(error)))"
-    )
 
 
 def test_pages(browser: Any, server: Serving) -> None:
@@ -73,11 +38,11 @@ def test_pages(browser: Any, server: Serving) -> None:
 def test_fetch(browser: Any, server: Serving) -> None:
     """What a page's script can ask for: content both ways, HEAD, a stream, errors."""
     browser.get(server.url + "/hello")
-    assert _run(browser, "return await (await fetch('/echo', {method: 'POST', body: 'pïng'})).text()") == "pïng"
-    assert _run(browser, "return (await fetch('/bytes/777', {method: 'HEAD'})).headers.get('content-length')") == "777"
-    assert _run(browser, "return (await (await fetch('/stream?chunks=9&size=99')).arrayBuffer()).byteLength") == 891
-    assert _run(browser, "return (await fetch('/hello', {method: 'DELETE'})).status") == 405
-    assert _run(browser, "return (await (await fetch('/bytes/5000000')).arrayBuffer()).byteLength") == 5_000_000
+    assert run(browser, "return await (await fetch('/echo', {method: 'POST', body: 'pïng'})).text()") == "pïng"
+    assert run(browser, "return (await fetch('/bytes/777', {method: 'HEAD'})).headers.get('content-length')") == "777"
+    assert run(browser, "return (await (await fetch('/stream?chunks=9&size=99')).arrayBuffer()).byteLength") == 891
+    assert run(browser, "return (await fetch('/hello', {method: 'DELETE'})).status") == 405
+    assert run(browser, "return (await (await fetch('/bytes/5000000')).arrayBuffer()).byteLength") == 5_000_000
 
 
 def test_fetch_in_parallel(browser: Any, server: Serving) -> None:
@@ -88,7 +53,7 @@ def test_fetch_in_parallel(browser: Any, server: Serving) -> None:
         const responses = await Promise.all(sizes.map(size => fetch(`/bytes/${size}`)))
         return Promise.all(responses.map(async response => (await response.arrayBuffer()).byteLength))
     """
-    assert _run(browser, script) == [number * 1000 for number in range(50)]
+    assert run(browser, script) == [number * 1000 for number in range(50)]
 
 
 def test_abort(browser: Any, server: Serving) -> None:
@@ -104,4 +69,4 @@ def test_abort(browser: Any, server: Serving) -> None:
         for (let piece; !(piece = await reader.read()).done;) sizes.push(piece.value.length)
         return sizes
     """
-    assert _run(browser, script) == [5, 5, 5]
+    assert run(browser, script) == [5, 5, 5]

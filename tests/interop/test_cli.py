@@ -59,8 +59,13 @@ def test_help(arguments: list[str]) -> None:
     """Help is everywhere, and names the commands or the options."""
     result = run(*arguments)
     assert (result.returncode, result.stderr) == (0, "")
+<<<<<<< HEAD
     options = ("--host", "--port", "--tls-cert", "--tls-key", "--no-access-log")
     for option in options if len(arguments) > 1 else ("lab", "serve", "wire"):
+=======
+    serve = ("--host", "--port", "--tls-cert", "--tls-key", "--no-access-log")
+    for option in {"serve": serve, "lab": ("--port", "--tls-port", "--broker-port")}.get(arguments[0], ("lab", "serve")):
+>>>>>>> 319c749 (The lab: four ways to push side by side, six connections, sync against async)
         assert f"  {option} " in result.stdout
 
 
@@ -72,6 +77,7 @@ def test_help(arguments: list[str]) -> None:
         (["serve", "--port", "-1"], "minproto serve: argument --port: not a port: '-1'"),
         (["serve", "--tls-key", "key.pem"], "--tls-key needs --tls-cert"),
         (["serve", "now"], "unrecognized arguments: now"),
+        (["--tls-port", "x"], "minproto lab: argument --tls-port: not a port: 'x'"),
         (["brew"], "invalid choice: 'brew'"),
     ],
 )

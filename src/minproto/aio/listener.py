@@ -181,6 +181,7 @@ async def serve_until_signal(*listeners: Listener) -> None:
     async with _until_signal(listeners) as stopped, AsyncExitStack() as stack:
         for listener in listeners:
             await stack.enter_async_context(listener)
+        for listener in listeners:  # now that none has failed
             print(f"minproto serves on {listener.url}", flush=True)
         await stopped.wait()
         await asyncio.gather(*(listener.close() for listener in listeners))  # together, or each has a deadline of its own

@@ -49,7 +49,8 @@ class DemoApp:
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """Let go of the one worker, and of the jobs that wait for it."""
+        """Let go of what waits: polls for news, and jobs for the one worker."""
+        self._feeds.close()
         self._closed.set()
         self._one_worker.shutdown(wait=False, cancel_futures=True)
 

@@ -24,7 +24,13 @@ class Feeds:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._polls: set[Subscription] = set()
         self._chat_page = files(__package__).joinpath("chat.html").read_bytes()
+
+    def close(self) -> None:
+        """Answer the polls that wait: there will be no news."""
+        for subscription in self._polls:
+            subscription.close()
 
     async def __call__(self, request: Request) -> Answer:
         match request.method, request.path:
@@ -70,22 +76,35 @@ class Feeds:
         return Response.text(f"{self._broker.publish(_topic(request), await request.read())}\n")
 
     async def _poll(self, request: Request, seconds: float) -> Response:
-        """What is behind an id; without one, from now on. ``last`` is the id to ask with the next time."""
-        after = request.query.get("after")
-        async with self._broker.subscribe(_topic(request), after=after) as subscription:
-            last = subscription.last_id
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await subscription.ready()
-            items = subscription.take(MOST)
-        messages = [item for item in items if isinstance(item, Message)]
-        answer = {
-            "messages": [{"id": message.id, "data": message.data.decode("utf-8", "replace")} for message in messages],
-            "last": messages[-1].id if messages else last,
-            "gap": len(messages) < len(items),
-        }
-        headers = [("content-type", "application/json"), ("cache-control", "no-store")]
-        return Response(json.dumps(answer).encode(), headers=headers)
+        subscription = self._broker.subscribe(_topic(request), after=request.query.get("after"))
+        self._polls.add(subscription)
+        try:
+            return await poll(subscription, seconds)
+        finally:
+            self._polls.discard(subscription)
+
+
+async def poll(subscription: Subscription, seconds: float) -> Response:
+    """What comes within so many seconds, and no later than something does. ``last`` is the id to ask with the next time."""
+    async with subscription:
+        last = subscription.last_id
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await subscription.ready()
+        items = subscription.take(MOST)
+    messages = [item for item in items if isinstance(item, Message)]
+    answer = {
+        "messages": [{"id": message.id, "data": text(message)} for message in messages],
+        "last": messages[-1].id if messages else last,
+        "gap": len(messages) < len(items),
+    }
+    headers = [("content-type", "application/json"), ("cache-control", "no-store")]
+    return Response(json.dumps(answer).encode(), headers=headers)
+
+
+def text(message: Message) -> str:
+    """A message's data for those who take nothing but text."""
+    return message.data.decode("utf-8", "replace")
 
 
 def _topic(request: Request) -> str:

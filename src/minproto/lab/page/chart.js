@@ -1,0 +1,88 @@
+// A strip of the last 30 seconds: for each tenth of a second, how late the messages were that came in it, on a logarithmic
+// scale; where some were replayed or missed; where the connection was lost. However many come, it holds 300 bins.
+
+const BIN = 100; // milliseconds
+const BINS = 300;
+const LOW = 1; // milliseconds, at the foot
+const HIGH = 60_000;
+const LINES = [10, 100, 1000, 10_000];
+
+export class Chart {
+  #bins = Array.from({ length: BINS }, () => empty(-1));
+
+  constructor(canvas) {
+    this.canvas = canvas;
+  }
+
+  /** A message came, this late. */
+  add(delay, replayed, now = Date.now()) {
+    const bin = this.#bin(now);
+    const value = Math.min(Math.max(delay, LOW), HIGH);
+    bin.least = Math.min(bin.least, value);
+    bin.most = Math.max(bin.most, value);
+    bin.replayed ||= replayed;
+  }
+
+  miss(now = Date.now()) {
+    this.#bin(now).missed = true;
+  }
+
+  cut(now = Date.now()) {
+    this.#bin(now).cut = true;
+  }
+
+  #bin(now) {
+    const number = Math.floor(now / BIN);
+    const place = number % BINS;
+    if (this.#bins[place].number !== number) this.#bins[place] = empty(number);
+    return this.#bins[place];
+  }
+
+  draw(now = Date.now()) {
+    const { canvas } = this;
+    const { clientWidth: width, clientHeight: height } = canvas;
+    const scale = window.devicePixelRatio || 1;
+    if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
+      canvas.width = Math.round(width * scale);
+      canvas.height = Math.round(height * scale);
+    }
+    const context = canvas.getContext("2d");
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.clearRect(0, 0, width, height);
+    const style = getComputedStyle(canvas);
+    const colour = (name) => style.getPropertyValue(`--${name}`);
+    const y = (delay) => height - 4 - ((height - 12) * Math.log(delay / LOW)) / Math.log(HIGH / LOW);
+
+    context.font = "10px system-ui, sans-serif";
+    context.fillStyle = colour("muted");
+    context.strokeStyle = colour("line");
+    for (const value of LINES) {
+      const place = Math.round(y(value)) + 0.5;
+      context.beginPath();
+      context.moveTo(0, place);
+      context.lineTo(width, place);
+      context.stroke();
+      context.fillText(value < 1000 ? `${value} ms` : `${value / 1000} s`, 2, place - 2);
+    }
+    const first = Math.floor(now / BIN) - BINS + 1;
+    const step = width / BINS;
+    for (const bin of this.#bins) {
+      if (bin.number < first) continue;
+      const x = (bin.number - first) * step;
+      if (bin.missed || bin.cut) {
+        context.fillStyle = colour(bin.missed ? "miss" : "cut");
+        context.globalAlpha = bin.missed ? 0.45 : 1;
+        context.fillRect(x, 0, bin.missed ? 3 : 1.5, height);
+        context.globalAlpha = 1;
+      }
+      if (bin.most) {
+        context.fillStyle = colour(bin.replayed ? "replay" : "arrival");
+        context.fillRect(x, y(bin.most) - 1.5, Math.max(step, 2.5), y(bin.least) - y(bin.most) + 3);
+      }
+    }
+  }
+}
+
+function empty(number) {
+  return { number, least: Infinity, most: 0, replayed: false, missed: false, cut: false };
+}

@@ -1,0 +1,74 @@
+"""The lab: one process, one broker, and each protocol on a port of 127.0.0.1; the page at / shows them at work."""
+
+import ssl
+import sys
+
+from minproto.aio.broker import Broker
+from minproto.aio.listener import Listener, serve_until_signal
+from minproto.aio.observe import Metrics
+from minproto.aio.pipe import Pipe
+from minproto.aio.server import Server, tls_context
+from minproto.lab.app import HISTORY, DemoApp
+from minproto.lab.certificate import NoCertificateError, development_certificate
+from minproto.lab.line import Line
+from minproto.lab.push import Push
+from minproto.lab.site import LabApp, Places
+
+
+class Lab:
+    """What its servers share."""
+
+    def __init__(self, port: int, tls_port: int, broker_port: int, context: ssl.SSLContext | None) -> None:
+        """Ports, each 0 for any free one; ``context`` None for a lab without HTTPS."""
+        self.metrics = Metrics()
+        self.broker = Broker(history=HISTORY)
+        self.push = Push(self.broker)
+        self._demo = DemoApp(self.metrics, self.broker)
+        app = LabApp(self._find_places, self.push, self._demo)
+        self.http = _HTTPServer(self, app, port=port, metrics=self.metrics)
+        self.https = _HTTPServer(self, app, port=tls_port, metrics=self.metrics, ssl=context) if context else None
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """The servers, to be entered and left."""
+        return [self.http, *([self.https] if self.https else [])]
+
+    def close(self) -> None:
+        """Let go of what would hold up the end: answers that wait for news, and a worker."""
+        self.push.close()
+        self._demo.close()
+
+    def line(self, pipe: Pipe) -> Line:
+        """What is put on each connection."""
+        return Line(pipe)
+
+    def _find_places(self) -> Places:
+        return Places(self.http.port, self.https.port if self.https else None)
+
+
+class _HTTPServer(Server):
+    """A server whose connections are the lab's lines."""
+
+    def __init__(self, lab: Lab, app: LabApp, **options: object) -> None:
+        super().__init__(app, **options)
+        self._lab = lab
+
+    def attach(self, pipe: Pipe) -> None:
+        super().attach(self._lab.line(pipe))
+
+    async def close(self) -> None:
+        self._lab.close()
+        await super().close()
+
+
+async def serve_lab(port: int, tls_port: int, broker_port: int) -> None:
+    """Serve until a signal. What HTTPS is missing is said in one line, and the rest goes on. Raises OSError."""
+    context = None
+    try:
+        certificate = development_certificate()
+        context = tls_context(str(certificate.chain), str(certificate.key))
+        print(f"minproto lab: to trust its certificate, tell your client of {certificate.authority}")
+    except NoCertificateError as error:
+        print(f"minproto lab: no HTTPS, so no HTTP/2 in browsers: {error}", file=sys.stderr)
+    lab = Lab(port, tls_port, broker_port, context)
+    await serve_until_signal(*lab.listeners)

@@ -1,0 +1,219 @@
+"""Push, side by side: four ways in which a server's news reach a page, on one topic, each with what it costs.
+
+    short polling   the page asks every second: is there anything behind the last id that I saw?
+    long polling    the same question, but the answer waits until there is
+    SSE             one answer that does not end; the browser comes back by itself, and says what it saw last
+    WebSocket       no requests any more, but a connection of messages; who comes back after a cut has to say from where
+
+A page opens a WebSocket, the control, and is a client while that is open: it gets a token, with which its columns ask, and
+four times a second what the server has counted for each and which ids were published, so that it can tell what it missed.
+Over the control it also has things published, and has its connections cut, or slowed.
+"""
+
+import asyncio
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field
+from secrets import token_urlsafe
+from typing import Any
+
+from minproto.aio.broker import Broker, Item, Message, Subscription
+from minproto.aio.http import Answer, Request, Response, not_allowed
+from minproto.aio.sse import EventStream
+from minproto.aio.websocket import WebSocket, upgrade
+from minproto.broker import Limits
+from minproto.lab.feeds import LONG_POLL_SECONDS, poll, text
+from minproto.lab.line import Account, Line
+from minproto.websocket import Limits as WebSocketLimits
+
+PREFIX = "/lab/push/"
+TOPIC = "updates"
+POLICY_VIOLATION = 1_008
+"""The code of a WebSocket closed for what its peer says."""
+COLUMNS = ("short", "long", "sse", "ws")
+MAX_CLIENTS = 100
+"""Pages that may be open at once."""
+MAX_RATE = 200.0
+"""Messages a second that one page may have published."""
+MAX_COMMAND = 4_096
+"""Bytes of a command, with the message that it may have."""
+REPORT_SECONDS = 0.25
+RETRY = 1_000
+"""Milliseconds until an EventSource comes back: soon, so that somebody who watches need not wait."""
+BACKLOG = Limits(max_pending=100)
+"""What waits for a slow column; beyond, the oldest is dropped and the column is told."""
+LEAST_PAUSE = 0.02
+"""Seconds between two rounds of publishing, of one message or more."""
+
+
+@dataclass
+class Client:
+    """A page."""
+
+    token: str = field(default_factory=lambda: token_urlsafe(9))
+    accounts: dict[str, Account] = field(default_factory=lambda: {name: Account() for name in COLUMNS})
+    rate: float = 0.0
+    """Messages a second that are published for it."""
+    rate_changed: asyncio.Event = field(default_factory=asyncio.Event)
+    subscriptions: set[Subscription] = field(default_factory=set)
+    """Of its polls and event streams: they end when it does."""
+
+
+class Push:
+    """The part of the lab's app below PREFIX."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._clients: dict[str, Client] = {}
+        self._published = 0
+
+    def close(self) -> None:
+        """The lab stops: nobody is to wait for news any more."""
+        for client in self._clients.values():
+            _end(client)
+
+    def claim(self, request: Request) -> None:
+        """Say whose the bytes on its line are, for each request of the lab: a column's, or nobody's."""
+        line = request.pipe.info("line")
+        if isinstance(line, Line):
+            client, column = self._client(request), request.path.removeprefix(PREFIX)
+            line.claim(client.accounts.get(column) if client else None, onward=column == "ws")
+
+    def _client(self, request: Request) -> Client | None:
+        return self._clients.get(request.query.get("client", "")) if request.path.startswith(PREFIX) else None
+
+    async def __call__(self, request: Request) -> Answer:
+        column = request.path.removeprefix(PREFIX)
+        if request.method != "GET":
+            return not_allowed("GET", "HEAD")
+        if column == "control":
+            return self._control(request)
+        client = self._client(request)
+        if client is None or column not in COLUMNS:
+            return Response.text("there is no such page, or no such column\n", 404)
+        if column == "ws":
+            return upgrade(request, lambda ws: _feed(ws, self._subscribe(request)))
+        subscription = self._subscribe(request)
+        client.subscriptions = {other for other in client.subscriptions if other.ended is None} | {subscription}
+        if column == "sse":
+            return EventStream(subscription, retry=RETRY)
+        return await poll(subscription, LONG_POLL_SECONDS if column == "long" else 0)
+
+    def _subscribe(self, request: Request) -> Subscription:
+        """From where the column resumes: polls and WebSockets say it in the query, an EventSource in its own way."""
+        after = request.headers.get("last-event-id") or request.query.get("after")
+        return self._broker.subscribe(TOPIC, after=after, limits=BACKLOG, on_overflow="drop_oldest")
+
+    # -- the control
+
+    def _control(self, request: Request) -> Answer:
+        if len(self._clients) >= MAX_CLIENTS:
+            return Response.text("too many pages are open\n", 503)
+        return upgrade(request, self._serve, limits=WebSocketLimits(max_message=MAX_COMMAND))
+
+    async def _serve(self, ws: WebSocket) -> None:
+        client = Client()
+        self._clients[client.token] = client
+        work = [asyncio.create_task(self._report(client, ws)), asyncio.create_task(self._publish_for(client))]
+        try:
+            async for message in ws:
+                self._obey(client, _command(message))
+        except (ValueError, KeyError, RecursionError):
+            await ws.close(POLICY_VIOLATION, "no command of the lab's")
+        finally:
+            del self._clients[client.token]
+            _end(client)
+            for task in work:
+                task.cancel()
+            await asyncio.wait(work)
+
+    def _obey(self, client: Client, command: dict[str, Any]) -> None:
+        """Do what a page asks for. Raises ValueError or KeyError for what is no command."""
+        match command:
+            case {"publish": str(message)}:
+                self._broker.publish(TOPIC, message.encode())
+            case {"rate": int() | float() as rate} if 0 <= rate <= MAX_RATE:
+                client.rate = float(rate)
+                client.rate_changed.set()
+            case {"cut": str(column)}:
+                client.accounts[column].cut()
+            case {"slow": str(column), "on": bool(on)}:
+                client.accounts[column].slow = on
+            case _:
+                raise ValueError("unknown command")
+
+    async def _report(self, client: Client, ws: WebSocket) -> None:
+        """Say where the page begins, and then what happened since."""
+        start = self._broker.last_id(TOPIC)
+        async with self._broker.subscribe(TOPIC, on_overflow="drop_oldest") as published:
+            await _send(ws, {"client": client.token, "start": start, "topic": TOPIC})
+            while True:
+                items = published.take(published.inner.pending + 1)
+                ids = [item.id for item in items if isinstance(item, Message)]
+                columns = {name: _figures(account) for name, account in client.accounts.items()}
+                await _send(ws, {"published": ids, "columns": columns, "rate": client.rate})
+                await asyncio.sleep(REPORT_SECONDS)
+
+    async def _publish_for(self, client: Client) -> None:
+        """Publish at the client's rate; the first message at once, when it was none before."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            await client.rate_changed.wait()
+            due, then = 1.0, clock()
+            while client.rate:
+                client.rate_changed.clear()
+                for _ in range(int(due)):
+                    self._published += 1
+                    self._broker.publish(TOPIC, f"message {self._published}".encode())
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(1 / client.rate, LEAST_PAUSE)):
+                        await client.rate_changed.wait()
+                now = clock()
+                due = due % 1 + min(client.rate * (now - then), max(client.rate, 1.0))  # no burst after a halt
+                then = now
+            client.rate_changed.clear()
+
+
+async def _feed(ws: WebSocket, subscription: Subscription) -> None:
+    """The messages of a subscription, for as long as both last."""
+    async with subscription:
+        sending = asyncio.create_task(_forward(subscription, ws))
+        try:
+            async for _ in ws:
+                pass  # a page has nothing to say here
+        finally:
+            sending.cancel()
+            await asyncio.wait([sending])
+
+
+async def _forward(subscription: Subscription, ws: WebSocket) -> None:
+    with suppress(ConnectionError):
+        async for item in subscription:
+            await _send(ws, _item(item))
+        await ws.close()
+
+
+def _item(item: Item) -> dict[str, Any]:
+    if isinstance(item, Message):
+        return {"id": item.id, "data": text(item)}
+    return {"gap": item.count}
+
+
+def _figures(account: Account) -> dict[str, Any]:
+    return {"requests": account.requests, "received": account.received, "sent": account.sent, "slow": account.slow}
+
+
+def _command(message: str | bytes) -> dict[str, Any]:
+    command = json.loads(message)
+    if not isinstance(command, dict):
+        raise ValueError("a command is an object")
+    return command
+
+
+async def _send(ws: WebSocket, value: object) -> None:
+    await ws.send(json.dumps(value, separators=(",", ":")))
+
+
+def _end(client: Client) -> None:
+    for subscription in client.subscriptions:
+        subscription.close()

@@ -1,0 +1,286 @@
+"""The lab's page in headless Chromium: each of its controls, against what the server did."""
+
+import re
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from .chromium import open_browser, run
+from .laboratory import Laboratory
+from .serving import wait_until
+
+pytestmark = pytest.mark.needs("chromium", "chromedriver")
+
+PICTURES = Path(__file__).parents[2] / "screenshots"
+COLUMNS = ("short", "long", "sse", "ws")
+
+
+@pytest.fixture(scope="module")
+def lab(trustme: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    lab = Laboratory(tmp_path_factory.mktemp("cache"))
+    try:
+        yield lab
+        lab.stop()
+    finally:
+        lab.kill()
+
+
+@pytest.fixture(scope="module")
+def browser(selenium: ModuleType, lab: Laboratory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    driver = open_browser(tmp_path_factory.mktemp("profile"), lab.chain)
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+class Page:
+    """The page, by what its user sees and does."""
+
+    def __init__(self, browser: Any) -> None:
+        self.browser = browser
+
+    def open(self, url: str, tab: str = "") -> None:
+        self.browser.get("about:blank")  # so that an address that differs behind the # is loaded, too
+        self.browser.get(f"{url}/#{tab}")
+
+    def click(self, selector: str) -> None:
+        self.browser.find_element("css selector", selector).click()
+
+    def text(self, selector: str) -> str:
+        return str(self.browser.execute_script("return document.querySelector(arguments[0])?.textContent ?? ''", selector))
+
+    def figure(self, column: str, name: str) -> str:
+        return self.text(f"[data-column={column}] [data-figure={name}]")
+
+    def number(self, column: str, name: str) -> int:
+        return int(self.figure(column, name).replace(",", ""))
+
+    def story(self, column: str) -> str:
+        return self.text(f"[data-column={column}] .story")
+
+    def picture(self, name: str) -> None:
+        """Of the whole page: light and dark, wide and phone-wide."""
+        PICTURES.mkdir(exist_ok=True)
+        for width, kind in ((1280, "wide"), (390, "phone")):
+            for scheme in ("light", "dark"):
+                self._set("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+                for height in (800, int(self.browser.execute_script("return document.documentElement.scrollHeight"))):
+                    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+                    self._set("Emulation.setDeviceMetricsOverride", **size)
+                assert not self.browser.execute_script("return document.documentElement.scrollWidth > innerWidth"), kind
+                self.browser.save_screenshot(str(PICTURES / f"{name}-{kind}-{scheme}.png"))
+        self._set("Emulation.clearDeviceMetricsOverride")
+        self._set("Emulation.setEmulatedMedia", features=[])
+
+    def _set(self, command: str, **parameters: Any) -> None:
+        self.browser.execute_cdp_cmd(command, parameters)
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Page]:
+    page = Page(browser)
+    yield page
+    complaints = [entry for entry in browser.get_log("browser") if "ERR_CONNECTION_RESET" not in entry["message"]]
+    assert not complaints
+    browser.get("about:blank")
+
+
+@pytest.fixture
+def push(page: Page, lab: Laboratory) -> Page:
+    """The first tab, with all columns listening."""
+    page.open(lab.urls["http"])
+    wait_until(lambda: all(page.figure(column, "state") == "connected" for column in ("short", "sse", "ws")))
+    wait_until(lambda: page.number("long", "requests") == 1)
+    return page
+
+
+# ---- push, side by side ------------------------------------------------------------------------------------------------
+
+
+def test_publish_one(push: Page) -> None:
+    """One message in each column, with its text; what it cost is what the server counted."""
+    push.click("#publish button")
+    wait_until(lambda: all(push.number(column, "messages") == 1 for column in COLUMNS))
+    for column in COLUMNS:
+        wait_until(lambda column=column: push.figure(column, "latest") == "hello")  # type: ignore[misc]
+        assert push.number(column, "missed") == push.number(column, "repeated") == push.number(column, "replayed") == 0
+        assert push.number(column, "sent") > 100 and push.number(column, "received") > 100
+    assert push.number("long", "requests") == 2
+    wait_until(lambda: push.number("short", "requests") > 2)
+    assert push.number("sse", "requests") == push.number("ws", "requests") == 1
+    assert max(push.number("ws", "sent"), push.number("sse", "sent")) < push.number("long", "sent")
+
+
+def test_publish_many(push: Page) -> None:
+    """The rate that was chosen, until it is stopped; nothing is missed or repeated by anybody."""
+    run(push.browser, "document.querySelector('#rate').value = 5; document.querySelector('#rate').oninput()")
+    assert push.text("#rate-value") == "50"
+    push.click("#flow")
+    wait_until(lambda: push.number("ws", "messages") > 100)
+    assert push.text("#flow") == "Stop publishing"
+    push.click("#flow")
+    wait_until(lambda: push.text("#flow") == "Keep publishing")
+    wait_until(lambda: len({push.number(column, "messages") for column in COLUMNS}) == 1)
+    for column in COLUMNS:
+        assert push.number(column, "missed") == push.number(column, "repeated") == 0
+        assert re.fullmatch(r"\d+ ms", push.figure(column, "median")), column
+    assert milliseconds(push.figure("ws", "median")) < 100 < milliseconds(push.figure("short", "median"))
+    push.click("#reset")
+    wait_until(lambda: push.number("ws", "messages") == 0)
+
+
+def milliseconds(text: str) -> float:
+    number, unit = text.split()
+    return float(number) * (1000 if unit == "s" else 1)
+
+
+def test_cut(push: Page) -> None:
+    """Who names the last id that it saw gets a replay; a WebSocket that does not has a gap; one that does, none."""
+    push.click("#flow")
+    wait_until(lambda: all(push.number(column, "messages") > 3 for column in COLUMNS))
+    for column in COLUMNS:
+        push.click(f"[data-column={column}] [data-do=cut]")
+    wait_until(lambda: push.number("sse", "replayed") > 0 and push.number("ws", "missed") > 0, 10)
+    missed = push.number("ws", "missed")
+    assert f"missed {missed}" in push.story("ws") and "replayed" in push.story("sse") and "cut" in push.story("sse")
+    wait_until(lambda: all(push.figure(column, "state") == "connected" for column in COLUMNS))
+    push.click("[data-column=ws] [data-do=resume] input")
+    push.click("[data-column=ws] [data-do=cut]")
+    wait_until(lambda: push.number("ws", "replayed") > 0, 10)
+    push.click("#flow")
+    wait_until(lambda: push.text("#flow") == "Keep publishing")
+    wait_until(lambda: len({push.number(c, "messages") + push.number(c, "missed") for c in COLUMNS}) == 1)
+    assert [push.number(column, "missed") for column in COLUMNS] == [0, 0, 0, missed]
+    assert [push.number(column, "repeated") for column in COLUMNS] == [0, 0, 0, 0]
+    assert push.number("sse", "requests") == 2 and push.number("ws", "requests") == 3
+    push.picture("push")
+
+
+def test_slow_client(push: Page) -> None:
+    """The slow column falls behind, and the server drops what does not fit; the others stay as they were."""
+    push.click("[data-column=sse] [data-do=slow]")
+    wait_until(lambda: push.browser.find_elements("css selector", "[data-column=sse] [data-do=slow][aria-pressed=true]"))
+    run(push.browser, "document.querySelector('#rate').value = 7; document.querySelector('#rate').oninput()")
+    push.click("#flow")
+    wait_until(lambda: "the server says: a gap of" in push.story("sse"), 15)
+    push.click("#flow")
+    push.click("[data-column=sse] [data-do=slow]")
+    wait_until(lambda: push.number("sse", "messages") + push.number("sse", "missed") == push.number("ws", "messages"))
+    assert push.number("sse", "missed") > 0 and milliseconds(push.figure("sse", "worst")) > 500
+    assert push.number("ws", "missed") == push.number("long", "missed") == push.number("short", "missed") == 0
+
+
+def test_a_message_from_elsewhere(push: Page, lab: Laboratory) -> None:
+    """What the page says that a terminal can do does arrive."""
+    said = push.text("#redis code")
+    assert "updates" in said
+    urllib.request.urlopen(f"{lab.urls['http']}/publish?topic=updates", data=b"from curl", timeout=5).read()
+    wait_until(lambda: all(push.figure(column, "latest") == "from curl" for column in COLUMNS))
+
+
+def test_markup_in_a_message_is_text(push: Page, lab: Laboratory) -> None:
+    """Whoever publishes has no hold on the page."""
+    words = "<img src=x onerror=document.title='no'><b>bold</b>"
+    urllib.request.urlopen(f"{lab.urls['http']}/publish?topic=updates", data=words.encode(), timeout=5).read()
+    wait_until(lambda: push.figure("ws", "latest") == words)
+    assert push.browser.title == "minproto lab"
+
+
+def test_a_second_window_takes_the_columns(push: Page, lab: Laboratory) -> None:
+    """Or the first ones would use up the browser's six connections; the first says so, and can take them back."""
+    browser, first = push.browser, push.browser.current_window_handle
+    browser.switch_to.new_window("window")
+    try:
+        for _ in range(3):
+            push.open(lab.urls["http"])
+            wait_until(lambda: push.figure("sse", "state") == "connected")
+        second = browser.current_window_handle
+        browser.switch_to.window(first)
+        wait_until(lambda: browser.find_element("id", "elsewhere").is_displayed())
+        push.click("#here")
+        wait_until(lambda: push.text("#link") == "connected" and not browser.find_element("id", "elsewhere").is_displayed())
+        browser.switch_to.window(second)
+        wait_until(lambda: browser.find_element("id", "elsewhere").is_displayed())
+    finally:
+        browser.close()
+        browser.switch_to.window(first)
+
+
+# ---- six connections ---------------------------------------------------------------------------------------------------
+
+
+def race(page: Page, number: int) -> dict[str, Any]:
+    script = "return {...document.querySelectorAll('#races article')[arguments[0]].dataset}"
+    return dict(page.browser.execute_script(script, number))
+
+
+def test_six_connections(page: Page, lab: Laboratory) -> None:
+    """Over HTTP/1.1 six at once, so four rounds of 24; the waterfall has a row for each, and shows the queueing."""
+    page.open(lab.urls["http"], "six")
+    run(page.browser, "document.querySelector('#delay').value = 100; document.querySelector('#delay').oninput()")
+    assert page.text("#delay-value") == "100 ms"
+    page.click("#race")
+    wait_until(lambda: all(race(page, number).get("whole") for number in (0, 1)), 10)
+    old = race(page, 0)
+    assert old["protocol"] == "http/1.1" and old["most"] == "6" and 400 <= int(old["whole"]) < 1500
+    for number in (0, 1):
+        rows = f"#races article:nth-child({number + 1}) .bars [data-row]"
+        assert len(page.browser.find_elements("css selector", rows)) == 24
+    queued = "#races article:first-child .bars rect.queued"
+    assert len(page.browser.find_elements("css selector", queued)) >= 18
+    page.picture("six")
+
+
+# ---- sync against async ------------------------------------------------------------------------------------------------
+
+
+def test_sync_against_async(page: Page, lab: Laboratory) -> None:
+    """One after the other takes five times as long as all at once."""
+    page.open(lab.urls["http"], "slow")
+    page.click("#ask")
+    wait_until(lambda: page.text("#verdict").startswith("The last answer"), 10)
+    line = page.browser.find_element("id", "line")
+    assert 2500 <= int(line.get_attribute("data-sync")) < 4000 and 500 <= int(line.get_attribute("data-async")) < 1200
+    assert [len(page.browser.find_elements("css selector", f"#line rect.{kind}")) for kind in ("sync", "async")] == [5, 5]
+    page.picture("slow")
+
+
+# ---- the page ----------------------------------------------------------------------------------------------------------
+
+
+def test_keys(page: Page, lab: Laboratory) -> None:
+    """The tabs are one stop of the Tab key; arrows go round, Home and End to the ends; the address keeps the choice."""
+    from selenium.webdriver.common.keys import Keys
+
+    page.open(lab.urls["http"])
+    wait_until(lambda: page.text("#link") == "connected")
+    names = [tab.get_attribute("aria-controls") for tab in page.browser.find_elements("css selector", "[role=tab]")]
+    page.browser.find_element("id", "tab-push").send_keys("")
+    for key, name in ((Keys.ARROW_RIGHT, names[1]), (Keys.ARROW_LEFT, names[0]), (Keys.ARROW_LEFT, names[-1]),
+                      (Keys.HOME, names[0]), (Keys.END, names[-1])):  # fmt: skip
+        page.browser.switch_to.active_element.send_keys(key)
+        shown = page.browser.find_elements("css selector", "[role=tabpanel]:not([hidden])")
+        assert [panel.get_attribute("id") for panel in shown] == [name]
+        assert page.browser.current_url.endswith(f"#{name}")
+        assert page.browser.switch_to.active_element.get_attribute("tabindex") == "0"
+
+
+def test_every_control_has_a_name(page: Page, lab: Laboratory) -> None:
+    """For those who do not see it."""
+    page.open(lab.urls["http"])
+    wait_until(lambda: page.text("#link") == "connected")
+    for control in page.browser.find_elements("css selector", "button, input, select, canvas, svg, [role=tabpanel]"):
+        assert control.accessible_name or not control.is_displayed(), control.get_attribute("outerHTML")
+
+
+def test_over_https(page: Page, lab: Laboratory) -> None:
+    """The page works on the other origin, too."""
+    page.open(lab.urls["https"])
+    wait_until(lambda: all(page.figure(column, "state") == "connected" for column in ("short", "sse", "ws")))
+    page.click("#publish button")
+    wait_until(lambda: all(page.number(column, "messages") == 1 for column in COLUMNS))
