@@ -113,7 +113,6 @@ def test_publish_one(push: Page) -> None:
     assert push.number("long", "requests") == 2
     wait_until(lambda: push.number("short", "requests") > 2)
     assert push.number("sse", "requests") == push.number("ws", "requests") == 1
-    assert max(push.number("ws", "sent"), push.number("sse", "sent")) < push.number("long", "sent")
 
 
 def test_publish_many(push: Page) -> None:
