@@ -59,13 +59,9 @@ def test_help(arguments: list[str]) -> None:
     """Help is everywhere, and names the commands or the options."""
     result = run(*arguments)
     assert (result.returncode, result.stderr) == (0, "")
-<<<<<<< HEAD
-    options = ("--host", "--port", "--tls-cert", "--tls-key", "--no-access-log")
-    for option in options if len(arguments) > 1 else ("lab", "serve", "wire"):
-=======
     serve = ("--host", "--port", "--tls-cert", "--tls-key", "--no-access-log")
-    for option in {"serve": serve, "lab": ("--port", "--tls-port", "--broker-port")}.get(arguments[0], ("lab", "serve")):
->>>>>>> 319c749 (The lab: four ways to push side by side, six connections, sync against async)
+    options = {"serve": serve, "lab": ("--port", "--tls-port", "--broker-port"), "--help": ("lab", "serve", "broker", "wire")}
+    for option in options[arguments[0]]:
         assert f"  {option} " in result.stdout
 
 

@@ -83,7 +83,7 @@ def test_without_a_cache(start: Start, trustme: ModuleType) -> None:
     assert lab.stderr.count("\n") == 1 and "/dev/null/cache/minproto/tls" in lab.stderr
 
 
-@pytest.mark.parametrize("option", ["--port", "--tls-port"])
+@pytest.mark.parametrize("option", ["--port", "--tls-port", "--broker-port"])
 def test_a_port_in_use(option: str, tmp_path: Path, trustme: ModuleType) -> None:
     """One line that names it, status 1, and nothing is served."""
     with socket.create_server(("127.0.0.1", 0)) as other:

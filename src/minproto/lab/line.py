@@ -10,6 +10,7 @@ back what is written, says that it is congested, and so makes everything behind 
 """
 
 import asyncio
+from collections import deque
 from typing import Any, Protocol
 
 from minproto.aio.pipe import Pipe
@@ -45,6 +46,8 @@ class Account:
         self.sent = 0
         self.lines: set[Line] = set()
         """Those that it claimed last."""
+        self.streams: deque[asyncio.Task[Any]] = deque(maxlen=2)
+        """Of HTTP/2: what serves its latest. They share a line with others', so their bytes are not told apart."""
         self._slow = False
 
     @property
@@ -59,9 +62,11 @@ class Account:
                 line.release()
 
     def cut(self) -> None:
-        """Reset its connections, with what they were carrying."""
+        """Reset its connections, with what they were carrying; of HTTP/2, its streams."""
         for line in list(self.lines):
             line.abort()
+        for stream in self.streams:
+            stream.cancel()
 
 
 class Line:

@@ -7,6 +7,7 @@ from minproto.aio.broker import Broker
 from minproto.aio.listener import Listener, serve_until_signal
 from minproto.aio.observe import Metrics
 from minproto.aio.pipe import Pipe
+from minproto.aio.resp import BrokerServer
 from minproto.aio.server import Server, tls_context
 from minproto.lab.app import HISTORY, DemoApp
 from minproto.lab.certificate import NoCertificateError, development_certificate
@@ -27,11 +28,12 @@ class Lab:
         app = LabApp(self._find_places, self.push, self._demo)
         self.http = _HTTPServer(self, app, port=port, metrics=self.metrics)
         self.https = _HTTPServer(self, app, port=tls_port, metrics=self.metrics, ssl=context) if context else None
+        self.redis = _Broker(self, self.broker, port=broker_port, metrics=self.metrics)
 
     @property
     def listeners(self) -> list[Listener]:
         """The servers, to be entered and left."""
-        return [self.http, *([self.https] if self.https else [])]
+        return [self.http, *([self.https] if self.https else []), self.redis]
 
     def close(self) -> None:
         """Let go of what would hold up the end: answers that wait for news, and a worker."""
@@ -43,7 +45,7 @@ class Lab:
         return Line(pipe)
 
     def _find_places(self) -> Places:
-        return Places(self.http.port, self.https.port if self.https else None)
+        return Places(self.http.port, self.https.port if self.https else None, self.redis.port)
 
 
 class _HTTPServer(Server):
@@ -59,6 +61,17 @@ class _HTTPServer(Server):
     async def close(self) -> None:
         self._lab.close()
         await super().close()
+
+
+class _Broker(BrokerServer):
+    """The same for Redis clients."""
+
+    def __init__(self, lab: Lab, broker: Broker, **options: object) -> None:
+        super().__init__(broker, **options)
+        self._lab = lab
+
+    def attach(self, pipe: Pipe) -> None:
+        super().attach(self._lab.line(pipe))
 
 
 async def serve_lab(port: int, tls_port: int, broker_port: int) -> None:

@@ -74,10 +74,14 @@ class Push:
 
     def claim(self, request: Request) -> None:
         """Say whose the bytes on its line are, for each request of the lab: a column's, or nobody's."""
-        line = request.pipe.info("line")
-        if isinstance(line, Line):
-            client, column = self._client(request), request.path.removeprefix(PREFIX)
-            line.claim(client.accounts.get(column) if client else None, onward=column == "ws")
+        client, column = self._client(request), request.path.removeprefix(PREFIX)
+        account = client.accounts.get(column) if client else None
+        line, task = request.pipe.info("line"), asyncio.current_task()
+        if request.head.stream and account is not None and task is not None:
+            account.requests += 1
+            account.streams.append(task)
+        elif not request.head.stream and isinstance(line, Line):
+            line.claim(account, onward=column == "ws")
 
     def _client(self, request: Request) -> Client | None:
         return self._clients.get(request.query.get("client", "")) if request.path.startswith(PREFIX) else None
@@ -200,7 +204,13 @@ def _item(item: Item) -> dict[str, Any]:
 
 
 def _figures(account: Account) -> dict[str, Any]:
-    return {"requests": account.requests, "received": account.received, "sent": account.sent, "slow": account.slow}
+    counted = not account.streams
+    return {
+        "requests": account.requests,
+        "received": account.received if counted else None,
+        "sent": account.sent if counted else None,
+        "slow": account.slow,
+    }
 
 
 def _command(message: str | bytes) -> dict[str, Any]:

@@ -103,12 +103,13 @@ class Column {
       this.#tell("miss", (n) => `missed ${count.format(n)}`, missed);
     }
     const { ledger } = this;
+    const isCounted = counted.sent !== null; // over HTTP/2 all columns share a connection
     const bytes = counted.sent + counted.received;
     this.#set("messages", count.format(ledger.messages));
     this.#set("requests", count.format(counted.requests));
-    this.#set("sent", count.format(counted.sent));
-    this.#set("received", count.format(counted.received));
-    this.#set("price", ledger.messages ? count.format(Math.round(bytes / ledger.messages)) : "–");
+    this.#set("sent", isCounted ? count.format(counted.sent) : "–");
+    this.#set("received", isCounted ? count.format(counted.received) : "–");
+    this.#set("price", ledger.messages && isCounted ? count.format(Math.round(bytes / ledger.messages)) : "–");
     this.#set("median", ledger.median === null ? "–" : duration(ledger.median));
     this.#set("worst", ledger.median === null ? "–" : duration(ledger.worst));
     this.#set("missed", count.format(ledger.missed));
@@ -117,6 +118,7 @@ class Column {
     this.#set("latest", this.latest || "\u00a0");
     this.card.classList.toggle("has-missed", ledger.missed > 0);
     this.slowButton.ariaPressed = counted.slow;
+    this.slowButton.disabled = !isCounted;
     this.chart.canvas.ariaLabel = `${this.way.title}: delay of messages, the last 30 seconds`;
   }
 
@@ -261,6 +263,8 @@ export const push = {
     code.textContent = places.broker
       ? `redis-cli -p ${places.broker} publish ${places.topic} hello`
       : `curl -d hello 'http://${location.hostname}:${places.http}/publish?topic=${places.topic}'`;
+    byId("shared").hidden = !isHttp2();
+    byId("shared").querySelector("a").href = `http://${location.hostname}:${places.http}/`;
     byId("redis").replaceChildren("From a terminal, to the same topic: ", code);
     setInterval(draw, 100);
   },
