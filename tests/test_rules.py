@@ -69,6 +69,18 @@ def test_an_example_prints_what_its_text_says(path: Path) -> None:
     assert run(sys.executable, str(path)).rstrip("\n") == expected.rstrip("\n")
 
 
+def test_the_table_of_examples_has_each_of_them() -> None:
+    """With what it teaches, its command, and something that it prints."""
+    lines = (ROOT / "examples" / "README.md").read_text().splitlines()
+    rows = {cells[1].strip(" `"): cells[2:-1] for line in lines if (cells := line.split("|"))[1:2] and ".py`" in cells[1]}
+    assert set(rows) == {path.name for path in (ROOT / "examples").glob("*.py")}
+    for name, (teaches, command, shows) in rows.items():
+        text = ast.get_docstring(ast.parse((ROOT / "examples" / name).read_text())) or ""
+        assert teaches.strip() and f"`python examples/{name}`" in command
+        printed = re.findall("`([^`]+)`", shows)
+        assert printed and all(part in text.partition("It prints:")[2] for part in printed), name
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
 def test_an_example_is_one_idea(path: Path) -> None:
     lines = path.read_text().split('"""', 2)[2].splitlines()

@@ -15,6 +15,7 @@ from minproto.lab.app import DemoApp
 from minproto.lab.line import Line
 from minproto.lab.push import Push
 from minproto.lab.site import LabApp, Places
+from minproto.lab.wire import Wire
 from minproto.testing import network
 from minproto.websocket import check_response, handshake
 
@@ -26,15 +27,16 @@ KEY = b64encode(bytes(16)).decode()
 class Page:
     """What opens connections to the lab."""
 
-    def __init__(self, server: Server, push: Push, broker: Broker) -> None:
+    def __init__(self, server: Server, push: Push, wire: Wire, broker: Broker) -> None:
         self.server = server
         self.push = push
+        self.wire = wire
         self.broker = broker
 
     def pipe(self, **options: Any) -> Pipe:
         """A new connection."""
         ours, theirs = network.pair(**options)
-        self.server.attach(Line(theirs))
+        self.server.attach(Line(theirs, self.wire.tap(theirs)))
         return ours
 
     def client(self, host: str = HOST, **options: Any) -> ClientConnection:
@@ -89,15 +91,20 @@ class Control:
         await self._reading
 
 
+async def _no_visit(name: str) -> None:
+    """There are no ports to visit."""
+
+
 @asynccontextmanager
 async def lab() -> AsyncIterator[Page]:
     broker = Broker(history=1_000)
     push = Push(broker)
+    wire = Wire(_no_visit, asyncio.get_running_loop().time)
     metrics = Metrics()
     demo = DemoApp(metrics, broker)
-    server = Server(LabApp(lambda: PLACES, push, demo), metrics=metrics)
+    server = Server(LabApp(lambda: PLACES, push, wire, demo), metrics=metrics)
     try:
-        yield Page(server, push, broker)
+        yield Page(server, push, wire, broker)
     finally:
         push.close()
         demo.close()

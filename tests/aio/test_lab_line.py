@@ -22,7 +22,7 @@ class Listener:
     def sent(self, data: bytes) -> None:
         self.seen.append(("<", data))
 
-    def ended(self) -> None:
+    def ended(self, reason: str = "closed") -> None:
         self.seen.append(("end", b""))
 
 

@@ -1,9 +1,12 @@
 """The lab's page in headless Chromium: each of its controls, against what the server did."""
 
+import http.client
 import re
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -70,8 +73,8 @@ class Page:
         for width, kind in ((1280, "wide"), (390, "phone")):
             for scheme in ("light", "dark"):
                 self._set("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-                for height in (800, int(self.browser.execute_script("return document.documentElement.scrollHeight"))):
-                    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+                for height in (lambda: 800, lambda: self.browser.execute_script("return document.body.scrollHeight + 24")):
+                    size = {"width": width, "height": int(height()), "deviceScaleFactor": 1, "mobile": False}
                     self._set("Emulation.setDeviceMetricsOverride", **size)
                 assert not self.browser.execute_script("return document.documentElement.scrollWidth > innerWidth"), kind
                 self.browser.save_screenshot(str(PICTURES / f"{name}-{kind}-{scheme}.png"))
@@ -256,6 +259,221 @@ def test_sync_against_async(page: Page, lab: Laboratory) -> None:
     assert 2500 <= int(line.get_attribute("data-sync")) < 4000 and 500 <= int(line.get_attribute("data-async")) < 1200
     assert [len(page.browser.find_elements("css selector", f"#line rect.{kind}")) for kind in ("sync", "async")] == [5, 5]
     page.picture("slow")
+
+
+# ---- the wire ----------------------------------------------------------------------------------------------------------
+
+
+class Row:
+    """A line of the list."""
+
+    def __init__(self, words: dict[str, Any]) -> None:
+        self.title, self.sender, self.protocol = words["title"], words["sender"], words["protocol"]
+        self.connection, self.fields, self.error = words["connection"], words["fields"], words["error"]
+
+    @property
+    def raw(self) -> bytes:
+        return b"".join(bytes.fromhex(field["raw"]) for field in self.fields)
+
+
+class WireTab(Page):
+    """The last tab."""
+
+    def rows(self) -> list[Row]:
+        script = "return [...document.querySelectorAll('#rows li')].map(({row}) => row)"
+        return [Row(words) for words in self.browser.execute_script(script)]
+
+    def has(self, title: str, sender: str = "client") -> bool:
+        return any(row.title == title and row.sender == sender for row in self.rows())
+
+    def choose(self, selector: str, start: str) -> None:
+        from selenium.webdriver.support.select import Select
+
+        select = Select(self.browser.find_element("css selector", selector))
+        select.select_by_visible_text(next(option.text for option in select.options if option.text.startswith(start)))
+
+
+@pytest.fixture
+def wire(page: Page, lab: Laboratory) -> WireTab:
+    tab = WireTab(page.browser)
+    tab.open(lab.urls["http"], "wire")
+    wait_until(lambda: tab.text("#watching") == "watching")
+    return tab
+
+
+def test_a_request_on_the_wire(wire: WireTab) -> None:
+    """Its bytes, field by field, with the sections of the standard; the fields' bytes are those of the request."""
+    wire.click("[data-visit=request]")
+    wait_until(lambda: wire.has("content, 13 bytes", "server"))
+    request, response, content = wire.rows()
+    assert request.raw.startswith(b"GET /hello HTTP/1.1\r\nhost: 127.0.0.1:") and request.raw.endswith(b"\r\n\r\n")
+    assert response.raw.startswith(b"HTTP/1.1 200 OK\r\n") and content.raw == b"Hello, World!"
+    wire.click("#rows li:first-child")
+    shown = wire.browser.execute_script("return [...document.querySelectorAll('#row .field')].map(({dataset}) => dataset.raw)")
+    assert bytes.fromhex("".join(shown)) == request.raw
+    text = wire.text("#row")
+    assert "GET" in text and "/hello" in text and "RFC 9112 §3" in text and "47 45 54" in text and "from the client" in text
+
+
+VISITS = [
+    ("chunks", "HTTP/1.1", "last chunk"),
+    ("events", "HTTP/1.1", "GET /events?topic=wire"),
+    ("websocket", "WebSocket", "Ping frame, 8 bytes"),
+    ("redis", "RESP", "PUBLISH updates hello"),
+]
+
+
+@pytest.mark.parametrize(("visit", "protocol", "title"), VISITS)
+def test_visits_on_the_wire(wire: WireTab, visit: str, protocol: str, title: str) -> None:
+    wire.click(f"[data-visit={visit}]")
+    wait_until(lambda: wire.has(title))
+    assert any(row.protocol == protocol for row in wire.rows()) and not any(row.error for row in wire.rows())
+
+
+def test_a_websocket_message_is_unmasked_and_inflated(wire: WireTab) -> None:
+    wire.click("[data-visit=websocket]")
+    wait_until(lambda: wire.has("Ping frame, 8 bytes"))
+    frame = next(row for row in wire.rows() if row.protocol == "WebSocket")
+    assert b"hello" not in frame.raw
+    assert any("hello, hello, hello, hello" in field["value"] for field in frame.fields)
+
+
+def test_a_broken_request_on_the_wire(wire: WireTab) -> None:
+    """Its row says what is wrong."""
+    wire.click("[data-visit=malformed]")
+    wait_until(lambda: wire.has("400 Bad Request", "server"))
+    wrong = [row for row in wire.rows() if row.error]
+    assert wrong and wrong[0].raw == b"GET /hello HTTP/1.1\r\nHost : localhost\r\n\r\n"
+    wire.click("#rows li.wrong")
+    assert wire.text("#row .notice") == wrong[0].error
+
+
+@pytest.mark.needs("redis-cli")
+def test_ones_own_redis_command_on_the_wire(wire: WireTab, lab: Laboratory) -> None:
+    """A person types, and sees the bytes arrive, explained."""
+    port = lab.urls["redis"].rpartition(":")[2]
+    assert port in wire.text("#commands")
+    subprocess.run(["redis-cli", "-p", port, "publish", "updates", "grüße"], capture_output=True, timeout=5, check=True)
+    wait_until(lambda: any(row.title.startswith("publish updates") for row in wire.rows()))
+    command = next(row for row in wire.rows() if row.title.startswith("publish updates"))
+    assert command.raw == "*3\r\n$7\r\npublish\r\n$7\r\nupdates\r\n$7\r\ngrüße\r\n".encode()
+    assert [field["value"] for field in command.fields][-1] == "grüße"
+    for visit, title in (("websocket", "Ping frame, 8 bytes"), ("request", "GET /hello")):
+        wire.click(f"[data-visit={visit}]")
+        wait_until(lambda title=title: wire.has(title))  # type: ignore[misc]
+    wire.click("#rows li.client[data-protocol=WebSocket]")
+    wire.picture("wire")
+
+
+def test_keys_of_the_wire(wire: WireTab) -> None:
+    """Arrows go from row to row, and each opens."""
+    from selenium.webdriver.common.keys import Keys
+
+    wire.click("[data-visit=chunks]")
+    wait_until(lambda: wire.has("last chunk", "server"))
+    titles = [row.title for row in wire.rows()]
+    wire.browser.find_element("id", "rows").send_keys(Keys.ARROW_DOWN)
+    for key, at in (("", 0), (Keys.ARROW_DOWN, 1), (Keys.ARROW_DOWN, 2), (Keys.ARROW_UP, 1), (Keys.END, -1), (Keys.HOME, 0)):
+        wire.browser.switch_to.active_element.send_keys(key)
+        assert wire.text("#row h3") == titles[at]
+    wire.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert wire.text("#row") == ""
+
+
+def test_filters_and_pause(wire: WireTab) -> None:
+    wire.click("[data-visit=websocket]")
+    wait_until(lambda: wire.has("Ping frame, 8 bytes"))
+    wire.click("[data-visit=redis]")
+    wait_until(lambda: wire.has("QUIT"))
+    whole = len(wire.rows())
+    wire.choose("#of-protocol", "RESP")
+    assert {row.protocol for row in wire.rows()} == {"RESP"}
+    wire.choose("#of-protocol", "all")
+    redis = next(row.connection for row in wire.rows() if row.protocol == "RESP")
+    wire.choose("#of-connection", f"#{redis} ")
+    assert {row.connection for row in wire.rows()} == {redis} and len(wire.rows()) == 4
+    wire.click("[data-visit=request]")
+    wire.choose("#of-connection", "all")
+    wait_until(lambda: len(wire.rows()) == whole + 3)
+    wire.click("#pause")
+    wire.click("[data-visit=request]")
+    wait_until(lambda: wire.text("#watching") == "paused: 3 rows have passed by")
+    assert len(wire.rows()) == whole + 3
+    wire.click("#pause")
+    wire.click("[data-visit=request]")
+    wait_until(lambda: len(wire.rows()) == whole + 6)
+    wire.click("#clear")
+    assert wire.rows() == []
+
+
+# ---- much, and for long ------------------------------------------------------------------------------------------------
+
+
+def test_ten_pages_at_200_messages_a_second(push: Page, lab: Laboratory) -> None:
+    """All of them get everything; the lab answers meanwhile, and neither it nor a page grows."""
+    browser, first = push.browser, push.browser.current_window_handle
+    others = []
+    try:
+        for _ in range(9):  # over HTTP/2, of which a browser opens one connection for all
+            browser.switch_to.new_window("window")
+            others.append(browser.current_window_handle)
+            push.open(lab.urls["https"])
+        browser.switch_to.window(first)
+        run(browser, "document.querySelector('#rate').value = 7; document.querySelector('#rate').oninput()")
+        push.click("#flow")
+        wait_until(lambda: push.number("sse", "messages") > 1_500, 60)
+        memory, size = lab.memory, heap(browser)
+        worst = max(answer_time(lab) for _ in range(40))
+        wait_until(lambda: push.number("sse", "messages") > 4_000, 60)
+        assert lab.memory < memory + (8 << 20)
+        assert heap(browser) < size + (4 << 20)
+        assert worst < 0.5, f"{worst:.3f} s for an answer"
+        push.click("#flow")
+        for window in (first, *others):
+            browser.switch_to.window(window)
+            wait_until(lambda: len({push.number(c, "messages") + push.number(c, "missed") for c in COLUMNS}) == 1, 10)
+            assert push.number("ws", "messages") > 100 and push.number("ws", "repeated") == 0
+    finally:
+        for window in others:
+            browser.switch_to.window(window)
+            browser.close()
+        browser.switch_to.window(first)
+
+
+def heap(browser: Any) -> int:
+    """Bytes that a page's objects take, when what is no longer used is gone."""
+    browser.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
+    return int(browser.execute_cdp_cmd("Runtime.getHeapUsage", {})["usedSize"])
+
+
+def answer_time(lab: Laboratory) -> float:
+    began = time.monotonic()
+    urllib.request.urlopen(f"{lab.urls['http']}/hello", timeout=5).read()
+    return time.monotonic() - began
+
+
+def test_a_wire_that_is_left_open_does_not_grow(wire: WireTab, lab: Laboratory) -> None:
+    """However many connections and rows have gone by: some hundred are kept."""
+    host, port = lab.urls["http"].removeprefix("http://").split(":")
+
+    def ask(connections: int) -> None:
+        for _ in range(connections):
+            with closing(http.client.HTTPConnection(host, int(port), timeout=5)) as client:
+                for _ in range(20):
+                    client.request("GET", "/hello")
+                    client.getresponse().read()
+
+    ask(20)
+    wait_until(lambda: len(wire.rows()) == 300)
+    size, elements = heap(wire.browser), count_elements(wire)
+    ask(60)
+    run(wire.browser, "await new Promise(requestAnimationFrame)")
+    assert count_elements(wire) <= elements + 50
+    assert heap(wire.browser) < size + (3 << 20)
+
+
+def count_elements(page: Page) -> int:
+    return int(page.browser.execute_script("return document.querySelectorAll('*').length"))
 
 
 # ---- the page ----------------------------------------------------------------------------------------------------------

@@ -32,8 +32,8 @@ class Tap(Protocol):
     def sent(self, data: bytes) -> None:
         """Bytes to it."""
 
-    def ended(self) -> None:
-        """Nothing more will cross."""
+    def ended(self, reason: str = "closed") -> None:
+        """It sees nothing more."""
 
 
 class Account:
@@ -157,6 +157,12 @@ class Line:
             self._held.clear()
         self._wake()
 
+    def untap(self, reason: str) -> None:
+        """What crosses from now on is nobody's business."""
+        if self._tap is not None:
+            tap, self._tap = self._tap, None
+            tap.ended(reason)
+
     def _trickle_on(self) -> None:
         if self._timer is None and self._held:
             self._timer = asyncio.get_running_loop().call_later(TICK, self._trickle)
@@ -183,6 +189,4 @@ class Line:
     def _end(self) -> None:
         self._leave()
         self._account = None
-        if self._tap is not None:
-            self._tap.ended()
-            self._tap = None
+        self.untap("closed")

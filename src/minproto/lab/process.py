@@ -2,6 +2,7 @@
 
 import ssl
 import sys
+import time
 
 from minproto.aio.broker import Broker
 from minproto.aio.listener import Listener, serve_until_signal
@@ -14,6 +15,8 @@ from minproto.lab.certificate import NoCertificateError, development_certificate
 from minproto.lab.line import Line
 from minproto.lab.push import Push
 from minproto.lab.site import LabApp, Places
+from minproto.lab.visits import visit
+from minproto.lab.wire import Wire
 
 
 class Lab:
@@ -25,7 +28,8 @@ class Lab:
         self.broker = Broker(history=HISTORY)
         self.push = Push(self.broker)
         self._demo = DemoApp(self.metrics, self.broker)
-        app = LabApp(self._find_places, self.push, self._demo)
+        self.wire = Wire(self._visit, time.monotonic)
+        app = LabApp(self._find_places, self.push, self.wire, self._demo)
         self.http = _HTTPServer(self, app, port=port, metrics=self.metrics)
         self.https = _HTTPServer(self, app, port=tls_port, metrics=self.metrics, ssl=context) if context else None
         self.redis = _Broker(self, self.broker, port=broker_port, metrics=self.metrics)
@@ -42,7 +46,10 @@ class Lab:
 
     def line(self, pipe: Pipe) -> Line:
         """What is put on each connection."""
-        return Line(pipe)
+        return Line(pipe, self.wire.tap(pipe))
+
+    async def _visit(self, name: str) -> None:
+        await visit(name, self.redis.port if name == "redis" else self.http.port)
 
     def _find_places(self) -> Places:
         return Places(self.http.port, self.https.port if self.https else None, self.redis.port)

@@ -14,6 +14,8 @@ from importlib.resources import files
 
 from minproto.aio.http import Answer, App, Request, Response, not_allowed
 from minproto.lab.push import PREFIX, TOPIC, Push
+from minproto.lab.wire import PREFIX as WIRE_PREFIX
+from minproto.lab.wire import Wire
 
 HOSTS = ("127.0.0.1", "localhost")
 MAX_DELAY = 5_000
@@ -49,10 +51,11 @@ class Places:
 class LabApp:
     """The app."""
 
-    def __init__(self, places: Callable[[], Places], push: Push, demo: App) -> None:
+    def __init__(self, places: Callable[[], Places], push: Push, wire: Wire, demo: App) -> None:
         """``places`` is asked with each request: ports may be known only when the servers listen."""
         self._places = places
         self._push = push
+        self._wire = wire
         self._demo = demo
         self._page = {file.name: file.read_bytes() for file in files(__package__).joinpath("page").iterdir()}
 
@@ -64,6 +67,8 @@ class LabApp:
         path = request.path
         if path.startswith(PREFIX):
             return await self._push(request)
+        if path.startswith(WIRE_PREFIX):
+            return await self._wire(request)
         if path != "/" and not path.startswith("/lab/"):
             return await self._demo(request)
         if request.method != "GET":

@@ -4,8 +4,9 @@ import { byId } from "./common.js";
 import { push } from "./push.js";
 import { six } from "./six.js";
 import { slow } from "./slow.js";
+import { wire } from "./wire.js";
 
-const TABS = { push, six, slow };
+const TABS = { push, six, slow, wire };
 
 const places = await (await fetch("/lab/places")).json();
 const tabs = [...document.querySelectorAll("[role=tab]")];
@@ -64,5 +65,8 @@ for (const tab of tabs) {
 show(tabs.find((tab) => `#${tab.getAttribute("aria-controls")}` === location.hash) ?? tabs[0]);
 
 // A page that its user left may be kept for when they come back, with its connections, of which a browser has six.
-window.addEventListener("pagehide", () => TABS[shown].leave());
+window.addEventListener("pagehide", () => {
+  TABS[shown].leave();
+  wire.end();
+});
 window.addEventListener("pageshow", (event) => event.persisted && TABS[shown].show());

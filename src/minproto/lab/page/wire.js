@@ -1,0 +1,257 @@
+// The wire: every byte of the lab's connections as it crosses, in rows of named fields. The server explains; this only shows.
+//
+// A row is a head, a frame, a chunk. The last rows of each connection are kept, and the last connections, so a page that is
+// left open does not grow.
+
+import { byId } from "./common.js";
+
+const CONNECTIONS = 16;
+const ROWS = 150; // of each
+const SHOWN = 300; // in the list
+const BYTES = 8; // in a line of the dump
+
+let socket = null;
+let wanted = false;
+let paused = false;
+let passed = 0; // rows that crossed while paused
+let connections = new Map(); // number: {number, peer, port, secure, ended, rows}
+let selected = null;
+let serial = 0;
+let waiting = []; // rows that come with the next frame of the screen
+let ports = {};
+
+function make(name, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(name), properties);
+  element.append(...children);
+  return element;
+}
+
+/** Text with what can't be seen as an escape. */
+const visible = (text) => text.replace(/[\p{Cc}\p{Cf}\p{Co}\u2028\u2029]/gu, (char) =>
+  ({ "\r": "\\r", "\n": "\\n", "\t": "\\t" })[char] ?? `\\x${char.codePointAt(0).toString(16).padStart(2, "0")}`);
+
+// ---- what comes --------------------------------------------------------------------------------------------------------
+
+function watch() {
+  wanted = true;
+  if (socket) return;
+  socket = new WebSocket(`${location.origin.replace(/^http/, "ws")}/lab/wire/watch`);
+  socket.onopen = () => say();
+  socket.onmessage = (event) => JSON.parse(event.data).forEach(take);
+  socket.onclose = () => {
+    socket = null;
+    for (const connection of connections.values()) connection.ended ??= "the lab was gone for a moment";
+    say();
+    if (wanted) setTimeout(() => wanted && watch(), 1000);
+  };
+}
+
+function take(event) {
+  if (event.event === "gap") return say(`${event.count ?? "some"} events were too many for this page`);
+  if (event.event === "opened") return open(event);
+  const connection = connections.get(event.connection);
+  if (!connection) return;
+  if (event.event === "ended") {
+    connection.ended = event.reason;
+    return showConnections();
+  }
+  if (paused) {
+    passed += 1;
+    return say();
+  }
+  event.serial = ++serial;
+  connection.rows.push(event);
+  if (connection.rows.length > ROWS) connection.rows.shift();
+  if (connection.protocol !== event.protocol) {
+    connection.protocol = event.protocol;
+    showConnections();
+  }
+  if (!waiting.length) requestAnimationFrame(append);
+  waiting.push(event);
+  if (waiting.length > SHOWN) waiting.shift(); // nobody draws in a window that is not seen
+}
+
+function open(event) {
+  connections.set(event.connection, { ...event, number: event.connection, rows: [], ended: null, protocol: "" });
+  if (connections.size > CONNECTIONS) connections.delete(connections.keys().next().value);
+  showConnections();
+}
+
+// ---- the list ----------------------------------------------------------------------------------------------------------
+
+const isWanted = (row) => {
+  const [connection, protocol] = [byId("of-connection").value, byId("of-protocol").value];
+  return (!connection || row.connection === Number(connection)) && (!protocol || row.protocol === protocol);
+};
+
+function append() {
+  const list = byId("rows");
+  const wasAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  list.append(...waiting.filter(isWanted).map(line));
+  waiting = [];
+  while (list.children.length > SHOWN) list.firstElementChild.remove();
+  if (wasAtEnd && !selected) list.scrollTop = list.scrollHeight;
+  offerProtocols();
+  byId("nothing").hidden = list.children.length > 0;
+}
+
+function showAll() {
+  const rows = [...connections.values()].flatMap((connection) => connection.rows).sort((one, other) => one.serial - other.serial);
+  waiting = [];
+  byId("rows").replaceChildren(...rows.filter(isWanted).slice(-SHOWN).map(line));
+  if (selected && !isWanted(selected)) select(null);
+  byId("nothing").hidden = byId("rows").children.length > 0;
+}
+
+function line(row) {
+  const size = row.fields.reduce((sum, field) => sum + field.bytes, 0);
+  const element = make("li", { role: "option", id: `row-${row.serial}`, className: row.sender });
+  element.ariaSelected = row === selected;
+  element.tabIndex = row === selected ? 0 : -1;
+  element.dataset.protocol = row.protocol;
+  element.dataset.connection = row.connection;
+  if (row.error) element.classList.add("wrong");
+  element.append(
+    make("span", { className: "who", textContent: `#${row.connection} ${row.sender === "client" ? "→" : "←"}` }),
+    make("span", { className: "what", textContent: visible(row.title) + (row.goes_on ? " …" : "") }),
+    make("span", { className: "size", textContent: `${row.stream ? `stream ${row.stream}, ` : ""}${size.toLocaleString("en")} B` }),
+  );
+  element.row = row;
+  return element;
+}
+
+function select(element) {
+  byId("rows").querySelector("[aria-selected=true]")?.setAttribute("aria-selected", "false");
+  selected = element?.row ?? null;
+  if (!element) return byId("row").replaceChildren();
+  element.ariaSelected = true;
+  element.tabIndex = 0;
+  element.focus({ preventScroll: true });
+  element.scrollIntoView({ block: "nearest" });
+  byId("row").replaceChildren(...detail(selected));
+}
+
+function onKey(event) {
+  const list = byId("rows");
+  const here = list.querySelector("[aria-selected=true]");
+  const there = {
+    ArrowDown: here ? here.nextElementSibling : list.firstElementChild,
+    ArrowUp: here ? here.previousElementSibling : list.lastElementChild,
+    Home: list.firstElementChild,
+    End: list.lastElementChild,
+    Enter: here ?? list.firstElementChild,
+  }[event.key];
+  if (event.key === "Escape") select(null);
+  else if (there) select(there);
+  else return;
+  event.preventDefault();
+}
+
+// ---- one row -----------------------------------------------------------------------------------------------------------
+
+function detail(row) {
+  const where = [row.protocol, `${row.sender === "client" ? "from the client" : "from the server"}`, `byte ${row.offset}`,
+    `${row.at.toFixed(3)} s after the connection began`];
+  if (row.stream) where.splice(1, 0, `stream ${row.stream}`);
+  const parts = [make("h3", { textContent: visible(row.title) }), make("p", { className: "hint", textContent: where.join(", ") })];
+  if (row.error) parts.push(make("p", { className: "notice wrong", textContent: row.error }));
+  parts.push(make("div", { className: "fields" }, ...row.fields.map(field)));
+  return parts;
+}
+
+/** Bytes at the left, in hexadecimal and as text; what they are at the right. */
+function field(field) {
+  const bytes = field.raw.match(/../g) ?? [];
+  const lines = [];
+  for (let at = 0; at < bytes.length; at += BYTES) {
+    const piece = bytes.slice(at, at + BYTES);
+    const text = piece.map((byte) => parseInt(byte, 16)).map((code) => (code > 31 && code < 127 ? String.fromCharCode(code) : "·"));
+    lines.push(make("span", { className: "line" },
+      make("code", { className: "hex", textContent: piece.join(" ") }), make("code", { className: "text", textContent: text.join("") })));
+  }
+  if (field.bytes > bytes.length) {
+    lines.push(make("span", { className: "more", textContent: `and ${(field.bytes - bytes.length).toLocaleString("en")} bytes more` }));
+  }
+  const says = make("div", { className: "says" }, make("b", { textContent: field.name }));
+  if (field.value && field.value !== bytes.join(" ")) says.append(" ", make("code", { textContent: visible(field.value) }));
+  says.append(make("p", {}, field.meaning, field.section ? make("span", { className: "section", textContent: field.section }) : ""));
+  for (const bits of field.bits) {
+    says.append(make("p", { className: "bits" }, make("code", { textContent: bits.pattern }), ` ${bits.name}: ${bits.meaning}`));
+  }
+  const element = make("div", { className: "field" }, make("div", { className: "bytes" }, ...lines), says);
+  element.dataset.raw = field.raw;
+  element.dataset.name = field.name;
+  return element;
+}
+
+// ---- around it ---------------------------------------------------------------------------------------------------------
+
+function say(words) {
+  const state = paused ? `paused: ${passed.toLocaleString("en")} rows have passed by` : socket?.readyState === 1 ? "watching" : "connecting";
+  byId("watching").textContent = words ?? state;
+  byId("watching").dataset.state = paused ? "paused" : state;
+}
+
+/** The choices of a select, without losing the one that was made. */
+function offer(select, choices) {
+  const chosen = select.value;
+  const now = [...select.options].map((option) => option.text).join();
+  if (now === choices.map(([text]) => text).join()) return;
+  select.replaceChildren(...choices.map(([text, value]) => make("option", { textContent: text, value })));
+  select.value = choices.some(([, value]) => String(value) === chosen) ? chosen : "";
+}
+
+function showConnections() {
+  const choices = [...connections.values()].map((it) => {
+    const words = [`#${it.number}`, it.protocol || ports[it.port] || "", it.secure ? "in TLS" : "", it.ended ? `(${it.ended})` : ""];
+    return [words.filter(Boolean).join(" "), it.number];
+  });
+  offer(byId("of-connection"), [["all connections", ""], ...choices]);
+}
+
+function offerProtocols() {
+  const names = new Set([...connections.values()].flatMap((connection) => connection.rows.map((row) => row.protocol)));
+  offer(byId("of-protocol"), [["all protocols", ""], ...[...names].sort().map((name) => [name, name])]);
+}
+
+async function visit(button) {
+  button.disabled = true;
+  try {
+    await fetch(`/lab/wire/${button.dataset.visit}`, { method: "POST" });
+  } finally {
+    button.disabled = false;
+  }
+}
+
+export const wire = {
+  begin(places) {
+    ports = { [places.http]: "HTTP", [places.https]: "HTTPS", [places.broker]: "Redis" };
+    const host = location.hostname;
+    const commands = [`redis-cli -p ${places.broker} publish ${places.topic} hello`, `curl http://${host}:${places.http}/hello`];
+    byId("commands").replaceChildren(...commands.map((command) => make("li", {}, make("code", { textContent: command }))));
+    for (const button of document.querySelectorAll("[data-visit]")) button.onclick = () => visit(button);
+    byId("rows").onclick = (event) => event.target.closest("li") && select(event.target.closest("li"));
+    byId("rows").onkeydown = onKey;
+    byId("of-connection").onchange = byId("of-protocol").onchange = showAll;
+    byId("pause").onclick = () => {
+      paused = !paused;
+      passed = 0;
+      byId("pause").ariaPressed = paused;
+      byId("pause").textContent = paused ? "Go on" : "Pause";
+      say();
+    };
+    byId("clear").onclick = () => {
+      for (const connection of connections.values()) connection.rows = [];
+      connections = new Map([...connections].filter(([, connection]) => !connection.ended));
+      select(null);
+      showConnections();
+      showAll();
+    };
+  },
+  show: watch,
+  leave() {}, // it goes on: there may be something to see in another tab
+  end() {
+    wanted = false;
+    socket?.close();
+  },
+};
