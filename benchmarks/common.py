@@ -83,6 +83,10 @@ PEERS = (
     _peer("aiohttp", "aiohttp"),
     _peer("bare"),
 )
+H2_PEERS = (
+    _peer("hypercorn", "hypercorn", "h2"),
+    _peer("granian", "granian"),
+)
 WS_MINPROTO = _websocket("minproto", "minproto")
 WS_PEERS = (
     _websocket("websockets", "websockets", "websockets.speedups"),

@@ -1,4 +1,4 @@
-"""What an idle connection costs: `python -m benchmarks.memory`, or with `--websocket`, from the repository root.
+"""What an idle connection costs: `python -m benchmarks.memory`, or with `--websocket` or `--http2`, from the repository root.
 
 Most connections of a server are idle most of the time, so their memory bounds how many it can hold. Each connection
 here has asked for /hello and read the whole answer (a WebSocket: had a message of 64 bytes echoed), and then stays open:
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.common import (
+    H2_PEERS,
     HOST,
     MINPROTO,
     PEERS,
@@ -50,6 +51,24 @@ async def visit(port: int) -> Connection:
     return reader, writer
 
 
+async def visit_http2(port: int) -> Connection:
+    from minproto.core import CLIENT
+    from minproto.http import EndOfMessage, Headers, RequestHead
+    from minproto.http2 import Connection as Client
+
+    reader, writer = await asyncio.open_connection(HOST, port)
+    client = Client(CLIENT, scheme="http")
+    writer.write(client.send(client.greeting()))
+    writer.write(client.send(RequestHead("GET", "/hello", Headers([("host", "localhost")]), "2", 1)))
+    while True:
+        client.receive_data(await reader.read(65_536))
+        for event in client.events():
+            if (reply := client.reply(event)) is not None:
+                writer.write(client.send(reply))
+            if isinstance(event, EndOfMessage):
+                return reader, writer
+
+
 async def visit_websocket(port: int) -> Connection:
     reader, writer = await asyncio.open_connection(HOST, port)
     writer.write(handshake(ECHO))
@@ -75,6 +94,7 @@ class Kind:
 
 
 HTTP = Kind(MINPROTO, PEERS, check_hello, visit, b"", 12)
+HTTP2 = Kind(MINPROTO, H2_PEERS, check_hello, visit_http2, b"", 16)
 WEBSOCKET = Kind(WS_MINPROTO, WS_PEERS, check, visit_websocket, CLOSE, 16)
 
 
@@ -117,13 +137,14 @@ def verdict(kib: float, target: float) -> str:
 
 
 def main() -> None:
-    names = sorted({peer.name for peer in (*PEERS, *WS_PEERS)})
+    names = sorted({peer.name for peer in (*PEERS, *WS_PEERS, *H2_PEERS)})
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description="KiB of each idle connection")
     parser.add_argument("--websocket", action="store_true", help="of WebSocket instead of HTTP")
+    parser.add_argument("--http2", action="store_true", help="of HTTP/2")
     parser.add_argument("--connections", type=int, default=5000, help="how many to open (5000)")
     parser.add_argument("--peer", nargs="+", choices=names, default=names, help="these peers only, beside minproto")
     options = parser.parse_args()
-    kind = WEBSOCKET if options.websocket else HTTP
+    kind = WEBSOCKET if options.websocket else HTTP2 if options.http2 else HTTP
     allow_files(options.connections)
     peers = installed([kind.ours, *(peer for peer in kind.peers if peer.name in options.peer)])
     print(versions(peers))

@@ -4,6 +4,8 @@ All answer GET /hello with the same 13 bytes of text/plain, write no access log 
 at all: asyncio streams that answer whatever arrives without a look at it, which is what HTTP would cost if parsing were
 free, and so the ceiling for anything written on streams.
 
+`hypercorn` and `granian` speak HTTP/2 on the same port, too; granian's server is written in Rust.
+
 Those whose name begins with `ws-` serve WebSocket, minproto's own among them, so that all do the same: /echo gives each
 message back and /broadcast gives it to everybody there, without compression. The rest is each library's default.
 
@@ -19,6 +21,7 @@ from typing import Any
 from benchmarks.common import HOST
 
 BODY = b"Hello, World!"
+BLOCK = bytes(range(256)) * 256
 BROADCAST = "/broadcast"
 
 
@@ -33,10 +36,21 @@ def uvicorn(parser: str, port: int) -> None:
 
 
 async def hello(scope: dict[str, Any], receive: Any, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+    if scope["type"] != "http":  # a lifespan, which it does without
+        return
+    if scope["path"].startswith("/bytes/"):
+        return await blocks(int(scope["path"].removeprefix("/bytes/")), send)
     found = scope["path"] == "/hello"
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(BODY))]
     await send({"type": "http.response.start", "status": 200 if found else 404, "headers": headers})
     await send({"type": "http.response.body", "body": BODY})
+
+
+async def blocks(count: int, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+    """So many bytes, in pieces of 64 KiB, as minproto's demo app makes them."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % count)]})
+    for left in range(count, 0, -len(BLOCK)):
+        await send({"type": "http.response.body", "body": BLOCK[:left], "more_body": left > len(BLOCK)})
 
 
 def aiohttp(port: int) -> None:
@@ -70,6 +84,25 @@ async def bare(port: int) -> None:
 
     server = await asyncio.start_server(serve, HOST, port)
     await server.serve_forever()
+
+
+def hypercorn(port: int) -> None:
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+
+    config = Config()
+    config.bind, config.errorlog = [f"{HOST}:{port}"], None
+    asyncio.run(serve(hello, config))  # type: ignore[arg-type]
+
+
+def granian(port: int) -> None:
+    from granian import Granian
+    from granian.constants import HTTPModes, Interfaces
+
+    Granian(
+        "benchmarks.peers:hello", address=HOST, port=port, interface=Interfaces.ASGI, http=HTTPModes.auto,
+        workers=1, log_enabled=False, log_access=False, websockets=False,
+    ).serve()  # fmt: skip
 
 
 # ---- WebSocket -------------------------------------------------------------------------------------------------------
@@ -176,6 +209,10 @@ def main(name: str, port: int) -> None:
             aiohttp(port)
         case "bare":
             asyncio.run(bare(port))
+        case "hypercorn":
+            hypercorn(port)
+        case "granian":
+            granian(port)
         case "ws-minproto":
             asyncio.run(ws_minproto(port))
         case "ws-websockets":

@@ -19,7 +19,6 @@ Left out: push (§8.4; browsers have removed it), the tree of priorities of RFC 
 (RFC 9218 §7: the ``priority`` field says the same, and most clients send that alone), frames above 16 KiB, and Upgrade: h2c.
 """
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -204,7 +203,7 @@ class Connection(Core):
         self._unsaid: set[int] = set()  # streams that we ended with their declared length: EndOfMessage is still to be sent
         self._faults: dict[int, int] = {}  # streams to be reset, with the code: they are gone already
         self._last_allowed = MAX_ID  # the highest stream that we said we would look at
-        self._events: deque[Event] = deque()  # of the frame that was parsed last
+        self._events: list[Event] = []  # of the frame that was parsed last: three at the most
         # Receiving
         self._preface = PREFACE if role is SERVER else b""  # what is still to come of it
         self._settled = False  # the peer's first settings have come
@@ -215,7 +214,7 @@ class Connection(Core):
         self._coder = FieldCoder(limits.max_block)
         self._window = ReceiveWindow(limits.connection_window)
         self._stream_window = DEFAULT_WINDOW  # of new streams, as the peer knows it
-        self._unacknowledged: deque[Settings] = deque()
+        self._unacknowledged: list[Settings] = []
         self._resets = Budget(limits.max_resets, "streams that were reset")
         self._idle_frames = Budget(limits.max_idle_frames, "frames that bring nothing")
         # Sending
@@ -260,7 +259,7 @@ class Connection(Core):
                 self.wants = Wants.DATA
                 return None
             self._receive(frame)
-        return self._events.popleft()
+        return self._events.pop(0)
 
     def _parse_eof(self) -> Event | None:
         if self.in_frame or any(stream.state in (OPEN, HALF_CLOSED_LOCAL) for stream in self._streams.values()):
@@ -354,7 +353,7 @@ class Connection(Core):
         except StreamError as error:
             self._fault(frame.stream, error)
         if size:
-            self._events.appendleft(Discarded(frame.stream, size))
+            self._events.insert(0, Discarded(frame.stream, size))
 
     def _receive_content(self, stream: Stream, data: bytes, size: int, ends: bool) -> None:
         self._move(stream, RECEIVE_DATA)
@@ -487,7 +486,7 @@ class Connection(Core):
     def _receive_acknowledgement(self) -> None:
         if not self._unacknowledged:
             return
-        for name, value in self._unacknowledged.popleft().values:
+        for name, value in self._unacknowledged.pop(0).values:
             if name == frames.INITIAL_WINDOW_SIZE:
                 change = value - self._stream_window
                 self._stream_window = value
@@ -606,6 +605,11 @@ class Connection(Core):
             self._scheduler.add(stream.id, *stream.priority)
         elif not ready and stream.id in self._scheduler:
             self._scheduler.remove(stream.id)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether somebody has a turn."""
+        return len(self._scheduler) > 0 and self._send_window.size > 0
 
     def next_ready(self) -> tuple[int, int] | None:
         """Whose turn it is, and how many bytes its next Data may have; None where nobody has something that can be sent."""

@@ -104,36 +104,45 @@ class Scheduler:
 
     def __init__(self) -> None:
         self._kinds: dict[int, tuple[int, bool]] = {}  # of each stream that has something to send
-        self._rounds: list[deque[int]] = [deque() for _ in range(8)]
-        self._sequences: list[list[int]] = [[] for _ in range(8)]
+        self._rounds: dict[int, deque[int]] = {}  # by urgency, if there are any
+        self._sequences: dict[int, list[int]] = {}
 
     def __contains__(self, stream: int) -> bool:
         return stream in self._kinds
 
+    def __len__(self) -> int:
+        return len(self._kinds)
+
     def add(self, stream: int, urgency: int, incremental: bool) -> None:
         """A stream has something to send: it comes last in its round."""
         self._kinds[stream] = urgency, incremental
+        round_ = self._rounds.setdefault(urgency, deque())
         if incremental:
-            self._rounds[urgency].append(stream)
-            return
-        if not self._sequences[urgency]:
-            self._rounds[urgency].append(self._SHARED)
+            return round_.append(stream)
+        if urgency not in self._sequences:
+            self._sequences[urgency] = []
+            round_.append(self._SHARED)
         insort(self._sequences[urgency], stream)
 
     def remove(self, stream: int) -> None:
         """It has nothing to send any more."""
         urgency, incremental = self._kinds.pop(stream)
+        round_ = self._rounds[urgency]
         if incremental:
-            return self._rounds[urgency].remove(stream)
-        self._sequences[urgency].remove(stream)
-        if not self._sequences[urgency]:
-            self._rounds[urgency].remove(self._SHARED)
+            round_.remove(stream)
+        else:
+            self._sequences[urgency].remove(stream)
+            if not self._sequences[urgency]:
+                del self._sequences[urgency]
+                round_.remove(self._SHARED)
+        if not round_:
+            del self._rounds[urgency]
 
     def next(self) -> int | None:
         """Whose turn it is; its place in the round is the last one then."""
-        for round_, sequence in zip(self._rounds, self._sequences, strict=True):
-            if round_:
-                stream = round_[0]
-                round_.rotate(-1)
-                return stream or sequence[0]
-        return None
+        if not self._rounds:
+            return None
+        urgency = min(self._rounds)
+        stream = self._rounds[urgency][0]
+        self._rounds[urgency].rotate(-1)
+        return stream or self._sequences[urgency][0]

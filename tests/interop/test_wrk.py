@@ -26,9 +26,13 @@ response = function(status, headers, body) if body ~= wrk.body then wrk.thread:s
 """
 
 
+CONNECTIONS = 32
+"""Each is answered more than once, on however busy a machine: how fast is for the benchmarks to say."""
+
+
 def wrk(*arguments: str, seconds: int = 2) -> int:
-    """Run wrk on 32 connections; requests answered."""
-    words = ["wrk", "-t1", "-c32", f"-d{seconds}s", *arguments]
+    """Run wrk; requests answered."""
+    words = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", *arguments]
     run = subprocess.run(words, capture_output=True, text=True, timeout=20, check=True)
     assert "Socket errors" not in run.stdout and "Non-2xx" not in run.stdout, run.stdout
     found = re.search(r"(\d+) requests in ", run.stdout)
@@ -38,18 +42,18 @@ def wrk(*arguments: str, seconds: int = 2) -> int:
 
 def test_hello(server: Serving) -> None:
     """One request at a time on each connection."""
-    assert wrk(f"{server.url}/hello", seconds=1 if server.certificate else 2) > 1_000
+    assert wrk(f"{server.url}/hello", seconds=1 if server.certificate else 2) > CONNECTIONS
 
 
 def test_pipelining(clear: Serving, tmp_path: Path) -> None:
     """Sixteen at a time."""
     script = tmp_path / "pipeline.lua"
     script.write_text(PIPELINE)
-    assert wrk("-s", str(script), f"{clear.url}/hello") > 1_000
+    assert wrk("-s", str(script), f"{clear.url}/hello") > CONNECTIONS
 
 
 def test_echo(clear: Serving, tmp_path: Path) -> None:
-    """Content both ways; an echo that is not what was sent would end the run with few requests."""
+    """Content both ways; an echo that is not what was sent would end the run at once."""
     script = tmp_path / "echo.lua"
     script.write_text(ECHO)
-    assert wrk("-s", str(script), f"{clear.url}/echo", seconds=1) > 1_000
+    assert wrk("-s", str(script), f"{clear.url}/echo", seconds=1) > CONNECTIONS

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, Self
 from minproto.aio.endpoint import Timeouts, logger
 from minproto.aio.http import Answer, App, Request, Response, Upgrade, close_body, first_piece, http_date
 from minproto.aio.http1 import ClientResponse
-from minproto.aio.multiplex import Multiplexer, MuxStream
+from minproto.aio.multiplex import Multiplexer, MuxStream, end_tasks
 from minproto.aio.observe import Observer
 from minproto.aio.pipe import Pipe, StreamPipe
 from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProtocolError, Wants
@@ -57,7 +57,6 @@ class ServerConnection(Multiplexer):
     async def run(self) -> None:
         """Serve until the connection ends. Raises CancelledError; anything else is a bug of ours."""
         self.endpoint.send(self.core.greeting())
-        writer = asyncio.create_task(self.write())
         try:
             await self.read()
             await self._finish()
@@ -71,8 +70,7 @@ class ServerConnection(Multiplexer):
             self.endpoint.abort()
             raise
         finally:
-            self.lose(ConnectionResetError("the connection is over"))
-            await _end([writer, *(exchange.stream.task for exchange in self.exchanges.values())])
+            await self.lose(ConnectionResetError("the connection is over"))
 
     async def refuse(self) -> None:
         """Say that there are too many connections."""
@@ -127,15 +125,6 @@ class ServerConnection(Multiplexer):
         self.forget(exchange.stream)
         if self._drained and not self.streams:
             self.endpoint.interrupt()
-
-
-async def _end(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
-    """Cancel tasks, and wait until they have ended: none outlives its connection."""
-    running = [task for task in tasks if task is not None and not task.done()]
-    for task in running:
-        task.cancel()
-    if running:
-        await asyncio.wait(running)
 
 
 class _Exchange:
@@ -346,7 +335,7 @@ class ClientConnection(Multiplexer):
         self._error: Exception | None = None
         self._room = asyncio.Condition()
         self.endpoint.send(self.core.greeting())
-        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self.write())]
+        self._reader = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
         """Read until the connection is over, and tell everybody who waits why it is."""
@@ -361,7 +350,8 @@ class ClientConnection(Multiplexer):
             error = loss
         finally:
             self._error = RequestRefused(f"the connection is over: {error}")
-            self.lose(error)
+            for stream in self.streams.values():
+                stream.fail(error)
             async with self._room:
                 self._room.notify_all()
 
@@ -426,8 +416,8 @@ class ClientConnection(Multiplexer):
     async def close(self) -> None:
         """Close the connection; requests under way are given up."""
         self._closing = True
-        await _end(self._tasks)
-        self.lose(ConnectionResetError("the connection was closed"))
+        await end_tasks([self._reader])
+        await self.lose(ConnectionResetError("the connection was closed"))
         await self.endpoint.close([] if self.core.wants is Wants.CLOSED else [GoAway(0)])
 
     async def __aenter__(self) -> Self:
@@ -491,7 +481,7 @@ class _ClientExchange:
 
     async def close(self) -> None:
         """Nothing more is wanted of the response."""
-        await _end([self._stream.task])
+        await end_tasks([self._stream.task])
         await self._connection.release(self._stream)
 
 

@@ -12,6 +12,7 @@ A stream is a ``Pipe``: a protocol that runs on a connection runs on a stream, u
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -230,7 +231,7 @@ class Multiplexer:
         """Counts the bytes on the wire."""
         self.timeouts = timeouts
         self.streams: dict[int, MuxStream] = {}
-        self._work = asyncio.Event()  # a stream has something to send
+        self._writer: asyncio.Task[None] | None = None  # while a stream has something that may be sent
         self._clock = asyncio.get_running_loop().time
         self._began = self._calm_since = self.idle_since = self._clock()
         self._frame_began: float | None = None
@@ -326,18 +327,21 @@ class Multiplexer:
     # -- writing
 
     def wake(self) -> None:
-        """Something may be sent that could not be before."""
-        self._work.set()
+        """Something may be sent that could not be before. (A writer that only waits would be 2 KiB of an idle connection.)"""
+        if self._writer is None and self.core.is_ready:
+            self._writer = asyncio.create_task(self._write())
 
-    async def write(self) -> None:
-        """Send what the streams hold, for ever. Raises ConnectionError when the peer does not read."""
-        while True:
-            await self._work.wait()
-            self._work.clear()
+    async def _write(self) -> None:
+        """Send what the streams hold."""
+        try:
             while self._take_turns():
                 await self.endpoint.flush()
                 if self.endpoint.unsent > HIGH_WATER:
                     await self.endpoint.drain()
+        except ConnectionError:
+            """The peer does not read, or is gone: the pipe is closed, and so the reader sees it, too."""
+        finally:
+            self._writer = None
 
     def _take_turns(self) -> bool:
         """Let streams send, one frame each, as long as little waits in the transport. Whether there may be more."""
@@ -358,7 +362,17 @@ class Multiplexer:
         if not self.streams:
             self.idle_since = self._clock()
 
-    def lose(self, error: Exception) -> None:
-        """The connection is over: so are its streams."""
+    async def lose(self, error: Exception) -> None:
+        """The connection is over: so are its streams, and the tasks that serve them."""
         for stream in list(self.streams.values()):
             stream.fail(error)
+        await end_tasks([self._writer, *(stream.task for stream in self.streams.values())])
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
+    """Cancel tasks, and wait until they have ended: none outlives its connection."""
+    running = [task for task in tasks if task is not None and not task.done()]
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running)
