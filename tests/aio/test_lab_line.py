@@ -130,6 +130,22 @@ async def test_an_end_of_slowness_lets_all_go() -> None:
 
 
 @virtual
+async def test_what_is_held_back_is_not_overtaken() -> None:
+    """By what is written when the line serves somebody else, who is not slow."""
+    peer, served = line()
+    slow, quick = Account(), Account()
+    served.claim(slow)
+    slow.slow = True
+    served.write(b"a" * 100)
+    served.claim(quick)
+    served.write(b"b")
+    arrived = b""
+    while len(arrived) < 101:
+        arrived += await peer.read()
+    assert arrived == b"a" * 100 + b"b"
+
+
+@virtual
 async def test_a_slow_line_that_is_cut_holds_up_nobody() -> None:
     """Who waits for it to drain is told."""
     _, served = line()

@@ -64,6 +64,17 @@ async def test_a_long_poll_waits_for_news() -> None:
 
 
 @virtual
+async def test_a_poll_says_where_something_is_missing() -> None:
+    """Behind an id that the topic's log does not have any more; not behind one that it has."""
+    async with lab() as page:
+        control = await page.control()
+        await control.order(publish="here")
+        assert (await poll(page, control, "short", after="1-0"))["gap"] is True
+        assert (await poll(page, control, "short", after=control.hello["start"]))["gap"] is False
+        await control.close()
+
+
+@virtual
 async def test_an_event_stream_resumes_where_the_browser_says() -> None:
     """Its Last-Event-ID counts, not the query of its URL, which stays that of the beginning."""
     async with lab() as page:
@@ -206,10 +217,16 @@ async def test_what_was_published_ends_with_its_page() -> None:
     async with lab() as page:
         control = await page.control()
         await control.order(rate=100)
-        waiting = asyncio.create_task(page.get(control.url("long", after="9999999999999-0")))
+        await control.order(rate=0)
+        waiting = asyncio.create_task(page.get(control.url("long", after=control.published[-1])))
         await asyncio.sleep(0.1)
         await control.close()
+        closed = asyncio.get_running_loop().time()
         await waiting
+        assert asyncio.get_running_loop().time() - closed < 1
+        another = await page.control()
+        await another.order(rate=100)
+        await another.close()
         log = page.broker.inner.log("updates")
         await asyncio.sleep(5)
         assert page.broker.inner.log("updates") == log

@@ -136,6 +136,22 @@ async def test_of_long_content_a_part() -> None:
 
 
 @virtual
+async def test_what_is_written_in_one_piece_is_explained_in_several() -> None:
+    """An explainer holds less than an app may write at once."""
+    async with watched() as (page, watcher):
+        tap = page.wire.tap(page.pipe())
+        assert tap is not None
+        tap.received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n"
+        tap.sent(head + bytes(300_000))
+        await asyncio.sleep(0.1)
+        rows = [row for row in watcher.rows(tap.number) if row["sender"] == "server"]
+        assert sum(field["bytes"] for row in rows for field in row["fields"]) == len(head) + 300_000
+        assert not watcher.of("ended")
+        tap.ended()
+
+
+@virtual
 async def test_a_connection_that_is_too_fast_is_shown_no_further() -> None:
     """It goes on, unseen; others are shown."""
     async with watched() as (page, watcher):
