@@ -8,10 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from minproto import http2_frames
 from minproto.core import CLIENT, SERVER, LocalProtocolError, Role
 from minproto.deflate import Deflater
 from minproto.explain import Explainer, Field, Row
+from minproto.explain.http2 import MAX_STREAMS
 from minproto.explain.rows import MAX_FIELDS, MAX_HELD, MAX_PIECE
+from minproto.http2_frames import PREFACE
 from minproto.testing import byte_by_byte, chunks, mutated, strategies
 from minproto.websocket import FIN, RSV1, TEXT, encode_frame
 
@@ -77,6 +80,15 @@ def _both(client: SearchStrategy[bytes], server: SearchStrategy[bytes]) -> Searc
     return st.tuples(client, server)
 
 
+_payloads = st.binary(max_size=20) | st.sampled_from([
+    bytes.fromhex("828684410f7777772e6578616d706c652e636f6d"), b"\x88", b"\x3f\xe1\x1f", b"\x40\1a\1b", b"\xbe", b"\x7f\xff",
+    b"\x03\x82\x87\0\0\0", b"\0\0\0\3\x10\x88", bytes(4), b"\0\0\1\0", b"\0\3\0\0\0\x64\0\4\0\0\x10\0", b"\0\1\0\0\0\0",
+    bytes(8), b"\x88\x5f\x11text/event-stream", b"data: x\n\n",
+])  # fmt: skip
+_flags = st.sampled_from([0, 1, 4, 5, 8, 0x2D]) | st.integers(0, 255)
+_frame = st.builds(http2_frames.encode_frame, st.integers(0, 17), _flags, st.sampled_from([0, 1, 1, 3, 5]), _payloads)
+_frames = st.lists(_frame, max_size=6).map(b"".join)
+"""Of HTTP/2, right one by one at best."""
 _deflated = st.booleans().map(lambda deflates: DEFLATE if deflates else b"")
 _event_streams = chunks(strategies.event_streams).map(_chunked)
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n"
@@ -90,6 +102,7 @@ SPOKEN: dict[str, SearchStrategy[tuple[bytes, bytes]]] = {
         )
     ),
     "RESP": _both(strategies.command_streams, strategies.reply_streams),
+    "HTTP/2": _both(_frames.map(PREFACE.__add__), _frames),
     "garbage": _both(st.binary(), st.binary()),
 }
 ANYTHING = st.one_of(*SPOKEN.values())
@@ -446,3 +459,297 @@ def test_arrays_within_arrays_without_end() -> None:
     """What is told apart is bounded."""
     rows = of_server(b"*1\r\n" * 2_000, b"PING\r\n")
     assert [row.error for row in rows if row.error] == ["too many arrays within arrays"]
+
+
+# ---- HTTP/2 ------------------------------------------------------------------------------------------------------------
+
+END_HEADERS, END_STREAM = http2_frames.END_HEADERS, http2_frames.END_STREAM
+frame, setting = http2_frames.encode_frame, http2_frames.encode_settings
+GET = bytes.fromhex("828684410f7777772e6578616d706c652e636f6d")  # RFC 7541 §C.3.1
+OK = b"\x88"
+
+
+def headers(block: bytes, flags: int = END_HEADERS, stream: int = 1) -> bytes:
+    return frame(http2_frames.HEADERS, flags, stream, block)
+
+
+def data(content: bytes, flags: int = 0, stream: int = 1) -> bytes:
+    return frame(http2_frames.DATA, flags, stream, content)
+
+
+def http2(*talk: tuple[Role, bytes]) -> list[Row]:
+    """The rows behind the preface."""
+    first, *rows = explain([(CLIENT, PREFACE), *talk])
+    assert (first.protocol, first.title, first.raw) == ("HTTP/2", "preface", PREFACE)
+    return rows
+
+
+def fields_of(row: Row) -> list[tuple[bytes, str, str]]:
+    """Those of the payload: raw bytes, name and value."""
+    return [(field.raw, field.name, field.value) for field in row.fields[4:]]
+
+
+def notes(row: Row) -> dict[str, str]:
+    return {field.name: field.value for field in row.fields if not field.raw}
+
+
+REQUESTS = [
+    [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "www.example.com")],
+    [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "www.example.com"),
+     ("cache-control", "no-cache")],
+    [(":method", "GET"), (":scheme", "https"), (":path", "/index.html"), (":authority", "www.example.com"),
+     ("custom-key", "custom-value")],
+]  # fmt: skip
+RESPONSES = [
+    [(":status", "302"), ("cache-control", "private"), ("date", "Mon, 21 Oct 2013 20:13:21 GMT"),
+     ("location", "https://www.example.com")],
+    [(":status", "307"), ("cache-control", "private"), ("date", "Mon, 21 Oct 2013 20:13:21 GMT"),
+     ("location", "https://www.example.com")],
+    [(":status", "200"), ("cache-control", "private"), ("date", "Mon, 21 Oct 2013 20:13:22 GMT"),
+     ("location", "https://www.example.com"), ("content-encoding", "gzip"),
+     ("set-cookie", "foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1")],
+]  # fmt: skip
+SIZE_256 = "3fe101"  # the examples of responses have a table of 256 bytes
+BLOCKS = {
+    "C.3": (REQUESTS, [
+        "828684410f7777772e6578616d706c652e636f6d",
+        "828684be58086e6f2d6361636865",
+        "828785bf400a637573746f6d2d6b65790c637573746f6d2d76616c7565",
+    ]),
+    "C.4": (REQUESTS, [
+        "828684418cf1e3c2e5f23a6ba0ab90f4ff",
+        "828684be5886a8eb10649cbf",
+        "828785bf408825a849e95ba97d7f8925a849e95bb8e8b4bf",
+    ]),
+    "C.5": (RESPONSES, [
+        SIZE_256 + "4803333032580770726976617465611d4d6f6e2c203231204f637420323031332032303a31333a323120474d54"
+        "6e1768747470733a2f2f7777772e6578616d706c652e636f6d",
+        "4803333037c1c0bf",
+        "88c1611d4d6f6e2c203231204f637420323031332032303a31333a323220474d54c05a04677a69707738666f6f3d4153444a4b48514b425a584f51"
+        "57454f50495541585157454f49553b206d61782d6167653d333630303b2076657273696f6e3d31",
+    ]),
+    "C.6": (RESPONSES, [
+        SIZE_256 + "488264025885aec3771a4b6196d07abe941054d444a8200595040b8166e082a62d1bff"
+        "6e919d29ad171863c78f0b97c8e9ae82ae43d3",
+        "4883640effc1c0bf",
+        "88c16196d07abe941054d444a8200595040b8166e084a62d1bffc05a839bd9ab77ad94e7821dd7f2e6c7b335dfdfcd5b3960d5af27087f3672c1ab"
+        "270fb5291f9587316065c003ed4ee5b1063d5007",
+    ]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["whole", "in frames of one byte"])
+@pytest.mark.parametrize("name", BLOCKS)
+def test_field_blocks(name: str, split: bool) -> None:
+    """RFC 7541 §C.3 to §C.6: each field with its bytes, the table going on; also where CONTINUATION cuts them anywhere."""
+    expected, blocks = BLOCKS[name]
+    sender = CLIENT if expected is REQUESTS else SERVER
+    talk = []
+    for number, block in enumerate(map(bytes.fromhex, blocks)):
+        stream = 2 * number + 1
+        pieces = byte_by_byte(block) if split else [block]
+        kinds = [http2_frames.HEADERS, *[http2_frames.CONTINUATION] * (len(pieces) - 1)]
+        flags = [*[0] * (len(pieces) - 1), END_HEADERS]
+        talk += [(sender, frame(kind, flag, stream, piece)) for kind, flag, piece in zip(kinds, flags, pieces, strict=True)]
+    rows = http2(*talk)
+    assert not any(row.error for row in rows)
+    said = [(row.stream, name, value) for row in rows for raw, name, value in fields_of(row) if name not in NO_FIELDS]
+    assert said == [(2 * number + 1, *field) for number, fields in enumerate(expected) for field in fields]
+    assert b"".join(raw for row in rows for raw, *_ in fields_of(row)) == bytes.fromhex("".join(blocks))
+
+
+NO_FIELDS = {"part of a field", "size update"}
+
+
+def test_how_a_field_is_represented() -> None:
+    """RFC 7541 §C.2: a literal with indexing, without, never indexed; an index; each says so."""
+    examples = ["400a637573746f6d2d6b65790d637573746f6d2d686561646572", "040c2f73616d706c652f70617468"]
+    examples += ["100870617373776f726406736563726574", "82"]
+    (row,) = http2((CLIENT, headers(bytes.fromhex("".join(examples)))))
+    assert fields_of(row) == [
+        (bytes.fromhex(examples[0]), "custom-key", "custom-header"),
+        (bytes.fromhex(examples[1]), ":path", "/sample/path"),
+        (bytes.fromhex(examples[2]), "password", "secret"),
+        (bytes.fromhex(examples[3]), ":method", "GET"),
+    ]
+    assert [field.meaning.partition("; ")[2] for field in row.fields[4:]] == [
+        "with indexing", "without indexing, name of entry 4", "never indexed", "indexed: entry 2",
+    ]  # fmt: skip
+    assert row.fields[5].section == "RFC 7541 §6.2.2, RFC 9113 §8.3.1"
+    assert [bits.pattern for bits in row.fields[7].bits] == ["1... ....", ".000 0010"]
+    assert row.error  # as a head it makes no sense: pseudo-header fields come first
+
+
+def test_a_frame_header() -> None:
+    """RFC 9113 §4.1: nine bytes, and the bits of the flags."""
+    (row,) = http2((CLIENT, headers(GET, END_HEADERS | END_STREAM)))
+    assert (row.title, row.stream) == ("HEADERS: GET /, END_STREAM", 1)
+    assert triples(row)[:4] == [
+        ("Length", b"\0\0\x14", "20"),
+        ("Type", b"\1", "HEADERS (1)"),
+        ("Flags", b"\5", "END_HEADERS, END_STREAM"),
+        ("Stream Identifier", b"\0\0\0\1", "1"),
+    ]
+    assert [(bits.pattern, bits.name) for bits in row.fields[2].bits] == [
+        (".... .1..", "END_HEADERS"), (".... ...1", "END_STREAM"),
+    ]  # fmt: skip
+
+
+def test_padding_and_priority() -> None:
+    """RFC 9113 §6.1, §6.2: before and behind the block."""
+    block = b"\x02\x80\0\0\3\x0f" + GET + b"\0\0"
+    head, content = http2((CLIENT, headers(block, 0x2C) + data(b"\3abc\0\0\0", 8)))
+    assert (head.title, content.title) == ("HEADERS: GET /", "DATA, 7 bytes")
+    assert [(name, value) for _, name, value in fields_of(head)[:3]] == [
+        ("Pad Length", "2"), ("E, Stream Dependency", "3, exclusive"), ("Weight", "16"),
+    ]  # fmt: skip
+    assert fields_of(head)[-1] == (b"\0\0", "Padding", "")
+    assert fields_of(content)[:3] == [(b"\3", "Pad Length", "3"), (b"abc", "content", "abc"), (b"\0\0\0", "Padding", "")]
+    assert notes(content)["window of the connection"] == "65,535 - 7 = 65,528"  # padding counts
+
+
+def test_windows() -> None:
+    """RFC 9113 §5.2, §6.9: what is sent is taken from both windows, what is granted comes to one."""
+    update = http2_frames.encode_window_update
+    rows = http2(
+        (CLIENT, headers(GET)),
+        (CLIENT, data(b"x" * 100)),
+        (SERVER, update(0, 40) + update(1, 60)),
+        (CLIENT, data(b"x", END_STREAM)),
+        (SERVER, headers(OK) + data(b"hi", END_STREAM) + update(1, 5)),
+    )[1:]
+    assert [notes(row) for row in rows] == [
+        {"window of the connection": "65,535 - 100 = 65,435", "window of stream 1": "65,535 - 100 = 65,435"},
+        {"window of the connection": "65,435 + 40 = 65,475"},
+        {"window of stream 1": "65,435 + 60 = 65,495"},
+        {"window of the connection": "65,475 - 1 = 65,474", "window of stream 1": "65,495 - 1 = 65,494"},
+        {},
+        {"window of the connection": "65,535 - 2 = 65,533", "window of stream 1": "65,535 - 2 = 65,533"},
+        {},  # the stream is over
+    ]
+
+
+def test_settings_hold_from_their_ack() -> None:
+    """RFC 9113 §6.5.3, §6.9.2: what is sent before the ACK was sent with the old window; then that of each stream changes."""
+    ack = frame(http2_frames.SETTINGS, http2_frames.ACK, 0)
+    rows = http2(
+        (CLIENT, headers(GET) + data(b"x" * 10)),
+        (SERVER, setting([(4, 100), (1, 0), (99, 1)])),
+        (CLIENT, data(b"x" * 10) + ack + data(b"x" * 10) + headers(GET, stream=3) + data(b"x", stream=3)),
+    )[2:]
+    assert [(name, value) for _, name, value in fields_of(rows[0])] == [
+        ("INITIAL_WINDOW_SIZE", "100"), ("HEADER_TABLE_SIZE", "0"), ("unknown setting", "1"),
+    ]  # fmt: skip
+    assert rows[2].title == "SETTINGS, ACK"
+    assert notes(rows[1])["window of stream 1"] == "65,525 - 10 = 65,515"
+    assert notes(rows[3])["window of stream 1"] == "80 - 10 = 70"
+    assert rows[4].error.startswith("a field block that can't be decoded")  # it refers to a table that is not allowed any more
+    assert notes(rows[5])["window of the connection"] == "65,505 - 1 = 65,504"
+
+
+def test_other_frames() -> None:
+    """RFC 9113 §6.3 to §6.8, RFC 9218 §7.1; and a type that is not known."""
+    rows = http2(
+        (CLIENT, frame(2, 0, 1, b"\0\0\0\0\x0f") + frame(3, 0, 1, b"\0\0\0\x08") + frame(6, 0, 0, b"12345678")),
+        (SERVER, frame(6, 1, 0, b"12345678") + http2_frames.encode_goaway(5, 11, b"calm")),
+        (CLIENT, frame(16, 0, 0, b"\0\0\0\3u=1") + frame(17, 255, 7, b"?")),
+    )
+    assert [row.title for row in rows] == [
+        "PRIORITY, 5 bytes", "RST_STREAM, CANCEL", "PING", "PING, ACK", "GOAWAY, ENHANCE_YOUR_CALM",
+        "PRIORITY_UPDATE, 7 bytes", "unknown, 1 byte",
+    ]  # fmt: skip
+    assert fields_of(rows[4]) == [
+        (b"\0\0\0\5", "Last-Stream-ID", "5"),
+        (b"\0\0\0\x0b", "Error Code", "ENHANCE_YOUR_CALM"),
+        (b"calm", "Additional Debug Data", "calm"),
+    ]
+    assert fields_of(rows[5])[1] == (b"u=1", "Priority Field Value", "u=1")
+    assert not any(row.error for row in rows)
+
+
+def test_a_push() -> None:
+    """RFC 9113 §8.4: ours refuses it, but others may want one; its block is coded with the server's table."""
+    promise = frame(http2_frames.PUSH_PROMISE, END_HEADERS, 1, b"\0\0\0\2" + GET)
+    rows = http2((CLIENT, headers(GET)), (SERVER, promise + headers(OK + b"\xbe", stream=2)))
+    assert [row.title for row in rows[1:]] == ["PUSH_PROMISE: GET /", "HEADERS, 2 bytes"]
+    assert fields_of(rows[2])[1] == (b"\xbe", ":authority", "www.example.com")
+    assert rows[2].error  # a response has none, but it was decoded
+
+
+def test_an_event_stream_on_a_stream() -> None:
+    """Its lines are named as in chunks; trailers end it."""
+    block = OK + b"\x5f\x11text/event-stream"
+    rows = http2(
+        (CLIENT, headers(GET, 5)), (SERVER, headers(block) + data(b"data: a") + data(b"b\n\n") + headers(b"\x40\1a\1b", 5))
+    )
+    assert [(name, value) for raw, name, value in fields_of(rows[2]) if raw] == [("part of a line", "data: a")]
+    assert [(name, value) for _, name, value in fields_of(rows[3])[:3]] == [
+        ("data", "ab"), ("end of event", "empty line"), ("event message", "ab"),
+    ]  # fmt: skip
+    assert rows[4].title == "HEADERS, trailers, END_STREAM"
+
+
+def test_a_large_frame_of_content_comes_in_pieces() -> None:
+    """RFC 9113 §6.5.2: MAX_FRAME_SIZE may allow up to 16 MiB."""
+    rows = http2((CLIENT, headers(GET) + data(bytes(2 * MAX_PIECE + 1))))[1:]
+    assert [(row.goes_on, row.error) for row in rows] == [(True, ""), (True, ""), (False, "")]
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        (frame(6, 0, 0, b"1234567"), "a frame of a wrong length"),
+        (frame(0, 0, 0, b"x"), "a frame that needs a stream came on none"),
+        (frame(0, 8, 1, b"\1"), "more padding than payload"),
+        (frame(4, 0, 0, b"\0\2\0\0\0\2"), "a setting that is 0 or 1 has another value"),
+        (frame(8, 0, 1, bytes(4)), "a window update of 0"),
+        (frame(8, 0, 0, b"\x7f\xff\xff\xff"), "a window over 2^31-1"),
+        (frame(2, 0, 1, b"\0\0\0\1\0"), "a stream that depends on itself"),
+        (frame(16, 0, 0, b"\0"), "PRIORITY_UPDATE without a stream"),
+        (headers(GET + OK, stream=3), "pseudo-header field ':status' is unknown, misplaced or repeated"),
+    ],
+)
+def test_a_wrong_frame(bad: bytes, error: str) -> None:
+    """It is marked, and what comes behind it is explained: frames can be told apart."""
+    rows = http2((CLIENT, headers(GET)), (CLIENT, bad + headers(b"\x82\x86\x84\xbe", stream=5)))
+    assert (rows[1].error, rows[1].raw) == (error, bad)
+    assert (rows[2].error, rows[2].title) == ("", "HEADERS: GET /")
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        (headers(b"\xff\xff\xff\xff\xff\xff"), "a field block that can't be decoded"),
+        (headers(b"\xbf"), "a field block that can't be decoded"),
+        (headers(b"\x40\x05ab"), "a field block that ends in the middle of a field"),
+        (headers(GET + b"\x20"), "a size update behind a field"),
+        (headers(GET, 0) + data(b""), "a field block that is not continued at once"),
+        (frame(9, 4, 1, GET), "CONTINUATION of nothing"),
+        (headers(bytes(MAX_PIECE + 1)), "a frame so large that it is not explained"),
+        (headers(GET, stream=0), "a frame that needs a stream came on none"),
+        (frame(5, 4, 1, b"\0"), "PUSH_PROMISE without a stream"),
+    ],
+)
+def test_a_table_out_of_step(bad: bytes, error: str) -> None:
+    """Who misses a field block can read none that comes behind it (RFC 7541 §2.2); it is shown as it came."""
+    rows = http2((CLIENT, bad + headers(GET, stream=5) + data(b"x", stream=5)))
+    assert any(row.error.startswith(error) for row in rows)
+    assert [(raw, name) for raw, name, _ in fields_of(rows[-2])] == [(GET, "field block")]
+    assert fields_of(rows[-1])[0] == (b"x", "content", "x")
+
+
+def test_a_server_that_can_not_speak_it() -> None:
+    """RFC 9113 §3.4: the preface is a request that a server of HTTP/1.1 refuses."""
+    rows = http2((SERVER, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"))
+    assert [(row.protocol, row.title) for row in rows] == [("HTTP/1.1", "400 Bad Request")]
+
+
+def test_streams_are_forgotten() -> None:
+    """What is remembered is bounded."""
+    heads = [headers(b"\x82\x86\x84\xbe" if number else GET, stream=2 * number + 1) for number in range(MAX_STREAMS + 1)]
+    rows = http2(
+        *((CLIENT, head) for head in heads),
+        (CLIENT, data(b"x", stream=1) + data(b"x", stream=3)),
+    )
+    assert list(notes(rows[-2])) == ["window of the connection"]
+    assert list(notes(rows[-1])) == ["window of the connection", "window of stream 3"]

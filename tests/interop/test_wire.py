@@ -16,6 +16,7 @@ from types import ModuleType
 
 import pytest
 
+from .conftest import Address
 from .serving import Serving, command, environment, wait_until
 from .test_cli import run
 
@@ -163,6 +164,34 @@ def test_websocket(clear: Serving, wire: Wire, websockets: ModuleType) -> None:
     assert "WebSocket: text frame, " in printed and "RSV1: the message is compressed" in printed
     assert len(re.findall(r"message = (?:Hello, ?\s*){8}", printed)) == 2
     assert "WebSocket: Close frame, 2 bytes" in printed
+
+
+@pytest.mark.needs("redis-cli")
+def test_redis_cli(either: Address, wire: Wire) -> None:
+    """A command and its reply, word by word, of our broker and of a redis-server."""
+    wired = wire(either.host, either.port)
+    assert output("redis-cli", "-p", str(wired.port), "ECHO", "hi") == "hi\n"
+    wait_until(lambda: "#1 closed" in wired.printed)
+    printed = wired.stop()
+    assert re.search(r"#1 → [\d.]+ s, byte 0, RESP: ECHO hi\n", printed)
+    assert "command = ECHO (say that again; RESP, bulk strings)" in printed
+    assert (bytes_of(printed, "→"), bytes_of(printed, "←")) == (b"*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n", b"$2\r\nhi\r\n")
+
+
+@pytest.mark.needs("nghttp")
+def test_nghttp(clear: Serving, wire: Wire) -> None:
+    """HTTP/2 with prior knowledge: frames, decoded fields, windows."""
+    wired = wire(clear.host, clear.port)
+    assert output("nghttp", f"{wired.url}/hello") == "Hello, World!"
+    wait_until(lambda: "#1 closed" in wired.printed)
+    printed = wired.stop()
+    assert re.search(r"#1 → [\d.]+ s, byte \d+, HTTP/2, stream 13: HEADERS: GET /hello, END_STREAM\n", printed)
+    assert ":method = GET (what to do; indexed: entry 2; RFC 7541 §6.1, RFC 9113 §8.3.1)" in printed
+    assert "window of the connection = 65,535 - 13 = 65,522 (" in printed
+    assert "error:" not in printed
+    assert bytes_of(printed, "→").startswith(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0")
+    counts = re.search(r"([\d,]+) bytes from the client, ([\d,]+) bytes from the server", printed)
+    assert counts and [len(bytes_of(printed, arrow)) for arrow in "→←"] == [int(count) for count in counts.groups()]
 
 
 def test_several_connections(clear: Serving, wire: Wire) -> None:

@@ -43,6 +43,9 @@ LIMITS = Limits(max_headers=65_536)
 MAX_UNANSWERED = 1_000
 """Requests that may wait for their answers."""
 
+HTTP = b"HTTP/"
+"""What every response begins with."""
+
 _LINE = re.compile(rb".+?\r\n(?![\t ])", re.DOTALL)  # with the lines that are folded into it (RFC 9112 §5.2)
 
 
@@ -65,6 +68,14 @@ def explain_http1(client: Side, server: Side) -> tuple[Script[None], Script[None
     """The scripts of both sides."""
     exchange = Exchange(client, server)
     return _requests(client, exchange), _responses(server, exchange)
+
+
+def unless_http1(client: Side, server: Side, otherwise: Script[None]) -> Script[None]:
+    """What a server says to a client that speaks another protocol; it may be HTTP/1.1 all the same, with status 400."""
+    yield from server.need(1)
+    while server.buffer.size < len(HTTP) and HTTP.startswith(server.buffer.peek()):
+        yield from server.need(server.buffer.size + 1)
+    yield from explain_http1(client, server)[1] if server.buffer.peek(0, len(HTTP)) == HTTP else otherwise
 
 
 # ---- the two sides -----------------------------------------------------------------------------------------------------

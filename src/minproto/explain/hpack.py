@@ -1,0 +1,158 @@
+"""HPACK, explained: which bytes of a field block are which field, and what table they refer to (RFC 7541).
+
+    1 index(7)                                     the whole field is in the table                                   (§6.1)
+    01 index(6)  [ name ]  value                   a literal value, and from now on an entry of the table            (§6.2.1)
+    0000 index(4)  [ name ]  value                 a literal value                                                   (§6.2.2)
+    0001 index(4)  [ name ]  value                 the same, and no one on the way may put it into a table           (§6.2.3)
+    001 size(5)                                    the table has another size                                        (§6.3)
+
+The core gives whole blocks to its library. Here each representation is cut out first, and given to the core's ``FieldCoder``
+on its own; the cuts need no more of the format than its lengths. A block that comes in several frames may be cut anywhere.
+"""
+
+from typing import NamedTuple
+
+from hpack import HPACKError
+from hpack.hpack import decode_integer
+
+from minproto.core import RemoteProtocolError
+from minproto.explain import meanings
+from minproto.explain.rows import Bits, Side, readable
+from minproto.http2_fields import FieldCoder, Fields
+from minproto.http2_frames import COMPRESSION_ERROR
+
+MAX_BLOCK = 131_072
+"""Bytes that one field may have, and decode to."""
+_HUFFMAN = 0x80
+
+
+class _Form(NamedTuple):
+    """A way to represent a field."""
+
+    first: int
+    """The first byte, its index or size left out."""
+    prefix: int
+    """Bits that the index or size has in that byte."""
+    literal: bool
+    name: str
+    meaning: str
+    section: str
+
+
+_SIZE_UPDATE = _Form(0x20, 5, False, "size update", "bytes that the table may have from now on", "RFC 7541 §6.3")
+_FORMS = (
+    _Form(0x80, 7, False, "indexed", "the whole field is an entry of the table", "RFC 7541 §6.1"),
+    _Form(0x40, 6, True, "with indexing", "a literal, and from now on an entry of the table", "RFC 7541 §6.2.1"),
+    _SIZE_UPDATE,
+    _Form(0x10, 4, True, "never indexed", "a literal that must not get into any table", "RFC 7541 §6.2.3"),
+    _Form(0x00, 4, True, "without indexing", "a literal", "RFC 7541 §6.2.2"),
+)
+
+
+class FieldBlocks:
+    """The field blocks that one side sends."""
+
+    def __init__(self) -> None:
+        self.coder = FieldCoder(MAX_BLOCK)
+        self._broken = False  # the table is out of step
+        self._begun = b""  # of a representation that goes on in the next frame
+        self._fields: list[tuple[str, str]] = []  # of the block that is not complete
+
+    def give_up(self) -> None:
+        """A block could not be read: the table is out of step, and what refers to it means nothing any more."""
+        self._broken = True
+
+    def add(self, side: Side, size: int, *, last: bool) -> Fields | None:
+        """Take ``size`` bytes of a block and name them; all its fields, if these are the last. Raises RemoteProtocolError."""
+        if self._broken:
+            data = side.take(size)
+            side.add("field block", data, readable(data), "the table is out of step: no one can tell", "RFC 7541 §2.3.2")
+            return None
+        before = len(self._begun)
+        block = self._begun + side.buffer.peek(0, size)
+        try:
+            at = self._add_complete(side, block, before)
+            if (last and at < len(block)) or len(block) - at > MAX_BLOCK:
+                raise RemoteProtocolError("a field block that ends in the middle of a field", COMPRESSION_ERROR)
+        except RemoteProtocolError:
+            self.give_up()
+            raise
+        self._begun = block[at:]
+        if rest := len(block) - max(at, before):
+            data = side.take(rest)
+            side.add("part of a field", data, readable(data), "it goes on in CONTINUATION", "RFC 9113 §4.3")
+        if not last:
+            return None
+        fields, self._fields = self._fields, []
+        return fields
+
+    def _add_complete(self, side: Side, block: bytes, taken: int) -> int:
+        """The representations that are complete, of a block whose first bytes were taken before; where the rest begins."""
+        at = 0
+        while at < len(block):
+            form = next(form for form in _FORMS if block[at] & ~((1 << form.prefix) - 1) == form.first)
+            end = _end(form, block, at)
+            if end is None:
+                break
+            if form is _SIZE_UPDATE and self._fields:  # RFC 7541 §4.2; the coder sees no two fields at once
+                raise RemoteProtocolError("a size update behind a field", COMPRESSION_ERROR)
+            fields = self.coder.decode(block[at:end])
+            self._fields += fields
+            name, value, meaning, section = _says(form, block[at:end], fields)
+            raw = side.take(end - max(at, taken))
+            side.add(name, raw, value, meaning, section, _bits(form, block[at]) if at >= taken else ())
+            at = end
+        return at
+
+
+def _end(form: _Form, block: bytes, at: int) -> int | None:
+    """Where a representation ends; None where it is not complete. Raises RemoteProtocolError."""
+    found = _integer(block, at, form.prefix)
+    if found is None or not form.literal:
+        return found and found[1]
+    index, end = found
+    for _ in range(1 if index else 2):  # the name, if it is no entry of the table, and the value
+        found = _integer(block, end, 7)
+        if found is None:
+            return None
+        length, end = found
+        end += length
+    return end if end <= len(block) else None
+
+
+def _integer(block: bytes, at: int, prefix: int) -> tuple[int, int] | None:
+    """(value, where it ends) of an integer (§5.1)."""
+    data = block[at : at + 6]
+    complete = data and (data[0] & (1 << prefix) - 1 != (1 << prefix) - 1 or any(byte < 0x80 for byte in data[1:]))
+    if not complete and len(data) < 6:
+        return None
+    try:
+        value, size = decode_integer(data, prefix)
+    except HPACKError as error:
+        raise RemoteProtocolError(f"a field block that can't be decoded: {error}", COMPRESSION_ERROR) from None
+    return value, at + size
+
+
+def _says(form: _Form, block: bytes, fields: Fields) -> tuple[str, str, str, str]:
+    """Name, value, meaning and section."""
+    number, at = _integer(block, 0, form.prefix) or (0, 0)
+    if not fields:
+        return form.name, str(number), form.meaning, form.section
+    name, value = fields[0]
+    what, section = meanings.FIELDS.get(name, meanings.OTHER_FIELD)
+    where = f", name of entry {number}" if number else ""
+    if not form.literal:
+        where = f": entry {number}"
+    huffman = ", in Huffman code" if form.literal and block[at] & _HUFFMAN else ""
+    return name, value, f"{what}; {form.name}{where}{huffman}", f"{form.section}, {section}"
+
+
+def _bits(form: _Form, first: int) -> tuple[Bits, ...]:
+    low = (1 << form.prefix) - 1
+    what = "size" if form is _SIZE_UPDATE else "index"
+    number = first & low
+    says = "the name is a literal, too" if form.literal and not number else str(number)
+    return (
+        Bits.of(first, ~low, form.name, form.meaning),
+        Bits.of(first, low, what, f"{number}, and what the next bytes add" if number == low else says),
+    )

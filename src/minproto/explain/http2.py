@@ -1,0 +1,426 @@
+"""HTTP/2, explained: frames, the fields of their header blocks, and what each does to the windows.
+
+What a frame says is read by ``http2_frames``. Some things depend on what came before: which entries a table has, how much a
+window allows, which settings hold. A window here is what one side may send, as it knows by then: what was granted, less what
+it sent. Settings of the other side hold for what it sends behind its ACK of them (RFC 9113 §6.5.3).
+
+Left out: the h2c upgrade, which is no more (§3.1), and what DATA holds where it is a WebSocket's (RFC 8441).
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from minproto.core import CLIENT, SERVER, RemoteProtocolError, Role
+from minproto.explain.hpack import FieldBlocks
+from minproto.explain.http1 import unless_http1
+from minproto.explain.http2_names import (
+    FLAGS,
+    PRIORITY_UPDATE,
+    SETTINGS_NAMES,
+    TYPES,
+    UNKNOWN_SETTING,
+    UNKNOWN_TYPE,
+    code_name,
+)
+from minproto.explain.rows import MAX_PIECE, Bits, Script, Side, counted, readable
+from minproto.explain.sse import EventStream
+from minproto.http import ResponseHead
+from minproto.http2_fields import Fields, parse_request, parse_response, parse_trailers
+from minproto.http2_flow import DEFAULT_WINDOW, SendWindow
+from minproto.http2_frames import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADER_SIZE,
+    HEADER_TABLE_SIZE,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    MAX_FRAME,
+    MAX_ID,
+    PADDED,
+    PING,
+    PREFACE,
+    PRIORITIZED,
+    PRIORITY,
+    PROTOCOL_ERROR,
+    PUSH_PROMISE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    Frame,
+    Header,
+    StreamError,
+    check_header,
+    check_priority,
+    parse_data,
+    parse_goaway,
+    parse_header,
+    parse_headers,
+    parse_number,
+    parse_settings,
+    parse_window_update,
+)
+from minproto.sse import MEDIA_TYPE
+
+MAX_STREAMS = 1_000
+"""That are remembered; beyond, the oldest are forgotten."""
+MAX_UNACKNOWLEDGED = 100
+"""SETTINGS frames that may wait for their ACK."""
+_WITH_BLOCKS = (HEADERS, PUSH_PROMISE, CONTINUATION)
+
+
+# ---- what both sides share ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Stream:
+    windows: dict[Role, SendWindow]
+    """What each side may send."""
+    events: dict[Role, EventStream] = field(default_factory=dict)
+    """Of a side that sends an event stream."""
+    ended: set[Role] = field(default_factory=set)
+
+
+class _Direction:
+    """What one side sends with."""
+
+    def __init__(self) -> None:
+        self.blocks = FieldBlocks()
+        self.window = SendWindow()
+        """Of the connection."""
+        self.initial = DEFAULT_WINDOW
+        """Of its streams."""
+        self.unacknowledged: deque[list[tuple[int, int]]] = deque(maxlen=MAX_UNACKNOWLEDGED)
+        """Settings of the other side that this one has not acknowledged yet."""
+
+
+class _Connection:
+    def __init__(self) -> None:
+        self.directions = {CLIENT: _Direction(), SERVER: _Direction()}
+        self.streams: dict[int, _Stream] = {}
+
+    def open(self, number: int) -> _Stream:
+        """The stream with this number, a new one if there is none."""
+        if number not in self.streams:
+            if len(self.streams) >= MAX_STREAMS:
+                del self.streams[next(iter(self.streams))]
+            self.streams[number] = _Stream({role: SendWindow(self.directions[role].initial) for role in Role})
+        return self.streams[number]
+
+    def end(self, number: int, role: Role) -> None:
+        """One side of a stream ends; both, and it is forgotten."""
+        stream = self.streams.get(number)
+        if stream is not None:
+            stream.ended.add(role)
+            if len(stream.ended) == len(Role):
+                del self.streams[number]
+
+    def acknowledge(self, role: Role) -> None:
+        """One side acknowledges the oldest settings of the other."""
+        direction = self.directions[role]
+        for name, value in direction.unacknowledged.popleft() if direction.unacknowledged else ():
+            if name == HEADER_TABLE_SIZE:
+                direction.blocks.coder.allow_table(value)
+            elif name == INITIAL_WINDOW_SIZE:  # §6.9.2: it changes the windows of all streams
+                for stream in self.streams.values():
+                    stream.windows[role].size += value - direction.initial
+                direction.initial = value
+
+
+# ---- the scripts -------------------------------------------------------------------------------------------------------
+
+
+def explain_http2(client: Side, server: Side) -> tuple[Script[None], Script[None]]:
+    """The scripts of both sides."""
+    connection = _Connection()
+    frames = _Frames(server, connection).script()
+    return _client(client, connection), unless_http1(client, server, frames)
+
+
+def _client(side: Side, connection: _Connection) -> Script[None]:
+    side.protocol = "HTTP/2"
+    side.begin("preface")
+    yield from side.need(len(PREFACE))
+    meaning = "HTTP/2 from here on, without asking; to a server of HTTP/1.1 it is a request that fails"
+    side.add("preface", side.take(len(PREFACE)), "PRI * HTTP/2.0, SM", meaning, "RFC 9113 §3.4")
+    yield side.row()
+    yield from _Frames(side, connection).script()
+
+
+class _Frames:
+    """What one side sends."""
+
+    def __init__(self, side: Side, connection: _Connection) -> None:
+        self._side = side
+        self._connection = connection
+        self._us = connection.directions[side.sender]
+        self._other = SERVER if side.sender is CLIENT else CLIENT
+        self._block: Header | None = None  # the frame that began a field block, while that goes on
+        self._promised = 0  # the stream that it is for, in PUSH_PROMISE
+        self._payloads: dict[int, Callable[[Header], None]] = {
+            HEADERS: self._headers,
+            PRIORITY: self._priority,
+            RST_STREAM: self._rst_stream,
+            SETTINGS: self._settings,
+            PUSH_PROMISE: self._push_promise,
+            PING: self._ping,
+            GOAWAY: self._goaway,
+            WINDOW_UPDATE: self._window_update,
+            CONTINUATION: self._add_block,
+            PRIORITY_UPDATE: self._priority_update,
+        }
+
+    def script(self) -> Script[None]:
+        side = self._side
+        side.protocol = "HTTP/2"
+        while True:
+            side.begin("frame")
+            yield from side.need(HEADER_SIZE)
+            header = self._header()
+            if header.type == DATA and not side.error:
+                yield from self._data(header)
+            elif side.error or header.type not in self._payloads:
+                yield from side.pieces(header.length, self._add_payload)
+            else:
+                yield from side.need(header.length)
+                self._payload(header)
+            yield side.row()
+
+    def _header(self) -> Header:
+        """RFC 9113 §4.1."""
+        side = self._side
+        raw = side.take(HEADER_SIZE)
+        header = parse_header(raw)
+        name, meaning, section = TYPES.get(header.type, UNKNOWN_TYPE)
+        flags = [(bit, *says) for bit, says in FLAGS.get(header.type, {}).items() if header.flags & bit]
+        last = ", END_STREAM" if header.flags & END_STREAM and header.type in (DATA, HEADERS) else ""
+        side.begin(f"{name}, {counted(header.length, 'byte')}{last}", header.stream)
+        side.add("Length", raw[:3], str(header.length), "bytes of payload", "RFC 9113 §4.1")
+        side.add("Type", raw[3:4], f"{name} ({header.type})", meaning, section)
+        names = ", ".join(flag[1] for flag in flags) or "none"
+        bits = tuple(Bits.of(header.flags, *flag) for flag in flags)
+        side.add("Flags", raw[4:5], names, "what a bit means depends on the type", section, bits)
+        whose = "the stream" if header.stream else "the connection itself"
+        side.add("Stream Identifier", raw[5:], str(header.stream), whose, "RFC 9113 §4.1")
+        self._check(header)
+        return header
+
+    def _check(self, header: Header) -> None:
+        """What can be wrong with a frame by its header alone. A table that misses a block is out of step."""
+        side, expected = self._side, self._block
+        try:
+            if header.length <= MAX_FRAME and header.type != PUSH_PROMISE:  # others may have agreed upon these two
+                check_header(header)
+        except RemoteProtocolError as error:
+            side.error = str(error)
+        if expected is not None and (header.type, header.stream) != (CONTINUATION, expected.stream):
+            side.error = "a field block that is not continued at once"  # §4.3
+        elif expected is None and header.type == CONTINUATION:
+            side.error = "CONTINUATION of nothing"
+        elif header.length > MAX_PIECE and header.type in self._payloads:
+            side.error = "a frame so large that it is not explained"
+        if side.error and (expected is not None or header.type in _WITH_BLOCKS):
+            self._us.blocks.give_up()
+            self._block = None
+
+    def _frame(self, header: Header) -> Frame:
+        return Frame(header.type, header.flags, header.stream, self._side.buffer.peek(0, header.length))
+
+    def _payload(self, header: Header) -> None:
+        """Name the bytes of a payload; where something is wrong in it, the rest has no other name."""
+        side = self._side
+        behind = side.buffer.size - header.length
+        try:
+            self._payloads[header.type](header)
+        except (RemoteProtocolError, StreamError) as error:
+            side.error = str(error)
+            if isinstance(error, RemoteProtocolError) and header.type in _WITH_BLOCKS:
+                self._us.blocks.give_up()
+                self._block = None
+        if left := side.buffer.size - behind:
+            self._add_payload(side.take(left))
+
+    def _take(self, count: int, name: str, value: str, meaning: str, section: str) -> None:
+        self._side.add(name, self._side.take(count), value, meaning, section)
+
+    def _add_payload(self, data: bytes) -> None:
+        self._side.add("payload", data, readable(data), "as it came", "RFC 9113 §4.1")
+
+    # -- DATA (RFC 9113 §6.1)
+
+    def _data(self, header: Header) -> Script[None]:
+        side = self._side
+        padding = 0
+        if header.flags & PADDED and header.length:
+            yield from side.need(1)
+            padding = side.buffer.peek(0, 1)[0]
+            if padding >= header.length:
+                side.error = "more padding than payload"
+                return (yield from side.pieces(header.length, self._add_payload))
+            self._pad_length()
+        stream = self._connection.streams.get(header.stream)
+        events = stream.events.get(side.sender) if stream else None
+        length = header.length - padding - (header.flags & PADDED and header.length > 0)
+        yield from side.pieces(length, (lambda data: events.add(side, data)) if events else self._add_content)
+        yield from side.need(padding)
+        self._padding(padding)
+        self._spend(header, stream)
+        if header.flags & END_STREAM:
+            self._connection.end(header.stream, side.sender)
+
+    def _add_content(self, data: bytes) -> None:
+        self._side.add("content", data, readable(data), "of the message", "RFC 9113 §6.1")
+
+    def _spend(self, header: Header, stream: _Stream | None) -> None:
+        """All of the payload counts for flow control (§5.2, §6.1)."""
+        if header.length:
+            self._change("the connection", self._us.window, -header.length)
+            if stream is not None:
+                self._change(f"stream {header.stream}", stream.windows[self._side.sender], -header.length)
+
+    def _change(self, whose: str, window: SendWindow, change: int) -> None:
+        before, sign = window.size, "+" if change > 0 else "-"
+        if not window.grow(change) and change > 0:
+            self._side.error = "a window over 2^31-1"  # §6.9.1
+        value = f"{before:,} {sign} {abs(change):,} = {window.size:,}"
+        self._side.note(f"window of {whose}", value, "bytes of DATA that may be sent", "RFC 9113 §5.2")
+
+    def _pad_length(self) -> None:
+        self._take(1, "Pad Length", str(self._side.buffer.peek(0, 1)[0]), "bytes of padding at the end", "RFC 9113 §6.1")
+
+    def _padding(self, count: int) -> None:
+        if count:
+            self._take(count, "Padding", "", "zeroes that hide how long the rest is", "RFC 9113 §6.1")
+
+    # -- field blocks (§4.3, §6.2, §6.6, §6.10)
+
+    def _headers(self, header: Header) -> None:
+        block = parse_headers(self._frame(header))
+        self._connection.open(header.stream)
+        rest = header.length - len(block)
+        if header.flags & PADDED:
+            self._pad_length()
+            rest -= 1
+        if header.flags & PRIORITIZED:
+            self._dependency()
+            rest -= 5
+        self._block = header
+        self._add_block(header._replace(length=len(block)))
+        self._padding(rest)
+
+    def _push_promise(self, header: Header) -> None:
+        """Of the same form as HEADERS, but for four bytes before the block."""
+        block = parse_data(self._frame(header))
+        if len(block) < 4:
+            raise RemoteProtocolError("PUSH_PROMISE without a stream", PROTOCOL_ERROR)
+        rest = header.length - len(block)
+        if header.flags & PADDED:
+            self._pad_length()
+            rest -= 1
+        self._promised = parse_number(block[:4]) & MAX_ID
+        self._take(4, "Promised Stream ID", str(self._promised), "where the response will come", "RFC 9113 §6.6")
+        self._connection.open(self._promised).ended.add(CLIENT)
+        self._block = header
+        self._add_block(header._replace(length=len(block) - 4))
+        self._padding(rest)
+
+    def _add_block(self, header: Header) -> None:
+        """So much of a field block; and what it says, if that is its end."""
+        began = self._block
+        assert began is not None
+        last = bool(header.flags & END_HEADERS)
+        fields = self._us.blocks.add(self._side, header.length, last=last)
+        if last:
+            self._block = None
+            self._says(began, fields or [])
+            if began.type == HEADERS and began.flags & END_STREAM:
+                self._connection.end(began.stream, self._side.sender)
+
+    def _says(self, began: Header, fields: Fields) -> None:
+        """The title is what the block says; it can be wrong for its stream (§8.1.1)."""
+        side = self._side
+        name = TYPES[began.type][0]
+        if not fields or fields[0][0][:1] != ":":
+            side.title = f"{name}, trailers" if fields else side.title
+            parse_trailers(fields)
+        elif side.sender is CLIENT or began.type == PUSH_PROMISE:
+            request = parse_request(fields, began.stream)
+            side.title = f"{name}: {request.method} {request.target}"
+        else:
+            response = parse_response(fields, began.stream)
+            side.title = f"{name}: {response.status}"
+            self._expect_events(response)
+        if began.flags & END_STREAM and began.type == HEADERS:
+            side.title += ", END_STREAM"
+
+    def _expect_events(self, response: ResponseHead) -> None:
+        media_type = (response.headers.get("content-type") or "").partition(";")[0].strip().lower()
+        if media_type == MEDIA_TYPE and not response.headers.get("content-encoding"):
+            self._connection.open(response.stream).events[self._side.sender] = EventStream()
+
+    # -- the other types
+
+    def _dependency(self) -> None:
+        number = parse_number(self._side.buffer.peek(0, 4))
+        value = f"{number & MAX_ID}{', exclusive' if number > MAX_ID else ''}"
+        self._take(4, "E, Stream Dependency", value, "the stream that it depended on", "RFC 9113 §5.3.2")
+        self._take(1, "Weight", str(self._side.buffer.peek(0, 1)[0] + 1), "its share: not followed", "RFC 9113 §5.3.2")
+
+    def _priority(self, header: Header) -> None:
+        check_priority(self._frame(header))
+        self._dependency()
+
+    def _code(self) -> None:
+        code = code_name(parse_number(self._side.buffer.peek(0, 4)))
+        self._take(4, "Error Code", code, "why", "RFC 9113 §7")
+        self._side.title = f"{self._side.title.partition(',')[0]}, {code}"
+
+    def _rst_stream(self, header: Header) -> None:
+        self._code()
+        self._connection.streams.pop(header.stream, None)
+
+    def _settings(self, header: Header) -> None:
+        side = self._side
+        if header.flags & ACK:
+            side.title = "SETTINGS, ACK"
+            return self._connection.acknowledge(side.sender)
+        settings = parse_settings(self._frame(header).payload)
+        for number, value in settings:
+            name, meaning, section = SETTINGS_NAMES.get(number, UNKNOWN_SETTING)
+            self._take(6, name, str(value), meaning, section)
+        self._connection.directions[self._other].unacknowledged.append(settings)
+
+    def _ping(self, header: Header) -> None:
+        self._side.title = "PING, ACK" if header.flags & ACK else "PING"
+        self._take(8, "Opaque Data", self._side.buffer.peek(0, 8).hex(" "), "the answer has the same", "RFC 9113 §6.7")
+
+    def _goaway(self, header: Header) -> None:
+        last, _, debug = parse_goaway(self._frame(header).payload)
+        self._take(4, "Last-Stream-ID", str(last), "streams above it were not looked at", "RFC 9113 §6.8")
+        self._code()
+        if debug:
+            self._take(len(debug), "Additional Debug Data", readable(debug), "for people who read logs", "RFC 9113 §6.8")
+
+    def _window_update(self, header: Header) -> None:
+        increment = parse_window_update(self._frame(header).payload)
+        self._side.title = f"WINDOW_UPDATE, {increment:,}"
+        self._take(4, "Window Size Increment", str(increment), "bytes more of DATA", "RFC 9113 §6.9")
+        if not increment:
+            raise RemoteProtocolError("a window update of 0", PROTOCOL_ERROR)
+        stream = self._connection.streams.get(header.stream)
+        if not header.stream:
+            self._change("the connection", self._connection.directions[self._other].window, increment)
+        elif stream is not None:
+            self._change(f"stream {header.stream}", stream.windows[self._other], increment)
+
+    def _priority_update(self, header: Header) -> None:
+        if header.length < 4:
+            raise RemoteProtocolError("PRIORITY_UPDATE without a stream", PROTOCOL_ERROR)
+        number = parse_number(self._side.buffer.peek(0, 4)) & MAX_ID
+        self._take(4, "Prioritized Stream ID", str(number), "whose priority this is", "RFC 9218 §7.1")
+        value = self._side.buffer.peek(0, header.length - 4)
+        self._take(len(value), "Priority Field Value", readable(value), "urgency, and whether to take turns", "RFC 9218 §4")
