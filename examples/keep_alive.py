@@ -7,23 +7,23 @@ It prints:
 
     HTTP/1.1 200 OK
     content-type: text/plain; charset=utf-8
-    content-length: 6
     date: ...
+    content-length: 6
 
     /slow
 
     HTTP/1.1 200 OK
     content-type: text/plain; charset=utf-8
-    content-length: 6
     date: ...
+    content-length: 6
 
     /fast
 
     HTTP/1.1 200 OK
     content-type: text/plain; charset=utf-8
-    content-length: 6
     date: ...
     connection: close
+    content-length: 6
 
     /last
 """

@@ -245,6 +245,8 @@ def test_a_chunk_is_refused_at_its_first_wrong_byte(wrong: bytes) -> None:
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n", {"max_body": 10}, 413),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n123456\r\n6\r\n", {"max_body": 10}, 413),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"a" * 90, {"max_chunk_line": 50}, 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;" + b"a" * 50 + b"\r\nx\r\n"
+         + b"1;" + b"a" * 50 + b"\r\n", {"max_head": 69}, 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: 1\r\nB: 1\r\nC: 1\r\n\r\n",
          {"max_headers": 2}, 431),
         (b"\r\n" * 5, {}, 400),
@@ -277,6 +279,8 @@ def test_storing_more_than_the_limit_without_pulling_is_our_bug() -> None:
         [b"GET / HTTP/1.0"],
         [b"GET / HTTP/1.1", b"HOST:a"],
         [b"GET / HTTP/1.1", b"Host:\t a \t"],
+        [b"GET http://[v1.fe:x]:80/ HTTP/1.1", b"Host: [vF.!]"],
+        [b"GET /?^`{|}[]\\%zz HTTP/1.1", b"Host: a"],
         [b"GET / HTTP/1.2", b"Host: a"],
         [b"", b"", b"GET / HTTP/1.1", b"Host: a"],
         [b"GET / HTTP/1.1", b"Host: a", b"X: \x80\xff\tb", b"X:"],
@@ -329,6 +333,8 @@ def test_chunks_extensions_and_trailers() -> None:
         (400, [b"GET x HTTP/1.1", b"Host: a"]),
         (400, [b"GET * HTTP/1.1", b"Host: a"]),
         (400, [b"GET /#x HTTP/1.1", b"Host: a"]),
+        *((400, [b"GET /?" + character + b" HTTP/1.1", b"Host: a"]) for character in (b"<", b">", b'"', b"#")),
+        *((400, [b"GET / HTTP/1.1", b"Host: " + host]) for host in (b"[v.a]", b"[v1.]", b"[vx.a]", b"[v1.a/]")),
         (400, [b"GET http:///x HTTP/1.1", b"Host: a"]),
         (400, [b"GET http://u@b/ HTTP/1.1", b"Host: a"]),
         (400, [b"CONNECT /x HTTP/1.1", b"Host: a"]),
@@ -564,6 +570,69 @@ def test_content_has_to_be_as_long_as_was_said() -> None:
         with pytest.raises(LocalProtocolError):
             core.send(event)
     assert core.send(Data(b"ab")) + core.send(EndOfMessage()) == b"ab"
+
+
+LENGTHS = [[], [("content-length", "3")], [("content-length", "x")], list(CHUNKED), [("transfer-encoding", "gzip")]]
+
+
+@given(
+    st.sampled_from([b"GET / HTTP/1.1", b"HEAD / HTTP/1.1", b"GET / HTTP/1.0", b"HEAD / HTTP/1.0", b"CONNECT a:1 HTTP/1.1"]),
+    st.sampled_from([b"x", b"close", b"keep-alive"]),
+    st.sampled_from([99, 101, 103, 200, 204, 205, 304, 404, 599, 600]),
+    st.sampled_from(LENGTHS),
+    st.sampled_from([[], [("connection", "close")], [("connection", "keep-alive")], [("a b", "")], [("x", "y")]]),
+    st.sampled_from([b"", b"abc", b"abcd"]),
+)
+def test_a_whole_response_is_the_sum_of_its_parts(
+    line: bytes, option: bytes, status: int, length: list[tuple[str, str]], others: list[tuple[str, str]], content: bytes
+) -> None:
+    """Also in what it refuses, though all of it is refused at once and nothing changes; and the state is the same after."""
+    start = request(line, b"Host: a", b"Connection: " + option, b"")
+    parts, whole = answered(start)(), answered(start)()
+    framing = length or ([] if status in (204, 304) else [("content-length", str(len(content)))])
+    events: list[Event] = [Data(content)] if content and not line.startswith(b"HEAD") else []
+    try:
+        head = parts.send(ResponseHead(status, Headers([*others, *framing])))
+        expected = b"".join([head, *(parts.send(event) for event in [*events, EndOfMessage()])])
+        if status < 200:
+            raise LocalProtocolError("not final")
+    except LocalProtocolError:
+        before = vars(whole).copy()
+        with pytest.raises(LocalProtocolError):
+            whole.send_whole(status, [*others, *length], content)
+        assert vars(whole) == before
+        return
+    assert whole.send_whole(status, [*others, *length], content) == expected
+    assert (whole.request, whole.response, whole.keep_alive) == (parts.request, parts.response, parts.keep_alive)
+
+
+@pytest.mark.parametrize("state", [IDLE, BODY, DONE, SWITCHED, CLOSED])
+def test_a_whole_response_is_sent_in_answer_to_a_request_only(state: int) -> None:
+    """Law 7 for the short cut."""
+    make = {
+        IDLE: answered(b""),
+        BODY: answered(WHOLE, ResponseHead(200, CHUNKED)),
+        DONE: answered(POSTED, OK, EndOfMessage()),
+        SWITCHED: answered(UPGRADE, SWITCH),
+        CLOSED: answered(WHOLE, LAST, EndOfMessage()),
+    }[state]
+    for core in (make(), client()):
+        before = vars(core).copy()
+        with pytest.raises(LocalProtocolError):
+            core.send_whole(200, [], b"")
+        assert vars(core) == before
+
+
+def test_the_end_of_a_head_without_content_can_be_taken_without_an_event() -> None:
+    core = server(WHOLE)
+    assert not core.take_end()  # there is no head yet
+    core.next_event()
+    assert core.take_end() and core.request == DONE
+    assert not core.take_end() and core.next_event() is None
+    core = server(POSTED + b"x")
+    core.next_event()
+    assert not core.take_end() and core.content_left == 1
+    assert list(core.events()) == [Data(b"x"), EndOfMessage()]
 
 
 def test_an_empty_piece_is_not_the_last_chunk() -> None:

@@ -52,6 +52,14 @@ class Buffer:
         """The bytes from ``start`` to ``end`` (all by default), left in place."""
         return bytes(self._data[self._start + start : None if end is None else self._start + end])
 
+    def text(self, end: int) -> str:
+        """The bytes up to ``end`` as ISO-8859-1, left in place."""
+        return self._data[self._start : self._start + end].decode("latin-1")
+
+    def starts_with(self, prefix: bytes) -> bool:
+        """Whether the first bytes are these."""
+        return self._data.startswith(prefix, self._start)
+
     def find(self, needle: bytes, limit: int) -> int:
         """Where the needle first begins, or -1. It must end within the first ``limit`` bytes.
 

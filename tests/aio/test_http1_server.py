@@ -263,6 +263,24 @@ async def test_a_connection_persists_where_both_versions_of_the_protocol_say_so(
             assert (await client.ask(get("/hello", *fields, version=version))).status == 200
 
 
+@pytest.mark.parametrize("line", [[], ["Connection: close"], ["Connection: keep-alive"]])
+@virtual
+async def test_the_close_option_is_said_once(line):
+    """By the app or by the server; beside an option of the app's that is another."""
+
+    async def app(request):
+        return Response(b"", headers=[("Connection", request.path[1:])])
+
+    async with serving(app) as server:
+        client = server.client()
+        answer = await client.ask(get("/close", *line))
+        assert answer.headers.get_all("connection") == ["close"]
+        assert await client.end() == FIN
+        closes = "close" in "".join(line)
+        answer = await server.client().ask(get("/x", *line))
+        assert answer.headers.get_all("connection") == ["x", "close"] if closes else ["x"]
+
+
 @virtual
 async def test_the_app_can_close_the_connection():
     """RFC 9112 §9.6: a server that sends the close option MUST close after that response, and answer nothing more."""

@@ -13,7 +13,7 @@ from harness import FIN, HELLO, RST, Client, get, pieces
 
 from minproto import Response, Server, Timeouts, connect_http, serve
 from minproto.aio.listener import raise_file_limit
-from minproto.aio.pipe import StreamPipe
+from minproto.aio.pipe import connect_pipe
 
 QUICK = Timeouts(write=0.5, linger=0.5, drain=0.5, handshake=0.2)
 RESET = struct.pack("ii", 1, 0)
@@ -41,7 +41,7 @@ def serving(**options):
 
 
 async def client_of(server, data=b"", **options):
-    client = Client(StreamPipe(*await asyncio.open_connection("127.0.0.1", server.port, **options)))
+    client = Client(await connect_pipe("127.0.0.1", server.port, **options))
     client.send(data)
     return client
 
@@ -107,7 +107,7 @@ async def test_a_gigabyte_that_nobody_reads_takes_no_memory():
 async def test_drain_lets_others_run_though_the_kernel_takes_everything():
     """Law 11: asyncio's own ``drain`` does not, below its high-water mark."""
     ours, theirs = socket.socketpair()
-    pipe, turns = StreamPipe(*await asyncio.open_connection(sock=ours)), 0
+    pipe, turns = await connect_pipe(sock=ours), 0
 
     async def take_turns():
         nonlocal turns
@@ -230,7 +230,7 @@ async def test_a_signal_drains_and_a_second_stops_at_once(capfd, number, again):
         await asyncio.sleep(0.01)
         printed += capfd.readouterr().out
     port = int(printed.rpartition(":")[2])
-    client = Client(StreamPipe(*await asyncio.open_connection("127.0.0.1", port)))
+    client = Client(await connect_pipe("127.0.0.1", port))
     client.send(get("/never" if again else "/sleep"))
     await asyncio.sleep(0.05)
     began = time.monotonic()

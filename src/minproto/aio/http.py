@@ -208,15 +208,15 @@ def not_allowed(*methods: str) -> Response:
     return Response.text("method not allowed\n", 405, [("allow", ", ".join(methods))])
 
 
-_date: tuple[int, str] = (0, "")
+_date = (0, ("date", ""))
 
 
-def http_date() -> str:
-    """The present time as Date wants it (RFC 9110 §5.6.7). Made once a second: making it takes as long as a small parse."""
+def date_field() -> tuple[str, str]:
+    """Date, with the present time (RFC 9110 §5.6.7). Made once a second: making it takes as long as a small parse."""
     global _date
     now = int(time.time())
     if _date[0] != now:
-        _date = now, formatdate(now, usegmt=True)
+        _date = now, ("date", formatdate(now, usegmt=True))
     return _date[1]
 
 

@@ -11,14 +11,12 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, NoReturn, Protocol, Self
 
 from minproto.aio.endpoint import Endpoint, Timeouts, logger
-from minproto.aio.http import Answer, App, Request, Response, Upgrade, close_body, first_piece, http_date
+from minproto.aio.http import Answer, App, Request, Response, Upgrade, close_body, date_field, first_piece
 from minproto.aio.observe import Observer
-from minproto.aio.pipe import Pipe, StreamPipe, Unread
+from minproto.aio.pipe import Pipe, Unread, connect_pipe
 from minproto.core import Event, LocalProtocolError, RemoteProtocolError, Role, Wants
-from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead
+from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
 from minproto.http1 import BODY, CHUNKED, HEAD, SWITCHED, UNTIL_CLOSE, Connection, Limits
-
-_END = EndOfMessage()
 
 FAIR_SHARE = 32
 """Requests answered, or pieces of content sent, that one connection may do in a row before others get their turn."""
@@ -97,19 +95,22 @@ class ServerConnection:
             self.endpoint.interrupt()
 
     async def _serve(self) -> None:
-        core = self._core
-        while (head := await self._next_head()) is not None:
-            self._head, self._sent, self._first = head, 0, b""
+        core, endpoint = self._core, self.endpoint
+        while (head := core.next_event() or await self._next_head()) is not None:
+            assert isinstance(head, RequestHead)
+            self._head = head
             for observer in self._observers:
                 observer.begin()
-            has_content = core.has_content
-            if not has_content:
-                core.next_event()  # EndOfMessage
-            request = Request(head, self if has_content else None, self._pipe)
+            request = Request(head, None if core.take_end() else self, self._pipe)
             answer = await self._call(request)
             if isinstance(answer, Upgrade):
                 return await self._hand_over(head, answer)
-            await self._respond(head, answer)
+            if isinstance(answer.body, bytes):
+                self._send_whole(head, answer)
+            else:
+                await self._stream(head, answer, answer.body)
+            if endpoint.congested:
+                await endpoint.flush()
             request.close()
             if core.request == BODY and not await self._discard_content():
                 break
@@ -118,27 +119,24 @@ class ServerConnection:
         # What the client may still be sending must not turn our close into a reset, which would destroy the answer. Over
         # TLS, where it can't see our end before we close, reading on would delay it: so only if we know that it is sending.
         half_closes = self._pipe.info("ssl_object") is None
-        await self.endpoint.close(linger=half_closes or core.request == BODY or core.buffered > 0)
+        await endpoint.close(linger=half_closes or core.request == BODY or core.buffered > 0)
 
     # -- a request
 
-    async def _next_head(self) -> RequestHead | None:
-        """The next request; None when there will be none, or the client kept still for too long."""
-        core, endpoint = self._core, self.endpoint
-        while (event := core.next_event()) is None:
-            if core.wants is not Wants.DATA:
-                return None
-            if self._draining:
-                return None
+    async def _next_head(self) -> Event | None:
+        """The next request, which has not arrived yet; None when there will be none, or the client kept still for too long."""
+        core = self._core
+        while core.wants is Wants.DATA and not self._draining:
             try:
-                await endpoint.receive(self._patience(), self._task)
+                await self.endpoint.receive(self._patience(), self._task)
             except TimeoutError:
                 if self._draining or not core.buffered:
                     return None
                 self._time_out("the request's head took too long")
-        assert isinstance(event, RequestHead)
-        self._head_began = None
-        return event
+            if (event := core.next_event()) is not None:
+                self._head_began = None
+                return event
+        return None
 
     def _patience(self) -> float:
         """How long to wait for a head: until the idle time is over, or from its first byte on until the head's is."""
@@ -185,7 +183,7 @@ class ServerConnection:
         head = request.head
         if head.target == "*":  # RFC 9110 §9.3.7: a question to the server, not to a resource of the app
             return Response(status=204, headers=[("allow", ", ".join(sorted(self._core.methods)))])
-        self._received, self._waited = 0, 0.0
+        self._received, self._waited, self._sent, self._first = 0, 0.0, 0, b""
         try:
             answer = await self._app(request)
             if isinstance(answer, Upgrade):
@@ -214,48 +212,36 @@ class ServerConnection:
         return True
 
     # -- its answer
-
-    async def _respond(self, head: RequestHead, response: Response) -> None:
-        """Send a response. Raises ConnectionError where that was not possible to the end."""
+    def _send_whole(self, head: RequestHead, response: Response) -> None:
+        """Send a response whose content is there."""
         try:
-            self._send_head(head, response)
+            self._queue_whole(head, response)
         except Exception:  # LocalProtocolError, or a TypeError of what is no string
             logger.exception("%s %s: the response can't be sent", head.method, head.target)
-            await close_body(response.body)
             response = Response.text("internal server error\n", 500)
-            self._send_head(head, response)
-        try:
-            if not isinstance(response.body, bytes):
-                await self._stream(head, response, response.body)
-            else:
-                if response.body and head.method != "HEAD":
-                    self.endpoint.send(Data(response.body))
-                    self._sent = len(response.body)
-                self.endpoint.send(_END)
-        finally:
-            self._observe(response.status)
-        if self.endpoint.congested:
-            await self.endpoint.flush()
+            self._queue_whole(head, response)
+        self._observe(response.status)
 
-    def _send_head(self, head: RequestHead, response: Response) -> None:
-        headers = Headers(response.headers)
-        names = [name for name, _ in headers]
-        framed = "content-length" in names or "transfer-encoding" in names or response.status in (204, 304)
-        if framed:
-            _check_length(head, response)
-        elif isinstance(response.body, bytes):
-            headers.append(("content-length", str(len(response.body))))
-            framed = True
-        elif head.version != "1.0":
-            headers.append(("transfer-encoding", "chunked"))
+    def _queue_whole(self, head: RequestHead, response: Response) -> None:
+        core, content = self._core, response.body
+        assert isinstance(content, bytes)
+        fields = [*response.headers]
+        # RFC 9112 §9.6: a server that is going to close SHOULD say so.
+        self._add_fields(fields, head, closes=core.request == BODY and core.content_left > MAX_DISCARD)
+        self.endpoint.queue(core.send_whole(response.status, fields, content))
+        self._sent = 0 if head.method == "HEAD" else len(content)
+
+    def _add_fields(self, fields: list[tuple[str, str]], head: RequestHead, closes: bool) -> None:
+        """Add those fields of a response's header that are the server's business."""
+        names = dict(fields)
         if "date" not in names:
-            headers.append(("date", http_date()))
+            fields.append(date_field())
         # Whether a client that was not told to continue will send its content, nobody knows: so that has to be the end.
-        if self._draining or self._core.expects_continue or not self._core.keep_alive:
-            headers.append(("connection", "close"))
-        elif head.version == "1.0":
-            headers.append(("connection", "keep-alive" if framed else "close"))
-        self.endpoint.send(ResponseHead(response.status, headers))
+        if closes or self._draining or self._core.expects_continue or not self._core.keep_alive:
+            if "close" not in split_list(names.get("connection", "")):
+                fields.append(("connection", "close"))
+        elif head.version == "1.0" and "connection" not in names:
+            fields.append(("connection", "keep-alive"))
 
     def _begin_answer(self, answer: Answer) -> None:
         """From now on, a drain is the answer's business."""
@@ -264,15 +250,16 @@ class ServerConnection:
             answer.drain()
 
     async def _stream(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
-        """Send content as it is made."""
+        """Send content as it is made. Raises ConnectionError where that was not possible to the end."""
+        try:
+            self._send_head(head, response)
+        except Exception:
+            logger.exception("%s %s: the response can't be sent", head.method, head.target)
+            await close_body(body)
+            return self._send_whole(head, Response.text("internal server error\n", 500))
         self._begin_answer(response)
         try:
-            if head.method != "HEAD":
-                if self._first:
-                    await self._send_piece(self._first)
-                async for piece in body:
-                    await self._send_piece(piece)
-            self.endpoint.send(EndOfMessage(response.trailers if self._core.framing == CHUNKED else Headers()))
+            await self._send_content(head, response, body)
         except Exception as error:
             if self.endpoint.lost or self._core.error is not None:
                 raise
@@ -280,7 +267,27 @@ class ServerConnection:
             raise _BrokenOffError from error
         finally:
             self._answer = None
+            self._observe(response.status)
             await close_body(body)
+
+    def _send_head(self, head: RequestHead, response: Response) -> None:
+        """Send the head of content whose length is not known, unless the app says it."""
+        if response.status in (204, 304):
+            raise LocalProtocolError("a 204 or 304 has no content")
+        fields = Headers(response.headers)
+        framed = not {"content-length", "transfer-encoding"}.isdisjoint(name for name, _ in fields)
+        if not framed and head.version != "1.0":
+            fields.append(("transfer-encoding", "chunked"))
+        self._add_fields(fields, head, closes=not framed and head.version == "1.0")
+        self.endpoint.send(ResponseHead(response.status, fields))
+
+    async def _send_content(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
+        if head.method != "HEAD":
+            if self._first:
+                await self._send_piece(self._first)
+            async for piece in body:
+                await self._send_piece(piece)
+        self.endpoint.send(EndOfMessage(response.trailers if self._core.framing == CHUNKED else Headers()))
 
     async def _send_piece(self, piece: bytes) -> None:
         self.endpoint.send(Data(piece))
@@ -301,13 +308,13 @@ class ServerConnection:
             self.endpoint.send(ResponseHead(100, Headers()))
         if not await self._discard_content():
             self._draining = True
-            await self._respond(head, Response.text("content too large\n", 413))
+            self._send_whole(head, Response.text("content too large\n", 413))
             return await self.endpoint.close(linger=True)
         try:
             self.endpoint.send(ResponseHead(answer.status, answer.headers))
         except LocalProtocolError:
             logger.exception("%s %s: no upgrade here", head.method, head.target)
-            await self._respond(head, Response.text("internal server error\n", 500))
+            self._send_whole(head, Response.text("internal server error\n", 500))
             return await self.endpoint.close(linger=True)
         await self.endpoint.flush()
         self._observe(answer.status)
@@ -328,7 +335,7 @@ class ServerConnection:
         self._sent = sum(len(event.data) for event in words if isinstance(event, Data))
         for event in words:
             if isinstance(event, ResponseHead):
-                event.headers.append(("date", http_date()))
+                event.headers.append(date_field())
                 self._observe(event.status)
         await self.endpoint.close(words, linger=True)
 
@@ -344,16 +351,6 @@ class ServerConnection:
         for observer in self._observers:
             observer.finish(self._head, status, self._sent, self._pipe)
         self._head = None
-
-
-def _check_length(head: RequestHead, response: Response) -> None:
-    """Find content that is not as long as its head says while another head can still be sent. Raises LocalProtocolError."""
-    if response.status in (204, 304):
-        if response.body:
-            raise LocalProtocolError("a 204 or 304 has no content")
-    elif isinstance(response.body, bytes) and head.method != "HEAD":
-        if response.headers.get("content-length", "") != str(len(response.body)):
-            raise LocalProtocolError("Content-Length is not the length of the content")
 
 
 class ClientExchange(Protocol):
@@ -508,7 +505,6 @@ class ClientConnection:
 
 async def connect_http(host: str, port: int, ssl: tls.SSLContext | None = None, **options: Any) -> ClientConnection:
     """A connection to an HTTP/1.1 server. Options are those of ClientConnection. Raises OSError."""
-    reader, writer = await asyncio.open_connection(host, port, ssl=ssl)
     name = f"[{host}]" if ":" in host else host
     default = 443 if ssl else 80
-    return ClientConnection(StreamPipe(reader, writer), name if port == default else f"{name}:{port}", **options)
+    return ClientConnection(await connect_pipe(host, port, ssl=ssl), name if port == default else f"{name}:{port}", **options)

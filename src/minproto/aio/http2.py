@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, NoReturn, Self
 
 from minproto.aio.endpoint import Timeouts, logger
-from minproto.aio.http import Answer, App, Request, Response, Upgrade, close_body, first_piece, http_date
+from minproto.aio.http import Answer, App, Request, Response, Upgrade, close_body, date_field, first_piece
 from minproto.aio.http1 import ClientResponse
 from minproto.aio.multiplex import Multiplexer, MuxStream, end_tasks
 from minproto.aio.observe import Observer
-from minproto.aio.pipe import Pipe, StreamPipe
+from minproto.aio.pipe import Pipe, connect_pipe
 from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProtocolError, Wants
 from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
 from minproto.http2 import Connection, GoAway, Limits, Ping, Reset
@@ -267,7 +267,7 @@ class _Exchange:
         if isinstance(response.body, bytes) and "content-length" not in names and response.status not in (204, 304):
             headers.append(("content-length", str(len(response.body))))
         if "date" not in names:
-            headers.append(("date", http_date()))
+            headers.append(date_field())
         self._connection.endpoint.send(ResponseHead(response.status, headers, "2", self.stream.id))
 
     async def _send_content(self, response: Response, body: AsyncIterator[bytes]) -> None:
@@ -492,10 +492,10 @@ async def connect_http2(host: str, port: int, ssl: tls.SSLContext | None = None,
     """
     if ssl is not None:
         ssl.set_alpn_protocols(["h2"])
-    reader, writer = await asyncio.open_connection(host, port, ssl=ssl)
-    if ssl is not None and writer.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
-        writer.close()
+    pipe = await connect_pipe(host, port, ssl=ssl)
+    if ssl is not None and pipe.info("ssl_object").selected_alpn_protocol() != "h2":
+        pipe.abort()
         raise RemoteProtocolError("the server does not speak HTTP/2")
     name = f"[{host}]" if ":" in host else host
     default, scheme = (443, "https") if ssl else (80, "http")
-    return ClientConnection(StreamPipe(reader, writer), name if port == default else f"{name}:{port}", scheme, **options)
+    return ClientConnection(pipe, name if port == default else f"{name}:{port}", scheme, **options)

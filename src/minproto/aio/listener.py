@@ -19,7 +19,7 @@ from typing import ClassVar, Protocol, Self
 
 from minproto.aio.endpoint import Timeouts, logger
 from minproto.aio.observe import Metrics
-from minproto.aio.pipe import READ_SIZE, Counts, Pipe, StreamPipe
+from minproto.aio.pipe import Counts, Pipe, StreamPipe
 
 BACKLOG = 1024
 """Connections that the kernel may hold for us between two turns of the loop."""
@@ -87,15 +87,14 @@ class Listener(ABC):
         # Where the files of the process run out first, accept() fails, and nobody can be told why.
         room = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_FILES)
         config = self.config = replace(self.config, max_connections=min(self.config.max_connections, room))
-        handshake = {"ssl_handshake_timeout": config.timeouts.handshake, "ssl_shutdown_timeout": config.timeouts.linger}
-        self._listener = await asyncio.start_server(
-            self._accept,
+        self._listener = await asyncio.get_running_loop().create_server(
+            lambda: StreamPipe(self.attach),
             config.host,
             config.port,
             ssl=config.ssl,
             backlog=BACKLOG,
-            limit=READ_SIZE // 2,  # StreamReader stops reading at twice its limit
-            **(handshake if config.ssl else {}),
+            ssl_handshake_timeout=config.timeouts.handshake if config.ssl else None,
+            ssl_shutdown_timeout=config.timeouts.linger if config.ssl else None,
         )
         return self
 
@@ -116,9 +115,6 @@ class Listener(ABC):
         return f"{self.scheme}{'s' if self.config.ssl else ''}://{host}:{self.port}"
 
     # -- connections
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.attach(StreamPipe(reader, writer))
 
     def attach(self, pipe: Pipe) -> None:
         """Serve a client on a pipe: what listening does with each connection, and what tests do without a network."""

@@ -19,7 +19,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from minproto.aio.endpoint import Endpoint, Timeouts
-from minproto.aio.pipe import READ_SIZE, Pipe, StreamPipe
+from minproto.aio.pipe import Pipe, connect_pipe
 from minproto.aio.reconnect import reconnecting
 from minproto.broker import Gap, Item, Message
 from minproto.core import RemoteProtocolError, Role
@@ -101,7 +101,7 @@ class RemoteBroker:
 
 
 async def _open(host: str | None, port: int, ssl: tls.SSLContext | None) -> Pipe:
-    return StreamPipe(*await asyncio.open_connection(host, port, ssl=ssl, limit=READ_SIZE // 2))
+    return await connect_pipe(host, port, ssl=ssl)
 
 
 class Link:

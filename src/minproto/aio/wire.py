@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from minproto.aio.listener import Listener, ListenerConfig
-from minproto.aio.pipe import READ_SIZE, Pipe, StreamPipe
+from minproto.aio.pipe import Pipe, connect_pipe
 from minproto.core import CLIENT, SERVER, Role
 from minproto.explain import Explainer
 from minproto.explain.text import Printer
@@ -182,10 +182,9 @@ class Wire(Listener):
         host, port = self._to
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                reader, writer = await asyncio.open_connection(host, port, limit=READ_SIZE // 2)
+                return await connect_pipe(host, port)
         except TimeoutError:
             raise OSError(f"can't reach {host}:{port}: no answer within {CONNECT_TIMEOUT:g} s") from None
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
             raise OSError(f"can't reach {host}:{port}: {reason}") from None
-        return StreamPipe(reader, writer)

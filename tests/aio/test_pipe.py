@@ -1,0 +1,128 @@
+"""The pipe over a transport of asyncio, on the loop's own socket pair: what it keeps, when it pauses, what it raises."""
+
+import asyncio
+import socket
+
+import pytest
+
+from minproto.aio.pipe import HIGH_WATER, READ_SIZE, StreamPipe, connect_pipe
+
+
+async def joined():
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    return await connect_pipe(sock=ours), theirs
+
+
+async def test_a_read_that_is_cancelled_loses_nothing():
+    """Not even what had arrived for it, in the same turn of the loop."""
+    pipe, peer = await joined()
+    with peer:
+        reading = asyncio.create_task(pipe.read())
+        await asyncio.sleep(0)
+        pipe.data_received(b"one")
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        pipe.data_received(b"two")
+        assert await pipe.read() == b"onetwo"
+        pipe.abort()
+
+
+async def test_one_read_at_a_time():
+    pipe, peer = await joined()
+    with peer:
+        reading = asyncio.create_task(pipe.read())
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError):
+            await pipe.read()
+        pipe.data_received(b"x")
+        assert await reading == b"x"
+        pipe.abort()
+
+
+async def test_what_is_not_read_pauses_the_transport():
+    """And is given in pieces of at most READ_SIZE."""
+    pipe, peer = await joined()
+    with peer:
+        pipe.data_received(bytes(READ_SIZE))
+        assert pipe._transport.is_reading()
+        pipe.data_received(bytes(READ_SIZE) + b"x")
+        assert not pipe._transport.is_reading()
+        sizes = [len(await pipe.read()) for _ in range(3)]
+        assert sizes == [READ_SIZE, READ_SIZE, 1]
+        assert pipe._transport.is_reading()
+        pipe.abort()
+
+
+async def test_the_end_comes_after_what_arrived():
+    pipe, peer = await joined()
+    peer.send(b"last")
+    peer.shutdown(socket.SHUT_WR)
+    await asyncio.sleep(0.01)
+    assert [await pipe.read() for _ in range(3)] == [b"last", b"", b""]
+    pipe.write(b"answer")  # the other direction is open
+    await pipe.close()
+    assert peer.recv(10) == b"answer"
+    peer.close()
+
+
+async def test_all_who_drain_wait_until_the_peer_reads():
+    pipe, peer = await joined()
+    with peer:
+        while not pipe.unsent > HIGH_WATER:
+            pipe.write(bytes(HIGH_WATER))
+        assert pipe.congested
+        first, second, third = (asyncio.create_task(pipe.drain()) for _ in range(3))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        first.cancel()  # the others go on waiting
+        await asyncio.sleep(0)
+        assert first.cancelled() and not second.done()
+        while not (second.done() and third.done()):
+            await asyncio.get_running_loop().sock_recv(peer, 1 << 20)
+        assert pipe.unsent <= HIGH_WATER and not pipe.congested
+        pipe.abort()
+
+
+async def test_whoever_waits_is_told_that_the_connection_is_lost():
+    pipe, peer = await joined()
+    with peer:
+        while not pipe.unsent > HIGH_WATER:
+            pipe.write(bytes(HIGH_WATER))
+        waiting = [asyncio.create_task(wait) for wait in (pipe.read(), pipe.drain(), pipe.close())]
+        await asyncio.sleep(0)
+        pipe.connection_lost(ConnectionResetError("reset"))
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(end) for end in ends] == [ConnectionResetError] * 3
+        assert pipe.congested
+        with pytest.raises(ConnectionResetError):
+            await pipe.drain()
+        pipe.abort()
+
+
+async def test_a_pipe_can_be_closed_twice():
+    """asyncio's transport for TLS forgets everything at the second time."""
+
+    class Once(asyncio.Transport):
+        closed = 0
+
+        def get_extra_info(self, name, default=None):
+            return None
+
+        def set_write_buffer_limits(self, high=None, low=None):
+            """As asyncio calls it."""
+
+        def close(self):
+            self.closed += 1
+            pipe.connection_lost(None)
+
+        def is_closing(self):
+            return self.closed > 0
+
+    pipe = StreamPipe()
+    transport = Once()
+    pipe.connection_made(transport)
+    await pipe.close()
+    await pipe.close()
+    assert transport.closed == 1
