@@ -136,17 +136,20 @@ def parse_content_length(value: str, fault: type[ProtocolError]) -> int:
 
 
 # Host = uri-host [ ":" port ]                                                                     (§7.2, RFC 3986 §3.2.2)
-#   uri-host = "[" IPv6address "]" / reg-name;  reg-name = *( unreserved / pct-encoded / sub-delims ), IPv4 among them
+#   uri-host = "[" ( IPv6address / IPvFuture ) "]" / reg-name;  reg-name = *( unreserved / pct-encoded / sub-delims )
 
 _NAME_CHARS = r"[A-Za-z0-9\-._~!$&'()*+,;=]*+"
-_HOST = re.compile(rf"(?:\[[0-9A-Fa-f:.]{{2,45}}\]|{_NAME_CHARS}(?:%[0-9A-Fa-f]{{2}}{_NAME_CHARS})*+)(?::[0-9]{{0,5}})?")
+_LITERAL = r"\[(?:[0-9A-Fa-f:.]{2,45}|[Vv][0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+,;=:]+)\]"
+_HOST = re.compile(rf"(?:{_LITERAL}|{_NAME_CHARS}(?:%[0-9A-Fa-f]{{2}}{_NAME_CHARS})*+)(?::[0-9]{{0,5}})?")
 _ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?]*)([^\x00]*)")
 
 
 @lru_cache(64)  # clients say the same again and again; 64 values are at most 64 heads' worth of memory
 def is_host(value: str) -> bool:
     """Whether a Host field value is valid. Two Host lines, joined, never are: ", " holds a space."""
-    return _HOST.fullmatch(value) is not None and (value[:1] != "[" or _is_ipv6(value[1 : value.index("]")]))
+    if _HOST.fullmatch(value) is None:
+        return False
+    return value[:1] != "[" or value[1] in "Vv" or _is_ipv6(value[1 : value.index("]")])
 
 
 def _is_ipv6(text: str) -> bool:
@@ -164,8 +167,9 @@ def _is_ipv6(text: str) -> bool:
 
 def check_target(method: str, target: str, fault: type[ProtocolError]) -> None:
     """Raise ``fault`` (400) where the form of the target does not fit the method, or its authority is not valid."""
-    if "#" in target:
-        raise fault("a request-target has no fragment", 400)
+    # RFC 9112 §3.2: SHOULD be 400. Of the characters that no URI has, browsers send some in a query (^ ` { | }), never these.
+    if "#" in target or "<" in target or ">" in target or '"' in target:
+        raise fault("invalid character in a request-target", 400)
     if method == "CONNECT":
         host, _, port = target.rpartition(":")
         if not (host and port and is_host(target)):
