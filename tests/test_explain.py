@@ -738,6 +738,16 @@ def test_a_table_out_of_step(bad: bytes, error: str) -> None:
     assert fields_of(rows[-1])[0] == (b"x", "content", "x")
 
 
+def test_a_block_without_end() -> None:
+    """What one of a few bytes can decode to is bounded; so is what is kept of one that never ends."""
+    entry = b"\x40\1a\x7f" + bytes([0x80 | (3_900 - 127) & 127, (3_900 - 127) >> 7]) + b"x" * 3_900
+    (row,) = http2((CLIENT, headers(entry + b"\xbe" * 40)))
+    assert row.error == "a field block that decodes to too much"
+    cut = [frame(http2_frames.CONTINUATION, 0, 1, bytes(16_000)) for _ in range(9)]
+    rows = http2((CLIENT, headers(b"\0\1a\x7f\xff\xff\x7f", 0)), *((CLIENT, piece) for piece in cut))
+    assert [row.error for row in rows if row.error] == ["a field that is too long"]
+
+
 def test_a_server_that_can_not_speak_it() -> None:
     """RFC 9113 §3.4: the preface is a request that a server of HTTP/1.1 refuses."""
     rows = http2((SERVER, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"))

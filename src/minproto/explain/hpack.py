@@ -19,10 +19,14 @@ from minproto.core import RemoteProtocolError
 from minproto.explain import meanings
 from minproto.explain.rows import Bits, Side, readable
 from minproto.http2_fields import FieldCoder, Fields
-from minproto.http2_frames import COMPRESSION_ERROR
+from minproto.http2_frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM
 
 MAX_BLOCK = 131_072
-"""Bytes that one field may have, and decode to."""
+"""Bytes that a field may have, and that all fields of a block may decode to. A field in a table is one byte."""
+OVERHEAD = 32
+"""Bytes that each field counts for, besides those it has (§4.1)."""
+MAX_INTEGER = 6
+"""Bytes of an integer that the library reads, and one more."""
 _HUFFMAN = 0x80
 
 
@@ -55,8 +59,10 @@ class FieldBlocks:
     def __init__(self) -> None:
         self.coder = FieldCoder(MAX_BLOCK)
         self._broken = False  # the table is out of step
-        self._begun = b""  # of a representation that goes on in the next frame
+        self._begun = bytearray()  # of a representation that goes on in the next frame
+        self._needed = 0  # bytes without which it can't be complete
         self._fields: list[tuple[str, str]] = []  # of the block that is not complete
+        self._room = MAX_BLOCK  # bytes that the others of it may have
 
     def give_up(self) -> None:
         """A block could not be read: the table is out of step, and what refers to it means nothing any more."""
@@ -69,63 +75,70 @@ class FieldBlocks:
             side.add("field block", data, readable(data), "the table is out of step: no one can tell", "RFC 7541 §2.3.2")
             return None
         before = len(self._begun)
-        block = self._begun + side.buffer.peek(0, size)
+        self._begun += side.buffer.peek(0, size)
         try:
-            at = self._add_complete(side, block, before)
-            if (last and at < len(block)) or len(block) - at > MAX_BLOCK:
+            taken = self._add_complete(side, before) if len(self._begun) >= self._needed else 0
+            if last and taken < len(self._begun):
                 raise RemoteProtocolError("a field block that ends in the middle of a field", COMPRESSION_ERROR)
+            if len(self._begun) - taken > MAX_BLOCK:
+                raise RemoteProtocolError("a field that is too long", ENHANCE_YOUR_CALM)
         except RemoteProtocolError:
             self.give_up()
             raise
-        self._begun = block[at:]
-        if rest := len(block) - max(at, before):
+        if rest := len(self._begun) - max(taken, before):
             data = side.take(rest)
             side.add("part of a field", data, readable(data), "it goes on in CONTINUATION", "RFC 9113 §4.3")
+        del self._begun[:taken]
         if not last:
             return None
-        fields, self._fields = self._fields, []
+        fields, self._fields, self._room = self._fields, [], MAX_BLOCK
         return fields
 
-    def _add_complete(self, side: Side, block: bytes, taken: int) -> int:
-        """The representations that are complete, of a block whose first bytes were taken before; where the rest begins."""
-        at = 0
+    def _add_complete(self, side: Side, before: int) -> int:
+        """The representations that are complete; where the rest begins. ``before``: bytes that are in another row."""
+        block, at = self._begun, 0
         while at < len(block):
             form = next(form for form in _FORMS if block[at] & ~((1 << form.prefix) - 1) == form.first)
             end = _end(form, block, at)
-            if end is None:
-                break
+            if end > len(block):
+                self._needed = end - at
+                return at
             if form is _SIZE_UPDATE and self._fields:  # RFC 7541 §4.2; the coder sees no two fields at once
                 raise RemoteProtocolError("a size update behind a field", COMPRESSION_ERROR)
-            fields = self.coder.decode(block[at:end])
+            representation = bytes(block[at:end])
+            fields = self.coder.decode(representation)
             self._fields += fields
-            name, value, meaning, section = _says(form, block[at:end], fields)
-            raw = side.take(end - max(at, taken))
-            side.add(name, raw, value, meaning, section, _bits(form, block[at]) if at >= taken else ())
+            self._room -= sum([len(name) + len(value) + OVERHEAD for name, value in fields])
+            if self._room < 0:
+                raise RemoteProtocolError("a field block that decodes to too much", ENHANCE_YOUR_CALM)
+            raw = side.take(end - max(at, before))
+            bits = _bits(form, block[at]) if at >= before else ()
+            name, value, meaning, section = _says(form, representation, fields)
+            side.add(name, raw, value, meaning, section, bits)
             at = end
+        self._needed = 0
         return at
 
 
-def _end(form: _Form, block: bytes, at: int) -> int | None:
-    """Where a representation ends; None where it is not complete. Raises RemoteProtocolError."""
-    found = _integer(block, at, form.prefix)
-    if found is None or not form.literal:
-        return found and found[1]
-    index, end = found
-    for _ in range(1 if index else 2):  # the name, if it is no entry of the table, and the value
-        found = _integer(block, end, 7)
-        if found is None:
-            return None
-        length, end = found
-        end += length
-    return end if end <= len(block) else None
+def _end(form: _Form, block: bytearray, at: int) -> int:
+    """Where a representation ends, or as far as can be said where it is not complete. Raises RemoteProtocolError."""
+    number, end = _integer(block, at, form.prefix)
+    if form.literal:
+        for _ in range(1 if number else 2):  # the name, if it is no entry of the table, and the value
+            if end > len(block):
+                break
+            length, end = _integer(block, end, 7)
+            end += length
+    return end
 
 
-def _integer(block: bytes, at: int, prefix: int) -> tuple[int, int] | None:
-    """(value, where it ends) of an integer (§5.1)."""
-    data = block[at : at + 6]
-    complete = data and (data[0] & (1 << prefix) - 1 != (1 << prefix) - 1 or any(byte < 0x80 for byte in data[1:]))
-    if not complete and len(data) < 6:
-        return None
+def _integer(block: bytes | bytearray, at: int, prefix: int) -> tuple[int, int]:
+    """(value, where it ends) of an integer (§5.1); it ends behind the block where bytes of it are missing."""
+    data = bytes(block[at : at + MAX_INTEGER])
+    all_ones = (1 << prefix) - 1
+    complete = data[:1] and (data[0] & all_ones != all_ones or any(byte < 0x80 for byte in data[1:]))
+    if not complete and len(data) < MAX_INTEGER:
+        return 0, len(block) + 1
     try:
         value, size = decode_integer(data, prefix)
     except HPACKError as error:
@@ -135,7 +148,7 @@ def _integer(block: bytes, at: int, prefix: int) -> tuple[int, int] | None:
 
 def _says(form: _Form, block: bytes, fields: Fields) -> tuple[str, str, str, str]:
     """Name, value, meaning and section."""
-    number, at = _integer(block, 0, form.prefix) or (0, 0)
+    number, at = _integer(block, 0, form.prefix)
     if not fields:
         return form.name, str(number), form.meaning, form.section
     name, value = fields[0]

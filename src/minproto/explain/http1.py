@@ -55,10 +55,10 @@ class Exchange:
 
     client: Side
     server: Side
-    requests: deque[RequestHead] = field(default_factory=deque)
-    """Those that have no final response yet."""
-    undecided: bool = False
-    """The last of them asks for another protocol."""
+    methods: deque[str] = field(default_factory=deque)
+    """Of the requests that have no final response yet."""
+    undecided: RequestHead | None = None
+    """The last of them, if it asks for another protocol."""
     client_goes_on: Script[None] | None = None
     """In that protocol, if it was granted."""
     server_goes_on: Script[None] | None = None
@@ -86,14 +86,14 @@ def _requests(side: Side, exchange: Exchange) -> Script[None]:
     reader = HeadReader(REQUEST_SYNTAX, LIMITS)
     while True:
         head, framing = yield from _request_head(side, reader)
-        if len(exchange.requests) == MAX_UNANSWERED:
+        if len(exchange.methods) == MAX_UNANSWERED:
             raise RemoteProtocolError("so many requests have no answer that this one is not explained")
-        exchange.requests.append(head)
-        options = split_list(head.headers.get("connection", "") or "")
-        exchange.undecided = head.method == "CONNECT" or "upgrade" in options
+        exchange.methods.append(head.method)
+        if head.method == "CONNECT" or "upgrade" in split_list(head.headers.get("connection", "") or ""):
+            exchange.undecided = head
         yield side.row()
         yield from _body(side, framing, head.headers, FIELD_SYNTAX)
-        while exchange.undecided:
+        while exchange.undecided is not None:
             yield Wants.PAUSED
         if exchange.client_goes_on is not None:
             yield from exchange.client_goes_on
@@ -122,16 +122,16 @@ def _responses(side: Side, exchange: Exchange) -> Script[None]:
     reader = HeadReader(RESPONSE_SYNTAX, LIMITS)
     while True:
         head = yield from _response_head(side, reader)
-        if not exchange.requests:
+        if not exchange.methods:
             side.note("answers", "no request", "perhaps one that could not be read, or that did not come in time", "")
-        request = exchange.requests[0] if exchange.requests else RequestHead("GET", "/", Headers())
-        fields = important_fields(head.headers)
-        framing = response_framing(request.method, head.status, head.version, fields, RemoteProtocolError)
-        if head.status == 101 or (request.method == "CONNECT" and 200 <= head.status < 300):
-            _switch(exchange, request, head)
-        elif head.status >= 200 and exchange.requests:
-            exchange.requests.popleft()
-            exchange.undecided = exchange.undecided and bool(exchange.requests)
+        method = exchange.methods[0] if exchange.methods else "GET"
+        framing = response_framing(method, head.status, head.version, important_fields(head.headers), RemoteProtocolError)
+        if head.status == 101 or (method == "CONNECT" and 200 <= head.status < 300):
+            _switch(exchange, head)
+        elif head.status >= 200 and exchange.methods:
+            exchange.methods.popleft()
+            if not exchange.methods:
+                exchange.undecided = None
         yield side.row()
         if exchange.server_goes_on is not None:
             yield from exchange.server_goes_on
@@ -148,10 +148,10 @@ def _response_head(side: Side, reader: HeadReader) -> Script[ResponseHead]:
     return ResponseHead(int(status), _add_fields(side, raw[raw.index(b"\r\n") + 2 :], block), version)
 
 
-def _switch(exchange: Exchange, request: RequestHead, response: ResponseHead) -> None:
+def _switch(exchange: Exchange, response: ResponseHead) -> None:
     """What both sides speak behind this response."""
-    client, server = exchange.client, exchange.server
-    if not exchange.undecided or len(exchange.requests) > 1:  # RFC 9110 §7.8: MUST NOT switch to what was not offered
+    client, server, request = exchange.client, exchange.server, exchange.undecided
+    if request is None or len(exchange.methods) > 1:  # RFC 9110 §7.8: MUST NOT switch to what was not offered
         server.error = "101 without a request to upgrade"
         return
     if "websocket" in split_list(response.headers.get("upgrade", "") or ""):
@@ -164,7 +164,7 @@ def _switch(exchange: Exchange, request: RequestHead, response: ResponseHead) ->
     else:
         scripts = opaque(client, "tunnel"), opaque(server, "tunnel")
     exchange.client_goes_on, exchange.server_goes_on = scripts
-    exchange.undecided = False
+    exchange.undecided = None
 
 
 # ---- heads -------------------------------------------------------------------------------------------------------------
