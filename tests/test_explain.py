@@ -1,7 +1,8 @@
 """Every byte explained: the laws over all protocols, and the standards' own examples by name."""
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 
 import pytest
 from hypothesis import given
@@ -12,10 +13,13 @@ from minproto import http2_frames
 from minproto.core import CLIENT, SERVER, LocalProtocolError, Role
 from minproto.deflate import Deflater
 from minproto.explain import Explainer, Field, Row
-from minproto.explain.http2 import MAX_STREAMS
+from minproto.explain.http1 import MAX_UNANSWERED
+from minproto.explain.http2 import MAX_STREAMS, MAX_UNACKNOWLEDGED
+from minproto.explain.protocols import MAX_FIRST_LINE
 from minproto.explain.rows import MAX_FIELDS, MAX_HELD, MAX_PIECE
+from minproto.explain.text import MAX_BYTES, Printer
 from minproto.http2_frames import PREFACE
-from minproto.testing import byte_by_byte, chunks, mutated, strategies
+from minproto.testing import byte_by_byte, chunks, cut, mutated, strategies, whole
 from minproto.websocket import FIN, RSV1, TEXT, encode_frame
 
 Conversation = list[tuple[Role, bytes]]
@@ -149,9 +153,9 @@ def said(rows: list[Row]) -> list[tuple[str, str, bytes]]:
 def test_any_cutting(both: tuple[bytes, bytes], data: st.DataObject) -> None:
     """However the bytes are cut, the fields are the same."""
     cuts = [[(sender, chunk) for chunk in data.draw(chunks(st.just(said)))] for sender, said in zip(Role, both, strict=True)]
-    cut, whole = explain([*cuts[0], *cuts[1]]), explain(zip(Role, both, strict=True))
+    in_pieces, at_once = explain([*cuts[0], *cuts[1]]), explain(zip(Role, both, strict=True))
     for sender in Role:
-        assert said(sent(sender, cut)) == said(sent(sender, whole))
+        assert said(sent(sender, in_pieces)) == said(sent(sender, at_once))
 
 
 def test_each_field_says_what_it_is() -> None:
@@ -287,6 +291,41 @@ def test_a_tunnel() -> None:
     assert [(row.protocol, row.title) for row in rows[2:]] == [("HTTP/1.1", "GET /")]
 
 
+def test_an_upgrade_behind_other_requests() -> None:
+    """It is decided by the answer to it, not by those before; a 101 to another request switches nothing."""
+    asked = ASK + HANDSHAKE % b"" + b"\x89\x80abcd"
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    rows = explain([(CLIENT, asked), (SERVER, answer), (SERVER, SWITCH % b"" + b"\x8a\0")])
+    assert [row.title for row in rows[3:]] == ["101 Switching Protocols", "Ping frame, 0 bytes", "Pong frame, 0 bytes"]
+    rows = explain([(CLIENT, asked), (SERVER, SWITCH % b"")], eof=False)
+    assert (rows[2].error, len(rows)) == ("101 without a request to upgrade", 3)
+
+
+def test_requests_without_answers() -> None:
+    """What is remembered of them is bounded."""
+    rows = of_client(ASK * (MAX_UNANSWERED + 1))
+    assert rows[-1].error == "so many requests have no answer that this one is not explained"
+    assert len(rows) == MAX_UNANSWERED + 1
+
+
+def test_empty_lines_before_a_request() -> None:
+    """RFC 9112 §2.2: they are ignored."""
+    (row,) = of_client(b"\r\n\r\n" + ASK)
+    assert (row.title, [field.raw for field in row.fields[:3]]) == ("GET /", [b"\r\n", b"\r\n", b"GET "])
+
+
+def test_a_first_line_without_end() -> None:
+    """It is not waited for without end."""
+    (row,) = of_client(b"x" * MAX_FIRST_LINE, eof=False)
+    assert row.protocol == "unknown"
+
+
+def test_binary_content_is_in_hexadecimal() -> None:
+    for data in (b"\0a", b"\xffa"):
+        row = of_server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" + data)[1]
+        assert row.fields[0].value == data.hex(" ")
+
+
 def test_an_upgrade_that_is_never_answered_is_given_up() -> None:
     """The bytes behind it wait, but not without end."""
     talk = [(CLIENT, HANDSHAKE % b""), *((CLIENT, bytes(MAX_PIECE)) for _ in range(20))]
@@ -306,6 +345,18 @@ def test_an_event_across_chunks() -> None:
         [("end of line", b"\n", "LF"), ("data", b"data: first\n", "first"), ("part of a line", b"da", "da")],
         [("data", b"ta: second\n", "second"), ("end of event", b"\n", "empty line"), ("event message", b"", "first\nsecond")],
     ]
+
+
+def test_an_event_stream_that_is_compressed_is_content() -> None:
+    head = STREAM.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
+    assert triples(of_server(head + _chunked([b"data: x\n\n"]))[1])[1][0] == "content"
+
+
+def test_an_event_over_the_limit() -> None:
+    """Its lines are named, but it is not put together; nor are those behind it."""
+    rows = of_server(STREAM + _chunked([b"data: " + b"x" * 60_000 + b"\n"] * 20 + [b"\ndata: y\n\n"]))
+    names = [field.name for row in rows for field in row.fields]
+    assert names.count("data") == 21 and "event message" not in names
 
 
 # ---- WebSocket ---------------------------------------------------------------------------------------------------------
@@ -346,6 +397,8 @@ def test_compressed_messages() -> None:
     """RFC 7692 §7.2.3: "Hello", the same again with the window of the first (§7.2.3.2), and in two fragments."""
     rows = websocket(b"", bytes.fromhex("c107f248cdc9c90700 c105f200110000 4103f248cd 8004c9c90700"), DEFLATE)
     assert [triples(row)[-1] for row in (rows[0], rows[1], rows[3])] == [("message", b"", "Hello")] * 3
+    assert rows[3].fields[-1].meaning == "what the other side gets, inflated"
+    assert rows[3].fields[-2].meaning == "compressed: inflated it is the message below"
     assert not any(row.error for row in rows)
 
 
@@ -538,24 +591,34 @@ BLOCKS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("split", [False, True], ids=["whole", "in frames of one byte"])
+@pytest.mark.parametrize("split", [whole, byte_by_byte, lambda block: cut(block, [len(block) // 2])], ids=["1", "all", "2"])
 @pytest.mark.parametrize("name", BLOCKS)
-def test_field_blocks(name: str, split: bool) -> None:
+def test_field_blocks(name: str, split: Callable[[bytes], list[bytes]]) -> None:
     """RFC 7541 §C.3 to §C.6: each field with its bytes, the table going on; also where CONTINUATION cuts them anywhere."""
     expected, blocks = BLOCKS[name]
     sender = CLIENT if expected is REQUESTS else SERVER
-    talk = []
+    talk: list[bytes] = []
     for number, block in enumerate(map(bytes.fromhex, blocks)):
         stream = 2 * number + 1
-        pieces = byte_by_byte(block) if split else [block]
+        pieces = split(block)
         kinds = [http2_frames.HEADERS, *[http2_frames.CONTINUATION] * (len(pieces) - 1)]
         flags = [*[0] * (len(pieces) - 1), END_HEADERS]
-        talk += [(sender, frame(kind, flag, stream, piece)) for kind, flag, piece in zip(kinds, flags, pieces, strict=True)]
-    rows = http2(*talk)
+        talk += [frame(kind, flag, stream, piece) for kind, flag, piece in zip(kinds, flags, pieces, strict=True)]
+    rows = http2((sender, b"".join(talk)))
     assert not any(row.error for row in rows)
     said = [(row.stream, name, value) for row in rows for raw, name, value in fields_of(row) if name not in NO_FIELDS]
     assert said == [(2 * number + 1, *field) for number, fields in enumerate(expected) for field in fields]
     assert b"".join(raw for row in rows for raw, *_ in fields_of(row)) == bytes.fromhex("".join(blocks))
+
+
+def test_a_block_cut_anywhere() -> None:
+    """A field that began in the frame before has there its first bytes, and here the others, its name and its value."""
+    for at in range(1, len(GET)):
+        one, two = http2((CLIENT, headers(GET[:at], 0) + frame(http2_frames.CONTINUATION, END_HEADERS, 1, GET[at:])))
+        assert (one.title.partition(",")[0], two.title, one.error, two.error) == ("HEADERS", "CONTINUATION: GET /", "", "")
+        began = one.fields[-1].name == "part of a field"
+        assert bool(two.fields[4].bits) is not began
+        assert sum(len(row.fields) - 4 for row in (one, two)) == 4 + began
 
 
 NO_FIELDS = {"part of a field", "size update"}
@@ -644,7 +707,27 @@ def test_settings_hold_from_their_ack() -> None:
     assert notes(rows[1])["window of stream 1"] == "65,525 - 10 = 65,515"
     assert notes(rows[3])["window of stream 1"] == "80 - 10 = 70"
     assert rows[4].error.startswith("a field block that can't be decoded")  # it refers to a table that is not allowed any more
-    assert notes(rows[5])["window of the connection"] == "65,505 - 1 = 65,504"
+    assert notes(rows[5]) == {"window of the connection": "65,505 - 1 = 65,504", "window of stream 3": "100 - 1 = 99"}
+
+
+def test_settings_without_an_ack() -> None:
+    """So many are remembered, the newest."""
+    many = b"".join([setting([(4, size)]) for size in range(1, MAX_UNACKNOWLEDGED + 2)])
+    rows = http2((SERVER, many), (CLIENT, frame(4, 1, 0) + headers(GET) + data(b"x")))
+    assert notes(rows[-1])["window of stream 1"] == "2 - 1 = 1"
+
+
+def test_a_stream_that_is_over_has_no_window() -> None:
+    """RFC 9113 §5.1: both sides have ended it, or one has reset it."""
+    over = {
+        "DATA": [(CLIENT, headers(GET, 5)), (SERVER, headers(OK) + data(b"x", END_STREAM))],
+        "HEADERS": [(CLIENT, headers(GET, 5)), (SERVER, headers(OK, 5))],
+        "RST_STREAM": [(CLIENT, headers(GET) + http2_frames.encode_rst_stream(1, 8))],
+    }
+    for talk in over.values():
+        assert list(notes(http2(*talk, (SERVER, data(b"x")))[-1])) == ["window of the connection"]
+    half = [(CLIENT, headers(GET, 5)), (SERVER, headers(OK))]
+    assert "window of stream 1" in notes(http2(*half, (SERVER, data(b"x")))[-1])
 
 
 def test_other_frames() -> None:
@@ -674,6 +757,10 @@ def test_a_push() -> None:
     assert [row.title for row in rows[1:]] == ["PUSH_PROMISE: GET /", "HEADERS, 2 bytes"]
     assert fields_of(rows[2])[1] == (b"\xbe", ":authority", "www.example.com")
     assert rows[2].error  # a response has none, but it was decoded
+    pushed = promise + headers(OK, stream=2) + data(b"x", END_STREAM, 2) + data(b"x", stream=2)
+    rows = http2((CLIENT, headers(GET)), (SERVER, pushed))
+    assert list(notes(rows[3])) == ["window of the connection", "window of stream 2"]
+    assert list(notes(rows[4])) == ["window of the connection"]  # the request of a push is over from the start
 
 
 def test_an_event_stream_on_a_stream() -> None:
@@ -687,6 +774,9 @@ def test_an_event_stream_on_a_stream() -> None:
         ("data", "ab"), ("end of event", "empty line"), ("event message", "ab"),
     ]  # fmt: skip
     assert rows[4].title == "HEADERS, trailers, END_STREAM"
+    block += b"\x5a\4gzip"
+    rows = http2((CLIENT, headers(GET, 5)), (SERVER, headers(block) + data(b"data: a\n\n")))
+    assert fields_of(rows[2])[0][1] == "content"
 
 
 def test_a_large_frame_of_content_comes_in_pieces() -> None:
@@ -724,6 +814,7 @@ def test_a_wrong_frame(bad: bytes, error: str) -> None:
         (headers(b"\x40\x05ab"), "a field block that ends in the middle of a field"),
         (headers(GET + b"\x20"), "a size update behind a field"),
         (headers(GET, 0) + data(b""), "a field block that is not continued at once"),
+        (headers(GET, 0) + frame(9, 4, 3), "a field block that is not continued at once"),
         (frame(9, 4, 1, GET), "CONTINUATION of nothing"),
         (headers(bytes(MAX_PIECE + 1)), "a frame so large that it is not explained"),
         (headers(GET, stream=0), "a frame that needs a stream came on none"),
@@ -743,8 +834,10 @@ def test_a_block_without_end() -> None:
     entry = b"\x40\1a\x7f" + bytes([0x80 | (3_900 - 127) & 127, (3_900 - 127) >> 7]) + b"x" * 3_900
     (row,) = http2((CLIENT, headers(entry + b"\xbe" * 40)))
     assert row.error == "a field block that decodes to too much"
-    cut = [frame(http2_frames.CONTINUATION, 0, 1, bytes(16_000)) for _ in range(9)]
-    rows = http2((CLIENT, headers(b"\0\1a\x7f\xff\xff\x7f", 0)), *((CLIENT, piece) for piece in cut))
+    rows = http2((CLIENT, headers(entry + b"\xbe" * 20) + headers(b"\xbe" * 20, stream=3)))
+    assert not any("too much" in row.error for row in rows)
+    more = [(CLIENT, frame(http2_frames.CONTINUATION, 0, 1, bytes(16_000))) for _ in range(9)]
+    rows = http2((CLIENT, headers(b"\0\1a\x7f\xff\xff\x7f", 0)), *more)
     assert [row.error for row in rows if row.error] == ["a field that is too long"]
 
 
@@ -763,3 +856,58 @@ def test_streams_are_forgotten() -> None:
     )
     assert list(notes(rows[-2])) == ["window of the connection"]
     assert list(notes(rows[-1])) == ["window of the connection", "window of stream 3"]
+
+
+# ---- as text -----------------------------------------------------------------------------------------------------------
+
+
+def lines(row: Row, **options: bool) -> list[str]:
+    return list(Printer(100, **options).lines(row, 1, 0.5))
+
+
+def test_a_row_as_lines() -> None:
+    """The bytes at the left, eight to a line; what they are at the right, the parts of a byte below it."""
+    (row,) = websocket(bytes.fromhex("818537fa213d7f9f4d5158"))
+    assert lines(row) == [
+        "#1 → 0.500 s, byte 161, WebSocket: text frame, 5 bytes",
+        "    81                       ·         FIN, RSV, opcode = text (a message of text begins, in UTF-8;",
+        "                                       RFC 6455 §5.2)",
+        "                                       1... .... FIN: the last frame of its message",
+        "                                       .0.. .... RSV1: not compressed",
+        "                                       ..00 .... RSV2, RSV3: not in use",
+        "                                       .... 0001 opcode: 1: text",
+        "    85                       ·         MASK, length = 5 (bytes of payload; RFC 6455 §5.2)",
+        "                                       1... .... MASK: masked, as all that a client sends",
+        "                                       .000 0101 length: 5",
+        "    37 fa 21 3d              7·!=      masking key (each byte of the payload is XORed with one of",
+        "                                       these; RFC 6455 §5.3)",
+        "    7f 9f 4d 51 58           ··MQX     payload = Hello (of the message, unmasked; RFC 6455 §5.6)",
+    ]
+
+
+def test_long_fields_are_shortened() -> None:
+    """With a count, and with what to say for all of it."""
+    row = of_client(b"GET / HTTP/1.1\r\nHost: a\r\nX: %b\r\n\r\n" % (b"y" * 1_000))[0]
+    short, full = "\n".join(lines(row)), "\n".join(lines(row, full=True))
+    assert f"... {1_005 - MAX_BYTES} bytes more (--full)" in short
+    assert (short.count("79"), full.count("79")) == (MAX_BYTES - len("X: "), 1_000) and "--full" not in full
+    assert "... (1,000 characters)" in short
+    assert full.count("y") > 2_000 > short.count("y")
+
+
+def test_lines_have_no_control_characters() -> None:
+    """A terminal would obey them; what does not show is escaped, too."""
+    said = "\x1b[2J\u202e\x9b\r\n\x85\u2028"
+    rows = of_server(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(said.encode()), said.encode()))
+    rows += websocket(b"", encode_frame(FIN | TEXT, said[4:].encode()))
+    rows.append(Row(SERVER, 0, "x", said, [Field(said, b"", said, "", "")], error=said))
+    for row in rows:
+        assert all(line.isprintable() for line in lines(row)), row
+        assert all(line.isprintable() for line in lines(row, full=True))
+
+
+def test_color() -> None:
+    (row,) = of_client(b"GET / HTTP/1.1\r\n\r\n")
+    plain, colored = lines(row), lines(row, color=True)
+    assert "\x1b[31merror: missing Host\x1b[0m" in colored[1]
+    assert [re.sub("\x1b\\[[0-9]+m", "", line) for line in colored] == plain

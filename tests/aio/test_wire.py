@@ -185,6 +185,18 @@ async def test_what_is_printed() -> None:
 
 
 @virtual
+async def test_what_a_reset_leaves_is_printed() -> None:
+    """No byte that crossed is missing."""
+    lines: list[str] = []
+    joined = Joined(Watch(1, Printer(100), lines.append))
+    joined.client.send(b"GET / HT")
+    assert await joined.server.pipe.read() == b"GET / HT"
+    joined.client.pipe.abort()
+    await joined.task
+    assert "    47 45 54 20 2f 20 48 54  GET·/·HT  incomplete = GET / HT (as it came)\n" in "".join(lines)
+
+
+@virtual
 async def test_connections_have_numbers() -> None:
     """Several at once, each with its own; ``close`` cuts them off."""
     lines: list[str] = []

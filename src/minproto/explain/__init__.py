@@ -50,8 +50,7 @@ class Explainer:
 
     def rows(self) -> Iterator[Row]:
         """What the bytes so far give. A row that is not complete comes later."""
-        turns = (self._client, self._server, self._client)  # the server's word may be what the client's bytes wait for
-        while row := next(filter(None, map(self._next_row, turns)), None):
+        while row := self._next_row(self._client) or self._next_row(self._server):
             yield row
 
     def waiting(self, sender: Role) -> int:

@@ -343,7 +343,7 @@ class _Frames:
     def _says(self, began: Header, fields: Fields) -> None:
         """The title is what the block says; it can be wrong for its stream (§8.1.1)."""
         side = self._side
-        name = TYPES[began.type][0]
+        name = side.title.partition(",")[0]
         if not fields or fields[0][0][:1] != ":":
             side.title = f"{name}, trailers" if fields else side.title
             parse_trailers(fields)

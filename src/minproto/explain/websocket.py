@@ -102,16 +102,11 @@ class _Frames:
     # -- the payload
 
     def _payload(self, first: int, length: int, key: bytes) -> Script[None]:
-        turn = 0
-
-        def add(data: bytes) -> None:
-            nonlocal turn
-            turned = key[turn & 3 :] + key[: turn & 3]
-            turn += len(data)
+        def add(data: bytes) -> None:  # a piece is a multiple of four bytes, so each begins with the first of the key
             if first & OPCODE == CLOSE:
-                self._add_close(data, turned)
+                self._add_close(data, key)
             else:
-                self._add_data(data, mask(data, key=turned) if key else data, first)
+                self._add_data(data, mask(data, key) if key else data, first)
             self._feed(data)
 
         yield from self._side.pieces(length, add)
