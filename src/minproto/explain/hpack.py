@@ -60,7 +60,6 @@ class FieldBlocks:
         self.coder = FieldCoder(MAX_BLOCK)
         self._broken = False  # the table is out of step
         self._begun = bytearray()  # of a representation that goes on in the next frame
-        self._needed = 0  # bytes without which it can't be complete
         self._fields: list[tuple[str, str]] = []  # of the block that is not complete
         self._room = MAX_BLOCK  # bytes that the others of it may have
 
@@ -77,7 +76,7 @@ class FieldBlocks:
         before = len(self._begun)
         self._begun += side.buffer.peek(0, size)
         try:
-            taken = self._add_complete(side, before) if len(self._begun) >= self._needed else 0
+            taken = self._add_complete(side, before)
             if last and taken < len(self._begun):
                 raise RemoteProtocolError("a field block that ends in the middle of a field", COMPRESSION_ERROR)
             if len(self._begun) - taken > MAX_BLOCK:
@@ -101,8 +100,7 @@ class FieldBlocks:
             form = next(form for form in _FORMS if block[at] & ~((1 << form.prefix) - 1) == form.first)
             end = _end(form, block, at)
             if end > len(block):
-                self._needed = end - at
-                return at
+                break
             if form is _SIZE_UPDATE and self._fields:  # RFC 7541 §4.2; the coder sees no two fields at once
                 raise RemoteProtocolError("a size update behind a field", COMPRESSION_ERROR)
             representation = bytes(block[at:end])
@@ -116,7 +114,6 @@ class FieldBlocks:
             name, value, meaning, section = _says(form, representation, fields)
             side.add(name, raw, value, meaning, section, bits)
             at = end
-        self._needed = 0
         return at
 
 
