@@ -73,6 +73,10 @@ class Buffer:
         self._searched = max(0, min(self.size, limit) - len(needle) + 1)
         return -1
 
+    def window(self) -> tuple[bytearray, int]:
+        """The bytes themselves, not to be changed, and where the first of ours is: for a parser that calls once for all."""
+        return self._data, self._start
+
     def match(self, pattern: re.Pattern[bytes], position: int = 0) -> int:
         """The position behind the longest match of ``pattern`` at ``position``; ``position`` itself where there is none."""
         found = pattern.match(self._data, self._start + position)

@@ -56,12 +56,11 @@ def _websocket(role: Role, deflate: Parameters | None) -> Subject:
 
 
 SMALL_COMMANDS = resp.Limits(max_bulk=200, max_command=300, max_array=12, max_depth=3, max_line=64)
-_RESP_HELD = SMALL_COMMANDS.max_command + SMALL_COMMANDS.max_line
 
 
-def _resp(role: Role) -> Subject:
+def _resp(role: Role, limits: resp.Limits = SMALL_COMMANDS) -> Subject:
     streams = strategies.command_streams if role is Role.SERVER else strategies.reply_streams
-    return Subject(lambda: resp.Connection(role, SMALL_COMMANDS), streams, _RESP_HELD)
+    return Subject(lambda: resp.Connection(role, limits), streams, limits.max_command + limits.max_line)
 
 
 SSE_CLIENT = Subject(lambda: sse.Connection(Role.CLIENT, sse.Limits(max_event=200)), strategies.event_streams, 200)
@@ -71,6 +70,7 @@ ALL = {
     "http1 client": HTTP1_CLIENT,
     "resp client": _resp(Role.CLIENT),
     "resp server": _resp(Role.SERVER),
+    "resp server, short commands in one go": _resp(Role.SERVER, resp.Limits()),
     "sse client": SSE_CLIENT,
     "websocket server": _websocket(Role.SERVER, None),
     "websocket client": _websocket(Role.CLIENT, None),
