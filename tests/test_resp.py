@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from minproto.core import CLIENT, SERVER, LocalProtocolError, RemoteProtocolError, Wants
 from minproto.resp import (
     MAX_DIGITS,
+    MAX_SHORT,
     UNTRUSTED_ARGUMENTS,
     UNTRUSTED_BULK,
     Command,
@@ -26,6 +27,7 @@ from minproto.resp import (
     encode_command,
     parse_inline,
     parse_integer,
+    parse_short_command,
 )
 from minproto.testing import laws, strategies
 from minproto.testing.cuts import byte_by_byte
@@ -186,6 +188,20 @@ def test_who_left_in_the_middle_hears_nothing():
     with pytest.raises(RemoteProtocolError, match="in the middle of a command") as caught:
         core.next_event()
     assert core.farewell(caught.value) == []
+
+
+def test_short_commands_are_parsed_in_one_go():
+    """The rest is left to the careful way: what is not whole yet, not short, or not right."""
+    data = encode_command([b"PUBLISH", b"", b"x" * MAX_SHORT])
+    for before, behind in ((b"", b""), (b"?", b"*1\r\n")):
+        found = parse_short_command(bytearray(before + data + behind), len(before))
+        assert found == ([b"PUBLISH", b"", b"x" * MAX_SHORT], len(before + data))
+    assert all(parse_short_command(bytearray(data[:end]), 0) is None for end in range(len(data)))
+    many = [b"a"] * UNTRUSTED_ARGUMENTS
+    assert parse_short_command(bytearray(encode_command(many)), 0) is not None
+    for other in (encode_command([b"x" * (MAX_SHORT + 1)]), encode_command([*many, b"a"]), b"*0\r\n", b"PING\r\n",
+                  b"*1\r\n$01\r\na\r\n", b"*1\r\n$1\r\nabc", b"*1\r\n:1\r\na\r\n"):  # fmt: skip
+        assert parse_short_command(bytearray(other), 0) is None
 
 
 # ---- replies ---------------------------------------------------------------------------------------------------------

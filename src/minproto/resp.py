@@ -476,7 +476,7 @@ class Connection(Core):
         """It may end in LF alone."""
         end = self._buffer.find(b"\n", self.limits.max_line)
         if end >= 0:
-            return parse_inline(self._buffer.take(end + 1)[:-1].removesuffix(b"\r"))
+            return parse_inline(self._buffer.take(end + 1))
         if self._buffer.size >= self.limits.max_line:
             raise RemoteProtocolError("Protocol error: too big inline request")
         return None

@@ -138,6 +138,20 @@ async def test_a_broker_that_is_away_is_tried_again(connect):
 
 
 @virtual
+async def test_what_came_on_a_connection_that_was_never_whole_is_not_told(connect):
+    """It would stand behind the gap, as if nothing were missing after it."""
+    async with serving() as server:
+        half = Script(b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$4\r\nhalf\r\n")
+        connect([server, half, server])
+        async with RemoteBroker(URL).subscribe("a", "b") as subscription:
+            server.ends[0].abort()
+            assert await anext(subscription) == Gap(None)
+            server.broker.publish("a", b"whole")
+            assert (await anext(subscription)).data == b"whole"
+        await half.task
+
+
+@virtual
 async def test_a_silent_broker_is_asked(connect):
     """A live one answers; of a dead one nothing else would tell."""
     async with serving() as server:

@@ -106,6 +106,20 @@ async def test_a_publisher_faster_than_everybody():
 
 
 @virtual
+async def test_others_have_their_turns():
+    """Within one chunk, too: ten thousand commands fit into it."""
+    async with serving() as server:
+        client = server.client()
+        answers = asyncio.create_task(client.replies(10 * FAIR_SHARE))
+        client.pipe.write(b"PING\n" * 10 * FAIR_SHARE)
+        turns = 0
+        while not answers.done():
+            turns += 1
+            await asyncio.sleep(0)
+        assert turns >= 15
+
+
+@virtual
 async def test_many_topics_of_one_client():
     """100,000, told in one command; a publish to another topic costs what it did, and all are forgotten at the end."""
     async with serving() as server:

@@ -122,6 +122,17 @@ async def test_quit():
 
 
 @virtual
+async def test_who_has_said_quit_hears_no_more():
+    """Though the connection lingers until the client closes its end, too."""
+    async with serving() as server:
+        client = server.client()
+        await client.subscribe("a")
+        assert await client.ask("quit") == OK
+        assert server.broker.publish("a", b"x") == 0
+        assert await client.end() == FIN
+
+
+@virtual
 async def test_the_end_of_input_ends_the_connection_when_all_is_answered():
     async with serving() as server:
         client = server.client()

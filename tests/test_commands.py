@@ -1,0 +1,127 @@
+"""Sessions and the switchboard, with no connection: who gets which bytes, and when."""
+
+from itertools import count
+
+from minproto.broker import Broker
+from minproto.commands import MAX_GATHERED, Switchboard
+from minproto.core import CLIENT
+from minproto.resp import Connection, Push, Reply
+
+
+class Board:
+    """A switchboard, and what it has pushed to each session."""
+
+    def __init__(self):
+        clock = count()
+        self.broker = Broker(lambda: next(clock))
+        self.switchboard = Switchboard(self.broker)
+        self.rings = 0
+        self.switchboard.on_ready = self._ring
+
+    def _ring(self):
+        self.rings += 1
+
+    def session(self, *commands):
+        pushed = []
+        session = self.switchboard.open(pushed.append)
+        for command in commands:
+            session.execute(command.encode().split())
+        return session, pushed
+
+
+def messages(pushed):
+    """The data of what was pushed, piece by piece."""
+    found = []
+    for piece in pushed:
+        core = Connection(CLIENT)
+        core.receive_data(piece)
+        events = list(core.events())
+        assert all(isinstance(event, Reply | Push) for event in events)
+        found.append([(event.value if isinstance(event, Reply) else event.items)[-1] for event in events])
+    return found
+
+
+def test_messages_wait_for_the_end_of_the_turn():
+    """And come in one piece; it is said once that there are some."""
+    board = Board()
+    _, pushed = board.session("subscribe a", "psubscribe a*")
+    assert [board.broker.publish("a", b"%d" % number) for number in range(3)] == [2] * 3
+    assert (pushed, board.rings) == ([], 1)
+    board.switchboard.flush()
+    assert messages(pushed) == [[b"0", b"0", b"1", b"1", b"2", b"2"]]
+    board.switchboard.flush()
+    assert len(pushed) == 1
+    board.broker.publish("a", b"3")
+    assert board.rings == 2
+
+
+def test_receivers_of_the_same_get_the_same_bytes():
+    """Encoded once for each version."""
+    board = Board()
+    pushed = [board.session(*commands)[1] for commands in (["subscribe a"], ["subscribe a"], ["hello 3", "subscribe a"])]
+    board.broker.publish("a", b"x")
+    board.switchboard.flush()
+    one, two, three = (pieces[0] for pieces in pushed)
+    assert one is two and one[:1] == b"*" and three == b">" + one[1:]
+
+
+def test_more_than_a_mebibyte_does_not_wait():
+    board = Board()
+    _, pushed = board.session("subscribe a")
+    board.broker.publish("a", b"x" * MAX_GATHERED)
+    assert pushed == []
+    board.broker.publish("a", b"y")
+    assert messages(pushed) == [[b"x" * MAX_GATHERED, b"y"]]
+
+
+def test_who_goes_gets_what_was_published_before():
+    """And who comes does not; by topic or by pattern."""
+    for listen, ignore in (("subscribe a", "unsubscribe a"), ("psubscribe a*", "punsubscribe")):
+        board = Board()
+        session, pushed = board.session(listen)
+        board.broker.publish("a", b"before")
+        session.execute(ignore.encode().split())
+        _, late = board.session(listen)
+        assert board.broker.publish("a", b"after") == 1
+        board.switchboard.flush()
+        assert (messages(pushed), messages(late)) == ([[b"before"]], [[b"after"]])
+
+
+def test_a_newcomer_does_not_share_what_others_wait_for():
+    for listen in ("subscribe a", "psubscribe a*"):
+        board = Board()
+        board.session(listen)
+        board.broker.publish("a", b"before")
+        _, late = board.session(listen)
+        board.switchboard.flush()
+        assert late == []
+
+
+def test_a_change_of_version_is_for_what_comes_after_it():
+    board = Board()
+    session, pushed = board.session("hello 3", "subscribe a")
+    board.broker.publish("a", b"x")
+    session.execute([b"HELLO", b"2"])
+    board.broker.publish("a", b"y")
+    board.switchboard.flush()
+    assert [piece[:1] for piece in pushed] == [b">", b"*"]
+
+
+def test_one_that_goes_while_others_are_written_to_disturbs_nobody():
+    """A client that is cut off leaves in the middle of a flush."""
+    board = Board()
+    first, _ = board.session("subscribe a")
+    _, second = board.session("subscribe a")
+    first.push = lambda data: first.close()
+    board.broker.publish("a", b"x")
+    board.switchboard.flush()
+    assert messages(second) == [[b"x"]] and board.broker.publish("a", b"y") == 1
+
+
+def test_nothing_is_left_of_a_session_that_is_closed():
+    board = Board()
+    session, _ = board.session("subscribe a b", "psubscribe c*")
+    session.close()
+    session.close()
+    assert (board.broker.topics, board.broker.patterns, board.switchboard.sessions) == ([], 0, {})
+    assert board.broker.publish("a", b"x") == 0
