@@ -7,6 +7,7 @@ stops says first that it will (GOAWAY, RFC 9113 §6.8), so that no request is lo
 
 import asyncio
 import ssl as tls
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, NoReturn, Self
 
@@ -16,19 +17,19 @@ from minproto.aio.http1 import ClientResponse
 from minproto.aio.multiplex import Multiplexer, MuxStream, end_tasks
 from minproto.aio.observe import Observer
 from minproto.aio.pipe import Pipe, connect_pipe
-from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProtocolError, Wants
+from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProtocolError
 from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
-from minproto.http2 import Connection, GoAway, Limits, Ping, Reset
+from minproto.http2 import Connection, GoAway, Limits, Ping, Reset, Settings, StreamFault
 from minproto.http2_fields import OF_CONNECTION
 from minproto.http2_frames import CANCEL, INTERNAL_ERROR, MAX_ID, NO_ERROR, REFUSED_STREAM
 
 FAIR_SHARE = 32
 """Pieces of content that one response may send in a row before others get their turn."""
+LOOK = 1.0
+"""Seconds between two looks whether a client that sends nothing more is still there."""
 _DRAINING = b"draining"  # the PING whose answer says that our first GOAWAY was read
-
-
-class _BrokenOffError(Exception):
-    """A response can't be completed; the traceback is in the log."""
+_STILL_THERE = b"be here?"  # the PING that makes a client that is gone, which no longer knows the connection, reset it
+_UNANSWERED = 499  # the status of a request whose client went before its answer, as nginx writes it
 
 
 class ServerConnection(Multiplexer):
@@ -53,28 +54,48 @@ class ServerConnection(Multiplexer):
         self.exchanges: dict[int, _Exchange] = {}
         self.draining = False
         self._drained = False  # the client knows that we take no more
+        self._over = False  # nothing is read any more
+        self._begun = 0  # the last request that we know of
 
     async def run(self) -> None:
         """Serve until the connection ends. Raises CancelledError; anything else is a bug of ours."""
-        self.endpoint.send(self.core.greeting())
         try:
-            await self.read()
-            await self._finish()
-            self._drained = True
-            await self.endpoint.close([GoAway(self.core.last_stream)], linger=True)
-        except RemoteProtocolError as error:
-            await self.endpoint.close(self.core.farewell(error), linger=True)
-        except ConnectionError:
-            self.endpoint.abort()
+            await self._serve()
         except BaseException:
             self.endpoint.abort()
+            self._end_streams()
+            await end_tasks(self._tasks)
             raise
-        finally:
-            await self.lose(ConnectionResetError("the connection is over"))
+
+    async def _serve(self) -> None:
+        last_words: list[Event] = []
+        try:
+            await self.read()
+            if self.ended:
+                await self._finish()
+            if not self._drained:
+                last_words = [GoAway(self.core.last_stream)]
+        except RemoteProtocolError as error:
+            last_words = self.core.farewell(error)
+        except ConnectionError:
+            self.endpoint.abort()
+        self._end_streams()
+        if not self.endpoint.lost:
+            await self.endpoint.close(last_words, linger=True)
+        while tasks := self._tasks:
+            await asyncio.wait(tasks)
+
+    def _end_streams(self) -> None:
+        """From now on nothing is sent; who serves a stream is told, or cancelled."""
+        self._over = True
+        self.lose(ConnectionResetError("the connection is over"))
+
+    @property
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [exchange.task for exchange in self.exchanges.values()]
 
     async def refuse(self) -> None:
         """Say that there are too many connections."""
-        self.endpoint.send(self.core.greeting())
         await self.endpoint.close([GoAway(0, NO_ERROR, b"too many connections")], linger=True)
 
     def abort(self) -> None:
@@ -84,7 +105,7 @@ class ServerConnection(Multiplexer):
     def drain(self) -> None:
         """Finish the requests that were made, and close. The client is told before any is turned away (§6.8)."""
         self.draining = True
-        if self._drained or self.core.error is not None:
+        if self._drained or self._over:
             return
         for exchange in self.exchanges.values():
             exchange.drain()
@@ -94,7 +115,7 @@ class ServerConnection(Multiplexer):
 
     def _stop_taking(self) -> None:
         """The client has seen the first GOAWAY, or had its time: from now on, no further requests."""
-        if not self._drained and self.core.error is None:
+        if not self._drained and not self._over:
             self._drained = True
             self.endpoint.send(GoAway(self.core.last_stream))
             self.endpoint.interrupt()
@@ -103,24 +124,39 @@ class ServerConnection(Multiplexer):
         return (self._drained and not self.streams) or self.is_idle
 
     async def _finish(self) -> None:
-        """The client sends nothing more, but waits for what it has asked (it has half-closed)."""
-        while tasks := [exchange.stream.task for exchange in self.exchanges.values() if exchange.stream.task]:
-            await asyncio.wait(tasks)
+        """The client sends nothing more, but may wait for what it has asked (it has half-closed). Or it is gone, and its end
+        looked the same: then it does not know of what we send. Raises ConnectionError when that has turned out."""
+        while tasks := self._tasks:
+            self.endpoint.send(Ping(_STILL_THERE))
+            await self.endpoint.flush()
+            await asyncio.wait(tasks, timeout=LOOK)
 
     def on_event(self, event: Event) -> None:
         if type(event) is RequestHead:
             self._begin(event)
         elif type(event) is Ping and event.ack and event.data == _DRAINING:
             self._stop_taking()
+        elif type(event) is StreamFault and event.stream > self._begun:  # a request that could not be read
+            self._begun = event.stream
+            self._observe(None, 503 if event.code == REFUSED_STREAM else 400)
 
     def _begin(self, head: RequestHead) -> None:
+        self._begun = head.stream
+        if len(self.exchanges) >= 2 * self.core.limits.max_streams:  # they were reset, and take their time to end
+            self._observe(None, 503)
+            return self.endpoint.send(Reset(head.stream, REFUSED_STREAM))
         exchange = _Exchange(self, head)
         self.streams[head.stream] = exchange.stream
         self.exchanges[head.stream] = exchange
-        exchange.stream.task = asyncio.create_task(exchange.run())
+        exchange.task = asyncio.create_task(exchange.run())
 
-    def end(self, exchange: "_Exchange") -> None:
+    def _observe(self, head: RequestHead | None, status: int, sent: int = 0) -> None:
+        for observer in self.observers:
+            observer.finish(head, status, sent, self.endpoint.pipe)
+
+    def end(self, exchange: "_Exchange", head: RequestHead, status: int) -> None:
         """A request is answered, or its stream was reset."""
+        self._observe(head, status, exchange.stream.sent)
         del self.exchanges[exchange.stream.id]
         self.forget(exchange.stream)
         if self._drained and not self.streams:
@@ -130,13 +166,15 @@ class ServerConnection(Multiplexer):
 class _Exchange:
     """One request and its answer."""
 
+    task: asyncio.Task[None]
+
     def __init__(self, connection: ServerConnection, head: RequestHead) -> None:
         self._connection = connection
         self._head = head
         self.stream = MuxStream(connection, head.stream)
         self._answer: Answer | None = None
         self._first = b""  # the piece of the content that was made before the head
-        self._status = 499  # as nginx writes it: the client went before its answer
+        self._status = _UNANSWERED
         self._error: RemoteProtocolError | None = None  # what is wrong with the request's content
         self._expects_continue = "100-continue" in split_list(head.headers.get("expect") or "")
         self._received = 0  # bytes of content taken, and seconds spent waiting for them
@@ -150,19 +188,24 @@ class _Exchange:
         connection = self._connection
         for observer in connection.observers:
             observer.begin()
+        self.stream.task = self.task  # not before: a task that is cancelled before it has begun never does
         try:
-            await self._serve()
-        except _BrokenOffError:
-            self.stream.reset(INTERNAL_ERROR)
-        except ConnectionError:
-            self.stream.reset(CANCEL)
+            if self.stream.failure is None:
+                await self._serve()
         except asyncio.CancelledError:
             self.stream.reset(CANCEL)
             raise
+        except Exception:
+            self._break_off()
         finally:
-            for observer in connection.observers:
-                observer.finish(self._head, self._status, self.stream.sent, connection.endpoint.pipe)
-            connection.end(self)
+            connection.end(self, self._head, self._status)
+
+    def _break_off(self) -> None:
+        """The answer can't be completed. If that is not the client's doing, it belongs in the log."""
+        failure = self.stream.failure
+        if self._error is None and (failure is None or isinstance(failure, LocalProtocolError)):
+            logger.exception("%s %s: the response broke off", self._head.method, self._head.target)
+        self.stream.reset(INTERNAL_ERROR)
 
     async def _serve(self) -> None:
         request = Request(self._head, self, self._connection.endpoint.pipe)
@@ -194,12 +237,12 @@ class _Exchange:
             if not isinstance(answer.body, bytes) and head.method != "HEAD":
                 self._first = await first_piece(answer.body)
             return answer
-        except (Exception, asyncio.CancelledError) as error:
+        except (Exception, asyncio.CancelledError):
             task = asyncio.current_task()
             if self.stream.failure is not None or (task and task.cancelling()):
                 raise  # the peer's doing, or ours, not the app's
-            if self._error is not None and error is self._error:
-                return Response.text(f"{error}\n", self._error.code)
+            if self._error is not None:  # whatever the app has made of it
+                return Response.text(f"{self._error}\n", self._error.code)
             logger.exception("%s %s failed", head.method, head.target)
             return Response.text("internal server error\n", 500)
 
@@ -221,9 +264,9 @@ class _Exchange:
         left = timeouts.body + self._received / timeouts.min_body_rate - self._waited
         clock = asyncio.get_running_loop().time
         began = clock()
-        if self._expects_continue:
+        if self._expects_continue and not self.stream.arrived and self._status == _UNANSWERED:
             self._expects_continue = False
-            self._connection.endpoint.send(ResponseHead(100, Headers(), "2", self.stream.id))
+            self.stream.send(ResponseHead(100, Headers(), "2", self.stream.id))
         try:
             async with asyncio.timeout(min(left, timeouts.body)):
                 event = await self.stream.next_event()
@@ -248,10 +291,10 @@ class _Exchange:
         try:
             self._send_head(response)
         except Exception:  # LocalProtocolError, or a TypeError of what is no string
-            if self.stream.failure is not None:
-                raise self.stream.failure from None
-            logger.exception("%s %s: the response can't be sent", self._head.method, self._head.target)
             await close_body(response.body)
+            if self.stream.failure is not None:
+                raise
+            logger.exception("%s %s: the response can't be sent", self._head.method, self._head.target)
             response = Response.text("internal server error\n", 500)
             self._send_head(response)
         self._status = response.status
@@ -264,11 +307,13 @@ class _Exchange:
     def _send_head(self, response: Response) -> None:
         headers = Headers([field for field in response.headers if field[0] not in OF_CONNECTION])  # §8.2.2
         names = [name for name, _ in headers]
-        if isinstance(response.body, bytes) and "content-length" not in names and response.status not in (204, 304):
+        if "content-length" in names or response.status in (204, 304):
+            _check_length(self._head, response)
+        elif isinstance(response.body, bytes):
             headers.append(("content-length", str(len(response.body))))
         if "date" not in names:
             headers.append(date_field())
-        self._connection.endpoint.send(ResponseHead(response.status, headers, "2", self.stream.id))
+        self.stream.send(ResponseHead(response.status, headers, "2", self.stream.id))
 
     async def _send_content(self, response: Response, body: AsyncIterator[bytes]) -> None:
         """Send content as it is made."""
@@ -282,12 +327,8 @@ class _Exchange:
                     steps += 1
                     if self.stream.congested or steps % FAIR_SHARE == 0:
                         await self.stream.drain()
-            self.stream.end(Headers() if self._head.method == "HEAD" else response.trailers)
-        except Exception as error:
-            if self.stream.failure is not None:
-                raise
-            logger.exception("%s %s: the response broke off", self._head.method, self._head.target)
-            raise _BrokenOffError from error
+            # As in HTTP/1.1, what has a declared length has no trailers.
+            self.stream.end(Headers() if response.headers.get("content-length") else response.trailers)
         finally:
             await close_body(body)
 
@@ -302,19 +343,25 @@ class _Exchange:
         try:
             if self._head.method != "CONNECT":  # §8.6: there is no other upgrade in HTTP/2
                 raise LocalProtocolError("only CONNECT can be upgraded")
-            self._connection.endpoint.send(ResponseHead(answer.status, answer.headers, "2", self.stream.id))
+            self.stream.send(ResponseHead(answer.status, answer.headers, "2", self.stream.id))
         except LocalProtocolError:
             logger.exception("%s %s: no upgrade here", self._head.method, self._head.target)
             return await self._respond(Response.text("internal server error\n", 500))
         self._status = answer.status
         self._begin_answer(answer)
-        try:
-            await answer.handler(self.stream)
-        except Exception:
-            logger.exception("%s %s: the upgraded stream failed", self._head.method, self._head.target)
-            self.stream.reset(INTERNAL_ERROR)
-        else:
-            await self.stream.close()
+        self.stream.task = None  # a reset is what the other protocol sees for itself, as on a connection of its own
+        await answer.handler(self.stream)
+        await self.stream.close()
+
+
+def _check_length(head: RequestHead, response: Response) -> None:
+    """Find content that is not as long as its head says while another head can still be sent. Raises LocalProtocolError."""
+    if response.status in (204, 304):
+        if response.body:
+            raise LocalProtocolError("a 204 or 304 has no content")
+    elif isinstance(response.body, bytes) and head.method != "HEAD":
+        if response.headers.get("content-length", "") != str(len(response.body)):
+            raise LocalProtocolError("Content-Length is not the length of the content")
 
 
 # ---- the client's side -------------------------------------------------------------------------------------------------
@@ -333,35 +380,39 @@ class ClientConnection(Multiplexer):
         """Host and port, as :authority has them."""
         self._closing = False
         self._error: Exception | None = None
-        self._room = asyncio.Condition()
-        self.endpoint.send(self.core.greeting())
+        self._waiting: deque[asyncio.Future[None]] = deque()  # who waits for a stream
         self._reader = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
         """Read until the connection is over, and tell everybody who waits why it is."""
-        error: Exception = ConnectionResetError("the connection is over")
+        error: Exception = ConnectionResetError("the connection was closed")
+        last_words: list[Event] = [GoAway(0)]
         try:
             await self.read()
         except RemoteProtocolError as fault:
-            error = fault
-            for event in self.core.farewell(fault):
-                self.endpoint.send(event)
+            error = ConnectionResetError(str(fault)) if self.ended else fault  # a server that is gone has broken no rule
+            last_words = self.core.farewell(fault)
         except ConnectionError as loss:
             error = loss
         finally:
             self._error = RequestRefused(f"the connection is over: {error}")
-            for stream in self.streams.values():
-                stream.fail(error)
-            async with self._room:
-                self._room.notify_all()
+            uploads = [stream.task for stream in self.streams.values()]
+            self.lose(error)
+            self._admit()
+            await end_tasks([self._writer, *uploads])
+        if not self.endpoint.lost:
+            await self.endpoint.close(last_words)
 
     def is_done(self) -> bool:
-        return self._closing or self.is_idle
+        return self._closing or self.is_idle or (self.core.going_away is not None and not self.streams)
 
     def on_event(self, event: Event) -> None:
         if isinstance(event, ResponseHead) and (stream := self.streams.get(event.stream)):
             stream.receive(event)
+        elif isinstance(event, Settings):
+            self._admit()
         elif isinstance(event, GoAway):
+            self._admit()
             for stream in list(self.streams.values()):
                 if stream.id > event.last:  # §6.8: they were not, and will not be, looked at
                     stream.fail(RequestRefused("the server goes away"))
@@ -387,7 +438,11 @@ class ClientConnection(Multiplexer):
             fields.append(("content-length", str(len(body))))
         await self._wait_for_room()
         head = RequestHead(method, target, fields, "2", self.core.next_stream)
-        self.endpoint.send(head)
+        try:
+            self.endpoint.send(head)
+        except BaseException:
+            self._admit()
+            raise
         stream = self.streams[head.stream] = MuxStream(self, head.stream)
         exchange = _ClientExchange(self, stream)
         try:
@@ -398,27 +453,43 @@ class ClientConnection(Multiplexer):
             raise
 
     async def _wait_for_room(self) -> None:
-        async with self._room:
-            await self._room.wait_for(lambda: self._error or self.core.going_away or self.core.active < self.core.max_active)
+        while self._error is None and self.core.going_away is None and self.core.active >= self.core.max_active:
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            try:
+                await waiting
+            except BaseException:
+                self._admit()  # in case that the room was for us
+                raise
         if self._error is not None:
-            raise self._error
-        if self.core.going_away:
+            raise self._error.with_traceback(None)
+        if self.core.going_away is not None:
             raise RequestRefused("the server goes away")
 
-    async def release(self, stream: MuxStream) -> None:
+    def _admit(self) -> None:
+        """Wake who waits for a stream: as many as there is room for, or all if there will be none."""
+        over = self._error is not None or self.core.going_away is not None
+        room = len(self._waiting) if over else self.core.max_active - self.core.active
+        while self._waiting and room > 0:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                room -= 1
+
+    def release(self, stream: MuxStream) -> None:
         """An exchange is over: there is room for another."""
         if stream.id in self.streams:
             stream.reset(CANCEL)
             self.forget(stream)
-            async with self._room:
-                self._room.notify()
+            self._admit()
+            if self.is_done():
+                self.endpoint.interrupt()
 
     async def close(self) -> None:
         """Close the connection; requests under way are given up."""
         self._closing = True
-        await end_tasks([self._reader])
-        await self.lose(ConnectionResetError("the connection was closed"))
-        await self.endpoint.close([] if self.core.wants is Wants.CLOSED else [GoAway(0)])
+        self.endpoint.interrupt()
+        await asyncio.wait([self._reader])
 
     async def __aenter__(self) -> Self:
         return self
@@ -482,7 +553,7 @@ class _ClientExchange:
     async def close(self) -> None:
         """Nothing more is wanted of the response."""
         await end_tasks([self._stream.task])
-        await self._connection.release(self._stream)
+        self._connection.release(self._stream)
 
 
 async def connect_http2(host: str, port: int, ssl: tls.SSLContext | None = None, **options: Any) -> ClientConnection:

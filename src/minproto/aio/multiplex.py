@@ -18,7 +18,7 @@ from typing import Any
 
 from minproto.aio.endpoint import Endpoint, Timeouts
 from minproto.aio.pipe import HIGH_WATER, Pipe
-from minproto.core import Event, RemoteProtocolError, Wants
+from minproto.core import Event, LocalProtocolError, RemoteProtocolError, Wants
 from minproto.http import Data, EndOfMessage, Headers
 from minproto.http2 import (
     Connection,
@@ -28,20 +28,24 @@ from minproto.http2 import (
     StreamFault,
     WindowUpdate,
 )
-from minproto.http2_frames import CANCEL, ENHANCE_YOUR_CALM, NO_ERROR, SETTINGS_TIMEOUT
+from minproto.http2_frames import CANCEL, ENHANCE_YOUR_CALM, INTERNAL_ERROR, MAX_FRAME, NO_ERROR, SETTINGS_TIMEOUT
 
 MAX_UNSENT = 4 * HIGH_WATER
 """Bytes of answers that may wait for a peer who goes on asking; then it is one who does not read them."""
 CALM_RATE = 10
 """Frames a second that nobody would call a flood: pings of a quiet connection must not add up to one."""
+SMALL = 1024
+"""Bytes of a piece that the next one is joined to: or a window, filled byte by byte, would be a thousand times its size."""
+ENOUGH = HIGH_WATER - HIGH_WATER // 4
+"""Bytes that a peer has to take within ``Timeouts.write``, of all streams: as of a connection of HTTP/1.1."""
 
 
 class MuxStream:
     """One stream, as a pipe. What comes in is bounded by its window, what goes out by whoever writes and drains."""
 
     __slots__ = (
-        "_changed", "_ends", "_events", "_limit", "_mux", "_out", "_trailers", "ended", "failure", "id", "received", "sent",
-        "task", "unsent",
+        "_changed", "_ends", "_events", "_limit", "_mux", "_out", "_taken", "_trailers", "failure", "id", "sent", "task",
+        "unsent",
     )  # fmt: skip
 
     def __init__(self, mux: "Multiplexer", id_: int) -> None:
@@ -54,27 +58,33 @@ class MuxStream:
         self._ends = False  # nothing more will be written
         self._trailers = Headers()
         self._changed: asyncio.Future[None] | None = None  # somebody waits for any news
-        self._limit: asyncio.Timeout | None = None  # of who waits for the peer to take something
+        self._limit: asyncio.Timeout | None = None  # of who waits for the peer to take something,
+        self._taken = 0  # which was so much since then
         self.task: asyncio.Task[Any] | None = None
-        """Who is to be cancelled when the stream is reset."""
+        """Who is to be cancelled when the stream is reset, or lost."""
         self.failure: Exception | None = None
         """Why the stream is over, if it is before its time."""
-        self.ended = False
-        """The end of our output was sent."""
-        self.received = 0
-        """Bytes of content that have come, and that were sent."""
         self.sent = 0
+        """Bytes of content that were written."""
 
     # -- receiving
 
     def receive(self, event: Event) -> None:
         """Something for this stream has come."""
         if isinstance(event, Data):
-            self.received += len(event.data)
             if not event.data:  # padding: its credit goes back
                 return self._mux.endpoint.send(Consumed(self.id, 0))
+            last = self._events[-1] if self._events else None
+            if isinstance(last, Data) and len(last.data) < SMALL:
+                last.data += event.data
+                return
         self._events.append(event)
         self._wake()
+
+    @property
+    def arrived(self) -> bool:
+        """Whether something has come that was not taken yet."""
+        return bool(self._events)
 
     async def next_event(self) -> Event:
         """The next event. Raises ConnectionError where the stream was reset, or is lost."""
@@ -83,7 +93,7 @@ class MuxStream:
                 raise self.failure
             await self._news()
         event = self._events.popleft()
-        if isinstance(event, Data) and not self._mux.endpoint.lost:
+        if isinstance(event, Data) and self.failure is None:
             self._mux.endpoint.send(Consumed(self.id, len(event.data)))
         return event
 
@@ -97,43 +107,63 @@ class MuxStream:
 
     # -- sending
 
+    def send(self, event: Event) -> None:
+        """Send a head. Raises LocalProtocolError where it is not valid, ConnectionError where the stream is over."""
+        if self.failure is not None:
+            raise self.failure
+        self._mux.endpoint.send(event)
+
     def write(self, data: bytes | memoryview) -> None:
-        """Take content to send; at once, if nothing is before it and everything lets it through."""
+        """Take content to send; at once, if it is no more than a turn, nothing is before it, and everything lets it through.
+
+        What is not the content that the head has announced ends the stream, as ``drain`` and ``finish`` tell.
+        """
         if self.failure is not None or self._ends or not data:
             return
         self.sent += len(data)
         mux = self._mux
-        if not self._out and mux.core.sendable(self.id) >= len(data) and mux.endpoint.unsent <= HIGH_WATER:
-            return mux.endpoint.send(Data(bytes(data), self.id))
+        if not self._out and len(data) <= min(mux.core.sendable(self.id), MAX_FRAME) and mux.endpoint.unsent <= HIGH_WATER:
+            return self._send(Data(bytes(data), self.id))
         self._out.append(memoryview(data))
         self.unsent += len(data)
         mux.core.offer(self.id)
         mux.wake()
 
-    def take(self, room: int) -> bytes:
-        """So many bytes of what waits, whose turn it is now."""
+    def take_turn(self, room: int) -> None:
+        """Send so many bytes of what waits."""
         pieces = []
-        while room and self._out:
+        left = room
+        while left and self._out:
             view = self._out.popleft()
-            if len(view) > room:
-                self._out.appendleft(view[room:])
-                view = view[:room]
+            if len(view) > left:
+                self._out.appendleft(view[left:])
+                view = view[:left]
             pieces.append(view)
-            room -= len(view)
-        data = b"".join(pieces)
-        self.unsent -= len(data)
-        return data
+            left -= len(view)
+        self.unsent -= room - left
+        self._send(Data(b"".join(pieces), self.id))
+        if self.failure is None:
+            self._took(room - left)
 
-    def took(self) -> None:
-        """Something of it was sent: who waits for that has a reason to wait on."""
+    def _took(self, count: int) -> None:
+        """So much was sent: who waits for that has a reason to wait on, if it is enough."""
         if not self._out:
             self._mux.core.withdraw(self.id)
             if self._ends:
                 self._end()
-        if self._limit is not None:
+        self._taken += count
+        if self._limit is not None and self._taken * len(self._mux.streams) >= ENOUGH:
+            self._taken = 0
             with suppress(RuntimeError):  # it has expired, just now
                 self._limit.reschedule(asyncio.get_running_loop().time() + self._mux.timeouts.write)
         self._wake()
+
+    def _send(self, event: Event) -> None:
+        try:
+            self._mux.endpoint.send(event)
+        except LocalProtocolError as error:
+            self.reset(INTERNAL_ERROR)
+            self.fail(error)
 
     @property
     def congested(self) -> bool:
@@ -145,17 +175,23 @@ class MuxStream:
         await asyncio.sleep(0)
 
     async def _unsent_at_most(self, size: int) -> None:
-        try:
-            async with asyncio.timeout(self._mux.timeouts.write) as self._limit:
-                while self.failure is None and (self.unsent > size or (self._ends and not self.ended and size == 0)):
-                    await self._news()
-        except TimeoutError:
-            self.reset(ENHANCE_YOUR_CALM)
-            self.fail(ConnectionResetError("the peer does not read"))
-        finally:
-            self._limit = None
+        while self._has_unsent(size):
+            self._taken = 0
+            try:
+                async with asyncio.timeout(self._mux.timeouts.write) as self._limit:
+                    while self._has_unsent(size):
+                        await self._news()
+            except TimeoutError:
+                if not self._mux.core.sendable(self.id):  # else it is the turn of others, which are more urgent
+                    self.reset(ENHANCE_YOUR_CALM)
+                    self.fail(ConnectionResetError("the peer does not read"))
+            finally:
+                self._limit = None
         if self.failure is not None:
             raise self.failure
+
+    def _has_unsent(self, size: int) -> bool:
+        return self.failure is None and self.unsent > size
 
     def close_write(self) -> None:
         """The end of our output, after what was written."""
@@ -171,13 +207,11 @@ class MuxStream:
             self._end()
 
     def _end(self) -> None:
-        self._mux.endpoint.send(EndOfMessage(self._trailers, self.id))
-        self.ended = True
+        self._send(EndOfMessage(self._trailers, self.id))
 
     async def finish(self) -> None:
-        """Wait until all of our output is sent. Raises ConnectionError."""
-        if self.unsent or self.failure is not None:
-            await self._unsent_at_most(0)
+        """Wait until all of our output is sent. Raises ConnectionError; LocalProtocolError where it was not as announced."""
+        await self._unsent_at_most(0)
 
     async def close(self) -> None:
         """Send what was written and our end; what the peer still sends is not wanted."""
@@ -236,6 +270,9 @@ class Multiplexer:
         self._began = self._calm_since = self.idle_since = self._clock()
         self._frame_began: float | None = None
         self._task: asyncio.Task[Any] | None = None
+        self.ended = False
+        """The peer has sent its end."""
+        self.endpoint.send(core.greeting())
 
     # -- what the two ends do differently
 
@@ -255,13 +292,14 @@ class Multiplexer:
         core, endpoint = self.core, self.endpoint
         while True:
             for event in core.events():
+                self._frame_began = None
                 self._receive(event)
             if core.wants is Wants.CLOSED or self.is_done():
                 return
             if endpoint.unsent > MAX_UNSENT:  # it never waits, so this is its bound
                 self._fail("the peer does not read what it asked for", ENHANCE_YOUR_CALM)
             try:
-                await endpoint.receive(self._patience(), self._task)
+                self.ended = not await endpoint.receive(self._patience(), self._task)
             except TimeoutError:
                 self._check_time()
             self._calm()
@@ -293,7 +331,8 @@ class Multiplexer:
         """How long to wait for the next bytes: not at all too long for the first of several reasons to be impatient."""
         now = self._clock()
         if self.core.in_frame:
-            self._frame_began = self._frame_began or now
+            if self._frame_began is None:
+                self._frame_began = now
             return self._frame_began + self.timeouts.head - now
         self._frame_began = None
         if not self.core.acknowledged:
@@ -349,9 +388,7 @@ class Multiplexer:
             turn = self.core.next_ready()
             if turn is None:
                 return False
-            stream = self.streams[turn[0]]
-            self.endpoint.send(Data(stream.take(turn[1]), stream.id))
-            stream.took()
+            self.streams[turn[0]].take_turn(turn[1])
         return True
 
     # -- the end
@@ -362,11 +399,14 @@ class Multiplexer:
         if not self.streams:
             self.idle_since = self._clock()
 
-    async def lose(self, error: Exception) -> None:
+    def lose(self, error: Exception) -> None:
         """The connection is over: so are its streams, and the tasks that serve them."""
-        for stream in list(self.streams.values()):
+        for stream in self.streams.values():
             stream.fail(error)
-        await end_tasks([self._writer, *(stream.task for stream in self.streams.values())])
+            if stream.task is not None:
+                stream.task.cancel()
+        if self._writer is not None:
+            self._writer.cancel()
 
 
 async def end_tasks(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
