@@ -103,6 +103,10 @@ class Limits:
     """Frames that bring nothing: settings, pings, empty or unknown ones. Each piece of content or new stream gives back."""
 
 
+_CREDIT_PORTION = 256
+"""Bytes of content that we sent, for which a peer may well give back credit in a frame: some do for each read of their app."""
+
+
 # ---- events ----------------------------------------------------------------------------------------------------------
 #
 # Heads, Data and EndOfMessage are those of ``http.py``. These are the connection's own; ``stream`` 0 is the connection.
@@ -203,7 +207,7 @@ class Connection(Core):
         self._unsaid: set[int] = set()  # streams that we ended with their declared length: EndOfMessage is still to be sent
         self._faults: dict[int, int] = {}  # streams to be reset, with the code: they are gone already
         self._last_allowed = MAX_ID  # the highest stream that we said we would look at
-        self._events: list[Event] = []  # of the frame that was parsed last: three at the most
+        self._events: list[Event] = []  # of the frame that was parsed last: few, mostly one
         # Receiving
         self._preface = PREFACE if role is SERVER else b""  # what is still to come of it
         self._settled = False  # the peer's first settings have come
@@ -215,6 +219,7 @@ class Connection(Core):
         self._window = ReceiveWindow(limits.connection_window)
         self._stream_window = DEFAULT_WINDOW  # of new streams, as the peer knows it
         self._unacknowledged: list[Settings] = []
+        self._to_acknowledge = 0
         self._resets = Budget(limits.max_resets, "streams that were reset")
         self._idle_frames = Budget(limits.max_idle_frames, "frames that bring nothing")
         # Sending
@@ -249,6 +254,7 @@ class Connection(Core):
     def calm(self, frames_: int) -> None:
         """Time has gone by, in which so many frames are nobody's attack. The shell knows how much time; we have no clock."""
         self._idle_frames.refund(frames_)
+        self._resets.refund(frames_)
 
     # -- receiving
 
@@ -278,6 +284,7 @@ class Connection(Core):
             header = frames.parse_header(self._buffer.peek(0, HEADER_SIZE))
             frames.check_header(header)
             self._check_order(header)
+            self._check_room(header)
             self._buffer.skip(HEADER_SIZE)
             self._header = header
         if self._buffer.size < header.length:
@@ -301,6 +308,18 @@ class Connection(Core):
             # §6.2, §6.10: between HEADERS and the last CONTINUATION of a block nothing else may come, on any stream
             raise RemoteProtocolError("a field block that is interrupted, or continued without a beginning", PROTOCOL_ERROR)
 
+    def _check_room(self, header: Header) -> None:
+        """What goes beyond a bound of ours is refused before it comes."""
+        length, type_, _, _ = header
+        if type_ == frames.DATA:
+            if length > self._window.window:  # §6.9.1
+                raise RemoteProtocolError("DATA beyond the connection's window", FLOW_CONTROL_ERROR)
+        elif type_ == frames.HEADERS or type_ == frames.CONTINUATION:
+            if len(self._block) + length > self.limits.max_block:
+                raise RemoteProtocolError("a field block too large", ENHANCE_YOUR_CALM)
+        elif type_ == frames.SETTINGS and length > self.limits.max_settings * frames.SETTING_SIZE:
+            raise RemoteProtocolError("too many settings in a frame", ENHANCE_YOUR_CALM)
+
     def _receive(self, frame: Frame) -> None:
         receive = self._RECEIVERS.get(frame.type)
         if receive is None:  # §5.5: MUST be discarded
@@ -317,7 +336,7 @@ class Connection(Core):
         self._resets.spend()
         if stream := self._streams.get(id_):
             self._move(stream, SEND_RESET)
-        self._closed.add(id_, reset=True)
+        self._closed.add(id_, late=True)
         self._faults[id_] = error.code
         self._events.append(StreamFault(id_, error.code, str(error)))
 
@@ -328,25 +347,29 @@ class Connection(Core):
     def _find(self, id_: int) -> Stream | None:
         """A stream that a frame came for; None where it is closed in a way that lets frames still come (§5.1)."""
         stream = self._streams.get(id_)
-        if stream is not None:
-            return stream
-        if id_ > self._last_allowed and id_ & 1:  # §6.8: after GOAWAY, what is above its id is ignored
-            return None
-        if self._is_idle(id_):
+        if stream is None and not self._is_turned_away(id_):
+            self._check_opened(id_)
+            self._closed.check(id_)
+        return stream
+
+    def _check_opened(self, id_: int) -> None:
+        """§5.1: but for HEADERS and PRIORITY, nothing may come on a stream before it is opened."""
+        if self._is_idle(id_) and not self._is_turned_away(id_):
             raise RemoteProtocolError("a frame on a stream that is idle", PROTOCOL_ERROR)
-        self._closed.check(id_)
-        return None
+
+    def _is_turned_away(self, id_: int) -> bool:
+        """§6.8: after our GOAWAY, what comes on a stream above its last one is ignored."""
+        return id_ > self._last_allowed and self.role is SERVER and id_ & 1 == 1
 
     def _receive_data(self, frame: Frame) -> None:
         data = frames.parse_data(frame)
         size = len(frame.payload)
-        if not self._window.receive(size):
-            raise RemoteProtocolError("DATA beyond the connection's window", FLOW_CONTROL_ERROR)  # §6.9.1
+        self._window.receive(size)
         self._window.consume(size)
         ends = frame.flags & frames.END_STREAM != 0
-        if not data and not ends:
-            self._idle_frames.spend()  # CVE-2019-9518
         stream = self._find(frame.stream)
+        if not data and not (ends and stream):
+            self._idle_frames.spend()  # CVE-2019-9518
         try:
             if stream is not None:
                 return self._receive_content(stream, data, size, ends)
@@ -367,7 +390,7 @@ class Connection(Core):
             if stream.receive_left < 0 or (ends and stream.receive_left):
                 raise malformed("more or less content than its Content-Length")  # §8.1.1
         if data:
-            self._idle_frames.refund(2)
+            self._idle_frames.refund(2)  # the credit for our answer may come back in two frames
         if size:  # padding alone is told, too: its credit has to go back
             self._events.append(Data(data, stream.id))
         if ends:
@@ -390,8 +413,6 @@ class Connection(Core):
     def _receive_block(self, frame: Frame, part: bytes) -> None:
         self._block += part
         self._block_stream = frame.stream
-        if len(self._block) > self.limits.max_block:
-            raise RemoteProtocolError("a field block too large", ENHANCE_YOUR_CALM)
         if frame.flags & frames.END_HEADERS:
             block, self._block, self._block_stream = bytes(self._block), bytearray(), 0
             self._receive_fields(frame.stream, self._coder.decode(block))
@@ -403,7 +424,7 @@ class Connection(Core):
             return self._receive_request(id_, fields)
         stream = self._find(id_)
         if stream is None:
-            return
+            return self._idle_frames.spend()
         self._move(stream, RECEIVE_HEADERS)
         check_size(fields, self.limits.max_head, self.limits.max_headers)
         if stream.head_received:
@@ -414,14 +435,16 @@ class Connection(Core):
 
     def _receive_request(self, id_: int, fields: Fields) -> None:
         """A new stream (§5.1.1). Whatever becomes of it, its id is used up."""
-        if id_ > self._last_allowed:
-            return
+        if self._is_turned_away(id_):
+            return self._idle_frames.spend()
         self.last_stream = id_
         if len(self._streams) >= self.limits.max_streams:  # §5.1.2
             raise StreamError("too many streams", REFUSED_STREAM)
         check_size(fields, self.limits.max_head, self.limits.max_headers)
         head = parse_request(fields, id_)
-        length = content_length(head.headers)
+        length = None if head.method == "CONNECT" else content_length(head.headers)  # RFC 9110 §9.3.6: it means nothing
+        if length and self._block_ends:
+            raise malformed("less content than its Content-Length")  # §8.1.1
         stream = self._open(id_, head)
         self._move(stream, RECEIVE_HEADERS)
         stream.head_received = True
@@ -441,9 +464,10 @@ class Connection(Core):
             self._events.append(head)
             return
         stream.head_received = True
-        tunnel = _is_tunnel(stream, head)  # whose Content-Length means nothing (RFC 9110 §9.3.6)
-        if not tunnel:
+        if not _is_tunnel(stream, head):  # whose Content-Length means nothing (RFC 9110 §9.3.6)
             stream.receive_left = 0 if has_no_content(stream.method, head.status) else content_length(head.headers)
+        if stream.receive_left and self._block_ends:
+            raise malformed("less content than its Content-Length")  # §8.1.1
         self._events.append(head)
         if self._block_ends:
             self._receive_end(stream, Headers())
@@ -459,8 +483,7 @@ class Connection(Core):
         frames.check_priority(frame)
 
     def _receive_reset(self, frame: Frame) -> None:
-        if self._is_idle(frame.stream):  # §6.4
-            raise RemoteProtocolError("a reset of a stream that is idle", PROTOCOL_ERROR)
+        self._check_opened(frame.stream)  # §6.4
         stream = self._streams.get(frame.stream)
         if stream is None:
             return self._idle_frames.spend()
@@ -477,10 +500,9 @@ class Connection(Core):
         if frame.flags & frames.ACK:
             return self._receive_acknowledgement()
         settings = frames.parse_settings(frame.payload)
-        if len(settings) > self.limits.max_settings:
-            raise RemoteProtocolError("too many settings in a frame", ENHANCE_YOUR_CALM)
         for name, value in settings:  # §6.5.3: in the order in which they appear
             self._apply(name, value)
+        self._to_acknowledge += 1
         self._events.append(Settings(settings))
 
     def _receive_acknowledgement(self) -> None:
@@ -527,6 +549,10 @@ class Connection(Core):
             raise RemoteProtocolError("a GOAWAY whose last stream grows", PROTOCOL_ERROR)
         self.going_away = GoAway(last, code, debug)
         self._events.append(self.going_away)
+        if self.role is CLIENT:  # no frame will come for the streams above: they are over, and can be tried elsewhere (§8.7)
+            for stream in [stream for id_, stream in self._streams.items() if id_ > last]:
+                self._move(stream, RECEIVE_RESET)
+                self._events.append(Reset(stream.id, REFUSED_STREAM))
 
     def _receive_window_update(self, frame: Frame) -> None:
         self._idle_frames.spend()
@@ -537,8 +563,7 @@ class Connection(Core):
             if not self._send_window.grow(increment):
                 raise RemoteProtocolError("a window over 2^31-1", FLOW_CONTROL_ERROR)
         else:
-            if self._is_idle(frame.stream) and frame.stream <= self._last_allowed:
-                raise RemoteProtocolError("credit for a stream that is idle", PROTOCOL_ERROR)
+            self._check_opened(frame.stream)
             stream = self._streams.get(frame.stream)
             if stream is None:
                 return  # §5.1: it may come for a while after the stream was closed
@@ -566,16 +591,17 @@ class Connection(Core):
         state = TRANSITIONS.get((stream.state, step))
         if state is None:
             raise StreamError(f"{step.name} in {stream.state.name}", STREAM_CLOSED)  # §5.1
-        stream.state = state
-        if state is not CLOSED:
-            return
-        del self._streams[stream.id]
-        self._closed.add(stream.id, reset=step is SEND_RESET)
-        if stream.id in self._scheduler:
-            self._scheduler.remove(stream.id)
-        if step in (SEND_END, RECEIVE_END):
-            self._resets.refund(4)
-            self._idle_frames.refund(4)
+        before, stream.state = stream.state, state
+        if step is SEND_END or state is CLOSED:
+            self.withdraw(stream.id)
+        if state is CLOSED:
+            del self._streams[stream.id]
+            self._closed.add(stream.id, late=step is SEND_RESET and before is not HALF_CLOSED_REMOTE)
+            if step is SEND_END or step is RECEIVE_END:
+                self._resets.refund(4)
+                self._idle_frames.refund(4)
+            else:
+                self._unsaid.discard(stream.id)
 
     # -- whose turn it is to send
 
@@ -587,7 +613,7 @@ class Connection(Core):
     def offer(self, stream: int) -> None:
         """A stream has content to send: ``next_ready`` will tell its turn."""
         found = self._streams.get(stream)
-        if found is not None:
+        if found is not None and (found.state, SEND_DATA) in TRANSITIONS:
             found.offering = True
             self._schedule(found)
 
@@ -661,8 +687,8 @@ class Connection(Core):
 
     @property
     def max_active(self) -> int:
-        """Streams that the peer lets us have open at once (§5.1.2)."""
-        return self.peer.get(frames.MAX_CONCURRENT_STREAMS, MAX_ID)
+        """Streams that the peer lets us have open at once (§5.1.2); as long as it did not say, what it should (§6.5.2)."""
+        return self.peer.get(frames.MAX_CONCURRENT_STREAMS, MAX_ID if self._settled else 100)
 
     def _send_response(self, head: ResponseHead) -> bytes:
         stream = self._sending(head.stream, SEND_HEADERS)
@@ -708,7 +734,7 @@ class Connection(Core):
         self._send_window.size -= size
         stream.send_window.size -= size
         self._schedule(stream)
-        self._idle_frames.refund(2)
+        self._idle_frames.refund(2 + size // _CREDIT_PORTION)
         ends = left == size
         if left is not None:
             stream.send_left = left - size
@@ -740,6 +766,9 @@ class Connection(Core):
         return preface + encoded
 
     def _send_acknowledgement(self, event: SettingsAck) -> bytes:
+        if not self._to_acknowledge:
+            raise LocalProtocolError("there are no settings to acknowledge")
+        self._to_acknowledge -= 1
         return frames.encode_frame(frames.SETTINGS, frames.ACK, 0)
 
     def _send_ping(self, event: Ping) -> bytes:
@@ -776,7 +805,6 @@ class Connection(Core):
             if stream is None:
                 raise LocalProtocolError(f"stream {event.stream} is closed, or was never open")
             self._move(stream, SEND_RESET)
-        self._unsaid.discard(event.stream)
         return frames.encode_rst_stream(event.stream, event.code)
 
     def _send_goaway(self, event: GoAway) -> bytes:

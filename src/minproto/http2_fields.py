@@ -302,6 +302,8 @@ class FieldCoder:
     def limit_table(self, size: int) -> None:
         """The peer says how large ours may be: the next block has to tell that we know (RFC 7541 §4.2)."""
         self._encoded.forget()
-        size = min(size, MAX_TABLE)
-        if size != self._encoder.header_table_size:
-            self._encoder.header_table_size = size
+        encoder, size = self._encoder, min(size, MAX_TABLE)
+        if size != encoder.header_table_size:
+            encoder.header_table_size = size
+            changes = encoder.table_size_changes  # the smallest and the last are to be told, however many there were
+            encoder.table_size_changes = [least, size] if (least := min(changes)) < size else [size]

@@ -9,6 +9,7 @@ A type or flag that is not known means nothing and is passed over (§4.1, §5.5)
 PUSH_PROMISE is refused by its type (we never let a server push, §8.4), and the five bytes of priority are read over (§5.3.2).
 """
 
+from collections.abc import Callable
 from struct import Struct
 from typing import NamedTuple
 
@@ -110,10 +111,17 @@ def check_header(header: Header) -> None:
         raise RemoteProtocolError("a frame of the connection came on a stream", PROTOCOL_ERROR)
     if type_ == PUSH_PROMISE:  # §8.4: from a client always; from a server since we disabled it
         raise RemoteProtocolError("push is not wanted", PROTOCOL_ERROR)
-    if length != _EXACT_LENGTH.get(type_, length) or (type_ == GOAWAY and length < 8):
+    if length != _EXACT_LENGTH.get(type_, length) or length < _least_length(type_, flags):
         raise RemoteProtocolError("a frame of a wrong length", FRAME_SIZE_ERROR)
     if type_ == SETTINGS and length % 6 | (length if flags & ACK else 0):  # §6.5
         raise RemoteProtocolError("settings of a wrong length", FRAME_SIZE_ERROR)
+
+
+def _least_length(type_: int, flags: int) -> int:
+    """Bytes that a payload has to have for what its flags promise."""
+    if type_ == HEADERS:
+        return (1 if flags & PADDED else 0) + (_DEPENDENCY if flags & PRIORITIZED else 0)
+    return 8 if type_ == GOAWAY else 1 if type_ == DATA and flags & PADDED else 0
 
 
 # ---- payloads ----------------------------------------------------------------------------------------------------------
@@ -131,6 +139,7 @@ def check_header(header: Header) -> None:
 
 _NUMBER = Struct("!L")
 _SETTING = Struct("!HL")
+SETTING_SIZE = _SETTING.size
 _GOAWAY = Struct("!LL")
 _DEPENDENCY = 5  # bytes
 
@@ -145,17 +154,15 @@ def parse_headers(frame: Frame) -> bytes:
     block = _unpadded(frame) if frame.flags & PADDED else frame.payload
     if not frame.flags & PRIORITIZED:
         return block
-    if len(block) < _DEPENDENCY:
-        raise RemoteProtocolError("HEADERS too short for its priority", FRAME_SIZE_ERROR)
-    _check_dependency(block, frame.stream)
+    if len(block) < _DEPENDENCY:  # §6.2: padding that leaves no room for the rest is as wrong as padding beyond the frame
+        raise RemoteProtocolError("more padding than payload", PROTOCOL_ERROR)
+    _check_dependency(block, frame.stream, RemoteProtocolError)  # of the connection, since its field block is not decoded
     return block[_DEPENDENCY:]
 
 
 def _unpadded(frame: Frame) -> bytes:
     """§6.1: padding that is as long as the payload, or longer, is a connection error."""
     payload = frame.payload
-    if not payload:
-        raise RemoteProtocolError("a padded frame without a pad length", FRAME_SIZE_ERROR)
     end = len(payload) - payload[0]
     if end < 1:
         raise RemoteProtocolError("more padding than payload", PROTOCOL_ERROR)
@@ -166,13 +173,13 @@ def check_priority(frame: Frame) -> None:
     """§6.3: PRIORITY has five bytes, or else it is an error of its stream. What they say, nobody follows any more."""
     if len(frame.payload) != _DEPENDENCY:
         raise StreamError("PRIORITY of a wrong length", FRAME_SIZE_ERROR)
-    _check_dependency(frame.payload, frame.stream)
+    _check_dependency(frame.payload, frame.stream, StreamError)
 
 
-def _check_dependency(payload: bytes, stream: int) -> None:
+def _check_dependency(payload: bytes, stream: int, fault: Callable[[str, int], Exception]) -> None:
     """The one thing that could be wrong with it (RFC 7540 §5.3.1)."""
     if _NUMBER.unpack_from(payload)[0] & MAX_ID == stream:
-        raise RemoteProtocolError("a stream that depends on itself", PROTOCOL_ERROR)
+        raise fault("a stream that depends on itself", PROTOCOL_ERROR)
 
 
 def parse_number(payload: bytes) -> int:

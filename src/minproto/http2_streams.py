@@ -114,28 +114,25 @@ class Budget:
 
 
 class ClosedStreams:
-    """What became of the last streams: so a frame that is late is told from one that is wrong (§5.1).
+    """What became of the last streams: so a frame that is late is told from one that is wrong (§5.1)."""
 
-    No more than ``Limits.max_streams`` can close within a round trip, so what is forgotten is ten of those ago.
-    """
-
-    REMEMBERED = 1_000
+    REMEMBERED = 256
 
     def __init__(self) -> None:
-        self._reset: dict[int, bool] = {}  # whether we reset it while the peer could still be sending; in order of closing
+        self._late: dict[int, bool] = {}  # whether frames may still come, since we reset it; in the order of closing
         self._forgotten = 0  # the highest of those
 
-    def add(self, stream: int, *, reset: bool) -> None:
-        self._reset[stream] = reset
-        if len(self._reset) > self.REMEMBERED:
-            oldest = next(iter(self._reset))
-            del self._reset[oldest]
+    def add(self, stream: int, *, late: bool) -> None:
+        self._late[stream] = late
+        if len(self._late) > self.REMEMBERED:
+            oldest = next(iter(self._late))
+            del self._late[oldest]
             self._forgotten = max(self._forgotten, oldest)
 
     def check(self, stream: int) -> None:
         """Raise RemoteProtocolError, unless what comes for it may be on its way since before our reset."""
-        reset = self._reset.get(stream)
-        if reset is None and stream > self._forgotten:  # §5.1.1: it was passed over when a higher one was opened
+        late = self._late.get(stream, None if stream > self._forgotten else True)  # who can't know does not accuse
+        if late is None:  # §5.1.1: it was passed over when a higher one was opened
             raise RemoteProtocolError("a stream that was not opened in its order", PROTOCOL_ERROR)
-        if not reset:
+        if not late:
             raise RemoteProtocolError("a frame on a stream that is closed", STREAM_CLOSED)

@@ -1,0 +1,660 @@
+"""What an HTTP/2 endpoint makes of frames, right and wrong, one case for each sentence that has an error code.
+
+The numbers are sections of RFC 9113, of RFC 7541 with "hpack", of RFC 8441. A case is what a peer says after the handshake,
+and what becomes of the connection: it is alive, a stream is reset with a code, or the connection ends with one.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from http2_wire import ALIVE, GET, OK, POST, Wire, data, frame, number, ping, reset, settings, window_update
+
+from minproto.core import CLIENT, SERVER, LocalProtocolError, RemoteProtocolError
+from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
+from minproto.http2 import Connection, Discarded, GoAway, Ping, Reset, Settings, StreamFault
+from minproto.http2_frames import (
+    ACK,
+    COMPRESSION_ERROR,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FLOW_CONTROL_ERROR,
+    FRAME_SIZE_ERROR,
+    GOAWAY,
+    HEADERS,
+    MAX_ID,
+    PADDED,
+    PING,
+    PREFACE,
+    PRIORITIZED,
+    PRIORITY,
+    PROTOCOL_ERROR,
+    PUSH_PROMISE,
+    REFUSED_STREAM,
+    RST_STREAM,
+    SETTINGS,
+    STREAM_CLOSED,
+    WINDOW_UPDATE,
+)
+
+Said = bytes | list[bytes]
+Case = Callable[[Wire], Said]
+TRAILER = [("x", "y")]
+BIG = bytes(16_385)
+
+
+def connection(code):
+    return ("connection", code)
+
+
+def stream(code, id_=1):
+    return ("stream", id_, code)
+
+
+def without(name):
+    return [field for field in GET if field[0] != name]
+
+
+def fields(*more):
+    return [*GET, *more]
+
+
+def block(w, head=GET):
+    return w.encoder.encode(head)
+
+
+def pieces(w, head, *sizes):
+    """A field block cut at these sizes."""
+    whole = block(w, head)
+    cuts = [0, *sizes, len(whole)]
+    return [whole[start:end] for start, end in pairwise(cuts)]
+
+
+def continued(w, *, first=0, flags=END_STREAM, id_=1):
+    """HEADERS whose block is not complete, and the rest of the block."""
+    one, two = pieces(w, fields(("x-name", "value")), 5)
+    return frame(HEADERS, flags, id_, one), two
+
+
+DEPENDENCY = number(0) + b"\x0f"
+
+# ---- frames that are right: the generic part of a conformance suite ----------------------------------------------------
+
+ALIVE_CASES: dict[str, Case] = {
+    "5.1 PRIORITY on an idle stream": lambda w: frame(PRIORITY, 0, 1, DEPENDENCY),
+    "5.1 PRIORITY on an idle stream with an even id": lambda w: frame(PRIORITY, 0, 2, DEPENDENCY),
+    "5.1 WINDOW_UPDATE on half-closed (remote)": lambda w: [w.head(), window_update(1, 10)],
+    "5.1 PRIORITY on half-closed (remote)": lambda w: [w.head(), frame(PRIORITY, 0, 1, DEPENDENCY)],
+    "5.1 RST_STREAM on half-closed (remote)": lambda w: [w.head(), reset(1)],
+    "5.1 PRIORITY on closed": lambda w: [w.head(), reset(1), frame(PRIORITY, 0, 1, DEPENDENCY)],
+    "5.1 WINDOW_UPDATE on closed": lambda w: [w.head(), reset(1), window_update(1, 10)],
+    "5.1 RST_STREAM on closed": lambda w: [w.head(), reset(1), reset(1)],
+    "5.1.1 ids may be passed over": lambda w: [w.head(1), w.head(101)],
+    "6.1 DATA, also many": lambda w: [w.head(1, POST, end=False), *[data(1, b"x")] * 9, data(1, end=True)],
+    "6.1 padded DATA": lambda w: [w.head(1, POST, end=False), frame(DATA, PADDED | END_STREAM, 1, b"\x05body" + bytes(5))],
+    "6.1 DATA that is padding alone": lambda w: [w.head(1, POST, end=False), frame(DATA, PADDED, 1, b"\x05" + bytes(5))],
+    "4.2 DATA of 2^14 bytes": lambda w: [w.head(1, POST, end=False), data(1, BIG[1:], end=True)],
+    "6.2 padded HEADERS": lambda w: w.head(1, flags=END_HEADERS | PADDED, before=b"\x05", after=bytes(5)),
+    "6.2 HEADERS with a priority": lambda w: w.head(1, flags=END_HEADERS | PRIORITIZED, before=b"\x80" + DEPENDENCY[1:]),
+    "6.2 padded HEADERS with a priority": lambda w: w.head(
+        1, flags=END_HEADERS | PRIORITIZED | PADDED, before=b"\x01" + DEPENDENCY, after=b"\0"
+    ),
+    "6.3 PRIORITY, then HEADERS with a lower id": lambda w: [frame(PRIORITY, 0, 7, DEPENDENCY), w.head(1)],
+    "6.5 SETTINGS, all known ones and an unknown one": lambda w: settings(
+        (1, 100), (2, 0), (3, 5), (4, 1_000), (5, 1 << 15), (6, 9), (8, 1), (9, 1), (0xBABA, MAX_ID)
+    ),
+    "6.5 SETTINGS without any": lambda w: settings(),
+    "6.5.3 an acknowledgement that nobody asked for": lambda w: frame(SETTINGS, ACK),
+    "6.7 PING, and one with ACK": lambda w: [ping(), ping(flags=ACK)],
+    "6.8 GOAWAY, and a later one": lambda w: [
+        frame(GOAWAY, 0, 0, number(9) + number(0)),
+        frame(GOAWAY, 0, 0, bytes(8) + b"bye"),
+    ],
+    "6.9 WINDOW_UPDATE": lambda w: [w.head(), window_update(0, 1), window_update(1, 1)],
+    "6.9.1 a window of just 2^31-1": lambda w: [
+        w.head(),
+        window_update(1, MAX_ID - 65_535),
+        window_update(0, MAX_ID - 65_535),
+    ],
+    "6.10 CONTINUATION": lambda w: [(two := continued(w))[0], frame(CONTINUATION, END_HEADERS, 1, two[1])],
+    "6.10 many CONTINUATIONs, empty ones too": lambda w: [
+        (two := continued(w))[0],
+        *(frame(CONTINUATION, 0, 1, two[1][at : at + 1]) for at in range(len(two[1]))),
+        frame(CONTINUATION, END_HEADERS, 1),
+    ],
+    "7 unknown error codes": lambda w: [w.head(), reset(1, 0xFF), frame(GOAWAY, 0, 0, number(0) + number(0xFF))],
+    "8.1 trailers": lambda w: [w.head(1, POST, end=False), data(1, b"x"), w.head(1, TRAILER)],
+    "8.2.2 te: trailers": lambda w: w.head(1, fields(("te", "trailers"))),
+    "4.1 an unknown type": lambda w: [frame(0x16, 0, 0, b"12345678"), frame(0xFF, 0xFF, 5, b"x")],
+    "4.1 flags that are not defined": lambda w: [ping(flags=0x16), w.head(1, flags=END_HEADERS | 0xD2)],
+    "4.1 the reserved bit of a stream id": lambda w: frame(PING, 0, 0x8000_0000, b"12345678"),
+    "hpack indexed and literal, all kinds": lambda w: w.head(
+        1, after=b"\x40\x01a\x01b" + b"\x00\x01a\x01b" + b"\x10\x01a\x01b" + b"\xbe"
+    ),
+    "hpack 4.2 two size updates": lambda w: w.head(1, before=b"\x20\x3f\xe1\x1f"),
+}
+
+
+@pytest.mark.parametrize("case", ALIVE_CASES.values(), ids=ALIVE_CASES)
+def test_right_frames_are_taken(case):
+    w = Wire()
+    said = case(w)
+    assert w.verdict(*([said] if isinstance(said, bytes) else said)) == ALIVE
+
+
+# ---- frames that are wrong ---------------------------------------------------------------------------------------------
+
+P, S, Z, F = PROTOCOL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR, FLOW_CONTROL_ERROR
+
+WRONG: dict[str, tuple[tuple[str, int] | tuple[str, int, int], Case]] = {
+    # Sizes (§4.2), field blocks (§4.3)
+    "4.2 DATA too large": (connection(Z), lambda w: [w.head(1, POST, end=False), data(1, BIG)[:9]]),
+    "4.2 HEADERS too large": (connection(Z), lambda w: frame(HEADERS, END_HEADERS, 1, BIG)[:9]),
+    "4.2 an unknown type too large": (connection(Z), lambda w: frame(0xEE, 0, 1, BIG)[:9]),
+    "4.3 a field block that can't be decoded": (connection(COMPRESSION_ERROR), lambda w: w.head(after=b"\x40")),
+    "4.3 PRIORITY inside of a block": (connection(P), lambda w: [continued(w)[0], frame(PRIORITY, 0, 1, DEPENDENCY)[:9]]),
+    "4.3 HEADERS of another stream inside of a block": (connection(P), lambda w: [continued(w)[0], w.head(3)[:9]]),
+    "4.3 a refused stream's block that can't be decoded": (
+        connection(COMPRESSION_ERROR),
+        lambda w: [w.head(1), *(w.head(id_) for id_ in range(3, 211, 2)), w.head(301, after=b"\x40")],
+    ),
+    # Streams (§5.1)
+    "5.1 idle: DATA": (connection(P), lambda w: data(1, b"x", end=True)),
+    "5.1 idle: RST_STREAM": (connection(P), lambda w: reset(1)),
+    "5.1 idle: WINDOW_UPDATE": (connection(P), lambda w: window_update(1, 100)),
+    "5.1 idle: WINDOW_UPDATE on an even id": (connection(P), lambda w: window_update(2, 100)),
+    "5.1 idle: CONTINUATION": (connection(P), lambda w: frame(CONTINUATION, END_HEADERS, 1)),
+    "5.1 half-closed (remote): DATA": (stream(S), lambda w: [w.head(), data(1, b"x", end=True)]),
+    "5.1 half-closed (remote): HEADERS": (stream(S), lambda w: [w.head(), w.head()]),
+    "5.1 half-closed (remote): CONTINUATION": (connection(P), lambda w: [w.head(), frame(CONTINUATION, END_HEADERS, 1)]),
+    "5.1 closed by RST_STREAM: DATA": (connection(S), lambda w: [w.head(1, end=False), reset(1), data(1, b"x")]),
+    "5.1 closed by RST_STREAM: HEADERS": (connection(S), lambda w: [w.head(1, end=False), reset(1), w.head(1)]),
+    "5.1 closed by RST_STREAM: CONTINUATION": (
+        connection(P),
+        lambda w: [w.head(1, end=False), reset(1), frame(CONTINUATION, END_HEADERS, 1)],
+    ),
+    "5.1.1 an even id": (connection(P), lambda w: w.head(2)),
+    "5.1.1 an id below the last one": (connection(P), lambda w: [w.head(5), w.head(3)]),
+    "5.1.1 DATA on an id that was passed over": (connection(P), lambda w: [w.head(5), data(3, b"x")]),
+    "5.1.2 too many streams": (stream(REFUSED_STREAM, 201), lambda w: [w.head(id_) for id_ in range(1, 203, 2)]),
+    "5.3.1 of RFC 7540: HEADERS that depends on itself": (
+        connection(P),
+        lambda w: w.head(1, flags=END_HEADERS | PRIORITIZED, before=number(1) + b"\x0f"),
+    ),
+    "5.3.1 of RFC 7540: PRIORITY that depends on itself": (
+        stream(P),
+        lambda w: [w.head(), frame(PRIORITY, 0, 1, number(1) + b"\x0f")],
+    ),
+    "5.3.1 of RFC 7540: the same on an idle stream": (connection(P), lambda w: frame(PRIORITY, 0, 1, number(1) + b"\x0f")),
+    "5.5 an unknown type inside of a block": (connection(P), lambda w: [continued(w)[0], frame(0x16, 0, 0, b"12345678")[:9]]),
+    # DATA (§6.1)
+    "6.1 DATA on stream 0": (connection(P), lambda w: data(0, b"x")[:9]),
+    "6.1 padding as long as the payload": (
+        connection(P),
+        lambda w: [w.head(1, POST, end=False), frame(DATA, PADDED, 1, b"\x05" + bytes(4))],
+    ),
+    "6.1 padding without its length": (connection(Z), lambda w: [w.head(1, POST, end=False), frame(DATA, PADDED, 1)]),
+    # HEADERS (§6.2)
+    "6.2 HEADERS on stream 0": (connection(P), lambda w: w.head(0)[:9]),
+    "6.2 padding as long as the payload": (
+        connection(P),
+        lambda w: frame(HEADERS, PADDED | END_HEADERS, 1, b"\x05" + bytes(4)),
+    ),
+    "6.2 padding over the priority": (
+        connection(P),
+        lambda w: frame(HEADERS, PADDED | PRIORITIZED | END_HEADERS, 1, b"\x01" + DEPENDENCY),
+    ),
+    "6.2 padding without its length": (connection(Z), lambda w: frame(HEADERS, PADDED | END_HEADERS, 1)),
+    "6.2 too short for its priority": (connection(Z), lambda w: frame(HEADERS, PRIORITIZED | END_HEADERS, 1, bytes(4))[:9]),
+    # PRIORITY (§6.3), RST_STREAM (§6.4)
+    "6.3 PRIORITY on stream 0": (connection(P), lambda w: frame(PRIORITY, 0, 0, DEPENDENCY)[:9]),
+    "6.3 PRIORITY of four bytes": (stream(Z), lambda w: [w.head(1, end=False), frame(PRIORITY, 0, 1, bytes(4))]),
+    "6.3 PRIORITY of six bytes": (stream(Z), lambda w: [w.head(1, end=False), frame(PRIORITY, 0, 1, bytes(6))]),
+    "6.4 RST_STREAM on stream 0": (connection(P), lambda w: reset(0)[:9]),
+    "6.4 RST_STREAM of three bytes": (connection(Z), lambda w: [w.head(1, end=False), frame(RST_STREAM, 0, 1, bytes(3))[:9]]),
+    "6.4 RST_STREAM of five bytes": (connection(Z), lambda w: [w.head(1, end=False), frame(RST_STREAM, 0, 1, bytes(5))[:9]]),
+    # SETTINGS (§6.5)
+    "6.5 ACK with a payload": (connection(Z), lambda w: frame(SETTINGS, ACK, 0, bytes(6))[:9]),
+    "6.5 SETTINGS on a stream": (connection(P), lambda w: frame(SETTINGS, 0, 1, bytes(6))[:9]),
+    "6.5 SETTINGS not of six bytes each": (connection(Z), lambda w: frame(SETTINGS, 0, 0, bytes(3))[:9]),
+    "6.5.2 ENABLE_PUSH of 2": (connection(P), lambda w: settings((2, 2))),
+    "6.5.2 INITIAL_WINDOW_SIZE over 2^31-1": (connection(F), lambda w: settings((4, MAX_ID + 1))),
+    "6.5.2 MAX_FRAME_SIZE below 2^14": (connection(P), lambda w: settings((5, 16_383))),
+    "6.5.2 MAX_FRAME_SIZE over 2^24-1": (connection(P), lambda w: settings((5, 1 << 24))),
+    "8441 3 ENABLE_CONNECT_PROTOCOL of 2": (connection(P), lambda w: settings((8, 2))),
+    "8441 3 ENABLE_CONNECT_PROTOCOL back to 0": (connection(P), lambda w: [settings((8, 1)), settings((8, 0))]),
+    # PUSH_PROMISE (§6.6), PING (§6.7), GOAWAY (§6.8)
+    "8.4 PUSH_PROMISE of a client": (
+        connection(P),
+        lambda w: [w.head(1, end=False), frame(PUSH_PROMISE, END_HEADERS, 1, number(2))[:9]],
+    ),
+    "6.7 PING on a stream": (connection(P), lambda w: frame(PING, 0, 1, bytes(8))[:9]),
+    "6.7 PING of six bytes": (connection(Z), lambda w: frame(PING, 0, 0, bytes(6))[:9]),
+    "6.8 GOAWAY on a stream": (connection(P), lambda w: frame(GOAWAY, 0, 1, bytes(8))[:9]),
+    "6.8 GOAWAY of seven bytes": (connection(Z), lambda w: frame(GOAWAY, 0, 0, bytes(7))[:9]),
+    "6.8 GOAWAY whose last stream grows": (
+        connection(P),
+        lambda w: [frame(GOAWAY, 0, 0, number(3) + number(0)), frame(GOAWAY, 0, 0, number(5) + number(0))],
+    ),
+    # WINDOW_UPDATE (§6.9)
+    "6.9 an increment of 0 for the connection": (connection(P), lambda w: window_update(0, 0)),
+    "6.9 an increment of 0 for a stream": (stream(P), lambda w: [w.head(1, end=False), window_update(1, 0)]),
+    "6.9 an increment of 0 with the reserved bit": (stream(P), lambda w: [w.head(1, end=False), window_update(1, 1 << 31)]),
+    "6.9 WINDOW_UPDATE of three bytes": (connection(Z), lambda w: frame(WINDOW_UPDATE, 0, 0, bytes(3))[:9]),
+    "6.9.1 the connection's window over 2^31-1": (connection(F), lambda w: [window_update(0, MAX_ID)]),
+    "6.9.1 a stream's window over 2^31-1": (stream(F), lambda w: [w.head(), window_update(1, MAX_ID)]),
+    "6.9.2 INITIAL_WINDOW_SIZE that lifts a window over 2^31-1": (
+        connection(F),
+        lambda w: [w.head(), window_update(1, MAX_ID - 65_535), settings((4, 65_536))],
+    ),
+    # CONTINUATION (§6.10)
+    "6.10 DATA inside of a block": (connection(P), lambda w: [continued(w)[0], data(1, b"x")[:9]]),
+    "6.10 CONTINUATION on stream 0": (connection(P), lambda w: [continued(w)[0], frame(CONTINUATION, END_HEADERS, 0)[:9]]),
+    "6.10 CONTINUATION on another stream": (connection(P), lambda w: [continued(w)[0], frame(CONTINUATION, 4, 3)[:9]]),
+    "6.10 CONTINUATION after a complete block": (connection(P), lambda w: [w.head(), frame(CONTINUATION, END_HEADERS, 1)[:9]]),
+    "6.10 CONTINUATION after CONTINUATION that ends": (
+        connection(P),
+        lambda w: [
+            (two := continued(w))[0],
+            frame(CONTINUATION, END_HEADERS, 1, two[1]),
+            frame(CONTINUATION, END_HEADERS, 1)[:9],
+        ],
+    ),
+    "6.10 CONTINUATION after DATA": (
+        connection(P),
+        lambda w: [w.head(1, POST, end=False), data(1, b"x"), frame(CONTINUATION, END_HEADERS, 1)[:9]],
+    ),
+    # Messages (§8)
+    "8.1 a second head without END_STREAM": (
+        stream(P),
+        lambda w: [w.head(1, POST, end=False), data(1, b"x"), w.head(1, TRAILER, end=False)],
+    ),
+    "8.2.1 NUL": (stream(P), lambda w: w.head(1, fields(("x", "a\0b")))),
+    "8.2.1 CR": (stream(P), lambda w: w.head(1, fields(("x", "a\rb")))),
+    "8.2.1 LF": (stream(P), lambda w: w.head(1, fields(("x", "a\nb: c")))),
+    "8.2.1 a space before a value": (stream(P), lambda w: w.head(1, fields(("x", " a")))),
+    "8.2.1 a tab after a value": (stream(P), lambda w: w.head(1, fields(("x", "a\t")))),
+    "8.2.1 an upper-case name": (stream(P), lambda w: w.head(1, fields(("X-Test", "ok")))),
+    "8.2.1 an empty name": (stream(P), lambda w: w.head(1, fields(("", "ok")))),
+    "8.2.1 a space in a name": (stream(P), lambda w: w.head(1, fields(("x y", "ok")))),
+    "8.2.1 a colon in a name": (stream(P), lambda w: w.head(1, fields(("x:y", "ok")))),
+    "8.2.1 a name that is not ASCII": (stream(P), lambda w: w.head(1, fields(("x\xe9", "ok")))),
+    **{
+        f"8.2.2 {name}": (stream(P), lambda w, name=name: w.head(1, fields((name, "x"))))
+        for name in ("connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade")
+    },
+    "8.2.2 te: gzip": (stream(P), lambda w: w.head(1, fields(("te", "trailers, deflate;q=0.5")))),
+    "8.3 an unknown pseudo-header field": (stream(P), lambda w: w.head(1, [(":test", "ok"), *GET])),
+    "8.3 a response's pseudo-header field": (stream(P), lambda w: w.head(1, fields((":status", "200")))),
+    "8.3 a pseudo-header field in trailers": (
+        stream(P),
+        lambda w: [w.head(1, POST, end=False), w.head(1, [(":method", "200")])],
+    ),
+    "8.3 a pseudo-header field after the others": (stream(P), lambda w: w.head(1, [*GET[:3], ("x", "ok"), GET[3]])),
+    "8.3 a pseudo-header field with a line break": (stream(P), lambda w: w.head(1, [*GET[:3], (":authority", "a\r\nx: y")])),
+    "8.3.1 an empty :path": (stream(P), lambda w: w.head(1, [*without(":path"), (":path", "")])),
+    "8.3.1 a :path without a slash": (stream(P), lambda w: w.head(1, [*without(":path"), (":path", "a")])),
+    "8.3.1 a :path with a space": (stream(P), lambda w: w.head(1, [*without(":path"), (":path", "/a b")])),
+    "8.3.1 a :path with a fragment": (stream(P), lambda w: w.head(1, [*without(":path"), (":path", "/a#b")])),
+    "8.3.1 a :path of * for GET": (stream(P), lambda w: w.head(1, [*without(":path"), (":path", "*")])),
+    "8.3.1 a :scheme that is none": (stream(P), lambda w: w.head(1, [*without(":scheme"), (":scheme", "1 2")])),
+    "8.3.1 a :method that is none": (stream(P), lambda w: w.head(1, [*without(":method"), (":method", "G ET")])),
+    **{
+        f"8.3.1 no {name}": (stream(P), lambda w, name=name: w.head(1, without(name)))
+        for name in (":method", ":scheme", ":path", ":authority")
+    },
+    **{
+        f"8.3.1 {name} twice": (stream(P), lambda w, name=name: w.head(1, [*GET, (name, dict(GET)[name])]))
+        for name in (":method", ":scheme", ":path", ":authority")
+    },
+    "8.3.1 Host that differs from :authority": (stream(P), lambda w: w.head(1, fields(("host", "b")))),
+    "8.3.1 two Hosts": (stream(P), lambda w: w.head(1, [*without(":authority"), ("host", "a"), ("host", "b")])),
+    "8.3.1 userinfo in :authority": (stream(P), lambda w: w.head(1, [*without(":authority"), (":authority", "me@a")])),
+    "8.1.1 a content-length over the DATA": (
+        stream(P),
+        lambda w: [w.head(1, [*POST, ("content-length", "5")], end=False), data(1, b"four", end=True)],
+    ),
+    "8.1.1 a content-length below the DATA": (
+        stream(P),
+        lambda w: [w.head(1, [*POST, ("content-length", "1")], end=False), data(1, b"four")],
+    ),
+    "8.1.1 a content-length over many DATA": (
+        stream(P),
+        lambda w: [w.head(1, [*POST, ("content-length", "9")], end=False), data(1, b"four"), data(1, b"four", end=True)],
+    ),
+    "8.1.1 a content-length over the DATA before trailers": (
+        stream(P),
+        lambda w: [w.head(1, [*POST, ("content-length", "5")], end=False), data(1, b"four"), w.head(1, TRAILER)],
+    ),
+    "8.1.1 a content-length and no DATA": (stream(P), lambda w: w.head(1, [*POST, ("content-length", "5")])),
+    "8.1.1 a content-length that is no number": (stream(P), lambda w: w.head(1, [*POST, ("content-length", "+5")])),
+    "8.1.1 two content-lengths": (
+        stream(P),
+        lambda w: w.head(1, [*POST, ("content-length", "5"), ("content-length", "6")], end=False),
+    ),
+    "8.5 CONNECT with a :path": (stream(P), lambda w: w.head(1, [(":method", "CONNECT"), *GET[1:]])),
+    "8.5 CONNECT without a port": (stream(P), lambda w: w.head(1, [(":method", "CONNECT"), (":authority", "a")])),
+    "8441 4 :protocol without CONNECT": (stream(P), lambda w: w.head(1, [*GET, (":protocol", "websocket")])),
+    "8441 4 :protocol without :path": (
+        stream(P),
+        lambda w: w.head(1, [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":authority", "a")]),
+    ),
+    # HPACK
+    "hpack 2.3.3 an index that is not there": (connection(COMPRESSION_ERROR), lambda w: w.head(after=b"\xc6")),
+    "hpack 4.2 a size update at the end of a block": (connection(COMPRESSION_ERROR), lambda w: w.head(after=b"\x21")),
+    "hpack 5.1 a number that is too long": (
+        connection(COMPRESSION_ERROR),
+        lambda w: w.head(after=b"\xff" + b"\xff" * 9 + b"\0"),
+    ),
+    "hpack 5.2 padding of more than seven bits": (
+        connection(COMPRESSION_ERROR),
+        lambda w: w.head(after=b"\0\x01x\x82\x1f\xff"),
+    ),
+    "hpack 5.2 padding of zeros": (connection(COMPRESSION_ERROR), lambda w: w.head(after=b"\0\x01x\x81\x18")),
+    "hpack 5.2 EOS": (connection(COMPRESSION_ERROR), lambda w: w.head(after=b"\0\x01x\x84\xff\xff\xff\xff")),
+    "hpack 5.2 a string longer than the block": (connection(COMPRESSION_ERROR), lambda w: w.head(after=b"\0\x01x\x09short")),
+    "hpack 6.1 index 0": (connection(COMPRESSION_ERROR), lambda w: w.head(after=b"\x80")),
+    "hpack 6.3 a size update over the limit": (connection(COMPRESSION_ERROR), lambda w: w.head(before=b"\x3f\xe2\x1f")),
+}
+
+
+@pytest.mark.parametrize(("verdict", "case"), WRONG.values(), ids=WRONG)
+def test_wrong_frames_have_the_code_of_their_section(verdict, case):
+    """The bytes end where the fault can be seen first; a core that waits for more bytes fails here."""
+    w = Wire()
+    said = case(w)
+    assert w.verdict(*([said] if isinstance(said, bytes) else said)) == verdict
+
+
+@pytest.mark.parametrize(("verdict", "case"), WRONG.values(), ids=WRONG)
+def test_a_fault_of_a_stream_leaves_the_others_alone(verdict, case):
+    """Beside the stream of the case another one is under way: it goes on behind a stream's fault."""
+    if verdict[0] == "connection" or verdict[1] != 1:
+        return
+    w = Wire()
+    said = case(w)
+    w.feed(*([said] if isinstance(said, bytes) else said))
+    head, end = w.feed(w.head(301, [*GET, ("cookie", "a"), ("cookie", "b")]))
+    assert head.headers == [("host", "a"), ("cookie", "a; b")] and end == EndOfMessage(Headers(), 301)
+
+
+# ---- the same of a server, as a client meets it ------------------------------------------------------------------------
+
+CLIENT_WRONG: dict[str, tuple[tuple[str, int] | tuple[str, int, int], Case]] = {
+    "6.5.2 ENABLE_PUSH of a server": (connection(P), lambda w: settings((2, 1))),
+    "8.4 PUSH_PROMISE": (connection(P), lambda w: frame(PUSH_PROMISE, END_HEADERS, 1, number(2))[:9]),
+    "5.1.1 HEADERS on an even id": (connection(P), lambda w: w.head(2, OK)),
+    "5.1 HEADERS on a stream that we did not open": (connection(P), lambda w: w.head(99, OK)),
+    "5.1 DATA on a stream that we did not open": (connection(P), lambda w: data(99, b"x")),
+    "5.1 WINDOW_UPDATE on a stream that we did not open": (connection(P), lambda w: window_update(99, 1)),
+    "5.1 closed: DATA": (connection(S), lambda w: [w.head(1, OK), data(1, b"x")]),
+    "8.1 DATA before a head": (stream(P), lambda w: data(1, b"x")),
+    "8.1 DATA after an interim response": (stream(P), lambda w: [w.head(1, [(":status", "103")], end=False), data(1, b"x")]),
+    "8.1 an interim response with END_STREAM": (stream(P), lambda w: w.head(1, [(":status", "100")])),
+    "8.1 a second final head": (stream(P), lambda w: [w.head(1, OK, end=False), w.head(1, OK, end=False)]),
+    "8.1 a status in trailers": (stream(P), lambda w: [w.head(1, OK, end=False), w.head(1, OK)]),
+    "8.3.2 no :status": (stream(P), lambda w: w.head(1, TRAILER)),
+    "8.3.2 :status of two digits": (stream(P), lambda w: w.head(1, [(":status", "99")])),
+    "8.3.2 :status twice": (stream(P), lambda w: w.head(1, [*OK, *OK])),
+    "8.3 a request's pseudo-header field": (stream(P), lambda w: w.head(1, [*OK, (":path", "/")])),
+    "8.6 101": (stream(P), lambda w: w.head(1, [(":status", "101")], end=False)),
+    "8.2.2 transfer-encoding": (stream(P), lambda w: w.head(1, [*OK, ("transfer-encoding", "chunked")])),
+    "8.1.1 less than its content-length": (stream(P), lambda w: w.head(1, [*OK, ("content-length", "1")])),
+    "8.1.1 content of a 204": (stream(P), lambda w: [w.head(1, [(":status", "204")], end=False), data(1, b"x")]),
+    "8.1.1 content of a 304": (stream(P), lambda w: [w.head(1, [(":status", "304")], end=False), data(1, b"x")]),
+}
+
+
+@pytest.mark.parametrize(("verdict", "case"), CLIENT_WRONG.values(), ids=CLIENT_WRONG)
+def test_a_client_refuses_wrong_frames_of_a_server(verdict, case):
+    w = Wire(CLIENT)
+    assert w.ask() == 1
+    w.said.clear()
+    said = case(w)
+    assert w.verdict(*([said] if isinstance(said, bytes) else said)) == verdict
+
+
+def test_content_of_a_response_to_head_is_malformed():
+    w = Wire(CLIENT)
+    w.ask([(":method", "HEAD"), *GET[1:]])
+    w.said.clear()
+    head = w.head(1, [*OK, ("content-length", "5")], end=False)  # that of the GET (RFC 9110 §9.3.2)
+    assert w.verdict(head, data(1, b"12345", end=True)) == stream(P)
+
+
+def test_an_empty_end_of_a_response_to_head_is_right():
+    w = Wire(CLIENT)
+    w.ask([(":method", "HEAD"), *GET[1:]])
+    w.said.clear()
+    assert w.verdict(w.head(1, [*OK, ("content-length", "5")], end=False), data(1, end=True)) == ALIVE
+
+
+def test_after_a_304_a_content_length_means_nothing():
+    w = Wire(CLIENT)
+    w.ask()
+    w.said.clear()
+    assert w.verdict(w.head(1, [(":status", "304"), ("content-length", "5")])) == ALIVE
+
+
+# ---- beginnings (§3.4) -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [b"INVALID", b"GET / HTTP/1.1\r\n", PREFACE[:-1] + b"x", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\n"])
+def test_a_wrong_preface_is_refused_at_its_first_wrong_byte(wrong):
+    w = Wire(greeted=False)
+    right = next(at for at in range(len(wrong)) if wrong[at] != PREFACE[at])
+    w.feed(*(wrong[at : at + 1] for at in range(right)))
+    assert w.error is None and w.core.in_frame
+    assert w.verdict(wrong[right : right + 1]) == connection(P)
+
+
+@pytest.mark.parametrize("role", [CLIENT, SERVER])
+@pytest.mark.parametrize(
+    "first", [ping(), frame(SETTINGS, ACK), window_update(0, 1), frame(0x16)], ids=["PING", "ACK", "WINDOW_UPDATE", "unknown"]
+)
+def test_the_first_frame_is_settings(role, first):
+    w = Wire(role, greeted=False)
+    assert w.verdict(PREFACE if role is SERVER else b"", first[:9]) == connection(P)
+
+
+def test_nothing_is_sent_before_the_greeting():
+    core = Connection(SERVER)
+    with pytest.raises(LocalProtocolError, match="before the greeting"):
+        core.send(Ping(bytes(8)))
+    core.receive_data(b"x")
+    with pytest.raises(RemoteProtocolError, match="preface") as caught:
+        core.next_event()
+    assert core.farewell(caught.value) == []
+
+
+# ---- answers, where there is more to see than a code -------------------------------------------------------------------
+
+
+def test_settings_are_acknowledged_and_pings_come_back():
+    w = Wire()
+    w.feed(settings((3, 7)), ping(b"abcdefgh"))
+    assert w.said == [(SETTINGS, ACK, 0, b""), (PING, ACK, 0, b"abcdefgh")]
+
+
+def test_the_settings_of_a_frame_count_in_their_order():
+    """§6.5.3"""
+    w = Wire()
+    w.feed(w.head(), settings((4, 100), (4, 1)))
+    assert w.core.sendable(1) == 1
+
+
+def test_windows_follow_the_initial_size_also_below_zero():
+    """§6.9.2"""
+    w = Wire()
+    w.feed(settings((4, 10)), w.head())
+    w.say(ResponseHead(200, Headers(), "2", 1))
+    w.say(Data(b"12345678", 1))
+    w.feed(settings((4, 3)))  # 3 - 8 = -5
+    assert w.core.sendable(1) == 0
+    w.feed(window_update(1, 5))
+    assert w.core.sendable(1) == 0
+    w.feed(window_update(1, 1))
+    assert w.core.sendable(1) == 1
+    w.feed(settings((4, 9)))
+    assert w.core.sendable(1) == 7
+
+
+def test_a_refused_stream_has_changed_the_table():
+    """§4.3: its fields are in the table, and later blocks refer to them."""
+    w = Wire(max_streams=1)
+    w.feed(w.head(1))
+    assert w.feed(w.head(3, fields(("x-long", "value")))) == [StreamFault(3, REFUSED_STREAM, "too many streams")]
+    w.feed(reset(1))
+    later = w.head(5, fields(("x-long", "value")))
+    assert b"value" not in later
+    assert w.feed(later)[0].headers[-1] == ("x-long", "value")
+
+
+def test_what_comes_for_a_stream_that_we_have_reset_is_ignored_but_counted():
+    """§5.1: any frame may be under way."""
+    w = Wire()
+    w.feed(w.head(1, POST, end=False))
+    w.say(Reset(1))
+    w.said.clear()
+    said = [data(1, b"abc"), w.head(1, TRAILER), window_update(1, 1), reset(1), frame(PRIORITY, 0, 1, DEPENDENCY)]
+    assert w.verdict(*said) == ALIVE
+    assert w.core._window.window + w.core._window.owed == w.core.limits.connection_window
+
+
+def test_what_comes_for_a_stream_that_was_complete_is_wrong_though_we_reset_it():
+    w = Wire()
+    w.feed(w.head(1))
+    w.say(Reset(1))
+    assert w.verdict(data(1, b"abc")) == connection(S)
+
+
+def test_after_our_goaway_higher_streams_are_ignored():
+    """§6.8: their fields are decoded, their DATA counts, and nothing on them is wrong."""
+    w = Wire()
+    w.feed(w.head(1))
+    w.say(GoAway(1))
+    w.said.clear()
+    assert w.feed(w.head(3, [*POST, ("x-long", "value")], end=False), data(3, b"abc"), window_update(3, 1), reset(3)) == [
+        Discarded(3, 3)
+    ]
+    assert w.core.last_stream == 1 and w.state() == ALIVE
+    assert w.feed(w.head(5, fields(("x-long", "value")))) == []
+    assert w.verdict(w.head(2)) == connection(P)
+
+
+def test_a_client_after_its_goaway_is_as_strict_as_before():
+    w = Wire(CLIENT)
+    w.ask()
+    w.say(GoAway(0))
+    w.said.clear()
+    assert w.verdict(data(99, b"x")) == connection(P)
+
+
+def test_a_goaway_ends_the_requests_that_were_not_looked_at():
+    """§6.8, §8.7: they can be made again elsewhere; the others go on."""
+    w = Wire(CLIENT)
+    w.ask(), w.ask(), w.ask()
+    events = w.feed(frame(GOAWAY, 0, 0, number(1) + number(0)))
+    assert events == [GoAway(1), Reset(3, REFUSED_STREAM), Reset(5, REFUSED_STREAM)]
+    assert w.core.active == 1
+    assert w.feed(w.head(1, OK)) == [ResponseHead(200, Headers(), "2", 1), EndOfMessage(Headers(), 1)]
+
+
+def test_farewell_names_the_last_stream_that_was_looked_at():
+    w = Wire()
+    w.feed(w.head(7), ping()[:8] + b"\x01" + bytes(8))
+    assert [payload[:8] for type_, _, _, payload in w.said if type_ == GOAWAY] == [number(7) + number(P)]
+
+
+@pytest.mark.parametrize("status", [100, 103])
+def test_interim_responses_come_before_the_final_one(status):
+    w = Wire(CLIENT)
+    w.ask()
+    events = w.feed(w.head(1, [(":status", str(status))], end=False), w.head(1, OK))
+    assert [event.status for event in events[:2]] == [status, 200]
+
+
+def test_connect_makes_a_tunnel_whose_content_length_means_nothing():
+    """§8.5, RFC 9110 §9.3.6"""
+    w = Wire()
+    connect = [(":method", "CONNECT"), (":authority", "a:80"), ("content-length", "1")]
+    head, piece = w.feed(w.head(1, connect, end=False), data(1, b"12345"))
+    assert (head.target, head.headers[0], piece) == ("a:80", ("host", "a:80"), Data(b"12345", 1))
+    w.say(ResponseHead(200, Headers(), "2", 1))
+    w.say(Data(b"67890", 1))
+    assert w.said[-1] == (DATA, 0, 1, b"67890")
+
+
+def test_extended_connect_is_a_request_with_a_protocol():
+    """RFC 8441 §4"""
+    w = Wire()
+    fields_ = [(":method", "CONNECT"), (":protocol", "websocket"), *GET[1:]]
+    assert w.feed(w.head(1, fields_, end=False)) == [
+        RequestHead("CONNECT", "/", Headers([("host", "a")]), "2", 1, "websocket")
+    ]
+
+
+def test_host_stands_for_a_missing_authority():
+    """§8.3.1"""
+    w = Wire()
+    assert w.feed(w.head(1, [*without(":authority"), ("x", "y"), ("host", "b")]))[0].headers == [("host", "b"), ("x", "y")]
+
+
+def test_a_malformed_request_never_reaches_the_app():
+    w = Wire()
+    assert [type(event) for event in w.feed(w.head(1, [*POST, ("content-length", "5")]))] == [StreamFault]
+
+
+def test_a_table_that_became_smaller_has_to_be_acknowledged_in_the_next_block():
+    """§4.3.1, RFC 7541 §4.2"""
+    w = Wire()
+    w.feed(w.head(1, fields(("x", "y"))))
+    w.say(Settings([(1, 0)]))
+    w.feed(frame(SETTINGS, ACK))
+    w.said.clear()
+    assert w.verdict(w.head(3)) == connection(COMPRESSION_ERROR)
+
+
+def test_a_table_of_no_size_is_kept_to():
+    w = Wire()
+    w.say(Settings([(1, 0)]))
+    w.said.clear()
+    w.feed(w.head(1))  # before its acknowledgement
+    w.encoder.header_table_size = 0
+    assert w.verdict(frame(SETTINGS, ACK), w.head(3)) == ALIVE
+
+
+@pytest.mark.parametrize(
+    ("sizes", "updates"), [((100, 50, 0, 3_000), b"\x20\x3f\x99\x17"), ((0, 4_096), b"\x20\x3f\xe1\x1f"), ((50,), b"\x3f\x13")]
+)
+def test_our_own_table_tells_the_smallest_and_the_last_of_its_sizes(sizes, updates):
+    """RFC 7541 §4.2; however often the peer changed its mind, and never more than we want ourselves."""
+    w = Wire()
+    for size in sizes:
+        w.feed(settings((1, size)))
+    w.feed(w.head(1))
+    w.say(ResponseHead(204, Headers(), "2", 1))
+    assert w.said[-1].payload == updates + b"\x89"
+
+
+def test_a_table_that_the_peer_would_let_be_larger_stays_as_it_is():
+    w = Wire()
+    w.feed(settings((1, 1 << 20)), w.head(1))
+    w.say(ResponseHead(204, Headers(), "2", 1))
+    assert w.said[-1].payload == b"\x89"
+
+
+def test_authorization_is_never_put_into_a_table():
+    """RFC 7541 §7.1.3"""
+    w = Wire(CLIENT)
+    w.ask([*GET, ("authorization", "secret")])
+    assert b"\x1f\x08" in w.said[-1].payload  # never indexed, with the name of the static table's entry 23
+
+
+def test_cookies_are_joined_in_the_place_of_the_first():
+    """§8.2.3"""
+    w = Wire()
+    head, _ = w.feed(w.head(1, fields(("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"))))
+    assert head.headers == [("host", "a"), ("cookie", "a=1; b=2"), ("x", "y")]
