@@ -182,11 +182,10 @@ def test_both_sides_agree():
         {"sec_websocket_accept": None}, {"sec_websocket_accept": KEY}, {"sec_websocket_accept": ACCEPT.lower()},
         {"sec_websocket_protocol": "other"}, {"sec_websocket_protocol": "chat, superchat"}, {"sec_websocket_protocol": ""},
         {"sec_websocket_extensions": "x-unknown"}, {"sec_websocket_extensions": "permessage-deflate, permessage-deflate"},
-        {"sec_websocket_extensions": "permessage-deflate; server_max_window_bits=15"},
+        {"sec_websocket_extensions": "permessage-deflate; server_max_window_bits=16"},
         {"sec_websocket_extensions": "permessage-deflate; client_max_window_bits"},
         {"sec_websocket_extensions": "permessage-deflate; server_max_window_bits=12; client_max_window_bits=8"},
         {"sec_websocket_extensions": "permessage-deflate; server_max_window_bits=12; x"},
-        {"sec_websocket_extensions": "permessage-deflate"},
     ],
 )  # fmt: skip
 def test_an_answer_that_fails_the_handshake(changes):
@@ -194,6 +193,26 @@ def test_an_answer_that_fails_the_handshake(changes):
     asked = handshake("a", "/", KEY, ["chat", "superchat"], Compression())
     with pytest.raises(RemoteProtocolError):
         check_response(asked, response(**changes), Compression())
+
+
+@pytest.mark.parametrize(
+    ("answer", "bits"), [("; server_max_window_bits=10", (10, 12)), ("; client_max_window_bits=9", (15, 9)), ("", (15, 12))]
+)
+def test_a_server_need_not_bound_its_window(answer, bits):
+    """RFC 7692 §7.1.2.1: the second offer does not ask for it."""
+    asked = handshake("a", "/", KEY, (), Compression())
+    answered = response(sec_websocket_extensions=f"permessage-deflate{answer}")
+    deflate = check_response(asked, answered, Compression()).deflate
+    assert (deflate.server_max_window_bits, deflate.client_max_window_bits) == bits
+
+
+def test_who_can_not_keep_context_says_so():
+    """RFC 7692 §7.1.1.1: a server that was asked to forget MUST say that it does."""
+    with pytest.raises(RemoteProtocolError):
+        compression = Compression(context_takeover=False)
+        check_response(
+            handshake("a", "/", KEY, (), compression), response(sec_websocket_extensions="permessage-deflate"), compression
+        )
 
 
 def test_an_extension_that_was_not_offered_fails_the_handshake():

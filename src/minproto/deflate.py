@@ -32,7 +32,9 @@ class Compression:
     """How to compress, if the peer agrees."""
 
     window_bits: int = 12
-    """Of our window and, where it lets us ask, of the peer's: 2**bits bytes, 9 to 15. zlib's own 15 is 8 times the memory."""
+    """Of our window and, where the peer agrees to that, of the peer's: 2**bits bytes, 9 to 15. zlib's own 15 is 8 times the
+    memory. A peer that does not agree costs 40 KiB to inflate: a client that has no bound, a server that declines one.
+    """
     memory_level: int = 5
     """zlib's, 1 to 9. With 12 bits: 32 KiB to compress and 11 KiB to inflate, from the first message in that direction on."""
     context_takeover: bool = True
@@ -86,13 +88,15 @@ def _unquote(value: str) -> str | None:
 
 
 def offer(compression: Compression) -> str:
-    """What a client asks for."""
+    """What a client asks for; second, the same without a bound on the server's window, for servers that do not keep to one."""
     words = [NAME]
     if not compression.context_takeover:
         words += ["server_no_context_takeover", "client_no_context_takeover"]
-    if compression.window_bits < 15:
-        words.append(f"server_max_window_bits={compression.window_bits}")
-    return "; ".join([*words, "client_max_window_bits"])  # without a value: the server may choose
+    words.append("client_max_window_bits")  # without a value: the server may choose
+    unbounded = "; ".join(words)
+    if compression.window_bits == 15:
+        return unbounded
+    return f"{unbounded}; server_max_window_bits={compression.window_bits}, {unbounded}"
 
 
 def accept(extensions: list[Extension], compression: Compression) -> tuple[str, Parameters] | None:
@@ -127,7 +131,7 @@ def agree(parameters: list[tuple[str, str | None]], compression: Compression) ->
         raise RemoteProtocolError("the server's answer to permessage-deflate is invalid")
     server_resets = "server_no_context_takeover" in answered
     server_bits = int(answered.get("server_max_window_bits") or 15)
-    if (server_bits > compression.window_bits) or (not server_resets and not compression.context_takeover):
+    if not server_resets and not compression.context_takeover:
         raise RemoteProtocolError("the server did not keep to the offer of permessage-deflate")  # §7.1: MUST fail
     client_resets = "client_no_context_takeover" in answered or not compression.context_takeover
     client_bits = min(compression.window_bits, int(answered.get("client_max_window_bits") or 15))

@@ -152,7 +152,7 @@ def answering_server(change=lambda head: head, frames=b""):
         lambda head: [*head[:3], "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA="],
         lambda head: [*head, "Sec-WebSocket-Protocol: unasked"],
         lambda head: [*head, "Sec-WebSocket-Extensions: unasked"],
-        lambda head: [*head, "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=15"],
+        lambda head: [*head, "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=16"],
         lambda head: ["SSH-2.0-OpenSSH"],
     ],
 )

@@ -1,13 +1,15 @@
 """The handshake on a bare socket and with curl: what is accepted, and what is refused with which status."""
 
+import socket
 import ssl
+import struct
 import subprocess
 from collections.abc import Callable
 
 import pytest
 
 from .frames import KEY, PONG, TEXT, Frame, Peer, close, frame, request
-from .serving import Serving, wait_until
+from .serving import Certificate, Serving, wait_until
 
 
 @pytest.mark.parametrize(
@@ -108,6 +110,22 @@ def test_over_tls(tls: Serving, trust: ssl.SSLContext) -> None:
         assert peer.read().code == 1007
     with Peer(tls, "Origin: https://a", trust=trust) as peer:
         peer.closes()
+
+
+@pytest.mark.parametrize("end", ["just goes", "resets", "ends TLS", "goes on sending"])
+def test_ends_over_tls(start: Callable[..., Serving], certificate: Certificate, trust: ssl.SSLContext, end: str) -> None:
+    """However a client goes that was told of a fault: the server does not mind, and says nothing of it."""
+    server = start(certificate=certificate)
+    with Peer(server, trust=trust) as peer:
+        peer.send(frame(3) + bytes(100_000))
+        assert peer.read().code == 1002
+        if end == "resets":
+            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif end == "ends TLS":
+            peer.sock.unwrap()
+        elif end == "goes on sending":
+            peer.send(bytes(1_000_000))
+    server.stop()
 
 
 def test_chat_is_a_page_and_a_socket(clear: Serving) -> None:

@@ -70,7 +70,7 @@ class StreamPipe(asyncio.Protocol):
 
     __slots__ = (
         "_arrived", "_change", "_connected", "_ended", "_error", "_full", "_loop", "_lost", "_paused", "_peername",
-        "_reading", "_transport", "_written", "congested",
+        "_reading", "_socket", "_transport", "_written", "congested",
     )  # fmt: skip
 
     def __init__(self, connected: Callable[["StreamPipe"], None] | None = None) -> None:
@@ -176,7 +176,8 @@ class StreamPipe(asyncio.Protocol):
         """asyncio's call: there is a transport."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._peername = transport.get_extra_info("peername")  # TLS forgets it when the connection is lost
+        self._peername = transport.get_extra_info("peername")  # TLS forgets these when the connection is lost
+        self._socket = transport.get_extra_info("socket")
         transport.set_write_buffer_limits(HIGH_WATER, HIGH_WATER // 4)
         if self._connected is not None:
             self._connected(self)
@@ -204,13 +205,16 @@ class StreamPipe(asyncio.Protocol):
 
     def abort(self) -> None:
         self.congested = True
-        sock = self.info("socket")
+        sock = self._socket
         if sock is not None and sock.fileno() >= 0 and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
     def info(self, name: str) -> Any:
-        return self._peername if name == "peername" else self._transport.get_extra_info(name)
+        if name == "peername":
+            return self._peername
+        with suppress(AttributeError):  # asyncio's TLS, of a connection that is lost
+            return self._transport.get_extra_info(name)
 
 
 async def connect_pipe(host: str | None = None, port: int | None = None, **options: Any) -> StreamPipe:
