@@ -14,7 +14,7 @@ from minproto.aio.endpoint import Endpoint, Timeouts, logger
 from minproto.aio.http import Answer, App, Request, Response, Upgrade, close_body, date_field, first_piece
 from minproto.aio.observe import Observer
 from minproto.aio.pipe import Pipe, Unread, connect_pipe
-from minproto.core import Event, LocalProtocolError, RemoteProtocolError, Role, Wants
+from minproto.core import DATA, Event, LocalProtocolError, RemoteProtocolError, Role, Wants
 from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
 from minproto.http1 import BODY, CHUNKED, HEAD, SWITCHED, UNTIL_CLOSE, Connection, Limits
 
@@ -126,7 +126,7 @@ class ServerConnection:
     async def _next_head(self) -> Event | None:
         """The next request, which has not arrived yet; None when there will be none, or the client kept still for too long."""
         core = self._core
-        while core.wants is Wants.DATA and not self._draining:
+        while core.wants is DATA and not self._draining:
             try:
                 await self.endpoint.receive(self._patience(), self._task)
             except TimeoutError:
