@@ -96,6 +96,12 @@ class Peer:
         if end and not view and self.core.is_open(stream):
             self.end(stream)
 
+    def grant(self, stream: int, count: int) -> None:
+        """Credit for a stream, whatever was consumed."""
+        if found := self.core._streams.get(stream):
+            found.receive_window.window += count
+            self.raw(8, 0, stream, count.to_bytes(4, "big"))
+
     def reset(self, stream: int, code: int = 8) -> None:
         self.send(Reset(stream, code))
 
