@@ -43,7 +43,7 @@ class Peer:
         """``replies``: acknowledge, and give credit back. ``hold``: give back none for a stream's content."""
         self.pipe: Any = pipe
         self.core = Connection(CLIENT, limits, "http")
-        self.replies, self.hold = replies, hold
+        self.replies, self.hold = replies and greets, hold
         self.answers: dict[int, Answer] = {}
         self.events: list[Event] = []
         self.goaways: list[GoAway] = []

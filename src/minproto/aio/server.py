@@ -111,11 +111,14 @@ class _Undecided:
 
     async def _first_bytes(self, timeouts: Timeouts) -> bytes:
         """As many as it takes to decide; fewer where no more come in time, and none where none do. Raises OSError."""
-        first = b""
+        first, clock = b"", asyncio.get_running_loop().time
+        ends = clock() + timeouts.idle
         with suppress(TimeoutError):
             while _FIRST_LINE.startswith(first):
-                with self._deadline(timeouts.head if first else timeouts.idle):
+                with self._deadline(ends - clock()):
                     data = await self._pipe.read()
+                if not first:
+                    ends = clock() + timeouts.head
                 first += data
                 if not data or len(first) >= len(_FIRST_LINE):
                     break
