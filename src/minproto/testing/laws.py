@@ -88,15 +88,21 @@ def _pull(subject: Subject, core: Core, events: list[Event]) -> None:
 
 
 def join_data(events: Iterable[Event]) -> list[Event]:
-    """Events with each run of Data as one, for where content is cut has no meaning."""
+    """Events with each run of Data of one stream as one, for where content is cut has no meaning."""
     joined: list[Any] = []
     for event in events:
-        last = joined[-1] if joined else None
-        if type(event).__name__ == "Data" and type(last) is type(event) and is_dataclass(event):
+        last: Any = joined[-1] if joined else None
+        if _without_data(event) is not None and _without_data(event) == _without_data(last):
             joined[-1] = replace(event, data=last.data + event.data)  # type: ignore[attr-defined, call-arg]
         else:
             joined.append(event)
     return joined
+
+
+def _without_data(event: Any) -> Any:
+    """What else a Data says (its stream, where there are several); None for anything else."""
+    is_data = type(event).__name__ == "Data" and is_dataclass(event) and not isinstance(event, type)
+    return replace(event, data=b"") if is_data else None
 
 
 # ---- the laws --------------------------------------------------------------------------------------------------------

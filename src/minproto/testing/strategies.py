@@ -3,9 +3,11 @@
 from itertools import chain
 from typing import Any
 
+from hpack import Encoder
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from minproto import http2_frames as frames
 from minproto.core import Event
 from minproto.deflate import Deflater
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
@@ -249,3 +251,77 @@ reply_streams: SearchStrategy[bytes] = st.lists(
     st.one_of(replies3.map(lambda value: encode_value(value, 3)), replies2.map(encode_value), _reply_heads), max_size=6
 ).map(b"".join)
 """Replies of both versions, and heads of arrays that what follows has to fill."""
+
+# ---- HTTP/2 ----------------------------------------------------------------------------------------------------------
+
+_stream_ids = st.sampled_from([1, 1, 3, 3, 5, 0, 2, 7])
+_get = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")]
+_blocks = st.sampled_from([
+    _get, [*_get, ("priority", "u=1"), ("x-a", "b" * 20)], [*_get[:3], ("host", "a"), ("cookie", "a"), ("cookie", "b")],
+    [(":method", "POST"), *_get[1:], ("content-length", "3")], [(":method", "POST"), *_get[1:]],
+    [(":method", "CONNECT"), (":authority", "a:80")], [(":method", "CONNECT"), *_get[1:], (":protocol", "websocket")],
+    [(":status", "200")], [(":status", "200"), ("content-length", "3")], [(":status", "100")],
+    [(":status", "304"), ("x", "y")], [("x-trailer", "1")],
+    [*_get, ("X", "y")], [*_get, ("te", "gzip")], [*_get, ("x-long", "z" * 300)],
+])  # fmt: skip
+_block_sizes = st.sampled_from([b"", b"", b"", b"", b"\x20", b"\x3f\xe1\x1f", b"\x3f\xe2\x1f", b"\xc6"])
+_setting_values = st.sampled_from([0, 1, 2, 10, 100, 65_535, 1 << 20])
+_settings = st.lists(st.tuples(st.sampled_from([1, 2, 3, 4, 4, 5, 6, 8, 9, 0x7777]), _setting_values), max_size=3)
+_sizes = st.sampled_from([5, 5, 4])
+_increments = st.sampled_from([1, 10, 65_535, 0, frames.MAX_ID])
+_other_frames: SearchStrategy[bytes] = st.one_of(
+    st.builds(frames.encode_window_update, _stream_ids, _increments),
+    st.builds(frames.encode_window_update, st.just(0), st.integers(1, 100)),
+    st.builds(frames.encode_rst_stream, _stream_ids, st.integers(0, 14)),
+    st.builds(lambda values: frames.encode_frame(4, 0, 0, b"".join(_setting(*pair) for pair in values)), _settings),
+    st.just(frames.encode_frame(frames.SETTINGS, frames.ACK, 0)),
+    st.builds(lambda flags, data: frames.encode_frame(frames.PING, flags, 0, data), st.integers(0, 3), st.just(b"pingpong")),
+    st.builds(frames.encode_goaway, st.integers(0, 6), st.integers(0, 14), st.binary(max_size=3)),
+    st.builds(lambda id_, size: frames.encode_frame(frames.PRIORITY, 0, id_, bytes(size)), _stream_ids, _sizes),
+    st.builds(frames.encode_frame, st.integers(0, 12), st.integers(0, 0xFF), _stream_ids, st.binary(max_size=9)),
+)
+
+
+def _setting(name: int, value: int) -> bytes:
+    return name.to_bytes(2, "big") + value.to_bytes(4, "big")
+
+
+@st.composite
+def _data_frames(draw: st.DrawFn) -> bytes:
+    flags, payload = draw(st.sampled_from([0, 0, frames.END_STREAM])), draw(st.sampled_from([b"abc", b"", b"a", b"z" * 40]))
+    padding = draw(st.none() | st.integers(0, 9))
+    if padding is not None:
+        flags, payload = flags | frames.PADDED, bytes([padding]) + payload + bytes(padding)
+    return frames.encode_frame(frames.DATA, flags, draw(_stream_ids), payload)
+
+
+@st.composite
+def http2_streams(draw: st.DrawFn, preface: bytes = frames.PREFACE) -> bytes:
+    """Frames that are right one by one, mostly; nothing sees to it that they make sense one after the other."""
+    encoder = Encoder()
+    pieces = [preface, draw(st.sampled_from([frames.encode_settings([(4, 20)]), frames.encode_settings([]), b""]))]
+    for _ in range(draw(st.integers(0, 8))):
+        kind = draw(st.integers(0, 4))
+        if kind < 2:
+            block = draw(_block_sizes) + encoder.encode(draw(_blocks))
+            pieces.append(draw(_headers_frames(block)))
+        else:
+            pieces.append(draw(_data_frames() if kind == 2 else _other_frames))
+    return b"".join(pieces)
+
+
+@st.composite
+def _headers_frames(draw: st.DrawFn, block: bytes) -> bytes:
+    """HEADERS with padding, a priority, CONTINUATIONs, or none of it."""
+    flags, id_ = draw(st.sampled_from([0, frames.END_STREAM])), draw(_stream_ids)
+    cut = draw(st.sampled_from([len(block), len(block), len(block), 1, 5]))
+    first, rest, before, after = block[:cut], block[cut:], b"", b""
+    if draw(st.booleans()):
+        flags, before = flags | frames.PRIORITIZED, bytes(4) + b"\x0f"
+    if draw(st.booleans()):
+        flags, before, after = flags | frames.PADDED, b"\x03" + before, bytes(3)
+    if not rest:
+        return frames.encode_frame(frames.HEADERS, flags | frames.END_HEADERS, id_, before + first + after)
+    return frames.encode_frame(frames.HEADERS, flags, id_, before + first + after) + frames.encode_frame(
+        frames.CONTINUATION, frames.END_HEADERS, id_, rest
+    )

@@ -1,10 +1,11 @@
 """Our own cores as the laws take them."""
 
-from minproto import resp, sse, websocket
+from minproto import http2, resp, sse, websocket
 from minproto.core import Core, Event, Role
 from minproto.deflate import Parameters
-from minproto.http import EndOfMessage, Headers, RequestHead, ResponseHead
+from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
 from minproto.http1 import DONE, IDLE, Connection, Limits
+from minproto.http2_frames import HEADER_SIZE, MAX_FRAME, PREFACE
 from minproto.testing import strategies
 from minproto.testing.laws import Subject
 
@@ -63,11 +64,43 @@ def _resp(role: Role, limits: resp.Limits = SMALL_COMMANDS) -> Subject:
     return Subject(lambda: resp.Connection(role, limits), streams, limits.max_command + limits.max_line)
 
 
+FEW_STREAMS = http2.Limits(
+    max_streams=2, stream_window=60, max_head=400, max_headers=8, max_block=600, max_settings=2, max_resets=2,
+    max_idle_frames=6,
+)  # fmt: skip
+
+
+def _exchange(core: Core, event: Event) -> None:
+    """An owner of HTTP/2 that takes all content, answers each request, and gives what the protocol demands."""
+    assert isinstance(core, http2.Connection)
+    _reply(core, event)
+    if isinstance(event, Data):
+        core.send(http2.Consumed(event.stream, len(event.data)))
+    elif isinstance(event, EndOfMessage) and core.role is Role.SERVER and core.is_open(event.stream):
+        core.send(ResponseHead(204, Headers(), "2", event.stream))
+        core.send(EndOfMessage(Headers(), event.stream))
+
+
+def _http2(role: Role) -> http2.Connection:
+    core = http2.Connection(role, FEW_STREAMS)
+    core.send(core.greeting())
+    if role is Role.CLIENT:
+        for method in ("GET", "POST", "HEAD"):
+            core.send(RequestHead(method, "/", Headers([("host", "a")]), "2", core.next_stream))
+    return core
+
+
+_HELD_FRAMES = HEADER_SIZE + MAX_FRAME + FEW_STREAMS.max_block
+HTTP2_SERVER = Subject(lambda: _http2(Role.SERVER), strategies.http2_streams(PREFACE), _HELD_FRAMES, _exchange)
+HTTP2_CLIENT = Subject(lambda: _http2(Role.CLIENT), strategies.http2_streams(b""), _HELD_FRAMES, _exchange)
+
 SSE_CLIENT = Subject(lambda: sse.Connection(Role.CLIENT, sse.Limits(max_event=200)), strategies.event_streams, 200)
 
 ALL = {
     "http1 server": HTTP1_SERVER,
     "http1 client": HTTP1_CLIENT,
+    "http2 server": HTTP2_SERVER,
+    "http2 client": HTTP2_CLIENT,
     "resp client": _resp(Role.CLIENT),
     "resp server": _resp(Role.SERVER),
     "resp server, short commands in one go": _resp(Role.SERVER, resp.Limits()),
