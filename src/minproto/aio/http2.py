@@ -380,6 +380,7 @@ class ClientConnection(Multiplexer):
         """Host and port, as :authority has them."""
         self._closing = False
         self._error: Exception | None = None
+        self._settled = False  # the server has said how many streams it allows
         self._waiting: deque[asyncio.Future[None]] = deque()  # who waits for a stream
         self._reader = asyncio.create_task(self._run())
 
@@ -410,6 +411,7 @@ class ClientConnection(Multiplexer):
         if isinstance(event, ResponseHead) and (stream := self.streams.get(event.stream)):
             stream.receive(event)
         elif isinstance(event, Settings):
+            self._settled = True
             self._admit()
         elif isinstance(event, GoAway):
             self._admit()
@@ -446,14 +448,15 @@ class ClientConnection(Multiplexer):
         stream = self.streams[head.stream] = MuxStream(self, head.stream)
         exchange = _ClientExchange(self, stream)
         try:
-            exchange.upload(body)
+            if method != "CONNECT":  # which leaves the stream to whoever uses the tunnel
+                exchange.upload(body)
             return ClientResponse(await exchange.receive_head(method), exchange)
         except BaseException:
             await exchange.close()
             raise
 
     async def _wait_for_room(self) -> None:
-        while self._error is None and self.core.going_away is None and self.core.active >= self.core.max_active:
+        while self._error is None and self.core.going_away is None and self._room <= 0:
             waiting = asyncio.get_running_loop().create_future()
             self._waiting.append(waiting)
             try:
@@ -466,10 +469,15 @@ class ClientConnection(Multiplexer):
         if self.core.going_away is not None:
             raise RequestRefused("the server goes away")
 
+    @property
+    def _room(self) -> int:
+        """Streams that may be opened now: one, as long as we don't know better, so that none is refused."""
+        return (self.core.max_active if self._settled else 1) - self.core.active
+
     def _admit(self) -> None:
         """Wake who waits for a stream: as many as there is room for, or all if there will be none."""
         over = self._error is not None or self.core.going_away is not None
-        room = len(self._waiting) if over else self.core.max_active - self.core.active
+        room = len(self._waiting) if over else self._room
         while self._waiting and room > 0:
             waiting = self._waiting.popleft()
             if not waiting.done():
