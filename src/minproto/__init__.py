@@ -15,6 +15,7 @@ from minproto.aio.broker import Broker, Gap, Message, Subscription
 from minproto.aio.endpoint import Timeouts
 from minproto.aio.http import Answer, App, Request, Response, Upgrade, not_allowed
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
+from minproto.aio.http2 import RequestRefused, connect_http2
 from minproto.aio.observe import AccessLog, Metrics
 from minproto.aio.reconnect import reconnecting
 from minproto.aio.remote import RemoteBroker, RemoteSubscription
@@ -25,6 +26,7 @@ from minproto.aio.websocket import ConnectionClosed, WebSocket, broadcast, conne
 from minproto.core import LocalProtocolError, ProtocolError, RemoteProtocolError
 from minproto.deflate import Compression
 from minproto.http1 import Limits
+from minproto.http2 import Limits as Http2Limits
 from minproto.sse import ServerSentEvent
 from minproto.websocket import Limits as WebSocketLimits
 
@@ -41,6 +43,7 @@ __all__ = [
     "EventSource",
     "EventStream",
     "Gap",
+    "Http2Limits",
     "Limits",
     "LocalProtocolError",
     "Message",
@@ -50,6 +53,7 @@ __all__ = [
     "RemoteProtocolError",
     "RemoteSubscription",
     "Request",
+    "RequestRefused",
     "Response",
     "Server",
     "ServerSentEvent",
@@ -61,6 +65,7 @@ __all__ = [
     "broadcast",
     "connect",
     "connect_http",
+    "connect_http2",
     "not_allowed",
     "reconnecting",
     "same_origin",

@@ -523,6 +523,7 @@ class Connection(Core):
         if name == frames.HEADER_TABLE_SIZE:
             self._coder.limit_table(value)
         elif name == frames.INITIAL_WINDOW_SIZE:
+            self._idle_frames.spend()  # a frame can have many of them, and each is a step for each stream
             change = value - self._initial_send_window
             self._initial_send_window = value
             for stream in self._streams.values():

@@ -34,6 +34,8 @@ MAX_UNSENT = 4 * HIGH_WATER
 """Bytes of answers that may wait for a peer who goes on asking; then it is one who does not read them."""
 CALM_RATE = 10
 """Frames a second that nobody would call a flood: pings of a quiet connection must not add up to one."""
+FAIR_SHARE = 256
+"""Events that one connection may bring in a row before others get their turn: a read can have thousands."""
 SMALL = 1024
 """Bytes of a piece that the next one is joined to: or a window, filled byte by byte, would be a thousand times its size."""
 ENOUGH = HIGH_WATER - HIGH_WATER // 4
@@ -291,9 +293,11 @@ class Multiplexer:
         self._task = asyncio.current_task()
         core, endpoint = self.core, self.endpoint
         while True:
-            for event in core.events():
+            for count, event in enumerate(core.events(), 1):
                 self._frame_began = None
                 self._receive(event)
+                if count % FAIR_SHARE == 0:
+                    await asyncio.sleep(0)
             if core.wants is Wants.CLOSED or self.is_done():
                 return
             if endpoint.unsent > MAX_UNSENT:  # it never waits, so this is its bound

@@ -10,8 +10,9 @@ gone: the first write into a dead connection brings its reset, so we look again 
 
 import asyncio
 import ssl as tls
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import suppress
+from itertools import zip_longest
 from typing import Protocol, Self
 from urllib.parse import urlsplit
 
@@ -20,13 +21,12 @@ from minproto.aio.endpoint import Timeouts
 from minproto.aio.http import Response, close_body
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
 from minproto.aio.reconnect import reconnecting
+from minproto.broker import id_before
 from minproto.core import CLIENT, Event, RemoteProtocolError
 from minproto.sse import MEDIA_TYPE, Comment, Connection, LastEventId, Limits, Retry, ServerSentEvent, encode
 
 BATCH = 64
-"""Messages that become one piece of content, at most."""
-BATCH_BYTES = 65_536
-"""Bytes of those: none is added to so many."""
+"""Messages that become one piece of content."""
 LOOK = 1.0
 """Seconds after a comment until we look whether it has shown that the client is gone."""
 DEFAULT_RETRY = 3_000
@@ -61,7 +61,7 @@ class EventStream(Response):
 
     def drain(self) -> None:
         self._draining = True
-        self._source.end()
+        self._source.close()
 
     def __aiter__(self) -> Self:
         return self
@@ -72,7 +72,8 @@ class EventStream(Response):
     async def aclose(self) -> None:
         """Nobody reads on, or ever did (HEAD): let go of the source."""
         await self._pieces.aclose()
-        await self._source.close()
+        self._source.close()
+        await self._source.closed()
 
     async def _content(self) -> AsyncGenerator[bytes, None]:
         source = self._source
@@ -115,10 +116,10 @@ class _Source(Protocol):
     def take(self) -> list[bytes]:
         """Events, encoded."""
 
-    def end(self) -> None:
-        """There is no need for more than what waits."""
+    def close(self) -> None:
+        """There is no need for more."""
 
-    async def close(self) -> None:
+    async def closed(self) -> None:
         """Let go of everything."""
 
 
@@ -137,31 +138,37 @@ class _Messages:
         return self._subscription.inner.waiting
 
     def greeting(self) -> bytes:
-        """Where it begins; or nothing, since the first event says that."""
-        id = self._subscription.start
+        id = None if self.waiting else self._subscription.last_id  # what waits brings ids of its own
         return encode(LastEventId(id)) if id is not None else encode(Comment("hello"))
 
     async def ready(self) -> None:
         await self._subscription.ready()
 
     def take(self) -> list[bytes]:
-        return [_form(item) for item in self._subscription.take(BATCH, BATCH_BYTES)]
+        return list(self._encode(self._subscription.take(BATCH)))
 
-    def end(self) -> None:
-        self._subscription.end()
+    def _encode(self, items: list[Item]) -> Iterator[bytes]:
+        for item, following in zip_longest(items, items[1:]):
+            if isinstance(item, Message):
+                yield _form(item)
+            else:
+                # Who has seen the notice, and loses the connection before what follows, must still get that.
+                id = id_before(following.id) if isinstance(following, Message) else self._subscription.last_id
+                yield encode(ServerSentEvent("" if item.count is None else str(item.count), "gap", id))
 
-    async def close(self) -> None:
+    def close(self) -> None:
         self._subscription.close()
 
+    async def closed(self) -> None:
+        """Nothing waits for it."""
 
-def _form(item: Item) -> bytes:
+
+def _form(message: Message) -> bytes:
     """The bytes of a message, made once for all who receive it. Not all data is text, but all of a stream has to be."""
-    if not isinstance(item, Message):
-        return encode(ServerSentEvent("" if item.count is None else str(item.count), "gap", item.id))
-    form = item.forms.get("sse")
+    form = message.forms.get("sse")
     if form is None:
-        data = item.data.decode("utf-8", "replace")
-        form = item.forms["sse"] = encode(ServerSentEvent(data, id=item.id))
+        data = message.data.decode("utf-8", "replace")
+        form = message.forms["sse"] = encode(ServerSentEvent(data, id=message.id))
     return form
 
 
@@ -202,13 +209,12 @@ class _Events:
             return []
         return [encode(ServerSentEvent(event) if isinstance(event, str) else event)]
 
-    def end(self) -> None:
+    def close(self) -> None:
         self._ended = True
         if self._next is not None:
             self._next.cancel()
 
-    async def close(self) -> None:
-        self.end()
+    async def closed(self) -> None:
         if self._next is not None:
             await asyncio.wait([self._next])
         await close_body(self._iterator)
