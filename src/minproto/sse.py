@@ -26,7 +26,7 @@ class Limits:
     """What a server could make unbounded."""
 
     max_event: int = 1 << 20
-    """Bytes of an event, comments before it among them: it is delivered whole, so it has to fit into memory."""
+    """Characters of an event's fields, and bytes of any line: it is delivered whole, so it has to fit into memory."""
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------
@@ -93,6 +93,8 @@ def encode(event: Event) -> bytes:
         case LastEventId(id):
             return _encode_fields([("id", id)])
         case Retry(milliseconds):
+            if not _DIGITS.fullmatch(f"{milliseconds:d}"):
+                raise LocalProtocolError("a retry that no client would take")
             return _encode_fields([("retry", f"{milliseconds:d}")])
         case Comment(text):
             return _encode_fields([("", text)])
