@@ -8,17 +8,26 @@ is bounded, and what happens at the bound is chosen, counted, and told to the su
 subscriber that was away for a moment may silently miss messages: here it names the last id that it saw, and gets all that
 the topic's log has behind it, or is told that there is a gap.
 
-Shells (Server-Sent Events, WebSocket, RESP) take from subscriptions only while their own write buffers are low, so what waits
-for a slow reader waits here. Left out: persistence, and anything that needs a second process.
+    publish --> log of the topic (the last N) --------- replay, when somebody resumes ---.
+           `--> topic ----> queue of a subscription <------------------------------------'
+           `--> pattern --> queue of a subscription --> take: messages, and gaps in their places
+
+A queue holds messages, which all queues and the log share, so a thousand subscribers to one topic cost a thousand references
+and not a thousand copies. Shells (Server-Sent Events, WebSocket, RESP) take only while their own write buffers are low, so
+what waits for a slow reader waits here. Left out: persistence, and anything that needs a second process.
 """
 
 import re
+import sys
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Protocol
+
+MAX_NAME = 1_024
+"""Bytes of a topic or a pattern. To match one against the other may take as many steps as both lengths multiplied."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +35,19 @@ class Limits:
     """What publishers and subscribers could make unbounded."""
 
     max_pending: int = 10_000
-    """Messages that wait for a subscriber."""
+    """Messages that wait for a subscriber, besides those that it asked to be replayed."""
     max_pending_bytes: int = 8 << 20
     """Bytes of those. One message may be larger, if nothing else waits."""
     max_logs: int = 10_000
     """Topics that have a history; beyond, the one that was silent for longest loses it."""
     max_log_bytes: int = 16 << 20
     """Bytes of one topic's history; beyond, its oldest messages are lost."""
+    max_history_bytes: int = 128 << 20
+    """Bytes of all topics' history; beyond, as with ``max_logs``. Each message counts ``MESSAGE_COST`` besides its data."""
+
+
+MESSAGE_COST = 500
+"""Bytes, roughly, that a message takes in memory besides its data."""
 
 
 class Overflow(Enum):
@@ -54,7 +69,7 @@ class Message:
     pattern: str | None = None
     """The pattern that it was delivered for, if it was not for the topic itself."""
     forms: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
-    """What shells have made of it: each makes its own once, however many receive it."""
+    """What shells have made of it, whatever the pattern: each makes its own once, however many receive it."""
 
 
 @dataclass(slots=True)
@@ -63,6 +78,8 @@ class Gap:
 
     count: int | None
     """How many; None where nobody knows."""
+    id: str | None = None
+    """From where to resume, who has seen the notice and not yet what follows it. None: from the last message seen."""
 
 
 Item = Message | Gap
@@ -79,7 +96,10 @@ class Listener(Protocol):
 
 
 class Subscription:
-    """A queue of messages. ``matched`` = ``taken`` + ``dropped`` + ``pending``, at any time."""
+    """A queue of messages. ``matched`` = ``taken`` + ``dropped`` + ``pending``, at any time.
+
+    A subscription to one topic can be resumed; ``start`` is where it begins, for who has received nothing of it yet.
+    """
 
     def __init__(self, broker: "Broker", limits: Limits, on_overflow: Overflow) -> None:
         self._broker = broker
@@ -87,7 +107,10 @@ class Subscription:
         self._on_overflow = on_overflow
         self._items: deque[Item] = deque()
         self._bytes = 0  # of the messages in it
+        self._room, self._room_bytes = limits.max_pending, limits.max_pending_bytes
         self._front: Gap | None = None  # what is missing before the first of them
+        self.start: str | None = None
+        """None: nowhere (several topics, patterns), or what waits first is the notice that tells where."""
         self.topics: dict[str, None] = {}
         self.patterns: dict[str, None] = {}
         self.matched = 0
@@ -100,9 +123,10 @@ class Subscription:
         """Called when there is something to take, where there was nothing; and at the end."""
 
     def add(self, topic: str) -> None:
-        """Listen to one more topic; once is as good as twice."""
-        self.topics[topic] = None
-        self._broker.listen(topic, self)
+        """Listen to one more topic; once is as good as twice. Raises ValueError for a name that is too long."""
+        if self.ended is None:
+            self._broker.listen(topic, self)
+            self.topics[topic] = None
 
     def remove(self, topic: str) -> None:
         """Listen to it no more. What was queued stays."""
@@ -111,9 +135,10 @@ class Subscription:
             self._broker.ignore(topic, self)
 
     def add_pattern(self, pattern: str) -> None:
-        """Listen to all topics that match."""
-        self.patterns[pattern] = None
-        self._broker.listen_to_pattern(pattern, self)
+        """Listen to all topics that match. Raises ValueError for a pattern that is too long."""
+        if self.ended is None:
+            self._broker.listen_to_pattern(pattern, self)
+            self.patterns[pattern] = None
 
     def remove_pattern(self, pattern: str) -> None:
         """Listen to them no more."""
@@ -126,13 +151,14 @@ class Subscription:
         """Whether there is something to take."""
         return bool(self._items) or self._front is not None
 
-    def take(self, most: int) -> list[Item]:
-        """The next messages and notices, at most so many; none where nothing waits."""
+    def take(self, most: int, most_bytes: int = sys.maxsize) -> list[Item]:
+        """The next messages and notices: at most so many, and none after so many bytes; none where nothing waits."""
         taken: list[Item] = []
         if self._front is not None and most > 0:
             taken.append(self._front)
             self._front = None
-        while self._items and len(taken) < most:
+        enough = self._bytes - most_bytes
+        while self._items and len(taken) < most and self._bytes > enough:
             item = self._items.popleft()
             taken.append(item)
             if isinstance(item, Message):
@@ -140,8 +166,8 @@ class Subscription:
                 self.taken += 1
         return taken
 
-    def close(self, reason: str = "closed") -> None:
-        """End it. What is left counts as dropped; after an overflow, a notice of that can still be taken."""
+    def end(self, reason: str = "closed") -> None:
+        """Listen to nothing more. What waits can still be taken."""
         if self.ended is not None:
             return
         self.ended = reason
@@ -149,67 +175,72 @@ class Subscription:
             self.remove(topic)
         for pattern in list(self.patterns):
             self.remove_pattern(pattern)
-        self.dropped += self.pending
-        self.pending = self._bytes = 0
-        self._front = None
-        self._items.clear()
-        self.on_ready()  # who waits looks at it in a later step
+        self.on_ready()
+
+    def close(self) -> None:
+        """End it, and drop what waits."""
+        self._drop_all(None)
+        self.end()
+
+    def replay(self, gap: Gap | None, messages: list[Message]) -> None:
+        """Begin with what a log has. That comes on top of the limits, or who resumes would be full from the beginning."""
+        self._front = gap
+        self._items.extend(messages)
+        self._bytes = sum([len(message.data) for message in messages])
+        self.matched = self.pending = len(messages)
+        self._room += self.pending
+        self._room_bytes += self._bytes
 
     def offer(self, message: Message) -> int:
         """A message that matches. The broker calls this."""
         if self.ended is not None:  # by this very message, for another pattern
-            return 1
+            return 0
         self.matched += 1
         if self._is_full(message):
             self._overflow(message)
         else:
             self._append(message)
-            self._count(message, 1)
         return 1
 
     def receivers(self, topic: str) -> int:
         return 1
 
-    def _append(self, item: Item) -> None:
-        self._items.append(item)
-        if len(self._items) == 1 and self._front is None:
+    def _append(self, message: Message) -> None:
+        was_waiting = self.waiting
+        self._items.append(message)
+        self._count(message, 1)
+        if not was_waiting:
             self.on_ready()
-
-    def replay(self, gap: bool, messages: list[Message]) -> None:
-        """Begin with what a log has. Its bound is the log's own, for these messages are the log's."""
-        self._front = Gap(None) if gap else None
-        for message in messages:
-            self.matched += 1
-            self._append(message)
-            self._count(message, 1)
 
     def _count(self, message: Message, sign: int) -> None:
         self.pending += sign
         self._bytes += sign * len(message.data)
 
     def _is_full(self, message: Message) -> bool:
-        limits = self._limits
-        too_large = self._bytes + len(message.data) > limits.max_pending_bytes and self.pending > 0
-        return self.pending >= limits.max_pending or too_large
+        too_large = self._bytes + len(message.data) > self._room_bytes and self.pending > 0
+        return self.pending >= self._room or too_large
 
     def _overflow(self, message: Message) -> None:
         if self._on_overflow is Overflow.DISCONNECT:
             self.dropped += 1
-            missing = self.pending + 1
-            self.close("overflow")
-            self._front = Gap(missing)
+            self._drop_all(Gap(self.pending + 1))
+            self.end("overflow")
         elif self._on_overflow is Overflow.DROP_NEWEST:
             self.dropped += 1
-            last = self._items[-1] if self._items else None
-            if isinstance(last, Gap) and last.count is not None:
-                last.count += 1
-            else:
-                self._append(Gap(1))
+            if not self._items or isinstance(self._items[-1], Message):
+                self._items.append(Gap(0))
+            _extend(self._items[-1], message)
         else:
             while self._items and self._is_full(message):
                 self._drop_oldest()
             self._append(message)
-            self._count(message, 1)
+
+    def _drop_all(self, notice: Gap | None) -> None:
+        """At the end there is nothing in the queue but, if it has to be, a notice."""
+        self.dropped += self.pending
+        self.pending = self._bytes = 0
+        self._front = notice
+        self._items.clear()
 
     def _drop_oldest(self) -> None:
         """The notice goes where the message was: to the front."""
@@ -219,35 +250,60 @@ class Subscription:
         self.dropped += 1
         if self._front is None:
             self._front = Gap(0)
-        if self._front.count is not None:
-            self._front.count += 1
+        _extend(self._front, message)
+
+
+def _extend(notice: Item, message: Message) -> None:
+    """One more is missing."""
+    assert isinstance(notice, Gap)
+    if notice.count is not None:
+        notice.count += 1
+    notice.id = message.id
 
 
 class _Log:
     """The last messages of a topic."""
 
-    def __init__(self, size: int, max_bytes: int, complete: bool) -> None:
+    def __init__(self, size: int, max_bytes: int, start: str) -> None:
         self._size = size
         self._max_bytes = max_bytes
-        self._bytes = 0
+        self.bytes = 0
         self.messages: deque[Message] = deque()
-        self._complete = complete  # it goes back to the beginning
+        self.start = start
+        """The id behind which nothing is missing: that of the last message lost, or where the log begins."""
 
     def append(self, message: Message) -> None:
         self.messages.append(message)
-        self._bytes += len(message.data)
-        while len(self.messages) > self._size or (self._bytes > self._max_bytes and self.messages):
-            self._bytes -= len(self.messages.popleft().data)
-            self._complete = False
+        self.bytes += _cost(message)
+        while self.messages and (len(self.messages) > self._size or self.bytes > self._max_bytes):
+            lost = self.messages.popleft()
+            self.bytes -= _cost(lost)
+            self.start = lost.id
 
-    def after(self, id: str, beginning: str) -> tuple[bool, list[Message]]:
-        """(whether there is a gap, the messages behind an id)."""
-        if id == beginning and self._complete:
-            return False, list(self.messages)
-        held = any(message.id == id for message in self.messages)
-        if (key := parse_id(id)) is None:
-            return True, list(self.messages)
-        return not held, [message for message in self.messages if _key(message.id) > key]
+    @property
+    def last_id(self) -> str:
+        return self.messages[-1].id if self.messages else self.start
+
+    def after(self, id: str) -> tuple[Gap | None, list[Message]]:
+        """What is behind an id; with a notice in front, if something may be missing there.
+
+        Most who resume were away for a moment: so it is looked for from the end. An id of elsewhere, if it is one at all,
+        has only the messages behind it that are later; one from the future is of a broker whose clock was wrong.
+        """
+        newer = list(takewhile(lambda message: message.id != id, reversed(self.messages)))
+        newer.reverse()
+        if id == self.start or len(newer) < len(self.messages):
+            return None, newer
+        key = parse_id(id)
+        if key is None or key > _key(self.last_id):
+            return Gap(None, self.start), newer
+        missed = [message for message in newer if _key(message.id) > key]
+        others = newer[: len(newer) - len(missed)]
+        return Gap(None, others[-1].id if others else self.start), missed
+
+
+def _cost(message: Message) -> int:
+    return len(message.data) + len(message.topic) + MESSAGE_COST
 
 
 class Broker:
@@ -266,15 +322,22 @@ class Broker:
         self._listeners: dict[str, dict[Listener, None]] = {}
         self._patterns = _Patterns()
         self._logs: OrderedDict[str, _Log] = OrderedDict()  # the one that was silent for longest first
-        self._forgetful = False  # a log was lost: a topic without one may have had messages
+        self._log_bytes = 0  # of all of them
+        self._lost = self.beginning  # the id before which a topic without a log may have had messages
 
     def publish(self, topic: str, data: bytes) -> int:
-        """Give a message to all who listen; the number of deliveries, as Redis counts them."""
+        """Give a message to all who listen; the number of deliveries, as Redis counts them.
+
+        Raises ValueError for a name that is too long, TypeError for data that is not bytes. What it calls must not publish.
+        """
+        if not isinstance(data, bytes):
+            raise TypeError(f"a message is bytes, not {type(data).__name__}")
+        name = _latin(topic)
         message = Message(topic, self._next_id(), data)
         self._keep(message)
         deliveries: list[tuple[Listener, Message]] = [(listener, message) for listener in self._listeners.get(topic, ())]
-        for pattern, listeners in self._patterns.matching(topic):
-            copy = Message(topic, message.id, data, pattern)
+        for pattern, listeners in self._patterns.matching(name):
+            copy = Message(topic, message.id, data, pattern, message.forms)
             deliveries += [(listener, copy) for listener in listeners]
         # By now a list: who is disconnected leaves the dicts.
         return sum([listener.offer(delivered) for listener, delivered in deliveries])
@@ -289,14 +352,21 @@ class Broker:
     ) -> Subscription:
         """Listen. ``after``: an id of the one topic; what its log has behind it comes first. None: only what is new.
 
-        Raises ValueError for ``after`` with several topics or a pattern, and for an unknown policy.
+        Raises ValueError for ``after`` with several topics or a pattern, an unknown policy, and a name that is too long.
         """
         patterns = list(patterns)
         if after is not None and (len(topics) != 1 or patterns):
             raise ValueError("only a subscription to one topic can resume")
+        for name in (*topics, *patterns):
+            _latin(name)  # before anything is done
         subscription = Subscription(self, limits or self.limits, Overflow(on_overflow))
+        if len(topics) == 1 and not patterns:
+            subscription.start = self.last_id(topics[0]) if after is None else after
         if after is not None:
-            subscription.replay(*self._after(topics[0], after))
+            gap, messages = self._log_of(topics[0]).after(after)
+            subscription.replay(gap, messages)
+            if gap is not None:
+                subscription.start = None
         for topic in topics:
             subscription.add(topic)
         for pattern in patterns:
@@ -309,8 +379,7 @@ class Broker:
 
     def last_id(self, topic: str) -> str:
         """The id from which a new subscriber to the topic could resume."""
-        log = self._logs.get(topic)
-        return log.messages[-1].id if log is not None and log.messages else self.beginning
+        return self._log_of(topic).last_id
 
     def listeners(self, topic: str) -> int:
         """Subscriptions that name the topic."""
@@ -327,7 +396,8 @@ class Broker:
         return len(self._patterns)
 
     def listen(self, topic: str, listener: Listener) -> None:
-        """Give it the messages of the topic."""
+        """Give it the messages of the topic. Raises ValueError for a name that is too long."""
+        _latin(topic)
         self._listeners.setdefault(topic, {})[listener] = None
 
     def ignore(self, topic: str, listener: Listener) -> None:
@@ -337,7 +407,7 @@ class Broker:
             del self._listeners[topic]
 
     def listen_to_pattern(self, pattern: str, listener: Listener) -> None:
-        """Give it the messages of all topics that match, with the pattern in them."""
+        """Give it the messages of all topics that match, with the pattern in them. Raises as ``listen``."""
         self._patterns.add(pattern, listener)
 
     def ignore_pattern(self, pattern: str, listener: Listener) -> None:
@@ -356,27 +426,27 @@ class Broker:
     def _size(self, topic: str) -> int:
         return self._history if isinstance(self._history, int) else self._history.get(topic, 0)
 
-    def _keep(self, message: Message) -> None:
-        size = self._size(message.topic)
-        if not size:
-            return
-        log = self._logs.get(message.topic)
-        if log is None:
-            log = self._logs[message.topic] = _Log(size, self.limits.max_log_bytes, not self._forgetful)
-            if len(self._logs) > self.limits.max_logs:
-                self._logs.popitem(last=False)
-                self._forgetful = True
-        else:
-            self._logs.move_to_end(message.topic)
-        log.append(message)
-
-    def _after(self, topic: str, id: str) -> tuple[bool, list[Message]]:
-        """(whether there is a gap, the messages behind an id)."""
+    def _log_of(self, topic: str) -> _Log:
+        """That of the topic, or an empty one. Without a history nothing is known of before this moment but that it was."""
         log = self._logs.get(topic)
-        if log is not None:
-            return log.after(id, self.beginning)
-        nothing_missed = id == self.beginning and self._size(topic) > 0 and not self._forgetful
-        return not nothing_missed, []
+        if log is None:
+            size = self._size(topic)
+            log = _Log(size, self.limits.max_log_bytes, self._lost if size else _id(self._last))
+        return log
+
+    def _keep(self, message: Message) -> None:
+        if not self._size(message.topic):
+            return
+        log = self._logs[message.topic] = self._log_of(message.topic)
+        self._logs.move_to_end(message.topic)
+        self._log_bytes -= log.bytes
+        log.append(message)
+        self._log_bytes += log.bytes
+        limits = self.limits
+        while len(self._logs) > limits.max_logs or (self._log_bytes > limits.max_history_bytes and len(self._logs) > 1):
+            _, lost = self._logs.popitem(last=False)
+            self._log_bytes -= lost.bytes
+            self._lost = _id(self._last)
 
 
 # ---- ids: milliseconds "-" sequence ------------------------------------------------------------------------------------
@@ -394,12 +464,6 @@ def parse_id(id: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def id_before(id: str) -> str:
-    """An id that no message has, and from which all from this message on are replayed."""
-    milliseconds, sequence = _key(id)
-    return _id((milliseconds, sequence - 1) if sequence else (milliseconds - 1, 999_999_999))
-
-
 def _key(id: str) -> tuple[int, int]:
     key = parse_id(id)
     assert key is not None
@@ -412,39 +476,41 @@ def _key(id: str) -> tuple[int, int]:
 #   ?        one byte                     [^abc]        one, but none of them
 #   \x       x itself                     As in Redis a class without its end goes to the end of the pattern.
 #
+# As there, "*" does not match the empty topic.
+#
 # A pattern becomes a regular expression. After each star the first place where the part up to the next star fits is as good
 # as any later one, so it is taken for good (an atomic group): hostile patterns cost pattern times topic, and no more.
 
-_PARTS = re.compile(r"(?s)\*+|\?|\[\^?((?:\\.|[^\]])*)(?:\]|\Z)|\\.|.")
+_PARTS = re.compile(r"(?s)\*+|\?|\[\^?(?:\\.|[^\]]-.|[^\]])*\]?|\\.|.")
+_CLASS = re.compile(r"(?s)\[(\^?)((?:\\.|[^\]]-.|[^\]])*)")
 _IN_CLASS = re.compile(r"(?s)\\(.)|(.)-(.)|(.)")
 
 
 def glob(pattern: str) -> re.Pattern[bytes]:
-    """What ``fullmatch`` on a topic's bytes tells whether it matches."""
+    """What ``fullmatch`` on a topic's bytes tells whether it matches. Raises ValueError for a pattern that is too long."""
     parts = [""]
-    for part in _PARTS.finditer(_latin(pattern)):
-        if part[0][0] == "*":
+    for part in _PARTS.findall(_latin(pattern)):
+        if part[0] == "*":
             parts.append("")
         else:
             parts[-1] += _one(part)
     first, *others = parts
     if others:
         *middle, last = others
-        first += "".join(f"(?>.*?{part})" for part in middle if part) + f".*{last}"
+        first = f"(?=.){first}" + "".join(f"(?>.*?{part})" for part in middle if part) + f".*{last}"
     return re.compile(first.encode("latin-1"), re.DOTALL)
 
 
-def _one(part: re.Match[str]) -> str:
+def _one(part: str) -> str:
     """The regular expression of what stands for one byte."""
-    text = part[0]
-    if text == "?":
+    if part == "?":
         return "."
-    if text[0] != "[":
-        return re.escape(text[-1])
-    members = "".join(_member(member) for member in _IN_CLASS.finditer(part[1]))
+    if (found := _CLASS.match(part)) is None:
+        return re.escape(part[-1])
+    members = "".join(_member(member) for member in _IN_CLASS.finditer(found[2]))
     if not members:
-        return "." if text[1:2] == "^" else "(?!)"
-    return f"[{'^' if text[1:2] == '^' else ''}{members}]"
+        return "." if found[1] else "(?!)"
+    return f"[{found[1]}{members}]"
 
 
 def _member(member: re.Match[str]) -> str:
@@ -456,21 +522,55 @@ def _member(member: re.Match[str]) -> str:
 
 
 def _latin(text: str) -> str:
-    """One character for each byte, since Redis matches bytes."""
-    return text.encode("utf-8", "surrogateescape").decode("latin-1")
+    """One character for each byte, since Redis matches bytes. Raises ValueError if they are too many."""
+    name = text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
+    if len(name) > MAX_NAME:
+        raise ValueError(f"a topic or pattern of more than {MAX_NAME} bytes")
+    return name
 
 
-_PREFIX = re.compile(r"[^*?\[\\]*")
 _CACHED = 10_000
+"""Topics of which it is remembered what they match."""
+
+
+class _Index:
+    """Patterns by the letters that a topic has to begin with: found by as many look-ups as these have different lengths."""
+
+    def __init__(self) -> None:
+        self._by_letters: dict[str, dict[str, re.Pattern[bytes]]] = {}
+        self._lengths: dict[int, int] = {}  # how many of the letters are so long
+
+    def add(self, letters: str, pattern: str) -> None:
+        if letters not in self._by_letters:
+            self._by_letters[letters] = {}
+            self._lengths[len(letters)] = self._lengths.get(len(letters), 0) + 1
+        self._by_letters[letters][pattern] = glob(pattern)
+
+    def remove(self, letters: str, pattern: str) -> None:
+        del self._by_letters[letters][pattern]
+        if not self._by_letters[letters]:
+            del self._by_letters[letters]
+            self._lengths[len(letters)] -= 1
+            if not self._lengths[len(letters)]:
+                del self._lengths[len(letters)]
+
+    def candidates(self, name: str) -> Iterator[tuple[str, re.Pattern[bytes]]]:
+        """The patterns that may match."""
+        for length in self._lengths:
+            if length <= len(name):
+                yield from self._by_letters.get(name[:length], {}).items()
 
 
 class _Patterns:
-    """Who listens to which patterns. They are found by their first letters up to a wildcard, and then remembered."""
+    """Who listens to which patterns. Each is found by its first letters up to a wildcard, or by its last if they are more.
+
+    What a topic matches is remembered. So the cost of a message does not grow with the patterns that it does not match, but
+    for those with a wildcard at both ends: and for these only at the first message of a topic after a pattern came or went.
+    """
 
     def __init__(self) -> None:
         self._listeners: dict[str, dict[Listener, None]] = {}
-        self._by_prefix: dict[str, dict[str, re.Pattern[bytes]]] = {}
-        self._lengths: dict[int, int] = {}  # of the prefixes in use: how many have it
+        self._by_first, self._by_last = _Index(), _Index()  # the latter has everything backwards
         self._found: dict[str, list[str]] = {}  # topic -> patterns that match it
 
     def __len__(self) -> int:
@@ -478,50 +578,40 @@ class _Patterns:
 
     def add(self, pattern: str, listener: Listener) -> None:
         if pattern not in self._listeners:
-            prefix = _prefix(pattern)
-            if prefix not in self._by_prefix:
-                self._by_prefix[prefix] = {}
-                self._lengths[len(prefix)] = self._lengths.get(len(prefix), 0) + 1
-            self._by_prefix[prefix][pattern] = glob(pattern)
+            index, letters = self._place(pattern)
+            index.add(letters, pattern)
             self._listeners[pattern] = {}
             self._found.clear()
         self._listeners[pattern][listener] = None
 
     def remove(self, pattern: str, listener: Listener) -> None:
         del self._listeners[pattern][listener]
-        if self._listeners[pattern]:
-            return
-        del self._listeners[pattern]
-        prefix = _prefix(pattern)
-        del self._by_prefix[prefix][pattern]
-        if not self._by_prefix[prefix]:
-            del self._by_prefix[prefix]
-            self._lengths[len(prefix)] -= 1
-            if not self._lengths[len(prefix)]:
-                del self._lengths[len(prefix)]
-        self._found.clear()
+        if not self._listeners[pattern]:
+            del self._listeners[pattern]
+            index, letters = self._place(pattern)
+            index.remove(letters, pattern)
+            self._found.clear()
 
-    def matching(self, topic: str) -> list[tuple[str, dict[Listener, None]]]:
+    def _place(self, pattern: str) -> tuple[_Index, str]:
+        """Where it is found."""
+        parts = _PARTS.findall(_latin(pattern))
+        first, last = _letters(parts), _letters(reversed(parts))
+        return (self._by_first, first) if len(first) >= len(last) else (self._by_last, last)
+
+    def matching(self, name: str) -> list[tuple[str, dict[Listener, None]]]:
         """The patterns that match, each with who listens."""
         if not self._listeners:
             return []
-        found = self._found.get(topic)
+        found = self._found.get(name)
         if found is None:
             if len(self._found) >= _CACHED:
                 self._found.clear()
-            found = self._found[topic] = self._find(topic)
+            encoded = name.encode("latin-1")
+            candidates = chain(self._by_first.candidates(name), self._by_last.candidates(name[::-1]))
+            found = self._found[name] = [pattern for pattern, compiled in candidates if compiled.fullmatch(encoded)]
         return [(pattern, self._listeners[pattern]) for pattern in found]
 
-    def _find(self, topic: str) -> list[str]:
-        encoded = topic.encode("utf-8", "surrogateescape")
-        candidates = (self._by_prefix.get(topic[:length], {}) for length in self._lengths if length <= len(topic))
-        return [
-            pattern
-            for pattern, compiled in chain.from_iterable(patterns.items() for patterns in candidates)
-            if compiled.fullmatch(encoded)
-        ]
 
-
-def _prefix(pattern: str) -> str:
-    found = _PREFIX.match(pattern)
-    return found[0] if found else ""
+def _letters(parts: Iterable[str]) -> str:
+    """Those before the first wildcard, without the backslashes before them."""
+    return "".join(part[-1] for part in takewhile(lambda part: part[0] not in "*?[", parts))

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from itertools import count, groupby
 from operator import attrgetter
 
-from minproto.broker import Broker, Message, glob, parse_id
+from minproto.broker import MAX_NAME, Broker, Message, glob, parse_id
 from minproto.core import Event
 from minproto.resp import (
     Error,
@@ -439,20 +439,26 @@ def _info(session: Session, arguments: list[bytes]) -> Events:
 # ---- publish and subscribe -------------------------------------------------------------------------------------------
 
 
+def _name(name: bytes) -> str:
+    """A topic or a pattern. Raises Refusal for a longer one than the broker takes; Redis has no bound of its own."""
+    if len(name) > MAX_NAME:
+        raise Refusal(f"ERR a channel or pattern has at most {MAX_NAME} bytes")
+    return to_text(name)
+
+
 def _publish(session: Session, arguments: list[bytes]) -> Events:
-    return [Reply(session.board.broker.publish(to_text(arguments[1]), arguments[2]))]
+    return [Reply(session.board.broker.publish(_name(arguments[1]), arguments[2]))]
 
 
 def _subscribe(session: Session, arguments: list[bytes]) -> Events:
-    return [_listen(session, name) for name in arguments[1:]]
+    return [_listen(session, topic) for topic in [_name(name) for name in arguments[1:]]]
 
 
-def _listen(session: Session, name: bytes) -> Push:
-    topic = to_text(name)
+def _listen(session: Session, topic: str) -> Push:
     if topic not in session.topics:
         session.board.listen(session, topic)
         session.topics[topic] = None
-    return Push([b"subscribe", name, session.listens])
+    return Push([b"subscribe", to_bytes(topic), session.listens])
 
 
 def _unsubscribe(session: Session, arguments: list[bytes]) -> Events:
@@ -468,15 +474,14 @@ def _ignore(session: Session, name: bytes | None) -> Push:
 
 
 def _psubscribe(session: Session, arguments: list[bytes]) -> Events:
-    return [_listen_to_pattern(session, name) for name in arguments[1:]]
+    return [_listen_to_pattern(session, pattern) for pattern in [_name(name) for name in arguments[1:]]]
 
 
-def _listen_to_pattern(session: Session, name: bytes) -> Push:
-    pattern = to_text(name)
+def _listen_to_pattern(session: Session, pattern: str) -> Push:
     if pattern not in session.patterns:
         session.board.listen_to_pattern(session, pattern)
         session.patterns[pattern] = None
-    return Push([b"psubscribe", name, session.listens])
+    return Push([b"psubscribe", to_bytes(pattern), session.listens])
 
 
 def _punsubscribe(session: Session, arguments: list[bytes]) -> Events:
@@ -498,7 +503,7 @@ def _pubsub_channels(session: Session, arguments: list[bytes]) -> Events:
         )
     names = [to_bytes(topic) for topic in session.board.broker.topics]
     if len(arguments) == 3:
-        matches = glob(to_text(arguments[2])).fullmatch
+        matches = glob(_name(arguments[2])).fullmatch
         names = [name for name in names if matches(name)]
     return _value(names)
 
@@ -593,7 +598,7 @@ def _xread(session: Session, arguments: list[bytes]) -> Events | Wait:
         raise Refusal(_wrong_option(arguments[at].lower() if at < len(arguments) else b"", 0))
     if len(names) % 2:
         raise Refusal("ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.")
-    topics = [to_text(name) for name in names[: len(names) // 2]]
+    topics = [_name(name) for name in names[: len(names) // 2]]
     after = [_parse_start(session.board.broker, topic, id) for topic, id in zip(topics, names[len(topics) :], strict=True)]
 
     def answer() -> Events | None:

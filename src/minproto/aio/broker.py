@@ -1,6 +1,7 @@
 """The broker with waiting: an async iterator over each subscription. The rest is ``minproto.broker``."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from typing import Self
@@ -21,10 +22,9 @@ class Subscription:
     An iteration ends when the subscription does; if that was because it was too slow, a Gap comes last.
     """
 
-    def __init__(self, inner: broker.Subscription, source: "Broker") -> None:
+    def __init__(self, inner: broker.Subscription) -> None:
         self.inner = inner
         """Counts, and what it listens to."""
-        self._source = source
         self._waiter: asyncio.Future[None] | None = None
         inner.on_ready = self._wake
 
@@ -39,14 +39,16 @@ class Subscription:
                 raise StopAsyncIteration
             await self.ready()
 
-    def take(self, most: int) -> list[Item]:
-        """What waits, at most so many, without waiting."""
-        return self.inner.take(most)
+    def take(self, most: int, most_bytes: int = sys.maxsize) -> list[Item]:
+        """What waits, without waiting: at most so many, and none after so many bytes."""
+        return self.inner.take(most, most_bytes)
 
     async def ready(self) -> None:
-        """Wait until there may be something to take, or the end. Cancelled, it has taken nothing."""
+        """Wait until there is something to take, or the end. Cancelled, it has taken nothing. For one task at a time."""
         if self.inner.waiting or self.inner.ended is not None:
             return
+        if self._waiter is not None:
+            raise RuntimeError("another task waits for this subscription")
         self._waiter = asyncio.get_running_loop().create_future()
         try:
             await self._waiter
@@ -63,13 +65,16 @@ class Subscription:
         return self.inner.ended
 
     @property
-    def last_id(self) -> str | None:
-        """The id of the newest message of its topic, if it has but one: where to resume, when nothing has come yet."""
-        topics = list(self.inner.topics)
-        return self._source.last_id(topics[0]) if len(topics) == 1 and not self.inner.patterns else None
+    def start(self) -> str | None:
+        """The id from which to resume, who has received nothing of it yet; None if that can't be, or a Gap tells first."""
+        return self.inner.start
+
+    def end(self) -> None:
+        """Listen to nothing more. What waits can still be taken."""
+        self.inner.end()
 
     def close(self) -> None:
-        """End it."""
+        """End it, and drop what waits."""
         self.inner.close()
 
     async def __aenter__(self) -> Self:
@@ -87,7 +92,7 @@ class Broker:
         self.inner = broker.Broker(_now, history, limits)
 
     def publish(self, topic: str, data: bytes) -> int:
-        """Give a message to all who listen; the number of deliveries. Never waits."""
+        """Give a message to all who listen; the number of deliveries. Never waits. Raises ValueError for too long a name."""
         return self.inner.publish(topic, data)
 
     def subscribe(
@@ -103,7 +108,7 @@ class Broker:
         ``on_overflow``: what happens to a subscriber that is too slow, ``disconnect``, ``drop_oldest`` or ``drop_newest``.
         """
         inner = self.inner.subscribe(*topics, patterns=patterns, after=after, limits=limits, on_overflow=on_overflow)
-        return Subscription(inner, self)
+        return Subscription(inner)
 
     def last_id(self, topic: str) -> str:
         """The id from which a new subscriber could resume."""

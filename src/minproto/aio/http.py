@@ -226,6 +226,26 @@ async def close_body(body: Any) -> None:
         await body.aclose()
 
 
+async def ask(app: App, request: Request) -> tuple[Answer, bytes]:
+    """The app's answer, and the first piece of content that is made while it is sent. Raises what the app does, TypeError."""
+    answer = await app(request)
+    if isinstance(answer, Upgrade):
+        return answer, b""
+    if not isinstance(answer, Response):
+        raise TypeError(f"the app returned {type(answer).__name__}, which is no response")
+    method = request.head.method
+    if method == "CONNECT" and 200 <= answer.status < 300:  # RFC 9110 §9.3.6: that would be a tunnel
+        return Response.text("no tunnels here\n", 501), b""
+    if isinstance(answer.body, bytes) or method == "HEAD":
+        return answer, b""
+    return answer, await first_piece(answer.body)
+
+
+def options(methods: Iterable[str]) -> Response:
+    """The answer to ``OPTIONS *``: a question to the server, not to a resource of the app (RFC 9110 §9.3.7)."""
+    return Response(status=204, headers=[("allow", ", ".join(sorted(methods)))])
+
+
 async def first_piece(body: AsyncIterator[bytes]) -> bytes:
     """Begin to make content, before its head goes out: what fails here can still be a 500 or a 400. And if it is made from
     the request's content, whose client may be waiting for a 100, that has to come first."""

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, NoReturn, Protocol, Self
 
 from minproto.aio.endpoint import Endpoint, Timeouts, logger
-from minproto.aio.http import Answer, App, Request, Response, Upgrade, close_body, date_field, first_piece
+from minproto.aio.http import Answer, App, Request, Response, Upgrade, ask, close_body, date_field, options
 from minproto.aio.observe import Observer
 from minproto.aio.pipe import Pipe, Unread, connect_pipe
 from minproto.core import DATA, Event, LocalProtocolError, RemoteProtocolError, Role, Wants
@@ -181,19 +181,11 @@ class ServerConnection:
     async def _call(self, request: Request) -> Answer:
         """The app's answer; 500 if it has none."""
         head = request.head
-        if head.target == "*":  # RFC 9110 §9.3.7: a question to the server, not to a resource of the app
-            return Response(status=204, headers=[("allow", ", ".join(sorted(self._core.methods)))])
-        self._received, self._waited, self._sent, self._first = 0, 0.0, 0, b""
+        if head.target == "*":
+            return options(self._core.methods)
+        self._received, self._waited, self._sent = 0, 0.0, 0
         try:
-            answer = await self._app(request)
-            if isinstance(answer, Upgrade):
-                return answer
-            if not isinstance(answer, Response):
-                raise TypeError(f"the app returned {type(answer).__name__}, which is no response")
-            if head.method == "CONNECT" and 200 <= answer.status < 300:  # RFC 9110 §9.3.6: that would be a tunnel
-                return Response.text("no tunnels here\n", 501)
-            if not isinstance(answer.body, bytes) and head.method != "HEAD":
-                self._first = await first_piece(answer.body)
+            answer, self._first = await ask(self._app, request)
             return answer
         except (Exception, asyncio.CancelledError):
             if self.endpoint.lost or self._core.error is not None or (self._task and self._task.cancelling()):

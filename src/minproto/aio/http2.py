@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, NoReturn, Self
 
 from minproto.aio.endpoint import Timeouts, logger
-from minproto.aio.http import Answer, App, Request, Response, Upgrade, close_body, date_field, first_piece
+from minproto.aio.http import Answer, App, Request, Response, Upgrade, ask, close_body, date_field, options
 from minproto.aio.http1 import ClientResponse
 from minproto.aio.multiplex import Multiplexer, MuxStream, end_tasks
 from minproto.aio.observe import Observer
@@ -224,18 +224,10 @@ class _Exchange:
         try:
             if head.method not in self._connection.methods:
                 return Response.text("method not implemented\n", 501)
-            if head.target == "*":  # RFC 9110 §9.3.7: a question to the server, not to a resource of the app
-                return Response(status=204, headers=[("allow", ", ".join(sorted(self._connection.methods)))])
+            if head.target == "*":
+                return options(self._connection.methods)
             self._check_length(int((head.headers.get("content-length") or "0").split(",")[0]))
-            answer = await self._connection.app(request)
-            if isinstance(answer, Upgrade):
-                return answer
-            if not isinstance(answer, Response):
-                raise TypeError(f"the app returned {type(answer).__name__}, which is no response")
-            if head.method == "CONNECT" and 200 <= answer.status < 300:  # RFC 9110 §9.3.6: that would be a tunnel
-                return Response.text("no tunnels here\n", 501)
-            if not isinstance(answer.body, bytes) and head.method != "HEAD":
-                self._first = await first_piece(answer.body)
+            answer, self._first = await ask(self._connection.app, request)
             return answer
         except (Exception, asyncio.CancelledError):
             task = asyncio.current_task()

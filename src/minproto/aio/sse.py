@@ -10,9 +10,8 @@ gone: the first write into a dead connection brings its reset, so we look again 
 
 import asyncio
 import ssl as tls
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import suppress
-from itertools import zip_longest
 from typing import Protocol, Self
 from urllib.parse import urlsplit
 
@@ -21,12 +20,13 @@ from minproto.aio.endpoint import Timeouts
 from minproto.aio.http import Response, close_body
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
 from minproto.aio.reconnect import reconnecting
-from minproto.broker import id_before
 from minproto.core import CLIENT, Event, RemoteProtocolError
 from minproto.sse import MEDIA_TYPE, Comment, Connection, LastEventId, Limits, Retry, ServerSentEvent, encode
 
 BATCH = 64
-"""Messages that become one piece of content."""
+"""Messages that become one piece of content, at most."""
+BATCH_BYTES = 65_536
+"""Bytes of those: none is added to so many."""
 LOOK = 1.0
 """Seconds after a comment until we look whether it has shown that the client is gone."""
 DEFAULT_RETRY = 3_000
@@ -61,7 +61,7 @@ class EventStream(Response):
 
     def drain(self) -> None:
         self._draining = True
-        self._source.close()
+        self._source.end()
 
     def __aiter__(self) -> Self:
         return self
@@ -72,8 +72,7 @@ class EventStream(Response):
     async def aclose(self) -> None:
         """Nobody reads on, or ever did (HEAD): let go of the source."""
         await self._pieces.aclose()
-        self._source.close()
-        await self._source.closed()
+        await self._source.close()
 
     async def _content(self) -> AsyncGenerator[bytes, None]:
         source = self._source
@@ -116,10 +115,10 @@ class _Source(Protocol):
     def take(self) -> list[bytes]:
         """Events, encoded."""
 
-    def close(self) -> None:
-        """There is no need for more."""
+    def end(self) -> None:
+        """There is no need for more than what waits."""
 
-    async def closed(self) -> None:
+    async def close(self) -> None:
         """Let go of everything."""
 
 
@@ -138,37 +137,31 @@ class _Messages:
         return self._subscription.inner.waiting
 
     def greeting(self) -> bytes:
-        id = None if self.waiting else self._subscription.last_id  # what waits brings ids of its own
+        """Where it begins; or nothing, since the first event says that."""
+        id = self._subscription.start
         return encode(LastEventId(id)) if id is not None else encode(Comment("hello"))
 
     async def ready(self) -> None:
         await self._subscription.ready()
 
     def take(self) -> list[bytes]:
-        return list(self._encode(self._subscription.take(BATCH)))
+        return [_form(item) for item in self._subscription.take(BATCH, BATCH_BYTES)]
 
-    def _encode(self, items: list[Item]) -> Iterator[bytes]:
-        for item, following in zip_longest(items, items[1:]):
-            if isinstance(item, Message):
-                yield _form(item)
-            else:
-                # Who has seen the notice, and loses the connection before what follows, must still get that.
-                id = id_before(following.id) if isinstance(following, Message) else self._subscription.last_id
-                yield encode(ServerSentEvent("" if item.count is None else str(item.count), "gap", id))
+    def end(self) -> None:
+        self._subscription.end()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._subscription.close()
 
-    async def closed(self) -> None:
-        """Nothing waits for it."""
 
-
-def _form(message: Message) -> bytes:
+def _form(item: Item) -> bytes:
     """The bytes of a message, made once for all who receive it. Not all data is text, but all of a stream has to be."""
-    form = message.forms.get("sse")
+    if not isinstance(item, Message):
+        return encode(ServerSentEvent("" if item.count is None else str(item.count), "gap", item.id))
+    form = item.forms.get("sse")
     if form is None:
-        data = message.data.decode("utf-8", "replace")
-        form = message.forms["sse"] = encode(ServerSentEvent(data, id=message.id))
+        data = item.data.decode("utf-8", "replace")
+        form = item.forms["sse"] = encode(ServerSentEvent(data, id=item.id))
     return form
 
 
@@ -209,12 +202,13 @@ class _Events:
             return []
         return [encode(ServerSentEvent(event) if isinstance(event, str) else event)]
 
-    def close(self) -> None:
+    def end(self) -> None:
         self._ended = True
         if self._next is not None:
             self._next.cancel()
 
-    async def closed(self) -> None:
+    async def close(self) -> None:
+        self.end()
         if self._next is not None:
             await asyncio.wait([self._next])
         await close_body(self._iterator)

@@ -30,7 +30,7 @@ class Feeds:
     def close(self) -> None:
         """Answer the polls that wait: there will be no news."""
         for subscription in self._polls:
-            subscription.close()
+            subscription.end()
 
     async def __call__(self, request: Request) -> Answer:
         match request.method, request.path:
@@ -87,16 +87,14 @@ class Feeds:
 async def poll(subscription: Subscription, seconds: float) -> Response:
     """What comes within so many seconds, and no later than something does. ``last`` is the id to ask with the next time."""
     async with subscription:
-        last = subscription.last_id
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await subscription.ready()
         items = subscription.take(MOST)
-    messages = [item for item in items if isinstance(item, Message)]
     answer = {
-        "messages": [{"id": message.id, "data": text(message)} for message in messages],
-        "last": messages[-1].id if messages else last,
-        "gap": len(messages) < len(items),
+        "messages": [{"id": item.id, "data": text(item)} for item in items if isinstance(item, Message)],
+        "last": [subscription.start, *(item.id for item in items if item.id is not None)][-1],
+        "gap": any(not isinstance(item, Message) for item in items),
     }
     headers = [("content-type", "application/json"), ("cache-control", "no-store")]
     return Response(json.dumps(answer).encode(), headers=headers)

@@ -1,0 +1,776 @@
+"""The broker: what its rules are, and a machine of publishers and subscribers that looks for one that does not hold."""
+
+import functools
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
+
+from minproto import broker as module
+from minproto.broker import MAX_NAME, MESSAGE_COST, Broker, Gap, Limits, Message, glob, parse_id
+
+POLICIES = ("disconnect", "drop_oldest", "drop_newest")
+
+
+def ticking(history=0, **limits):
+    """A broker on whose clock each look takes a millisecond."""
+    clock = count(1_000)
+    return Broker(lambda: next(clock), history, Limits(**limits))
+
+
+def publish(broker, *texts, topic="a"):
+    """Messages, and their ids."""
+    ids = []
+    for text in texts:
+        broker.publish(topic, text.encode())
+        ids.append(f"{broker._last[0]}-{broker._last[1]}")
+    return ids
+
+
+def taken(subscription, most=1_000):
+    """The texts of what waits; a notice as its count."""
+    return [item.data.decode() if isinstance(item, Message) else item.count for item in subscription.take(most)]
+
+
+# ---- who receives what -----------------------------------------------------------------------------------------------
+
+
+def test_a_message_goes_to_those_who_listen():
+    broker = ticking()
+    one, both, other = broker.subscribe("a"), broker.subscribe("a", "b"), broker.subscribe("b")
+    assert broker.publish("a", b"1") == 2
+    assert broker.publish("c", b"2") == 0
+    assert broker.publish("b", b"3") == 2
+    assert [taken(subscription) for subscription in (one, both, other)] == [["1"], ["1", "3"], ["3"]]
+
+
+def test_once_for_each_topic_or_pattern_that_matches():
+    """As Redis counts them: two patterns and the topic itself are three deliveries. And one order for all."""
+    broker = ticking()
+    subscription = broker.subscribe("ab", patterns=["a*", "?b", "x*"])
+    assert broker.publish("ab", b"1") == 3
+    assert broker.publish("xb", b"2") == 2
+    items = subscription.take(10)
+    assert [item.data for item in items] == [b"1"] * 3 + [b"2"] * 2
+    assert [{item.pattern for item in items[:3]}, {item.pattern for item in items[3:]}] == [{None, "a*", "?b"}, {"?b", "x*"}]
+    assert items[0].pattern is None
+    assert len({item.id for item in items}) == 2
+
+
+def test_listening_twice_is_as_good_as_once():
+    broker = ticking()
+    subscription = broker.subscribe("a", "a", patterns=["a*", "a*"])
+    subscription.add("a")
+    subscription.add_pattern("a*")
+    assert broker.publish("a", b"") == 2
+    assert (broker.listeners("a"), broker.patterns, broker.topics) == (1, 1, ["a"])
+
+
+def test_who_ignores_a_topic_keeps_what_came_before():
+    broker = ticking()
+    subscription = broker.subscribe("a", patterns=["b*"])
+    publish(broker, "1")
+    publish(broker, "2", topic="b")
+    subscription.remove("a")
+    subscription.remove_pattern("b*")
+    subscription.remove("a")  # once more does nothing
+    subscription.remove_pattern("never")
+    assert broker.publish("a", b"3") + broker.publish("b", b"4") == 0
+    assert taken(subscription) == ["1", "2"]
+    assert (broker.topics, broker.patterns) == ([], 0)
+
+
+def test_ready_is_told_once_for_all_that_waits_and_at_the_end():
+    broker = ticking()
+    subscription = broker.subscribe("a")
+    calls = []
+    subscription.on_ready = lambda: calls.append(subscription.ended)
+    publish(broker, "1", "2")
+    assert calls == [None]
+    taken(subscription)
+    publish(broker, "3")
+    assert calls == [None, None]
+    subscription.close()
+    subscription.close()
+    assert calls == [None, None, "closed"]
+
+
+def test_a_message_of_a_full_subscription_is_ready_only_once():
+    """A notice in front is something to take already."""
+    broker = ticking(max_pending=1)
+    subscription = broker.subscribe("a", on_overflow="drop_oldest")
+    calls = []
+    subscription.on_ready = lambda: calls.append(1)
+    publish(broker, "1", "2", "3")
+    assert calls == [1]
+
+
+def test_data_is_bytes():
+    broker = ticking(history=1)
+    for wrong in ("text", bytearray(b"x"), None):
+        with pytest.raises(TypeError):
+            broker.publish("a", wrong)
+    assert broker.log("a") == []
+
+
+# ---- slow subscribers --------------------------------------------------------------------------------------------------
+
+
+def test_disconnect():
+    """The end comes at once, with a notice of all that is lost."""
+    broker = ticking(max_pending=2)
+    subscription, other = broker.subscribe("a"), broker.subscribe("a", limits=Limits())
+    ready = []
+    subscription.on_ready = lambda: ready.append(subscription.ended)
+    publish(broker, "1", "2", "3", "4")
+    assert (subscription.ended, ready) == ("overflow", [None, "overflow"])
+    assert subscription.take(10) == [Gap(3)]
+    assert (subscription.matched, subscription.taken, subscription.dropped, subscription.pending) == (3, 0, 3, 0)
+    assert taken(other) == ["1", "2", "3", "4"]
+    assert broker.listeners("a") == 1
+
+
+def test_who_is_cut_off_by_its_first_pattern_gets_nothing_for_the_second():
+    broker = ticking(max_pending=1)
+    subscription = broker.subscribe("a", patterns=["a*", "*"])
+    assert broker.publish("a", b"") == 2
+    assert (subscription.ended, subscription.matched, subscription.dropped) == ("overflow", 2, 2)
+
+
+def test_drop_oldest():
+    """The notice stands where the messages were: in front. Its id is from where the rest can be had."""
+    broker = ticking(max_pending=2)
+    subscription = broker.subscribe("a", on_overflow="drop_oldest")
+    ids = publish(broker, "1", "2", "3", "4")
+    assert subscription.take(1) == [Gap(2, ids[1])]
+    assert taken(subscription) == ["3", "4"]
+    assert (subscription.ended, subscription.dropped) == (None, 2)
+
+
+def test_drop_newest():
+    """The notice stands behind what was kept, and before what comes when there is room again."""
+    broker = ticking(max_pending=2)
+    subscription = broker.subscribe("a", on_overflow="drop_newest")
+    ids = publish(broker, "1", "2", "3", "4")
+    assert taken(subscription, 1) == ["1"]
+    publish(broker, "5", "6")
+    items = subscription.take(10)
+    assert [item.data if isinstance(item, Message) else item.count for item in items] == [b"2", 2, b"5", 1]
+    assert items[1].id == ids[3] and items[3].id == broker.last_id("a")
+    assert (subscription.taken, subscription.dropped) == (3, 3)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_bytes_are_bounded_too(policy):
+    """Exactly; and a message that is too large by itself is taken where nothing else waits."""
+    broker = ticking(max_pending_bytes=10)
+    subscription = broker.subscribe("a", on_overflow=policy)
+    publish(broker, "x" * 11)
+    assert taken(subscription) == ["x" * 11]
+    publish(broker, "12345", "67890")
+    assert (subscription.dropped, subscription.pending) == (0, 2)
+    publish(broker, "!")
+    expected = {"disconnect": [3], "drop_oldest": [1, "67890", "!"], "drop_newest": ["12345", "67890", 1]}
+    assert taken(subscription) == expected[policy]
+
+
+def test_a_large_message_takes_the_place_of_all_that_it_needs():
+    broker = ticking(max_pending_bytes=10)
+    subscription = broker.subscribe("a", on_overflow="drop_oldest")
+    publish(broker, "123", "456", "789", "x" * 7)
+    assert taken(subscription) == [2, "789", "x" * 7]
+    publish(broker, "123", "x" * 100)
+    assert taken(subscription) == [1, "x" * 100]
+
+
+def test_a_take_is_bounded_by_messages_and_by_bytes():
+    broker = ticking(max_pending=5)
+    subscription = broker.subscribe("a", on_overflow="drop_oldest")
+    publish(broker, *"123456")
+    assert taken(subscription, 0) == []
+    assert taken(subscription, 1) == [1]
+    assert [item.data for item in subscription.take(10, 2)] == [b"2", b"3"]
+    assert [item.data for item in subscription.take(10, 0)] == []
+    assert taken(subscription, 2) == ["4", "5"]
+
+
+def test_an_unknown_policy_is_refused():
+    with pytest.raises(ValueError):
+        ticking().subscribe("a", on_overflow="wait")
+
+
+# ---- the end -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_left_at_a_close_counts_as_dropped():
+    broker = ticking()
+    subscription = broker.subscribe("a", "b", patterns=["*"])
+    publish(broker, "1", "2")
+    taken(subscription, 1)
+    subscription.close()
+    assert (subscription.matched, subscription.taken, subscription.dropped, subscription.pending) == (4, 1, 3, 0)
+    assert (subscription.waiting, subscription.ended) == (False, "closed")
+    assert (broker.topics, broker.patterns, broker.publish("a", b"3")) == ([], 0, 0)
+
+
+def test_what_is_left_at_an_end_can_still_be_taken():
+    broker = ticking()
+    subscription = broker.subscribe("a")
+    publish(broker, "1")
+    subscription.end()
+    publish(broker, "2")
+    assert taken(subscription) == ["1"]
+
+
+def test_after_its_end_a_subscription_listens_to_nothing():
+    """It would be in the broker's lists for ever."""
+    broker = ticking()
+    subscription = broker.subscribe("a")
+    subscription.close()
+    subscription.add("b")
+    subscription.add_pattern("*")
+    assert broker.publish("b", b"") == 0
+    assert (broker.topics, broker.patterns) == ([], 0)
+
+
+# ---- resuming ----------------------------------------------------------------------------------------------------------
+
+
+def test_resume_at_a_message():
+    broker = ticking(history=10)
+    ids = publish(broker, *"12345")
+    resumed = [broker.subscribe("a", after=id) for id in ids]
+    publish(broker, "6")
+    for at, subscription in enumerate(resumed):
+        assert (taken(subscription), subscription.start) == ([*"123456"][at + 1 :], ids[at])
+
+
+def test_resume_at_the_start():
+    """Who has received nothing says where the subscription began."""
+    broker = ticking(history=10)
+    subscription = broker.subscribe("a")
+    publish(broker, "elsewhere", topic="b")
+    publish(broker, "1")
+    subscription.close()
+    assert taken(broker.subscribe("a", after=subscription.start)) == ["1"]
+    later = broker.subscribe("a")
+    publish(broker, "2")
+    assert taken(broker.subscribe("a", after=later.start)) == ["2"]
+
+
+@pytest.mark.parametrize("history", [0, 2, {"a": 2}, {"b": 2}])
+def test_resume_where_nothing_was_published_since(history):
+    """Nothing can be missing, with a history or without."""
+    broker = ticking(history=history)
+    publish(broker, "1")
+    assert taken(broker.subscribe("a", after=broker.subscribe("a").start)) == []
+
+
+def test_a_topic_without_history_has_a_gap_where_anything_was_published():
+    broker = ticking(history={"b": 2})
+    start = broker.subscribe("a").start
+    publish(broker, "1")
+    resumed = broker.subscribe("a", after=start)
+    assert (resumed.take(10), resumed.start) == ([Gap(None, broker.last_id("a"))], None)
+
+
+def test_a_log_that_does_not_go_back_so_far_has_a_gap():
+    """The notice's id resumes without one. That of the last message that is lost is early enough."""
+    broker = ticking(history=2)
+    start = broker.last_id("a")
+    ids = publish(broker, *"12345")
+    for id in (start, ids[0], ids[1]):
+        resumed = broker.subscribe("a", after=id)
+        assert resumed.take(1) == [Gap(None, ids[2])]
+        assert (taken(resumed), resumed.start) == (["4", "5"], None)
+    assert taken(broker.subscribe("a", after=ids[2])) == ["4", "5"]
+
+
+@pytest.mark.parametrize("id", ["", "x", "1", "1-", "-1", "1-1-1", " 1-1", "1-1 ", "\u0661-\u0661", "9" * 20 + "-0", "1-1\n"])
+def test_what_is_no_id_has_a_gap(id):
+    broker = ticking(history=5)
+    start = broker.last_id("a")
+    publish(broker, "1", "2")
+    assert parse_id(id) is None
+    resumed = broker.subscribe("a", after=id)
+    assert resumed.take(1) == [Gap(None, start)]
+    assert taken(resumed) == ["1", "2"]
+
+
+def test_an_id_that_was_never_given_has_a_gap():
+    """Before all, between two, or after all: that of another topic, or of a broker that is no more."""
+    broker = ticking(history=5)
+    start = broker.last_id("a")
+    (one,) = publish(broker, "1")
+    (between,) = publish(broker, "elsewhere", topic="b")
+    publish(broker, "2")
+    expected = {"1-0": (start, ["1", "2"]), between: (one, ["2"]), "9999999-0": (start, ["1", "2"])}
+    for id, (notice, texts) in expected.items():
+        resumed = broker.subscribe("a", after=id)
+        assert (resumed.take(1), taken(resumed)) == ([Gap(None, notice)], texts)
+
+
+def test_a_replay_is_on_top_of_the_limits():
+    """Or who resumes from a long log would be full from the beginning."""
+    broker = ticking(history=10, max_pending=2, max_pending_bytes=4)
+    start = broker.last_id("a")
+    publish(broker, *"1234567")
+    resumed = broker.subscribe("a", after=start)
+    publish(broker, "8", "9")
+    assert taken(resumed) == [*"123456789"]
+    publish(broker, *"abcdefghi")
+    assert (resumed.ended, resumed.pending) == (None, 9)
+
+
+def test_resume_is_for_one_topic():
+    broker = ticking(history=5)
+    for topics, patterns in ((("a", "b"), ()), (("a",), ("b",)), ((), ("a",)), ((), ())):
+        with pytest.raises(ValueError):
+            broker.subscribe(*topics, patterns=patterns, after="1-0")
+    assert broker.topics == []
+    assert broker.subscribe("a", "b").start is broker.subscribe(patterns=["a"]).start is None
+
+
+def test_the_log_is_what_is_kept():
+    broker = ticking(history={"a": 2})
+    publish(broker, *"123")
+    publish(broker, "4", topic="b")
+    assert [message.data for message in broker.log("a")] == [b"2", b"3"]
+    assert broker.log("b") == broker.log("never") == []
+
+
+def test_the_bytes_of_a_log_are_bounded():
+    broker = ticking(history=100, max_log_bytes=3 * (MESSAGE_COST + 1) + 1)
+    ids = publish(broker, "1", "22", "3", "4")
+    assert [message.data for message in broker.log("a")] == [b"3", b"4"]
+    assert taken(broker.subscribe("a", after=ids[1])) == ["3", "4"]
+    assert taken(broker.subscribe("a", after=ids[0])) == [None, "3", "4"]
+    publish(broker, "x" * 10_000)  # too large by itself: nothing is left, and that is known
+    assert broker.log("a") == []
+    assert taken(broker.subscribe("a", after=ids[3])) == [None]
+
+
+@pytest.mark.parametrize("limits", [{"max_logs": 2}, {"max_history_bytes": 2 * (MESSAGE_COST + 2)}])
+def test_the_histories_of_all_topics_are_bounded(limits):
+    """The topic that was silent for longest loses its own, and whoever comes back to it is told."""
+    broker = ticking(history=100, **limits)
+    (one,) = publish(broker, "1", topic="a")
+    publish(broker, "2", topic="b")
+    publish(broker, "3", topic="c")
+    assert [bool(broker.log(topic)) for topic in "abc"] == [False, True, True]
+    assert taken(broker.subscribe("a", after=one)) == [None]
+    assert taken(broker.subscribe("a", after=broker.last_id("a"))) == []  # but from now on nothing is missing
+    start = broker.last_id("a")
+    publish(broker, "4", topic="a")
+    assert taken(broker.subscribe("a", after=start)) == ["4"]
+    assert taken(broker.subscribe("a", after=one)) == [None, "4"]
+
+
+def test_one_topic_may_have_all_there_is_room_for():
+    broker = ticking(history=100, max_history_bytes=1)
+    publish(broker, "1", "2")
+    assert len(broker.log("a")) == 2
+
+
+def test_ids_grow_though_the_clock_goes_back():
+    times = iter([1_000, 1_000, 1_001, 500, 1_001, 1_002])
+    broker = Broker(lambda: next(times), 10)
+    assert broker.beginning == "1000-0"
+    assert publish(broker, *"12345") == ["1000-1", "1001-0", "1001-1", "1001-2", "1002-0"]
+
+
+# ---- patterns ----------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def naive(pattern, text):
+    """As Redis matches: its stringmatchlen, one byte after the other, with bytes from 0 to 255."""
+    while pattern and text:
+        if pattern[:1] == b"*":
+            rest = pattern.lstrip(b"*")
+            return not rest or any(naive(rest, text[at:]) for at in range(len(text)))
+        if pattern[:1] == b"[":
+            fits, pattern = in_class(pattern[1:], text[0])
+        elif pattern[:1] == b"?":
+            fits, pattern = True, pattern[1:]
+        else:
+            pattern = pattern[1:] if pattern[:1] == b"\\" and len(pattern) > 1 else pattern
+            fits, pattern = pattern[0] == text[0], pattern[1:]
+        if not fits:
+            return False
+        text = text[1:]
+        if not text:
+            pattern = pattern.lstrip(b"*")
+    return not pattern and not text
+
+
+def in_class(pattern, byte):
+    """(whether the byte is in it, the pattern behind it)"""
+    inverted = pattern[:1] == b"^"
+    pattern = pattern[inverted:]
+    found = False
+    while pattern and pattern[:1] != b"]":
+        if pattern[:1] == b"\\" and len(pattern) > 1:
+            found |= pattern[1] == byte
+            pattern = pattern[2:]
+        elif len(pattern) > 2 and pattern[1:2] == b"-":
+            found |= min(pattern[0], pattern[2]) <= byte <= max(pattern[0], pattern[2])
+            pattern = pattern[3:]
+        else:
+            found |= pattern[0] == byte
+            pattern = pattern[1:]
+    return found != inverted, pattern[1:]
+
+
+def matches(pattern, topic):
+    return glob(pattern).fullmatch(topic.encode()) is not None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "yes", "no"),
+    [
+        ("news", ["news"], ["", "new", "newss", "News"]),
+        ("n*", ["n", "ns", "n*"], ["", "an"]),
+        ("*", ["a", "\n", "a\r\nb"], [""]),
+        ("**", ["a"], [""]),
+        ("", [""], ["a"]),
+        ("?", ["a", "\n"], ["", "ab", "\u00e9"]),
+        ("??", ["\u00e9"], ["a"]),
+        ("[ab]c", ["ac", "bc"], ["cc", "c"]),
+        ("[a-c]", ["a", "b", "c"], ["d", "-"]),
+        ("[c-a]", ["a", "b", "c"], ["d"]),
+        ("[^a-c]", ["d", "\n"], ["a", ""]),
+        ("[^]", ["a", "]"], [""]),
+        ("[]", [], ["a", "]", ""]),
+        ("[]a]", [], ["a", "]", "]a]"]),
+        ("[a", ["a"], ["[a", ""]),
+        ("[", [], ["[", ""]),
+        (r"[\]]", ["]"], ["\\"]),
+        (r"[a-\]]", [r"\]", "]]", "a]"], ["a", "]"]),
+        ("[a-]]", ["]", "^", "a"], ["-", "a]"]),
+        ("[a-", ["a", "-"], ["b"]),
+        (r"\*", ["*"], ["a", r"\*"]),
+        (r"\a", ["a"], [r"\a"]),
+        ("a\\", ["a\\"], ["a"]),
+        ("a*b*c", ["abc", "abbcc", "axbxc"], ["acb", "ab"]),
+        ("*ab*ab", ["abab", "aabab"], ["ab", "aab"]),
+        ("a.c", ["a.c"], ["abc"]),
+        ("(a|b)+$", ["(a|b)+$"], ["a"]),
+    ],
+)  # fmt: skip
+def test_globs(pattern, yes, no):
+    for topic in yes:
+        assert matches(pattern, topic) and naive(pattern.encode(), topic.encode()), topic
+    for topic in no:
+        assert not matches(pattern, topic) and not naive(pattern.encode(), topic.encode()), topic
+
+
+_telling = st.text("ab\u00e9*?[]^-\\", max_size=10)
+
+
+@given(_telling, st.text("ab\u00e9]^-\\*", max_size=8))
+def test_a_glob_is_what_a_naive_matcher_says(pattern, topic):
+    assert matches(pattern, topic) == naive(pattern.encode(), topic.encode())
+
+
+@given(st.lists(_telling, max_size=6), st.text("ab\u00e9]", max_size=5))
+def test_the_index_finds_what_matches_and_nothing_else(patterns, topic):
+    """Also when it remembers, and after some are gone."""
+    broker = ticking()
+    subscriptions = [broker.subscribe(patterns=[pattern]) for pattern in patterns]
+    expected = [naive(pattern.encode(), topic.encode()) for pattern in patterns]
+    for _ in range(2):
+        assert broker.publish(topic, b"") == sum(expected)
+    assert [subscription.matched for subscription in subscriptions] == [2 * fits for fits in expected]
+    for subscription in subscriptions[::2]:
+        subscription.close()
+    assert broker.publish(topic, b"") == sum(expected[1::2])
+
+
+def test_a_pattern_may_end_within_a_character():
+    """Redis matches bytes, and so does the index."""
+    broker = ticking()
+    half = b"\xc3*".decode("utf-8", "surrogateescape")
+    subscription = broker.subscribe(patterns=[half, b"*\xa9".decode("utf-8", "surrogateescape")])
+    assert broker.publish("\u00e9", b"") == 2
+    assert half in [item.pattern for item in subscription.take(2)]
+
+
+def test_names_are_bounded():
+    """In bytes. What is refused leaves nothing behind."""
+    broker = ticking(history=5)
+    subscription = broker.subscribe("\u00e9" * (MAX_NAME // 2), patterns=["*" * MAX_NAME])
+    assert broker.publish("\u00e9" * (MAX_NAME // 2), b"") == 2
+    for long in ("a" * (MAX_NAME + 1), "\u00e9" * (MAX_NAME // 2) + "a"):
+        for use in (
+            lambda long=long: broker.publish(long, b""),
+            lambda long=long: broker.subscribe("ok", long),
+            lambda long=long: broker.subscribe("ok", patterns=[long]),
+            lambda long=long: subscription.add(long),
+            lambda long=long: subscription.add_pattern(long),
+        ):
+            with pytest.raises(ValueError, match="1024 bytes"):
+                use()
+    subscription.close()
+    assert (broker.topics, broker.patterns, len(broker._logs)) == ([], 0, 1)
+
+
+class Counted:
+    """Compiled patterns that count how often they are tried."""
+
+    tries = 0
+
+    def __init__(self, pattern):
+        self._pattern = glob(pattern)
+
+    def fullmatch(self, name):
+        Counted.tries += 1
+        return self._pattern.fullmatch(name)
+
+
+@pytest.mark.parametrize("shape", ["unrelated {}.*", "*.unrelated {}", "x{}?y", "[{}]x unrelated"])
+def test_a_publish_does_not_look_at_what_does_not_match(shape, monkeypatch):
+    """With 10,000 patterns and topics beside it, as many are tried as with none; also for a topic that is new."""
+    monkeypatch.setattr(module, "glob", Counted)
+    broker = ticking(max_pending=1 << 20)
+    subscription = broker.subscribe("news", patterns=["n*s"])
+    bystander = broker.subscribe(*(f"topic {number}" for number in range(10_000)))
+    patterns = [shape.format(number) for number in range(10_000)]
+    for pattern in patterns:
+        bystander.add_pattern(pattern)
+    Counted.tries = 0
+    assert broker.publish("news", b"") == 2
+    assert broker.publish("news", b"") == 2
+    assert broker.publish("other", b"") == 0
+    assert Counted.tries == 1
+    assert (subscription.matched, bystander.matched) == (4, 0)
+
+
+def test_patterns_with_a_wildcard_at_both_ends_are_tried_once_for_each_topic(monkeypatch):
+    monkeypatch.setattr(module, "glob", Counted)
+    broker = ticking()
+    broker.subscribe(patterns=[f"*{number}*" for number in range(1_000)])
+    Counted.tries = 0
+    for _ in range(10):
+        broker.publish("news", b"")
+    assert Counted.tries == 1_000
+
+
+def test_what_is_remembered_of_topics_is_bounded(monkeypatch):
+    monkeypatch.setattr(module, "_CACHED", 10)
+    broker = ticking()
+    broker.subscribe(patterns=["t*"])
+    for number in range(100):
+        assert broker.publish(f"t{number}", b"") == 1
+        assert len(broker._patterns._found) <= 10
+
+
+@pytest.mark.parametrize("part", ["a*", "?*", "*a", "*?a", "[a-b]*", "*aab", "[^b]*"])
+def test_hostile_patterns_cost_no_more_than_pattern_times_topic(part):
+    """A matcher that tries again at each star takes longer than the universe is old."""
+    pattern = part * (MAX_NAME // len(part) - 1) + "c"
+    assert glob(pattern).fullmatch(b"a" * MAX_NAME) is None
+    assert glob(pattern).fullmatch(b"aab" * (MAX_NAME // 3)) is None
+
+
+# ---- the machine -------------------------------------------------------------------------------------------------------
+
+TOPICS = ("a", "ab", "b")
+PATTERNS = ("*", "a*", "?b", "c*")
+SMALL = Limits(max_pending=3, max_pending_bytes=12, max_logs=2)
+KEPT = 4
+
+
+class Subscriber:
+    """A subscription, and what it ought to have received: all that matched, but for what its notices count."""
+
+    def __init__(self, subscription, policy, topics, patterns, expected=()):
+        self.inner = subscription
+        self.policy = policy
+        self.topics, self.patterns = topics, patterns
+        self.expected = list(expected)
+        self.sizes = [len(message[2]) for message in self.expected]  # of what waits
+        self.room = SMALL.max_pending + len(self.sizes), SMALL.max_pending_bytes + sum(self.sizes)
+        self.at = 0
+        self.seen = subscription.start  # from where it would resume
+
+    def reasons(self, topic):
+        """Topic and patterns for which a message is delivered."""
+        patterns = [pattern for pattern in self.patterns if naive(pattern.encode(), topic.encode())]
+        return [None, *patterns] if topic in self.topics else patterns
+
+    def offer(self, topic, id, data, reason):
+        """What the policy has to do."""
+        if self.inner.ended == "closed" or self.policy is None:
+            return
+        self.expected.append((topic, id, data, reason))
+        full = len(self.sizes) >= self.room[0] or (self.sizes and sum(self.sizes) + len(data) > self.room[1])
+        if full and self.policy == "disconnect":
+            self.sizes, self.policy = [], None
+        elif not (full and self.policy == "drop_newest"):
+            while len(self.sizes) >= self.room[0] or (self.sizes and sum(self.sizes) + len(data) > self.room[1]):
+                self.sizes.pop(0)
+            self.sizes.append(len(data))
+
+    def take(self, most):
+        items = self.inner.take(most)
+        assert len(items) <= most
+        for item in items:
+            if isinstance(item, Gap):
+                self.at += item.count or 0
+                assert item.count != 0 and self.at <= len(self.expected)
+            else:
+                assert (item.topic, item.id, item.data, item.pattern) == self.expected[self.at]
+                self.at += 1
+                self.sizes.pop(0)
+            self.seen = item.id or self.seen
+        if not self.inner.waiting:
+            assert self.at == len(self.expected), "lost without a notice"
+            assert self.sizes == []
+
+
+class Machine(RuleBasedStateMachine):
+    """Laws 8 to 11: order, conservation, no gap without a notice, and none changes the stream of another."""
+
+    subscribers = Bundle("subscribers")
+    ids = Bundle("ids")
+
+    def __init__(self):
+        super().__init__()
+        self.now = 1_000
+        self.broker = Broker(lambda: self.now, KEPT, SMALL)
+        self.history = {topic: [] for topic in TOPICS}
+        self.kept = {topic: [] for topic in TOPICS}
+        self.silent = []  # topics with a log, the one that was silent for longest first
+        self.lost = {}  # topic -> id at which it lost its log
+        self.all = []
+
+    @rule(step=st.integers(-3, 3))
+    def time_passes(self, step):
+        self.now += step
+
+    @rule(target=ids, topic=st.sampled_from(TOPICS), data=st.binary(max_size=5))
+    def publish(self, topic, data):
+        listening = [subscriber for subscriber in self.all if subscriber.inner.ended is None]
+        deliveries = sum(len(subscriber.reasons(topic)) for subscriber in listening)
+        before = [subscriber.inner.matched for subscriber in listening]
+        order = [None, *(pattern for pattern, _ in self.broker._patterns.matching(topic))]
+        answered = self.broker.publish(topic, data)
+        id = self.broker.last_id(topic)
+        assert all(parse_id(id) > parse_id(message[1]) for messages in self.history.values() for message in messages)
+        message = (topic, id, data)
+        self.history[topic].append(message)
+        self.keep(topic, message)
+        received = 0
+        for subscriber, matched in zip(listening, before, strict=True):
+            for reason in sorted(subscriber.reasons(topic), key=order.index):
+                subscriber.offer(topic, id, data, reason)
+            received += subscriber.inner.matched - matched
+        assert received == answered <= deliveries
+        return id
+
+    @staticmethod
+    def waiting(subscription):
+        return [(item.topic, item.id, item.data) for item in subscription._items if isinstance(item, Message)]
+
+    def keep(self, topic, message):
+        self.kept[topic] = [*self.kept[topic], message][-KEPT:]
+        self.silent = [*(name for name in self.silent if name != topic), topic]
+        if len(self.silent) > SMALL.max_logs:
+            loser = self.silent.pop(0)
+            self.kept[loser] = []
+            for name in TOPICS:
+                if name not in self.silent:
+                    self.lost[name] = message[1]
+
+    @rule(
+        target=subscribers,
+        topics=st.lists(st.sampled_from(TOPICS), max_size=3, unique=True),
+        patterns=st.lists(st.sampled_from(PATTERNS), max_size=2, unique=True),
+        policy=st.sampled_from(POLICIES),
+    )
+    def subscribe(self, topics, patterns, policy):
+        subscription = self.broker.subscribe(*topics, patterns=patterns, on_overflow=policy)
+        return self.add(Subscriber(subscription, policy, topics, patterns))
+
+    def add(self, subscriber):
+        self.all.append(subscriber)
+        return subscriber
+
+    @rule(target=subscribers, topic=st.sampled_from(TOPICS), id=st.one_of(ids, st.sampled_from(["1-0", "x", "99999-0"])),
+          policy=st.sampled_from(POLICIES))  # fmt: skip
+    def resume(self, topic, id, policy):
+        """With any id: of this topic, of another, or none at all."""
+        return self.resumed(topic, id, policy, known=id in [message[1] for message in self.history[topic]])
+
+    @rule(target=subscribers, subscriber=subscribers, policy=st.sampled_from(POLICIES))
+    def reconnect(self, subscriber, policy):
+        """With what it has seen last, or where it began."""
+        self.disconnect(subscriber)
+        topics = subscriber.topics
+        if len(topics) != 1 or subscriber.patterns or subscriber.seen is None:
+            return multiple()
+        return self.resumed(topics[0], subscriber.seen, policy, known=True)
+
+    def resumed(self, topic, id, policy, known):
+        subscription = self.broker.subscribe(topic, after=id, on_overflow=policy)
+        gap, replay = subscription._front, self.waiting(subscription)
+        assert replay == self.kept[topic][len(self.kept[topic]) - len(replay) :], "no end of the log"
+        key = parse_id(id)
+        if known:
+            missed = [message for message in self.history[topic] if parse_id(message[1]) > key]
+            if gap is None:
+                assert replay == missed
+            else:
+                assert replay == missed[len(missed) - len(replay) :]
+                lost = topic in self.lost and key < parse_id(self.lost[topic])
+                assert len(replay) < len(missed) or lost, "a notice, and nothing is missing"
+        elif gap is None:
+            assert key is not None
+        if gap is not None:
+            again = self.broker.subscribe(topic, after=gap.id)
+            assert [(item.topic, item.id, item.data) for item in again.take(99)] == replay, "from the notice's id on"
+            again.close()
+        return self.add(Subscriber(subscription, policy, [topic], [], [(*message, None) for message in replay]))
+
+    @rule(subscriber=subscribers, most=st.integers(0, 5))
+    def take(self, subscriber, most):
+        subscriber.take(most)
+
+    @rule(subscriber=subscribers)
+    def catch_up(self, subscriber):
+        if subscriber.inner.ended != "closed":
+            subscriber.take(99)
+
+    @rule(subscriber=subscribers, topic=st.sampled_from(TOPICS))
+    def ignore(self, subscriber, topic):
+        if topic in subscriber.topics and subscriber.seen is None:
+            subscriber.inner.remove(topic)
+            subscriber.topics = [name for name in subscriber.topics if name != topic]
+
+    @rule(subscriber=subscribers)
+    def leave(self, subscriber):
+        self.disconnect(subscriber)
+
+    def disconnect(self, subscriber):
+        subscriber.inner.close()
+        subscriber.expected, subscriber.sizes, subscriber.at = [], [], 0
+
+    @invariant()
+    def conservation(self):
+        for subscriber in self.all:
+            inner = subscriber.inner
+            assert inner.matched == inner.taken + inner.dropped + inner.pending
+            assert (inner.pending, inner._bytes) == (len(self.waiting(inner)), sum(subscriber.sizes))
+            assert inner.pending <= subscriber.room[0] and len(inner._items) <= 2 * subscriber.room[0]
+
+    @invariant()
+    def nobody_is_left_behind(self):
+        listening = [subscriber for subscriber in self.all if subscriber.inner.ended is None]
+        assert set(self.broker.topics) == {topic for subscriber in listening for topic in subscriber.topics}
+        assert self.broker.patterns == len({pattern for subscriber in listening for pattern in subscriber.patterns})
+
+
+TestMachine = Machine.TestCase
