@@ -4,7 +4,7 @@ import functools
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
@@ -773,4 +773,5 @@ class Machine(RuleBasedStateMachine):
         assert self.broker.patterns == len({pattern for subscriber in listening for pattern in subscriber.patterns})
 
 
+Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)  # a few seconds of the default run
 TestMachine = Machine.TestCase
