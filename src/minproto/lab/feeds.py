@@ -52,7 +52,7 @@ class Feeds:
 
     def _chat(self, request: Request) -> Answer:
         """A page that chats, and what it talks to."""
-        if request.headers.get("upgrade") is None:
+        if request.headers.get("upgrade") is None and not request.protocol:
             return Response(self._chat_page, headers=[("content-type", "text/html; charset=utf-8")])
         topic = _topic(request)
 
