@@ -102,21 +102,23 @@ def test_the_readme_test_command_is_the_one_that_ci_runs() -> None:
 
 
 def test_the_readme_app_serves() -> None:
-    """The first example of the README, on a port of its own, asked by its own client."""
+    """The first example of the README, on a port of its own, asked by its own clients."""
     block = next(code for code in re.findall(r"(?s)```python\n(.*?)```", README) if "asyncio.run(serve(" in code)
     program = block.replace("asyncio.run(serve(app, port=8000))", TRY_IT)
     assert TRY_IT in program
-    assert run(sys.executable, "-c", program) == "Hello, World!\nabc\nnot found\n"
+    assert run(sys.executable, "-c", program) == "Hello, World!\nabc\n0\nnot found\n" * 2
 
 
 TRY_IT = """
 async def try_it():
-    from minproto import Server, connect_http
+    from minproto import Server, connect_http, connect_http2
+    questions = [("GET", "/hello"), ("POST", "/echo", (), b"abc"), ("POST", "/publish", (), b"news"), ("GET", "/x")]
     async with Server(app, port=0) as server:
-        client = await connect_http("127.0.0.1", server.port)
-        for question in (("GET", "/hello"), ("POST", "/echo", (), b"abc"), ("GET", "/x")):
-            print((await (await client.request(*question)).read()).decode())
-        await client.close()
+        for connect in connect_http, connect_http2:
+            client = await connect("127.0.0.1", server.port)
+            for question in questions:
+                print((await (await client.request(*question)).read()).decode())
+            await client.close()
 
 asyncio.run(try_it())
 """
