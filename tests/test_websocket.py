@@ -653,7 +653,7 @@ def test_shared_messages_among_others_inflate(sent, deflate):
 def test_inflating_gives_pieces_of_bounded_size():
     data = Deflater(15, 8, context_takeover=True).compress(bytes(1 << 20))
     inflater = Inflater(15, context_takeover=True)
-    pieces = [*inflater.inflate(data), *inflater.finish()]
+    pieces = [*inflater.inflate(data, 1 << 20), *inflater.finish(1 << 20)]
     assert sum(map(len, pieces)) == 1 << 20 and max(map(len, pieces)) <= 65_536
 
 

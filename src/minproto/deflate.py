@@ -221,21 +221,26 @@ class Inflater:
             return cls(parameters.client_max_window_bits, context_takeover=not parameters.client_no_context_takeover)
         return cls(parameters.server_max_window_bits, context_takeover=not parameters.server_no_context_takeover)
 
-    def inflate(self, data: bytes) -> Iterator[bytes]:
-        """Pieces of bounded size, as long as they are asked for. Raises zlib.error for what is not deflated data."""
-        piece = b""
-        while data or len(piece) == _PIECE:  # after a full piece there may be more, though all bytes were given
+    def inflate(self, data: bytes, room: int) -> Iterator[bytes]:
+        """Pieces of bounded size, up to the first byte beyond ``room``. Raises zlib.error for what is not deflated data.
+
+        Behind that byte nothing is read: a message that is too long is that, wherever it was cut, also if it is wrong then.
+        """
+        full = False
+        while (data or full) and room >= 0:  # after a full piece there may be more, though all bytes were given
             if self._stream is None:
                 self._stream = zlib.decompressobj(-self._bits)
-            piece = self._stream.decompress(data, _PIECE)
-            data = self._stream.unconsumed_tail
+            size = min(_PIECE, room + 1)
+            piece = self._stream.decompress(data, size)
+            data, full = self._stream.unconsumed_tail, len(piece) == size
+            room -= len(piece)
             if self._stream.eof:  # §7.2.3.4: a final block ends the stream; what follows begins another
-                data = self._stream.unused_data
+                data, full = self._stream.unused_data, False
                 self._stream = None
             yield piece
 
-    def finish(self) -> Iterator[bytes]:
+    def finish(self, room: int) -> Iterator[bytes]:
         """What is left of a message, once all of it was given."""
-        yield from self.inflate(_TAIL)
+        yield from self.inflate(_TAIL, room)
         if not self._context:
             self._stream = None

@@ -507,7 +507,7 @@ class Connection(Core):
         if not self._inflating:
             return self._keep(data)
         assert self._inflater is not None
-        self._keep_all(self._inflater.inflate(data))
+        self._keep_all(self._inflater.inflate(data, self._room))
 
     def _keep_all(self, pieces: Iterator[bytes]) -> None:
         try:
@@ -516,8 +516,13 @@ class Connection(Core):
         except zlib.error:
             raise _invalid() from None
 
+    @property
+    def _room(self) -> int:
+        """Bytes that the message may still have."""
+        return self.limits.max_message - len(self._message)
+
     def _keep(self, data: bytes) -> None:
-        room = self.limits.max_message - len(self._message)
+        room = self._room
         self._message += data[:room]
         if self._opcode == TEXT:
             self._check_utf8(data[:room])
@@ -537,7 +542,7 @@ class Connection(Core):
     def _end_message(self) -> Message:
         if self._inflating:
             assert self._inflater is not None
-            self._keep_all(self._inflater.finish())
+            self._keep_all(self._inflater.finish(self._room))
         data = bytes(self._message)
         self._message = bytearray()
         return _message(self._opcode, data)
