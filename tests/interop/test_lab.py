@@ -319,6 +319,7 @@ VISITS = [
     ("chunks", "HTTP/1.1", "last chunk"),
     ("events", "HTTP/1.1", "GET /events?topic=wire"),
     ("websocket", "WebSocket", "Ping frame, 8 bytes"),
+    ("http2", "HTTP/2", "HEADERS: GET /hello, END_STREAM"),
     ("redis", "RESP", "PUBLISH updates hello"),
 ]
 
