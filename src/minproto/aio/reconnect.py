@@ -28,11 +28,11 @@ async def reconnecting(
 ) -> AsyncGenerator[T, None]:
     """Connections, one after the other: ``async for connection in reconnecting(lambda: connect(url)): …``
 
-    Each is closed when the body of the loop is done with it. Before the next come up to ``first`` seconds (or what it gives,
-    where a server may change it), twice as many after each that failed or did not last for ``longest``, and never more than
-    that. What can't get better with time is raised: RemoteProtocolError, but for a status of 5xx; a wrong certificate; and all
-    that is not a fault of the network. Who leaves the loop in the middle should close the last connection, or it stays open
-    until the iterator is deleted.
+    Each is closed when the body of the loop is done with it. Before the next come up to ``first`` seconds, twice as many
+    after each that failed or did not last for ``longest``, and never more than that. Where ``first`` is a function, it
+    gives what the server asks for: then never less than that. What can't get better with time is raised:
+    RemoteProtocolError, but for a status of 5xx; a wrong certificate; and all that is not a fault of the network. Who
+    leaves the loop in the middle should close the last connection, or it stays open until the iterator is deleted.
     """
     loop = asyncio.get_running_loop()
     failures = 0
@@ -53,5 +53,6 @@ async def reconnecting(
             finally:
                 await connection.close()
         failures = 0 if loop.time() - began > longest else failures + 1
-        shortest = first() if callable(first) else first
-        await asyncio.sleep(random.uniform(0, min(longest, shortest * 2 ** min(failures, 32))))
+        least, start = (first(), first()) if callable(first) else (0.0, first)
+        most = min(longest, start * 2 ** min(failures, 32))
+        await asyncio.sleep(random.uniform(least, max(least, most)))

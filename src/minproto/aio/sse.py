@@ -77,13 +77,17 @@ class EventStream(Response):
     async def _content(self) -> AsyncGenerator[bytes, None]:
         source = self._source
         yield source.greeting() + (encode(Retry(self._retry)) if self._retry is not None else b"")
+        looked = 0.0
         while not source.ended or source.waiting:
-            if not await self._is_ready(self._keepalive):
-                yield encode(Comment("still here"))
-                await self._is_ready(LOOK)
-                yield b""  # whoever sends this looks first whether the client is still there
-            elif pieces := source.take():
-                yield b"".join(pieces)
+            if await self._is_ready(self._keepalive - looked):
+                looked = 0.0
+                if pieces := source.take():
+                    yield b"".join(pieces)
+                continue
+            yield encode(Comment("still here"))
+            looked = min(LOOK, self._keepalive / 2)
+            await self._is_ready(looked)
+            yield b""  # whoever sends this looks first whether the client is still there
         if self._draining:
             yield encode(Retry(DEFAULT_RETRY if self._retry is None else self._retry))
 

@@ -30,7 +30,7 @@ minproto: the demo app
   GET  /slow/async?seconds=              waits; others are served meanwhile
   GET  /slow/sync?seconds=               waits for its turn on one thread
   GET  /ws                               WebSocket: gives each message back
-  GET  /chat?topic=                      WebSocket: to everybody on the topic; in a browser, a page that chats
+  GET  /chat?topic=&after=               WebSocket: to everybody on the topic; in a browser, a page that chats
   GET  /events?topic=                    Server-Sent Events; Last-Event-ID resumes
   GET  /poll?topic=&after=               what was published since, as JSON
   GET  /long-poll?topic=&after=          the same, but waits for something

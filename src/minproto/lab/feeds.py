@@ -5,13 +5,15 @@ What is published on a topic, by a POST or in the chat, comes out of all of them
 
 import asyncio
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.resources import files
 
-from minproto.aio.broker import Broker, Message, Subscription
+from minproto.aio.broker import Broker, Item, Message, Subscription
 from minproto.aio.http import Answer, Request, Response, not_allowed
 from minproto.aio.sse import EventStream
 from minproto.aio.websocket import ConnectionClosed, WebSocket, same_origin, upgrade
+from minproto.broker import MAX_NAME
 from minproto.websocket import TRY_AGAIN_LATER
 
 LONG_POLL_SECONDS = 25.0
@@ -33,6 +35,8 @@ class Feeds:
             subscription.end()
 
     async def __call__(self, request: Request) -> Answer:
+        if len(_topic(request).encode()) > MAX_NAME:
+            return Response.text(f"a topic has at most {MAX_NAME} bytes\n", 400)
         match request.method, request.path:
             case "GET", "/chat":
                 return self._chat(request)
@@ -51,14 +55,15 @@ class Feeds:
         return Response.text("not found\n", 404)
 
     def _chat(self, request: Request) -> Answer:
-        """A page that chats, and what it talks to."""
+        """A page that chats, and what it talks to. With ``after``, an id or nothing, messages come with ids, as JSON."""
         if request.headers.get("upgrade") is None and not request.protocol:
             return Response(self._chat_page, headers=[("content-type", "text/html; charset=utf-8")])
         topic = _topic(request)
+        form = _with_id if "after" in request.query else _text_or_bytes
 
         async def talk(ws: WebSocket) -> None:
-            async with self._broker.subscribe(topic) as subscription:
-                forwarding = asyncio.create_task(_forward(subscription, ws))
+            async with self._broker.subscribe(topic, after=_after(request)) as subscription:
+                forwarding = asyncio.create_task(_forward(subscription, ws, form))
                 try:
                     async for message in ws:
                         self._broker.publish(topic, message.encode() if isinstance(message, str) else message)
@@ -76,7 +81,7 @@ class Feeds:
         return Response.text(f"{self._broker.publish(_topic(request), await request.read())}\n")
 
     async def _poll(self, request: Request, seconds: float) -> Response:
-        subscription = self._broker.subscribe(_topic(request), after=request.query.get("after"))
+        subscription = self._broker.subscribe(_topic(request), after=_after(request))
         self._polls.add(subscription)
         try:
             return await poll(subscription, seconds)
@@ -109,17 +114,32 @@ def _topic(request: Request) -> str:
     return request.query.get("topic", "updates")
 
 
-async def _forward(subscription: Subscription, ws: WebSocket) -> None:
-    """What is published goes out: as text, if it is."""
+def _after(request: Request) -> str | None:
+    return request.query.get("after") or None
+
+
+async def _forward(subscription: Subscription, ws: WebSocket, form: Callable[[Item], str | bytes | None]) -> None:
+    """What is published goes out; where it has ids, that of the beginning first."""
     with suppress(ConnectionClosed):
+        if form is _with_id and subscription.start is not None:
+            await ws.send(json.dumps({"id": subscription.start}))
         async for item in subscription:
-            if isinstance(item, Message):
-                await ws.send(_text_or_bytes(item.data))
+            if (message := form(item)) is not None:
+                await ws.send(message)
         await ws.close(TRY_AGAIN_LATER, "too slow")
 
 
-def _text_or_bytes(data: bytes) -> str | bytes:
+def _with_id(item: Item) -> str:
+    if isinstance(item, Message):
+        return json.dumps({"id": item.id, "data": text(item)})
+    return json.dumps({"id": item.id, "gap": item.count})
+
+
+def _text_or_bytes(item: Item) -> str | bytes | None:
+    """As text, if it is."""
+    if not isinstance(item, Message):
+        return None
     try:
-        return data.decode()
+        return item.data.decode()
     except UnicodeDecodeError:
-        return data
+        return item.data

@@ -1,0 +1,396 @@
+"""Streams of events from our server, on the network in memory and the virtual clock."""
+
+import asyncio
+
+import pytest
+from h2_harness import Peer
+from harness import now, virtual
+from sse_harness import stage
+
+from minproto import EventStream, ServerSentEvent
+from minproto.aio import sse
+from minproto.aio.pipe import HIGH_WATER
+from minproto.core import RemoteProtocolError
+from minproto.sse import Comment, LastEventId, Retry
+
+
+def events_of(**options):
+    """An app that has nothing but a stream: of a subscription, with these options of EventStream."""
+
+    def app(broker):
+        async def answer(request):
+            subscription = broker.subscribe("updates", after=request.last_event_id)
+            return EventStream(subscription, **options)
+
+        return answer
+
+    return app
+
+
+def stream_of(make, **options):
+    """An app that streams what an iterator gives."""
+
+    def app(broker):
+        async def answer(request):
+            return EventStream(make(broker), **options)
+
+        return answer
+
+    return app
+
+
+@virtual
+async def test_headers():
+    """No cache keeps it, and no proxy holds it back."""
+    async with stage() as server:
+        listener = server.listener()
+        head = await listener.head()
+        assert head.status == 200
+        fields = [head.headers.get(name) for name in ("content-type", "cache-control", "x-accel-buffering")]
+        assert fields == ["text/event-stream", "no-store", "no"]
+        await listener.pipe.close()
+
+
+@virtual
+async def test_head_lets_go_of_the_subscription():
+    async with stage() as server:
+        listener = server.listener(method="HEAD")
+        assert (await listener.head()).headers.get("content-type") == "text/event-stream"
+        await asyncio.sleep(0)
+        assert server.listened == []
+        await listener.pipe.close()
+
+
+@virtual
+async def test_the_current_id_comes_at_once():
+    """So a connection that ends before the first event resumes rightly. With history and without, before and after one."""
+    async with stage() as server:
+        first = server.listener()
+        start = server.broker.last_id("updates")
+        assert (await first.head()).status == 200
+        assert (await first.event(), now()) == (LastEventId(start), 0)
+        (one,) = server.publish("one")
+        second = server.listener()
+        await second.head()
+        assert await second.event() == LastEventId(one)
+        first.pipe.abort()
+        second.pipe.abort()
+        again = server.listener("/events", ("last-event-id", start))
+        await again.head()
+        assert await again.events(2) == [LastEventId(start), ServerSentEvent("one", id=one)]
+        again.pipe.abort()
+
+
+@virtual
+async def test_retry_is_said_at_once():
+    async with stage(app=events_of(retry=1_500)) as server:
+        listener = server.listener()
+        await listener.head()
+        assert (await listener.events(2))[1] == Retry(1_500)
+        listener.pipe.abort()
+
+
+@pytest.mark.parametrize(
+    ("target", "fields", "texts"),
+    [
+        ("/events", ["one"], ["two", "three"]),
+        ("/events?lastEventId={two}", ["one"], ["two", "three"]),  # the header is newer: a browser repeats the URL
+        ("/events?lastEventId={two}", [], ["three"]),
+        ("/events?lastEventId=", [], []),
+        ("/events", [""], []),
+    ],
+)
+@virtual
+async def test_where_it_resumes(target, fields, texts):
+    async with stage() as server:
+        ids = dict(zip(["one", "two", "three", ""], [*server.publish("one", "two", "three"), ""], strict=True))
+        listener = server.listener(target.format(**ids), *(("last-event-id", ids[name]) for name in fields))
+        await listener.head()
+        _, *events = await listener.events(1 + len(texts))
+        assert events == [ServerSentEvent(text, id=ids[text]) for text in texts]
+        server.publish("live")
+        assert [event.data for event in await listener.events(1)] == ["live"]
+        listener.pipe.abort()
+
+
+@pytest.mark.parametrize("id", ["{0}", "1-0", "nonsense", "9999999999999-0"])
+@virtual
+async def test_a_gap_is_an_event_with_an_id(id):
+    """And the next connection, which gives that id, has none."""
+    async with stage(history=2) as server:
+        ids = server.publish("1", "2", "3", "4")
+        listener = server.listener("/events", ("last-event-id", id.format(*ids)))
+        await listener.head()
+        gap, *events = await listener.events(3)
+        assert gap == ServerSentEvent("", "gap", ids[1])
+        assert events == [ServerSentEvent("3", id=ids[2]), ServerSentEvent("4", id=ids[3])]
+        listener.pipe.abort()
+        again = server.listener("/events", ("last-event-id", ids[1]))
+        await again.head()
+        assert await again.events(3) == [LastEventId(ids[1]), *events]
+        again.pipe.abort()
+
+
+@virtual
+async def test_keepalive():
+    """A comment every 15 s without an event."""
+    async with stage() as server:
+        listener = server.listener()
+        await listener.head()
+        await listener.event()
+        times = []
+        for _ in range(3):
+            assert await listener.event() == Comment("still here")
+            times.append(now())
+        await asyncio.sleep(7)
+        server.publish("x")
+        await listener.events(1)
+        assert await listener.event() == Comment("still here")
+        assert [*times, now()] == [15, 30, 45, 67]
+        listener.pipe.abort()
+
+
+@virtual
+async def test_an_event_does_not_wait_while_we_look():
+    async with stage() as server:
+        listener = server.listener()
+        await listener.head()
+        await listener.event()
+        await listener.event()
+        server.publish("x")
+        await listener.events(1)
+        assert now() == 15
+        listener.pipe.abort()
+
+
+@pytest.mark.parametrize(("leave", "seconds"), [("abort", 15), ("close", 16)])
+@virtual
+async def test_who_leaves_is_noticed(leave, seconds):
+    """At the first comment, though nothing is published, or a moment later: who has closed might still read."""
+    async with stage() as server:
+        listener = server.listener()
+        await listener.head()
+        await listener.event()
+        if leave == "abort":
+            listener.pipe.abort()
+        else:
+            await listener.pipe.close()
+        await asyncio.sleep(seconds + 0.001)
+        assert server.listened == []
+
+
+@virtual
+async def test_whatever_is_published_is_the_data_of_one_event():
+    async with stage() as server:
+        listener = server.listener()
+        await listener.head()
+        await listener.event()
+        ids = server.publish("a\r\nid: 9\rdata: b\n\nretry: 1", b"\xff\xc3", "")
+        assert await listener.events(3) == [
+            ServerSentEvent("a\nid: 9\ndata: b\n\nretry: 1", id=ids[0]),
+            ServerSentEvent("\ufffd\ufffd", id=ids[1]),
+            ServerSentEvent("", id=ids[2]),
+        ]
+        listener.pipe.abort()
+
+
+@virtual
+async def test_an_event_is_encoded_once(monkeypatch):
+    encoded = []
+    encode = sse.encode
+    monkeypatch.setattr(sse, "encode", lambda event: encoded.append(event) or encode(event))
+    async with stage() as server:
+        listeners = [server.listener() for _ in range(20)]
+        for listener in listeners:
+            await listener.head()
+            await listener.event()
+        encoded.clear()
+        server.publish("x", "y")
+        for listener in listeners:
+            await listener.events(2)
+            listener.pipe.abort()
+        assert len(encoded) == 2
+
+
+# ---- slow readers ------------------------------------------------------------------------------------------------------
+
+
+def slow(policy):
+    def app(broker):
+        async def answer(request):
+            return EventStream(broker.subscribe("updates", on_overflow=policy))
+
+        return answer
+
+    return app
+
+
+@pytest.mark.parametrize("policy", ["disconnect", "drop_oldest", "drop_newest"])
+@virtual
+async def test_a_reader_that_stalls(policy):
+    """What waits for it is bounded, it is told what it has lost, and another loses nothing."""
+    async with stage(app=slow(policy), history=0) as server:
+        stalled, other = server.listener(capacity=1_000), server.listener()
+        for listener in (stalled, other):
+            await listener.head()
+            await listener.events(1)
+        heard = []
+        for number in range(300):
+            server.publish(b"%d " % number + b"x" * 65_536)
+            heard += [event.data.split()[0] for event in await other.events(1)]
+            assert server.ends[0].unsent < HIGH_WATER + 2 * (sse.BATCH_BYTES + 65_536)
+        assert heard == [str(number) for number in range(300)]
+        other.pipe.abort()
+        got = []
+        while len(got) < 300:
+            event = await stalled.event()
+            if event is None:
+                break
+            if isinstance(event, ServerSentEvent):
+                got += ["gone"] * int(event.data) if event.event == "gap" else [event.data.split()[0]]
+        assert all(item in ("gone", str(number)) for number, item in enumerate(got))
+        gone = [number for number, item in enumerate(got) if item == "gone"]
+        assert 100 < len(gone) < 299 and gone == [*range(gone[0], gone[-1] + 1)]
+        if policy == "disconnect":
+            assert await stalled.event() is None and got[-1] == "gone"
+        else:
+            assert len(got) == 300 and (got[-1] == "gone") == (policy == "drop_newest")
+            stalled.pipe.abort()
+
+
+# ---- the end -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("retry", [None, 1_500])
+@virtual
+async def test_drain(retry):
+    """What waits goes out, then when to come back, and the proper end; at once."""
+    async with stage(app=events_of(retry=retry)) as server:
+        listener = server.listener()
+        await listener.head()
+        await listener.events(1 if retry is None else 2)
+        server.publish("last words")
+        draining = asyncio.create_task(server.server.close())
+        event, last = await listener.rest()
+        assert (event.data, last, now()) == ("last words", Retry(retry or 3_000), 0)
+        await listener.pipe.close()
+        await draining
+
+
+@virtual
+async def test_the_end_of_a_subscription_is_the_end_of_the_stream():
+    """Without a word when to come back: the browser knows that best."""
+    subscriptions = []
+
+    def app(broker):
+        async def answer(request):
+            subscriptions.append(broker.subscribe("updates"))
+            return EventStream(subscriptions[-1])
+
+        return answer
+
+    async with stage(app=app) as server:
+        listener = server.listener()
+        await listener.head()
+        await listener.events(1)
+        server.publish("lost")
+        subscriptions[0].close()
+        assert await listener.rest() == []
+        await listener.pipe.close()
+
+
+# ---- iterators ---------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_an_iterator():
+    """Text is the data of an event; anything else is an event. At its end the stream ends."""
+
+    async def events():
+        yield "a\nb"
+        await asyncio.sleep(20)
+        yield ServerSentEvent("c", "price", "1")
+        yield Retry(5)
+
+    async with stage(app=stream_of(lambda broker: events())) as server:
+        listener = server.listener()
+        await listener.head()
+        assert await listener.rest() == [
+            Comment("hello"), ServerSentEvent("a\nb"), Comment("still here"), ServerSentEvent("c", "price", "1"), Retry(5)
+        ]  # fmt: skip
+        assert now() == 20
+        await listener.pipe.close()
+
+
+@pytest.mark.parametrize("way", ["leave", "drain", "head"])
+@virtual
+async def test_an_iterator_is_closed(way):
+    """When the client leaves, when the server stops, and when nobody wanted it: its ``finally`` runs."""
+    closed = []
+
+    async def events():
+        try:
+            yield "first"
+            await asyncio.sleep(1_000)
+        finally:
+            closed.append(now())
+
+    async with stage(app=stream_of(lambda broker: events())) as server:
+        listener = server.listener(method="HEAD" if way == "head" else "GET")
+        await listener.head()
+        if way != "head":
+            await listener.events(1)
+        if way == "leave":
+            listener.pipe.abort()
+        if way == "drain":
+            draining = asyncio.create_task(server.server.close())
+            assert await listener.rest() == [Retry(3_000)]
+            await listener.pipe.close()
+            await draining
+        await asyncio.sleep(16)
+        assert closed == {"leave": [15], "drain": [0], "head": []}[way]  # one that was never begun has nothing to close
+        if way == "head":
+            await listener.pipe.close()
+
+
+@virtual
+async def test_an_iterator_that_fails(logged):
+    """The stream is broken off, which a client can tell from its end; the traceback is in the log."""
+
+    async def events():
+        yield "first"
+        raise ValueError("secret")
+
+    async with stage(app=stream_of(lambda broker: events())) as server:
+        listener = server.listener()
+        await listener.head()
+        assert await listener.events(1) == [ServerSentEvent("first")]
+        with pytest.raises((RemoteProtocolError, ConnectionResetError)):
+            await listener.event()
+        listener.pipe.abort()
+        (message,) = logged
+        assert "secret" in message
+        logged.clear()
+
+
+# ---- over HTTP/2 -------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_over_http2():
+    """The same streams, many on one connection; one that is reset changes no other."""
+    async with stage() as server:
+        peer = Peer(server.attach())
+        one, two = (peer.ask("GET", "/events") for _ in range(2))
+        start = server.broker.last_id("updates")
+        await peer.until(lambda: peer.answers[one].body and peer.answers[two].body)
+        assert peer.answers[one].headers.get("content-type") == "text/event-stream"
+        assert peer.answers[one].body == b"id: %b\n\n" % start.encode()
+        peer.reset(one)
+        (id,) = server.publish("x")
+        await asyncio.sleep(0.01)
+        assert server.broker.inner.listeners("updates") == 1
+        await asyncio.sleep(16)
+        expected = f"id: {start}\n\nid: {id}\ndata: x\n\n: still here\n\n"
+        assert peer.answers[two].body == expected.encode()
+        await peer.close()
