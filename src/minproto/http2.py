@@ -244,7 +244,7 @@ class Connection(Core):
     @property
     def in_frame(self) -> bool:
         """Whether something has begun that the peer has to complete: a frame, a field block, the preface."""
-        return self._buffer.size > 0 or self._block_stream != 0 or not self._settled
+        return self._buffer.size > 0 or self._header is not None or self._block_stream != 0 or not self._settled
 
     @property
     def buffered(self) -> int:

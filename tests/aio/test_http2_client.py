@@ -159,6 +159,18 @@ async def test_who_gives_up_waiting_for_a_stream_takes_nobodys_place() -> None:
 
 
 @virtual
+async def test_what_cannot_be_sent_takes_nobodys_place() -> None:
+    async with serving(app, http2_limits=Limits(max_streams=1)) as server, client_of(server) as client:
+        first = asyncio.create_task(_whole(client, "/slow"))
+        await asyncio.sleep(1)
+        wrong, last = asyncio.create_task(_whole(client, "no path")), asyncio.create_task(_whole(client, "/"))
+        await first
+        with pytest.raises(LocalProtocolError):
+            await wrong
+        assert await asyncio.wait_for(last, 1)
+
+
+@virtual
 async def test_more_streams_are_allowed_later() -> None:
     async def play(server: Playing) -> None:
         await server.requests(1)
@@ -254,6 +266,26 @@ async def test_refused() -> None:
         assert [type(result) for result in results] == [RequestRefused, bytes, RequestRefused]
         with pytest.raises(RequestRefused):
             await client.request("GET", "/")
+
+
+@virtual
+async def test_a_client_leaves_a_server_that_goes_away() -> None:
+    """As soon as it has its answers."""
+    ended: list[float] = []
+
+    async def play(server: Playing) -> None:
+        await server.requests(1)
+        server.send(GoAway(1))
+        await asyncio.sleep(1)
+        server.answer(1, b"answered")
+        await server.until(lambda: server.all(GoAway))
+        ended.append(now())
+        await server.until(lambda: False)
+
+    async with against(play) as client:
+        assert await _whole(client, "/") == b"answered"
+        await asyncio.sleep(5)
+    assert ended == [1]
 
 
 @virtual

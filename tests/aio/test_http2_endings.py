@@ -1,14 +1,15 @@
 """How HTTP/2 connections end: drained, idle, abandoned, half-closed, aborted; and which version a connection speaks at all."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from h2_harness import Peer, peer_of, talking
 from harness import FIN, HELLO, RST, get, now, pieces, serving, virtual
 
-from minproto import Answer, Broker, EventStream, Request, Response, Timeouts
+from minproto import Answer, Broker, EventStream, Request, Response, Timeouts, Upgrade
 from minproto.http import Data
-from minproto.http2 import GoAway, Ping
+from minproto.http2 import GoAway, Limits, Ping
 from minproto.http2_frames import (
     ENHANCE_YOUR_CALM,
     FRAME_SIZE_ERROR,
@@ -151,6 +152,75 @@ async def test_drain_ends_what_has_no_end() -> None:
 
 
 @virtual
+async def test_what_begins_while_the_server_drains_is_told_to_end() -> None:
+    async with talking(App()) as (server, peer):
+        await peer.get("/hello")
+        closing = asyncio.create_task(server.server.close())
+        events = peer.ask("GET", "/events")  # under way, so it is answered
+        assert b"retry:" in (await peer.answer(events)).body
+        assert await peer.ends() == FIN
+        assert now() < 1
+        await closing
+        server.server._draining = False
+
+
+@virtual
+async def test_drain_of_a_connection_that_has_said_half_a_line() -> None:
+    async with serving(App()) as server:
+        client = server.client()
+        client.send(b"PRI * ")
+        await asyncio.sleep(1)
+        closing = asyncio.create_task(server.server.close())
+        assert (await client.end(), now()) == (FIN, 1)
+        await client.pipe.close()
+        await closing
+        server.server._draining = False
+
+
+@virtual
+async def test_a_tunnel_that_does_not_end_is_cut_off_at_the_deadline() -> None:
+    ended: list[float] = []
+
+    async def tunnel(pipe: Any) -> None:
+        try:
+            await asyncio.sleep(100_000)
+        finally:
+            ended.append(now())
+
+    async def app(request: Request) -> Answer:
+        return Upgrade(tunnel, status=200)
+
+    async with serving(app, timeouts=Timeouts(drain=10)) as server:
+        async with peer_of(server) as peer:
+            peer.open("CONNECT", "a:80", host="a:80")
+            await asyncio.sleep(1)
+            await server.server.close()
+            assert ended == [11]
+        server.server._draining = False
+
+
+@virtual
+async def test_no_handler_outlives_its_connection() -> None:
+    """One that takes its time to clean up keeps the connection's place."""
+
+    async def app(request: Request) -> Answer:
+        try:
+            await asyncio.sleep(100_000)
+        finally:
+            await asyncio.sleep(5)
+        return Response()
+
+    async with talking(app) as (server, peer):
+        peer.ask("GET", "/")
+        await asyncio.sleep(1)
+        peer.pipe.abort()
+        await asyncio.sleep(1)
+        assert server.metrics.connections == 1
+        await asyncio.sleep(5)
+        assert server.metrics.connections == 0
+
+
+@virtual
 async def test_a_handler_that_ignores_its_cancellation_holds_up_nobody(logged: list[str]) -> None:
     app = App()
     async with serving(app, timeouts=Timeouts(drain=10)) as server:
@@ -221,6 +291,32 @@ async def test_a_frame_that_is_not_completed(begun: bytes) -> None:
         peer.core._greeted = True
         assert (await peer.ends(), now()) == (FIN, 21)
         assert peer.goaways[-1].code == ENHANCE_YOUR_CALM
+
+
+@virtual
+async def test_a_frame_that_trickles() -> None:
+    """Its time does not begin anew with each byte."""
+    async with talking(App()) as (_, peer):
+        await peer.get("/hello")
+        for byte in b"\0\0\x50\0\0\0\0\0\1" + bytes(60):
+            peer.pipe.write(bytes([byte]))
+            await asyncio.sleep(1)
+            if peer.over:
+                break
+        assert 20 <= now() <= 22
+        assert peer.goaways[-1].code == ENHANCE_YOUR_CALM
+
+
+@virtual
+async def test_a_quiet_connection_may_ping_for_hours() -> None:
+    """What is a flood in a second is none in a day."""
+    async with talking(App(), http2_limits=Limits(max_idle_frames=50)) as (_, peer):
+        stream = peer.ask("GET", "/forever")
+        for _ in range(200):
+            peer.send(Ping(b"12345678"))
+            await asyncio.sleep(5)
+        assert not peer.over
+        peer.reset(stream)
 
 
 @virtual

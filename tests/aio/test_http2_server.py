@@ -64,14 +64,16 @@ async def test_heads_of_answers() -> None:
 
 @virtual
 async def test_answers_without_content() -> None:
-    """HEAD is answered as GET; 204 and 304 end with their head."""
-    async with talking(app) as (_, peer):
+    """HEAD is answered as GET, but nothing is made; 204 and 304 end with their head."""
+    async with talking(app) as (server, peer):
         for target, length in (("/hello", "13"), ("/bytes/100000", "100000"), ("/pieces/3", None)):
             answer = await peer.get(target, method="HEAD")
             assert (answer.status, answer.body, answer.headers.get("content-length")) == (200, b"", length)
         for target, status in (("/no-content", 204), ("/not-modified", 304)):
             answer = await peer.get(target)
             assert (answer.status, answer.body, answer.headers.get("content-length")) == (status, b"", None)
+        await asyncio.sleep(0.001)
+        assert server.metrics.in_flight == 0
 
 
 @virtual
@@ -303,7 +305,11 @@ async def test_a_reset_cancels_the_handler() -> None:
 async def test_a_request_that_is_reset_at_once() -> None:
     """In one read with its head: the handler has not even begun, and still the request ends, once, and leaves nothing."""
     lines: list[str] = []
-    async with talking(app, observers=[AccessLog(lines.append)]) as (server, peer):
+
+    async def never(request: Request) -> Answer:
+        raise AssertionError("it was taken back")
+
+    async with talking(never, observers=[AccessLog(lines.append)]) as (server, peer):
         for _ in range(50):
             peer.reset(peer.open("POST", "/echo"))
         await asyncio.sleep(1)

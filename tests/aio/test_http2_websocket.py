@@ -13,7 +13,7 @@ from ws_harness import app_with, echo
 from minproto import Answer, Request, Upgrade, WebSocket
 from minproto.core import CLIENT, Event, Wants
 from minproto.http2 import Limits
-from minproto.http2_frames import CANCEL, INTERNAL_ERROR
+from minproto.http2_frames import CANCEL, INTERNAL_ERROR, NO_ERROR
 from minproto.websocket import Agreement, Close, Connection, Message
 
 
@@ -266,6 +266,9 @@ async def test_another_protocol_that_fails(logged: list[str]) -> None:
                 raise ValueError("secret")
             pipe.write(data.upper())
             await pipe.drain()
+            if data == b"enough":
+                return
+        assert await pipe.read() == b""  # it stays at its end
 
     async def app(request: Request) -> Answer:
         if request.head.method == "GET":
@@ -276,6 +279,11 @@ async def test_another_protocol_that_fails(logged: list[str]) -> None:
         stream = peer.open("CONNECT", "a:80", host="a:80")
         await peer.upload(stream, b"abc")
         assert (await peer.answer(stream)).body == b"ABC"
+        stream = peer.open("CONNECT", "a:80", host="a:80")
+        await peer.upload(stream, b"enough", end=False)
+        assert (await peer.answer(stream)).body == b"ENOUGH"
+        await asyncio.sleep(0.001)
+        assert peer.answers[stream].reset == NO_ERROR  # it wants no more either
         stream = peer.open("CONNECT", "a:80", host="a:80")
         await peer.upload(stream, b"fail", end=False)
         with pytest.raises(StreamReset) as reset:
