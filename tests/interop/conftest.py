@@ -68,9 +68,9 @@ def certificate(trustme: ModuleType, tmp_path_factory: pytest.TempPathFactory) -
     return files
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def trust(certificate: Certificate) -> ssl.SSLContext:
-    """A client's TLS context that trusts our authority, and nobody else."""
+    """A client's TLS context that trusts our authority, and nobody else. A new one for each test: some clients change it."""
     return ssl.create_default_context(cafile=certificate.authority)
 
 

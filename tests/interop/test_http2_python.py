@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from minproto import Answer, RemoteProtocolError, Request, RequestRefused, Response, Server, connect_http2
+from minproto import Answer, RemoteProtocolError, Request, RequestRefused, Response, Server, connect_http, connect_http2
 
 from .serving import Certificate, Serving, free_port, wait_until
 
@@ -21,6 +21,13 @@ BODY = bytes(range(256)) * 8_000
 
 
 # ---- httpx -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def offering(trust: ssl.SSLContext) -> ssl.SSLContext:
+    """A context that offers HTTP/2, and nothing else."""
+    trust.set_alpn_protocols(["h2"])
+    return trust
 
 
 async def test_httpx(httpx: ModuleType, tls: Serving, trust: ssl.SSLContext) -> None:
@@ -177,36 +184,41 @@ async def ask_of_all_kinds(port: int, ssl: ssl.SSLContext | None, check_echo: bo
 
 
 @pytest.mark.parametrize("secure", [False, True])
-async def test_our_client_and_hypercorn(secure: bool, tmp_path: Path, certificate: Certificate, trust: ssl.SSLContext) -> None:
+async def test_our_client_and_hypercorn(secure: bool, tmp_path: Path, certificate: Certificate, offering: ssl.SSLContext):
     pytest.importorskip("hypercorn", reason="hypercorn is not installed")
     (tmp_path / "asgi.py").write_text(ASGI)
     port = free_port()
     files = ["--certfile", certificate.chain, "--keyfile", certificate.key] if secure else []
     with process(sys.executable, "-m", "hypercorn", *files, "-b", f"127.0.0.1:{port}", "asgi:app", port=port, folder=tmp_path):
-        await ask_of_all_kinds(port, trust if secure else None, check_echo=True)
+        await ask_of_all_kinds(port, offering if secure else None, check_echo=True)
 
 
 @pytest.mark.needs("nghttpd")
 @pytest.mark.parametrize("secure", [False, True])
-async def test_our_client_and_nghttpd(secure: bool, tmp_path: Path, certificate: Certificate, trust: ssl.SSLContext) -> None:
+async def test_our_client_and_nghttpd(secure: bool, tmp_path: Path, certificate: Certificate, offering: ssl.SSLContext):
     (tmp_path / "file").write_bytes(BODY)
     port = free_port()
     command = [str(shutil.which("nghttpd")), "-d", str(tmp_path), "-a", "127.0.0.1", "--echo-upload"]
     files = [str(port), certificate.key, certificate.chain] if secure else ["--no-tls", str(port)]
     with process(*command, *files, port=port, folder=tmp_path):
-        await ask_of_all_kinds(port, trust if secure else None, check_echo=False)
+        await ask_of_all_kinds(port, offering if secure else None, check_echo=False)
 
 
-async def test_our_client_and_our_server(tls: Serving, trust: ssl.SSLContext) -> None:
-    async with await connect_http2(tls.host, tls.port, trust) as client:
+async def test_our_client_and_our_server(tls: Serving, offering: ssl.SSLContext) -> None:
+    async with await connect_http2(tls.host, tls.port, offering) as client:
         assert await (await client.request("POST", "/echo", body=BODY)).read() == BODY
         assert await (await client.request("GET", "/hello")).read() == b"Hello, World!"
 
 
-async def test_a_server_without_http2(certificate: Certificate, trust: ssl.SSLContext) -> None:
+async def test_a_server_without_http2(certificate: Certificate, offering: ssl.SSLContext) -> None:
     """ALPN tells: no bytes of HTTP/2 are sent to it."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate.chain, certificate.key)
     async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context) as server:
-        with pytest.raises(RemoteProtocolError, match="does not speak HTTP/2"):
-            await connect_http2("127.0.0.1", server.sockets[0].getsockname()[1], trust)
+        with pytest.raises(RemoteProtocolError, match="HTTP/2 was not chosen"):
+            await connect_http2("127.0.0.1", server.sockets[0].getsockname()[1], offering)
+
+
+async def test_a_context_that_offers_http2_is_not_for_http1(tls: Serving, offering: ssl.SSLContext) -> None:
+    with pytest.raises(RemoteProtocolError, match="HTTP/2 was chosen"):
+        await connect_http(tls.host, tls.port, offering)

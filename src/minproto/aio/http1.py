@@ -496,7 +496,14 @@ class ClientConnection:
 
 
 async def connect_http(host: str, port: int, ssl: tls.SSLContext | None = None, **options: Any) -> ClientConnection:
-    """A connection to an HTTP/1.1 server. Options are those of ClientConnection. Raises OSError."""
+    """A connection to an HTTP/1.1 server. Options are those of ClientConnection.
+
+    Raises OSError; RemoteProtocolError where ``ssl`` offers HTTP/2, and the server has chosen that (RFC 9113 §3.2).
+    """
+    pipe = await connect_pipe(host, port, ssl=ssl)
+    if ssl is not None and pipe.info("ssl_object").selected_alpn_protocol() == "h2":
+        pipe.abort()
+        raise RemoteProtocolError("HTTP/2 was chosen, since the context offers it")
     name = f"[{host}]" if ":" in host else host
     default = 443 if ssl else 80
-    return ClientConnection(await connect_pipe(host, port, ssl=ssl), name if port == default else f"{name}:{port}", **options)
+    return ClientConnection(pipe, name if port == default else f"{name}:{port}", **options)

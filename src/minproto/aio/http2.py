@@ -559,14 +559,13 @@ class _ClientExchange:
 async def connect_http2(host: str, port: int, ssl: tls.SSLContext | None = None, **options: Any) -> ClientConnection:
     """A connection to an HTTP/2 server; in clear text with prior knowledge (§3.3). Options: ClientConnection's.
 
-    Raises OSError; RemoteProtocolError where the server's TLS did not choose HTTP/2 (§3.2).
+    ``ssl``: a context that offers it, by ``set_alpn_protocols(["h2"])``: the caller's, so it is left as it is.
+    Raises OSError; RemoteProtocolError where TLS did not choose HTTP/2 (§3.2).
     """
-    if ssl is not None:
-        ssl.set_alpn_protocols(["h2"])
     pipe = await connect_pipe(host, port, ssl=ssl)
     if ssl is not None and pipe.info("ssl_object").selected_alpn_protocol() != "h2":
         pipe.abort()
-        raise RemoteProtocolError("the server does not speak HTTP/2")
+        raise RemoteProtocolError("HTTP/2 was not chosen: the context does not offer it, or the server does not speak it")
     name = f"[{host}]" if ":" in host else host
     default, scheme = (443, "https") if ssl else (80, "http")
     return ClientConnection(pipe, name if port == default else f"{name}:{port}", scheme, **options)
