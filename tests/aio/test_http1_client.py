@@ -282,3 +282,17 @@ async def test_an_upload_that_fails_raises_its_own_error():
             await client.request("POST", "/", body=content())
         await asyncio.sleep(1)
         assert seen == ["broken off"]
+
+
+@virtual
+async def test_a_response_that_is_given_up_ends_the_connection():
+    async with serving(app) as server:
+        client = ClientConnection(server.attach(), "example.org")
+        response = await client.request("GET", "/stream")
+        assert await anext(response) == b"piece"
+        await response.close()
+        await response.close()
+        await asyncio.sleep(3)
+        assert server.metrics.connections == 0
+        with pytest.raises((LocalProtocolError, ConnectionError)):
+            await client.request("GET", "/what")

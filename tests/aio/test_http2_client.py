@@ -426,6 +426,31 @@ async def test_an_idle_client_leaves() -> None:
 
 
 @virtual
+async def test_a_response_that_is_given_up() -> None:
+    """Its stream is reset, and there is room for another; twice is as good as once."""
+    async with serving(app, http2_limits=Limits(max_streams=1)) as server, client_of(server) as client:
+        response = await client.request("GET", "/stream")
+        assert await anext(response) == b"piece"
+        await response.close()
+        await response.close()
+        with pytest.raises(StopAsyncIteration):
+            await anext(response)
+        assert await asyncio.wait_for(_whole(client, "/"), 0.1)
+        assert (server.metrics.requests, server.metrics.in_flight) == ({200: 2}, 0)
+        done = await client.request("GET", "/")
+        await done.read()
+        await done.close()
+
+
+@virtual
+async def test_a_response_that_nobody_reads_makes_room_when_it_is_whole() -> None:
+    async with serving(app, http2_limits=Limits(max_streams=1)) as server, client_of(server) as client:
+        unread = await client.request("GET", "/stream")
+        assert await asyncio.wait_for(_whole(client, "/"), 4)
+        assert await unread.read() == b"piece" * 3
+
+
+@virtual
 async def test_a_tunnel() -> None:
     async def play(server: Playing) -> None:
         await server.requests(1)
@@ -445,6 +470,7 @@ async def test_a_tunnel() -> None:
         pipe.close_write()
         assert await pipe.read() == b""
         await pipe.close()
+        assert not client.streams
         # One that is refused is an answer like any other.
     async with serving(app) as server, client_of(server) as client:
         response = await client.request("CONNECT", "a:80", [("host", "a:80")])

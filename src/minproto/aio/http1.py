@@ -354,6 +354,9 @@ class ClientExchange(Protocol):
     def tunnel(self) -> Pipe | None:
         """What another protocol runs on, if the response has given the connection to one."""
 
+    async def give_up(self) -> None:
+        """Nothing more is wanted of the response."""
+
 
 class ClientResponse:
     """A response: its head, and its content as it arrives."""
@@ -384,6 +387,12 @@ class ClientResponse:
     async def read(self) -> bytes:
         """The whole content; the connection's limit bounds it."""
         return b"".join([piece async for piece in self])
+
+    async def close(self) -> None:
+        """Read no more of it: HTTP/2 resets the stream, HTTP/1.1 has to end the connection."""
+        if self._connection is not None:
+            await self._connection.give_up()
+            self._connection = None
 
 
 class ClientConnection:
@@ -474,6 +483,11 @@ class ClientConnection:
         if self._core.response != SWITCHED:
             return None
         return Unread(self.endpoint.pipe, self._core.trailing_data, self.endpoint)
+
+    async def give_up(self) -> None:
+        """Nothing more is wanted of a response: in HTTP/1.1 that ends the connection."""
+        await self._stop_upload()
+        self.endpoint.abort()
 
     async def _stop_upload(self) -> BaseException | None:
         """End the upload, if there is one; what it failed with."""

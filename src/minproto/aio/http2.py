@@ -373,7 +373,8 @@ class ClientConnection(Multiplexer):
         self._closing = False
         self._error: Exception | None = None
         self._settled = False  # the server has said how many streams it allows
-        self._waiting: deque[asyncio.Future[None]] = deque()  # who waits for a stream
+        self._waiting: deque[asyncio.Future[None]] = deque()  # who waits for a stream,
+        self._admitted = 0  # and how many of them were told, but have not opened it yet
         self._reader = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
@@ -404,14 +405,14 @@ class ClientConnection(Multiplexer):
             stream.receive(event)
         elif isinstance(event, Settings):
             self._settled = True
-            self._admit()
         elif isinstance(event, GoAway):
-            self._admit()
             for stream in list(self.streams.values()):
                 if stream.id > event.last:  # §6.8: they were not, and will not be, looked at
                     stream.fail(RequestRefused("the server goes away"))
         elif isinstance(event, Reset) and event.code == REFUSED_STREAM and (stream := self.streams.get(event.stream)):
             stream.failure = RequestRefused("the server refused the stream")
+        if self._waiting:
+            self._admit()
 
     async def request(
         self,
@@ -444,7 +445,7 @@ class ClientConnection(Multiplexer):
                 exchange.upload(body)
             return ClientResponse(await exchange.receive_head(method), exchange)
         except BaseException:
-            await exchange.close()
+            await exchange.give_up()
             raise
 
     async def _wait_for_room(self) -> None:
@@ -454,17 +455,23 @@ class ClientConnection(Multiplexer):
             try:
                 await waiting
             except BaseException:
+                self._leave(waiting)
                 self._admit()  # in case that the room was for us
                 raise
+            self._leave(waiting)
         if self._error is not None:
             raise self._error.with_traceback(None)
         if self.core.going_away is not None:
             raise RequestRefused("the server goes away")
 
+    def _leave(self, waiting: "asyncio.Future[None]") -> None:
+        if not waiting.cancelled():
+            self._admitted -= 1
+
     @property
     def _room(self) -> int:
         """Streams that may be opened now: one, as long as we don't know better, so that none is refused."""
-        return (self.core.max_active if self._settled else 1) - self.core.active
+        return (self.core.max_active if self._settled else 1) - self.core.active - self._admitted
 
     def _admit(self) -> None:
         """Wake who waits for a stream: as many as there is room for, or all if there will be none."""
@@ -474,10 +481,11 @@ class ClientConnection(Multiplexer):
             waiting = self._waiting.popleft()
             if not waiting.done():
                 waiting.set_result(None)
+                self._admitted += 1
                 room -= 1
 
     def release(self, stream: MuxStream) -> None:
-        """An exchange is over: there is room for another."""
+        """An exchange, or a tunnel, is over: there is room for another."""
         if stream.id in self.streams:
             stream.reset(CANCEL)
             self.forget(stream)
@@ -540,17 +548,17 @@ class _ClientExchange:
             async with asyncio.timeout(self._connection.timeouts.body):
                 event = await self._stream.next_event()
         except BaseException:
-            await self.close()
+            await self.give_up()
             raise
         if isinstance(event, EndOfMessage):
-            await self.close()
+            await self.give_up()
         return event
 
     def tunnel(self) -> Pipe | None:
         """The stream, once it belongs to another protocol."""
         return self._stream if self._tunnel else None
 
-    async def close(self) -> None:
+    async def give_up(self) -> None:
         """Nothing more is wanted of the response."""
         await end_tasks([self._stream.task])
         self._connection.release(self._stream)

@@ -220,10 +220,12 @@ class MuxStream:
         self.close_write()
         await self.finish()
         self.reset(NO_ERROR)
+        self._mux.release(self)
 
     def abort(self) -> None:
         self.reset(CANCEL)
         self.fail(ConnectionResetError("the stream was given up"))
+        self._mux.release(self)
 
     def info(self, name: str) -> Any:
         return self._mux.endpoint.pipe.info(name)
@@ -285,6 +287,9 @@ class Multiplexer:
     def is_done(self) -> bool:
         """Whether there is no reason to read on."""
         raise NotImplementedError
+
+    def release(self, stream: MuxStream) -> None:
+        """Whoever had a stream as a pipe has closed it."""
 
     # -- reading
 
