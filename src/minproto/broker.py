@@ -223,7 +223,8 @@ class Subscription:
     def _overflow(self, message: Message) -> None:
         if self._on_overflow is Overflow.DISCONNECT:
             self.dropped += 1
-            self._drop_all(Gap(self.pending + 1))
+            unknown = self._front is not None  # what a log had lost before
+            self._drop_all(Gap(None if unknown else self.pending + 1))
             self.end("overflow")
         elif self._on_overflow is Overflow.DROP_NEWEST:
             self.dropped += 1
