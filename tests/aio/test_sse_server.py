@@ -258,6 +258,21 @@ async def test_a_reader_that_stalls(policy):
             stalled.pipe.abort()
 
 
+@virtual
+async def test_a_replay_is_written_as_it_is_read():
+    """A long history for a slow reader waits in the broker, where it is already, and not once more in a buffer."""
+    async with stage() as server:
+        start = server.broker.last_id("updates")
+        server.publish(*[b"x" * 65_536] * 50)
+        slow = server.listener("/events", ("last-event-id", start), capacity=1_000)
+        await slow.head()
+        await asyncio.sleep(1)
+        (subscription,) = server.broker.inner._listeners["updates"]
+        assert subscription.taken <= 2
+        assert len(await slow.events(51)) == 51
+        slow.pipe.abort()
+
+
 # ---- the end -----------------------------------------------------------------------------------------------------------
 
 
