@@ -818,7 +818,9 @@ def test_a_wrong_frame(bad: bytes, error: str) -> None:
         (frame(9, 4, 1, GET), "CONTINUATION of nothing"),
         (headers(bytes(MAX_PIECE + 1)), "a frame so large that it is not explained"),
         (headers(GET, stream=0), "a frame that needs a stream came on none"),
-        (frame(5, 4, 1, b"\0"), "PUSH_PROMISE without a stream"),
+        (frame(5, 4, 1, b"\0"), "a frame of a wrong length"),
+        (frame(5, 8, 1, b""), "a frame of a wrong length"),
+        (frame(5, 8, 1, b"\1\0\0\0\0"), "PUSH_PROMISE without a stream"),
     ],
 )
 def test_a_table_out_of_step(bad: bytes, error: str) -> None:

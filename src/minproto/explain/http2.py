@@ -215,6 +215,8 @@ class _Frames:
         try:
             if header.length <= MAX_FRAME and header.type != PUSH_PROMISE:  # others may have agreed upon these two
                 check_header(header)
+            elif header.type == PUSH_PROMISE and header.length < 4 + (header.flags & PADDED > 0):
+                side.error = "a frame of a wrong length"
         except RemoteProtocolError as error:
             side.error = str(error)
         if expected is not None and (header.type, header.stream) != (CONTINUATION, expected.stream):
