@@ -101,6 +101,18 @@ async def test_whoever_waits_is_told_that_the_connection_is_lost():
         pipe.abort()
 
 
+async def test_what_is_written_after_the_loss_fills_no_log(caplog):
+    """Many streams may have something to say before they hear that their connection is gone."""
+    pipe, peer = await joined()
+    peer.close()
+    for _ in range(20):
+        pipe.write(b"x")
+        await asyncio.sleep(0)
+    with pytest.raises(ConnectionResetError):
+        await pipe.drain()
+    assert not caplog.records
+
+
 async def test_a_pipe_can_be_closed_twice():
     """asyncio's transport for TLS forgets everything at the second time."""
 

@@ -130,6 +130,8 @@ class StreamPipe(asyncio.Protocol):
     # -- writing
 
     def write(self, data: bytes | memoryview) -> None:
+        if self._lost:  # asyncio would put a line into the log for each write from the fifth on: a peer could fill it
+            return
         self._written += len(data)
         if self._written > HIGH_WATER:
             self.congested = True
