@@ -2,7 +2,8 @@
 
 Requests a second say more about the machine than about the server, so what counts here is the ratio. A machine's speed
 drifts (heat, neighbours), so servers take turns, A B C D, A B C D ..., and each ratio is of two figures of one round;
-the median of the rounds is the result, and the smallest and largest say how far to trust it.
+the median of the rounds is the result, and the smallest and largest say how far to trust it. Where other programs use the
+CPUs, the CPU time that a server takes for a request is the steadier figure.
 
 There are three scenes, since a server can be fast at one kind of head only: a request with a Host and nothing else; one
 with ten more headers, as a browser sends them; and one whose target and header differ each time, so that no cache of
@@ -19,7 +20,19 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.common import HOST, MINPROTO, PEERS, Peer, compare, installed, prepare, running, take_turns, versions
+from benchmarks.common import (
+    HOST,
+    MINPROTO,
+    PEERS,
+    Peer,
+    compare,
+    cpu_seconds,
+    installed,
+    prepare,
+    running,
+    take_turns,
+    versions,
+)
 
 SCRIPT = Path(__file__).with_suffix(".lua")
 WARM_UP_SECONDS = 1  # CPython specializes its bytecode within the first thousands of requests
@@ -40,12 +53,13 @@ SCENES: dict[str, tuple[str, ...]] = {"plain": (), "browser": BROWSER, "varied":
 
 
 class Run(NamedTuple):
-    """One run of wrk: requests a second, and latency in milliseconds."""
+    """One run of wrk: requests a second, latency in milliseconds; and CPU time of the server in microseconds a request."""
 
     rate: float
     p50: float
     p99: float
     errors: int
+    cpu: float = 0.0
 
 
 def wrk(port: int, scene: str, seconds: int) -> Run:
@@ -59,16 +73,19 @@ def wrk(port: int, scene: str, seconds: int) -> Run:
 def measure(peer: Peer, cpu: int | None, scene: str, seconds: int) -> Run:
     with running(peer, cpu) as server:
         wrk(server.port, scene, WARM_UP_SECONDS)
-        return wrk(server.port, scene, seconds)
+        before = cpu_seconds(server.pid)
+        run = wrk(server.port, scene, seconds)
+        return run._replace(cpu=(cpu_seconds(server.pid) - before) / (run.rate * seconds) * 1e6)
 
 
 def table(runs: dict[str, list[Run]]) -> None:
-    print(f"{'':18}{'req/s':>9}{'p50 ms':>8}{'p99 ms':>8}{'errors':>8}  minproto/peer (min-max)  target")
+    print(f"{'':18}{'req/s':>9}{'p50 ms':>8}{'p99 ms':>8}{'errors':>8}{'CPU us':>8}  minproto/peer (min-max)  target")
     ours = runs.get(MINPROTO.name, [])
     for name, theirs in runs.items():
-        rate, p50, p99 = (median(column) for column in list(zip(*theirs, strict=True))[:3])
+        rate, p50, p99, _, cpu = (median(column) for column in zip(*theirs, strict=True))
         verdict = compare(ours, theirs, TARGETS.get(name)) if ours and name != MINPROTO.name else ""
-        print(f"{name:18}{rate:9,.0f}{p50:8.2f}{p99:8.2f}{sum(run.errors for run in theirs):8}  {verdict}".rstrip())
+        errors = sum(run.errors for run in theirs)
+        print(f"{name:18}{rate:9,.0f}{p50:8.2f}{p99:8.2f}{errors:8}{cpu:8.1f}  {verdict}".rstrip())
 
 
 def main() -> None:
