@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,10 @@ def run(*command: str, **options: object) -> str:
 def test_an_example_prints_what_its_text_says(path: Path) -> None:
     if "grpc" in imports(path):
         pytest.importorskip("grpc", reason="grpcio is not installed")
+    if "redis.asyncio" in imports(path):
+        pytest.importorskip("redis", reason="redis-py is not installed")
+        if not (shutil.which("node") and shutil.which("npm")):
+            pytest.skip("node and npm are not installed")
     text = ast.get_docstring(ast.parse(path.read_text())) or ""
     expected = re.sub("(?m)^    ", "", text.partition("It prints:\n\n")[2])
     assert run(sys.executable, str(path)).rstrip("\n") == expected.rstrip("\n")

@@ -226,8 +226,8 @@ class WebSocket:
         """Send what goes to others, too; without waiting."""
         if self._over or self._core.state == CLOSED:
             return
-        waiting = self._endpoint.unsent + sum(len(deferred.data) for deferred in self._deferred)
-        if waiting > MAX_UNSENT or len(self._deferred) > MAX_QUEUED:
+        deferred = sum([len(shared.data) for shared in self._deferred]) if self._deferred else 0
+        if self._endpoint.unsent + deferred > MAX_UNSENT or len(self._deferred) > MAX_QUEUED:
             self._start_closing(TRY_AGAIN_LATER, "too slow")
         elif self._core.state == MESSAGE:
             self._deferred.append(shared)
@@ -263,8 +263,8 @@ class WebSocket:
             while (event := core.next_event()) is not None:
                 if type(event) is Message:
                     self._deliver(event.data)
-                    while self._is_full():
-                        await self._wait_for_room()
+                    if len(self._messages) >= MAX_QUEUED or self._queued >= MAX_QUEUED_BYTES:
+                        await self._wait_while_full()
                 elif isinstance(event, Close):
                     return event
                 else:
@@ -309,9 +309,9 @@ class WebSocket:
                 if data == event.data:
                     break
 
-    def _is_full(self) -> bool:
-        full = len(self._messages) >= MAX_QUEUED or self._queued >= MAX_QUEUED_BYTES
-        return full and self._core.state != CLOSED
+    async def _wait_while_full(self) -> None:
+        while (len(self._messages) >= MAX_QUEUED or self._queued >= MAX_QUEUED_BYTES) and self._core.state != CLOSED:
+            await self._wait_for_room()
 
     async def _wait_for_room(self) -> None:
         self._room = self._loop.create_future()
