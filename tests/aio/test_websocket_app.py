@@ -473,6 +473,20 @@ async def test_a_close_that_cannot_be_sent_is_not(code, reason):
 
 
 @virtual
+async def test_after_a_close_that_cannot_be_sent_the_app_still_has_its_say():
+    """Nothing has changed: messages before the peer's Close are answered before it."""
+
+    async def clumsy(ws):
+        with pytest.raises(LocalProtocolError):
+            await ws.close(1006)
+        await echo(ws)
+
+    async with talking(clumsy) as (_, peer):
+        peer.send(Message("one"), Message("two"), Close(1000))
+        assert await peer.events() == [Message("one"), Message("two"), Close(1000)]
+
+
+@virtual
 async def test_after_close_nothing_is_sent_and_nothing_delivered():
     """§5.5.1: MUST NOT send data after a Close; a Ping that comes then has no answer."""
     async with with_socket() as (ws, peer):

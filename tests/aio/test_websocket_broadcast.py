@@ -156,6 +156,19 @@ async def test_a_long_message_does_not_hold_back_broadcasts_without_end():
         assert [event.code for event in await peers[0].events()] == [1013]
 
 
+@pytest.mark.parametrize(("size", "count"), [(1, 65), (300_000, 3)])
+@virtual
+async def test_all_that_may_wait_behind_a_long_message_are_sent_after_it(size, count):
+    """The last of them is held to the bounds once, when it comes; the peer reads all the time."""
+    async with crowd(None) as (_, sockets, peers), asyncio.TaskGroup() as tasks:
+        tasks.create_task(sockets[0].send(pausing("a", "b")))
+        await asyncio.sleep(0.5)
+        for number in range(count):
+            broadcast(sockets, bytes([number]) * size)
+        assert await peers[0].data() == "ab"
+        assert [await peers[0].data() for _ in range(count)] == [bytes([number]) * size for number in range(count)]
+
+
 @virtual
 async def test_large_broadcasts_behind_a_long_message_are_bounded_by_their_bytes():
     """Held as frames or as messages, it is the same memory: no more than 1 MiB and one message."""

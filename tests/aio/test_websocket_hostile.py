@@ -288,6 +288,17 @@ async def test_a_flood_of_pings_waits_for_its_pongs():
 
 
 @virtual
+async def test_a_flood_of_pings_without_data_waits_for_its_pongs_too():
+    """Their Pongs are headers alone, and fill memory all the same: after some 128 KiB of them it is read no further."""
+    async with talking(echo, net={"capacity": 200}) as (server, peer), asyncio.TaskGroup() as tasks:
+        flood = tasks.create_task(pour(peer, frame(b"", FIN | PING) * 10_000, 20))
+        await asyncio.sleep(5)
+        assert not flood.done() and server.metrics.received < 8 * 65_536
+        await asyncio.sleep(TIMEOUTS.write)
+        assert (await peer.end(), server.metrics.connections) == (RST, 0)
+
+
+@virtual
 async def test_a_reader_that_stops_is_cut_off_and_no_error_of_ours():
     """An echo that waits for a peer which only sends: nothing in the log, memory bounded."""
     async with talking(echo) as (server, peer), asyncio.TaskGroup() as tasks:

@@ -143,9 +143,9 @@ class WebSocket:
     async def send(self, message: str | bytes | AsyncIterable[str | bytes]) -> None:
         """Send a message; an iterator's items become its fragments. Waits while the peer is slow.
 
-        Raises ConnectionClosed, LocalProtocolError for text with lone surrogates. Cancelled while it waits, a message is sent
-        all the same; an iterator that ends with an exception, or is cancelled, leaves half a message, so that closes the
-        connection with 1011.
+        Raises ConnectionClosed, LocalProtocolError for text with lone surrogates. Cancelled while the peer is slow, a message
+        is sent all the same; while another's fragments are being sent, it is not. An iterator that ends with an exception, or
+        is cancelled, leaves half a message, so that closes the connection with 1011.
         """
         if not isinstance(message, str | bytes):
             await self._compose(message)
@@ -182,9 +182,9 @@ class WebSocket:
     def _end_composing(self) -> None:
         if self._core.state == MESSAGE:
             self._start_closing(INTERNAL_ERROR, "a message broke off")
-        for shared in self._deferred:
+        deferred, self._deferred = self._deferred, []  # each is bounded by what was sent before it, not by what follows
+        for shared in deferred:
             self._share(shared)
-        self._deferred.clear()
 
     async def ping(self) -> float:
         """Ask the peer for a sign of life; the round-trip time in seconds. Raises ConnectionClosed."""
@@ -301,7 +301,7 @@ class WebSocket:
     def _take_control(self, event: Event) -> None:
         if (reply := self._core.reply(event)) is not None:
             self._endpoint.send(reply)
-            self._replies += len(event.data) if isinstance(event, Ping) else 0
+            self._replies += 2 + len(event.data) if isinstance(event, Ping) else 0  # with its header: a flood may have no data
         elif isinstance(event, Pong) and event.data in self._pings:
             # RFC 6455 §5.5.3: a peer may answer only the latest of several Pings.
             for data in list(self._pings):
@@ -357,12 +357,11 @@ class WebSocket:
 
     def _start_closing(self, code: int, reason: str) -> None:
         """Send a Close, unless one of either side is under way. The reader sees to the rest."""
+        if self.close_code is None and self._core.state != CLOSED:
+            self._endpoint.send(Close(code, reason))
+            self._deadline = self._loop.call_later(self._timeouts.close, self._endpoint.abort)
         self._closing = True
         self._wake_reader()
-        if self.close_code is not None or self._core.state == CLOSED:
-            return
-        self._endpoint.send(Close(code, reason))
-        self._deadline = self._loop.call_later(self._timeouts.close, self._endpoint.abort)
 
     def going_away(self) -> None:
         """The server stops: close with 1001, and do not wait."""
