@@ -25,6 +25,7 @@ from minproto.http2_frames import (
     GOAWAY,
     HEADERS,
     MAX_ID,
+    NO_ERROR,
     PADDED,
     PING,
     PREFACE,
@@ -521,6 +522,25 @@ def test_what_comes_for_a_stream_that_we_have_reset_is_ignored_but_counted():
     said = [data(1, b"abc"), w.head(1, TRAILER), window_update(1, 1), reset(1), frame(PRIORITY, 0, 1, DEPENDENCY)]
     assert w.verdict(*said) == ALIVE
     assert w.core._window.window + w.core._window.owed == w.core.limits.connection_window
+
+
+@pytest.mark.parametrize("type_", [DATA, HEADERS])
+def test_after_a_reset_of_the_peers_nothing_is_late(type_):
+    """§5.1: both have reset the stream, so what comes now was sent after the peer's own reset."""
+    w = Wire()
+    w.feed(w.head(1, POST, end=False))
+    w.say(Reset(1, NO_ERROR))
+    assert w.verdict(reset(1), data(1, b"x") if type_ == DATA else w.head(1, TRAILER)) == connection(S)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_an_increment_of_0_is_wrong_on_a_closed_stream_too(ended):
+    """§6.9: as on an open one, so that the verdict does not depend on how fast the stream was answered."""
+    w = Wire()
+    w.feed(w.head(1, POST, end=ended))
+    w.say(Reset(1, NO_ERROR))
+    w.said.clear()
+    assert w.verdict(window_update(1, 0)) == stream(P)
 
 
 def test_what_comes_for_a_stream_that_was_complete_is_wrong_though_we_reset_it():

@@ -486,6 +486,7 @@ class Connection(Core):
         self._check_opened(frame.stream)  # §6.4
         stream = self._streams.get(frame.stream)
         if stream is None:
+            self._closed.end(frame.stream)
             return self._idle_frames.spend()
         code = frames.parse_number(frame.payload)
         if self.role is SERVER:  # CVE-2023-44487
@@ -565,11 +566,11 @@ class Connection(Core):
                 raise RemoteProtocolError("a window over 2^31-1", FLOW_CONTROL_ERROR)
         else:
             self._check_opened(frame.stream)
+            if not increment:  # of a stream that is closed, too: no state makes it right
+                raise malformed("an increment of 0")
             stream = self._streams.get(frame.stream)
             if stream is None:
                 return  # §5.1: it may come for a while after the stream was closed
-            if not increment:
-                raise malformed("an increment of 0")
             self._grow(stream, increment, StreamError)
         self._events.append(WindowUpdate(frame.stream, increment))
 

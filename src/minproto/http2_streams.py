@@ -129,6 +129,11 @@ class ClosedStreams:
             del self._late[oldest]
             self._forgotten = max(self._forgotten, oldest)
 
+    def end(self, stream: int) -> None:
+        """The peer has ended it, too: from now on nothing is late."""
+        if stream in self._late:
+            self._late[stream] = False
+
     def check(self, stream: int) -> None:
         """Raise RemoteProtocolError, unless what comes for it may be on its way since before our reset."""
         late = self._late.get(stream, None if stream > self._forgotten else True)  # who can't know does not accuse

@@ -125,6 +125,26 @@ async def test_drain_before_the_first_turn() -> None:
         server.server._draining = False
 
 
+@pytest.mark.parametrize(("quiet", "ends"), [(True, 0.5), (False, 2)])
+@virtual
+async def test_over_tls_a_fault_closes_the_connection_as_soon_as_the_peer_is_silent(quiet: bool, ends: float) -> None:
+    """Our end is told only by closing; as long as more comes, that would be a reset, which could destroy the GOAWAY."""
+    async with serving() as server:
+        ours, theirs = network.pair(half_close=False)
+        theirs.info = lambda name: Selected() if name == "ssl_object" else None  # type: ignore[method-assign]
+        server.server.attach(theirs)
+        ours.write(START + encode_frame(6, 0, 0, bytes(6)))
+        while not quiet and now() < 1.5:
+            await asyncio.sleep(0.4)
+            ours.write(b"x")
+        pieces = []
+        while piece := await ours.read():
+            pieces.append(piece)
+        assert bytes([0, 0, 0, FRAME_SIZE_ERROR]) in b"".join(pieces)
+        assert now() == pytest.approx(ends, abs=0.01)
+        await ours.close()
+
+
 class Selected:
     """What TLS says of a handshake."""
 

@@ -10,7 +10,7 @@ from harness import now, pieces, virtual
 from minproto import AccessLog, Answer, Request, Response
 from minproto import Limits as Http1Limits
 from minproto.http2 import Limits
-from minproto.http2_frames import INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM
+from minproto.http2_frames import DATA, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM, WINDOW_UPDATE
 
 
 async def app(request: Request) -> Answer:
@@ -180,6 +180,24 @@ async def test_an_answer_before_the_content_was_read() -> None:
             await peer.until(lambda stream=stream: peer.answers[stream].reset is not None)
             assert peer.answers[stream].reset == NO_ERROR
         assert (await peer.get("/hello")).status == 200
+
+
+@virtual
+async def test_content_that_is_on_its_way_when_its_answer_is_complete() -> None:
+    """What still ends is not reset; what turns out to be malformed is, for that; the rest is, without an error."""
+    async with talking(app) as (_, peer):
+        ends, never = peer.open("POST", "/nothing"), peer.open("POST", "/nothing")
+        long, zero = peer.open("POST", "/nothing", ("content-length", "1")), peer.open("POST", "/nothing")
+        for stream in (ends, never, long, zero):
+            assert (await peer.answer(stream)).status == 404
+        peer.end(ends)
+        peer.raw(DATA, 1, long, b"test")
+        peer.raw(WINDOW_UPDATE, 0, zero, bytes(4))
+        await peer.until(lambda: peer.answers[never].reset is not None)
+        assert [peer.answers[stream].reset for stream in (ends, never, long, zero)] == [
+            None, NO_ERROR, PROTOCOL_ERROR, PROTOCOL_ERROR
+        ]  # fmt: skip
+        assert 0.2 < now() < 0.3
 
 
 @virtual

@@ -282,7 +282,7 @@ async def test_another_protocol_that_fails(logged: list[str]) -> None:
         stream = peer.open("CONNECT", "a:80", host="a:80")
         await peer.upload(stream, b"enough", end=False)
         assert (await peer.answer(stream)).body == b"ENOUGH"
-        await asyncio.sleep(0.001)
+        await peer.until(lambda: peer.answers[stream].reset is not None)
         assert peer.answers[stream].reset == NO_ERROR  # it wants no more either
         stream = peer.open("CONNECT", "a:80", host="a:80")
         await peer.upload(stream, b"fail", end=False)

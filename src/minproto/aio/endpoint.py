@@ -276,11 +276,16 @@ class Endpoint:
             self.stop()
 
     async def _read_away(self) -> None:
+        """Until the peer has seen our end. Over TLS, which can't be half-closed, it sees none before we close: there it is
+        enough that nothing more comes for a while."""
+        linger = self.timeouts.linger
+        silence = linger if self.pipe.info("ssl_object") is None else linger / 4
         with suppress(OSError):  # TimeoutError among them
-            async with asyncio.timeout(self.timeouts.linger):
+            async with asyncio.timeout(linger):
                 while True:
-                    if not await self.pipe.read():
-                        return
+                    async with asyncio.timeout(silence):
+                        if not await self.pipe.read():
+                            return
                     await asyncio.sleep(0)  # a peer that sends without end must not keep the loop from the timeout
 
     def abort(self) -> None:

@@ -214,9 +214,7 @@ class _Exchange:
             return await self._hand_over(answer)
         await self._respond(answer)
         request.close()
-        await self.stream.finish()
-        # §8.1: what is left of the content is not wanted; without an error, so that the response counts.
-        self.stream.reset(NO_ERROR)
+        await self.stream.close()
 
     async def _call(self, request: Request) -> Answer:
         """The app's answer; 500 if it has none."""

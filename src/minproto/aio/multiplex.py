@@ -38,6 +38,8 @@ FAIR_SHARE = 256
 """Events that one connection may bring in a row before others get their turn: a read can have thousands."""
 SMALL = 1024
 """Bytes of a piece that the next one is joined to: or a window, filled byte by byte, would be a thousand times its size."""
+PARTING = 0.25
+"""Seconds for the peer's end of a stream to come after ours: what is on its way, right or wrong, needs no reset to stop it."""
 ENOUGH = HIGH_WATER - HIGH_WATER // 4
 """Bytes that a peer has to take within ``Timeouts.write``, of all streams: as of a connection of HTTP/1.1."""
 
@@ -216,9 +218,14 @@ class MuxStream:
         await self._unsent_at_most(0)
 
     async def close(self) -> None:
-        """Send what was written and our end; what the peer still sends is not wanted."""
+        """Send what was written and our end. What the peer sends after that is not wanted, which a reset without an error
+        says (RFC 9113 §8.1); but first it has a moment to end by itself, or to show that its message is malformed."""
         self.close_write()
         await self.finish()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PARTING):
+                while self.failure is None and self._mux.core.is_open(self.id):
+                    await self._news()
         self.reset(NO_ERROR)
         self._mux.release(self)
 
