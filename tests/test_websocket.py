@@ -159,6 +159,13 @@ def test_the_clients_first_choice_is_taken():
     assert accept_request(request(sec_websocket_protocol="x"), choose)[1].subprotocol is None
 
 
+@pytest.mark.parametrize("subprotocols", [["a", "a"], ["a b"], ["a, b"], [""], ["a", "b\r\nx: y"]])
+def test_a_client_offers_each_subprotocol_once_and_only_tokens(subprotocols):
+    """RFC 6455 §4.1, 10: a server has to refuse the others."""
+    with pytest.raises(LocalProtocolError):
+        handshake("a", "/", KEY, subprotocols)
+
+
 def response(**changes):
     fields = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-accept": ACCEPT}
     fields |= {name.replace("_", "-"): value for name, value in changes.items()}

@@ -213,9 +213,13 @@ def _subprotocols(value: str | None) -> list[str]:
     if value is None:
         return []
     names = [name for part in value.split(",") if (name := part.strip(" \t"))]
-    if not names or not all(TOKEN.fullmatch(name) for name in names) or len(set(names)) < len(names):
+    if not names or not _are_subprotocols(names):
         raise RemoteProtocolError("malformed Sec-WebSocket-Protocol", 400)
     return names
+
+
+def _are_subprotocols(names: Sequence[str]) -> bool:
+    return all(TOKEN.fullmatch(name) for name in names) and len(set(names)) == len(names)
 
 
 def refusal(error: RemoteProtocolError) -> ResponseHead:
@@ -227,7 +231,9 @@ def refusal(error: RemoteProtocolError) -> ResponseHead:
 def handshake(
     host: str, target: str, key: str, subprotocols: Sequence[str] = (), compression: Compression | None = None
 ) -> RequestHead:
-    """A client's request (§4.1). ``key``: 16 random bytes in base64."""
+    """A client's request (§4.1). ``key``: 16 random bytes in base64. Raises LocalProtocolError for what is no subprotocol."""
+    if not _are_subprotocols(subprotocols):
+        raise LocalProtocolError("subprotocols have to be tokens, each of them once")
     fields = [("host", host), ("upgrade", "websocket"), ("connection", "Upgrade")]
     fields += [("sec-websocket-key", key), ("sec-websocket-version", VERSION)]
     if subprotocols:

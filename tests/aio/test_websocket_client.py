@@ -15,6 +15,7 @@ from minproto import (
     ClientConnection,
     Compression,
     ConnectionClosed,
+    LocalProtocolError,
     RemoteProtocolError,
     Timeouts,
     WebSocket,
@@ -101,7 +102,7 @@ async def test_where_a_url_leads(dial, url, where):
         assert dialled == [where]
 
 
-@pytest.mark.parametrize("url", ["http://a/", "ws:///path", "ws://a/#fragment", "ws://user@a/", "a", "ws://a:port/"])
+@pytest.mark.parametrize("url", ["http://a/", "ws:///path", "ws://a/#fragment", "ws://a/#", "ws://user@a/", "a", "ws://a:port/"])
 @virtual
 async def test_a_url_that_is_none(dial, url):
     """§3; nothing is dialled."""
@@ -109,6 +110,20 @@ async def test_a_url_that_is_none(dial, url):
     with pytest.raises(ValueError):
         await connect(url)
     assert dialled == []
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [("ws://a/b c", {}), ("ws://a/é", {}), ("ws://a", {"subprotocols": ["b", "b"]}), ("ws://a", {"headers": [("b", "c\n")]})],
+)
+@virtual
+async def test_what_can_not_stand_in_a_handshake(dial, url, options):
+    """LocalProtocolError; of the request nothing is sent, and the connection is let go."""
+    attach, ends = answering_server()
+    dial(attach)
+    with pytest.raises(LocalProtocolError):
+        await connect(url, **options)
+    assert await Peer(ends[0]).end() == RST
 
 
 @virtual

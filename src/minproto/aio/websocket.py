@@ -477,11 +477,11 @@ async def connect(
 ) -> WebSocket:
     """A WebSocket to ``ws://…`` or ``wss://…``. ``headers`` are added to the handshake (an Origin, cookies).
 
-    Raises ValueError for another URL, OSError, TimeoutError, RemoteProtocolError for a server that refuses (``code`` is its
-    status) or does not understand.
+    Raises ValueError for another URL, LocalProtocolError for what can't stand in a handshake, OSError, TimeoutError,
+    RemoteProtocolError for a server that refuses (``code`` is its status) or does not understand.
     """
     parts = urlsplit(url)
-    if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.fragment or parts.username is not None:
+    if parts.scheme not in ("ws", "wss") or not parts.hostname or "#" in url or parts.username is not None:
         raise ValueError(f"not a WebSocket URL: {url}")  # §3: without a fragment
     if parts.scheme == "wss":
         ssl = ssl or tls.create_default_context()
