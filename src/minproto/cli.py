@@ -150,8 +150,8 @@ async def _serve(options: argparse.Namespace) -> None:
         ssl=tls_context(options.tls_cert, options.tls_key) if options.tls_cert else None,
         metrics=metrics,
         observers=[] if options.no_access_log else [AccessLog()],
+        on_drain=app.close,
     )
-    app.close()
 
 
 def _print_at_once() -> None:

@@ -59,6 +59,24 @@ async def test_idle_connections_close_at_once():
 
 
 @virtual
+async def test_an_app_is_told_that_the_end_begins():
+    """So that it answers what would wait; the answer says that it was the last, and the end is then."""
+    news = asyncio.Event()
+
+    async def poll(request):
+        await news.wait()
+        return Response(b"no news")
+
+    server = Server(poll, on_drain=news.set)
+    client = client_of(server, HELLO)
+    close = await closing(server)
+    answer = await client.answer()
+    assert (answer.body, answer.at, answer.headers.get("connection")) == (b"no news", 0.5, "close")
+    await client.pipe.close()
+    assert await close == 0.5
+
+
+@virtual
 async def test_a_client_that_ignores_the_end_of_an_idle_connection_costs_a_short_linger():
     """It may be sending a request right now: only after a while is that answered with a reset."""
     server = Server(app)

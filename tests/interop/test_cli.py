@@ -279,6 +279,16 @@ def test_drain(busy: Busy, number: int) -> None:
     assert ("GET /slow/async?seconds=0.5 HTTP/1.1", "200", "5") in server.log
 
 
+@pytest.mark.parametrize("target", ["/long-poll?topic=t", "/slow/sync?seconds=10"])
+def test_what_waits_for_nothing_is_answered_at_the_end(busy: Busy, target: str) -> None:
+    """A long poll, which would wait for 25 s, and a job of the one thread: their clients are told before the server goes."""
+    server, sock = busy(get(target))
+    stopping(server)
+    assert answer(sock).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert server.process.wait(2) == 0
+    assert not server.stderr
+
+
 def test_drain_of_a_pipeline(start: Start) -> None:
     """What was sent ahead is not answered: the answer before it said that it was the last (RFC 9112 §9.6)."""
     server = start()
@@ -341,14 +351,13 @@ def test_drain_of_an_incomplete_head(start: Start) -> None:
         assert sock.recv(1) == b""
 
 
-@pytest.mark.parametrize("path", ["/slow/async", "/slow/sync"])
-def test_second_signal(busy: Busy, path: str) -> None:
+def test_second_signal(busy: Busy) -> None:
     """A second signal stops at once; the client sees that its answer is none."""
-    server, sock = busy(get(f"{path}?seconds=10"))
+    server, sock = busy(get("/slow/async?seconds=10"))
     stopping(server)
     server.process.terminate()
     with pytest.raises((ConnectionResetError, ssl.SSLEOFError)):
         answer(sock)
     assert server.process.wait(1.5) == 0
     assert not server.stderr
-    assert (f"GET {path}?seconds=10 HTTP/1.1", "499", "0") in server.log
+    assert ("GET /slow/async?seconds=10 HTTP/1.1", "499", "0") in server.log

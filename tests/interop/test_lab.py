@@ -53,7 +53,9 @@ class Page:
         self.browser.get(f"{url}/#{tab}")
 
     def click(self, selector: str) -> None:
-        self.browser.find_element("css selector", selector).click()
+        element = self.browser.find_element("css selector", selector)
+        self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)  # not just to the edge
+        element.click()
 
     def text(self, selector: str) -> str:
         return str(self.browser.execute_script("return document.querySelector(arguments[0])?.textContent ?? ''", selector))
@@ -191,6 +193,28 @@ def test_a_message_from_elsewhere(push: Page, lab: Laboratory) -> None:
     """By a POST."""
     urllib.request.urlopen(f"{lab.urls['http']}/publish?topic=updates", data=b"from curl", timeout=5).read()
     wait_until(lambda: all(push.figure(column, "latest") == "from curl" for column in COLUMNS))
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [(b"", "(empty)"), (b"\xff\x00", "\ufffd\0"), ("👩‍👧 ümläut".encode(), "👩‍👧 ümläut"), (b"x" * 500_000, "x" * 200 + "…")],
+    ids=["empty", "binary", "emoji", "huge"],
+)
+def test_any_message_is_shown(push: Page, lab: Laboratory, data: bytes, shown: str) -> None:
+    """And a long one only in part: a page must not become as heavy as what it shows."""
+    urllib.request.urlopen(f"{lab.urls['http']}/publish?topic=updates", data=data, timeout=5).read()
+    wait_until(lambda: all(push.figure(column, "latest") == shown for column in COLUMNS))
+    assert [push.number(column, "messages") for column in COLUMNS] == [1, 1, 1, 1]
+
+
+def test_a_button_keeps_the_keyboard_while_it_works(page: Page, lab: Laboratory) -> None:
+    """Pressed by a key, it still has the focus when it is done."""
+    from selenium.webdriver.common.keys import Keys
+
+    page.open(lab.urls["http"], "slow")
+    page.browser.find_element("id", "ask").send_keys(Keys.ENTER)
+    wait_until(lambda: page.text("#verdict").startswith("The last answer"), 10)
+    assert page.browser.switch_to.active_element.get_attribute("id") == "ask"
 
 
 def test_markup_in_a_message_is_text(push: Page, lab: Laboratory) -> None:

@@ -12,7 +12,7 @@ import resource
 import signal
 import ssl as tls
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol, Self
@@ -43,6 +43,8 @@ class ListenerConfig:
     max_connections: int = 10_000
     """Each costs some 10 KiB and an open file, so fewer where the process may not open so many. Beyond: refused."""
     metrics: Metrics | None = None
+    on_drain: Callable[[], None] | None = None
+    """Called when it begins to stop: for an app to answer what would wait, say a long poll, and hold up the end."""
 
 
 class Connection(Protocol):
@@ -146,6 +148,8 @@ class Listener(ABC):
         self._draining = True
         if self._listener is not None:
             self._listener.close()
+        if self.config.on_drain is not None:
+            self.config.on_drain()
         for connection in self._connections.values():
             connection.drain()
         try:

@@ -49,10 +49,9 @@ class DemoApp:
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """Let go of what waits: polls for news, and jobs for the one worker."""
+        """Answer what waits, now: polls for news, and the jobs of the one worker."""
         self._feeds.close()
         self._closed.set()
-        self._one_worker.shutdown(wait=False, cancel_futures=True)
 
     async def __call__(self, request: Request) -> Answer:
         match request.method, request.path:

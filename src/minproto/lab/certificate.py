@@ -38,7 +38,7 @@ def development_certificate() -> Certificate:
         if not _is_fresh(folder):
             _make(folder)
     except ImportError:
-        raise NoCertificateError("trustme is not installed; pip install 'minproto[lab]' brings it") from None
+        raise NoCertificateError("trustme is not installed: pip install trustme") from None
     except OSError as error:
         raise NoCertificateError(f"can't keep a certificate in {folder}: {error.strerror or error}") from error
     return _files(folder)

@@ -30,7 +30,7 @@ class Lab:
         self._demo = DemoApp(self.metrics, self.broker)
         self.wire = Wire(self._visit, time.monotonic)
         app = LabApp(self._find_places, self.push, self.wire, self._demo)
-        self.http = _HTTPServer(self, app, port=port, metrics=self.metrics)
+        self.http = _HTTPServer(self, app, port=port, metrics=self.metrics, on_drain=self.close)
         self.https = _HTTPServer(self, app, port=tls_port, metrics=self.metrics, ssl=context) if context else None
         self.redis = _Broker(self, self.broker, port=broker_port, metrics=self.metrics)
 
@@ -64,10 +64,6 @@ class _HTTPServer(Server):
 
     def attach(self, pipe: Pipe) -> None:
         super().attach(self._lab.line(pipe))
-
-    async def close(self) -> None:
-        self._lab.close()
-        await super().close()
 
 
 class _Broker(BrokerServer):

@@ -4,7 +4,7 @@ const SPACE = "http://www.w3.org/2000/svg";
 const ROW = 14;
 const LEFT = 8;
 const WIDTH = 600;
-const FOOT = 18;
+const FOOT = 22;
 
 function make(name, attributes, text) {
   const element = document.createElementNS(SPACE, name);
@@ -20,7 +20,7 @@ export function bars(rows, until, label) {
   const x = (moment) => LEFT + ((WIDTH - 2 * LEFT) * moment) / until;
   for (let tick = 0; tick <= until; tick += step(until)) {
     svg.append(make("line", { x1: x(tick), x2: x(tick), y1: 0, y2: height - FOOT + 4, class: "tick" }));
-    if (x(tick) > WIDTH - 40) continue;
+    if (x(tick) > WIDTH - 70) continue;
     svg.append(make("text", { x: x(tick) + 3, y: height - 5, class: "tick" }, tick < 1000 ? `${tick} ms` : `${tick / 1000} s`));
   }
   rows.forEach((row, number) => {

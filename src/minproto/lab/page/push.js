@@ -1,12 +1,13 @@
 // Push, side by side: the control (a WebSocket to the lab, on which the server reports what it counts), and four columns.
 
 import { Chart } from "./chart.js";
-import { byId, duration } from "./common.js";
+import { byId, duration, hangUp } from "./common.js";
 import { Ledger, moment } from "./ledger.js";
 import { WAYS } from "./ways.js";
 
 const RATES = [0.5, 1, 2, 5, 20, 50, 100, 200];
 const STORY = 4; // lines
+const LATEST = 200; // characters of a message that are shown; it may have a million
 const count = new Intl.NumberFormat("en");
 
 class Column {
@@ -17,6 +18,7 @@ class Column {
     this.card.dataset.column = name;
     this.card.querySelector("h3").textContent = this.way.title;
     this.card.querySelector(".how").textContent = this.way.how;
+    for (const button of this.card.querySelectorAll("button")) button.ariaLabel = `${button.textContent}: ${this.way.title}`;
     this.figures = Object.fromEntries([...this.card.querySelectorAll("[data-figure]")].map((it) => [it.dataset.figure, it]));
     this.story = this.card.querySelector(".story");
     this.chart = new Chart(this.card.querySelector("canvas"));
@@ -86,7 +88,7 @@ class Column {
       this.replayed += 1;
       this.#tell("replay", (n) => `replayed ${count.format(n)}`, 1);
     }
-    this.latest = data;
+    this.latest = data.length > LATEST ? `${data.slice(0, LATEST)}…` : data || "(empty)";
     this.chart.add(delay, replayed);
   }
 
@@ -183,7 +185,7 @@ function close() {
   const old = control;
   control = null;
   stop();
-  old?.close();
+  if (old) hangUp(old);
 }
 
 function start({ client, start, topic }) {

@@ -1,7 +1,7 @@
 // Sync against async: five requests to each of two endpoints, drawn on one time line.
 
 import { bars } from "./bars.js";
-import { byId, duration } from "./common.js";
+import { byId, duration, onPress } from "./common.js";
 import { timesOf } from "./six.js";
 
 const REQUESTS = 5;
@@ -16,7 +16,6 @@ async function ask(kind) {
 }
 
 async function askBoth() {
-  byId("ask").disabled = true;
   byId("verdict").textContent = "Running.";
   performance.clearResourceTimings();
   try {
@@ -25,7 +24,6 @@ async function askBoth() {
   } catch (error) {
     byId("verdict").textContent = `The lab did not answer (${error.message}).`;
   }
-  byId("ask").disabled = false;
 }
 
 function show(asked) {
@@ -49,7 +47,7 @@ function show(asked) {
 
 export const slow = {
   begin() {
-    byId("ask").onclick = askBoth;
+    onPress(byId("ask"), askBoth);
   },
   show() {},
   leave() {},

@@ -1,6 +1,8 @@
 // The four ways to listen, each as a page would write it. Each gets a column, which it tells what comes and how the connection
 // fares, and a signal, which ends it. `column.newest` is the last id that came: where to resume.
 
+import { hangUp } from "./common.js";
+
 const PAUSE = 1000; // milliseconds between two polls, or two attempts
 
 export const WAYS = {
@@ -48,7 +50,7 @@ function events(column, signal) {
 function webSocket(column, signal, again = false) {
   const after = again && !column.resumes ? {} : { after: column.newest };
   const socket = new WebSocket(column.url("ws", after).replace(/^http/, "ws"));
-  const stop = () => socket.close();
+  const stop = () => hangUp(socket);
   signal.addEventListener("abort", stop);
   socket.onopen = () => column.connected(Date.now());
   socket.onmessage = (event) => {

@@ -3,7 +3,7 @@
 // A row is a head, a frame, a chunk. The last rows of each connection are kept, and the last connections, so a page that is
 // left open does not grow.
 
-import { byId } from "./common.js";
+import { byId, onPress } from "./common.js";
 
 const CONNECTIONS = 16;
 const ROWS = 150; // of each
@@ -214,22 +214,15 @@ function offerProtocols() {
   offer(byId("of-protocol"), [["all protocols", ""], ...[...names].sort().map((name) => [name, name])]);
 }
 
-async function visit(button) {
-  button.disabled = true;
-  try {
-    await fetch(`/lab/wire/${button.dataset.visit}`, { method: "POST" });
-  } finally {
-    button.disabled = false;
-  }
-}
-
 export const wire = {
   begin(places) {
     ports = { [places.http]: "HTTP", [places.https]: "HTTPS", [places.broker]: "Redis" };
     const host = location.hostname;
     const commands = [`redis-cli -p ${places.broker} publish ${places.topic} hello`, `curl http://${host}:${places.http}/hello`];
     byId("commands").replaceChildren(...commands.map((command) => make("li", {}, make("code", { textContent: command }))));
-    for (const button of document.querySelectorAll("[data-visit]")) button.onclick = () => visit(button);
+    for (const button of document.querySelectorAll("[data-visit]")) {
+      onPress(button, () => fetch(`/lab/wire/${button.dataset.visit}`, { method: "POST" }).catch(() => say("the lab does not answer")));
+    }
     byId("rows").onclick = (event) => event.target.closest("li") && select(event.target.closest("li"));
     byId("rows").onkeydown = onKey;
     byId("of-connection").onchange = byId("of-protocol").onchange = showAll;
