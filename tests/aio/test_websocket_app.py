@@ -413,6 +413,19 @@ async def test_an_app_that_thinks_before_it_answers_has_its_say(end):
         assert isinstance(close, Close) and now() < 1
 
 
+@pytest.mark.parametrize("end", [Close(1000), VIOLATION], ids=["Close", "violation"])
+@virtual
+async def test_a_peer_that_reads_late_gets_the_answers_too(end):
+    """``Timeouts.last_words`` is for the app to think, not for a slow peer to read what was sent before."""
+    async with talking(echo) as (_, peer):
+        messages = [Message(bytes(500_000)), *[Message(f"{number}") for number in range(20)]]
+        for event in [*messages, end]:
+            peer.send(event)
+        await asyncio.sleep(TIMEOUTS.write - 1)
+        *answers, close = await peer.events()
+        assert answers == messages and isinstance(close, Close)
+
+
 @virtual
 async def test_an_app_that_does_not_take_them_is_not_waited_for():
     """``Timeouts.last_words`` later the peer gets its Close, and the handler may still take what came."""

@@ -332,9 +332,11 @@ class WebSocket:
         return [reply] if reply else []
 
     async def _let_app_answer(self) -> None:
-        """Wait while the app takes, one by one, what came before the end."""
-        with suppress(TimeoutError):
+        """Wait while the app takes, one by one, what came before the end, and while the peer takes the answers."""
+        with suppress(TimeoutError, ConnectionError):
             while (self._messages or self._answering) and not self._closing:
+                if self._endpoint.congested:
+                    await self._endpoint.flush()
                 async with asyncio.timeout(self._timeouts.last_words):
                     await self._wait_for_room()
 
