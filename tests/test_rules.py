@@ -100,6 +100,17 @@ def test_the_readme_names_each_file_of_the_source() -> None:
             assert f"`{path.relative_to(SOURCE)}`" in README, path
 
 
+def test_the_readme_counts_our_lines() -> None:
+    """Within a tenth, so that a change of a few lines need not be one of the README, too."""
+    words = [sys.executable, "-m", "benchmarks.lines"]
+    output = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    counted = {line[:24].strip(): line[24:33].strip() for line in output.splitlines()[1:]}
+    told = dict(re.findall(r"(?m)^\| ([^|]+) \| ([\d,]+) \| [\d,]+ \|", README))
+    assert list(counted) == list(told)
+    for job, lines in counted.items():
+        assert 0.9 < int(lines.replace(",", "")) / int(told[job].replace(",", "")) < 1.1, (job, lines)
+
+
 def test_the_readme_test_command_is_the_one_that_ci_runs() -> None:
     commands = re.findall(r"(?m)^python3 -m venv .*$", README)
     assert len(commands) == 2

@@ -1,0 +1,70 @@
+"""How much there is to read, beside the peers: `python -m benchmarks.lines`, from the repository root.
+
+A line counts where it has code: no blank line, no comment, no docstring (nor any other statement that is a string alone).
+What a job takes counts whole, with the libraries that a peer stands on, as they are installed; C does not count. A peer may
+do more than we do, and says so in the last column.
+"""
+
+import ast
+import io
+import tokenize
+from importlib.util import find_spec
+from pathlib import Path
+
+import minproto
+
+OURS = Path(minproto.__file__).parent
+CORE = "core.py buffer.py"
+HTTP1 = f"{CORE} http.py http1.py"
+WEBSOCKET = f"{CORE} http.py websocket.py deflate.py"
+HTTP2 = f"{CORE} http.py http2.py http2_fields.py http2_flow.py http2_frames.py http2_streams.py"
+SHELL = "aio/pipe.py aio/endpoint.py aio/listener.py aio/http.py aio/observe.py"
+SOCKETS = f"{HTTP1} {WEBSOCKET} {SHELL} aio/http1.py aio/websocket.py"
+SERVER = f"{HTTP1} {HTTP2} {WEBSOCKET} {SHELL} aio/http1.py aio/multiplex.py aio/http2.py aio/server.py aio/websocket.py"
+JOBS = (
+    ("HTTP/1.1, no I/O", HTTP1, "h11", ""),
+    ("WebSocket, no I/O", WEBSOCKET, "wsproto", "h11 reads its handshakes, and is not counted"),
+    ("WebSocket, with I/O", SOCKETS, "websockets", "threads and trio, too"),
+    ("HTTP/2, no I/O", HTTP2, "h2 hyperframe", "priorities by a third library; push"),
+    ("a server of all three", SERVER, "hypercorn h11 h2 hyperframe wsproto priority", "ASGI, WSGI, trio, HTTP/3"),
+    ("Redis pub/sub, client", f"{CORE} resp.py aio/pipe.py aio/endpoint.py aio/remote.py", "redis", "all commands of Redis"),
+    ("Server-Sent Events", "sse.py aio/sse.py", "sse_starlette", "on starlette, not counted; no client"),
+)
+IGNORED = {
+    tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING, tokenize.ENDMARKER,
+}  # fmt: skip
+
+
+def code_lines(source: str) -> int:
+    """Lines of a file that have code."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    lines = {line for it in tokens if it.type not in IGNORED for line in range(it.start[0], it.end[0] + 1)}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            lines -= set(range(node.lineno, (node.end_lineno or 0) + 1))
+    return len(lines)
+
+
+def count(paths: list[Path]) -> int:
+    return sum(code_lines(path.read_text()) for path in paths)
+
+
+def files_of(package: str) -> list[Path]:
+    """Of an installed package, or none."""
+    spec = find_spec(package)
+    return sorted(Path(str(spec.origin)).parent.rglob("*.py")) if spec else []
+
+
+def main() -> None:
+    print(f"{'lines of code':24}{'minproto':>9}{'peer':>8}  peer")
+    for job, ours, peers, more in JOBS:
+        lines = count([OURS / name for name in sorted(set(ours.split()))])
+        found = {name: count(files_of(name)) for name in peers.split()}
+        theirs = f"{sum(found.values()):,}" if all(found.values()) else "-"
+        missing = [name for name, number in found.items() if not number]
+        note = f"not installed: {', '.join(missing)}" if missing else more
+        print(f"{job:24}{lines:9,}{theirs:>8}  {' + '.join(found)}{f' ({note})' if note else ''}")
+
+
+if __name__ == "__main__":
+    main()
