@@ -13,7 +13,7 @@ from minproto.aio.http2 import ClientConnection, RequestRefused
 from minproto.core import SERVER, Event
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
 from minproto.http2 import Connection, GoAway, Limits, Reset
-from minproto.http2_frames import MAX_CONCURRENT_STREAMS, REFUSED_STREAM
+from minproto.http2_frames import HEADERS, MAX_CONCURRENT_STREAMS, REFUSED_STREAM, encode_frame
 from minproto.testing import network
 
 
@@ -448,6 +448,22 @@ async def test_a_response_that_nobody_reads_makes_room_when_it_is_whole() -> Non
         unread = await client.request("GET", "/stream")
         assert await asyncio.wait_for(_whole(client, "/"), 4)
         assert await unread.read() == b"piece" * 3
+
+
+@virtual
+async def test_a_malformed_response_is_called_that() -> None:
+    """We have reset the stream, not the server: what is raised says why."""
+
+    async def play(server: Playing) -> None:
+        await server.requests(1)
+        server.send(ResponseHead(200, Headers(), "2", 1))
+        server.pipe.write(encode_frame(HEADERS, 4, 1, b"\x88"))
+        await server.until(lambda: False)
+
+    async with against(play) as client:
+        response = await client.request("GET", "/")
+        with pytest.raises(ConnectionResetError, match="a second head, or trailers without END_STREAM"):
+            await response.read()
 
 
 @virtual

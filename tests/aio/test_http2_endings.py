@@ -464,13 +464,20 @@ async def test_faults_end_the_connection_with_goaway() -> None:
 
 @virtual
 async def test_too_many_connections() -> None:
-    """Over TLS the refusal is GOAWAY; in clear text nobody knows yet what the client speaks."""
+    """Each is told in its own version; who says nothing, or no more than half a line, in HTTP/1.1, after the linger time."""
     async with talking(App(), max_connections=1) as (server, peer):
         await peer.get("/hello")
-        refused = server.client()
-        assert (await refused.ask(HELLO)).status == 503
+        async with peer_of(server) as refused:
+            assert await refused.ends() == FIN
+            assert [(goaway.last, goaway.debug) for goaway in refused.goaways] == [(0, b"too many connections")]
+        for data, when in ((HELLO, 0), (b"", 2), (b"PRI *", 2)):
+            client, began = server.client(), now()
+            client.send(data)
+            assert ((await client.answer()).status, now() - began) == (503, when)
+            await client.pipe.close()
+        gone = server.client()
+        gone.pipe.abort()
         await peer.close()
-        await refused.pipe.close()
         await asyncio.sleep(3)
 
 
@@ -530,18 +537,33 @@ async def test_upgrade_h2c_is_ignored() -> None:
         await client.pipe.close()
 
 
+@pytest.mark.parametrize(
+    ("first", "answer"),
+    [(b"P", b"HTTP/1.1 408"), (b"PRI * HTT", b"HTTP/1.1 408"), (PREFACE[:-1], encode_frame(4, 0, 0, bytes(30))[:9])],
+)
 @virtual
-async def test_a_first_line_that_is_not_completed() -> None:
-    """The time for a head is that for all of it, however it is cut."""
+async def test_first_bytes_that_go_no_further(first: bytes, answer: bytes) -> None:
+    """The time for a head, or a preface, runs from its first byte, also where that does not tell yet which of them it is."""
     async with serving() as server:
-        client, began = server.client(), now()
-        for byte in b"PRI * HTTP":
+        client = server.client()
+        for byte in first:
             client.send(bytes([byte]))
-            await asyncio.sleep(4)
-            if server.metrics.connections == 0:
-                break
-        await client.reads()
-        assert now() - began <= 41
+            await asyncio.sleep(0.5)
+        assert b"".join(await client.reads()).startswith(answer)
+        assert now() == Timeouts().head
+        await client.pipe.close()
+
+
+@virtual
+async def test_the_time_for_a_second_head_is_its_own() -> None:
+    """It does not run since the first bytes of the connection."""
+    async with serving(App()) as server:
+        client = server.client()
+        client.send(get("/slow") + b"GET /he")
+        assert ((await client.answer()).status, now()) == (200, 5)
+        await asyncio.sleep(19)
+        client.send(b"llo HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert ((await client.answer()).status, now()) == (200, 24)
         await client.pipe.close()
 
 

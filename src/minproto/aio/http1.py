@@ -58,6 +58,11 @@ class ServerConnection:
         self._received = 0  # bytes of the present body, and seconds spent waiting for them
         self._waited = 0.0
 
+    def begin(self, first: bytes, began: float) -> None:
+        """Take the bytes by which the client has chosen HTTP/1.1; the time for a head runs since the first of them came."""
+        self._head_began = began
+        self.endpoint.feed(first)
+
     async def run(self) -> None:
         """Serve until the connection ends. Raises CancelledError; anything else is a bug of ours."""
         self._task = asyncio.current_task()
@@ -98,7 +103,7 @@ class ServerConnection:
         core, endpoint = self._core, self.endpoint
         while (head := core.next_event() or await self._next_head()) is not None:
             assert isinstance(head, RequestHead)
-            self._head = head
+            self._head, self._head_began = head, None
             for observer in self._observers:
                 observer.begin()
             request = Request(head, None if core.take_end() else self, self._pipe)
@@ -134,7 +139,6 @@ class ServerConnection:
                     return None
                 self._time_out("the request's head took too long")
             if (event := core.next_event()) is not None:
-                self._head_began = None
                 return event
         return None
 

@@ -300,6 +300,11 @@ class Multiplexer:
 
     # -- reading
 
+    def begin(self, first: bytes, began: float) -> None:
+        """Take the bytes by which a client has chosen HTTP/2; the time for its preface runs since the first of them came."""
+        self._frame_began = began
+        self.endpoint.feed(first)
+
     async def read(self) -> None:
         """Read until the connection is done. Raises RemoteProtocolError, ConnectionError."""
         self._task = asyncio.current_task()
@@ -339,12 +344,13 @@ class Multiplexer:
         stream = self.streams.get(event.stream)
         if stream is None:
             return
-        stream.fail(ConnectionResetError(f"the stream was reset, with code {event.code}"))
+        reason = event.reason if isinstance(event, StreamFault) else f"the stream was reset, with code {event.code}"
+        stream.fail(ConnectionResetError(reason))
         if stream.task is not None:
             stream.task.cancel()
 
     def _patience(self) -> float:
-        """How long to wait for the next bytes: not at all too long for the first of several reasons to be impatient."""
+        """How long to wait for the next bytes: for the rest of a frame, else of the handshake, else as long as it is idle."""
         now = self._clock()
         if self.core.in_frame:
             if self._frame_began is None:

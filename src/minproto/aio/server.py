@@ -7,11 +7,10 @@ wants HTTP/2 says so by its first line, which no request of HTTP/1.1 can begin w
 import asyncio
 import ssl as tls
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from minproto.aio import http1, http2
-from minproto.aio.endpoint import Deadline, Endpoint, Timeouts
+from minproto.aio.endpoint import Deadline, Endpoint
 from minproto.aio.http import App
 from minproto.aio.listener import Connection, Listener, ListenerConfig, serve_until_signal
 from minproto.aio.observe import Observer
@@ -25,7 +24,7 @@ from minproto.http2_frames import PREFACE
 
 @dataclass(frozen=True)
 class Config(ListenerConfig):
-    """What an HTTP server can be told. Connections beyond ``max_connections`` are answered 503."""
+    """What an HTTP server can be told. Connections beyond ``max_connections`` are answered 503, or by GOAWAY."""
 
     port: int = 8000
     limits: Limits = field(default_factory=Limits)
@@ -77,6 +76,7 @@ class _Undecided:
         self._deadline = Deadline(asyncio.get_running_loop())
         self._connection: http1.ServerConnection | http2.ServerConnection | None = None
         self._draining = False
+        self._began = 0.0  # when the first byte came
 
     @property
     def endpoint(self) -> "_Undecided":
@@ -92,40 +92,46 @@ class _Undecided:
         return self._connection.endpoint.sent if self._connection else 0
 
     async def run(self) -> None:
-        server = self._server
-        try:
-            first = await self._first_bytes(server.config.timeouts)
-        except BaseException as error:
-            self._pipe.abort()
-            if isinstance(error, OSError):
-                return
-            raise
-        finally:
-            self._deadline.stop()
+        timeouts = self._server.config.timeouts
+        first = await self._first_bytes(timeouts.idle, timeouts.head)
         if not first or self._draining:
-            return await Endpoint(Core(0), self._pipe, server.config.timeouts).close(linger=True)
-        connection = server.http2(self._pipe) if first.startswith(_FIRST_LINE) else server.http1(self._pipe)
-        self._connection = connection
-        connection.endpoint.feed(first)
-        await connection.run()
+            return await Endpoint(Core(0), self._pipe, timeouts).close(linger=True)
+        self._connection = self._choose(first)
+        self._connection.begin(first, self._began)
+        await self._connection.run()
 
-    async def _first_bytes(self, timeouts: Timeouts) -> bytes:
-        """As many as it takes to decide; fewer where no more come in time, and none where none do. Raises OSError."""
+    async def refuse(self) -> None:
+        """In the client's own version, since an HTTP/2 client can't read a 503. Who is silent for a while gets that."""
+        linger = self._server.config.timeouts.linger
+        await self._choose(await self._first_bytes(linger, linger)).refuse()
+
+    def _choose(self, first: bytes) -> http1.ServerConnection | http2.ServerConnection:
+        return self._server.http2(self._pipe) if first.startswith(_FIRST_LINE) else self._server.http1(self._pipe)
+
+    async def _first_bytes(self, idle: float, head: float) -> bytes:
+        """As many as it takes to decide; fewer where no more come within ``head`` seconds, none where none do in ``idle``."""
         first, clock = b"", asyncio.get_running_loop().time
-        ends = clock() + timeouts.idle
-        with suppress(TimeoutError):
+        ends = clock() + idle
+        try:
             while _FIRST_LINE.startswith(first):
                 with self._deadline(ends - clock()):
                     data = await self._pipe.read()
                 if not first:
-                    ends = clock() + timeouts.head
+                    self._began = clock()
+                    ends = self._began + head
                 first += data
                 if not data or len(first) >= len(_FIRST_LINE):
                     break
+        except TimeoutError:
+            """Then these are all."""
+        except BaseException as error:
+            self._pipe.abort()
+            if not isinstance(error, OSError):
+                raise
+            first = b""  # whoever sent it is gone
+        finally:
+            self._deadline.stop()
         return first
-
-    async def refuse(self) -> None:
-        await self._server.http1(self._pipe).refuse()
 
     def drain(self) -> None:
         self._draining = True
