@@ -154,14 +154,24 @@ def test_a_client_that_comes_back_has_its_id_already():
     assert Connection(CLIENT, last_event_id="7").last_event_id == "7"
 
 
-@pytest.mark.parametrize("value", ["", "x", "-1", "+1", "1.5", "1 ", " 1", "\u0663", "1" * 19, "1e3"])
+@pytest.mark.parametrize("value", ["", "x", "-1", "+1", "1.5", "1 ", " 1", "\u0663", "1e3"])
 def test_a_retry_is_digits(value):
-    """ASCII ones; and so few that they are a time."""
+    """ASCII ones, and nothing else."""
     assert received(f"retry: {value}\n") == []
 
 
 def test_retry():
-    assert received("retry: 0\nretry:1500\n") == [Retry(0), Retry(1500)]
+    assert received("retry: 0\nretry:1500\nretry: 0015\n") == [Retry(0), Retry(1500), Retry(15)]
+
+
+@pytest.mark.parametrize("digits", ["9" * 18, "1" * 19, "1" * 5_000, "0" * 5_000 + "9" * 19])
+def test_a_retry_of_any_length_is_one(digits):
+    """Python would not take so many digits at once."""
+    assert received(f"retry: {digits}\n") == [Retry(10**18 - 1)]
+
+
+def test_a_retry_of_many_zeros():
+    assert received(f"retry: {'0' * 5_000}7\nretry: {'0' * 5_000}\n") == [Retry(7), Retry(0)]
 
 
 # ---- bytes -------------------------------------------------------------------------------------------------------------
@@ -228,6 +238,7 @@ def test_time_is_linear_in_the_bytes():
     subject = laws.Subject(lambda: Connection(CLIENT))
     for unit in (b"x", b"data: x\n", b"data\r", b":\n", b"data: x\r\n\r\n"):
         laws.linear_time(subject, lambda size, unit=unit: unit * (size // len(unit)), 5_000)
+    laws.linear_time(subject, lambda size: b"retry: " + b"0" * size + b"x\n", 5_000)
 
 
 # ---- sending -----------------------------------------------------------------------------------------------------------

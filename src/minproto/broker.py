@@ -477,7 +477,8 @@ def _key(id: str) -> tuple[int, int]:
 #   ?        one byte                     [^abc]        one, but none of them
 #   \x       x itself                     As in Redis a class without its end goes to the end of the pattern.
 #
-# As there, "*" does not match the empty topic.
+# As there, "*" does not match the empty topic. The bytes of a range go from 0 to 255; those of a Redis whose C has signed
+# characters from -128 to 127, which matters for ranges from ASCII to what is not.
 #
 # A pattern becomes a regular expression. After each star the first place where the part up to the next star fits is as good
 # as any later one, so it is taken for good (an atomic group): hostile patterns cost pattern times topic, and no more.

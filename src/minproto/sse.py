@@ -74,7 +74,9 @@ class Comment(Event):
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _LINE = re.compile(rb"[^\r\n]*+")
 _BOM = "\ufeff"
-_DIGITS = re.compile(r"[0-9]{1,18}")
+_RETRY = re.compile(r"(?=[0-9])0*+([0-9]*+)")
+MAX_RETRY = 10**18 - 1
+"""Milliseconds. The standard has no bound; whoever is told to wait for longer waits for these 30 million years."""
 
 
 def parse_line(line: str) -> tuple[str, str]:
@@ -93,7 +95,7 @@ def encode(event: Event) -> bytes:
         case LastEventId(id):
             return _encode_fields([("id", id)])
         case Retry(milliseconds):
-            if not _DIGITS.fullmatch(f"{milliseconds:d}"):
+            if not 0 <= milliseconds <= MAX_RETRY:
                 raise LocalProtocolError("a retry that no client would take")
             return _encode_fields([("retry", f"{milliseconds:d}")])
         case Comment(text):
@@ -177,8 +179,8 @@ class Connection(Core):
                 self._type = value
             case "id" if "\0" not in value:
                 self._id = value
-            case "retry" if _DIGITS.fullmatch(value):
-                return Retry(int(value))
+            case "retry" if found := _RETRY.fullmatch(value):
+                return Retry(min(int(found[1][:19] or 0), MAX_RETRY))
         return None
 
     def _dispatch(self) -> Event | None:

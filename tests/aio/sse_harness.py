@@ -6,7 +6,7 @@ from typing import Any
 
 from harness import Serving
 
-from minproto import App, Broker, Metrics
+from minproto import App, Broker, Metrics, http2
 from minproto.aio.pipe import Pipe
 from minproto.core import CLIENT, Event, Wants
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
@@ -65,16 +65,53 @@ class Listener:
         return events
 
 
-class Stage(Serving):
-    """The demo app, or another, and a broker."""
+class Http2Listener(Listener):
+    """The same on a stream of HTTP/2, on a connection of its own."""
 
-    def __init__(self, broker: Broker, app: App | None, options: dict[str, Any]) -> None:
+    def __init__(self, pipe: Pipe, target: str = "/events", *fields: tuple[str, str], method: str = "GET") -> None:
+        self.pipe = pipe
+        self._core = http2.Connection(CLIENT, scheme="http")
+        self._stream = Stream(CLIENT)
+        self._number = self._core.next_stream
+        pipe.write(self._core.send(self._core.greeting()))
+        head = RequestHead(method, target, Headers([("host", "a"), *fields]), "2", self._number)
+        pipe.write(self._core.send(head) + self._core.send(EndOfMessage(stream=self._number)))
+
+    async def _http_event(self) -> Event | None:
+        """Credit is given back for what the test takes, and no sooner."""
+        while True:
+            while (event := self._core.next_event()) is None:
+                if self._core.wants is not Wants.DATA:
+                    return None
+                data = await self.pipe.read()
+                self._core.receive_data(data) if data else self._core.receive_eof()
+            if (reply := self._core.reply(event)) is not None:
+                self.pipe.write(self._core.send(reply))
+            match event:
+                case http2.Reset():
+                    raise ConnectionResetError("the stream is reset")
+                case Data(data):
+                    self.pipe.write(self._core.send(http2.Consumed(self._number, len(data))))
+                    return event
+                case ResponseHead() | EndOfMessage():
+                    return event
+
+    def reset(self) -> None:
+        """Give the stream up, but not its connection."""
+        self.pipe.write(self._core.send(http2.Reset(self._number, 8)))
+
+
+class Stage(Serving):
+    """The demo app, or another, and a broker; who listens does it over one version of HTTP."""
+
+    def __init__(self, broker: Broker, app: App | None, version: str, options: dict[str, Any]) -> None:
         self.broker = broker
+        self._listener = {"1.1": Listener, "2": Http2Listener}[version]
         self.demo = DemoApp(Metrics(), broker)
         super().__init__(app or self.demo, options)
 
     def listener(self, target: str = "/events", *fields: tuple[str, str], method: str = "GET", **options: Any) -> Listener:
-        return Listener(self.attach(**options), target, *fields, method=method)
+        return self._listener(self.attach(**options), target, *fields, method=method)
 
     def publish(self, *texts: str | bytes, topic: str = "updates") -> list[str]:
         """Messages; their ids."""
@@ -91,10 +128,12 @@ class Stage(Serving):
 
 
 @asynccontextmanager
-async def stage(history: int = 1_000, app: Callable[[Broker], App] | None = None, **options: Any) -> AsyncIterator[Stage]:
+async def stage(
+    history: int = 1_000, app: Callable[[Broker], App] | None = None, version: str = "1.1", **options: Any
+) -> AsyncIterator[Stage]:
     """The demo app, or one made from the broker. Whatever was done to it answers /hello; at the end nobody listens."""
     broker = Broker(history=history)
-    server = Stage(broker, None if app is None else app(broker), options)
+    server = Stage(broker, None if app is None else app(broker), version, options)
     try:
         yield server
         server.server._draining = False

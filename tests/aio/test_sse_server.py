@@ -1,17 +1,24 @@
-"""Streams of events from our server, on the network in memory and the virtual clock."""
+"""Streams of events from our server, over HTTP/1.1 and HTTP/2, on the network in memory and the virtual clock."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from h2_harness import Peer
 from harness import now, virtual
-from sse_harness import stage
+from sse_harness import stage as stage_of
 
 from minproto import EventStream, ServerSentEvent
 from minproto.aio import sse
 from minproto.aio.pipe import HIGH_WATER
 from minproto.core import RemoteProtocolError
 from minproto.sse import Comment, LastEventId, Retry
+
+
+@pytest.fixture(params=["1.1", "2"])
+def stage(request):
+    """Over each version of HTTP."""
+    return partial(stage_of, version=request.param)
 
 
 def events_of(**options):
@@ -40,7 +47,7 @@ def stream_of(make, **options):
 
 
 @virtual
-async def test_headers():
+async def test_headers(stage):
     """No cache keeps it, and no proxy holds it back."""
     async with stage() as server:
         listener = server.listener()
@@ -52,7 +59,7 @@ async def test_headers():
 
 
 @virtual
-async def test_head_lets_go_of_the_subscription():
+async def test_head_lets_go_of_the_subscription(stage):
     async with stage() as server:
         listener = server.listener(method="HEAD")
         assert (await listener.head()).headers.get("content-type") == "text/event-stream"
@@ -62,7 +69,7 @@ async def test_head_lets_go_of_the_subscription():
 
 
 @virtual
-async def test_the_current_id_comes_at_once():
+async def test_the_current_id_comes_at_once(stage):
     """So a connection that ends before the first event resumes rightly. With history and without, before and after one."""
     async with stage() as server:
         first = server.listener()
@@ -82,7 +89,7 @@ async def test_the_current_id_comes_at_once():
 
 
 @virtual
-async def test_retry_is_said_at_once():
+async def test_retry_is_said_at_once(stage):
     async with stage(app=events_of(retry=1_500)) as server:
         listener = server.listener()
         await listener.head()
@@ -101,7 +108,7 @@ async def test_retry_is_said_at_once():
     ],
 )
 @virtual
-async def test_where_it_resumes(target, fields, texts):
+async def test_where_it_resumes(stage, target, fields, texts):
     async with stage() as server:
         ids = dict(zip(["one", "two", "three", ""], [*server.publish("one", "two", "three"), ""], strict=True))
         listener = server.listener(target.format(**ids), *(("last-event-id", ids[name]) for name in fields))
@@ -115,7 +122,7 @@ async def test_where_it_resumes(target, fields, texts):
 
 @pytest.mark.parametrize("id", ["{0}", "1-0", "nonsense", "9999999999999-0"])
 @virtual
-async def test_a_gap_is_an_event_with_an_id(id):
+async def test_a_gap_is_an_event_with_an_id(stage, id):
     """And the next connection, which gives that id, has none."""
     async with stage(history=2) as server:
         ids = server.publish("1", "2", "3", "4")
@@ -132,7 +139,7 @@ async def test_a_gap_is_an_event_with_an_id(id):
 
 
 @virtual
-async def test_keepalive():
+async def test_keepalive(stage):
     """A comment every 15 s without an event."""
     async with stage() as server:
         listener = server.listener()
@@ -151,7 +158,7 @@ async def test_keepalive():
 
 
 @virtual
-async def test_an_event_does_not_wait_while_we_look():
+async def test_an_event_does_not_wait_while_we_look(stage):
     async with stage() as server:
         listener = server.listener()
         await listener.head()
@@ -163,24 +170,34 @@ async def test_an_event_does_not_wait_while_we_look():
         listener.pipe.abort()
 
 
-@pytest.mark.parametrize(("leave", "seconds"), [("abort", 15), ("close", 16)])
+@pytest.mark.parametrize(
+    ("version", "leave", "seconds"),
+    [("1.1", "abort", 15), ("1.1", "close", 16), ("2", "abort", 0), ("2", "reset", 0), ("2", "close", 16)],
+)
 @virtual
-async def test_who_leaves_is_noticed(leave, seconds):
-    """At the first comment, though nothing is published, or a moment later: who has closed might still read."""
-    async with stage() as server:
+async def test_who_leaves_is_noticed(version, leave, seconds):
+    """At the first comment, though nothing is published, or a moment later: who has closed might still read.
+
+    Over HTTP/2 somebody always reads, so what has to be said out loud is heard at once.
+    """
+    async with stage_of(version=version) as server:
         listener = server.listener()
         await listener.head()
         await listener.event()
-        if leave == "abort":
-            listener.pipe.abort()
-        else:
-            await listener.pipe.close()
+        match leave:
+            case "abort":
+                listener.pipe.abort()
+            case "reset":
+                listener.reset()
+            case "close":
+                await listener.pipe.close()
         await asyncio.sleep(seconds + 0.001)
         assert server.listened == []
+        listener.pipe.abort()
 
 
 @virtual
-async def test_whatever_is_published_is_the_data_of_one_event():
+async def test_whatever_is_published_is_the_data_of_one_event(stage):
     async with stage() as server:
         listener = server.listener()
         await listener.head()
@@ -195,7 +212,7 @@ async def test_whatever_is_published_is_the_data_of_one_event():
 
 
 @virtual
-async def test_an_event_is_encoded_once(monkeypatch):
+async def test_an_event_is_encoded_once(stage, monkeypatch):
     encoded = []
     encode = sse.encode
     monkeypatch.setattr(sse, "encode", lambda event: encoded.append(event) or encode(event))
@@ -227,7 +244,7 @@ def slow(policy):
 
 @pytest.mark.parametrize("policy", ["disconnect", "drop_oldest", "drop_newest"])
 @virtual
-async def test_a_reader_that_stalls(policy):
+async def test_a_reader_that_stalls(stage, policy):
     """What waits for it is bounded, it is told what it has lost, and another loses nothing."""
     async with stage(app=slow(policy), history=0) as server:
         stalled, other = server.listener(capacity=1_000), server.listener()
@@ -259,7 +276,7 @@ async def test_a_reader_that_stalls(policy):
 
 
 @virtual
-async def test_a_replay_is_written_as_it_is_read():
+async def test_a_replay_is_written_as_it_is_read(stage):
     """A long history for a slow reader waits in the broker, where it is already, and not once more in a buffer."""
     async with stage() as server:
         start = server.broker.last_id("updates")
@@ -278,7 +295,7 @@ async def test_a_replay_is_written_as_it_is_read():
 
 @pytest.mark.parametrize("retry", [None, 1_500])
 @virtual
-async def test_drain(retry):
+async def test_drain(stage, retry):
     """What waits goes out, then when to come back, and the proper end; at once."""
     async with stage(app=events_of(retry=retry)) as server:
         listener = server.listener()
@@ -293,7 +310,7 @@ async def test_drain(retry):
 
 
 @virtual
-async def test_the_end_of_a_subscription_is_the_end_of_the_stream():
+async def test_the_end_of_a_subscription_is_the_end_of_the_stream(stage):
     """Without a word when to come back: the browser knows that best."""
     subscriptions = []
 
@@ -318,7 +335,7 @@ async def test_the_end_of_a_subscription_is_the_end_of_the_stream():
 
 
 @virtual
-async def test_an_iterator():
+async def test_an_iterator(stage):
     """Text is the data of an event; anything else is an event. At its end the stream ends."""
 
     async def events():
@@ -339,7 +356,7 @@ async def test_an_iterator():
 
 @pytest.mark.parametrize("way", ["leave", "drain", "head"])
 @virtual
-async def test_an_iterator_is_closed(way):
+async def test_an_iterator_is_closed(stage, way):
     """When the client leaves, when the server stops, and when nobody wanted it: its ``finally`` runs."""
     closed = []
 
@@ -363,13 +380,14 @@ async def test_an_iterator_is_closed(way):
             await listener.pipe.close()
             await draining
         await asyncio.sleep(16)
-        assert closed == {"leave": [15], "drain": [0], "head": []}[way]  # one that was never begun has nothing to close
+        left = {"1.1": 15, "2": 0}[stage.keywords["version"]]
+        assert closed == {"leave": [left], "drain": [0], "head": []}[way]  # one that was never begun has nothing to close
         if way == "head":
             await listener.pipe.close()
 
 
 @virtual
-async def test_an_iterator_that_fails(logged):
+async def test_an_iterator_that_fails(stage, logged):
     """The stream is broken off, which a client can tell from its end; the traceback is in the log."""
 
     async def events():
@@ -388,13 +406,13 @@ async def test_an_iterator_that_fails(logged):
         logged.clear()
 
 
-# ---- over HTTP/2 -------------------------------------------------------------------------------------------------------
+# ---- over HTTP/2 alone -------------------------------------------------------------------------------------------------
 
 
 @virtual
-async def test_over_http2():
-    """The same streams, many on one connection; one that is reset changes no other."""
-    async with stage() as server:
+async def test_many_on_one_connection():
+    """One that is reset changes no other."""
+    async with stage_of() as server:
         peer = Peer(server.attach())
         one, two = (peer.ask("GET", "/events") for _ in range(2))
         start = server.broker.last_id("updates")

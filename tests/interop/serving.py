@@ -73,7 +73,7 @@ class Serving:
             stderr=self._stderr,
             env=environment(),
         )
-        first = wait_until(self._first_line)
+        first = wait_until(self._first_line, 30)  # Python takes its time to start, where many do at once
         assert first.startswith("minproto serves on "), first + self.stderr
         self.url = first.split()[-1]
         parts = urlsplit(self.url)

@@ -6,7 +6,7 @@ What may differ, and why:
 - the order in which UNSUBSCRIBE without a name goes through topics, and in which one client gets the copies of a message for
   several patterns: Redis has the order of a hash table;
 - PUBSUB CHANNELS is asked with patterns that match one topic at most, for the same reason;
-- the topic without a name, which "*" does not match in Redis 7.0, and does in ours;
+- ranges of a pattern from ASCII to what is not: their bytes have a sign in Redis, on most machines;
 - whether who is cut off sees an end or a reset;
 - not asked at all: INFO, COMMAND and SETINFO (their contents are ours), commands that we do not have, names with a NUL (C ends
   there), strings that do not end in CRLF and lengths beyond 30 digits (we refuse them, Redis takes the first);
@@ -31,7 +31,7 @@ from .conftest import Address
 CLIENTS = 3
 STREAMS = {"stream-a": 7, "stream-b": 3}  # and their entries
 
-names = st.sampled_from([b"a", b"b", b"ab", b"news.x", b"\xff", "κ".encode()])
+names = st.sampled_from([b"", b"a", b"b", b"ab", b"news.x", b"\xff", b"a\r\n", "κ".encode()])
 patterns = st.sampled_from([b"*", b"a*", b"?", b"[ab]", b"[^a]", b"news.*", b"\\a", b"[a", b"", b"**x", b"a[b-a]"])
 words = st.sampled_from([b"", b"x", b"hello world", b"\r\n", b"\xfe\xff", b"y" * 300, b"3", b"0"])
 ids = st.sampled_from([
@@ -247,7 +247,7 @@ def test_the_same_answers_with_a_password(
     compare(broker_with_password, redis_server_with_password, said, fault)
 
 
-@given(pattern=st.text("ab*?[]^-\\", max_size=8), topic=st.text("ab-^]", min_size=1, max_size=5))
+@given(pattern=st.text("ab*?[]^-\\", max_size=8), topic=st.text("ab-^]", max_size=5))
 @relaxed
 def test_the_same_patterns_match(pattern: str, topic: str, broker: Address, redis_server: Address) -> None:
     """As one subscriber sees it."""

@@ -11,7 +11,7 @@ import time
 import pytest
 from harness import FIN, HELLO, RST, Client, get, pieces
 
-from minproto import Response, Server, Timeouts, connect_http, serve
+from minproto import Broker, EventStream, Response, Server, Timeouts, connect_http, serve
 from minproto.aio.listener import raise_file_limit
 from minproto.aio.pipe import connect_pipe
 
@@ -156,6 +156,39 @@ async def test_a_client_that_resets_is_no_error(target):
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             client.close()
         await answers_hello(server)
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+async def test_the_client_of_an_event_stream_is_gone(how):
+    """Nothing is published, and one comment, or none, shows it. Who has only half-closed, and reads, is served."""
+    comments = []
+
+    class Stream(EventStream):
+        async def __anext__(self):
+            piece = await super().__anext__()
+            comments.extend([piece] * (b"still here" in piece))
+            return piece
+
+        async def aclose(self):
+            await super().aclose()
+            closed.set()
+
+    async def events(request):
+        return Stream(broker.subscribe("updates"), keepalive=0.1)
+
+    broker, closed = Broker(), asyncio.Event()
+    async with Server(events, port=0) as server, asyncio.timeout(5):
+        client = await client_of(server, get("/"))
+        client.pipe.close_write()
+        while len(comments) < 2:
+            await client.pipe.read()
+        if how == "reset":
+            client.pipe.abort()
+        else:
+            await client.pipe.close()
+        comments.clear()
+        await closed.wait()
+        assert len(comments) <= 1 and broker.inner.topics == []
 
 
 async def test_half_closed_sockets_get_their_answer():

@@ -290,6 +290,8 @@ class ServerConnection:
         self._sent += len(piece)
         if self.endpoint.congested:
             await self.endpoint.flush()
+        elif not piece:  # whoever makes the content wants to know whether the client is still there
+            await self.endpoint.drain()
         if self._had_turn():
             await asyncio.sleep(0)
 

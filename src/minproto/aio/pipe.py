@@ -2,12 +2,14 @@
 
 A TCP connection is a pipe, a TLS connection is one, a pair in memory is one, and so is a stream of HTTP/2. A protocol that
 asks for nothing else runs over all of them. This file has the interface and the one for asyncio's transports, which takes
-the place of its stream reader and writer, and hides four traps:
+the place of its stream reader and writer, and hides five traps:
 
 - A drain that does not yield while the kernel takes everything (as ``StreamWriter``'s does not) lets a fast reader of an
   endless response starve all other connections. Ours always yields.
 - A read that is cancelled, as a timeout does, must not take bytes with it: what arrived stays in the pipe until a read
   returns.
+- Behind the peer's end asyncio does not look at the socket any more, so that a reset that comes later would be noticed at the
+  second write after it. ``drain`` asks the socket.
 - TLS cannot be half-closed in asyncio (``can_write_eof`` is false): ``close_write`` does nothing there, and the answer's own
   framing has to tell the peer where it ends.
 - ``transport.abort`` drops what asyncio holds and closes the socket, which the peer sees as an ordinary end. So that it
@@ -142,7 +144,7 @@ class StreamPipe(asyncio.Protocol):
         return self._transport.get_write_buffer_size()
 
     async def drain(self) -> None:
-        if self._transport.is_closing():
+        if self._transport.is_closing() or self._is_reset():
             raise ConnectionResetError("connection lost")
         self._written = 0
         self.congested = False
@@ -152,6 +154,9 @@ class StreamPipe(asyncio.Protocol):
             await self._changes()
         if self._lost:
             raise ConnectionResetError("connection lost")
+
+    def _is_reset(self) -> bool:
+        return self._ended and self._socket is not None and self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
     def pause_writing(self) -> None:
         """asyncio's call: the high-water mark is reached."""

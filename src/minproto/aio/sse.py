@@ -5,7 +5,8 @@ names the last one that it saw, and gets what came after it. The current id goes
 holds also for a connection that ends early. If the log does not go back that far, an event of the type ``gap`` says so.
 
 Where nothing is published, a comment every few seconds keeps proxies from closing the stream, and shows us a client that has
-gone: the first write into a dead connection brings its reset, so we look again a moment later.
+gone: the first write into a dead connection brings its reset, so we look again a moment later. An end alone is no proof: who
+sends no more may still read.
 """
 
 import asyncio
@@ -87,7 +88,7 @@ class EventStream(Response):
             yield encode(Comment("still here"))
             looked = min(LOOK, self._keepalive / 2)
             await self._is_ready(looked)
-            yield b""  # whoever sends this looks first whether the client is still there
+            yield b""  # who is to send nothing asks the connection whether the client is still there
         if self._draining:
             yield encode(Retry(DEFAULT_RETRY if self._retry is None else self._retry))
 
