@@ -103,6 +103,8 @@ class Switchboard:
 
     def flush(self) -> None:
         """Give what was gathered to those who listen now, in one piece each."""
+        if not self._messages:
+            return
         messages, self._messages, self._bytes = self._messages, [], 0
         pieces: dict[Session, list[bytes]] = {}
         for (topic, pattern), run in groupby(messages, key=attrgetter("topic", "pattern")):
@@ -174,7 +176,7 @@ class Session:
         self.id = id
         self.push = push
         self.closing = False
-        """The client has said QUIT."""
+        """The client has said QUIT, or left while it waited."""
         self.topics: dict[str, None] = {}
         self.patterns: dict[str, None] = {}
         self.reset()

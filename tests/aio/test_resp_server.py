@@ -521,6 +521,22 @@ def test_no_gap(cuts, most):
 
 
 @virtual
+async def test_who_leaves_while_it_waits_gets_what_was_answered_before():
+    """And an end, where a reset would destroy that; what it asked behind is not done, as in Redis."""
+    async with serving() as server:
+        client = server.client()
+        client.send("ping")
+        client.send("xread", "block", "0", "streams", "a", "$")
+        client.send("publish", "b", "x")
+        client.pipe.close_write()
+        await asyncio.sleep(0.1)
+        assert server.broker.inner.log("b") == []
+        assert await client.reply() == PONG
+        assert await client.end() == FIN
+        await client.pipe.close()
+
+
+@virtual
 async def test_a_fault_is_told_behind_the_answers_before_it():
     async with serving() as server:
         client = server.client()

@@ -195,21 +195,24 @@ class ServerConnection:
                 left = until - self._loop.time()
                 if left <= 0 or self._draining:
                     return [Reply(NullArray())]
-                await self._sleep(left)
+                if not await self._sleep(left):
+                    self._session.closing = True
+                    return []
             return answer
         finally:
             for topic in dict.fromkeys(wait.topics):
                 broker.ignore(topic, alarm)
 
-    async def _sleep(self, seconds: float) -> None:
-        """Read meanwhile, to notice that the client is gone; but no more than a chunk or two. Raises ConnectionError."""
+    async def _sleep(self, seconds: float) -> bool:
+        """Read meanwhile, to notice that the client is gone: False. No more than a chunk or two. Raises ConnectionError."""
         try:
             if self._core.buffered > READ_SIZE:
                 await self.endpoint.pause(seconds, self._task)
             elif not await self.endpoint.receive(seconds, self._task):
-                raise ConnectionResetError("the client is gone")
+                return False
         except TimeoutError:
             pass
+        return True
 
     # -- messages
 

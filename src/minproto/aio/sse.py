@@ -260,8 +260,7 @@ class EventSource:
                 await stream.close()
                 return
             async for event in stream:
-                if (id := stream.core.last_event_id) or isinstance(event, ServerSentEvent | LastEventId):
-                    self.last_event_id = id
+                self.last_event_id = stream.core.last_event_id
                 if isinstance(event, Retry):
                     self.retry = event.milliseconds
                 elif isinstance(event, ServerSentEvent):
