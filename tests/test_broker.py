@@ -323,15 +323,28 @@ def test_an_id_that_was_never_given_has_a_gap():
 
 
 def test_a_replay_is_on_top_of_the_limits():
-    """Or who resumes from a long log would be full from the beginning."""
+    """Or who resumes from a long log would be full from the beginning. As it is taken, so is that room."""
     broker = ticking(history=10, max_pending=2, max_pending_bytes=4)
     start = broker.last_id("a")
     publish(broker, *"1234567")
     resumed = broker.subscribe("a", after=start)
     publish(broker, "8", "9")
-    assert taken(resumed) == [*"123456789"]
-    publish(broker, *"abcdefghi")
-    assert (resumed.ended, resumed.pending) == (None, 9)
+    assert [item.data for item in resumed.take(3)] == [b"1", b"2", b"3"]
+    publish(broker, "x")
+    assert (resumed.ended, resumed.pending) == ("overflow", 0)
+
+
+@pytest.mark.parametrize("texts", [["1", "2", "3", "4"], ["12", "34"]], ids=["messages", "bytes"])
+def test_who_has_taken_its_replay_has_the_room_of_everybody(texts):
+    broker = ticking(history=10, max_pending=3, max_pending_bytes=3)
+    start = broker.last_id("a")
+    publish(broker, *"1234567")
+    resumed = broker.subscribe("a", after=start)
+    assert taken(resumed) == [*"1234567"]
+    publish(broker, *texts[:-1])
+    assert (resumed.ended, resumed.pending) == (None, len(texts) - 1)
+    publish(broker, texts[-1])
+    assert resumed.ended == "overflow"
 
 
 def test_resume_is_for_one_topic():
@@ -625,6 +638,14 @@ class Subscriber:
                 self.sizes.pop(0)
             self.sizes.append(len(data))
 
+    def narrow(self, size):
+        """The room for a replay goes with as many messages."""
+        messages, size_in_all = self.room
+        if messages > SMALL.max_pending:
+            self.room = messages - 1, max(size_in_all - size, SMALL.max_pending_bytes)
+        if self.room[0] == SMALL.max_pending:
+            self.room = SMALL.max_pending, SMALL.max_pending_bytes
+
     def take(self, most):
         items = self.inner.take(most)
         assert len(items) <= most
@@ -639,7 +660,7 @@ class Subscriber:
                     self.unknown = False
                 assert (item.topic, item.id, item.data, item.pattern) == self.expected[self.at]
                 self.at += 1
-                self.sizes.pop(0)
+                self.narrow(self.sizes.pop(0))
             self.seen = item.id or self.seen
         if not self.inner.waiting and not self.unknown:
             assert self.at == len(self.expected), "lost without a notice"

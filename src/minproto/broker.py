@@ -164,6 +164,8 @@ class Subscription:
             if isinstance(item, Message):
                 self._count(item, -1)
                 self.taken += 1
+                if self._room > self._limits.max_pending:
+                    self._narrow(item)
         return taken
 
     def end(self, reason: str = "closed") -> None:
@@ -190,6 +192,14 @@ class Subscription:
         self.matched = self.pending = len(messages)
         self._room += self.pending
         self._room_bytes += self._bytes
+
+    def _narrow(self, message: Message) -> None:
+        """One of as many as were replayed is taken, and with it the room that they had on top of the limits."""
+        limits = self._limits
+        self._room -= 1
+        self._room_bytes -= len(message.data)
+        if self._room == limits.max_pending or self._room_bytes < limits.max_pending_bytes:
+            self._room_bytes = limits.max_pending_bytes  # what was dropped meanwhile had another size
 
     def offer(self, message: Message) -> int:
         """A message that matches. The broker calls this."""
