@@ -397,7 +397,8 @@ class Connection(Core):
         self._opcode = TEXT
         self._inflating = False
         self._on_the_wire = 0  # bytes of its payload, before inflating
-        self._fragments = 0
+        self.fragments = 0
+        """Its frames so far."""
         self._utf8 = _Utf8()
 
     # -- receiving
@@ -470,15 +471,15 @@ class Connection(Core):
         if first & OPCODE:
             self._opcode = first & OPCODE
             self._inflating = bool(first & RSV1)
-            self._on_the_wire = self._fragments = 0
+            self._on_the_wire = self.fragments = 0
         self._on_the_wire += length
-        self._fragments += 1
+        self.fragments += 1
         limit = self.limits.max_message
         if self._inflating:  # deflate makes what it can't compress a little longer
             limit += (limit >> 4) + 64
         if self._on_the_wire > limit:
             raise RemoteProtocolError("message too big", TOO_BIG)
-        if self._fragments > self.limits.max_fragments:
+        if self.fragments > self.limits.max_fragments:
             raise RemoteProtocolError("too many fragments", TOO_BIG)
         self._allowed = self._starts if first & FIN else _WITHIN
 
@@ -564,6 +565,7 @@ class Connection(Core):
             self._keep_all(self._inflater.finish(self._room))
         data = bytes(self._message)
         self._message = bytearray()
+        self.fragments = 0
         return _message(self._opcode, data)
 
     def _parse_eof(self) -> Event | None:

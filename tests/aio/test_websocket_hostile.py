@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ws_harness import KEY, MASK, app_with, echo, frame, frames_in, opening, peer_of, shake, talking, with_socket
 
-from minproto import Compression, RemoteProtocolError, Timeouts, WebSocketLimits, upgrade
-from minproto.testing import clock, cuts, strategies
+from minproto import Compression, RemoteProtocolError, Timeouts, WebSocket, WebSocketLimits, upgrade
+from minproto.core import SERVER
+from minproto.testing import clock, cuts, network, strategies
 from minproto.websocket import (
     BINARY,
     CLOSE,
@@ -22,6 +23,7 @@ from minproto.websocket import (
     FIN,
     MASKED,
     PING,
+    PONG,
     RSV1,
     TEXT,
     Fragment,
@@ -296,6 +298,28 @@ async def test_a_flood_of_pings_without_data_waits_for_its_pongs_too():
         assert not flood.done() and server.metrics.received < 8 * 65_536
         await asyncio.sleep(TIMEOUTS.write)
         assert (await peer.end(), server.metrics.connections) == (RST, 0)
+
+
+@pytest.mark.parametrize("first", [FIN | PING, FIN | PONG, CONTINUATION])
+@virtual
+async def test_a_flood_of_tiny_frames_leaves_others_their_turn(first):
+    """Law 11. Each takes time, thousands come at once, and what has arrived is read without waiting: eight chunks here."""
+    ours, theirs = network.pair()
+    chunks = iter([frame(b"", TEXT), *[frame(b"", first) * 1_000] * 8, frame(b"", FIN | CONTINUATION)])
+    wait, turns = theirs.read, 0
+
+    async def read():
+        return next(chunks, b"") or await wait()
+
+    theirs.read = read
+    ws = WebSocket(theirs, SERVER)
+    receiving = asyncio.create_task(ws.receive())
+    while not receiving.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert receiving.result() == "" and turns > 8
+    ws.abort()
+    await asyncio.sleep(0)
 
 
 @virtual

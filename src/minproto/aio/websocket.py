@@ -53,6 +53,8 @@ MAX_QUEUED = 64
 """Messages that wait for the app,"""
 MAX_QUEUED_BYTES = 1 << 20
 """or bytes of them, before we stop reading; one message more may be on top."""
+FAIR_SHARE = 64
+"""Control frames of one peer that we take in a row before other connections get their turn."""
 MAX_UNSENT = 1 << 20
 """Bytes that a connection may have waiting when a broadcast comes; beyond, it is closed with 1013."""
 
@@ -259,6 +261,7 @@ class WebSocket:
     async def _read_all(self) -> Close:
         """Take events until the peer's Close. Raises RemoteProtocolError, ConnectionError."""
         core, endpoint = self._core, self._endpoint
+        steps = 0
         while True:
             while (event := core.next_event()) is not None:
                 if type(event) is Message:
@@ -269,6 +272,11 @@ class WebSocket:
                     return event
                 else:
                     self._take_control(event)
+                    steps += 1
+                    if steps % FAIR_SHARE == 0:
+                        await asyncio.sleep(0)
+            if core.fragments > FAIR_SHARE:  # a chunk may hold 10,000, and what arrives may be several chunks
+                await asyncio.sleep(0)
             # A reader that always waited here would not read while the app sends, and two ends that do so wait for ever.
             if not endpoint.congested:
                 self._replies = 0
