@@ -304,7 +304,7 @@ async def test_a_flood_of_pings_without_data_waits_for_its_pongs_too():
 @virtual
 async def test_a_flood_of_tiny_frames_leaves_others_their_turn(first):
     """Law 11. Each takes time, thousands come at once, and what has arrived is read without waiting: eight chunks here."""
-    ours, theirs = network.pair()
+    _, theirs = network.pair()
     chunks = iter([frame(b"", TEXT), *[frame(b"", first) * 1_000] * 8, frame(b"", FIN | CONTINUATION)])
     wait, turns = theirs.read, 0
 
