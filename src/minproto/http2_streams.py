@@ -86,7 +86,7 @@ class Stream:
         self.method = ""  # of the request
         self.send_window = SendWindow(send_window)
         self.receive_window = ReceiveWindow(receive_window, receive_window)
-        self.padding = 0  # bytes of it whose credit goes back with that of the next content
+        self.padding = 0  # bytes of padding that came, whose credit goes back with that of the next content
         self.head_sent = self.head_received = False
         self.send_left: int | None = None  # of a declared length
         self.receive_left: int | None = None
@@ -119,7 +119,7 @@ class ClosedStreams:
     REMEMBERED = 256
 
     def __init__(self) -> None:
-        self._late: dict[int, bool] = {}  # whether frames may still come, since we reset it; in the order of closing
+        self._late: dict[int, bool] = {}  # by id, in the order of closing: whether we reset it, so that frames may be on their way
         self._forgotten = 0  # the highest of those
 
     def add(self, stream: int, *, late: bool) -> None:

@@ -150,7 +150,7 @@ class MuxStream:
             self._took(room - left)
 
     def _took(self, count: int) -> None:
-        """So much was sent: who waits for that has a reason to wait on, if it is enough."""
+        """So much was sent: who waits for that has a reason to wait on, if all streams at this pace would take enough."""
         if not self._out:
             self._mux.core.withdraw(self.id)
             if self._ends:
