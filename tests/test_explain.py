@@ -80,6 +80,16 @@ def _chunked(pieces: list[bytes]) -> bytes:
     return b"".join([b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece]) + b"0\r\n\r\n"
 
 
+CONNECT = b"\x02\x07CONNECT\x87\x84\x01\x01a\x00\x09:protocol\x09websocket"  # RFC 8441 §5.1, in HPACK's plainest form
+ACCEPTED = b"\x88\x00\x18sec-websocket-extensions\x12permessage-deflate"
+
+
+def _stream(block: bytes, pieces: list[bytes]) -> bytes:
+    """A head and content of HTTP/2, on one stream."""
+    head = http2_frames.encode_frame(http2_frames.HEADERS, http2_frames.END_HEADERS, 1, block)
+    return head + b"".join([http2_frames.encode_frame(http2_frames.DATA, 0, 1, piece) for piece in pieces])
+
+
 def _both(client: SearchStrategy[bytes], server: SearchStrategy[bytes]) -> SearchStrategy[tuple[bytes, bytes]]:
     return st.tuples(client, server)
 
@@ -107,6 +117,10 @@ SPOKEN: dict[str, SearchStrategy[tuple[bytes, bytes]]] = {
     ),
     "RESP": _both(strategies.command_streams, strategies.reply_streams),
     "HTTP/2": _both(_frames.map(PREFACE.__add__), _frames),
+    "WebSocket on HTTP/2": _both(
+        chunks(strategies.frame_streams(masked=True)).map(lambda pieces: PREFACE + _stream(CONNECT, pieces)),
+        chunks(strategies.frame_streams(masked=False)).map(lambda pieces: _stream(ACCEPTED, pieces)),
+    ),
     "garbage": _both(st.binary(), st.binary()),
 }
 ANYTHING = st.one_of(*SPOKEN.values())
@@ -777,6 +791,37 @@ def test_an_event_stream_on_a_stream() -> None:
     block += b"\x5a\4gzip"
     rows = http2((CLIENT, headers(GET, 5)), (SERVER, headers(block) + data(b"data: a\n\n")))
     assert fields_of(rows[2])[0][1] == "content"
+
+
+OFFER = CONNECT + b"\x00\x18sec-websocket-extensions\x12permessage-deflate"
+
+
+def test_a_websocket_on_a_stream() -> None:
+    """RFC 8441: its frames are named, unmasked and inflated, wherever DATA ends; no other stream's content is one."""
+    frame = encode_frame(FIN | TEXT, b"Hello", b"abcd")
+    deflated = bytes.fromhex("c107f248cdc9c90700")
+    for at in range(1, len(frame)):
+        rows = http2(
+            (CLIENT, headers(OFFER) + headers(GET, stream=3)), (SERVER, headers(ACCEPTED)),
+            (CLIENT, data(frame[:at]) + data(frame[at:])), (SERVER, data(deflated)), (CLIENT, data(frame, stream=3)),
+        )  # fmt: skip
+        _, _, _, one, two, reply, other = rows
+        raw = b"".join([field.raw for row in (one, two) for field in row.fields[4:]])
+        assert raw == frame and not one.error and not two.error
+        assert dict((name, value) for _, name, value in fields_of(two))["payload"] == "Hello"
+        assert one.title.endswith(": text frame, 5 bytes") == (at >= 6) and one.title.startswith(f"DATA, {at} byte")
+        assert notes(reply)["message"] == "Hello" and reply.title == "DATA, 9 bytes: text frame, 7 bytes"
+        assert fields_of(other)[0][1] == "content"
+
+
+def test_what_is_wrong_with_a_websocket_on_a_stream() -> None:
+    """The row says so, and the next frames are told apart; so does an answer that has what was not offered."""
+    rows = http2((CLIENT, headers(OFFER)), (SERVER, headers(ACCEPTED)), (CLIENT, data(b"\x81\x00") + data(b"\x8a\x80abcd")))
+    assert "mask" in rows[2].error and rows[3].title == "DATA, 6 bytes: Pong frame, 0 bytes"
+    rows = http2((CLIENT, headers(CONNECT)), (SERVER, headers(OK + b"\x00\x16sec-websocket-protocol\x04chat")))
+    assert rows[1].error == "the server chose a subprotocol that was not offered"
+    rows = http2((CLIENT, headers(CONNECT)), (SERVER, headers(b"\x8d")), (SERVER, data(b"\x81\0")))
+    assert fields_of(rows[2])[0][1] == "content"  # 404
 
 
 def test_a_large_frame_of_content_comes_in_pieces() -> None:

@@ -254,6 +254,12 @@ def check_response(request: RequestHead, response: ResponseHead, compression: Co
         raise RemoteProtocolError("the server's answer lacks Connection: Upgrade")
     if headers.get("sec-websocket-accept") != accept_key(request.headers.get("sec-websocket-key") or ""):
         raise RemoteProtocolError("the server's Sec-WebSocket-Accept does not match the key")
+    return agreed(request, response, compression)
+
+
+def agreed(request: RequestHead, response: ResponseHead, compression: Compression | None = None) -> Agreement:
+    """What an answer that accepts settles, in either version of HTTP. Raises RemoteProtocolError for what was not offered."""
+    headers = response.headers
     subprotocol = headers.get("sec-websocket-protocol")
     if subprotocol is not None and subprotocol not in _subprotocols(request.headers.get("sec-websocket-protocol")):
         raise RemoteProtocolError("the server chose a subprotocol that was not offered")

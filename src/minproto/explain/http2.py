@@ -4,7 +4,9 @@ What a frame says is read by ``http2_frames``. Some things depend on what came b
 window allows, which settings hold. A window here is what one side may send, as it knows by then: what was granted, less what
 it sent. Settings of the other side hold for what it sends behind its ACK of them (RFC 9113 §6.5.3).
 
-Left out: the h2c upgrade, which is no more (§3.1), and what DATA holds where it is a WebSocket's (RFC 8441).
+A WebSocket's frames within DATA (RFC 8441) are explained from the answer to its CONNECT on, for which its client waits.
+
+Left out: the h2c upgrade, which is no more (§3.1).
 """
 
 from collections import deque
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from minproto.core import CLIENT, SERVER, RemoteProtocolError, Role
+from minproto.deflate import Compression
 from minproto.explain.hpack import FieldBlocks
 from minproto.explain.http1 import unless_http1
 from minproto.explain.http2_names import (
@@ -25,7 +28,8 @@ from minproto.explain.http2_names import (
 )
 from minproto.explain.rows import MAX_PIECE, Bits, Script, Side, counted, readable
 from minproto.explain.sse import EventStream
-from minproto.http import ResponseHead
+from minproto.explain.websocket import Carried, explain_carried
+from minproto.http import RequestHead, ResponseHead
 from minproto.http2_fields import Fields, parse_request, parse_response, parse_trailers
 from minproto.http2_flow import DEFAULT_WINDOW, SendWindow
 from minproto.http2_frames import (
@@ -65,6 +69,7 @@ from minproto.http2_frames import (
     parse_window_update,
 )
 from minproto.sse import MEDIA_TYPE
+from minproto.websocket import Agreement, agreed
 
 MAX_STREAMS = 1_000
 """That are remembered; beyond, the oldest are forgotten."""
@@ -80,8 +85,10 @@ _WITH_BLOCKS = (HEADERS, PUSH_PROMISE, CONTINUATION)
 class _Stream:
     windows: dict[Role, SendWindow]
     """What each side may send."""
-    events: dict[Role, EventStream] = field(default_factory=dict)
-    """Of a side that sends an event stream."""
+    content: dict[Role, EventStream | Carried] = field(default_factory=dict)
+    """What names a side's content, where that is more than bytes: an event stream, or the frames of a WebSocket."""
+    websocket: RequestHead | None = None
+    """A CONNECT that asks for one, until that is answered (RFC 8441 §4)."""
     ended: set[Role] = field(default_factory=set)
 
 
@@ -265,9 +272,9 @@ class _Frames:
                 return (yield from side.pieces(header.length, self._add_payload))
             self._pad_length()
         stream = self._connection.streams.get(header.stream)
-        events = stream.events.get(side.sender) if stream else None
+        content = stream.content.get(side.sender) if stream else None
         length = header.length - padding - (header.flags & PADDED and header.length > 0)
-        yield from side.pieces(length, (lambda data: events.add(side, data)) if events else self._add_content)
+        yield from side.pieces(length, (lambda data: content.add(side, data)) if content else self._add_content)
         yield from side.need(padding)
         self._padding(padding)
         self._spend(header, stream)
@@ -352,17 +359,29 @@ class _Frames:
         elif side.sender is CLIENT or began.type == PUSH_PROMISE:
             request = parse_request(fields, began.stream)
             side.title = f"{name}: {request.method} {request.target}"
+            if request.protocol == "websocket" and began.type == HEADERS:
+                self._connection.open(began.stream).websocket = request
         else:
             response = parse_response(fields, began.stream)
             side.title = f"{name}: {response.status}"
-            self._expect_events(response)
+            self._expect(response)
         if began.flags & END_STREAM and began.type == HEADERS:
             side.title += ", END_STREAM"
 
-    def _expect_events(self, response: ResponseHead) -> None:
+    def _expect(self, response: ResponseHead) -> None:
+        """What the content will be."""
+        stream = self._connection.streams.get(response.stream)
+        if stream is not None and stream.websocket is not None and 200 <= response.status < 300:  # RFC 8441 §5
+            agreement = Agreement()
+            try:
+                agreement = agreed(stream.websocket, response, Compression(window_bits=15))
+            except RemoteProtocolError as error:
+                self._side.error = str(error)
+            stream.content = dict(explain_carried(agreement))
+            stream.websocket = None
         media_type = (response.headers.get("content-type") or "").partition(";")[0].strip().lower()
         if media_type == MEDIA_TYPE and not response.headers.get("content-encoding"):
-            self._connection.open(response.stream).events[self._side.sender] = EventStream()
+            self._connection.open(response.stream).content[self._side.sender] = EventStream()
 
     # -- the other types
 

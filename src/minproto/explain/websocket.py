@@ -2,10 +2,14 @@
 
 Where a frame ends is said by ``parse_header``. What is wrong with one, and what message it completes, is said by the core
 itself, which is given each frame when it is whole. After a fault it says no more, but frames can be told apart further on.
+
+On a stream of HTTP/2 the frames are the content of DATA (RFC 8441 §5), and end where that does not.
 """
 
-from minproto.core import CLIENT, SERVER, Event, RemoteProtocolError, Wants
-from minproto.explain.rows import Bits, Script, Side, counted, readable, shown
+from dataclasses import replace
+
+from minproto.core import CLIENT, SERVER, Event, RemoteProtocolError, Role, Wants
+from minproto.explain.rows import Bits, Field, Row, Script, Side, counted, readable, shown
 from minproto.websocket import (
     BINARY,
     CLOSE,
@@ -46,6 +50,42 @@ _CODES = {
 def explain_websocket(client: Side, server: Side, agreement: Agreement) -> tuple[Script[None], Script[None]]:
     """The scripts of both sides, from the first byte behind the handshake."""
     return _Frames(client, agreement).script(), _Frames(server, agreement).script()
+
+
+def explain_carried(agreement: Agreement) -> "dict[Role, Carried]":
+    """The same for what is the content of something else, whose rows they are in."""
+    sides = Side(CLIENT), Side(SERVER)
+    scripts = explain_websocket(*sides, agreement)
+    return {side.sender: Carried(side, script) for side, script in zip(sides, scripts, strict=True)}
+
+
+class Carried:
+    """Names what a piece of content has of one side's frames. They are read on a side of their own."""
+
+    def __init__(self, own: Side, script: Script[None]) -> None:
+        self._own = own
+        self._script = script
+        self._told = 0  # bytes of the field to come that an earlier piece had, as part of a frame
+
+    def add(self, side: Side, data: bytes) -> None:
+        """All bytes of a piece."""
+        self._own.buffer.append(data)
+        while isinstance(found := next(self._script), Row):
+            self._tell(side, found.fields, found.title, found.error)
+        self._tell(side, self._own.fields, self._own.title, self._own.error)
+        self._own.fields = []
+        if rest := self._own.buffer.peek(self._told, self._own.buffer.size):
+            side.add("part of a frame", rest, readable(rest), "its end is in a later piece", "RFC 6455 §5.2")
+            self._told += len(rest)
+
+    def _tell(self, side: Side, fields: list[Field], title: str, error: str) -> None:
+        side.error = side.error or error
+        if fields and ":" not in side.title:  # of several frames the first is named
+            side.title = f"{side.title}: {title}"
+        for field in fields:
+            raw = field.raw[self._told :]
+            self._told -= len(field.raw) - len(raw)
+            side.fields.append(replace(field, raw=raw))
 
 
 class _Frames:
