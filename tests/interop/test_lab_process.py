@@ -83,6 +83,17 @@ def test_without_a_cache(start: Start, trustme: ModuleType) -> None:
     assert lab.stderr.count("\n") == 1 and "/dev/null/cache/minproto/tls" in lab.stderr
 
 
+def test_a_cache_of_no_certificates(start: Start, trustme: ModuleType, tmp_path: Path) -> None:
+    """Files that are there, but say nothing: one line that names them, and the rest works."""
+    folder = tmp_path / "minproto" / "tls"
+    folder.mkdir(parents=True)
+    for name in ("chain", "key", "authority"):
+        (folder / f"{name}.pem").write_text("junk\n")
+    lab = start(tmp_path)
+    assert fetch(f"{lab.urls['http']}/hello") == b"Hello, World!" and "https" not in lab.urls
+    assert lab.stderr.count("\n") == 1 and str(folder / "chain.pem") in lab.stderr
+
+
 @pytest.mark.parametrize("option", ["--port", "--tls-port", "--broker-port"])
 def test_a_port_in_use(option: str, tmp_path: Path, trustme: ModuleType) -> None:
     """One line that names it, status 1, and nothing is served."""

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from socket import gaierror
 from typing import ClassVar, Protocol, Self
 
 from minproto.aio.endpoint import Timeouts, logger
@@ -89,15 +90,18 @@ class Listener(ABC):
         # Where the files of the process run out first, accept() fails, and nobody can be told why.
         room = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_FILES)
         config = self.config = replace(self.config, max_connections=min(self.config.max_connections, room))
-        self._listener = await asyncio.get_running_loop().create_server(
-            lambda: StreamPipe(self.attach),
-            config.host,
-            config.port,
-            ssl=config.ssl,
-            backlog=BACKLOG,
-            ssl_handshake_timeout=config.timeouts.handshake if config.ssl else None,
-            ssl_shutdown_timeout=config.timeouts.linger if config.ssl else None,
-        )
+        try:
+            self._listener = await asyncio.get_running_loop().create_server(
+                lambda: StreamPipe(self.attach),
+                config.host,
+                config.port,
+                ssl=config.ssl,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=config.timeouts.handshake if config.ssl else None,
+                ssl_shutdown_timeout=config.timeouts.linger if config.ssl else None,
+            )
+        except gaierror as error:  # which does not say whose name it is
+            raise OSError(f"can't listen on {config.host}: {error.strerror}") from error
         return self
 
     async def __aexit__(self, *error: object) -> None:

@@ -84,7 +84,7 @@ async def serve_lab(port: int, tls_port: int, broker_port: int) -> None:
         certificate = development_certificate()
         context = tls_context(str(certificate.chain), str(certificate.key))
         print(f"minproto lab: to trust its certificate, tell your client of {certificate.authority}")
-    except NoCertificateError as error:
+    except (NoCertificateError, OSError) as error:  # or the cache has files that are no certificate
         print(f"minproto lab: no HTTPS, so no HTTP/2 in browsers: {error}", file=sys.stderr)
     lab = Lab(port, tls_port, broker_port, context)
     await serve_until_signal(*lab.listeners)

@@ -108,7 +108,7 @@ def _refusal(request: Request, origins: set[str]) -> Response | None:
     """The answer to a request that is not meant for us, or not sent by one of our pages."""
     authority = request.authority.lower()
     if authority and not any(origin.endswith(f"//{authority}") for origin in origins):
-        return Response.text("this is not the host that you think it is\n", 421)  # RFC 9110 §15.5.20
+        return Response.text("the lab is 127.0.0.1 or localhost, with its own port\n", 421)  # RFC 9110 §15.5.20
     origin = request.headers.get("origin")
     if origin is not None and origin not in origins:
         return Response.text("the lab is for its own pages\n", 403)
