@@ -138,16 +138,18 @@ def parse_content_length(value: str, fault: type[ProtocolError]) -> int:
 # Host = uri-host [ ":" port ]                                                                     (§7.2, RFC 3986 §3.2.2)
 #   uri-host = "[" ( IPv6address / IPvFuture ) "]" / reg-name;  reg-name = *( unreserved / pct-encoded / sub-delims )
 
+MAX_PORT = 65_535
 _NAME_CHARS = r"[A-Za-z0-9\-._~!$&'()*+,;=]*+"
 _LITERAL = r"\[(?:[0-9A-Fa-f:.]{2,45}|[Vv][0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+,;=:]+)\]"
-_HOST = re.compile(rf"(?:{_LITERAL}|{_NAME_CHARS}(?:%[0-9A-Fa-f]{{2}}{_NAME_CHARS})*+)(?::[0-9]{{0,5}})?")
+_HOST = re.compile(rf"(?:{_LITERAL}|{_NAME_CHARS}(?:%[0-9A-Fa-f]{{2}}{_NAME_CHARS})*+)(?::([0-9]{{0,5}}))?")
 _ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?]*)([^\x00]*)")
 
 
 @lru_cache(64)  # clients say the same again and again; 64 values are at most 64 heads' worth of memory
 def is_host(value: str) -> bool:
     """Whether a Host field value is valid. Two Host lines, joined, never are: ", " holds a space."""
-    if _HOST.fullmatch(value) is None:
+    found = _HOST.fullmatch(value)
+    if found is None or int(found[1] or 0) > MAX_PORT:
         return False
     return value[:1] != "[" or value[1] in "Vv" or _is_ipv6(value[1 : value.index("]")])
 
@@ -172,7 +174,7 @@ def check_target(method: str, target: str, fault: type[ProtocolError]) -> None:
         raise fault("invalid character in a request-target", 400)
     if method == "CONNECT":
         host, _, port = target.rpartition(":")
-        if not (host and port and is_host(target)):
+        if not (host and is_host(target) and port.isdigit() and int(port)):  # RFC 9110 §9.3.6: MUST reject an invalid port
             raise fault("CONNECT takes host:port", 400)
     elif target[0] != "/" and not (target == "*" and method == "OPTIONS"):
         absolute = _ABSOLUTE.fullmatch(target)

@@ -142,6 +142,33 @@ async def test_content_that_is_broken_from_the_start_is_refused_though_it_would_
         assert await client.end() == FIN
 
 
+@pytest.mark.parametrize("broken", [b"0\n", b"0\r\nX : y\r\n", b"0\r\n\r\r", b"x", b"3\r\nabcX", b"1\r\nx\r\n" * 9 + b"-1"])
+@virtual
+async def test_content_that_arrives_with_its_break_is_refused_though_it_would_be_streamed_back(broken):
+    """The good content before the break is not given to the app: a 200 would have begun."""
+    async with serving(echo) as server:
+        client = server.client()
+        client.send(get(method="POST") + CHUNKED + b"5\r\nhello\r\n" + broken)
+        assert [(await client.answer()).status for _ in range(2)] == [200, 400]
+        assert await client.end() == FIN
+
+
+@virtual
+async def test_content_that_arrived_in_many_chunks_is_given_in_one_piece():
+    """So the price of a piece in the app is not paid for each byte that a client puts into a chunk of its own."""
+
+    async def app(request):
+        sizes = [len(piece) async for piece in request.body]
+        return Response(repr((sizes, request.trailers)).encode())
+
+    async with serving(app) as server:
+        client = server.client()
+        for _ in range(2):
+            answer = await client.ask(CHUNKED + b"1\r\nx\r\n" * 99 + b"0\r\nX: y\r\n\r\n")
+            assert answer.body == b"([99], [('x', 'y')])"
+        assert (await client.ask(get("/", "Content-Length: 0"))).body == b"([], [])"
+
+
 # ---- back-pressure ---------------------------------------------------------------------------------------------------
 
 

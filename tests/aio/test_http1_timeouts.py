@@ -19,10 +19,10 @@ async def read(request):
 # ---- head ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("start", [b"G", HELLO[:-1], b"\r\n\r", post("/hello", b"hello") + b"GET / HTTP/1.1\r\n"])
+@pytest.mark.parametrize("start", [b"G", b"PRI", HELLO[:-1], b"\r\n\r", post("/hello", b"hello") + b"GET / HTTP/1.1\r\n"])
 @virtual
 async def test_a_head_that_stalls_is_answered_408(start):
-    """RFC 9110 §15.5.9."""
+    """RFC 9110 §15.5.9. Also one that begins like HTTP/2's preface has that time once."""
     async with serving() as server:
         client = server.client()
         await asyncio.sleep(5)
@@ -44,6 +44,21 @@ async def test_a_byte_now_and_then_does_not_keep_a_head_alive():
         answer = await client.answer()
         assert (answer.status, answer.at) == (408, 1 + TIMEOUTS.head)
         slow.cancel()
+
+
+@pytest.mark.parametrize("start", [b"P", POST[:9]])
+@virtual
+async def test_the_time_of_a_head_that_begins_like_http_2_goes_on(start):
+    """What its first byte could have been does not give it more, nor the head behind it less."""
+    async with serving(read) as server:
+        client = server.client()
+        client.send(start)
+        await asyncio.sleep(TIMEOUTS.head - 1)
+        request = post("/", b"hello")
+        client.send(request[len(start) :] + request[:9])
+        assert (await client.answer()).status == 200
+        answer = await client.answer()
+        assert (answer.status, answer.at) == (408, 2 * TIMEOUTS.head - 1)
 
 
 @pytest.mark.parametrize("pieces", [[HELLO[:9], HELLO[9:]] * 5, [HELLO[:9]] + [HELLO[9:] + HELLO[:9]] * 5])
@@ -114,6 +129,20 @@ async def test_a_body_may_pause_for_as_long_as_its_next_piece_may_take():
         await trickle(client, [bytes(200_000)], TIMEOUTS.body)
         answer = await client.answer()
         assert (answer.status, answer.at) == (408, 4 * (TIMEOUTS.body - 1) + TIMEOUTS.body)
+
+
+@virtual
+async def test_the_content_of_options_asterisk_has_its_own_time():
+    """The app does not see that request; what the one before it took is over all the same."""
+    late = get("*", "Content-Length: 1", method="OPTIONS")
+    async with serving(read) as server:
+        client = server.client()
+        for request, status in ((get("/", "Content-Length: 1", method="POST"), 200), (late, 204), (HELLO, 200)):
+            client.send(request)
+            await asyncio.sleep(TIMEOUTS.body - 1)
+            if request != HELLO:
+                client.send(b"x")
+            assert (await client.answer()).status == status
 
 
 @pytest.mark.parametrize("pause", [0.1, 1, 10])

@@ -54,6 +54,7 @@ class ServerConnection:
         self._first = b""  # the piece of its response's content that was made before the head
         self._steps = 0
         self._sent = 0  # bytes of its response's content
+        self._ahead: Event | None = None  # the end of its content, if that has arrived
         self._head_began: float | None = None
         self._received = 0  # bytes of the present body, and seconds spent waiting for them
         self._waited = 0.0
@@ -153,14 +154,27 @@ class ServerConnection:
         return self._head_began + self._timeouts.head - now
 
     async def receive_content(self) -> Data | EndOfMessage:
-        """The next piece of the body, for the app. The first wait for it is what 100 (Continue) means."""
+        """The next piece of the body, for the app. The first wait for it is what 100 (Continue) means.
+
+        What has arrived is given in one piece, and looked through first: if it is broken behind good content, an answer that
+        is made from the content can still be a 400.
+        """
         core = self._core
-        while (event := core.next_event()) is None:
+        event, self._ahead = self._ahead or core.next_event(), None
+        while event is None:
             if core.expects_continue:
                 self.endpoint.send(ResponseHead(100, Headers()))
             await self._receive_body()
+            event = core.next_event()
         assert isinstance(event, Data | EndOfMessage)
-        return event
+        return self._look_ahead(event) if isinstance(event, Data) else event
+
+    def _look_ahead(self, first: Data) -> Data:
+        pieces = [first.data]
+        while isinstance(ahead := self._core.next_event(), Data):
+            pieces.append(ahead.data)
+        self._ahead = ahead
+        return Data(b"".join(pieces))
 
     async def _receive_body(self) -> None:
         """Wait for more of a body, as long as it keeps to the minimum rate on average."""
@@ -185,9 +199,9 @@ class ServerConnection:
     async def _call(self, request: Request) -> Answer:
         """The app's answer; 500 if it has none."""
         head = request.head
+        self._received, self._waited, self._sent, self._ahead = 0, 0.0, 0, None
         if head.target == "*":
             return options(self._core.methods)
-        self._received, self._waited, self._sent = 0, 0.0, 0
         try:
             answer, self._first = await ask(self._app, request)
             return answer
