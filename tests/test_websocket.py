@@ -213,6 +213,13 @@ def test_a_server_need_not_bound_its_window(answer, bits):
     assert (deflate.server_max_window_bits, deflate.client_max_window_bits) == bits
 
 
+@pytest.mark.parametrize("wrong", [{"window_bits": 8}, {"window_bits": 16}, {"memory_level": 0}, {"memory_level": 10}])
+def test_what_zlib_can_not_do_is_no_compression(wrong):
+    """Else it would fail with the first message, or the peer would be blamed."""
+    with pytest.raises(ValueError):
+        Compression(**wrong)
+
+
 def test_who_can_not_keep_context_says_so():
     """RFC 7692 §7.1.1.1: a server that was asked to forget MUST say that it does."""
     with pytest.raises(RemoteProtocolError):

@@ -29,7 +29,7 @@ _PIECE = 65_536  # bytes that are inflated before they are counted
 
 @dataclass(frozen=True)
 class Compression:
-    """How to compress, if the peer agrees."""
+    """How to compress, if the peer agrees. Raises ValueError for what zlib can't do."""
 
     window_bits: int = 12
     """Of our window and, where the peer agrees to that, of the peer's: 2**bits bytes, 9 to 15. zlib's own 15 is 8 times the
@@ -39,6 +39,10 @@ class Compression:
     """zlib's, 1 to 9. With 12 bits: 32 KiB to compress and 11 KiB to inflate, from the first message in that direction on."""
     context_takeover: bool = True
     """False: nothing is kept between two messages, in either direction; each then compresses for itself, and less."""
+
+    def __post_init__(self) -> None:
+        if not (9 <= self.window_bits <= 15 and 1 <= self.memory_level <= 9):
+            raise ValueError("window_bits has to be 9 to 15, memory_level 1 to 9")
 
 
 @dataclass(frozen=True)

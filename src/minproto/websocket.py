@@ -385,7 +385,7 @@ class Connection(Core):
     """One end of a WebSocket, from the first byte after the handshake."""
 
     def __init__(self, role: Role, agreement: Agreement = Agreement(), limits: Limits = Limits()) -> None:
-        super().__init__(MAX_HEADER + MAX_CONTROL)
+        super().__init__(MAX_HEADER + MAX_CONTROL)  # more never waits unparsed: a message's payload is taken as it comes
         self.role = role
         self.limits = limits
         self.state = OPEN
@@ -647,7 +647,7 @@ class Connection(Core):
         return self._encode(FIN | (PING if isinstance(event, Ping) else PONG), event.data)
 
     def reply(self, event: Event) -> Event | None:
-        """§5.5.2: a Pong to each Ping; §5.5.1: a Close to the peer's, if ours was not sent, mostly with its code."""
+        """§5.5.2: a Pong to each Ping; §5.5.1: a Close to the peer's, with its code, if ours was not sent."""
         if self.state == CLOSED:
             return None
         if isinstance(event, Ping):

@@ -201,7 +201,10 @@ class WebSocket:
         return self._loop.time() - began
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Close, and wait for the peer's Close. Raises LocalProtocolError for a code or a reason that can't be sent."""
+        """Close, and wait for the peer's Close. Raises LocalProtocolError for a code or a reason that can't be sent.
+
+        If the peer's Close came first, its code is the one that is answered, and ours goes nowhere.
+        """
         self._start_closing(code, reason)
         await asyncio.wait([self._reader])
 
