@@ -100,7 +100,7 @@ class Limits:
     max_resets: int = 200
     """Streams that end early, by a reset of the peer's or for its fault. A stream that ends in time gives four back."""
     max_idle_frames: int = 1_000
-    """Frames that bring nothing: settings, pings, credit, empty or unknown ones. Content, either way, and streams give back."""
+    """Frames that bring nothing: settings, pings, credit, empty or unknown ones. Content and new streams give back."""
 
 
 _CREDIT_PORTION = 256
@@ -204,7 +204,7 @@ class Connection(Core):
         """The peer's last word about which streams it will look at."""
         self._streams: dict[int, Stream] = {}
         self._closed = ClosedStreams()
-        self._unsaid: set[int] = set()  # streams that ended with their declared length: EndOfMessage, still to come, says nothing
+        self._unsaid: set[int] = set()  # streams that ended with their declared length: their EndOfMessage says nothing
         self._faults: dict[int, int] = {}  # streams to be reset, with the code: they are gone already
         self._last_allowed = MAX_ID  # the highest stream that we said we would look at
         self._events: list[Event] = []  # of the frame that was parsed last: few, mostly one
@@ -390,7 +390,7 @@ class Connection(Core):
             if stream.receive_left < 0 or (ends and stream.receive_left):
                 raise malformed("more or less content than its Content-Length")  # §8.1.1
         if data:
-            self._idle_frames.refund(2)  # progress, around which some send what brings nothing: gRPC pings to measure the line
+            self._idle_frames.refund(2)  # progress; gRPC, for one, pings around it, to measure the line
         if size:  # padding alone is told, too: its credit has to go back
             self._events.append(Data(data, stream.id))
         if ends:

@@ -119,7 +119,7 @@ class ClosedStreams:
     REMEMBERED = 256
 
     def __init__(self) -> None:
-        self._late: dict[int, bool] = {}  # by id, in the order of closing: whether we reset it, so that frames may be on their way
+        self._late: dict[int, bool] = {}  # in the order of closing: whether frames may be on their way since before our reset
         self._forgotten = 0  # the highest of those
 
     def add(self, stream: int, *, late: bool) -> None:

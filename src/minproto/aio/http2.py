@@ -422,7 +422,7 @@ class ClientConnection(Multiplexer):
         """Send a request, when the server allows one more at once, and wait for the head of its response.
 
         Raises LocalProtocolError for what can't be sent, RequestRefused where it can be made again, ConnectionError where
-        nobody knows or the response is malformed, RemoteProtocolError where the connection's bytes are not HTTP/2, TimeoutError.
+        nobody knows or the response is malformed, RemoteProtocolError where the bytes are not HTTP/2, TimeoutError.
         """
         fields = Headers([(name.lower(), value) for name, value in headers])
         if fields.get("host") is None:
