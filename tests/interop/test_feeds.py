@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import ssl
 import subprocess
 import threading
 import urllib.parse
@@ -19,8 +20,8 @@ from .serving import Certificate, Serving, wait_until
 
 
 @pytest.fixture
-def relay(clear: Serving) -> Iterator[Relay]:
-    relay = Relay(clear.host, clear.port)
+def relay(server: Serving) -> Iterator[Relay]:
+    relay = Relay(server.host, server.port, server.url.partition(":")[0])
     try:
         yield relay
     finally:
@@ -37,8 +38,9 @@ def browser(selenium: ModuleType, certificate: Certificate, tmp_path_factory: py
 
 
 def publish(httpx: ModuleType, server: Serving, topic: str, texts: list[str]) -> None:
+    trust = ssl.create_default_context(cafile=server.certificate.authority) if server.certificate else True
     for text in texts:
-        assert httpx.post(f"{server.url}/publish?topic={topic}", content=text).status_code == 200
+        assert httpx.post(f"{server.url}/publish?topic={topic}", content=text, verify=trust).status_code == 200
 
 
 LISTEN = """
@@ -52,8 +54,8 @@ LISTEN = """
 
 
 @pytest.mark.needs("chromium", "chromedriver")
-def test_a_browser_resumes(browser: Any, httpx: ModuleType, clear: Serving, relay: Relay) -> None:
-    """EventSource, by itself: also where nothing had come before the cut, and while it was away."""
+def test_a_browser_resumes(browser: Any, httpx: ModuleType, server: Serving, relay: Relay) -> None:
+    """EventSource, by itself: also where nothing had come before the cut, and while it was away. Over TLS, it is HTTP/2."""
     browser.get(f"{relay.url}/hello")
     run(browser, LISTEN % "browser")
     expected: list[str] = []
@@ -61,17 +63,19 @@ def test_a_browser_resumes(browser: Any, httpx: ModuleType, clear: Serving, rela
         wait_until(lambda number=number: browser.execute_script("return opened") == number + 1, 15)  # type: ignore[misc]
         relay.cut()
         texts = [f"{number}: {text}" for text in ("one", "two\r\nlines", "\u20ac")]
-        publish(httpx, clear, "browser", texts)
+        publish(httpx, server, "browser", texts)
         expected += [text.replace("\r\n", "\n") for text in texts]
         count = len(expected)
         wait_until(lambda count=count: len(browser.execute_script("return heard")) >= count, 15)  # type: ignore[misc]
+    protocol = browser.execute_script("return performance.getEntriesByType('navigation')[0].nextHopProtocol")
+    assert protocol == ("h2" if server.certificate else "http/1.1")
     heard = browser.execute_script("source.close(); return heard")
     assert [text for text, _ in heard] == expected
     ids = [tuple(map(int, id.split("-"))) for _, id in heard]
     assert ids == sorted(set(ids))
 
 
-def test_httpx_sse_resumes(httpx: ModuleType, clear: Serving, relay: Relay) -> None:
+def test_httpx_sse_resumes(httpx: ModuleType, server: Serving, relay: Relay, trust: ssl.SSLContext) -> None:
     """Which leaves reconnecting to its user."""
     httpx_sse = pytest.importorskip("httpx_sse", reason="httpx-sse is not installed")
     heard: list[str] = []
@@ -79,13 +83,13 @@ def test_httpx_sse_resumes(httpx: ModuleType, clear: Serving, relay: Relay) -> N
     last = ""
     while len(heard) < 9:
         headers = {"last-event-id": last} if last else {}
-        with httpx.Client(timeout=10) as client, suppress(httpx.TransportError):
+        with httpx.Client(timeout=10, verify=trust) as client, suppress(httpx.TransportError):
             with httpx_sse.connect_sse(client, "GET", f"{relay.url}/events?topic=httpx", headers=headers) as source:
                 for event in source.iter_sse():
                     last = event.id or last
                     if not event.data:  # the id to begin with
                         texts = [f"{len(published) + number}" for number in range(3)]
-                        publish(httpx, clear, "httpx", texts)
+                        publish(httpx, server, "httpx", texts)
                         published += texts
                         continue
                     heard.append(event.data)
