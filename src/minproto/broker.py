@@ -1,4 +1,4 @@
-"""A publish/subscribe broker in memory: topics, patterns, logs, subscriptions. Synchronous; it never waits and knows no bytes.
+"""A publish/subscribe broker in memory: topics, patterns, logs, subscriptions. Synchronous: it never waits, and knows no wire.
 
 Who publishes does not know who listens. Each subscription has a queue of its own, and all queues get a message in the same
 step in which its log does, so nothing can come between: order, resuming and counting are right because nothing is concurrent.
@@ -79,7 +79,7 @@ class Gap:
     count: int | None
     """How many; None where nobody knows."""
     id: str | None = None
-    """From where to resume, who has seen the notice and not yet what follows it. None: from the last message seen."""
+    """From where somebody resumes who has seen the notice and nothing behind it. None: from the last message before it."""
 
 
 Item = Message | Gap

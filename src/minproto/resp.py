@@ -6,8 +6,8 @@ r"""RESP, the language of Redis (its versions 2 and 3), so that Redis clients ca
 
 Lengths come before what they measure, so a parser never looks for the end of a string, and must never believe a length: an
 array of a thousand million strings is announced in thirteen bytes. The errors of the server's side are those of redis-server
-7.0, word for word, since clients look at them. We are stricter than it in three things: a string ends in CRLF and not in any
-two bytes, a length has at most 30 digits, and a NUL in an inline command is a byte like any other.
+7.0, word for word, since clients look at them. We differ from it in three things: a string ends in CRLF and not in any two
+bytes, a length has at most 30 digits, and a NUL in an inline command is a byte like any other.
 
 Left out: streamed strings and arrays of version 3 (``$?``), which no server sends; attributes (``|``) are read and dropped.
 """
@@ -27,9 +27,9 @@ MAX_INTEGER = (1 << 63) - 1
 MAX_DIGITS = 4_000
 """Of a big number: Python takes no more of them at once."""
 UNTRUSTED_ARGUMENTS = 10
-"""Arguments of a command from someone who has not yet given the password, and bytes of each, as in Redis."""
+"""Arguments of a command from someone who has not yet given the password, as in Redis."""
 UNTRUSTED_BULK = 16_384
-
+"""Bytes of each of those."""
 
 MAX_SHORT = 1_023
 """Bytes of a short argument, of which a short command has up to ``UNTRUSTED_ARGUMENTS``: those are parsed in one go."""

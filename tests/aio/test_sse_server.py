@@ -103,6 +103,8 @@ async def test_retry_is_said_at_once(stage):
         ("/events", ["one"], ["two", "three"]),
         ("/events?lastEventId={two}", ["one"], ["two", "three"]),  # the header is newer: a browser repeats the URL
         ("/events?lastEventId={two}", [], ["three"]),
+        ("/events?after={two}", ["one"], ["two", "three"]),
+        ("/events?after={two}", [], ["three"]),  # as with the other endpoints
         ("/events?lastEventId=", [], []),
         ("/events", [""], []),
     ],

@@ -31,7 +31,7 @@ minproto: the demo app
   GET  /slow/sync?seconds=               waits for its turn on one thread
   GET  /ws                               WebSocket: gives each message back
   GET  /chat?topic=&after=               WebSocket: to everybody on the topic; in a browser, a page that chats
-  GET  /events?topic=                    Server-Sent Events; Last-Event-ID resumes
+  GET  /events?topic=&after=             Server-Sent Events; Last-Event-ID resumes, and is newer than after
   GET  /poll?topic=&after=               what was published since, as JSON
   GET  /long-poll?topic=&after=          the same, but waits for something
   POST /publish?topic=                   the content is the message; answers the number of receivers

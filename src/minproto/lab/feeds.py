@@ -41,7 +41,7 @@ class Feeds:
             case "GET", "/chat":
                 return self._chat(request)
             case "GET", "/events":
-                return EventStream(self._broker.subscribe(_topic(request), after=request.last_event_id))
+                return EventStream(self._broker.subscribe(_topic(request), after=request.last_event_id or _after(request)))
             case "GET", "/poll":
                 return await self._poll(request, 0)
             case "GET", "/long-poll":
