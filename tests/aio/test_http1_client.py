@@ -207,14 +207,63 @@ async def test_a_reset_raises(streaming, when):
             await (await client.request("POST", "/", body=pieces(9, pause=1) if streaming else b"")).read()
 
 
+@pytest.mark.parametrize("late", [0, 1])
+@pytest.mark.parametrize("good", [b"HTTP/1.1 204 \r\n\r\n", HEAD + b"Content-Length: 2\r\n\r\nhi"])
 @virtual
-async def test_data_that_nobody_asked_for_is_not_an_answer():
-    """RFC 9112 §9.2: MUST NOT be taken for the answer to a request that is sent later."""
-    forged = b"HTTP/1.1 200 forged\r\nContent-Length: 6\r\n\r\nforged"
-    async with answering(saying(b"HTTP/1.1 204 \r\n\r\n" + forged)) as client:
-        assert (await client.request("GET", "/")).status == 204
-        with pytest.raises((LocalProtocolError, RemoteProtocolError)):
+async def test_data_that_nobody_asked_for_is_not_an_answer(good, late):
+    """RFC 9112 §9.2: MUST NOT be taken for the answer to a request that is sent later, wherever it waits for that."""
+    forged = HEAD + b"Content-Length: 6\r\n\r\nforged"
+    async with answering(saying(*([good, forged] if late else [good + forged]), fin=False)) as client:
+        await (await client.request("GET", "/")).read()
+        await asyncio.sleep(2 * late)
+        with pytest.raises(RemoteProtocolError):
             await client.request("GET", "/")
+
+
+@virtual
+async def test_an_answer_before_the_first_question_is_none():
+    """The same for what a server says to a connection that has asked nothing yet."""
+
+    async def hasty(pipe):
+        pipe.write(HEAD + b"Content-Length: 0\r\n\r\n")
+        while await pipe.read():
+            pass
+
+    async with answering(hasty) as client:
+        await asyncio.sleep(1)
+        with pytest.raises(RemoteProtocolError):
+            await client.request("GET", "/")
+
+
+@virtual
+async def test_a_request_is_not_sent_to_a_server_that_has_closed():
+    """So that it can be made again elsewhere, whatever it is: nobody has seen it."""
+    seen = []
+
+    async def answer(pipe):
+        seen.append(await pipe.read())
+        pipe.write(HEAD + b"Content-Length: 0\r\n\r\n")
+        pipe.close_write()
+        while data := await pipe.read():
+            seen.append(data)
+
+    async with answering(answer) as client:
+        await (await client.request("GET", "/")).read()
+        await asyncio.sleep(1)
+        with pytest.raises(ConnectionError):
+            await client.request("POST", "/pay")
+        await asyncio.sleep(1)
+        assert len(seen) == 1
+
+
+@virtual
+async def test_two_requests_at_once_are_a_mistake_of_the_second():
+    """It changes nothing for the first."""
+    async with serving(app) as server:
+        client = ClientConnection(server.attach(), "a")
+        first, second = await asyncio.gather(*(client.request("GET", "/what") for _ in range(2)), return_exceptions=True)
+        assert isinstance(second, LocalProtocolError) and (await first.read()).startswith(b"GET /what")
+        await client.close()
 
 
 @virtual

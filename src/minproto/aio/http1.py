@@ -8,6 +8,7 @@ The answers to pipelined requests whose handlers did not suspend go out together
 import asyncio
 import ssl as tls
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn, Protocol, Self
 
 from minproto.aio.endpoint import Endpoint, Timeouts, logger
@@ -16,7 +17,7 @@ from minproto.aio.observe import Observer
 from minproto.aio.pipe import Pipe, Unread, connect_pipe
 from minproto.core import DATA, Event, LocalProtocolError, RemoteProtocolError, Role, Wants
 from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
-from minproto.http1 import BODY, CHUNKED, HEAD, SWITCHED, UNTIL_CLOSE, Connection, Limits
+from minproto.http1 import BODY, CHUNKED, HEAD, IDLE, SWITCHED, UNTIL_CLOSE, Connection, Limits
 
 FAIR_SHARE = 32
 """Requests answered, or pieces of content sent, that one connection may do in a row before others get their turn."""
@@ -423,6 +424,7 @@ class ClientConnection:
         """Host and port, as the Host field has them."""
         self._core = Connection(Role.CLIENT, limits)
         self._upload: asyncio.Task[None] | None = None
+        self._asking = asyncio.Lock()
         self.endpoint = Endpoint(self._core, pipe, timeouts)
         self._timeouts = timeouts
 
@@ -445,7 +447,9 @@ class ClientConnection:
             fields.append(("transfer-encoding", "chunked"))
         elif body or method in ("POST", "PUT", "PATCH"):
             fields.append(("content-length", str(len(body))))
-        self.endpoint.send(RequestHead(method, target, fields))
+        async with self._asking:
+            await self._expect_silence()
+            self.endpoint.send(RequestHead(method, target, fields))
         if isinstance(body, bytes):
             self.endpoint.send(Data(body))
             self.endpoint.send(EndOfMessage())
@@ -453,6 +457,21 @@ class ClientConnection:
             self._upload = asyncio.create_task(self._send_content(body))
             self._upload.add_done_callback(self._uploaded)
         return ClientResponse(await self._receive_head(), self)
+
+    async def _expect_silence(self) -> None:
+        """RFC 9112 §9.2: what came unasked MUST NOT be taken for the answer to what is asked next."""
+        if self._core.response != IDLE:
+            return  # it is our mistake to ask now: ``send`` says so
+        try:
+            self._core.next_event()
+            for _ in range(2):  # the first wait lets arrive what the kernel has, the second takes it
+                with suppress(TimeoutError):
+                    if not await self.endpoint.receive(0):
+                        raise ConnectionResetError("the server has closed the connection")
+                    self._core.next_event()
+        except (ConnectionError, RemoteProtocolError):
+            self.endpoint.abort()
+            raise
 
     async def _send_content(self, body: AsyncIterator[bytes]) -> None:
         """Send content while the response is awaited, or read."""
