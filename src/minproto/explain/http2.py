@@ -100,7 +100,7 @@ class _Direction:
         self.window = SendWindow()
         """Of the connection."""
         self.initial = DEFAULT_WINDOW
-        """Of its streams."""
+        """What the window of each of its streams begins with."""
         self.unacknowledged: deque[list[tuple[int, int]]] = deque(maxlen=MAX_UNACKNOWLEDGED)
         """Settings of the other side that this one has not acknowledged yet."""
 
@@ -164,7 +164,7 @@ class _Frames:
     def __init__(self, side: Side, connection: _Connection) -> None:
         self._side = side
         self._connection = connection
-        self._us = connection.directions[side.sender]
+        self._us = connection.directions[side.sender]  # who sends these frames
         self._other = SERVER if side.sender is CLIENT else CLIENT
         self._block: Header | None = None  # the frame that began a field block, while that goes on
         self._promised = 0  # the stream that it is for, in PUSH_PROMISE
@@ -220,7 +220,7 @@ class _Frames:
         """What can be wrong with a frame by its header alone. A table that misses a block is out of step."""
         side, expected = self._side, self._block
         try:
-            if header.length <= MAX_FRAME and header.type != PUSH_PROMISE:  # others may have agreed upon these two
+            if header.length <= MAX_FRAME and header.type != PUSH_PROMISE:  # what we refuse, these two may have agreed upon
                 check_header(header)
             elif header.type == PUSH_PROMISE and header.length < 4 + (header.flags & PADDED > 0):
                 side.error = "a frame of a wrong length"
@@ -264,7 +264,8 @@ class _Frames:
     def _data(self, header: Header) -> Script[None]:
         side = self._side
         padding = 0
-        if header.flags & PADDED and header.length:
+        is_padded = bool(header.flags & PADDED and header.length)
+        if is_padded:
             yield from side.need(1)
             padding = side.buffer.peek(0, 1)[0]
             if padding >= header.length:
@@ -273,7 +274,7 @@ class _Frames:
             self._pad_length()
         stream = self._connection.streams.get(header.stream)
         content = stream.content.get(side.sender) if stream else None
-        length = header.length - padding - (header.flags & PADDED and header.length > 0)
+        length = header.length - is_padded - padding
         yield from side.pieces(length, (lambda data: content.add(side, data)) if content else self._add_content)
         yield from side.need(padding)
         self._padding(padding)

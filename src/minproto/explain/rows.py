@@ -21,7 +21,7 @@ MAX_PIECE = 16_384
 MAX_HELD = 131_072
 """Bytes of one side that may wait: for the end of a head (64 KiB), or for what the other side will say."""
 MAX_FIELDS = 4_096
-"""Of one row; of what has more, the others are in rows behind."""
+"""Of one row; once it has so many, the next head or piece is in a row behind. A piece is never divided."""
 
 
 class Bits(NamedTuple):

@@ -106,7 +106,7 @@ def _json(value: object) -> Response:
 
 def _refusal(request: Request, origins: set[str]) -> Response | None:
     """The answer to a request that is not meant for us, or not sent by one of our pages."""
-    authority = request.authority.lower()
+    authority = request.authority.lower()  # "" in HTTP/1.0 without a Host, which no browser sends
     if authority and not any(origin.endswith(f"//{authority}") for origin in origins):
         return Response.text("the lab is 127.0.0.1 or localhost, with its own port\n", 421)  # RFC 9110 §15.5.20
     origin = request.headers.get("origin")
