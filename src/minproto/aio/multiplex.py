@@ -222,12 +222,16 @@ class MuxStream:
         says (RFC 9113 §8.1); but first it has a moment to end by itself, or to show that its message is malformed."""
         self.close_write()
         await self.finish()
+        if self._mux.core.is_open(self.id):
+            await self._parting()
+            self.reset(NO_ERROR)
+        self._mux.release(self)
+
+    async def _parting(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(PARTING):
                 while self.failure is None and self._mux.core.is_open(self.id):
                     await self._news()
-        self.reset(NO_ERROR)
-        self._mux.release(self)
 
     def abort(self) -> None:
         self.reset(CANCEL)
