@@ -227,6 +227,7 @@ def test_12_not_each_message(clear: Serving) -> None:
         frame(TEXT, b"x", fin=False) + frame(CONTINUATION, b"", rsv=RSV1),
         frame(CONTINUATION, b"\0", rsv=RSV1),
     ],
+    ids=["Ping", "Pong", "Close", "bit 2", "bits 1 and 3", "again on a continuation", "on a continuation", "of nothing"],
 )
 def test_12_wrong_bits(clear: Serving, bad: bytes) -> None:
     """§6.1: the bit is for the first frame of a message alone."""

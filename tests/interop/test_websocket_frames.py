@@ -309,7 +309,7 @@ def test_7_payloads(peer: Peer, payload: bytes, code: int, size: int) -> None:
 LATE = [close(1000), close(1001), frame(PING), frame(TEXT, "late"), frame(CONTINUATION, "x"), b"\xff\xff", b"x" * 100_000]
 
 
-@pytest.mark.parametrize("late", LATE)
+@pytest.mark.parametrize("late", LATE, ids=["Close", "another Close", "Ping", "text", "continuation", "no frame", "much"])
 def test_7_after_close(peer: Peer, late: bytes) -> None:
     """§5.5.1: what comes after a Close is not read, whatever it is."""
     peer.send(frame(TEXT, "first") + frame(TEXT, "half", fin=False) + close(1000) + late)
