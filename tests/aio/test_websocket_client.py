@@ -119,11 +119,11 @@ async def test_a_url_that_is_none(dial, url):
 @virtual
 async def test_what_can_not_stand_in_a_handshake(dial, url, options):
     """LocalProtocolError; of the request nothing is sent, and the connection is let go."""
-    attach, ends = answering_server()
-    dial(attach)
+    ours, theirs = network.pair()
+    dial(lambda: ours)
     with pytest.raises(LocalProtocolError):
         await connect(url, **options)
-    assert await Peer(ends[0]).end() == RST
+    assert await Peer(theirs).end() == RST
 
 
 @virtual
