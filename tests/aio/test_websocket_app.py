@@ -80,8 +80,8 @@ async def test_what_cannot_be_sent_is_not():
     async with with_socket() as (ws, peer):
         with pytest.raises(LocalProtocolError):
             await ws.send("\ud800")
-        with pytest.raises(TypeError):
-            await ws.send(5)
+        with pytest.raises(TypeError, match="not bytearray"):
+            await ws.send(bytearray(b"x"))
         await ws.send("good")
         assert await peer.data() == "good"
 

@@ -167,6 +167,8 @@ class WebSocket:
 
     async def _compose(self, pieces: AsyncIterable[str | bytes]) -> None:
         """Send fragments. Only control frames may come between them (RFC 6455 §5.4)."""
+        if not isinstance(pieces, AsyncIterable):
+            raise TypeError(f"a message is str, bytes or an async iterator of fragments, not {type(pieces).__name__}")
         piece: str | bytes = b""
         try:
             async with self._composing:
