@@ -2,8 +2,8 @@
 
 It prints:
 
-    any_cutting: holds
     garbage: holds
+    any_cutting: holds
     sticky_failure: holds
     bounded: holds
     end_of_input: holds

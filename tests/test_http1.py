@@ -257,6 +257,13 @@ def test_what_is_too_large_is_refused_before_its_payload(data: bytes, limits: di
     assert refusal(data, **limits) == status
 
 
+def test_what_is_just_not_too_large_is_taken() -> None:
+    """A limit is the last size that is allowed."""
+    line, rest = b"POST /where HTTP/1.1", b"\r\nHost: a\r\nContent-Length: 3\r\n\r\n"
+    core = server(line + rest + b"abc", max_start_line=len(line), max_head=len(line + rest), max_headers=2, max_body=3)
+    assert [type(event) for event in core.events()] == [RequestHead, Data, EndOfMessage]
+
+
 def test_storing_more_than_the_limit_without_pulling_is_our_bug() -> None:
     core = server(max_head=100)
     core.receive_data(b"a" * 101)
@@ -301,6 +308,13 @@ def test_names_are_lower_case_and_values_trimmed() -> None:
     assert isinstance(head, RequestHead)
     assert head.headers == [("host", "a"), ("x-b", "1"), ("x-a", "2"), ("x-b", "")]
     assert (head.headers.get("x-b"), head.headers.get_all("x-b"), head.headers.get("y")) == ("1, ", ["1", ""], None)
+
+
+def test_only_spaces_and_tabs_are_trimmed() -> None:
+    """§5.1 has no other whitespace: what Python takes for some (NEL, a no-break space) is obs-text, and part of the value."""
+    head = server(b"GET / HTTP/1.1\r\nHost: a\r\nX: \xa0b\x85\t\r\nY:\x85 \r\n\r\n").next_event()
+    assert isinstance(head, RequestHead)
+    assert head.headers[1:] == [("x", "\xa0b\x85"), ("y", "\x85")]
 
 
 def test_chunks_extensions_and_trailers() -> None:

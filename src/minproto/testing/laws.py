@@ -37,7 +37,8 @@ class Subject:
     """What the laws are run against."""
 
     make: Callable[[], Core]
-    """A new core."""
+    """A new core, or anything else with its ``receive_data``, ``receive_eof``, ``next_event``, ``wants`` and ``buffered``.
+    Its events have to compare by what they say, as dataclasses do."""
     streams: SearchStrategy[bytes] = field(default_factory=st.binary)
     """What a peer might send; the laws cut and damage it themselves."""
     limit: int = 65_536
@@ -82,6 +83,8 @@ def _feed(subject: Subject, core: Core, stream: Iterable[bytes], events: list[Ev
 
 def _pull(subject: Subject, core: Core, events: list[Event]) -> None:
     while (event := core.next_event()) is not None:
+        # ``Event`` has no fields to compare: who inherits its __eq__ equals all of its kind, and law 2 would see nothing.
+        assert type(event).__eq__ is not Event.__eq__, f"{type(event).__name__} has to be a dataclass, or to have an __eq__"
         events.append(event)
         assert len(events) < MAX_STEPS, "events without end"
         subject.answer(core, event)
@@ -124,12 +127,14 @@ def round_trip(
             received += receiver.events()
         received += receiver.events()
         answer()
-    assert join_data(received) == join_data(events if expected is None else expected)
+    arrived, wanted = join_data(received), join_data(events if expected is None else expected)
+    assert arrived == wanted, f"{arrived} arrived for {wanted}"
 
 
 def any_cutting(subject: Subject, stream: Sequence[bytes]) -> None:
     """2. However the bytes are cut, the events (adjacent Data joined) and the error are the same."""
-    assert trace(subject, stream) == trace(subject, [b"".join(stream)])
+    cut, whole = trace(subject, stream), trace(subject, [b"".join(stream)])
+    assert cut == whole, f"cut it gives {cut}, whole {whole}"
 
 
 def garbage(subject: Subject, stream: Sequence[bytes]) -> None:
@@ -159,10 +164,10 @@ def _failure(core: Core) -> RemoteProtocolError | None:
 
 
 def bounded(subject: Subject, stream: Sequence[bytes]) -> None:
-    """5. A core that wants more data never holds more than its limit."""
+    """5. A core that wants more data never holds more than its limit, also where the peer goes on and on."""
     core = subject.make()
     try:
-        for _ in _feed(subject, core, stream, []):
+        for _ in _feed(subject, core, [*stream, b"a" * (subject.limit + 1)], []):
             assert core.buffered <= subject.limit, f"{core.buffered} bytes held, {subject.limit} allowed"
     except RemoteProtocolError:
         pass
@@ -170,7 +175,8 @@ def bounded(subject: Subject, stream: Sequence[bytes]) -> None:
 
 def end_of_input(subject: Subject, stream: Sequence[bytes]) -> None:
     """6. The end of input at any byte ends the connection or fails; it never hangs."""
-    assert trace(subject, stream, eof=True).wants is Wants.CLOSED
+    wants = trace(subject, stream, eof=True).wants
+    assert wants is Wants.CLOSED, f"after the end of input it wants {wants.name}"
 
 
 def off_the_table(
@@ -219,8 +225,8 @@ def snapshot(thing: Any) -> Any:
 
 Law = Callable[[Subject, Sequence[bytes]], None]
 
-RECEIVING_LAWS = (any_cutting, garbage, sticky_failure, bounded, end_of_input)
-"""Those that speak of what turns bytes into events, whatever the protocol."""
+RECEIVING_LAWS = (garbage, any_cutting, sticky_failure, bounded, end_of_input)
+"""Those that speak of what turns bytes into events, whatever the protocol. The first is the one that the others rest on."""
 
 
 def check(subject: Subject, laws: Iterable[Law] = RECEIVING_LAWS) -> None:
@@ -232,7 +238,8 @@ def check(subject: Subject, laws: Iterable[Law] = RECEIVING_LAWS) -> None:
 def check_law(law: Law, subject: Subject) -> None:
     """Look for a stream that breaks one law."""
 
-    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a machine that is busy breaks no law
+    # A machine that is busy breaks no law. One fault with its bytes says more than a group of exceptions.
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], report_multiple_bugs=False)
     @given(stream=chunks(st.one_of(subject.streams, mutated(subject.streams), st.binary(max_size=50))))
     def holds(stream: list[bytes]) -> None:
         law(subject, stream)
