@@ -33,8 +33,8 @@ def server(data: bytes = b"", **limits: int) -> Connection:
     return core
 
 
-def client(head: RequestHead = GET, data: bytes = b"") -> Connection:
-    core = Connection(Role.CLIENT)
+def client(head: RequestHead = GET, data: bytes = b"", **limits: int) -> Connection:
+    core = Connection(Role.CLIENT, Limits(**limits))
     core.send(head)
     core.send(EndOfMessage())
     core.receive_data(data)
@@ -262,6 +262,23 @@ def test_what_is_just_not_too_large_is_taken() -> None:
     line, rest = b"POST /where HTTP/1.1", b"\r\nHost: a\r\nContent-Length: 3\r\n\r\n"
     core = server(line + rest + b"abc", max_start_line=len(line), max_head=len(line + rest), max_headers=2, max_body=3)
     assert [type(event) for event in core.events()] == [RequestHead, Data, EndOfMessage]
+
+
+def test_content_until_close_is_given_up_to_its_limit() -> None:
+    """Law 4: what was allowed comes before the fault."""
+    core = client(data=b"HTTP/1.1 200 OK\r\n\r\nhello", max_body=3)
+    assert [type(core.next_event()), core.next_event()] == [ResponseHead, Data(b"hel")]
+    with pytest.raises(RemoteProtocolError, match="too large"):
+        core.next_event()
+
+
+def test_each_request_has_its_own_empty_lines() -> None:
+    """§2.2: old clients send one behind each."""
+    core = server()
+    for _ in range(9):
+        core.receive_data(b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert [type(event) for event in core.events()] == [RequestHead, EndOfMessage]
+        core.send_whole(204, [], b"")
 
 
 def test_storing_more_than_the_limit_without_pulling_is_our_bug() -> None:
