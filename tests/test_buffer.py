@@ -88,3 +88,19 @@ def test_taking_from_the_front_does_not_move_the_rest():
     assert b"".join(buffer.take(1) for _ in range(29_999)) == b"a" * 29_999
     buffer.append(b"b")
     assert (buffer.peek(), data.work) == (b"ab", 1)
+
+
+def test_a_needle_ends_within_the_limit_or_is_not_there() -> None:
+    buffer = Buffer(100)
+    buffer.append(b"abc\r\n")
+    assert (buffer.find(b"\r\n", 4), buffer.find(b"\r\n", 5)) == (-1, 3)
+
+
+def test_a_search_after_a_skip_begins_anew() -> None:
+    """What was known of the bytes before was known from a cursor that has moved."""
+    buffer = Buffer(100)
+    buffer.append(b"abcdefgh")
+    assert buffer.find(b"\r\n", 100) == -1
+    buffer.skip(6)
+    buffer.append(b"\r\nabcdef")
+    assert buffer.find(b"\r\n", 100) == 2
