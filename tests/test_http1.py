@@ -262,7 +262,7 @@ def test_what_is_just_not_too_large_is_taken() -> None:
     line, rest = b"POST /where HTTP/1.1", b"\r\nHost: a\r\nContent-Length: 3\r\n\r\n"
     core = server(line + rest + b"abc", max_start_line=len(line), max_head=len(line + rest), max_headers=2, max_body=3)
     assert [type(event) for event in core.events()] == [RequestHead, Data, EndOfMessage]
-    chunks = request(b"POST / HTTP/1.1", b"Host: a", b"Transfer-Encoding: chunked", b"") + b"3\r\nabc\r\n0\r\n\r\n"
+    chunks = request(b"POST / HTTP/1.1", b"Host: a", b"Transfer-Encoding: chunked", b"", b"3", b"abc", b"0", b"")
     assert [type(event) for event in server(chunks, max_body=3).events()] == [RequestHead, Data, EndOfMessage]
 
 
