@@ -49,6 +49,10 @@ def count(paths: list[Path]) -> int:
     return sum(code_lines(path.read_text()) for path in paths)
 
 
+def count_ours(names: str) -> int:
+    return count([OURS / name for name in sorted(set(names.split()))])
+
+
 def files_of(package: str) -> list[Path]:
     """Of an installed package, or none."""
     spec = find_spec(package)
@@ -58,12 +62,11 @@ def files_of(package: str) -> list[Path]:
 def main() -> None:
     print(f"{'lines of code':24}{'minproto':>9}{'peer':>8}  peer")
     for job, ours, peers, more in JOBS:
-        lines = count([OURS / name for name in sorted(set(ours.split()))])
         found = {name: count(files_of(name)) for name in peers.split()}
         theirs = f"{sum(found.values()):,}" if all(found.values()) else "-"
         missing = [name for name, number in found.items() if not number]
         note = f"not installed: {', '.join(missing)}" if missing else more
-        print(f"{job:24}{lines:9,}{theirs:>8}  {' + '.join(found)}{f' ({note})' if note else ''}")
+        print(f"{job:24}{count_ours(ours):9,}{theirs:>8}  {' + '.join(found)}{f' ({note})' if note else ''}")
 
 
 if __name__ == "__main__":

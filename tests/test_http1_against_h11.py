@@ -332,7 +332,7 @@ def faulty(draw, role):
 
 
 @pytest.mark.parametrize("role", Role)
-@settings(max_examples=3 * settings().max_examples)  # there is much to combine
+@settings(max_examples=2 * settings().max_examples)  # there is much to combine
 @given(data=st.data())
 def test_same_messages_or_same_refusal(data, role):
     assert [found for found in differences(data.draw(faulty(role))) if not names(*found)] == []

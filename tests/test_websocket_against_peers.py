@@ -588,7 +588,7 @@ def test_too_much_and_not_deflated_is_the_same_however_it_is_cut():
 
 
 @pytest.mark.parametrize("role", Role)
-@settings(max_examples=3 * settings().max_examples)  # there is much to combine
+@settings(max_examples=2 * settings().max_examples)  # there is much to combine
 @given(data=st.data())
 def test_same_events_or_same_refusal(data, role):
     case = data.draw(faulty(role))

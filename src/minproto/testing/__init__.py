@@ -1,6 +1,6 @@
 """The tests' tools, for ours and for yours: cuts, strategies, the laws, an in-memory network and a virtual clock.
 
-Needs hypothesis: ``pip install minproto[testing]``.
+Needs hypothesis: ``pip install '.[testing]'`` in a clone.
 """
 
 from minproto.testing.cuts import byte_by_byte, chunks, cut, mutated, whole
