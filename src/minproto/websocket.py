@@ -434,9 +434,9 @@ class Connection(Core):
         if not 0 <= length <= MAX_CONTROL or left < size + length or length > self.limits.max_message:
             return None
         payload = start + size
-        text = data[payload : payload + length]
+        found = data[payload : payload + length]
         self._buffer.skip(size + length)
-        return _message(first & OPCODE, mask(text, data[start + 2 : payload]) if size == 6 else bytes(text))
+        return _message(first & OPCODE, mask(found, data[start + 2 : payload]) if size == 6 else bytes(found))
 
     def _read_header(self) -> bool:
         """Begin a frame, if its header is complete. What is wrong with it is told by its first bytes."""
