@@ -167,7 +167,7 @@ def app_events(ours: Ours) -> list[tuple[str, int]]:
         if isinstance(event, RequestHead):
             found.append((event.method + event.target, event.stream))
         elif isinstance(event, Data) and event.data:
-            found.append((event.data.decode(), event.stream))
+            found.append((event.data.decode("latin-1"), event.stream))
         elif isinstance(event, EndOfMessage):
             found.append(("end", event.stream))
     return found
@@ -187,7 +187,7 @@ def their_verdict(pieces: list[bytes]) -> tuple[str, list[tuple[str, int]]]:
             fields = dict(tuple(field) for field in event.headers)
             found.append((fields[":method"] + fields.get(":path", fields.get(":authority", "")), event.stream_id))
         elif isinstance(event, h2.events.DataReceived) and event.data:
-            found.append((event.data.decode(), event.stream_id))
+            found.append((event.data.decode("latin-1"), event.stream_id))
         elif isinstance(event, h2.events.StreamEnded):
             found.append(("end", event.stream_id))
         elif isinstance(event, h2.events.StreamReset) and not event.remote_reset and verdict == "taken":

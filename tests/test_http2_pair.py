@@ -197,6 +197,18 @@ TwoEnds.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestTwoEnds = TwoEnds.TestCase
 
 
+def test_a_stream_ends_also_where_a_change_of_settings_has_made_its_window_negative():
+    """§6.9.1: the empty frame that ends it needs no credit."""
+    pair = Pair(Limits(stream_window=1))
+    pair.send(pair.client, RequestHead("POST", "/", GET, "2", 1))
+    pair.send(pair.client, Data(b"ab", 1))  # before the client has heard of the window of 1
+    pair.settle()
+    pair.send(pair.client, EndOfMessage(Headers(), 1))
+    pair.settle()
+    assert pair.server.received[1] == b"ab"
+    assert 1 in pair.server.ended
+
+
 @given(st.integers(1, 30), st.integers(1, 70_000), st.binary(min_size=1, max_size=2_000), st.data())
 @settings(max_examples=30)
 def test_any_window_lets_everything_through(window, connection, content, data):

@@ -85,6 +85,14 @@ def test_more_than_the_window_is_noticed():
     assert not window.receive(1)
 
 
+def test_no_bytes_need_no_credit():
+    """§6.9.1: an empty DATA frame with END_STREAM may come also where a change of settings has made the window negative."""
+    window = ReceiveWindow(1, 1)
+    assert not window.receive(2)
+    assert window.window == -1
+    assert window.receive(0)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 10, 65_535])
 def test_credit_is_told_at_half_of_the_window(size):
     """Never for less than half, and always for half: any window of at least one byte lets all bytes through."""

@@ -52,9 +52,9 @@ class ReceiveWindow:
         """Bytes that were used up, or never granted yet, and that the peer was not told of."""
 
     def receive(self, count: int) -> bool:
-        """Bytes have come. False if there was no credit for them."""
+        """Bytes have come. False if there was no credit for them. No bytes need none, whatever the window (§6.9.1)."""
         self.window -= count
-        return self.window >= 0
+        return self.window >= 0 or not count
 
     def consume(self, count: int) -> None:
         """Bytes are held no longer."""
