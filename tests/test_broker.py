@@ -334,6 +334,19 @@ def test_a_replay_is_on_top_of_the_limits():
     assert (resumed.ended, resumed.pending) == ("overflow", 0)
 
 
+def test_the_bytes_of_a_replay_give_up_their_room_one_by_one():
+    """Half of it is taken: what is left has no more room on top of the limits than its own bytes."""
+    broker = ticking(history=10, max_pending=100, max_pending_bytes=10)
+    start = broker.last_id("a")
+    publish(broker, *["x" * 10] * 4)
+    resumed = broker.subscribe("a", after=start)
+    resumed.take(2)
+    publish(broker, "x" * 10)  # 30 bytes: the limit, and the two that are left
+    assert (resumed.ended, resumed.pending) == (None, 3)
+    publish(broker, "y")
+    assert resumed.ended == "overflow"
+
+
 @pytest.mark.parametrize("texts", [["1", "2", "3", "4"], ["12", "34"]], ids=["messages", "bytes"])
 def test_who_has_taken_its_replay_has_the_room_of_everybody(texts):
     broker = ticking(history=10, max_pending=3, max_pending_bytes=3)

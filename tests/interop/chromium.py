@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ FLAGS = """
 """
 
 
-def open_browser(profile: Path, chain: str | Path) -> Any:
-    """A browser that trusts the key of the certificate in this file, and no other that it does not know. To be quit."""
+@contextmanager
+def browsing(profile: Path, chain: str | Path) -> Iterator[Any]:
+    """A browser that trusts the key of the certificate in this file, and no other that it does not know."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
@@ -22,9 +25,12 @@ def open_browser(profile: Path, chain: str | Path) -> Any:
     for flag in [*FLAGS.split(), f"--user-data-dir={profile}", trust]:
         options.add_argument(flag)
     driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-    driver.set_page_load_timeout(15)
-    driver.set_script_timeout(15)
-    return driver
+    try:
+        driver.set_page_load_timeout(15)
+        driver.set_script_timeout(15)
+        yield driver
+    finally:
+        driver.quit()
 
 
 def _pin(chain: str | Path) -> str:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
+from .chromium import browsing
 from .serving import Certificate, Serving, free_port, wait_until
 
 
@@ -121,6 +122,13 @@ def start() -> Iterator[Callable[..., Serving]]:
     yield start
     for server in started:
         server.kill()
+
+
+@pytest.fixture(scope="module")
+def browser(selenium: ModuleType, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One browser for the tests of a file."""
+    with browsing(tmp_path_factory.mktemp("profile"), certificate.chain) as driver:
+        yield driver
 
 
 # ---- Redis -----------------------------------------------------------------------------------------------------------

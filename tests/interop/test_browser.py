@@ -1,25 +1,13 @@
 """A browser: headless Chromium, driven by selenium."""
 
-from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from .chromium import open_browser, run
-from .serving import Certificate, Serving
+from .chromium import run
+from .serving import Serving
 
 pytestmark = pytest.mark.needs("chromium", "chromedriver")
-
-
-@pytest.fixture(scope="module")
-def browser(selenium: ModuleType, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One browser for all tests. It trusts our certificate's key, and no other that it does not know."""
-    driver = open_browser(tmp_path_factory.mktemp("profile"), certificate.chain)
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 def _text(browser: Any, server: Serving, path: str) -> str:

@@ -1,6 +1,7 @@
 """The command line: what it says, how it fails, what it logs, and how it ends."""
 
 import http.client
+import os
 import re
 import signal
 import socket
@@ -97,6 +98,21 @@ def test_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         assert re.search(rf"{port}.*address already in use", fails("--port", port))
+
+
+@pytest.mark.needs("setpriv")
+@pytest.mark.parametrize("words", ["serve --port 1", "lab --port 1", "broker --port 1", "wire --listen 1 --to {}"])
+def test_no_permission(words: str, clear: Serving, trustme: ModuleType, tmp_path: Path) -> None:
+    """A port below 1024, for who may not have those: one line. Root has to give up that right to see it."""
+    first_free = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if first_free <= 1:
+        pytest.skip("every port is anybody's here")
+    drop = ["setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"] if os.geteuid() == 0 else []
+    line = [*drop, *command(*words.format(f"127.0.0.1:{clear.port}").split())]
+    variables = environment() | {"XDG_CACHE_HOME": str(tmp_path)}  # where the lab keeps its certificate
+    result = subprocess.run(line, capture_output=True, text=True, timeout=10, env=variables)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1), result.stderr
+    assert re.search(r"minproto: .*\('127\.0\.0\.1', 1\): permission denied", result.stderr)
 
 
 def test_wrong_host() -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from .chromium import open_browser, run
+from .chromium import browsing, run
 from .laboratory import Laboratory
 from .relay import Relay
-from .serving import Certificate, Serving, wait_until
+from .serving import Serving, wait_until
 
 
 @pytest.fixture
@@ -26,15 +26,6 @@ def relay(server: Serving) -> Iterator[Relay]:
         yield relay
     finally:
         relay.close()
-
-
-@pytest.fixture(scope="module")
-def browser(selenium: ModuleType, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    driver = open_browser(tmp_path_factory.mktemp("profile"), certificate.chain)
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 def publish(httpx: ModuleType, server: Serving, topic: str, texts: list[str]) -> None:
@@ -135,45 +126,40 @@ def test_four_ways_to_hear_the_same(
 ) -> None:
     """redis-cli publishes; a browser's EventSource, /chat, a long-polling curl and redis-py hear it, in the same order."""
     lab = Laboratory(tmp_path_factory.mktemp("cache"))
-    browser = None
     try:
-        browser = open_browser(tmp_path_factory.mktemp("profile"), lab.chain)
-        url = lab.urls["http"].rstrip("/")
-        browser.get(f"{url}/hello")
-        run(browser, LISTEN % "scene")
-        run(browser, """
-            window.chat = []; const socket = new WebSocket(location.origin.replace('http', 'ws') + '/chat?topic=scene');
-            socket.onmessage = event => chat.push(event.data);
-            await new Promise(resolve => socket.onopen = resolve);
-        """)  # fmt: skip
-        wait_until(lambda: browser.execute_script("return opened") == 1)
-        polled, subscribed, listening = list[str](), list[str](), threading.Event()
-        threads = [
-            threading.Thread(target=long_polling_curl, args=(url, polled), daemon=True),
-            threading.Thread(target=redis_py, args=(redis, lab.urls["redis"], subscribed, listening), daemon=True),
-        ]
-        for thread in threads:
-            thread.start()
-        assert listening.wait(10)
-        wait_until(lambda: _receivers(lab) == 4, 10)
-        texts = [f"message {number} \u20ac" for number in range(COUNT)]
-        commands = "".join(f'PUBLISH scene "{text}"\n' for text in texts)
-        host, port = urllib.parse.urlsplit(lab.urls["redis"]).netloc.split(":")
-        cli = [str(shutil.which("redis-cli")), "-h", host, "-p", port]
-        done = subprocess.run(cli, input=commands, text=True, capture_output=True, timeout=20)
-        assert done.returncode == 0, done.stderr
-        for thread in threads:
-            thread.join(20)
-        wait_until(lambda: len(browser.execute_script("return chat")) == COUNT)
-        heard = browser.execute_script("source.close(); return heard")
-        assert [text for text, _ in heard] == texts
-        assert browser.execute_script("return chat") == polled == subscribed == texts
-        browser.quit()
-        browser = None
+        with browsing(tmp_path_factory.mktemp("profile"), lab.chain) as browser:
+            url = lab.urls["http"].rstrip("/")
+            browser.get(f"{url}/hello")
+            run(browser, LISTEN % "scene")
+            run(browser, """
+                window.chat = []; const socket = new WebSocket(location.origin.replace('http', 'ws') + '/chat?topic=scene');
+                socket.onmessage = event => chat.push(event.data);
+                await new Promise(resolve => socket.onopen = resolve);
+            """)  # fmt: skip
+            wait_until(lambda: browser.execute_script("return opened") == 1)
+            polled, subscribed, listening = list[str](), list[str](), threading.Event()
+            threads = [
+                threading.Thread(target=long_polling_curl, args=(url, polled), daemon=True),
+                threading.Thread(target=redis_py, args=(redis, lab.urls["redis"], subscribed, listening), daemon=True),
+            ]
+            for thread in threads:
+                thread.start()
+            assert listening.wait(10)
+            wait_until(lambda: _receivers(lab) == 4, 10)
+            texts = [f"message {number} \u20ac" for number in range(COUNT)]
+            commands = "".join(f'PUBLISH scene "{text}"\n' for text in texts)
+            host, port = urllib.parse.urlsplit(lab.urls["redis"]).netloc.split(":")
+            cli = [str(shutil.which("redis-cli")), "-h", host, "-p", port]
+            done = subprocess.run(cli, input=commands, text=True, capture_output=True, timeout=20)
+            assert done.returncode == 0, done.stderr
+            for thread in threads:
+                thread.join(20)
+            wait_until(lambda: len(browser.execute_script("return chat")) == COUNT)
+            heard = browser.execute_script("source.close(); return heard")
+            assert [text for text, _ in heard] == texts
+            assert browser.execute_script("return chat") == polled == subscribed == texts
         lab.stop()
     finally:
-        if browser is not None:
-            browser.quit()
         lab.kill()
 
 

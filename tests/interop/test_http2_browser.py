@@ -1,12 +1,11 @@
 """A browser over HTTP/2: headless Chromium, with TLS, on one connection."""
 
-from collections.abc import Callable, Iterator
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from .chromium import open_browser, run
+from .chromium import run
 from .serving import Certificate, Serving
 
 pytestmark = pytest.mark.needs("chromium", "chromedriver")
@@ -41,15 +40,6 @@ SOCKET = """
 def site(start: Callable[..., Serving], certificate: Certificate) -> Serving:
     """The demo app over TLS, for one test alone: it reads the log to its end."""
     return start(certificate=certificate)
-
-
-@pytest.fixture
-def browser(selenium: ModuleType, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    driver = open_browser(tmp_path_factory.mktemp("profile"), certificate.chain)
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 def test_tiles_and_a_websocket_share_one_connection(browser: Any, site: Serving) -> None:

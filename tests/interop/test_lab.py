@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .chromium import open_browser, run
+from .chromium import browsing, run
 from .laboratory import Laboratory
 from .serving import wait_until
 
@@ -35,11 +35,8 @@ def lab(trustme: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def browser(selenium: ModuleType, lab: Laboratory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    driver = open_browser(tmp_path_factory.mktemp("profile"), lab.chain)
-    try:
+    with browsing(tmp_path_factory.mktemp("profile"), lab.chain) as driver:
         yield driver
-    finally:
-        driver.quit()
 
 
 class Page:

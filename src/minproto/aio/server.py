@@ -123,7 +123,7 @@ class _Undecided:
                 if not data or len(first) >= len(_FIRST_LINE):
                     break
         except TimeoutError:
-            """Then these are all."""
+            pass  # then these are all
         except BaseException as error:
             self._pipe.abort()
             if not isinstance(error, OSError):

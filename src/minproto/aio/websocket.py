@@ -233,8 +233,8 @@ class WebSocket:
         """Send what goes to others, too; without waiting."""
         if self._over or self._core.state == CLOSED:
             return
-        deferred = sum([len(shared.data) for shared in self._deferred]) if self._deferred else 0
-        if self._endpoint.unsent + deferred > MAX_UNSENT or len(self._deferred) > MAX_QUEUED:
+        waiting = self._endpoint.unsent + sum(len(deferred.data) for deferred in self._deferred)
+        if waiting > MAX_UNSENT or len(self._deferred) > MAX_QUEUED:
             self._start_closing(TRY_AGAIN_LATER, "too slow")
         elif self._core.state == MESSAGE:
             self._deferred.append(shared)
