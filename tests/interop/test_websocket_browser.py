@@ -6,13 +6,10 @@ from typing import Any
 
 import pytest
 
-from . import test_browser
 from .chromium import run
 from .serving import Serving, wait_until
 
 pytestmark = pytest.mark.needs("chromium", "chromedriver")
-
-browser = test_browser.browser
 
 SHOWN = "return [...document.querySelectorAll('#messages li')].map(line => line.textContent)"
 SAY = "document.getElementById('text').value = arguments[0]; document.querySelector('form').requestSubmit()"
