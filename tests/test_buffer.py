@@ -68,13 +68,14 @@ class Counted(bytearray):
 
     def __delitem__(self, index):
         super().__delitem__(index)
-        self.work += len(self)
+        self.work += len(self) if index.stop else 0
 
 
 @pytest.mark.parametrize("size", [1, 3, 1_000])
 def test_a_search_goes_on_where_it_stopped(size):
     buffer, total = Buffer(1 << 20), 30_000
-    buffer._data = data = Counted()
+    buffer.append(b"\r")
+    buffer._data = data = Counted(b"\r")  # what a second chunk is joined to
     for _ in range(total // size):
         buffer.append(b"\r" * size)
         assert buffer.find(b"\r\n\r\n", 1 << 20) == -1
@@ -83,8 +84,9 @@ def test_a_search_goes_on_where_it_stopped(size):
 
 def test_taking_from_the_front_does_not_move_the_rest():
     buffer = Buffer(1 << 20)
-    buffer._data = data = Counted()
-    buffer.append(b"a" * 30_000)
+    buffer.append(b"a")
+    buffer._data = data = Counted(b"a")
+    buffer.append(b"a" * 29_999)
     assert b"".join(buffer.take(1) for _ in range(29_999)) == b"a" * 29_999
     buffer.append(b"b")
     assert (buffer.peek(), data.work) == (b"ab", 1)

@@ -4,6 +4,9 @@ Every parser needs the same three things of its input, and each is easy to get s
 move the rest each time, so a cursor moves instead and the bytes before it are deleted once for each append. A search that
 came back empty must go on where it stopped (less the part of the needle that may hang over the edge), or a peer that sends
 byte by byte costs quadratic time. And what waits must be bounded.
+
+Mostly a chunk is all that a parser needs: when nothing waits it becomes the buffer as it is, and only what a second chunk has
+to be joined to is copied.
 """
 
 import re
@@ -15,7 +18,7 @@ class Buffer:
     __slots__ = ("_data", "_limit", "_searched", "_start", "size")
 
     def __init__(self, limit: int) -> None:
-        self._data = bytearray()
+        self._data: bytes | bytearray = b""
         self._start = 0  # the cursor: what lies before it was taken
         self._searched = 0  # no needle begins before here (relative to the cursor)
         self._limit = limit
@@ -27,12 +30,17 @@ class Buffer:
 
     def append(self, data: bytes) -> bool:
         """Store a chunk. False, with nothing stored, if more than ``limit`` bytes wait already."""
-        if self._start:
-            del self._data[: self._start]
-            self._start = 0
+        if not self.size:
+            self._data, self._start, self.size = bytes(data), 0, len(data)
+            return True
         if self.size > self._limit:
             return not data
-        self._data += data
+        if isinstance(self._data, bytearray):
+            del self._data[: self._start]
+            self._data += data
+        else:
+            self._data = bytearray(self._data[self._start :]) + data
+        self._start = 0
         self.size += len(data)
         return True
 
@@ -47,6 +55,8 @@ class Buffer:
         self._start += count
         self.size -= count
         self._searched = 0
+        if not self.size:
+            self._data, self._start = b"", 0
 
     def peek(self, start: int = 0, end: int | None = None) -> bytes:
         """The bytes from ``start`` to ``end`` (all by default), left in place."""
@@ -55,10 +65,6 @@ class Buffer:
     def text(self, end: int) -> str:
         """The bytes up to ``end`` as ISO-8859-1, left in place."""
         return self._data[self._start : self._start + end].decode("latin-1")
-
-    def starts_with(self, prefix: bytes) -> bool:
-        """Whether the first bytes are these."""
-        return self._data.startswith(prefix, self._start)
 
     def find(self, needle: bytes, limit: int) -> int:
         """Where the needle first begins, or -1. It must end within the first ``limit`` bytes.
@@ -73,7 +79,7 @@ class Buffer:
         self._searched = max(0, min(self.size, limit) - len(needle) + 1)
         return -1
 
-    def window(self) -> tuple[bytearray, int]:
+    def window(self) -> tuple[bytes | bytearray, int]:
         """The bytes themselves, not to be changed, and where the first of ours is: for a parser that calls once for all."""
         return self._data, self._start
 

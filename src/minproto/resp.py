@@ -223,7 +223,7 @@ _COUNTS = {b"*%d" % count: count for count in range(1, UNTRUSTED_ARGUMENTS + 1)}
 _LENGTHS = {b"$%d" % length: length for length in range(MAX_SHORT + 1)}
 
 
-def parse_short_command(data: bytearray, at: int) -> tuple[list[bytes], int] | None:
+def parse_short_command(data: bytes | bytearray, at: int) -> tuple[list[bytes], int] | None:
     """The command at this position and where it ends, if it is there whole, right and short; else None.
 
     On the benchmark of messages to many: 1.75 times the deliveries of parsing piece by piece (3 runs of each, 1.7-1.8).

@@ -21,11 +21,10 @@ from minproto.http import Headers, RequestHead, ResponseHead, check_target, impo
 from minproto.http1 import (
     CHUNKED,
     FIELD_SYNTAX,
-    REQUEST,
+    REQUEST_LINE,
     REQUEST_SYNTAX,
-    RESPONSE,
     RESPONSE_SYNTAX,
-    TRAILERS,
+    STATUS_LINE,
     UNTIL_CLOSE,
     HeadReader,
     Limits,
@@ -33,7 +32,6 @@ from minproto.http1 import (
     check_host,
     parse_chunk_end,
     parse_chunk_size,
-    parse_fields,
     request_framing,
     response_framing,
 )
@@ -103,11 +101,12 @@ def _request_head(side: Side, reader: HeadReader) -> Script[tuple[RequestHead, i
     """The fields of a request's head; the head, and the framing of its content."""
     side.begin("request")
     yield from _empty_lines(side)
-    found, raw = yield from side.parse(lambda buffer: reader.read(buffer, REQUEST), LIMITS.max_head)
-    method, target, version, block = found.groups()
+    found, raw = yield from side.parse(lambda buffer: reader.read(buffer, REQUEST_LINE), LIMITS.max_head)
+    (method, target, version), headers = found
     side.begin(f"{method} {target}")
-    _add_request_line(side, found, raw)
-    headers = _add_fields(side, raw[found.start(4) :], block)
+    line, line_end, fields_raw = raw.partition(b"\r\n")
+    _add_request_line(side, line + line_end, method, target, version)
+    _add_fields(side, fields_raw, headers)
     fields = important_fields(headers)
     try:
         check_target(method, target, RemoteProtocolError)
@@ -142,10 +141,12 @@ def _responses(side: Side, exchange: Exchange) -> Script[None]:
 def _response_head(side: Side, reader: HeadReader) -> Script[ResponseHead]:
     """The fields of a response's head."""
     side.begin("response")
-    found, raw = yield from side.parse(lambda buffer: reader.read(buffer, RESPONSE), LIMITS.max_head)
-    version, status, block = found.groups()
-    _add_status_line(side, found, raw)
-    return ResponseHead(int(status), _add_fields(side, raw[raw.index(b"\r\n") + 2 :], block), version)
+    found, raw = yield from side.parse(lambda buffer: reader.read(buffer, STATUS_LINE), LIMITS.max_head)
+    (version, status), headers = found
+    line, line_end, fields_raw = raw.partition(b"\r\n")
+    _add_status_line(side, line + line_end, version, status)
+    _add_fields(side, fields_raw, headers)
+    return ResponseHead(int(status), headers, version)
 
 
 def _switch(exchange: Exchange, response: ResponseHead) -> None:
@@ -182,30 +183,30 @@ def _empty_lines(side: Side) -> Script[None]:
         side.add("empty line", side.take(2), "", "ignored before a request line", "RFC 9112 §2.2")
 
 
-def _add_request_line(side: Side, found: re.Match[str], raw: bytes) -> None:
-    method, target, version = found.end(1) + 1, found.end(2) + 1, found.end(3) + 2
-    side.add("method", raw[:method], found[1], *meanings.METHODS.get(found[1], meanings.OTHER_METHOD))
-    side.add("request-target", raw[method:target], found[2], "what is asked", "RFC 9112 §3.2")
-    side.add("HTTP-version", raw[target:version], found[3], "what the client speaks", "RFC 9112 §2.3")
+def _add_request_line(side: Side, line: bytes, method: str, target: str, version: str) -> None:
+    target_at = len(method) + 1
+    version_at = target_at + len(target) + 1
+    side.add("method", line[:target_at], method, *meanings.METHODS.get(method, meanings.OTHER_METHOD))
+    side.add("request-target", line[target_at:version_at], target, "what is asked", "RFC 9112 §3.2")
+    side.add("HTTP-version", line[version_at:], version, "what the client speaks", "RFC 9112 §2.3")
 
 
-def _add_status_line(side: Side, found: re.Match[str], raw: bytes) -> None:
-    version, status, end = found.end(1) + 1, min(found.end(2) + 1, raw.index(b"\r")), raw.index(b"\r\n") + 2
-    reason = raw[status : end - 2].decode("latin-1")
-    side.begin(f"{found[2]} {reason}".rstrip())
-    side.add("HTTP-version", raw[:version], found[1], "what the server speaks", "RFC 9112 §2.3")
-    side.add("status-code", raw[version:status], found[2], *meanings.of_status(int(found[2])))
-    side.add("reason-phrase", raw[status:end], reason, "for people: programs ignore it", "RFC 9112 §4")
+def _add_status_line(side: Side, line: bytes, version: str, status: str) -> None:
+    status_at = len("HTTP/1.1 ")
+    reason_at = min(status_at + len("200 "), line.index(b"\r"))
+    reason = line[reason_at:-2].decode("latin-1")
+    side.begin(f"{status} {reason}".rstrip())
+    side.add("HTTP-version", line[:status_at], version, "what the server speaks", "RFC 9112 §2.3")
+    side.add("status-code", line[status_at:reason_at], status, *meanings.of_status(int(status)))
+    side.add("reason-phrase", line[reason_at:], reason, "for people: programs ignore it", "RFC 9112 §4")
 
 
-def _add_fields(side: Side, raw: bytes, block: str) -> Headers:
+def _add_fields(side: Side, raw: bytes, headers: Headers) -> None:
     """Field lines, and the empty line behind them."""
-    headers = parse_fields(block, LIMITS)
     lines = [found[0] for found in _LINE.finditer(raw[:-2])]
     for line, (name, value) in zip(lines, headers, strict=True):
         side.add(name, line, value, *meanings.FIELDS.get(name, meanings.OTHER_FIELD))
     side.add("empty line", raw[-2:], "", "the end of the fields", "RFC 9112 §2.1")
-    return headers
 
 
 # ---- bodies ------------------------------------------------------------------------------------------------------------
@@ -259,5 +260,5 @@ def _trailers(side: Side, reader: HeadReader) -> Script[None]:
     if side.buffer.peek(0, 2) == b"\r\n":
         side.add("empty line", side.take(2), "", "the end of the content: no trailers", "RFC 9112 §7.1.2")
         return
-    found, raw = yield from side.parse(lambda buffer: reader.read(buffer, TRAILERS), LIMITS.max_head)
-    _add_fields(side, raw, found[1])
+    (_, headers), raw = yield from side.parse(lambda buffer: reader.read(buffer, None), LIMITS.max_head)
+    _add_fields(side, raw, headers)
