@@ -9,6 +9,7 @@ Left out: everything that is the business of an app, a cache or a proxy (conditi
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
@@ -108,7 +109,7 @@ def field_block(headers: list[tuple[str, str]]) -> str | None:
 _IMPORTANT = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"})
 
 
-def important_fields(headers: list[tuple[str, str]]) -> dict[str, str]:
+def important_fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The fields that change how a message is read, in one pass. Repeated lines are joined by ", " (§5.3)."""
     found: dict[str, str] = {}
     for name, value in headers:

@@ -14,6 +14,7 @@ Left out: transfer codings other than chunked (nobody sends them; in a response 
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -197,7 +198,7 @@ def _parse_field(line: str) -> tuple[str, str]:
     return found[1].lower(), found[2].rstrip("\t ")
 
 
-def encode_fields(headers: list[tuple[str, str]]) -> str:
+def encode_fields(headers: Iterable[tuple[str, str]]) -> str:
     """Field lines, each with its CRLF. Raises LocalProtocolError for what would not arrive as it was given."""
     return "".join(map(_encode_field, headers))
 
@@ -208,6 +209,13 @@ def _encode_field(field: tuple[str, str]) -> str:
     if line is None:
         raise LocalProtocolError("invalid field name or value")
     return line.replace("\0", ": ")
+
+
+@lru_cache(256)  # on the /hello benchmark: a twentieth fewer instructions for a request
+def _encode_head(status: int, headers: tuple[tuple[str, str], ...]) -> tuple[bytes, dict[str, str]]:
+    """The bytes of a response's head without its last CRLF, and its important fields. Raises LocalProtocolError."""
+    start = f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n"
+    return f"{start}{encode_fields(headers)}".encode("latin-1"), important_fields(headers)
 
 
 # ---- framing: where a message ends (§6.3) ----------------------------------------------------------------------------
@@ -613,7 +621,7 @@ class Connection(Core):
         self._begin(head, fields, framing)
         return encoded
 
-    def send_whole(self, status: int, headers: list[tuple[str, str]], content: bytes) -> bytes:
+    def send_whole(self, status: int, headers: Iterable[tuple[str, str]], content: bytes) -> bytes:
         """A final response in one step: what its head, its content and an end without trailers would give one by one.
 
         Where the head does not frame itself, its Content-Length is added. To HEAD, the content is left out. Raises
@@ -624,13 +632,13 @@ class Connection(Core):
             raise LocalProtocolError(f"the {self.role.value} can't send a response in {self.response.name}")
         if not 200 <= status <= 599 or (self._method == "CONNECT" and status < 300):
             raise LocalProtocolError(f"no response with status {status} has an end")
-        fields = important_fields(headers)
-        lines = encode_fields(headers)
+        encoded, fields = _encode_head(status, tuple(headers))
         if status in _WITHOUT_LENGTH or "content-length" in fields or "transfer-encoding" in fields:
             framing = self._response_framing(status, "1.1", fields)
+            encoded += b"\r\n"
         else:
             framing = len(content)
-            lines = f"{lines}content-length: {framing}\r\n"
+            encoded = b"%bcontent-length: %d\r\n\r\n" % (encoded, framing)
         if self._method == "HEAD":
             content = b""
         elif 0 <= framing != len(content) or (content and status == 205):
@@ -640,7 +648,7 @@ class Connection(Core):
         if framing == CHUNKED:
             content = b"%b0\r\n\r\n" % self._send_data(content)
         self._finish(response=True)
-        return f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n{lines}\r\n".encode("latin-1") + content
+        return encoded + content
 
     def _send_response(self, head: ResponseHead) -> bytes:
         # RFC 9110 §15: other codes are invalid, though a client has to take one as an error of the server.

@@ -9,6 +9,7 @@ import asyncio
 import ssl as tls
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, NoReturn, Protocol, Self
 
 from minproto.aio.endpoint import Endpoint, Timeouts, logger
@@ -236,23 +237,18 @@ class ServerConnection:
     def _queue_whole(self, head: RequestHead, response: Response) -> None:
         core, content = self._core, response.body
         assert isinstance(content, bytes)
-        fields = [*response.headers]
         # RFC 9112 §9.6: a server that is going to close SHOULD say so.
-        self._add_fields(fields, head, closes=core.request == BODY and core.content_left > MAX_DISCARD)
+        option = self._connection_option(head, closes=core.request == BODY and core.content_left > MAX_DISCARD)
+        fields = complete(tuple(response.headers), date_field(), option)
         self.endpoint.queue(core.send_whole(response.status, fields, content))
         self._sent = 0 if head.method == "HEAD" else len(content)
 
-    def _add_fields(self, fields: list[tuple[str, str]], head: RequestHead, closes: bool) -> None:
-        """Add those fields of a response's header that are the server's business."""
-        names = dict(fields)
-        if "date" not in names:
-            fields.append(date_field())
+    def _connection_option(self, head: RequestHead, closes: bool) -> str:
+        """What to say of the connection in a response's head, if anything."""
         # Whether a client that was not told to continue will send its content, nobody knows: so that has to be the end.
         if closes or self._draining or self._core.expects_continue or not self._core.keep_alive:
-            if "close" not in split_list(names.get("connection", "")):
-                fields.append(("connection", "close"))
-        elif head.version == "1.0" and "connection" not in names:
-            fields.append(("connection", "keep-alive"))
+            return "close"
+        return "keep-alive" if head.version == "1.0" else ""
 
     def _begin_answer(self, answer: Answer) -> None:
         """From now on, a drain is the answer's business."""
@@ -289,8 +285,8 @@ class ServerConnection:
         framed = not {"content-length", "transfer-encoding"}.isdisjoint(name for name, _ in fields)
         if not framed and head.version != "1.0":
             fields.append(("transfer-encoding", "chunked"))
-        self._add_fields(fields, head, closes=not framed and head.version == "1.0")
-        self.endpoint.send(ResponseHead(response.status, fields))
+        option = self._connection_option(head, closes=not framed and head.version == "1.0")
+        self.endpoint.send(ResponseHead(response.status, Headers(complete(tuple(fields), date_field(), option))))
 
     async def _send_content(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
         if head.method != "HEAD":
@@ -364,6 +360,19 @@ class ServerConnection:
         for observer in self._observers:
             observer.finish(self._head, status, self._sent, self._pipe)
         self._head = None
+
+
+@lru_cache(256)
+def complete(
+    headers: tuple[tuple[str, str], ...], date: tuple[str, str], option: str
+) -> tuple[tuple[str, str], ...]:
+    """A response's fields, with those that are the server's business: Date, and what becomes of the connection."""
+    names = dict(headers)
+    fields = headers if "date" in names else (*headers, date)
+    said = split_list(names.get("connection", ""))
+    if not option or option in said or (said and option != "close"):
+        return fields
+    return *fields, ("connection", option)
 
 
 class ClientExchange(Protocol):
