@@ -31,7 +31,8 @@ class Buffer:
     def append(self, data: bytes) -> bool:
         """Store a chunk. False, with nothing stored, if more than ``limit`` bytes wait already."""
         if not self.size:
-            self._data, self._start, self.size = bytes(data), 0, len(data)
+            self._data = data if isinstance(data, bytes) else bytes(data)
+            self._start, self.size = 0, len(data)
             return True
         if self.size > self._limit:
             return not data

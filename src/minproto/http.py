@@ -109,6 +109,15 @@ def field_block(headers: list[tuple[str, str]]) -> str | None:
 _IMPORTANT = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"})
 
 
+def important_lines(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The field lines that change how a message is read."""
+    found = []
+    for field_line in headers:
+        if field_line[0] in _IMPORTANT:
+            found.append(field_line)
+    return tuple(found)
+
+
 def important_fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The fields that change how a message is read, in one pass. Repeated lines are joined by ", " (§5.3)."""
     found: dict[str, str] = {}

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from minproto.buffer import Buffer
 from minproto.core import (
@@ -47,6 +48,7 @@ from minproto.http import (
     field_block,
     has_no_content,
     important_fields,
+    important_lines,
     is_host,
     parse_content_length,
     split_list,
@@ -238,6 +240,30 @@ def request_framing(version: str, fields: dict[str, str], fault: type[ProtocolEr
     if len(codings) > 1:
         raise fault("unknown transfer coding", 501)  # §6.1
     return CHUNKED
+
+
+class Terms(NamedTuple):
+    """What a request's fields say of its end and of the connection."""
+
+    framing: int
+    keep_alive: bool
+    upgrade: bool
+    """It offers to go on with another protocol."""
+    expects_continue: bool
+
+
+@lru_cache(64)  # so many heads' worth of memory at most. On the /hello benchmark: a fortieth fewer instructions for a request
+def request_terms(version: str, lines: tuple[tuple[str, str], ...], fault: type[ProtocolError]) -> Terms:
+    """The terms that the important field lines make. Raises ``fault`` (400, 501)."""
+    fields = important_fields(lines)
+    check_host(version, fields, fault)
+    framing = request_framing(version, fields, fault)
+    # RFC 9110 §7.8: Upgrade takes a connection option beside it, and MUST be ignored in HTTP/1.0.
+    offered = "upgrade" in fields and version != "1.0"
+    upgrade = offered and "upgrade" in split_list(fields.get("connection", ""))
+    # RFC 9110 §10.1.1: the expectation MUST be ignored in HTTP/1.0; without content there is nothing to wait with.
+    expected = framing != 0 and "expect" in fields and version != "1.0"
+    return Terms(framing, persists(version, fields), upgrade, expected and "100-continue" in split_list(fields["expect"]))
 
 
 def response_framing(
@@ -529,11 +555,9 @@ class Connection(Core):
             raise RemoteProtocolError("method not implemented", 501)
         check_target(method, target, RemoteProtocolError)
         head = RequestHead(method, target, headers, version)
-        fields = important_fields(headers)
-        check_host(version, fields, RemoteProtocolError)
-        framing = request_framing(version, fields, RemoteProtocolError)
-        self._body = body_reader(framing, self.limits, FIELD_SYNTAX) if framing else None
-        self._begin(head, fields, framing)
+        terms = request_terms(version, important_lines(headers), RemoteProtocolError)
+        self._body = body_reader(terms.framing, self.limits, FIELD_SYNTAX) if terms.framing else None
+        self._begin(head, terms)
         return head
 
     def _parse_response(self) -> ResponseHead | None:
@@ -613,12 +637,10 @@ class Connection(Core):
         if not same or head.version not in ("1.0", "1.1"):
             raise LocalProtocolError("invalid method, target or version")
         check_target(head.method, head.target, LocalProtocolError)
-        fields = important_fields(head.headers)
-        check_host(head.version, fields, LocalProtocolError)
-        framing = request_framing(head.version, fields, LocalProtocolError)
+        terms = request_terms(head.version, important_lines(head.headers), LocalProtocolError)
         encoded = f"{start}\r\n{encode_fields(head.headers)}\r\n".encode("latin-1")
-        self.framing = framing
-        self._begin(head, fields, framing)
+        self.framing = terms.framing
+        self._begin(head, terms)
         return encoded
 
     def send_whole(self, status: int, headers: Iterable[tuple[str, str]], content: bytes) -> bytes:
@@ -721,16 +743,10 @@ class Connection(Core):
 
     # -- the state, moved by what passes in either direction
 
-    def _begin(self, head: RequestHead, fields: dict[str, str], framing: int) -> None:
+    def _begin(self, head: RequestHead, terms: Terms) -> None:
         self.request, self.response = BODY, HEAD
         self._method, self._version = head.method, head.version
-        self.keep_alive = persists(head.version, fields)
-        # RFC 9110 §7.8: Upgrade takes a connection option beside it, and MUST be ignored in HTTP/1.0.
-        offered = "upgrade" in fields and head.version != "1.0"
-        self._upgrade = offered and "upgrade" in split_list(fields.get("connection", ""))
-        # RFC 9110 §10.1.1: the expectation MUST be ignored in HTTP/1.0; without content there is nothing to wait with.
-        expected = framing != 0 and "expect" in fields and head.version != "1.0"
-        self.expects_continue = expected and "100-continue" in split_list(fields["expect"])
+        _, self.keep_alive, self._upgrade, self.expects_continue = terms
 
     def _answer(self, status: int, version: str, fields: dict[str, str], framing: int) -> None:
         self.expects_continue = False

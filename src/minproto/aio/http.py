@@ -35,7 +35,7 @@ MAX_READ = 1 << 20
 class Request:
     """A request, as the app gets it. HEAD appears as GET: the server drops the content (RFC 9110 §9.3.2)."""
 
-    __slots__ = ("_exchange", "_split", "head", "method", "pipe", "trailers")
+    __slots__ = ("_exchange", "_split", "_trailers", "head", "method", "pipe")
 
     def __init__(self, head: RequestHead, exchange: Exchange | None, pipe: Pipe) -> None:
         self.head = head
@@ -43,8 +43,7 @@ class Request:
         self.method = "GET" if head.method == "HEAD" or head.protocol else head.method
         self.pipe = pipe
         """What carries the request; ``pipe.info("peername")`` is the peer's address."""
-        self.trailers = Headers()
-        """Trailer fields; complete when the body was read to its end."""
+        self._trailers: Headers | None = None
         self._exchange = exchange  # None: there is no more content
         self._split: tuple[str | None, str, str] | None = None
 
@@ -61,6 +60,11 @@ class Request:
     @property
     def headers(self) -> Headers:
         return self.head.headers
+
+    @property
+    def trailers(self) -> Headers:
+        """Trailer fields; complete when the body was read to its end."""
+        return self._trailers or Headers()
 
     @property
     def path(self) -> str:
@@ -112,7 +116,7 @@ class Request:
         event = await self._exchange.receive_content()
         if isinstance(event, Data):
             return event.data
-        self.trailers = event.trailers
+        self._trailers = event.trailers
         self._exchange = None
         return b""
 
@@ -143,6 +147,13 @@ class Body:
         raise StopAsyncIteration
 
 
+def _lower(fields: Iterable[tuple[str, str]]) -> Headers:
+    lowered = Headers()
+    for name, value in fields:
+        lowered.append((str.lower(name), value))
+    return lowered
+
+
 class Response:
     """An answer: status, header fields, and content as bytes or as an async iterator of bytes."""
 
@@ -158,7 +169,7 @@ class Response:
             raise TypeError(f"the content has to be bytes or an async iterator, not {type(body).__name__}")
         self.body = body
         self.status = status
-        self.headers = Headers([(str.lower(name), value) for name, value in headers])
+        self.headers = _lower(headers)
         self._trailers: Headers | None = None
 
     @property
@@ -194,7 +205,7 @@ class Upgrade:
         drain: Callable[[], None] = lambda: None,
     ) -> None:
         self.handler = handler
-        self.headers = Headers([(str.lower(name), value) for name, value in headers])
+        self.headers = _lower(headers)
         self.status = status
         self.drain = drain
 
@@ -226,8 +237,13 @@ async def close_body(body: Any) -> None:
         await body.aclose()
 
 
-async def ask(app: App, request: Request) -> tuple[Answer, bytes]:
-    """The app's answer, and the first piece of content that is made while it is sent. Raises what the app does, TypeError."""
+async def ask(app: App, request: Request, methods: Iterable[str]) -> tuple[Answer, bytes]:
+    """The app's answer, and the first piece of content that is made while it is sent. Raises what the app does, TypeError.
+
+    ``methods``: those of the server, for ``OPTIONS *``, a question to it and not to a resource of the app (RFC 9110 §9.3.7).
+    """
+    if request.head.target == "*":
+        return Response(status=204, headers=[("allow", ", ".join(sorted(methods)))]), b""
     answer = await app(request)
     if isinstance(answer, Upgrade):
         return answer, b""
@@ -239,11 +255,6 @@ async def ask(app: App, request: Request) -> tuple[Answer, bytes]:
     if isinstance(answer.body, bytes) or method == "HEAD":
         return answer, b""
     return answer, await first_piece(answer.body)
-
-
-def options(methods: Iterable[str]) -> Response:
-    """The answer to ``OPTIONS *``: a question to the server, not to a resource of the app (RFC 9110 §9.3.7)."""
-    return Response(status=204, headers=[("allow", ", ".join(sorted(methods)))])
 
 
 async def first_piece(body: AsyncIterator[bytes]) -> bytes:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, NoReturn, Protocol, Self
 
 from minproto.aio.endpoint import Endpoint, Timeouts, logger
-from minproto.aio.http import Answer, App, Request, Response, Upgrade, ask, close_body, date_field, options
+from minproto.aio.http import Answer, App, Request, Response, Upgrade, ask, close_body, date_field
 from minproto.aio.observe import Observer
 from minproto.aio.pipe import Pipe, Unread, connect_pipe
 from minproto.core import DATA, Event, LocalProtocolError, RemoteProtocolError, Role, Wants
@@ -106,11 +106,11 @@ class ServerConnection:
         core, endpoint = self._core, self.endpoint
         while (head := core.next_event() or await self._next_head()) is not None:
             assert isinstance(head, RequestHead)
-            self._head, self._head_began = head, None
-            for observer in self._observers:
-                observer.begin()
-            request = Request(head, None if core.take_end() else self, self._pipe)
-            answer = await self._call(request)
+            request = self._begin(head)
+            try:
+                answer, self._first = await ask(self._app, request, core.methods)
+            except (Exception, asyncio.CancelledError):
+                answer = self._failure(head)
             if isinstance(answer, Upgrade):
                 return await self._hand_over(head, answer)
             if isinstance(answer.body, bytes):
@@ -130,6 +130,13 @@ class ServerConnection:
         await endpoint.close(linger=half_closes or core.request == BODY or core.buffered > 0)
 
     # -- a request
+
+    def _begin(self, head: RequestHead) -> Request:
+        self._head, self._head_began = head, None
+        self._received, self._waited, self._sent, self._ahead = 0, 0.0, 0, None
+        for observer in self._observers:
+            observer.begin()
+        return Request(head, None if self._core.take_end() else self, self._pipe)
 
     async def _next_head(self) -> Event | None:
         """The next request, which has not arrived yet; None when there will be none, or the client kept still for too long."""
@@ -198,20 +205,12 @@ class ServerConnection:
     def fail(self, error: RemoteProtocolError) -> None:
         self._core.fail(error)
 
-    async def _call(self, request: Request) -> Answer:
-        """The app's answer; 500 if it has none."""
-        head = request.head
-        self._received, self._waited, self._sent, self._ahead = 0, 0.0, 0, None
-        if head.target == "*":
-            return options(self._core.methods)
-        try:
-            answer, self._first = await ask(self._app, request)
-            return answer
-        except (Exception, asyncio.CancelledError):
-            if self.endpoint.lost or self._core.error is not None or (self._task and self._task.cancelling()):
-                raise  # the peer's doing, or ours, not the app's
-            logger.exception("%s %s failed", head.method, head.target)
-            return Response.text("internal server error\n", 500)
+    def _failure(self, head: RequestHead) -> Response:
+        """The answer where the app has none. Raises what it raised where that was not its doing."""
+        if self.endpoint.lost or self._core.error is not None or (self._task and self._task.cancelling()):
+            raise  # the peer's doing, or ours
+        logger.exception("%s %s failed", head.method, head.target)
+        return Response.text("internal server error\n", 500)
 
     async def _discard_content(self) -> bool:
         """Read away what the app left of the body. False where that is not worth it: to close is cheaper."""

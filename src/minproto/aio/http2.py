@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, NoReturn, Self
 
 from minproto.aio.endpoint import Timeouts, logger
-from minproto.aio.http import Answer, App, Request, Response, Upgrade, ask, close_body, date_field, options
+from minproto.aio.http import Answer, App, Request, Response, Upgrade, ask, close_body, date_field
 from minproto.aio.http1 import ClientResponse
 from minproto.aio.multiplex import Multiplexer, MuxStream, end_tasks
 from minproto.aio.observe import Observer
@@ -222,10 +222,8 @@ class _Exchange:
         try:
             if head.method not in self._connection.methods:
                 return Response.text("method not implemented\n", 501)
-            if head.target == "*":
-                return options(self._connection.methods)
             self._check_length(int((head.headers.get("content-length") or "0").split(",")[0]))
-            answer, self._first = await ask(self._connection.app, request)
+            answer, self._first = await ask(self._connection.app, request, self._connection.methods)
             return answer
         except (Exception, asyncio.CancelledError):
             task = asyncio.current_task()
