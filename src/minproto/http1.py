@@ -518,12 +518,12 @@ class Connection(Core):
     def _parse(self) -> Event | None:
         server = self.role is SERVER
         state = self.request if server else self.response
-        if state == BODY:
+        if state is BODY:
             event: Event | None = self._parse_body()
-        elif state == IDLE or state == HEAD:
+        elif state is IDLE or state is HEAD:
             event = self._parse_request() if server else self._parse_response()
         else:  # DONE: our own message has to be, too, before the next; SWITCHED: the bytes are another protocol's
-            self.wants = Wants.CLOSED if state == CLOSED else PAUSED
+            self.wants = Wants.CLOSED if state is CLOSED else PAUSED
             return None
         if event is None:
             self.wants = DATA
@@ -561,7 +561,7 @@ class Connection(Core):
         return head
 
     def _parse_response(self) -> ResponseHead | None:
-        if self.response == IDLE:
+        if self.response is IDLE:
             if self._buffer.size:  # §9.2: MUST NOT consider that data to be a valid response
                 raise RemoteProtocolError("data without a request")
             return None
@@ -594,7 +594,7 @@ class Connection(Core):
         if isinstance(self._body, UntilCloseReader):
             self._finish(response=True)
             return EndOfMessage()
-        idle = self.request == IDLE if self.role is SERVER else self.response == IDLE
+        idle = self.request is IDLE if self.role is SERVER else self.response is IDLE
         if not idle or self._buffer.size:
             raise RemoteProtocolError("connection closed in the middle of a message", 400)
         self.request = self.response = CLOSED
@@ -608,7 +608,7 @@ class Connection(Core):
             self.request = self.response = CLOSED
             return
         self.request = CLOSED
-        if self.response == IDLE:  # a head that was not understood has to be answered, too
+        if self.response is IDLE:  # a head that was not understood has to be answered, too
             self.response = HEAD
             if self._buffer.peek(0, 5) == b"HEAD ":  # without content, then (RFC 9110 §9.3.2)
                 self._method = "HEAD"
@@ -650,7 +650,7 @@ class Connection(Core):
         LocalProtocolError where ``send`` would, before anything is changed. A fifth less Python for a short request than
         three events would take, with all that this lets the shell leave out.
         """
-        if self.role is CLIENT or self.response != HEAD:
+        if self.role is CLIENT or self.response is not HEAD:
             raise LocalProtocolError(f"the {self.role.value} can't send a response in {self.response.name}")
         if not 200 <= status <= 599 or (self._method == "CONNECT" and status < 300):
             raise LocalProtocolError(f"no response with status {status} has an end")
@@ -688,7 +688,7 @@ class Connection(Core):
         """The framing of a response that we are about to send. Raises LocalProtocolError where we must not."""
         if status < 200 and self._version == "1.0":  # RFC 9110 §15.2
             raise LocalProtocolError("an interim response to HTTP/1.0")
-        if status == 101 and not (self._upgrade and self.request == DONE):  # RFC 9110 §7.8
+        if status == 101 and not (self._upgrade and self.request is DONE):  # RFC 9110 §7.8
             raise LocalProtocolError("101 before a complete request to upgrade")
         framed = "content-length" in fields or "transfer-encoding" in fields
         if framed and (status < 200 or status == 204 or (self._method == "CONNECT" and status < 300)):
@@ -723,7 +723,7 @@ class Connection(Core):
     def take_end(self) -> bool:
         """Whether the head just received is all of its message; then this takes the EndOfMessage, without making one."""
         client = self.role is CLIENT
-        if self._body is not None or (self.response if client else self.request) != BODY:
+        if self._body is not None or (self.response if client else self.request) is not BODY:
             return False
         self._finish(response=client)
         return True
@@ -734,7 +734,7 @@ class Connection(Core):
         return self._body.left if isinstance(self._body, LengthReader) else 0
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        if self.role is CLIENT or self.response != HEAD:
+        if self.role is CLIENT or self.response is not HEAD:
             return []
         text = f"{error}\n".encode()
         fields = [("content-type", "text/plain"), ("content-length", str(len(text))), ("connection", "close")]
@@ -764,11 +764,11 @@ class Connection(Core):
             self.response = DONE
         else:
             self.request = DONE
-        if self.request == self.response == DONE:
+        if self.request is self.response is DONE:
             self.request = self.response = IDLE if self.keep_alive else CLOSED
             self._method = ""
             self._empty_lines = 0
-        elif self.response == DONE and self.request == CLOSED:
+        elif self.response is DONE and self.request is CLOSED:
             self.response = CLOSED  # the farewell was said
 
 

@@ -91,11 +91,15 @@ class Deadline:
         """The wait begins."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.end(error)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """The wait is over, by this error if it was one. Raises TimeoutError where that was the deadline's."""
         task, self._task, self._when = self._task, None, math.inf
         if self._expired:
             assert task is not None
             self._expired = False
-            if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            if task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
                 raise TimeoutError from error
 
     def expire(self) -> None:
@@ -179,12 +183,17 @@ class Endpoint:
 
     async def receive(self, seconds: float, task: asyncio.Task[Any] | None = None) -> int:
         """Wait for a chunk, and store it; its size, 0 at the end of input. Raises TimeoutError. ``task``: the current one."""
-        with self._reading(seconds, task):
-            try:
-                data = await self.pipe.read()
-            except OSError as error:
-                self.lost = True
-                raise ConnectionResetError("the peer is gone") from error
+        reading = self._reading(seconds, task)
+        try:  # what ``with`` would do, for half of its price
+            data = await self.pipe.read()
+        except OSError as error:
+            reading.end(error)
+            self.lost = True
+            raise ConnectionResetError("the peer is gone") from error
+        except BaseException as error:
+            reading.end(error)
+            raise
+        reading.end()
         self.feed(data)
         return len(data)
 

@@ -120,14 +120,14 @@ class ServerConnection:
             if endpoint.congested:
                 await endpoint.flush()
             request.close()
-            if core.request == BODY and not await self._discard_content():
+            if core.request is BODY and not await self._discard_content():
                 break
             if self._had_turn():
                 await asyncio.sleep(0)
         # What the client may still be sending must not turn our close into a reset, which would destroy the answer. Over
         # TLS, where it can't see our end before we close, reading on would delay it: so only if we know that it is sending.
         half_closes = self._pipe.info("ssl_object") is None
-        await endpoint.close(linger=half_closes or core.request == BODY or core.buffered > 0)
+        await endpoint.close(linger=half_closes or core.request is BODY or core.buffered > 0)
 
     # -- a request
 
@@ -215,7 +215,7 @@ class ServerConnection:
     async def _discard_content(self) -> bool:
         """Read away what the app left of the body. False where that is not worth it: to close is cheaper."""
         limit = self.endpoint.received + MAX_DISCARD
-        while self._core.request == BODY:
+        while self._core.request is BODY:
             if self.endpoint.received > limit or not self._core.keep_alive:
                 return False
             if self._core.next_event() is None:
@@ -237,7 +237,7 @@ class ServerConnection:
         core, content = self._core, response.body
         assert isinstance(content, bytes)
         # RFC 9112 §9.6: a server that is going to close SHOULD say so.
-        option = self._connection_option(head, closes=core.request == BODY and core.content_left > MAX_DISCARD)
+        option = self._connection_option(head, closes=core.request is BODY and core.content_left > MAX_DISCARD)
         fields = complete(tuple(response.headers), date_field(), option)
         self.endpoint.queue(core.send_whole(response.status, fields, content))
         self._sent = 0 if head.method == "HEAD" else len(content)
@@ -337,7 +337,7 @@ class ServerConnection:
 
     async def _say_farewell(self, error: RemoteProtocolError) -> None:
         """The last answer to a peer that broke the rules."""
-        if self._core.response == BODY:
+        if self._core.response is BODY:
             return await self._break_off()
         words = self._core.farewell(error)
         self._sent = sum(len(event.data) for event in words if isinstance(event, Data))
@@ -468,7 +468,7 @@ class ClientConnection:
 
     async def _expect_silence(self) -> None:
         """RFC 9112 §9.2: what came unasked MUST NOT be taken for the answer to what is asked next."""
-        if self._core.response != IDLE:
+        if self._core.response is not IDLE:
             return  # it is our mistake to ask now: ``send`` says so
         try:
             self._core.next_event()
@@ -515,7 +515,7 @@ class ClientConnection:
         try:
             while (event := self._core.next_event()) is None and self._core.wants is Wants.DATA:
                 size = await self.endpoint.receive(seconds)
-                if not size and self._core.response == HEAD and not self._core.buffered:
+                if not size and self._core.response is HEAD and not self._core.buffered:
                     raise ConnectionResetError("the server closed before it answered")  # which is no fault of its HTTP
         except BaseException as error:
             failure = await self._stop_upload()
