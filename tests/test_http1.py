@@ -19,6 +19,7 @@ from minproto.http1 import (
     SWITCHED,
     Connection,
     Limits,
+    encode_head,
 )
 from minproto.testing import Subject, laws, strategies, trace
 
@@ -280,7 +281,7 @@ def test_each_request_has_its_own_empty_lines() -> None:
     for _ in range(9):
         core.receive_data(b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert [type(event) for event in core.events()] == [RequestHead, EndOfMessage]
-        core.send_whole(204, [], b"")
+        core.send_whole(encode_head(204, []), b"")
 
 
 def test_storing_more_than_the_limit_without_pulling_is_our_bug() -> None:
@@ -636,10 +637,10 @@ def test_a_whole_response_is_the_sum_of_its_parts(
     except LocalProtocolError:
         before = vars(whole).copy()
         with pytest.raises(LocalProtocolError):
-            whole.send_whole(status, [*others, *length], content)
+            whole.send_whole(encode_head(status, [*others, *length]), content)
         assert vars(whole) == before
         return
-    assert whole.send_whole(status, [*others, *length], content) == expected
+    assert whole.send_whole(encode_head(status, [*others, *length]), content) == expected
     assert (whole.request, whole.response, whole.keep_alive) == (parts.request, parts.response, parts.keep_alive)
 
 
@@ -656,7 +657,7 @@ def test_a_whole_response_is_sent_in_answer_to_a_request_only(state: int) -> Non
     for core in (make(), client()):
         before = vars(core).copy()
         with pytest.raises(LocalProtocolError):
-            core.send_whole(200, [], b"")
+            core.send_whole(encode_head(200, []), b"")
         assert vars(core) == before
 
 

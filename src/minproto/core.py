@@ -51,7 +51,7 @@ CLIENT, SERVER = Role
 
 
 class Wants(Enum):
-    """Why ``next_event`` returned None."""
+    """What ``next_event`` waits for when it gives None."""
 
     DATA = "data"  # the event is not complete: read more
     PAUSED = "paused"  # our answer, or the protocol that comes after this one, has to be first

@@ -18,7 +18,7 @@ from minproto.aio.observe import Observer
 from minproto.aio.pipe import Pipe, Unread, connect_pipe
 from minproto.core import DATA, Event, LocalProtocolError, RemoteProtocolError, Role, Wants
 from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
-from minproto.http1 import BODY, CHUNKED, HEAD, IDLE, SWITCHED, UNTIL_CLOSE, Connection, Limits
+from minproto.http1 import BODY, CHUNKED, HEAD, IDLE, SWITCHED, UNTIL_CLOSE, Connection, EncodedHead, Limits, encode_head
 
 FAIR_SHARE = 32
 """Requests answered, or pieces of content sent, that one connection may do in a row before others get their turn."""
@@ -104,7 +104,7 @@ class ServerConnection:
 
     async def _serve(self) -> None:
         core, endpoint = self._core, self.endpoint
-        while (head := core.next_event() or await self._next_head()) is not None:
+        while (head := (core.next_event() if core.buffered else None) or await self._next_head()) is not None:
             assert isinstance(head, RequestHead)
             request = self._begin(head)
             try:
@@ -238,8 +238,8 @@ class ServerConnection:
         assert isinstance(content, bytes)
         # RFC 9112 §9.6: a server that is going to close SHOULD say so.
         option = self._connection_option(head, closes=core.request is BODY and core.content_left > MAX_DISCARD)
-        fields = complete(tuple(response.headers), date_field(), option)
-        self.endpoint.queue(core.send_whole(response.status, fields, content))
+        whole = whole_head(response.status, tuple(response.headers), date_field(), option)
+        self.endpoint.queue(core.send_whole(whole, content))
         self._sent = 0 if head.method == "HEAD" else len(content)
 
     def _connection_option(self, head: RequestHead, closes: bool) -> str:
@@ -285,7 +285,7 @@ class ServerConnection:
         if not framed and head.version != "1.0":
             fields.append(("transfer-encoding", "chunked"))
         option = self._connection_option(head, closes=not framed and head.version == "1.0")
-        self.endpoint.send(ResponseHead(response.status, Headers(complete(tuple(fields), date_field(), option))))
+        self.endpoint.send(ResponseHead(response.status, complete(fields, date_field(), option)))
 
     async def _send_content(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
         if head.method != "HEAD":
@@ -361,17 +361,21 @@ class ServerConnection:
         self._head = None
 
 
-@lru_cache(256)
-def complete(
-    headers: tuple[tuple[str, str], ...], date: tuple[str, str], option: str
-) -> tuple[tuple[str, str], ...]:
+def complete(headers: Iterable[tuple[str, str]], date: tuple[str, str], option: str) -> Headers:
     """A response's fields, with those that are the server's business: Date, and what becomes of the connection."""
-    names = dict(headers)
-    fields = headers if "date" in names else (*headers, date)
+    names, fields = dict(headers), Headers(headers)
+    if "date" not in names:
+        fields.append(date)
     said = split_list(names.get("connection", ""))
-    if not option or option in said or (said and option != "close"):
-        return fields
-    return *fields, ("connection", option)
+    if option and option not in said and (not said or option == "close"):
+        fields.append(("connection", option))
+    return fields
+
+
+@lru_cache(256)  # an app says the same again and again. On the /hello benchmark: a twelfth fewer instructions for a request
+def whole_head(status: int, headers: tuple[tuple[str, str], ...], date: tuple[str, str], option: str) -> EncodedHead:
+    """The head of a response whose content is there. Raises LocalProtocolError."""
+    return encode_head(status, complete(headers, date, option))
 
 
 class ClientExchange(Protocol):

@@ -56,7 +56,7 @@ class DemoApp:
     async def __call__(self, request: Request) -> Answer:
         match request.method, request.path:
             case "GET", "/hello":
-                return Response(b"Hello, World!", headers=[("content-type", "text/plain")])
+                return Response(b"Hello, World!", 200, [("content-type", "text/plain")])
             case "POST", "/echo":
                 kind = request.headers.get("content-type", "application/octet-stream") or ""
                 return Response(request.body, headers=[("content-type", kind)])
