@@ -32,6 +32,8 @@ REASONS = {status.value: status.phrase for status in HTTPStatus} | {
 class Headers(list[tuple[str, str]]):
     """Field lines in the order received: (lower-case name, value). It equals any list of the same pairs."""
 
+    __slots__ = ()
+
     def get(self, name: str, default: str | None = None) -> str | None:
         """All values of a field, joined by ", " as §5.3 allows (not fit for ``set-cookie``)."""
         values = self.get_all(name)
