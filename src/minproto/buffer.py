@@ -63,10 +63,6 @@ class Buffer:
         """The bytes from ``start`` to ``end`` (all by default), left in place."""
         return bytes(self._data[self._start + start : None if end is None else self._start + end])
 
-    def text(self, end: int) -> str:
-        """The bytes up to ``end`` as ISO-8859-1, left in place."""
-        return self._data[self._start : self._start + end].decode("latin-1")
-
     def find(self, needle: bytes, limit: int) -> int:
         """Where the needle first begins, or -1. It must end within the first ``limit`` bytes.
 
@@ -79,6 +75,11 @@ class Buffer:
             return at - start
         self._searched = max(0, min(self.size, limit) - len(needle) + 1)
         return -1
+
+    def text_until(self, needle: bytes, limit: int) -> str | None:
+        """What lies before the needle, as ISO-8859-1, left in place; None where ``find`` finds none."""
+        at = self.find(needle, limit)
+        return None if at < 0 else self._data[self._start : self._start + at].decode("latin-1")
 
     def window(self) -> tuple[bytes | bytearray, int]:
         """The bytes themselves, not to be changed, and where the first of ours is: for a parser that calls once for all."""

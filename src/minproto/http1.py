@@ -38,6 +38,7 @@ from minproto.http import (
     FIELD_VCHAR,
     METHODS,
     REASONS,
+    TARGET,
     TCHAR,
     Data,
     EndOfMessage,
@@ -83,7 +84,7 @@ class Limits:
 #
 # A head that is complete is matched line by line. Possessive quantifiers (*+, ++) keep that linear: no match is tried twice.
 
-REQUEST_LINE = re.compile(rf"([{TCHAR}]++) ([\x21-\x7e]++) HTTP/([0-9]\.[0-9])")
+REQUEST_LINE = re.compile(rf"([{TCHAR}]++) ([{TARGET}]++) HTTP/([0-9]\.[0-9])")
 # §4: a server MUST send the space after the status code. Where it does not, and sends no reason, nothing is ambiguous.
 STATUS_LINE = re.compile(rf"HTTP/([0-9]\.[0-9]) ([0-9]{{3}})(?: [{FIELD_VCHAR}]*+)?")
 _FIELD_LINE = re.compile(rf"([{TCHAR}]++):[\t ]*+([{FIELD_VCHAR}]*+)")
@@ -101,7 +102,7 @@ def _part(allowed: str, end: bytes, after: str) -> tuple[re.Pattern[bytes], byte
 FIELD_SYNTAX = {"name": _part(f"[{TCHAR}]*+", b":", "value"), "value": _part(f"[{FIELD_VCHAR}]*+", b"\r\n", "name")}
 REQUEST_SYNTAX: Syntax = {
     "method": _part(f"[{TCHAR}]*+", b" ", "target"),
-    "target": _part(r"[\x21-\x7e]*+", b" ", "version"),
+    "target": _part(f"[{TARGET}]*+", b" ", "version"),
     "version": _part(r"(?:H(?:T(?:T(?:P(?:/(?:[0-9](?:\.[0-9]?)?)?)?)?)?)?)?", b"\r\n", "name"),
 } | FIELD_SYNTAX
 RESPONSE_SYNTAX: Syntax = {"line": _part(f"[{FIELD_VCHAR}]*+", b"\r\n", "line")}  # folded lines begin with a space
@@ -131,14 +132,14 @@ class HeadReader:
         """The start line's groups and the fields of a head, once it is complete; until then None. Raises RemoteProtocolError
         (400, 414, 431). A trailer section has no ``start_line``, and so no groups."""
         max_head = self._limits.max_head
-        end = buffer.find(b"\r\n\r\n", max_head)
-        if end >= 0 and (head := self._parse(buffer.text(end), start_line)) is not None:
-            buffer.skip(end + 4)
+        text = buffer.text_until(b"\r\n\r\n", max_head)
+        if text is not None and (head := self._parse(text, start_line)) is not None:
+            buffer.skip(len(text) + 4)
             if self._scanned:
                 self._part, self._began, self._scanned = next(iter(self._syntax)), 0, 0
             return head
-        self._scan(buffer, end + 2 if end >= 0 else min(buffer.size, max_head))
-        if end >= 0:
+        self._scan(buffer, min(buffer.size, max_head) if text is None else len(text) + 2)
+        if text is not None:
             raise RemoteProtocolError("malformed head", 400)
         if buffer.size >= max_head:
             raise RemoteProtocolError("head too large", 431)

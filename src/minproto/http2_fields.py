@@ -19,6 +19,7 @@ from hpack.table import HeaderTable
 
 from minproto.core import LocalProtocolError, RemoteProtocolError
 from minproto.http import (
+    TARGET,
     TOKEN,
     Headers,
     RequestHead,
@@ -44,7 +45,7 @@ OF_CONNECTION = frozenset({"connection", "proxy-connection", "keep-alive", "tran
 _REQUEST_PSEUDO = frozenset({":method", ":scheme", ":authority", ":path", ":protocol"})
 _RESPONSE_PSEUDO = frozenset({":status"})
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*")
-_PATH = re.compile(r"[\x21-\x7e]+")
+_PATH = re.compile(rf"[{TARGET}]+")
 _SENSITIVE = frozenset({"authorization", "proxy-authorization"})
 """Never to be put into a table, where guesses could be compared with them (RFC 7541 §7.1)."""
 WITHOUT_CONTENT = frozenset({"GET", "HEAD", "DELETE"})

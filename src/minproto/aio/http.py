@@ -219,13 +219,13 @@ def not_allowed(*methods: str) -> Response:
     return Response.text("method not allowed\n", 405, [("allow", ", ".join(methods))])
 
 
-_date = (0, ("date", ""))
+_date = (0.0, ("date", ""))
 
 
 def date_field() -> tuple[str, str]:
     """Date, with the present time (RFC 9110 §5.6.7). Made once a second: making it takes as long as a small parse."""
     global _date
-    now = int(time.time())
+    now = time.time() // 1
     if _date[0] != now:
         _date = now, ("date", formatdate(now, usegmt=True))
     return _date[1]
