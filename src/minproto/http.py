@@ -11,7 +11,6 @@ Left out: everything that is the business of an app, a cache or a proxy (conditi
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from http import HTTPStatus
 from ipaddress import IPv6Address
 
@@ -157,7 +156,6 @@ _HOST = re.compile(rf"(?:{_LITERAL}|{_NAME_CHARS}(?:%[0-9A-Fa-f]{{2}}{_NAME_CHAR
 _ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?]*)([^\x00]*)")
 
 
-@lru_cache(64)  # clients say the same again and again; 64 values are at most 64 heads' worth of memory
 def is_host(value: str) -> bool:
     """Whether a Host field value is valid. Two Host lines, joined, never are: ", " holds a space."""
     found = _HOST.fullmatch(value)
