@@ -258,6 +258,21 @@ def test_what_is_too_large_is_refused_before_its_payload(data: bytes, limits: di
     assert refusal(data, **limits) == status
 
 
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [([b"A: 1", b"B : 2", b"C: 3", b"D: 4"], 400), ([b"A: 1", b"B: 2", b"C: 3", b"D : 4"], 431), ([b"A: 1"] * 9, 431)],
+)
+@pytest.mark.parametrize("start", [b"", b"Host: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"])  # a head, and trailers
+def test_a_wrong_byte_and_one_field_too_many_are_told_as_they_come(start: bytes, lines: list[bytes], code: int) -> None:
+    """Law 2, and what a head of many short lines costs."""
+    data = b"GET / HTTP/1.1\r\n" + start + request(*lines, b"")
+    subject = Subject(lambda: server(max_headers=2))
+    for stream in ([data], [data[i : i + 1] for i in range(len(data))]):
+        error = trace(subject, stream).error
+        assert error is not None
+        assert error[1] == code
+
+
 def test_what_is_just_not_too_large_is_taken() -> None:
     """A limit is the last size that is allowed."""
     line, rest = b"POST /where HTTP/1.1", b"\r\nHost: a\r\nContent-Length: 3\r\n\r\n"

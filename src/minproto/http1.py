@@ -118,14 +118,19 @@ MAX_REMEMBERED = 4_096
 class HeadReader:
     """Takes one head (or trailer section) out of the buffer once it is complete."""
 
-    __slots__ = ("_began", "_limits", "_max_line", "_part", "_scanned", "_syntax")
+    __slots__ = ("_began", "_limits", "_lines", "_max_line", "_max_lines", "_part", "_scanned", "_syntax")
 
     def __init__(self, syntax: Syntax, limits: Limits) -> None:
         self._syntax = syntax
         self._limits = limits
         self._max_line = limits.max_start_line if syntax is REQUEST_SYNTAX else limits.max_head
-        self._part = next(iter(syntax))
+        self._max_lines = limits.max_headers + (syntax is REQUEST_SYNTAX)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._part = next(iter(self._syntax))
         self._began = 0  # where that part began
+        self._lines = 0  # so many have ended; of a response, where they may be folded, nobody counts them
         self._scanned = 0  # so many bytes are known to be right
 
     def read(self, buffer: Buffer, start_line: re.Pattern[str] | None) -> tuple[tuple[str, ...], Headers] | None:
@@ -136,9 +141,11 @@ class HeadReader:
         if text is not None and (head := self._parse(text, start_line)) is not None:
             buffer.skip(len(text) + 4)
             if self._scanned:
-                self._part, self._began, self._scanned = next(iter(self._syntax)), 0, 0
+                self._begin()
             return head
         self._scan(buffer, min(buffer.size, max_head) if text is None else len(text) + 2)
+        if text is not None and text.count("\r\n") >= self._limits.max_headers + bool(start_line):
+            raise RemoteProtocolError("too many fields", 431)
         if text is not None:
             raise RemoteProtocolError("malformed head", 400)
         if buffer.size >= max_head:
@@ -146,7 +153,7 @@ class HeadReader:
         return None
 
     def _parse(self, head: str, start_line: re.Pattern[str] | None) -> tuple[tuple[str, ...], Headers] | None:
-        """None where a line is wrong; ``_scan`` says at which byte."""
+        """None where a line is wrong (``_scan`` says at which byte), or where there are too many."""
         lines = (_unfold(head, start_line) if self._syntax is RESPONSE_SYNTAX else head).split("\r\n")
         start: tuple[str, ...] = ()
         if start_line is not None:
@@ -156,7 +163,7 @@ class HeadReader:
                 return None
             start = found.groups()
         if len(lines) > self._limits.max_headers:
-            raise RemoteProtocolError("too many fields", 431)
+            return None
         parse = _parse_field if len(head) <= MAX_REMEMBERED else _parse_field.__wrapped__
         try:
             return start, Headers(map(parse, lines))
@@ -175,6 +182,9 @@ class HeadReader:
             if found.startswith(terminator) and (at > began or part in _MAY_BE_EMPTY):
                 at += len(terminator)
                 part, began = after, at
+                self._lines += part == "name"
+                if self._lines > self._max_lines:
+                    raise RemoteProtocolError("too many fields", 431)
             elif found == b"" or (found == b"\r" and (terminator == b"\r\n" or part == "name")):
                 break  # nothing yet, or the first half of a CRLF
             else:

@@ -9,7 +9,7 @@ from minproto.http2_frames import HEADER_SIZE, MAX_FRAME, PREFACE
 from minproto.testing import strategies
 from minproto.testing.laws import Subject
 
-SMALL = Limits(max_start_line=64, max_head=256, max_headers=8, max_body=1_000, max_chunk_line=32)
+SMALL = Limits(max_start_line=64, max_head=256, max_headers=3, max_body=1_000, max_chunk_line=32)
 """Limits that generated streams do reach."""
 
 
