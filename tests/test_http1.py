@@ -273,6 +273,17 @@ def test_a_wrong_byte_and_one_field_too_many_are_told_as_they_come(start: bytes,
         assert error[1] == code
 
 
+def test_folded_lines_are_one_field() -> None:
+    """§5.2, for a client; what is malformed is not told as too many."""
+    folded = b"A: b\r\n c\r\n d\r\n" * 2
+    assert trace(Subject(lambda: client(max_headers=2)), [b"HTTP/1.1 200 OK\r\n" + folded + b"\r\n"]).error is None
+    malformed, long = b"HTTP/1.1 2000 OK\r\n" + folded, b"HTTP/1.1 200 OK\r\n" + 2 * folded
+    for head, why in ((malformed, "malformed head"), (long, "too many fields")):
+        error = trace(Subject(lambda: client(max_headers=2)), [head + b"\r\n"]).error
+        assert error is not None
+        assert why in error[0]
+
+
 def test_what_is_just_not_too_large_is_taken() -> None:
     """A limit is the last size that is allowed."""
     line, rest = b"POST /where HTTP/1.1", b"\r\nHost: a\r\nContent-Length: 3\r\n\r\n"

@@ -36,11 +36,10 @@ class Buffer:
             return True
         if self.size > self._limit:
             return not data
-        if isinstance(self._data, bytearray):
-            del self._data[: self._start]
-            self._data += data
-        else:
-            self._data = bytearray(self._data[self._start :]) + data
+        if isinstance(self._data, bytes):
+            self._data = bytearray(self._data)
+        del self._data[: self._start]
+        self._data += data
         self._start = 0
         self.size += len(data)
         return True
@@ -82,7 +81,8 @@ class Buffer:
         return None if at < 0 else self._data[self._start : self._start + at].decode("latin-1")
 
     def window(self) -> tuple[bytes | bytearray, int]:
-        """The bytes themselves, not to be changed, and where the first of ours is: for a parser that calls once for all."""
+        """The stored bytes, not to be changed, and the index of the first that waits; good until the next call. For parsers
+        that look at many bytes without a call for each."""
         return self._data, self._start
 
     def match(self, pattern: re.Pattern[bytes], position: int = 0) -> int:

@@ -113,7 +113,7 @@ _IMPORTANT = frozenset({"connection", "content-length", "expect", "host", "trans
 def important_lines(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """The field lines that change how a message is read."""
     found = []
-    for field_line in headers:
+    for field_line in headers:  # for one or two of them a comprehension takes longer, in CPython 3.11
         if field_line[0] in _IMPORTANT:
             found.append(field_line)
     return tuple(found)
@@ -178,8 +178,8 @@ def _is_ipv6(text: str) -> bool:
 
 
 TARGET = r"\x21\x24-\x3b\x3d\x3f-\x7e"
-"""The characters of a target. RFC 9112 §3.2: others SHOULD be 400. Of those that no URI has, browsers send some in a query
-(^ ` { | }), but never " # < >, which are not among these."""
+"""The characters of a target, for use within []. RFC 9112 §3.2: others SHOULD be 400. Of those that no URI has, browsers send
+some in a query (\\ ^ ` { | }), but never " # < >, which are not among these."""
 
 
 def check_target(method: str, target: str, fault: type[ProtocolError]) -> None:

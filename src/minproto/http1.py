@@ -108,12 +108,8 @@ REQUEST_SYNTAX: Syntax = {
 RESPONSE_SYNTAX: Syntax = {"line": _part(f"[{FIELD_VCHAR}]*+", b"\r\n", "line")}  # folded lines begin with a space
 _START_LINE = frozenset({"method", "target", "version"})
 _MAY_BE_EMPTY = frozenset({"value", "line"})
-
-
-CR = 13
-MAX_REMEMBERED = 4_096
-"""Bytes of a head whose field lines are remembered: so all that are take some 2 MiB at most."""
-
+_CR = ord("\r")
+_MAX_REMEMBERED = 4_096  # field lines of longer heads are not: so the 256 that are take 2 MiB at most
 
 class HeadReader:
     """Takes one head (or trailer section) out of the buffer once it is complete."""
@@ -144,17 +140,16 @@ class HeadReader:
                 self._begin()
             return head
         self._scan(buffer, min(buffer.size, max_head) if text is None else len(text) + 2)
-        if text is not None and text.count("\r\n") >= self._limits.max_headers + bool(start_line):
-            raise RemoteProtocolError("too many fields", 431)
         if text is not None:
-            raise RemoteProtocolError("malformed head", 400)
+            many = len(self._lines_of(text, start_line)) > self._limits.max_headers + bool(start_line)
+            raise RemoteProtocolError("too many fields", 431) if many else RemoteProtocolError("malformed head", 400)
         if buffer.size >= max_head:
             raise RemoteProtocolError("head too large", 431)
         return None
 
     def _parse(self, head: str, start_line: re.Pattern[str] | None) -> tuple[tuple[str, ...], Headers] | None:
-        """None where a line is wrong (``_scan`` says at which byte), or where there are too many."""
-        lines = (_unfold(head, start_line) if self._syntax is RESPONSE_SYNTAX else head).split("\r\n")
+        """None where a line is wrong or one too many; what exactly, ``_scan`` says, or else ``read``."""
+        lines = self._lines_of(head, start_line)
         start: tuple[str, ...] = ()
         if start_line is not None:
             line = lines.pop(0)
@@ -164,11 +159,14 @@ class HeadReader:
             start = found.groups()
         if len(lines) > self._limits.max_headers:
             return None
-        parse = _parse_field if len(head) <= MAX_REMEMBERED else _parse_field.__wrapped__
+        parse = _parse_field if len(head) <= _MAX_REMEMBERED else _parse_field.__wrapped__
         try:
             return start, Headers(map(parse, lines))
         except ValueError:
             return None
+
+    def _lines_of(self, head: str, start_line: re.Pattern[str] | None) -> list[str]:
+        return (_unfold(head, start_line) if self._syntax is RESPONSE_SYNTAX else head).split("\r\n")
 
     def _scan(self, buffer: Buffer, end: int) -> None:
         """Go on from the byte where the last scan stopped; raise for the first one that no head can have there."""
@@ -218,8 +216,8 @@ def encode_fields(headers: Iterable[tuple[str, str]]) -> str:
 
 @lru_cache(256)  # an app says the same again and again. On the /hello benchmark, if heads vary: a tenth fewer instructions
 def _encode_field(field: tuple[str, str]) -> str:
-    line = field_block([field])
-    if line is None:
+    line = field_block([field]) if isinstance(field[0], str) and isinstance(field[1], str) else None
+    if line is None:  # also an integer: it would be remembered as the same as a boolean
         raise LocalProtocolError("invalid field name or value")
     return line.replace("\0", ": ")
 
@@ -230,14 +228,15 @@ class EncodedHead(NamedTuple):
     status: int
     encoded: bytes
     fields: dict[str, str]
+    """Those that are important, not to be changed."""
     framed: bool
-    """It tells where its content ends, or that it has none."""
+    """It tells itself where the content ends, or that there is none; if not, a Content-Length has to be added."""
 
 
 def encode_head(status: int, headers: Iterable[tuple[str, str]]) -> EncodedHead:
-    """A head for ``Connection.send_whole``, as often as it is wanted. Raises LocalProtocolError."""
+    """A head for ``Connection.send_whole``, for any number of responses. Raises LocalProtocolError."""
     fields = important_fields(headers)
-    encoded = f"HTTP/1.1 {status} {REASONS.get(status, '')}\r\n{encode_fields(headers)}".encode("latin-1")
+    encoded = f"HTTP/1.1 {status:d} {REASONS.get(status, '')}\r\n{encode_fields(headers)}".encode("latin-1")
     framed = status in _WITHOUT_LENGTH or "content-length" in fields or "transfer-encoding" in fields
     return EncodedHead(status, encoded, fields, framed)
 
@@ -276,7 +275,7 @@ class Terms(NamedTuple):
 
 @lru_cache(64)  # so many heads' worth of memory at most. On the /hello benchmark: a twentieth fewer instructions for a request
 def request_terms(version: str, lines: tuple[tuple[str, str], ...], fault: type[ProtocolError]) -> Terms:
-    """The terms that the important field lines make. Raises ``fault`` (400, 501)."""
+    """The terms that the important field lines make. Raises ``fault`` (400, 501), which is not remembered."""
     fields = important_fields(lines)
     check_host(version, fields, fault)
     framing = request_framing(version, fields, fault)
@@ -564,8 +563,8 @@ class Connection(Core):
         if not self._buffer.size:
             return None
         data, start = self._buffer.window()
-        if data[start] == CR and self._skip_empty_lines() == b"\r":
-            return None  # half of one more
+        if data[start] == _CR and self._skip_empty_lines() == b"\r":  # with the first half of one more
+            return None
         found = self._reader.read(self._buffer, REQUEST_LINE)
         if found is None:
             return None
@@ -657,7 +656,7 @@ class Connection(Core):
         # What was put together has to come apart in the same way, or a target could bring its own version.
         same = found is not None and found.groups() == (head.method, head.target, head.version)
         if not same or head.version not in ("1.0", "1.1"):
-            raise LocalProtocolError("invalid method, target or version")
+            raise LocalProtocolError("a method, target or version that no request line can have")
         check_target(head.method, head.target, LocalProtocolError)
         terms = request_terms(head.version, important_lines(head.headers), LocalProtocolError)
         encoded = f"{start}\r\n{encode_fields(head.headers)}\r\n".encode("latin-1")
@@ -700,7 +699,7 @@ class Connection(Core):
             raise LocalProtocolError("invalid status or version")
         fields = important_fields(head.headers)
         framing = self._response_framing(head.status, head.version, fields)
-        start = f"HTTP/{head.version} {head.status} {REASONS.get(head.status, '')}\r\n"
+        start = f"HTTP/{head.version} {head.status:d} {REASONS.get(head.status, '')}\r\n"
         encoded = f"{start}{encode_fields(head.headers)}\r\n".encode("latin-1")
         self.framing = framing
         self._answer(head.status, head.version, fields, framing)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 
 import pytest
 from harness import FIN, HELLO, RST, get, not_found, now, pieces, post, serving, trickle, virtual
@@ -374,6 +375,8 @@ async def test_a_handler_whose_own_task_was_cancelled_gives_500(logged):
         Response(b"more than that", headers=[("Content-Length", "3")]),
         Response(b"less than that", headers=[("Content-Length", "30")]),
         Response(b"content", 204),
+        Response(headers=[("X", 1)]),  # which would be remembered as the same as True
+        Response(status=200.0),
         Response(status=99),
         Response(status=600),
         Response(status=100),
@@ -397,6 +400,22 @@ async def test_an_answer_that_cannot_be_sent_becomes_500(logged, response):
         with contextlib.suppress(RemoteProtocolError, ConnectionResetError):  # whether it goes on is left open
             assert (await client.answer()).status == 200
         assert len(logged) == 1
+        logged.clear()
+
+
+@pytest.mark.parametrize(("status", "sent"), [(HTTPStatus.OK, 200), (200.0, 500)])
+@virtual
+async def test_the_head_of_one_answer_is_not_sent_for_that_of_another(logged, status, sent):
+    """Heads are remembered, and 200 == 200.0 == HTTPStatus.OK."""
+    answers = [Response(), Response(status=status), Response()]
+
+    async def app(request):
+        return answers.pop()
+
+    async with serving(app) as server:
+        client = server.client()
+        client.send(3 * get())
+        assert [(await client.answer()).status for _ in range(3)] == [200, sent, 200]
         logged.clear()
 
 

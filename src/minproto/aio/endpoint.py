@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.core import Core, Event
@@ -127,20 +127,21 @@ class Deadline:
 
 
 class Turn:
-    """The endpoints of a loop that have something to write when its present turn ends, all in one callback.
+    """The endpoints of a loop that have something to write: one callback for all, behind everything that is ready now.
 
     On the /hello benchmark: a tenth fewer instructions for a request than with a callback for each of them.
     """
 
-    __slots__ = ("_endpoints",)
+    __slots__ = ("__weakref__", "_endpoints", "_loop")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._endpoints: list[Endpoint] = []
 
     def add(self, endpoint: "Endpoint") -> None:
         """This one, too."""
         if not self._endpoints:
-            asyncio.get_running_loop().call_soon(self._end)
+            self._loop.call_soon(self._end)
         self._endpoints.append(endpoint)
 
     def _end(self) -> None:
@@ -148,12 +149,12 @@ class Turn:
         for endpoint in endpoints:
             try:
                 endpoint.end_turn()
-            except Exception:  # of a pipe that is not ours: the others must not suffer
+            except (Exception, asyncio.CancelledError):  # whatever a pipe raises: the others must not suffer
                 logger.exception("a connection can't be written to")
                 endpoint.abort()
 
 
-_turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, Turn]" = WeakKeyDictionary()
+_turns: "WeakValueDictionary[asyncio.AbstractEventLoop, Turn]" = WeakValueDictionary()  # each lives as its endpoints do
 
 
 class Endpoint:
@@ -177,14 +178,14 @@ class Endpoint:
         self._out: list[bytes | memoryview] = []
         self._pending = 0  # bytes in _out
         self._flushing = asyncio.Lock()  # held while what waits is being written bit by bit
-        self._turn = _turns.setdefault(self._loop, Turn())
+        self._turn = _turns.setdefault(self._loop, Turn(self._loop))
         self._reading = Deadline(self._loop)
         self._writing = Deadline(self._loop)
 
     async def receive(self, seconds: float, task: asyncio.Task[Any] | None = None) -> int:
         """Wait for a chunk, and store it; its size, 0 at the end of input. Raises TimeoutError. ``task``: the current one."""
         reading = self._reading(seconds, task)
-        try:  # what ``with`` would do, for little more than half of its price
+        try:  # what ``with`` would do, which takes 1.8 times the instructions
             data = await self.pipe.read()
         except OSError as error:
             reading.end(error)
@@ -333,6 +334,7 @@ class Endpoint:
     def abort(self) -> None:
         """End at once, with a reset."""
         self._out.clear()
+        self._pending = 0
         self.pipe.abort()
         self.stop()
 

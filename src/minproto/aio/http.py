@@ -64,7 +64,9 @@ class Request:
     @property
     def trailers(self) -> Headers:
         """Trailer fields; complete when the body was read to its end."""
-        return self._trailers or Headers()
+        if self._trailers is None:
+            self._trailers = Headers()
+        return self._trailers
 
     @property
     def path(self) -> str:

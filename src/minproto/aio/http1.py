@@ -372,7 +372,8 @@ def complete(headers: Iterable[tuple[str, str]], date: tuple[str, str], option: 
     return fields
 
 
-@lru_cache(256)  # an app says the same again and again. On the /hello benchmark: an eighth fewer instructions for a request
+# An app says the same again and again. On the /hello benchmark: an eighth fewer instructions for a request.
+@lru_cache(64, typed=True)
 def whole_head(status: int, headers: tuple[tuple[str, str], ...], date: tuple[str, str], option: str) -> EncodedHead:
     """The head of a response whose content is there. Raises LocalProtocolError."""
     return encode_head(status, complete(headers, date, option))
