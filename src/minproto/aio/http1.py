@@ -124,6 +124,7 @@ class ServerConnection:
                 break
             if self._had_turn():
                 await asyncio.sleep(0)
+            del head, request, answer  # an idle connection keeps none of them
         # What the client may still be sending must not turn our close into a reset, which would destroy the answer. Over
         # TLS, where it can't see our end before we close, reading on would delay it: so only if we know that it is sending.
         half_closes = self._pipe.info("ssl_object") is None

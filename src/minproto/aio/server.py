@@ -98,6 +98,7 @@ class _Undecided:
             return await Endpoint(Core(0), self._pipe, timeouts).close(linger=True)
         self._connection = self._choose(first)
         self._connection.begin(first, self._began)
+        del first  # or it would stay as long as the connection: what asyncio has read takes a page of memory, however short
         await self._connection.run()
 
     async def refuse(self) -> None:
