@@ -18,11 +18,13 @@ STEPS = st.one_of(
     st.tuples(st.just("peek"), POSITIONS, st.none() | POSITIONS),
     st.tuples(st.just("match"), POSITIONS),
     st.tuples(st.just("find"), POSITIONS),
+    st.tuples(st.just("text_until"), POSITIONS),
 )
 
 
 @given(st.lists(STEPS, max_size=40), st.sampled_from([b"\n", b"\r\n", b"\r\n\r\n", b"abab"]))
 @example([("append", b"\r\n\r"), ("find", 20), ("append", b"\n"), ("find", 20)], b"\r\n\r\n")
+@example([("append", b"\n"), ("text_until", 1)], b"\n")
 @example([("append", b"aa\n"), ("find", 1), ("find", 3)], b"\n")  # what lay behind one limit is within the next
 def test_it_does_what_bytes_would_do(steps, needle):
     buffer, model = Buffer(LIMIT), b""
@@ -45,6 +47,9 @@ def test_it_does_what_bytes_would_do(steps, needle):
                 assert buffer.match(re.compile(b"[ab]*"), position) == len(model) - len(model[position:].lstrip(b"ab"))
             case "find", limit:
                 assert buffer.find(needle, limit) == model.find(needle, 0, limit)
+            case "text_until", limit:
+                at = model.find(needle, 0, limit)
+                assert buffer.text_until(needle, limit) == (None if at < 0 else model[:at].decode())
         assert len(buffer) == len(model)
     assert buffer.peek() == model
 

@@ -273,6 +273,13 @@ def test_a_wrong_byte_and_one_field_too_many_are_told_as_they_come(start: bytes,
         assert error[1] == code
 
 
+def test_a_version_cut_short_is_malformed_however_it_comes() -> None:
+    """No byte of it is wrong where it stands, nor is that of the empty line behind it."""
+    data = request(b"GET / HTTP/1", b"Host: a", b"")
+    for stream in ([data], [data[i : i + 1] for i in range(len(data))]):
+        assert trace(Subject(server), stream).error == ("malformed head", 400)
+
+
 def test_folded_lines_are_one_field() -> None:
     """§5.2, for a client; what is malformed is not told as too many."""
     folded = b"A: b\r\n c\r\n d\r\n" * 2

@@ -9,7 +9,7 @@ Left out: everything that is the business of an app, a cache or a proxy (conditi
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import IPv6Address
@@ -119,7 +119,7 @@ def important_lines(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ..
     return tuple(found)
 
 
-def important_fields(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+def important_fields(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
     """The fields that change how a message is read, in one pass. Repeated lines are joined by ", " (§5.3)."""
     found: dict[str, str] = {}
     for name, value in headers:

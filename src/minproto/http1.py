@@ -14,7 +14,7 @@ Left out: transfer codings other than chunked (nobody sends them; in a response 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -141,6 +141,7 @@ class HeadReader:
             return head
         self._scan(buffer, min(buffer.size, max_head) if text is None else len(text) + 2)
         if text is not None:
+            # Only a response gets here with too many: of all others, the scan has counted the lines.
             many = len(self._lines_of(text, start_line)) > self._limits.max_headers + bool(start_line)
             raise RemoteProtocolError("too many fields", 431) if many else RemoteProtocolError("malformed head", 400)
         if buffer.size >= max_head:
@@ -209,7 +210,7 @@ def _parse_field(line: str) -> tuple[str, str]:
     return found[1].lower(), found[2].rstrip("\t ")
 
 
-def encode_fields(headers: Iterable[tuple[str, str]]) -> str:
+def encode_fields(headers: Sequence[tuple[str, str]]) -> str:
     """Field lines, each with its CRLF. Raises LocalProtocolError for what would not arrive as it was given."""
     return "".join(map(_encode_field, headers))
 
@@ -220,6 +221,10 @@ def _encode_field(field: tuple[str, str]) -> str:
     if line is None:  # also an integer: it would be remembered as the same as a boolean
         raise LocalProtocolError("invalid field name or value")
     return line.replace("\0", ": ")
+
+
+def _encode_response(version: str, status: int, headers: Sequence[tuple[str, str]]) -> bytes:
+    return f"HTTP/{version} {status:d} {REASONS.get(status, '')}\r\n{encode_fields(headers)}".encode("latin-1")
 
 
 class EncodedHead(NamedTuple):
@@ -233,10 +238,10 @@ class EncodedHead(NamedTuple):
     """It tells itself where the content ends, or that there is none; if not, a Content-Length has to be added."""
 
 
-def encode_head(status: int, headers: Iterable[tuple[str, str]]) -> EncodedHead:
+def encode_head(status: int, headers: Sequence[tuple[str, str]]) -> EncodedHead:
     """A head for ``Connection.send_whole``, for any number of responses. Raises LocalProtocolError."""
     fields = important_fields(headers)
-    encoded = f"HTTP/1.1 {status:d} {REASONS.get(status, '')}\r\n{encode_fields(headers)}".encode("latin-1")
+    encoded = _encode_response("1.1", status, headers)
     framed = status in _WITHOUT_LENGTH or "content-length" in fields or "transfer-encoding" in fields
     return EncodedHead(status, encoded, fields, framed)
 
@@ -699,8 +704,7 @@ class Connection(Core):
             raise LocalProtocolError("invalid status or version")
         fields = important_fields(head.headers)
         framing = self._response_framing(head.status, head.version, fields)
-        start = f"HTTP/{head.version} {head.status:d} {REASONS.get(head.status, '')}\r\n"
-        encoded = f"{start}{encode_fields(head.headers)}\r\n".encode("latin-1")
+        encoded = _encode_response(head.version, head.status, head.headers) + b"\r\n"
         self.framing = framing
         self._answer(head.status, head.version, fields, framing)
         return encoded

@@ -5,6 +5,7 @@ import gc
 import weakref
 
 import pytest
+from harness import virtual
 
 from minproto.aio.endpoint import Endpoint, Timeouts
 from minproto.core import Core
@@ -93,3 +94,19 @@ def test_each_loop_writes_what_is_its_own():
     finally:
         ours.close()
         other.close()
+
+
+@virtual
+async def test_a_wait_that_a_lost_connection_ends_has_no_deadline_any_more():
+    """Whoever goes on without the peer is not cancelled when the time would have been over."""
+
+    class Lost(Paper):
+        async def read(self):
+            raise ConnectionResetError
+
+    endpoint = Endpoint(Core(0), Lost(), Timeouts())
+    with pytest.raises(ConnectionResetError):
+        await endpoint.receive(5)
+    assert endpoint.lost
+    await asyncio.sleep(10)
+    endpoint.stop()

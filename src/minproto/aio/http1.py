@@ -133,6 +133,7 @@ class ServerConnection:
     # -- a request
 
     def _begin(self, head: RequestHead) -> Request:
+        """What the app gets of a head that has come; the counts of its exchange begin anew."""
         self._head, self._head_began = head, None
         self._received, self._waited, self._sent, self._ahead = 0, 0.0, 0, None
         for observer in self._observers:
@@ -362,7 +363,7 @@ class ServerConnection:
         self._head = None
 
 
-def complete(headers: Iterable[tuple[str, str]], date: tuple[str, str], option: str) -> Headers:
+def complete(headers: Sequence[tuple[str, str]], date: tuple[str, str], option: str) -> Headers:
     """A response's fields, with those that are the server's business: Date, and what becomes of the connection."""
     names, fields = dict(headers), Headers(headers)
     if "date" not in names:
