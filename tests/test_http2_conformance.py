@@ -453,7 +453,9 @@ def test_a_wrong_preface_is_refused_at_its_first_wrong_byte(wrong):
 
 @pytest.mark.parametrize("role", [CLIENT, SERVER])
 @pytest.mark.parametrize(
-    "first", [ping(), frame(SETTINGS, ACK), window_update(0, 1), frame(0x16)], ids=["PING", "ACK", "WINDOW_UPDATE", "unknown"]
+    "first",
+    [ping(), frame(SETTINGS, ACK), window_update(0, 1), frame(0x16), b"HTTP/1.1 400 Bad Request"],
+    ids=["PING", "ACK", "WINDOW_UPDATE", "unknown", "HTTP/1.1"],
 )
 def test_the_first_frame_is_settings(role, first):
     w = Wire(role, greeted=False)

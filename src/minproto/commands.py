@@ -272,6 +272,8 @@ class Known:
     """A subscriber may say it in version 2, where a reply could be taken for a message."""
     parts: "dict[bytes, Known]" = field(default_factory=dict)
     """Its subcommands, by their second word."""
+    help: tuple[str, ...] = ()
+    """Of a subcommand, its lines in HELP: how it is said, and what for."""
 
 
 def _value(value: object) -> Events:
@@ -286,6 +288,16 @@ def _integer(text: bytes, complaint: str = "value is not an integer or out of ra
     if value is None:
         raise Refusal(f"ERR {complaint}")
     return value
+
+
+def _help(session: Session, arguments: list[bytes]) -> Events:
+    """The subcommands that there are."""
+    name = arguments[0].lower()
+    lines = [f"{name.decode().upper()} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
+    for known in COMMANDS[name].parts.values():
+        usage, *does = known.help
+        lines += [usage, *(f"    {line}" for line in does)]
+    return _value([Simple(line) for line in lines])
 
 
 # ---- what clients say when they connect ------------------------------------------------------------------------------
@@ -640,6 +652,7 @@ def _read(session: Session, topics: list[str], after: list[Id], most: int | None
 
 # ---- the table -------------------------------------------------------------------------------------------------------
 
+_HELP = Known(_help, 2, help=("HELP", "Prints this help."))
 COMMANDS: dict[bytes, Known] = {
     b"ping": Known(_ping, -1, subscriber=True),
     b"echo": Known(_echo, 2),
@@ -649,26 +662,29 @@ COMMANDS: dict[bytes, Known] = {
     b"reset": Known(_reset, 1, anyone=True, subscriber=True),
     b"quit": Known(_quit, -1, anyone=True, subscriber=True),
     b"info": Known(_info, -1),
-    b"client": Known(_ping, -2, parts={
-        b"id": Known(_client_id, 2),
-        b"getname": Known(_client_getname, 2),
-        b"setname": Known(_client_setname, 3),
-        b"setinfo": Known(_client_setinfo, 4),
+    b"client": Known(_help, -2, parts={
+        b"getname": Known(_client_getname, 2, help=("GETNAME", "Return the name of the current connection.")),
+        b"id": Known(_client_id, 2, help=("ID", "Return the ID of the current connection.")),
+        b"setinfo": Known(_client_setinfo, 4, help=("SETINFO <option> <value>", "Name the client's library: not kept.")),
+        b"setname": Known(_client_setname, 3, help=("SETNAME <name>", "Assign the name <name> to the current connection.")),
+        b"help": _HELP,
     }),
     b"command": Known(_command, -1, parts={
-        b"count": Known(_command_count, 2),
-        b"info": Known(_command_info, -2),
-        b"docs": Known(_command_docs, -2),
+        b"count": Known(_command_count, 2, help=("COUNT", "Return the total number of commands in this server.")),
+        b"info": Known(_command_info, -2, help=("INFO [<command-name> ...]", "Return details about these commands, or all.")),
+        b"docs": Known(_command_docs, -2, help=("DOCS [<command-name> ...]", "Return nothing: the README has them.")),
+        b"help": _HELP,
     }),
     b"publish": Known(_publish, 3),
     b"subscribe": Known(_subscribe, -2, subscriber=True),
     b"unsubscribe": Known(_unsubscribe, -1, subscriber=True),
     b"psubscribe": Known(_psubscribe, -2, subscriber=True),
     b"punsubscribe": Known(_punsubscribe, -1, subscriber=True),
-    b"pubsub": Known(_ping, -2, parts={
-        b"channels": Known(_pubsub_channels, -2),
-        b"numsub": Known(_pubsub_numsub, -2),
-        b"numpat": Known(_pubsub_numpat, 2),
+    b"pubsub": Known(_help, -2, parts={
+        b"channels": Known(_pubsub_channels, -2, help=("CHANNELS [<pattern>]", "Return the currently active channels.")),
+        b"numpat": Known(_pubsub_numpat, 2, help=("NUMPAT", "Return number of subscriptions to patterns.")),
+        b"numsub": Known(_pubsub_numsub, -2, help=("NUMSUB [<channel> ...]", "Return the numbers of their subscribers.")),
+        b"help": _HELP,
     }),
     b"xlen": Known(_xlen, 2),
     b"xrange": Known(_xrange, -4),

@@ -282,8 +282,8 @@ class Connection(Core):
             if self._buffer.size < HEADER_SIZE:
                 return None
             header = frames.parse_header(self._buffer.peek(0, HEADER_SIZE))
-            frames.check_header(header)
             self._check_order(header)
+            frames.check_header(header)
             self._check_room(header)
             self._buffer.skip(HEADER_SIZE)
             self._header = header
@@ -302,7 +302,7 @@ class Connection(Core):
 
     def _check_order(self, header: Header) -> None:
         if not self._settled and (header.type != frames.SETTINGS or header.flags & frames.ACK):  # §3.4
-            raise RemoteProtocolError("the first frame has to be SETTINGS", PROTOCOL_ERROR)
+            raise RemoteProtocolError("this is not HTTP/2: the first frame has to be SETTINGS", PROTOCOL_ERROR)
         continues = header.type == frames.CONTINUATION
         if continues != (self._block_stream != 0) or (continues and header.stream != self._block_stream):
             # §6.2, §6.10: between HEADERS and the last CONTINUATION of a block nothing else may come, on any stream

@@ -324,6 +324,19 @@ async def test_topics_are_bytes():
 
 
 @virtual
+async def test_help_names_what_there_is():
+    """An error says that one should try it."""
+    async with serving() as server:
+        asking = server.client()
+        for name in ("pubsub", "client", "command"):
+            head, *lines = [line.text for line in await asking.ask(name, "help")]
+            assert head.startswith(f"{name.upper()} <subcommand>") and lines[-2:] == ["HELP", "    Prints this help."]
+            for usage in lines[0:-2:2]:
+                words = usage.split()
+                answer = await asking.ask(name, *words)
+                assert words[0].isupper() and "unknown subcommand" not in str(answer)
+
+
 async def test_pubsub_tells_who_listens():
     """By any way: a subscription of the app counts, too. One that only waits for a stream does not."""
     async with serving() as server:
