@@ -631,6 +631,7 @@ class Connection(Core):
         super().fail(error)
         self.keep_alive = False
         if self.role is CLIENT:
+            error.code = 0  # a status is for an answer, and a client gives none
             self.request = self.response = CLOSED
             return
         self.request = CLOSED

@@ -196,6 +196,8 @@ def _negotiate(
     headers: Headers, subprotocols: Sequence[str], compression: Compression | None, answer: Headers
 ) -> Agreement:
     """Choose from what is offered, and write that into the answer."""
+    if not _are_subprotocols(subprotocols):
+        raise LocalProtocolError("subprotocols have to be tokens, each of them once")
     offered = _subprotocols(headers.get("sec-websocket-protocol"))
     subprotocol = next((name for name in offered if name in subprotocols), None)
     if subprotocol is not None:
@@ -219,6 +221,8 @@ def _subprotocols(value: str | None) -> list[str]:
 
 
 def _are_subprotocols(names: Sequence[str]) -> bool:
+    if isinstance(names, str):
+        raise TypeError("subprotocols are a list of names, not one")
     return all(TOKEN.fullmatch(name) for name in names) and len(set(names)) == len(names)
 
 
@@ -286,7 +290,8 @@ def agreed(request: RequestHead, response: ResponseHead, compression: Compressio
 
 
 def parse_header(data: bytes) -> tuple[int, bytes, int] | None:
-    """(length of the payload, masking key or b"", size of the header); None where bytes are missing. Raises (1002)."""
+    """(length of the payload, masking key or b"", size of the header), of two bytes or more; None where others are missing.
+    Raises RemoteProtocolError (1002)."""
     length = data[1] & 127
     at = 2
     if length == 126:
@@ -372,7 +377,7 @@ TRANSITIONS: dict[tuple[State, type[Event]], State] = {
     **{(state, Close): CLOSED for state in (OPEN, MESSAGE)},
 }
 
-# The first bytes that a frame may have: between two messages, in a message, and as the first of a compressed one.
+# The first bytes that a frame may have: between two messages, in a message, and between two where compression is agreed upon.
 _CONTROLS = frozenset({FIN | CLOSE, FIN | PING, FIN | PONG})
 _PLAIN = _CONTROLS | {FIN | TEXT, FIN | BINARY, TEXT, BINARY}
 _WITHIN = _CONTROLS | {FIN | CONTINUATION, CONTINUATION}
@@ -481,8 +486,8 @@ class Connection(Core):
         self._on_the_wire += length
         self.fragments += 1
         limit = self.limits.max_message
-        if self._inflating:  # deflate makes what it can't compress a little longer
-            limit += (limit >> 4) + 64
+        if self._inflating:  # deflate makes what it can't compress a little longer, and each fragment by the end of a block
+            limit += (limit >> 4) + 64 + 16 * self.fragments
         if self._on_the_wire > limit:
             raise RemoteProtocolError("message too big", TOO_BIG)
         if self.fragments > self.limits.max_fragments:

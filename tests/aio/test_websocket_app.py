@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from contextlib import suppress
 
 import pytest
 from harness import FIN as END
@@ -9,6 +10,7 @@ from harness import RST, Client, now, serving, virtual
 from ws_harness import Peer, app_with, echo, frame, frames_in, joined, opening, peer_of, shake, talking, with_socket
 
 from minproto import ConnectionClosed, LocalProtocolError, Server, Timeouts, upgrade
+from minproto import Limits as HttpLimits
 from minproto.aio import websocket
 from minproto.testing import network
 from minproto.websocket import (
@@ -743,15 +745,40 @@ async def test_any_sign_of_life_is_an_answer(sign):
 
 
 @virtual
-async def test_while_reading_is_paused_nobody_is_asked():
-    """DESIGN.md: the app is slow, and that is not the peer's fault."""
+async def test_while_reading_is_paused_nobody_is_given_up():
+    """The app is slow, and that is not the peer's fault, whose answers nobody reads."""
     async with with_socket() as (ws, peer):
         peer.send(*[Message("x")] * websocket.MAX_QUEUED)
         await asyncio.sleep(1_000)
-        assert ws.close_code is None and peer.pipe.waiting == 0
-        assert await ws.receive() == "x"
-        assert (type(await peer.event()), now()) == (Ping, 1_000 + TIMEOUTS.ping)
-        assert peer.raw == b"\x89\x00"
+        assert ws.close_code is None and await ws.receive() == "x"
+        assert isinstance(await peer.event(), Ping)  # there were many, which went well: that is enough
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+@virtual
+async def test_a_peer_that_goes_while_reading_is_paused_is_noticed(how):
+    """Or 64 messages would be enough to keep a handler that only sends, and its socket, for ever."""
+    async with with_socket() as (ws, peer):
+        peer.send(*[Message("x")] * websocket.MAX_QUEUED)
+        await asyncio.sleep(1)
+        if how == "abort":
+            peer.pipe.abort()
+        else:
+            await peer.pipe.close()
+        await asyncio.wait([ws._reader])
+        assert (ws.close_code, now() <= 2 * TIMEOUTS.ping) == (1006, True)
+
+
+@virtual
+async def test_a_ping_behind_a_full_queue_is_given_up():
+    """Its answer can't be read before the app takes what came before it; and the app is waiting for the answer."""
+    async with with_socket() as (ws, peer):
+        peer.send(*[Message("x")] * (websocket.MAX_QUEUED + 1))
+        await ws.receive()
+        await asyncio.sleep(1)
+        with pytest.raises(TimeoutError):
+            await ws.ping()
+        assert (ws.close_code, now()) == (None, 1 + TIMEOUTS.pong)
 
 
 @pytest.mark.parametrize("busy", [False, True])
@@ -763,7 +790,96 @@ async def test_a_peer_that_does_not_answer_our_close_is_cut_off(busy):
             tasks.create_task(babble(peer))
         await ws.close(1000)
         assert (ws.close_code, now()) == (1006, TIMEOUTS.close)
+        assert await peer.end() == (RST if busy else END)  # what the peer has still to read, a reset would destroy
+
+
+@virtual
+async def test_what_waits_in_our_memory_for_a_peer_that_does_not_answer_our_close_is_dropped():
+    """It can't keep the connection for longer."""
+    async with with_socket(net={"capacity": 1_000}) as (ws, peer):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await ws.send(bytes(500_000))
+        await ws.close()
+        assert now() == 1 + TIMEOUTS.close
         assert await peer.end() == RST
+
+
+@virtual
+async def test_behind_our_close_silence_has_its_own_time():
+    """No Ping can be sent any more, so there is no answer to one to be missed."""
+    async with with_socket(timeouts=Timeouts(ping=0.3, pong=0.3, close=5)) as (ws, _):
+        await ws.close(4000)
+        assert (ws.close_code, ws.close_reason, now()) == (1006, "", 5)
+
+
+@virtual
+async def test_who_sends_behind_our_close_is_told_its_code():
+    """As it says at the end, if the peer gives it back."""
+    async with with_socket() as (ws, peer):
+        closing = asyncio.create_task(ws.close(4001, "enough"))
+        await asyncio.sleep(0)
+        with pytest.raises(ConnectionClosed, match="4001: enough"):
+            await ws.send("x")
+        peer.send(Close(4001))
+        await closing
+
+
+@virtual
+async def test_a_fault_behind_our_close_is_none():
+    """RFC 6455 §1.4: what comes behind it may be discarded."""
+    async with with_socket() as (ws, peer):
+        closing = asyncio.create_task(ws.close(4000))
+        await asyncio.sleep(1)
+        peer.pipe.write(b"\xff" * 10)
+        await closing
+        assert (ws.close_code, ws.close_reason) == (1006, "")
+
+
+@virtual
+async def test_the_end_of_another_websocket_is_a_failure_of_the_handler(logged):
+    """Such as that of a proxy's other side: the client must not be told that all is well."""
+
+    async def proxy(ws):
+        raise ConnectionClosed(1011, "of the other side")
+
+    async with talking(proxy) as (_, peer):
+        assert await peer.events() == [Close(1011)]
+    assert "the handler of a WebSocket failed" in logged.pop()
+
+
+@virtual
+async def test_a_task_group_that_fails_is_a_failure_of_the_handler(logged):
+    """CPython 3.11 and 3.12 let its task look as if it were being cancelled."""
+
+    async def fails(ws):
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(ws.send(object()))
+            await asyncio.sleep(100)
+
+    async with talking(fails) as (_, peer):
+        assert await peer.events() == [Close(1011)]
+    assert "the handler of a WebSocket failed" in logged.pop()
+
+
+@virtual
+async def test_an_exception_within_async_with_is_told():
+    """1000 would say that all is well."""
+    async with with_socket() as (ws, peer):
+        answering = asyncio.create_task(peer.events())
+        with pytest.raises(ZeroDivisionError):
+            async with ws:
+                raise ZeroDivisionError
+        assert (ws.close_code, await answering) == (1011, [Close(1011)])
+
+
+@virtual
+async def test_limits_of_another_protocol_are_a_failure_that_is_told(logged):
+    """Both are called Limits."""
+    async with with_socket(limits=HttpLimits()) as (_, peer):
+        peer.send(Message("x"))
+        assert (await peer.event()).code == 1011
+        assert "the reader of a WebSocket failed" in logged.pop()
 
 
 async def babble(peer):
@@ -811,10 +927,10 @@ async def test_drain_says_1001(handler):
 
 @virtual
 async def test_drain_does_not_wait_long_for_a_peer_that_does_not_answer():
-    """``Timeouts.close``, then a reset."""
+    """``Timeouts.close``, then the end."""
     server, peer = await stopping(echo)
     await server.close()
-    assert (await peer.end(), now()) == (RST, 0.5 + TIMEOUTS.close)
+    assert (await peer.end(), now()) == (END, 0.5 + TIMEOUTS.close)
 
 
 @virtual

@@ -258,6 +258,20 @@ async def test_a_client_that_closes_waits_for_the_server_to_end_tcp():
 
 
 @virtual
+async def test_a_client_ends_tcp_behind_the_server():
+    """§7.1.1: SHOULD; then it is at once."""
+    async with client_of() as (ws, server):
+        closing = asyncio.create_task(ws.close())
+        await server.read()
+        server.write(encode_frame(FIN | CLOSE, b"\x03\xe8"))
+        await asyncio.sleep(1)
+        assert server.waiting == 0 and not closing.done()
+        server.close_write()
+        await closing
+        assert (await server.read(), now()) == (b"", 1)
+
+
+@virtual
 async def test_each_frame_of_a_client_has_another_mask():
     """§5.3, §10.3: one that nobody can predict."""
     async with client_of() as (ws, server):

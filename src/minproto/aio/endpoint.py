@@ -30,7 +30,7 @@ class Timeouts:
     """How long we wait for what, in seconds. Time in which reading is paused because the app is slow does not count."""
 
     handshake: float = 10.0
-    """For a TLS handshake: several round trips on a bad line."""
+    """For a TLS handshake, several round trips on a bad line; for all that opens our client's WebSocket."""
     head: float = 20.0
     """From the first byte of a head to its last. Against clients that keep a connection with a byte now and then: 408."""
     body: float = 30.0
@@ -299,14 +299,16 @@ class Endpoint:
             self.abort()
             raise ConnectionResetError("the peer is gone, or does not read") from error
 
-    async def close(self, last_words: Iterable[Event] = (), *, linger: bool = False) -> None:
-        """Send what waits and ``last_words``, and close. With ``linger``, the peer may still be sending: read that away."""
+    async def close(self, last_words: Iterable[Event] = (), *, linger: bool = False, first: bool = True) -> None:
+        """Send what waits and ``last_words``, and close. With ``linger``, the peer may still be sending: read that away;
+        without ``first``, let it also be the first to end TCP."""
         for event in last_words:
             self.send(event)
         try:
             await self.flush()
             if linger:
-                self.pipe.close_write()
+                if first:
+                    self.pipe.close_write()
                 await self._read_away()
             async with asyncio.timeout(self.timeouts.write):
                 await self.pipe.close()

@@ -522,8 +522,8 @@ class ClientConnection:
         try:
             while (event := self._core.next_event()) is None and self._core.wants is Wants.DATA:
                 size = await self.endpoint.receive(seconds)
-                if not size and self._core.response is HEAD and not self._core.buffered:
-                    raise ConnectionResetError("the server closed before it answered")  # which is no fault of its HTTP
+                if not size and self._core.response is HEAD:  # which is no fault of its HTTP
+                    raise ConnectionResetError("the server closed before it answered")
         except BaseException as error:
             failure = await self._stop_upload()
             self.endpoint.abort()

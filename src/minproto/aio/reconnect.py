@@ -31,8 +31,8 @@ async def reconnecting(
     Each is closed when the body of the loop is done with it. Before the next come up to ``first`` seconds, twice as many
     after each that failed or did not last for ``longest``, and never more than that. Where ``first`` is a function, it
     gives what the server asks for: then never less than that. What can't get better with time is raised:
-    RemoteProtocolError, but for a status of 5xx; a wrong certificate; and all that is not a fault of the network. Who
-    leaves the loop in the middle should close the last connection, or it stays open until the iterator is deleted.
+    RemoteProtocolError, but for a status of 408, 429 or 5xx; a wrong certificate; and all that is not a fault of the network.
+    Who leaves the loop in the middle should close the last connection, or it stays open until the iterator is deleted.
     """
     loop = asyncio.get_running_loop()
     failures = 0
@@ -45,7 +45,7 @@ async def reconnecting(
         except OSError:  # ConnectionError and TimeoutError among them
             pass
         except RemoteProtocolError as error:
-            if not 500 <= error.code <= 599:
+            if error.code not in (408, 429) and not 500 <= error.code <= 599:
                 raise
         else:
             try:

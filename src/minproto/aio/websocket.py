@@ -2,13 +2,15 @@
 
 Beside the app's handler runs a reader. It answers Pings, asks a silent peer whether it is still there, and notices a Close,
 whatever the handler does; messages it puts into a short queue. When the queue is full it stops reading, so a peer that sends
-faster than the app takes is slowed by its own network stack. While it does not read, no timer runs.
+faster than the app takes is slowed by its own network stack. While it does not read, the peer's silence says nothing: now and
+then it writes a Ping, which fails where nobody is left.
 
 An ending is orderly where it can be. What came before the peer's Close (or its fault) is delivered first, and the app may
 still answer it; then our Close goes out. After our own Close the peer has a few seconds for its own.
 """
 
 import asyncio
+import math
 import ssl as tls
 from base64 import b64encode
 from collections import deque
@@ -60,7 +62,8 @@ MAX_UNSENT = 1 << 20
 
 
 class ConnectionClosed(ConnectionError):
-    """There is nothing more to receive, or nobody to send to. ``code`` and ``reason`` are those of the WebSocket."""
+    """There is nothing more to receive, or nobody to send to. ``code`` and ``reason`` are those of the WebSocket; while the
+    peer's Close is awaited, those of ours."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"the WebSocket is closed ({code}{f': {reason}' if reason else ''})")
@@ -102,9 +105,15 @@ class WebSocket:
         self._replies = 0  # bytes of Pongs that may still be unsent
         self._asked = False  # a keepalive Ping is out
         self._deadline: asyncio.TimerHandle | None = None  # for the closing handshake
-        self._closing = False  # our side wants to end
+        self._closing: Close | None = None  # our side wants to end, so
+        self._late = False  # the peer did not answer our Close in time
         self._over = False  # nothing more can be sent
         self._reader = asyncio.create_task(self._read())
+
+    @property
+    def ending(self) -> bool:
+        """A Close of either side, or what took its place, has begun the end."""
+        return self.close_code is not None or self._closing is not None or self._endpoint.lost
 
     # -- what the app does
 
@@ -125,7 +134,7 @@ class WebSocket:
             self._answering = False
             self._wake_reader()
             if self.close_code is not None:
-                raise ConnectionClosed(self.close_code, self.close_reason)
+                raise self._closed()
             if self._arrival is not None:
                 raise RuntimeError("another task is receiving")
             self._arrival = self._loop.create_future()
@@ -163,7 +172,12 @@ class WebSocket:
         try:
             await self._endpoint.flush()
         except ConnectionError:
-            raise ConnectionClosed(self.close_code or ABNORMAL, self.close_reason) from None
+            raise self._closed() from None
+
+    def _closed(self) -> ConnectionClosed:
+        ours = self._closing or Close(ABNORMAL)
+        code, reason = (self.close_code, self.close_reason) if self.close_code is not None else (ours.code, ours.reason)
+        return ConnectionClosed(code, reason)
 
     async def _compose(self, pieces: AsyncIterable[str | bytes]) -> None:
         """Send fragments. Only control frames may come between them (RFC 6455 §5.4)."""
@@ -186,24 +200,30 @@ class WebSocket:
     def _end_composing(self) -> None:
         if self._core.state == MESSAGE:
             self._start_closing(INTERNAL_ERROR, "a message broke off")
-        deferred, self._deferred = self._deferred, []  # each is bounded by what was sent before it, not by what follows
+        deferred, self._deferred = self._deferred, []  # ``_share`` judges each by those before it
         for shared in deferred:
             self._share(shared)
 
     async def ping(self) -> float:
-        """Ask the peer for a sign of life; the round-trip time in seconds. Raises ConnectionClosed."""
+        """Ask the peer for a sign of life; the round-trip time in seconds.
+
+        Raises ConnectionClosed; TimeoutError after ``Timeouts.pong`` seconds, also where so many messages come before the
+        answer that they fill the queue, and wait for the app to take them.
+        """
         data = token_bytes(8)
         pong = self._pings[data] = self._loop.create_future()
         began = self._loop.time()
         try:
             self._send(Ping(data))
-            await pong
+            async with asyncio.timeout(self._timeouts.pong):
+                await pong
         finally:
             self._pings.pop(data, None)
         return self._loop.time() - began
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Close, and wait for the peer's Close. Raises LocalProtocolError for a code or a reason that can't be sent.
+        """Close, and wait for the peer's Close, for ``Timeouts.close`` seconds. Raises LocalProtocolError for a code or a
+        reason that can't be sent.
 
         If the peer's Close came first, its code is the one that is answered, and ours goes nowhere.
         """
@@ -219,12 +239,12 @@ class WebSocket:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *error: object) -> None:
-        await self.close()
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        await self.close(NORMAL if kind is None else INTERNAL_ERROR)
 
     def _send(self, event: Event) -> None:
         if self._over or self._core.state == CLOSED:
-            raise ConnectionClosed(self.close_code or ABNORMAL, self.close_reason)
+            raise self._closed()
         self._endpoint.send(event)
 
     # -- broadcasts
@@ -250,18 +270,28 @@ class WebSocket:
             close = await self._read_all()
             last_words = await self._answer(close)
         except RemoteProtocolError as error:
-            self._note_end(error.code, str(error))
-            await self._let_app_answer()
-            last_words = self._core.farewell(error)
+            last_words = await self._refuse(error)
         except ConnectionError:
             self._note_end(ABNORMAL, "")
+        except Exception:
+            logger.exception("the reader of a WebSocket failed")
+            last_words = await self._refuse(RemoteProtocolError("", INTERNAL_ERROR))
         finally:
             self._end()
         # What comes behind the peer's Close, or its fault, must not turn our end into a reset, which destroys our Close. Over
         # TLS the peer can't see our end before we close: a server that read on would only make it wait (RFC 6455 §7.1.1).
         half_closes = self._endpoint.pipe.info("ssl_object") is None
-        linger = half_closes or self._core.error is not None or self._core.role is CLIENT
-        await self._endpoint.close(last_words, linger=linger)
+        client = self._core.role is CLIENT  # §7.1.1: SHOULD wait for the server to close
+        linger = (half_closes or self._core.error is not None or client) and not self._late
+        await self._endpoint.close(last_words, linger=linger, first=not client)
+
+    async def _refuse(self, error: RemoteProtocolError) -> list[Event]:
+        """The Close for the peer's fault. What comes behind our own Close is none: we are only waiting for the peer's."""
+        if self._core.state == CLOSED:
+            self._note_end(ABNORMAL, "")
+        self._note_end(error.code, str(error))
+        await self._let_app_answer()
+        return self._core.farewell(error)
 
     async def _read_all(self) -> Close:
         """Take events until the peer's Close. Raises RemoteProtocolError, ConnectionError."""
@@ -290,18 +320,23 @@ class WebSocket:
             await self._receive()
 
     async def _receive(self) -> None:
-        """Wait for bytes; ask a peer that is silent for too long whether it is there."""
+        """Wait for bytes; ask a peer that is silent for too long whether it is there. Behind our Close it has its own time."""
+        timeouts = self._timeouts
+        seconds = math.inf if self._core.state == CLOSED else timeouts.pong if self._asked else timeouts.ping
         try:
-            await self._endpoint.receive(self._timeouts.pong if self._asked else self._timeouts.ping)
+            await self._endpoint.receive(seconds)
             self._asked = False
         except TimeoutError:
+            if self._late:
+                raise ConnectionResetError("no Close from the peer") from None
+            if self._core.state == CLOSED:
+                return
             if self._asked:
                 error = RemoteProtocolError("no answer to a ping", INTERNAL_ERROR)
                 self._core.fail(error)
                 raise error from None
             self._asked = True
-            if self._core.state != CLOSED:
-                self._endpoint.send(Ping())
+            self._endpoint.send(Ping())
 
     def _deliver(self, message: str | bytes) -> None:
         if self._core.state == CLOSED:  # we have said our last: nobody waits for it
@@ -324,7 +359,13 @@ class WebSocket:
 
     async def _wait_while_full(self) -> None:
         while (len(self._messages) >= MAX_QUEUED or self._queued >= MAX_QUEUED_BYTES) and self._core.state != CLOSED:
-            await self._wait_for_room()
+            try:
+                async with asyncio.timeout(self._timeouts.ping):
+                    await self._wait_for_room()
+            except TimeoutError:  # who does not read isn't told that the peer is gone, but who writes is
+                self._endpoint.send(Ping())
+                if self._endpoint.congested:
+                    await self._endpoint.flush()
 
     async def _wait_for_room(self) -> None:
         self._room = self._loop.create_future()
@@ -374,9 +415,17 @@ class WebSocket:
         """Send a Close, unless one of either side is under way. The reader sees to the rest."""
         if self.close_code is None and self._core.state != CLOSED:
             self._endpoint.send(Close(code, reason))
-            self._deadline = self._loop.call_later(self._timeouts.close, self._endpoint.abort)
-        self._closing = True
+            self._deadline = self._loop.call_later(self._timeouts.close, self._give_up)
+        self._closing = self._closing or Close(code, reason)
         self._wake_reader()
+
+    def _give_up(self) -> None:
+        """The time for the peer's Close is over. Of what the kernel still has for it, a reset would destroy the rest."""
+        self._late = True
+        if self._endpoint.unsent:
+            self._endpoint.abort()
+        else:
+            self._endpoint.interrupt()
 
     def going_away(self) -> None:
         """The server stops: close with 1001, and do not wait."""
@@ -391,9 +440,10 @@ def _wake(future: "asyncio.Future[None]") -> None:
 def broadcast(connections: Iterable[WebSocket], message: str | bytes) -> None:
     """Send a message to many connections, encoded once; without waiting. Raises LocalProtocolError for what is no text.
 
-    One that has more than 1 MiB waiting is closed with 1013 (try again later) instead, and delays no other.
+    One that has more than 1 MiB waiting is closed with 1013 (try again later) instead, and delays no other. What its own
+    ``send`` is sending counts, too: to those that get broadcasts, long messages are better sent in fragments.
     """
-    encode_payload(message)  # so that it fails here, and not in the send of somebody who is in the middle of a message
+    encode_payload(message)  # text that has none fails here, and not in the send of somebody in the middle of a message
     shared = Shared(message)
     for connection in connections:
         connection._share(shared)
@@ -406,7 +456,8 @@ Handler = Callable[[WebSocket], Awaitable[None]]
 
 def same_origin(request: Request, origin: str) -> bool:
     """Whether a script of our own pages is connecting. Else any page that a user visits could use the user's cookies here."""
-    return origin.partition("://")[2].lower() == request.authority.lower()
+    host = origin.partition("://")[2]  # none in "null"
+    return host != "" and host.lower() == request.authority.lower()
 
 
 def upgrade(
@@ -459,15 +510,15 @@ class _Session:
                 socket._reader.add_done_callback(lambda _: self._hurry(limit))
                 await self._handler(socket)
             code = NORMAL
-        except ConnectionClosed:
-            code = NORMAL  # the peer went, and the handler did not mind
-        except (Exception, asyncio.CancelledError):
+        except (Exception, asyncio.CancelledError) as error:
             task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 socket.abort()
                 await asyncio.wait([socket._reader])
                 raise
-            if not limit.expired():
+            if isinstance(error, ConnectionClosed) and socket.ending:  # the peer went, and the handler did not mind
+                code = NORMAL
+            elif not limit.expired():
                 logger.exception("the handler of a WebSocket failed")
         await socket.close(code)
 
@@ -492,16 +543,17 @@ async def connect(
 ) -> WebSocket:
     """A WebSocket to ``ws://…`` or ``wss://…``. ``headers`` are added to the handshake (an Origin, cookies).
 
-    Raises ValueError for another URL, LocalProtocolError for what can't stand in a handshake, OSError, TimeoutError,
-    RemoteProtocolError for a server that refuses (``code`` is its status) or does not understand.
+    Raises ValueError for another URL, LocalProtocolError for what can't stand in a handshake, OSError, TimeoutError (all
+    together has ``Timeouts.handshake``), RemoteProtocolError for a server that refuses (``code`` is its status) or does not
+    understand (0).
     """
     parts = urlsplit(url)
     if parts.scheme not in ("ws", "wss") or not parts.hostname or "#" in url or parts.username is not None:
         raise ValueError(f"not a WebSocket URL: {url}")  # §3: without a fragment
     if parts.scheme == "wss":
         ssl = ssl or tls.create_default_context()
-    else:
-        ssl = None
+    elif ssl is not None:
+        raise ValueError("ssl is for wss://")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     async with asyncio.timeout(timeouts.handshake):
         http = await connect_http(parts.hostname, parts.port or (443 if ssl else 80), ssl, timeouts=timeouts)
