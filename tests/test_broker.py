@@ -4,7 +4,7 @@ import functools
 from itertools import count
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
@@ -66,6 +66,16 @@ def test_listening_twice_is_as_good_as_once():
     subscription.add_pattern("a*")
     assert broker.publish("a", b"") == 2
     assert (broker.listeners("a"), broker.patterns, broker.topics) == (1, 1, ["a"])
+
+
+def test_patterns_are_several():
+    """One str would be a pattern for each of its letters: and "news.*" would listen to everything."""
+    broker = ticking()
+    with pytest.raises(TypeError, match=r"\['news\.\*'\]"):
+        broker.subscribe(patterns="news.*")
+    with pytest.raises(ValueError, match="nothing"):
+        broker.subscribe(patterns=iter(()))
+    assert broker.subscribe(patterns=iter(["news.*"])).patterns == {"news.*": None}
 
 
 def test_who_ignores_a_topic_keeps_what_came_before():
@@ -741,6 +751,7 @@ class Machine(RuleBasedStateMachine):
         policy=st.sampled_from(POLICIES),
     )
     def subscribe(self, topics, patterns, policy):
+        assume(topics or patterns)
         subscription = self.broker.subscribe(*topics, patterns=patterns, on_overflow=policy)
         return self.add(Subscriber(subscription, policy, topics, patterns))
 

@@ -20,7 +20,7 @@ what waits for a slow reader waits here. Left out: persistence, and anything tha
 import re
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import chain, takewhile
@@ -272,6 +272,17 @@ def _extend(notice: Item, message: Message) -> None:
     notice.id = message.id
 
 
+def listed(topics: Sequence[str], patterns: Iterable[str]) -> list[str]:
+    """The patterns of a subscription. Raises ValueError where it is to nothing, TypeError for a str: each of its letters
+    would be a pattern, "*" among them."""
+    if isinstance(patterns, str):
+        raise TypeError(f"patterns are a list of str: [{patterns!r}]")
+    patterns = list(patterns)
+    if not topics and not patterns:
+        raise ValueError("a subscription to nothing")
+    return patterns
+
+
 class _Log:
     """The last messages of a topic."""
 
@@ -363,9 +374,10 @@ class Broker:
     ) -> Subscription:
         """Listen. ``after``: an id of the one topic; what its log has behind it comes first. None: only what is new.
 
-        Raises ValueError for ``after`` with several topics or a pattern, an unknown policy, and a name that is too long.
+        Raises ValueError for ``after`` with several topics or a pattern, an unknown policy, a name that is too long, and
+        where there is none; TypeError for patterns that are one str.
         """
-        patterns = list(patterns)
+        patterns = listed(topics, patterns)
         if after is not None and (len(topics) != 1 or patterns):
             raise ValueError("only a subscription to one topic can resume")
         for name in (*topics, *patterns):

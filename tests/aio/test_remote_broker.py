@@ -276,6 +276,38 @@ async def test_a_publisher_does_not_wait_for_ever(connect):
 
 
 @virtual
+async def test_a_connection_that_gave_no_answer_is_given_up(connect):
+    """Its packets are lost, say: who publishes next has a new one, and who waits on the old one is told."""
+    async with serving() as server:
+        deaf = Script(lambda pipe: asyncio.sleep(100))
+        connect([deaf, server])
+        async with RemoteBroker(URL) as broker:
+            first = asyncio.create_task(broker.publish("a", b"x"))
+            await asyncio.sleep(1)
+            second = asyncio.create_task(broker.publish("a", b"x"))
+            with pytest.raises(TimeoutError):
+                await first
+            assert await broker.publish("a", b"x") == 0
+            with pytest.raises(ConnectionResetError):
+                await second
+            assert (now(), len(server.ends)) == (Timeouts().body, 1)
+        await deaf.task
+
+
+@pytest.mark.parametrize(("topic", "data", "error"), [("a", "text", TypeError), ("\ud900", b"x", ValueError)])
+@virtual
+async def test_what_can_not_be_sent_waits_for_no_answer(connect, topic, data, error):
+    """Or it would take the answer of the next."""
+    async with serving() as server:
+        connect(server)
+        async with RemoteBroker(URL) as broker, broker.subscribe("heard"):
+            assert await broker.publish("a", b"x") == 0
+            with pytest.raises(error):
+                await broker.publish(topic, data)
+            assert await asyncio.gather(*(broker.publish(name, b"x") for name in ("a", "heard", "a"))) == [0, 1, 0]
+
+
+@virtual
 async def test_an_answer_that_nobody_waits_for_is_nobody_elses(connect):
     async with serving() as server:
         connect(server, delays=[0.1] * 100)
@@ -321,9 +353,35 @@ async def test_a_server_of_something_else(connect):
 
 
 @virtual
-async def test_a_broker_that_is_loading_is_tried_again(connect):
+async def test_what_is_refused_for_good_is_raised(connect):
+    """A name that is too long, for one, at whatever time."""
     async with serving() as server:
-        busy = Script(b"-LOADING Redis is loading the dataset in memory\r\n")
+        connect(server)
+        with pytest.raises(RemoteProtocolError, match="at most 1024 bytes"):
+            async with RemoteBroker(URL).subscribe("a" * 1025):
+                pass
+        confirmed = b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"
+        script = Script(confirmed + b"-NOPERM this user has no permissions\r\n")
+        connect(script)
+        async with RemoteBroker(URL).subscribe("a") as subscription:
+            with pytest.raises(RemoteProtocolError, match="NOPERM"):
+                await anext(subscription)
+        await script.task
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        b"LOADING Redis is loading the dataset in memory", b"BUSY Redis is busy running a script.",
+        b"MASTERDOWN Link with MASTER is down", b"MISCONF Errors writing to the AOF file",
+        b"ERR max number of clients reached",
+    ],
+)  # fmt: skip
+@virtual
+async def test_a_broker_that_is_loading_is_tried_again(connect, error):
+    """Or whatever else passes."""
+    async with serving() as server:
+        busy = Script(b"-%b\r\n" % error)
         connect([busy, server])
         async with RemoteBroker(URL).subscribe("a"):
             assert server.broker.publish("a", b"x") == 1
@@ -339,6 +397,8 @@ def test_a_wrong_url(url):
 def test_a_subscription_to_nothing():
     with pytest.raises(ValueError):
         RemoteBroker(URL).subscribe()
+    with pytest.raises(TypeError):  # to each of its letters
+        RemoteBroker(URL).subscribe(patterns="news.*")
 
 
 @virtual
@@ -356,3 +416,20 @@ async def test_closed_is_closed(connect):
     assert await waiting == "the end"
     assert server.ends[0].info("peername") and len(server.ends) == 1
     await server.server.close()
+
+
+@virtual
+async def test_closed_while_it_connects_again(connect):
+    """Who waits for an item is at the end at once, and nothing listens when the broker is back."""
+    async with serving() as server:
+        connect([server, *[None] * 4, server])
+        subscription = RemoteBroker(URL).subscribe("a")
+        listening = asyncio.create_task(anext(subscription, "the end"))
+        await asyncio.sleep(1)
+        server.ends[0].abort()
+        await asyncio.sleep(1)
+        await subscription.close()
+        began = now()
+        assert (await listening, now()) == ("the end", began)
+        await asyncio.sleep(1_000)
+        assert (server.broker.inner.listeners("a"), len(server.ends)) == (0, 1)

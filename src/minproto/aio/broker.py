@@ -103,7 +103,7 @@ class Broker:
         limits: Limits | None = None,
         on_overflow: str = "disconnect",
     ) -> Subscription:
-        """Listen to topics and patterns; with ``after``, from behind that id of the one topic. Raises ValueError.
+        """Listen to topics and patterns; with ``after``, from behind that id of the one topic. Raises ValueError, TypeError.
 
         ``on_overflow``: what happens to a subscriber that is too slow, ``disconnect``, ``drop_oldest`` or ``drop_newest``.
         """

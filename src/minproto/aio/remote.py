@@ -18,15 +18,15 @@ from contextlib import suppress
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
-from minproto.aio.endpoint import Endpoint, Timeouts
+from minproto.aio.endpoint import Deadline, Endpoint, Timeouts
 from minproto.aio.pipe import Pipe, connect_pipe
 from minproto.aio.reconnect import reconnecting
-from minproto.broker import Gap, Item, Message
+from minproto.broker import Gap, Item, Message, listed
 from minproto.core import RemoteProtocolError, Role
 from minproto.resp import Command, Connection, Error, Limits, Push, Reply, to_bytes, to_text
 
-HOPELESS = ("WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH")
-"""How the errors begin that will be the same when we try again."""
+PASSING = ("LOADING ", "BUSY ", "MASTERDOWN ", "CLUSTERDOWN ", "TRYAGAIN ", "MISCONF ", "ERR max number of clients")
+"""How the errors begin that time heals; MISCONF, that a disk is full, is what such a redis-server answers to a PING."""
 
 
 class RemoteBroker:
@@ -56,22 +56,22 @@ class RemoteBroker:
         """Give a message to all who listen, anywhere; how many that were.
 
         Raises OSError where the broker can't be reached, or was lost before it answered; RemoteProtocolError with its own
-        words where it refuses.
+        words where it refuses; ValueError for a name that has no bytes, TypeError for data that is not bytes.
         """
+        if not isinstance(data, bytes):
+            raise TypeError(f"a message is bytes, not {type(data).__name__}")
+        name = to_bytes(topic)
         async with self._connecting:
             if self._publisher is None or self._publisher.lost:
                 self._publisher = _Publisher(await self.connect())
-        return await self._publisher.publish(topic, data)
+        return await self._publisher.publish(name, data)
 
     def subscribe(self, *topics: str, patterns: Iterable[str] = ()) -> "RemoteSubscription":
         """Listen to topics and patterns, from when the subscription is entered or first asked for an item.
 
-        Raises ValueError where there are none.
+        Raises ValueError where there are none, TypeError for patterns that are one str.
         """
-        every = list(patterns)
-        if not topics and not every:
-            raise ValueError("a subscription to nothing")
-        return RemoteSubscription(self, list(topics), every)
+        return RemoteSubscription(self, list(topics), listed(topics, patterns))
 
     async def connect(self) -> "Link":
         """A connection on which the password is said. Raises OSError, RemoteProtocolError."""
@@ -141,9 +141,7 @@ class Link:
 def check(value: Any) -> Any:
     """A value that is no error. Raises RemoteProtocolError for what stays wrong, ConnectionError for what may pass."""
     if isinstance(value, Error):
-        if value.text.startswith(HOPELESS):
-            raise RemoteProtocolError(value.text)
-        raise ConnectionResetError(value.text)
+        raise (ConnectionResetError if value.text.startswith(PASSING) else RemoteProtocolError)(value.text)
     return value
 
 
@@ -156,12 +154,16 @@ class _Publisher:
         self.lost = False
         self._reader = asyncio.create_task(self._read())
 
-    async def publish(self, topic: str, data: bytes) -> int:
+    async def publish(self, topic: bytes, data: bytes) -> int:
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._answers.append(answer)
-        await self._link.send(b"PUBLISH", to_bytes(topic), data)
-        async with asyncio.timeout(self._link.timeouts.body):
-            return await answer
+        await self._link.send(b"PUBLISH", topic, data)
+        try:
+            async with asyncio.timeout(self._link.timeouts.body):
+                return await answer
+        except TimeoutError:  # packets are lost, or the broker hangs: the next to publish has a new connection
+            self._lose()
+            raise
 
     async def _read(self) -> None:
         error: Exception = ConnectionResetError("the broker sent what nobody asked for")
@@ -174,11 +176,14 @@ class _Publisher:
         except (OSError, RemoteProtocolError) as lost:
             error = lost
         finally:
-            self.lost = True
+            self._lose()
             for answer in self._answers:
                 if not answer.done():
                     answer.set_exception(ConnectionResetError(f"lost before the answer: {error}"))
-            self._link.abort()
+
+    def _lose(self) -> None:
+        self.lost = True
+        self._link.abort()
 
     def _answer(self, answer: "asyncio.Future[int]", value: Any) -> None:
         if answer.done():
@@ -204,6 +209,7 @@ class RemoteSubscription:
         self._topics = [to_bytes(topic) for topic in topics]
         self._patterns = [to_bytes(pattern) for pattern in patterns]
         self._links = reconnecting(self._connect)
+        self._waiting: Deadline | None = None  # for the next of them
         self._link: Link | None = None
         self._items: deque[Item] = deque()  # that came before the broker had confirmed all
         self._was_connected = False
@@ -214,8 +220,7 @@ class RemoteSubscription:
 
     async def __anext__(self) -> Item:
         """The next item. Raises RemoteProtocolError where the broker refuses for good; cancelled, it has taken nothing."""
-        while not self._closed:
-            link = self._link or await self._next_link()
+        while not self._closed and (link := self._link or await self._next_link()) is not None:
             if self._items:
                 return self._items.popleft()
             try:
@@ -242,9 +247,14 @@ class RemoteSubscription:
         link.abort()
         self._link = None
 
-    async def _next_link(self) -> Link:
+    async def _next_link(self) -> Link | None:
+        """None: it was closed meanwhile."""
+        self._waiting = Deadline(asyncio.get_running_loop())
         try:
-            self._link = await anext(self._links)
+            with self._waiting(math.inf):
+                self._link = await anext(self._links)
+        except TimeoutError:
+            return None
         except BaseException:
             self._links = reconnecting(self._connect)  # a generator that failed or was cancelled is over
             raise
@@ -281,9 +291,11 @@ class RemoteSubscription:
     async def close(self) -> None:
         """End it."""
         self._closed = True
+        if self._waiting is not None:
+            self._waiting.expire()
         if self._link is not None:
             await self._link.close()
-        with suppress(RuntimeError):  # another task is in it; it will see
+        with suppress(RuntimeError):  # another task is in it, whose wait is over
             await self._links.aclose()
 
     async def __aenter__(self) -> Self:
