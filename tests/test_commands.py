@@ -2,6 +2,8 @@
 
 from itertools import count
 
+import pytest
+
 from minproto.broker import Broker
 from minproto.commands import MAX_GATHERED, Switchboard
 from minproto.core import CLIENT
@@ -116,6 +118,18 @@ def test_one_that_goes_while_others_are_written_to_disturbs_nobody():
     board.broker.publish("a", b"x")
     board.switchboard.flush()
     assert messages(second) == [[b"x"]] and board.broker.publish("a", b"y") == 1
+
+
+@pytest.mark.parametrize("words", ["unsubscribe a", "unsubscribe", "punsubscribe a*", "punsubscribe", "reset", "subscribe c"])
+def test_one_that_is_cut_off_in_the_middle_of_what_it_says(words):
+    """What it says makes a flush, in which it turns out not to read."""
+    board = Board()
+    session, _ = board.session("subscribe a b", "psubscribe a* b*")
+    session.push = lambda data: session.close()
+    board.broker.publish("a", b"x")
+    session.execute(words.encode().split())
+    session.close()
+    assert (board.broker.topics, board.broker.patterns, board.switchboard.sessions) == ([], 0, {})
 
 
 def test_nothing_is_left_of_a_session_that_is_closed():

@@ -194,14 +194,21 @@ class Session:
         """To how many topics and patterns."""
         return len(self.topics) + len(self.patterns)
 
+    def ignore(self, topic: str) -> None:
+        """Listen to it no more. What was published before still comes, and if this is too slow for it, it is closed within."""
+        del self.topics[topic]
+        self.board.ignore(self, topic)
+
+    def ignore_pattern(self, pattern: str) -> None:
+        del self.patterns[pattern]
+        self.board.ignore_pattern(self, pattern)
+
     def ignore_all(self) -> None:
         """Listen to nothing any more."""
-        for topic in self.topics:
-            self.board.ignore(self, topic)
-        for pattern in self.patterns:
-            self.board.ignore_pattern(self, pattern)
-        self.topics.clear()
-        self.patterns.clear()
+        while self.topics:
+            self.ignore(next(iter(self.topics)))
+        while self.patterns:
+            self.ignore_pattern(next(iter(self.patterns)))
 
     def close(self) -> None:
         """The client is gone."""
@@ -482,8 +489,7 @@ def _unsubscribe(session: Session, arguments: list[bytes]) -> Events:
 
 def _ignore(session: Session, name: bytes | None) -> Push:
     if name is not None and (topic := to_text(name)) in session.topics:
-        session.board.ignore(session, topic)
-        del session.topics[topic]
+        session.ignore(topic)
     return Push([b"unsubscribe", name, session.listens])
 
 
@@ -505,8 +511,7 @@ def _punsubscribe(session: Session, arguments: list[bytes]) -> Events:
 
 def _ignore_pattern(session: Session, name: bytes | None) -> Push:
     if name is not None and (pattern := to_text(name)) in session.patterns:
-        session.board.ignore_pattern(session, pattern)
-        del session.patterns[pattern]
+        session.ignore_pattern(pattern)
     return Push([b"punsubscribe", name, session.listens])
 
 
