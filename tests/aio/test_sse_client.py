@@ -118,12 +118,33 @@ async def test_an_id_is_utf8_and_may_be_given_from_outside(servers):
     assert [id.encode("latin-1").decode() for id in served.asked("last-event-id")] == ["x\u00e9", "\u20ac"]
 
 
+@pytest.mark.parametrize(
+    ("id", "field"), [("a\x01b", None), ("\x7f", None), (" \t", None), (" a b\t", "a b"), ("a\tb", "a\tb")]
+)
+@virtual
+async def test_an_id_that_no_field_can_carry(servers, id, field):
+    """The stream goes on from the present then; blanks around an id are none of its field's value."""
+    served = servers(HEAD + f"id:  {id}\ndata: x\n\n".encode(), STOP)
+    source = EventSource("http://a/")
+    assert await all_of(source) == [ServerSentEvent("x", id=f" {id}")]
+    assert (served.asked("last-event-id"), source.last_event_id) == ([None, field], f" {id}")
+
+
 @virtual
 async def test_back_off(servers):
     """Twice as long after each time that was in vain, to a minute."""
     served = servers(*[REFUSED] * 7, STOP)
     await all_of(EventSource("http://a/"))
     assert [later - sooner for sooner, later in pairwise(served.times)] == [6, 12, 24, 48, 60, 60, 60]
+
+
+@virtual
+async def test_a_server_that_asks_for_no_wait_gets_longer_and_longer_ones(servers):
+    """Or one that ends each stream at once would be asked hundreds of times a second."""
+    served = servers(HEAD + b"retry: 0\n\n", *[HEAD] * 5, STOP)
+    await all_of(EventSource("http://a/"))
+    waits = [later - sooner for sooner, later in pairwise(served.times)]
+    assert waits == pytest.approx([0.02, 0.04, 0.08, 0.16, 0.32, 0.64])
 
 
 @pytest.mark.parametrize("shortest", [True, False])

@@ -8,7 +8,7 @@ from h2_harness import Peer
 from harness import now, virtual
 from sse_harness import stage as stage_of
 
-from minproto import EventStream, ServerSentEvent
+from minproto import EventStream, Response, ServerSentEvent
 from minproto.aio import sse
 from minproto.aio.pipe import HIGH_WATER
 from minproto.core import RemoteProtocolError
@@ -120,6 +120,26 @@ async def test_where_it_resumes(stage, target, fields, texts):
         server.publish("live")
         assert [event.data for event in await listener.events(1)] == ["live"]
         listener.pipe.abort()
+
+
+@virtual
+async def test_an_id_of_an_app_is_any_text(stage):
+    """The field is UTF-8, unlike others."""
+    seen = []
+
+    def app(broker):
+        async def answer(request):
+            seen.append(request.last_event_id)
+            return Response()
+
+        return answer
+
+    async with stage(app=app) as server:
+        for field in (b"\xc3\xbc\xe2\x82\xac", b"a\xff"):
+            listener = server.listener("/?lastEventId=old", ("last-event-id", field.decode("latin-1")))
+            assert (await listener.head()).status == 200
+            await listener.pipe.close()
+        assert seen == ["\u00fc\u20ac", "a\ufffd"]
 
 
 @pytest.mark.parametrize("id", ["{0}", "1-0", "nonsense", "9999999999999-0"])
@@ -405,6 +425,26 @@ async def test_an_iterator_that_fails(stage, logged):
         listener.pipe.abort()
         (message,) = logged
         assert "secret" in message
+        logged.clear()
+
+
+@virtual
+async def test_an_iterator_that_lets_a_cancellation_out(stage, logged):
+    """Of a task of its own, say: it has failed, and nobody asks it for ever."""
+
+    async def events():
+        yield "first"
+        raise asyncio.CancelledError("of something else")
+
+    async with stage(app=stream_of(lambda broker: events())) as server:
+        listener = server.listener()
+        await listener.head()
+        assert await listener.events(1) == [ServerSentEvent("first")]
+        with pytest.raises((RemoteProtocolError, ConnectionResetError)):
+            await listener.event()
+        listener.pipe.abort()
+        (message,) = logged
+        assert "was cancelled, and not by us" in message
         logged.clear()
 
 

@@ -81,8 +81,13 @@ class Request:
 
     @property
     def last_event_id(self) -> str | None:
-        """Where a client wants to resume a stream of events: ``Last-Event-ID``, else ``lastEventId`` of the query."""
-        return self.headers.get("last-event-id") or self.query.get("lastEventId") or None
+        """Where a client wants to resume a stream of events: ``Last-Event-ID``, else ``lastEventId`` of the query.
+
+        Unlike other fields that one is UTF-8 (WHATWG HTML, "Server-sent events"); what is not is replaced.
+        """
+        if field := self.headers.get("last-event-id"):
+            return field.encode("latin-1").decode("utf-8", "replace")
+        return self.query.get("lastEventId") or None
 
     @property
     def authority(self) -> str:

@@ -12,6 +12,9 @@ from typing import Protocol, TypeVar
 
 from minproto.core import RemoteProtocolError
 
+SHORTEST = 0.01
+"""Seconds that the waits grow from, also where the server asks for none: 0 would stay 0, however often it is doubled."""
+
 
 class Closable(Protocol):
     """What a client gives."""
@@ -53,6 +56,7 @@ async def reconnecting(
             finally:
                 await connection.close()
         failures = 0 if loop.time() - began > longest else failures + 1
-        least, start = (first(), first()) if callable(first) else (0.0, first)
-        most = min(longest, start * 2 ** min(failures, 32))
+        start = first() if callable(first) else first
+        least = start if callable(first) else 0.0
+        most = min(longest, max(start, SHORTEST) * 2 ** min(failures, 32))
         await asyncio.sleep(random.uniform(least, max(least, most)))

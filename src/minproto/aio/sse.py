@@ -22,6 +22,7 @@ from minproto.aio.http import Response, close_body
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
 from minproto.aio.reconnect import reconnecting
 from minproto.core import CLIENT, Event, RemoteProtocolError
+from minproto.http import field_block
 from minproto.sse import MEDIA_TYPE, Comment, Connection, LastEventId, Limits, Retry, ServerSentEvent, encode
 
 BATCH = 64
@@ -197,7 +198,7 @@ class _Events:
         await asyncio.wait([self._next])
 
     def take(self) -> list[bytes]:
-        if self._next is None or self._next.cancelled():
+        if self._next is None:
             return []
         task, self._next = self._next, None
         try:
@@ -205,6 +206,10 @@ class _Events:
         except StopAsyncIteration:
             self._ended = True
             return []
+        except asyncio.CancelledError as error:
+            if self._ended:
+                return []
+            raise RuntimeError("the iterator of events was cancelled, and not by us") from error
         return [encode(ServerSentEvent(event) if isinstance(event, str) else event)]
 
     def end(self) -> None:
@@ -225,8 +230,9 @@ class _Events:
 class EventSource:
     """The events of a URL, as a browser's EventSource gives them: ``async for event in EventSource(url)``.
 
-    When the connection ends, it comes back after a while and says what it saw last. It ends where the server wants it to
-    (204), and raises RemoteProtocolError, with the status as its code, for what is no stream of events.
+    When the connection ends, it comes back after a while and says what it saw last; but no id with control characters in it,
+    which no field can carry, nor the blanks around one. It ends where the server wants it to (204), and raises
+    RemoteProtocolError, with the status as its code, for what is no stream of events.
     """
 
     def __init__(
@@ -268,8 +274,7 @@ class EventSource:
 
     async def _open(self) -> "_Stream":
         client = await connect_http(self._host, self._port, self._secure, timeouts=self._timeouts)
-        resume = [("last-event-id", self.last_event_id.encode().decode("latin-1"))] if self.last_event_id else []
-        headers = [("accept", MEDIA_TYPE), ("cache-control", "no-store"), *resume, *self._headers]
+        headers = [("accept", MEDIA_TYPE), ("cache-control", "no-store"), *self._resume(), *self._headers]
         try:
             response = await client.request("GET", self._target, headers)
             kind = (response.headers.get("content-type") or "").partition(";")[0].strip().lower()
@@ -279,6 +284,12 @@ class EventSource:
             await client.close()
             raise
         return _Stream(client, response, Connection(CLIENT, self._limits, self.last_event_id))
+
+
+    def _resume(self) -> list[tuple[str, str]]:
+        """The last event id, in UTF-8, as a field; nothing for one that no field can carry (RFC 9110 §5.5)."""
+        field = ("last-event-id", self.last_event_id.encode().decode("latin-1").strip(" \t"))
+        return [field] if field[1] and field_block([field]) else []
 
 
 class _Stream:
