@@ -604,6 +604,15 @@ def test_patterns_with_a_wildcard_at_both_ends_are_tried_once_for_each_topic(mon
     assert Counted.tries == 1_000
 
 
+def test_nothing_is_left_of_patterns_that_nobody_listens_to():
+    """Each length of their first letters, or last, is looked up for each new topic."""
+    broker = ticking()
+    for patterns in (["a*", "b*", "*a", "abc"], ["a*"], ["ab*", "ac*"]):
+        broker.subscribe(patterns=patterns).close()
+    for index in (broker._patterns._by_first, broker._patterns._by_last):
+        assert (index._by_letters, index._lengths) == ({}, {})
+
+
 def test_what_is_remembered_of_topics_is_bounded(monkeypatch):
     monkeypatch.setattr(module, "_CACHED", 10)
     broker = ticking()

@@ -58,8 +58,10 @@ def test_it_does_what_bytes_would_do(steps, needle):
 def test_it_holds_the_limit_and_one_chunk(chunks):
     buffer = Buffer(LIMIT)
     for chunk in chunks:
-        buffer.append(chunk)
-        assert len(buffer) <= LIMIT + max(map(len, chunks))
+        before = len(buffer)
+        taken = buffer.append(chunk)
+        assert taken is (before <= LIMIT or chunk == b"")
+        assert len(buffer) == before + len(chunk) * taken
 
 
 class Counted(bytearray):

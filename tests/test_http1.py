@@ -25,7 +25,7 @@ from minproto.http1 import (
     Limits,
     encode_head,
 )
-from minproto.testing import Subject, laws, strategies, trace
+from minproto.testing import Subject, byte_by_byte, laws, strategies, trace, whole
 
 HOST = Headers([("host", "a")])
 GET = RequestHead("GET", "/", HOST)
@@ -354,6 +354,31 @@ def test_content_until_close_is_given_up_to_its_limit() -> None:
     assert [type(core.next_event()), core.next_event()] == [ResponseHead, Data(b"hel")]
     with pytest.raises(RemoteProtocolError, match="too large"):
         core.next_event()
+
+
+def test_nothing_is_asked_on_a_connection_that_the_server_has_ended() -> None:
+    core = asked()()
+    core.receive_eof()
+    assert core.next_event() is None
+    assert (core.wants, core.request, core.response) == (Wants.CLOSED, CLOSED, CLOSED)
+    with pytest.raises(LocalProtocolError):
+        core.send(GET)
+
+
+def test_a_199_is_interim() -> None:
+    """RFC 9110 §15.2: the last of them, too; it is no answer to CONNECT, and nothing for HTTP/1.0."""
+    core = answered(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", ResponseHead(199, Headers()))()
+    assert core.response == HEAD
+    with pytest.raises(LocalProtocolError):
+        answered(b"GET / HTTP/1.0\r\n\r\n", ResponseHead(199, Headers()))()
+
+
+@pytest.mark.parametrize("cut", [whole, byte_by_byte])
+def test_as_many_empty_lines_as_the_limit_says(cut: Callable[[bytes], list[bytes]]) -> None:
+    """§2.2, and not one more."""
+    subject = Subject(lambda: server(max_empty_lines=2))
+    assert len(trace(subject, cut(b"\r\n" * 2 + WHOLE)).events) == 2
+    assert trace(subject, cut(b"\r\n" * 3 + WHOLE)).error == ("too many empty lines", 400)
 
 
 def test_each_request_has_its_own_empty_lines() -> None:

@@ -23,7 +23,7 @@ from minproto.core import CLIENT, SERVER, RemoteProtocolError, Role
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
 from minproto.http2 import Connection, Consumed, GoAway, Reset, StreamFault
 from minproto.http2_frames import CONTINUATION, GOAWAY, HEADER_SIZE, PREFACE, parse_header
-from minproto.testing.strategies import http2_streams
+from minproto.testing.strategies import http2_exchanges, http2_streams
 
 NAMES = st.sampled_from(["x-a", "accept", "cookie", "user-agent"])
 VALUES = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=20)
@@ -196,7 +196,7 @@ def their_verdict(pieces: list[bytes]) -> tuple[str, list[tuple[str, int]]]:
 
 
 @settings(max_examples=300, suppress_health_check=list(HealthCheck))
-@given(http2_streams(b""))
+@given(http2_streams(b"") | http2_exchanges(b""))
 def test_no_frames_reach_an_app_in_two_ways(stream):
     """Whatever both take, they take alike: the same heads, the same content, the same ends, stream by stream."""
     pieces = frames_of(stream)
@@ -213,7 +213,7 @@ def by_stream(events: list[tuple[str, int]]) -> dict[int, str]:
 
 
 @settings(max_examples=300, suppress_health_check=list(HealthCheck))
-@given(http2_streams(b""))
+@given(http2_streams(b"") | http2_exchanges(b""))
 def test_we_take_nothing_that_they_refuse(stream):
     """But for what the list above allows."""
     pieces = frames_of(stream)

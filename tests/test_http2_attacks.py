@@ -123,17 +123,40 @@ def test_an_attack_has_an_end(attack):
     assert ends_calmly(server, lambda n: attack(server, n)) <= 2 * max(LIMITS.max_idle_frames, LIMITS.max_resets)
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+ATTACKS_THAT_END = [attack for attack in ATTACKS if attack is not continuation_flood]  # which is a request without end
+
+
+@pytest.mark.parametrize("attack", ATTACKS_THAT_END, ids=lambda attack: attack.__name__)
 def test_progress_gives_patience_back(attack):
     """The same, a few times between two requests that are answered: as a peer does that has its reasons."""
     server = Server()
-    if attack is continuation_flood:
-        return  # it is one request that never ends
     for n in range(0, 3 * ROUNDS, 3):
         server.feed(attack(server, n))
         for stream in (2 * n + 3, 2 * n + 5):
             server.feed(server.head(stream, flags=f.END_HEADERS | f.END_STREAM))
     assert server.answered >= 2 * ROUNDS
+
+
+@pytest.mark.parametrize(
+    ("most", "step"),
+    [(LIMITS.max_idle_frames, lambda server, n: ping()), (LIMITS.max_resets, rapid_reset)],
+    ids=["idle frames", "resets"],
+)
+def test_a_budget_is_worth_what_its_limit_says(most, step):
+    """So many are taken, and not one more; the SETTINGS of the greeting were one that brings nothing."""
+    server = Server(answers=False)
+    server.core.calm(1)
+    assert ends_calmly(server, lambda n: step(server, n)) == most
+
+
+def test_settings_of_a_frame_beyond_their_limit_are_refused_before_they_come():
+    """§6.5: each has to be looked at, and the frame could have thousands."""
+    most = LIMITS.max_settings
+    server = Server()
+    server.feed(settings(*[(0xBABA, n) for n in range(most)]))
+    with pytest.raises(RemoteProtocolError, match="too many settings") as caught:
+        server.feed(settings(*[(0xBABA, n) for n in range(most + 1)])[: f.HEADER_SIZE])
+    assert caught.value.code == f.ENHANCE_YOUR_CALM
 
 
 def test_time_gives_patience_back():

@@ -12,7 +12,7 @@ from http2_wire import ALIVE, GET, OK, POST, Wire, data, frame, number, ping, re
 
 from minproto.core import CLIENT, SERVER, LocalProtocolError, RemoteProtocolError
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
-from minproto.http2 import Connection, Discarded, GoAway, Ping, Reset, Settings, StreamFault
+from minproto.http2 import Connection, Consumed, Discarded, GoAway, Ping, Reset, Settings, StreamFault
 from minproto.http2_frames import (
     ACK,
     COMPRESSION_ERROR,
@@ -113,6 +113,7 @@ ALIVE_CASES: dict[str, Case] = {
         frame(GOAWAY, 0, 0, number(9) + number(0)),
         frame(GOAWAY, 0, 0, bytes(8) + b"bye"),
     ],
+    "6.8 GOAWAY, and once more with the same last stream": lambda w: [frame(GOAWAY, 0, 0, number(9) + number(0))] * 2,
     "6.9 WINDOW_UPDATE": lambda w: [w.head(), window_update(0, 1), window_update(1, 1)],
     "6.9.1 a window of just 2^31-1": lambda w: [
         w.head(),
@@ -167,7 +168,8 @@ WRONG: dict[str, tuple[tuple[str, int] | tuple[str, int, int], Case]] = {
     "5.1 idle: WINDOW_UPDATE": (connection(P), lambda w: window_update(1, 100)),
     "5.1 idle: WINDOW_UPDATE on an even id": (connection(P), lambda w: window_update(2, 100)),
     "5.1 idle: CONTINUATION": (connection(P), lambda w: frame(CONTINUATION, END_HEADERS, 1)),
-    "5.1 half-closed (remote): DATA": (stream(S), lambda w: [w.head(), data(1, b"x", end=True)]),
+    "5.1 half-closed (remote): DATA": (stream(S), lambda w: [w.head(), data(1, b"x")]),
+    "5.1 half-closed (remote): DATA with END_STREAM": (stream(S), lambda w: [w.head(), data(1, b"x", end=True)]),
     "5.1 half-closed (remote): HEADERS": (stream(S), lambda w: [w.head(), w.head()]),
     "5.1 half-closed (remote): CONTINUATION": (connection(P), lambda w: [w.head(), frame(CONTINUATION, END_HEADERS, 1)]),
     "5.1 closed by RST_STREAM: DATA": (connection(S), lambda w: [w.head(1, end=False), reset(1), data(1, b"x")]),
@@ -179,6 +181,7 @@ WRONG: dict[str, tuple[tuple[str, int] | tuple[str, int, int], Case]] = {
     "5.1.1 an even id": (connection(P), lambda w: w.head(2)),
     "5.1.1 an id below the last one": (connection(P), lambda w: [w.head(5), w.head(3)]),
     "5.1.1 DATA on an id that was passed over": (connection(P), lambda w: [w.head(5), data(3, b"x")]),
+    "5.1.1 DATA on the first id, that was passed over": (connection(P), lambda w: [w.head(3), data(1, b"x")]),
     "5.1.2 too many streams": (stream(REFUSED_STREAM, 201), lambda w: [w.head(id_) for id_ in range(1, 203, 2)]),
     "5.3.1 of RFC 7540: HEADERS that depends on itself": (
         connection(P),
@@ -504,6 +507,16 @@ def test_windows_follow_the_initial_size_also_below_zero():
     assert w.core.sendable(1) == 7
 
 
+def test_no_more_is_consumed_than_was_received():
+    """Law 9: or a peer would be given credit for what it has not sent. That of padding goes back without being asked for."""
+    w = Wire()
+    w.feed(w.head(1, POST, end=False), frame(DATA, PADDED, 1, b"\x02abc" + bytes(2)))
+    for count, most in ((4, 3), (1, 0)):
+        with pytest.raises(LocalProtocolError, match="more consumed than received"):
+            w.say(Consumed(1, count))
+        w.say(Consumed(1, most))
+
+
 def test_a_refused_stream_has_changed_the_table():
     """§4.3: its fields are in the table, and later blocks refer to them."""
     w = Wire(max_streams=1)
@@ -588,6 +601,45 @@ def test_farewell_names_the_last_stream_that_was_looked_at():
     w = Wire()
     w.feed(w.head(7), ping()[:8] + b"\x01" + bytes(8))
     assert [payload[:8] for type_, _, _, payload in w.said if type_ == GOAWAY] == [number(7) + number(P)]
+
+
+@pytest.mark.parametrize(
+    ("status", "fields_"), [(99, []), (600, []), (200, [("content-length", "x")]), (200, [("content-length", "1, 2")])]
+)
+def test_a_head_that_no_client_would_take_is_not_sent(status, fields_):
+    w = Wire()
+    w.feed(w.head())
+    with pytest.raises(LocalProtocolError):
+        w.say(ResponseHead(status, Headers(fields_), "2", 1))
+    w.say(ResponseHead(200, Headers(), "2", 1))
+
+
+def test_a_long_block_takes_frames_without_flags_and_ends_with_one():
+    """§4.1: flags that have no meaning for a type MUST be left unset."""
+    w = Wire()
+    w.feed(w.head())
+    w.say(ResponseHead(200, Headers([(f"x-{n}", "\x7e" * 9_000) for n in range(4)]), "2", 1))
+    first, *others, last = [(type_, flags) for type_, flags, _, _ in w.said]
+    assert (first, last, set(others)) == ((HEADERS, 0), (CONTINUATION, END_HEADERS), {(CONTINUATION, 0)})
+
+
+def test_a_ping_of_ours_has_no_flag():
+    w = Wire()
+    w.say(Ping(b"12345678"))
+    assert w.said == [(PING, 0, 0, b"12345678")]
+
+
+def test_nobody_has_a_turn_while_the_connection_has_no_window():
+    w = Wire()
+    w.feed(settings((4, 100_000)), w.head())
+    w.say(ResponseHead(200, Headers(), "2", 1))
+    w.core.offer(1)
+    assert w.core.is_ready
+    for size in (16_384,) * 3 + (16_383,):
+        w.say(Data(bytes(size), 1))
+    assert (w.core.is_ready, w.core.next_ready()) == (False, None)
+    w.feed(window_update(0, 1))
+    assert (w.core.is_ready, w.core.next_ready()) == (True, (1, 1))
 
 
 @pytest.mark.parametrize("status", [100, 103])

@@ -255,6 +255,7 @@ def test_time_is_linear_in_the_bytes():
         (event("\u20ac", id=""), b"id: \ndata: \xe2\x82\xac\n\n"),
         (LastEventId("1-0"), b"id: 1-0\n\n"),
         (Retry(3_000), b"retry: 3000\n\n"),
+        (Retry(10**18 - 1), b"retry: " + b"9" * 18 + b"\n\n"),
         (Comment("still here"), b": still here\n\n"),
     ],
 )

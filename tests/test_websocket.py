@@ -591,6 +591,37 @@ def test_one_byte_too_many_is_1009_after_inflating_too():
     assert caught.value.code == 1009
 
 
+@pytest.mark.parametrize("limit", [100, 1_600])
+def test_a_compressed_message_may_be_a_sixteenth_and_80_bytes_longer_on_the_wire(limit):
+    """Of the 80, 16 are for each of its frames."""
+    most = limit + limit // 16 + 64 + 16
+    core = client(DEFLATE, max_message=limit)
+    assert events(core, encode_frame(0xC2, bytes(most))[:4]) == []
+    assert fails(client(DEFLATE, max_message=limit), encode_frame(0xC2, bytes(most + 1))[:4]) == 1009
+
+
+@pytest.mark.parametrize(("limit", "size"), [(100, 101), (65_636, 65_637), (65_636, 65_836)])  # in one piece, and in two
+def test_behind_the_limit_nothing_is_inflated(limit, size):
+    """A message that is too long is that, also where what follows is no deflated data (a block of the reserved type)."""
+    data = Deflater(15, 8, context_takeover=True).compress(bytes(size), last=False) + b"\x06"
+    for chunks in ([encode_frame(0xC2, data)], byte_by_byte(encode_frame(0xC2, data))):
+        core = client(DEFLATE, max_message=limit)
+        with pytest.raises(RemoteProtocolError) as caught:
+            for chunk in chunks:
+                events(core, chunk)
+        assert caught.value.code == 1009
+
+
+@pytest.mark.parametrize("size", [1, 10])
+def test_compressed_fragments_may_be_short(size):
+    """Each ends with an empty block, whatever it holds: so many bytes more on the wire."""
+    sender, receiver = Connection(SERVER, DEFLATE), client(DEFLATE, max_message=100 * size)
+    for n in range(100):
+        receiver.receive_data(sender.send(Fragment(bytes(range(n, n + size)), last=n == 99)))
+        found = receiver.next_event()
+    assert isinstance(found, Message) and len(found.data) == 100 * size
+
+
 def test_who_promised_to_forget_can_not_look_back():
     """RFC 7692 §7.1.1."""
     core = client(Agreement(deflate=Parameters(server_no_context_takeover=True)))

@@ -230,17 +230,18 @@ class Inflater:
 
         Behind that byte nothing is read: a message that is too long is that, wherever it was cut, also if it is wrong then.
         """
-        full = False
-        while (data or full) and room >= 0:  # after a full piece there may be more, though all bytes were given
+        rest, full = memoryview(data), False
+        while (rest or full) and room >= 0:  # after a full piece there may be more, though all bytes were given
             if self._stream is None:
                 self._stream = zlib.decompressobj(-self._bits)
-            size = min(_PIECE, room + 1)
-            piece = self._stream.decompress(data, size)
-            data, full = self._stream.unconsumed_tail, len(piece) == size
-            room -= len(piece)
+            # zlib reads on for as long as it needs no room. So at the limit it gets single bytes, or it would find what is
+            # wrong behind the byte too many before it gave that one.
+            size, taken = (min(_PIECE, room), len(rest)) if room else (1, 1)
+            piece = self._stream.decompress(rest[:taken], size)
+            rest = memoryview(self._stream.unused_data or self._stream.unconsumed_tail) if room else rest[1:]
+            room, full = room - len(piece), len(piece) == size
             if self._stream.eof:  # §7.2.3.4: a final block ends the stream; what follows begins another
-                data, full = self._stream.unused_data, False
-                self._stream = None
+                self._stream, full = None, False
             yield piece
 
     def finish(self, room: int) -> Iterator[bytes]:

@@ -32,6 +32,8 @@ CONVERSATION = [
     ("foo", Error("ERR unknown command 'foo', with args beginning with: ")),
     ("FoO a 'b\\'c'", Error("ERR unknown command 'FoO', with args beginning with: 'a' 'b'c' ")),
     (f"foo {'a' * 120} {'b' * 60} c", Error(f"ERR unknown command 'foo', with args beginning with: '{'a' * 120}' 'bbbbb' ")),
+    (f"foo {'a' * 124} bc", Error(f"ERR unknown command 'foo', with args beginning with: '{'a' * 124}' 'b' ")),
+    (f"foo {'a' * 125} bc", Error(f"ERR unknown command 'foo', with args beginning with: '{'a' * 125}' ")),
     (f"{'x' * 200}", Error(f"ERR unknown command '{'x' * 128}', with args beginning with: ")),
     ("select 0", OK), ("select 1", Error("ERR DB index is out of range")),
     ("select -1", Error("ERR DB index is out of range")),
@@ -50,6 +52,7 @@ CONVERSATION = [
     ("hello x", Error("ERR Protocol version is not an integer or out of range")),
     ("hello 2 x", Error("ERR Syntax error in HELLO option 'x'")),
     ("hello 2 auth x", Error("ERR Syntax error in HELLO option 'auth'")),
+    ("hello 2 setname me x", Error("ERR Syntax error in HELLO option 'x'")), ("client setname ''", OK),
     ("hello 2 auth x y", WRONGPASS), ("hello 2 setname 'a b'",
      Error("ERR Client names cannot contain spaces, newlines or special characters.")),
     ("publish a", arity("publish")), ("publish a b", 0), ("subscribe", arity("subscribe")), ("reset x", arity("reset")),
@@ -402,7 +405,7 @@ async def test_xrange():
         assert await client.ask("xlen", "a") == 5
         for first, last, part in (
             (ids[1], ids[3], entries[1:4]), (b"(" + ids[1], b"(" + ids[3], entries[2:3]), (ids[4], "+", entries[4:]),
-            ("-", ids[0], entries[:1]), (ids[3], ids[1], []), ("+", "-", []), ("0", "1", []),
+            ("-", ids[0], entries[:1]), (ids[3], ids[1], []), ("+", "-", []), ("0", "1", []), ("(0", "+", entries),
         ):  # fmt: skip
             assert await client.ask("xrange", "a", first, last) == part
         assert await client.ask("xrange", "a", "-", "+", "count", "2") == entries[:2]

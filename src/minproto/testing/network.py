@@ -216,5 +216,7 @@ def pair(
     ``delays``: for each piece that gets under way the seconds until it arrives; none where it ends.
     ``half_close``: false for a pipe that can't, as with TLS in asyncio.
     """
+    if capacity < 1:
+        raise ValueError("a network that takes nothing")
     one, two = (_Way(capacity, high_water, cuts, delays) for _ in range(2))
     return MemoryPipe(one, two, 1, half_close), MemoryPipe(two, one, 2, half_close)

@@ -256,9 +256,10 @@ reply_streams: SearchStrategy[bytes] = st.lists(
 
 _stream_ids = st.sampled_from([1, 1, 3, 3, 5, 0, 2, 7])
 _get = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")]
+_post = [(":method", "POST"), *_get[1:]]
 _blocks = st.sampled_from([
     _get, [*_get, ("priority", "u=1"), ("x-a", "b" * 20)], [*_get[:3], ("host", "a"), ("cookie", "a"), ("cookie", "b")],
-    [(":method", "POST"), *_get[1:], ("content-length", "3")], [(":method", "POST"), *_get[1:]],
+    [*_post, ("content-length", "3")], _post,
     [(":method", "CONNECT"), (":authority", "a:80")], [(":method", "CONNECT"), *_get[1:], (":protocol", "websocket")],
     [(":status", "200")], [(":status", "200"), ("content-length", "3")], [(":status", "100")],
     [(":status", "304"), ("x", "y")], [("x-trailer", "1")],
@@ -307,6 +308,22 @@ def http2_streams(draw: st.DrawFn, preface: bytes = frames.PREFACE) -> bytes:
             pieces.append(draw(_headers_frames(block)))
         else:
             pieces.append(draw(_data_frames() if kind == 2 else _other_frames))
+    return b"".join(pieces)
+
+
+@st.composite
+def http2_exchanges(draw: st.DrawFn, preface: bytes = frames.PREFACE) -> bytes:
+    """Requests with content, stream after stream, as a client sends them; now and then another frame comes between."""
+    encoder = Encoder()
+    pieces = [preface, frames.encode_settings([])]
+    for id_ in range(1, 2 * draw(st.integers(1, 4)), 2):
+        content = draw(st.lists(st.sampled_from([b"abc", b"", b"z" * 40]), max_size=3))
+        flags = frames.END_HEADERS | (0 if content else frames.END_STREAM)
+        pieces.append(frames.encode_frame(frames.HEADERS, flags, id_, encoder.encode(_post)))
+        for left in range(len(content) - 1, -1, -1):
+            if draw(st.integers(0, 5)) == 5:
+                pieces.append(draw(_other_frames))
+            pieces.append(frames.encode_frame(frames.DATA, 0 if left else frames.END_STREAM, id_, content[left]))
     return b"".join(pieces)
 
 

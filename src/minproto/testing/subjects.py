@@ -5,7 +5,7 @@ from minproto.core import Core, Event, Role
 from minproto.deflate import Parameters
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
 from minproto.http1 import DONE, IDLE, Connection, Limits
-from minproto.http2_frames import HEADER_SIZE, MAX_FRAME, PREFACE
+from minproto.http2_frames import HEADER_SIZE, MAX_FRAME
 from minproto.testing import strategies
 from minproto.testing.laws import Subject
 
@@ -91,7 +91,8 @@ def _http2(role: Role) -> http2.Connection:
 
 
 _HELD_FRAMES = HEADER_SIZE + MAX_FRAME + FEW_STREAMS.max_block
-HTTP2_SERVER = Subject(lambda: _http2(Role.SERVER), strategies.http2_streams(PREFACE), _HELD_FRAMES, _exchange)
+_REQUESTS = strategies.http2_streams() | strategies.http2_exchanges()
+HTTP2_SERVER = Subject(lambda: _http2(Role.SERVER), _REQUESTS, _HELD_FRAMES, _exchange)
 HTTP2_CLIENT = Subject(lambda: _http2(Role.CLIENT), strategies.http2_streams(b""), _HELD_FRAMES, _exchange)
 
 SSE_CLIENT = Subject(lambda: sse.Connection(Role.CLIENT, sse.Limits(max_event=200)), strategies.event_streams, 200)
