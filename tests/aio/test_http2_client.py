@@ -23,9 +23,12 @@ async def app(request: Request) -> Answer:
             response = Response(request.body)
             response.trailers.append(("x-trailer", "last"))
             return response
+        case "/count":
+            return Response(b"%d" % len(await request.read()))
         case "/slow":
             await asyncio.sleep(5)
         case "/forever":
+            await request.read()
             await asyncio.sleep(100_000)
         case "/stream":
             return Response(pieces(3, pause=1))
@@ -501,3 +504,91 @@ async def test_a_reader_that_waits_is_not_in_the_way_of_others() -> None:
         unread = await client.request("GET", "/large")
         assert len(await _whole(client, "/large")) == 3_000_000
         assert len(await unread.read()) == 3_000_000
+
+
+# ---- requests as the caller wants them, and what they take -----------------------------------------------------------
+
+
+@virtual
+async def test_what_the_caller_says_is_not_said_twice() -> None:
+    """A length, and the authority of a tunnel."""
+
+    async def play(server: Playing) -> None:
+        await server.requests(2)
+        server.answer(1)
+        server.answer(3)
+        await server.until(lambda: False)
+
+    async with against(play) as client:
+        requests = (client.request("POST", "/", [("Content-Length", "3")], b"abc"), client.request("CONNECT", "b:81"))
+        tasks = [asyncio.create_task(request) for request in requests]
+        await asyncio.wait(tasks)
+        assert client.core.next_stream == 5
+        for task in tasks:
+            await (await task).close()
+
+
+@virtual
+async def test_content_of_a_wrong_type_or_length_opens_no_stream() -> None:
+    async with serving(app) as server, client_of(server) as client:
+        for body in ("text", bytearray(b"four"), [b"four"], pieces):
+            with pytest.raises(TypeError, match="bytes or an async iterator, not"):
+                await client.request("POST", "/echo", body=body)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="items"):
+            await client.request("GET", "/", {"te": "v"})  # type: ignore[arg-type]
+        with pytest.raises(LocalProtocolError, match="not the length"):
+            await client.request("GET", "/", [("content-length", "5")])
+        assert client.core.next_stream == 1
+        for piece in ("text", None, bytearray(b"some"), memoryview(b"some")):
+
+            async def content(piece: Any = piece) -> Any:
+                yield piece
+
+            with pytest.raises(TypeError, match="content has to be bytes, not"):
+                await client.request("POST", "/echo", body=content())
+        assert (await client.request("GET", "/")).status == 200
+
+
+@virtual
+async def test_an_upload_may_take_longer_than_an_answer() -> None:
+    """The time for an answer begins when all is sent."""
+    async with serving(app) as server, client_of(server) as client:
+        response = await client.request("POST", "/count", body=pieces(100, bytes(1000), pause=1))
+        assert (await response.read(), now()) == (b"100000", 100)
+        with pytest.raises(TimeoutError):
+            await client.request("POST", "/forever", body=pieces(100, bytes(1000), pause=1))
+        assert now() == 275
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@virtual
+async def test_a_server_that_takes_no_content_is_given_up(streaming: bool) -> None:
+    """After Timeouts.write, whether the content was there or made while it was sent; other requests go on."""
+
+    async def play(server: Playing) -> None:
+        while not server.all(Reset):
+            data = await server.pipe.read()
+            server.core.receive_data(data)
+            for event in server.core.events():
+                server.events.append(event)
+                reply = server.core.reply(event)
+                if reply is not None and not isinstance(event, Data):
+                    server.send(reply)
+
+    async with against(play) as client:
+        with pytest.raises(ConnectionError, match="does not read"):
+            await client.request("POST", "/", body=pieces(20, bytes(100_000)) if streaming else bytes(2_000_000))
+        assert now() == Timeouts().write
+
+
+@virtual
+async def test_a_response_whose_read_was_given_up_is_over() -> None:
+    """A second read is told so at once."""
+    async with serving(app) as server, client_of(server) as client:
+        response = await client.request("GET", "/stream")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await response.read()
+        with pytest.raises(ConnectionError, match="given up"):
+            await response.read()
+        assert now() == 0.5

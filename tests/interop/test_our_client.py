@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from minproto import ClientConnection, LocalProtocolError, connect_http
+from minproto import ClientConnection, connect_http
 
 from .serving import Serving
 
@@ -219,7 +219,7 @@ async def test_no_keep_alive(port: int) -> None:
     """After a response of HTTP/1.0 nothing more can be asked."""
     async with client(port) as connection:
         await (await connection.request("GET", "/hello")).read()
-        with pytest.raises(LocalProtocolError):
+        with pytest.raises(ConnectionError, match="used up"):
             await connection.request("GET", "/hello")
 
 

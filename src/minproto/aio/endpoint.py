@@ -30,7 +30,7 @@ class Timeouts:
     """How long we wait for what, in seconds. Time in which reading is paused because the app is slow does not count."""
 
     handshake: float = 10.0
-    """For a TLS handshake, several round trips on a bad line; for all that opens our client's WebSocket."""
+    """For a TLS handshake, several round trips on a bad line; for our clients to connect, a WebSocket to be open."""
     head: float = 20.0
     """From the first byte of a head to its last. Against clients that keep a connection with a byte now and then: 408."""
     body: float = 30.0

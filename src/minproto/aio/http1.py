@@ -6,6 +6,7 @@ The answers to pipelined requests whose handlers did not suspend go out together
 """
 
 import asyncio
+import math
 import ssl as tls
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
@@ -13,12 +14,24 @@ from functools import lru_cache
 from typing import Any, NoReturn, Protocol, Self
 
 from minproto.aio.endpoint import Endpoint, Timeouts, logger
-from minproto.aio.http import Answer, App, Request, Response, Upgrade, ask, checked, close_body, date_field, was_cancelled
+from minproto.aio.http import Answer, App, Request, Response, Upgrade, ask, checked, close_body, date_field
 from minproto.aio.observe import Observer
 from minproto.aio.pipe import Pipe, Unread, connect_pipe
-from minproto.core import DATA, Event, LocalProtocolError, RemoteProtocolError, Role, Wants
-from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
-from minproto.http1 import BODY, CHUNKED, HEAD, IDLE, SWITCHED, UNTIL_CLOSE, Connection, EncodedHead, Limits, encode_head
+from minproto.core import DATA, Event, LocalProtocolError, RemoteProtocolError, Role
+from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list, split_target
+from minproto.http1 import (
+    BODY,
+    CHUNKED,
+    DONE,
+    HEAD,
+    IDLE,
+    SWITCHED,
+    UNTIL_CLOSE,
+    Connection,
+    EncodedHead,
+    Limits,
+    encode_head,
+)
 
 FAIR_SHARE = 32
 """Requests answered, or pieces of content sent, that one connection may do in a row before others get their turn."""
@@ -60,7 +73,6 @@ class ServerConnection:
         self._head_began: float | None = None
         self._received = 0  # bytes of the present body, and seconds spent waiting for them
         self._waited = 0.0
-        self._reads = False  # somebody waits for more of it
 
     def begin(self, first: bytes, began: float) -> None:
         """Take the bytes by which the client has chosen HTTP/1.1; the time for a head runs since the first of them came."""
@@ -83,7 +95,7 @@ class ServerConnection:
             raise
         finally:
             if self._head is not None:
-                self._observe(499)  # as nginx writes it: the client went before its answer, or we cut it off at the end
+                self._observe(499)  # as nginx writes it: the client went before its answer
 
     async def refuse(self) -> None:
         """Too many connections: answer 503 without reading a request."""
@@ -105,16 +117,14 @@ class ServerConnection:
 
     async def _serve(self) -> None:
         core, endpoint = self._core, self.endpoint
-        # To look at ``buffered`` takes less than to ask for an event, which mostly is not there.
         while (head := (core.next_event() if core.buffered else None) or await self._next_head()) is not None:
             assert isinstance(head, RequestHead)
             request = self._begin(head)
             try:
                 answer, self._first = await ask(self._app, request, core.methods)
-            except (Exception, asyncio.CancelledError) as error:
-                answer = self._failure(head, error)
+            except (Exception, asyncio.CancelledError):
+                answer = self._failure(head)
             if isinstance(answer, Upgrade):
-                request.close()
                 return await self._hand_over(head, answer)
             if isinstance(answer.body, bytes):
                 self._send_whole(head, answer)
@@ -123,7 +133,7 @@ class ServerConnection:
             if endpoint.congested:
                 await endpoint.flush()
             request.close()
-            if core.request is BODY and not (core.keep_alive and await self._discard_content()):
+            if core.request is BODY and not await self._discard_content():
                 break
             if self._had_turn():
                 await asyncio.sleep(0)
@@ -192,21 +202,15 @@ class ServerConnection:
 
     async def _receive_body(self) -> None:
         """Wait for more of a body, as long as it keeps to the minimum rate on average."""
-        if self._reads:
-            raise RuntimeError("another task waits for the request's content")
         timeouts = self._timeouts
         left = timeouts.body + self._received / timeouts.min_body_rate - self._waited
         clock = asyncio.get_running_loop().time
-        began, self._reads = clock(), True
+        began = clock()
         try:
             self._received += await self.endpoint.receive(min(left, timeouts.body))
         except TimeoutError:
-            if not self._reads:
-                raise ConnectionError("the exchange is over") from None
             self._time_out("the request's body took too long")
-        finally:  # who was cancelled has waited, too
-            self._waited += clock() - began
-            self._reads = False
+        self._waited += clock() - began
 
     def _time_out(self, reason: str) -> NoReturn:
         error = RemoteProtocolError(reason, 408)
@@ -216,37 +220,24 @@ class ServerConnection:
     def fail(self, error: RemoteProtocolError) -> None:
         self._core.fail(error)
 
-    def _failure(self, head: RequestHead, error: BaseException) -> Response:
-        """The answer where the app has none, if that is its own doing."""
-        self._raise_cause(error)
+    def _failure(self, head: RequestHead) -> Response:
+        """The answer where the app has none. Raises what it raised where that was not its doing."""
+        if self.endpoint.lost or self._core.error is not None or (self._task and self._task.cancelling()):
+            raise  # the peer's doing, or ours
         logger.exception("%s %s failed", head.method, head.target)
         return Response.text("internal server error\n", 500)
 
-    def _raise_cause(self, error: BaseException) -> None:
-        """An error has come out of the app: raise what it comes from, if that is our doing or the peer's."""
-        if was_cancelled(error):
-            raise error
-        if self._core.error is not None:
-            raise self._core.error  # whatever the app has made of it
-        if self.endpoint.lost:
-            raise ConnectionResetError("the peer is gone")
-
     async def _discard_content(self) -> bool:
-        """Read away what the app left of the body. False where that is too much."""
-        if self._reads:  # a task that the app left behind: its wait ends before ours begins
-            self._reads = False
-            self.endpoint.interrupt()
-            await asyncio.sleep(0)
+        """Read away what the app left of the body. False where that is not worth it: to close is cheaper."""
         limit = self.endpoint.received + MAX_DISCARD
         while self._core.request is BODY:
-            if self.endpoint.received > limit:
+            if self.endpoint.received > limit or not self._core.keep_alive:
                 return False
             if self._core.next_event() is None:
                 await self._receive_body()
         return True
 
     # -- its answer
-
     def _send_whole(self, head: RequestHead, response: Response) -> None:
         """Send a response whose content is there."""
         try:
@@ -260,8 +251,8 @@ class ServerConnection:
     def _queue_whole(self, head: RequestHead, response: Response) -> None:
         core, content = self._core, response.body
         assert isinstance(content, bytes)
-        # RFC 9112 §9.6: a server that is going to close SHOULD say so. How much is left of a body in chunks, nobody knows.
-        option = self._connection_option(head, closes=core.request is BODY and not 0 < core.content_left <= MAX_DISCARD)
+        # RFC 9112 §9.6: a server that is going to close SHOULD say so.
+        option = self._connection_option(head, closes=core.request is BODY and core.content_left > MAX_DISCARD)
         whole = whole_head(response.status, tuple(response.headers), date_field(), option)
         self.endpoint.queue(core.send_whole(whole, content))
         self._sent = 0 if head.method == "HEAD" else len(content)
@@ -269,8 +260,7 @@ class ServerConnection:
     def _connection_option(self, head: RequestHead, closes: bool) -> str:
         """What to say of the connection in a response's head, if anything."""
         # Whether a client that was not told to continue will send its content, nobody knows: so that has to be the end.
-        # The same goes for a tunnel that was refused: what the client has sent into it is no request.
-        if closes or self._draining or self._core.expects_continue or not self._core.keep_alive or head.method == "CONNECT":
+        if closes or self._draining or self._core.expects_continue or not self._core.keep_alive:
             return "close"
         return "keep-alive" if head.version == "1.0" else ""
 
@@ -286,14 +276,14 @@ class ServerConnection:
             self._send_head(head, response)
         except Exception:
             logger.exception("%s %s: the response can't be sent", head.method, head.target)
-            self._first = b""
             await close_body(body)
             return self._send_whole(head, Response.text("internal server error\n", 500))
         self._begin_answer(response)
         try:
             await self._send_content(head, response, body)
-        except (Exception, asyncio.CancelledError) as error:
-            self._raise_cause(error)
+        except Exception as error:
+            if self.endpoint.lost or self._core.error is not None:
+                raise
             logger.exception("%s %s: the response broke off", head.method, head.target)
             raise _BrokenOffError from error
         finally:
@@ -314,15 +304,14 @@ class ServerConnection:
 
     async def _send_content(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
         if head.method != "HEAD":
-            if piece := self._first:
-                self._first = b""
-                await self._send_piece(piece)
+            if self._first:
+                await self._send_piece(self._first)
             async for piece in body:
                 await self._send_piece(piece)
         self.endpoint.send(EndOfMessage(response.trailers if self._core.framing == CHUNKED else Headers()))
 
     async def _send_piece(self, piece: bytes) -> None:
-        self.endpoint.send(Data(checked(piece)))
+        self.endpoint.send(Data(piece))
         self._sent += len(piece)
         if self.endpoint.congested:
             await self.endpoint.flush()
@@ -355,9 +344,7 @@ class ServerConnection:
         self._begin_answer(answer)
         try:
             await answer.handler(Unread(self._pipe, self._core.trailing_data, self.endpoint))
-        except (Exception, asyncio.CancelledError) as error:
-            if was_cancelled(error):
-                raise
+        except Exception:
             logger.exception("%s %s: the upgraded connection failed", head.method, head.target)
             self.endpoint.abort()
         else:
@@ -410,7 +397,7 @@ def whole_head(status: int, headers: tuple[tuple[str, str], ...], date: tuple[st
 class ClientExchange(Protocol):
     """What a response's content comes from."""
 
-    async def receive_content(self) -> Event | None:
+    async def receive_content(self) -> Event:
         """The next Data, or EndOfMessage."""
 
     def tunnel(self) -> Pipe | None:
@@ -456,18 +443,17 @@ class ClientResponse:
             await self._connection.give_up()
             self._connection = None
 
-    aclose = close  # as of a generator: so a response can be the content of a server's response
-
 
 class ClientConnection:
     """A client's connection: one request at a time, each response read to its end before the next request."""
 
     def __init__(self, pipe: Pipe, host: str, limits: Limits = Limits(), timeouts: Timeouts = Timeouts()) -> None:  # noqa: B008
         self.host = host
-        """Host and port, as the Host field has them."""
+        """Host and port, as the Host field has them, unless the target of a request has its own."""
         self._core = Connection(Role.CLIENT, limits)
-        self._upload: asyncio.Task[None] | None = None
-        self._asking = asyncio.Lock()
+        self._upload: asyncio.Task[None] | None = None  # the last one that did not fit into the pipe at once
+        self._error: Exception | None = None  # why the connection is over: told to all who read on
+        self._asking = asyncio.Lock()  # two requests at once must not both look whether the server is silent
         self.endpoint = Endpoint(self._core, pipe, timeouts)
         self._timeouts = timeouts
 
@@ -478,33 +464,34 @@ class ClientConnection:
         headers: Iterable[tuple[str, str]] = (),
         body: bytes | AsyncIterator[bytes] = b"",
     ) -> ClientResponse:
-        """Send a request and wait for the head of its response. Interim responses (1xx) are passed over.
+        """Send a request and wait for the head of its response, which may come before an upload is done; then, for up to
+        ``Timeouts.idle`` seconds more. Interim responses (1xx) are passed over.
 
-        Raises LocalProtocolError for what can't be sent, RemoteProtocolError for an answer that is not HTTP,
-        ConnectionError and TimeoutError. After any but the first the connection is closed.
+        Raises LocalProtocolError and TypeError for what can't be sent, what an iterator raises, ConnectionError (after the
+        last response that a connection can have, too), TimeoutError, and RemoteProtocolError for an answer that is not HTTP.
+        The connection is closed then, unless nothing of the request was sent.
         """
-        fields = Headers([(name.lower(), value) for name, value in headers])
-        if fields.get("host") is None:
-            fields.insert(0, ("host", self.host))
-        if not isinstance(body, bytes):
+        fields = request_fields(method, target, headers, body, self.host)
+        if not isinstance(body, bytes) and {"content-length", "transfer-encoding"}.isdisjoint(dict(fields)):
             fields.append(("transfer-encoding", "chunked"))
-        elif body or method in ("POST", "PUT", "PATCH"):
-            fields.append(("content-length", str(len(body))))
         async with self._asking:
-            await self._expect_silence()
+            await self._get_ready()
             self.endpoint.send(RequestHead(method, target, fields))
-        if isinstance(body, bytes):
-            self.endpoint.send(Data(body))
-            self.endpoint.send(EndOfMessage())
-        else:
-            self._upload = asyncio.create_task(self._send_content(body))
-            self._upload.add_done_callback(self._uploaded)
+        self._start_upload(body)
         return ClientResponse(await self._receive_head(), self)
+
+    async def _get_ready(self) -> None:
+        """Wait until a request can be sent. Raises ConnectionError where none ever can be."""
+        if self._core.response is DONE and self._upload is not None:
+            await asyncio.wait([self._upload])  # the response came before the end of its request
+        if self._error is not None:
+            raise ConnectionResetError(f"the connection is used up: {self._error!r}") from self._error
+        if self._core.response is not IDLE:
+            raise LocalProtocolError("read the response to its end first, and after a change of the protocol ask no more")
+        await self._expect_silence()
 
     async def _expect_silence(self) -> None:
         """RFC 9112 §9.2: what came unasked MUST NOT be taken for the answer to what is asked next."""
-        if self._core.response is not IDLE:
-            return  # it is our mistake to ask now: ``send`` says so
         try:
             self._core.next_event()
             for _ in range(2):  # the first wait lets arrive what the kernel has, the second takes it
@@ -512,15 +499,26 @@ class ClientConnection:
                     if not await self.endpoint.receive(0):
                         raise ConnectionResetError("the server has closed the connection")
                     self._core.next_event()
-        except (ConnectionError, RemoteProtocolError):
-            self.endpoint.abort()
+        except (ConnectionError, RemoteProtocolError) as error:
+            self._end(error)
             raise
 
+    def _start_upload(self, body: bytes | AsyncIterator[bytes]) -> None:
+        """Send content. What takes time is sent while the response is awaited, or read."""
+        if isinstance(body, bytes):
+            self.endpoint.send(Data(body))
+            self.endpoint.send(EndOfMessage())
+            sending = self.endpoint.flush() if self.endpoint.congested else None
+        else:
+            sending = self._send_content(body)
+        if sending is not None:
+            self._upload = asyncio.create_task(sending)
+            self._upload.add_done_callback(self._uploaded)
+
     async def _send_content(self, body: AsyncIterator[bytes]) -> None:
-        """Send content while the response is awaited, or read."""
         try:
             async for piece in body:
-                self.endpoint.send(Data(piece))
+                self.endpoint.send(Data(checked(piece)))
                 if self.endpoint.congested:
                     await self.endpoint.flush()
         finally:
@@ -528,37 +526,63 @@ class ClientConnection:
         self.endpoint.send(EndOfMessage())
 
     def _uploaded(self, upload: asyncio.Task[None]) -> None:
-        if not upload.cancelled() and upload.exception() is not None:
-            self.endpoint.abort()  # what waits for the response is told why
+        failure = None if upload.cancelled() else upload.exception()
+        # Who reads goes on where the server broke it off: the reason may be in an answer that has arrived.
+        if failure is not None and (self._core.response is DONE or not self.endpoint.lost):
+            self._end(failure)
 
     async def _receive_head(self) -> ResponseHead:
-        async with asyncio.timeout(self._timeouts.idle):  # in all, or interim responses could go on for ever
+        async with answer_time(self._timeouts.idle, self._upload):  # in all, or interim responses could go on for ever
             while True:
-                event = await self._receive(self._timeouts.idle)
+                event = await self._receive(math.inf)
                 if isinstance(event, ResponseHead) and (event.status >= 200 or event.status == 101):
                     break
-        # RFC 9112 §9.5: a client SHOULD cease to send content that the server does not want.
-        if event.status >= 400 or not self._core.keep_alive:
+        if event.status >= 400:  # RFC 9112 §9.5: a client SHOULD cease to send content that the server does not want
             await self._stop_upload()
         return event
 
-    async def receive_content(self) -> Event | None:
+    async def receive_content(self) -> Event:
         """The next Data, or EndOfMessage."""
-        return await self._receive(self._timeouts.body)
+        event = await self._receive(self._timeouts.body)
+        if isinstance(event, EndOfMessage):
+            await self._finish()
+        return event
 
-    async def _receive(self, seconds: float) -> Event | None:
+    async def _finish(self) -> None:
+        """RFC 9112 §9.6: a client MUST close after the last response: also where its request can't be completed any more."""
+        core = self._core
+        if core.response is IDLE or (core.keep_alive and self._upload is not None and not self._upload.done()):
+            return
+        if core.response is DONE or self.endpoint.unsent:
+            self.endpoint.abort()  # what is left of the request nobody wants
+        await self.close()
+
+    async def _receive(self, seconds: float) -> Event:
         try:
-            while (event := self._core.next_event()) is None and self._core.wants is Wants.DATA:
+            while (event := self._next_event()) is None:
                 size = await self.endpoint.receive(seconds)
-                if not size and self._core.response is HEAD:  # which is no fault of its HTTP
-                    raise ConnectionResetError("the server closed before it answered")
+                if not size and (self._core.response is HEAD or self.endpoint.lost):  # which is no fault of its HTTP
+                    raise self._error or ConnectionResetError("the server closed before it answered")
         except BaseException as error:
             failure = await self._stop_upload()
-            self.endpoint.abort()
             if failure is not None and isinstance(error, ConnectionError):
+                self._end(failure)
                 raise failure from None  # that broke the connection
+            self._end(error)
             raise
         return event
+
+    def _next_event(self) -> Event | None:
+        """Raises again what ended the connection: our own abort looks like the end of a body that goes until then."""
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        return self._core.next_event()
+
+    def _end(self, error: BaseException) -> None:
+        """End the connection at once, unless it has ended."""
+        if self._error is None:
+            self._error = error if isinstance(error, Exception) else ConnectionResetError("the connection was given up")
+            self.endpoint.abort()
 
     def tunnel(self) -> Pipe | None:
         """The pipe, with the bytes that came after the response, once it belongs to another protocol."""
@@ -569,7 +593,7 @@ class ClientConnection:
     async def give_up(self) -> None:
         """Nothing more is wanted of a response: in HTTP/1.1 that ends the connection."""
         await self._stop_upload()
-        self.endpoint.abort()
+        self._end(ConnectionResetError("the response was given up"))
 
     async def _stop_upload(self) -> BaseException | None:
         """End the upload, if there is one; what it failed with."""
@@ -581,6 +605,7 @@ class ClientConnection:
 
     async def close(self) -> None:
         """Close the connection."""
+        self._error = self._error or ConnectionResetError("the connection was closed")
         await self._stop_upload()
         await self.endpoint.close()
 
@@ -591,15 +616,60 @@ class ClientConnection:
         await self.close()
 
 
-async def connect_http(host: str, port: int, ssl: tls.SSLContext | None = None, **options: Any) -> ClientConnection:
-    """A connection to an HTTP/1.1 server. Options are those of ClientConnection.
+def request_fields(
+    method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes | AsyncIterator[bytes], host: str
+) -> Headers:
+    """A request's fields, in any version: what the caller gave, and what it left to us. Raises TypeError where that or the
+    content is of a wrong type, LocalProtocolError for a length that is not the content's."""
+    if isinstance(headers, dict):
+        raise TypeError("headers have to be pairs of a name and a value: the items() of a dict")
+    if not isinstance(body, bytes) and not hasattr(body, "__anext__"):
+        raise TypeError(f"the content has to be bytes or an async iterator, not {type(body).__name__}")
+    fields = Headers([(name.lower(), value) for name, value in headers])
+    if fields.get("host") is None:  # RFC 9112 §3.2: MUST be the authority of the target, if that has one
+        fields.insert(0, ("host", (target and split_target(method, target)[0]) or host))
+    length = fields.get("content-length")
+    if isinstance(body, bytes) and length not in (None, str(len(body))):
+        raise LocalProtocolError("Content-Length is not the length of the content")
+    # RFC 9110 §8.6: SHOULD be sent, even if it is 0, where the method gives content a meaning.
+    if isinstance(body, bytes) and length is None and (body or method in ("POST", "PUT", "PATCH")):
+        if fields.get("transfer-encoding") is None:
+            fields.append(("content-length", str(len(body))))
+    return fields
 
-    Raises OSError; RemoteProtocolError where ``ssl`` offers HTTP/2, and the server has chosen that (RFC 9113 §3.2).
+
+def answer_time(seconds: float, upload: asyncio.Task[None] | None) -> asyncio.Timeout:
+    """``asyncio.timeout`` for the head of a response: the time begins when the upload, if there is one, is done."""
+    if upload is None:
+        return asyncio.timeout(seconds)
+    limit, loop = asyncio.timeout(None), asyncio.get_running_loop()
+
+    def begin(_: object) -> None:
+        with suppress(RuntimeError):  # the head is there already
+            limit.reschedule(loop.time() + seconds)
+
+    upload.add_done_callback(begin)
+    return limit
+
+
+async def connect_http(
+    host: str,
+    port: int,
+    ssl: tls.SSLContext | None = None,
+    *,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    timeouts: Timeouts = Timeouts(),  # noqa: B008
+) -> ClientConnection:
+    """A connection to an HTTP/1.1 server, within ``Timeouts.handshake`` seconds.
+
+    Raises OSError, TimeoutError; RemoteProtocolError where ``ssl`` offers HTTP/2, and the server has chosen that (RFC 9113
+    §3.2).
     """
-    pipe = await connect_pipe(host, port, ssl=ssl)
+    async with asyncio.timeout(timeouts.handshake):
+        pipe = await connect_pipe(host, port, ssl=ssl)
     if ssl is not None and pipe.info("ssl_object").selected_alpn_protocol() == "h2":
         pipe.abort()
         raise RemoteProtocolError("HTTP/2 was chosen, since the context offers it")
     name = f"[{host}]" if ":" in host else host
     default = 443 if ssl else 80
-    return ClientConnection(pipe, name if port == default else f"{name}:{port}", **options)
+    return ClientConnection(pipe, name if port == default else f"{name}:{port}", limits, timeouts)

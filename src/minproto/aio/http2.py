@@ -9,23 +9,11 @@ import asyncio
 import ssl as tls
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
 from minproto.aio.endpoint import Timeouts, logger
-from minproto.aio.http import (
-    Answer,
-    App,
-    Request,
-    Response,
-    Upgrade,
-    announced,
-    ask,
-    checked,
-    close_body,
-    date_field,
-    was_cancelled,
-)
-from minproto.aio.http1 import ClientResponse
+from minproto.aio.http import Answer, App, Request, Response, Upgrade, ask, checked, close_body, date_field
+from minproto.aio.http1 import ClientResponse, answer_time, request_fields
 from minproto.aio.multiplex import Multiplexer, MuxStream, end_tasks
 from minproto.aio.observe import Observer
 from minproto.aio.pipe import Pipe, connect_pipe
@@ -169,7 +157,6 @@ class ServerConnection(Multiplexer):
     def end(self, exchange: "_Exchange", head: RequestHead, status: int) -> None:
         """A request is answered, or its stream was reset."""
         self._observe(head, status, exchange.stream.sent)
-        exchange.stream.fail(ConnectionResetError("the exchange is over"))  # for a task that still reads
         del self.exchanges[exchange.stream.id]
         self.forget(exchange.stream)
         if self._drained and not self.streams:
@@ -205,10 +192,10 @@ class _Exchange:
         try:
             if self.stream.failure is None:
                 await self._serve()
-        except (Exception, asyncio.CancelledError) as error:
-            if was_cancelled(error):
-                self.stream.reset(CANCEL)
-                raise
+        except asyncio.CancelledError:
+            self.stream.reset(CANCEL)
+            raise
+        except Exception:
             self._break_off()
         finally:
             connection.end(self, self._head, self._status)
@@ -235,11 +222,12 @@ class _Exchange:
         try:
             if head.method not in self._connection.methods:
                 return Response.text("method not implemented\n", 501)
-            self._check_length(announced(head.headers))
+            self._check_length(int((head.headers.get("content-length") or "0").split(",")[0]))
             answer, self._first = await ask(self._connection.app, request, self._connection.methods)
             return answer
-        except (Exception, asyncio.CancelledError) as error:
-            if self.stream.failure is not None or was_cancelled(error):
+        except (Exception, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if self.stream.failure is not None or (task and task.cancelling()):
                 raise  # the peer's doing, or ours, not the app's
             if self._error is not None:  # whatever the app has made of it
                 return Response.text(f"{self._error}\n", self._error.code)
@@ -272,8 +260,7 @@ class _Exchange:
                 event = await self.stream.next_event()
         except TimeoutError:
             self.fail(RemoteProtocolError("the request's body took too long", 408))
-        finally:  # who was cancelled has waited, too
-            self._waited += clock() - began
+        self._waited += clock() - began
         assert isinstance(event, Data | EndOfMessage)
         return event
 
@@ -324,7 +311,7 @@ class _Exchange:
             if self._head.method != "HEAD":
                 self.stream.write(self._first)
                 async for piece in body:
-                    self.stream.write(checked(piece))
+                    self.stream.write(piece)
                     steps += 1
                     if self.stream.congested or steps % FAIR_SHARE == 0:
                         await self.stream.drain()
@@ -430,16 +417,14 @@ class ClientConnection(Multiplexer):
         headers: Iterable[tuple[str, str]] = (),
         body: bytes | AsyncIterator[bytes] = b"",
     ) -> ClientResponse:
-        """Send a request, when the server allows one more at once, and wait for the head of its response.
+        """Send a request, when the server allows one more at once, and wait for the head of its response, which may come
+        before an upload is done; then, for up to ``Timeouts.idle`` seconds more.
 
-        Raises LocalProtocolError for what can't be sent, RequestRefused where it can be made again, ConnectionError where
-        nobody knows or the response is malformed, RemoteProtocolError where the bytes are not HTTP/2, TimeoutError.
+        Raises LocalProtocolError and TypeError for what can't be sent, what an iterator raises, RequestRefused where it can
+        be made again, ConnectionError where nobody knows or the response is malformed, RemoteProtocolError where the bytes
+        are not HTTP/2, TimeoutError.
         """
-        fields = Headers([(name.lower(), value) for name, value in headers])
-        if fields.get("host") is None:
-            fields.insert(0, ("host", self.host))
-        if isinstance(body, bytes) and (body or method in ("POST", "PUT", "PATCH")):
-            fields.append(("content-length", str(len(body))))
+        fields = request_fields(method, target, headers, body, self.host)
         await self._wait_for_room()
         head = RequestHead(method, target, fields, "2", self.core.next_stream)
         try:
@@ -524,17 +509,19 @@ class _ClientExchange:
         self._tunnel = False
 
     def upload(self, body: bytes | AsyncIterator[bytes]) -> None:
+        """Send content. What takes time is sent while the response is awaited, or read."""
         if isinstance(body, bytes):
             self._stream.write(body)
             self._stream.close_write()
-        else:
+        if not isinstance(body, bytes) or self._stream.unsent:
             self._stream.task = asyncio.create_task(self._send_content(body))
 
-    async def _send_content(self, body: AsyncIterator[bytes]) -> None:
-        """Send content while the response is awaited, or read."""
+    async def _send_content(self, body: bytes | AsyncIterator[bytes]) -> None:
         try:
+            if isinstance(body, bytes):
+                return await self._stream.finish()
             async for piece in body:
-                self._stream.write(piece)
+                self._stream.write(checked(piece))
                 await self._stream.drain()
             self._stream.close_write()
         except Exception as error:
@@ -544,14 +531,14 @@ class _ClientExchange:
             await close_body(body)
 
     async def receive_head(self, method: str) -> ResponseHead:
-        async with asyncio.timeout(self._connection.timeouts.idle):
+        async with answer_time(self._connection.timeouts.idle, self._stream.task):
             while True:
                 event = await self._stream.next_event()
                 if isinstance(event, ResponseHead) and event.status >= 200:
                     self._tunnel = method == "CONNECT" and event.status < 300
                     return event
 
-    async def receive_content(self) -> Event | None:
+    async def receive_content(self) -> Event:
         """The next Data, or EndOfMessage."""
         try:
             async with asyncio.timeout(self._connection.timeouts.body):
@@ -570,19 +557,27 @@ class _ClientExchange:
     async def give_up(self) -> None:
         """Nothing more is wanted of the response."""
         await end_tasks([self._stream.task])
-        self._connection.release(self._stream)
+        self._stream.abort()
 
 
-async def connect_http2(host: str, port: int, ssl: tls.SSLContext | None = None, **options: Any) -> ClientConnection:
-    """A connection to an HTTP/2 server; in clear text with prior knowledge (§3.3). Options: ClientConnection's.
+async def connect_http2(
+    host: str,
+    port: int,
+    ssl: tls.SSLContext | None = None,
+    *,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    timeouts: Timeouts = Timeouts(),  # noqa: B008
+) -> ClientConnection:
+    """A connection to an HTTP/2 server, within ``Timeouts.handshake`` seconds; in clear text with prior knowledge (§3.3).
 
     ``ssl``: a context that offers it, by ``set_alpn_protocols(["h2"])``: the caller's, so it is left as it is.
-    Raises OSError; RemoteProtocolError where TLS did not choose HTTP/2 (§3.2).
+    Raises OSError, TimeoutError; RemoteProtocolError where TLS did not choose HTTP/2 (§3.2).
     """
-    pipe = await connect_pipe(host, port, ssl=ssl)
+    async with asyncio.timeout(timeouts.handshake):
+        pipe = await connect_pipe(host, port, ssl=ssl)
     if ssl is not None and pipe.info("ssl_object").selected_alpn_protocol() != "h2":
         pipe.abort()
         raise RemoteProtocolError("HTTP/2 was not chosen: the context does not offer it, or the server does not speak it")
     name = f"[{host}]" if ":" in host else host
     default, scheme = (443, "https") if ssl else (80, "http")
-    return ClientConnection(pipe, name if port == default else f"{name}:{port}", scheme, **options)
+    return ClientConnection(pipe, name if port == default else f"{name}:{port}", scheme, limits, timeouts)
