@@ -152,6 +152,7 @@ def test_cut(push: Page) -> None:
     missed = push.number("ws", "missed")
     assert f"missed {missed}" in push.story("ws") and "replayed" in push.story("sse") and "cut" in push.story("sse")
     wait_until(lambda: all(push.figure(column, "state") == "connected" for column in COLUMNS))
+    assert push.number("ws", "replayed") == 0  # it has asked for none, however late its messages are
     push.click("[data-column=ws] [data-do=resume] input")
     push.click("[data-column=ws] [data-do=cut]")
     wait_until(lambda: push.number("ws", "replayed") > 0, 10)

@@ -20,8 +20,8 @@ export function bars(rows, until, label) {
   const x = (moment) => LEFT + ((WIDTH - 2 * LEFT) * moment) / until;
   for (let tick = 0; tick <= until; tick += step(until)) {
     svg.append(make("line", { x1: x(tick), x2: x(tick), y1: 0, y2: height - FOOT + 4, class: "tick" }));
-    if (x(tick) > WIDTH - 70) continue;
-    svg.append(make("text", { x: x(tick) + 3, y: height - 5, class: "tick" }, tick < 1000 ? `${tick} ms` : `${tick / 1000} s`));
+    const place = x(tick) > WIDTH - 50 ? { x: WIDTH, "text-anchor": "end" } : { x: x(tick) + 3 };
+    svg.append(make("text", { ...place, y: height - 5, class: "tick" }, tick < 1000 ? `${tick} ms` : `${tick / 1000} s`));
   }
   rows.forEach((row, number) => {
     const group = svg.appendChild(make("g", { "data-row": number }));

@@ -65,8 +65,9 @@ class Column {
     return this.ledger.newest;
   }
 
+  /** `at`: what was published before is a replay; 0 where none was asked for. */
   connected(at) {
-    if (this.isLost) this.backAt = at; // what was published before is a replay
+    if (this.isLost) this.backAt = at;
     this.isLost = false;
     this.#say("connected");
   }

@@ -52,7 +52,7 @@ function webSocket(column, signal, again = false) {
   const socket = new WebSocket(column.url("ws", after).replace(/^http/, "ws"));
   const stop = () => hangUp(socket);
   signal.addEventListener("abort", stop);
-  socket.onopen = () => column.connected(Date.now());
+  socket.onopen = () => column.connected("after" in after ? Date.now() : 0);
   socket.onmessage = (event) => {
     const message = JSON.parse(event.data);
     if ("gap" in message) column.gap(message.gap);
