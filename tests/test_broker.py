@@ -308,7 +308,7 @@ def test_a_log_that_does_not_go_back_so_far_has_a_gap():
     assert taken(broker.subscribe("a", after=ids[2])) == ["4", "5"]
 
 
-@pytest.mark.parametrize("id", ["", "x", "1", "1-", "-1", "1-1-1", " 1-1", "1-1 ", "\u0661-\u0661", "9" * 20 + "-0", "1-1\n"])
+@pytest.mark.parametrize("id", ["", "x", "1", "1-", "-1", "1-1-1", " 1-1", "1-1 ", "\u0661-\u0661", "9" * 21 + "-0", "1-1\n"])
 def test_what_is_no_id_has_a_gap(id):
     broker = ticking(history=5)
     start = broker.last_id("a")
@@ -385,6 +385,7 @@ def test_the_log_is_what_is_kept():
     publish(broker, "4", topic="b")
     assert [message.data for message in broker.log("a")] == [b"2", b"3"]
     assert broker.log("b") == broker.log("never") == []
+    assert [broker.kept(topic) for topic in ("a", "b", "never")] == [2, 0, 0]
 
 
 def test_the_bytes_of_a_log_are_bounded():
@@ -620,6 +621,18 @@ def test_what_is_remembered_of_topics_is_bounded(monkeypatch):
     for number in range(100):
         assert broker.publish(f"t{number}", b"") == 1
         assert len(broker._patterns._found) <= 10
+
+
+def test_so_are_the_matches_that_are_remembered(monkeypatch):
+    """A thousand patterns of "*" and topics without end would be remembered as their product."""
+    monkeypatch.setattr(module, "_CACHED", 100)
+    broker = ticking()
+    subscription = broker.subscribe(patterns=["*" * number for number in range(1, 31)])
+    for number in range(100):
+        assert broker.publish(f"t{number}", b"") == 30
+        assert sum(1 + len(found) for found in broker._patterns._found.values()) <= 100 + 31
+    subscription.close()
+    assert broker._patterns._cached == 0
 
 
 @pytest.mark.parametrize("part", ["a*", "?*", "*a", "*?a", "[a-b]*", "*aab", "[^b]*"])

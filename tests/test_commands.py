@@ -4,8 +4,8 @@ from itertools import count
 
 import pytest
 
-from minproto.broker import Broker
-from minproto.commands import MAX_GATHERED, Switchboard
+from minproto.broker import Broker, parse_id
+from minproto.commands import MAX_GATHERED, Switchboard, _parse_start
 from minproto.core import CLIENT
 from minproto.resp import Connection, Push, Reply
 
@@ -13,9 +13,9 @@ from minproto.resp import Connection, Push, Reply
 class Board:
     """A switchboard, and what it has pushed to each session."""
 
-    def __init__(self):
+    def __init__(self, history=0):
         clock = count()
-        self.broker = Broker(lambda: next(clock))
+        self.broker = Broker(lambda: next(clock), history)
         self.switchboard = Switchboard(self.broker)
         self.rings = 0
         self.switchboard.on_ready = self._ring
@@ -130,6 +130,15 @@ def test_one_that_is_cut_off_in_the_middle_of_what_it_says(words):
     session.execute(words.encode().split())
     session.close()
     assert (board.broker.topics, board.broker.patterns, board.switchboard.sessions) == ([], 0, {})
+
+
+def test_the_length_of_a_history_and_its_end_are_known_without_a_copy_of_it(monkeypatch):
+    board = Board(history=10)
+    session, _ = board.session()
+    board.broker.publish("a", b"x")
+    monkeypatch.delattr(Broker, "log")
+    assert session.execute([b"XLEN", b"a"]) == [Reply(1)]
+    assert _parse_start(board.broker, "a", b"$") == parse_id(board.broker.last_id("a"))
 
 
 def test_nothing_is_left_of_a_session_that_is_closed():

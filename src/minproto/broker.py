@@ -194,12 +194,16 @@ class Subscription:
         self._room_bytes += self._bytes
 
     def _narrow(self, message: Message) -> None:
-        """One of as many as were replayed is taken, and with it the room that they had on top of the limits."""
+        """One of as many as were replayed is taken, and with it the room that they had on top of the limits.
+
+        It need not be one of those: with DROP_OLDEST newer ones, of other sizes, may have come in their places. So the room in
+        bytes stops at the limit, and is the limit when the last of so many is taken.
+        """
         limits = self._limits
         self._room -= 1
         self._room_bytes -= len(message.data)
         if self._room == limits.max_pending or self._room_bytes < limits.max_pending_bytes:
-            self._room_bytes = limits.max_pending_bytes  # what was dropped meanwhile had another size
+            self._room_bytes = limits.max_pending_bytes
 
     def offer(self, message: Message) -> int:
         """A message that matches. The broker calls this."""
@@ -400,6 +404,10 @@ class Broker:
         """What is kept of a topic, oldest first."""
         return list(self._logs[topic].messages) if topic in self._logs else []
 
+    def kept(self, topic: str) -> int:
+        """How many messages that are."""
+        return len(self._logs[topic].messages) if topic in self._logs else 0
+
     def last_id(self, topic: str) -> str:
         """The id from which a new subscriber to the topic could resume."""
         return self._log_of(topic).last_id
@@ -474,7 +482,7 @@ class Broker:
 
 # ---- ids: milliseconds "-" sequence ------------------------------------------------------------------------------------
 
-_ID = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
+_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")  # as many digits as 64 bits have; ``int`` refuses some thousands
 
 
 def _id(key: tuple[int, int]) -> str:
@@ -553,8 +561,8 @@ def _latin(text: str) -> str:
     return name
 
 
-_CACHED = 10_000
-"""Topics of which it is remembered what they match."""
+_CACHED = 20_000
+"""Topics of which it is remembered what they match, and the patterns that they do, counted together."""
 
 
 class _Index:
@@ -596,6 +604,7 @@ class _Patterns:
         self._listeners: dict[str, dict[Listener, None]] = {}
         self._by_first, self._by_last = _Index(), _Index()  # the latter has everything backwards
         self._found: dict[str, list[str]] = {}  # topic -> patterns that match it
+        self._cached = 0  # of both
 
     def __len__(self) -> int:
         return len(self._listeners)
@@ -605,7 +614,7 @@ class _Patterns:
             index, letters = self._place(pattern)
             index.add(letters, pattern)
             self._listeners[pattern] = {}
-            self._found.clear()
+            self._forget()
         self._listeners[pattern][listener] = None
 
     def remove(self, pattern: str, listener: Listener) -> None:
@@ -614,7 +623,11 @@ class _Patterns:
             del self._listeners[pattern]
             index, letters = self._place(pattern)
             index.remove(letters, pattern)
-            self._found.clear()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._found.clear()
+        self._cached = 0
 
     def _place(self, pattern: str) -> tuple[_Index, str]:
         """Where it is found."""
@@ -628,11 +641,12 @@ class _Patterns:
             return []
         found = self._found.get(name)
         if found is None:
-            if len(self._found) >= _CACHED:
-                self._found.clear()
+            if self._cached >= _CACHED:
+                self._forget()
             encoded = name.encode("latin-1")
             candidates = chain(self._by_first.candidates(name), self._by_last.candidates(name[::-1]))
             found = self._found[name] = [pattern for pattern, compiled in candidates if compiled.fullmatch(encoded)]
+            self._cached += 1 + len(found)
         return [(pattern, self._listeners[pattern]) for pattern in found]
 
 

@@ -200,6 +200,7 @@ class Session:
         self.board.ignore(self, topic)
 
     def ignore_pattern(self, pattern: str) -> None:
+        """The same."""
         del self.patterns[pattern]
         self.board.ignore_pattern(self, pattern)
 
@@ -580,7 +581,7 @@ def _entries(messages: list[Message]) -> list[object]:
 
 
 def _xlen(session: Session, arguments: list[bytes]) -> Events:
-    return _value(len(session.board.broker.log(to_text(arguments[1]))))
+    return _value(session.board.broker.kept(to_text(arguments[1])))
 
 
 def _xrange(session: Session, arguments: list[bytes]) -> Events:
@@ -634,8 +635,7 @@ def _wrong_option(option: bytes, more: int) -> str:
 
 def _parse_start(broker: Broker, topic: str, id: bytes) -> Id:
     if id == b"$":
-        log = broker.log(topic)
-        return _key(log[-1]) if log else (0, 0)
+        id = broker.last_id(topic).encode()
     if id == b">":
         raise Refusal(
             "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option."
