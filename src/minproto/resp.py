@@ -6,8 +6,9 @@ r"""RESP, the language of Redis (its versions 2 and 3), so that Redis clients ca
 
 Lengths come before what they measure, so a parser never looks for the end of a string, and must never believe a length: an
 array of a thousand million strings is announced in thirteen bytes. The errors of the server's side are those of redis-server
-7.0, word for word, since clients look at them. We differ from it in three things: a string ends in CRLF and not in any two
-bytes, a length has at most 30 digits, and a NUL in an inline command is a byte like any other.
+7.0, word for word, since clients look at them. We are stricter where it does not look, and see a byte where C sees the end of
+a text: so a string ends in CRLF and not in any two bytes, the line of a length within 34 bytes, and a NUL in an inline command
+is a byte like any other.
 
 Left out: streamed strings and arrays of version 3 (``$?``), which no server sends; attributes (``|``) are read and dropped.
 """
@@ -219,6 +220,8 @@ _ENCODERS: dict[type, Callable[[Any, int], bytes]] = {
 }
 
 
+# What a short command may have where a number stands: to look it up checks and reads it in one step. A line is looked for no
+# further than the longest of them goes, with its CRLF; and only bytes can be looked up, the buffer's own can not.
 _COUNTS = {b"*%d" % count: count for count in range(1, UNTRUSTED_ARGUMENTS + 1)}
 _LENGTHS = {b"$%d" % length: length for length in range(MAX_SHORT + 1)}
 
@@ -228,7 +231,7 @@ def parse_short_command(data: bytes | bytearray, at: int) -> tuple[list[bytes], 
 
     On the benchmark of messages to many: 1.75 times the deliveries of parsing piece by piece (3 runs of each, 1.7-1.8).
     """
-    end = data.find(CRLF, at, at + 6)
+    end = data.find(CRLF, at, at + 5)
     count = _COUNTS.get(bytes(data[at:end])) if end > 0 else None
     arguments: list[bytes] = []
     for _ in range(count or 0):
@@ -281,6 +284,12 @@ def _parse_null(text: bytes) -> None:
         raise ValueError
 
 
+def _parse_bool(text: bytes) -> bool:
+    if text not in (b"t", b"f"):
+        raise ValueError
+    return text == b"t"
+
+
 def _parse_big(text: bytes) -> int:
     if _BIG.fullmatch(text) is None:
         raise ValueError
@@ -300,13 +309,14 @@ _LINES: dict[bytes, Callable[[bytes], Any]] = {
     b"-": lambda text: Error(_parse_text(text)),
     b":": _parse_integer,
     b"_": _parse_null,
-    b"#": lambda text: (b"f", b"t").index(text) == 1,
+    b"#": _parse_bool,
     b",": _parse_double,
     b"(": _parse_big,
 }
 
 
 BULKS = (b"$", b"=", b"!")
+ARRAYS = (b"*", b"~", b"%", b"|", b">")
 
 
 def parse_bulk(kind: bytes, data: bytes) -> Any:
@@ -318,6 +328,18 @@ def parse_bulk(kind: bytes, data: bytes) -> Any:
     if data[3:4] != b":" or not data[:3].isascii():
         raise RemoteProtocolError("a verbatim string without its kind")
     return Verbatim(data[4:], data[:3].decode())
+
+
+def _parse_items(kind: bytes, items: list[Any]) -> tuple[Any, ...]:
+    """The value of an array, a set or a map. None of an attribute: it says something about the value that comes next."""
+    match kind:
+        case b"|":
+            return ()
+        case b"~":
+            return (Set(items),)
+        case b"%":
+            return (Map(list(zip(items[::2], items[1::2], strict=True))),)
+    return (items,)
 
 
 # ---- inline commands -------------------------------------------------------------------------------------------------
@@ -385,6 +407,7 @@ class Connection(Core):
         """False while the password is missing: long commands are refused, so that no stranger can fill our memory."""
         self._arguments: list[bytes] | None = None  # of the command that is not complete
         self._missing = 0  # how many more it has
+        # Of a short command no limit is checked: so they have to allow for the largest, as those of strangers always do.
         self._takes_short = limits.max_array >= UNTRUSTED_ARGUMENTS and (
             limits.max_bulk >= MAX_SHORT and limits.max_command >= UNTRUSTED_ARGUMENTS * MAX_SHORT
         )
@@ -475,7 +498,7 @@ class Connection(Core):
     def _read_inline(self) -> list[bytes] | None:
         """It may end in LF alone."""
         end = self._buffer.find(b"\n", self.limits.max_line)
-        if end >= 0:
+        if end >= 0:  # the line's end is a blank like any other
             return parse_inline(self._buffer.take(end + 1))
         if self._buffer.size >= self.limits.max_line:
             raise RemoteProtocolError("Protocol error: too big inline request")
@@ -562,7 +585,7 @@ class Connection(Core):
             self._arrays.pop()
             if array.kind == b">":
                 return Push(array.items)
-            values = ARRAYS[array.kind](array.items)
+            values = _parse_items(array.kind, array.items)
         return Reply(*values) if values else None
 
     # -- what both need
@@ -596,12 +619,3 @@ class Connection(Core):
 def _printable(byte: bytes) -> str:
     """As Redis puts it into a line."""
     return {b"\r": " ", b"\n": " "}.get(byte, to_text(byte))
-
-
-ARRAYS: dict[bytes, Callable[[list[Any]], tuple[Any, ...]]] = {
-    b"*": lambda items: (items,),
-    b"~": lambda items: (Set(items),),
-    b"%": lambda items: (Map(list(zip(items[::2], items[1::2], strict=True))),),
-    b"|": lambda items: (),  # it says something about the value that comes next, and is none itself
-    b">": lambda items: (),
-}
