@@ -74,7 +74,7 @@ class Comment(Event):
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _LINE = re.compile(rb"[^\r\n]*+")
 _BOM = "\ufeff"
-_RETRY = re.compile(r"(?=[0-9])0*+([0-9]*+)")
+_RETRY = re.compile(r"(?=[0-9])0*+([0-9]*+)")  # without its zeros, 19 digits tell that it is beyond the most we wait
 MAX_RETRY = 10**18 - 1
 """Milliseconds. The standard has no bound; whoever is told to wait for longer waits for these 30 million years."""
 
@@ -86,7 +86,10 @@ def parse_line(line: str) -> tuple[str, str]:
 
 
 def encode(event: Event) -> bytes:
-    """The bytes of an event. Raises LocalProtocolError for what would not arrive as it is."""
+    """The bytes of an event. It arrives as it is, but for the line breaks in ``data`` (as LF) and an empty type (``message``).
+
+    Raises LocalProtocolError for a line break elsewhere, NUL in an id, a retry out of range, and text that has no UTF-8.
+    """
     match event:
         case ServerSentEvent(data, kind, id):
             fields = [("id", id)] if id is not None else []
@@ -100,7 +103,7 @@ def encode(event: Event) -> bytes:
             return _encode_fields([("retry", f"{milliseconds:d}")])
         case Comment(text):
             return _encode_fields([("", text)])
-    raise LocalProtocolError(f"{type(event).__name__} is no event of a stream")
+    raise LocalProtocolError(f"{type(event).__name__} is no event of a stream: make a ServerSentEvent of it")
 
 
 def _encode_fields(fields: list[tuple[str, str]]) -> bytes:

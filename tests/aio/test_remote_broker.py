@@ -388,10 +388,15 @@ async def test_a_broker_that_is_loading_is_tried_again(connect, error):
         await busy.task
 
 
-@pytest.mark.parametrize("url", ["http://a", "redis://", "redis://a/1", "a:6379", "redis://a:x"])
+@pytest.mark.parametrize(
+    "url",
+    ["http://a", "redis://", "redis://a/1", "a:6379", "redis://a:x", "redis://:secret@a/1", "redis://a:secret#@b", "redis://[a"],
+)
 def test_a_wrong_url(url):
-    with pytest.raises(ValueError):
+    """What is raised may be logged, so it says nothing of a password."""
+    with pytest.raises(ValueError, match=r"^the URL of a broker is redis://\[") as error:
         RemoteBroker(url)
+    assert (error.value.__cause__, error.value.__context__) == (None, None)
 
 
 def test_a_subscription_to_nothing():

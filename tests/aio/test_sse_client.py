@@ -89,7 +89,9 @@ async def test_the_request(servers):
     assert asked == ["text/event-stream", "no-store", None, "secret"]
 
 
-@pytest.mark.parametrize("url", ["ws://a/", "a", "http:///x", "ftp://a/"])
+@pytest.mark.parametrize(
+    "url", ["ws://a/", "a", "http:///x", "ftp://a/", "http://a/x y", "http://a/\u00fc", "http://\u00fc/", "http://a/?\t"]
+)
 def test_another_url_is_refused(url):
     with pytest.raises(ValueError):
         EventSource(url)

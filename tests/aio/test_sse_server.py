@@ -1,6 +1,7 @@
 """Streams of events from our server, over HTTP/1.1 and HTTP/2, on the network in memory and the virtual clock."""
 
 import asyncio
+import math
 from functools import partial
 
 import pytest
@@ -8,7 +9,7 @@ from h2_harness import Peer
 from harness import now, virtual
 from sse_harness import stage as stage_of
 
-from minproto import EventStream, Response, ServerSentEvent
+from minproto import Broker, EventStream, Message, Response, ServerSentEvent
 from minproto.aio import sse
 from minproto.aio.pipe import HIGH_WATER
 from minproto.core import RemoteProtocolError
@@ -426,6 +427,36 @@ async def test_an_iterator_that_fails(stage, logged):
         (message,) = logged
         assert "secret" in message
         logged.clear()
+
+
+@virtual
+async def test_a_message_of_an_iterator_needs_to_be_made_an_event(stage, logged):
+    """Those of a RemoteBroker have no ids: what they are in a stream is for the app to say, and it is told so."""
+
+    async def events():
+        yield Message("a", "", b"x")
+
+    async with stage(app=stream_of(lambda broker: events())) as server:
+        listener = server.listener()
+        await listener.head()
+        with pytest.raises((RemoteProtocolError, ConnectionResetError)):
+            while await listener.event() is not None:
+                pass
+        listener.pipe.abort()
+        assert "Message is no event of a stream: make a ServerSentEvent of it" in logged.pop()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"keepalive": 0}, {"keepalive": -1}, {"keepalive": None}, {"keepalive": math.nan},
+        {"retry": -1}, {"retry": 1.5}, {"retry": 10**18},
+    ],
+)  # fmt: skip
+def test_options_that_no_stream_can_have(options):
+    """Are refused when it is made, and not in the middle of it."""
+    with pytest.raises(ValueError, match=next(iter(options))):
+        EventStream(Broker().subscribe("a"), **options)
 
 
 @virtual

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from minproto.aio.endpoint import Deadline, Endpoint, Timeouts
 from minproto.aio.pipe import Pipe, connect_pipe
@@ -41,12 +41,8 @@ class RemoteBroker:
         timeouts: Timeouts = Timeouts(),  # noqa: B008
     ) -> None:
         """``redis://[[user]:password@]host[:port]``, or ``rediss://`` for TLS. Raises ValueError for another URL."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.path.strip("/") not in ("", "0"):
-            raise ValueError(f"not the URL of a broker: {url}")
-        self._parts = parts
-        self._port = parts.port or 6379
-        self._ssl = (ssl or tls.create_default_context()) if parts.scheme == "rediss" else None
+        self._parts, self._port = _parse_url(url)
+        self._ssl = (ssl or tls.create_default_context()) if self._parts.scheme == "rediss" else None
         self._limits = limits
         self._timeouts = timeouts
         self._publisher: _Publisher | None = None
@@ -98,6 +94,15 @@ class RemoteBroker:
 
     async def __aexit__(self, *error: object) -> None:
         await self.close()
+
+
+def _parse_url(url: str) -> tuple[SplitResult, int]:
+    """Its parts, and its port. Raises ValueError, which quotes nothing: there may be a password in it."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme in ("redis", "rediss") and parts.hostname and parts.path.strip("/") in ("", "0"):
+            return parts, parts.port or 6379
+    raise ValueError("the URL of a broker is redis://[[user]:password@]host[:port], or rediss:// for TLS")
 
 
 async def _open(host: str | None, port: int, ssl: tls.SSLContext | None) -> Pipe:

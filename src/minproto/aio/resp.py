@@ -41,7 +41,8 @@ class Config(ListenerConfig):
     password: str | None = field(default=None, repr=False)
     """What clients have to give first (AUTH, HELLO)."""
     max_output: int = 8 << 20
-    """Bytes that may wait for a client to read them, before it is cut off; the messages of one turn may be on top."""
+    """Bytes that may wait for a subscriber to read them, answers among them, before it is cut off. On top may be the messages
+    of one turn. Who does not subscribe is not cut off for that: while an answer waits, however long, no command is done."""
 
 
 class BrokerServer(Listener):

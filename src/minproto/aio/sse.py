@@ -10,6 +10,7 @@ sends no more may still read.
 """
 
 import asyncio
+import re
 import ssl as tls
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import suppress
@@ -22,8 +23,8 @@ from minproto.aio.http import Response, close_body
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
 from minproto.aio.reconnect import reconnecting
 from minproto.core import CLIENT, Event, RemoteProtocolError
-from minproto.http import field_block
-from minproto.sse import MEDIA_TYPE, Comment, Connection, LastEventId, Limits, Retry, ServerSentEvent, encode
+from minproto.http import TARGET, field_block
+from minproto.sse import MAX_RETRY, MEDIA_TYPE, Comment, Connection, LastEventId, Limits, Retry, ServerSentEvent, encode
 
 BATCH = 64
 """Messages that become one piece of content, at most."""
@@ -33,6 +34,7 @@ LOOK = 1.0
 """Seconds after a comment until we look whether it has shown that the client is gone."""
 DEFAULT_RETRY = 3_000
 """Milliseconds until a client comes back, if nobody says otherwise."""
+_URL = re.compile(f"[#{TARGET}]+")
 _HEADERS = [
     ("content-type", MEDIA_TYPE),
     ("cache-control", "no-store"),
@@ -44,7 +46,10 @@ _HEADERS = [
 
 
 class EventStream(Response):
-    """A response of events: the messages of a subscription, or what an iterator gives (events, or text for one)."""
+    """A response of events: the messages of a subscription, or what an iterator gives (events, or text for one).
+
+    The items of a RemoteSubscription are neither: a generator that enters it can make them, ``item.data.decode()`` say.
+    """
 
     def __init__(
         self,
@@ -53,7 +58,14 @@ class EventStream(Response):
         retry: int | None = None,
         keepalive: float = 15.0,
     ) -> None:
-        """``retry``: milliseconds that clients are to wait before they come back. ``keepalive``: seconds between comments."""
+        """``retry``: milliseconds that clients are to wait before they come back. ``keepalive``: seconds between comments.
+
+        Raises ValueError for what is neither.
+        """
+        if retry is not None and not (isinstance(retry, int) and 0 <= retry <= MAX_RETRY):
+            raise ValueError(f"retry is milliseconds, not {retry!r}")
+        if keepalive is None or not keepalive > 0:
+            raise ValueError(f"keepalive is seconds, not {keepalive!r}")
         super().__init__(self, headers=_HEADERS)
         self._pieces = self._content()
         self._source: _Source = _Messages(events) if isinstance(events, Subscription) else _Events(events)
@@ -143,7 +155,7 @@ class _Messages:
         return self._subscription.inner.waiting
 
     def greeting(self) -> bytes:
-        """Where it begins; or nothing, since the first event says that."""
+        """Where it begins; a mere comment where there is no such id, or the first event is the gap that says it."""
         id = self._subscription.start
         return encode(LastEventId(id)) if id is not None else encode(Comment("hello"))
 
@@ -245,9 +257,12 @@ class EventSource:
         limits: Limits = Limits(),  # noqa: B008 - frozen
         timeouts: Timeouts = Timeouts(),  # noqa: B008
     ) -> None:
-        """``last_event_id``: where to resume. ``Timeouts.body``: the longest silence. Raises ValueError for another URL."""
+        """``last_event_id``: where to resume. ``Timeouts.body``: the longest silence.
+
+        Raises ValueError for another URL, and for one with a character that has to be percent-encoded.
+        """
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or not _URL.fullmatch(url):
             raise ValueError(f"not a URL of HTTP: {url}")
         self._secure = (ssl or tls.create_default_context()) if parts.scheme == "https" else None
         self._host, self._port = parts.hostname, parts.port or (443 if self._secure else 80)
