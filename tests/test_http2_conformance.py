@@ -653,9 +653,10 @@ def test_interim_responses_come_before_the_final_one(status):
 def test_connect_makes_a_tunnel_whose_content_length_means_nothing():
     """§8.5, RFC 9110 §9.3.6"""
     w = Wire()
-    connect = [(":method", "CONNECT"), (":authority", "a:80"), ("content-length", "1")]
-    head, piece = w.feed(w.head(1, connect, end=False), data(1, b"12345"))
-    assert (head.target, head.headers[0], piece) == ("a:80", ("host", "a:80"), Data(b"12345", 1))
+    for stream, length in ((1, "1"), (3, "abc")):
+        connect = [(":method", "CONNECT"), (":authority", "a:80"), ("content-length", length)]
+        head, piece = w.feed(w.head(stream, connect, end=False), data(stream, b"12345"))
+        assert (head.target, head.headers, piece) == ("a:80", [("host", "a:80")], Data(b"12345", stream))
     w.say(ResponseHead(200, Headers(), "2", 1))
     w.say(Data(b"67890", 1))
     assert w.said[-1] == (DATA, 0, 1, b"67890")
@@ -674,6 +675,24 @@ def test_host_stands_for_a_missing_authority():
     """§8.3.1"""
     w = Wire()
     assert w.feed(w.head(1, [*without(":authority"), ("x", "y"), ("host", "b")]))[0].headers == [("host", "b"), ("x", "y")]
+
+
+@pytest.mark.parametrize("block", [b"\x00\xff\xff\xff\xff\xff", b"\x00\x85" + b"\xff" * 5, b"\xff" * 30, b"\x80"])
+def test_what_is_said_of_a_broken_block_is_ours(block):
+    """The texts of hpack have addresses of our memory."""
+    w = Wire()
+    w.feed(frame(HEADERS, END_HEADERS | END_STREAM, 1, block))
+    assert w.said[-1].payload[8:] == b"a field block that can't be decoded"
+
+
+@pytest.mark.parametrize("role", [SERVER, CLIENT])
+def test_an_end_before_the_first_settings_is_not_the_end_of_a_message(role):
+    core = Connection(role)
+    core.send(core.greeting())
+    core.receive_data(PREFACE[:10] if role is SERVER else b"")
+    core.receive_eof()
+    with pytest.raises(RemoteProtocolError, match="not HTTP/2: it was closed before the first SETTINGS"):
+        core.next_event()
 
 
 def test_a_malformed_request_never_reaches_the_app():

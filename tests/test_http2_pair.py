@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from minproto import http1
 from minproto import http2_frames as frames
 from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, Role
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
@@ -366,6 +367,58 @@ def test_off_the_table():
     laws.off_the_table(
         situations, events, lambda state, event: type(event) in SENDING and (state, SENDING[type(event)]) in TRANSITIONS
     )
+
+
+@pytest.mark.parametrize("field", [("x", 1), ("x", None), ("x", b"1"), (b"x", "1")], ids=repr)
+def test_a_field_that_is_no_text_is_refused_before_anything_changes(field):
+    """Law 7, for what a type checker would have found; in HTTP/1.1, too."""
+    wrong = Headers([field])
+    situations = {state: lambda state=state: server_in(state) for state in State} | {"asked": asked, "client": client}
+    events = [RequestHead("GET", "/", Headers([*GET, field]), "2", 1), ResponseHead(200, wrong, "2", 1),
+              ResponseHead(103, wrong, "2", 1), EndOfMessage(wrong, 1)]  # fmt: skip
+    laws.off_the_table(situations, events, lambda state, event: False)
+    with pytest.raises(LocalProtocolError, match=f"the field {field[0]!r} has"):
+        asked().send(events[1])
+
+    http1_situations = {"client": lambda: http1.Connection(CLIENT), "asked": http1_asked, "in chunks": http1_answered}
+    http1_events = [RequestHead("GET", "/", Headers([*GET, field])), ResponseHead(200, wrong), EndOfMessage(wrong)]
+    laws.off_the_table(http1_situations, http1_events, lambda state, event: False)
+
+
+def client() -> Connection:
+    core = Connection(CLIENT, Limits())
+    core.send(core.greeting())
+    return core
+
+
+def asked() -> Connection:
+    """A server that has not answered yet."""
+    pair = Pair(Limits())
+    pair.settle()
+    pair.send(pair.client, RequestHead("GET", "/", GET, "2", 1))
+    pair.settle()
+    return pair.server.core
+
+
+def http1_asked() -> http1.Connection:
+    core = http1.Connection(SERVER)
+    core.receive_data(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    list(core.events())
+    return core
+
+
+def http1_answered() -> http1.Connection:
+    core = http1_asked()
+    core.send(ResponseHead(200, Headers([("transfer-encoding", "chunked")])))
+    return core
+
+
+def test_content_that_is_no_bytes_uses_up_no_credit():
+    core = server_in(State.OPEN)
+    before = laws.snapshot(core)
+    with pytest.raises(TypeError):
+        core.send(Data("text", 1))
+    assert laws.snapshot(core) == before
 
 
 def test_the_table_has_no_way_out_of_closed():

@@ -100,7 +100,10 @@ _FIELD_BLOCK = re.compile(rf"(?:[{LOWER_TCHAR}]++\0(?:(?![\t ])[{FIELD_VCHAR}]++
 
 def field_block(headers: list[tuple[str, str]]) -> str | None:
     """The fields as one text, "name NUL value CRLF" for each; None where one of them is not valid, or not in lower case."""
-    block = "".join([f"{name}\0{value}\r\n" for name, value in headers])
+    try:
+        block = "\r\n".join([*map("\0".join, headers), ""])
+    except TypeError:  # a number, None or bytes, which an f-string would make a text of, and nothing else would
+        return None
     # The whole block is checked at once. A line break inside of a value could make two lines of one field (response
     # splitting, RFC 9112 §11.1), a colon inside of a name another name. NUL can be in neither: if it stands once in each
     # line, and there are as many as fields, then nothing was split and nothing was joined.

@@ -202,6 +202,8 @@ class Connection(Core):
         """As a server: the highest id that a request had."""
         self.going_away: GoAway | None = None
         """The peer's last word about which streams it will look at."""
+        self.settled = False
+        """Its first settings have come."""
         self._streams: dict[int, Stream] = {}
         self._closed = ClosedStreams()
         self._unsaid: set[int] = set()  # streams that ended with their declared length: their EndOfMessage says nothing
@@ -210,7 +212,6 @@ class Connection(Core):
         self._events: list[Event] = []  # of the frame that was parsed last: few, mostly one
         # Receiving
         self._preface = PREFACE if role is SERVER else b""  # what is still to come of it
-        self._settled = False  # the peer's first settings have come
         self._header: Header | None = None  # of the frame whose payload is awaited
         self._block = bytearray()  # the field block that is not complete yet,
         self._block_stream = 0  # its stream, or 0,
@@ -244,7 +245,12 @@ class Connection(Core):
     @property
     def in_frame(self) -> bool:
         """Whether something has begun that the peer has to complete: a frame, a field block, the preface."""
-        return self._buffer.size > 0 or self._header is not None or self._block_stream != 0 or not self._settled
+        return self._buffer.size > 0 or self._header is not None or self._block_stream != 0 or not self.settled
+
+    @property
+    def content_awaited(self) -> int:
+        """Bytes of DATA that the frame that has begun will have; 0 where it is of another type, or none has."""
+        return self._header.length if self._header is not None and self._header.type == frames.DATA else 0
 
     @property
     def buffered(self) -> int:
@@ -268,6 +274,8 @@ class Connection(Core):
         return self._events.pop(0)
 
     def _parse_eof(self) -> Event | None:
+        if not self.settled:
+            raise RemoteProtocolError("this is not HTTP/2: it was closed before the first SETTINGS", PROTOCOL_ERROR)
         if self.in_frame or any(stream.state in (OPEN, HALF_CLOSED_LOCAL) for stream in self._streams.values()):
             raise RemoteProtocolError("connection closed in the middle of a message", PROTOCOL_ERROR)
         self.wants = Wants.CLOSED
@@ -301,7 +309,7 @@ class Connection(Core):
         return not self._preface
 
     def _check_order(self, header: Header) -> None:
-        if not self._settled and (header.type != frames.SETTINGS or header.flags & frames.ACK):  # §3.4
+        if not self.settled and (header.type != frames.SETTINGS or header.flags & frames.ACK):  # §3.4
             raise RemoteProtocolError("this is not HTTP/2: the first frame has to be SETTINGS", PROTOCOL_ERROR)
         continues = header.type == frames.CONTINUATION
         if continues != (self._block_stream != 0) or (continues and header.stream != self._block_stream):
@@ -442,7 +450,7 @@ class Connection(Core):
             raise StreamError("too many streams", REFUSED_STREAM)
         check_size(fields, self.limits.max_head, self.limits.max_headers)
         head = parse_request(fields, id_)
-        length = None if head.method == "CONNECT" else content_length(head.headers)  # RFC 9110 §9.3.6: it means nothing
+        length = content_length(head.headers)
         if length and self._block_ends:
             raise malformed("less content than its Content-Length")  # §8.1.1
         stream = self._open(id_, head)
@@ -495,9 +503,9 @@ class Connection(Core):
         self._events.append(Reset(frame.stream, code))
 
     def _receive_settings(self, frame: Frame) -> None:
-        if self._settled:
+        if self.settled:
             self._idle_frames.spend()
-        self._settled = True
+        self.settled = True
         if frame.flags & frames.ACK:
             return self._receive_acknowledgement()
         settings = frames.parse_settings(frame.payload)
@@ -689,8 +697,9 @@ class Connection(Core):
 
     @property
     def max_active(self) -> int:
-        """Streams that the peer lets us have open at once (§5.1.2); as long as it did not say, what it should (§6.5.2)."""
-        return self.peer.get(frames.MAX_CONCURRENT_STREAMS, MAX_ID if self._settled else 100)
+        """Streams that the peer lets us have open at once: any number if its settings don't say (§5.1.2), and the number that
+        they should have at least, as long as they have not come (§6.5.2)."""
+        return self.peer.get(frames.MAX_CONCURRENT_STREAMS, MAX_ID if self.settled else 100)
 
     def _send_response(self, head: ResponseHead) -> bytes:
         stream = self._sending(head.stream, SEND_HEADERS)
@@ -733,14 +742,14 @@ class Connection(Core):
             raise LocalProtocolError("more content than the windows allow")
         if not size:
             return b""
+        ends = left == size
+        encoded = _encode_data(event.stream, event.data, ends)
         self._send_window.size -= size
         stream.send_window.size -= size
         self._schedule(stream)
         self._idle_frames.refund(2 + size // _CREDIT_PORTION)  # its credit comes back in frames, of both levels
-        ends = left == size
         if left is not None:
             stream.send_left = left - size
-        encoded = _encode_data(event.stream, event.data, ends)
         if ends:
             self._end_by_length(stream)
         return encoded

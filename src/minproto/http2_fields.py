@@ -67,7 +67,8 @@ def split_pseudo(fields: Fields, allowed: frozenset[str]) -> tuple[dict[str, str
         pseudo[name] = value
     headers = Headers(fields[len(pseudo) :])
     if field_block(headers) is None:  # a colon is in no name, so a late pseudo-header field does not pass either
-        raise malformed("a field that is not valid, or not in lower case")
+        wrong = next(field[0] for field in headers if field_block([field]) is None)
+        raise malformed(f"the field {wrong!r} has an invalid value, or name (they are in lower case)")
     for name, value in headers:
         if name in OF_CONNECTION or (name == "te" and value.lower() != "trailers"):
             raise malformed(f"connection-specific field {name!r}")  # §8.2.2
@@ -86,6 +87,8 @@ def _read_request(fields: tuple[tuple[str, str], ...]) -> tuple[str, str, Header
     pseudo, headers = split_pseudo(fields, _REQUEST_PSEUDO)
     method, protocol = pseudo.get(":method", ""), pseudo.get(":protocol", "")
     target = _target(pseudo, method, protocol)
+    if method == "CONNECT":  # RFC 9110 §9.3.6: it means nothing
+        headers = Headers([field for field in headers if field[0] != "content-length"])
     _set_host(headers, pseudo.get(":authority"))
     _join_cookies(headers)
     return method, target, headers, protocol
@@ -279,8 +282,8 @@ class FieldCoder:
             decoded = self._decoder.decode(block, raw=True)
         except OversizedHeaderListError:
             raise RemoteProtocolError("a field block that decodes to too much", ENHANCE_YOUR_CALM) from None
-        except HPACKError as error:
-            raise RemoteProtocolError(f"a field block that can't be decoded: {error}", COMPRESSION_ERROR) from None
+        except HPACKError as error:  # whose text is not for the peer: it has addresses of our memory
+            raise RemoteProtocolError("a field block that can't be decoded", COMPRESSION_ERROR) from error
         fields = tuple([(str(name, "latin-1"), str(value, "latin-1")) for name, value in decoded])
         self._decoded.put(block, fields)
         return fields

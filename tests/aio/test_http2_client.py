@@ -353,6 +353,19 @@ async def test_the_connection_is_lost(how: str) -> None:
             await client.request("GET", "/")
 
 
+@pytest.mark.parametrize("closes", [True, False])
+@virtual
+async def test_a_server_that_says_nothing(closes: bool) -> None:
+    """Nothing had begun that took too long, or was cut off."""
+    ours, theirs = network.pair()
+    async with ClientConnection(ours, "a", "http", timeouts=Timeouts(head=5)) as client:
+        if closes:
+            theirs.close_write()
+        error, reason = (ConnectionResetError, "not HTTP/2") if closes else (RemoteProtocolError, "no settings came")
+        with pytest.raises(error, match=reason):
+            await client.request("GET", "/")
+
+
 @virtual
 async def test_an_answer_that_never_comes() -> None:
     """The time for a head, and for each piece of content, ends one request."""

@@ -311,6 +311,7 @@ async def test_a_frame_that_is_not_completed(begun: bytes) -> None:
         peer.core._greeted = True
         assert (await peer.ends(), now()) == (FIN, 21)
         assert peer.goaways[-1].code == ENHANCE_YOUR_CALM
+        assert peer.goaways[-1].debug == (b"no settings came" if begun == PREFACE[:20] else b"a frame took too long")
 
 
 @virtual
@@ -325,6 +326,24 @@ async def test_a_frame_that_trickles() -> None:
                 break
         assert 20 <= now() <= 22
         assert peer.goaways[-1].code == ENHANCE_YOUR_CALM
+
+
+@virtual
+async def test_content_in_one_frame_may_be_as_slow_as_content_may_be() -> None:
+    """Of half a kilobyte a second, where the time for a head would be over."""
+    async with talking(App(), timeouts=Timeouts(head=2)) as (_, peer):
+        await peer.get("/hello")
+        stream = peer.open("POST", "/read")
+        for piece in [b"\0\x0b\xb8\0\1\0\0\0\3", *[bytes(100)] * 30]:  # 3,000 bytes, the last of the stream
+            peer.pipe.write(piece)
+            await asyncio.sleep(0.15)
+        assert (await peer.answer(stream)).body == b"3000"
+
+        stream = peer.open("POST", "/read")
+        peer.pipe.write(b"\0\x0b\xb8\0\1\0\0\0\5")
+        began = now()
+        assert (await peer.ends(), now() - began) == (FIN, 6)
+        assert peer.goaways[-1].debug == b"a frame took too long"
 
 
 @virtual

@@ -227,19 +227,21 @@ async def test_an_app_that_fails(logged: list[str]) -> None:
             return Response(b"content", headers=[("content-length", "9")])
         if request.path in ("/more", "/less"):
             return Response(pieces(3), headers=[("content-length", "12" if request.path == "/more" else "16")])
-        if request.path == "/trailer":
+        if request.path in ("/trailer", "/trailer-number"):
             response = Response(pieces(1))
-            response.trailers.append((":a", "b"))
+            response.trailers.append((":a", "b") if request.path == "/trailer" else ("grpc-status", 0))  # type: ignore[arg-type]
             return response
+        if request.path == "/number":
+            return Response(b"content", headers=[("x-count", 5)])  # type: ignore[list-item]
         return Response(content())
 
     async with talking(fails) as (_, peer):
-        for path in ("/at-once", "/first", "/none", "/field", "/empty", "/cancelled", "/gone", "/length"):
+        for path in ("/at-once", "/first", "/none", "/field", "/number", "/empty", "/cancelled", "/gone", "/length"):
             logged.clear()
             answer = await peer.get(path)
             assert (answer.status, answer.body) == (500, b"internal server error\n"), path
             assert len(logged) == 1, path
-        for path in ("/later", "/more", "/less", "/trailer"):
+        for path in ("/later", "/more", "/less", "/trailer", "/trailer-number"):
             logged.clear()
             with pytest.raises(StreamReset) as reset:
                 await peer.get(path)
@@ -250,19 +252,24 @@ async def test_an_app_that_fails(logged: list[str]) -> None:
 
 
 @virtual
-async def test_content_that_is_not_as_long_as_announced_behind_a_window(logged: list[str]) -> None:
+async def test_an_end_that_is_not_as_announced_behind_a_window(logged: list[str]) -> None:
     """The fault is found by the writer, when the peer makes room; it ends that stream alone."""
 
     async def wrong(request: Request) -> Answer:
-        length = {"/more": 99_999, "/less": 100_001}[request.path]
-        return Response(pieces(10, b"x" * 10_000), headers=[("content-length", str(length))])
+        length = {"/more": [("content-length", "99999")], "/less": [("content-length", "100001")]}.get(request.path, [])
+        response = Response(pieces(10, b"x" * 10_000), headers=length)
+        if request.path == "/trailer":
+            response.trailers.append(("grpc-status", 0))  # type: ignore[arg-type]
+        return response
 
     async with talking(wrong, Limits(stream_window=1_000)) as (_, peer):
-        for path in ("/more", "/less"):
+        other = peer.ask("GET", "/right")
+        for path in ("/more", "/less", "/trailer"):
             with pytest.raises(StreamReset) as reset:
                 await peer.get(path)
             assert reset.value.code == INTERNAL_ERROR
-        assert len(logged) == 2
+        assert len(logged) == 3
+        assert len((await peer.answer(other)).body) == 100_000
         logged.clear()
         assert (await peer.get("/hello")).status == 200
 

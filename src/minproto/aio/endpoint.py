@@ -32,7 +32,8 @@ class Timeouts:
     handshake: float = 10.0
     """For a TLS handshake, several round trips on a bad line; for our clients to connect, a WebSocket to be open."""
     head: float = 20.0
-    """From the first byte of a head to its last. Against clients that keep a connection with a byte now and then: 408."""
+    """From the first byte of a head to its last. Against clients that keep a connection with a byte now and then: 408.
+    In HTTP/2 it is the time for any frame, but for content: that has what ``min_body_rate`` gives it, if it is more."""
     body: float = 30.0
     """For the next piece of a body: 408."""
     min_body_rate: float = 500.0

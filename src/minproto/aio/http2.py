@@ -19,7 +19,7 @@ from minproto.aio.observe import Observer
 from minproto.aio.pipe import Pipe, connect_pipe
 from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProtocolError
 from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
-from minproto.http2 import Connection, GoAway, Limits, Ping, Reset, Settings, StreamFault
+from minproto.http2 import Connection, GoAway, Limits, Ping, Reset, StreamFault
 from minproto.http2_fields import OF_CONNECTION
 from minproto.http2_frames import CANCEL, INTERNAL_ERROR, MAX_ID, NO_ERROR, REFUSED_STREAM
 
@@ -203,7 +203,7 @@ class _Exchange:
     def _break_off(self) -> None:
         """The answer can't be completed. If that is not the client's doing, it belongs in the log."""
         failure = self.stream.failure
-        if self._error is None and (failure is None or isinstance(failure, LocalProtocolError)):
+        if self._error is None and not isinstance(failure, ConnectionError):
             logger.exception("%s %s: the response broke off", self._head.method, self._head.target)
         self.stream.reset(INTERNAL_ERROR)
 
@@ -278,7 +278,7 @@ class _Exchange:
         """Send a response."""
         try:
             self._send_head(response)
-        except Exception:  # LocalProtocolError, or a TypeError of what is no string
+        except Exception:  # LocalProtocolError, or a TypeError of what is no number, or can't be hashed
             await close_body(response.body)
             if self.stream.failure is not None:
                 raise
@@ -368,7 +368,6 @@ class ClientConnection(Multiplexer):
         """Host and port, as :authority has them."""
         self._closing = False
         self._error: Exception | None = None
-        self._settled = False  # the server has said how many streams it allows
         self._waiting: deque[asyncio.Future[None]] = deque()  # who waits for a stream,
         self._admitted = 0  # and how many of them were told, but have not opened it yet
         self._reader = asyncio.create_task(self._run())
@@ -399,8 +398,6 @@ class ClientConnection(Multiplexer):
     def on_event(self, event: Event) -> None:
         if isinstance(event, ResponseHead) and (stream := self.streams.get(event.stream)):
             stream.receive(event)
-        elif isinstance(event, Settings):
-            self._settled = True
         elif isinstance(event, GoAway):
             for stream in list(self.streams.values()):
                 if stream.id > event.last:  # §6.8: they were not, and will not be, looked at
@@ -465,7 +462,7 @@ class ClientConnection(Multiplexer):
     @property
     def _room(self) -> int:
         """Streams that may be opened now: one, as long as we don't know better, so that none is refused."""
-        return (self.core.max_active if self._settled else 1) - self.core.active - self._admitted
+        return (self.core.max_active if self.core.settled else 1) - self.core.active - self._admitted
 
     def _admit(self) -> None:
         """Wake who waits for a stream: as many as there is room for, or all if there will be none."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from minproto.aio.endpoint import Endpoint, Timeouts
 from minproto.aio.pipe import HIGH_WATER, Pipe
-from minproto.core import Event, LocalProtocolError, RemoteProtocolError, Wants
+from minproto.core import Event, RemoteProtocolError, Wants
 from minproto.http import Data, EndOfMessage, Headers
 from minproto.http2 import (
     Connection,
@@ -165,7 +165,7 @@ class MuxStream:
     def _send(self, event: Event) -> None:
         try:
             self._mux.endpoint.send(event)
-        except LocalProtocolError as error:
+        except Exception as error:  # whatever it is, the writer of all streams must not suffer
             self.reset(INTERNAL_ERROR)
             self.fail(error)
 
@@ -359,17 +359,22 @@ class Multiplexer:
         if self.core.in_frame:
             if self._frame_began is None:
                 self._frame_began = now
-            return self._frame_began + self.timeouts.head - now
+            return self._frame_began + self._frame_time - now
         self._frame_began = None
         if not self.core.acknowledged:
             return self._began + self.timeouts.handshake - now
         return self.timeouts.idle if self.streams else self.idle_since + self.timeouts.idle - now
 
+    @property
+    def _frame_time(self) -> float:
+        """Seconds that the present frame may take in all: as long as a head, or its content at the least rate."""
+        return max(self.timeouts.head, self.core.content_awaited / self.timeouts.min_body_rate)
+
     def _check_time(self) -> None:
         """A wait was too long, or somebody has interrupted it."""
         now = self._clock()
-        if self._frame_began is not None and now >= self._frame_began + self.timeouts.head:
-            self._fail("a frame took too long", ENHANCE_YOUR_CALM)
+        if self._frame_began is not None and now >= self._frame_began + self._frame_time:
+            self._fail("a frame took too long" if self.core.settled else "no settings came", ENHANCE_YOUR_CALM)
         if not self.core.acknowledged and now >= self._began + self.timeouts.handshake:
             self._fail("the settings were not acknowledged", SETTINGS_TIMEOUT)  # RFC 9113 §6.5.3
 
