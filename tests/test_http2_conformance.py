@@ -478,6 +478,25 @@ def test_nothing_is_sent_before_the_greeting():
 # ---- answers, where there is more to see than a code -------------------------------------------------------------------
 
 
+def test_frames_that_we_would_refuse_are_not_allowed_to_the_peer():
+    """§6.5.2"""
+    w = Wire()
+    w.say(Settings([(5, 16_384)]))
+    with pytest.raises(LocalProtocolError, match="above 16 KiB"):
+        w.core.send(Settings([(5, 16_385)]))
+
+
+def test_what_is_wrong_with_a_response_is_said():
+    w = Wire()
+    w.feed(w.head(1))
+    for status in (99, 101, 600):
+        with pytest.raises(LocalProtocolError, match=f"no response of HTTP/2 has status {status}"):
+            w.core.send(ResponseHead(status, Headers(), "2", 1))
+    w.say(ResponseHead(200, Headers(), "2", 1))
+    with pytest.raises(LocalProtocolError, match="one head"):
+        w.core.send(ResponseHead(200, Headers(), "2", 1))
+
+
 def test_settings_are_acknowledged_and_pings_come_back():
     w = Wire()
     w.feed(settings((3, 7)), ping(b"abcdefgh"))

@@ -110,6 +110,7 @@ def test_credit_is_told_at_half_of_the_window(size):
         (None, (3, True)), ("", (3, False)), ("u=0", (0, False)), ("u=7, i", (7, True)), ("i, u=1", (1, True)),
         ("i=?0", (3, False)), ("i=?1", (3, True)), ("u=8", (3, False)), ("u=-1", (3, False)), ("u=1.5", (3, False)),
         ("u=a", (3, False)), ("nu=1", (3, False)), ("u=1;x=2, i;y", (1, True)), ("u=1, u=5", (5, False)),
+        ("u=1, u=9", (3, False)), ("u=1, u", (3, False)), ("i, i=5", (3, False)), ("u=2,i=?1,i=?0", (2, False)),
         ("x=u=1", (3, False)), ("u=2\t,\ti", (2, True)),
     ],
 )  # fmt: skip

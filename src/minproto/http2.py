@@ -16,7 +16,8 @@ The core holds no content to be sent. ``sendable`` says what both windows let th
 send, and ``next_ready`` whose turn it is and for how much.
 
 Left out: push (§8.4; browsers have removed it), the tree of priorities of RFC 7540 (§5.3.2 retired it) and PRIORITY_UPDATE
-(RFC 9218 §7: the ``priority`` field says the same, and most clients send that alone), frames above 16 KiB, and Upgrade: h2c.
+(RFC 9218 §7: it changes a priority later, which few clients do; the first is in the ``priority`` field), frames above 16 KiB,
+and Upgrade: h2c.
 """
 
 from collections.abc import Callable
@@ -98,9 +99,11 @@ class Limits:
     max_settings: int = 32
     """Settings in a frame: some ten are known, and a new window has to be applied to each stream."""
     max_resets: int = 200
-    """Streams that end early, by a reset of the peer's or for its fault. A stream that ends in time gives four back."""
+    """Streams that end early, by a reset of the peer's or for its fault. A stream that ends in time gives four back: as
+    long as one in five does, the others may be cancelled for ever."""
     max_idle_frames: int = 1_000
-    """Frames that bring nothing: settings, pings, credit, empty or unknown ones. Content and new streams give back."""
+    """Frames that bring nothing: settings, pings, credit, empty or unknown ones. Content, new streams and those that end in
+    time give back: four for an end, since a right exchange has some of such frames, too."""
 
 
 _CREDIT_PORTION = 256
@@ -381,10 +384,10 @@ class Connection(Core):
         try:
             if stream is not None:
                 return self._receive_content(stream, data, size, ends)
-        except StreamError as error:
+        except StreamError as error:  # here, and not in _receive, since the bytes of a fault are used up like others:
             self._fault(frame.stream, error)
         if size:
-            self._events.insert(0, Discarded(frame.stream, size))
+            self._events.append(Discarded(frame.stream, size))
 
     def _receive_content(self, stream: Stream, data: bytes, size: int, ends: bool) -> None:
         self._move(stream, RECEIVE_DATA)
@@ -703,8 +706,10 @@ class Connection(Core):
 
     def _send_response(self, head: ResponseHead) -> bytes:
         stream = self._sending(head.stream, SEND_HEADERS)
-        if self.role is CLIENT or stream.head_sent or not 100 <= head.status <= 599 or head.status == 101:
-            raise LocalProtocolError("a response is a server's, has one head, and a status that is not 101")  # §8.6
+        if self.role is CLIENT or stream.head_sent:
+            raise LocalProtocolError("a response is a server's, and has one head")
+        if not 100 <= head.status <= 599 or head.status == 101:  # §8.6
+            raise LocalProtocolError(f"no response of HTTP/2 has status {head.status}")
         fields = response_fields(head)
         length = declared_length(head.headers)
         if length is not None and (head.status < 200 or head.status == 204):
@@ -730,14 +735,16 @@ class Connection(Core):
         self._move(stream, SEND_END)
 
     def _send_data(self, event: Data) -> bytes:
-        if event.stream in self._unsaid and not event.data:
+        if event.stream in self._unsaid:
+            if event.data:
+                raise LocalProtocolError("more content than its Content-Length, or none was given where it needs one")
             return b""
         stream = self._sending(event.stream, SEND_DATA)
         size, left = len(event.data), stream.send_left
         if not stream.head_sent:
             raise LocalProtocolError("Data before the head")
         if left is not None and size > left:
-            raise LocalProtocolError("more content than its Content-Length, or than this message can have")
+            raise LocalProtocolError("more content than its Content-Length")
         if size > self.sendable(event.stream):
             raise LocalProtocolError("more content than the windows allow")
         if not size:
@@ -771,6 +778,8 @@ class Connection(Core):
 
     def _send_settings(self, event: Settings) -> bytes:
         encoded = frames.encode_settings(event.values)
+        if any(name == frames.MAX_FRAME_SIZE and value > MAX_FRAME for name, value in event.values):
+            raise LocalProtocolError("frames above 16 KiB are not taken")
         preface = PREFACE if self.role is CLIENT and not self._greeted else b""
         self._greeted = True
         self._unacknowledged.append(event)

@@ -80,17 +80,17 @@ class ReceiveWindow:
 #
 #   priority: u=0..7 (0 is the most urgent, 3 the default), i (incremental)           a dictionary of structured fields
 
-_URGENCY = re.compile(r"(?:^|[,\t ])u=([0-7])(?=[\t ]*(?:[,;]|$))")
-_INCREMENTAL = re.compile(r"(?:^|[,\t ])i(?:=\?([01]))?(?=[\t ]*(?:[,;]|$))")
+_PARAMETER = re.compile(r"(?:^|,)[\t ]*([ui])(?:=([^,;\t ]+))?(?=[\t ]*(?:[,;]|$))")
+_URGENCIES = {str(urgency): urgency for urgency in range(8)}
 DEFAULT_URGENCY = 3
 
 
 def parse_priority(value: str | None) -> tuple[int, bool]:
-    """(urgency, whether to take turns). A parameter that can't be understood is ignored (§4); the last of each counts."""
+    """(urgency, whether to take turns). The last of each parameter counts, and is ignored if it can't be understood (§4)."""
     if value is None:
         return DEFAULT_URGENCY, True
-    urgencies, incremental = _URGENCY.findall(value), _INCREMENTAL.findall(value)
-    return int(urgencies[-1]) if urgencies else DEFAULT_URGENCY, bool(incremental) and incremental[-1] != "0"
+    found = dict(_PARAMETER.findall(value))
+    return _URGENCIES.get(found.get("u", ""), DEFAULT_URGENCY), found.get("i") in ("", "?1")
 
 
 class Scheduler:

@@ -113,7 +113,7 @@ def check_header(header: Header) -> None:
         raise RemoteProtocolError("push is not wanted", PROTOCOL_ERROR)
     if length != _EXACT_LENGTH.get(type_, length) or length < _least_length(type_, flags):
         raise RemoteProtocolError("a frame of a wrong length", FRAME_SIZE_ERROR)
-    if type_ == SETTINGS and length % 6 | (length if flags & ACK else 0):  # §6.5
+    if type_ == SETTINGS and (length % SETTING_SIZE or (flags & ACK and length)):  # §6.5
         raise RemoteProtocolError("settings of a wrong length", FRAME_SIZE_ERROR)
 
 

@@ -272,6 +272,28 @@ async def test_refused() -> None:
 
 
 @virtual
+async def test_a_connection_whose_streams_are_used_up() -> None:
+    """All requests are refused, also those that have waited for room, so that they are made on another (§5.1.1)."""
+    async with serving(app, http2_limits=Limits(max_streams=1)) as server, client_of(server) as client:
+        await client.request("GET", "/what")
+        client.core.next_stream = (1 << 31) - 1
+        tasks = [asyncio.create_task(_whole(client, "/slow")) for _ in range(4)]
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(result) for result in results] == [bytes] + [RequestRefused] * 3
+
+
+@virtual
+async def test_content_of_a_request_that_needs_a_length_for_it() -> None:
+    """GET ends with its head, unless it has a Content-Length; an iterator that brings nothing is right."""
+    async with serving(app) as server, client_of(server) as client:
+        assert await (await client.request("GET", "/what", body=pieces(0))).read() == b"GET /what example.org"
+        with pytest.raises(LocalProtocolError, match="Content-Length, or none was given where it needs one"):
+            await client.request("GET", "/slow", body=pieces(3))
+        response = await client.request("GET", "/echo", [("content-length", "15")], body=pieces(3))
+        assert await response.read() == b"piece" * 3
+
+
+@virtual
 async def test_a_client_leaves_a_server_that_goes_away() -> None:
     """As soon as it has its answers."""
     ended: list[float] = []

@@ -296,7 +296,7 @@ class _Exchange:
         headers = Headers([field for field in response.headers if field[0] not in OF_CONNECTION])  # §8.2.2
         names = [name for name, _ in headers]
         if "content-length" in names or response.status in (204, 304):
-            _check_length(self._head, response)
+            _check_content(self._head, response)
         elif isinstance(response.body, bytes):
             headers.append(("content-length", str(len(response.body))))
         if "date" not in names:
@@ -342,7 +342,7 @@ class _Exchange:
         await self.stream.close()
 
 
-def _check_length(head: RequestHead, response: Response) -> None:
+def _check_content(head: RequestHead, response: Response) -> None:
     """Find content that is not as long as its head says while another head can still be sent. Raises LocalProtocolError."""
     if response.status in (204, 304):
         if response.body:
@@ -425,6 +425,8 @@ class ClientConnection(Multiplexer):
         await self._wait_for_room()
         head = RequestHead(method, target, fields, "2", self.core.next_stream)
         try:
+            if head.stream > MAX_ID:  # §5.1.1: ids are used once
+                raise RequestRefused("the connection has had all the requests that it can have")
             self.endpoint.send(head)
         except BaseException:
             self._admit()

@@ -120,7 +120,8 @@ class MuxStream:
     def write(self, data: bytes | memoryview) -> None:
         """Take content to send; at once, if it is no more than a turn, nothing is before it, and everything lets it through.
 
-        What is not the content that the head has announced ends the stream, as ``drain`` and ``finish`` tell.
+        Content that is not what the head has announced, such as more than its length, ends the stream. That is not raised
+        here, where a pipe raises nothing, but by the next ``drain`` or ``finish``.
         """
         if self.failure is not None or self._ends or not data:
             return
