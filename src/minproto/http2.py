@@ -623,12 +623,14 @@ class Connection(Core):
         found = self._streams.get(stream)
         return max(0, min(found.send_window.size, self._send_window.size)) if found else 0
 
-    def offer(self, stream: int) -> None:
-        """A stream has content to send: ``next_ready`` will tell its turn."""
+    def offer(self, stream: int) -> bool:
+        """A stream has content to send: ``next_ready`` will tell its turn. False where it can have none any more."""
         found = self._streams.get(stream)
-        if found is not None and (found.state, SEND_DATA) in TRANSITIONS:
-            found.offering = True
-            self._schedule(found)
+        if found is None or (found.state, SEND_DATA) not in TRANSITIONS:
+            return False
+        found.offering = True
+        self._schedule(found)
+        return True
 
     def withdraw(self, stream: int) -> None:
         """It has none any more."""

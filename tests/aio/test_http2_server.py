@@ -275,6 +275,24 @@ async def test_an_end_that_is_not_as_announced_behind_a_window(logged: list[str]
 
 
 @virtual
+async def test_content_beyond_its_length_in_large_pieces(logged: list[str]) -> None:
+    """The client has all that was announced; the handler is not left waiting for room that never comes."""
+
+    async def beyond(request: Request) -> Answer:
+        async def content() -> Any:
+            yield b"piece"
+            yield bytes(20_000)
+
+        return Response(content(), headers=[("content-length", "5")])
+
+    async with talking(beyond) as (server, peer):
+        assert (await peer.get("/")).body == b"piece"
+        await asyncio.sleep(0.1)
+        assert server.metrics.in_flight == 0
+        assert "more content than its Content-Length" in logged.pop()
+
+
+@virtual
 async def test_a_declared_length_has_no_trailers() -> None:
     """As in HTTP/1.1, where chunks alone can have them."""
 

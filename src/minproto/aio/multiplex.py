@@ -129,9 +129,10 @@ class MuxStream:
         mux = self._mux
         if not self._out and len(data) <= min(mux.core.sendable(self.id), MAX_FRAME) and mux.endpoint.unsent <= HIGH_WATER:
             return self._send(Data(bytes(data), self.id))
+        if not mux.core.offer(self.id):  # it has had all its content: what is wrong with more, ``send`` says
+            return self._send(Data(bytes(data), self.id))
         self._out.append(memoryview(data))
         self.unsent += len(data)
-        mux.core.offer(self.id)
         mux.wake()
 
     def take_turn(self, room: int) -> None:
