@@ -6,6 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from minproto.buffer import Buffer
 from minproto.core import Event, LocalProtocolError, RemoteProtocolError, Role, Wants
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
 from minproto.http1 import (
@@ -14,10 +15,13 @@ from minproto.http1 import (
     DONE,
     HEAD,
     IDLE,
+    REQUEST_LINE,
+    REQUEST_SYNTAX,
     REQUEST_TRANSITIONS,
     RESPONSE_TRANSITIONS,
     SWITCHED,
     Connection,
+    HeadReader,
     Limits,
     encode_head,
 )
@@ -217,7 +221,8 @@ def test_a_byte_that_no_head_can_have_is_refused_when_it_is_seen(at: int, wrong:
     "prefix",
     [b"GE T", b"G\x00", b"GET / X", b"GET /\n", b"GET /\xff", b"GET / HTTP/1.1\r\n ", b"GET / HTTP/1.1\r\nHost ",
      b"GET / HTTP/1.1\r\nHost: a\nX", b"GET / HTTP/1.1\r\nHost: a\r\n\rX", b"\x16\x03\x01", b"(", b"\n", b" ",
-     b"GET / TT", b"GET / HTTQ", b"GET / HTTP/x", b"GET / HTTP/1.1x", b"GET / HTTP/11"],
+     b"GET / TT", b"GET / HTTQ", b"GET / HTTP/x", b"GET / HTTP/1.1x", b"GET / HTTP/11", b"GET / H\r\n", b"GET / HTTP/1\r",
+     b"GET / HTTP/1.\r\n", b"GET / HTTP/1.1\r\nHost\r"],
 )  # fmt: skip
 def test_a_prefix_that_nothing_can_mend_is_refused(prefix: bytes) -> None:
     """Law 5, for the parts of a head; a TLS hello among them."""
@@ -273,11 +278,54 @@ def test_a_wrong_byte_and_one_field_too_many_are_told_as_they_come(start: bytes,
         assert error[1] == code
 
 
-def test_a_version_cut_short_is_malformed_however_it_comes() -> None:
-    """No byte of it is wrong where it stands, nor is that of the empty line behind it."""
+def test_a_version_cut_short_is_told_however_it_comes() -> None:
+    """Law 2: when the line ends, or when the head does, if that has come in one piece."""
     data = request(b"GET / HTTP/1", b"Host: a", b"")
     for stream in ([data], [data[i : i + 1] for i in range(len(data))]):
-        assert trace(Subject(server), stream).error == ("malformed head", 400)
+        assert trace(Subject(server), stream).error == ("unexpected byte 0x0d in the version of a head", 400)
+
+
+@given(st.integers(0, len(HEAD_BYTES) - 1), st.sampled_from([b"", b"\r", b" ", b":", b"1", b"x"]))
+def test_a_head_that_is_not_refused_can_still_become_a_right_one(at: int, wrong: bytes) -> None:
+    """Law 5, from its other side: whatever has come, some of the endings of a right head mend it, or it is refused by now."""
+    head = HEAD_BYTES[:at] + wrong + HEAD_BYTES[at + 1 :]
+    for end in range(len(head)):
+        if _reads(head[:end]) is None:
+            assert any(_reads(head[:end] + HEAD_BYTES[at:]) for at in range(len(HEAD_BYTES))), head[:end]
+
+
+def _reads(data: bytes) -> bool | None:
+    """Whether this is a head that is right; None: not yet."""
+    buffer = Buffer(len(data))
+    buffer.append(data)
+    try:
+        return None if HeadReader(REQUEST_SYNTAX, Limits()).read(buffer, REQUEST_LINE) is None else True
+    except RemoteProtocolError:
+        return False
+
+
+@pytest.mark.parametrize("extension", [b";a", b";a=123456789012", b";a=" + b"x" * 20])
+@pytest.mark.parametrize("size", [b"1", b"0001"])
+def test_extensions_are_bounded_in_total_however_short_they_are(extension: bytes, size: bytes) -> None:
+    """§7.1.1. Every byte of one counts, and none of the size."""
+    core = server(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", max_head=200)
+    list(core.events())
+    for _ in range(200 // len(extension)):
+        core.receive_data(b"%b%b\r\nx\r\n" % (size, extension))
+        assert [type(event) for event in core.events()] == [Data]
+    core.receive_data(b"%b%b\r\nx\r\n" % (size, extension))
+    with pytest.raises(RemoteProtocolError, match="too many chunk extensions"):
+        list(core.events())
+
+
+def test_a_chunk_line_that_is_longer_than_a_head_may_be_is_the_peers_fault() -> None:
+    """However slowly it comes: what waits is bounded by the larger of the two limits."""
+    core = server(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", max_head=100, max_chunk_line=200)
+    for part in (b"1" + b";a" * 60, b";a", b";a", b";a\r\n"):
+        list(core.events())
+        core.receive_data(part)
+    with pytest.raises(RemoteProtocolError, match="too many chunk extensions"):
+        list(core.events())
 
 
 def test_folded_lines_are_one_field() -> None:
@@ -343,7 +391,7 @@ def test_each_request_has_its_own_empty_lines() -> None:
 
 
 def test_storing_more_than_the_limit_without_pulling_is_our_bug() -> None:
-    core = server(max_head=100)
+    core = server(max_head=100, max_chunk_line=50)
     core.receive_data(b"a" * 101)
     with pytest.raises(LocalProtocolError):
         core.receive_data(b"a")

@@ -107,9 +107,10 @@ REQUEST_SYNTAX: Syntax = {
 } | FIELD_SYNTAX
 RESPONSE_SYNTAX: Syntax = {"line": _part(f"[{FIELD_VCHAR}]*+", b"\r\n", "line")}  # folded lines begin with a space
 _START_LINE = frozenset({"method", "target", "version"})
-_MAY_BE_EMPTY = frozenset({"value", "line"})
+_SHORTEST = {"version": len("HTTP/1.1"), "value": 0, "line": 0}  # bytes of a part; of the others, 1
 _CR = ord("\r")
 _MAX_REMEMBERED = 4_096  # field lines of longer heads are not: so the 256 that are take 2 MiB at most
+
 
 class HeadReader:
     """Takes one head (or trailer section) out of the buffer once it is complete."""
@@ -119,8 +120,8 @@ class HeadReader:
     def __init__(self, syntax: Syntax, limits: Limits) -> None:
         self._syntax = syntax
         self._limits = limits
-        self._max_line = limits.max_start_line if syntax is REQUEST_SYNTAX else limits.max_head
-        self._max_lines = limits.max_headers + (syntax is REQUEST_SYNTAX)
+        self._max_line = limits.max_start_line if syntax is REQUEST_SYNTAX else limits.max_head  # of a response: no bound
+        self._max_lines = limits.max_headers + (syntax is REQUEST_SYNTAX)  # of a response, ``_parse`` counts them unfolded
         self._begin()
 
     def _begin(self) -> None:
@@ -178,14 +179,15 @@ class HeadReader:
             if part in _START_LINE and at > self._max_line:
                 raise RemoteProtocolError("request line too long", 501 if part == "method" else 414)  # §3: SHOULD, MUST
             found = buffer.peek(at, min(at + 2, end))
-            if found.startswith(terminator) and (at > began or part in _MAY_BE_EMPTY):
+            whole = at - began >= _SHORTEST.get(part, 1)
+            if whole and found.startswith(terminator):
                 at += len(terminator)
                 part, began = after, at
                 self._lines += part == "name"
                 if self._lines > self._max_lines:
                     raise RemoteProtocolError("too many fields", 431)
-            elif found == b"" or (found == b"\r" and (terminator == b"\r\n" or part == "name")):
-                break  # nothing yet, or the first half of a CRLF
+            elif found == b"" or (found == b"\r" and (terminator == b"\r\n" if whole else part == "name")):
+                break  # nothing yet, or the first half of a CRLF: behind a whole part, or for the end of the section
             else:
                 raise RemoteProtocolError(f"unexpected byte 0x{found[0]:02x} in the {part} of a head", 400)
         self._part, self._began, self._scanned = part, began, at
@@ -219,7 +221,8 @@ def encode_fields(headers: Sequence[tuple[str, str]]) -> str:
 def _encode_field(field: tuple[str, str]) -> str:
     line = field_block([field]) if isinstance(field[0], str) and isinstance(field[1], str) else None
     if line is None:  # also an integer: it would be remembered as the same as a boolean
-        raise LocalProtocolError("invalid field name or value")
+        wrong = "value" if isinstance(field[0], str) and field_block([(field[0], "")]) else "name (they are in lower case)"
+        raise LocalProtocolError(f"the field {field[0]!r} has an invalid {wrong}")
     return line.replace("\0", ": ")
 
 
@@ -333,17 +336,17 @@ def persists(version: str, fields: dict[str, str]) -> bool:
 _QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
 _EXTENSION = rf"[\t ]*+;[\t ]*+[{TCHAR}]++(?:[\t ]*+=[\t ]*+(?:[{TCHAR}]++|{_QUOTED}))?"
 _CHUNK_LINE = re.compile(rf"([0-9A-Fa-f]{{1,16}})(?:{_EXTENSION})*+\r\n".encode("latin-1"))
-_MAX_CHUNK_SIZE = 18  # such a line without extensions
 _CHUNK_LINE_SO_FAR = re.compile(rf"(?:[0-9A-Fa-f]{{1,16}}+(?:[\t ]*+(?:;[{FIELD_VCHAR}]*+)?)?\r?)?".encode("latin-1"))
 
 
-def parse_chunk_size(buffer: Buffer, limits: Limits) -> int | None:
-    """Take a chunk's first line and return its size; None if it is not complete. Raises RemoteProtocolError (400)."""
+def parse_chunk_size(buffer: Buffer, limits: Limits) -> tuple[int, int] | None:
+    """Take a chunk's first line; its size, and how many bytes of extensions it has. None if it is not complete. Raises
+    RemoteProtocolError (400)."""
     line = buffer.peek(0, limits.max_chunk_line)
     complete = _CHUNK_LINE.match(line)
     if complete is not None:
         buffer.skip(complete.end())
-        return int(complete[1], 16)
+        return int(complete[1], 16), complete.end() - complete.end(1) - 2
     so_far = _CHUNK_LINE_SO_FAR.match(line)
     assert so_far is not None  # it matches nothing, too
     if so_far.end() < len(line) or len(line) == limits.max_chunk_line:
@@ -424,11 +427,11 @@ class ChunkedReader:
         return Data(data) if data else None
 
     def _read_size(self, buffer: Buffer) -> bool:
-        before = buffer.size
-        size = parse_chunk_size(buffer, self._limits)
-        if size is None:
+        line = parse_chunk_size(buffer, self._limits)
+        if line is None:
             return False
-        self._extensions += max(0, before - buffer.size - _MAX_CHUNK_SIZE)
+        size, extensions = line
+        self._extensions += extensions
         if self._extensions > self._limits.max_head:  # §7.1.1: ought to be limited in total
             raise RemoteProtocolError("too many chunk extensions", 400)
         self._room -= size
@@ -485,9 +488,11 @@ def body_reader(framing: int, limits: Limits, trailer_syntax: Syntax) -> _BodyRe
 #            v                             v
 #           DONE                          DONE
 #
-# Both DONE: both are IDLE again, or CLOSED if the connection does not persist (§9.3). 101, or 2xx to CONNECT: both are
-# SWITCHED, and the bytes belong to another protocol. A fault of the peer: the request is CLOSED, and the response, if it
-# has not begun, may still be sent. The tables say which events we may send; a test, that each leads where they say.
+#                  both DONE: both are IDLE again, or CLOSED if the connection does not persist (§9.3)
+#        101, or 2xx to CONNECT: both are SWITCHED, and the bytes belong to another protocol
+#            a fault of the peer: the request is CLOSED, and the response, if it has not begun, may still be sent
+#
+# The tables say which events we may send; a test, that each leads where they say.
 
 
 class State(IntEnum):
@@ -519,7 +524,7 @@ class Connection(Core):
     """One end of an HTTP/1.1 connection: a CLIENT sends requests one after the other, a SERVER answers them in order."""
 
     def __init__(self, role: Role, limits: Limits = Limits(), methods: frozenset[str] = METHODS) -> None:
-        super().__init__(limits.max_head)
+        super().__init__(max(limits.max_head, limits.max_chunk_line))
         self.role = role
         self.limits = limits
         self.methods = methods
@@ -610,7 +615,7 @@ class Connection(Core):
         event = self._body.read(self._buffer) if self._body else EndOfMessage()
         if event is None:
             return None
-        self.expects_continue = False
+        self.expects_continue = False  # the content comes unasked. (Of a client this is always false here: the head has come)
         if isinstance(event, EndOfMessage):
             self._body = None
             self._finish(response=self.role is CLIENT)
@@ -681,7 +686,7 @@ class Connection(Core):
             raise LocalProtocolError(f"the {self.role.value} can't send a response in {self.response.name}")
         status, encoded, fields, framed = head
         if not 200 <= status <= 599 or (self._method == "CONNECT" and status < 300):
-            raise LocalProtocolError(f"no response with status {status} has an end")
+            raise LocalProtocolError(f"no whole response has status {status}")
         if framed:
             framing = self._response_framing(status, "1.1", fields)
             encoded += b"\r\n"
@@ -701,8 +706,10 @@ class Connection(Core):
 
     def _send_response(self, head: ResponseHead) -> bytes:
         # RFC 9110 §15: other codes are invalid, though a client has to take one as an error of the server.
-        if not 100 <= head.status <= 599 or head.version not in ("1.0", "1.1"):
-            raise LocalProtocolError("invalid status or version")
+        if not 100 <= head.status <= 599:
+            raise LocalProtocolError(f"no response has status {head.status}")
+        if head.version not in ("1.0", "1.1"):
+            raise LocalProtocolError(f"no response of HTTP/1.x has version {head.version}")
         fields = important_fields(head.headers)
         framing = self._response_framing(head.status, head.version, fields)
         encoded = _encode_response(head.version, head.status, head.headers) + b"\r\n"
@@ -756,7 +763,7 @@ class Connection(Core):
 
     @property
     def content_left(self) -> int:
-        """Bytes of the content being received that are still to come, as far as its head told."""
+        """Bytes of the content being received that are still to come; 0 also where its head did not tell."""
         return self._body.left if isinstance(self._body, LengthReader) else 0
 
     def farewell(self, error: ProtocolError) -> list[Event]:
@@ -796,7 +803,7 @@ class Connection(Core):
             self._method = ""
             self._empty_lines = 0
         elif self.response is DONE and self.request is CLOSED:
-            self.response = CLOSED  # the farewell was said
+            self.response = CLOSED  # the farewell was said, or the app has answered what was broken itself
 
 
 def check_host(version: str, fields: dict[str, str], fault: type[ProtocolError]) -> None:

@@ -242,7 +242,7 @@ def _chunks(side: Side, add: Callable[[bytes], None], trailer_syntax: Syntax) ->
     size = -1
     while size:
         side.begin("chunk")
-        size, line = yield from side.parse(lambda buffer: parse_chunk_size(buffer, LIMITS), LIMITS.max_chunk_line)
+        (size, _), line = yield from side.parse(lambda buffer: parse_chunk_size(buffer, LIMITS), LIMITS.max_chunk_line)
         side.begin(f"chunk, {counted(size, 'byte')}" if size else "last chunk")
         side.add("chunk-size", line, str(size), "bytes of data, in hexadecimal", "RFC 9112 §7.1")
         if size:
