@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import NoReturn
 
 from minproto.aio.broker import Broker
@@ -32,7 +33,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "lab")  # the main job needs no name
     options = _parser().parse_args(words)
     try:
@@ -56,6 +57,7 @@ def _forget_output() -> None:
 
 def _parser() -> _Parser:
     parser = _Parser(prog="minproto", description="Network protocols to read, run and test with.")
+    parser.add_argument("--version", action="version", version=f"minproto {version('minproto')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     text = "the main job: HTTP, HTTPS and the broker on 127.0.0.1, and a page that shows them at work"
     _add_lab_options(commands.add_parser("lab", help=text, description=text))

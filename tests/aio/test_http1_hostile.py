@@ -190,6 +190,17 @@ async def test_connections_over_the_maximum_are_told_so():
 
 
 @virtual
+async def test_the_refusal_of_head_has_no_content():
+    """RFC 9110 §9.3.2, also where nothing else of the request was read."""
+    async with serving(max_connections=0) as server:
+        client = server.client()
+        answer = await client.ask(get("/hello", method="HEAD"))
+        assert answer.status == 503 and answer.headers.get("content-length") != "0"
+        assert await client.end() == FIN
+        server.server.config = type(server.server.config)(max_connections=1)  # for the question at the end
+
+
+@virtual
 async def test_a_crowd_over_the_maximum_costs_little():
     """Even to refuse takes a task; beyond some, a connection is closed without a word."""
     async with serving(max_connections=0) as server:

@@ -1,13 +1,14 @@
 """How a server ends: every request accepted is answered or refused, nobody waits for ever, nothing is left."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness import FIN, HELLO, RST, Client, get, not_found, now, pieces, post, virtual
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minproto import Response, Server, Timeouts, Upgrade
+from minproto import Response, Server, Timeouts, Upgrade, serve
 from minproto.aio.listener import LAST_WAIT
 from minproto.testing import network
 
@@ -74,6 +75,21 @@ async def test_an_app_is_told_that_the_end_begins():
     assert (answer.body, answer.at, answer.headers.get("connection")) == (b"no news", 0.5, "close")
     await client.pipe.close()
     assert await close == 0.5
+
+
+@virtual
+async def test_an_app_that_fails_when_it_is_told_does_not_keep_the_server_from_its_end(logged):
+    """The client is let go, and the mistake is in the log."""
+
+    def fail():
+        raise ValueError("of the app")
+
+    server = Server(app, on_drain=fail)
+    client = client_of(server, get("/sleep"))
+    close = await closing(server)
+    assert ((await client.answer()).status, now()) == (200, 5)
+    await client.pipe.close()
+    assert await close == 5 and "ValueError: of the app" in logged.pop()
 
 
 @virtual
@@ -294,7 +310,20 @@ async def test_leaving_the_block_closes_a_server_that_listens():
         assert server.url == f"http://127.0.0.1:{server.port}" and server.port > 0
         client = client_of(server, get("/"))
         assert (await client.answer()).status == 404
+        with pytest.raises(RuntimeError, match="serves once"):
+            await server.__aenter__()
+        assert (await client.ask(get("/"))).status == 404
     assert await client.end() == FIN
+    with pytest.raises(RuntimeError, match="does not listen"):
+        print(server.url)
+    with pytest.raises(RuntimeError, match="serves once"):
+        await server.__aenter__()
+
+
+def test_serve_says_where_it_can_run():
+    """Only the main thread of Python gets signals."""
+    with ThreadPoolExecutor() as threads, pytest.raises(RuntimeError, match="async with Server"):
+        threads.submit(asyncio.run, serve(not_found, port=0)).result()
 
 
 PHASES = {  # what a client has sent, and how many answers that is worth

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
@@ -53,6 +54,12 @@ def get(target: str, method: str = "GET") -> bytes:
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------
+
+
+def test_version() -> None:
+    """Whoever reports a bug is asked for it."""
+    told = run("--version")
+    assert (told.returncode, told.stdout, told.stderr) == (0, f"minproto {version('minproto')}\n", "")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["lab", "--help"]])

@@ -11,6 +11,7 @@ import asyncio
 import resource
 import signal
 import ssl as tls
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -87,6 +88,8 @@ class Listener(ABC):
         """What serves a client on this pipe."""
 
     async def __aenter__(self) -> Self:
+        if self._listener is not None or self._draining:
+            raise RuntimeError("a server serves once: make another")
         # Where the files of the process run out first, accept() fails, and nobody can be told why.
         room = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_FILES)
         config = self.config = replace(self.config, max_connections=min(self.config.max_connections, room))
@@ -110,8 +113,8 @@ class Listener(ABC):
     @property
     def port(self) -> int:
         """The port that it listens on. Raises RuntimeError while it does not."""
-        if self._listener is None:
-            raise RuntimeError("the server does not listen yet")
+        if self._listener is None or not self._listener.sockets:
+            raise RuntimeError("the server does not listen")
         return int(self._listener.sockets[0].getsockname()[1])
 
     @property
@@ -153,7 +156,10 @@ class Listener(ABC):
         if self._listener is not None:
             self._listener.close()
         if self.config.on_drain is not None:
-            self.config.on_drain()
+            try:
+                self.config.on_drain()
+            except Exception:
+                logger.exception("on_drain failed")
         for connection in self._connections.values():
             connection.drain()
         try:
@@ -181,7 +187,10 @@ async def _wait(tasks: set[asyncio.Task[None]], seconds: float) -> None:
 
 
 async def serve_until_signal(*listeners: Listener) -> None:
-    """Serve until SIGINT or SIGTERM, then drain all; a second signal stops at once. Prints the URLs. Raises OSError."""
+    """Serve until SIGINT or SIGTERM, then drain all; a second signal stops at once. Prints the URLs. Raises OSError;
+    RuntimeError outside of the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("only the main thread gets signals: in another one, use `async with Server(...)`")
     async with _until_signal(listeners) as stopped, AsyncExitStack() as stack:
         for listener in listeners:
             await stack.enter_async_context(listener)

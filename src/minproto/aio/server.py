@@ -97,7 +97,6 @@ class _Undecided:
         if not first or self._draining:
             return await Endpoint(Core(0), self._pipe, timeouts).close(linger=True)
         self._connection = self._choose(first)
-        self._connection.begin(first, self._began)
         del first  # or it would stay as long as the connection: what asyncio has read takes a page of memory, however short
         await self._connection.run()
 
@@ -107,7 +106,10 @@ class _Undecided:
         await self._choose(await self._first_bytes(linger, linger)).refuse()
 
     def _choose(self, first: bytes) -> http1.ServerConnection | http2.ServerConnection:
-        return self._server.http2(self._pipe) if first.startswith(_FIRST_LINE) else self._server.http1(self._pipe)
+        server, pipe = self._server, self._pipe
+        connection = server.http2(pipe) if first.startswith(_FIRST_LINE) else server.http1(pipe)
+        connection.begin(first, self._began)
+        return connection
 
     async def _first_bytes(self, idle: float, head: float) -> bytes:
         """As many as it takes to decide; fewer where no more come within ``head`` seconds, none where none do in ``idle``."""
