@@ -1,6 +1,7 @@
 """The content of requests: read while it arrives, under back-pressure, and what becomes of the rest; 100 (Continue)."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from harness import FIN, HELLO, get, now, pieces, post, serving, trickle, virtual
@@ -97,6 +98,68 @@ async def test_broken_content_is_answered_400_whatever_the_app_was_doing_with_it
         client = server.client()
         assert (await client.ask(CHUNKED + content)).status == 400
         assert await client.end() == FIN
+
+
+async def wraps(request):
+    try:
+        return Response(await request.read())
+    except ProtocolError as error:
+        raise ValueError("bad input") from error
+
+
+async def groups(request):
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(request.read())
+    return Response(task.result())
+
+
+async def returns_nothing(request):
+    with suppress(ProtocolError):
+        return Response(await request.read())
+
+
+async def wraps_in_its_content(request):
+    async def body():
+        try:
+            async for piece in request.body:
+                yield piece
+        except ProtocolError as error:
+            raise ValueError("bad input") from error
+
+    return Response(body())
+
+
+@pytest.mark.parametrize("app", [wraps, groups, returns_nothing, wraps_in_its_content])
+@pytest.mark.parametrize(("rest", "status"), [(b"x", 400), (b"", 408), (b"7fffffff\r\n", 413)])
+@virtual
+async def test_what_is_wrong_with_the_content_is_told_whatever_the_app_has_made_of_it(app, rest, status):
+    """An error that it wraps, or forgets, is the client's all the same, and so nothing for the log."""
+    async with serving(app) as server:
+        client = server.client()
+        answer = await client.ask(CHUNKED + rest)
+        assert (answer.status, answer.headers.get("connection")) == (status, "close")
+        assert await client.end() == FIN
+
+
+@virtual
+async def test_the_app_may_wrap_the_error_of_a_client_that_is_gone():
+    """It is not the app's either."""
+    called = []
+
+    async def app(request):
+        called.append(request)
+        try:
+            return Response(await request.read())
+        except ConnectionError as error:
+            raise ValueError("bad input") from error
+
+    async with serving(app) as server:
+        client = server.client()
+        client.send(get("/", "Content-Length: 9", method="POST"))
+        await asyncio.sleep(1)
+        client.pipe.abort()
+        await asyncio.sleep(1)
+        assert called and server.metrics.connections == 0
 
 
 @pytest.mark.parametrize("rest", [b"x", bytes(99)])
@@ -257,6 +320,66 @@ async def test_an_answer_survives_content_that_turns_out_broken(rest):
         assert (await client.end(), now()) == (FIN, 0)
 
 
+@pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked", f"Content-Length: {10 * MEBIBYTE}"])
+@virtual
+async def test_an_answer_that_comes_before_the_content_is_over_says_that_it_is_the_last(framing):
+    """RFC 9112 §9.6: or the client would send its next request on a connection that is about to be closed."""
+    async with serving(ignore) as server:
+        client = server.client()
+        answer = await client.ask(get("/", framing, method="POST"))
+        assert (answer.status, answer.headers.get("connection")) == (200, "close")
+        assert await client.end() == FIN
+
+
+@pytest.mark.parametrize("wait", [None, 0, 2])
+@virtual
+async def test_a_task_that_reads_on_after_the_answer_is_told_that_it_gets_no_more(wait):
+    """A part must not look like the whole; nor must its wait for more keep the answer, or the next request, from anybody."""
+    seen, tasks = [], []
+
+    async def save(request):
+        if wait is not None:
+            await asyncio.sleep(wait)
+        try:
+            async for piece in request.body:
+                seen.append(piece)
+        except ConnectionError as error:
+            seen.append((now(), str(error)))
+
+    async def app(request):
+        tasks.append(asyncio.create_task(save(request)))
+        await asyncio.sleep(1 if wait == 0 else 0)
+        return Response(b"accepted", 202)
+
+    async with serving(app) as server:
+        client = server.client()
+        client.send(get("/", "Content-Length: 9", method="POST") + b"begun")
+        answer = await client.answer()
+        assert (answer.status, answer.headers.get("connection")) == (202, None)
+        await asyncio.sleep(3)
+        client.send(b"over" + HELLO)
+        assert (await client.answer()).status == 200
+        await tasks[0]
+        over = (2 if wait == 2 else 1 if wait == 0 else 0, "the exchange is over")
+        assert seen == ([over] if wait == 2 else [b"begun", over])
+
+
+@virtual
+async def test_a_second_reader_is_refused_and_the_first_one_keeps_its_time():
+    """Its own mistake is no reason for the client to be waited for without end."""
+
+    async def app(request):
+        first = asyncio.create_task(request.read())
+        await asyncio.sleep(1)
+        with pytest.raises(RuntimeError, match="another task"):
+            await request.read()
+        return Response(await first)
+
+    async with serving(app) as server:
+        answer = await server.client().ask(get("/", "Content-Length: 9", method="POST"))
+        assert (answer.status, answer.at) == (408, 30)
+
+
 @virtual
 async def test_the_content_is_out_of_reach_when_the_request_is_over():
     """A task that the app left behind must not read into the next request."""
@@ -272,7 +395,8 @@ async def test_the_content_is_out_of_reach_when_the_request_is_over():
         await client.answer()
         client.send(get("/", "Content-Length: 4", method="POST"))
         await client.answer()
-        assert await requests[0].read() == b""
+        with pytest.raises(ConnectionError, match="the exchange is over"):
+            await requests[0].read()
         client.send(b"next")
 
 
@@ -296,6 +420,26 @@ async def test_100_is_sent_when_the_app_first_reads():
         answer = await client.answer()
         assert (answer.body, answer.interim) == (b"hello", [])
         assert (await client.ask(HELLO)).status == 200
+
+
+@pytest.mark.parametrize("limit", [4, 5])
+@virtual
+async def test_content_that_is_announced_as_too_much_is_refused_before_it_is_sent(limit):
+    """RFC 9110 §10.1.1: 100 would ask for it."""
+
+    async def app(request):
+        return Response(await request.read(limit))
+
+    async with serving(app) as server:
+        client = server.client()
+        client.send(EXPECTING)
+        if limit < 5:
+            answer = await client.answer()
+            assert (answer.status, answer.interim, answer.headers.get("connection")) == (413, [], "close")
+        else:
+            assert await client.pipe.read() == b"HTTP/1.1 100 Continue\r\n\r\n"
+            client.send(b"hello")
+            assert (await client.answer()).body == b"hello"
 
 
 @virtual

@@ -10,7 +10,7 @@ from harness import FIN, HELLO, RST, get, not_found, now, pieces, post, serving,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minproto import RemoteProtocolError, Response, Upgrade
+from minproto import ClientConnection, RemoteProtocolError, Response, Upgrade
 from minproto.testing.cuts import chunks
 
 # ---- order -----------------------------------------------------------------------------------------------------------
@@ -364,6 +364,70 @@ async def test_a_handler_whose_own_task_was_cancelled_gives_500(logged):
         assert (answer.status, answer.at) == (500, 1) and "CancelledError" in logged.pop()
 
 
+@virtual
+async def test_a_task_group_that_fails_gives_500_and_leaves_no_mark(logged):
+    """CPython 3.11 and 3.12 leave ``cancelling()`` at 1 then, which is not the server's end, now or in a later request."""
+
+    async def fails():
+        await asyncio.sleep(1)
+        raise KeyError("of the app")
+
+    async def app(request):
+        if request.path == "/later":
+            raise ValueError("another")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(fails())
+        except* KeyError:
+            if request.path == "/group":
+                raise
+        return Response(b"caught")
+
+    async with serving(app) as server:
+        client = server.client()
+        statuses = [(await client.ask(get(path))).status for path in ("/group", "/caught", "/later", "/hello")]
+        assert statuses == [500, 200, 500, 200]
+        assert "KeyError" in logged.pop(0) and "ValueError" in logged.pop()
+
+
+@pytest.mark.parametrize(
+    ("field", "says"),
+    [(("X-Id", "1"), "'X-Id' has an invalid name (they are in lower case)"), (("x", "a\nb"), "'x' has an invalid value"),
+     ((1, "1"), "1 has an invalid name"), (("x", 1), "'x' has an invalid value")],
+)  # fmt: skip
+@virtual
+async def test_a_field_that_cannot_be_sent_is_named_in_the_log(logged, field, says):
+    """Not its value, which may be a secret."""
+
+    async def app(request):
+        response = Response()
+        response.headers.append(field)
+        return response
+
+    async with serving(app) as server:
+        assert (await server.client().ask(get())).status == 500
+        assert says in logged[0] and "\\n" not in logged.pop().rpartition("LocalProtocolError")[2]
+
+
+@pytest.mark.parametrize("content", [lambda: b"some", lambda: pieces(1)])
+@virtual
+async def test_a_status_that_is_none_is_told_in_the_same_words_for_all_content(logged, content):
+    """RFC 9110 §15."""
+
+    async def app(request):
+        return Response(content(), 999)
+
+    async with serving(app) as server:
+        assert (await server.client().ask(get())).status == 500
+        assert "response has status 999" in logged.pop()
+
+
+def test_text_is_plain_unless_the_app_says_what_it_is():
+    """RFC 9110 §8.3: there is one content-type."""
+    assert Response.text("a", 200, [("x", "y")]).headers == [("content-type", "text/plain; charset=utf-8"), ("x", "y")]
+    assert Response.text("a", 200, iter([("Content-Type", "text/html")])).headers == [("content-type", "text/html")]
+
+
 @pytest.mark.parametrize(
     "response",
     [
@@ -462,6 +526,53 @@ async def test_content_that_breaks_off_never_looks_complete(logged, version, hea
         assert len(logged) == 1 and f"{failure.__name__}: of the app" in logged.pop()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [("text", "str"), (None, "NoneType"), (bytearray(8), "bytearray"), (memoryview(bytes(8)).cast("I"), "memoryview")],
+)
+@pytest.mark.parametrize("first", [True, False])
+@virtual
+async def test_a_piece_that_is_no_bytes_is_the_mistake_of_the_app(logged, wrong, name, first):
+    """The first one is a 500: its head was not sent. A buffer could change before it is written."""
+
+    async def app(request):
+        async def body():
+            if not first:
+                yield b"some"
+            yield wrong
+
+        return Response(body())
+
+    async with serving(app) as server:
+        client = server.client()
+        if first:
+            assert (await client.ask(get())).status == 500
+        else:
+            with pytest.raises((RemoteProtocolError, ConnectionResetError)):
+                await client.ask(get())
+        assert f"content has to be bytes, not {name}" in logged.pop()
+
+
+@virtual
+async def test_content_that_awaits_a_cancelled_task_breaks_off_with_a_line_in_the_log(logged):
+    """That cancellation is not ours, so nobody else knows of it."""
+
+    async def app(request):
+        async def body():
+            yield b"some"
+            task = asyncio.create_task(asyncio.sleep(9))
+            asyncio.get_running_loop().call_later(1, task.cancel)
+            await task
+
+        return Response(body())
+
+    async with serving(app) as server:
+        client = server.client()
+        with pytest.raises(RemoteProtocolError):
+            await client.ask(get())
+        assert (await client.end(), now()) == (FIN, 1) and "CancelledError" in logged.pop()
+
+
 @pytest.mark.parametrize("leave", ["abort", "close"])
 @pytest.mark.parametrize("pause", [0, 1])
 @virtual
@@ -534,4 +645,53 @@ async def test_an_app_that_says_200_to_everything_makes_no_tunnel():
         return Response(b"hello")
 
     async with serving(app) as server:
-        assert (await server.client().ask(get("a:80", method="CONNECT"))).status == 501
+        client = server.client()
+        client.send(get("a:80", method="CONNECT") + HELLO)  # no request: what was meant for the tunnel
+        answer = await client.answer("CONNECT")
+        assert (answer.status, answer.headers.get("connection")) == (501, "close")
+        assert (await client.end(), now()) == (FIN, 0)
+
+
+@virtual
+async def test_the_content_in_whose_place_something_else_is_sent_is_closed():
+    """The answer to HEAD has none, and a refused CONNECT has the server's own."""
+    closed = []
+
+    class Content:
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            raise StopAsyncIteration
+
+        async def aclose(self):
+            closed.append(now())
+
+    async def app(request):
+        return Response(Content())
+
+    async with serving(app) as server:
+        for head in (get(method="HEAD"), get("a:80", method="CONNECT"), get()):
+            await server.client().ask(head)
+        assert closed == [0, 0, 0]
+
+
+@virtual
+async def test_a_response_that_a_client_gets_can_be_the_content_of_one_that_a_server_sends():
+    """A proxy: when its client goes, or has asked for a HEAD, it must not keep the response from behind it open."""
+    upstream = []
+
+    async def app(request):
+        if request.path == "/upstream":
+            return Response(pieces(10**9, pause=1))
+        upstream.append(ClientConnection(server.attach(), "a"))
+        return Response(await upstream[-1].request("GET", "/upstream"))
+
+    async with serving(app) as server:
+        client = server.client()
+        assert (await client.ask(get(method="HEAD"))).status == 200
+        client.send(get())
+        await asyncio.sleep(2)
+        client.pipe.abort()
+        await asyncio.sleep(3)
+        assert len(upstream) == 2 and server.metrics.connections == 0

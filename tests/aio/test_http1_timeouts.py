@@ -1,6 +1,7 @@
 """Every wait has an end: what a client can hold up, for how long, and what it is told then (``Timeouts``)."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from harness import FIN, HELLO, RST, get, now, pieces, post, serving, trickle, virtual
@@ -157,6 +158,21 @@ async def test_a_body_that_trickles_is_answered_408(pause):
         answer = await client.answer()
         assert answer.status == 408 and TIMEOUTS.body < answer.at <= 2 * TIMEOUTS.body
         slow.cancel()
+
+
+@virtual
+async def test_an_app_that_looks_for_content_again_and_again_waits_no_longer_for_it():
+    """A wait that the app cuts short counts, too."""
+
+    async def app(request):
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    return Response(await request.read())
+
+    async with serving(app) as server:
+        answer = await server.client().ask(get("/", "Content-Length: 9", method="POST"))
+        assert (answer.status, answer.at) == (408, 30)
 
 
 @virtual

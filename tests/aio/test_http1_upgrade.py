@@ -1,7 +1,9 @@
 """Giving the connection away: 101 (Switching Protocols), and 200 to CONNECT."""
 
+import asyncio
+
 import pytest
-from harness import HELLO, RST, get, post, serving, virtual
+from harness import HELLO, RST, get, now, post, serving, virtual
 
 from minproto import Upgrade
 
@@ -57,6 +59,41 @@ async def test_an_upgrade_that_was_not_offered_becomes_500(logged, request_):
     async with serving(upgrading) as server:
         assert (await server.client().ask(request_)).status == 500
         logged.clear()
+
+
+@virtual
+async def test_an_upgrade_with_content_reads_it_first_although_the_client_wants_to_close_later():
+    """RFC 9110 §7.8: what is left behind is HTTP, with all that it said of its own connection."""
+
+    async def app(request):
+        async def handler(pipe):
+            pipe.write(await pipe.read())
+
+        return Upgrade(handler, [("upgrade", "any"), ("connection", "upgrade")])
+
+    async with serving(app) as server:
+        client = server.client()
+        client.send(post("/", b"abc", "Upgrade: any", "Connection: upgrade, close") + b"tunnel")
+        assert (await client.answer()).status == 101
+        assert (await client.reads(), now()) == ([b"tunnel"], 0)
+
+
+@virtual
+async def test_an_upgraded_connection_whose_handler_awaits_a_cancelled_task_is_in_the_log(logged):
+    """That cancellation is not ours."""
+
+    async def app(request):
+        async def handler(pipe):
+            await asyncio.sleep(1)
+            raise asyncio.CancelledError("of the app")
+
+        return Upgrade(handler, [("upgrade", "any"), ("connection", "upgrade")])
+
+    async with serving(app) as server:
+        client = server.client()
+        client.send(get("/", "Upgrade: any", "Connection: upgrade"))
+        assert (await client.answer()).status == 101
+        assert await client.end() == RST and "of the app" in logged.pop()
 
 
 @virtual

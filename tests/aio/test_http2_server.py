@@ -1,6 +1,7 @@
 """HTTP/2's server in memory: what requests get, in which order, and what becomes of them when one side has enough."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -249,6 +250,81 @@ async def test_an_app_that_fails(logged: list[str]) -> None:
             assert len(logged) == 1, path
         logged.clear()
         assert (await peer.get("/hello")).status == 200
+
+
+@virtual
+async def test_what_an_app_does_wrong_with_tasks_and_pieces(logged: list[str]) -> None:
+    """As in HTTP/1.1: nothing of it is taken for the end of the server, or for the client's."""
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(asyncio.sleep(9))
+        asyncio.get_running_loop().call_later(1, task.cancel)
+        await task
+
+    async def wrong(request: Request) -> Answer:
+        async def content() -> Any:
+            if request.path == "/first":
+                yield "text"
+            yield b"begun"
+            if request.path == "/second":
+                yield bytearray(3)
+            await cancelled()
+
+        if request.path == "/group":
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(asyncio.wait_for(asyncio.sleep(9), 1))
+        return Response(content())
+
+    async with talking(wrong) as (_, peer):
+        for path, says in (("/group", "TimeoutError"), ("/first", "content has to be bytes, not str")):
+            assert (await peer.get(path)).status == 500
+            assert says in logged.pop()
+        for path, says in (("/second", "content has to be bytes, not bytearray"), ("/third", "CancelledError")):
+            with pytest.raises(StreamReset) as reset:
+                await peer.get(path)
+            assert reset.value.code == INTERNAL_ERROR
+            assert says in logged.pop()
+
+
+@virtual
+async def test_a_task_that_reads_on_after_the_answer_is_told_that_it_gets_no_more() -> None:
+    """A part must not look like the whole."""
+    seen: list[object] = []
+
+    async def save(request: Request, wait: float) -> None:
+        await asyncio.sleep(wait)
+        with pytest.raises(ConnectionError, match="the exchange is over"):
+            async for piece in request.body:
+                seen.append(piece)
+        seen.append(now())
+
+    async def accepts(request: Request) -> Answer:
+        seen.append(asyncio.create_task(save(request, 1 if request.path == "/later" else 0)))
+        await asyncio.sleep(0.5)
+        return Response(b"accepted", 202)
+
+    async with talking(accepts) as (_, peer):
+        for path, told in (("/now", [b"begun", 0.75]), ("/later", [4.5])):
+            seen.clear()
+            stream = peer.open("POST", path)
+            await peer.upload(stream, b"begun", end=False)
+            assert (await peer.answer(stream)).status == 202
+            await asyncio.sleep(3)
+            assert seen[1:] == told
+
+
+@virtual
+async def test_an_app_that_looks_for_content_again_and_again_waits_no_longer_for_it() -> None:
+    """A wait that the app cuts short counts, too."""
+
+    async def polls(request: Request) -> Answer:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    return Response(await request.read())
+
+    async with talking(polls) as (_, peer):
+        assert ((await peer.answer(peer.open("POST", "/"))).status, now()) == (408, 30)
 
 
 @virtual

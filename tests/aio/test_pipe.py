@@ -165,13 +165,18 @@ class Nowhere(asyncio.Transport):
         pass
 
 
-async def test_an_idle_connection_keeps_nothing_of_what_was_read():
+@pytest.mark.parametrize("streams", [False, True])
+async def test_an_idle_connection_keeps_nothing_of_what_was_read_or_answered(streams):
     """What asyncio reads takes a page of memory, however short: ten thousand connections would keep forty megabytes."""
-    requests = []
+    requests, contents = [], [b"content of %d" % number for number in range(2)]
 
     async def app(request):
         requests.append(request)
-        return Response(b"content")
+        content = contents[int(request.path[1:])]
+        return Response(stream(content) if streams else content)
+
+    async def stream(content):
+        yield content
 
     server, transport = Server(app), Nowhere()
     pipe = StreamPipe(server.attach)
@@ -183,6 +188,7 @@ async def test_an_idle_connection_keeps_nothing_of_what_was_read():
         pipe.data_received(chunks[number])
         await transport.written.wait()
     assert [sys.getrefcount(chunk) for chunk in chunks] == ours
+    assert [sys.getrefcount(content) for content in contents] == ours
     assert [sys.getrefcount(request) for request in requests] == ours
     pipe.connection_lost(None)
     await server.close()

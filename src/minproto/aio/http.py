@@ -5,8 +5,12 @@
 The content of a request is read while it arrives, and that of a response may be made while it is sent; both under
 back-pressure, so that a body of any size takes little memory. How the response is framed is not the app's business: content
 of known length gets a Content-Length, an iterator is sent in whatever way the version has for an unknown length.
+
+The requests of one connection of HTTP/1.1 share a task, and so its context variables: what an app sets for one request, the
+next one finds. In HTTP/2 each has a task of its own.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from email.utils import formatdate
@@ -96,11 +100,15 @@ class Request:
 
     @property
     def body(self) -> "AsyncIterator[bytes]":
-        """The content, in pieces as they arrive: for one reader, once. Raises RemoteProtocolError where it is broken."""
+        """The content, in pieces as they arrive: for one reader, once. Raises RemoteProtocolError where it is broken,
+        ConnectionError when the peer is gone, or the answer was sent before the content was read."""
         return Body(self)
 
     async def read(self, limit: int = MAX_READ) -> bytes:
-        """The whole content. Raises RemoteProtocolError (413, which the client is told) beyond ``limit`` bytes."""
+        """The whole content. Raises RemoteProtocolError (413, which the client is told) beyond ``limit`` bytes, or where the
+        head announces more than that: before the client is told to continue."""
+        if self._exchange is not None and announced(self.headers) > limit:
+            self._refuse(RemoteProtocolError("content too large", 413))
         pieces: list[bytes] = []
         size = 0
         async for piece in self.body:
@@ -133,8 +141,9 @@ class Request:
         raise error
 
     def close(self) -> None:
-        """The exchange is over: there is nothing more to read."""
-        self._exchange = None
+        """The exchange is over: what was not read never will be."""
+        if self._exchange is not None:
+            self._exchange = _OVER
 
 
 class Body:
@@ -152,6 +161,24 @@ class Body:
         if piece := await self._request.receive():
             return piece
         raise StopAsyncIteration
+
+
+def announced(headers: Headers) -> int:
+    """Bytes of content that a valid head tells of; 0 also where it does not."""
+    return int((headers.get("content-length") or "0").split(",")[0])
+
+
+class _Over:
+    """What is left of an exchange to who still wants to read the request: that it was not read to its end must show."""
+
+    async def receive_content(self) -> Data | EndOfMessage:
+        raise ConnectionError("the exchange is over")
+
+    def fail(self, error: RemoteProtocolError) -> None:
+        """Nobody listens."""
+
+
+_OVER = _Over()
 
 
 def _lower(fields: Iterable[tuple[str, str]]) -> Headers:
@@ -191,8 +218,11 @@ class Response:
 
     @staticmethod
     def text(text: str, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> "Response":
-        """Plain text in UTF-8."""
-        return Response(text.encode(), status, [("content-type", "text/plain; charset=utf-8"), *headers])
+        """Text in UTF-8: plain, unless a ``content-type`` is given."""
+        response = Response(text.encode(), status, headers)
+        if "content-type" not in dict(response.headers):
+            response.headers.insert(0, ("content-type", "text/plain; charset=utf-8"))
+        return response
 
 
 class Upgrade:
@@ -258,6 +288,7 @@ async def ask(app: App, request: Request, methods: Iterable[str]) -> tuple[Answe
         raise TypeError(f"the app returned {type(answer).__name__}, which is no response")
     method = request.head.method
     if method == "CONNECT" and 200 <= answer.status < 300:  # RFC 9110 §9.3.6: that would be a tunnel
+        await close_body(answer.body)
         return Response.text("no tunnels here\n", 501), b""
     if isinstance(answer.body, bytes) or method == "HEAD":
         return answer, b""
@@ -268,7 +299,7 @@ async def first_piece(body: AsyncIterator[bytes]) -> bytes:
     """Begin to make content, before its head goes out: what fails here can still be a 500 or a 400. And if it is made from
     the request's content, whose client may be waiting for a 100, that has to come first."""
     try:
-        return await anext(body, b"")
+        return checked(await anext(body, b""))
     except BaseException:
         await close_body(body)
         raise
@@ -279,3 +310,10 @@ def checked(piece: bytes) -> bytes:
     if not isinstance(piece, bytes):
         raise TypeError(f"content has to be bytes, not {type(piece).__name__}")
     return piece
+
+
+def was_cancelled(error: BaseException) -> bool:
+    """Whether it is by us that the current task has to end. ``cancelling()`` alone does not tell: CPython 3.11 and 3.12 leave
+    it at 1 when a task of a TaskGroup fails; nor does a CancelledError: the app may have awaited a task that it cancelled."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

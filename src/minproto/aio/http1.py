@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, NoReturn, Protocol, Self
 
 from minproto.aio.endpoint import Endpoint, Timeouts, logger
-from minproto.aio.http import Answer, App, Request, Response, Upgrade, ask, checked, close_body, date_field
+from minproto.aio.http import Answer, App, Request, Response, Upgrade, ask, checked, close_body, date_field, was_cancelled
 from minproto.aio.observe import Observer
 from minproto.aio.pipe import Pipe, Unread, connect_pipe
 from minproto.core import DATA, Event, LocalProtocolError, RemoteProtocolError, Role
@@ -73,6 +73,7 @@ class ServerConnection:
         self._head_began: float | None = None
         self._received = 0  # bytes of the present body, and seconds spent waiting for them
         self._waited = 0.0
+        self._reads = False  # somebody waits for more of it
 
     def begin(self, first: bytes, began: float) -> None:
         """Take the bytes by which the client has chosen HTTP/1.1; the time for a head runs since the first of them came."""
@@ -95,7 +96,7 @@ class ServerConnection:
             raise
         finally:
             if self._head is not None:
-                self._observe(499)  # as nginx writes it: the client went before its answer
+                self._observe(499)  # as nginx writes it: the client went before its answer, or we cut it off at the end
 
     async def refuse(self) -> None:
         """Too many connections: answer 503 without reading a request."""
@@ -117,14 +118,16 @@ class ServerConnection:
 
     async def _serve(self) -> None:
         core, endpoint = self._core, self.endpoint
+        # To look at ``buffered`` takes less than to ask for an event, which mostly is not there.
         while (head := (core.next_event() if core.buffered else None) or await self._next_head()) is not None:
             assert isinstance(head, RequestHead)
             request = self._begin(head)
             try:
                 answer, self._first = await ask(self._app, request, core.methods)
-            except (Exception, asyncio.CancelledError):
-                answer = self._failure(head)
+            except (Exception, asyncio.CancelledError) as error:
+                answer = self._failure(head, error)
             if isinstance(answer, Upgrade):
+                request.close()
                 return await self._hand_over(head, answer)
             if isinstance(answer.body, bytes):
                 self._send_whole(head, answer)
@@ -133,7 +136,7 @@ class ServerConnection:
             if endpoint.congested:
                 await endpoint.flush()
             request.close()
-            if core.request is BODY and not await self._discard_content():
+            if core.request is BODY and not (core.keep_alive and await self._discard_content()):
                 break
             if self._had_turn():
                 await asyncio.sleep(0)
@@ -202,15 +205,21 @@ class ServerConnection:
 
     async def _receive_body(self) -> None:
         """Wait for more of a body, as long as it keeps to the minimum rate on average."""
+        if self._reads:
+            raise RuntimeError("another task waits for the request's content")
         timeouts = self._timeouts
         left = timeouts.body + self._received / timeouts.min_body_rate - self._waited
         clock = asyncio.get_running_loop().time
-        began = clock()
+        began, self._reads = clock(), True
         try:
             self._received += await self.endpoint.receive(min(left, timeouts.body))
         except TimeoutError:
+            if not self._reads:
+                raise ConnectionError("the exchange is over") from None
             self._time_out("the request's body took too long")
-        self._waited += clock() - began
+        finally:  # who was cancelled has waited, too
+            self._waited += clock() - began
+            self._reads = False
 
     def _time_out(self, reason: str) -> NoReturn:
         error = RemoteProtocolError(reason, 408)
@@ -220,24 +229,37 @@ class ServerConnection:
     def fail(self, error: RemoteProtocolError) -> None:
         self._core.fail(error)
 
-    def _failure(self, head: RequestHead) -> Response:
-        """The answer where the app has none. Raises what it raised where that was not its doing."""
-        if self.endpoint.lost or self._core.error is not None or (self._task and self._task.cancelling()):
-            raise  # the peer's doing, or ours
+    def _failure(self, head: RequestHead, error: BaseException) -> Response:
+        """The answer where the app has none, if that is its own doing."""
+        self._raise_cause(error)
         logger.exception("%s %s failed", head.method, head.target)
         return Response.text("internal server error\n", 500)
 
+    def _raise_cause(self, error: BaseException) -> None:
+        """An error has come out of the app: raise what it comes from, if that is our doing or the peer's."""
+        if was_cancelled(error):
+            raise error
+        if self._core.error is not None:
+            raise self._core.error  # whatever the app has made of it
+        if self.endpoint.lost:
+            raise ConnectionResetError("the peer is gone")
+
     async def _discard_content(self) -> bool:
-        """Read away what the app left of the body. False where that is not worth it: to close is cheaper."""
+        """Read away what the app left of the body. False where that is too much."""
+        if self._reads:  # a task that the app left behind: its wait ends before ours begins
+            self._reads = False
+            self.endpoint.interrupt()
+            await asyncio.sleep(0)
         limit = self.endpoint.received + MAX_DISCARD
         while self._core.request is BODY:
-            if self.endpoint.received > limit or not self._core.keep_alive:
+            if self.endpoint.received > limit:
                 return False
             if self._core.next_event() is None:
                 await self._receive_body()
         return True
 
     # -- its answer
+
     def _send_whole(self, head: RequestHead, response: Response) -> None:
         """Send a response whose content is there."""
         try:
@@ -251,8 +273,8 @@ class ServerConnection:
     def _queue_whole(self, head: RequestHead, response: Response) -> None:
         core, content = self._core, response.body
         assert isinstance(content, bytes)
-        # RFC 9112 §9.6: a server that is going to close SHOULD say so.
-        option = self._connection_option(head, closes=core.request is BODY and core.content_left > MAX_DISCARD)
+        # RFC 9112 §9.6: a server that is going to close SHOULD say so. How much is left of a body in chunks, nobody knows.
+        option = self._connection_option(head, closes=core.request is BODY and not 0 < core.content_left <= MAX_DISCARD)
         whole = whole_head(response.status, tuple(response.headers), date_field(), option)
         self.endpoint.queue(core.send_whole(whole, content))
         self._sent = 0 if head.method == "HEAD" else len(content)
@@ -260,7 +282,8 @@ class ServerConnection:
     def _connection_option(self, head: RequestHead, closes: bool) -> str:
         """What to say of the connection in a response's head, if anything."""
         # Whether a client that was not told to continue will send its content, nobody knows: so that has to be the end.
-        if closes or self._draining or self._core.expects_continue or not self._core.keep_alive:
+        # The same goes for a tunnel that was refused: what the client has sent into it is no request.
+        if closes or self._draining or self._core.expects_continue or not self._core.keep_alive or head.method == "CONNECT":
             return "close"
         return "keep-alive" if head.version == "1.0" else ""
 
@@ -276,14 +299,14 @@ class ServerConnection:
             self._send_head(head, response)
         except Exception:
             logger.exception("%s %s: the response can't be sent", head.method, head.target)
+            self._first = b""
             await close_body(body)
             return self._send_whole(head, Response.text("internal server error\n", 500))
         self._begin_answer(response)
         try:
             await self._send_content(head, response, body)
-        except Exception as error:
-            if self.endpoint.lost or self._core.error is not None:
-                raise
+        except (Exception, asyncio.CancelledError) as error:
+            self._raise_cause(error)
             logger.exception("%s %s: the response broke off", head.method, head.target)
             raise _BrokenOffError from error
         finally:
@@ -304,14 +327,15 @@ class ServerConnection:
 
     async def _send_content(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
         if head.method != "HEAD":
-            if self._first:
-                await self._send_piece(self._first)
+            if piece := self._first:
+                self._first = b""
+                await self._send_piece(piece)
             async for piece in body:
                 await self._send_piece(piece)
         self.endpoint.send(EndOfMessage(response.trailers if self._core.framing == CHUNKED else Headers()))
 
     async def _send_piece(self, piece: bytes) -> None:
-        self.endpoint.send(Data(piece))
+        self.endpoint.send(Data(checked(piece)))
         self._sent += len(piece)
         if self.endpoint.congested:
             await self.endpoint.flush()
@@ -344,7 +368,9 @@ class ServerConnection:
         self._begin_answer(answer)
         try:
             await answer.handler(Unread(self._pipe, self._core.trailing_data, self.endpoint))
-        except Exception:
+        except (Exception, asyncio.CancelledError) as error:
+            if was_cancelled(error):
+                raise
             logger.exception("%s %s: the upgraded connection failed", head.method, head.target)
             self.endpoint.abort()
         else:
@@ -442,6 +468,8 @@ class ClientResponse:
         if self._connection is not None:
             await self._connection.give_up()
             self._connection = None
+
+    aclose = close  # as of a generator: so a response can be the content of a server's response
 
 
 class ClientConnection:

@@ -12,7 +12,19 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import NoReturn, Self
 
 from minproto.aio.endpoint import Timeouts, logger
-from minproto.aio.http import Answer, App, Request, Response, Upgrade, ask, checked, close_body, date_field
+from minproto.aio.http import (
+    Answer,
+    App,
+    Request,
+    Response,
+    Upgrade,
+    announced,
+    ask,
+    checked,
+    close_body,
+    date_field,
+    was_cancelled,
+)
 from minproto.aio.http1 import ClientResponse, answer_time, request_fields
 from minproto.aio.multiplex import Multiplexer, MuxStream, end_tasks
 from minproto.aio.observe import Observer
@@ -157,6 +169,7 @@ class ServerConnection(Multiplexer):
     def end(self, exchange: "_Exchange", head: RequestHead, status: int) -> None:
         """A request is answered, or its stream was reset."""
         self._observe(head, status, exchange.stream.sent)
+        exchange.stream.fail(ConnectionResetError("the exchange is over"))  # for a task that still reads
         del self.exchanges[exchange.stream.id]
         self.forget(exchange.stream)
         if self._drained and not self.streams:
@@ -192,10 +205,10 @@ class _Exchange:
         try:
             if self.stream.failure is None:
                 await self._serve()
-        except asyncio.CancelledError:
-            self.stream.reset(CANCEL)
-            raise
-        except Exception:
+        except (Exception, asyncio.CancelledError) as error:
+            if was_cancelled(error):
+                self.stream.reset(CANCEL)
+                raise
             self._break_off()
         finally:
             connection.end(self, self._head, self._status)
@@ -222,12 +235,11 @@ class _Exchange:
         try:
             if head.method not in self._connection.methods:
                 return Response.text("method not implemented\n", 501)
-            self._check_length(int((head.headers.get("content-length") or "0").split(",")[0]))
+            self._check_length(announced(head.headers))
             answer, self._first = await ask(self._connection.app, request, self._connection.methods)
             return answer
-        except (Exception, asyncio.CancelledError):
-            task = asyncio.current_task()
-            if self.stream.failure is not None or (task and task.cancelling()):
+        except (Exception, asyncio.CancelledError) as error:
+            if self.stream.failure is not None or was_cancelled(error):
                 raise  # the peer's doing, or ours, not the app's
             if self._error is not None:  # whatever the app has made of it
                 return Response.text(f"{self._error}\n", self._error.code)
@@ -260,7 +272,8 @@ class _Exchange:
                 event = await self.stream.next_event()
         except TimeoutError:
             self.fail(RemoteProtocolError("the request's body took too long", 408))
-        self._waited += clock() - began
+        finally:  # who was cancelled has waited, too
+            self._waited += clock() - began
         assert isinstance(event, Data | EndOfMessage)
         return event
 
@@ -311,7 +324,7 @@ class _Exchange:
             if self._head.method != "HEAD":
                 self.stream.write(self._first)
                 async for piece in body:
-                    self.stream.write(piece)
+                    self.stream.write(checked(piece))
                     steps += 1
                     if self.stream.congested or steps % FAIR_SHARE == 0:
                         await self.stream.drain()
