@@ -473,25 +473,25 @@ def body_reader(framing: int, limits: Limits, trailer_syntax: Syntax) -> _BodyRe
 #
 # Two messages, each with a state of its own: an answer may be complete before the question is.
 #
-#        the request                    the response
+#        the request                              the response
 #
-#           IDLE                           IDLE
-#            | RequestHead                  | (the request has begun)
-#            v                              v
-#     +---> BODY                    +---> HEAD
-#     +------+ Data                 +------+ Informational (1xx)
-#            |                             | ResponseHead
-#            |                             v
-#            |                      +---> BODY
-#            |                      +------+ Data
-#            | EndOfMessage                | EndOfMessage
-#            v                             v
-#           DONE                          DONE
+#           IDLE                                     IDLE
+#            | RequestHead                            | (the request has begun)
+#            v                                        v
+#     +---> BODY ---> CLOSED                   +---> HEAD ---> SWITCHED, and the request with it
+#     +------+ Data   (a fault of the peer)    +------+ 1xx    (101, or 2xx to CONNECT)
+#            |                                        | ResponseHead
+#            |                                        v
+#            |                                 +---> BODY
+#            |                                 +------+ Data
+#            | EndOfMessage                           | EndOfMessage
+#            v                                        v
+#           DONE                                     DONE
+#            `------------- when both are: -----------'
+#            IDLE again, or CLOSED if the connection does not persist (§9.3)
 #
-#                  both DONE: both are IDLE again, or CLOSED if the connection does not persist (§9.3)
-#        101, or 2xx to CONNECT: both are SWITCHED, and the bytes belong to another protocol
-#            a fault of the peer: the request is CLOSED, and the response, if it has not begun, may still be sent
-#
+# SWITCHED: the bytes belong to another protocol. Of a faulty request, in its head or body, the response may still be sent if it
+# has not begun; then that is CLOSED, too.
 # The tables say which events we may send; a test, that each leads where they say.
 
 

@@ -79,6 +79,37 @@ async def test_an_upgrade_with_content_reads_it_first_although_the_client_wants_
 
 
 @virtual
+async def test_who_still_reads_the_request_gets_nothing_of_the_tunnel():
+    """Those bytes are the other protocol's."""
+    failures = []
+
+    async def app(request):
+        async def read_on(wait):
+            await asyncio.sleep(wait)
+            try:
+                failures.append(await request.read())
+            except ConnectionError as error:
+                failures.append(str(error))
+
+        async def handler(pipe):
+            await asyncio.sleep(3)
+            pipe.write(await pipe.read())
+
+        tasks.extend(asyncio.create_task(read_on(wait)) for wait in (0, 2))
+        await asyncio.sleep(1)
+        return Upgrade(handler, [("upgrade", "any"), ("connection", "upgrade")])
+
+    tasks = []
+    async with serving(app) as server:
+        client = server.client()
+        client.send(get("/", "Content-Length: 3", "Upgrade: any", "Connection: upgrade", method="POST"))
+        await asyncio.sleep(1.5)
+        client.send(b"abctunnel")
+        assert (await client.answer()).status == 101
+        assert await client.reads() == [b"tunnel"] and failures == ["the exchange is over"] * 2
+
+
+@virtual
 async def test_an_upgraded_connection_whose_handler_awaits_a_cancelled_task_is_in_the_log(logged):
     """That cancellation is not ours."""
 
