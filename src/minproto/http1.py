@@ -490,8 +490,8 @@ def body_reader(framing: int, limits: Limits, trailer_syntax: Syntax) -> _BodyRe
 #            `------------- when both are: -----------'
 #            IDLE again, or CLOSED if the connection does not persist (§9.3)
 #
-# SWITCHED: the bytes belong to another protocol. Of a faulty request, in its head or body, the response may still be sent if it
-# has not begun; then that is CLOSED, too.
+# SWITCHED: the bytes belong to another protocol. Of a faulty request, in its head or body, the response may still be sent if
+# it has not begun; then that is CLOSED, too.
 # The tables say which events we may send; a test, that each leads where they say.
 
 
