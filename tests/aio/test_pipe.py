@@ -165,15 +165,15 @@ class Nowhere(asyncio.Transport):
         pass
 
 
-@pytest.mark.parametrize("streams", [False, True])
-async def test_an_idle_connection_keeps_nothing_of_what_was_read_or_answered(streams):
+@pytest.mark.parametrize(("streams", "fields"), [(False, []), (True, []), (True, [("not a name", "")])])
+async def test_an_idle_connection_keeps_nothing_of_what_was_read_or_answered(logged, streams, fields):
     """What asyncio reads takes a page of memory, however short: ten thousand connections would keep forty megabytes."""
     requests, contents = [], [b"content of %d" % number for number in range(2)]
 
     async def app(request):
         requests.append(request)
         content = contents[int(request.path[1:])]
-        return Response(stream(content) if streams else content)
+        return Response(stream(content) if streams else content, headers=fields)
 
     async def stream(content):
         yield content
@@ -189,6 +189,8 @@ async def test_an_idle_connection_keeps_nothing_of_what_was_read_or_answered(str
         await transport.written.wait()
     assert [sys.getrefcount(chunk) for chunk in chunks] == ours
     assert [sys.getrefcount(content) for content in contents] == ours
+    assert bool(logged) == bool(fields)  # what can't be sent
+    logged.clear()
     assert [sys.getrefcount(request) for request in requests] == ours
     pipe.connection_lost(None)
     await server.close()
