@@ -331,6 +331,15 @@ async def test_an_answer_that_comes_before_the_content_is_over_says_that_it_is_t
         assert await client.end() == FIN
 
 
+@virtual
+async def test_content_in_chunks_that_nobody_reads_ends_no_connection_if_it_has_arrived():
+    async with serving(ignore) as server:
+        client = server.client()
+        answer = await client.ask(CHUNKED + b"5\r\nhello\r\n0\r\n\r\n")
+        assert (answer.body, answer.headers.get("connection")) == (b"unread", None)
+        assert (await client.ask(HELLO)).status == 200
+
+
 @pytest.mark.parametrize("wait", [None, 0, 2])
 @virtual
 async def test_a_task_that_reads_on_after_the_answer_is_told_that_it_gets_no_more(wait):

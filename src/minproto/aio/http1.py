@@ -273,11 +273,20 @@ class ServerConnection:
     def _queue_whole(self, head: RequestHead, response: Response) -> None:
         core, content = self._core, response.body
         assert isinstance(content, bytes)
-        # RFC 9112 §9.6: a server that is going to close SHOULD say so. How much is left of a body in chunks, nobody knows.
-        option = self._connection_option(head, closes=core.request is BODY and not 0 < core.content_left <= MAX_DISCARD)
+        option = self._connection_option(head, closes=core.request is BODY and self._leaves_too_much())
         whole = whole_head(response.status, tuple(response.headers), date_field(), option)
         self.endpoint.queue(core.send_whole(whole, content))
         self._sent = 0 if head.method == "HEAD" else len(content)
+
+    def _leaves_too_much(self) -> bool:
+        """Whether what the app leaves of the body ends the connection; RFC 9112 §9.6: SHOULD be said. Of one in chunks nobody
+        knows how much is to come, unless its end has arrived."""
+        core = self._core
+        with suppress(RemoteProtocolError):  # that comes again, behind the answer
+            while not core.content_left and core.request is BODY:
+                if core.next_event() is None:
+                    break
+        return core.request is BODY and not 0 < core.content_left <= MAX_DISCARD
 
     def _connection_option(self, head: RequestHead, closes: bool) -> str:
         """What to say of the connection in a response's head, if anything."""
