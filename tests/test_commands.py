@@ -1,5 +1,6 @@
 """Sessions and the switchboard, with no connection: who gets which bytes, and when."""
 
+import time
 from itertools import count
 
 import pytest
@@ -148,3 +149,16 @@ def test_nothing_is_left_of_a_session_that_is_closed():
     session.close()
     assert (board.broker.topics, board.broker.patterns, board.switchboard.sessions) == ([], 0, {})
     assert board.broker.publish("a", b"x") == 0
+
+
+def test_who_leaves_many_topics_costs_each_of_them_once():
+    """Or a client that comes and goes could hold all others up for seconds."""
+
+    def seconds(size):
+        session, _ = Board().session(f"subscribe {' '.join(map(str, range(size)))}")
+        began = time.process_time()
+        session.close()
+        return time.process_time() - began
+
+    # 8 times the topics take 8 times as long, or 64. Other programs disturb a clock, but not eight times in a row.
+    assert any(seconds(40_000) < 24 * seconds(5_000) for _ in range(8))

@@ -205,11 +205,11 @@ class Session:
         self.board.ignore_pattern(self, pattern)
 
     def ignore_all(self) -> None:
-        """Listen to nothing any more."""
+        """Listen to nothing any more. From the end: to look for the first of a dictionary passes over all that were there."""
         while self.topics:
-            self.ignore(next(iter(self.topics)))
+            self.board.ignore(self, self.topics.popitem()[0])
         while self.patterns:
-            self.ignore_pattern(next(iter(self.patterns)))
+            self.board.ignore_pattern(self, self.patterns.popitem()[0])
 
     def close(self) -> None:
         """The client is gone."""

@@ -340,6 +340,7 @@ async def test_help_names_what_there_is():
                 assert words[0].isupper() and "unknown subcommand" not in str(answer)
 
 
+@virtual
 async def test_pubsub_tells_who_listens():
     """By any way: a subscription of the app counts, too. One that only waits for a stream does not."""
     async with serving() as server:
