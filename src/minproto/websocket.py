@@ -196,8 +196,7 @@ def _negotiate(
     headers: Headers, subprotocols: Sequence[str], compression: Compression | None, answer: Headers
 ) -> Agreement:
     """Choose from what is offered, and write that into the answer."""
-    if not _are_subprotocols(subprotocols):
-        raise LocalProtocolError("subprotocols have to be tokens, each of them once")
+    _check_own_subprotocols(subprotocols)
     offered = _subprotocols(headers.get("sec-websocket-protocol"))
     subprotocol = next((name for name in offered if name in subprotocols), None)
     if subprotocol is not None:
@@ -220,9 +219,14 @@ def _subprotocols(value: str | None) -> list[str]:
     return names
 
 
-def _are_subprotocols(names: Sequence[str]) -> bool:
+def _check_own_subprotocols(names: Sequence[str]) -> None:
     if isinstance(names, str):
         raise TypeError("subprotocols are a list of names, not one")
+    if not _are_subprotocols(names):
+        raise LocalProtocolError("subprotocols have to be tokens, each of them once")
+
+
+def _are_subprotocols(names: Sequence[str]) -> bool:
     return all(TOKEN.fullmatch(name) for name in names) and len(set(names)) == len(names)
 
 
@@ -236,8 +240,7 @@ def handshake(
     host: str, target: str, key: str, subprotocols: Sequence[str] = (), compression: Compression | None = None
 ) -> RequestHead:
     """A client's request (§4.1). ``key``: 16 random bytes in base64. Raises LocalProtocolError for what is no subprotocol."""
-    if not _are_subprotocols(subprotocols):
-        raise LocalProtocolError("subprotocols have to be tokens, each of them once")
+    _check_own_subprotocols(subprotocols)
     fields = [("host", host), ("upgrade", "websocket"), ("connection", "Upgrade")]
     fields += [("sec-websocket-key", key), ("sec-websocket-version", VERSION)]
     if subprotocols:

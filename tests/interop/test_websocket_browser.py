@@ -246,7 +246,7 @@ def test_pages_that_leave(browser: Any, start: Callable[..., Serving]) -> None:
         browser.get(server.url + "/hello")
         assert run(browser, f"{OPEN} {RESULT} ws.send(new Uint8Array(16 << 20)); window.ws = ws; return opened") is True
     browser.get("about:blank")
-    server.stop(15)  # mostly two seconds; a busy browser may take the whole of ``Timeouts.close`` to answer a Close
+    server.stop(5)
 
 
 def test_no_websocket(browser: Any, selenium: ModuleType, server: Serving) -> None:
