@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 import re
+import ssl
 from contextlib import aclosing, asynccontextmanager
 
 import pytest
@@ -110,6 +111,17 @@ async def test_a_url_that_is_none(dial, url):
     with pytest.raises(ValueError):
         await connect(url)
     assert dialled == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error"), [({"ssl": ssl.create_default_context()}, ValueError), ({"subprotocols": "chat"}, TypeError)]
+)
+@virtual
+async def test_options_that_do_not_fit(dial, options, error):
+    """A context for what is in the clear, one name for a list of them: whoever gives that expects what it would not get."""
+    dial(lambda: network.pair()[0])
+    with pytest.raises(error):
+        await connect("ws://a/", **options)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +382,10 @@ async def test_what_cannot_get_better_is_raised(error):
     assert len(times) == 1
 
 
-@pytest.mark.parametrize("error", [RemoteProtocolError("503", 503), ConnectionResetError(), TimeoutError(), OSError()])
+STATUSES = [RemoteProtocolError(str(status), status) for status in (408, 429, 503)]
+
+
+@pytest.mark.parametrize("error", [*STATUSES, ConnectionResetError(), TimeoutError(), OSError()])
 @virtual
 async def test_what_may_get_better_is_tried_again(error):
     """A server that restarts, a network that comes back."""

@@ -59,6 +59,7 @@ TIMEOUTS = Timeouts()
         (opening().replace(b"HTTP/1.1", b"HTTP/1.0", 1), 400),
         (opening("Origin: http://b"), 403),  # §10.2
         (opening("Origin: null"), 403),
+        (opening("Origin: null").replace(b"Host: a\r\n", b"Host:\r\n"), 403),  # whose host is no host, either
     ],
 )
 @virtual
