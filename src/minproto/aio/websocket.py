@@ -10,7 +10,6 @@ still answer it; then our Close goes out. After our own Close the peer has a few
 """
 
 import asyncio
-import math
 import ssl as tls
 from base64 import b64encode
 from collections import deque
@@ -321,10 +320,8 @@ class WebSocket:
 
     async def _receive(self) -> None:
         """Wait for bytes; ask a peer that is silent for too long whether it is there. Behind our Close it has its own time."""
-        timeouts = self._timeouts
-        seconds = math.inf if self._core.state == CLOSED else timeouts.pong if self._asked else timeouts.ping
         try:
-            await self._endpoint.receive(seconds)
+            await self._endpoint.receive(self._timeouts.pong if self._asked else self._timeouts.ping)
             self._asked = False
         except TimeoutError:
             if self._late:
