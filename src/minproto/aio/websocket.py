@@ -20,7 +20,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from minproto.aio.endpoint import Endpoint, Timeouts, logger
-from minproto.aio.http import Answer, Request, Response, Upgrade, close_body
+from minproto.aio.http import Answer, Request, Response, Upgrade, close_body, was_cancelled
 from minproto.aio.http1 import connect_http
 from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.core import CLIENT, SERVER, Event, RemoteProtocolError, Role
@@ -508,8 +508,7 @@ class _Session:
                 await self._handler(socket)
             code = NORMAL
         except (Exception, asyncio.CancelledError) as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            if was_cancelled(error):
                 socket.abort()
                 await asyncio.wait([socket._reader])
                 raise
