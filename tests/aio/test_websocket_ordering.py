@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 import pytest
-from harness import virtual
+from harness import now, virtual
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ws_harness import joined
@@ -152,3 +152,12 @@ async def test_two_ends_that_send_more_than_the_network_holds_do_not_wait_for_ea
     script = [[("message", "x" * 100_000, False)] * 5, [("ping", None, None), ("message", "y", False)] * 5]
     sides, codes = await converse([script, script], Agreement(), {"capacity": 1_000, "high_water": high_water})
     assert [len(side.received) for side in sides] == [10, 10] and codes == [4000, 4000]
+
+
+@virtual
+async def test_the_app_takes_the_last_message_while_the_farewell_waits_for_the_network():
+    """The reader then looks again whether anybody still has to answer: its Close is not ``last_words`` late."""
+    message = ("message", "", False)
+    net = {"capacity": 5, "high_water": 0, "cuts": [], "delays": []}
+    sides, codes = await converse([[[message, message]], [[message]]], Agreement(), net, (1, 0.0))
+    assert codes == [4000, 4000] and now() < 1

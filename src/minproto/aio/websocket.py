@@ -388,6 +388,7 @@ class WebSocket:
             while (self._messages or self._answering) and not self._closing:
                 if self._endpoint.congested:
                     await self._endpoint.flush()
+                    continue  # during the flush the app may have taken the last message, and nobody would wake us any more
                 async with asyncio.timeout(self._timeouts.last_words):
                     await self._wait_for_room()
 
