@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from minproto import Response, Server
-from minproto.aio.pipe import HIGH_WATER, READ_SIZE, StreamPipe, connect_pipe
+from minproto.aio.pipe import _RESET, HIGH_WATER, READ_SIZE, StreamPipe, connect_pipe
 
 
 async def joined():
@@ -194,3 +194,58 @@ async def test_an_idle_connection_keeps_nothing_of_what_was_read_or_answered(log
     assert [sys.getrefcount(request) for request in requests] == ours
     pipe.connection_lost(None)
     await server.close()
+
+
+async def heard(pipe: StreamPipe) -> tuple[list[bool], asyncio.Event]:
+    """What the pipe tells its watcher; the event is set when the connection is lost."""
+    news: list[bool] = []
+    lost = asyncio.Event()
+
+    def told(is_lost: bool) -> None:
+        news.append(is_lost)
+        if is_lost:
+            lost.set()
+
+    pipe.watch(told)
+    return news, lost
+
+
+async def test_a_watcher_hears_of_the_end_and_of_the_loss_while_nobody_reads():
+    pipe, peer = await joined()
+    news, lost = await heard(pipe)
+    peer.shutdown(socket.SHUT_WR)
+    await asyncio.sleep(0.01)
+    assert news == [False]
+    pipe.abort()
+    await lost.wait()
+    assert news == [False, True]
+    late, lost = await heard(pipe)  # who asks after the event hears of it, too
+    await lost.wait()
+    assert late == [True]
+    peer.close()
+
+
+async def tcp_pair() -> tuple[StreamPipe, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        pipe = await connect_pipe(*listener.getsockname())
+        return pipe, listener.accept()[0]
+
+
+def reset(peer: socket.socket) -> None:
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    peer.close()
+
+
+@pytest.mark.parametrize("before", ["nothing", "its end", "more than is read"])
+async def test_a_watcher_hears_of_a_reset(before):
+    """Also where asyncio watches the socket no more: behind the peer's end, and while reading is paused."""
+    pipe, peer = await tcp_pair()
+    _, lost = await heard(pipe)
+    if before == "its end":
+        peer.shutdown(socket.SHUT_WR)
+    elif before == "more than is read":
+        peer.sendall(bytes(3 * READ_SIZE))
+    await asyncio.sleep(0.01)
+    reset(peer)
+    async with asyncio.timeout(5):
+        await lost.wait()

@@ -330,3 +330,23 @@ def test_each_end_knows_both_names():
     assert one.info("sockname") == two.info("peername") == ("memory", 1)
     assert two.info("sockname") == one.info("peername") == ("memory", 2)
     assert one.info("ssl_object") is None
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_watcher_is_told_of_the_end_and_of_a_reset(late):
+    async def main():
+        one, two = network.pair(delays=[1.0])
+        news = []
+        if not late:
+            two.watch(news.append)
+        one.close_write()
+        await asyncio.sleep(2)
+        if late:
+            two.watch(news.append)
+            await asyncio.sleep(0)
+        assert news == [False]
+        one.abort()
+        await asyncio.sleep(0)
+        assert news == [False, True]
+
+    clock.run(main())

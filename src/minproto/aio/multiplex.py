@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 from minproto.aio.endpoint import Endpoint, Timeouts
-from minproto.aio.pipe import HIGH_WATER, Pipe
+from minproto.aio.pipe import HIGH_WATER, Pipe, Watcher
 from minproto.core import Event, RemoteProtocolError, Wants
 from minproto.http import Data, EndOfMessage, Headers
 from minproto.http2 import (
@@ -48,8 +48,8 @@ class MuxStream:
     """One stream, as a pipe. What comes in is bounded by its window, what goes out by whoever writes and drains."""
 
     __slots__ = (
-        "_changed", "_ends", "_events", "_limit", "_mux", "_out", "_taken", "_trailers", "failure", "id", "sent", "task",
-        "unsent",
+        "_changed", "_ends", "_events", "_limit", "_mux", "_out", "_taken", "_trailers", "_watcher", "failure", "id", "sent",
+        "task", "unsent",
     )  # fmt: skip
 
     def __init__(self, mux: "Multiplexer", id_: int) -> None:
@@ -64,6 +64,7 @@ class MuxStream:
         self._changed: asyncio.Future[None] | None = None  # somebody waits for any news
         self._limit: asyncio.Timeout | None = None  # of who waits for the peer to take something,
         self._taken = 0  # which was so much since then
+        self._watcher: Watcher | None = None
         self.task: asyncio.Task[Any] | None = None
         """Who is to be cancelled when the stream is reset, or lost."""
         self.failure: Exception | None = None
@@ -84,6 +85,8 @@ class MuxStream:
                 return
         self._events.append(event)
         self._wake()
+        if isinstance(event, EndOfMessage):
+            self._tell_soon(False)
 
     @property
     def arrived(self) -> bool:
@@ -259,6 +262,20 @@ class MuxStream:
         self._out.clear()
         self.unsent = 0
         self._wake()
+        self._tell_soon(True)
+
+    def watch(self, told: Watcher | None) -> None:
+        self._watcher = told
+        if self.failure is not None or any(isinstance(event, EndOfMessage) for event in self._events):
+            self._tell_soon(self.failure is not None)
+
+    def _tell_soon(self, lost: bool) -> None:
+        if self._watcher is not None:
+            asyncio.get_running_loop().call_soon(self._tell, lost)
+
+    def _tell(self, lost: bool) -> None:
+        if self._watcher is not None:
+            self._watcher(lost)
 
     # -- waiting
 

@@ -30,6 +30,12 @@ HIGH_WATER = 65_536
 _RESET = struct.pack("ii", 1, 0)  # struct linger: on, for 0 seconds: close() sends RST
 
 
+Watcher = Callable[[bool], None]
+"""Is told of a pipe's ends: see ``Pipe.watch``."""
+LOOK = 1.0
+"""Seconds between two looks for a reset, where asyncio itself does not watch the socket."""
+
+
 class Pipe(Protocol):
     """An ordered, reliable stream of bytes in each direction. Both directions end independently."""
 
@@ -59,6 +65,13 @@ class Pipe(Protocol):
     def abort(self) -> None:
         """End both directions at once with a reset; what was not sent is lost."""
 
+    def watch(self, told: "Watcher | None") -> None:
+        """Have the loop call ``told(False)`` when the peer has ended its output, and ``told(True)`` when the connection is
+        lost; soon, if that has happened already. A pipe has one watcher at a time; None removes it.
+
+        A server needs this while nothing reads from the pipe, for example while a handler of HTTP/1.1 computes its answer.
+        """
+
     def info(self, name: str) -> Any:
         """A fact about the transport by asyncio's name for it ("peername", "sockname", "ssl_object"), or None."""
 
@@ -72,7 +85,7 @@ class StreamPipe(asyncio.Protocol):
 
     __slots__ = (
         "_arrived", "_change", "_connected", "_ended", "_error", "_full", "_loop", "_lost", "_paused", "_peername",
-        "_reading", "_socket", "_transport", "_written", "congested",
+        "_looks", "_reading", "_socket", "_transport", "_watcher", "_written", "congested",
     )  # fmt: skip
 
     def __init__(self, connected: Callable[["StreamPipe"], None] | None = None) -> None:
@@ -88,6 +101,8 @@ class StreamPipe(asyncio.Protocol):
         self._lost = False
         self._error: Exception | None = None
         self._change: asyncio.Future[None] | None = None  # a drain or close waits for one of those three
+        self._watcher: Watcher | None = None
+        self._looks = False  # a timer runs that will look for a reset
         self.congested = False
 
     # -- reading
@@ -117,12 +132,15 @@ class StreamPipe(asyncio.Protocol):
         if len(self._arrived) > READ_SIZE:
             self._paused = True
             self._transport.pause_reading()
+            self._look_later(LOOK)
         self._wake_reader()
 
     def eof_received(self) -> bool:
         """asyncio's call: the peer will send no more. True: we may go on sending, which TLS can't."""
         self._ended = True
         self._wake_reader()
+        self._tell_watcher(False)
+        self._look_later(LOOK / 16)
         return self._transport.can_write_eof()
 
     def _wake_reader(self) -> None:
@@ -156,7 +174,10 @@ class StreamPipe(asyncio.Protocol):
             raise ConnectionResetError("connection lost")
 
     def _is_reset(self) -> bool:
-        return self._ended and self._socket is not None and self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+        return self._ended and self._has_error()
+
+    def _has_error(self) -> bool:
+        return self._socket is not None and self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
     def pause_writing(self) -> None:
         """asyncio's call: the high-water mark is reached."""
@@ -192,9 +213,37 @@ class StreamPipe(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """asyncio's call: both directions are over."""
         self._lost = self._ended = self.congested = True
-        self._error = error
+        self._error = error or self._error
         self._wake_reader()
         self._changed()
+        self._tell_watcher(True)
+
+    def watch(self, told: Watcher | None) -> None:
+        self._watcher = told
+        if told is not None and self._ended:
+            self._loop.call_soon(self._tell_watcher, self._lost)
+        if told is not None and (self._ended or self._paused):
+            self._look_later(LOOK / 16)
+
+    def _tell_watcher(self, lost: bool) -> None:
+        if self._watcher is not None:
+            self._watcher(lost)
+
+    def _look_later(self, seconds: float) -> None:
+        """Look for a reset after so many seconds, then at growing gaps: asyncio does not watch a socket whose end has come, or
+        whose reading is paused, so without a look nobody would hear of the reset before the next write."""
+        if not self._looks and self._watcher is not None:
+            self._looks = True
+            self._loop.call_later(seconds, self._look, seconds)
+
+    def _look(self, seconds: float) -> None:
+        self._looks = False
+        if self._transport.is_closing() or not (self._ended or self._paused):
+            return
+        if self._watcher is not None and self._has_error():
+            self._error = ConnectionResetError("the connection was reset")
+            self._transport.abort()  # which ends in connection_lost, and so tells the watcher
+        self._look_later(min(2 * seconds, LOOK))
 
     def close_write(self) -> None:
         if self._transport.can_write_eof() and not self._transport.is_closing():
@@ -253,14 +302,14 @@ class Wire(Protocol):
 class Unread:
     """A pipe that was read too far: the bytes read come first, then the pipe's own. For the protocol after an Upgrade."""
 
-    __slots__ = ("_pipe", "_unread", "_wire", "abort", "close", "close_write", "drain", "info")
+    __slots__ = ("_pipe", "_unread", "_wire", "abort", "close", "close_write", "drain", "info", "watch")
 
     def __init__(self, pipe: Pipe, unread: bytes, wire: Wire) -> None:
         self._pipe = pipe
         self._unread = unread
         self._wire = wire
         self.drain, self.close_write = pipe.drain, pipe.close_write
-        self.close, self.abort, self.info = pipe.close, pipe.abort, pipe.info
+        self.close, self.abort, self.info, self.watch = pipe.close, pipe.abort, pipe.info, pipe.watch
 
     async def read(self) -> bytes:
         if self._unread:

@@ -13,7 +13,7 @@ import asyncio
 from collections import deque
 from typing import Any, Protocol
 
-from minproto.aio.pipe import Pipe
+from minproto.aio.pipe import Pipe, Watcher
 
 SLOW_RATE = 500
 """Bytes a second that a slow client takes."""
@@ -146,6 +146,9 @@ class Line:
         self._wake()
         self._end()
         self._pipe.abort()
+
+    def watch(self, told: Watcher | None) -> None:
+        self._pipe.watch(told)
 
     def info(self, name: str) -> Any:
         return self if name == "line" else self._pipe.info(name)

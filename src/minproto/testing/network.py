@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from minproto.aio.pipe import HIGH_WATER, READ_SIZE
+from minproto.aio.pipe import HIGH_WATER, READ_SIZE, Watcher
 
 
 class _Way:
@@ -40,6 +40,7 @@ class _Way:
         self.end_arrived = False
         self.refused = False  # the reader's side is gone
         self.is_reset = False
+        self.watcher: Watcher | None = None  # the reader's, who is told of the end
 
     @property
     def waiting(self) -> int:
@@ -62,6 +63,15 @@ class _Way:
         self._unsent.clear()
         self._held = 0
         self.pulse()
+        self.tell()
+
+    def tell(self) -> None:
+        """Have the loop tell the watcher how this direction has ended."""
+        asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        if self.watcher is not None:
+            self.watcher(self.is_reset)
 
     def take(self) -> bytes:
         """One read: the next cut of what arrived."""
@@ -118,6 +128,8 @@ class _Way:
         self._arrived += piece
         self.end_arrived = not piece
         self.pulse()
+        if self.end_arrived:
+            self.tell()
 
 
 class MemoryPipe:
@@ -190,6 +202,12 @@ class MemoryPipe:
         """Reset the connection at once, for both ends; nothing, once this end is closed."""
         if not self._incoming.refused:
             self._reset()
+
+    def watch(self, told: Watcher | None) -> None:
+        """``told(False)`` when the other end has ended its output, ``told(True)`` after a reset; soon, if that has come."""
+        self._incoming.watcher = told
+        if told is not None and (self._incoming.end_arrived or self._incoming.is_reset):
+            self._incoming.tell()
 
     def info(self, name: str) -> Any:
         """"sockname" and "peername": ("memory", 1) and ("memory", 2)."""
