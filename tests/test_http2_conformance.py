@@ -690,6 +690,17 @@ def test_extended_connect_is_a_request_with_a_protocol():
     ]
 
 
+@pytest.mark.parametrize(
+    ("scheme", "authority", "host"),
+    [("http", "a:80", "a"), ("http", "A", "a:80"), ("https", "a:443", "a"), ("http", "[::1]", "[0::1]:80")],
+)
+def test_host_and_authority_may_be_spelled_differently(scheme, authority, host):
+    """RFC 9110 §4.2.3: the default port is as good as none."""
+    w = Wire()
+    fields = [(":method", "GET"), (":scheme", scheme), (":path", "/"), (":authority", authority), ("host", host)]
+    assert w.feed(w.head(1, fields))[0].headers == [("host", authority)]
+
+
 def test_host_stands_for_a_missing_authority():
     """§8.3.1"""
     w = Wire()

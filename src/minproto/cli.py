@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
+from minproto.aio.address import Address
 from minproto.aio.broker import Broker
 from minproto.aio.listener import raise_file_limit, serve_until_signal
 from minproto.aio.observe import AccessLog, Metrics
@@ -117,7 +118,10 @@ def _address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not (host and colon):
         raise argparse.ArgumentTypeError(f"not HOST:PORT: {text!r}")
-    return host.removeprefix("[").removesuffix("]"), _port(port)
+    try:
+        return Address(host, _port(port)).connect_host, int(port)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _count(text: str) -> int:

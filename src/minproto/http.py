@@ -174,6 +174,25 @@ def _is_ipv6(text: str) -> bool:
         return False
 
 
+DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+
+def same_authority(a: str, b: str, scheme: str) -> bool:
+    """Return whether two values of Host or :authority mean the same host and port (RFC 9110 §4.2.3). Upper and lower case are
+    equal, the port that ``scheme`` implies is as good as none, and each spelling of an IPv6 address is equal to the others."""
+    return a == b or _normal_authority(a, scheme) == _normal_authority(b, scheme)
+
+
+def _normal_authority(authority: str, scheme: str) -> tuple[str, int]:
+    found = _HOST.fullmatch(authority)
+    if found is None:  # equal to nothing but the same text
+        return authority, -1
+    host = (authority if found[1] is None else authority[: found.start(1) - 1]).lower()
+    if host.startswith("[") and _is_ipv6(host[1:-1]):
+        host = str(IPv6Address(host[1:-1]))
+    return host, int(found[1] or DEFAULT_PORTS.get(scheme, 0))
+
+
 # ---- targets ---------------------------------------------------------------------------------------------------------
 #
 #   origin-form    /where?q=now                    absolute-form   http://www.example.org/where?q=now     (RFC 9112 §3.2)

@@ -28,6 +28,7 @@ from minproto.http import (
     field_block,
     is_host,
     parse_content_length,
+    same_authority,
 )
 from minproto.http2_frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, PROTOCOL_ERROR, StreamError
 
@@ -89,7 +90,7 @@ def _read_request(fields: tuple[tuple[str, str], ...]) -> tuple[str, str, Header
     target = _target(pseudo, method, protocol)
     if method == "CONNECT":  # RFC 9110 §9.3.6: it means nothing
         headers = Headers([field for field in headers if field[0] != "content-length"])
-    _set_host(headers, pseudo.get(":authority"))
+    _set_host(headers, pseudo.get(":authority"), pseudo.get(":scheme", ""))
     _join_cookies(headers)
     return method, target, headers, protocol
 
@@ -118,12 +119,12 @@ def _is_target(method: str, target: str) -> bool:
     return True
 
 
-def _set_host(headers: Headers, authority: str | None) -> None:
+def _set_host(headers: Headers, authority: str | None, scheme: str) -> None:
     """§8.3.1: a Host that differs from :authority SHOULD be malformed; with none of both, nobody knows whom it is for."""
     hosts = headers.get_all("host")
     if authority is None:
         authority = hosts[0] if hosts else ""
-    if not authority or not is_host(authority) or any(host.lower() != authority.lower() for host in hosts):
+    if not authority or not is_host(authority) or not all(same_authority(host, authority, scheme) for host in hosts):
         raise malformed("missing, invalid or contradictory :authority and Host")
     if hosts:
         headers[:] = [field for field in headers if field[0] != "host"]

@@ -425,10 +425,10 @@ async def test_who_closes_is_not_told_that_the_server_did():
 async def test_connecting_takes_no_longer_than_a_handshake(module, monkeypatch):
     """Of TCP and TLS together."""
 
-    async def connect_pipe(*_, **options):
+    async def create_connection(*_, **options):
         await asyncio.sleep(1000)
 
-    monkeypatch.setattr(module, "connect_pipe", connect_pipe)
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
     connect = http1.connect_http if module is http1 else http2.connect_http2
     with pytest.raises(TimeoutError):
         await connect("a", 80, timeouts=Timeouts(handshake=3))

@@ -7,13 +7,14 @@ import sys
 import pytest
 
 from minproto import Response, Server
-from minproto.aio.pipe import _RESET, HIGH_WATER, READ_SIZE, StreamPipe, connect_pipe
+from minproto.aio.pipe import _RESET, HIGH_WATER, READ_SIZE, StreamPipe
 
 
 async def joined():
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    return await connect_pipe(sock=ours), theirs
+    loop = asyncio.get_running_loop()
+    return (await loop.create_connection(StreamPipe, sock=ours))[1], theirs
 
 
 async def test_a_read_that_is_cancelled_loses_nothing():

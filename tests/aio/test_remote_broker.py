@@ -23,7 +23,7 @@ def connect(monkeypatch):
     def to(server, **options):
         servers = server if isinstance(server, list) else [server]
 
-        async def open_in_memory(host, port, ssl):
+        async def open_in_memory(*_):
             server = servers.pop(0) if len(servers) > 1 else servers[0]
             if server is None:
                 raise ConnectionRefusedError

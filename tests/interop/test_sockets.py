@@ -7,13 +7,31 @@ import socket
 import ssl
 import struct
 import time
+from urllib.parse import urlsplit
 
 import pytest
+import trustme
 from harness import FIN, HELLO, RST, Client, get, pieces
 
-from minproto import Broker, EventStream, Response, Server, Timeouts, connect_http, serve
+from minproto import (
+    Broker,
+    BrokerServer,
+    EventSource,
+    EventStream,
+    RemoteBroker,
+    Response,
+    Server,
+    Timeouts,
+    connect,
+    connect_http,
+    connect_http2,
+    serve,
+    upgrade,
+)
+from minproto.aio.address import Address, url_address
 from minproto.aio.listener import raise_file_limit
-from minproto.aio.pipe import connect_pipe
+from minproto.aio.pipe import StreamPipe, connect_pipe
+from minproto.aio.server import tls_context
 
 QUICK = Timeouts(write=0.5, linger=0.5, drain=0.5, handshake=0.2)
 RESET = struct.pack("ii", 1, 0)
@@ -41,9 +59,13 @@ def serving(**options):
 
 
 async def client_of(server, data=b"", **options):
-    client = Client(await connect_pipe("127.0.0.1", server.port, **options))
+    client = Client(await connect_pipe(Address("127.0.0.1", server.port), **options))
     client.send(data)
     return client
+
+
+async def pipe_over(sock):
+    return (await asyncio.get_running_loop().create_connection(StreamPipe, sock=sock))[1]
 
 
 async def answers_hello(server):
@@ -51,6 +73,70 @@ async def answers_hello(server):
     async with asyncio.timeout(3):
         assert (await client.ask(HELLO)).body == b"Hello, World!"
     await client.pipe.close()
+
+
+async def tells_host(request):
+    return Response.text(request.authority)
+
+
+async def fetch(url, ssl=None):
+    """What the server saw as Host, by each of our HTTP clients."""
+    address = url_address(urlsplit(url))
+    seen = set()
+    for connect in (connect_http, connect_http2):
+        async with await connect(address.connect_host, address.port, ssl) as client:
+            seen.add(await (await client.request("GET", "/")).read())
+    return seen
+
+
+async def test_the_zone_of_an_ipv6_address_connects_and_is_told_to_nobody():
+    """RFC 6874 §4."""
+    async with Server(tells_host, host="::1%1", port=0) as server:
+        assert server.url == f"http://[::1%251]:{server.port}"
+        assert await fetch(server.url) == {f"[::1]:{server.port}".encode()}
+
+
+async def test_a_websocket_and_an_event_source_to_an_ipv6_address_with_a_zone():
+    async def app(request):
+        assert request.authority == f"[::1]:{server.port}"
+        if request.path == "/ws":
+            return upgrade(request, lambda ws: ws.send("hello"))
+        return EventStream(pieces(1, "hello"))
+
+    async with Server(app, host="::1%1", port=0, timeouts=QUICK) as server:
+        async with await connect(server.url.replace("http", "ws") + "/ws") as ws:
+            assert await ws.receive() == "hello"
+        async for event in EventSource(server.url):
+            assert event.data == "hello"
+            break
+
+
+async def test_a_remote_broker_at_an_ipv6_address_with_a_zone():
+    async with BrokerServer(Broker(), host="::1%1", port=0) as server, RemoteBroker(server.url) as broker:
+        assert await broker.publish("a", b"b") == 0
+
+
+async def test_one_address_has_many_spellings():
+    async with Server(tells_host, host="::1", port=0) as server:
+        for host in ("[::1]", "0:0:0:0:0:0:0:1", "0::1"):
+            async with await connect_http(host, server.port) as client:
+                assert await (await client.request("GET", "/")).read() == f"[::1]:{server.port}".encode()
+
+
+async def test_tls_asks_for_the_name_without_zone_and_dot(tmp_path):
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost", "::1")
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "pem")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    served = tls_context(str(tmp_path / "pem"))
+    names = []
+    served.sni_callback = lambda _, name, __: names.append(name)
+    for host, given, seen in (("::1", "::1%1", "[::1]"), ("127.0.0.1", "LOCALHOST.", "localhost.")):
+        async with Server(tells_host, host=host, port=0, ssl=served) as server:
+            async with await connect_http(given, server.port, context) as client:
+                assert await (await client.request("GET", "/")).read() == f"{seen}:{server.port}".encode()
+    assert names == [None, "localhost"]
 
 
 def resident():
@@ -107,7 +193,7 @@ async def test_a_gigabyte_that_nobody_reads_takes_no_memory():
 async def test_drain_lets_others_run_though_the_kernel_takes_everything():
     """Law 11: asyncio's own ``drain`` does not, below its high-water mark."""
     ours, theirs = socket.socketpair()
-    pipe, turns = await connect_pipe(sock=ours), 0
+    pipe, turns = await pipe_over(ours), 0
 
     async def take_turns():
         nonlocal turns
@@ -263,7 +349,7 @@ async def test_a_signal_drains_and_a_second_stops_at_once(capfd, number, again):
         await asyncio.sleep(0.01)
         printed += capfd.readouterr().out
     port = int(printed.rpartition(":")[2])
-    client = Client(await connect_pipe("127.0.0.1", port))
+    client = Client(await connect_pipe(Address("127.0.0.1", port)))
     client.send(get("/never" if again else "/sleep"))
     await asyncio.sleep(0.05)
     began = time.monotonic()

@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NoReturn, Protocol, Self
 
+from minproto.aio.address import Address
 from minproto.aio.endpoint import Endpoint, Timeouts, logger
 from minproto.aio.http import Answer, App, Request, Response, Upgrade, ask, checked, close_body, date_field, was_cancelled
 from minproto.aio.observe import Observer
@@ -699,14 +700,12 @@ async def connect_http(
 ) -> ClientConnection:
     """A connection to an HTTP/1.1 server, within ``Timeouts.handshake`` seconds.
 
-    Raises OSError, TimeoutError; RemoteProtocolError where ``ssl`` offers HTTP/2, and the server has chosen that (RFC 9113
-    §3.2).
+    Raises ValueError for a host that is none, OSError, TimeoutError; RemoteProtocolError where ``ssl`` offers HTTP/2, and the
+    server has chosen that (RFC 9113 §3.2).
     """
-    async with asyncio.timeout(timeouts.handshake):
-        pipe = await connect_pipe(host, port, ssl=ssl)
+    address = Address(host, port)
+    pipe = await connect_pipe(address, ssl, handshake=timeouts.handshake, linger=timeouts.linger)
     if ssl is not None and pipe.info("ssl_object").selected_alpn_protocol() == "h2":
         pipe.abort()
         raise RemoteProtocolError("HTTP/2 was chosen, since the context offers it")
-    name = f"[{host}]" if ":" in host else host
-    default = 443 if ssl else 80
-    return ClientConnection(pipe, name if port == default else f"{name}:{port}", limits, timeouts)
+    return ClientConnection(pipe, address.authority("https" if ssl else "http"), limits, timeouts)

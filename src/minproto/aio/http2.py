@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import NoReturn, Self
 
+from minproto.aio.address import Address
 from minproto.aio.endpoint import Timeouts, logger
 from minproto.aio.http import (
     Answer,
@@ -583,13 +584,12 @@ async def connect_http2(
     """A connection to an HTTP/2 server, within ``Timeouts.handshake`` seconds; in clear text with prior knowledge (§3.3).
 
     ``ssl``: a context that offers it, by ``set_alpn_protocols(["h2"])``: the caller's, so it is left as it is.
-    Raises OSError, TimeoutError; RemoteProtocolError where TLS did not choose HTTP/2 (§3.2).
+    Raises ValueError for a host that is none, OSError, TimeoutError; RemoteProtocolError where TLS did not choose HTTP/2
+    (§3.2).
     """
-    async with asyncio.timeout(timeouts.handshake):
-        pipe = await connect_pipe(host, port, ssl=ssl)
+    address, scheme = Address(host, port), "https" if ssl else "http"
+    pipe = await connect_pipe(address, ssl, handshake=timeouts.handshake, linger=timeouts.linger)
     if ssl is not None and pipe.info("ssl_object").selected_alpn_protocol() != "h2":
         pipe.abort()
         raise RemoteProtocolError("HTTP/2 was not chosen: the context does not offer it, or the server does not speak it")
-    name = f"[{host}]" if ":" in host else host
-    default, scheme = (443, "https") if ssl else (80, "http")
-    return ClientConnection(pipe, name if port == default else f"{name}:{port}", scheme, limits, timeouts)
+    return ClientConnection(pipe, address.authority(scheme), scheme, limits, timeouts)

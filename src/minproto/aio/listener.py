@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from socket import gaierror
 from typing import ClassVar, Protocol, Self
 
+from minproto.aio.address import Address
 from minproto.aio.endpoint import Timeouts, logger
 from minproto.aio.observe import Metrics
 from minproto.aio.pipe import Counts, Pipe, StreamPipe
@@ -120,8 +121,7 @@ class Listener(ABC):
     @property
     def url(self) -> str:
         """Where it is reached."""
-        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
-        return f"{self.scheme}{'s' if self.config.ssl else ''}://{host}:{self.port}"
+        return Address(self.config.host, self.port).url(f"{self.scheme}s" if self.config.ssl else self.scheme)
 
     # -- connections
 

@@ -18,15 +18,20 @@ the place of its stream reader and writer, and hides five traps:
 
 import asyncio
 import socket
+import ssl as tls
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
+from minproto.aio.address import Address
+
 READ_SIZE = 65_536
 HIGH_WATER = 65_536
 """Bytes that may be written before ``drain`` has to be called, and that may wait in our buffer before it waits."""
 
+LEAST = 0.001
+"""Seconds that asyncio gets where a timeout is 0, which it refuses."""
 _RESET = struct.pack("ii", 1, 0)  # struct linger: on, for 0 seconds: close() sends RST
 
 
@@ -273,11 +278,35 @@ class StreamPipe(asyncio.Protocol):
             return self._transport.get_extra_info(name)
 
 
-async def connect_pipe(host: str | None = None, port: int | None = None, **options: Any) -> StreamPipe:
-    """A connection; options are those of ``loop.create_connection``. Raises OSError."""
-    connect: Any = asyncio.get_running_loop().create_connection
-    pipe: StreamPipe = (await connect(StreamPipe, host, port, **options))[1]
-    return pipe
+async def connect_pipe(
+    address: Address, ssl: tls.SSLContext | None = None, *, handshake: float = 10.0, linger: float = 2.0
+) -> StreamPipe:
+    """Connect, over TLS if there is a context, within ``handshake`` seconds. Raises OSError; TimeoutError, with its reason.
+
+    ``linger``: the seconds for a peer to answer the end of TLS by its own, when we close.
+    """
+    made: list[StreamPipe] = []  # asyncio makes the protocol when TCP is connected, before the TLS handshake
+
+    def make() -> StreamPipe:
+        made.append(StreamPipe())
+        return made[0]
+
+    options: dict[str, Any] = {}
+    if ssl is not None:
+        options = {
+            "ssl": ssl, "server_hostname": address.server_name,
+            "ssl_handshake_timeout": max(handshake, LEAST), "ssl_shutdown_timeout": max(linger, LEAST),
+        }  # fmt: skip
+    host = address.connect_host
+    if host == "localhost.":  # RFC 6761 §6.3: it is loopback too, but the file that says so, /etc/hosts, has no dots
+        host = "localhost"
+    try:
+        async with asyncio.timeout(handshake):
+            await asyncio.get_running_loop().create_connection(make, host, address.port, **options)
+    except TimeoutError as error:
+        missing = "no answer to the TLS handshake" if made else "no answer"
+        raise TimeoutError(f"can't reach {address}: {missing} within {handshake:g} s") from error
+    return made[0]
 
 
 class Counts(Protocol):

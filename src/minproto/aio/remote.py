@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from minproto.aio.address import Address, url_address
 from minproto.aio.endpoint import Deadline, Endpoint, Timeouts
 from minproto.aio.pipe import Pipe, connect_pipe
 from minproto.aio.reconnect import reconnecting
@@ -41,7 +42,7 @@ class RemoteBroker:
         timeouts: Timeouts = Timeouts(),  # noqa: B008
     ) -> None:
         """``redis://[[user]:password@]host[:port]``, or ``rediss://`` for TLS. Raises ValueError for another URL."""
-        self._parts, self._port = _parse_url(url)
+        self._parts, self._address = _parse_url(url)
         self._ssl = (ssl or tls.create_default_context()) if self._parts.scheme == "rediss" else None
         self._limits = limits
         self._timeouts = timeouts
@@ -72,7 +73,7 @@ class RemoteBroker:
     async def connect(self) -> "Link":
         """A connection on which the password is said. Raises OSError, RemoteProtocolError."""
         async with asyncio.timeout(self._timeouts.handshake):
-            pipe = await _open(self._parts.hostname, self._port, self._ssl)
+            pipe = await _open(self._address, self._ssl, self._timeouts)
             link = Link(pipe, self._limits, self._timeouts)
             try:
                 if self._parts.password is not None:
@@ -96,17 +97,17 @@ class RemoteBroker:
         await self.close()
 
 
-def _parse_url(url: str) -> tuple[SplitResult, int]:
-    """Its parts, and its port. Raises ValueError, which quotes nothing: there may be a password in it."""
+def _parse_url(url: str) -> tuple[SplitResult, Address]:
+    """Its parts, and its host and port. Raises ValueError, which quotes nothing: there may be a password in it."""
     with suppress(ValueError):
         parts = urlsplit(url)
         if parts.scheme in ("redis", "rediss") and parts.hostname and parts.path.strip("/") in ("", "0"):
-            return parts, parts.port or 6379
+            return parts, url_address(parts)
     raise ValueError("the URL of a broker is redis://[[user]:password@]host[:port], or rediss:// for TLS")
 
 
-async def _open(host: str | None, port: int, ssl: tls.SSLContext | None) -> Pipe:
-    return await connect_pipe(host, port, ssl=ssl)
+async def _open(address: Address, ssl: tls.SSLContext | None, timeouts: Timeouts) -> Pipe:
+    return await connect_pipe(address, ssl, handshake=timeouts.handshake, linger=timeouts.linger)
 
 
 class Link:

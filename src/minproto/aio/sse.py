@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Protocol, Self
 from urllib.parse import urlsplit
 
+from minproto.aio.address import url_address
 from minproto.aio.broker import Item, Message, Subscription
 from minproto.aio.endpoint import Timeouts
 from minproto.aio.http import Response, close_body
@@ -265,7 +266,7 @@ class EventSource:
         if parts.scheme not in ("http", "https") or not parts.hostname or not _URL.fullmatch(url):
             raise ValueError(f"not a URL of HTTP: {url}")
         self._secure = (ssl or tls.create_default_context()) if parts.scheme == "https" else None
-        self._host, self._port = parts.hostname, parts.port or (443 if self._secure else 80)
+        self._address = url_address(parts)
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._headers = list(headers)
         self._limits = limits
@@ -288,7 +289,7 @@ class EventSource:
                     yield event
 
     async def _open(self) -> "_Stream":
-        client = await connect_http(self._host, self._port, self._secure, timeouts=self._timeouts)
+        client = await connect_http(self._address.connect_host, self._address.port, self._secure, timeouts=self._timeouts)
         headers = [("accept", MEDIA_TYPE), ("cache-control", "no-store"), *self._resume(), *self._headers]
         try:
             response = await client.request("GET", self._target, headers)

@@ -19,6 +19,7 @@ from secrets import token_bytes
 from typing import Self
 from urllib.parse import urlsplit
 
+from minproto.aio.address import is_origin_of, url_address
 from minproto.aio.endpoint import Endpoint, Timeouts, logger
 from minproto.aio.http import Answer, Request, Response, Upgrade, close_body, was_cancelled
 from minproto.aio.http1 import connect_http
@@ -454,8 +455,7 @@ Handler = Callable[[WebSocket], Awaitable[None]]
 
 def same_origin(request: Request, origin: str) -> bool:
     """Whether a script of our own pages is connecting. Else any page that a user visits could use the user's cookies here."""
-    host = origin.partition("://")[2]  # none in "null"
-    return host != "" and host.lower() == request.authority.lower()
+    return is_origin_of(origin, request.authority)
 
 
 def upgrade(
@@ -551,9 +551,10 @@ async def connect(
         ssl = ssl or tls.create_default_context()
     elif ssl is not None:
         raise ValueError("ssl is for wss://")
+    address = url_address(parts)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     async with asyncio.timeout(timeouts.handshake):
-        http = await connect_http(parts.hostname, parts.port or (443 if ssl else 80), ssl, timeouts=timeouts)
+        http = await connect_http(address.connect_host, address.port, ssl, timeouts=timeouts)
         try:
             key = b64encode(token_bytes(16)).decode()
             request = handshake(http.host, target, key, subprotocols, compression)

@@ -15,6 +15,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from minproto.aio.address import Address
 from minproto.aio.listener import Listener, ListenerConfig
 from minproto.aio.pipe import Pipe, connect_pipe
 from minproto.core import CLIENT, SERVER, Role
@@ -165,7 +166,7 @@ class Wire(Listener):
         self, to: tuple[str, int], printer: Printer, write: Callable[[str], None], **options: object
     ) -> None:
         super().__init__(ListenerConfig(**options))  # type: ignore[arg-type]
-        self._to = to
+        self._to = Address(*to)
         self._printer = printer
         self._write = write
         self._count = 0
@@ -179,12 +180,10 @@ class Wire(Listener):
 
     async def connect(self) -> Pipe:
         """A connection to the server. Raises OSError, which says why there is none."""
-        host, port = self._to
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                return await connect_pipe(host, port)
-        except TimeoutError:
-            raise OSError(f"can't reach {host}:{port}: no answer within {CONNECT_TIMEOUT:g} s") from None
+            return await connect_pipe(self._to, handshake=CONNECT_TIMEOUT)
+        except TimeoutError as error:
+            raise OSError(str(error)) from None
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
-            raise OSError(f"can't reach {host}:{port}: {reason}") from None
+            raise OSError(f"can't reach {self._to}: {reason}") from None

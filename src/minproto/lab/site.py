@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 
+from minproto.aio.address import is_origin_of
 from minproto.aio.http import Answer, App, Request, Response, not_allowed
 from minproto.lab.push import PREFIX, TOPIC, Push
 from minproto.lab.wire import PREFIX as WIRE_PREFIX
@@ -106,8 +107,8 @@ def _json(value: object) -> Response:
 
 def _refusal(request: Request, origins: set[str]) -> Response | None:
     """The answer to a request that is not meant for us, or not sent by one of our pages."""
-    authority = request.authority.lower()  # "" in HTTP/1.0 without a Host, which no browser sends
-    if authority and not any(origin.endswith(f"//{authority}") for origin in origins):
+    authority = request.authority  # "" in HTTP/1.0 without a Host, which no browser sends
+    if authority and not any(is_origin_of(origin, authority) for origin in origins):
         return Response.text("the lab is 127.0.0.1 or localhost, with its own port\n", 421)  # RFC 9110 §15.5.20
     origin = request.headers.get("origin")
     if origin is not None and origin not in origins:

@@ -1,0 +1,97 @@
+"""Where a client connects to, and what it calls the server once it is connected: not always the same text.
+
+    given           connects to     TLS asks for     Host over https
+    EXAMPLE.org.    example.org.    example.org      example.org.
+    bücher.example  xn--bcher-…     xn--bcher-…      xn--bcher-kva.example
+    fe80::1%eth0    fe80::1%eth0    fe80::1          [fe80::1]
+    0:0:0:0::1      ::1             ::1              [::1]
+
+The zone of an IPv6 address (``%eth0``) names one of this machine's own interfaces, so no other machine may see it (RFC 6874
+§4). The dot at the end of a name tells DNS not to try the machine's search domains; certificates and SNI have none (RFC 6066
+§3). The port is left out of Host where the scheme implies it.
+"""
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from urllib.parse import SplitResult, unquote
+
+from minproto.http import DEFAULT_PORTS, MAX_PORT, is_host, same_authority
+
+PORTS = DEFAULT_PORTS | {"redis": 6379, "rediss": 6379}
+"""The port that a URL means when it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and a port. The host may be a name (with IDNA: any script), an IPv4 or an IPv6 address (bare or in brackets).
+
+    Raises ValueError for a host that is none of these, say a URL, and for a port beyond 65535.
+    """
+
+    connect_host: str
+    """What the system resolves and connects to, in one spelling: lower case, the zone included."""
+    port: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "connect_host", _normal_host(self.connect_host))
+        if not 0 <= self.port <= MAX_PORT:
+            raise ValueError(f"not a port: {self.port}")
+
+    def __str__(self) -> str:
+        return f"[{self.connect_host}]:{self.port}" if ":" in self.connect_host else f"{self.connect_host}:{self.port}"
+
+    @property
+    def server_name(self) -> str:
+        """The name or IP address for TLS, in SNI and in the certificate: without the zone, and without a dot at the end."""
+        return self.connect_host.partition("%")[0].removesuffix(".")
+
+    def authority(self, scheme: str) -> str:
+        """The text for Host and :authority: without the zone, and without the port that ``scheme`` implies."""
+        host = self.connect_host.partition("%")[0]
+        host = f"[{host}]" if ":" in host else host
+        return host if self.port == DEFAULT_PORTS.get(scheme) else f"{host}:{self.port}"
+
+    def url(self, scheme: str) -> str:
+        """The URL of this address, for programs on this machine: the zone is kept, in a URL's spelling (RFC 6874 §2)."""
+        host = self.connect_host.replace("%", "%25")
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def url_address(parts: SplitResult) -> Address:
+    """Return the address of a URL whose scheme is one of ``PORTS``. Raises ValueError where the URL names none."""
+    host = parts.hostname or ""
+    if ":" not in host:
+        host = unquote(host)  # RFC 3986 §3.2.2: a name may be percent-encoded
+    else:  # RFC 6874 §2: "%" itself is written "%25" before a zone; many write it bare
+        address, percent, zone = host.partition("%")
+        host = address + percent + (zone.removeprefix("25") or zone)
+    return Address(host, PORTS[parts.scheme] if parts.port is None else parts.port)
+
+
+def is_origin_of(origin: str, authority: str) -> bool:
+    """Return whether an Origin field (``https://example.org``) names the host and port of ``authority``, a Host field.
+
+    The scheme is not compared: behind a proxy that ends TLS, the page has https and this server has http. It only tells
+    which port a missing port means. The origin ``null`` is the same as no other.
+    """
+    scheme, separator, host = origin.partition("://")
+    return separator != "" and host != "" and same_authority(host, authority, scheme.lower())
+
+
+def _normal_host(host: str) -> str:
+    text = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if ":" in text:
+        address, percent, zone = text.partition("%")
+        try:
+            if bool(zone) == bool(percent):
+                return str(IPv6Address(address)) + percent + zone
+        except ValueError:
+            pass
+        raise ValueError(f"not a host: {host!r} (give a name or an IP address; the port is an argument of its own)")
+    try:
+        name = text.encode("idna").decode().lower()
+    except UnicodeError as error:
+        raise ValueError(f"not a host: {host!r}: {error}") from None
+    if not name or text != host or not is_host(name):
+        raise ValueError(f"not a host: {host!r}")
+    return name
