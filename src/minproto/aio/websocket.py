@@ -556,8 +556,7 @@ async def connect(
     async with asyncio.timeout(timeouts.handshake):
         http = await connect_http(address.connect_host, address.port, ssl, timeouts=timeouts)
         try:
-            key = b64encode(token_bytes(16)).decode()
-            request = handshake(http.host, target, key, subprotocols, compression)
+            request = handshake(http.host, target, b64encode(token_bytes(16)).decode(), subprotocols, compression)
             response = await http.request("GET", target, [*request.headers, *headers])
             agreement = check_response(request, ResponseHead(response.status, response.headers), compression)
         except RemoteProtocolError:
