@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from minproto import Response, Server
-from minproto.aio.pipe import _RESET, HIGH_WATER, READ_SIZE, StreamPipe
+from minproto.aio.address import Address
+from minproto.aio.pipe import _RESET, HIGH_WATER, READ_SIZE, StreamPipe, connect_pipe
 
 
 async def joined():
@@ -228,7 +229,7 @@ async def test_a_watcher_hears_of_the_end_and_of_the_loss_while_nobody_reads():
 
 async def tcp_pair() -> tuple[StreamPipe, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        pipe = await connect_pipe(*listener.getsockname())
+        pipe = await connect_pipe(Address(*listener.getsockname()))
         return pipe, listener.accept()[0]
 
 
