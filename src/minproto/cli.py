@@ -5,11 +5,13 @@ Bad input gets one line on standard error and exit status 2 (a wrong word) or 1 
 
 import argparse
 import asyncio
+import logging
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import NoReturn
 
@@ -17,12 +19,16 @@ from minproto.aio.address import Address
 from minproto.aio.broker import Broker
 from minproto.aio.listener import raise_file_limit, serve_until_signal
 from minproto.aio.observe import AccessLog, Metrics
+from minproto.aio.output import Output, finish_output, standard_error, standard_output
 from minproto.aio.resp import BrokerServer
 from minproto.aio.server import serve, tls_context
 from minproto.aio.wire import Wire
 from minproto.explain.text import Printer
 from minproto.lab.app import HISTORY, DemoApp
 from minproto.lab.process import serve_lab
+
+INTERRUPTED = 130
+"""The exit status of a command that Ctrl-C or SIGTERM ended before it served: 128 + SIGINT, as a shell has it."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,14 +43,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "lab")  # the main job needs no name
     options = _parser().parse_args(words)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until a server takes both signals, and drains
+    try:
+        return _run(options)
+    except KeyboardInterrupt:  # before there was something to drain, or once more at the end
+        return INTERRUPTED
+    finally:
+        _forget_output()
+
+
+def _run(options: argparse.Namespace) -> int:
+    # What Python logs without being told how, but by a thread: a standard error that nobody reads must not stop the loop.
+    logging.basicConfig(format="%(message)s", stream=standard_error())
+    status = 0
     try:
         asyncio.run(options.run(options))
     except OSError as error:
-        print(f"minproto: {error}", file=sys.stderr)
-        return 1
-    finally:
-        _forget_output()
-    return 0
+        standard_error().write(f"minproto: {error}\n")
+        status = 1
+    finish_output()
+    return status
 
 
 def _forget_output() -> None:
@@ -132,7 +150,6 @@ def _count(text: str) -> int:
 
 async def _lab(options: argparse.Namespace) -> None:
     raise_file_limit()
-    _print_at_once()
     await serve_lab(options.port, options.tls_port, options.broker_port)
 
 
@@ -148,7 +165,6 @@ async def _serve(options: argparse.Namespace) -> None:
     metrics = Metrics()
     app = DemoApp(metrics)
     raise_file_limit()
-    _print_at_once()
     await serve(
         app,
         host=options.host,
@@ -160,27 +176,28 @@ async def _serve(options: argparse.Namespace) -> None:
     )
 
 
-def _print_at_once() -> None:
-    """Line by line, and whatever the encoding of standard output can't say as an escape."""
-    if sys.stdout is not None:
-        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-
-
 async def _wire(options: argparse.Namespace) -> None:
     raise_file_limit()
-    _print_at_once()
     terminal = sys.stdout is not None and sys.stdout.isatty()
     width = shutil.get_terminal_size((120, 24)).columns
     printer = Printer(width, color=terminal and not os.environ.get("NO_COLOR"), full=options.full)
-    wire = Wire(options.to, printer, _write, host=options.host, port=options.listen)
+    output = standard_output()
+    wire = Wire(options.to, printer, output.write, host=options.host, port=options.listen)
     (await wire.connect()).abort()  # if the server can't be reached, better say so now
-    await serve_until_signal(wire)
+    if isinstance(output, Output):
+        output.on_broken = _end_current_task()
+    with suppress(asyncio.CancelledError):
+        await serve_until_signal(wire)
 
 
-def _write(text: str) -> None:
-    """Print; if nobody reads it any more, end as on Ctrl-C."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.write(text)
-    except OSError:
-        signal.raise_signal(signal.SIGTERM)
+def _end_current_task() -> Callable[[], None]:
+    """A function that ends the current task from another thread. To print is the wire's job: where nobody reads any more
+    (``| head -1``), it ends as on Ctrl-C."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def end() -> None:
+        with suppress(RuntimeError):  # the loop is closed: the wire ends anyway
+            loop.call_soon_threadsafe(task.cancel)
+
+    return end

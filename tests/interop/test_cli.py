@@ -1,5 +1,6 @@
 """The command line: what it says, how it fails, what it logs, and how it ends."""
 
+import fcntl
 import http.client
 import os
 import re
@@ -9,14 +10,14 @@ import ssl
 import subprocess
 import tempfile
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from .serving import Certificate, Serving, command, environment, wait_until
+from .serving import Certificate, Serving, command, environment, free_port, wait_until
 
 Start = Callable[..., Serving]
 
@@ -250,6 +251,106 @@ def test_no_stdout() -> None:
     result = subprocess.run(words, stderr=subprocess.PIPE, text=True, timeout=10, env=environment())
     assert "Traceback" not in result.stderr
     assert result.returncode == 2
+
+
+# ---- output that nobody reads ----------------------------------------------------------------------------------------
+
+
+class Unread:
+    """A command whose standard output or standard error is a pipe that nobody reads, full from the beginning."""
+
+    def __init__(self, stream: str, *arguments: str, full: bool = True, **variables: str) -> None:
+        self.read, write = os.pipe()
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4_096)
+        if full:
+            os.write(write, b"x" * 4_095 + b"\n")
+        others = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        streams = {name: write if stream in (name, "both") else file for name, file in others.items()}
+        self.process = subprocess.Popen(command(*arguments), **streams, env=environment() | variables)  # type: ignore[call-overload]
+        os.close(write)
+
+    def stop(self, number: int = signal.SIGTERM) -> str:
+        """It ends soon, and well; what is left in the pipe."""
+        self.process.send_signal(number)
+        assert self.process.wait(5) == 0
+        with open(self.read, closefd=False) as reading:
+            return reading.read()
+
+    def __enter__(self) -> "Unread":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.read)
+
+
+def connected(port: int) -> socket.socket:
+    """A connection, as soon as there is somebody who listens."""
+
+    def connect() -> socket.socket | None:
+        with suppress(OSError):
+            return socket.create_connection(("127.0.0.1", port), timeout=5)
+        return None
+
+    return wait_until(connect, 30)
+
+
+COMMANDS = {
+    "serve": "serve --port {port}",
+    "lab": "lab --port {port} --tls-port 0 --broker-port 0",
+    "broker": "broker --port {port}",
+    "wire": "wire --listen {port} --to 127.0.0.1:{server}",
+}
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr", "both"])
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_a_full_pipe(name: str, stream: str, clear: Serving, tmp_path: Path) -> None:
+    """Whatever a command has to say, it serves, and it stops. (The lab can't write below a file: one line on stderr.)"""
+    (tmp_path / "file").touch()
+    port = free_port()
+    words = COMMANDS[name].format(port=port, server=clear.port).split()
+    with Unread(stream, *words, XDG_CACHE_HOME=str(tmp_path / "file")) as unread:
+        with connected(port) as sock:
+            sock.sendall(b"PING\r\n" if name == "broker" else get("/hello"))
+            assert sock.recv(65_536)
+        unread.stop()
+
+
+@pytest.mark.parametrize(("name", "requests"), [("serve", 1_000), ("wire", 30)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_reader_who_stops(name: str, requests: int, number: int, clear: Serving) -> None:
+    """`| less`: it is not waited for. When it reads on, it reads every line that fits the queue."""
+    port = free_port()
+    words = COMMANDS[name].format(port=port, server=clear.port).split()
+    with Unread("stdout", *words, full=False) as unread:
+        with connected(port):
+            pass
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as client:
+            for _ in range(requests):
+                client.request("GET", "/hello")
+                assert client.getresponse().read() == b"Hello, World!"
+        lines: list[str] = []
+        with open(unread.read, closefd=False) as reading:
+            while len([line for line in lines if "GET /hello" in line]) < requests:
+                lines.append(reading.readline())
+        assert lines[0] == f"minproto serves on {'tcp' if name == 'wire' else 'http'}://127.0.0.1:{port}\n"
+        unread.stop(number)
+
+
+def test_what_does_not_fit_is_counted(clear: Serving) -> None:
+    """Three MiB of an upload are some 24 MiB of lines: the queue takes 4, the reader reads the rest of the story."""
+    port = free_port()
+    words = COMMANDS["wire"].format(port=port, server=clear.port).split()
+    with Unread("stdout", *words, "--full", full=False) as unread:
+        with connected(port) as sock:
+            sock.sendall(b"POST /echo HTTP/1.0\r\nContent-Length: 3000000\r\n\r\n" + bytes(3_000_000))
+            assert len(answer(sock)) > 3_000_000
+        with open(unread.read, closefd=False) as reading:
+            said = next(line for line in reading if "dropped" in line)
+        assert re.fullmatch(r"… [\d,]+ lines dropped: the output is not read\n", said)
+        unread.stop()
 
 
 # ---- the end ---------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from typing import ClassVar, Protocol, Self
 from minproto.aio.address import Address
 from minproto.aio.endpoint import Timeouts, logger
 from minproto.aio.observe import Metrics
+from minproto.aio.output import standard_output
 from minproto.aio.pipe import Counts, Pipe, StreamPipe
 
 BACKLOG = 1024
@@ -194,8 +195,9 @@ async def serve_until_signal(*listeners: Listener) -> None:
     async with _until_signal(listeners) as stopped, AsyncExitStack() as stack:
         for listener in listeners:
             await stack.enter_async_context(listener)
-        for listener in listeners:  # now that none has failed
-            print(f"minproto serves on {listener.url}", flush=True)
+        output = standard_output()
+        output.write("".join([f"minproto serves on {listener.url}\n" for listener in listeners]))  # now that none has failed
+        output.flush()
         await stopped.wait()
         await asyncio.gather(*(listener.close() for listener in listeners))  # together, or each has a deadline of its own
 

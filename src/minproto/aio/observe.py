@@ -3,11 +3,11 @@
 A server without observers makes no calls, so they cost nothing when off.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from minproto.aio.output import standard_output
 from minproto.aio.pipe import Counts, Pipe
 from minproto.http import RequestHead
 
@@ -32,8 +32,9 @@ class AccessLog:
     """
 
     def __init__(self, write: Callable[[str], Any] | None = None) -> None:
-        """``write`` takes each line; standard output by default."""
-        self._write: Callable[[str], Any] = write or (sys.stdout.write if sys.stdout else len)
+        """``write`` takes each line, and must not block: the event loop calls it. By default the lines go to standard output,
+        by a thread; lines that nobody reads are dropped and counted."""
+        self._write: Callable[[str], Any] = write or standard_output().write
         self._time = (0, "")
 
     def begin(self) -> None:

@@ -119,7 +119,7 @@ class Relay:
 class Watch:
     """A tap that explains what it sees, line by line."""
 
-    def __init__(self, number: int, printer: Printer, write: Callable[[str], None]) -> None:
+    def __init__(self, number: int, printer: Printer, write: Callable[[str], object]) -> None:
         """``write`` takes text, each time a few whole lines."""
         self._number = number
         self._printer = printer
@@ -163,7 +163,7 @@ class Wire(Listener):
     scheme = "tcp"
 
     def __init__(
-        self, to: tuple[str, int], printer: Printer, write: Callable[[str], None], **options: object
+        self, to: tuple[str, int], printer: Printer, write: Callable[[str], object], **options: object
     ) -> None:
         super().__init__(ListenerConfig(**options))  # type: ignore[arg-type]
         self._to = Address(*to)

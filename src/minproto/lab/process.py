@@ -1,12 +1,12 @@
 """The lab: one process, one broker, and each protocol on a port of 127.0.0.1; the page at / shows them at work."""
 
 import ssl
-import sys
 import time
 
 from minproto.aio.broker import Broker
 from minproto.aio.listener import Listener, serve_until_signal
 from minproto.aio.observe import Metrics
+from minproto.aio.output import standard_error, standard_output
 from minproto.aio.pipe import Pipe
 from minproto.aio.resp import BrokerServer
 from minproto.aio.server import Server, tls_context
@@ -79,12 +79,18 @@ class _Broker(BrokerServer):
 
 async def serve_lab(port: int, tls_port: int, broker_port: int) -> None:
     """Serve until a signal. What HTTPS is missing is said in one line, and the rest goes on. Raises OSError."""
-    context = None
+    context = _find_context()
+    lab = Lab(port, tls_port, broker_port, context)
+    await serve_until_signal(*lab.listeners)
+
+
+def _find_context() -> ssl.SSLContext | None:
+    """A context with the lab's certificate, or None where there is no certificate."""
     try:
         certificate = development_certificate()
         context = tls_context(str(certificate.chain), str(certificate.key))
-        print(f"minproto lab: to trust its certificate, tell your client of {certificate.authority}")
     except (NoCertificateError, OSError) as error:  # or the cache has files that are no certificate
-        print(f"minproto lab: no HTTPS, so no HTTP/2 in browsers: {error}", file=sys.stderr)
-    lab = Lab(port, tls_port, broker_port, context)
-    await serve_until_signal(*lab.listeners)
+        standard_error().write(f"minproto lab: no HTTPS, so no HTTP/2 in browsers: {error}\n")
+        return None
+    standard_output().write(f"minproto lab: to trust its certificate, tell your client of {certificate.authority}\n")
+    return context

@@ -1,0 +1,204 @@
+"""Lines for the process's standard output and standard error, which never make the event loop wait.
+
+A write to a terminal or a pipe blocks while nobody reads at the other end: `minproto serve | less` shows one screen, less
+stops reading, and 64 KiB later (what a Linux pipe holds) the next write waits until the user presses a key. A write in the
+event loop would stop every connection with it, and the handler of SIGTERM, too. So the loop only queues its lines:
+
+    write("line 1\\n")  ->  queue, at most MAX_WAITING bytes  ->  thread  ->  os.write  ->  terminal or pipe
+    write("line 2\\n")      full: the line is dropped and counted
+
+When the reader reads again, the thread writes what waited, and then how much is missing: "… 123 lines dropped: the output is
+not read". The order of the lines is kept. A regular file always takes what it is given, so it needs no thread.
+
+At the end of the process ``finish`` waits for the thread, as long as the reader takes something within each second. The thread
+is a daemon and calls ``os.write``, not ``sys.stdout.write``: a thread that waits inside ``sys.stdout`` holds a lock, for which
+Python would wait at its own end.
+"""
+
+import atexit
+import errno
+import os
+import select
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Protocol, TextIO
+
+MAX_WAITING = 4 * 1024 * 1024
+"""Bytes that wait for a slow reader: some 50,000 lines of an access log. Beyond, lines are dropped."""
+PIECE = 16_384
+"""Bytes of one ``os.write``: the end of the process is held up only while a reader takes that much each second."""
+PAUSE = 0.01
+"""Seconds between two batches, so that a busy server pays for the thread a hundred times a second, not once a line."""
+PATIENCE = 1.0
+"""Seconds without any progress after which ``finish`` gives up."""
+LAST_WAIT = 5.0
+"""Seconds after which ``finish`` gives up in any case."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)  # a disk may have room again; after any other error the output is gone
+
+
+class Lines(Protocol):
+    """What a line can be written to: an ``Output``, or whatever a program has put in the place of ``sys.stdout``."""
+
+    def write(self, text: str, /) -> object:
+        """Take a few whole lines."""
+
+    def flush(self) -> object:
+        """Write at once what was taken."""
+
+
+class Output:
+    """A text stream whose ``write`` never waits and never fails. Threads may share it."""
+
+    def __init__(self, put: Callable[[bytes], object], *, encoding: str = "utf-8", direct: bool = False) -> None:
+        """``put`` writes all of its bytes, may block, and may raise OSError. ``direct``: it does not block, and so needs no
+        thread."""
+        self.on_broken: Callable[[], object] = lambda: None
+        """Called once, by the thread, when the reader is gone: say, with `| head -1`."""
+        self._put = put
+        self._encoding = encoding
+        self._direct = direct
+        self._changed = threading.Condition()
+        self._waiting: list[bytes] = []
+        self._size = 0  # of what waits, in bytes
+        self._dropped = 0  # lines, after those that wait
+        self._failed = 0  # lines before those that wait, which the output did not take
+        self._thread: threading.Thread | None = None
+        self._busy = False  # the thread has taken a batch
+        self._broken = False
+
+    def write(self, text: str) -> None:
+        """Queue whole lines. Lines that do not fit are dropped and counted; after the reader has gone, all are dropped."""
+        data = text.encode(self._encoding, "backslashreplace")
+        with self._changed:
+            if self._broken:
+                return
+            # A text that is longer than the queue is taken where nothing else waits: a reader who reads gets every line.
+            if self._waiting and (self._dropped or self._size + len(data) > MAX_WAITING):
+                self._dropped += text.count("\n")
+                return
+            self._waiting.append(data)
+            self._size += len(data)
+            if self._direct:
+                self._write_batch(self._take())
+            else:
+                self._wake()
+
+    def flush(self) -> None:
+        """Nothing: the thread writes at once, and nobody in the event loop may wait for it. At the end there is ``finish``."""
+
+    def finish(self) -> None:
+        """Wait until everything is written; give up where the reader takes nothing for a second."""
+        ends = time.monotonic() + LAST_WAIT
+        with self._changed:
+            while (self._waiting or self._busy) and not self._broken:
+                patience = min(PATIENCE, ends - time.monotonic())
+                if patience <= 0 or not self._changed.wait(patience):
+                    return self._break()
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="minproto-output", daemon=True)
+            self._thread.start()
+        self._changed.notify_all()
+
+    def _run(self) -> None:
+        """What the thread does: write what waits, all of it at once."""
+        while not self._broken:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                batch = self._take()
+                self._busy = True
+            self._write_batch(batch)
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+            time.sleep(PAUSE)
+
+    def _take(self) -> bytes:
+        """What waits, and a line that counts what was dropped after it."""
+        batch = b"".join([*self._waiting, self._notice(self._dropped, "the output is not read")])
+        self._waiting, self._size, self._dropped = [], 0, 0
+        return batch
+
+    def _write_batch(self, batch: bytes) -> None:
+        pieces = [batch[start : start + PIECE] for start in range(0, len(batch), PIECE)]
+        pieces.insert(0, self._notice(self._failed, "the disk is full"))
+        for number, piece in enumerate(pieces):
+            try:
+                self._put(piece)
+            except OSError as error:
+                return self._fail(error, sum(left.count(b"\n") for left in pieces[max(number, 1) :]))
+            self._failed = 0
+            with self._changed:
+                self._changed.notify_all()
+
+    def _fail(self, error: OSError, lines: int) -> None:
+        if error.errno in _FULL:
+            self._failed += lines
+            return
+        self._break()
+        self.on_broken()
+
+    def _break(self) -> None:
+        with self._changed:
+            self._broken = True
+            self._waiting.clear()
+            self._changed.notify_all()
+
+    def _notice(self, lines: int, reason: str) -> bytes:
+        text = f"… {lines:,} line{'' if lines == 1 else 's'} dropped: {reason}\n" if lines else ""
+        return text.encode(self._encoding, "replace")
+
+
+def standard_output() -> Lines:
+    """Where to write lines that are for standard output."""
+    return _lines(sys.stdout, sys.__stdout__)
+
+
+def standard_error() -> Lines:
+    """Where to write lines that are for standard error."""
+    return _lines(sys.stderr, sys.__stderr__)
+
+
+def _lines(stream: TextIO | None, own: TextIO | None) -> Lines:
+    """The stream itself if the program has replaced it; the process's own by its ``Output``, which all users share."""
+    if stream is None or stream.closed:  # `>&-`, as under some supervisors: the file may be somebody's socket by now
+        return Output(len, direct=True)
+    if stream is not own:
+        return stream
+    stream.flush()  # so that what was printed before comes first
+    return _own(stream.fileno(), stream.encoding)
+
+
+@cache
+def _own(descriptor: int, encoding: str) -> Output:
+    is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    output = Output(lambda data: _write_all(descriptor, data), encoding=encoding, direct=is_file)
+    _used.append(output)
+    return output
+
+
+_used: list[Output] = []
+
+
+@atexit.register
+def finish_output() -> None:
+    """At the end of the process: write what waits for standard output and standard error, where somebody reads it."""
+    for output in _used:
+        output.finish()
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """Write, and wait where need be. Raises OSError."""
+    while data:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:  # another process that has this terminal has made it non-blocking: for all
+            waiting = select.poll()
+            waiting.register(descriptor, select.POLLOUT)
+            waiting.poll()
