@@ -540,7 +540,9 @@ def test_a_refused_stream_has_changed_the_table():
     """§4.3: its fields are in the table, and later blocks refer to them."""
     w = Wire(max_streams=1)
     w.feed(w.head(1))
-    assert w.feed(w.head(3, fields(("x-long", "value")))) == [StreamFault(3, REFUSED_STREAM, "too many streams")]
+    refused = RequestHead("GET", "/", Headers(), "2", 3)
+    faults = w.feed(w.head(3, fields(("x-long", "value"))))
+    assert faults == [StreamFault(3, REFUSED_STREAM, "too many streams", refused)]
     w.feed(reset(1))
     later = w.head(5, fields(("x-long", "value")))
     assert b"value" not in later

@@ -31,9 +31,10 @@ from minproto.http2_fields import (
     WITHOUT_CONTENT,
     FieldCoder,
     Fields,
-    check_size,
+    claimed_head,
     content_length,
     declared_length,
+    excess,
     malformed,
     parse_request,
     parse_response,
@@ -90,10 +91,12 @@ class Limits:
     """That one stream may have waiting for the app. Times ``max_streams`` it bounds the memory of a connection."""
     connection_window: int = 1 << 20
     """That may be under way on all streams: credit comes back on receipt, so one app that is slow stops no other's upload."""
+    max_start_line: int = 8_192
+    """Method and target, with the spaces and the version that HTTP/1.1 would write beside them. Else 414, as in HTTP/1.1."""
     max_head: int = 65_536
-    """Fields of a head after decoding, each with 32 bytes on top (§6.5.2): as in HTTP/1.1. Beyond it the stream is reset."""
+    """Fields of a head after decoding, each with 32 bytes on top (§6.5.2). Else 431, as in HTTP/1.1; a response is reset."""
     max_headers: int = 100
-    """Fields of a head. Beyond it the stream is reset."""
+    """Fields of a head, all cookies together as one. Else 431, as in HTTP/1.1; a response is reset."""
     max_block: int = 131_072
     """A field block in all its frames, and what it decodes to: beyond it the connection ends, since it can't be skipped."""
     max_settings: int = 32
@@ -169,11 +172,15 @@ class Reset(Event):
 
 @dataclass(slots=True)
 class StreamFault(Event):
-    """Received: the peer broke a rule on one stream, which is over for that. The reply is a Reset."""
+    """Received: the peer broke a rule on one stream, which is over for that. The reply is a Reset, unless the fault has a
+    ``status``: then the stream is open for a response with it, like that of any request."""
 
     stream: int
     code: int
     reason: str
+    head: RequestHead | None = None
+    """What a request that can't be taken claims to ask for."""
+    status: int = 0
 
 
 @dataclass(slots=True)
@@ -340,16 +347,19 @@ class Connection(Core):
         except StreamError as error:
             self._fault(frame.stream, error)
 
-    def _fault(self, id_: int, error: StreamError) -> None:
+    def _fault(self, id_: int, error: StreamError, head: RequestHead | None = None) -> None:
         """A stream is over, for its peer's fault."""
         if self._is_idle(id_):  # what was never opened can't be reset
             raise RemoteProtocolError(str(error), error.code)
-        self._resets.spend()
+        if error.code != REFUSED_STREAM:
+            self._resets.spend()
+        elif self.acknowledged:  # before that the peer did not know how many streams it may open
+            self._idle_frames.spend()
         if stream := self._streams.get(id_):
             self._move(stream, SEND_RESET)
         self._closed.add(id_, late=True)
         self._faults[id_] = error.code
-        self._events.append(StreamFault(id_, error.code, str(error)))
+        self._events.append(StreamFault(id_, error.code, str(error), head))
 
     def _is_idle(self, id_: int) -> bool:
         """Whether a stream was never opened (§5.1). Those with an even id would be pushed."""
@@ -399,7 +409,7 @@ class Connection(Core):
         if stream.receive_left is not None:
             stream.receive_left -= len(data)
             if stream.receive_left < 0 or (ends and stream.receive_left):
-                raise malformed("more or less content than its Content-Length")  # §8.1.1
+                raise _wrong_length(stream)
         if data:
             self._idle_frames.refund(2)  # progress; gRPC, for one, pings around it, to measure the line
         if size:  # padding alone is told, too: its credit has to go back
@@ -409,7 +419,7 @@ class Connection(Core):
 
     def _receive_end(self, stream: Stream, trailers: Headers) -> None:
         if stream.receive_left:
-            raise malformed("less content than its Content-Length")  # §8.1.1
+            raise _wrong_length(stream)
         self._events.append(EndOfMessage(trailers, stream.id))
         self._move(stream, RECEIVE_END)
 
@@ -432,42 +442,61 @@ class Connection(Core):
         if self.role is SERVER and self._is_idle(id_):
             if id_ & 1 == 0:
                 raise RemoteProtocolError("a client's stream has an odd id", PROTOCOL_ERROR)  # §5.1.1
-            return self._receive_request(id_, fields)
+            try:
+                return self._receive_request(id_, fields)
+            except StreamError as error:
+                return self._fault(id_, error, claimed_head(fields, id_))
         stream = self._find(id_)
         if stream is None:
             return self._idle_frames.spend()
         self._move(stream, RECEIVE_HEADERS)
-        check_size(fields, self.limits.max_head, self.limits.max_headers)
-        if stream.head_received:
-            if not self._block_ends:
-                raise malformed("a second head, or trailers without END_STREAM")  # §8.1
-            return self._receive_end(stream, parse_trailers(fields))
-        self._receive_response(stream, fields)
+        if not stream.head_received:
+            return self._receive_response(stream, fields)
+        if not self._block_ends:
+            raise malformed("a second head, or trailers without END_STREAM")  # §8.1
+        trailers = parse_trailers(fields)
+        reason = excess(trailers, self.limits.max_head, self.limits.max_headers)
+        if reason and (self.role is CLIENT or stream.head_sent):
+            raise StreamError(reason, ENHANCE_YOUR_CALM)
+        self._receive_end(stream, trailers)
+        if reason:
+            self._events[-1] = StreamFault(id_, ENHANCE_YOUR_CALM, reason, None, 431)
 
     def _receive_request(self, id_: int, fields: Fields) -> None:
         """A new stream (§5.1.1). Whatever becomes of it, its id is used up."""
         if self._is_turned_away(id_):
-            return self._idle_frames.spend()
+            return  # no attack: the client may not know yet, and our GOAWAY has made an end of the connection
         self.last_stream = id_
         if len(self._streams) >= self.limits.max_streams:  # §5.1.2
             raise StreamError("too many streams", REFUSED_STREAM)
-        check_size(fields, self.limits.max_head, self.limits.max_headers)
         head = parse_request(fields, id_)
         length = content_length(head.headers)
         if length and self._block_ends:
-            raise malformed("less content than its Content-Length")  # §8.1.1
+            raise malformed(f"Content-Length is {length}, and no content came")  # §8.1.1
         stream = self._open(id_, head)
         self._move(stream, RECEIVE_HEADERS)
         stream.head_received = True
-        stream.receive_left = length
+        stream.receive_left = stream.length = length
         stream.priority = parse_priority(head.headers.get("priority"))
         self._idle_frames.refund(1)
-        self._events.append(head)
+        status, reason = self._refusal(head)
+        self._events.append(StreamFault(id_, ENHANCE_YOUR_CALM, reason, head, status) if status else head)
         if self._block_ends:
             self._receive_end(stream, Headers())
 
+    def _refusal(self, head: RequestHead) -> tuple[int, str]:
+        """The status, and the reason, for which HTTP/1.1 would refuse a head as too large; (0, "") if it would not."""
+        line, most = f"{head.method} {head.target} HTTP/1.1", self.limits.max_start_line
+        if len(line) > most:
+            status = 501 if len(head.method) > most else 414  # RFC 9112 §3
+            return status, f"{len(line)} bytes of method and target, and max_start_line is {most}"
+        reason = excess(head.headers, self.limits.max_head, self.limits.max_headers, line)
+        return (431 if reason else 0), reason
+
     def _receive_response(self, stream: Stream, fields: Fields) -> None:
         head = parse_response(fields, stream.id)
+        if reason := excess(head.headers, self.limits.max_head, self.limits.max_headers):
+            raise StreamError(reason, ENHANCE_YOUR_CALM)
         if head.status < 200:
             if self._block_ends:  # §8.1
                 raise malformed("an interim response that ends its stream")
@@ -477,8 +506,9 @@ class Connection(Core):
         stream.head_received = True
         if not _is_tunnel(stream, head):  # whose Content-Length means nothing (RFC 9110 §9.3.6)
             stream.receive_left = 0 if has_no_content(stream.method, head.status) else content_length(head.headers)
+        stream.length = stream.receive_left
         if stream.receive_left and self._block_ends:
-            raise malformed("less content than its Content-Length")  # §8.1.1
+            raise _wrong_length(stream)
         self._events.append(head)
         if self._block_ends:
             self._receive_end(stream, Headers())
@@ -867,6 +897,12 @@ class Connection(Core):
 
 
 # ---- helpers -----------------------------------------------------------------------------------------------------------
+
+
+def _wrong_length(stream: Stream) -> StreamError:
+    """§8.1.1: a message is malformed whose content is not as long as it has declared."""
+    came = (stream.length or 0) - (stream.receive_left or 0)
+    return malformed(f"Content-Length is {stream.length}, and {came} bytes of content came")
 
 
 def _is_tunnel(stream: Stream, head: ResponseHead) -> bool:

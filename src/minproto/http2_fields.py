@@ -107,7 +107,7 @@ def _target(pseudo: dict[str, str], method: str, protocol: str) -> str:
     if not _SCHEME.fullmatch(pseudo.get(":scheme", "")):
         raise malformed("missing or invalid :scheme")
     if path[:1] not in ("/", "*") or not _PATH.fullmatch(path) or not _is_target("GET" if protocol else method, path):
-        raise malformed("missing or invalid :path")
+        raise malformed(f"missing or invalid :path: {path!a:.200}")
     return path
 
 
@@ -125,7 +125,7 @@ def _set_host(headers: Headers, authority: str | None, scheme: str) -> None:
     if authority is None:
         authority = hosts[0] if hosts else ""
     if not authority or not is_host(authority) or not all(same_authority(host, authority, scheme) for host in hosts):
-        raise malformed("missing, invalid or contradictory :authority and Host")
+        raise malformed(f"missing, invalid or contradictory :authority {authority!a:.200} and Host {hosts!a:.200}")
     if hosts:
         headers[:] = [field for field in headers if field[0] != "host"]
     headers.insert(0, ("host", authority))
@@ -164,10 +164,19 @@ def content_length(headers: Headers) -> int | None:
         raise malformed(str(error)) from None
 
 
-def check_size(fields: Fields, max_head: int, max_headers: int) -> None:
-    """Raise StreamError for a head that is too large: after it was decoded, or the table would be out of step."""
-    if len(fields) > max_headers or sum(len(name) + len(value) + 32 for name, value in fields) > max_head:  # §6.5.2
-        raise StreamError("a head too large", ENHANCE_YOUR_CALM)
+def excess(fields: Fields, max_head: int, max_headers: int, line: str = "") -> str:
+    """Say which limit a field section, behind this start line, goes beyond; "" where it keeps to both. Its cookies are joined
+    already (§8.2.3): one field, as in HTTP/1.1. Asked after decoding, or the table would be out of step."""
+    if len(fields) > max_headers:
+        return f"{len(fields)} fields, and max_headers is {max_headers}"
+    size = len(line) + sum(len(name) + len(value) + 32 for name, value in fields)  # §6.5.2
+    return f"a head of {size} bytes, and max_head is {max_head}" if size > max_head else ""
+
+
+def claimed_head(fields: Fields, stream: int) -> RequestHead:
+    """Return the method and target that a request claims to have, valid or not, without its fields: for a log."""
+    said = dict(reversed(fields))
+    return RequestHead(said.get(":method", "-"), said.get(":path") or said.get(":authority", "-"), Headers(), "2", stream)
 
 
 # ---- what we send: checked by the same rules ---------------------------------------------------------------------------

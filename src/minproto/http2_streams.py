@@ -76,8 +76,8 @@ class Stream:
     """One exchange."""
 
     __slots__ = (
-        "head_received", "head_sent", "id", "method", "offering", "padding", "priority", "receive_left", "receive_window",
-        "send_left", "send_window", "state",
+        "head_received", "head_sent", "id", "length", "method", "offering", "padding", "priority", "receive_left",
+        "receive_window", "send_left", "send_window", "state",
     )  # fmt: skip
 
     def __init__(self, id_: int, send_window: int, receive_window: int) -> None:
@@ -90,6 +90,7 @@ class Stream:
         self.head_sent = self.head_received = False
         self.send_left: int | None = None  # of a declared length
         self.receive_left: int | None = None
+        self.length: int | None = None  # the declared length of what is received, of which ``receive_left`` is left
         self.offering = False  # there is something to send
         self.priority = parse_priority(None)
 

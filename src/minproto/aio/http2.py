@@ -34,7 +34,7 @@ from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProto
 from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
 from minproto.http2 import Connection, GoAway, Limits, Ping, Reset, StreamFault
 from minproto.http2_fields import OF_CONNECTION
-from minproto.http2_frames import CANCEL, INTERNAL_ERROR, MAX_ID, NO_ERROR, REFUSED_STREAM
+from minproto.http2_frames import CANCEL, INTERNAL_ERROR, MAX_ID, NO_ERROR, REFUSED_STREAM, code_name
 
 FAIR_SHARE = 32
 """Pieces of content that one response may send in a row before others get their turn."""
@@ -68,7 +68,6 @@ class ServerConnection(Multiplexer):
         self.draining = False
         self._drained = False  # the client knows that we take no more
         self._over = False  # nothing is read any more
-        self._begun = 0  # the last request that we know of
 
     async def run(self) -> None:
         """Serve until the connection ends. Raises CancelledError; anything else is a bug of ours."""
@@ -90,6 +89,7 @@ class ServerConnection(Multiplexer):
                 last_words = [GoAway(self.core.last_stream)]
         except RemoteProtocolError as error:
             last_words = self.core.farewell(error)
+            logger.warning("we end the HTTP/2 connection: %s (%s)", code_name(error.code), error)
         except ConnectionError:
             self.endpoint.abort()
         self._end_streams()
@@ -149,19 +149,40 @@ class ServerConnection(Multiplexer):
             self._begin(event)
         elif type(event) is Ping and event.ack and event.data == _DRAINING:
             self._stop_taking()
-        elif type(event) is StreamFault and event.stream > self._begun:  # a request that could not be read
-            self._begun = event.stream
-            self._observe(None, 503 if event.code == REFUSED_STREAM else 400)
+        elif type(event) is StreamFault:
+            self._on_fault(event)
+        elif type(event) is GoAway and event.code != NO_ERROR:
+            logger.warning("the HTTP/2 client goes away: %s", goaway_text(event))
 
-    def _begin(self, head: RequestHead) -> None:
-        self._begun = head.stream
+    def _begin(self, head: RequestHead, error: RemoteProtocolError | None = None) -> None:
+        """Serve a request; or, where that is ``error``, say so without asking the app."""
         if len(self.exchanges) >= 2 * self.core.limits.max_streams:  # they were reset, and take their time to end
-            self._observe(None, 503)
+            self._turn_away(head, 503)
             return self.endpoint.send(Reset(head.stream, REFUSED_STREAM))
-        exchange = _Exchange(self, head)
+        exchange = _Exchange(self, head, error)
         self.streams[head.stream] = exchange.stream
         self.exchanges[head.stream] = exchange
         exchange.task = asyncio.create_task(exchange.run())
+
+    def _on_fault(self, fault: StreamFault) -> None:
+        """A request that is malformed, refused, or more than a limit allows: its head, or what came behind it."""
+        exchange = self.exchanges.get(fault.stream)
+        head = fault.head if exchange is None else exchange._head
+        if fault.code != REFUSED_STREAM and head is not None:
+            request, code = f"{head.method} {head.target}", fault.status or code_name(fault.code)
+            logger.warning("the request %.200a is answered %s: %s", request, code, fault.reason)
+        if fault.status and exchange is not None:
+            exchange.stream.receive(fault)
+        elif fault.status and head is not None:
+            self._begin(head, RemoteProtocolError(fault.reason, fault.status))
+        elif fault.head is not None:
+            self._turn_away(fault.head, 503 if fault.code == REFUSED_STREAM else 400)
+
+    def _turn_away(self, head: RequestHead, status: int) -> None:
+        """A request is reset, and no response is sent; the status is what the log says of that."""
+        for observer in self.observers:
+            observer.begin()
+        self._observe(head, status)
 
     def _observe(self, head: RequestHead | None, status: int, sent: int = 0) -> None:
         for observer in self.observers:
@@ -182,14 +203,14 @@ class _Exchange:
 
     task: asyncio.Task[None]
 
-    def __init__(self, connection: ServerConnection, head: RequestHead) -> None:
+    def __init__(self, connection: ServerConnection, head: RequestHead, error: RemoteProtocolError | None) -> None:
         self._connection = connection
         self._head = head
         self.stream = MuxStream(connection, head.stream)
         self._answer: Answer | None = None
         self._first = b""  # the piece of the content that was made before the head
         self._status = _UNANSWERED
-        self._error: RemoteProtocolError | None = None  # what is wrong with the request's content
+        self._error = error  # what is wrong with the request
         self._expects_continue = "100-continue" in split_list(head.headers.get("expect") or "")
         self._received = 0  # bytes of content taken, and seconds spent waiting for them
         self._waited = 0.0
@@ -202,7 +223,10 @@ class _Exchange:
         connection = self._connection
         for observer in connection.observers:
             observer.begin()
-        self.stream.task = self.task  # not before: a task that is cancelled before it has begun never does
+        task = asyncio.current_task()
+        assert task is not None
+        # Not before: a task that is cancelled before it has begun never does. An eager one begins before it is known.
+        self.task = self.stream.task = task
         try:
             if self.stream.failure is None:
                 await self._serve()
@@ -234,6 +258,8 @@ class _Exchange:
         """The app's answer; 500 if it has none."""
         head = self._head
         try:
+            if self._error is not None:
+                raise self._error
             if head.method not in self._connection.methods:
                 return Response.text("method not implemented\n", 501)
             self._check_length(announced(head.headers))
@@ -275,6 +301,8 @@ class _Exchange:
             self.fail(RemoteProtocolError("the request's body took too long", 408))
         finally:  # who was cancelled has waited, too
             self._waited += clock() - began
+        if isinstance(event, StreamFault):
+            self.fail(RemoteProtocolError(event.reason, event.status))
         assert isinstance(event, Data | EndOfMessage)
         return event
 
@@ -354,6 +382,12 @@ class _Exchange:
         self.stream.task = None  # a reset is what the other protocol sees for itself, as on a connection of its own
         await answer.handler(self.stream)
         await self.stream.close()
+
+
+def goaway_text(event: GoAway) -> str:
+    """Return what a GOAWAY says in words, such as ENHANCE_YOUR_CALM (too_many_pings)."""
+    debug = event.debug[:200].decode("latin-1")
+    return code_name(event.code) + (f" ({debug!a})" if debug else "")
 
 
 def _check_content(head: RequestHead, response: Response) -> None:

@@ -28,7 +28,15 @@ from minproto.http2 import (
     StreamFault,
     WindowUpdate,
 )
-from minproto.http2_frames import CANCEL, ENHANCE_YOUR_CALM, INTERNAL_ERROR, MAX_FRAME, NO_ERROR, SETTINGS_TIMEOUT
+from minproto.http2_frames import (
+    CANCEL,
+    ENHANCE_YOUR_CALM,
+    INTERNAL_ERROR,
+    MAX_FRAME,
+    NO_ERROR,
+    SETTINGS_TIMEOUT,
+    code_name,
+)
 
 MAX_UNSENT = 4 * HIGH_WATER
 """Bytes of answers that may wait for a peer who goes on asking; then it is one who does not read them."""
@@ -299,7 +307,8 @@ class Multiplexer:
         """Counts the bytes on the wire."""
         self.timeouts = timeouts
         self.streams: dict[int, MuxStream] = {}
-        self._writer: asyncio.Task[None] | None = None  # while a stream has something that may be sent
+        self._writer: asyncio.Task[None] | None = None  # sends what the streams hold,
+        self._writing = False  # while there is something that may be sent
         self._clock = asyncio.get_running_loop().time
         self._began = self._calm_since = self.idle_since = self._clock()
         self._frame_began: float | None = None
@@ -356,7 +365,7 @@ class Multiplexer:
                 stream.receive(event)
         elif kind is WindowUpdate or kind is Settings:
             self.wake()
-        elif kind is Reset or kind is StreamFault:
+        elif kind is Reset or (kind is StreamFault and not event.status):  # type: ignore[attr-defined]
             self._on_reset(event)  # type: ignore[arg-type]
         self.on_event(event)
         reply = self.core.reply(event)
@@ -367,7 +376,7 @@ class Multiplexer:
         stream = self.streams.get(event.stream)
         if stream is None:
             return
-        reason = event.reason if isinstance(event, StreamFault) else f"the stream was reset, with code {event.code}"
+        reason = event.reason if isinstance(event, StreamFault) else f"the peer reset the stream: {code_name(event.code)}"
         stream.fail(ConnectionResetError(reason))
         if stream.task is not None:
             stream.task.cancel()
@@ -417,7 +426,8 @@ class Multiplexer:
 
     def wake(self) -> None:
         """Something may be sent that could not be before. (A writer that only waits would be 2 KiB of an idle connection.)"""
-        if self._writer is None and self.core.is_ready:
+        if not self._writing and self.core.is_ready:
+            self._writing = True  # not told by the task: an eager one runs before create_task returns it
             self._writer = asyncio.create_task(self._write())
 
     async def _write(self) -> None:
@@ -430,7 +440,7 @@ class Multiplexer:
         except ConnectionError:
             """The peer does not read, or is gone: the pipe is closed, and so the reader sees it, too."""
         finally:
-            self._writer = None
+            self._writing = False
 
     def _take_turns(self) -> bool:
         """Let streams send, one frame each, as long as little waits in the transport. Whether there may be more."""

@@ -24,7 +24,6 @@ from minproto.explain.http2_names import (
     TYPES,
     UNKNOWN_SETTING,
     UNKNOWN_TYPE,
-    code_name,
 )
 from minproto.explain.rows import MAX_PIECE, Bits, Script, Side, counted, readable
 from minproto.explain.sse import EventStream
@@ -60,6 +59,7 @@ from minproto.http2_frames import (
     StreamError,
     check_header,
     check_priority,
+    code_name,
     parse_data,
     parse_goaway,
     parse_header,

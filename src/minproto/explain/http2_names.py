@@ -68,14 +68,3 @@ SETTINGS_NAMES = {
     NO_RFC7540_PRIORITIES: ("NO_RFC7540_PRIORITIES", "whether PRIORITY is ignored", "RFC 9218 §2.1"),
 }
 UNKNOWN_SETTING = ("unknown setting", "ignored", "RFC 9113 §6.5.2")
-
-CODES = (
-    "NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT", "STREAM_CLOSED",
-    "FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM",
-    "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED",
-)  # fmt: skip
-
-
-def code_name(code: int) -> str:
-    """Of an error code (§7)."""
-    return CODES[code] if code < len(CODES) else f"code {code}"
