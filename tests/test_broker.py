@@ -117,6 +117,27 @@ def test_a_message_of_a_full_subscription_is_ready_only_once():
     assert calls == [1]
 
 
+def test_a_callback_that_raises_comes_after_all_have_the_message():
+    """Whoever uses the core alone hears of it by default; and the next message calls it again."""
+    broker = ticking()
+    failing, other = broker.subscribe("a"), broker.subscribe("a")
+    failing.on_ready = lambda: 1 // 0
+    for number in range(2):
+        with pytest.raises(ZeroDivisionError):
+            broker.publish("a", b"%d" % number)
+    assert taken(failing) == taken(other) == ["0", "1"]
+
+
+def test_a_callback_may_take():
+    """Then there is nothing to take, and the next message calls it again."""
+    broker = ticking()
+    subscription = broker.subscribe("a")
+    heard = []
+    subscription.on_ready = lambda: heard.extend(taken(subscription))
+    publish(broker, "1", "2")
+    assert heard == ["1", "2"]
+
+
 def test_data_is_bytes():
     broker = ticking(history=1)
     for wrong in ("text", bytearray(b"x"), None):

@@ -58,6 +58,20 @@ def test_messages_wait_for_the_end_of_the_turn():
     assert board.rings == 2
 
 
+def test_a_failing_alarm_is_rung_again_at_the_next_message():
+    """And the message is not lost: a switchboard that believed its alarm had rung would gather for ever."""
+    board = Board()
+    _, pushed = board.session("subscribe a")
+    ring, board.switchboard.on_ready = board.switchboard.on_ready, lambda: 1 // 0
+    with pytest.raises(ZeroDivisionError):
+        board.broker.publish("a", b"0")
+    board.switchboard.on_ready = ring
+    board.broker.publish("a", b"1")
+    assert board.rings == 1
+    board.switchboard.flush()
+    assert messages(pushed) == [[b"0", b"1"]]
+
+
 def test_receivers_of_the_same_get_the_same_bytes():
     """Encoded once for each version."""
     board = Board()

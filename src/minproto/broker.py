@@ -80,6 +80,8 @@ class Gap:
     """How many; None where nobody knows."""
     id: str | None = None
     """From where somebody resumes who has seen the notice and nothing behind it. None: from the last message before it."""
+    reason: str | None = field(default=None, compare=False)
+    """Why, where a shell knows more than that a queue or a log was too short."""
 
 
 Item = Message | Gap
@@ -119,8 +121,9 @@ class Subscription:
         self.pending = 0
         self.ended: str | None = None
         """Why nothing will come any more: ``closed``, or ``overflow``."""
+        self._told = False  # on_ready has been called for what waits
         self.on_ready: Callable[[], None] = lambda: None
-        """Called when there is something to take, where there was nothing; and at the end."""
+        """Called when there is something to take, where there was nothing; and at the end. If it raises: again at the next."""
 
     def add(self, topic: str) -> None:
         """Listen to one more topic; once is as good as twice. Raises ValueError for a name that is too long."""
@@ -166,6 +169,7 @@ class Subscription:
                 self.taken += 1
                 if self._room > self._limits.max_pending:
                     self._narrow(item)
+        self._told = self.waiting
         return taken
 
     def end(self, reason: str = "closed") -> None:
@@ -188,6 +192,7 @@ class Subscription:
         """Begin with what a log has. That comes on top of the limits, or who resumes would be full from the beginning."""
         self._front = gap
         self._items.extend(messages)
+        self._told = self.waiting
         self._bytes = sum([len(message.data) for message in messages])
         self.matched = self.pending = len(messages)
         self._room += self.pending
@@ -220,11 +225,15 @@ class Subscription:
         return 1
 
     def _append(self, message: Message) -> None:
-        was_waiting = self.waiting
         self._items.append(message)
         self._count(message, 1)
-        if not was_waiting:
-            self.on_ready()
+        if not self._told:
+            self._told = True  # before the call, which may take
+            try:
+                self.on_ready()
+            except BaseException:
+                self._told = False
+                raise
 
     def _count(self, message: Message, sign: int) -> None:
         self.pending += sign
@@ -266,6 +275,10 @@ class Subscription:
         if self._front is None:
             self._front = Gap(0)
         _extend(self._front, message)
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _extend(notice: Item, message: Message) -> None:
@@ -350,11 +363,14 @@ class Broker:
         self._logs: OrderedDict[str, _Log] = OrderedDict()  # the one that was silent for longest first
         self._log_bytes = 0  # of all of them
         self._lost = self.beginning  # the id before which a topic without a log may have had messages
+        self.on_error: Callable[[Exception], None] = _raise
+        """Called with what a listener has raised; the other listeners get the message all the same."""
 
     def publish(self, topic: str, data: bytes) -> int:
         """Give a message to all who listen; the number of deliveries, as Redis counts them.
 
         Raises ValueError for a name that is too long, TypeError for data that is not bytes. What it calls must not publish.
+        What a listener raises goes to ``on_error``, which raises it, when all have the message.
         """
         if not isinstance(data, bytes):
             raise TypeError(f"a message is bytes, not {type(data).__name__}")
@@ -365,8 +381,15 @@ class Broker:
         for pattern, listeners in self._patterns.matching(name):
             copy = Message(topic, message.id, data, pattern, message.forms)
             deliveries += [(listener, copy) for listener in listeners]
-        # By now a list: who is disconnected leaves the dicts.
-        return sum([listener.offer(delivered) for listener, delivered in deliveries])
+        count, failures = 0, []
+        for listener, delivered in deliveries:  # by now a list: who is disconnected leaves the dicts
+            try:
+                count += listener.offer(delivered)
+            except Exception as error:
+                failures.append(error)
+        for failure in failures:
+            self.on_error(failure)
+        return count
 
     def subscribe(
         self,
@@ -408,9 +431,11 @@ class Broker:
         """How many messages that are."""
         return len(self._logs[topic].messages) if topic in self._logs else 0
 
-    def last_id(self, topic: str) -> str:
-        """The id from which a new subscriber to the topic could resume."""
-        return self._log_of(topic).last_id
+    def last_id(self, topic: str, back: int = 0) -> str:
+        """The id after which so many of the kept messages come (or all of them, if fewer are kept); 0: only new ones."""
+        _latin(topic)  # raises TypeError for what is no str
+        log = self._log_of(topic)
+        return log.messages[-1 - back].id if back < len(log.messages) else log.start
 
     def listeners(self, topic: str) -> int:
         """Subscriptions that name the topic."""
@@ -454,19 +479,20 @@ class Broker:
         self._last = (now, 0) if now > milliseconds else (milliseconds, sequence + 1)
         return _id(self._last)
 
-    def _size(self, topic: str) -> int:
+    def history(self, topic: str) -> int:
+        """The number of messages that are kept of the topic at most."""
         return self._history if isinstance(self._history, int) else self._history.get(topic, 0)
 
     def _log_of(self, topic: str) -> _Log:
         """That of the topic, or an empty one. Without a history nothing is known of before this moment but that it was."""
         log = self._logs.get(topic)
         if log is None:
-            size = self._size(topic)
+            size = self.history(topic)
             log = _Log(size, self.limits.max_log_bytes, self._lost if size else _id(self._last))
         return log
 
     def _keep(self, message: Message) -> None:
-        if not self._size(message.topic):
+        if not self.history(message.topic):
             return
         log = self._logs[message.topic] = self._log_of(message.topic)
         self._logs.move_to_end(message.topic)
@@ -554,7 +580,9 @@ def _member(member: re.Match[str]) -> str:
 
 
 def _latin(text: str) -> str:
-    """One character for each byte, since Redis matches bytes. Raises ValueError if they are too many."""
+    """One character for each byte, since Redis matches bytes. Raises ValueError if they are too many, TypeError for no str."""
+    if not isinstance(text, str):
+        raise TypeError(f"a topic or pattern is a str, not {type(text).__name__}: {text!r:.60}")
     name = text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
     if len(name) > MAX_NAME:
         raise ValueError(f"a topic or pattern of more than {MAX_NAME} bytes")

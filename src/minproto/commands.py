@@ -75,6 +75,7 @@ class Switchboard:
         self._topics: dict[str, dict[Session, None]] = {}
         self._patterns: dict[str, dict[Session, None]] = {}
         self._messages: list[Message] = []
+        self._told = False  # on_ready has been called for them
         self._bytes = 0
         self._ids = count(1)
         self.sessions: dict[Session, None] = {}
@@ -87,10 +88,11 @@ class Switchboard:
 
     def offer(self, message: Message) -> int:
         """A message that somebody listens to. The broker calls this."""
-        if not self._messages:
-            self.on_ready()
         self._messages.append(message)
         self._bytes += len(message.data)
+        if not self._told:
+            self.on_ready()
+            self._told = True  # not before: where the call fails, the next message makes another
         if self._bytes > MAX_GATHERED:
             self.flush()
         return len(self._receivers(message.topic, message.pattern))
@@ -105,7 +107,7 @@ class Switchboard:
         """Give what was gathered to those who listen now, in one piece each."""
         if not self._messages:
             return
-        messages, self._messages, self._bytes = self._messages, [], 0
+        messages, self._messages, self._bytes, self._told = self._messages, [], 0, False
         pieces: dict[Session, list[bytes]] = {}
         for (topic, pattern), run in groupby(messages, key=attrgetter("topic", "pattern")):
             same, forms = list(run), {}
@@ -169,7 +171,7 @@ class Refusal(Exception):
 class Session:
     """What a client has said about itself, and what it listens to."""
 
-    __slots__ = ("board", "closing", "id", "name", "patterns", "push", "topics", "trusted", "version")
+    __slots__ = ("board", "closing", "id", "name", "patterns", "push", "refusing", "topics", "trusted", "version")
 
     def __init__(self, board: Switchboard, id: int, push: Callable[[bytes], None]) -> None:
         self.board = board
@@ -187,6 +189,8 @@ class Session:
         self.name = b""
         self.trusted = self.board.password is None
         """It has given the password, or need not."""
+        self.refusing = False
+        """MULTI was refused, and neither EXEC nor DISCARD has come: the commands between would not be a transaction."""
         self.ignore_all()
 
     @property
@@ -226,7 +230,7 @@ class Session:
     def _find(self, arguments: list[bytes]) -> "Known":
         """The command, if it may be said now. Raises Refusal with what Redis answers otherwise."""
         name = arguments[0].lower()
-        known = COMMANDS.get(name)
+        known = COMMANDS.get(name) or TRANSACTIONS.get(name)
         if known is None:
             if name in (b"post", b"host:"):
                 raise Intruder
@@ -236,13 +240,25 @@ class Session:
             known = known.parts.get(arguments[1].lower())
             if known is None:
                 raise Refusal(f"ERR unknown subcommand '{_shown(arguments[1])}'. Try {_shown(arguments[0]).upper()} HELP.")
-        if len(arguments) != known.arity if known.arity > 0 else len(arguments) < -known.arity:
-            raise Refusal(f"ERR wrong number of arguments for '{name.decode()}' command")
-        if not (self.trusted or known.anyone):
-            raise Refusal("NOAUTH Authentication required.")
-        if self.version == 2 and self.listens and not known.subscriber:
-            raise Refusal(f"ERR Can't execute '{name.decode()}': {ONLY_THESE}")
+        complaint = self._complaint(known, name.decode(), len(arguments))
+        if complaint and name == b"exec":  # in Redis every EXEC ends the transaction, also one that is refused
+            self.refusing = False
+            complaint = f"EXECABORT Transaction discarded because of: {complaint.removeprefix('ERR ')}"
+        if complaint:
+            raise Refusal(complaint)
         return known
+
+    def _complaint(self, known: "Known", name: str, words: int) -> str | None:
+        """Why the command may not be said now, in the order in which Redis looks; None if it may."""
+        if words != known.arity if known.arity > 0 else words < -known.arity:
+            return f"ERR wrong number of arguments for '{name}' command"
+        if not (self.trusted or known.anyone):
+            return "NOAUTH Authentication required."
+        if self.version == 2 and self.listens and not known.subscriber:
+            return f"ERR Can't execute '{name}': {ONLY_THESE}"
+        if self.refusing and not known.unqueued:
+            return f"ERR '{name}' has not been run: it comes after a MULTI that was refused, and before EXEC or DISCARD"
+        return None
 
 
 ONLY_THESE = "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
@@ -278,6 +294,8 @@ class Known:
     """It may be said before the password."""
     subscriber: bool = False
     """A subscriber may say it in version 2, where a reply could be taken for a message."""
+    unqueued: bool = False
+    """Redis does it at once also between MULTI and EXEC, where it queues all others."""
     parts: "dict[bytes, Known]" = field(default_factory=dict)
     """Its subcommands, by their second word."""
     help: tuple[str, ...] = ()
@@ -432,11 +450,6 @@ def _command_info(session: Session, arguments: list[bytes]) -> Events:
     return _value([_described(name.lower()) for name in arguments[2:] or COMMANDS])
 
 
-def _command_docs(session: Session, arguments: list[bytes]) -> Events:
-    """None: the README has them."""
-    return _value(Map([]))
-
-
 def _described(name: bytes) -> object:
     """Name, arity, flags, and where its keys are: no command here has any."""
     return [name, COMMANDS[name].arity, [], 0, 0, 0, [], [], [], []] if name in COMMANDS else None
@@ -456,6 +469,37 @@ def _info(session: Session, arguments: list[bytes]) -> Events:
         if not asked or title.lower().encode() in asked
     ]
     return _value(Verbatim("\r\n".join(sections).encode()))
+
+
+# ---- transactions: refused, and with them all that they would have run -------------------------------------------------
+#
+# Client libraries send MULTI, the commands and EXEC in one piece, without waiting for an answer. If MULTI alone were an
+# error, the commands behind it would run one by one; EXEC would fail, and the user would try again: all would run twice.
+
+
+def _multi(session: Session, arguments: list[bytes]) -> Events:
+    if session.refusing:
+        raise Refusal("ERR MULTI calls can not be nested")
+    session.refusing = True
+    raise Refusal("ERR unknown command 'MULTI': this broker has no transactions, and runs nothing until EXEC or DISCARD")
+
+
+def _exec(session: Session, arguments: list[bytes]) -> Events:
+    if not session.refusing:
+        raise Refusal("ERR EXEC without MULTI")
+    session.refusing = False
+    raise Refusal("EXECABORT Transaction discarded because of previous errors.")
+
+
+def _discard(session: Session, arguments: list[bytes]) -> Events:
+    if not session.refusing:
+        raise Refusal("ERR DISCARD without MULTI")
+    session.refusing = False
+    return OK
+
+
+def _watch(session: Session, arguments: list[bytes]) -> Events:
+    raise Refusal("ERR WATCH inside MULTI is not allowed" if session.refusing else _unknown(arguments))
 
 
 # ---- publish and subscribe -------------------------------------------------------------------------------------------
@@ -586,8 +630,17 @@ def _xlen(session: Session, arguments: list[bytes]) -> Events:
 
 def _xrange(session: Session, arguments: list[bytes]) -> Events:
     """XRANGE topic first last [COUNT number]"""
-    first = _parse_bound(arguments[2], 0, 1, "invalid start ID for the interval")
-    last = _parse_bound(arguments[3], MAX_ID, -1, "invalid end ID for the interval")
+    return _range(session, arguments, arguments[2], arguments[3])
+
+
+def _xrevrange(session: Session, arguments: list[bytes]) -> Events:
+    """XREVRANGE topic last first [COUNT number]: the newest come first."""
+    return _range(session, arguments, arguments[3], arguments[2], backwards=True)
+
+
+def _range(session: Session, arguments: list[bytes], lower: bytes, upper: bytes, backwards: bool = False) -> Events:
+    first = _parse_bound(lower, 0, 1, "invalid start ID for the interval")
+    last = _parse_bound(upper, MAX_ID, -1, "invalid end ID for the interval")
     most = None
     for at in range(4, len(arguments), 2):
         if arguments[at].lower() != b"count" or at + 1 == len(arguments):
@@ -597,7 +650,28 @@ def _xrange(session: Session, arguments: list[bytes]) -> Events:
     if most == 0 and log:
         return _value(NullArray())
     messages = log[bisect_left(log, first, key=_key) : bisect_right(log, last, key=_key)]
+    if backwards:
+        messages.reverse()
     return _value(_entries(messages[:most]))
+
+
+def _xinfo_stream(session: Session, arguments: list[bytes]) -> Events:
+    """XINFO STREAM topic: what somebody needs who resumes, in the fields in which Redis says it.
+
+    ``max-deleted-entry-id`` is the newest id that is not kept any more: after it, nothing is missing.
+    """
+    if len(arguments) > 3:
+        raise Refusal("ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO HELP.")
+    broker, topic = session.board.broker, _name(arguments[2])
+    if not broker.history(topic):
+        raise Refusal("ERR no such key")
+    log = broker.log(topic)
+    first, last = _entries(log[:1] + log[-1:]) if log else (None, None)
+    return _value(Map([
+        (b"length", len(log)), (b"last-generated-id", broker.last_id(topic).encode()),
+        (b"max-deleted-entry-id", broker.last_id(topic, len(log)).encode()), (b"groups", 0),
+        (b"first-entry", first), (b"last-entry", last),
+    ]))  # fmt: skip
 
 
 def _xread(session: Session, arguments: list[bytes]) -> Events | Wait:
@@ -664,8 +738,8 @@ COMMANDS: dict[bytes, Known] = {
     b"hello": Known(_hello, -1, anyone=True),
     b"auth": Known(_auth, -2, anyone=True),
     b"select": Known(_select, 2),
-    b"reset": Known(_reset, 1, anyone=True, subscriber=True),
-    b"quit": Known(_quit, -1, anyone=True, subscriber=True),
+    b"reset": Known(_reset, 1, anyone=True, subscriber=True, unqueued=True),
+    b"quit": Known(_quit, -1, anyone=True, subscriber=True, unqueued=True),
     b"info": Known(_info, -1),
     b"client": Known(_help, -2, parts={
         b"getname": Known(_client_getname, 2, help=("GETNAME", "Return the name of the current connection.")),
@@ -677,7 +751,6 @@ COMMANDS: dict[bytes, Known] = {
     b"command": Known(_command, -1, parts={
         b"count": Known(_command_count, 2, help=("COUNT", "Return the total number of commands in this server.")),
         b"info": Known(_command_info, -2, help=("INFO [<command-name> ...]", "Return details about these commands, or all.")),
-        b"docs": Known(_command_docs, -2, help=("DOCS [<command-name> ...]", "Return nothing: the README has them.")),
         b"help": _HELP,
     }),
     b"publish": Known(_publish, 3),
@@ -693,6 +766,18 @@ COMMANDS: dict[bytes, Known] = {
     }),
     b"xlen": Known(_xlen, 2),
     b"xrange": Known(_xrange, -4),
+    b"xrevrange": Known(_xrevrange, -4),
     b"xread": Known(_xread, -4),
+    b"xinfo": Known(_help, -2, parts={
+        b"stream": Known(_xinfo_stream, -3, help=("STREAM <topic>", "Show what is kept of the topic.")),
+        b"help": _HELP,
+    }),
 }  # fmt: skip
 """By name, in lower case. One with parts and at least two words is never run itself."""
+TRANSACTIONS = {
+    b"multi": Known(_multi, 1, unqueued=True),
+    b"exec": Known(_exec, 1, unqueued=True),
+    b"discard": Known(_discard, 1, unqueued=True),
+    b"watch": Known(_watch, -2, unqueued=True),
+}
+"""Known only to be refused, so COMMAND does not name them."""

@@ -61,8 +61,19 @@ CONVERSATION = [
     ("pubsub numpat x", arity("pubsub|numpat")), ("pubsub foo", Error("ERR unknown subcommand 'foo'. Try PUBSUB HELP.")),
     ("pubsub channels a b",
      Error("ERR unknown subcommand or wrong number of arguments for 'channels'. Try PUBSUB HELP.")),
-    ("command count x", arity("command|count")), ("command docs", []), ("command info nosuch", [None]), ("info nosuch", b""),
+    ("command count x", arity("command|count")),
+    ("command docs", Error("ERR unknown subcommand 'docs'. Try COMMAND HELP.")),
+    ("command info nosuch", [None]), ("info nosuch", b""),
     ("unsubscribe", [b"unsubscribe", None, 0]), ("punsubscribe", [b"punsubscribe", None, 0]),
+    ("exec", Error("ERR EXEC without MULTI")), ("discard", Error("ERR DISCARD without MULTI")),
+    ("exec x", Error("EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command")),
+    ("discard x", arity("discard")), ("multi x", arity("multi")), ("watch", arity("watch")),
+    ("client tracking on", Error("ERR unknown subcommand 'tracking'. Try CLIENT HELP.")),
+    ("ssubscribe a", Error("ERR unknown command 'ssubscribe', with args beginning with: 'a' ")),
+    ("spublish a b", Error("ERR unknown command 'spublish', with args beginning with: 'a' 'b' ")),
+    ("sunsubscribe", Error("ERR unknown command 'sunsubscribe', with args beginning with: ")),
+    ("pubsub shardchannels", Error("ERR unknown subcommand 'shardchannels'. Try PUBSUB HELP.")),
+    ("pubsub shardnumsub", Error("ERR unknown subcommand 'shardnumsub'. Try PUBSUB HELP.")),
 ]  # fmt: skip
 
 
@@ -74,6 +85,62 @@ async def test_a_conversation():
         for words, answer in CONVERSATION:
             client.pipe.write(words.encode() + b"\r\n")
             assert await client.reply() == answer, words
+
+
+ABORTED = Error("EXECABORT Transaction discarded because of previous errors.")
+
+
+def not_run(name):
+    return Error(f"ERR '{name}' has not been run: it comes after a MULTI that was refused, and before EXEC or DISCARD")
+
+
+@virtual
+async def test_of_a_transaction_nothing_is_run():
+    """A client sends it in one piece, and would send it again when EXEC fails: what had run by then would run twice."""
+    async with serving() as server:
+        client, listener = server.client(), server.client()
+        await listener.subscribe("a")
+        client.pipe.write(b"".join([command(*words.split()) for words in ("multi", "publish a x", "xlen a", "exec", "ping")]))
+        refused, *others = await client.replies(5)
+        assert refused.text.startswith("ERR unknown command 'MULTI': this broker has no transactions")
+        assert others == [not_run("publish"), not_run("xlen"), ABORTED, PONG]
+        assert await client.ask("publish", "a", "after") == 1
+        assert await listener.messages(1) == [b"after"]
+
+
+@pytest.mark.parametrize("end", ["exec", "discard", "reset"])
+@virtual
+async def test_what_may_be_said_within_a_transaction(end):
+    """What redis-server answers there at once; nothing else is done, whatever it is."""
+    async with serving(password="secret") as server:
+        client = server.client()
+        assert (await client.ask("multi"), await client.ask("auth", "secret")) == (NOAUTH, OK)
+        assert await client.ask("exec") == Error("ERR EXEC without MULTI")  # a MULTI without the password began nothing
+        assert (await client.ask("multi")).text.startswith("ERR unknown command 'MULTI'")
+        assert await client.ask("multi") == Error("ERR MULTI calls can not be nested")
+        assert await client.ask("watch", "a") == Error("ERR WATCH inside MULTI is not allowed")
+        for words in ("auth secret", "hello 3", "subscribe a", "psubscribe a*", "xread block 0 streams a $", "ping"):
+            assert await client.ask(*words.split()) == not_run(words.split()[0])
+        assert await client.ask("unwatch") == Error("ERR unknown command 'unwatch', with args beginning with: ")
+        assert await client.ask("discard", "x") == arity("discard")
+        assert await client.ask("ping") == not_run("ping")
+        assert await client.ask(end) == {"exec": ABORTED, "discard": OK, "reset": Simple("RESET")}[end]
+        assert (await client.ask("auth", "secret"), await client.ask("ping")) == (OK, PONG)
+        assert await client.ask("exec") == Error("ERR EXEC without MULTI")
+
+
+@virtual
+async def test_a_transaction_may_end_with_the_connection():
+    async with serving() as server:
+        client, wrong = server.client(), server.client()
+        for one in (client, wrong):
+            await one.ask("multi")
+        assert await wrong.ask("exec", "x") == Error(
+            "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"
+        )
+        assert await wrong.ask("ping") == PONG
+        assert await client.ask("quit") == OK
+        assert await client.end() == FIN
 
 
 @virtual
@@ -331,7 +398,7 @@ async def test_help_names_what_there_is():
     """An error says that one should try it."""
     async with serving() as server:
         asking = server.client()
-        for name in ("pubsub", "client", "command"):
+        for name in ("pubsub", "client", "command", "xinfo"):
             head, *lines = [line.text for line in await asking.ask(name, "help")]
             assert head.startswith(f"{name.upper()} <subcommand>") and lines[-2:] == ["HELP", "    Prints this help."]
             for usage in lines[0:-2:2]:
@@ -412,6 +479,48 @@ async def test_xrange():
         assert await client.ask("xrange", "a", "-", "+", "count", "2") == entries[:2]
         assert await client.ask("xrange", "a", "-", "+", "COUNT", "0") == NULL_ARRAY
         assert await client.ask("xrange", "none", "-", "+", "COUNT", "0") == []
+
+
+@virtual
+async def test_the_newest_of_a_history_come_first_backwards():
+    """XREVRANGE: how somebody asks for the last few, and then goes on with XREAD."""
+    async with serving() as server:
+        client = server.client()
+        for number in range(5):
+            server.broker.publish("a", b"%d" % number)
+        entries = await client.ask("xrevrange", "a", "+", "-", "COUNT", "2")
+        assert data_of(entries) == [b"4", b"3"]
+        assert data_of(await client.ask("xrevrange", "a", b"(" + entries[1][0], "-")) == [b"2", b"1", b"0"]
+        assert data_of(await client.ask("xrevrange", "a", "+", entries[1][0])) == [b"4", b"3"]
+        assert await client.ask("xrevrange", "a", "-", "+") == []
+        assert await client.ask("xrevrange", "a", "x", "-") == NO_ID
+
+
+@virtual
+async def test_xinfo_tells_after_which_id_nothing_is_missing():
+    async with serving(history={"a": 2}) as server:
+        client, broker = server.client(), server.broker
+        beginning = broker.last_id("a").encode()
+        assert in_pairs(await client.ask("xinfo", "stream", "a")) == {
+            b"length": 0, b"last-generated-id": beginning, b"max-deleted-entry-id": beginning,
+            b"groups": 0, b"first-entry": None, b"last-entry": None,
+        }  # fmt: skip
+        ids = []
+        for number in range(3):
+            broker.publish("a", b"%d" % number)
+            ids.append(broker.last_id("a").encode())
+        assert in_pairs(await client.ask("xinfo", "stream", "a")) == {
+            b"length": 2, b"last-generated-id": ids[2], b"max-deleted-entry-id": ids[0], b"groups": 0,
+            b"first-entry": [ids[1], [b"data", b"1"]], b"last-entry": [ids[2], [b"data", b"2"]],
+        }  # fmt: skip
+        assert await client.ask("xinfo", "stream", "b") == Error("ERR no such key")
+        assert await client.ask("xinfo", "stream", "a", "full") == Error(
+            "ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO HELP."
+        )
+
+
+def in_pairs(flat):
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 @virtual

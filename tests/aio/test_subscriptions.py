@@ -1,9 +1,11 @@
 """The broker with waiting: iterators over subscriptions. Its rules are tested without a loop, in tests/test_broker.py."""
 
 import asyncio
+import threading
 
 import pytest
 from harness import virtual
+from resp_harness import serving
 
 from minproto import Broker, Gap
 from minproto.broker import Limits, parse_id
@@ -108,3 +110,164 @@ async def test_resume():
     resumed = broker.subscribe("a", after=start)
     assert [type(item) for item in resumed.take(1)] == [Gap] and resumed.start is None
     assert broker.publish("a", b"") == 3
+
+
+# ---- other threads and failing callbacks -------------------------------------------------------------------------------
+
+CALLS = {
+    "publish": lambda broker, subscription: broker.publish("a", b"x"),
+    "subscribe": lambda broker, subscription: broker.subscribe("a"),
+    "end": lambda broker, subscription: subscription.end(),
+    "close": lambda broker, subscription: subscription.close(),
+    "wait": lambda broker, subscription: asyncio.run(subscription.ready()),
+}
+
+
+def raised_in_a_thread(call, *arguments):
+    """What a call raises in another thread; None if nothing."""
+    raised = []
+
+    def run():
+        try:
+            call(*arguments)
+        except Exception as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return raised[0] if raised else None
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@virtual
+async def test_another_thread_is_told_what_to_call(call):
+    """And nothing has happened: the subscription hears what is published in the right way."""
+    broker = Broker()
+    subscription = broker.subscribe("a")
+    waiting = asyncio.ensure_future(anext(subscription))
+    await asyncio.sleep(0)
+    error = raised_in_a_thread(call, broker, subscription)
+    assert type(error) is RuntimeError and "loop.call_soon_threadsafe(broker.publish, topic, data)" in str(error)
+    loop = asyncio.get_running_loop()
+    assert raised_in_a_thread(loop.call_soon_threadsafe, broker.publish, "a", b"right") is None
+    assert (await waiting).data == b"right"
+
+
+@virtual
+async def test_a_server_binds_its_broker_to_the_loop():
+    """A client that listens is enough: no call of the app has to come first."""
+    async with serving() as server:
+        client = server.client()
+        await client.subscribe("a")
+        assert "call_soon_threadsafe" in str(raised_in_a_thread(server.broker.publish, "a", b"x"))
+        server.broker.publish("a", b"y")
+        assert await client.messages(1) == [b"y"]
+
+
+def test_a_broker_needs_no_loop_and_outlives_one():
+    """Before a loop, between two, and in a thread when none runs."""
+    broker = Broker(history=9)
+    subscription = broker.subscribe("a")
+
+    async def publish_and_take():
+        broker.publish("a", b"x")
+        return [(await anext(subscription)).data, (await anext(subscription)).data]
+
+    for _ in range(2):
+        broker.publish("a", b"without")
+        assert asyncio.run(publish_and_take()) == [b"without", b"x"]
+    assert raised_in_a_thread(broker.publish, "a", b"y") is None
+
+
+@virtual
+async def test_a_callback_that_raises_costs_nobody_a_message(logged):
+    """Neither the subscriptions that come after it, nor its own, which is told again at the next message."""
+    broker = Broker()
+    one, failing, other = (broker.subscribe("a") for _ in range(3))
+    calls = []
+
+    def fail():
+        calls.append(1)
+        if len(calls) < 3:
+            raise OSError("no way to tell")
+
+    failing.inner.on_ready = fail
+    assert [broker.publish("a", b"%d" % number) for number in range(4)] == [2, 2, 3, 3]
+    assert len(calls) == 3
+    assert len(logged) == 2
+    logged.clear()
+    for subscription in (one, failing, other):
+        assert [item.data for item in subscription.take(9)] == [b"0", b"1", b"2", b"3"]
+    broker.publish("a", b"4")
+    assert len(calls) == 4
+
+
+# ---- wrong arguments, and the last few ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda broker: broker.publish(b"news", b"x"), TypeError, "a topic or pattern is a str, not bytes: b'news'"),
+        (lambda broker: broker.publish("news", "x"), TypeError, "a message is bytes, not str"),
+        (lambda broker: broker.publish(None, b"x"), TypeError, "not NoneType"),
+        (lambda broker: broker.subscribe(b"news"), TypeError, "not bytes"),
+        (lambda broker: broker.subscribe(["a"]), TypeError, r"not list: \['a'\]"),
+        (lambda broker: broker.subscribe("a", patterns=[b"x"]), TypeError, "not bytes"),
+        (lambda broker: broker.subscribe("a", patterns=b"x"), TypeError, "not int"),
+        (lambda broker: broker.subscribe("a", patterns="x*"), TypeError, "a list of str"),
+        (lambda broker: broker.subscribe("a", on_overflow="drop"), ValueError, "drop_oldest, drop_newest, not 'drop'"),
+        (lambda broker: broker.subscribe("a", after=5), TypeError, "after is the id of a message, a str, not int: 5"),
+        (lambda broker: broker.subscribe("a", after=b"5-0"), TypeError, "not bytes"),
+        (lambda broker: broker.subscribe("a", last="5"), TypeError, "last is a number of messages, an int, not str: '5'"),
+        (lambda broker: broker.subscribe("a", last=True), TypeError, "not bool"),
+        (lambda broker: broker.subscribe("a", last=-1), ValueError, "not -1"),
+        (lambda broker: broker.subscribe("a", "b", last=5), ValueError, "one topic"),
+        (lambda broker: broker.subscribe("a", patterns=["b"], last=5), ValueError, "one topic"),
+        (lambda broker: broker.last_id(b"a"), TypeError, "not bytes"),
+    ],
+)  # fmt: skip
+@virtual
+async def test_a_wrong_argument_is_refused_at_the_call(call, error, words):
+    """And disturbs nobody: before, a subscription to b"news" reset whoever asked for PUBSUB CHANNELS."""
+    async with serving() as server:
+        with pytest.raises(error, match=words):
+            call(server.broker)
+        assert await server.client().ask("pubsub", "channels") == []
+
+
+@pytest.mark.parametrize(("history", "last", "expected"), [
+    (10, 2, ["3", "4"]), (10, 50, ["0", "1", "2", "3", "4"]), (3, 50, ["2", "3", "4"]), (3, 3, ["2", "3", "4"]),
+    (10, 0, []), (0, 50, []),
+])  # fmt: skip
+@virtual
+async def test_the_last_few_and_then_live(history, last, expected):
+    """Without a gap: a newcomer has missed nothing."""
+    broker = Broker(history=history)
+    publish(broker, *"01234")
+    subscription = broker.subscribe("a", last=last)
+    resumed = broker.subscribe("a", after=subscription.start)
+    publish(broker, "live")
+    for one in (subscription, resumed):
+        assert [item.data.decode() for item in one.take(99)] == [*expected, "live"]
+
+
+@virtual
+async def test_the_last_few_of_a_new_topic_are_no_gap():
+    broker = Broker(history=10)
+    publish(broker, "of a")
+    subscription = broker.subscribe("b", last=50)
+    broker.publish("b", b"1")
+    assert [item.data for item in subscription.take(9)] == [b"1"]
+    assert isinstance(broker.subscribe("b", after="0").take(1)[0], Gap)  # who knows what there was since 1970
+
+
+@virtual
+async def test_who_comes_back_gets_the_rest_and_not_the_last_few():
+    broker = Broker(history=10)
+    publish(broker, *"01234")
+    first = broker.subscribe("a", after=None, last=2).take(9)
+    publish(broker, "5")
+    assert [item.data for item in broker.subscribe("a", after=first[-1].id, last=2).take(9)] == [b"5"]
+    assert [item.data for item in broker.subscribe("a", after=first[0].id, last=1).take(9)] == [b"4", b"5"]

@@ -53,6 +53,22 @@ def test_redis_py_pipeline(redis: ModuleType, broker: Address) -> None:
     assert isinstance(error, redis.ResponseError) and "unknown command 'nothing'" in str(error)
 
 
+def test_redis_py_transaction(redis: ModuleType, broker: Address) -> None:
+    """It is refused, nothing of it has run, and the connection goes on."""
+    with redis.Redis(*broker) as client, client.pipeline(transaction=True) as pipe:
+        for _ in range(2):
+            pipe.publish("py-multi", "1").publish("py-multi", "2")
+            with pytest.raises(redis.ResponseError, match="unknown command 'MULTI': this broker has no transactions"):
+                pipe.execute()
+        assert client.xlen("py-multi") == 0
+        assert client.publish("py-multi", "3") == 0
+        with pytest.raises(redis.ResponseError, match="unknown command 'WATCH'"):
+            pipe.watch("py-multi")
+        entries = client.xrevrange("py-multi", count=1)
+        assert entries[0][1] == {b"data": b"3"}
+        assert client.xinfo_stream("py-multi")["length"] == 1
+
+
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_redis_py_streams(redis: ModuleType, broker: Address, protocol: int) -> None:
     """A topic's history read as a stream, from its beginning, behind an id, and waiting for what comes."""
@@ -138,6 +154,21 @@ def test_redis_cli(broker: Address) -> None:
 
 
 @pytest.mark.needs("redis-cli")
+@pytest.mark.parametrize("options", [(), ("-3",)])
+def test_redis_cli_help(options: tuple[str, ...], broker: Address) -> None:
+    """It asks the server first (COMMAND DOCS); where that is an error it uses its own."""
+    for words, stdin in ((("help", "publish"), None), ((), "help publish\n")):
+        assert "Post a message to a channel" in cli(broker, *options, *words, stdin=stdin)
+    assert "Listen for messages published to" in cli(broker, *options, "help", "@pubsub")
+
+
+@pytest.mark.needs("redis-cli")
+def test_redis_cli_transaction(broker: Address) -> None:
+    said = cli(broker, stdin="multi\npublish cli-multi x\nexec\nxlen cli-multi\n").splitlines()
+    assert [line for line in said if line][-1] == "0" and "EXECABORT" in "".join(said)
+
+
+@pytest.mark.needs("redis-cli")
 def test_redis_cli_subscribes(broker: Address) -> None:
     command = ["redis-cli", "-h", broker.host, "-p", str(broker.port), "psubscribe", "cli-*"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -192,6 +223,8 @@ async function main() {
   const read = await client.xRead({ key: many, id: entries[497].id }, { BLOCK: 1000 })
   assert.equal((Array.isArray(read) ? read[0].messages : Object.values(read)[0]).length, 2)
   await assert.rejects(client.sendCommand(["nothing"]), /unknown command/)
+  await assert.rejects(client.multi().publish("node-multi", "1").exec(), /unknown command 'MULTI'/)
+  assert.equal(await client.xLen("node-multi"), 0)
   await subscriber.unsubscribe(["node", "node-bytes"]); await subscriber.pUnsubscribe("nod?")
   assert.equal(await subscriber.ping(), "PONG")
   console.log(JSON.stringify(got))

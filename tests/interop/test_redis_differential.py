@@ -8,8 +8,10 @@ What may differ, and why:
 - PUBSUB CHANNELS is asked with patterns that match one topic at most, for the same reason;
 - ranges of a pattern from ASCII to what is not: their bytes have a sign in Redis, on most machines;
 - whether who is cut off sees an end or a reset;
-- not asked at all: INFO, COMMAND and SETINFO (their contents are ours), commands that we do not have, names with a NUL (C ends
-  there), strings that do not end in CRLF and lengths beyond 30 digits (we refuse them, Redis takes the first);
+- not asked at all: INFO, COMMAND and SETINFO (their contents are ours), commands that we do not have (MULTI is refused; its
+  arity, and EXEC and DISCARD without it, are asked), what XINFO says of a stream (fewer fields; a topic without messages is
+  an empty stream), names with a NUL (C ends there), strings that do not end in CRLF and lengths beyond 30 digits (we refuse
+  them, Redis takes the first);
 - streams: PUBLISH fills ours, so the entries of two are put into Redis by XADD before they are read from both.
 """
 
@@ -72,6 +74,9 @@ commands = st.one_of(
     said(b"PUBSUB"), said(b"pubsub", b"channels", names, names), said(b"PUBSUB", b"nothing"), said(b"pubsub",
     b"NUMPAT", words),
     said(b"XLEN", streams), said(b"XLEN"), said(b"XRANGE", streams, ids, ids, options), said(b"XRANGE", streams),
+    said(b"XREVRANGE", streams, ids, ids, options), said(b"XREVRANGE", streams), said(b"XINFO"), said(b"XINFO", words),
+    said(b"XINFO", b"STREAM"),
+    said(b"EXEC"), said(b"EXEC", words), said(b"DISCARD"), said(b"DISCARD", words), said(b"MULTI", words), said(b"WATCH"),
     said(b"XREAD", options, b"STREAMS", streams, ids), said(b"XREAD", options, b"streams", streams, streams, ids, ids),
     said(b"XREAD", b"BLOCK", st.sampled_from([b"1", b"-1", b"x"]),
     b"STREAMS", streams, ids), said(b"XREAD", options, streams, ids),

@@ -53,10 +53,12 @@ class BrokerServer(Listener):
 
     def __init__(self, broker: Broker, **options: object) -> None:
         super().__init__(Config(**options))  # type: ignore[arg-type]
+        self._broker = broker
         self._switchboard = Switchboard(broker.inner, self.config.password)
         self._switchboard.on_ready = self._flush_soon
 
     def _connect(self, pipe: Pipe) -> Connection:
+        self._broker.check_loop()
         _keep_alive(pipe)
         return ServerConnection(self._switchboard, pipe, self.config)
 
@@ -218,8 +220,14 @@ class ServerConnection:
     # -- messages
 
     def _push(self, data: bytes) -> None:
-        """What was published, for this client."""
-        self.endpoint.send_at_once(Encoded(data))
+        """What was published, for this client. Never raises: that would keep it from the others."""
+        try:
+            self.endpoint.send_at_once(Encoded(data))
+        except Exception:
+            logger.exception("client %d can't be written to", self._session.id)
+            self._session.close()
+            self.endpoint.abort()
+            return
         if self.endpoint.unsent > self._config.max_output:
             logger.warning("client %d is cut off: it does not read what it subscribed to", self._session.id)
             self._session.close()
