@@ -1,35 +1,59 @@
-"""The one receive buffer: append at the end, take from the front, search without searching twice.
+r"""The receive buffer: append bytes at the end, take bytes from the front, search without searching twice.
 
-Every parser needs the same three things of its input, and each is easy to get subtly wrong. Taking from the front must not
-move the rest each time, so a cursor moves instead and the bytes before it are deleted once for each append. A search that
-came back empty must go on where it stopped (less the part of the needle that may hang over the edge), or a peer that sends
-byte by byte costs quadratic time. And what waits must be bounded.
+Every parser needs these three operations, and each has a trap that costs quadratic time:
 
-Mostly a chunk is all that a parser needs: when nothing waits it becomes the buffer as it is, and only what a second chunk has
-to be joined to is copied.
+- **Take.** ``del data[:count]`` moves all bytes behind, once for each event. Here a cursor moves instead, and the bytes before
+  the cursor are deleted once for each append.
+- **Search.** A peer may send a line of 8,000 bytes one byte at a time. Searches that all began at the front would look at 32
+  million bytes. Here a search that finds nothing remembers how far it looked, and the next search begins there.
+- **Store.** Bytes that nobody takes must be bounded, or a peer fills our memory. A buffer with more than ``limit`` bytes
+  refuses the next chunk.
+
+This is a search for the end of a head, which arrives in three chunks. ``_searched`` is where the next search begins:
+
+    >>> buffer = Buffer(limit=100)
+    >>> for chunk in (b"Host: a\r", b"\n\r", b"\nbody"):
+    ...     stored = buffer.append(chunk)
+    ...     print(buffer.peek(), buffer.find(b"\r\n\r\n", limit=100), buffer._searched)
+    b'Host: a\r' -1 5
+    b'Host: a\r\n\r' -1 7
+    b'Host: a\r\n\r\nbody' 7 0
+
+After the first chunk of eight bytes, the next search does not begin at 8. The last three bytes may be the first three of the
+needle (here the ``\r`` at 7 is), so the search begins three bytes earlier, at 5. The needle is found at 7; the head and its
+end are eleven bytes, and the body is left:
+
+    >>> buffer.take(11), buffer.peek()
+    (b'Host: a\r\n\r\n', b'body')
+
+A buffer often holds exactly one chunk, for most messages arrive whole. Then the chunk itself is the buffer, without a copy; a
+second chunk has to be joined to it, in a bytearray.
 """
 
 import re
 
 
 class Buffer:
-    """Bytes received and not yet taken. All positions are relative to the first of them."""
+    """The bytes that were received and not taken yet. Every position counts from the first of these bytes."""
 
     __slots__ = ("_data", "_limit", "_searched", "_start", "size")
 
     def __init__(self, limit: int) -> None:
         self._data: bytes | bytearray = b""
-        self._start = 0  # the cursor: what lies before it was taken
-        self._searched = 0  # no needle begins before here (relative to the cursor)
+        self._start = 0  # the cursor: an index into _data; the bytes before it were taken
+        self._searched = 0  # a position: the needle of the last search begins nowhere before it
         self._limit = limit
         self.size = 0
-        """How many they are: an attribute, since it is asked several times for each event."""
+        """The number of bytes. (An attribute, because parsers ask for it several times for each event.)"""
 
     def __len__(self) -> int:
         return self.size
 
     def append(self, data: bytes) -> bool:
-        """Store a chunk. False, with nothing stored, if more than ``limit`` bytes wait already."""
+        """Store a chunk and return True; or return False, with nothing stored, where more than ``limit`` bytes wait already.
+
+        So the buffer may hold up to ``limit`` bytes and one chunk: a shell cannot know the size of a chunk before it reads it.
+        """
         if not self.size:
             self._data = data if isinstance(data, bytes) else bytes(data)
             self._start, self.size = 0, len(data)
@@ -51,41 +75,45 @@ class Buffer:
         return taken
 
     def skip(self, count: int) -> None:
-        """Remove the first ``count`` bytes, which have to be there."""
+        """Remove the first ``count`` bytes. The caller has made sure that the buffer holds so many."""
         self._start += count
         self.size -= count
         self._searched = 0
         if not self.size:
-            self._data, self._start = b"", 0
+            self._data, self._start = b"", 0  # lets go of the chunk: an idle connection must not keep its memory
 
     def peek(self, start: int = 0, end: int | None = None) -> bytes:
-        """The bytes from ``start`` to ``end`` (all by default), left in place."""
+        """Return the bytes from ``start`` to ``end`` (by default all of them), and leave them in the buffer."""
         return bytes(self._data[self._start + start : None if end is None else self._start + end])
 
     def find(self, needle: bytes, limit: int) -> int:
-        """Where the needle first begins, or -1. It must end within the first ``limit`` bytes.
+        """Return the position where the needle first begins, or -1. The needle has to end within the first ``limit`` bytes.
 
-        A search goes on from the one before, so the same needle has to be looked for until it is found or bytes are taken.
+        A search continues the search before it. So a caller has to ask for the same needle until the needle is found, or until
+        bytes are taken.
         """
         start = self._start
         at = self._data.find(needle, start + self._searched, start + limit)
         if at >= 0:
             self._searched = 0
             return at - start
+        # The needle may have begun in the last len(needle) - 1 bytes. Bytes behind the limit were not looked at.
         self._searched = max(0, min(self.size, limit) - len(needle) + 1)
         return -1
 
     def text_until(self, needle: bytes, limit: int) -> str | None:
-        """What lies before the needle, as ISO-8859-1, left in place; None where ``find`` finds none."""
+        """Return the bytes before the needle, decoded as ISO-8859-1, and leave them in place. None: no needle is found."""
         at = self.find(needle, limit)
         return None if at < 0 else self._data[self._start : self._start + at].decode("latin-1")
 
     def window(self) -> tuple[bytes | bytearray, int]:
-        """The stored bytes, not to be changed, and the index of the first that waits; good until the next call. For parsers
-        that look at many bytes without a call for each."""
+        """Return the stored bytes and the cursor, for a parser that looks at many places without a call for each.
+
+        The caller must not change the bytes. Both values are out of date after the next call of a method.
+        """
         return self._data, self._start
 
     def match(self, pattern: re.Pattern[bytes], position: int = 0) -> int:
-        """The position behind the longest match of ``pattern`` at ``position``; ``position`` itself where there is none."""
+        """Return the position behind the match of ``pattern`` that begins at ``position``; or ``position`` for no match."""
         found = pattern.match(self._data, self._start + position)
         return position if found is None else found.end() - self._start

@@ -1,15 +1,39 @@
-"""The contract that all five protocol cores share.
+r"""The contract that every protocol core keeps: bytes in, events out; events in, bytes out.
 
-A core turns bytes into events and events into bytes. It has no clock, no socket and never waits, so that a test can cut its
-input anywhere, a reader can step through it, and any shell (asyncio here, threads or another loop elsewhere) can drive it.
+This style is called *sans-I/O*. A core has no socket and no clock, and it never waits. So a test can cut its input anywhere, a
+reader can step through it, and any program can drive it: asyncio (``minproto.aio``), threads, or the dozen lines below.
 
     bytes from the peer --> receive_data() --> next_event() --> events for the app
     bytes for the peer  <-- send(event)                     <-- events from the app
 
-Input is pulled, not pushed: ``receive_data`` only stores, ``next_event`` parses exactly one event. So the events before a
-fault always come out before the fault does, and whoever must pause (a pipelined request, an Upgrade) just stops pulling.
-Output is explicit: a core never writes by itself. What the protocol demands in answer to an event is told by ``reply``, and
-what to say to a peer that broke the rules by ``farewell``; the shell sends both.
+For example, an HTTP/1.1 server's core is given ``GET / HTTP/1.1\r\nHost: a\r\n\r\n``. Its ``next_event`` returns a
+RequestHead, then an EndOfMessage, then None. The app answers: ``send(ResponseHead(...))`` returns the bytes of a head.
+
+The program that drives a core is called its *shell*. Here is a whole shell, on a blocking socket, for any of the cores:
+
+    def drive(core, sock):
+        try:
+            while True:
+                for event in core.events():                       # all events that the bytes so far hold
+                    yield event                                   # here the caller may send, say a response
+                    if (reply := core.reply(event)) is not None:  # say, the Pong for a Ping
+                        sock.sendall(core.send(reply))
+                if core.wants is not Wants.DATA:
+                    return
+                data = sock.recv(65_536)
+                core.receive_data(data) if data else core.receive_eof()
+        except RemoteProtocolError as error:
+            for event in core.farewell(error):                    # say, a 400
+                sock.sendall(core.send(event))
+
+Two decisions behind the contract:
+
+- **Input is pulled.** ``receive_data`` only stores bytes, and ``next_event`` parses exactly one event. A core that returned a
+  list of events from ``receive_data`` would lose the events in front of a fault, because it would have to raise. Pulling also
+  makes a pause simple: a server that is busy with one request stops pulling, and the next request waits in the buffer.
+- **Output is explicit.** A core never writes by itself. ``reply`` returns the event that the protocol demands in answer to
+  another, ``farewell`` returns the last words to a peer that broke the rules, and the shell sends both. So every byte that
+  leaves has passed through ``send``, in an order that the shell decides.
 """
 
 from collections.abc import Iterator
@@ -21,11 +45,14 @@ from minproto.buffer import Buffer
 
 @dataclass(slots=True)
 class Event:
-    """Something that one peer tells the other: what ``next_event`` gives and ``send`` takes."""
+    """Something that one peer tells the other. ``next_event`` returns events, ``send`` takes them."""
 
 
 class ProtocolError(Exception):
-    """A rule of the protocol was broken. ``code`` is what to tell the peer: HTTP status, close code, HTTP/2 error code."""
+    """A rule of the protocol was broken. One of the two subclasses says by whom.
+
+    ``code`` is the number to tell the peer: an HTTP status, a WebSocket close code or an HTTP/2 error code; 0 for none.
+    """
 
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
@@ -33,15 +60,15 @@ class ProtocolError(Exception):
 
 
 class LocalProtocolError(ProtocolError):
-    """Our side's mistake, found before a byte of it was sent: the state is what it was."""
+    """Our own side asked for something that the protocol forbids now. Nothing was sent, and the core's state is unchanged."""
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer's fault. The connection can be read no further; ``farewell`` says what to answer."""
+    """The peer broke a rule. The core reads no further; ``farewell`` returns what may still be said to the peer."""
 
 
 class Role(Enum):
-    """Which end of the connection we are."""
+    """Which end of the connection a core is."""
 
     CLIENT = "client"
     SERVER = "server"
@@ -51,43 +78,52 @@ CLIENT, SERVER = Role
 
 
 class Wants(Enum):
-    """What ``next_event`` waits for when it gives None."""
+    """Why ``next_event`` returned None."""
 
-    DATA = "data"  # the event is not complete: read more
-    PAUSED = "paused"  # our answer, or the protocol that comes after this one, has to be first
-    CLOSED = "closed"  # nothing will ever come
+    DATA = "data"  # the next event is not complete: the core needs more bytes from the peer
+    PAUSED = "paused"  # the app has to answer first, or another protocol has taken over the connection (an Upgrade)
+    CLOSED = "closed"  # no event will ever come again
 
 
-DATA, PAUSED, _ = Wants  # to ask the class for a member takes CPython 3.11 longer than a method call
+DATA, PAUSED, _ = Wants  # module names: CPython 3.11 looks up a member of an Enum class slowly
 
 
 class Core:
-    """The base of a connection: the receive buffer, the end of input, and the failure that stays.
+    """The common part of every connection: the receive buffer, the end of input, and a failure that stays.
 
-    A protocol gives ``_parse`` and ``_parse_eof``, and the three that talk back: ``send``, ``reply`` and ``farewell``.
+    Each protocol adds its parser (``_parse`` and ``_parse_eof``) and its three ways to talk back: ``send``, ``reply`` and
+    ``farewell``.
     """
 
     def __init__(self, max_buffered: int) -> None:
-        """``max_buffered``: bytes that may wait unparsed; one more chunk on top of them is stored, a second is refused."""
+        """``max_buffered``: a number of bytes. While at most that many wait unparsed, one more chunk of any size is stored."""
         self._buffer = Buffer(max_buffered)
         self._eof = False
         self.error: RemoteProtocolError | None = None
-        """The fault that ended this connection, if one did."""
+        """The fault of the peer that ended this connection; None while there is none."""
         self.wants = Wants.DATA
 
     def receive_data(self, data: bytes) -> None:
-        """Store bytes from the peer. Raises LocalProtocolError if the limit is already full, or after ``receive_eof``."""
+        """Store bytes from the peer. Never parses, so the bytes may be anything, and none of them is an error yet.
+
+        Raises LocalProtocolError after ``receive_eof``, and where more than ``max_buffered`` bytes wait already: a shell has
+        to pull events between two chunks.
+        """
         if self._eof and data:
             raise LocalProtocolError("data received after the end of input")
         if not self._buffer.append(data):
             raise LocalProtocolError("received more than the limit without pulling events")
 
     def receive_eof(self) -> None:
-        """The peer will send no more."""
+        """Note that the peer will send no more: its end of the connection is closed."""
         self._eof = True
 
     def next_event(self) -> Event | None:
-        """Parse one event. None: see ``wants``. Raises RemoteProtocolError, and the same one again ever after."""
+        """Parse and return one event, or None where ``wants`` says why there is none.
+
+        Raises RemoteProtocolError where the bytes break the protocol. From then on every call raises the same error, so a
+        shell that looks again (to send an answer first, say) cannot mistake a broken connection for a quiet one.
+        """
         if self.error is not None:
             raise self.error.with_traceback(None)
         try:
@@ -100,41 +136,54 @@ class Core:
         return event
 
     def fail(self, error: RemoteProtocolError) -> None:
-        """The peer broke a rule that only the shell can see (a timeout): from now on as if ``next_event`` had raised it."""
+        """Record a fault of the peer that only the shell can see, such as a timeout, for a core has no clock.
+
+        From now on the core behaves as if its parser had found the fault: ``next_event`` raises it.
+        """
         self.error = error
         self.wants = Wants.CLOSED
 
     def events(self) -> Iterator[Event]:
-        """All events that the bytes so far give."""
+        """Yield every event that the bytes so far hold. Raises as ``next_event`` does."""
         while (event := self.next_event()) is not None:
             yield event
 
     def send(self, event: Event) -> bytes:
-        """The bytes of an event. Raises LocalProtocolError, with nothing changed, where our state does not allow it."""
+        """Return the bytes of an event, and move our state. The shell has to write the bytes, in the order of the calls.
+
+        Raises LocalProtocolError, with nothing changed, where our state does not allow the event, or its content is invalid.
+        """
         raise NotImplementedError
 
     def reply(self, event: Event) -> Event | None:
-        """What the protocol demands in answer to an event just received, given our state; mostly nothing."""
+        """Return the event that the protocol demands in answer to one just received (a Pong for a Ping), or None."""
         return None
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        """The last words to a peer that broke the rules, if any are allowed; a shell adds what needs a clock (Date)."""
+        """Return the events to send to a peer that broke the rules (a 400, a Close, a GOAWAY), before the shell closes.
+
+        The list is empty where nothing may be said any more, for example in the middle of a response. The shell adds
+        what needs a clock, such as the Date field.
+        """
         return []
 
     @property
     def buffered(self) -> int:
-        """Bytes received and not parsed yet."""
+        """The number of bytes that were received and are not parsed yet."""
         return self._buffer.size
 
     @property
     def trailing_data(self) -> bytes:
-        """Those bytes: they belong to the next protocol after an Upgrade."""
+        """The bytes that are not parsed yet. After an Upgrade they belong to the next protocol."""
         return self._buffer.peek()
 
     def _parse(self) -> Event | None:
-        """One event from the buffer, or None with ``wants`` set."""
+        """Return one event from the buffer; or set ``wants`` and return None. Raises RemoteProtocolError."""
         raise NotImplementedError
 
     def _parse_eof(self) -> Event | None:
-        """The bytes ran out with the input: a last event, or None with ``wants`` CLOSED, or RemoteProtocolError."""
+        """Decide what the end of input means here, with an incomplete event in the buffer, or none.
+
+        Return a last event; or set ``wants`` to CLOSED and return None; or raise RemoteProtocolError for a message cut short.
+        """
         raise NotImplementedError
