@@ -1,13 +1,11 @@
 """The receive buffer does what plain bytes would do, holds no more than it may, and looks at each byte about once."""
 
-import doctest
 import re
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import minproto.buffer
 from minproto.buffer import Buffer
 
 LIMIT = 12
@@ -115,8 +113,3 @@ def test_a_search_after_a_skip_begins_anew() -> None:
     buffer.skip(6)
     buffer.append(b"\r\nabcdef")
     assert buffer.find(b"\r\n", 100) == 2
-
-
-def test_the_traces_in_its_text_are_true():
-    failed, tried = doctest.testmod(minproto.buffer)
-    assert tried and not failed

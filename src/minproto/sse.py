@@ -1,16 +1,34 @@
-"""Server-Sent Events: a response that never ends, in lines of text (WHATWG HTML, "Server-sent events").
+r"""Server-Sent Events: an HTTP response that never ends, in lines of text (WHATWG HTML, section "Server-sent events").
 
-    id: 1700000000000-0                  An event is a few fields, each on a line, and an empty line that sends it off. The
-    event: price                         id of the last one is what a browser says when it connects again; so a stream whose
-    data: first line                     ids name places in a log can be resumed without loss.
+    id: 1700000000000-0       An event is a few fields, one on each line. An empty line sends the event off.
+    event: price
+    data: first line          The client joins data lines with LF: this event says "first line\nsecond line".
     data: second line
-                                         A line that begins with a colon is a comment: it keeps proxies from closing a stream
-    : still here                         on which nothing happens.
 
-The danger is in line breaks. CR, LF and CRLF all end a line, and so does nothing else; whoever publishes text with one of
-them must not be able to write fields of its own. And a CR at the end of a chunk may be half of a CRLF.
+    : still here              A line that begins with a colon is a comment. Comments keep proxies from closing a stream on
+                              which nothing happens.
 
-Left out: nothing of the format. Reconnecting is the business of ``aio/sse.py``.
+A client that lost its connection asks again, and sends the id of the last event that it received in ``Last-Event-ID``. If
+the server's ids name places in a log, the stream goes on without a loss (``aio/sse.py``).
+
+Line breaks are the danger in this format. CR, LF and CRLF each end a line, and two mistakes follow:
+
+- A server that writes a user's text as it is lets the user write fields: ``hi\nevent: admin``. ``encode`` splits data into
+  lines at each kind of line break, and refuses a line break anywhere else.
+- A client that reads ``data: a\r`` from the network does not know yet whether this CR is a line break or half of one. It must
+  not wait for the next byte, which may be minutes away: it ends the line, and ignores an LF that comes next.
+
+This is the second case. ``\r\n\r\n`` is cut after its third byte, the second CR; the event is complete there:
+
+    >>> client = Connection(CLIENT)
+    >>> for chunk in (b"data: a\r", b"\n\r", b"\ndata: b\n\n"):
+    ...     client.receive_data(chunk)
+    ...     print(chunk, list(client.events()))
+    b'data: a\r' []
+    b'\n\r' [ServerSentEvent(data='a', event='message', id=None)]
+    b'\ndata: b\n\n' [ServerSentEvent(data='b', event='message', id=None)]
+
+Nothing of the format is left out. To wait and to connect again is the business of ``aio/sse.py``.
 """
 
 import re
@@ -23,10 +41,12 @@ MEDIA_TYPE = "text/event-stream"
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server could make unbounded."""
+    """The sizes that a server decides, and that a client has to bound."""
 
     max_event: int = 1 << 20
-    """Characters of an event's fields, and bytes of any line: it is delivered whole, so it has to fit into memory."""
+    """Characters of one event's fields, and bytes of any line. An event is delivered whole, so it has to fit into memory.
+
+    One mebibyte is far more than servers send, and little beside the memory of a client."""
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------
@@ -34,32 +54,32 @@ class Limits:
 
 @dataclass(slots=True)
 class ServerSentEvent(Event):
-    """What a browser calls a MessageEvent. Whatever line breaks there are in ``data``, they arrive as LF."""
+    """A message of the server; browsers call it MessageEvent. Each line break in ``data`` arrives as LF."""
 
     data: str
     event: str = "message"
-    """Its type."""
+    """The type, by which a page chooses its listener: ``source.addEventListener("price", …)``."""
     id: str | None = None
-    """None: it has none of its own, so the last event id stays what it was."""
+    """None: the event has no id, so the last event id stays what it was."""
 
 
 @dataclass(slots=True)
 class LastEventId(Event):
-    """An id without an event: where to resume, if the connection ends before the next one."""
+    """An id without data. A client that loses its connection before the next event resumes from this id."""
 
     id: str
 
 
 @dataclass(slots=True)
 class Retry(Event):
-    """How long to wait before connecting again, in milliseconds."""
+    """The time that a client should wait before it connects again, in milliseconds."""
 
     milliseconds: int
 
 
 @dataclass(slots=True)
 class Comment(Event):
-    """A line that no client takes notice of."""
+    """A line that clients ignore."""
 
     text: str = ""
 
@@ -74,21 +94,23 @@ class Comment(Event):
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _LINE = re.compile(rb"[^\r\n]*+")
 _BOM = "\ufeff"
-_RETRY = re.compile(r"(?=[0-9])0*+([0-9]*+)")  # without its zeros, 19 digits tell that it is beyond the most we wait
+_RETRY = re.compile(r"(?=[0-9])0*+([0-9]*+)")  # the digits, without leading zeros
 MAX_RETRY = 10**18 - 1
-"""Milliseconds. The standard has no bound; whoever is told to wait for longer waits for these 30 million years."""
+"""Milliseconds, some 30 million years. The standard has no bound, so a client takes a longer time for this one."""
 
 
 def parse_line(line: str) -> tuple[str, str]:
-    """The name and the value of a field; the name of a comment is empty."""
+    """Split a line into the name and the value of its field: ``data: a`` is ("data", "a"). A comment has the name ""."""
     name, _, value = line.partition(":")
     return name, value.removeprefix(" ")
 
 
 def encode(event: Event) -> bytes:
-    """The bytes of an event. It arrives as it is, but for the line breaks in ``data`` (as LF) and an empty type (``message``).
+    """Return the bytes of an event. It arrives equal, except that line breaks in ``data`` become LF, and an empty type becomes
+    ``message``.
 
-    Raises LocalProtocolError for a line break elsewhere, NUL in an id, a retry out of range, and text that has no UTF-8.
+    Raises LocalProtocolError for a line break in a type, an id or a comment, and for NUL in an id, which clients ignore.
+    Raises it also for a retry out of range, for text that UTF-8 cannot encode, and for an event of another protocol.
     """
     match event:
         case ServerSentEvent(data, kind, id):
@@ -99,7 +121,7 @@ def encode(event: Event) -> bytes:
             return _encode_fields([("id", id)])
         case Retry(milliseconds):
             if not 0 <= milliseconds <= MAX_RETRY:
-                raise LocalProtocolError("a retry that no client would take")
+                raise LocalProtocolError(f"retry is from 0 to {MAX_RETRY} milliseconds, not {milliseconds}")
             return _encode_fields([("retry", f"{milliseconds:d}")])
         case Comment(text):
             return _encode_fields([("", text)])
@@ -108,30 +130,31 @@ def encode(event: Event) -> bytes:
 
 def _encode_fields(fields: list[tuple[str, str]]) -> bytes:
     block = "".join([f"{name}: {value}\n" for name, value in fields])
+    # One LF ends each field. Any further line break is inside of a value, and would let the value add a field of its own.
     if block.count("\n") > len(fields) or "\r" in block or any(name == "id" and "\0" in value for name, value in fields):
-        raise LocalProtocolError("a line break in an id, a type or a comment, or NUL in an id")
+        raise LocalProtocolError("an id, a type or a comment has a line break in it, or an id has NUL")
     try:
         return f"{block}\n".encode()
     except UnicodeEncodeError as error:
-        raise LocalProtocolError(f"text that has no UTF-8: {error.reason}") from None
+        raise LocalProtocolError(f"the text cannot be encoded as UTF-8: {error.reason}") from None
 
 
 # ---- the connection ----------------------------------------------------------------------------------------------------
 
 
 class Connection(Core):
-    """One end of a stream: a SERVER sends, a CLIENT receives."""
+    """One end of an event stream: a SERVER sends events, a CLIENT receives them."""
 
     def __init__(self, role: Role, limits: Limits = Limits(), last_event_id: str = "") -> None:
         super().__init__(limits.max_event)
         self.role = role
         self.limits = limits
         self.last_event_id = last_event_id
-        """What a client says in ``Last-Event-ID`` when it connects again."""
-        self._began = False  # the first line, which may have a BOM, was read
-        self._after_cr = False  # an LF that comes next is the other half of a CRLF
-        self._scanned = 0  # so many bytes of the line have no end in them
-        # The event being received:
+        """The id for the ``Last-Event-ID`` field when the client connects again; "" for none."""
+        self._began = False  # the first line was read: only that line may begin with a byte order mark (BOM)
+        self._after_cr = False  # the last line ended with CR: an LF that comes next is the other half of a CRLF
+        self._scanned = 0  # the first so many bytes of the unfinished line were searched for a line break
+        # The fields of the unfinished event, and their size in characters:
         self._size = 0
         self._data: list[str] = []
         self._type = ""
@@ -139,7 +162,7 @@ class Connection(Core):
 
     def send(self, event: Event) -> bytes:
         if self.role is CLIENT:
-            raise LocalProtocolError("only a server sends events")
+            raise LocalProtocolError("a client of an event stream sends nothing")
         return encode(event)
 
     def _parse(self) -> Event | None:
@@ -150,14 +173,14 @@ class Connection(Core):
         return None
 
     def _read_line(self) -> str | None:
-        """The next line without its end; None until it has one."""
+        """Return the next line without its line break; None until the line break has arrived."""
         if self._after_cr and self._buffer.size:
             self._after_cr = False
             if self._buffer.peek(0, 1) == b"\n":
                 self._buffer.skip(1)
         self._scanned = self._buffer.match(_LINE, self._scanned)
         if self._size + self._scanned > self.limits.max_event:
-            raise RemoteProtocolError("event too big")
+            raise RemoteProtocolError(f"the event is too big: over {self.limits.max_event:,} characters")
         if self._scanned == self._buffer.size:
             return None
         line = self._buffer.take(self._scanned + 1)
@@ -170,9 +193,9 @@ class Connection(Core):
         return text
 
     def _take_line(self, line: str) -> Event | None:
-        """A field or a comment."""
+        """Take in a field, or return the event that a comment or a retry is. Fields of unknown names are ignored."""
         name, value = parse_line(line)
-        self._size += len(line) if name in ("data", "event", "id") else 0  # what else comes is not kept
+        self._size += len(line) if name in ("data", "event", "id") else 0  # other lines are not kept
         match name:
             case "":
                 return Comment(value)
@@ -183,11 +206,11 @@ class Connection(Core):
             case "id" if "\0" not in value:
                 self._id = value
             case "retry" if found := _RETRY.fullmatch(value):
-                return Retry(min(int(found[1][:19] or 0), MAX_RETRY))
+                return Retry(min(int(found[1][:19] or 0), MAX_RETRY))  # 19 digits are beyond MAX_RETRY, more cost time
         return None
 
     def _dispatch(self) -> Event | None:
-        """An empty line: the event is complete."""
+        """Return the event that an empty line has completed. Without any data it is an id, or nothing at all."""
         data, kind, id = self._data, self._type, self._id
         self._data, self._type, self._id, self._size = [], "", None, 0
         if id is not None:
@@ -197,10 +220,10 @@ class Connection(Core):
         return LastEventId(id) if id is not None else None
 
     def _parse_eof(self) -> Event | None:
-        self.wants = Wants.CLOSED  # an event without its empty line is dropped
+        self.wants = Wants.CLOSED  # "discard": an event without its empty line may be cut short
         return None
 
     @property
     def buffered(self) -> int:
-        """Bytes received and not delivered yet: those of an unfinished event among them."""
+        """Bytes that were received and not delivered yet, the fields of the unfinished event among them."""
         return self._buffer.size + self._size
