@@ -1,15 +1,28 @@
-"""Who may send how much, and whose turn it is: HTTP/2's windows (RFC 9113 §5.2) and its scheduler (RFC 9218 §10).
+"""Flow control and priority in HTTP/2: how many bytes each end may send (RFC 9113 §5.2), and in which order (RFC 9218 §10).
 
-DATA alone is under flow control. A receiver grants credit in bytes, for each stream and once more for the whole connection;
-a sender spends from both. The rules that keep that sound:
+**Flow control.** A receiver grants credit, in bytes of DATA; a sender may send no more than its credit. There is a window of
+credit for each stream, and one more for the whole connection; a DATA frame spends from both. This is how a slow upload cannot
+fill our memory. For example, with windows of 100 bytes:
 
-1. A window is what was granted less what was used. It is the same number at both ends, but for what is under way.
-2. Credit is told in portions: when half of the window was used up, not for each frame, which would cost a frame each.
-3. Nothing is forgotten. Bytes that are thrown away (a reset stream, padding) were used like all others, and are given back.
-4. A window may become negative, since its initial size can be lowered while bytes are under way (§6.9.2); never over 2^31-1.
+    the peer sends              our window   held for the app   owed      then we send
+    (SETTINGS says 100)                100                  0      0
+    DATA, 60 bytes                      40                 60      0
+    (the app reads 30)                  40                 30     30      nothing: 30 is less than half of 100
+    (the app reads 30)                  40                  0     60      WINDOW_UPDATE, increment 60
+                                       100                  0      0
 
-What the windows allow is shared by urgency, then in turn. A response that is marked as not incremental is of use only when
-it is whole, so such ones go one after the other; all others of an urgency, also those that said nothing, take turns.
+In each row window + held + owed is 100. The rules that keep this sound:
+
+1. Both ends count the same window. The two counts differ only by the frames that are on their way.
+2. Credit is given back in portions, when half of the window was used up. A WINDOW_UPDATE for each DATA frame would double the
+   number of frames; none before the window is empty would make the sender wait for a round trip.
+3. Every byte is counted. Padding and the DATA of a stream that was reset are thrown away, but the peer has spent credit on
+   them, so the credit is given back. A single forgotten byte stays lost, and enough of them stop the connection for ever.
+4. A window can be negative. SETTINGS may lower the initial size of a window after the sender has used more (§6.9.2); then the
+   sender waits until the window is positive again. A window never passes 2^31-1 (§6.9.1).
+
+**Priority.** Streams that have something to send, and credit to send it, take turns. A client says how urgent a response is (0
+to 7), and whether it is incremental: whether a part of it is of use. Half of an image is, half of a script is not.
 """
 
 import re
@@ -19,66 +32,72 @@ from collections import deque
 from minproto.http2_frames import MAX_ID
 
 DEFAULT_WINDOW = 65_535
-"""Bytes of each window before anybody says otherwise (§6.9.2)."""
+"""Bytes of each window when a connection begins (§6.9.2)."""
 
 
 class SendWindow:
-    """What the peer lets us send."""
+    """The credit that the peer has granted us, for one stream or for the connection."""
 
     __slots__ = ("size",)
 
     def __init__(self, size: int = DEFAULT_WINDOW) -> None:
         self.size = size
-        """Bytes; negative while more is under way than the peer wants now."""
+        """Bytes that we may send now. Negative after the peer has lowered its initial window size: then we wait."""
 
     def grow(self, increment: int) -> bool:
-        """Add credit. False where the window would pass 2^31-1: who did that broke a rule (§6.9.1)."""
+        """Add credit from a WINDOW_UPDATE. False: the window passes 2^31-1, which a peer MUST NOT cause (§6.9.1)."""
         self.size += increment
         return self.size <= MAX_ID
 
 
 class ReceiveWindow:
-    """What we let the peer send. Always: window + bytes held + bytes owed = size."""
+    """The credit that we grant the peer. At all times: window + bytes held for the app + bytes owed = size."""
 
     __slots__ = ("owed", "size", "window")
 
     def __init__(self, size: int, window: int = DEFAULT_WINDOW) -> None:
-        """``window``: what the peer believes, which begins with the default whatever we want (§6.9.2)."""
+        """``size``: the bytes that we are ready to hold. ``window``: the credit that the peer believes it has, which is the
+        default until our SETTINGS or WINDOW_UPDATE arrives (§6.9.2). The difference is owed from the start."""
         self.size = size
         """Bytes that we are ready to hold."""
         self.window = window
         """Bytes that the peer may send now."""
         self.owed = size - window
-        """Bytes that were used up, or never granted yet, and that the peer was not told of."""
+        """Bytes of credit to give back: they were used up and are held no longer, or they were never granted."""
 
     def receive(self, count: int) -> bool:
-        """Bytes have come. False if there was no credit for them. No bytes need none, whatever the window (§6.9.1)."""
+        """Count the bytes of a DATA frame. False: the peer had no credit for them (a FLOW_CONTROL_ERROR).
+
+        An empty frame needs no credit, so it is allowed even while the window is negative (§6.9.1).
+        """
         self.window -= count
         return self.window >= 0 or not count
 
     def consume(self, count: int) -> None:
-        """Bytes are held no longer."""
+        """Count bytes that the app has taken, or that we threw away: we can hold others in their place."""
         self.owed += count
 
     @property
     def due(self) -> int:
-        """The increment to tell the peer now; mostly 0, since it is worth a frame at half of the window."""
+        """The increment for a WINDOW_UPDATE now; 0 while less than half of the window is owed: not worth a frame."""
         return self.owed if self.owed > 0 and self.owed * 2 >= self.size else 0
 
     def grant(self, increment: int) -> None:
-        """The peer is told."""
+        """Count credit that a WINDOW_UPDATE has just given to the peer."""
         self.owed -= increment
         self.window += increment
 
     def resize(self, size: int) -> None:
-        """The peer has acknowledged another initial size (§6.9.2)."""
+        """Apply another initial size, once the peer has acknowledged it: the window moves by the difference (§6.9.2)."""
         self.window += size - self.size
         self.size = size
 
 
 # ---- priority (RFC 9218 §4) ----------------------------------------------------------------------------------------------
 #
-#   priority: u=0..7 (0 is the most urgent, 3 the default), i (incremental)           a dictionary of structured fields
+#   priority: u=1, i         urgency 0 to 7 (0 is the most urgent, 3 the default); i: incremental (the default is not)
+#
+# The field is a dictionary of structured fields (RFC 8941); a parameter with an unknown name or an invalid value is ignored.
 
 _PARAMETER = re.compile(r"(?:^|,)[\t ]*([ui])(?:=([^,;\t ]+))?(?=[\t ]*(?:[,;]|$))")
 _URGENCIES = {str(urgency): urgency for urgency in range(8)}
@@ -86,7 +105,11 @@ DEFAULT_URGENCY = 3
 
 
 def parse_priority(value: str | None) -> tuple[int, bool]:
-    """(urgency, whether to take turns). The last of each parameter counts, and is ignored if it can't be understood (§4)."""
+    """Return (urgency, incremental) for the value of a priority field, None for no such field.
+
+    Of a repeated parameter the last one counts, and an invalid value means the default (§4). A request without the field
+    counts as incremental: its sender knows nothing of priorities, and turns are fair to each of its requests.
+    """
     if value is None:
         return DEFAULT_URGENCY, True
     found = dict(_PARAMETER.findall(value))
@@ -94,18 +117,32 @@ def parse_priority(value: str | None) -> tuple[int, bool]:
 
 
 class Scheduler:
-    """Streams that have something to send, and whose turn it is.
+    """The streams that have something to send, and the order of their turns (RFC 9218 §10).
 
-    In each urgency there is a round. Each incremental stream has a place in it; all that are not share one, which is that of
-    the lowest id among them. So one of those that has no end does not starve the others (RFC 9218 §10).
+    The most urgent streams go first; less urgent ones wait until no more urgent stream has anything to send. Streams of one
+    urgency take turns, in a round. In the round each incremental stream has a place of its own. The streams that are not
+    incremental have one place together, and within it the stream with the lowest id is served until it is done.
+
+    For example, streams 1 and 3 are scripts, streams 5 and 7 are images (incremental), all of urgency 3:
+
+        >>> scheduler = Scheduler()
+        >>> for stream in (1, 3, 5, 7):
+        ...     scheduler.add(stream, urgency=3, incremental=stream >= 5)
+        >>> [scheduler.next() for _ in range(6)]
+        [1, 5, 7, 1, 5, 7]
+        >>> scheduler.remove(1)
+        >>> [scheduler.next() for _ in range(6)]
+        [3, 5, 7, 3, 5, 7]
+
+    So a response without an end (an event stream that is not incremental) does not stop the incremental streams.
     """
 
-    _SHARED = 0  # the place of those that are not incremental
+    _SHARED = 0  # in a round: the place of the streams that are not incremental. No stream has the id 0.
 
     def __init__(self) -> None:
-        self._kinds: dict[int, tuple[int, bool]] = {}  # of each stream that has something to send
-        self._rounds: dict[int, deque[int]] = {}  # by urgency, if there are any
-        self._sequences: dict[int, list[int]] = {}
+        self._kinds: dict[int, tuple[int, bool]] = {}  # stream -> (urgency, incremental)
+        self._rounds: dict[int, deque[int]] = {}  # urgency -> stream ids, and _SHARED; the first is the next to be served
+        self._sequences: dict[int, list[int]] = {}  # urgency -> ids of the streams that share a place, in ascending order
 
     def __contains__(self, stream: int) -> bool:
         return stream in self._kinds
@@ -114,7 +151,7 @@ class Scheduler:
         return len(self._kinds)
 
     def add(self, stream: int, urgency: int, incremental: bool) -> None:
-        """A stream has something to send: it comes last in its round."""
+        """Note that a stream has something to send. It gets the last place of its round."""
         self._kinds[stream] = urgency, incremental
         round_ = self._rounds.setdefault(urgency, deque())
         if incremental:
@@ -125,7 +162,7 @@ class Scheduler:
         insort(self._sequences[urgency], stream)
 
     def remove(self, stream: int) -> None:
-        """It has nothing to send any more."""
+        """Note that a stream has nothing to send any more."""
         urgency, incremental = self._kinds.pop(stream)
         round_ = self._rounds[urgency]
         if incremental:
@@ -139,7 +176,7 @@ class Scheduler:
             del self._rounds[urgency]
 
     def next(self) -> int | None:
-        """Whose turn it is; its place in the round is the last one then."""
+        """Return the stream whose turn it is, and move its place to the end of its round. None: there is no stream."""
         if not self._rounds:
             return None
         urgency = min(self._rounds)
