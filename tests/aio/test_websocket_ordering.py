@@ -159,5 +159,5 @@ async def test_the_app_takes_the_last_message_while_the_farewell_waits_for_the_n
     """The reader then looks again whether anybody still has to answer: its Close is not ``last_words`` late."""
     message = ("message", "", False)
     net = {"capacity": 5, "high_water": 0, "cuts": [], "delays": []}
-    sides, codes = await converse([[[message, message]], [[message]]], Agreement(), net, (1, 0.0))
+    _, codes = await converse([[[message, message]], [[message]]], Agreement(), net, (1, 0.0))
     assert codes == [4000, 4000] and now() < 1

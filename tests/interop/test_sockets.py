@@ -83,8 +83,8 @@ async def fetch(url, ssl=None):
     """What the server saw as Host, by each of our HTTP clients."""
     address = url_address(urlsplit(url))
     seen = set()
-    for connect in (connect_http, connect_http2):
-        async with await connect(address.connect_host, address.port, ssl) as client:
+    for connecting in (connect_http, connect_http2):
+        async with await connecting(address.connect_host, address.port, ssl) as client:
             seen.add(await (await client.request("GET", "/")).read())
     return seen
 

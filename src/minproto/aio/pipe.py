@@ -89,8 +89,8 @@ class StreamPipe(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_arrived", "_change", "_connected", "_ended", "_error", "_full", "_loop", "_lost", "_paused", "_peername",
-        "_looks", "_reading", "_socket", "_transport", "_watcher", "_written", "congested",
+        "_arrived", "_change", "_connected", "_ended", "_error", "_full", "_looks", "_loop", "_lost", "_paused", "_peername",
+        "_reading", "_socket", "_transport", "_watcher", "_written", "congested",
     )  # fmt: skip
 
     def __init__(self, connected: Callable[["StreamPipe"], None] | None = None) -> None:
