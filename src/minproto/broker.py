@@ -26,6 +26,8 @@ from enum import Enum
 from itertools import chain, takewhile
 from typing import Protocol
 
+from minproto.core import check_count, check_counts
+
 MAX_NAME = 1_024
 """Bytes of a topic or a pattern. To match one against the other may take as many steps as both lengths multiplied."""
 
@@ -44,6 +46,9 @@ class Limits:
     """Bytes of one topic's history; beyond, its oldest messages are lost."""
     max_history_bytes: int = 128 << 20
     """Bytes of all topics' history; beyond, as with ``max_logs``. Each message counts ``MESSAGE_COST`` besides its data."""
+
+    def __post_init__(self) -> None:
+        check_counts(self)
 
 
 MESSAGE_COST = 500
@@ -352,6 +357,8 @@ class Broker:
         self, clock: Callable[[], int], history: int | Mapping[str, int] = 0, limits: Limits = Limits()
     ) -> None:
         """``clock`` gives milliseconds since 1970. ``history``: messages that are kept of each topic, or of each named one."""
+        for name, count in history.items() if isinstance(history, Mapping) else [("", history)]:
+            check_count(f"history{f' of {name}' if name else ''}", count, 0)
         self._clock = clock
         self._history = history
         self.limits = limits

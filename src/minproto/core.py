@@ -36,9 +36,11 @@ Two decisions behind the contract:
   leaves has passed through ``send``, in an order that the shell decides.
 """
 
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
+from typing import Any
 
 from minproto.buffer import Buffer
 
@@ -65,6 +67,24 @@ class LocalProtocolError(ProtocolError):
 
 class RemoteProtocolError(ProtocolError):
     """The peer broke a rule. The core reads no further; ``farewell`` returns what may still be said to the peer."""
+
+
+def check_count(name: str, value: object, least: int = 1, most: int = sys.maxsize) -> None:
+    """Check an option that is a count. Raises TypeError for a float, a str or a bool, ValueError for one out of range."""
+    if not isinstance(value, int) or isinstance(value, bool):  # to Python a bool is an int
+        raise TypeError(f"{name} has to be a whole number (int), not {value!r}")
+    if not least <= value <= most:
+        raise ValueError(f"{name} has to be {least} {'or more' if most == sys.maxsize else f'to {most}'}, not {value}")
+
+
+def check_counts(limits: Any, **bounds: tuple[int, int]) -> None:
+    """Check each field of a dataclass that is annotated as int: it is 1 or more, or within its ``bounds``.
+
+    A wrong limit would otherwise fail where it is first compared, in the middle of every connection.
+    """
+    for field in fields(limits):
+        if field.type is int:
+            check_count(field.name, getattr(limits, field.name), *bounds.get(field.name, ()))
 
 
 class Role(Enum):

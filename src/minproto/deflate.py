@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from minproto.core import RemoteProtocolError
+from minproto.core import RemoteProtocolError, check_counts
 from minproto.http import TCHAR
 
 NAME = "permessage-deflate"
@@ -29,7 +29,7 @@ _PIECE = 65_536  # bytes that are inflated before they are counted
 
 @dataclass(frozen=True)
 class Compression:
-    """How to compress, if the peer agrees. Raises ValueError for what zlib can't do."""
+    """How to compress, if the peer agrees. Raises TypeError, and ValueError for what zlib can't do."""
 
     window_bits: int = 12
     """Of our window and, where the peer agrees to that, of the peer's: 2**bits bytes, 9 to 15. zlib's own 15 is 8 times the
@@ -41,8 +41,9 @@ class Compression:
     """False: nothing is kept between two messages, in either direction; each then compresses for itself, and less."""
 
     def __post_init__(self) -> None:
-        if not (9 <= self.window_bits <= 15 and 1 <= self.memory_level <= 9):
-            raise ValueError("window_bits has to be 9 to 15, memory_level 1 to 9")
+        check_counts(self, window_bits=(9, 15), memory_level=(1, 9))
+        if not isinstance(self.context_takeover, bool):
+            raise TypeError(f"context_takeover has to be True or False, not {self.context_takeover!r}")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ Left out: transfer codings other than chunked (nobody sends them; in a response 
 """
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -33,6 +34,7 @@ from minproto.core import (
     RemoteProtocolError,
     Role,
     Wants,
+    check_counts,
 )
 from minproto.http import (
     FIELD_VCHAR,
@@ -73,6 +75,9 @@ class Limits:
     """Chunk size and extensions, which nobody needs but which could be sent without end (§7.1.1). Else 400."""
     max_empty_lines: int = 4
     """CRLFs skipped before a request line; §2.2 wants at least one. Else 400."""
+
+    def __post_init__(self) -> None:
+        check_counts(self, max_body=(0, sys.maxsize))
 
 
 # ---- the syntax of a head --------------------------------------------------------------------------------------------

@@ -25,7 +25,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from minproto import http2_frames as frames
-from minproto.core import CLIENT, SERVER, Core, Event, LocalProtocolError, ProtocolError, RemoteProtocolError, Role, Wants
+from minproto.core import (
+    CLIENT,
+    SERVER,
+    Core,
+    Event,
+    LocalProtocolError,
+    ProtocolError,
+    RemoteProtocolError,
+    Role,
+    Wants,
+    check_counts,
+)
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead, has_no_content
 from minproto.http2_fields import (
     WITHOUT_CONTENT,
@@ -107,6 +118,10 @@ class Limits:
     max_idle_frames: int = 1_000
     """Frames that bring nothing: settings, pings, credit, empty or unknown ones. Content, new streams and those that end in
     time give back: four for an end, since a right exchange has some of such frames, too."""
+
+    def __post_init__(self) -> None:
+        window, setting = (1, 2**31 - 1), (1, 2**32 - 1)  # §6.9.1, §6.5.1
+        check_counts(self, max_streams=setting, stream_window=window, connection_window=window, max_head=setting)
 
 
 _CREDIT_PORTION = 256

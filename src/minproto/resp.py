@@ -19,7 +19,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from minproto.core import SERVER, Core, Event, LocalProtocolError, ProtocolError, RemoteProtocolError, Role, Wants
+from minproto.core import (
+    SERVER,
+    Core,
+    Event,
+    LocalProtocolError,
+    ProtocolError,
+    RemoteProtocolError,
+    Role,
+    Wants,
+    check_counts,
+)
 
 CRLF = b"\r\n"
 MAX_LENGTH_LINE = 34
@@ -50,6 +60,9 @@ class Limits:
     """Arrays within arrays, in a reply; those of Redis have five."""
     max_line: int = 65_536
     """Of an inline command or a line of text; Redis has the same."""
+
+    def __post_init__(self) -> None:
+        check_counts(self)
 
 
 # ---- events, and the values of a reply -------------------------------------------------------------------------------

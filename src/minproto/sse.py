@@ -34,7 +34,7 @@ Nothing of the format is left out. To wait and to connect again is the business 
 import re
 from dataclasses import dataclass
 
-from minproto.core import CLIENT, Core, Event, LocalProtocolError, RemoteProtocolError, Role, Wants
+from minproto.core import CLIENT, Core, Event, LocalProtocolError, RemoteProtocolError, Role, Wants, check_counts
 
 MEDIA_TYPE = "text/event-stream"
 
@@ -47,6 +47,9 @@ class Limits:
     """Characters of one event's fields, and bytes of any line. An event is delivered whole, so it has to fit into memory.
 
     One mebibyte is far more than servers send, and little beside the memory of a client."""
+
+    def __post_init__(self) -> None:
+        check_counts(self)
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from minproto.core import (
     RemoteProtocolError,
     Role,
     Wants,
+    check_counts,
 )
 from minproto.deflate import NAME, Compression, Deflater, Inflater, Parameters, accept, agree, offer, parse_extensions
 from minproto.http import TOKEN, Headers, RequestHead, ResponseHead, split_list
@@ -62,6 +63,9 @@ class Limits:
     """Bytes of a message, after inflating: it is delivered whole, so it has to fit into memory. Else 1009."""
     max_fragments: int = 131_072
     """Frames of one message. They may be empty, and each takes time: there must be an end to them. Else 1009."""
+
+    def __post_init__(self) -> None:
+        check_counts(self)
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------

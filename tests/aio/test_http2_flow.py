@@ -218,7 +218,9 @@ async def test_padding_alone_uses_up_no_window() -> None:
 @virtual
 async def test_a_window_that_is_zero_at_first() -> None:
     """The head comes at once, the content with the credit."""
-    async with talking(App(), Limits(stream_window=0), peer={"hold": True}) as (_, peer):
+    limits = Limits()
+    object.__setattr__(limits, "stream_window", 0)  # which users of ours can't set: a server with such limits hangs
+    async with talking(App(), limits, peer={"hold": True}) as (_, peer):
         await peer.until(lambda: peer.core.peer)
         stream = peer.ask("GET", "/bytes?count=10")
         await peer.until(lambda: peer.answers[stream].status)

@@ -9,8 +9,7 @@ from harness import FIN as END
 from harness import RST, Client, now, serving, virtual
 from ws_harness import Peer, app_with, echo, frame, frames_in, joined, opening, peer_of, shake, talking, with_socket
 
-from minproto import ConnectionClosed, LocalProtocolError, Server, Timeouts, upgrade
-from minproto import Limits as HttpLimits
+from minproto import ConnectionClosed, LocalProtocolError, Server, Timeouts, WebSocketLimits, upgrade
 from minproto.aio import websocket
 from minproto.testing import network
 from minproto.websocket import (
@@ -873,9 +872,11 @@ async def test_an_exception_within_async_with_is_told():
 
 
 @virtual
-async def test_limits_of_another_protocol_are_a_failure_that_is_told(logged):
-    """Both are called Limits."""
-    async with with_socket(limits=HttpLimits()) as (_, peer):
+async def test_a_bug_of_ours_is_a_failure_that_is_told(logged):
+    """Here a limit that is no number, which users can't set."""
+    limits = WebSocketLimits()
+    object.__setattr__(limits, "max_message", "long")
+    async with with_socket(limits=limits) as (_, peer):
         peer.send(Message("x"))
         assert (await peer.event()).code == 1011
         assert "the reader of a WebSocket failed" in logged.pop()

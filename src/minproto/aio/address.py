@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from urllib.parse import SplitResult, unquote
 
+from minproto.aio.options import check_host
+from minproto.core import check_count
 from minproto.http import DEFAULT_PORTS, MAX_PORT, is_host, same_authority
 
 PORTS = DEFAULT_PORTS | {"redis": 6379, "rediss": 6379}
@@ -25,7 +27,7 @@ PORTS = DEFAULT_PORTS | {"redis": 6379, "rediss": 6379}
 class Address:
     """A host and a port. The host may be a name (with IDNA: any script), an IPv4 or an IPv6 address (bare or in brackets).
 
-    Raises ValueError for a host that is none of these, say a URL, and for a port beyond 65535.
+    Raises ValueError for a host that is none of these, say a URL, and for a port beyond 65535; TypeError for another type.
     """
 
     connect_host: str
@@ -33,9 +35,9 @@ class Address:
     port: int
 
     def __post_init__(self) -> None:
+        check_host("host", self.connect_host)
+        check_count("port", self.port, 0, MAX_PORT)
         object.__setattr__(self, "connect_host", _normal_host(self.connect_host))
-        if not 0 <= self.port <= MAX_PORT:
-            raise ValueError(f"not a port: {self.port}")
 
     def __str__(self) -> str:
         return f"[{self.connect_host}]:{self.port}" if ":" in self.connect_host else f"{self.connect_host}:{self.port}"

@@ -17,6 +17,7 @@ from typing import Self
 
 from minproto import broker
 from minproto.aio.endpoint import logger
+from minproto.aio.options import check_type
 from minproto.broker import Gap, Item, Limits, Message, Overflow
 
 __all__ = ["Broker", "Gap", "Item", "Limits", "Message", "Subscription"]
@@ -106,7 +107,10 @@ class Broker:
     """
 
     def __init__(self, history: int | Mapping[str, int] = 0, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
-        """``history``: messages that are kept of each topic, or of each named one, for those who come back."""
+        """``history``: messages that are kept of each topic, or of each named one, for those who come back.
+
+        Raises TypeError or ValueError for a wrong value."""
+        check_type("limits", limits, Limits)
         self.inner = broker.Broker(_now, history, limits)
         self.inner.on_error = _log_error
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -14,11 +14,12 @@ import math
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Any, Self
 from weakref import WeakValueDictionary
 
+from minproto.aio.options import check_seconds
 from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.core import Core, Event
 
@@ -27,7 +28,10 @@ logger = logging.getLogger("minproto")
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long we wait for what, in seconds. Time in which reading is paused because the app is slow does not count."""
+    """How long we wait for what, in seconds. Time in which reading is paused because the app is slow does not count.
+
+    ``math.inf`` is no limit. Raises TypeError for what is not a number (None among them), ValueError for a negative one.
+    """
 
     handshake: float = 10.0
     """For a TLS handshake, several round trips on a bad line; for our clients to connect, a WebSocket to be open."""
@@ -54,6 +58,11 @@ class Timeouts:
     """For a peer to see our end and stop sending, before we close; over TLS, a quarter of it without a byte is enough."""
     drain: float = 30.0
     """For requests in flight when the server stops; then they are cut off."""
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            # A rate is what a count of bytes is divided by, so it can't be 0.
+            check_seconds(option.name, getattr(self, option.name), positive=option.name == "min_body_rate")
 
 
 class Deadline:

@@ -11,15 +11,17 @@ next one finds. In HTTP/2 each has a task of its own.
 """
 
 import asyncio
+import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from email.utils import formatdate
 from typing import Any, NoReturn, Protocol
 from urllib.parse import parse_qsl, unquote
 
+from minproto.aio.options import check_elements, check_text, refuse
 from minproto.aio.pipe import Pipe
 from minproto.core import RemoteProtocolError
-from minproto.http import Data, EndOfMessage, Headers, RequestHead, split_target
+from minproto.http import TOKEN, Data, EndOfMessage, Headers, RequestHead, split_target
 
 
 class Exchange(Protocol):
@@ -251,8 +253,25 @@ Answer = Response | Upgrade
 App = Callable[[Request], Awaitable[Answer]]
 
 
+def check_app(app: object) -> None:
+    """Check that an app can be called. Raises TypeError for a class, and for the coroutine of an app that was called."""
+    if not callable(app) or inspect.isclass(app):
+        refuse("app", "an async function that takes a Request", app)
+
+
+def check_method(name: str, value: object) -> None:
+    """Check a method: a token, and in capitals, since "get" is another method than "GET" (RFC 9110 §9.1)."""
+    check_text(name, value)
+    if not TOKEN.fullmatch(str(value)) or value != str(value).upper():
+        refuse(name, 'a method in capitals, such as "GET"', value, ValueError)
+
+
 def not_allowed(*methods: str) -> Response:
-    """405 for a resource that knows only these methods, which the Allow field MUST name (RFC 9110 §15.5.6)."""
+    """405 for a resource that knows only these methods, which the Allow field MUST name (RFC 9110 §15.5.6).
+
+    Raises TypeError for a list in the place of several methods, ValueError for a method in small letters.
+    """
+    check_elements("methods", methods, check_method)
     return Response.text("method not allowed\n", 405, [("allow", ", ".join(methods))])
 
 

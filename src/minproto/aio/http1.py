@@ -17,6 +17,7 @@ from minproto.aio.address import Address
 from minproto.aio.endpoint import Endpoint, Timeouts, logger
 from minproto.aio.http import Answer, App, Request, Response, Upgrade, ask, checked, close_body, date_field, was_cancelled
 from minproto.aio.observe import Observer
+from minproto.aio.options import check_common
 from minproto.aio.pipe import Pipe, Unread, connect_pipe
 from minproto.core import DATA, Event, LocalProtocolError, RemoteProtocolError, Role
 from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list, split_target
@@ -703,6 +704,7 @@ async def connect_http(
     Raises ValueError for a host that is none, OSError, TimeoutError; RemoteProtocolError where ``ssl`` offers HTTP/2, and the
     server has chosen that (RFC 9113 §3.2).
     """
+    check_common(limits, Limits, timeouts, ssl)
     address = Address(host, port)
     pipe = await connect_pipe(address, ssl, handshake=timeouts.handshake, linger=timeouts.linger)
     if ssl is not None and pipe.info("ssl_object").selected_alpn_protocol() == "h2":

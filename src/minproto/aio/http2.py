@@ -29,6 +29,7 @@ from minproto.aio.http import (
 from minproto.aio.http1 import ClientResponse, answer_time, request_fields
 from minproto.aio.multiplex import Multiplexer, MuxStream, end_tasks
 from minproto.aio.observe import Observer
+from minproto.aio.options import check_common
 from minproto.aio.pipe import Pipe, connect_pipe
 from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProtocolError
 from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
@@ -621,6 +622,7 @@ async def connect_http2(
     Raises ValueError for a host that is none, OSError, TimeoutError; RemoteProtocolError where TLS did not choose HTTP/2
     (§3.2).
     """
+    check_common(limits, Limits, timeouts, ssl)
     address, scheme = Address(host, port), "https" if ssl else "http"
     pipe = await connect_pipe(address, ssl, handshake=timeouts.handshake, linger=timeouts.linger)
     if ssl is not None and pipe.info("ssl_object").selected_alpn_protocol() != "h2":

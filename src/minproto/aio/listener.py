@@ -17,13 +17,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from socket import gaierror
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Protocol, Self, TypedDict
 
 from minproto.aio.address import Address
 from minproto.aio.endpoint import Timeouts, logger
 from minproto.aio.observe import Metrics
+from minproto.aio.options import check_function, check_tls, check_type
 from minproto.aio.output import standard_output
 from minproto.aio.pipe import Counts, Pipe, StreamPipe
+from minproto.core import check_count
 
 BACKLOG = 1024
 """Connections that the kernel may hold for us between two turns of the loop."""
@@ -37,18 +39,44 @@ LAST_WAIT = 1.0
 
 @dataclass(frozen=True)
 class ListenerConfig:
-    """What any server can be told."""
+    """What any server can be told. Raises TypeError or ValueError for a wrong value, in one line that names the option."""
 
     host: str = "127.0.0.1"
+    """The name or address to listen on. "0.0.0.0" is every address of IPv4, "::" every one of IPv6."""
     port: int = 0
     """0: any free one."""
     ssl: tls.SSLContext | None = None
+    """A server's context, as ``minproto.tls_context`` makes it: serve over TLS."""
     timeouts: Timeouts = field(default_factory=Timeouts)
+    """How long to wait for what."""
     max_connections: int = 10_000
-    """Each costs some 10 KiB and an open file, so fewer where the process may not open so many. Beyond: refused."""
+    """Each costs some 10 KiB and an open file, so fewer where the process may not open so many. Beyond:
+    refused, so 0 refuses all."""
     metrics: Metrics | None = None
+    """Counts connections, requests and bytes."""
     on_drain: Callable[[], None] | None = None
     """Called when it begins to stop: for an app to answer what would wait, say a long poll, and hold up the end."""
+
+    def __post_init__(self) -> None:
+        Address(self.host, self.port)  # which checks both
+        check_tls("ssl", self.ssl, server=True)
+        check_type("timeouts", self.timeouts, Timeouts)
+        check_count("max_connections", self.max_connections, 0)
+        check_type("metrics", self.metrics, Metrics, or_none=True)
+        if self.on_drain is not None:
+            check_function("on_drain", self.on_drain)
+
+
+class ListenerOptions(TypedDict, total=False):
+    """The fields of ``ListenerConfig`` as keyword arguments, which editors and type checkers know."""
+
+    host: str
+    port: int
+    ssl: tls.SSLContext | None
+    timeouts: Timeouts
+    max_connections: int
+    metrics: Metrics | None
+    on_drain: Callable[[], None] | None
 
 
 class Connection(Protocol):

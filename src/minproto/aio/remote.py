@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from minproto.aio.address import Address, url_address
 from minproto.aio.endpoint import Deadline, Endpoint, Timeouts
+from minproto.aio.options import check_common, check_text
 from minproto.aio.pipe import Pipe, connect_pipe
 from minproto.aio.reconnect import reconnecting
 from minproto.broker import Gap, Item, Message, listed
@@ -42,6 +43,8 @@ class RemoteBroker:
         timeouts: Timeouts = Timeouts(),  # noqa: B008
     ) -> None:
         """``redis://[[user]:password@]host[:port]``, or ``rediss://`` for TLS. Raises ValueError for another URL."""
+        check_common(limits, Limits, timeouts, ssl)
+        check_text("url", url)
         self._parts, self._address = _parse_url(url)
         self._ssl = (ssl or tls.create_default_context()) if self._parts.scheme == "rediss" else None
         self._limits = limits

@@ -14,15 +14,16 @@ import math
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
 from minproto.aio.broker import Broker
 from minproto.aio.endpoint import Endpoint, logger
-from minproto.aio.listener import Connection, Listener, ListenerConfig
+from minproto.aio.listener import Connection, Listener, ListenerConfig, ListenerOptions
+from minproto.aio.options import check_type, configure
 from minproto.aio.pipe import READ_SIZE, Pipe
 from minproto.broker import Message
 from minproto.commands import Events, Intruder, Session, Switchboard, Wait
-from minproto.core import RemoteProtocolError, Role, Wants
+from minproto.core import RemoteProtocolError, Role, Wants, check_count
 from minproto.resp import Command, Encoded, Limits, NullArray, Reply
 from minproto.resp import Connection as Core
 
@@ -37,12 +38,31 @@ class Config(ListenerConfig):
     """What the broker's server can be told."""
 
     port: int = 6379
+    """0: any free one."""
     limits: Limits = field(default_factory=Limits)
+    """What a client could make unbounded."""
     password: str | None = field(default=None, repr=False)
     """What clients have to give first (AUTH, HELLO)."""
     max_output: int = 8 << 20
     """Bytes that may wait for a subscriber to read them, answers among them, before it is cut off. On top may be the messages
     of one turn. Who does not subscribe is not cut off for that: while an answer waits, however long, no command is done."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_type("limits", self.limits, Limits)
+        if not isinstance(self.password, str | None):  # whose value is not shown, since it may be a secret
+            raise TypeError(f"password has to be a str or None, not {type(self.password).__name__}")
+        if self.password == "":
+            raise ValueError("password has to be a str that is not empty; None is for no password")
+        check_count("max_output", self.max_output)
+
+
+class BrokerServerOptions(ListenerOptions, total=False):
+    """The fields of ``Config`` as keyword arguments, which editors and type checkers know."""
+
+    limits: Limits
+    password: str | None
+    max_output: int
 
 
 class BrokerServer(Listener):
@@ -51,8 +71,9 @@ class BrokerServer(Listener):
     scheme = "redis"
     config: Config
 
-    def __init__(self, broker: Broker, **options: object) -> None:
-        super().__init__(Config(**options))  # type: ignore[arg-type]
+    def __init__(self, broker: Broker, **options: Unpack[BrokerServerOptions]) -> None:
+        check_type("broker", broker, Broker)
+        super().__init__(configure(Config, options))
         self._broker = broker
         self._switchboard = Switchboard(broker.inner, self.config.password)
         self._switchboard.on_ready = self._flush_soon

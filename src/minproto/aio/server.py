@@ -5,15 +5,18 @@ wants HTTP/2 says so by its first line, which no request of HTTP/1.1 can begin w
 """
 
 import asyncio
+import inspect
 import ssl as tls
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Unpack
 
 from minproto.aio import http1, http2
 from minproto.aio.endpoint import Deadline, Endpoint
-from minproto.aio.http import App
-from minproto.aio.listener import Connection, Listener, ListenerConfig, serve_until_signal
+from minproto.aio.http import App, check_app, check_method
+from minproto.aio.listener import Connection, Listener, ListenerConfig, ListenerOptions, serve_until_signal
 from minproto.aio.observe import Observer
+from minproto.aio.options import check_elements, check_type, configure, refuse
 from minproto.aio.pipe import Pipe
 from minproto.core import Core
 from minproto.http import METHODS
@@ -27,11 +30,38 @@ class Config(ListenerConfig):
     """What an HTTP server can be told. Connections beyond ``max_connections`` are answered 503, or by GOAWAY."""
 
     port: int = 8000
+    """0: any free one."""
     limits: Limits = field(default_factory=Limits)
+    """What a client of HTTP/1.1 could make unbounded. Its ``max_body`` holds for HTTP/2, too."""
     http2_limits: Http2Limits = field(default_factory=Http2Limits)
-    methods: frozenset[str] = METHODS
+    """What a client of HTTP/2 could make unbounded."""
+    methods: Collection[str] = METHODS
     """Requests with another method are answered 501."""
     observers: Sequence[Observer] = ()
+    """Are told of each request: ``[AccessLog()]``, say."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_type("limits", self.limits, Limits)
+        check_type("http2_limits", self.http2_limits, Http2Limits)
+        check_elements("methods", self.methods, check_method)
+        if not self.methods:
+            refuse("methods", "one method or more", self.methods, ValueError)
+        check_elements("observers", self.observers, _check_observer)
+
+
+class ServerOptions(ListenerOptions, total=False):
+    """The fields of ``Config`` as keyword arguments, which editors and type checkers know."""
+
+    limits: Limits
+    http2_limits: Http2Limits
+    methods: Collection[str]
+    observers: Sequence[Observer]
+
+
+def _check_observer(name: str, value: object) -> None:
+    if inspect.isclass(value) or not (callable(getattr(value, "begin", None)) and callable(getattr(value, "finish", None))):
+        refuse(name, "an object with the methods begin and finish, such as AccessLog()", value)
 
 
 class Server(Listener):
@@ -40,9 +70,11 @@ class Server(Listener):
     scheme = "http"
     config: Config
 
-    def __init__(self, app: App, **options: object) -> None:
-        super().__init__(Config(**options))  # type: ignore[arg-type]
+    def __init__(self, app: App, **options: Unpack[ServerOptions]) -> None:
+        check_app(app)
+        super().__init__(configure(Config, options))
         self._app = app
+        self._methods = frozenset(self.config.methods)
         self._observers = [*self.config.observers, *([self.config.metrics] if self.config.metrics else [])]
 
     def _connect(self, pipe: Pipe) -> Connection:
@@ -54,13 +86,13 @@ class Server(Listener):
     def http1(self, pipe: Pipe) -> http1.ServerConnection:
         """A connection of HTTP/1.1."""
         config = self.config
-        return http1.ServerConnection(self._app, pipe, config.limits, config.timeouts, config.methods, self._observers)
+        return http1.ServerConnection(self._app, pipe, config.limits, config.timeouts, self._methods, self._observers)
 
     def http2(self, pipe: Pipe) -> http2.ServerConnection:
         """A connection of HTTP/2."""
         config = self.config
         return http2.ServerConnection(
-            self._app, pipe, config.http2_limits, config.timeouts, config.methods, self._observers, config.limits.max_body
+            self._app, pipe, config.http2_limits, config.timeouts, self._methods, self._observers, config.limits.max_body
         )
 
 
@@ -147,7 +179,7 @@ class _Undecided:
         self._pipe.abort()
 
 
-async def serve(app: App, **options: object) -> None:
+async def serve(app: App, **options: Unpack[ServerOptions]) -> None:
     """Serve until SIGINT or SIGTERM, then drain; a second signal stops at once. Options: ``Config``. Raises OSError."""
     await serve_until_signal(Server(app, **options))
 

@@ -22,6 +22,7 @@ from minproto.aio.broker import Item, Message, Subscription
 from minproto.aio.endpoint import Timeouts
 from minproto.aio.http import Response, close_body
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
+from minproto.aio.options import check_common, check_text, refuse
 from minproto.aio.reconnect import reconnecting
 from minproto.core import CLIENT, Event, RemoteProtocolError
 from minproto.http import TARGET, field_block
@@ -262,6 +263,10 @@ class EventSource:
 
         Raises ValueError for another URL, and for one with a character that has to be percent-encoded.
         """
+        check_common(limits, Limits, timeouts, ssl)
+        check_text("url", url)
+        if not isinstance(last_event_id, str):
+            refuse("last_event_id", 'str ("" for none)', last_event_id)
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not _URL.fullmatch(url):
             raise ValueError(f"not a URL of HTTP: {url}")

@@ -17,12 +17,13 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequen
 from contextlib import suppress
 from secrets import token_bytes
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from minproto.aio.address import is_origin_of, url_address
 from minproto.aio.endpoint import Endpoint, Timeouts, logger
 from minproto.aio.http import Answer, Request, Response, Upgrade, close_body, was_cancelled
 from minproto.aio.http1 import connect_http
+from minproto.aio.options import check_common, check_elements, check_text, check_type
 from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.core import CLIENT, SERVER, Event, RemoteProtocolError, Role
 from minproto.deflate import Compression
@@ -458,6 +459,11 @@ def same_origin(request: Request, origin: str) -> bool:
     return is_origin_of(origin, request.authority)
 
 
+def _check_offer(subprotocols: object, compression: object) -> None:
+    check_elements("subprotocols", subprotocols, check_text)
+    check_type("compression", compression, Compression, or_none=True)
+
+
 def upgrade(
     request: Request,
     handler: Handler,
@@ -474,6 +480,9 @@ def upgrade(
     handler has ``Timeouts.drain`` to come to its own end, and is then cancelled. ``compression=None`` does without. The
     server's own timeouts are for HTTP: those of a WebSocket are told here.
     """
+    check_type("request", request, Request)
+    check_common(limits, Limits, timeouts)
+    _check_offer(subprotocols, compression)
     try:
         head, agreement = accept_request(
             request.head, subprotocols, compression, lambda origin: allow_origin(request, origin)
@@ -528,6 +537,14 @@ class _Session:
 # ---- the client's side -------------------------------------------------------------------------------------------------
 
 
+def _split_url(url: str) -> SplitResult:
+    check_text("url", url)
+    parts = urlsplit(url)
+    if parts.scheme not in ("ws", "wss") or not parts.hostname or "#" in url or parts.username is not None:
+        raise ValueError(f"not a WebSocket URL: {url}")  # §3: without a fragment
+    return parts
+
+
 async def connect(
     url: str,
     *,
@@ -544,9 +561,9 @@ async def connect(
     together has ``Timeouts.handshake``), RemoteProtocolError for a server that refuses (``code`` is its status) or does not
     understand (0).
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("ws", "wss") or not parts.hostname or "#" in url or parts.username is not None:
-        raise ValueError(f"not a WebSocket URL: {url}")  # §3: without a fragment
+    check_common(limits, Limits, timeouts, ssl)
+    _check_offer(subprotocols, compression)
+    parts = _split_url(url)
     if parts.scheme == "wss":
         ssl = ssl or tls.create_default_context()
     elif ssl is not None:

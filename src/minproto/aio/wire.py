@@ -13,10 +13,11 @@ business.
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, Unpack
 
 from minproto.aio.address import Address
-from minproto.aio.listener import Listener, ListenerConfig
+from minproto.aio.listener import Listener, ListenerConfig, ListenerOptions
+from minproto.aio.options import configure
 from minproto.aio.pipe import Pipe, connect_pipe
 from minproto.core import CLIENT, SERVER, Role
 from minproto.explain import Explainer
@@ -163,9 +164,9 @@ class Wire(Listener):
     scheme = "tcp"
 
     def __init__(
-        self, to: tuple[str, int], printer: Printer, write: Callable[[str], object], **options: object
+        self, to: tuple[str, int], printer: Printer, write: Callable[[str], object], **options: Unpack[ListenerOptions]
     ) -> None:
-        super().__init__(ListenerConfig(**options))  # type: ignore[arg-type]
+        super().__init__(configure(ListenerConfig, options))
         self._to = Address(*to)
         self._printer = printer
         self._write = write

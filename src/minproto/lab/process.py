@@ -2,14 +2,15 @@
 
 import ssl
 import time
+from typing import Unpack
 
 from minproto.aio.broker import Broker
 from minproto.aio.listener import Listener, serve_until_signal
 from minproto.aio.observe import Metrics
 from minproto.aio.output import standard_error, standard_output
 from minproto.aio.pipe import Pipe
-from minproto.aio.resp import BrokerServer
-from minproto.aio.server import Server, tls_context
+from minproto.aio.resp import BrokerServer, BrokerServerOptions
+from minproto.aio.server import Server, ServerOptions, tls_context
 from minproto.lab.app import HISTORY, DemoApp
 from minproto.lab.certificate import NoCertificateError, development_certificate
 from minproto.lab.line import Line
@@ -58,7 +59,7 @@ class Lab:
 class _HTTPServer(Server):
     """A server whose connections are the lab's lines."""
 
-    def __init__(self, lab: Lab, app: LabApp, **options: object) -> None:
+    def __init__(self, lab: Lab, app: LabApp, **options: Unpack[ServerOptions]) -> None:
         super().__init__(app, **options)
         self._lab = lab
 
@@ -69,7 +70,7 @@ class _HTTPServer(Server):
 class _Broker(BrokerServer):
     """The same for Redis clients."""
 
-    def __init__(self, lab: Lab, broker: Broker, **options: object) -> None:
+    def __init__(self, lab: Lab, broker: Broker, **options: Unpack[BrokerServerOptions]) -> None:
         super().__init__(broker, **options)
         self._lab = lab
 

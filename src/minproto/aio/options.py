@@ -1,0 +1,123 @@
+"""The checks of what users configure: a wrong option is refused when it is given, and not when the first client connects.
+
+    >>> check_text("url", None)
+    Traceback (most recent call last):
+    TypeError: url has to be str, not None
+
+Every check raises TypeError for a value of another type, or ValueError for one that is out of range, in one line: the name of
+the option, what it has to be, and the value. Limits are counts alone: they check themselves by ``minproto.core.check_counts``.
+"""
+
+import inspect
+import ssl as tls
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any, NoReturn, TypeVar
+
+LONGEST = 100
+"""Characters of a value that an error shows."""
+
+T = TypeVar("T")
+
+
+def configure(kind: Callable[..., T], options: Mapping[str, object]) -> T:
+    """Make a dataclass of options. Raises TypeError for an option that it does not have, and names the one that is nearest."""
+    known = [option.name for option in fields(kind)]  # type: ignore[arg-type]
+    for name in options:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
+            raise TypeError(f"there is no option {name}: {hint}")
+    return kind(**options)
+
+
+def refuse(name: str, wanted: str, value: object, error: type[Exception] = TypeError) -> NoReturn:
+    """Raise the error of an option whose value is not what is wanted."""
+    raise error(f"{name} has to be {wanted}, not {show(value)}")
+
+
+def show(value: object) -> str:
+    """A value as an error names it: its ``repr``, cut off; a class and an object of ours by their public names."""
+    if inspect.isclass(value):
+        return f"the class {public_name(value)}"
+    text = repr(value)
+    if type(value).__module__.startswith("minproto") and text.startswith(f"{type(value).__qualname__}("):
+        text = f"{public_name(type(value))}{text[len(type(value).__qualname__):]}"  # we have several classes named Limits
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def public_name(kind: type) -> str:
+    """How a user imports a class: ``minproto.Http2Limits``, where ``kind.__name__`` says no more than "Limits"."""
+    import minproto  # not above: it imports this module
+
+    for name in minproto.__all__:
+        if getattr(minproto, name) is kind:
+            return f"minproto.{name}"
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def check_type(name: str, value: object, kind: type, *, or_none: bool = False) -> None:
+    """Check that a value is an object of a class (or None)."""
+    if not (isinstance(value, kind) or (or_none and value is None)):
+        refuse(name, f"{public_name(kind)}{' or None' if or_none else ''}", value)
+
+
+def check_text(name: str, value: object) -> None:
+    """Check that a value is a str with something in it: an empty one is mostly a variable that nobody has set."""
+    if not isinstance(value, str):
+        refuse(name, "str", value)
+    if not value:
+        refuse(name, "a str that is not empty", value, ValueError)
+
+
+def check_seconds(name: str, value: object, *, positive: bool = False) -> None:
+    """Check that a value is a number of at least 0 (or above 0). ``math.inf`` is one: no limit."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        refuse(name, "a number (math.inf for no limit)", value)
+    if not (value > 0 or (value == 0 and not positive)):  # written so that NaN, which compares as false, is refused
+        refuse(name, "above 0" if positive else "0 or more", value, ValueError)
+
+
+def check_function(name: str, value: object) -> None:
+    """Check that a value can be called, and is not a coroutine function: the caller would not await it."""
+    if not callable(value) or inspect.isclass(value):
+        refuse(name, "a function", value)
+    if inspect.iscoroutinefunction(value):
+        refuse(name, "a plain function, since nobody awaits it", value)
+
+
+def check_host(name: str, value: object) -> None:
+    """Check that a value is a name or an address. To asyncio "" and None are all interfaces, which nobody means by them."""
+    if not isinstance(value, str):
+        refuse(name, 'a name or an address (str), such as "127.0.0.1"', value)
+    if not value or any(character in "/@?#" or character.isspace() for character in value):
+        refuse(name, 'a name or an address alone ("0.0.0.0" and "::" are all interfaces)', value, ValueError)
+
+
+def check_tls(name: str, value: object, *, server: bool) -> None:
+    """Check that a value is None or a TLS context of the right side."""
+    made_by = "minproto.tls_context(certificate, key)" if server else "ssl.create_default_context()"
+    if not isinstance(value, tls.SSLContext | None):
+        refuse(name, f"an ssl.SSLContext, as {made_by} makes it, or None", value)
+    wrong = tls.PROTOCOL_TLS_CLIENT if server else tls.PROTOCOL_TLS_SERVER
+    if value is not None and value.protocol == wrong:
+        ours, theirs = ("server", "client") if server else ("client", "server")
+        raise ValueError(f"{name} has to be a context for a {ours}, as {made_by} makes it, and this is one for a {theirs}")
+
+
+def check_common(limits: object, kind: type, timeouts: object, ssl: object = None) -> None:
+    """Check the options that all our clients, and WebSockets, have; ``kind`` is the class of their limits."""
+    from minproto.aio.endpoint import Timeouts  # not above: it imports this module
+
+    check_tls("ssl", ssl, server=False)
+    check_type("limits", limits, kind)
+    check_type("timeouts", timeouts, Timeouts)
+
+
+def check_elements(name: str, value: Any, check: Callable[[str, object], None]) -> None:
+    """Check each element of a collection. A str is none here: each of its letters would be taken for an element."""
+    if isinstance(value, str | bytes) or not isinstance(value, Collection):
+        refuse(name, "a list", value)
+    for element in value:
+        check(f"each of {name}", element)
