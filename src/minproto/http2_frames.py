@@ -1,12 +1,25 @@
-"""HTTP/2's frames as bytes (RFC 9113 §4, §6): a header of nine bytes, and ten types of payload.
+r"""HTTP/2's frames as bytes (RFC 9113 §4, §6): a header of nine bytes, then a payload of one of ten types.
 
-All that an HTTP/2 connection says is a sequence of frames. The header alone tells how long the payload is and which stream it
-belongs to, so most of what can be wrong with a frame is known before its payload comes: ``check_header`` looks at nothing
-else, and it is asked as soon as nine bytes are there. What is wrong has a code, which the peer is told (§7), and it concerns
-either one stream, or the connection: what is raised here does the latter, except where a ``StreamError`` says otherwise.
+Everything that an HTTP/2 connection says is a sequence of frames. This is a client's request for ``/`` as one HEADERS frame:
 
-A type or flag that is not known means nothing and is passed over (§4.1, §5.5). Left out is what nobody should send any more:
-PUSH_PROMISE is refused by its type (we never let a server push, §8.4), and the five bytes of priority are read over (§5.3.2).
+    00 00 03   01     05                        00 00 00 01   82 84 86
+    length 3   HEADERS END_STREAM|END_HEADERS   stream 1      field block: :method GET, :path /, :scheme http
+
+    >>> parse_header(bytes.fromhex("000003 01 05 00000001"))
+    Header(length=3, type=1, flags=5, stream=1)
+    >>> encode_frame(HEADERS, END_STREAM | END_HEADERS, 1, b"\x82\x84\x86").hex(" ")
+    '00 00 03 01 05 00 00 00 01 82 84 86'
+
+The header alone tells how long the payload is and which stream it belongs to. So most faults of a frame are visible before its
+payload arrives. ``check_header`` is called as soon as nine bytes are there: a peer that announces 16 megabytes is refused
+before we store one of them.
+
+A fault concerns the whole connection, or one stream (§5.4). Here RemoteProtocolError is a fault of the connection, and
+StreamError is a fault of one stream. Both carry the error code that the peer is told (§7).
+
+Frames of an unknown type, and unknown flags, are ignored (§4.1, §5.5): later versions of the protocol may add some. Two old
+parts of HTTP/2 are left out. PUSH_PROMISE is always an error, because this package never lets a server push (§8.4). The
+priorities of RFC 7540, five bytes in HEADERS and PRIORITY, are checked and not followed (§5.3.2); RFC 9218 replaces them.
 """
 
 from collections.abc import Callable
@@ -16,20 +29,41 @@ from typing import NamedTuple
 from minproto.core import LocalProtocolError, RemoteProtocolError
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""What a client says first (§3.4). To a server of HTTP/1.1 it is a request that can't be understood."""
+"""The first bytes of every client (§3.4). An HTTP/1.1 server takes them for a request in an unknown version, and closes."""
 
 # Frame types (§6).
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+DATA = 0x0
+HEADERS = 0x1
+PRIORITY = 0x2
+RST_STREAM = 0x3
+SETTINGS = 0x4
+PUSH_PROMISE = 0x5
+PING = 0x6
+GOAWAY = 0x7
+WINDOW_UPDATE = 0x8
+CONTINUATION = 0x9
 
-# Flags; what a bit means depends on the type.
-END_STREAM = ACK = 0x1
+# Flags. The meaning of a bit depends on the type of the frame.
+END_STREAM = 0x1
+ACK = 0x1
 END_HEADERS = 0x4
 PADDED = 0x8
 PRIORITIZED = 0x20
 
 # Error codes (§7).
-NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, SETTINGS_TIMEOUT, STREAM_CLOSED, FRAME_SIZE_ERROR = range(7)
-REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, CONNECT_ERROR, ENHANCE_YOUR_CALM, INADEQUATE_SECURITY = range(7, 13)
+NO_ERROR = 0x0
+PROTOCOL_ERROR = 0x1
+INTERNAL_ERROR = 0x2
+FLOW_CONTROL_ERROR = 0x3
+SETTINGS_TIMEOUT = 0x4
+STREAM_CLOSED = 0x5
+FRAME_SIZE_ERROR = 0x6
+REFUSED_STREAM = 0x7
+CANCEL = 0x8
+COMPRESSION_ERROR = 0x9
+CONNECT_ERROR = 0xA
+ENHANCE_YOUR_CALM = 0xB
+INADEQUATE_SECURITY = 0xC
 CODES = (
     "NO_ERROR", "PROTOCOL_ERROR", "INTERNAL_ERROR", "FLOW_CONTROL_ERROR", "SETTINGS_TIMEOUT", "STREAM_CLOSED",
     "FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM",
@@ -43,17 +77,23 @@ def code_name(code: int) -> str:
 
 
 # Settings (§6.5.2, RFC 8441 §3, RFC 9218 §2.1).
-HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = range(1, 7)
-ENABLE_CONNECT_PROTOCOL, NO_RFC7540_PRIORITIES = 8, 9
+HEADER_TABLE_SIZE = 0x1
+ENABLE_PUSH = 0x2
+MAX_CONCURRENT_STREAMS = 0x3
+INITIAL_WINDOW_SIZE = 0x4
+MAX_FRAME_SIZE = 0x5
+MAX_HEADER_LIST_SIZE = 0x6
+ENABLE_CONNECT_PROTOCOL = 0x8
+NO_RFC7540_PRIORITIES = 0x9
 
 MAX_FRAME = 16_384
-"""Bytes of payload that each end has to accept, and that neither of ours sends or takes more of (§4.2)."""
+"""Bytes of payload. Each end MUST accept so many (§4.2); this package neither sends nor accepts more."""
 MAX_ID = (1 << 31) - 1
-"""Of a stream; also the largest window (§6.9.1)."""
+"""The highest id of a stream (31 bits); also the largest flow-control window, in bytes (§6.9.1)."""
 
 
 class StreamError(Exception):
-    """A fault that concerns one stream only (§5.4.2); ``code`` is what its RST_STREAM says."""
+    """A fault of the peer that concerns one stream only (§5.4.2). ``code`` is the error code for the RST_STREAM."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -63,9 +103,9 @@ class StreamError(Exception):
 # ---- the header (§4.1) -------------------------------------------------------------------------------------------------
 #
 #   +-----------------------------------------------+
-#   |                 Length (24)                   |     Length of the payload, without these nine bytes.
-#   +---------------+---------------+---------------+     R: to be sent as 0, and to be ignored.
-#   |   Type (8)    |   Flags (8)   |                     Stream 0 is the connection itself.
+#   |                 Length (24)                   |     Bytes of the payload; the header's nine are not counted.
+#   +---------------+---------------+---------------+     R: a reserved bit, sent as 0 and ignored.
+#   |   Type (8)    |   Flags (8)   |                     Stream 0 means the connection itself.
 #   +-+-------------+---------------+-------------------------------+
 #   |R|                 Stream Identifier (31)                      |
 #   +=+=============================================================+
@@ -77,7 +117,7 @@ HEADER_SIZE = _HEADER.size
 
 
 class Frame(NamedTuple):
-    """A frame as it was received."""
+    """A whole frame as it was received."""
 
     type: int
     flags: int
@@ -86,7 +126,7 @@ class Frame(NamedTuple):
 
 
 class Header(NamedTuple):
-    """The nine bytes before a payload."""
+    """The header of a frame."""
 
     length: int
     type: int
@@ -95,13 +135,13 @@ class Header(NamedTuple):
 
 
 def parse_header(data: bytes, start: int = 0) -> Header:
-    """The header that begins at ``start``, where nine bytes have to be."""
+    """Return the header that begins at ``start``. The caller has made sure that nine bytes are there."""
     high, low, type_, flags, stream = _HEADER.unpack_from(data, start)
-    return Header(high << 8 | low, type_, flags, stream & MAX_ID)
+    return Header(high << 8 | low, type_, flags, stream & MAX_ID)  # the mask drops the reserved bit
 
 
 def encode_frame(type_: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """A whole frame."""
+    """Return the bytes of a frame."""
     length = len(payload)
     return _HEADER.pack(length >> 8, length & 0xFF, type_, flags, stream) + payload
 
@@ -112,15 +152,18 @@ _EXACT_LENGTH = {RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
 
 
 def check_header(header: Header) -> None:
-    """Raise RemoteProtocolError for what the header alone shows to be a fault of the connection."""
+    """Raise RemoteProtocolError for a fault of the connection that the header alone shows.
+
+    The first check is the bound on our memory: a payload is stored whole, so its length has to be judged before it arrives.
+    """
     length, type_, flags, stream = header
-    if length > MAX_FRAME:  # §4.2: of the connection, too, where a frame could alter the state of the connection
+    if length > MAX_FRAME:  # §4.2: a fault of the connection for types that could alter its state; here for all
         raise RemoteProtocolError("a frame larger than SETTINGS_MAX_FRAME_SIZE", FRAME_SIZE_ERROR)
     if type_ in _OF_A_STREAM and not stream:
-        raise RemoteProtocolError("a frame that needs a stream came on none", PROTOCOL_ERROR)
+        raise RemoteProtocolError("a frame that needs a stream came on stream 0", PROTOCOL_ERROR)
     if type_ in _OF_THE_CONNECTION and stream:
         raise RemoteProtocolError("a frame of the connection came on a stream", PROTOCOL_ERROR)
-    if type_ == PUSH_PROMISE:  # §8.4: from a client always; from a server since we disabled it
+    if type_ == PUSH_PROMISE:  # §8.4: a client MUST NOT push, and our client has disabled push
         raise RemoteProtocolError("push is not wanted", PROTOCOL_ERROR)
     if length != _EXACT_LENGTH.get(type_, length) or length < _least_length(type_, flags):
         raise RemoteProtocolError("a frame of a wrong length", FRAME_SIZE_ERROR)
@@ -129,7 +172,7 @@ def check_header(header: Header) -> None:
 
 
 def _least_length(type_: int, flags: int) -> int:
-    """Bytes that a payload has to have for what its flags promise."""
+    """Return the least number of bytes that a payload needs for the fields that its flags announce."""
     if type_ == HEADERS:
         return (1 if flags & PADDED else 0) + (_DEPENDENCY if flags & PRIORITIZED else 0)
     return 8 if type_ == GOAWAY else 1 if type_ == DATA and flags & PADDED else 0
@@ -156,23 +199,23 @@ _DEPENDENCY = 5  # bytes
 
 
 def parse_data(frame: Frame) -> bytes:
-    """The data of a DATA frame without its padding. All of the payload counts for flow control (§6.1)."""
+    """Return the content of a DATA frame, without its padding. Flow control counts the whole payload (§6.1)."""
     return _unpadded(frame) if frame.flags & PADDED else frame.payload
 
 
 def parse_headers(frame: Frame) -> bytes:
-    """The field block (or its first part) of a HEADERS frame."""
+    """Return the field block of a HEADERS frame, or the first part of it where CONTINUATION frames follow."""
     block = _unpadded(frame) if frame.flags & PADDED else frame.payload
     if not frame.flags & PRIORITIZED:
         return block
-    if len(block) < _DEPENDENCY:  # §6.2: padding that leaves no room for the rest is as wrong as padding beyond the frame
+    if len(block) < _DEPENDENCY:  # §6.2: the padding takes the room of the priority fields
         raise RemoteProtocolError("more padding than payload", PROTOCOL_ERROR)
-    _check_dependency(block, frame.stream, RemoteProtocolError)  # of the connection, since its field block is not decoded
+    _check_dependency(block, frame.stream, RemoteProtocolError)  # not of the stream: its field block would stay undecoded
     return block[_DEPENDENCY:]
 
 
 def _unpadded(frame: Frame) -> bytes:
-    """§6.1: padding that is as long as the payload, or longer, is a connection error."""
+    """Return a payload without its pad length and padding. Padding of the payload's length or more is an error (§6.1)."""
     payload = frame.payload
     end = len(payload) - payload[0]
     if end < 1:
@@ -181,30 +224,30 @@ def _unpadded(frame: Frame) -> bytes:
 
 
 def check_priority(frame: Frame) -> None:
-    """§6.3: PRIORITY has five bytes, or else it is an error of its stream. What they say, nobody follows any more."""
+    """Check a PRIORITY frame, and ignore its content. Raises StreamError where it has not five bytes (§6.3)."""
     if len(frame.payload) != _DEPENDENCY:
         raise StreamError("PRIORITY of a wrong length", FRAME_SIZE_ERROR)
     _check_dependency(frame.payload, frame.stream, StreamError)
 
 
 def _check_dependency(payload: bytes, stream: int, fault: Callable[[str, int], Exception]) -> None:
-    """The one thing that could be wrong with it (RFC 7540 §5.3.1)."""
+    """Raise ``fault`` for a stream that depends on itself, the one value that RFC 7540 §5.3.1 forbids."""
     if _NUMBER.unpack_from(payload)[0] & MAX_ID == stream:
         raise fault("a stream that depends on itself", PROTOCOL_ERROR)
 
 
 def parse_number(payload: bytes) -> int:
-    """The error code of RST_STREAM."""
+    """Return the error code of a RST_STREAM frame."""
     return int(_NUMBER.unpack(payload)[0])
 
 
 def parse_window_update(payload: bytes) -> int:
-    """The increment; 0 is an error, of whom depends on the stream (§6.9)."""
+    """Return the increment of a WINDOW_UPDATE frame. 0 is an error, of the stream or of the connection (§6.9)."""
     return int(_NUMBER.unpack(payload)[0]) & MAX_ID
 
 
 def parse_settings(payload: bytes) -> list[tuple[int, int]]:
-    """(identifier, value) in the order received. Raises RemoteProtocolError for a value that none can have (§6.5.2)."""
+    """Return (identifier, value) pairs in the order received. Raises RemoteProtocolError for a value out of range (§6.5.2)."""
     settings = list(_SETTING.iter_unpack(payload))
     for name, value in settings:
         _check_setting(name, value)
@@ -213,21 +256,21 @@ def parse_settings(payload: bytes) -> list[tuple[int, int]]:
 
 def _check_setting(name: int, value: int) -> None:
     if name in (ENABLE_PUSH, ENABLE_CONNECT_PROTOCOL, NO_RFC7540_PRIORITIES) and value > 1:
-        raise RemoteProtocolError("a setting that is 0 or 1 has another value", PROTOCOL_ERROR)
+        raise RemoteProtocolError(f"setting {name:#x} is 0 or 1, not {value}", PROTOCOL_ERROR)
     if name == INITIAL_WINDOW_SIZE and value > MAX_ID:
-        raise RemoteProtocolError("SETTINGS_INITIAL_WINDOW_SIZE over 2^31-1", FLOW_CONTROL_ERROR)
+        raise RemoteProtocolError(f"SETTINGS_INITIAL_WINDOW_SIZE is {value}, over 2^31-1", FLOW_CONTROL_ERROR)
     if name == MAX_FRAME_SIZE and not MAX_FRAME <= value < 1 << 24:
-        raise RemoteProtocolError("SETTINGS_MAX_FRAME_SIZE out of its range", PROTOCOL_ERROR)
+        raise RemoteProtocolError(f"SETTINGS_MAX_FRAME_SIZE is {value}, out of its range of 2^14 to 2^24-1", PROTOCOL_ERROR)
 
 
 def parse_goaway(payload: bytes) -> tuple[int, int, bytes]:
-    """(last stream, error code, debug data)."""
+    """Return (last stream, error code, debug data) of a GOAWAY frame."""
     last, code = _GOAWAY.unpack_from(payload)
     return last & MAX_ID, code, payload[_GOAWAY.size :]
 
 
 def encode_headers(stream: int, block: bytes, end_stream: bool) -> bytes:
-    """A field block as one HEADERS frame and as many CONTINUATION frames as it takes (§4.3)."""
+    """Return a field block as a HEADERS frame, with as many CONTINUATION frames behind it as the block needs (§4.3)."""
     first, rest = block[:MAX_FRAME], block[MAX_FRAME:]
     flags = END_STREAM if end_stream else 0
     if not rest:
@@ -240,7 +283,7 @@ def encode_headers(stream: int, block: bytes, end_stream: bool) -> bytes:
 
 
 def encode_settings(settings: list[tuple[int, int]]) -> bytes:
-    """Raises LocalProtocolError for what no setting can be."""
+    """Return a SETTINGS frame. Raises LocalProtocolError for a value that the setting cannot have."""
     try:
         for name, value in settings:
             _check_setting(name, value)
@@ -250,12 +293,15 @@ def encode_settings(settings: list[tuple[int, int]]) -> bytes:
 
 
 def encode_rst_stream(stream: int, code: int) -> bytes:
+    """Return a RST_STREAM frame."""
     return encode_frame(RST_STREAM, 0, stream, _NUMBER.pack(code))
 
 
 def encode_goaway(last: int, code: int, debug: bytes) -> bytes:
+    """Return a GOAWAY frame: streams above ``last`` were not, and will not be, processed."""
     return encode_frame(GOAWAY, 0, 0, _GOAWAY.pack(last, code) + debug)
 
 
 def encode_window_update(stream: int, increment: int) -> bytes:
+    """Return a WINDOW_UPDATE frame, for a stream or (0) for the connection."""
     return encode_frame(WINDOW_UPDATE, 0, stream, _NUMBER.pack(increment))
