@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import sys
+from contextvars import ContextVar
 from functools import partial
 
 import pytest
@@ -9,7 +11,7 @@ from h2_harness import Peer
 from harness import now, virtual
 from sse_harness import stage as stage_of
 
-from minproto import Broker, EventStream, Message, Response, ServerSentEvent
+from minproto import Broker, EventStream, Message, RemoteBroker, Response, ServerSentEvent
 from minproto.aio import sse
 from minproto.aio.pipe import HIGH_WATER
 from minproto.core import RemoteProtocolError
@@ -463,6 +465,280 @@ def test_options_that_no_stream_can_have(options):
     """Are refused when it is made, and not in the middle of it."""
     with pytest.raises(ValueError, match=next(iter(options))):
         EventStream(Broker().subscribe("a"), **options)
+
+# ---- one task runs an iterator -----------------------------------------------------------------------------------------
+
+
+VARIABLE: ContextVar[str] = ContextVar("variable", default="unset")
+
+
+@virtual
+async def test_one_task_runs_a_generator_in_the_context_of_its_handler(stage):
+    """From the first step to ``finally``: what it sets, it finds again; and it finds what the handler has set."""
+    tasks, closed = [], []
+
+    async def events():
+        try:
+            tasks.append(asyncio.current_task())
+            yield VARIABLE.get()
+            VARIABLE.set("generator")
+            for _ in range(2):
+                tasks.append(asyncio.current_task())
+                yield VARIABLE.get()
+                await asyncio.sleep(1)
+        finally:
+            tasks.append(asyncio.current_task())
+            closed.append(VARIABLE.get())
+
+    def app(broker):
+        async def answer(request):
+            VARIABLE.set("handler")
+            return EventStream(events())
+
+        return answer
+
+    async with stage(app=app) as server:
+        listener = server.listener()
+        await listener.head()
+        assert [event.data for event in await listener.events(3)] == ["handler", "generator", "generator"]
+        assert await listener.rest() == [] and closed == ["generator"]
+        assert len(tasks) == 4 and len(set(tasks)) == 1
+        await listener.pipe.close()
+
+
+@pytest.mark.parametrize("way", ["leave", "drain"])
+@virtual
+async def test_a_generator_is_cancelled_and_closed_in_its_own_task(stage, way):
+    """When the client leaves, or the server stops; whether it waits inside, or stands at its ``yield``."""
+    seen = []
+
+    async def events():
+        first = asyncio.current_task()
+        try:
+            yield "first"
+            await asyncio.sleep(1_000)
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+        finally:
+            await asyncio.sleep(0.1)
+            seen.append(asyncio.current_task() is first)
+
+    async with stage(app=stream_of(lambda broker: events())) as server:
+        listener = server.listener()
+        await listener.head()
+        await listener.events(1)
+        await asyncio.sleep(1)
+        if way == "leave":
+            listener.pipe.abort()
+            await asyncio.sleep(17)
+        else:
+            draining = asyncio.create_task(server.server.close())
+            await listener.rest()
+            await asyncio.sleep(1)
+            await listener.pipe.close()
+            await draining
+        assert seen == ["cancelled", True]
+
+
+@pytest.mark.parametrize("pause", [0.0, 1.0])  # most of the time inside of a step, or at the ``yield``, for a slow reader
+@virtual
+async def test_a_timeout_may_span_a_yield(stage, pause):
+    async def events():
+        try:
+            async with asyncio.timeout(5):
+                while True:
+                    yield "x" * 30_000
+                    await asyncio.sleep(pause)
+        except TimeoutError:
+            yield "timeout"
+
+    async with stage(app=stream_of(lambda broker: events())) as server:
+        listener = server.listener(capacity=1_000)
+        await listener.head()
+        if not pause:
+            await asyncio.sleep(6)
+        heard = [event.data for event in await listener.rest() if isinstance(event, ServerSentEvent)]
+        assert heard[-1] == "timeout" and 5 <= now() < 7
+        await listener.pipe.close()
+
+
+@virtual
+async def test_a_task_group_may_span_a_yield(stage, logged):
+    """A child that fails ends the group while the generator stands at its ``yield``, for nobody reads."""
+
+    async def fails():
+        await asyncio.sleep(3)
+        raise ValueError("the child")
+
+    async def events():
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fails())
+                while True:
+                    yield "x" * 100_000
+        except* ValueError:
+            pass
+        yield "after the group"
+
+    async with stage(app=stream_of(lambda broker: events())) as server:
+        listener = server.listener(capacity=1_000)
+        await listener.head()
+        await asyncio.sleep(4)
+        heard = [event.data for event in await listener.rest() if isinstance(event, ServerSentEvent)]
+        assert heard[-1] == "after the group"
+        await listener.pipe.close()
+
+
+@virtual
+async def test_a_generator_that_catches_its_cancellation_is_closed_all_the_same(stage):
+    closed = []
+
+    async def events():
+        try:
+            yield "first"
+            try:
+                await asyncio.sleep(1_000)
+            except asyncio.CancelledError:
+                yield "no"
+        finally:
+            closed.append(now())
+
+    async with stage(app=stream_of(lambda broker: events())) as server:
+        listener = server.listener()
+        await listener.head()
+        await listener.events(1)
+        await asyncio.sleep(1)
+        draining = asyncio.create_task(server.server.close())
+        await listener.rest()
+        await listener.pipe.close()
+        await draining
+        assert closed == [1]
+
+
+@virtual
+async def test_a_generator_that_fails_in_its_finally_is_in_the_log(stage, logged):
+    """And nowhere else: no exception of a task is left unseen."""
+
+    async def events():
+        try:
+            yield "first"
+            await asyncio.sleep(1_000)
+        finally:
+            raise ValueError("secret")
+
+    async with stage(app=stream_of(lambda broker: events())) as server:
+        listener = server.listener()
+        await listener.head()
+        await listener.events(1)
+        draining = asyncio.create_task(server.server.close())
+        assert await listener.rest() == [Retry(3_000)]
+        await listener.pipe.close()
+        await draining
+        assert "secret" in logged.pop()
+
+
+@virtual
+async def test_a_generator_makes_no_step_that_nobody_waits_for(stage):
+    steps = []
+
+    async def events():
+        for number in range(1_000):
+            steps.append(number)
+            yield "x" * 10_000
+
+    async with stage(app=stream_of(lambda broker: events())) as server:
+        listener = server.listener(capacity=1_000)
+        await listener.head()
+        await asyncio.sleep(10)
+        assert len(steps) < 40
+        listener.pipe.abort()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+@virtual
+async def test_a_generator_in_an_eager_task(stage):
+    """It makes its first step before ``create_task`` returns; this one ends within that."""
+
+    async def events():
+        yield "only"
+
+    async with stage(app=stream_of(lambda broker: events())) as server:
+        listener = server.listener()
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        await listener.head()
+        assert await listener.rest() == [Comment("hello"), ServerSentEvent("only")]
+        asyncio.get_running_loop().set_task_factory(None)
+        await listener.pipe.close()
+
+
+# ---- what can be seen when it is made ----------------------------------------------------------------------------------
+
+
+async def events_to_call():
+    yield "x"
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (["a"], "not list"), ("text", "not str"), (b"x", "not bytes"), (None, "not NoneType"),
+        ((x for x in "ab"), "not generator"), (events_to_call, "not the function events_to_call: call it"), (iter(["a"]), "not list_iterator"),
+        (ServerSentEvent("x"), "not ServerSentEvent"),
+    ],
+)  # fmt: skip
+def test_a_source_without_events_is_refused_when_the_stream_is_made(source, says):
+    """And not after the 200."""
+    with pytest.raises(TypeError, match=f"takes a Subscription or an async iterator of ServerSentEvent or str, {says}"):
+        EventStream(source)
+
+
+@virtual
+async def test_a_subscription_of_a_remote_broker_is_refused_when_the_stream_is_made():
+    with pytest.raises(TypeError, match="a RemoteSubscription, whose items have no form as events"):
+        EventStream(RemoteBroker().subscribe("a"))
+
+
+@virtual
+async def test_an_async_iterable_is_a_source(stage):
+    class Numbers:
+        def __aiter__(self):
+            return events_to_call()
+
+    async with stage(app=stream_of(lambda broker: Numbers())) as server:
+        listener = server.listener()
+        await listener.head()
+        assert await listener.rest() == [Comment("hello"), ServerSentEvent("x")]
+        await listener.pipe.close()
+
+
+@pytest.mark.parametrize("item", [1, b"bytes", None, {"data": "x"}])
+@virtual
+async def test_an_item_that_is_no_event_names_the_choice(stage, logged, item):
+    async def events():
+        yield item
+
+    async with stage(app=stream_of(lambda broker: events())) as server:
+        listener = server.listener()
+        await listener.head()
+        with pytest.raises((RemoteProtocolError, ConnectionResetError)):
+            await listener.rest()
+        listener.pipe.abort()
+        name = type(item).__name__
+        assert f"TypeError: {name} is no event of a stream: make a ServerSentEvent of it, or a str" in logged.pop()
+
+
+@virtual
+async def test_headers_of_the_app(stage):
+    fields = [("Access-Control-Allow-Origin", "*"), ("Cache-Control", "no-cache")]
+    async with stage(app=events_of(headers=fields)) as server:
+        listener = server.listener()
+        head = await listener.head()
+        assert head.headers.get("access-control-allow-origin") == "*" and head.headers.get("cache-control") == "no-cache"
+        assert head.headers.get("content-type") == "text/event-stream" and head.headers.get("x-accel-buffering") == "no"
+        listener.pipe.abort()
+    with pytest.raises(ValueError, match="the content-type of an EventStream is text/event-stream, not text/plain"):
+        EventStream(Broker().subscribe("a"), headers=[("content-type", "text/plain")])
 
 
 # ---- over HTTP/2 alone -------------------------------------------------------------------------------------------------

@@ -12,20 +12,23 @@ sends no more may still read.
 import asyncio
 import re
 import ssl as tls
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Iterable
 from contextlib import suppress
+from contextvars import copy_context
+from inspect import isasyncgenfunction
 from typing import Protocol, Self
 from urllib.parse import urlsplit
 
 from minproto.aio.address import url_address
 from minproto.aio.broker import Item, Message, Subscription
-from minproto.aio.endpoint import Timeouts
+from minproto.aio.endpoint import Timeouts, logger
 from minproto.aio.http import Response, close_body
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
 from minproto.aio.options import check_common, check_text, refuse
 from minproto.aio.reconnect import reconnecting
+from minproto.aio.remote import RemoteSubscription
 from minproto.core import CLIENT, Event, RemoteProtocolError
-from minproto.http import TARGET, field_block
+from minproto.http import TARGET, Headers, field_block
 from minproto.sse import MAX_RETRY, MEDIA_TYPE, Comment, Connection, LastEventId, Limits, Retry, ServerSentEvent, encode
 
 BATCH = 64
@@ -50,27 +53,32 @@ _HEADERS = [
 class EventStream(Response):
     """A response of events: the messages of a subscription, or what an iterator gives (events, or text for one).
 
-    The items of a RemoteSubscription are neither: a generator that enters it can make them, ``item.data.decode()`` say.
+    A RemoteSubscription gives neither: a generator that enters it can make events, ``item.data.decode()`` say. A generator
+    runs in one task of its own, in a copy of the context of the handler, from its first step to its ``finally``.
     """
 
     def __init__(
         self,
-        events: Subscription | AsyncIterator[Event | str],
+        events: Subscription | AsyncIterable[Event | str],
         *,
         retry: int | None = None,
         keepalive: float = 15.0,
+        headers: Iterable[tuple[str, str]] = (),
     ) -> None:
         """``retry``: milliseconds that clients are to wait before they come back. ``keepalive``: seconds between comments.
+        ``headers``: more fields, such as ``access-control-allow-origin``; a ``cache-control`` takes the place of ours.
 
-        Raises ValueError for what is neither.
+        Raises TypeError for a source that gives no events, ValueError for numbers out of range and for a ``content-type``.
         """
         if retry is not None and not (isinstance(retry, int) and 0 <= retry <= MAX_RETRY):
             raise ValueError(f"retry is milliseconds, not {retry!r}")
         if keepalive is None or not keepalive > 0:
             raise ValueError(f"keepalive is seconds, not {keepalive!r}")
-        super().__init__(self, headers=_HEADERS)
+        _check_source(events)
+        super().__init__(self, headers=headers)
+        self.headers = _stream_headers(self.headers)
         self._pieces = self._content()
-        self._source: _Source = _Messages(events) if isinstance(events, Subscription) else _Events(events)
+        self._source: _Source = _Messages(events) if isinstance(events, Subscription) else _Events(aiter(events))
         self._retry = retry
         self._keepalive = keepalive
         self._draining = False
@@ -87,8 +95,10 @@ class EventStream(Response):
 
     async def aclose(self) -> None:
         """Nobody reads on, or ever did (HEAD): let go of the source."""
-        await self._pieces.aclose()
-        await self._source.close()
+        try:
+            await self._pieces.aclose()
+        finally:
+            await self._source.close()
 
     async def _content(self) -> AsyncGenerator[bytes, None]:
         source = self._source
@@ -113,6 +123,25 @@ class EventStream(Response):
                 await self._source.ready()
                 return True
         return False
+
+
+def _check_source(events: object) -> None:
+    """Find a wrong source before the 200 is sent. Raises TypeError."""
+    if isinstance(events, AsyncIterable) and not isinstance(events, RemoteSubscription):
+        return
+    name = f"{type(events).__name__} {events!r:.60}"
+    if isinstance(events, RemoteSubscription):
+        name = "a RemoteSubscription, whose items have no form as events: make them ServerSentEvents in an async generator"
+    elif isasyncgenfunction(events):
+        name = f"the function {events.__name__}: call it"
+    raise TypeError(f"an EventStream takes a Subscription or an async iterator of ServerSentEvent or str, not {name}")
+
+
+def _stream_headers(headers: Headers) -> Headers:
+    """The app's fields, and ours where the app gives none of the same name. Raises ValueError."""
+    if headers.get("content-type") is not None:
+        raise ValueError(f"the content-type of an EventStream is {MEDIA_TYPE}, not {headers.get('content-type')}")
+    return Headers([*(field for field in _HEADERS if headers.get(field[0]) is None), *headers])
 
 
 class _Source(Protocol):
@@ -186,12 +215,22 @@ def _form(item: Item) -> bytes:
 
 
 class _Events:
-    """An iterator of an app."""
+    """An iterator of an app.
+
+    One task runs the iterator from its first step to its end. So a generator keeps its context variables from one ``yield``
+    to the next, and ``asyncio.timeout``, a task group or a cancel scope may span a ``yield``. The task takes a step only when
+    somebody waits for an event: a slow client slows the iterator.
+    """
 
     def __init__(self, iterator: AsyncIterator[Event | str]) -> None:
         self._iterator = iterator
-        self._next: asyncio.Task[Event | str] | None = None
+        self._context = copy_context()  # of the handler, which the server may run in another task than the response
+        self._task: asyncio.Task[None] | None = None
+        self._events: list[Event | str] = []  # that were not taken yet
         self._ended = False
+        self._failure: BaseException | None = None  # of the iterator, for whoever takes next
+        self._wanted = asyncio.Event()  # somebody waits for an event
+        self._news = asyncio.Event()  # there is an event, or the end
 
     @property
     def ended(self) -> bool:
@@ -199,43 +238,104 @@ class _Events:
 
     @property
     def waiting(self) -> bool:
-        return self._next is not None and self._next.done() and not self._next.cancelled()
+        return bool(self._events) or self._failure is not None
 
     def greeting(self) -> bytes:
         return encode(Comment("hello"))
 
     async def ready(self) -> None:
-        if self._ended:
+        if self._ended or self.waiting:
             return
-        if self._next is None:
-            self._next = asyncio.ensure_future(anext(self._iterator))
-        await asyncio.wait([self._next])
+        self._wanted.set()
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), context=self._context)
+        await self._news.wait()
 
     def take(self) -> list[bytes]:
-        if self._next is None:
-            return []
-        task, self._next = self._next, None
-        try:
-            event = task.result()
-        except StopAsyncIteration:
-            self._ended = True
-            return []
-        except asyncio.CancelledError as error:
-            if self._ended:
-                return []
-            raise RuntimeError("the iterator of events was cancelled, and not by us") from error
-        return [encode(ServerSentEvent(event) if isinstance(event, str) else event)]
+        events, self._events = self._events, []
+        if not events and self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        if not self._ended:
+            self._news.clear()
+        return [_encode_item(event) for event in events]
 
     def end(self) -> None:
         self._ended = True
-        if self._next is not None:
-            self._next.cancel()
+        self._news.set()
+        if self._task is not None:
+            self._task.cancel()
 
     async def close(self) -> None:
         self.end()
-        if self._next is not None:
-            await asyncio.wait([self._next])
-        await close_body(self._iterator)
+        if self._task is None:
+            return await close_body(self._iterator)
+        try:
+            await asyncio.wait([self._task])
+        except asyncio.CancelledError:  # the iterator is cancelled as if it ran in the present task, and ends before that
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            raise
+        if self._failure is not None:  # which nobody will take any more
+            logger.error("the iterator of an EventStream failed", exc_info=self._failure)
+
+    # -- the task
+
+    async def _run(self) -> None:
+        try:
+            await self._take_steps()
+        except BaseException as error:
+            if not self._ended:
+                self._failure = _not_ours(error)
+            elif not isinstance(error, asyncio.CancelledError):
+                logger.exception("the iterator of an EventStream failed while it was being closed")
+        finally:
+            self._ended = True
+            self._news.set()
+
+    async def _take_steps(self) -> None:
+        try:
+            step = anext(self._iterator)
+            while True:
+                self._events.append(await step)
+                self._news.set()
+                if self._ended:  # the generator has caught our cancellation, which does not come twice
+                    return
+                step = await self._next_step()
+        except StopAsyncIteration:
+            pass
+        finally:
+            await close_body(self._iterator)
+
+    async def _next_step(self) -> Awaitable[Event | str]:
+        """Wait until an event is wanted. A cancellation meanwhile is not ours, but that of a timeout, a task group or a cancel
+        scope in the generator, which stands at its ``yield``: there it has to be raised."""
+        self._wanted.clear()
+        try:
+            await self._wanted.wait()
+        except asyncio.CancelledError as error:
+            if self._ended or not isinstance(self._iterator, AsyncGenerator):
+                raise
+            return self._iterator.athrow(error)
+        return anext(self._iterator)
+
+
+def _not_ours(error: BaseException) -> BaseException:
+    """The error by which an iterator ended; of a task that it had cancelled itself, say, it is an error, too."""
+    if not isinstance(error, asyncio.CancelledError):
+        return error
+    failure = RuntimeError("the iterator of events was cancelled, and not by us")
+    failure.__cause__ = error
+    return failure
+
+
+def _encode_item(item: object) -> bytes:
+    """The bytes of what an iterator gave. Raises TypeError for what is neither an event nor text."""
+    if isinstance(item, str):
+        return encode(ServerSentEvent(item))
+    if isinstance(item, Event):
+        return encode(item)
+    raise TypeError(f"{type(item).__name__} is no event of a stream: make a ServerSentEvent of it, or a str ({item!r:.60})")
 
 
 # ---- the client's side -------------------------------------------------------------------------------------------------
