@@ -683,7 +683,8 @@ async def events_to_call():
     ("source", "says"),
     [
         (["a"], "not list"), ("text", "not str"), (b"x", "not bytes"), (None, "not NoneType"),
-        ((x for x in "ab"), "not generator"), (events_to_call, "not the function events_to_call: call it"), (iter(["a"]), "not list_iterator"),
+        ((x for x in "ab"), "not generator"), (events_to_call, "not the function events_to_call: call it"),
+        (iter(["a"]), "not list_iterator"),
         (ServerSentEvent("x"), "not ServerSentEvent"),
     ],
 )  # fmt: skip
