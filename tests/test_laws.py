@@ -1,12 +1,16 @@
 """The laws, over all cores; and that each finds the fault it is for."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+from faulty_http import LIMIT, Parser
 from hypothesis import strategies as st
 
 from minproto.core import Core, Event, RemoteProtocolError, Wants
-from minproto.testing import Subject, check, check_law, laws, subjects
+from minproto.testing import LawBroken, Subject, check, check_law, laws, strategies, subjects
 
 
 @pytest.mark.parametrize("subject", subjects.ALL.values(), ids=subjects.ALL)
@@ -68,22 +72,172 @@ def encode(content: bytes) -> bytes:
     return len(content).to_bytes(2, "big") + content
 
 
-@pytest.mark.parametrize(
-    ("fault", "law", "says"),
-    [
-        ("any exception", "law 3", "can't decode"),
-        ("equal to all", "law 3", "Unequal has to be a dataclass"),
-        ("one short", "law 2", "cut it gives"),
-        ("says how much is left", "law 2", "cut it gives"),
-        ("forgets", "law 4", "has to come again, the same object; what came is"),
-        ("no limit", "law 5", "bytes held, 502 allowed; behind the stream"),
-        ("hangs", "law 6", "it wants DATA"),
-    ],
-)
-def test_a_fault_is_found_by_its_law(fault: str, law: str, says: str) -> None:
-    """As a reader would see it: which law, and what was wrong."""
+def records(fault: str) -> Subject:
     content = st.text(max_size=9).map(str.encode) | st.binary(max_size=9)  # not all of it right, so that each fault is found
-    records = Subject(lambda: Records(fault), st.lists(content.map(encode)).map(b"".join), limit=502)
-    with pytest.raises(Exception, match=says) as caught:
-        check(records)
-    assert any(note.startswith(law) for note in caught.value.__notes__)
+    return Subject(lambda: Records(fault), st.lists(content.map(encode)).map(b"".join), limit=502)
+
+
+def report(subject: Subject, **options: Any) -> str:
+    """What ``check`` says."""
+    with pytest.raises(LawBroken) as caught:
+        check(subject, **options)
+    return str(caught.value)
+
+
+REPORTS = {
+    "any exception": r"""
+law 3. Any bytes give events or RemoteProtocolError, never anything else.
+broken by:
+    b'\x00\x01\x80'
+next_event raised UnicodeDecodeError: 'utf-8' codec can't decode byte 0x80 in position 0: invalid start byte
+what is the peer's fault has to raise RemoteProtocolError, of minproto.core""",
+    "equal to all": r"""
+The contract of minproto.core is not kept, so no law can be tried.
+broken by:
+    b'\x00\x00'
+Unequal has to be a dataclass, or to have an __eq__""",
+    "one short": r"""
+law 2. However the bytes are cut, the events (adjacent Data joined) and the error are the same.
+broken by:
+    b'\x00\x01'  <-- cut
+    b'0'  <-- end of input
+the first difference is in event 1:
+    in one piece: Text(text='0')
+    cut:          Text(text='')""",
+    "says how much is left": r"""
+law 2. However the bytes are cut, the events (adjacent Data joined) and the error are the same.
+broken by:
+    b'\x00\x01\x80'  <-- cut
+    b'\x00'  <-- end of input
+the first difference is in event 1:
+    in one piece: RemoteProtocolError('not UTF-8, 1 bytes before the end') with code 0
+    cut:          RemoteProtocolError('not UTF-8, 0 bytes before the end') with code 0""",
+    "forgets": r"""
+law 4. After a failure the same error comes again, for ever.
+broken by:
+    b'\x00'  <-- end of input
+first:      RemoteProtocolError('cut short')
+next_event: RemoteProtocolError('cut short'), but the same object has to be raised again""",
+    "no limit": r"""
+law 5. A parser that wants more data never holds more than its limit, also where the peer goes on and on.
+broken by:
+    b''  <-- then without end:
+    b'a'  <-- 1,004 times so far
+buffered: 1004, limit: 502""",
+    "hangs": r"""
+law 6. The end of input at any byte ends the connection or fails; it never hangs.
+broken by:
+    b''  <-- end of input
+expected: wants is CLOSED, or RemoteProtocolError
+got:      wants is DATA""",
+}
+
+
+@pytest.mark.parametrize("fault", REPORTS)
+def test_a_report_says_the_law_the_least_that_breaks_it_and_the_first_difference(fault: str) -> None:
+    """In a few lines, whatever the seed."""
+    assert report(records(fault)) == REPORTS[fault].lstrip("\n")
+
+
+# ---- a parser of HTTP/1.1 with one fault, and generated requests; nothing else is told to the laws ----------------------
+
+FAULTS = {
+    "hangs at the end of input in chunk": ("law 6", "  <-- end of input"),
+    "hangs at the end of input in crlf": ("law 6", "<-- end of input"),
+    "hangs at the end of input in size": ("law 6", r"\n    b'\\r\\n'  <-- end of input"),
+    "hangs at the end of input in trailer": ("law 6", r"\n    b'0\\r\\n'  <-- end of input"),
+    "hangs at the end of input in content": ("law 6", r"\n    b'\\r\\n'  <-- end of input"),
+    "hangs at the end of input in head": ("law 6", "got:      wants is DATA"),
+    "is never CLOSED": ("law 6", "expected: wants is CLOSED"),
+    "gives its last event again": ("law 6", r"got:      End\(trailers={}\) once more"),
+    "raises ValueError at the end of input in trailer": ("law 3", "next_event raised ValueError: cut short"),
+    "its error at the end of input comes once": ("law 4", r"next_event: None, but"),
+    "buffers a chunk": ("law 5", r"buffered: \d+, limit: 512"),
+    "buffers a chunk and does not say so": ("law 5", "buffered: 0, limit: 512\nso the parser keeps what it has read"),
+    "buffers a chunk and says that it is small": ("law 5", "buffered: 9, limit: 512\nso the parser keeps what it has read"),
+    "refuses a length only when all of it is there": ("law 5", r"buffered: \d+, limit: 512"),
+    "keeps all bytes in a bytearray": ("law 5", "memory grew by"),
+    "keeps all bytes in a BytesIO": ("law 5", "memory grew by"),
+    "keeps all bytes in another object": ("law 5", "memory grew by"),
+    "keeps all events in a list": ("law 5", "memory grew by"),
+    "keeps all events in a list of its module": ("law 5", "memory grew by"),
+}
+
+
+def http(fault: str = "") -> Subject:
+    return Subject(lambda: Parser(fault), strategies.request_streams, LIMIT)
+
+
+def test_a_parser_without_a_fault_obeys() -> None:
+    check(http())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_is_reached_only_in_one_place_is_found(fault: str) -> None:
+    """With the default settings."""
+    law, says = FAULTS[fault]
+    found = report(http(fault), laws=[each for each in laws.RECEIVING_LAWS if f"law {laws.sentence(each)}".startswith(law)])
+    assert re.search(says, found), found
+    assert found.count("\n") < 14
+
+
+# ---- how to search ---------------------------------------------------------------------------------------------------
+
+
+def seen(law: laws.Law, **options: Any) -> list[list[bytes]]:
+    """The streams that the law is tried on."""
+    streams: list[list[bytes]] = []
+    wrapped: Callable[..., None] = lambda subject, stream: streams.append(stream)  # noqa: E731
+    check_law(wrapped, http(), **options)
+    return streams
+
+
+def test_examples_and_seed() -> None:
+    """So many streams, and the same again for the same seed."""
+    assert len(seen(laws.garbage, examples=7, seed=1)) == 7
+    assert seen(laws.garbage, examples=20, seed=1) == seen(laws.garbage, examples=20, seed=1)
+    assert seen(laws.garbage, examples=20, seed=1) != seen(laws.garbage, examples=20, seed=2)
+
+
+def test_only_the_laws_that_are_asked_for() -> None:
+    check(http("is never CLOSED"), laws=[laws.garbage, laws.bounded])
+
+
+# ---- what is no parser -----------------------------------------------------------------------------------------------
+
+
+class Tuples(Parser):
+    """Its events are tuples, pieces of content among them."""
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        return event and (type(event).__name__.lower(), *(getattr(event, name) for name in event.__match_args__))
+
+
+def test_what_a_parser_lacks_is_named() -> None:
+    assert report(Subject(object)) == (  # type: ignore[arg-type, return-value]
+        "The contract of minproto.core is not kept, so no law can be tried.\n"
+        "object has no\n"
+        "    receive_data: a method that stores bytes from the peer\n"
+        "    receive_eof: a method that says that the peer will send no more\n"
+        "    next_event: a method that returns one event, or None; for bytes that break the protocol it raises "
+        "RemoteProtocolError\n"
+        "    wants: why next_event returned None: Wants.DATA, Wants.PAUSED or Wants.CLOSED, of minproto.core\n"
+        "    buffered: a number: how many bytes were received and are not parsed yet"
+    )
+
+
+def test_a_wants_that_is_none() -> None:
+    parser = type("Wanting", (Parser,), {"wants": property(lambda self: "data", lambda self, value: None)})
+    assert "wants is 'data', but it has to be Wants.DATA" in report(Subject(parser))
+
+
+def test_a_buffered_that_is_a_method() -> None:
+    parser = type("Holding", (Parser,), {"buffered": lambda self: 0})
+    assert "but it has to be a number (make it a property)" in report(Subject(parser))
+
+
+def test_tuples_are_events_and_content_has_to_be_data() -> None:
+    found = report(Subject(Tuples, strategies.request_streams, LIMIT))
+    assert found.startswith("law 2.")
+    assert "a piece of content may be cut anywhere: its event has to be a dataclass named Data" in found

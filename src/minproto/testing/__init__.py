@@ -4,6 +4,6 @@ Needs hypothesis: ``pip install '.[testing]'`` in a clone.
 """
 
 from minproto.testing.cuts import byte_by_byte, chunks, cut, mutated, whole
-from minproto.testing.laws import Subject, Trace, check, check_law, trace
+from minproto.testing.laws import LawBroken, Subject, Trace, check, check_law, trace
 
-__all__ = ["Subject", "Trace", "byte_by_byte", "check", "check_law", "chunks", "cut", "mutated", "trace", "whole"]
+__all__ = ["LawBroken", "Subject", "Trace", "byte_by_byte", "check", "check_law", "chunks", "cut", "mutated", "trace", "whole"]

@@ -4,11 +4,14 @@ A parser that only ever saw whole messages has not been tested: the bytes of one
 apart anywhere. An empty chunk is possible, too, and has to mean nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+
+Item = TypeVar("Item")
 
 
 def whole(data: bytes) -> list[bytes]:
@@ -25,6 +28,46 @@ def cut(data: bytes, positions: Iterable[int]) -> list[bytes]:
     """Chunks that end at these positions."""
     edges = [0, *sorted(positions), len(data)]
     return [data[start:end] for start, end in pairwise(edges)]
+
+
+def telling(data: bytes, marks: Iterable[int] = (), most: int = 48) -> list[int]:
+    """At most about ``most`` positions of a stream, where a cut or the end of input tells something: every position of a
+    short stream; otherwise its start, its end, one byte around each of ``marks`` and of each line end, and others evenly."""
+    if len(data) < most:
+        return list(range(len(data) + 1))
+    lines = [at + 1 for at, byte in enumerate(data) if byte == 10]
+    near = {at + side for at in (*marks, *lines, 0, len(data)) for side in (-1, 0, 1)}
+    near = {at for at in near if 0 <= at <= len(data)}
+    evenly = range(0, len(data), max(1, len(data) // (most // 4)))
+    return spread(sorted(near | set(evenly)), most)
+
+
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """At most ``most`` of the items, evenly, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(at * (len(items) - 1) / (most - 1))] for at in range(most)]
+
+
+def smallest(data: bytes, fails: Callable[[bytes], bool]) -> bytes:
+    """The stream less all that it does not need in order to fail: lines of a text, or else bytes."""
+    pieces = data.splitlines(keepends=True) if data.isascii() and b"\n" in data else byte_by_byte(data)
+    return b"".join(_fewest(pieces, fails))
+
+
+def _fewest(pieces: list[bytes], fails: Callable[[bytes], bool]) -> list[bytes]:
+    """The pieces less those that can be left out, in runs of half of them, then of a quarter, down to one."""
+    size = len(pieces)
+    while size:
+        start = 0
+        while start < len(pieces):
+            fewer = pieces[:start] + pieces[start + size :]
+            if fails(b"".join(fewer)):
+                pieces = fewer
+            else:
+                start += size
+        size //= 2
+    return pieces
 
 
 def chunks(streams: SearchStrategy[bytes]) -> SearchStrategy[list[bytes]]:

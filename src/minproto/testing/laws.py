@@ -1,119 +1,39 @@
 """The laws that every core obeys, as functions: each is one sentence, and raises AssertionError where it does not hold.
 
-They know nothing of a protocol. They take a ``Subject``: how to make a core, what its owner does with an event, streams to
+They know nothing of a protocol. They take a ``Subject``: how to make a parser, what its owner does with an event, streams to
 feed it, and how many bytes it may hold; so they can be run against any object with the contract of ``minproto.core``:
 
     from minproto.testing import Subject, check
     check(Subject(make=MyParser, streams=st.lists(lines).map(b"".join), limit=1024))
 
-``check`` lets hypothesis look for a stream and a way to cut it that breaks a law, and shows the smallest that it finds.
+``check`` lets hypothesis look for a stream that breaks a law. For each stream the law itself then tries the places where
+parsers go wrong: laws 2, 4 and 6 cut or end it at each telling position, law 5 lets it go on without end. The report shows
+the smallest stream that was found, the one place that breaks, and the first event that differs.
+
 The numbers are those of the README. Laws 8 to 12 speak of order, credit, replay and tasks: those are for the parts that
 have them, and are tested there.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from minproto.core import Core, Event, LocalProtocolError, RemoteProtocolError, Wants
-from minproto.testing.cuts import byte_by_byte, chunks, mutated
+from minproto.core import Core, Event, LocalProtocolError, Wants
+from minproto.testing.cuts import byte_by_byte, chunks, mutated, smallest, telling
+from minproto.testing.driver import EndOfInput, Run, Subject, Trace, check_contract, ignore, join_data, trace
+from minproto.testing.floods import Excess, Flood, floods, unconfessed
+from minproto.testing.report import LawBroken, describe, difference, sentence
 
-MAX_STEPS = 100_000
-"""Events that a stream of a test may give: more means that the core gives events without end."""
-
-
-def ignore(core: Core, event: Event) -> None:
-    """What an owner does who only listens."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What the laws are run against."""
-
-    make: Callable[[], Core]
-    """A new core, or anything else with its ``receive_data``, ``receive_eof``, ``next_event``, ``wants`` and ``buffered``
-    (for ``round_trip`` also ``events`` and ``send``). Its events have to compare by what they say, as dataclasses do. Where
-    a piece of content is cut has no meaning: an event for one is a dataclass named ``Data`` whose content is ``data``."""
-    streams: SearchStrategy[bytes] = field(default_factory=st.binary)
-    """What a peer might send; the laws cut and damage it themselves."""
-    limit: int = 65_536
-    """Bytes that the core may hold before the next chunk. Make a core whose limits are small: only streams that reach them
-    show whether they are the same however the bytes are cut."""
-    answer: Callable[[Core, Event], None] = ignore
-    """What the owner does with an event: an answer has to be sent here, or a core that waits for it stays PAUSED."""
-
-
-@dataclass
-class Trace:
-    """What a core gave for a stream: events (adjacent Data joined), the error, and what it wants."""
-
-    events: list[Event]
-    error: tuple[str, int] | None
-    wants: Wants
-
-
-def trace(subject: Subject, stream: Iterable[bytes], *, eof: bool = False) -> Trace:
-    """Feed chunks to a new core as a shell would: what it has pulled out of one chunk, before it reads the next."""
-    core = subject.make()
-    events: list[Event] = []
-    try:
-        for _ in _feed(subject, core, stream, events):
-            pass
-        if eof and core.wants is not Wants.CLOSED:
-            core.receive_eof()
-            _pull(subject, core, events)
-    except RemoteProtocolError as error:
-        return Trace(join_data(events), (str(error), error.code), core.wants)
-    return Trace(join_data(events), None, core.wants)
-
-
-def _feed(subject: Subject, core: Core, stream: Iterable[bytes], events: list[Event]) -> Iterator[None]:
-    """Feed chunks for as long as the core wants them, as a shell does; yields when it wants more."""
-    for chunk in stream:
-        core.receive_data(chunk)
-        _pull(subject, core, events)
-        assert isinstance(core.wants, Wants), f"wants is {core.wants!r}, which is no member of Wants"
-        if core.wants is not Wants.DATA:
-            return
-        yield
-
-
-_NO_EQUALITY = (Event.__eq__, object.__eq__)
-
-
-def _pull(subject: Subject, core: Core, events: list[Event]) -> None:
-    while (event := core.next_event()) is not None:
-        # ``Event`` has no fields to compare: who inherits its __eq__ equals all of its kind, and law 2 would see nothing; who
-        # inherits that of ``object`` equals nothing else.
-        equal = isinstance(event, Enum) or type(event).__eq__ not in _NO_EQUALITY
-        assert equal, f"{type(event).__name__} has to be a dataclass, or to have an __eq__"
-        events.append(event)
-        assert len(events) < MAX_STEPS, "events without end"
-        subject.answer(core, event)
-
-
-def join_data(events: Iterable[Event]) -> list[Event]:
-    """Events with each run of Data of one stream as one, for where content is cut has no meaning."""
-    joined: list[Any] = []
-    for event in events:
-        last: Any = joined[-1] if joined else None
-        if _without_data(event) is not None and _without_data(event) == _without_data(last):
-            joined[-1] = replace(event, data=last.data + event.data)  # type: ignore[attr-defined, call-arg]
-        else:
-            joined.append(event)
-    return joined
-
-
-def _without_data(event: Any) -> Any:
-    """What else a Data says (its stream, where there are several); None for anything else."""
-    is_data = type(event).__name__ == "Data" and is_dataclass(event) and not isinstance(event, type)
-    return replace(event, data=b"") if is_data else None
+__all__ = [
+    "RECEIVING_LAWS", "Law", "LawBroken", "Subject", "Trace", "any_cutting", "bounded", "check", "check_law", "end_of_input",
+    "garbage", "ignore", "join_data", "linear_time", "off_the_table", "round_trip", "snapshot", "sticky_failure", "trace",
+]  # fmt: skip
 
 
 # ---- the laws --------------------------------------------------------------------------------------------------------
@@ -136,57 +56,163 @@ def round_trip(
         received += receiver.events()
         answer()
     arrived, wanted = join_data(received), join_data(events if expected is None else expected)
-    assert arrived == wanted, f"{arrived} arrived for {wanted}"
+    assert arrived == wanted, f"law {sentence(round_trip)}\n{difference(wanted, arrived, ('sent', 'arrived'))}"
 
 
 def any_cutting(subject: Subject, stream: Sequence[bytes]) -> None:
-    """2. However the bytes are cut, the events (adjacent Data joined) and the error are the same."""
-    cut, whole = trace(subject, stream), trace(subject, [b"".join(stream)])
-    assert cut == whole, f"cut it gives {cut}, whole {whole}"
+    """2. However the bytes are cut, the events (adjacent Data joined) and the error are the same.
+
+    One cut at each telling position, then single bytes, then the cuts of ``stream``."""
+    data = b"".join(stream)
+    expected = Run(subject).feed([data]).end().outcome()
+    for at in telling(data, _marks(subject, data)):
+        _compare(subject, expected, [data[:at], data[at:]])
+    _compare(subject, expected, byte_by_byte(data))
+    _compare(subject, expected, stream)
+
+
+def _compare(subject: Subject, expected: list[Any], pieces: Sequence[bytes]) -> None:
+    if Run(subject).feed(pieces).end().outcome() == expected:
+        return
+    pieces, got = _fewest_cuts(subject, expected, list(pieces))
+    says = difference(expected, got, ("in one piece", "cut"))
+    marks = ["cut"] * (len(pieces) - 1) + ["end of input"]
+    raise LawBroken(sentence(any_cutting), says + _hint(expected, got), list(zip(pieces, marks, strict=True)))
+
+
+def _fewest_cuts(subject: Subject, expected: list[Any], pieces: list[bytes]) -> tuple[list[bytes], list[Any]]:
+    """The pieces less the cuts that make no difference, and what they give."""
+    at = 1
+    while at < len(pieces):
+        fewer = [*pieces[: at - 1], pieces[at - 1] + pieces[at], *pieces[at + 1 :]]
+        if Run(subject).feed(fewer).end().outcome() == expected:
+            at += 1
+        else:
+            pieces = fewer
+    return pieces, Run(subject).feed(pieces).end().outcome()
+
+
+def _hint(expected: list[Any], got: list[Any]) -> str:
+    """What is meant where pieces of content differ, and the laws could not know them for such."""
+    first, second = next(((a, b) for a, b in zip(expected, got, strict=False) if a != b), (None, None))
+    if first is None or type(first) is not type(second) or type(first).__name__ == "Data":
+        return ""
+    whole, piece = (_content(event) for event in (first, second))
+    if piece is None or whole is None or not whole.startswith(piece):
+        return ""
+    return "\na piece of content may be cut anywhere: its event has to be a dataclass named Data, with the bytes in `data`"
+
+
+def _content(event: Any) -> bytes | None:
+    if isinstance(event, bytes):
+        return event
+    names = [*getattr(event, "__dict__", ()), *getattr(type(event), "__slots__", ())]
+    values = event if isinstance(event, tuple) else [getattr(event, name, None) for name in names]
+    return next((value for value in values if isinstance(value, bytes)), None)
 
 
 def garbage(subject: Subject, stream: Sequence[bytes]) -> None:
-    """3. Any bytes give events or RemoteProtocolError, never anything else."""
-    trace(subject, stream, eof=True)
+    """3. Any bytes give events or RemoteProtocolError, never anything else.
+
+    Nor does their end, wherever it comes."""
+    Run(subject).feed(stream).end()
+    data = b"".join(stream)
+    for at in telling(data, most=24):
+        Run(subject).feed([data[:at]]).end()
 
 
 def sticky_failure(subject: Subject, stream: Sequence[bytes]) -> None:
-    """4. After a failure the same error comes again, for ever."""
-    core = subject.make()
-    try:
-        for _ in _feed(subject, core, stream, []):
-            pass
-    except RemoteProtocolError as first:
-        for _ in range(2):
-            again = _failure(core)
-            assert again is first, f"{first!r} has to come again, the same object; what came is {again!r}"
-            assert core.wants is Wants.CLOSED
-            core.receive_eof()
+    """4. After a failure the same error comes again, for ever.
+
+    Where the stream makes the parser fail; and where the end of input does, at a few positions."""
+    _again(Run(subject).feed(stream))
+    data = b"".join(stream)
+    for at in telling(data, _marks(subject, data), most=16):
+        _again(Run(subject).feed([data[:at]]).end())
 
 
-def _failure(core: Core) -> RemoteProtocolError | None:
-    try:
-        core.next_event()
-    except RemoteProtocolError as error:
-        return error
-    return None
+def _again(run: Run) -> None:
+    if run.error is None:
+        return
+    for _ in range(2):
+        if (again := run.failure()) is not run.error:
+            says = f"first:      {run.error!r}\nnext_event: {describe(again)}, but the same object has to be raised again"
+            raise LawBroken(sentence(sticky_failure), says, run.parts())
+        if run.wants is not Wants.CLOSED:
+            says = f"after {run.error!r} wants is {run.wants.name}, but nothing will come: it has to be CLOSED"
+            raise LawBroken(sentence(sticky_failure), says, run.parts())
+        if not run.ended:
+            run.core.receive_eof()
+            run.ended = True
 
 
 def bounded(subject: Subject, stream: Sequence[bytes]) -> None:
-    """5. A core that wants more data never holds more than its limit, also where the peer goes on and on."""
-    core = subject.make()
-    try:
-        for _ in _feed(subject, core, [*stream, b"a" * (subject.limit + 1)], []):
-            held = core.buffered
-            assert held <= subject.limit, f"{held} bytes held, {subject.limit} allowed; behind the stream came one more"
-    except RemoteProtocolError:
-        pass
+    """5. A parser that wants more data never holds more than its limit, also where the peer goes on and on.
+
+    What it says that it holds (``buffered``) is looked at after each chunk; what it does not say shows in memory that grows
+    with a stream that never ends (``minproto.testing.floods``)."""
+    run = Run(subject)
+    for chunk in stream:
+        run.feed([chunk])
+        if not run.open:
+            break
+        if run.buffered > subject.limit:
+            raise LawBroken(sentence(bounded), f"buffered: {run.buffered}, limit: {subject.limit}", run.parts())
+    data = b"".join(stream)
+    for flood in floods(data, _marks(subject, data), subject.limit):
+        if (excess := unconfessed(subject, flood)) is not None:
+            raise LawBroken(sentence(bounded), _excess(excess, subject), _endless(flood, excess))
+
+
+def _excess(excess: Excess, subject: Subject) -> str:
+    if excess.buffered > subject.limit:
+        return f"buffered: {excess.buffered}, limit: {subject.limit}"
+    return (
+        f"memory grew by {excess.held:,} bytes, and goes on to grow; buffered: {excess.buffered}, limit: {subject.limit}\n"
+        "so the parser keeps what it has read, in something that buffered does not count"
+    )
+
+
+def _endless(flood: Flood, excess: Excess) -> list[tuple[bytes, str]]:
+    return [(flood.prefix, "then without end:"), (flood.unit, f"{excess.fed // len(flood.unit):,} times so far")]
 
 
 def end_of_input(subject: Subject, stream: Sequence[bytes]) -> None:
-    """6. The end of input at any byte ends the connection or fails; it never hangs."""
-    wants = trace(subject, stream, eof=True).wants
-    assert wants is Wants.CLOSED, f"after the end of input it wants {wants.name}"
+    """6. The end of input at any byte ends the connection or fails; it never hangs.
+
+    Then nothing more comes, and nothing comes twice. Tried at each telling position of the stream."""
+    data = b"".join(stream)
+    for at in telling(data, _marks(subject, data)):
+        run = Run(subject).feed([data[:at]])
+        before, waiting = list(run.events), run.error is None and run.buffered
+        run.end()
+        if run.error is None and (says := _not_ended(run, before, waiting)):
+            raise LawBroken(sentence(end_of_input), says, run.parts())
+
+
+def _not_ended(run: Run, before: list[Event], waiting: int) -> str:
+    """What is wrong behind the end of input; empty where nothing is."""
+    if run.wants is not Wants.CLOSED:
+        return f"expected: wants is CLOSED, or RemoteProtocolError\ngot:      wants is {run.wants.name}"
+    after = [event for event in run.events[len(before) :] if not isinstance(event, EndOfInput)]
+    if after and not waiting and type(after[0]).__name__ != "Data" and before[-len(after) :] == after:
+        return f"expected: no event, for no byte was waiting\ngot:      {describe(after[0])} once more"
+    if (more := run.failure()) is not None:
+        return f"expected: None, for wants is CLOSED\ngot:      {describe(more)}"
+    return ""
+
+
+def _marks(subject: Subject, data: bytes) -> list[int]:
+    """Behind which bytes of the stream an event came."""
+    run, marks, count = Run(subject), [], 0
+    for at, byte in enumerate(byte_by_byte(data), 1):
+        run.feed([byte])
+        if len(run.events) > count:
+            marks.append(at)
+        count = len(run.events)
+        if not run.open:
+            break
+    return marks
 
 
 def off_the_table(
@@ -235,27 +261,112 @@ def snapshot(thing: Any) -> Any:
 
 Law = Callable[[Subject, Sequence[bytes]], None]
 
-RECEIVING_LAWS = (garbage, any_cutting, sticky_failure, bounded, end_of_input)
+RECEIVING_LAWS: tuple[Law, ...] = (garbage, any_cutting, sticky_failure, bounded, end_of_input)
 """Those that speak of what turns bytes into events, whatever the protocol. The first is the one that the others rest on."""
 
+_COST: dict[Law, int] = {bounded: 3}
+"""How much more than the others a law costs: of hypothesis' number of examples it takes one in so many by default."""
+_TRIES = 240
+"""How often hypothesis, and after it ``smallest``, may try a smaller stream: no seconds, so a report depends on no machine."""
 
-def check(subject: Subject, laws: Iterable[Law] = RECEIVING_LAWS) -> None:
-    """Look for a stream that breaks a law: right, damaged or arbitrary, and cut anywhere."""
+
+def check(
+    subject: Subject, laws: Iterable[Law] = RECEIVING_LAWS, *, examples: int | None = None, seed: int | None = None
+) -> None:
+    """Look for a stream that breaks a law: right, damaged or arbitrary. Raises LawBroken, an AssertionError, with a report.
+
+    ``examples``: how many streams each law is tried on; by default as many as hypothesis' profile says (100), or a share of
+    that for a law that tries much with each stream. ``seed``: the same number searches the same streams again; by default
+    hypothesis' profile decides (``derandomize``, or random)."""
     for law in laws:
-        check_law(law, subject)
+        check_law(law, subject, examples=examples, seed=seed)
 
 
-def check_law(law: Law, subject: Subject) -> None:
-    """Look for a stream that breaks one law."""
+def check_law(law: Law, subject: Subject, *, examples: int | None = None, seed: int | None = None) -> None:
+    """Look for a stream that breaks one law; ``examples`` and ``seed`` as for ``check``."""
+    check_contract(subject)
+    search = _Search(law, subject)
 
-    # A machine that is busy breaks no law. One fault with its bytes says more than a group of exceptions.
-    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], report_multiple_bugs=False)
-    @given(stream=chunks(st.one_of(subject.streams, mutated(subject.streams), st.binary(max_size=50))))
+    @given(stream=chunks(_right_or_wrong(subject.streams)))
     def holds(stream: list[bytes]) -> None:
-        law(subject, stream)
+        search.look(stream)
 
     try:
-        holds()
-    except Exception as error:
-        error.add_note(f"law {law.__doc__}")
-        raise
+        _configured(holds, law, examples, seed)()
+    except _FoundError:
+        report = search.smallest()
+        raise report.with_traceback(None) from report.__cause__
+
+
+@st.composite
+def _right_or_wrong(draw: st.DrawFn, streams: SearchStrategy[bytes]) -> bytes:
+    """A right stream mostly: only that leads deep into a parser, and the laws cut and end it themselves."""
+    kind = draw(st.integers(0, 9))
+    return draw(streams if kind < 6 else mutated(streams) if kind < 9 else st.binary(max_size=50))
+
+
+def _configured(holds: Callable[[], None], law: Law, examples: int | None, seed: int | None) -> Callable[[], None]:
+    """The test with hypothesis' settings: those of its profile, where a caller has not said otherwise."""
+    number = max(1, settings().max_examples // _COST.get(law, 1)) if examples is None else examples
+    options: dict[str, Any] = {}
+    if seed is not None:
+        holds = seeded(seed)(holds)
+        options["database"] = None  # or what an earlier search has found comes first
+    # A machine that is busy breaks no law. One fault with its bytes says more than a group of exceptions.
+    return settings(
+        max_examples=number, deadline=None, report_multiple_bugs=False, phases=[Phase.reuse, Phase.generate, Phase.shrink],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], **options,
+    )(holds)  # fmt: skip
+
+
+class _FoundError(Exception):
+    """A stream breaks the law."""
+
+
+class _Search:
+    """The streams that break a law, as hypothesis comes upon them."""
+
+    def __init__(self, law: Law, subject: Subject) -> None:
+        self._law, self._subject = law, subject
+        self._found: dict[tuple[bytes, ...], LawBroken] = {}
+        self._last: tuple[bytes, ...] = ()  # hypothesis ends with the smallest that it knows
+        self._tries = _TRIES // _COST.get(law, 1)
+
+    def look(self, stream: list[bytes]) -> None:
+        """Raise _FoundError if the stream breaks the law. One that did before does again, whatever was tried since."""
+        key = tuple(stream)
+        if key not in self._found:
+            report = self._broken(stream) if self._tries else None
+            self._tries -= bool(self._found) and self._tries > 0
+            if report is None:
+                return
+            self._found[key] = report
+        self._last = key
+        raise _FoundError
+
+    def smallest(self) -> LawBroken:
+        """The report on the least that breaks the law: what hypothesis has found, less what it does not need."""
+        report, tries = self._found[self._last], _TRIES // _COST.get(self._law, 1)
+
+        def fails(data: bytes) -> bool:
+            nonlocal report, tries
+            less = self._broken([data]) if tries else None
+            tries -= tries > 0
+            if less is None or less.law != report.law:
+                return False
+            report = less
+            return True
+
+        smallest(b"".join(self._last), fails)
+        return report
+
+    def _broken(self, stream: Sequence[bytes]) -> LawBroken | None:
+        try:
+            self._law(self._subject, stream)
+        except LawBroken as broken:
+            return broken
+        except Exception as error:  # of a law that is not ours
+            other = LawBroken(sentence(self._law), f"{type(error).__name__}: {error}", [(b"".join(stream), "")])
+            other.__cause__ = error
+            return other
+        return None

@@ -105,10 +105,39 @@ _REQUEST_LINES = [
 ]  # fmt: skip
 _STATUS_LINES = [b"HTTP/1.1 200 OK", b"HTTP/1.1 204 ", b"HTTP/1.1 100 Continue", b"HTTP/1.0 404 Not Found", b"HTTP/1.1 304"]
 
-request_streams: SearchStrategy[bytes] = st.lists(_messages([b"GET / HTTP/1.1\r\nHost: a", *_REQUEST_LINES]), max_size=3).map(
-    b"".join
-)
-response_streams: SearchStrategy[bytes] = st.lists(_messages(_STATUS_LINES), max_size=3).map(b"".join)
+
+@st.composite
+def _right_messages(draw: st.DrawFn, start_line: bytes) -> bytes:
+    """A message whose fields agree with its body: without one, with a length, or in chunks."""
+    lines = [start_line, *draw(st.lists(st.sampled_from(_OTHER_LINES), max_size=1))]
+    body = b""
+    match draw(st.integers(0, 4)):
+        case 0:
+            lines.append(b"Content-Length: 0")
+        case 1:
+            body = draw(st.sampled_from([b"abc", b"0123456789abcdef"]))
+            lines.append(b"Content-Length: %d" % len(body))
+        case _:
+            lines.append(b"Transfer-Encoding: chunked")
+            chunk = st.sampled_from([b"3\r\nabc\r\n", b"10\r\n0123456789abcdef\r\n", b"A;x=y\r\n0123456789\r\n"])
+            trailers = st.lists(st.sampled_from([b"T: 1\r\n", b"Digest: abc\r\n"]), max_size=2)
+            body = b"".join([*draw(st.lists(chunk, max_size=3)), b"0\r\n", *draw(trailers), b"\r\n"])
+    return b"".join(line + b"\r\n" for line in lines) + b"\r\n" + body
+
+
+_OTHER_LINES = [b"X:  spaced \t", b"Cookie: a=b; c=\xe9", b"Connection: keep-alive", b"Connection: close"]
+_right_requests = _right_messages(b"POST / HTTP/1.1\r\nHost: a")
+_right_responses = _right_messages(b"HTTP/1.1 200 OK")
+
+request_streams: SearchStrategy[bytes] = st.lists(
+    st.one_of(_right_requests, _right_requests, _messages([b"GET / HTTP/1.1\r\nHost: a", *_REQUEST_LINES])), max_size=3
+).map(b"".join)
+"""Requests as a client of HTTP/1.1 sends them, one after the other; two thirds of them right, with a body of
+each kind, and one right mostly."""
+response_streams: SearchStrategy[bytes] = st.lists(
+    st.one_of(_right_responses, _right_responses, _messages(_STATUS_LINES)), max_size=3
+).map(b"".join)
+"""Responses as a server of HTTP/1.1 sends them, likewise. A client that takes them has to have asked."""
 
 # ---- WebSocket -------------------------------------------------------------------------------------------------------
 

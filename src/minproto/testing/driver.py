@@ -1,0 +1,235 @@
+"""How the laws drive a parser: feed it chunks as a shell would, and note what it gives.
+
+A ``Run`` takes one new parser through one stream. It also sees to the contract of ``minproto.core``: a parser that lacks a
+name of it, or that raises something other than RemoteProtocolError, is told so in the words of the contract.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, is_dataclass, replace
+from enum import Enum
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from minproto.core import Core, Event, RemoteProtocolError, Wants
+from minproto.testing.report import LawBroken, describe
+
+MAX_STEPS = 100_000
+"""Events that a stream of a test may give: more means that the parser gives events without end."""
+
+GARBAGE = "3. Any bytes give events or RemoteProtocolError, never anything else."
+
+BROKEN_CONTRACT = "The contract of minproto.core is not kept, so no law can be tried."
+
+CONTRACT = {
+    "receive_data": "a method that stores bytes from the peer",
+    "receive_eof": "a method that says that the peer will send no more",
+    "next_event": "a method that returns one event, or None; for bytes that break the protocol it raises RemoteProtocolError",
+    "wants": "why next_event returned None: Wants.DATA, Wants.PAUSED or Wants.CLOSED, of minproto.core",
+    "buffered": "a number: how many bytes were received and are not parsed yet",
+}
+"""What the laws use of a parser."""
+
+
+def ignore(core: Core, event: Event) -> None:
+    """What an owner does who only listens."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the laws are run against: a parser, what a peer might send to it, and how many bytes it may hold."""
+
+    make: Callable[[], Core]
+    """Return a new parser: a core, or anything else with its ``receive_data``, ``receive_eof``, ``next_event``, ``wants`` and
+    ``buffered`` (for ``round_trip`` also ``events`` and ``send``). Its events must compare by what they say, as dataclasses
+    and tuples do. A network may cut a piece of content anywhere, so the laws join adjacent pieces before they compare: give
+    such an event the class name ``Data``, make it a dataclass, and call its content ``data``."""
+    streams: SearchStrategy[bytes] = field(default_factory=st.binary)
+    """What a peer might send, whole messages mostly. The laws cut, end, damage, repeat and inflate it themselves."""
+    limit: int = 65_536
+    """Bytes that the parser may hold before the next chunk. Give the parser small limits (a few hundred bytes): only streams
+    that reach a limit show whether the parser obeys it, and small limits make the search fast."""
+    answer: Callable[[Core, Event], None] = ignore
+    """Called with the parser and each event. A parser that waits for an answer (``wants`` is PAUSED) needs it to be sent
+    here, or it reads no further."""
+
+
+@dataclass
+class Trace:
+    """What a parser gave for a stream: events (adjacent Data joined), the error, and what it wants."""
+
+    events: list[Event]
+    error: tuple[str, int] | None
+    wants: Wants
+
+
+@dataclass(slots=True, repr=False)
+class EndOfInput(Event):
+    """Among the events of a run: here the input ended, and before that the parser wanted this."""
+
+    wanted: Wants
+
+    def __repr__(self) -> str:
+        return f"end of input, before which wants was {self.wanted.name}"
+
+
+@dataclass(slots=True, repr=False)
+class Outcome:
+    """How a run ended."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class Run:
+    """One new parser on its way through one stream."""
+
+    def __init__(self, subject: Subject, *, keep: bool = True) -> None:
+        self.subject = subject
+        self.core = self._guard("make", subject.make)
+        self.events: list[Event] = []
+        self.error: RemoteProtocolError | None = None
+        """What the parser raised for the peer's fault."""
+        self.fed: list[bytes] = []
+        self.ended = False
+        self._keep = keep  # False where memory is measured: a parser may not be blamed for what this run holds
+
+    @property
+    def wants(self) -> Wants:
+        """What the parser waits for; CLOSED after an error."""
+        wants: Any = self._guard("wants", lambda: self.core.wants)
+        if not isinstance(wants, Wants):
+            raise self._broken(f"wants is {wants!r}, but it has to be Wants.DATA, Wants.PAUSED or Wants.CLOSED")
+        return wants
+
+    @property
+    def buffered(self) -> int:
+        """What the parser says that it holds."""
+        held: Any = self._guard("buffered", lambda: self.core.buffered)
+        if not isinstance(held, int):
+            raise self._broken(f"buffered is {held!r}, but it has to be a number (make it a property)")
+        return held
+
+    @property
+    def open(self) -> bool:
+        """Whether the parser wants to read on."""
+        return self.error is None and self.wants is Wants.DATA
+
+    def feed(self, chunks: Iterable[bytes]) -> "Run":
+        """Give the parser chunks for as long as it wants them, and pull the events of each before the next."""
+        for chunk in chunks:
+            if self._keep:
+                self.fed.append(chunk)
+            self._step("receive_data", chunk)
+            if not self.open:
+                break
+        return self
+
+    def end(self) -> "Run":
+        """End the input, unless the parser has ended before."""
+        if self.error is None and self.wants is not Wants.CLOSED:
+            if self._keep:
+                self.events.append(EndOfInput(self.wants))
+            self.ended = True
+            self._step("receive_eof")
+        return self
+
+    def outcome(self) -> list[Any]:
+        """All that the parser has given: events, the end of input among them, and at last the error or what it wants."""
+        if self.error is None:
+            return [*join_data(self.events), Outcome(f"None, and wants is {self.wants.name}")]
+        return [*join_data(self.events), Outcome(f"{self.error!r} with code {self.error.code}")]
+
+    def failure(self) -> RemoteProtocolError | Event | None:
+        """What ``next_event`` raises now, or returns."""
+        try:
+            return self._guard("next_event", self.core.next_event)  # type: ignore[no-any-return]
+        except RemoteProtocolError as error:
+            return error
+
+    def trace(self) -> Trace:
+        """What the parser has given so far."""
+        error = None if self.error is None else (str(self.error), self.error.code)
+        return Trace(join_data(self.events), error, self.wants)
+
+    def parts(self) -> list[tuple[bytes, str]]:
+        """The stream so far, for a report."""
+        return [(b"".join(self.fed), "end of input" if self.ended else "")]
+
+    def _step(self, method: str, *arguments: bytes) -> None:
+        try:
+            self._guard(method, getattr(self.core, method), *arguments)
+            self._pull()
+        except RemoteProtocolError as error:
+            self.error = error
+
+    def _pull(self) -> None:
+        next_event, count = self.core.next_event, 0
+        while (event := self._guard("next_event", next_event)) is not None:
+            # ``Event`` has no fields to compare: what inherits its __eq__ equals all of its kind, and law 2 would see nothing.
+            # What inherits the __eq__ of ``object`` equals nothing else.
+            if type(event).__eq__ in _NO_EQUALITY and not isinstance(event, Enum):
+                raise self._broken(f"{type(event).__name__} has to be a dataclass, or to have an __eq__")
+            if self._keep:
+                self.events.append(event)
+            count += 1
+            if count > MAX_STEPS:
+                raise self._broken(f"events without end: {MAX_STEPS:,} for one chunk, the last of them {describe(event)}")
+            self._guard("answer", self.subject.answer, self.core, event)
+
+    def _guard(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return call(*arguments)
+        except (RemoteProtocolError, AssertionError):
+            raise
+        except Exception as error:
+            what = f"{name} raised {type(error).__name__}: {error}"
+            if name in ("answer", "make"):  # of the subject, and none of the parser's business
+                raise LawBroken(BROKEN_CONTRACT, what, self.parts()) from error
+            wanted = "what is the peer's fault has to raise RemoteProtocolError, of minproto.core"
+            raise LawBroken(GARBAGE, f"{what}\n{wanted}", self.parts()) from error
+
+    def _broken(self, says: str) -> LawBroken:
+        return LawBroken(BROKEN_CONTRACT, says, self.parts())
+
+
+_NO_EQUALITY: tuple[Any, ...] = (Event.__eq__, object.__eq__)
+
+
+def trace(subject: Subject, stream: Iterable[bytes], *, eof: bool = False) -> Trace:
+    """Feed chunks to a new parser as a shell would, and return what it gave; with ``eof``, also after the end of input."""
+    run = Run(subject).feed(stream)
+    if eof:
+        run.end()
+    found = run.trace()
+    found.events = [event for event in found.events if not isinstance(event, EndOfInput)]
+    return found
+
+
+def check_contract(subject: Subject) -> None:
+    """Raise LawBroken, with what the contract says, if a name of it is missing."""
+    core = subject.make()
+    missing = [f"    {name}: {meaning}" for name, meaning in CONTRACT.items() if not hasattr(core, name)]
+    if missing:
+        raise LawBroken(BROKEN_CONTRACT, "\n".join([f"{type(core).__name__} has no", *missing]))
+
+
+def join_data(events: Iterable[Event]) -> list[Event]:
+    """Events with each run of Data of one stream as one, for where content is cut has no meaning."""
+    joined: list[Any] = []
+    for event in events:
+        last: Any = joined[-1] if joined else None
+        if _without_data(event) is not None and _without_data(event) == _without_data(last):
+            joined[-1] = replace(event, data=last.data + event.data)  # type: ignore[attr-defined, call-arg]
+        else:
+            joined.append(event)
+    return joined
+
+
+def _without_data(event: Any) -> Any:
+    """What else a Data says (its stream, where there are several); None for anything else."""
+    is_data = type(event).__name__ == "Data" and is_dataclass(event) and not isinstance(event, type)
+    return replace(event, data=b"") if is_data else None

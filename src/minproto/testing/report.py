@@ -1,0 +1,85 @@
+"""What a broken law prints: the law, the bytes that break it with the place marked, and what was expected there."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from minproto.core import Event
+
+MOST_LINES = 12
+"""Lines of a stream that a report shows; of a longer stream it shows both ends."""
+MOST_BYTES = 80
+"""Bytes of one line that a report shows."""
+MOST_TEXT = 160
+"""Characters of one event that a report shows."""
+
+Part = tuple[bytes, str]
+"""Bytes of a stream, and what is to be said of the place behind them."""
+
+
+class LawBroken(AssertionError):
+    """A law does not hold: ``law`` is its sentence, ``parts`` the stream that shows it, ``says`` what was wrong."""
+
+    def __init__(self, law: str, says: str, parts: Sequence[Part] = ()) -> None:
+        self.law, self.says, self.parts = law, says, list(parts)
+        stream = f"broken by:\n{show(parts)}\n" if parts else ""
+        super().__init__(f"{'law ' if law[:1].isdigit() else ''}{law}\n{stream}{says}")
+
+
+def sentence(law: Any) -> str:
+    """The first paragraph of a law's docstring, on one line."""
+    return " ".join((law.__doc__ or law.__name__).split("\n\n")[0].split())
+
+
+def show(parts: Iterable[Part]) -> str:
+    """A stream as bytes literals, line by line, with a mark behind each part that has one."""
+    lines: list[str] = []
+    for data, mark in parts:
+        pieces = data.splitlines(keepends=True) if data.count(b"\n") > 1 or data.endswith(b"\n") else [data]
+        shown = [f"    {_literal(piece)}" for piece in pieces or [b""]]
+        lines += [*shown[:-1], f"{shown[-1]}  <-- {mark}" if mark else shown[-1]]
+    if len(lines) > MOST_LINES:
+        half = MOST_LINES // 2
+        lines[half:-half] = [f"    ... {len(lines) - 2 * half} lines ..."]
+    return "\n".join(lines)
+
+
+def _literal(data: bytes) -> str:
+    if len(data) > 8 and data == data[:1] * len(data):
+        return f"{data[:1]!r} * {len(data)}"
+    if len(data) <= MOST_BYTES:
+        return repr(data)
+    half = MOST_BYTES // 2
+    return f"{data[:half]!r} ... {len(data) - 2 * half} bytes ... {data[-half:]!r}"
+
+
+_SAY_NOTHING: tuple[Any, ...] = (object.__repr__, Event.__repr__)
+
+
+def describe(thing: Any) -> str:
+    """An event in readable form, also one of a class that has no __repr__ of its own."""
+    if type(thing).__repr__ in _SAY_NOTHING:
+        names = [*getattr(thing, "__dict__", ()), *getattr(type(thing), "__slots__", ())]
+        return f"{type(thing).__name__}({', '.join(f'{name}={getattr(thing, name)!r}' for name in names)})"
+    return repr(thing)
+
+
+def difference(expected: Sequence[Any], got: Sequence[Any], names: tuple[str, str] = ("expected", "got")) -> str:
+    """The first place where two lists of events differ, in three lines."""
+    longest = max(len(expected), len(got))
+    at = next(i for i in range(longest) if i >= len(expected) or i >= len(got) or expected[i] != got[i])
+    first, second = (describe(each[at]) if at < len(each) else "no event" for each in (expected, got))
+    width = max(map(len, names)) + 1
+    said = [f"    {name + ':':<{width}} {text}" for name, text in zip(names, _near_difference(first, second), strict=True)]
+    return "\n".join([f"the first difference is in event {at + 1}:", *said])
+
+
+def _near_difference(first: str, second: str) -> tuple[str, str]:
+    """Two texts cut down to where they differ."""
+    same = next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second)))
+    start = same - 40 if same > MOST_TEXT // 2 else 0
+    return _shorten(first, start), _shorten(second, start)
+
+
+def _shorten(text: str, start: int) -> str:
+    end = start + MOST_TEXT
+    return ("..." if start else "") + text[start:end] + ("..." if len(text) > end else "")
