@@ -15,6 +15,7 @@ import minproto
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "minproto"
 CORES = [path for path in sorted(SOURCE.glob("*.py")) if path.stem not in ("__init__", "__main__", "cli")]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py")) + sorted((ROOT / "examples").glob("basics/*.py"))
 EXPLAIN = sorted((SOURCE / "explain").glob("*.py"))
 README = (ROOT / "README.md").read_text()
 MAX_FUNCTION = 40
@@ -64,7 +65,7 @@ def run(*command: str, **options: object) -> str:
     return str(done.stdout)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT / "examples")))
 def test_an_example_prints_what_its_text_says(path: Path) -> None:
     if "grpc" in imports(path):
         pytest.importorskip("grpc", reason="grpcio is not installed")
@@ -81,7 +82,7 @@ def test_the_table_of_examples_has_each_of_them() -> None:
     """With what it teaches, its command, and something that it prints."""
     lines = (ROOT / "examples" / "README.md").read_text().splitlines()
     rows = {cells[1].strip(" `"): cells[2:-1] for line in lines if (cells := line.split("|"))[1:2] and ".py`" in cells[1]}
-    assert set(rows) == {path.name for path in (ROOT / "examples").glob("*.py")}
+    assert set(rows) == {str(path.relative_to(ROOT / "examples")) for path in EXAMPLES}
     for name, (teaches, command, shows) in rows.items():
         text = ast.get_docstring(ast.parse((ROOT / "examples" / name).read_text())) or ""
         assert teaches.strip() and f"`python examples/{name}`" in command
@@ -89,10 +90,19 @@ def test_the_table_of_examples_has_each_of_them() -> None:
         assert printed and all(part in text.partition("It prints:")[2] for part in printed), name
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT / "examples")))
 def test_an_example_is_one_idea(path: Path) -> None:
     lines = path.read_text().split('"""', 2)[2].splitlines()
     assert len([line for line in lines if line.strip()]) <= 60
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples" / "basics").glob("*.py")), ids=lambda path: path.stem)
+def test_a_driver_is_a_core_on_the_streams_of_asyncio(path: Path) -> None:
+    """Without the shell, and in at most 40 lines: the imports and the program that tries it are not counted."""
+    assert not any(name == "minproto" or name.startswith("minproto.aio") for name in imports(path))
+    driver = path.read_text().split('"""', 2)[2].partition("async def main")[0]
+    lines = [line for line in driver.splitlines() if line.strip() and not line.startswith(("import", "from"))]
+    assert len(lines) <= 40
 
 
 def test_the_readme_names_each_file_of_the_source() -> None:
