@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from harness import answering, now, pieces, serving, virtual
 
-from minproto import ClientConnection, LocalProtocolError, RemoteProtocolError, Response, Timeouts
+from minproto import ClientConnection, LocalProtocolError, RemoteProtocolError, RequestRefused, Response, Timeouts
 from minproto.aio import http1, http2
 from minproto.testing import network
 
@@ -517,7 +517,7 @@ async def test_data_that_nobody_asked_for_is_not_an_answer(good, late):
     async with answering(saying(*([good, forged] if late else [good + forged]), fin=False)) as client:
         await (await client.request("GET", "/")).read()
         await asyncio.sleep(2 * late)
-        with pytest.raises(RemoteProtocolError):
+        with pytest.raises(RequestRefused, match=r"said 'HTTP/1.1 200 OK'"):
             await client.request("GET", "/")
 
 
@@ -532,7 +532,7 @@ async def test_an_answer_before_the_first_question_is_none():
 
     async with answering(hasty) as client:
         await asyncio.sleep(1)
-        with pytest.raises(RemoteProtocolError):
+        with pytest.raises(RequestRefused):
             await client.request("GET", "/")
 
 
@@ -552,7 +552,7 @@ async def test_a_request_is_not_sent_to_a_server_that_has_closed():
         await (await client.request("GET", "/")).read()
         await asyncio.sleep(1)
         for told in ("has closed the connection", "used up"):
-            with pytest.raises(ConnectionError, match=told):
+            with pytest.raises(RequestRefused, match=told):
                 await client.request("POST", "/pay")
         await asyncio.sleep(1)
         assert len(seen) == 1

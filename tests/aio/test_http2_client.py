@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from harness import now, pieces, serving, virtual
 
-from minproto import Answer, LocalProtocolError, RemoteProtocolError, Request, Response, Timeouts
-from minproto.aio.http2 import ClientConnection, RequestRefused
+from minproto import Answer, LocalProtocolError, RemoteProtocolError, Request, RequestRefused, Response, Timeouts
+from minproto.aio.http2 import ClientConnection
 from minproto.core import SERVER, Event
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
 from minproto.http2 import Connection, GoAway, Limits, Reset
@@ -383,7 +383,7 @@ async def test_a_server_that_says_nothing(closes: bool) -> None:
     async with ClientConnection(ours, "a", "http", timeouts=Timeouts(head=5)) as client:
         if closes:
             theirs.close_write()
-        error, reason = (ConnectionResetError, "not HTTP/2") if closes else (RemoteProtocolError, "no settings came")
+        error, reason = (RequestRefused, "not HTTP/2") if closes else (RemoteProtocolError, "no settings came")
         with pytest.raises(error, match=reason):
             await client.request("GET", "/")
 

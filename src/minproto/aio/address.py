@@ -21,6 +21,7 @@ from minproto.http import DEFAULT_PORTS, MAX_PORT, is_host, same_authority
 
 PORTS = DEFAULT_PORTS | {"redis": 6379, "rediss": 6379}
 """The port that a URL means when it has none."""
+ADVICE = "give a name or an IP address, without scheme, path and port"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +90,11 @@ def _normal_host(host: str) -> str:
                 return str(IPv6Address(address)) + percent + zone
         except ValueError:
             pass
-        raise ValueError(f"not a host: {host!r} (give a name or an IP address; the port is an argument of its own)")
+        raise ValueError(f"not a host: {host!r} ({ADVICE})")
     try:
         name = text.encode("idna").decode().lower()
     except UnicodeError as error:
-        raise ValueError(f"not a host: {host!r}: {error}") from None
+        raise ValueError(f"not a host: {host!r}: {error} ({ADVICE})") from None
     if not name or text != host or not is_host(name):
-        raise ValueError(f"not a host: {host!r}")
+        raise ValueError(f"not a host: {host!r} ({ADVICE})")
     return name

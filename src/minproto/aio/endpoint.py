@@ -273,6 +273,16 @@ class Endpoint:
         return self._pending + self.pipe.unsent
 
     @property
+    def position(self) -> int:
+        """Bytes that were sent so far, those that wait among them."""
+        return self.sent + self._pending
+
+    @property
+    def taken(self) -> int:
+        """Bytes that were sent and do not wait any more: the more, the more the peer has read."""
+        return self.sent - self.pipe.unsent
+
+    @property
     def congested(self) -> bool:
         """So much was sent that a flush has to come first."""
         return self._pending > HIGH_WATER or self.pipe.congested

@@ -7,6 +7,7 @@ The answers to pipelined requests whose handlers did not suspend go out together
 
 import asyncio
 import math
+import re
 import ssl as tls
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
@@ -431,6 +432,14 @@ def whole_head(status: int, headers: tuple[tuple[str, str], ...], date: tuple[st
     return encode_head(status, complete(headers, date, option))
 
 
+class RequestRefused(ConnectionError):
+    """The server has not processed the request, so it can be made again on another connection, whatever its method.
+
+    In HTTP/1.1 nothing of it was sent, since the server had closed the idle connection. In HTTP/2 the same, or the server said
+    that it did not process the request (RFC 9113 §8.7).
+    """
+
+
 class ClientExchange(Protocol):
     """What a response's content comes from."""
 
@@ -447,12 +456,13 @@ class ClientExchange(Protocol):
 class ClientResponse:
     """A response: its head, and its content as it arrives."""
 
-    def __init__(self, head: ResponseHead, connection: ClientExchange) -> None:
+    def __init__(self, head: ResponseHead, connection: ClientExchange | None) -> None:
+        """``connection``: None where the head was all of the response."""
         self.status = head.status
         self.headers = head.headers
         self.trailers = Headers()
         """Complete when the content was read to its end."""
-        self.pipe = connection.tunnel()
+        self.pipe = connection.tunnel() if connection is not None else None
         """After 101, or 2xx to CONNECT: what the other protocol runs on. There is no content."""
         self._connection = connection if self.pipe is None else None
 
@@ -495,6 +505,7 @@ class ClientConnection:
         self._asking = asyncio.Lock()  # two requests at once must not both look whether the server is silent
         self.endpoint = Endpoint(self._core, pipe, timeouts)
         self._timeouts = timeouts
+        self._patience = Patience(self.endpoint, None)
 
     async def request(
         self,
@@ -506,9 +517,10 @@ class ClientConnection:
         """Send a request and wait for the head of its response, which may come before an upload is done; then, for up to
         ``Timeouts.idle`` seconds more. Interim responses (1xx) are passed over.
 
-        Raises LocalProtocolError and TypeError for what can't be sent, what an iterator raises, ConnectionError (after the
-        last response that a connection can have, too), TimeoutError, and RemoteProtocolError for an answer that is not HTTP.
-        The connection is closed then, unless nothing of the request was sent.
+        Raises LocalProtocolError and TypeError for what can't be sent, what an iterator raises, RequestRefused where nothing
+        was sent, since the server has closed the connection or has had its last request; ConnectionError where it closed
+        without an answer; TimeoutError; RemoteProtocolError for an answer that is not HTTP. A request that was begun and
+        fails closes the connection.
         """
         fields = request_fields(method, target, headers, body, self.host)
         if not isinstance(body, bytes) and {"content-length", "transfer-encoding"}.isdisjoint(dict(fields)):
@@ -517,30 +529,42 @@ class ClientConnection:
             await self._get_ready()
             self.endpoint.send(RequestHead(method, target, fields))
         self._start_upload(body)
-        return ClientResponse(await self._receive_head(), self)
+        head = await self._receive_head()
+        if not self._core.take_end():
+            return ClientResponse(head, self)
+        await self._finish()  # of a 204 nobody has a reason to read the content, so its end must not wait for that
+        return ClientResponse(head, None)
 
     async def _get_ready(self) -> None:
-        """Wait until a request can be sent. Raises ConnectionError where none ever can be."""
+        """Wait until a request can be sent. Raises RequestRefused where none ever can be."""
         if self._core.response is DONE and self._upload is not None:
             await asyncio.wait([self._upload])  # the response came before the end of its request
-        if self._error is not None:
-            raise ConnectionResetError(f"the connection is used up: {self._error!r}") from self._error
+        self._check_usable()
         if self._core.response is not IDLE:
             raise LocalProtocolError("read the response to its end first, and after a change of the protocol ask no more")
         await self._expect_silence()
+        self._check_usable()  # it may have been closed meanwhile
+
+    def _check_usable(self) -> None:
+        if self._error is not None:
+            raise RequestRefused(f"the connection is used up: {self._error!r}") from self._error
 
     async def _expect_silence(self) -> None:
-        """RFC 9112 §9.2: what came unasked MUST NOT be taken for the answer to what is asked next."""
+        """RFC 9112 §9.2: what came unasked MUST NOT be taken for the answer to what is asked next. It is a server's last word,
+        such as a 408, before it closes a connection that was idle for too long: no fault of the server's."""
         try:
             self._core.next_event()
             for _ in range(2):  # the first wait lets arrive what the kernel has, the second takes it
                 with suppress(TimeoutError):
                     if not await self.endpoint.receive(0):
-                        raise ConnectionResetError("the server has closed the connection")
+                        raise ConnectionResetError("its end has come")
                     self._core.next_event()
         except (ConnectionError, RemoteProtocolError) as error:
-            self._end(error)
-            raise
+            said = self._core.trailing_data.partition(b"\r\n")[0][:100].decode("latin-1")
+            reason = f"it said {said!a}" if said else str(error)
+            refusal = RequestRefused(f"the server has closed the connection before this request: {reason}")
+            self._end(refusal)
+            raise refusal from error
 
     def _start_upload(self, body: bytes | AsyncIterator[bytes]) -> None:
         """Send content. What takes time is sent while the response is awaited, or read."""
@@ -553,6 +577,7 @@ class ClientConnection:
         if sending is not None:
             self._upload = asyncio.create_task(sending)
             self._upload.add_done_callback(self._uploaded)
+        self._patience = Patience(self.endpoint, self._upload)
 
     async def _send_content(self, body: AsyncIterator[bytes]) -> None:
         try:
@@ -571,18 +596,19 @@ class ClientConnection:
             self._end(failure)
 
     async def _receive_head(self) -> ResponseHead:
-        async with answer_time(self._timeouts.idle, self._upload):  # in all, or interim responses could go on for ever
-            while True:
-                event = await self._receive(math.inf)
-                if isinstance(event, ResponseHead) and (event.status >= 200 or event.status == 101):
-                    break
+        self._patience.begin(self._timeouts.idle, for_head=True)  # in all, or interim responses could go on for ever
+        while True:
+            event = await self._receive()
+            if isinstance(event, ResponseHead) and (event.status >= 200 or event.status == 101):
+                break
         if event.status >= 400:  # RFC 9112 §9.5: a client SHOULD cease to send content that the server does not want
             await self._stop_upload()
         return event
 
     async def receive_content(self) -> Event:
         """The next Data, or EndOfMessage."""
-        event = await self._receive(self._timeouts.body)
+        self._patience.begin(self._timeouts.body)
+        event = await self._receive()
         if isinstance(event, EndOfMessage):
             await self._finish()
         return event
@@ -596,10 +622,15 @@ class ClientConnection:
             self.endpoint.abort()  # what is left of the request nobody wants
         await self.close()
 
-    async def _receive(self, seconds: float) -> Event:
+    async def _receive(self) -> Event:
         try:
             while (event := self._next_event()) is None:
-                size = await self.endpoint.receive(seconds)
+                try:
+                    size = await self.endpoint.receive(self._patience.left())
+                except TimeoutError:
+                    if self._patience.left() <= 0:
+                        raise
+                    continue
                 if not size and (self._core.response is HEAD or self.endpoint.lost):  # which is no fault of its HTTP
                     raise self._error or ConnectionResetError("the server closed before it answered")
         except BaseException as error:
@@ -615,7 +646,10 @@ class ClientConnection:
         """Raises again what ended the connection: our own abort looks like the end of a body that goes until then."""
         if self._error is not None:
             raise self._error.with_traceback(None)
-        return self._core.next_event()
+        try:
+            return self._core.next_event()
+        except RemoteProtocolError as error:
+            raise explained(error, self.endpoint) from None
 
     def _end(self, error: BaseException) -> None:
         """End the connection at once, unless it has ended."""
@@ -669,7 +703,7 @@ def request_fields(
         fields.insert(0, ("host", (target and split_target(method, target)[0]) or host))
     length = fields.get("content-length")
     if isinstance(body, bytes) and length not in (None, str(len(body))):
-        raise LocalProtocolError("Content-Length is not the length of the content")
+        raise LocalProtocolError(f"Content-Length is {length}, not the length of the content, which is {len(body)} bytes")
     # RFC 9110 §8.6: SHOULD be sent, even if it is 0, where the method gives content a meaning.
     if isinstance(body, bytes) and length is None and (body or method in ("POST", "PUT", "PATCH")):
         if fields.get("transfer-encoding") is None:
@@ -677,18 +711,67 @@ def request_fields(
     return fields
 
 
-def answer_time(seconds: float, upload: asyncio.Task[None] | None) -> asyncio.Timeout:
-    """``asyncio.timeout`` for the head of a response: the time begins when the upload, if there is one, is done."""
-    if upload is None:
-        return asyncio.timeout(seconds)
-    limit, loop = asyncio.timeout(None), asyncio.get_running_loop()
+def explained(error: RemoteProtocolError, endpoint: Endpoint) -> RemoteProtocolError:
+    """Return the error with advice, where the server's first bytes show that it speaks another protocol on its port."""
+    start = endpoint.core.trailing_data
+    if len(start) == endpoint.received:
+        for what, looks in _PROTOCOLS.items():
+            if looks.match(start):
+                return RemoteProtocolError(f"the server speaks {what} ({error})", error.code)
+    return error
 
-    def begin(_: object) -> None:
-        with suppress(RuntimeError):  # the head is there already
-            limit.reschedule(loop.time() + seconds)
 
-    upload.add_done_callback(begin)
-    return limit
+_PROTOCOLS = {
+    "HTTP/1 on this port, not HTTP/2: use connect_http": re.compile(rb"HTTP/1\."),
+    "HTTP/2 on this port, not HTTP/1.1: use connect_http2": re.compile(rb"..." rb"\x04." rb"\0\0\0\0", re.DOTALL),  # SETTINGS
+    "TLS on this port: give the client a context (ssl=…)": re.compile(rb"[\x15\x16]\x03"),  # an alert, a handshake
+}
+
+
+LOOK = 1.0
+"""Seconds between two looks at whether the server takes what we send, or a quarter of the time that it has if that is less."""
+
+
+class Patience:
+    """How long a client waits for what a server says: so long since the server last took a byte of the request.
+
+    On a slow link the server can't answer while our upload is under way, so what it takes of that is a sign of life.
+    """
+
+    __slots__ = ("_end", "_endpoint", "_for_head", "_looked", "_seconds", "_since", "_taken", "_time", "_uploading")
+
+    def __init__(self, endpoint: Endpoint, upload: asyncio.Task[None] | None) -> None:
+        self._endpoint = endpoint
+        self._time = asyncio.get_running_loop().time
+        self._uploading = upload is not None and not upload.done()
+        if upload is not None and self._uploading:
+            upload.add_done_callback(self._uploaded)
+        self._taken = endpoint.taken  # bytes that did not wait any more at the last look
+        self._end = endpoint.position  # so many will be when the whole request is sent
+        self.begin(math.inf)
+
+    def begin(self, seconds: float, *, for_head: bool = False) -> None:
+        """A wait begins. The one for a head waits for the whole upload first, however long its content takes to be made."""
+        self._seconds, self._for_head = seconds, for_head
+        self._since = self._looked = self._time()
+
+    def left(self) -> float:
+        """Return the seconds until the next look, few while the request is under way; 0 or less: time is up."""
+        now, taken = self._time(), self._endpoint.taken
+        if self._uploading:
+            self._end = self._endpoint.position
+        if self._uploading and self._for_head:
+            self._since = now
+        elif self._taken < self._end and taken > self._taken:
+            self._since = max(self._since, self._looked)  # some time after that
+        self._taken, self._looked = taken, now
+        left = self._since + self._seconds - now
+        return min(left, LOOK, self._seconds / 4) if self._uploading or taken < self._end else left
+
+    def _uploaded(self, _: object) -> None:
+        self._uploading, self._end = False, self._endpoint.position
+        if self._for_head:
+            self._since = self._time()
 
 
 async def connect_http(
@@ -701,13 +784,13 @@ async def connect_http(
 ) -> ClientConnection:
     """A connection to an HTTP/1.1 server, within ``Timeouts.handshake`` seconds.
 
-    Raises ValueError for a host that is none, OSError, TimeoutError; RemoteProtocolError where ``ssl`` offers HTTP/2, and the
-    server has chosen that (RFC 9113 §3.2).
+    Raises ValueError for a host that is none, such as a URL; OSError, TimeoutError; RemoteProtocolError where ``ssl`` offers
+    HTTP/2, and the server has chosen that (RFC 9113 §3.2).
     """
     check_common(limits, Limits, timeouts, ssl)
     address = Address(host, port)
     pipe = await connect_pipe(address, ssl, handshake=timeouts.handshake, linger=timeouts.linger)
     if ssl is not None and pipe.info("ssl_object").selected_alpn_protocol() == "h2":
         pipe.abort()
-        raise RemoteProtocolError("HTTP/2 was chosen, since the context offers it")
+        raise RemoteProtocolError("TLS chose HTTP/2, since the context offers it: use connect_http2, or another context")
     return ClientConnection(pipe, address.authority("https" if ssl else "http"), limits, timeouts)

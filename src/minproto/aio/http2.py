@@ -26,11 +26,11 @@ from minproto.aio.http import (
     date_field,
     was_cancelled,
 )
-from minproto.aio.http1 import ClientResponse, answer_time, request_fields
+from minproto.aio.http1 import ClientResponse, Patience, RequestRefused, explained, request_fields
 from minproto.aio.multiplex import Multiplexer, MuxStream, end_tasks
 from minproto.aio.observe import Observer
 from minproto.aio.options import check_common
-from minproto.aio.pipe import Pipe, connect_pipe
+from minproto.aio.pipe import HIGH_WATER, Pipe, connect_pipe
 from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProtocolError
 from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
 from minproto.http2 import Connection, GoAway, Limits, Ping, Reset, StreamFault
@@ -43,6 +43,8 @@ LOOK = 1.0
 """Seconds between two looks whether a client that sends nothing more is still there."""
 _DRAINING = b"draining"  # the PING whose answer says that our first GOAWAY was read
 _STILL_THERE = b"be here?"  # the PING that makes a client that is gone, which no longer knows the connection, reset it
+ARRIVALS = 3
+"""Turns of the loop that what the kernel has needs to be read, parsed and told to a stream."""
 _UNANSWERED = 499  # the status of a request whose client went before its answer, as nginx writes it
 
 
@@ -159,7 +161,7 @@ class ServerConnection(Multiplexer):
         """Serve a request; or, where that is ``error``, say so without asking the app."""
         if len(self.exchanges) >= 2 * self.core.limits.max_streams:  # they were reset, and take their time to end
             self._turn_away(head, 503)
-            return self.endpoint.send(Reset(head.stream, REFUSED_STREAM))
+            return self.answer(Reset(head.stream, REFUSED_STREAM))
         exchange = _Exchange(self, head, error)
         self.streams[head.stream] = exchange.stream
         self.exchanges[head.stream] = exchange
@@ -319,6 +321,7 @@ class _Exchange:
 
     async def _respond(self, response: Response) -> None:
         """Send a response."""
+        await self._connection.room()
         try:
             self._send_head(response)
         except Exception:  # LocalProtocolError, or a TypeError of what is no number, or can't be hashed
@@ -358,6 +361,7 @@ class _Exchange:
                     steps += 1
                     if self.stream.congested or steps % FAIR_SHARE == 0:
                         await self.stream.drain()
+            await self._connection.room()
             # As in HTTP/1.1, what has a declared length has no trailers.
             self.stream.end(Headers() if response.headers.get("content-length") else response.trailers)
         finally:
@@ -374,6 +378,7 @@ class _Exchange:
         try:
             if self._head.method != "CONNECT":  # §8.6: there is no other upgrade in HTTP/2
                 raise LocalProtocolError("only CONNECT can be upgraded")
+            await self._connection.room()
             self.stream.send(ResponseHead(answer.status, answer.headers, "2", self.stream.id))
         except LocalProtocolError:
             logger.exception("%s %s: no upgrade here", self._head.method, self._head.target)
@@ -404,12 +409,10 @@ def _check_content(head: RequestHead, response: Response) -> None:
 # ---- the client's side -------------------------------------------------------------------------------------------------
 
 
-class RequestRefused(ConnectionError):
-    """The server has not looked at the request: it can be made again, on another connection (RFC 9113 §8.7)."""
-
-
 class ClientConnection(Multiplexer):
     """A client's connection: requests side by side, from any number of tasks."""
+
+    refusal = RequestRefused
 
     def __init__(self, pipe: Pipe, host: str, scheme: str, limits: Limits = Limits(), timeouts: Timeouts = Timeouts()) -> None:  # noqa: B008
         super().__init__(Connection(CLIENT, limits, scheme), pipe, timeouts)
@@ -427,11 +430,14 @@ class ClientConnection(Multiplexer):
         last_words: list[Event] = [GoAway(0)]
         try:
             await self.read()
+            error = self._loss("the server closed the connection" if self.ended else "the connection was closed")
         except RemoteProtocolError as fault:
-            error = ConnectionResetError(str(fault)) if self.ended else fault  # a server that is gone has broken no rule
+            error = explained(fault, self.endpoint)
             last_words = self.core.farewell(fault)
+            if self.ended:  # a server that is gone has broken no rule
+                error = self._loss(str(error))
         except ConnectionError as loss:
-            error = loss
+            error = self._loss(str(loss))
         finally:
             self._error = RequestRefused(f"the connection is over: {error}")
             uploads = [stream.task for stream in self.streams.values()]
@@ -440,6 +446,10 @@ class ClientConnection(Multiplexer):
             await end_tasks([self._writer, *uploads])
         if not self.endpoint.lost:
             await self.endpoint.close(last_words)
+
+    def _loss(self, reason: str) -> ConnectionError:
+        said = self.core.going_away
+        return ConnectionResetError(f"{reason}, after GOAWAY {goaway_text(said)}" if said else reason)
 
     def is_done(self) -> bool:
         return self._closing or self.is_idle or (self.core.going_away is not None and not self.streams)
@@ -450,9 +460,7 @@ class ClientConnection(Multiplexer):
         elif isinstance(event, GoAway):
             for stream in list(self.streams.values()):
                 if stream.id > event.last:  # §6.8: they were not, and will not be, looked at
-                    stream.fail(RequestRefused("the server goes away"))
-        elif isinstance(event, Reset) and event.code == REFUSED_STREAM and (stream := self.streams.get(event.stream)):
-            stream.failure = RequestRefused("the server refused the stream")
+                    stream.fail(RequestRefused(f"the server goes away: GOAWAY {goaway_text(event)}"))
         if self._waiting:
             self._admit()
 
@@ -471,7 +479,7 @@ class ClientConnection(Multiplexer):
         are not HTTP/2, TimeoutError.
         """
         fields = request_fields(method, target, headers, body, self.host)
-        await self._wait_for_room()
+        await self._get_ready()
         head = RequestHead(method, target, fields, "2", self.core.next_stream)
         try:
             if head.stream > MAX_ID:  # §5.1.1: ids are used once
@@ -490,21 +498,33 @@ class ClientConnection(Multiplexer):
             await exchange.give_up()
             raise
 
-    async def _wait_for_room(self) -> None:
-        while self._error is None and self.core.going_away is None and self._room <= 0:
-            waiting = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiting)
-            try:
-                await waiting
-            except BaseException:
-                self._leave(waiting)
-                self._admit()  # in case that the room was for us
-                raise
-            self._leave(waiting)
+    async def _get_ready(self) -> None:
+        """Wait until a request can be sent. Raises RequestRefused where none ever can be."""
+        if not self.streams:  # the end of a connection that was idle may have arrived, and is no answer to a request
+            for _ in range(ARRIVALS):
+                await asyncio.sleep(0)
+        while self._error is None and self.core.going_away is None:
+            if self._room <= 0:
+                await self._wait_for_stream()
+            elif self.endpoint.unsent > HIGH_WATER:
+                await self.room()
+            else:
+                return
         if self._error is not None:
             raise self._error.with_traceback(None)
-        if self.core.going_away is not None:
-            raise RequestRefused("the server goes away")
+        assert self.core.going_away is not None
+        raise RequestRefused(f"the server goes away: GOAWAY {goaway_text(self.core.going_away)}")
+
+    async def _wait_for_stream(self) -> None:
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        try:
+            await waiting
+        except BaseException:
+            self._leave(waiting)
+            self._admit()  # in case that the room was for us
+            raise
+        self._leave(waiting)
 
     def _leave(self, waiting: "asyncio.Future[None]") -> None:
         if not waiting.cancelled():
@@ -525,6 +545,12 @@ class ClientConnection(Multiplexer):
                 waiting.set_result(None)
                 self._admitted += 1
                 room -= 1
+
+    def settle(self, stream: MuxStream) -> None:
+        """Let go of a stream that is over for both sides. What has come on it is held by the response alone, so a response
+        that nobody reads, such as a 204, is gone when the caller drops it."""
+        if not self.core.is_open(stream.id) and (stream.task is None or stream.task.done()):
+            self.release(stream)
 
     def release(self, stream: MuxStream) -> None:
         """An exchange, or a tunnel, is over: there is room for another."""
@@ -555,6 +581,7 @@ class _ClientExchange:
         self._connection = connection
         self._stream = stream
         self._tunnel = False
+        self._patience = Patience(connection.endpoint, None)
 
     def upload(self, body: bytes | AsyncIterator[bytes]) -> None:
         """Send content. What takes time is sent while the response is awaited, or read."""
@@ -563,6 +590,8 @@ class _ClientExchange:
             self._stream.close_write()
         if not isinstance(body, bytes) or self._stream.unsent:
             self._stream.task = asyncio.create_task(self._send_content(body))
+            self._stream.task.add_done_callback(lambda _: self._connection.settle(self._stream))
+        self._patience = Patience(self._connection.endpoint, self._stream.task)
 
     async def _send_content(self, body: bytes | AsyncIterator[bytes]) -> None:
         try:
@@ -579,18 +608,30 @@ class _ClientExchange:
             await close_body(body)
 
     async def receive_head(self, method: str) -> ResponseHead:
-        async with answer_time(self._connection.timeouts.idle, self._stream.task):
-            while True:
-                event = await self._stream.next_event()
-                if isinstance(event, ResponseHead) and event.status >= 200:
-                    self._tunnel = method == "CONNECT" and event.status < 300
-                    return event
+        self._patience.begin(self._connection.timeouts.idle, for_head=True)
+        while True:
+            event = await self._next_event()
+            if isinstance(event, ResponseHead) and event.status >= 200:
+                self._tunnel = method == "CONNECT" and event.status < 300
+                return event
+
+    async def _next_event(self) -> Event:
+        """Wait for something to come, as long as patience lasts. Raises TimeoutError."""
+        while True:
+            try:
+                async with asyncio.timeout(self._patience.left()):
+                    return await self._stream.next_event()
+            except TimeoutError:
+                for _ in range(ARRIVALS):  # after a time in which the loop was held up, it may have arrived
+                    await asyncio.sleep(0)
+                if self._patience.left() <= 0 and not self._stream.arrived:
+                    raise
 
     async def receive_content(self) -> Event:
         """The next Data, or EndOfMessage."""
         try:
-            async with asyncio.timeout(self._connection.timeouts.body):
-                event = await self._stream.next_event()
+            self._patience.begin(self._connection.timeouts.body)
+            event = await self._next_event()
         except BaseException:
             await self.give_up()
             raise
@@ -619,13 +660,15 @@ async def connect_http2(
     """A connection to an HTTP/2 server, within ``Timeouts.handshake`` seconds; in clear text with prior knowledge (§3.3).
 
     ``ssl``: a context that offers it, by ``set_alpn_protocols(["h2"])``: the caller's, so it is left as it is.
-    Raises ValueError for a host that is none, OSError, TimeoutError; RemoteProtocolError where TLS did not choose HTTP/2
-    (§3.2).
+    Raises ValueError for a host that is none, such as a URL; OSError, TimeoutError; RemoteProtocolError where TLS did not
+    choose HTTP/2 (§3.2).
     """
     check_common(limits, Limits, timeouts, ssl)
     address, scheme = Address(host, port), "https" if ssl else "http"
     pipe = await connect_pipe(address, ssl, handshake=timeouts.handshake, linger=timeouts.linger)
-    if ssl is not None and pipe.info("ssl_object").selected_alpn_protocol() != "h2":
+    chosen = pipe.info("ssl_object").selected_alpn_protocol() if ssl is not None else "h2"
+    if chosen != "h2":
         pipe.abort()
-        raise RemoteProtocolError("HTTP/2 was not chosen: the context does not offer it, or the server does not speak it")
+        advice = 'give a context with set_alpn_protocols(["h2"]), or use connect_http if the server has no HTTP/2'
+        raise RemoteProtocolError(f"TLS chose {chosen or 'no protocol'}, not h2: {advice}")
     return ClientConnection(pipe, address.authority(scheme), scheme, limits, timeouts)

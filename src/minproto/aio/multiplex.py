@@ -34,6 +34,7 @@ from minproto.http2_frames import (
     INTERNAL_ERROR,
     MAX_FRAME,
     NO_ERROR,
+    REFUSED_STREAM,
     SETTINGS_TIMEOUT,
     code_name,
 )
@@ -199,7 +200,8 @@ class MuxStream:
                     while self._has_unsent(size):
                         await self._news()
             except TimeoutError:
-                if not self._mux.core.sendable(self.id):  # else it is the turn of others, which are more urgent
+                # Some may have been taken in this very turn; and while the window has room, more urgent streams have theirs.
+                if self._has_unsent(size) and not self._mux.core.sendable(self.id):
                     self.reset(ENHANCE_YOUR_CALM)
                     self.fail(ConnectionResetError("the peer does not read"))
             finally:
@@ -225,6 +227,7 @@ class MuxStream:
 
     def _end(self) -> None:
         self._send(EndOfMessage(self._trailers, self.id))
+        self._mux.settle(self)
 
     async def finish(self) -> None:
         """Wait until all of our output is sent. Raises ConnectionError; LocalProtocolError where it was not as announced."""
@@ -301,6 +304,9 @@ class MuxStream:
 class Multiplexer:
     """A core on a pipe, with its streams: the part that server and client share."""
 
+    refusal: type[ConnectionError] = ConnectionResetError
+    """What a stream fails with that the peer has refused."""
+
     def __init__(self, core: Connection, pipe: Pipe, timeouts: Timeouts) -> None:
         self.core = core
         self.endpoint = Endpoint(core, pipe, timeouts)
@@ -315,6 +321,10 @@ class Multiplexer:
         self._task: asyncio.Task[Any] | None = None
         self.ended = False
         """The peer has sent its end."""
+        self._answers: deque[list[int]] = deque()  # where in our output what the peer has provoked begins and ends
+        self._provoked = 0  # bytes of that
+        self._waiting_for_room: deque[asyncio.Future[None]] = deque()
+        self._lost = False
         self.endpoint.send(core.greeting())
 
     # -- what the two ends do differently
@@ -329,6 +339,9 @@ class Multiplexer:
 
     def release(self, stream: MuxStream) -> None:
         """Whoever had a stream as a pipe has closed it."""
+
+    def settle(self, stream: MuxStream) -> None:
+        """One side of a stream has ended, perhaps the second."""
 
     # -- reading
 
@@ -349,7 +362,7 @@ class Multiplexer:
                     await asyncio.sleep(0)
             if core.wants is Wants.CLOSED or self.is_done():
                 return
-            if endpoint.unsent > MAX_UNSENT:  # it never waits, so this is its bound
+            if self._provoked > MAX_UNSENT and self._unread_answers() > MAX_UNSENT:
                 self._fail("the peer does not read what it asked for", ENHANCE_YOUR_CALM)
             try:
                 self.ended = not await endpoint.receive(self._patience(), self._task)
@@ -363,6 +376,8 @@ class Multiplexer:
         if kind is Data or kind is EndOfMessage:
             if stream := self.streams.get(event.stream):  # type: ignore[attr-defined]
                 stream.receive(event)
+                if kind is EndOfMessage:
+                    self.settle(stream)
         elif kind is WindowUpdate or kind is Settings:
             self.wake()
         elif kind is Reset or (kind is StreamFault and not event.status):  # type: ignore[attr-defined]
@@ -370,16 +385,36 @@ class Multiplexer:
         self.on_event(event)
         reply = self.core.reply(event)
         if reply is not None:
-            self.endpoint.send(reply)
+            self.answer(reply)
+
+    def answer(self, event: Event) -> None:
+        """Send what the peer has provoked. Nothing waits for room with that, so how much of it may be unread has a bound."""
+        begins = self.endpoint.position
+        self.endpoint.send(event)
+        ends = self.endpoint.position
+        self._provoked += ends - begins
+        if self._answers and self._answers[-1][1] == begins:
+            self._answers[-1][1] = ends
+        else:
+            self._answers.append([begins, ends])
+
+    def _unread_answers(self) -> int:
+        """Bytes of what the peer has provoked that still wait for it."""
+        taken, answers = self.endpoint.taken, self._answers
+        while answers and answers[0][1] <= taken:
+            begins, ends = answers.popleft()
+            self._provoked -= ends - begins
+        return self._provoked - max(0, taken - answers[0][0]) if answers else 0
 
     def _on_reset(self, event: Reset | StreamFault) -> None:
         stream = self.streams.get(event.stream)
         if stream is None:
             return
         reason = event.reason if isinstance(event, StreamFault) else f"the peer reset the stream: {code_name(event.code)}"
-        stream.fail(ConnectionResetError(reason))
+        stream.fail((self.refusal if event.code == REFUSED_STREAM else ConnectionResetError)(reason))
         if stream.task is not None:
             stream.task.cancel()
+        self.settle(stream)
 
     def _patience(self) -> float:
         """How long to wait for the next bytes: for the rest of a frame, else of the handshake, else as long as it is idle."""
@@ -426,21 +461,45 @@ class Multiplexer:
 
     def wake(self) -> None:
         """Something may be sent that could not be before. (A writer that only waits would be 2 KiB of an idle connection.)"""
-        if not self._writing and self.core.is_ready:
+        if self.core.is_ready:
+            self._start_writer()
+
+    def _start_writer(self) -> None:
+        if not self._writing:
             self._writing = True  # not told by the task: an eager one runs before create_task returns it
             self._writer = asyncio.create_task(self._write())
+
+    async def room(self) -> None:
+        """Wait until little waits in the transport. Whoever sends a head or trailers, which no window bounds, waits for that
+        first: so there is a bound for what we send ourselves, without anything that the peer did wrong."""
+        while not self._lost and self.endpoint.unsent > HIGH_WATER:
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting_for_room.append(waiting)
+            self._start_writer()
+            await waiting
+
+    def _let_in(self) -> bool:
+        """Tell those who wait for room that there is some; whether there were any."""
+        waiting, self._waiting_for_room = self._waiting_for_room, deque()
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+        return len(waiting) > 0
 
     async def _write(self) -> None:
         """Send what the streams hold."""
         try:
-            while self._take_turns():
+            while self._take_turns() or self._waiting_for_room:
                 await self.endpoint.flush()
                 if self.endpoint.unsent > HIGH_WATER:
                     await self.endpoint.drain()
+                if self._let_in():
+                    await asyncio.sleep(0)  # they come first: content would fill the room again
         except ConnectionError:
             """The peer does not read, or is gone: the pipe is closed, and so the reader sees it, too."""
         finally:
             self._writing = False
+            self._let_in()
 
     def _take_turns(self) -> bool:
         """Let streams send, one frame each, as long as little waits in the transport. Whether there may be more."""
@@ -461,7 +520,9 @@ class Multiplexer:
 
     def lose(self, error: Exception) -> None:
         """The connection is over: so are its streams, and the tasks that serve them."""
-        for stream in self.streams.values():
+        self._lost = True
+        self._let_in()
+        for stream in list(self.streams.values()):
             stream.fail(error)
             if stream.task is not None:
                 stream.task.cancel()

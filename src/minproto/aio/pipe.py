@@ -32,6 +32,8 @@ HIGH_WATER = 65_536
 
 LEAST = 0.001
 """Seconds that asyncio gets where a timeout is 0, which it refuses."""
+NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
+"""What OpenSSL calls bytes in clear text in the place of a TLS record: the versions differ."""
 _RESET = struct.pack("ii", 1, 0)  # struct linger: on, for 0 seconds: close() sends RST
 
 
@@ -298,6 +300,8 @@ async def connect_pipe(
             "ssl_handshake_timeout": max(handshake, LEAST), "ssl_shutdown_timeout": max(linger, LEAST),
         }  # fmt: skip
     host = address.connect_host
+    if not address.port:
+        raise ValueError(f"can't connect to port 0 of {host}: give the port that the server listens on")
     if host == "localhost.":  # RFC 6761 §6.3: it is loopback too, but the file that says so, /etc/hosts, has no dots
         host = "localhost"
     try:
@@ -306,6 +310,10 @@ async def connect_pipe(
     except TimeoutError as error:
         missing = "no answer to the TLS handshake" if made else "no answer"
         raise TimeoutError(f"can't reach {address}: {missing} within {handshake:g} s") from error
+    except tls.SSLError as error:
+        if error.reason not in NO_TLS:
+            raise
+        raise ConnectionError(f"{address} does not speak TLS: what it answered is no TLS record") from error
     return made[0]
 
 
