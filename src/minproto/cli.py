@@ -5,6 +5,7 @@ Bad input gets one line on standard error and exit status 2 (a wrong word) or 1 
 
 import argparse
 import asyncio
+import errno
 import logging
 import os
 import shutil
@@ -24,6 +25,7 @@ from minproto.aio.resp import BrokerServer
 from minproto.aio.server import serve, tls_context
 from minproto.aio.wire import Wire
 from minproto.explain.text import Printer
+from minproto.http import MAX_PORT
 from minproto.lab.app import HISTORY, DemoApp
 from minproto.lab.process import serve_lab
 
@@ -36,20 +38,37 @@ class _Parser(argparse.ArgumentParser):
         """One line, without the usage that --help gives."""
         self.exit(2, f"{self.prog}: {message}\n")
 
+    @property
+    def options(self) -> str:
+        """The names of all options."""
+        return ", ".join(action.option_strings[-1] for action in self._actions if action.option_strings)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "lab")  # the main job needs no name
-    options = _parser().parse_args(words)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until a server takes both signals, and drains
+    options = _parse(words)
+    for number in (signal.SIGINT, signal.SIGTERM):  # until a server takes both, and drains
+        signal.signal(number, _interrupt)
     try:
         return _run(options)
     except KeyboardInterrupt:  # before there was something to drain, or once more at the end
         return INTERRUPTED
     finally:
         _forget_output()
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    options, unknown = _parser().parse_known_args(words)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)} (the options are {options.parser.options})")
+    return options
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt  # at once, also where no await lets asyncio's own handler cancel: say, while a key is made
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -59,7 +78,8 @@ def _run(options: argparse.Namespace) -> int:
     try:
         asyncio.run(options.run(options))
     except OSError as error:
-        standard_error().write(f"minproto: {error}\n")
+        hint = " (choose another port, or 0 for any free one)" if error.errno == errno.EADDRINUSE else ""
+        standard_error().write(f"minproto: {error}{hint}\n")
         status = 1
     finish_output()
     return status
@@ -90,56 +110,73 @@ def _parser() -> _Parser:
 
 
 def _add_lab_options(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_lab)
+    parser.set_defaults(run=_lab, parser=parser)
     parser.add_argument("--port", type=_port, default=8000, help="port for HTTP and the page, 0 for any (%(default)s)")
     parser.add_argument("--tls-port", type=_port, default=8443, help="port for HTTPS with HTTP/2 (%(default)s)")
     parser.add_argument("--broker-port", type=_port, default=6380, help="port for redis-cli (%(default)s)")
 
 
 def _add_address(parser: argparse.ArgumentParser, port: int) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--host", type=_host, default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=_port, default=port, help="port to listen on, 0 for any (%(default)s)")
 
 
 def _add_broker_options(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_broker)
+    parser.set_defaults(run=_broker, parser=parser)
     _add_address(parser, 6379)
-    parser.add_argument("--password", help="what clients have to give first; others on this machine can see it here")
+    parser.add_argument("--password", type=_text, help="what clients have to give first; others on this machine can see it here")
     parser.add_argument(
         "--history", type=_count, default=HISTORY, metavar="N", help="messages to keep of each topic (%(default)s)"
     )
 
 
 def _add_serve_options(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_serve)
+    parser.set_defaults(run=_serve, parser=parser)
     _add_address(parser, 8000)
-    parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain in PEM: serve over TLS")
-    parser.add_argument("--tls-key", metavar="FILE", help="private key in PEM, if it is not in the certificate's file")
+    parser.add_argument("--tls-cert", type=_text, metavar="FILE", help="certificate chain in PEM: serve over TLS")
+    parser.add_argument("--tls-key", type=_text, metavar="FILE", help="private key in PEM, if it is not in the certificate's file")
     parser.add_argument("--no-access-log", action="store_true", help="print no line for each request")
 
 
 def _add_wire_options(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_wire)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.set_defaults(run=_wire, parser=parser)
+    parser.add_argument("--host", type=_host, default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--listen", metavar="PORT", type=_port, required=True, help="port to listen on, 0 for any")
     parser.add_argument("--to", metavar="HOST:PORT", type=_address, required=True, help="the server")
     parser.add_argument("--full", action="store_true", help="print long fields to their end")
 
 
+def _text(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("empty: leave the option out, or give it a value")
+    return text
+
+
+def _host(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("empty: 0.0.0.0 listens on all IPv4 addresses, :: on all addresses")
+    try:
+        return Address(text, 0).connect_host
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 65_535):
-        raise argparse.ArgumentTypeError(f"not a port: {text!r}")
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= MAX_PORT):
+        raise argparse.ArgumentTypeError(f"not a port: {text!r} (0 to {MAX_PORT})")
     return int(text)
 
 
-def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not (host and colon):
-        raise argparse.ArgumentTypeError(f"not HOST:PORT: {text!r}")
-    try:
-        return Address(host, _port(port)).connect_host, int(port)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def _address(text: str) -> Address:
+    """HOST:PORT, an IPv6 address in brackets."""
+    host, _, port = text.rpartition(":")
+    if host and port.isascii() and port.isdigit() and (":" not in host or host.startswith("[")):
+        try:
+            if number := _port(port):
+                return Address(host, number)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+    raise argparse.ArgumentTypeError(f"not HOST:PORT: {text!r} (such as localhost:8000 or [::1]:8000)")
 
 
 def _count(text: str) -> int:
@@ -149,6 +186,9 @@ def _count(text: str) -> int:
 
 
 async def _lab(options: argparse.Namespace) -> None:
+    ports = [port for port in (options.port, options.tls_port, options.broker_port) if port]
+    if len(set(ports)) < len(ports):
+        options.parser.error(f"--port, --tls-port and --broker-port must differ: {', '.join(map(str, ports))}")
     raise_file_limit()
     await serve_lab(options.port, options.tls_port, options.broker_port)
 
@@ -161,7 +201,7 @@ async def _broker(options: argparse.Namespace) -> None:
 
 async def _serve(options: argparse.Namespace) -> None:
     if options.tls_key and not options.tls_cert:
-        _Parser(prog=f"minproto {options.command}").error("--tls-key needs --tls-cert")
+        options.parser.error("--tls-key needs --tls-cert")
     metrics = Metrics()
     app = DemoApp(metrics)
     raise_file_limit()
@@ -177,12 +217,14 @@ async def _serve(options: argparse.Namespace) -> None:
 
 
 async def _wire(options: argparse.Namespace) -> None:
+    if options.to == Address(options.host, options.listen):
+        options.parser.error(f"--listen and --to are both {options.to}: the wire would connect to itself")
     raise_file_limit()
     terminal = sys.stdout is not None and sys.stdout.isatty()
     width = shutil.get_terminal_size((120, 24)).columns
     printer = Printer(width, color=terminal and not os.environ.get("NO_COLOR"), full=options.full)
     output = standard_output()
-    wire = Wire(options.to, printer, output.write, host=options.host, port=options.listen)
+    wire = Wire((options.to.connect_host, options.to.port), printer, output.write, host=options.host, port=options.listen)
     (await wire.connect()).abort()  # if the server can't be reached, better say so now
     if isinstance(output, Output):
         output.on_broken = _end_current_task()

@@ -81,7 +81,29 @@ def test_help(arguments: list[str]) -> None:
         (["serve", "--port", "65536"], "minproto serve: argument --port: not a port: '65536'"),
         (["serve", "--port", "-1"], "minproto serve: argument --port: not a port: '-1'"),
         (["serve", "--tls-key", "key.pem"], "--tls-key needs --tls-cert"),
+        (["serve", "--port", "9" * 5_000], "minproto serve: argument --port: not a port: '999"),
         (["serve", "now"], "unrecognized arguments: now"),
+        (["serve", "--prot", "80"], "minproto serve: unrecognized arguments: --prot 80 (the options are --help, --host, --port,"),
+        (["--host", "::"], "minproto lab: unrecognized arguments: --host :: (the options are --help, --port, --tls-port,"),
+        (["serve", "--host", ""], "argument --host: empty: 0.0.0.0 listens on all IPv4 addresses, :: on all addresses"),
+        (["broker", "--host", ""], "argument --host: empty"),
+        (["wire", "--host", "", "--listen", "1", "--to", "a:1"], "argument --host: empty"),
+        (["serve", "--host", "a..b"], "argument --host: not a host: 'a..b'"),
+        (["serve", "--host", "x" * 64], "argument --host: not a host: 'xxx"),
+        (["serve", "--host", "http://a"], "argument --host: not a host: 'http://a'"),
+        (["serve", "--tls-cert", ""], "argument --tls-cert: empty: leave the option out, or give it a value"),
+        (["serve", "--tls-cert", "a", "--tls-key", ""], "argument --tls-key: empty"),
+        (["broker", "--password", ""], "argument --password: empty"),
+        (["broker", "--history", "1e3"], "argument --history: not a number of messages: '1e3'"),
+        (["lab", "--port", "8443"], "minproto lab: --port, --tls-port and --broker-port must differ: 8443, 8443, 6380"),
+        *[
+            (["wire", "--listen", "0", "--to", to], f"argument --to: not HOST:PORT: {to!r} (such as localhost:8000 or [::1]:8000)")
+            for to in ("", ":80", "a", "a:", "a:x", "a:0", "::1:80", "http://a:80", "[::1]")
+        ],
+        (["wire", "--listen", "0", "--to", "a b:80"], "argument --to: not a host: 'a b'"),
+        (["wire", "--listen", "0", "--to", "[::x]:80"], "argument --to: not a host: '[::x]'"),
+        (["wire", "--listen", "0", "--to", "a:65536"], "argument --to: not a port: '65536' (0 to 65535)"),
+        (["wire", "--listen", "9000", "--to", "127.0.0.1:9000"], "--listen and --to are both 127.0.0.1:9000: the wire would connect"),
         (["--tls-port", "x"], "minproto lab: argument --tls-port: not a port: 'x'"),
         (["brew"], "invalid choice: 'brew'"),
     ],
@@ -105,7 +127,7 @@ def test_port_in_use() -> None:
     """A port that another has: one line that names it."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        assert re.search(rf"{port}.*address already in use", fails("--port", port))
+        assert re.search(rf"{port}.*address already in use.*choose another port", fails("--port", port))
 
 
 @pytest.mark.needs("setpriv")
@@ -127,6 +149,14 @@ def test_wrong_host() -> None:
     """An address that is not ours, and a name that does not exist."""
     assert "192.0.2.1" in fails("--host", "192.0.2.1")
     assert "no.such.host.invalid: Name or service not known" in fails("--host", "no.such.host.invalid")
+
+
+@pytest.mark.parametrize("to", ["no.such.host.invalid:80", "127.0.0.1:1", "[::1%25nowhere]:80"])
+def test_a_server_that_cannot_be_reached(to: str) -> None:
+    """The wire says so when it starts, and why."""
+    result = run("wire", "--listen", "0", "--to", to)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1), result.stderr
+    assert result.stderr.startswith(f"minproto: can't reach {to}: ")
 
 
 def test_certificate_that_is_not_there() -> None:
@@ -351,6 +381,47 @@ def test_what_does_not_fit_is_counted(clear: Serving) -> None:
             said = next(line for line in reading if "dropped" in line)
         assert re.fullmatch(r"… [\d,]+ lines dropped: the output is not read\n", said)
         unread.stop()
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_closed_streams(name: str, closed: str, clear: Serving, tmp_path: Path) -> None:
+    """Nothing is printed then, above all not to the socket that has the number of a closed stream."""
+    port = free_port()
+    words = command(*COMMANDS[name].format(port=port, server=clear.port).split())
+    variables = environment() | {"XDG_CACHE_HOME": str(tmp_path)}
+    process = subprocess.Popen(["sh", "-c", f'exec "$@" {closed}', "sh", *words], stdout=subprocess.DEVNULL, env=variables)
+    try:
+        for _ in range(3):
+            with connected(port) as sock:
+                sock.sendall(b"PING\r\n" if name == "broker" else get("/hello"))
+                assert sock.recv(65_536).startswith((b"+PONG\r\n", b"HTTP/1.1 "))
+        process.terminate()
+        assert process.wait(5) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_starts(number: int, tmp_path: Path) -> None:
+    """While the lab's certificate is made: it ends at once, without a traceback, and leaves no half of a certificate."""
+    slow = f"import pathlib, time\npathlib.Path({str(tmp_path / 'begun')!r}).touch()\ntime.sleep(60)\n"
+    (tmp_path / "trustme.py").write_text(f"def CA(organization_name):\n    {slow.replace(chr(10), '; ', 2)}")
+    cache = tmp_path / "cache"
+    variables = environment() | {"XDG_CACHE_HOME": str(cache)}
+    variables["PYTHONPATH"] = f"{tmp_path}:{variables['PYTHONPATH']}"
+    words = command("lab", "--port", "0", "--tls-port", "0", "--broker-port", "0")
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables)
+    try:
+        wait_until((tmp_path / "begun").exists, 30)
+        process.send_signal(number)
+        assert process.communicate(timeout=5) == ("", "")
+        assert process.returncode == 130
+        assert list((cache / "minproto").iterdir()) == []
+    finally:
+        process.kill()
+        process.wait()
 
 
 # ---- the end ---------------------------------------------------------------------------------------------------------

@@ -1,19 +1,20 @@
 """``minproto lab`` as a process: how it begins without what it would like to have, and how it ends."""
 
+import os
 import socket
 import ssl
 import stat
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from .laboratory import PORTS, Laboratory
-from .serving import command, environment
+from .serving import command, environment, free_port, wait_until
 
 Start = Callable[..., Laboratory]
 
@@ -66,7 +67,7 @@ def test_its_certificate_is_made_once_and_its_key_is_private(start: Start, trust
 
 def test_without_trustme(start: Start, tmp_path: Path) -> None:
     """What is missing is said in one line; the rest works."""
-    (tmp_path / "trustme.py").write_text("raise ImportError\n")
+    (tmp_path / "trustme.py").write_text("raise ModuleNotFoundError(name='trustme')\n")
     lab = start(PYTHONPATH=f"{tmp_path}:{environment()['PYTHONPATH']}")
     assert fetch(f"{lab.urls['http']}/hello") == b"Hello, World!"
     assert "https" not in lab.urls
@@ -74,6 +75,45 @@ def test_without_trustme(start: Start, tmp_path: Path) -> None:
     assert lab.stderr.count("\n") == 1 and "pip install trustme" in lab.stderr
     lab.process.terminate()
     assert lab.process.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("module", "says"),
+    [
+        ("import nothing_that_trustme_needs\n", "trustme can't be used: No module named 'nothing_that_trustme_needs'"),
+        ("raise ImportError('libssl is too old')\n", "trustme can't be used: libssl is too old"),
+    ],
+)
+def test_a_trustme_that_fails(start: Start, tmp_path: Path, module: str, says: str) -> None:
+    """It is there, so to install it is no help: the lab says what is wrong."""
+    (tmp_path / "trustme.py").write_text(module)
+    lab = start(PYTHONPATH=f"{tmp_path}:{environment()['PYTHONPATH']}")
+    assert lab.stderr == f"minproto lab: no HTTPS, so no HTTP/2 in browsers: {says}\n"
+
+
+def test_output_that_nobody_reads_is_no_missing_certificate(trustme: ModuleType, tmp_path: Path) -> None:
+    """`minproto lab | true`: HTTPS works."""
+    read, write = os.pipe()
+    os.close(read)
+    port = free_port()
+    words = command("lab", "--port", "0", "--tls-port", str(port), "--broker-port", "0")
+    variables = environment() | {"XDG_CACHE_HOME": str(tmp_path)}
+    process = subprocess.Popen(words, stdout=write, stderr=subprocess.PIPE, text=True, env=variables)
+    os.close(write)
+
+    def fetched() -> bytes:
+        with suppress(OSError):
+            return fetch(f"https://127.0.0.1:{port}/hello", ssl._create_unverified_context())
+        return b""
+
+    try:
+        assert wait_until(fetched, 30) == b"Hello, World!"
+        process.terminate()
+        assert process.communicate(timeout=10)[1] == ""
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_without_a_cache(start: Start, trustme: ModuleType) -> None:

@@ -37,8 +37,12 @@ def development_certificate() -> Certificate:
     try:
         if not _is_fresh(folder):
             _make(folder)
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if error.name != "trustme":  # but something that it needs
+            raise NoCertificateError(f"trustme can't be used: {error}") from error
         raise NoCertificateError("trustme is not installed: pip install trustme") from None
+    except ImportError as error:
+        raise NoCertificateError(f"trustme can't be used: {error}") from error
     except OSError as error:
         raise NoCertificateError(f"can't keep a certificate in {folder}: {error.strerror or error}") from error
     return _files(folder)
@@ -47,7 +51,10 @@ def development_certificate() -> Certificate:
 def _cache() -> Path:
     """The XDG base directory specification: a relative path is to be ignored."""
     named = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(named) if os.path.isabs(named) else Path("~/.cache").expanduser()) / "minproto"
+    try:
+        return (Path(named) if os.path.isabs(named) else Path("~/.cache").expanduser()) / "minproto"
+    except RuntimeError as error:  # a user without a home directory
+        raise NoCertificateError(f"no place for it: {error}") from error
 
 
 def _files(folder: Path) -> Certificate:
