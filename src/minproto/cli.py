@@ -124,7 +124,8 @@ def _add_address(parser: argparse.ArgumentParser, port: int) -> None:
 def _add_broker_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_broker, parser=parser)
     _add_address(parser, 6379)
-    parser.add_argument("--password", type=_text, help="what clients have to give first; others on this machine can see it here")
+    text = "what clients have to give first; others on this machine can see it here"
+    parser.add_argument("--password", type=_text, help=text)
     parser.add_argument(
         "--history", type=_count, default=HISTORY, metavar="N", help="messages to keep of each topic (%(default)s)"
     )
@@ -134,7 +135,8 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_serve, parser=parser)
     _add_address(parser, 8000)
     parser.add_argument("--tls-cert", type=_text, metavar="FILE", help="certificate chain in PEM: serve over TLS")
-    parser.add_argument("--tls-key", type=_text, metavar="FILE", help="private key in PEM, if it is not in the certificate's file")
+    text = "private key in PEM, if it is not in the certificate's file"
+    parser.add_argument("--tls-key", type=_text, metavar="FILE", help=text)
     parser.add_argument("--no-access-log", action="store_true", help="print no line for each request")
 
 

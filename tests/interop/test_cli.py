@@ -83,7 +83,7 @@ def test_help(arguments: list[str]) -> None:
         (["serve", "--tls-key", "key.pem"], "--tls-key needs --tls-cert"),
         (["serve", "--port", "9" * 5_000], "minproto serve: argument --port: not a port: '999"),
         (["serve", "now"], "unrecognized arguments: now"),
-        (["serve", "--prot", "80"], "minproto serve: unrecognized arguments: --prot 80 (the options are --help, --host, --port,"),
+        (["serve", "--prot", "80"], "minproto serve: unrecognized arguments: --prot 80 (the options are --help, --host,"),
         (["--host", "::"], "minproto lab: unrecognized arguments: --host :: (the options are --help, --port, --tls-port,"),
         (["serve", "--host", ""], "argument --host: empty: 0.0.0.0 listens on all IPv4 addresses, :: on all addresses"),
         (["broker", "--host", ""], "argument --host: empty"),
@@ -97,13 +97,13 @@ def test_help(arguments: list[str]) -> None:
         (["broker", "--history", "1e3"], "argument --history: not a number of messages: '1e3'"),
         (["lab", "--port", "8443"], "minproto lab: --port, --tls-port and --broker-port must differ: 8443, 8443, 6380"),
         *[
-            (["wire", "--listen", "0", "--to", to], f"argument --to: not HOST:PORT: {to!r} (such as localhost:8000 or [::1]:8000)")
+            (["wire", "--listen", "0", "--to", to], f"--to: not HOST:PORT: {to!r} (such as localhost:8000 or [::1]:8000)")
             for to in ("", ":80", "a", "a:", "a:x", "a:0", "::1:80", "http://a:80", "[::1]")
         ],
         (["wire", "--listen", "0", "--to", "a b:80"], "argument --to: not a host: 'a b'"),
         (["wire", "--listen", "0", "--to", "[::x]:80"], "argument --to: not a host: '[::x]'"),
         (["wire", "--listen", "0", "--to", "a:65536"], "argument --to: not a port: '65536' (0 to 65535)"),
-        (["wire", "--listen", "9000", "--to", "127.0.0.1:9000"], "--listen and --to are both 127.0.0.1:9000: the wire would connect"),
+        (["wire", "--listen", "9000", "--to", "127.0.0.1:9000"], "--listen and --to are both 127.0.0.1:9000: the wire"),
         (["--tls-port", "x"], "minproto lab: argument --tls-port: not a port: 'x'"),
         (["brew"], "invalid choice: 'brew'"),
     ],
