@@ -220,3 +220,86 @@ async def test_an_end_of_both_is_an_end() -> None:
     await joined.server.pipe.close()
     await joined.task
     assert await joined.client.end() == FIN
+
+
+@pytest.mark.parametrize("one", list(Role), ids=lambda role: role.value)
+@pytest.mark.parametrize("ended", [False, True])
+def test_an_end_that_leaves_is_noticed_while_the_other_is_silent(one: Role, ended: bool) -> None:
+    """A client that was to wait for its answer and is gone, a server that dies behind its last word: the other end is told at
+    once, not when it next says something."""
+
+    async def run() -> None:
+        joined = Joined()
+        leaves, other = (joined.client, joined.server) if one is CLIENT else (joined.server, joined.client)
+        leaves.send(b"all")
+        if ended:
+            leaves.pipe.close_write()
+        assert await other.pipe.read() == b"all"
+        await asyncio.sleep(3_600)
+        leaves.pipe.abort()
+        assert await other.end() in (RST, FIN)
+        async with asyncio.timeout(2):
+            await joined.task
+        assert joined.seen.reason == "reset"
+
+    virtual(run)()
+
+
+@pytest.mark.parametrize("slow", list(Role), ids=lambda role: role.value)
+def test_an_end_that_leaves_is_noticed_while_the_other_does_not_read(slow: Role) -> None:
+    """What it sent last can't be passed on, and then never will be."""
+
+    async def run() -> None:
+        joined = Joined(capacity=1_000)
+        writer = joined.server if slow is CLIENT else joined.client
+        for _ in range(200):
+            writer.send(bytes(1_000))
+        await asyncio.sleep(60)
+        writer.pipe.abort()
+        async with asyncio.timeout(2):
+            await joined.task
+        assert joined.seen.reason == "reset"
+
+    virtual(run)()
+
+
+class Failing(Seen):
+    """A tap with a bug, or whose printer has nowhere to print to."""
+
+    def data(self, sender: Role, data: bytes) -> None:
+        super().data(sender, data)
+        raise OSError("no space left on device")
+
+
+def test_a_tap_that_fails_harms_nobody(logged: list[str]) -> None:
+    """Its OSError is no reset of a connection. It is logged, once, and the bytes are passed on."""
+
+    async def run() -> None:
+        joined = Joined(Failing())
+        joined.client.send(b"question")
+        assert await joined.server.pipe.read() == b"question"
+        joined.server.send(b"answer")
+        assert await joined.client.pipe.read() == b"answer"
+        for end in (joined.client, joined.server):
+            await end.pipe.close()
+        await joined.task
+        assert joined.seen.bytes[SERVER] == b""
+
+    virtual(run)()
+    assert len(logged) == 1 and logged[0].startswith("a connection is passed on, but can't be shown any further\n")
+    logged.clear()
+
+
+@virtual
+async def test_a_client_that_left_while_the_server_was_reached() -> None:
+    """Its reset is the server's; nothing is logged as a bug, with eager tasks neither."""
+    ours, theirs = network.pair(), network.pair()
+    seen = Seen()
+
+    async def connect() -> Pipe:
+        ours[0].abort()
+        await asyncio.sleep(0.1)
+        return theirs[0]
+
+    await Relay(ours[1], connect, seen).run()
+    assert (await Client(theirs[1]).end(), seen.reason) == (RST, "reset")

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, Unpack
 
 from minproto.aio.address import Address
+from minproto.aio.endpoint import logger
 from minproto.aio.listener import Listener, ListenerConfig, ListenerOptions
 from minproto.aio.options import configure
 from minproto.aio.pipe import Pipe, connect_pipe
@@ -46,10 +47,12 @@ class Relay:
     def __init__(self, client: Pipe, connect: Callable[[], Awaitable[Pipe]], tap: Tap) -> None:
         """``connect`` raises OSError, with a text for people."""
         self._client = client
+        self._pipes = [client]
         self._connect = connect
-        self._tap = tap
+        self._tap: Tap | None = tap
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
+        self._reset = False  # one of the pipes is broken
         self.received = 0
         """Bytes from the client, and to it."""
         self.sent = 0
@@ -60,52 +63,83 @@ class Relay:
 
     async def run(self) -> None:
         """Until both directions have ended, or one is broken."""
-        pipes, reason = [self._client], "stopped"
+        reason = "stopped"
         self._task = asyncio.current_task()
         try:
             if self._stopped:
                 return
-            pipes.append(await self._connect())
-            reason = await self._join(*pipes)
-        except OSError as error:
+            server = await self._connect()
+            self._pipes.append(server)
+            await self._join(server)
+            reason = "reset" if self._reset else "closed"
+        except OSError as error:  # of _connect: there is no server
             reason = str(error)
         except asyncio.CancelledError:
             if not self._stopped:
                 raise
         finally:
-            for pipe in pipes:
+            for pipe in self._pipes:
                 pipe.abort()  # nothing, where it was closed
-            self._tap.closed(reason)
+            self._show(lambda tap: tap.closed(reason))
 
-    async def _join(self, client: Pipe, server: Pipe) -> str:
-        """Pass on in both directions; how that ended."""
-        reason = "reset"
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass_on(CLIENT, client, server))
-                group.create_task(self._pass_on(SERVER, server, client))
-            await asyncio.gather(client.close(), server.close())
-            reason = "closed"
-        except* OSError:
-            pass
-        return reason
+    async def _join(self, server: Pipe) -> None:
+        """Pass on in both directions, then close both pipes."""
+        for pipe in self._pipes:  # an end that goes away is noticed also while nothing is to be read from it
+            pipe.watch(lambda lost: self._break() if lost else None)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._pass_on(CLIENT, self._client, server))
+            group.create_task(self._pass_on(SERVER, server, self._client))
+        for pipe in self._pipes:
+            pipe.watch(None)
+        async with asyncio.TaskGroup() as group:
+            for pipe in self._pipes:
+                group.create_task(self._close(pipe))
 
     async def _pass_on(self, sender: Role, source: Pipe, target: Pipe) -> None:
-        while data := await source.read():
-            self._tap.data(sender, data)
-            if sender is CLIENT:
-                self.received += len(data)
-            else:
-                self.sent += len(data)
-            target.write(data)
-            await target.drain()
-        self._tap.ended(sender)
-        target.close_write()
+        try:
+            while data := await source.read():
+                self._count(sender, data)
+                target.write(data)
+                await target.drain()
+        except OSError:
+            self._break()
+        if not self._reset:
+            self._show(lambda tap: tap.ended(sender))
+            target.close_write()
+
+    def _count(self, sender: Role, data: bytes) -> None:
+        self._show(lambda tap: tap.data(sender, data))
+        if sender is CLIENT:
+            self.received += len(data)
+        else:
+            self.sent += len(data)
+
+    async def _close(self, pipe: Pipe) -> None:
+        try:
+            if not self._reset:
+                await pipe.close()
+        except OSError:
+            self._break()
+
+    def _break(self) -> None:
+        """A reset of one end is one for the other, too. Whatever waits for the pipes comes to its end by that."""
+        self._reset = True
+        for pipe in self._pipes:
+            pipe.abort()
+
+    def _show(self, show: Callable[[Tap], None]) -> None:
+        """Show the tap something. Where that fails, it sees no more: what watches a connection must not harm it."""
+        try:
+            if self._tap is not None:
+                show(self._tap)
+        except Exception:
+            self._tap = None
+            logger.exception("a connection is passed on, but can't be shown any further")
 
     async def refuse(self) -> None:
         """One too many."""
         self._client.abort()
-        self._tap.closed("too many connections")
+        self._show(lambda tap: tap.closed("too many connections"))
 
     def drain(self) -> None:
         """A wire has nothing of its own to finish."""
