@@ -216,3 +216,24 @@ async def test_who_is_too_slow_for_the_chat_is_told_so():
         other.close()
         events = await slow.events()
         assert events[-1] == Close(1013, "too slow") and len(events) < 300
+
+
+def test_work_that_fails_beside_a_handler_ends_it(monkeypatch, logged):
+    """What forwards to a chat has a bug: the client is told, and does not wait for messages that nobody sends."""
+
+    def fails(item):
+        raise KeyError("bug")
+
+    monkeypatch.setattr("minproto.lab.feeds._text_or_bytes", fails)
+
+    @virtual
+    async def run():
+        async with stage() as server:
+            peer = await chatting(server)
+            peer.send(Message("hello"))
+            async with asyncio.timeout(1):
+                assert (await peer.event()).code == 1011
+
+    run()
+    assert len(logged) == 1 and "the handler of a WebSocket failed" in logged[0] and "KeyError: 'bug'" in logged[0]
+    logged.clear()

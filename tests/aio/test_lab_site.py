@@ -1,13 +1,14 @@
 """The lab's app: its page, and for whom it is."""
 
+import asyncio
 import json
 import re
 
 import pytest
-from harness import virtual
+from harness import now, virtual
 from lab_harness import HOST, lab
 
-from minproto.lab.site import Places
+from minproto.lab.site import BEAT, Places
 
 OURS = ("http://127.0.0.1:8000", "http://localhost:8000", "https://127.0.0.1:8443", "https://localhost:8443")
 FOREIGN = (
@@ -130,6 +131,31 @@ async def test_a_tile_has_a_longest_delay() -> None:
     async with lab() as page:
         for delay in ("5001", "-1", "", "x", "9" * 5_000, "%D9%A1"):  # the last: an Arabic 1
             assert (await page.get(f"/lab/tile/1?delay={delay}"))[0] == 400
+
+
+@virtual
+async def test_signs_of_life() -> None:
+    """One each second, for as long as a page listens, whatever it says itself."""
+    async with lab() as page:
+        socket = await page.socket("/lab/alive")
+        await socket.send("hello")
+        began = now()
+        assert [await socket.receive() for _ in range(10)] == ["alive"] * 10
+        assert 9 * BEAT <= now() - began < 10 * BEAT
+        await socket.close()
+
+
+@virtual
+async def test_signs_of_life_are_not_shown_on_the_wire() -> None:
+    """Or a page that watches would see little else."""
+    async with lab() as page:
+        watcher = await page.socket("/lab/wire/watch")
+        await asyncio.sleep(0.1)
+        alive = await page.socket("/lab/alive")
+        await asyncio.sleep(5)
+        assert not page.wire._taps
+        await alive.close()
+        await watcher.close()
 
 
 def test_origins_on_the_default_ports() -> None:

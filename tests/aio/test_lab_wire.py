@@ -75,6 +75,19 @@ async def test_every_byte_is_told_in_both_directions() -> None:
 
 
 @virtual
+async def test_a_feed_names_its_lab() -> None:
+    """First of all, and the same name to all: another name is another lab, whose numbers begin at 1 again."""
+    names = []
+    for _ in range(2):
+        async with watched() as (page, first):
+            second = await watch(page)
+            assert first.events[0] == second.events[0] and first.events[0]["event"] == "lab"
+            names.append(first.events[0]["name"])
+            await second.close()
+    assert names[0] != names[1]
+
+
+@virtual
 async def test_nobody_watches() -> None:
     """Then connections have no tap, and one that has it loses it; who comes back sees what begins from then on."""
     async with lab() as page:
@@ -92,7 +105,7 @@ async def test_nobody_watches() -> None:
         again = await watch(page)
         await (await client.request("GET", "/hello")).read()
         await asyncio.sleep(0.1)
-        assert again.events == []
+        assert [event["event"] for event in again.events] == ["lab"]
         await client.close()
         await again.close()
 

@@ -13,11 +13,11 @@ PORTS = ("--port", "0", "--tls-port", "0", "--broker-port", "0")
 class Laboratory:
     """What it prints goes to files; ``urls`` has where it serves, by scheme."""
 
-    def __init__(self, cache: Path, **variables: str) -> None:
+    def __init__(self, cache: Path, ports: tuple[str, ...] = PORTS, **variables: str) -> None:
         self.cache = cache
         self._stdout, self._stderr = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            command("lab", *PORTS),
+            command("lab", *ports),
             stdin=subprocess.DEVNULL,
             stdout=self._stdout,
             stderr=self._stderr,

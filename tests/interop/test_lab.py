@@ -1,7 +1,9 @@
 """The lab's page in headless Chromium: each of its controls, against what the server did."""
 
 import http.client
+import os
 import re
+import signal
 import subprocess
 import time
 import urllib.request
@@ -15,7 +17,7 @@ import pytest
 
 from .chromium import browsing, run
 from .laboratory import Laboratory
-from .serving import wait_until
+from .serving import free_port, wait_until
 
 pytestmark = pytest.mark.needs("chromium", "chromedriver")
 
@@ -537,3 +539,167 @@ def test_over_https(page: Page, lab: Laboratory) -> None:
     wait_until(lambda: page.number("sse", "requests") == 2)
     page.click("#publish button")
     wait_until(lambda: all(page.number(column, "messages") == 2 for column in COLUMNS))
+
+
+# ---- the lab goes away, and comes back -----------------------------------------------------------------------------------
+
+
+class Mortal:
+    """A lab on ports of its own, so that another can take its place."""
+
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache
+        self.ports = tuple(f"{word}" for name in ("", "tls-", "broker-") for word in (f"--{name}port", str(free_port())))
+        self.lab = Laboratory(cache, self.ports)
+
+    def restart(self) -> None:
+        self.lab.kill()
+        self.lab = Laboratory(self.cache, self.ports)
+
+    @property
+    def url(self) -> str:
+        return self.lab.urls["http"]
+
+
+@pytest.fixture
+def mortal(lab: Laboratory) -> Iterator[Mortal]:
+    mortal = Mortal(lab.cache)  # the browser trusts this certificate
+    yield mortal
+    mortal.lab.kill()
+
+
+@pytest.fixture
+def left(browser: Any) -> Iterator[Page]:
+    """A page whose lab goes away: the browser says so in its log, which is no fault of the page's."""
+    yield Page(browser)
+    browser.get("about:blank")
+    messages = [entry["message"] for entry in browser.get_log("browser")]
+    assert not [message for message in messages if "ERR_" not in message and "WebSocket connection" not in message]
+
+
+def is_shown(page: Page, selector: str) -> bool:
+    return bool(page.browser.find_element("css selector", selector).is_displayed())
+
+
+BUTTONS = {"push": "#flow", "six": "#race", "slow": "#ask", "wire": "[data-visit=request]"}
+
+
+@pytest.mark.parametrize("tab", list(BUTTONS))
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+def test_each_tab_says_that_the_lab_is_gone(left: Page, mortal: Mortal, tab: str, end: str) -> None:
+    """Whether it died or was stopped: what needs the lab looks like that, and all comes back by itself."""
+
+    def enabled() -> bool:
+        return left.browser.find_element("css selector", BUTTONS[tab]).get_attribute("aria-disabled") != "true"
+
+    left.open(mortal.url, tab)
+    wait_until(lambda: left.text("#link") == "connected" and enabled())
+    if tab == "push":
+        wait_until(lambda: all(left.figure(column, "state") == "connected" for column in COLUMNS))
+    if end == "killed":
+        mortal.lab.kill()
+    else:
+        mortal.lab.stop()
+    wait_until(lambda: left.text("#link") == "the lab does not answer; trying again")
+    assert is_shown(left, "#gone") and not enabled()
+    if tab == "push":
+        wait_until(lambda: {left.figure(column, "state") for column in COLUMNS} == {"no answer"})
+    if tab == "wire":
+        wait_until(lambda: left.text("#watching") == "the lab does not answer")
+    left.click(BUTTONS[tab])  # does nothing, and breaks nothing
+    if end == "killed":
+        left.picture(f"gone-{tab}")
+    mortal.restart()
+    wait_until(lambda: left.text("#link") == "connected" and not is_shown(left, "#gone") and enabled(), 10)
+    if tab == "push":
+        wait_until(lambda: all(left.figure(column, "state") == "connected" for column in COLUMNS))
+        left.click("#publish button")
+        wait_until(lambda: all(left.number(column, "messages") == 1 for column in COLUMNS))
+    if tab == "wire":
+        wait_until(lambda: left.text("#watching") == "watching")
+
+
+def test_a_lab_that_is_stuck(left: Page, mortal: Mortal) -> None:
+    """Its connections stay, but nothing comes; it says so, and goes on when the lab does."""
+    left.open(mortal.url, "push")
+    wait_until(lambda: left.figure("ws", "state") == "connected")
+    os.kill(mortal.lab.process.pid, signal.SIGSTOP)
+    wait_until(lambda: is_shown(left, "#gone"), 10)
+    assert {left.figure(column, "state") for column in COLUMNS} == {"no answer"}
+    os.kill(mortal.lab.process.pid, signal.SIGCONT)
+    wait_until(lambda: all(left.figure(column, "state") == "connected" for column in COLUMNS), 10)
+    assert not is_shown(left, "#gone")
+
+
+def test_an_idle_long_poll_is_connected(push: Page) -> None:
+    """Nothing is published, so it has no answer; the server has its question, and so all is well."""
+    wait_until(lambda: push.figure("long", "state") == "connected")
+    assert push.number("long", "messages") == 0
+    push.click("[data-column=long] [data-do=cut]")
+    wait_until(lambda: push.number("long", "requests") == 2)
+    wait_until(lambda: push.figure("long", "state") == "connected")
+
+
+def test_another_labs_connections_have_other_numbers(left: Page, mortal: Mortal) -> None:
+    """It counts from 1 again; its rows are not those of the old #1."""
+    wire = WireTab(left.browser)
+    wire.open(mortal.url, "wire")
+    wait_until(lambda: wire.text("#watching") == "watching")
+    for number in (0, 1):
+        wire.click("[data-visit=malformed]")
+        wait_until(lambda: len({row.connection for row in wire.rows()}) > number)  # noqa: B023
+        old = {row.connection for row in wire.rows()}
+        mortal.restart()
+        wait_until(lambda: wire.text("#watching") == "watching", 10)
+    wire.click("[data-visit=malformed]")
+    wait_until(lambda: len({row.connection for row in wire.rows()}) == 3)
+    assert max(row.connection for row in wire.rows()) > max(old) > 1
+    names = [option.text for option in wire.browser.find_elements("css selector", "#of-connection option")]
+    assert sum("(the lab was gone)" in name or "(closed)" in name for name in names) >= 2
+
+
+def test_a_lab_that_is_back_elsewhere(left: Page, mortal: Mortal) -> None:
+    """The same port for HTTP, another for HTTPS: the page names where it is now."""
+    left.open(mortal.url, "slow")
+    wait_until(lambda: left.text("#link") == "connected")
+    mortal.ports = (*mortal.ports[:2], "--tls-port", "0", *mortal.ports[4:])
+    mortal.restart()
+    wait_until(lambda: mortal.lab.urls["https"] in left.text("#places"), 10)
+    assert left.browser.current_url.endswith("#slow")
+
+
+# ---- addresses ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_address_names_the_tab(page: Page, lab: Laboratory) -> None:
+    """A link to a tab, the browser's Back, an address that was changed by hand; what names no tab shows the first."""
+
+    def shows(tab: str) -> bool:
+        return [name for name in BUTTONS if is_shown(page, f"#{name}")] == [tab]
+
+    page.open(lab.urls["http"], "slow")
+    wait_until(lambda: shows("slow"))
+    page.click("#tab-six")
+    page.click("#tab-wire")
+    assert shows("wire") and page.browser.current_url.endswith("/#wire")
+    page.browser.back()
+    wait_until(lambda: shows("six"))
+    page.browser.back()
+    wait_until(lambda: shows("slow"))
+    page.browser.forward()
+    wait_until(lambda: shows("six"))
+    page.browser.execute_script("location.hash = 'push'")
+    wait_until(lambda: shows("push"))
+    page.browser.execute_script("location.hash = 'nothing'")
+    wait_until(lambda: shows("push"))
+    page.open(lab.urls["http"], "nothing")
+    wait_until(lambda: shows("push") and page.browser.current_url.endswith("/#push"))
+
+
+def test_the_footer_links_to_where_the_lab_is(page: Page, lab: Laboratory) -> None:
+    page.open(lab.urls["http"], "slow")
+    wait_until(lambda: page.browser.find_elements("css selector", "footer a"))
+    links = [link.get_attribute("href") for link in page.browser.find_elements("css selector", "footer a")]
+    assert links == [f"{lab.urls['http']}/", f"{lab.urls['https']}/"]
+    page.click("footer a:last-of-type")
+    wait_until(lambda: "#push" in page.browser.current_url)

@@ -5,14 +5,15 @@ What is published on a topic, by a POST or in the chat, comes out of all of them
 
 import asyncio
 import json
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
+from typing import Any
 
 from minproto.aio.broker import Broker, Item, Message, Subscription
 from minproto.aio.http import Answer, Request, Response, not_allowed
 from minproto.aio.sse import EventStream
-from minproto.aio.websocket import ConnectionClosed, WebSocket, same_origin, upgrade
+from minproto.aio.websocket import WebSocket, same_origin, upgrade
 from minproto.broker import MAX_NAME
 from minproto.websocket import TRY_AGAIN_LATER
 
@@ -62,14 +63,10 @@ class Feeds:
         form = _with_id if "after" in request.query else _text_or_bytes
 
         async def talk(ws: WebSocket) -> None:
-            async with self._broker.subscribe(topic, after=_after(request)) as subscription:
-                forwarding = asyncio.create_task(_forward(subscription, ws, form))
-                try:
-                    async for message in ws:
-                        self._broker.publish(topic, message.encode() if isinstance(message, str) else message)
-                finally:
-                    forwarding.cancel()
-                    await asyncio.wait([forwarding])
+            subscription = self._broker.subscribe(topic, after=_after(request))
+            async with subscription, beside(_forward(subscription, ws, form)):
+                async for message in ws:
+                    self._broker.publish(topic, message.encode() if isinstance(message, str) else message)
 
         return upgrade(request, talk)
 
@@ -87,6 +84,22 @@ class Feeds:
             return await poll(subscription, seconds)
         finally:
             self._polls.discard(subscription)
+
+
+@asynccontextmanager
+async def beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run ``work`` while the block runs, and cancel it at the block's end. Work that fails ends the block, too: otherwise a
+    peer would wait for what nobody sends. Where the connection is what failed, the block notices that by itself."""
+
+    async def run(one: Coroutine[Any, Any, None]) -> None:
+        with suppress(ConnectionError):
+            await one
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(run(one)) for one in work]
+        yield
+        for task in tasks:
+            task.cancel()
 
 
 async def poll(subscription: Subscription, seconds: float) -> Response:
@@ -120,13 +133,12 @@ def _after(request: Request) -> str | None:
 
 async def _forward(subscription: Subscription, ws: WebSocket, form: Callable[[Item], str | bytes | None]) -> None:
     """What is published goes out; where it has ids, that of the beginning first."""
-    with suppress(ConnectionClosed):
-        if form is _with_id and subscription.start is not None:
-            await ws.send(json.dumps({"id": subscription.start}))
-        async for item in subscription:
-            if (message := form(item)) is not None:
-                await ws.send(message)
-        await ws.close(TRY_AGAIN_LATER, "too slow")
+    if form is _with_id and subscription.start is not None:
+        await ws.send(json.dumps({"id": subscription.start}))
+    async for item in subscription:
+        if (message := form(item)) is not None:
+            await ws.send(message)
+    await ws.close(TRY_AGAIN_LATER, "too slow")
 
 
 def _with_id(item: Item) -> str:

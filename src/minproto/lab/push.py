@@ -22,7 +22,7 @@ from minproto.aio.http import Answer, Request, Response, not_allowed
 from minproto.aio.sse import EventStream
 from minproto.aio.websocket import WebSocket, upgrade
 from minproto.broker import Limits
-from minproto.lab.feeds import LONG_POLL_SECONDS, poll, text
+from minproto.lab.feeds import LONG_POLL_SECONDS, beside, poll, text
 from minproto.lab.line import Account, Line
 from minproto.websocket import Limits as WebSocketLimits
 
@@ -118,18 +118,19 @@ class Push:
     async def _serve(self, ws: WebSocket) -> None:
         client = Client()
         self._clients[client.token] = client
-        work = [asyncio.create_task(self._report(client, ws)), asyncio.create_task(self._publish_for(client))]
+        try:
+            async with beside(self._report(client, ws), self._publish_for(client)):
+                await self._obey_all(client, ws)
+        finally:
+            del self._clients[client.token]
+            _end(client)
+
+    async def _obey_all(self, client: Client, ws: WebSocket) -> None:
         try:
             async for message in ws:
                 self._obey(client, _command(message))
         except (ValueError, KeyError, RecursionError):
             await ws.close(POLICY_VIOLATION, "no command of the lab's")
-        finally:
-            del self._clients[client.token]
-            _end(client)
-            for task in work:
-                task.cancel()
-            await asyncio.wait(work)
 
     def _obey(self, client: Client, command: dict[str, Any]) -> None:
         """Do what a page asks for. Raises ValueError or KeyError for what is no command."""
@@ -180,21 +181,15 @@ class Push:
 
 async def _feed(ws: WebSocket, subscription: Subscription) -> None:
     """The messages of a subscription, for as long as both last."""
-    async with subscription:
-        sending = asyncio.create_task(_forward(subscription, ws))
-        try:
-            async for _ in ws:
-                pass  # a page has nothing to say here
-        finally:
-            sending.cancel()
-            await asyncio.wait([sending])
+    async with subscription, beside(_forward(subscription, ws)):
+        async for _ in ws:
+            pass  # a page has nothing to say here
 
 
 async def _forward(subscription: Subscription, ws: WebSocket) -> None:
-    with suppress(ConnectionError):
-        async for item in subscription:
-            await _send(ws, _item(item))
-        await ws.close()
+    async for item in subscription:
+        await _send(ws, _item(item))
+    await ws.close()
 
 
 def _item(item: Item) -> dict[str, Any]:

@@ -14,11 +14,16 @@ from importlib.resources import files
 
 from minproto.aio.address import is_origin_of
 from minproto.aio.http import Answer, App, Request, Response, not_allowed
+from minproto.aio.websocket import WebSocket, upgrade
+from minproto.lab.feeds import beside
+from minproto.lab.line import Line
 from minproto.lab.push import PREFIX, TOPIC, Push
 from minproto.lab.wire import PREFIX as WIRE_PREFIX
 from minproto.lab.wire import Wire
 
 HOSTS = ("127.0.0.1", "localhost")
+BEAT = 1.0
+"""Seconds between two signs of life for a page: it says "the lab does not answer" where five are missing."""
 MAX_DELAY = 5_000
 """Milliseconds that a tile may take."""
 TYPES = {
@@ -78,6 +83,8 @@ class LabApp:
             return await _tile(request)
         if path == "/lab/places":
             return self._tell_places()
+        if path == "/lab/alive":
+            return _alive(request)
         return self._file("index.html" if path == "/" else path.removeprefix("/lab/"), origins)
 
     def _tell_places(self) -> Response:
@@ -123,6 +130,25 @@ def _policy(origins: set[str]) -> str:
         f"default-src 'self'; connect-src 'self' {own}; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
+
+
+def _alive(request: Request) -> Answer:
+    """A WebSocket that each page keeps open, whatever its tab, to notice when the lab goes away and when it is back."""
+    if isinstance(line := request.pipe.info("line"), Line):
+        line.untap("a page's own: not shown")
+    return upgrade(request, _show_life, compression=None)
+
+
+async def _show_life(ws: WebSocket) -> None:
+    async with beside(_beat(ws)):
+        async for _ in ws:
+            pass  # a page has nothing to say here
+
+
+async def _beat(ws: WebSocket) -> None:
+    while True:
+        await ws.send("alive")
+        await asyncio.sleep(BEAT)
 
 
 async def _tile(request: Request) -> Response:

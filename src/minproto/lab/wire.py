@@ -10,11 +10,10 @@ itself. Of long content a part is shown, and how long it is. A watching page's o
 make another.
 """
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from itertools import count
+from secrets import token_urlsafe
 from typing import Any
 
 from minproto.aio.broker import Broker, Item, Message, Subscription
@@ -25,6 +24,7 @@ from minproto.aio.websocket import WebSocket, upgrade
 from minproto.broker import Limits
 from minproto.core import CLIENT, SERVER, Role
 from minproto.explain import Explainer, Row
+from minproto.lab.feeds import beside
 from minproto.lab.line import Line
 from minproto.lab.visits import VISITS
 
@@ -51,6 +51,7 @@ class Wire:
         self._clock = clock
         self._events = Broker(limits=QUEUE)
         self._numbers = count(1)
+        self._name = token_urlsafe(6)  # numbers begin anew with each lab: its name tells a page that a #1 is another #1
         self._taps: dict[int, _Tap] = {}
 
     @property
@@ -94,25 +95,20 @@ class Wire:
         return upgrade(request, self._show, compression=None)
 
     async def _show(self, ws: WebSocket) -> None:
-        opened = [tap.opened for tap in self._taps.values()]
-        async with self._events.subscribe("events", on_overflow="drop_oldest") as events:
-            sending = asyncio.create_task(_send_on(events, opened, ws))
-            try:
-                async for _ in ws:
-                    pass  # a page has nothing to say here
-            finally:
-                sending.cancel()
-                await asyncio.wait([sending])
+        opened = [{"event": "lab", "name": self._name}, *(tap.opened for tap in self._taps.values())]
+        events = self._events.subscribe("events", on_overflow="drop_oldest")
+        async with events, beside(_send_on(events, opened, ws)):
+            async for _ in ws:
+                pass  # a page has nothing to say here
 
 
 async def _send_on(events: Subscription, opened: list[dict[str, Any]], ws: WebSocket) -> None:
     """What there is by now, and what comes, many events at once where they wait."""
-    with suppress(ConnectionError):
-        await ws.send(json.dumps(opened))
-        while True:
-            await events.ready()
-            words = [_words(item) for item in events.take(BATCH)]
-            await ws.send(f"[{b','.join(words).decode()}]")
+    await ws.send(json.dumps(opened))
+    while True:
+        await events.ready()
+        words = [_words(item) for item in events.take(BATCH)]
+        await ws.send(f"[{b','.join(words).decode()}]")
 
 
 def _words(item: Item) -> bytes:

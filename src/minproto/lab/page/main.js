@@ -1,5 +1,7 @@
-// The page: its tabs, and where the lab is reached. Each tab is a module that is told when it is shown and when it is left.
+// The page: its tabs, and where the lab is reached. Each tab is a module that is told when it is shown and when it is left, and
+// when the lab goes away and is back.
 
+import * as alive from "./alive.js";
 import { byId } from "./common.js";
 import { push } from "./push.js";
 import { six } from "./six.js";
@@ -8,9 +10,22 @@ import { wire } from "./wire.js";
 
 const TABS = { push, six, slow, wire };
 
-const places = await (await fetch("/lab/places")).json();
+const places = await askPlaces();
 const tabs = [...document.querySelectorAll("[role=tab]")];
+const tabOf = (hash) => tabs.find((tab) => `#${tab.getAttribute("aria-controls")}` === hash) ?? tabs[0];
 let shown = null;
+
+/** Where the lab is reached; where it does not answer, again and again. */
+async function askPlaces() {
+  for (;;) {
+    try {
+      return await (await fetch("/lab/places")).json();
+    } catch {
+      byId("gone").hidden = false;
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+  }
+}
 
 /** Show a tab's panel; the one before it lets go of its connections. */
 function show(tab) {
@@ -24,8 +39,14 @@ function show(tab) {
     byId(other.getAttribute("aria-controls")).hidden = !chosen;
   }
   shown = name;
-  history.replaceState(null, "", `#${name}`);
   TABS[name].show();
+}
+
+/** A tab that was chosen here: its name goes into the address, and the browser's Back leads to the one before. */
+function choose(tab) {
+  const hash = `#${tab.getAttribute("aria-controls")}`;
+  if (hash !== location.hash) history.pushState(null, "", hash);
+  show(tab);
 }
 
 // The keys of a tab list: arrows go round, Home and End to its ends.
@@ -36,37 +57,64 @@ function onKey(event) {
   event.preventDefault();
   const tab = tabs[(there + tabs.length) % tabs.length];
   tab.focus();
-  show(tab);
+  choose(tab);
 }
 
 function showPlaces() {
   const host = location.hostname;
+  const http = `http://${host}:${places.http}`;
   const rows = [
-    ["HTTP", `http://${host}:${places.http}/`],
-    ["HTTPS", places.https ? `https://${host}:${places.https}/` : "not here: see what the lab printed"],
-    ["Redis clients", places.broker ? `redis-cli -p ${places.broker}` : "not here"],
-    ["curl", `curl -i http://${host}:${places.http}/hello`],
+    ["HTTP", link(`${http}/`)],
+    ["HTTPS", places.https ? link(`https://${host}:${places.https}/`) : "not here: see what the lab printed"],
+    ["Redis clients", code(places.broker ? `redis-cli -p ${places.broker}` : "not here")],
+    ["curl", code(`curl -i ${http}/hello`)],
   ];
   const list = document.createElement("dl");
   for (const [name, value] of rows) {
     const row = list.appendChild(document.createElement("div"));
     row.appendChild(document.createElement("dt")).textContent = name;
-    row.appendChild(document.createElement("dd")).appendChild(document.createElement("code")).textContent = value;
+    row.appendChild(document.createElement("dd")).append(value);
   }
   byId("places").replaceChildren(list);
+}
+
+function code(text) {
+  return Object.assign(document.createElement("code"), { textContent: text });
+}
+
+function link(url) {
+  const element = Object.assign(document.createElement("a"), { href: url });
+  element.append(code(url));
+  return element;
+}
+
+/** The lab has gone, or is back. A lab that was started again may be reached elsewhere, which all of the page has to know. */
+async function onLab(isHere) {
+  byId("gone").hidden = isHere;
+  if (isHere && JSON.stringify(await askPlaces()) !== JSON.stringify(places)) return location.reload();
+  if (isHere !== alive.isHere()) return; // it has changed meanwhile, and we are called for that, too
+  for (const module of Object.values(TABS)) module.onLab?.(isHere);
 }
 
 showPlaces();
 for (const module of Object.values(TABS)) module.begin(places);
 for (const tab of tabs) {
-  tab.onclick = () => show(tab);
+  tab.onclick = () => choose(tab);
   tab.onkeydown = onKey;
 }
-show(tabs.find((tab) => `#${tab.getAttribute("aria-controls")}` === location.hash) ?? tabs[0]);
+alive.watchLab(onLab); // first: once a page watches the wire, it is shown what others connect
+show(tabOf(location.hash));
+history.replaceState(null, "", `#${shown}`);
+window.addEventListener("hashchange", () => show(tabOf(location.hash)));
 
 // A page that its user left may be kept for when they come back, with its connections, of which a browser has six.
 window.addEventListener("pagehide", () => {
   TABS[shown].leave();
   wire.end();
+  alive.close();
 });
-window.addEventListener("pageshow", (event) => event.persisted && TABS[shown].show());
+window.addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  alive.open();
+  TABS[shown].show();
+});

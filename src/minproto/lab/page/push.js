@@ -1,5 +1,6 @@
 // Push, side by side: the control (a WebSocket to the lab, on which the server reports what it counts), and four columns.
 
+import { isHere } from "./alive.js";
 import { Chart } from "./chart.js";
 import { byId, duration, hangUp } from "./common.js";
 import { Ledger, moment } from "./ledger.js";
@@ -41,6 +42,8 @@ class Column {
     this.isLost = false;
     this.backAt = 0;
     this.latest = "";
+    this.counted = 0; // requests, by the server
+    this.question = null;
     this.#say("waiting");
   }
 
@@ -54,6 +57,7 @@ class Column {
 
   /** Have the server reset this column's connections. (A browser may send an interrupted poll again without telling us.) */
   cut() {
+    if (!running) return;
     command({ cut: this.name });
     this.chart.cut();
     this.#tell("lost", "cut");
@@ -65,10 +69,16 @@ class Column {
     return this.ledger.newest;
   }
 
+  /** A request is on its way whose answer may take long. Once the server has counted it, all is well without an answer. */
+  asks(at) {
+    this.question = { at, counted: this.counted };
+  }
+
   /** `at`: what was published before is a replay; 0 where none was asked for. */
   connected(at) {
     if (this.isLost) this.backAt = at;
     this.isLost = false;
+    this.question = null;
     this.#say("connected");
   }
 
@@ -78,7 +88,13 @@ class Column {
       this.#tell("lost", "connection lost");
     }
     this.isLost = true;
+    this.question = null;
     this.#say("coming back");
+  }
+
+  /** Nobody listens: the lab does not answer, or another window has the columns. */
+  stop(state) {
+    this.#say(state);
   }
 
   receive(id, data) {
@@ -105,6 +121,8 @@ class Column {
       this.chart.miss();
       this.#tell("miss", (n) => `missed ${count.format(n)}`, missed);
     }
+    this.counted = counted.requests;
+    if (this.question && this.counted > this.question.counted) this.connected(this.question.at);
     const { ledger } = this;
     const isCounted = counted.sent !== null; // over HTTP/2 all columns share a connection
     const bytes = counted.sent + counted.received;
@@ -160,9 +178,9 @@ function command(words) {
   if (control?.readyState === WebSocket.OPEN) control.send(JSON.stringify(words));
 }
 
-function link(text, state) {
-  byId("link").textContent = text;
-  byId("link").dataset.state = state;
+/** What the buttons are for has to be sent to the lab: without a control they look like what they are. */
+function enable(isEnabled) {
+  for (const button of document.querySelectorAll("#push button:not(#here)")) button.ariaDisabled = String(!isEnabled);
 }
 
 function open() {
@@ -175,23 +193,29 @@ function open() {
   };
   mine.onclose = () => {
     if (mine !== control) return;
-    control = null;
-    stop();
-    link("the lab does not answer; trying again", "lost");
-    setTimeout(() => shown && !control && open(), 1000);
+    close("no answer");
+    setTimeout(() => isHere() && resume(), 1000);
   };
 }
 
-function close() {
+/** Let go of all connections; the columns say why. */
+function close(state = "not listening") {
   const old = control;
   control = null;
   stop();
+  for (const column of columns) column.stop(state);
+  enable(false);
   if (old) hangUp(old);
 }
 
+/** Go on as it was before the lab went away, unless another window has the columns by now. */
+function resume() {
+  if (shown && !control && byId("elsewhere").hidden) open();
+}
+
 function start({ client, start, topic }) {
-  link("connected", "connected");
   stop();
+  enable(true);
   running = new AbortController();
   for (const column of columns) {
     column.begin(start, client);
@@ -234,7 +258,6 @@ function run() {
     .catch(() => {
       letGo = null;
       close();
-      link("not listening", "waiting");
       byId("elsewhere").hidden = !shown;
     });
 }
@@ -258,6 +281,7 @@ export const push = {
     };
     byId("flow").onclick = () => command({ rate: byId("flow").ariaPressed === "true" ? 0 : RATES[byId("rate").value] });
     byId("reset").onclick = () => {
+      if (!running) return;
       close();
       open();
     };
@@ -280,6 +304,9 @@ export const push = {
     close();
     letGo?.();
     letGo = null;
-    link("", "waiting");
+  },
+  onLab(isHere) {
+    if (isHere) resume();
+    else close("no answer");
   },
 };

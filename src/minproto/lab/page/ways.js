@@ -23,6 +23,7 @@ export const WAYS = {
 async function poll(name, pause, column, signal) {
   while (!signal.aborted) {
     const began = Date.now();
+    column.asks(began);
     try {
       const response = await fetch(column.url(name, { after: column.newest }), { signal });
       if (!response.ok) throw new Error(response.statusText);

@@ -3,6 +3,7 @@
 // A row is a head, a frame, a chunk. The last rows of each connection are kept, and the last connections, so a page that is
 // left open does not grow.
 
+import { isHere } from "./alive.js";
 import { byId, onPress } from "./common.js";
 
 const CONNECTIONS = 16;
@@ -14,6 +15,8 @@ let socket = null;
 let wanted = false;
 let paused = false;
 let passed = 0; // rows that crossed while paused
+let lab = ""; // the name of the lab that the connections' numbers are of
+let before = 0; // the highest number before this lab's: it counts from 1 again, and old rows are still here
 let connections = new Map(); // number: {number, peer, port, secure, ended, rows}
 let selected = null;
 let serial = 0;
@@ -40,13 +43,15 @@ function watch() {
   socket.onmessage = (event) => JSON.parse(event.data).forEach(take);
   socket.onclose = () => {
     socket = null;
-    for (const connection of connections.values()) connection.ended ??= "the lab was gone for a moment";
+    for (const connection of connections.values()) connection.ended ??= "the lab was gone";
     say();
-    if (wanted) setTimeout(() => wanted && watch(), 1000);
+    setTimeout(() => wanted && isHere() && watch(), 1000);
   };
 }
 
 function take(event) {
+  if (event.event === "lab") return number(event.name);
+  if ("connection" in event) event.connection += before;
   if (event.event === "gap") return say(`${event.count ?? "some"} events were too many for this page`);
   if (event.event === "opened") return open(event);
   const connection = connections.get(event.connection);
@@ -71,8 +76,16 @@ function take(event) {
   if (waiting.length > SHOWN) waiting.shift(); // nobody draws in a window that is not seen
 }
 
+/** The feed begins, of this lab: connections of another one are not its own, though it gives them the same numbers. */
+function number(name) {
+  if (name !== lab) before = Math.max(before, ...connections.keys());
+  lab = name;
+}
+
 function open(event) {
-  connections.set(event.connection, { ...event, number: event.connection, rows: [], ended: null, protocol: "" });
+  const known = connections.get(event.connection);
+  if (known) known.ended = null; // the feed was away, the connection was not
+  else connections.set(event.connection, { ...event, number: event.connection, rows: [], ended: null, protocol: "" });
   if (connections.size > CONNECTIONS) connections.delete(connections.keys().next().value);
   showConnections();
 }
@@ -187,7 +200,7 @@ function field(field) {
 // ---- around it ---------------------------------------------------------------------------------------------------------
 
 function say(words) {
-  const state = paused ? `paused: ${passed.toLocaleString("en")} rows have passed by` : socket?.readyState === 1 ? "watching" : "connecting";
+  const state = paused ? `paused: ${passed.toLocaleString("en")} rows have passed by` : socket?.readyState === 1 ? "watching" : isHere() ? "connecting" : "the lab does not answer";
   byId("watching").textContent = words ?? state;
   byId("watching").dataset.state = paused ? "paused" : state;
 }
@@ -242,6 +255,11 @@ export const wire = {
     };
   },
   show: watch,
+  onLab(isHere) {
+    if (!isHere) socket?.close();
+    else if (wanted) watch();
+    say();
+  },
   leave() {}, // it goes on: there may be something to see in another tab
   end() {
     wanted = false;
