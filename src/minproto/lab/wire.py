@@ -95,7 +95,7 @@ class Wire:
         return upgrade(request, self._show, compression=None)
 
     async def _show(self, ws: WebSocket) -> None:
-        opened = [{"event": "lab", "name": self._name}, *(tap.opened for tap in self._taps.values())]
+        opened: list[dict[str, Any]] = [{"event": "lab", "name": self._name}, *(tap.opened for tap in self._taps.values())]
         events = self._events.subscribe("events", on_overflow="drop_oldest")
         async with events, beside(_send_on(events, opened, ws)):
             async for _ in ws:
