@@ -11,6 +11,7 @@ from resp_harness import Serving, serving
 
 from minproto import Broker, Gap, Message, RemoteBroker, RemoteProtocolError, Timeouts
 from minproto.aio import remote
+from minproto.resp import Limits
 from minproto.testing import clock, network
 
 URL = "redis://a"
@@ -42,8 +43,8 @@ class Script:
         self.heard = []
         self.task = None
 
-    def attach(self):
-        ours, theirs = network.pair()
+    def attach(self, **options):
+        ours, theirs = network.pair(**options)
         self.task = asyncio.create_task(self._run(theirs))
         return ours
 
@@ -322,7 +323,7 @@ async def test_an_answer_that_nobody_waits_for_is_nobody_elses(connect):
 @pytest.mark.parametrize(
     ("answer", "error", "words"),
     [
-        (b"-ERR max number of clients reached\r\n", RemoteProtocolError, "max number"),
+        (b"-ERR max number of clients reached\r\n", ConnectionRefusedError, "max number"),
         (b"+OK\r\n", RemoteProtocolError, "not a number"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", ConnectionResetError, "not a value"), (b":1\r\n:2\r\n:3\r\n", None, ""),
         (b":", ConnectionResetError, "closed"),
@@ -339,6 +340,230 @@ async def test_what_a_publisher_may_hear(connect, answer, error, words):
             with pytest.raises(error, match=words):
                 await broker.publish("a", b"x")
     await script.task
+
+
+@pytest.mark.parametrize("words", [b"BUSY Redis is busy", b"ERR max number of clients reached", b"LOADING in memory"])
+@virtual
+async def test_what_may_pass_is_one_error_on_every_path(connect, words):
+    """Nothing was done of what was asked, so it can be asked again: ConnectionRefusedError."""
+    for url, call in ((URL, "publish"), ("redis://:x@a", "publish"), ("redis://:x@a", "connect"), (URL, "last_id")):
+        script = Script(b"-%b\r\n" % words)
+        connect(script)
+        async with RemoteBroker(url) as broker:
+            with pytest.raises(ConnectionRefusedError, match=words.decode()):
+                await getattr(broker, call)(*{"publish": ["a", b"x"], "last_id": ["a"], "connect": []}[call])
+        await script.task
+
+
+@virtual
+async def test_a_full_broker_refuses_all_who_wait(connect):
+    """It closes the connection and has read no command: each may publish again."""
+    script = Script(b"-ERR max number of clients reached\r\n")
+    connect(script)
+    async with RemoteBroker(URL) as broker:
+        results = await asyncio.gather(*(broker.publish("a", b"x") for _ in range(4)), return_exceptions=True)
+        assert [type(result) for result in results] == [ConnectionRefusedError] * 4
+    await script.task
+
+
+@virtual
+async def test_an_error_is_for_the_one_who_asked(connect):
+    """The connection goes on, and the others have their answers."""
+    async with serving() as server:
+        connect(server)
+        async with RemoteBroker(URL) as broker, broker.subscribe("a"):
+            names = ["a", "x" * 1_025, "a", "y" * 5_000, "a"]
+            results = await asyncio.gather(*(broker.publish(name, b"x") for name in names), return_exceptions=True)
+            assert [result if isinstance(result, int) else type(result) for result in results] == [
+                1, RemoteProtocolError, 1, RemoteProtocolError, 1
+            ]  # fmt: skip
+            assert len(server.ends) == 2
+
+
+@virtual
+async def test_what_is_too_large_is_refused_before_it_is_sent(connect):
+    """The broker would close the connection on which the others wait for their answers."""
+    async with serving() as server:
+        connect(server)
+        async with RemoteBroker(URL) as broker, broker.subscribe("a"):
+            large = [("a", b"x" * ((1 << 20) + 1)), ("x" * ((1 << 20) + 1), b"x")]
+            calls = [broker.publish(*each) for each in [*large, *[("a", b"x")] * 4, ("a", b"x" * (1 << 20))]]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            assert [type(result) for result in results] == [ValueError, ValueError] + [int] * 5
+            assert "a string of 1,048,577 bytes: limits.max_bulk is 1,048,576" in str(results[0])
+            assert len(server.ends) == 2
+
+
+@pytest.mark.parametrize("patterns", [(), ("a*",)])
+@virtual
+async def test_a_message_beyond_the_limits_is_a_gap_with_a_reason(connect, patterns):
+    """It was somebody else who published it. The connection goes on, however the message is cut."""
+    async with serving() as server:
+        connect(server, cuts=[1, 5, 100, 30, 2] * 100, delays=[0, 0.01] * 50)
+        limits = Limits(max_bulk=1_000)
+        topics = [] if patterns else ["a"]
+        async with RemoteBroker(URL, limits=limits).subscribe(*topics, patterns=patterns) as subscription:
+            for size in (1_000, 1_001, 5_000, 3, 100_000, 0):
+                server.broker.publish("a", b"x" * size)
+            items = [await anext(subscription) for _ in range(6)]
+            assert [len(item.data) if isinstance(item, Message) else item.count for item in items] == [1_000, 1, 1, 3, 1, 0]
+            assert items[2].reason == "a message of 5,000 bytes was not received: limits.max_bulk is 1,000"
+            assert len(server.ends) == 1
+
+
+@virtual
+async def test_larger_limits_receive_larger_messages(connect):
+    async with serving(limits=Limits(max_bulk=3 << 20)) as server:
+        connect(server)
+        async with RemoteBroker(URL, limits=Limits(max_bulk=3 << 20)) as broker, broker.subscribe("a") as subscription:
+            assert await broker.publish("a", b"x" * (3 << 20)) == 1
+            assert len((await anext(subscription)).data) == 3 << 20
+
+
+@virtual
+async def test_a_skipped_string_ends_where_it_says(connect):
+    """Or the two ends would no longer mean the same."""
+    head = b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$11\r\n"
+    script = Script(head + b"x" * 11 + b"yz")
+    connect(script)
+    async with RemoteBroker(URL, limits=Limits(max_bulk=10)).subscribe("a") as subscription:
+        with pytest.raises(RemoteProtocolError, match="does not end in CRLF"):
+            await anext(subscription)
+    await script.task
+
+
+@virtual
+async def test_a_slow_upload_is_no_silence(connect):
+    """While the broker takes what we send, however slowly, it is there; the answer has its time from then on."""
+    taken = []
+
+    async def read_slowly(pipe):
+        while sum(taken) < 200_000:
+            taken.append(len(await pipe.read()))
+            await asyncio.sleep(4)
+        await asyncio.sleep(29)
+        pipe.write(b":1\r\n:0\r\n")
+
+    script = Script(read_slowly)
+    connect(script, capacity=10_000, cuts=[10_000] * 100)
+    async with RemoteBroker(URL) as broker:
+        assert await asyncio.gather(broker.publish("a", b"x" * 200_000), broker.publish("a", b"x")) == [1, 0]
+        assert now() > 100
+    await script.task
+
+
+@virtual
+async def test_a_large_message_that_arrives_slowly_is_no_silence(connect):
+    """A piece every 15 seconds: the broker is there, though it can't answer a PING before the message is through."""
+    async with serving() as server:
+        connect(server, capacity=10_000, cuts=[10_000] * 1_000, delays=[0, *[15] * 30])
+        async with RemoteBroker(URL).subscribe("a") as subscription:
+            server.broker.publish("a", b"x" * 200_000)
+            assert len((await anext(subscription)).data) == 200_000
+            assert len(server.ends) == 1 and now() > 100
+
+
+@virtual
+async def test_a_timeout_of_0_is_no_busy_loop(connect):
+    """With ``ping=0`` the broker is asked again and again, but not without end in one moment."""
+    async with serving() as server:
+        connect(server)
+        async with RemoteBroker(URL, timeouts=Timeouts(ping=0)).subscribe("a") as subscription:
+            waiting = asyncio.create_task(anext(subscription))
+            await asyncio.sleep(100)
+            server.broker.publish("a", b"x")
+            assert (await waiting).data == b"x" and len(server.ends) == 1
+
+
+@virtual
+async def test_a_block_that_is_cancelled_waits_for_no_peer(connect):
+    """The peer neither reads nor ends; the subscription's connection is reset."""
+    confirmed = b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"
+    script = Script(confirmed, lambda pipe: asyncio.sleep(100))
+    connect(script, delays=[0, 0, *[50] * 10])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1), RemoteBroker(URL) as broker, broker.subscribe("a") as subscription:
+            await anext(subscription)
+    assert now() == 1
+    script.task.cancel()
+    await asyncio.wait([script.task])
+
+
+@virtual
+async def test_nobody_hears_of_an_answer_that_nobody_waits_for(connect):
+    """Publishers that are cancelled, or cut off while they send: no exception is left unseen. ``virtual`` asserts it."""
+    for sent in (10, 100_000):
+        for pause in (0.01, 1, 40):
+            deaf = Script(lambda pipe: asyncio.sleep(5))
+            connect(deaf, capacity=1_000)
+            async with RemoteBroker(URL) as broker:
+                tasks = [asyncio.create_task(broker.publish("a", b"x" * sent)) for _ in range(3)]
+                await asyncio.sleep(pause)
+                tasks[0].cancel()
+                await asyncio.sleep(0)
+                deaf.task.cancel()
+                tasks[1].cancel()
+                await asyncio.wait([deaf.task])
+                await broker.close()
+                assert len((await asyncio.wait(tasks))[0]) == 3
+                for task in tasks:
+                    assert task.cancelled() or isinstance(task.exception(), OSError)
+
+
+@virtual
+async def test_a_dead_broker_costs_all_publishers_one_wait(monkeypatch):
+    """They wait for one attempt to connect after the other; but whoever came before an attempt began shares its failure."""
+    attempts = []
+
+    async def wait(address, ssl, timeouts):
+        attempts.append(now())
+        await asyncio.sleep(10)
+        raise TimeoutError("no answer")
+
+    monkeypatch.setattr(remote, "_open", wait)
+    async with RemoteBroker(URL) as broker:
+        results = await asyncio.gather(*(broker.publish("a", b"x") for _ in range(10)), return_exceptions=True)
+        assert {type(result) for result in results} == {TimeoutError} and len(attempts) <= 2
+        with pytest.raises(TimeoutError):
+            await broker.publish("a", b"x")
+        assert len(attempts) <= 3
+
+
+@virtual
+async def test_a_closed_broker_says_so(connect):
+    deaf = Script(lambda pipe: asyncio.sleep(5))
+    connect(deaf)
+    broker = RemoteBroker(URL)
+    waiting = asyncio.create_task(broker.publish("a", b"x"))
+    await asyncio.sleep(1)
+    await broker.close()
+    with pytest.raises(ConnectionResetError, match="the client was closed"):
+        await waiting
+    await deaf.task
+
+
+@virtual
+async def test_a_port_that_speaks_tls_is_named(connect):
+    """It sends an alert, or closes without a word."""
+    for answer, error in ((b"\x15\x03\x03\0\2\2\x46", RemoteProtocolError), (b"", ConnectionResetError)):
+        for url in (URL, "redis://:x@a"):
+            script = Script(answer)
+            connect(script)
+            async with RemoteBroker(url) as broker:
+                with pytest.raises((error, ConnectionResetError), match=r"TLS.*rediss://"):
+                    await broker.publish("a", b"x")
+            await script.task
+
+
+@virtual
+async def test_a_broker_that_takes_the_connection_and_says_nothing_is_named(connect):
+    deaf = Script(lambda pipe: asyncio.sleep(20))
+    connect(deaf)
+    async with RemoteBroker("redis://:x@a") as broker:
+        words = r"redis://a:6379 takes the connection, but has not answered within 10 s \(if that port speaks TLS.*rediss"
+        with pytest.raises(TimeoutError, match=words):
+            await broker.publish("a", b"x")
+    await deaf.task
 
 
 @virtual
@@ -390,13 +615,50 @@ async def test_a_broker_that_is_loading_is_tried_again(connect, error):
 
 @pytest.mark.parametrize(
     "url",
-    ["http://a", "redis://", "redis://a/1", "a:6379", "redis://a:x", "redis://:secret@a/1", "redis://a:secret#@b", "redis://[a"],
+    [
+        "http://a", "redis://", "redis://a/x", "a:6379", "redis://a:x", "redis://:secret@a/x", "redis://a:secret#@b", "redis://[a",
+        "redis://:secret/x@a", "redis://:secret?x=y@a", "redis://user@a", "redis://:secret@a?x=1", "redis://:secret@a?db=x",
+        "redis://:secret@a?secret", "unix://", "unix://a/b", "unix:///", "redis+unix://:secret@/", "redis://a:0", "",
+    ],
 )
 def test_a_wrong_url(url):
     """What is raised may be logged, so it says nothing of a password."""
     with pytest.raises(ValueError, match=r"^the URL of a broker is redis://\[") as error:
         RemoteBroker(url)
     assert (error.value.__cause__, error.value.__context__) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("url", "text", "auth"),
+    [
+        ("redis://h", "redis://h:6379", ()), ("redis://h/1", "redis://h:6379", ()), ("rediss://H.:1/", "rediss://h.:1", ()),
+        ("redis://h?db=3&protocol=3", "redis://h:6379", ()), ("redis://:p%2Fw@h", "redis://h:6379", (b"p/w",)),
+        ("redis://u:p@h", "redis://h:6379", (b"u", b"p")), ("redis://u:@h", "redis://h:6379", (b"u", b"")),
+        ("redis://[::1]:7", "redis://[::1]:7", ()), ("unix:///run/redis.sock", "unix:///run/redis.sock", ()),
+        ("redis+unix://u:p@/run/a%20b?db=1", "unix:///run/a b", (b"u", b"p")),
+    ],
+)  # fmt: skip
+def test_where_a_url_leads(url, text, auth):
+    target = RemoteBroker(url).target
+    assert (str(target), target.auth) == (text, auth)
+    assert "auth" not in repr(target)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis://user@a", "a user needs a password"), ("redis://:secret@a?ssl=true", "there is no option 'ssl'"),
+        ("unix://a/b", "begins with a slash"), ("redis://:secret@a/x", "not the number of a database"),
+        ("http://:secret@a", "its scheme is another"), ("redis://:secret/x@a", "it has no host"),
+    ],
+)  # fmt: skip
+def test_a_wrong_url_is_told_without_a_password(url, words):
+    with pytest.raises(ValueError, match=words) as error:
+        RemoteBroker(url)
+    assert "secret" not in str(error.value)
+    with pytest.raises(TypeError, match="not bytes") as error:
+        RemoteBroker(url.encode())
+    assert "secret" not in str(error.value)
 
 
 def test_a_subscription_to_nothing():

@@ -141,7 +141,9 @@ class Broker:
         ``on_overflow``: what happens to a subscriber that is too slow, ``disconnect``, ``drop_oldest`` or ``drop_newest``.
         """
         self.check_loop()
-        _check(after, last, on_overflow)
+        check_start(after, last)
+        if on_overflow not in _POLICIES:
+            raise ValueError(f"on_overflow is one of {', '.join(_POLICIES)}, not {on_overflow!r:.60}")
         if last and (len(topics) != 1 or patterns):
             raise ValueError("last= is for a subscription to one topic, without patterns")
         if last and after is None:
@@ -172,16 +174,14 @@ class Broker:
 _POLICIES = [policy.value for policy in Overflow]
 
 
-def _check(after: object, last: object, on_overflow: object) -> None:
-    """Raise TypeError or ValueError for an option of ``subscribe`` that can mean nothing."""
+def check_start(after: object, last: object) -> None:
+    """Raise TypeError or ValueError for the options of ``subscribe`` that say where to begin, if they can mean nothing."""
     if after is not None and not isinstance(after, str):
         raise TypeError(f"after is the id of a message, a str, not {type(after).__name__}: {after!r:.60}")
     if not isinstance(last, int) or isinstance(last, bool):
         raise TypeError(f"last is a number of messages, an int, not {type(last).__name__}: {last!r:.60}")
     if last < 0:
         raise ValueError(f"last is a number of messages, not {last}")
-    if on_overflow not in _POLICIES:
-        raise ValueError(f"on_overflow is one of {', '.join(_POLICIES)}, not {on_overflow!r:.60}")
 
 
 def _log_error(error: Exception) -> None:

@@ -1,10 +1,15 @@
 """A broker in another process, minproto's or a redis-server: how an app on minproto grows past one machine.
 
-It has the two methods of a ``Broker``, publish and subscribe, and has nothing of its own: no log, no ids, no queue. Each
-subscription is one connection, read only as fast as its user takes, so the server's bound on what waits for a client is the
-only one. When a connection is lost, a subscription connects and subscribes again; what was published meanwhile is lost, and
-it says so by a ``Gap``. All that is published shares another connection, pipelined; when that is lost, those who wait for
-an answer are told, for nobody knows whether their message was delivered.
+It has the two methods of a ``Broker``, publish and subscribe. Each subscription is one connection, read only as fast as its
+user takes, so the server's bound on what waits for a client is the only one. All that is published shares another connection,
+pipelined; when that connection is lost, whoever waits for an answer is told, since nobody knows whether the message was
+delivered.
+
+A subscription connects again by itself. What happens to the messages published meanwhile depends on how it listens:
+
+    subscribe("a", "b", patterns=["c*"])   SUBSCRIBE: they are lost, and a ``Gap`` stands in their place; messages have no id
+    subscribe("a", after=id)               XREAD: they come from the broker's history, each with its id; a ``Gap`` stands only
+    subscribe("a", last=50)                where the history does not go back so far. For minproto's broker: see ``_History``
 
 This is no part of ``aio/broker.py``: that one waits for what happens in this process, this one for the network.
 """
@@ -15,24 +20,35 @@ import ssl as tls
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Self
-from urllib.parse import SplitResult, unquote, urlsplit
+from types import TracebackType
+from typing import Any, Protocol, Self
 
-from minproto.aio.address import Address, url_address
-from minproto.aio.endpoint import Deadline, Endpoint, Timeouts
-from minproto.aio.options import check_common, check_text
-from minproto.aio.pipe import Pipe, connect_pipe
+from minproto.aio.address import Address
+from minproto.aio.broker import check_start
+from minproto.aio.endpoint import Deadline, Timeouts
+from minproto.aio.link import Link, Skipped, check, open_pipe, parse_url, refusal
+from minproto.aio.options import check_common
+from minproto.aio.pipe import Pipe
 from minproto.aio.reconnect import reconnecting
-from minproto.broker import Gap, Item, Message, listed
-from minproto.core import RemoteProtocolError, Role
-from minproto.resp import Command, Connection, Error, Limits, Push, Reply, to_bytes, to_text
+from minproto.broker import Gap, Item, Message, listed, parse_id
+from minproto.commands import MAX_ID
+from minproto.core import RemoteProtocolError
+from minproto.resp import Error, Limits, to_bytes, to_text
 
-PASSING = ("LOADING ", "BUSY ", "MASTERDOWN ", "CLUSTERDOWN ", "TRYAGAIN ", "MISCONF ", "ERR max number of clients")
-"""How the errors begin that time heals; MISCONF, that a disk is full, is what such a redis-server answers to a PING."""
+LEAST_PING = 1.0
+"""Seconds between two PINGs at least, also where ``Timeouts.ping`` is 0: without them the client would do nothing else."""
+NO_TLS = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
+"""What OpenSSL calls an answer in clear text."""
+FULL = "ERR max number of clients"
+"""How the error begins that a broker sends unasked: it closes the connection, and has not read a command."""
 
 
 class RemoteBroker:
-    """``await broker.publish(topic, data)``; ``async for item in broker.subscribe(*topics)``. ``async with`` closes it."""
+    """``await broker.publish(topic, data)``; ``async for item in broker.subscribe(*topics)``. ``async with`` closes it.
+
+    Every method raises a ConnectionRefusedError where the broker refuses for now (it is busy, loading, or has too many
+    clients), and a RemoteProtocolError with the broker's words where it refuses for good. After either, nothing was done.
+    """
 
     def __init__(
         self,
@@ -42,50 +58,112 @@ class RemoteBroker:
         limits: Limits = Limits(),  # noqa: B008 - frozen
         timeouts: Timeouts = Timeouts(),  # noqa: B008
     ) -> None:
-        """``redis://[[user]:password@]host[:port]``, or ``rediss://`` for TLS. Raises ValueError for another URL."""
+        """``redis://[[user]:password@]host[:port]``, ``rediss://`` for TLS, or ``unix:///path``. Raises ValueError for others.
+
+        ``limits.max_bulk``: bytes of the longest message, in both directions. A longer one is refused by ``publish``; from
+        somebody else it arrives as a ``Gap`` with a ``reason``. A BrokerServer has such a limit too, and needs as much.
+        """
         check_common(limits, Limits, timeouts, ssl)
-        check_text("url", url)
-        self._parts, self._address = _parse_url(url)
-        self._ssl = (ssl or tls.create_default_context()) if self._parts.scheme == "rediss" else None
+        self.target = parse_url(url)
+        self._ssl = (ssl or tls.create_default_context()) if self.target.scheme == "rediss" else None
         self._limits = limits
         self._timeouts = timeouts
         self._publisher: _Publisher | None = None
         self._connecting = asyncio.Lock()
+        self._attempts = 0
+        self._failure: Exception | None = None  # of the last attempt to connect the publisher
 
     async def publish(self, topic: str, data: bytes) -> int:
-        """Give a message to all who listen, anywhere; how many that were.
+        """Give a message to all who listen, anywhere; return how many that were.
 
-        Raises OSError where the broker can't be reached, or was lost before it answered; RemoteProtocolError with its own
-        words where it refuses; ValueError for a name that has no bytes, TypeError for data that is not bytes.
+        Raises OSError where the broker can't be reached, or was lost before it answered (unless that is a
+        ConnectionRefusedError, the message may have been delivered); RemoteProtocolError where it refuses; before anything is
+        sent, ValueError for a topic or data beyond the limits, TypeError for a topic that is no str or data that is not bytes.
         """
         if not isinstance(data, bytes):
             raise TypeError(f"a message is bytes, not {type(data).__name__}")
-        name = to_bytes(topic)
-        async with self._connecting:
-            if self._publisher is None or self._publisher.lost:
-                self._publisher = _Publisher(await self.connect())
-        return await self._publisher.publish(name, data)
+        name = _name(topic)
+        _check_size(self._limits, [name, data])
+        return await (await self._connected()).publish(name, data)
 
-    def subscribe(self, *topics: str, patterns: Iterable[str] = ()) -> "RemoteSubscription":
+    async def _connected(self) -> "_Publisher":
+        """The connection for publishing. Whoever has waited while another attempt began and failed does not begin one more."""
+        attempts = self._attempts
+        async with self._connecting:
+            if self._publisher is not None and not self._publisher.lost:
+                return self._publisher
+            if self._attempts > attempts and self._failure is not None:
+                raise self._failure
+            self._attempts += 1
+            try:
+                self._publisher = _Publisher(await self.connect())
+            except (OSError, RemoteProtocolError) as error:
+                self._failure = error
+                raise
+            self._failure = None
+            return self._publisher
+
+    def subscribe(
+        self, *topics: str, patterns: Iterable[str] = (), after: str | None = None, last: int = 0
+    ) -> "RemoteSubscription":
         """Listen to topics and patterns, from when the subscription is entered or first asked for an item.
 
-        Raises ValueError where there are none, TypeError for patterns that are one str.
-        """
-        return RemoteSubscription(self, list(topics), listed(topics, patterns))
+        ``after``: the id of a message of the one topic (of an item, or ``last_id``). What was published after it comes first,
+        and messages have ids, also after a connection was lost; a Gap says where the broker's history does not go back so far.
+        ``last``: the same, but from so many messages ago. With ``after`` it says nothing.
 
-    async def connect(self) -> "Link":
+        Raises ValueError where there is nothing to listen to, or several topics or a pattern with ``after`` or ``last``;
+        TypeError for what is no str. Entered or asked for an item, it raises RemoteProtocolError where the broker keeps no
+        history of the topic.
+        """
+        patterns = listed(topics, patterns)
+        check_start(after, last)
+        names, globs = [_name(topic) for topic in topics], [_name(pattern) for pattern in patterns]
+        _check_size(self._limits, names)
+        _check_size(self._limits, globs)
+        if after is None and not last:
+            return RemoteSubscription(self, _Live(names, globs))
+        if len(names) != 1 or globs:
+            raise ValueError("after= and last= are for a subscription to one topic, without patterns")
+        return RemoteSubscription(self, _History(names[0], after, last))
+
+    async def last_id(self, topic: str) -> str:
+        """Return the id from which a new subscriber to the topic could resume. Raises OSError, RemoteProtocolError."""
+        name = _name(topic)
+        link = await self.connect()
+        try:
+            return to_text((await _stream(link, name))[b"last-generated-id"])
+        finally:
+            link.abort()
+
+    async def connect(self) -> Link:
         """A connection on which the password is said. Raises OSError, RemoteProtocolError."""
-        async with asyncio.timeout(self._timeouts.handshake):
-            pipe = await _open(self._address, self._ssl, self._timeouts)
-            link = Link(pipe, self._limits, self._timeouts)
-            try:
-                if self._parts.password is not None:
-                    user = [unquote(self._parts.username).encode()] if self._parts.username else []
-                    await link.ask(b"AUTH", *user, unquote(self._parts.password).encode())
-            except BaseException:
-                link.abort()
+        try:
+            pipe = await _open(self.target.address, self._ssl, self._timeouts)
+        except tls.SSLError as error:
+            if error.reason not in NO_TLS:
                 raise
+            raise RemoteProtocolError(f"{self.target} speaks no TLS: its URL begins with redis://, not rediss://") from error
+        link = Link(pipe, self._limits, self._timeouts)
+        try:
+            if self.target.auth:
+                await self.within_handshake(link.ask((b"AUTH", *self.target.auth)))
+        except BaseException:
+            link.abort()
+            raise
         return link
+
+    async def within_handshake(self, answer: Any) -> Any:
+        """Wait for the first answers on a connection. Raises TimeoutError, which says that there was a connection."""
+        seconds = self._timeouts.handshake
+        try:
+            async with asyncio.timeout(seconds):
+                return await answer
+        except TimeoutError as error:
+            raise TimeoutError(
+                f"{self.target} takes the connection, but has not answered within {seconds:g} s"
+                + ("" if self._ssl else " (if that port speaks TLS, the URL begins with rediss://)")
+            ) from error
 
     async def close(self) -> None:
         """End the connection for publishing. Subscriptions are ended one by one."""
@@ -97,61 +175,32 @@ class RemoteBroker:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self.close()
+        await self.close()  # which waits for nobody
 
 
-def _parse_url(url: str) -> tuple[SplitResult, Address]:
-    """Its parts, and its host and port. Raises ValueError, which quotes nothing: there may be a password in it."""
-    with suppress(ValueError):
-        parts = urlsplit(url)
-        if parts.scheme in ("redis", "rediss") and parts.hostname and parts.path.strip("/") in ("", "0"):
-            return parts, url_address(parts)
-    raise ValueError("the URL of a broker is redis://[[user]:password@]host[:port], or rediss:// for TLS")
+async def _open(address: Address | str, ssl: tls.SSLContext | None, timeouts: Timeouts) -> Pipe:
+    return await open_pipe(address, ssl, timeouts)
 
 
-async def _open(address: Address, ssl: tls.SSLContext | None, timeouts: Timeouts) -> Pipe:
-    return await connect_pipe(address, ssl, handshake=timeouts.handshake, linger=timeouts.linger)
+def _name(name: str) -> bytes:
+    """The bytes of a topic or a pattern. Raises TypeError, or ValueError for a str that has none."""
+    if not isinstance(name, str):
+        raise TypeError(f"a topic or pattern is a str, not {type(name).__name__}: {name!r:.60}")
+    return to_bytes(name)
 
 
-class Link:
-    """A client's connection: commands out, values in."""
-
-    def __init__(self, pipe: Pipe, limits: Limits, timeouts: Timeouts) -> None:
-        self._core = Connection(Role.CLIENT, limits)
-        self._endpoint = Endpoint(self._core, pipe, timeouts)
-        self.timeouts = timeouts
-
-    async def send(self, *words: bytes) -> None:
-        """Send a command; waits while the peer is slow. Raises ConnectionError."""
-        self._endpoint.send(Command(list(words)))
-        if self._endpoint.congested:
-            await self._endpoint.flush()
-
-    async def value(self, seconds: float) -> Any:
-        """The next, of a reply or a push. Raises OSError, RemoteProtocolError; cancelled, it has taken nothing."""
-        while (event := self._core.next_event()) is None:
-            if not await self._endpoint.receive(seconds):
-                raise ConnectionResetError("the broker has closed the connection")
-        assert isinstance(event, Reply | Push)
-        return event.value if isinstance(event, Reply) else event.items
-
-    async def ask(self, *words: bytes) -> Any:
-        """Send a command and wait for its answer. Raises as ``value``, and as ``check``."""
-        await self.send(*words)
-        return check(await self.value(self.timeouts.handshake))
-
-    async def close(self) -> None:
-        await self._endpoint.close()
-
-    def abort(self) -> None:
-        self._endpoint.abort()
+def _check_size(limits: Limits, words: list[bytes]) -> None:
+    """Raise ValueError for a command that the broker may refuse as a whole, and with it what others say on the connection."""
+    longest, total = max(map(len, words), default=0), sum(map(len, words))
+    if longest > limits.max_bulk:
+        raise ValueError(f"a string of {longest:,} bytes: limits.max_bulk is {limits.max_bulk:,} (the broker has one, too)")
+    if total + 16 > limits.max_command:  # 16: for the name of the command
+        raise ValueError(f"a command of {total:,} bytes: limits.max_command is {limits.max_command:,}")
+    if len(words) >= limits.max_array:
+        raise ValueError(f"a command of {len(words):,} strings: limits.max_array is {limits.max_array:,}")
 
 
-def check(value: Any) -> Any:
-    """A value that is no error. Raises RemoteProtocolError for what stays wrong, ConnectionError for what may pass."""
-    if isinstance(value, Error):
-        raise (ConnectionResetError if value.text.startswith(PASSING) else RemoteProtocolError)(value.text)
-    return value
+# ---- publishing --------------------------------------------------------------------------------------------------------
 
 
 class _Publisher:
@@ -164,64 +213,99 @@ class _Publisher:
         self._reader = asyncio.create_task(self._read())
 
     async def publish(self, topic: bytes, data: bytes) -> int:
+        end = self._link.send(b"PUBLISH", topic, data)  # raises before there is an answer to wait for
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._answers.append(answer)
-        await self._link.send(b"PUBLISH", topic, data)
         try:
-            async with asyncio.timeout(self._link.timeouts.body):
-                return await answer
-        except TimeoutError:  # packets are lost, or the broker hangs: the next to publish has a new connection
-            self._lose()
-            raise
+            await self._link.flush()
+            return await self._wait(answer, end)
+        finally:
+            answer.cancel()  # if it comes after all, nobody waits for it
+
+    async def _wait(self, answer: "asyncio.Future[int]", end: int) -> int:
+        """Wait while the broker takes what we send, or answers others. Raises TimeoutError where it does neither.
+
+        Then packets are lost, or the broker hangs: whoever publishes next has a new connection.
+        """
+        seconds = self._link.timeouts.body
+        while not answer.done():
+            before = self._link.progress(end)
+            await asyncio.wait([answer], timeout=None if seconds == math.inf else seconds)
+            if not answer.done() and self._link.progress(end) == before:
+                self._lose()
+                raise TimeoutError(f"the broker has not answered a PUBLISH within {seconds:g} s")
+        return await answer
 
     async def _read(self) -> None:
-        error: Exception = ConnectionResetError("the broker sent what nobody asked for")
+        error: Exception = ConnectionResetError("the client was closed")
         try:
             while True:
                 value = await self._link.value(math.inf)
+                if isinstance(value, Error) and value.text.startswith(FULL):
+                    raise refusal(value)
                 if not self._answers:
-                    break
-                self._answer(self._answers.popleft(), value)
+                    raise ConnectionResetError("the broker sent what nobody asked for")
+                _settle(self._answers.popleft(), value)
         except (OSError, RemoteProtocolError) as lost:
             error = lost
         finally:
             self._lose()
             for answer in self._answers:
-                if not answer.done():
-                    answer.set_exception(ConnectionResetError(f"lost before the answer: {error}"))
+                _fail(answer, error if isinstance(error, ConnectionRefusedError) else _lost(error))
 
     def _lose(self) -> None:
         self.lost = True
         self._link.abort()
-
-    def _answer(self, answer: "asyncio.Future[int]", value: Any) -> None:
-        if answer.done():
-            return  # who asked did not wait
-        if isinstance(value, int):
-            answer.set_result(value)
-        else:
-            answer.set_exception(RemoteProtocolError(value.text if isinstance(value, Error) else "not a number"))
 
     async def close(self) -> None:
         self._reader.cancel()
         await asyncio.wait([self._reader])
 
 
-class RemoteSubscription:
-    """Messages, and a Gap wherever the connection was lost: ``async for item in subscription``. ``async with`` ends it.
+def _lost(error: Exception) -> Exception:
+    return ConnectionResetError(f"lost before the answer: {error}")
 
-    A message has no id (``""``), for Redis gives none.
+
+def _settle(answer: "asyncio.Future[int]", value: Any) -> None:
+    if isinstance(value, int):
+        if not answer.done():  # who asked did not wait
+            answer.set_result(value)
+    else:
+        _fail(answer, refusal(value) if isinstance(value, Error) else RemoteProtocolError("the answer is not a number"))
+
+
+def _fail(answer: "asyncio.Future[int]", error: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(error)
+        answer.exception()  # seen: who asked may be cancelled in this very turn, and then nobody is left to hear of it
+
+
+# ---- listening ---------------------------------------------------------------------------------------------------------
+
+
+class _Source(Protocol):
+    """How a subscription gets its items from a connection."""
+
+    async def begin(self, link: Link) -> list[Item]:
+        """Prepare a new connection; what comes first on it. Cancelled, or if it raises, it has changed nothing."""
+
+    async def next(self, link: Link) -> list[Item]:
+        """Wait for the next items; perhaps none. Cancelled, it has taken nothing. Raises OSError, RemoteProtocolError."""
+
+
+class RemoteSubscription:
+    """Messages, and a Gap wherever some are missing: ``async for item in subscription``. ``async with`` ends it.
+
+    A message has no id (``""``), for Redis gives none; unless it comes from a history (``after=``, ``last=``).
     """
 
-    def __init__(self, broker: RemoteBroker, topics: list[str], patterns: list[str]) -> None:
+    def __init__(self, broker: RemoteBroker, source: _Source) -> None:
         self._broker = broker
-        self._topics = [to_bytes(topic) for topic in topics]
-        self._patterns = [to_bytes(pattern) for pattern in patterns]
+        self._source = source
         self._links = reconnecting(self._connect)
         self._waiting: Deadline | None = None  # for the next of them
         self._link: Link | None = None
-        self._items: deque[Item] = deque()  # that came before the broker had confirmed all
-        self._was_connected = False
+        self._items: deque[Item] = deque()  # that were received, and not taken
         self._closed = False
 
     def __aiter__(self) -> Self:
@@ -229,73 +313,47 @@ class RemoteSubscription:
 
     async def __anext__(self) -> Item:
         """The next item. Raises RemoteProtocolError where the broker refuses for good; cancelled, it has taken nothing."""
-        while not self._closed and (link := self._link or await self._next_link()) is not None:
+        while not self._closed:
             if self._items:
                 return self._items.popleft()
+            link = self._link
+            if link is None:
+                await self._next_link()
+                continue
             try:
-                item = _item(check(await self._value(link)))
+                self._items += await self._source.next(link)
             except OSError:  # TimeoutError among them
                 self._lose(link)
             except RemoteProtocolError:
                 self._lose(link)
                 raise
-            else:
-                if item is not None:
-                    return item
         raise StopAsyncIteration
-
-    async def _value(self, link: Link) -> Any:
-        """The next value; a broker that is silent for too long is asked whether it is there."""
-        try:
-            return await link.value(link.timeouts.ping)
-        except TimeoutError:
-            await link.send(b"PING")
-            return await link.value(link.timeouts.pong)
 
     def _lose(self, link: Link) -> None:
         link.abort()
         self._link = None
 
-    async def _next_link(self) -> Link | None:
-        """None: it was closed meanwhile."""
+    async def _next_link(self) -> None:
+        """Wait for a connection, or until the subscription is closed."""
         self._waiting = Deadline(asyncio.get_running_loop())
         try:
             with self._waiting(math.inf):
                 self._link = await anext(self._links)
         except TimeoutError:
-            return None
+            return
         except BaseException:
             self._links = reconnecting(self._connect)  # a generator that failed or was cancelled is over
             raise
-        if self._was_connected:
-            self._items.appendleft(Gap(None))
-        self._was_connected = True
-        return self._link
 
     async def _connect(self) -> Link:
-        """A connection on which everything is subscribed to."""
+        """A connection from which everything comes."""
         link = await self._broker.connect()
         try:
-            async with asyncio.timeout(link.timeouts.handshake):
-                await self._subscribe(link)
+            self._items += await self._broker.within_handshake(self._source.begin(link))
         except BaseException:
             link.abort()
             raise
         return link
-
-    async def _subscribe(self, link: Link) -> None:
-        self._items.clear()
-        if self._topics:
-            await link.send(b"SUBSCRIBE", *self._topics)
-        if self._patterns:
-            await link.send(b"PSUBSCRIBE", *self._patterns)
-        missing = len(self._topics) + len(self._patterns)
-        while missing:
-            item = _item(check(await link.value(link.timeouts.handshake)))
-            if item is None:
-                missing -= 1
-            else:
-                self._items.append(item)
 
     async def close(self) -> None:
         """End it."""
@@ -313,17 +371,200 @@ class RemoteSubscription:
             await self._next_link()
         return self
 
-    async def __aexit__(self, *error: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and self._link is not None:
+            self._link.abort()  # a block that is cancelled waits for no peer
         await self.close()
 
 
-def _item(value: Any) -> Message | None:
-    """A message; None for a confirmation or a pong. Raises RemoteProtocolError for what no subscriber should get."""
+class _Live:
+    """Messages as they are published: SUBSCRIBE and PSUBSCRIBE."""
+
+    def __init__(self, topics: list[bytes], patterns: list[bytes]) -> None:
+        self._topics = topics
+        self._patterns = patterns
+        self._was_connected = False
+
+    async def begin(self, link: Link) -> list[Item]:
+        if self._topics:
+            link.send(b"SUBSCRIBE", *self._topics)
+        if self._patterns:
+            link.send(b"PSUBSCRIBE", *self._patterns)
+        await link.flush()
+        items: list[Item] = [Gap(None, reason="the connection was lost")] if self._was_connected else []
+        missing = len(self._topics) + len(self._patterns)
+        while missing:
+            found = _pushed(check(await link.value(link.timeouts.handshake)), link.limits)
+            missing -= not found
+            items += found
+        self._was_connected = True
+        return items
+
+    async def next(self, link: Link) -> list[Item]:
+        return _pushed(check(await self._value(link)), link.limits)
+
+    async def _value(self, link: Link) -> Any:
+        """The next value; a broker of which nothing arrives for too long is asked whether it is there."""
+        try:
+            return await link.value(max(link.timeouts.ping, LEAST_PING))
+        except TimeoutError:
+            link.send(b"PING")
+            await link.flush()
+            return await link.value(link.timeouts.pong)
+
+
+def _pushed(value: Any, limits: Limits) -> list[Item]:
+    """A message; none for a confirmation or a pong. Raises RemoteProtocolError for what no subscriber should get."""
     match value:
+        case [b"message" | b"pmessage", *_, Skipped() as data]:
+            return [_too_long(data, limits)]
         case [b"message", bytes(topic), bytes(data)]:
-            return Message(to_text(topic), "", data)
+            return [Message(to_text(topic), "", data)]
         case [b"pmessage", bytes(pattern), bytes(topic), bytes(data)]:
-            return Message(to_text(topic), "", data, to_text(pattern))
+            return [Message(to_text(topic), "", data, to_text(pattern))]
         case [b"subscribe" | b"psubscribe" | b"pong", *_]:
-            return None
+            return []
     raise RemoteProtocolError(f"not for a subscriber: {str(value)[:60]}")
+
+
+def _too_long(data: Skipped, limits: Limits, id: str | None = None) -> Gap:
+    return Gap(1, id, f"a message of {data.length:,} bytes was not received: limits.max_bulk is {limits.max_bulk:,}")
+
+
+# ---- listening from a history ------------------------------------------------------------------------------------------
+
+Id = tuple[int, int]
+
+
+class _History:
+    """The messages of one topic behind an id, and then all that come, by XREAD: from a broker that keeps a history.
+
+    XREAD says what there is behind an id, but not whether something is missing there. XINFO STREAM does: its
+    ``max-deleted-entry-id`` is the newest id that is not kept any more. The client asks for it right behind each XREAD, in one
+    write. What the history loses between the two can make a Gap too many, but never hide one:
+
+        XREAD … STREAMS news 7-0      ->  8-0, 9-0
+        XINFO STREAM news             ->  max-deleted-entry-id 7-0: nothing is missing. 8-0: perhaps, so a Gap comes first
+
+    On a new connection there may be another broker, whose ids say nothing of ours. So there the very message of the id has to
+    be in the history (XRANGE), or to be the last that the history has lost.
+    """
+
+    def __init__(self, topic: bytes, after: str | None, last: int) -> None:
+        self._topic = topic
+        self._after = None if after is None else _id_or_oldest(after)
+        self._last = last
+        self._asked: Link | None = None  # on which two answers are due,
+        self._read: list[Any] = []  # and the first of them, if it has come
+
+    async def begin(self, link: Link) -> list[Item]:
+        after = await self._start(link) if self._after is None else self._after
+        most = b"%d" % _batch(link.limits)
+        id = _encode_id(after)
+        ask = link.ask((b"XREAD", b"COUNT", most, b"STREAMS", self._topic, id), (b"XRANGE", self._topic, id, id))
+        read, found = await ask
+        stream = await _stream(link, self._topic)
+        lost = _lost_until(stream)
+        if after > _parse_id(stream[b"last-generated-id"]):  # of a broker whose clock was ahead: read all that there is
+            return self._received(lost, None, link.limits, gap=True)
+        if found or after == lost:
+            return self._received(after, read, link.limits)
+        return self._received(max(after, lost), read, link.limits, gap=True)
+
+    async def _start(self, link: Link) -> Id:
+        """The id behind which the last messages come."""
+        entries: list[Any] = []
+        bound, missing = b"+", self._last + 1
+        while missing > 0:
+            most = b"%d" % min(missing, _batch(link.limits))
+            (entries,) = await link.ask((b"XREVRANGE", self._topic, bound, b"-", b"COUNT", most))
+            if not entries:
+                return _lost_until(await _stream(link, self._topic))
+            missing -= len(entries)
+            bound = b"(" + entries[-1][0]
+        return _parse_id(entries[-1][0])
+
+    async def next(self, link: Link) -> list[Item]:
+        assert self._after is not None
+        timeouts = link.timeouts
+        if self._asked is not link:
+            self._asked, self._read = link, []
+            pause = max(timeouts.ping, LEAST_PING)
+            block = b"0" if pause == math.inf else b"%d" % (pause * 1_000)
+            most = b"%d" % _batch(link.limits)
+            link.send(b"XREAD", b"COUNT", most, b"BLOCK", block, b"STREAMS", self._topic, _encode_id(self._after))
+            link.send(b"XINFO", b"STREAM", self._topic)
+            await link.flush()
+        if not self._read:
+            self._read = [check(await link.value(max(timeouts.ping, LEAST_PING) + timeouts.pong))]
+        stream = _pairs(check(await link.value(timeouts.pong)))
+        self._asked = None
+        lost = _lost_until(stream)
+        return self._received(max(self._after, lost), self._read[0], link.limits, gap=lost > self._after)
+
+    def _received(self, after: Id, read: Any, limits: Limits, *, gap: bool = False) -> list[Item]:
+        """The items of an answer to XREAD. The next XREAD asks for what comes after the last of them, or else ``after``."""
+        items: list[Item] = [Gap(None, reason="the broker's history does not go back so far")] if gap else []
+        entries = read[0][1] if isinstance(read, list) and read else []
+        items += [_entry(to_text(self._topic), entry, limits) for entry in entries]
+        self._after = _parse_id(entries[-1][0]) if entries else after
+        return items
+
+
+def _batch(limits: Limits) -> int:
+    """How many entries one answer may have: all of them may be as long as the limits allow."""
+    return max(1, limits.max_command // (limits.max_bulk + 1_024))
+
+
+def _entry(topic: str, entry: Any, limits: Limits) -> Item:
+    match entry:
+        case [bytes(id), [b"data", Skipped() as data]]:
+            return _too_long(data, limits, to_text(id))
+        case [bytes(id), [b"data", bytes(data)]]:
+            return Message(topic, to_text(id), data)
+    raise RemoteProtocolError(f"an entry of {topic} without the one field data: {str(entry)[:60]}")
+
+
+async def _stream(link: Link, topic: bytes) -> dict[bytes, Any]:
+    """What the broker knows of a topic's history. Raises RemoteProtocolError where there is none."""
+    try:
+        (answer,) = await link.ask((b"XINFO", b"STREAM", topic))
+    except RemoteProtocolError as error:
+        raise RemoteProtocolError(f"the broker keeps no history of {to_text(topic)}: {error}") from error
+    return _pairs(answer)
+
+
+def _pairs(answer: Any) -> dict[bytes, Any]:
+    if isinstance(answer, list) and len(answer) % 2 == 0 and all(isinstance(name, bytes) for name in answer[::2]):
+        pairs = dict(zip(answer[::2], answer[1::2], strict=True))
+        if b"last-generated-id" in pairs:
+            return pairs
+    raise RemoteProtocolError(f"not what XINFO STREAM answers: {str(answer)[:60]}")
+
+
+def _lost_until(stream: dict[bytes, Any]) -> Id:
+    """The newest id that is not kept any more. A redis-server does not say what it has trimmed, so there it is a guess."""
+    lost = _parse_id(stream.get(b"max-deleted-entry-id", b"0-0"))
+    first = stream.get(b"first-entry")
+    if lost == (0, 0) and first and stream.get(b"entries-added") != stream.get(b"length"):
+        return _parse_id(first[0])
+    return lost
+
+
+def _id_or_oldest(text: str) -> Id:
+    """What is no id is older than all: then everything is read, behind a Gap, as the Broker in this process does."""
+    id = parse_id(text)
+    return id if id is not None and max(id) <= MAX_ID else (0, 0)
+
+
+def _encode_id(id: Id) -> bytes:
+    return b"%d-%d" % id
+
+
+def _parse_id(text: Any) -> Id:
+    id = parse_id(to_text(text)) if isinstance(text, bytes) else None
+    if id is None:
+        raise RemoteProtocolError(f"not an id: {str(text)[:60]}")
+    return id
