@@ -7,7 +7,7 @@ import pytest
 from harness import now, virtual
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from resp_harness import Serving, serving
+from resp_harness import Serving, command, serving
 
 from minproto import Broker, Gap, Message, RemoteBroker, RemoteProtocolError, Timeouts
 from minproto.aio import remote
@@ -438,10 +438,10 @@ async def test_a_slow_upload_is_no_silence(connect):
     taken = []
 
     async def read_slowly(pipe):
-        while sum(taken) < 200_000:
+        while sum(taken) < len(command("PUBLISH", "a", b"x" * 200_000) + command("PUBLISH", "a", "x")):
             taken.append(len(await pipe.read()))
             await asyncio.sleep(4)
-        await asyncio.sleep(29)
+        await asyncio.sleep(20)
         pipe.write(b":1\r\n:0\r\n")
 
     script = Script(read_slowly)
