@@ -1,15 +1,28 @@
-"""permessage-deflate: messages of a WebSocket, compressed (RFC 7692).
+r"""permessage-deflate: the messages of a WebSocket, compressed (RFC 7692).
 
-The two ends agree on four parameters in the handshake. A message is then deflated as one stream without zlib's wrapping; it
-is flushed to a byte boundary, and the four bytes that such a flush always ends with are left out. With *context takeover* a
-message may refer back to those before it: small messages shrink far more, and each connection keeps a window of what it
-sent and received. That memory is what ``Compression`` bounds.
+The two ends agree on four parameters in the handshake:
 
-What a peer sent is inflated in pieces of bounded size, so that a few kilobytes that would become gigabytes (a bomb) are
-stopped at the limit of a message, and not when memory is full.
+    client:  Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits; server_max_window_bits=12
+    server:  Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=12; client_max_window_bits=12
 
-Left out: other extensions and other ways to compress (nothing else is registered), a choice for each message whether to
-compress it (an app that knows better turns compression off).
+A message is then compressed as raw deflate data, without the header and checksum of zlib. The sender flushes to a byte
+boundary. Such a flush always ends with the bytes ``00 00 ff ff``, so the sender leaves these out and the receiver puts them
+back (§7.2):
+
+    >>> Deflater(15, 8, context_takeover=True).compress(b"Hello").hex(" ")
+    'f2 48 cd c9 c9 07 00'
+    >>> b"".join(Inflater(15, context_takeover=True).inflate(bytes.fromhex("f248cdc9c907000000ffff"), room=100))
+    b'Hello'
+
+With *context takeover*, a message may refer back to the bytes of the messages before it. Small messages that resemble each
+other shrink far more then: the same "Hello" again is ``f2 00 11 00 00``. The price is memory, because each end keeps a
+window of what it has sent and received for every connection. ``Compression`` bounds this memory.
+
+Compressed data is also an attack: a few kilobytes can become gigabytes (a decompression bomb). So a message is inflated in
+pieces of bounded size, and the limit of a message stops it long before memory is full.
+
+Left out: other extensions and other compression methods, since no other is registered; and the choice for each message
+whether to compress it. An app that sends compressed images turns compression off for its connections.
 """
 
 import re
@@ -22,23 +35,24 @@ from minproto.core import RemoteProtocolError, check_counts
 from minproto.http import TCHAR
 
 NAME = "permessage-deflate"
-_TAIL = b"\x00\x00\xff\xff"  # the end of each sync flush (§7.2.1)
-_BITS = re.compile(r"[89]|1[0-5]")  # §7.1.2: 8 to 15, without leading zeroes
-_PIECE = 65_536  # bytes that are inflated before they are counted
+_TAIL = b"\x00\x00\xff\xff"  # the end of every sync flush, which is not sent (§7.2.1)
+_BITS = re.compile(r"[89]|1[0-5]")  # §7.1.2: a window of 2**8 to 2**15 bytes; no leading zeros
+_PIECE = 65_536  # bytes: at most so many are inflated before they are counted
 
 
 @dataclass(frozen=True)
 class Compression:
-    """How to compress, if the peer agrees. Raises TypeError, and ValueError for what zlib can't do."""
+    """How to compress, if the peer agrees. Raises TypeError and ValueError for values that zlib does not support."""
 
     window_bits: int = 12
-    """Of our window and, where the peer agrees to that, of the peer's: 2**bits bytes, 9 to 15. zlib's own 15 is 8 times the
-    memory. A peer that does not agree costs 40 KiB to inflate: a client that has no bound, a server that declines one.
+    """The size of our window, and of the peer's where the peer agrees: 2**bits bytes, 9 to 15. With zlib's default of 15 a
+    window takes 8 times the memory. A peer that does not agree to a bound may use 15, which costs 40 KiB to inflate.
     """
     memory_level: int = 5
-    """zlib's, 1 to 9. With 12 bits: 32 KiB to compress and 11 KiB to inflate, from the first message in that direction on."""
+    """zlib's memLevel, 1 to 9. With 5 and 12 window bits, a connection takes 32 KiB to compress, from its first sent message
+    on, and 11 KiB to inflate, from its first received message on."""
     context_takeover: bool = True
-    """False: nothing is kept between two messages, in either direction; each then compresses for itself, and less."""
+    """False: neither end keeps a window between two messages. Each message is compressed by itself, and shrinks less."""
 
     def __post_init__(self) -> None:
         check_counts(self, window_bits=(9, 15), memory_level=(1, 9))
@@ -48,14 +62,14 @@ class Compression:
 
 @dataclass(frozen=True)
 class Parameters:
-    """What was agreed upon (§7.1)."""
+    """The parameters that both ends have agreed on (§7.1)."""
 
     server_no_context_takeover: bool = False
     client_no_context_takeover: bool = False
     server_max_window_bits: int = 15
     client_max_window_bits: int = 15
     memory_level: int = 8
-    """Ours alone: the peer does not see it."""
+    """zlib's memLevel for our own side; no part of the agreement."""
 
 
 # ---- the header field --------------------------------------------------------------------------------------------------
@@ -74,7 +88,7 @@ Extension = tuple[str, list[tuple[str, str | None]]]
 
 
 def parse_extensions(value: str) -> list[Extension]:
-    """The extensions of a field, each with its parameters. Raises RemoteProtocolError (400) where it does not match."""
+    """Return the extensions of a field, each with its parameters. Raises RemoteProtocolError (400) if it is malformed."""
     found: list[Extension] = []
     at = 0
     while at < len(value):
@@ -93,7 +107,8 @@ def _unquote(value: str) -> str | None:
 
 
 def offer(compression: Compression) -> str:
-    """What a client asks for; second, the same without a bound on the server's window, for servers that do not keep to one."""
+    """Return a client's offer. A bound on the server's window comes with a second choice without the bound, since a server
+    that cannot bound its window would have to decline the first choice."""
     words = [NAME]
     if not compression.context_takeover:
         words += ["server_no_context_takeover", "client_no_context_takeover"]
@@ -105,10 +120,10 @@ def offer(compression: Compression) -> str:
 
 
 def accept(extensions: list[Extension], compression: Compression) -> tuple[str, Parameters] | None:
-    """A server's choice: the first offer that can be kept (§5.1), as (the answer, what it means)."""
+    """Choose the first offer that a server can keep (§5.1). Return (the text of the answer, its parameters), or None."""
     for name, parameters in extensions:
         offered = _read(parameters) if name.lower() == NAME else None
-        # zlib can't compress with a window of 8 bits, so what demands that is declined, as is what we do not understand.
+        # zlib cannot compress with a window of 8 bits, so an offer that demands this is declined.
         if offered is not None and offered.get("server_max_window_bits") != "8":
             return _answer(offered, compression)
     return None
@@ -130,14 +145,14 @@ def _answer(offered: dict[str, str | None], compression: Compression) -> tuple[s
 
 
 def agree(parameters: list[tuple[str, str | None]], compression: Compression) -> Parameters:
-    """A client's reading of the server's answer to ``offer``. Raises RemoteProtocolError for what was not offered."""
+    """Return the parameters of the server's answer to ``offer``. Raises RemoteProtocolError for an answer beyond the offer."""
     answered = _read(parameters)
     if answered is None or any(answered.get(name, "") is None for name in _BITS_PARAMETERS):
         raise RemoteProtocolError("the server's answer to permessage-deflate is invalid")
     server_resets = "server_no_context_takeover" in answered
     server_bits = int(answered.get("server_max_window_bits") or 15)
     if not server_resets and not compression.context_takeover:
-        raise RemoteProtocolError("the server did not keep to the offer of permessage-deflate")  # §7.1: MUST fail
+        raise RemoteProtocolError("the server declined server_no_context_takeover")  # §7.1: MUST fail
     client_resets = "client_no_context_takeover" in answered or not compression.context_takeover
     client_bits = min(compression.window_bits, int(answered.get("client_max_window_bits") or 15))
     if client_bits == 8:
@@ -150,7 +165,7 @@ _BITS_PARAMETERS = ("server_max_window_bits", "client_max_window_bits")
 
 
 def _read(parameters: list[tuple[str, str | None]]) -> dict[str, str | None] | None:
-    """Parameters by name; None if one is unknown, repeated or has a wrong value (§7: then the offer is declined)."""
+    """Return the parameters by name; None where one is unknown, repeated or has a wrong value: then decline (§7)."""
     found: dict[str, str | None] = {}
     for name, value in parameters:
         bare = value is None and (name in _FLAGS or name == "client_max_window_bits")
@@ -165,7 +180,7 @@ def _read(parameters: list[tuple[str, str | None]]) -> dict[str, str | None] | N
 
 
 class Deflater:
-    """Compresses what we send."""
+    """Compresses the messages that we send."""
 
     __slots__ = ("_bits", "_context", "_level", "_stream")
 
@@ -173,11 +188,11 @@ class Deflater:
         self._bits = bits
         self._level = memory_level
         self._context = context_takeover
-        self._stream: zlib._Compress | None = None  # made for the first message: an idle connection has none
+        self._stream: zlib._Compress | None = None  # made for the first message, so that an idle connection has none
 
     @classmethod
     def of(cls, parameters: Parameters, *, server: bool) -> Self:
-        """The one that an end needs to send."""
+        """Return the Deflater for the sending side of a server or a client."""
         if server:
             bits, resets = parameters.server_max_window_bits, parameters.server_no_context_takeover
         else:
@@ -186,11 +201,11 @@ class Deflater:
 
     @property
     def parameters(self) -> tuple[int, int]:
-        """Two with the same make the same of a message that is their first."""
+        """(window bits, memLevel). Deflaters with equal parameters compress their first message to equal bytes."""
         return self._bits, self._level
 
     def compress(self, data: bytes, *, last: bool = True) -> bytes:
-        """A message, or a fragment of one (§7.2.1)."""
+        """Return the compressed bytes of a message, or of one fragment of a message (§7.2.1)."""
         if self._stream is None:
             self._stream = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -self._bits, self._level)
         encoded = self._stream.compress(data) + self._stream.flush(zlib.Z_SYNC_FLUSH)
@@ -201,15 +216,15 @@ class Deflater:
         return encoded[:-4]
 
     def forget(self) -> None:
-        """Begin anew: nothing refers to what was sent before."""
+        """Drop the window: the next message refers to no message before it."""
         self._stream = None
 
 
 class Inflater:
-    """Decompresses what we receive.
+    """Decompresses the messages that we receive.
 
-    A peer that looks back further than it agreed to breaks §7.1.2. Whether zlib sees that depends on how the data is cut:
-    to be as strict, or as lenient, each time, it would need the memory of the largest window.
+    A peer that refers back further than its agreed window breaks §7.1.2. zlib notices some of these references and misses
+    others, depending on how the data was cut. To notice all of them would take the memory of the largest window.
     """
 
     __slots__ = ("_bits", "_context", "_stream")
@@ -221,32 +236,33 @@ class Inflater:
 
     @classmethod
     def of(cls, parameters: Parameters, *, server: bool) -> Self:
-        """The one that an end needs to receive."""
+        """Return the Inflater for the receiving side of a server or a client."""
         if server:
             return cls(parameters.client_max_window_bits, context_takeover=not parameters.client_no_context_takeover)
         return cls(parameters.server_max_window_bits, context_takeover=not parameters.server_no_context_takeover)
 
     def inflate(self, data: bytes, room: int) -> Iterator[bytes]:
-        """Pieces of bounded size, up to the first byte beyond ``room``. Raises zlib.error for what is not deflated data.
+        """Yield the inflated data in pieces of bounded size, up to the first byte beyond ``room`` bytes; the caller counts.
 
-        Behind that byte nothing is read: a message that is too long is that, wherever it was cut, also if it is wrong then.
+        Raises zlib.error for data that is not deflate. Nothing is read behind the first byte too many. So a message that
+        is too long, and malformed behind that byte, is always "too long", however the network has cut it (law 2).
         """
         rest, full = memoryview(data), False
-        while (rest or full) and room >= 0:  # after a full piece there may be more, though all bytes were given
+        while (rest or full) and room >= 0:  # a full piece means that zlib may hold more output, even without more input
             if self._stream is None:
                 self._stream = zlib.decompressobj(-self._bits)
-            # zlib reads on for as long as it needs no room. So at the limit it gets single bytes, or it would find what is
-            # wrong behind the byte too many before it gave that one.
+            # zlib reads input for as long as the output has room. At the limit it is given one byte at a time. Given more, it
+            # could meet malformed data behind the first byte too many, and raise before it returned that byte.
             size, taken = (min(_PIECE, room), len(rest)) if room else (1, 1)
             piece = self._stream.decompress(rest[:taken], size)
             rest = memoryview(self._stream.unused_data or self._stream.unconsumed_tail) if room else rest[1:]
             room, full = room - len(piece), len(piece) == size
-            if self._stream.eof:  # §7.2.3.4: a final block ends the stream; what follows begins another
+            if self._stream.eof:  # §7.2.3.4: a final block ends a deflate stream; more data begins the next
                 self._stream, full = None, False
             yield piece
 
     def finish(self, room: int) -> Iterator[bytes]:
-        """What is left of a message, once all of it was given."""
+        """Yield the end of a message, after all of its bytes were passed to ``inflate``."""
         yield from self.inflate(_TAIL, room)
         if not self._context:
             self._stream = None
