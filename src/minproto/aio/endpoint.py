@@ -9,10 +9,12 @@ not read yet: the very answer that tells it what went wrong. So we send our end 
 """
 
 import asyncio
+import fcntl
 import logging
 import math
 import sys
-from collections.abc import Iterable
+import termios
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from types import TracebackType
@@ -24,6 +26,9 @@ from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.core import Core, Event
 
 logger = logging.getLogger("minproto")
+
+ENOUGH = HIGH_WATER - HIGH_WATER // 4
+"""Bytes that a peer has to take within ``Timeouts.write``."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,9 @@ class Timeouts:
     ping: float = 20.0
     """Without a byte from the peer of a WebSocket, until we ask whether it is still there; nothing else would tell."""
     pong: float = 20.0
-    """For the peer to answer that, or to send anything else: 1011."""
+    """For the peer to answer that, to send anything else, or to take what was sent before: 1011."""
     close: float = 10.0
-    """For the peer's Close to come after ours; then the connection is cut off."""
+    """For the peer's Close to come after ours, once the peer has taken what we sent before; then the connection is cut off."""
     last_words: float = 0.5
     """For the app to take the next of the messages that came before a Close, so that it can answer them before we do."""
     linger: float = 2.0
@@ -63,6 +68,20 @@ class Timeouts:
         for option in fields(self):
             # A rate is what a count of bytes is divided by, so it can't be 0.
             check_seconds(option.name, getattr(self, option.name), positive=option.name == "min_body_rate")
+
+
+TURNS = 3
+"""Turns of the loop in which bytes that the kernel holds reach the task that waits for them (uvloop runs timers first)."""
+
+
+def call_later_turn(callback: Callable[..., None], *arguments: Any, turns: int = TURNS) -> None:
+    """Call back after a few turns of the loop. A timer asks for this before it accuses a peer: where the loop was busy for too
+    long, the timer and the peer's bytes come in the same turn, and the bytes were in time."""
+    loop = asyncio.get_running_loop()
+    if turns:
+        loop.call_soon(lambda: call_later_turn(callback, *arguments, turns=turns - 1))
+    else:
+        callback(*arguments)
 
 
 class Deadline:
@@ -131,9 +150,14 @@ class Deadline:
     def _fire(self) -> None:
         self._timer, self._fires = None, math.inf
         if self._when <= self._loop.time():
-            self.expire()
+            call_later_turn(self._expire_if_late, self._when)
         elif self._when < math.inf:
             self._set_timer()
+
+    def _expire_if_late(self, when: float) -> None:
+        """Expire, unless the wait that was to end by ``when`` is over by now."""
+        if self._when == when:
+            self.expire()
 
 
 class Turn:
@@ -312,12 +336,30 @@ class Endpoint:
     async def drain(self) -> None:
         """Wait while the peer is slow to take what was written. Raises ConnectionError, also when it is too slow."""
         try:
-            with self._writing(self.timeouts.write):
-                await self.pipe.drain()
+            await self._while_taken(self._drain)
         except (ConnectionError, TimeoutError) as error:
             self.lost = True
             self.abort()
             raise ConnectionResetError("the peer is gone, or does not read") from error
+
+    async def _drain(self) -> None:
+        with self._writing(self.timeouts.write):
+            await self.pipe.drain()
+
+    async def _close(self) -> None:
+        async with asyncio.timeout(self.timeouts.write):
+            await self.pipe.close()
+
+    async def _while_taken(self, wait: Callable[[], Awaitable[None]]) -> None:
+        """Wait, and begin anew after each ``Timeouts.write`` seconds in which the peer has taken enough: more than the 64 KiB
+        of ``Timeouts.write`` may wait, for example where a broadcast has written it at once. Raises TimeoutError."""
+        while True:
+            taken = self.sent - self.pipe.unsent
+            try:
+                return await wait()
+            except TimeoutError:
+                if self.sent - self.pipe.unsent < taken + ENOUGH:
+                    raise
 
     async def close(self, last_words: Iterable[Event] = (), *, linger: bool = False, first: bool = True) -> None:
         """Send what waits and ``last_words``, and close. With ``linger``, the peer may still be sending: read that away;
@@ -330,8 +372,7 @@ class Endpoint:
                 if first:
                     self.pipe.close_write()
                 await self._read_away()
-            async with asyncio.timeout(self.timeouts.write):
-                await self.pipe.close()
+            await self._while_taken(self._close)
         except (ConnectionError, TimeoutError):
             self.abort()
         except BaseException:
@@ -364,3 +405,38 @@ class Endpoint:
         """Let go of the timers."""
         self._reading.stop()
         self._writing.stop()
+
+
+class Pace:
+    """Whether a peer takes what waits for it. A peer that does is alive, although it is silent: our question, or our Close, comes
+    behind the bytes that wait, and its answer behind those.
+
+    A look counts the bytes that waited at the look before, and none that were sent since. For example, 12 MB wait for a peer that
+    reads 200 KB a second: each look, 20 seconds after the one before, finds 4 MB gone. Where nothing waited, silence is silence.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self.look()
+
+    def look(self) -> None:
+        """Begin to count."""
+        endpoint, in_kernel = self._endpoint, self._in_kernel()
+        self._waiting = endpoint.unsent + in_kernel
+        self._gone = endpoint.sent - endpoint.pipe.unsent - in_kernel
+
+    def is_kept(self, seconds: float) -> bool:
+        """Return whether the peer has taken enough since the last look, so many seconds ago; then begin anew."""
+        waited, gone = self._waiting, self._gone
+        self.look()
+        write = self._endpoint.timeouts.write
+        needed = max(ENOUGH * seconds / write, 1) if write else math.inf
+        return waited > 0 and self._gone - gone >= min(waited, needed)
+
+    def _in_kernel(self) -> int:
+        """Bytes that our kernel holds, as far as it tells (Linux does): on a slow line some seconds' worth."""
+        sock = self._endpoint.pipe.info("socket")
+        try:
+            return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4), sys.byteorder)
+        except (AttributeError, OSError, ValueError):  # no socket, one that can't tell, or one that is closed
+            return 0

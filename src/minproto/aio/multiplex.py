@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from minproto.aio.endpoint import Endpoint, Timeouts
+from minproto.aio.endpoint import ENOUGH, Endpoint, Timeouts
 from minproto.aio.pipe import HIGH_WATER, Pipe, Watcher
 from minproto.core import Event, RemoteProtocolError, Wants
 from minproto.http import Data, EndOfMessage, Headers
@@ -49,8 +49,7 @@ SMALL = 1024
 """Bytes of a piece that the next one is joined to: or a window, filled byte by byte, would be a thousand times its size."""
 PARTING = 0.25
 """Seconds for the peer's end of a stream to come after ours: what is on its way, right or wrong, needs no reset to stop it."""
-ENOUGH = HIGH_WATER - HIGH_WATER // 4
-"""Bytes that a peer has to take within ``Timeouts.write``, of all streams: as of a connection of HTTP/1.1."""
+
 
 
 class MuxStream:

@@ -16,11 +16,11 @@ from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from secrets import token_bytes
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from minproto.aio.address import is_origin_of, url_address
-from minproto.aio.endpoint import Endpoint, Timeouts, logger
+from minproto.aio.endpoint import TURNS, Endpoint, Pace, Timeouts, call_later_turn, logger
 from minproto.aio.http import Answer, Request, Response, Upgrade, close_body, was_cancelled
 from minproto.aio.http1 import connect_http
 from minproto.aio.options import check_common, check_elements, check_text, check_type
@@ -102,9 +102,9 @@ class WebSocket:
         self._room: asyncio.Future[None] | None = None  # what the reader waits for
         self._composing = asyncio.Lock()  # held while a message is being sent in fragments
         self._deferred: list[Shared] = []  # broadcasts that came meanwhile
-        self._pings: dict[bytes, asyncio.Future[None]] = {}
+        self._pings: dict[bytes, asyncio.Future[bool]] = {}  # true: answered, false: the connection has ended
         self._replies = 0  # bytes of Pongs that may still be unsent
-        self._asked = False  # a keepalive Ping is out
+        self._asked: Pace | None = None  # what the peer takes since a keepalive Ping is out
         self._deadline: asyncio.TimerHandle | None = None  # for the closing handshake
         self._closing: Close | None = None  # our side wants to end, so
         self._late = False  # the peer did not answer our Close in time
@@ -208,19 +208,32 @@ class WebSocket:
     async def ping(self) -> float:
         """Ask the peer for a sign of life; the round-trip time in seconds.
 
-        Raises ConnectionClosed; TimeoutError after ``Timeouts.pong`` seconds, also where so many messages come before the
-        answer that they fill the queue, and wait for the app to take them.
+        Raises ConnectionClosed; TimeoutError after ``Timeouts.pong`` seconds in which the peer has neither answered nor taken
+        what was sent before, also where so many messages come before the answer that they fill the queue, and wait for the app
+        to take them.
         """
         data = token_bytes(8)
+        pace = Pace(self._endpoint)
         pong = self._pings[data] = self._loop.create_future()
         began = self._loop.time()
         try:
             self._send(Ping(data))
-            async with asyncio.timeout(self._timeouts.pong):
-                await pong
+            await self._until_pong(pong, pace)
         finally:
             self._pings.pop(data, None)
+        if not pong.result():
+            raise self._closed()
         return self._loop.time() - began
+
+    async def _until_pong(self, pong: "asyncio.Future[bool]", pace: Pace) -> None:
+        """Wait for the Pong, or the end of the connection. Raises TimeoutError."""
+        seconds = self._timeouts.pong
+        while not pong.done():
+            await asyncio.wait([pong], timeout=seconds)
+            for _ in range(TURNS):  # it may have arrived, and not been read
+                await asyncio.sleep(0)
+            if not pong.done() and not pace.is_kept(seconds):
+                raise TimeoutError(f"no answer to a ping within {seconds:g} s")
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Close, and wait for the peer's Close, for ``Timeouts.close`` seconds. Raises LocalProtocolError for a code or a
@@ -321,20 +334,22 @@ class WebSocket:
             await self._receive()
 
     async def _receive(self) -> None:
-        """Wait for bytes; ask a peer that is silent for too long whether it is there. Behind our Close it has its own time."""
+        """Wait for bytes. Ask a peer that is silent for too long whether it is there, and fail the connection if it neither
+        answers nor takes what was sent before. Behind our Close the peer has its own time."""
+        seconds = self._timeouts.pong if self._asked else self._timeouts.ping
         try:
-            await self._endpoint.receive(self._timeouts.pong if self._asked else self._timeouts.ping)
-            self._asked = False
+            await self._endpoint.receive(seconds)
+            self._asked = None
         except TimeoutError:
             if self._late:
                 raise ConnectionResetError("no Close from the peer") from None
-            if self._core.state == CLOSED:
+            if self._core.state == CLOSED or (self._asked and self._asked.is_kept(seconds)):
                 return
             if self._asked:
                 error = RemoteProtocolError("no answer to a ping", INTERNAL_ERROR)
                 self._core.fail(error)
                 raise error from None
-            self._asked = True
+            self._asked = Pace(self._endpoint)
             self._endpoint.send(Ping())
 
     def _deliver(self, message: str | bytes) -> None:
@@ -352,7 +367,7 @@ class WebSocket:
         elif isinstance(event, Pong) and event.data in self._pings:
             # RFC 6455 §5.5.3: a peer may answer only the latest of several Pings.
             for data in list(self._pings):
-                _wake(self._pings.pop(data))
+                _settle(self._pings.pop(data), True)
                 if data == event.data:
                     break
 
@@ -406,21 +421,27 @@ class WebSocket:
         self._note_end(ABNORMAL, "")
         self._over = True
         for pong in self._pings.values():
-            if not pong.done():
-                pong.set_exception(ConnectionClosed(self.close_code or ABNORMAL, self.close_reason))
+            _settle(pong, False)
         if self._deadline is not None:
             self._deadline.cancel()
 
     def _start_closing(self, code: int, reason: str) -> None:
         """Send a Close, unless one of either side is under way. The reader sees to the rest."""
         if self.close_code is None and self._core.state != CLOSED:
+            pace = Pace(self._endpoint)
             self._endpoint.send(Close(code, reason))
-            self._deadline = self._loop.call_later(self._timeouts.close, self._give_up)
+            self._deadline = self._loop.call_later(self._timeouts.close, call_later_turn, self._give_up, pace)
         self._closing = self._closing or Close(code, reason)
         self._wake_reader()
 
-    def _give_up(self) -> None:
-        """The time for the peer's Close is over. Of what the kernel still has for it, a reset would destroy the rest."""
+    def _give_up(self, pace: Pace) -> None:
+        """The time for the peer's Close is over, unless the peer is still taking what comes before our own. Of what the kernel
+        still has for it, a reset would destroy the rest."""
+        if self._over:
+            return
+        if pace.is_kept(self._timeouts.close):
+            self._deadline = self._loop.call_later(self._timeouts.close, call_later_turn, self._give_up, pace)
+            return
         self._late = True
         if self._endpoint.unsent:
             self._endpoint.abort()
@@ -433,8 +454,15 @@ class WebSocket:
 
 
 def _wake(future: "asyncio.Future[None]") -> None:
+    _settle(future, None)
+
+
+T = TypeVar("T")
+
+
+def _settle(future: "asyncio.Future[T]", result: T) -> None:
     if not future.done():
-        future.set_result(None)
+        future.set_result(result)
 
 
 def broadcast(connections: Iterable[WebSocket], message: str | bytes) -> None:
