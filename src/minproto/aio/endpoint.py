@@ -408,11 +408,12 @@ class Endpoint:
 
 
 class Pace:
-    """Whether a peer takes what waits for it. A peer that does is alive, although it is silent: our question, or our Close, comes
-    behind the bytes that wait, and its answer behind those.
+    """Whether a peer takes what waits for it. A peer that does is alive, although it is silent: our question, or our Close,
+    comes behind the bytes that wait, and its answer behind those.
 
-    A look counts the bytes that waited at the look before, and none that were sent since. For example, 12 MB wait for a peer that
-    reads 200 KB a second: each look, 20 seconds after the one before, finds 4 MB gone. Where nothing waited, silence is silence.
+    A look counts the bytes that waited at the look before, and none that were sent since. For example, 12 MB wait for a peer
+    that reads 200 KB a second: each look, 20 seconds after the one before, finds 4 MB gone. Where nothing waited, silence
+    is silence.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
