@@ -958,3 +958,42 @@ def test_color() -> None:
     plain, colored = lines(row), lines(row, color=True)
     assert "\x1b[31merror: missing Host\x1b[0m" in colored[1]
     assert [re.sub("\x1b\\[[0-9]+m", "", line) for line in colored] == plain
+
+
+MANY = [
+    *of_client(b"GET /%b?q=%b HTTP/1.1\r\nHost: example.org\r\nCookie: %b\r\n\r\n" % (b"long-" * 20, b"x" * 90, b"y" * 90)),
+    *http2((CLIENT, headers(GET, stream=2**31 - 1))),
+    *websocket(bytes.fromhex("818537fa213d7f9f4d5158")),
+    Row(SERVER, 10**9, "HTTP/1.1", "GET / HTTP/1.1", [], error="an error that takes more columns than a small terminal has"),
+]
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("width", [1, 24, 30, 40, 50, 62, 63, 80, 120])
+def test_no_line_is_longer_than_the_terminal_is_wide(width: int, full: bool) -> None:
+    """With colour and without: the same words and the same bytes in the same order, in as many lines as it takes."""
+    plain, colored = Printer(width, full=full), Printer(width, full=full, color=True)
+    note = "#1 closed after 0.004 s: 50 bytes from the client, 115 bytes from the server"
+    told = [*[line for row in MANY for line in plain.lines(row, 123, 1234.5)], *plain.note(note)]
+    painted = [*[line for row in MANY for line in colored.lines(row, 123, 1234.5)], *colored.note(note)]
+    assert max(map(len, told)) <= max(width, 24)
+    assert [re.sub("\x1b\\[[0-9]+m", "", line) for line in painted] == told
+    assert all(line.count("\x1b[") % 2 == 0 for line in painted)  # a colour ends in its line
+    words = re.sub(r"\s", "", "".join(told))
+    assert re.sub(r"\s", "", note) in words and "GET/long-long-" in words
+    if full:
+        dump = " ".join(re.findall(r"(?m)^ +((?:[0-9a-f]{2} )*[0-9a-f]{2})(?=  )", "\n".join(line + "  " for line in told)))
+        raw = b"".join(field.raw for row in MANY for field in row.fields).hex(" ")
+        assert dump == raw
+
+
+def test_a_narrow_terminal_has_bytes_below_their_words() -> None:
+    (row,) = websocket(bytes.fromhex("818537fa213d7f9f4d5158"))
+    assert list(Printer(40).lines(row, 1, 0.5))[-6:] == [
+        "    payload is XORed with one of these;",
+        "    RFC 6455 §5.3)",
+        "      37 fa 21 3d              7·!=",
+        "    payload = Hello (of the message,",
+        "    unmasked; RFC 6455 §5.6)",
+        "      7f 9f 4d 51 58           ··MQX",
+    ]

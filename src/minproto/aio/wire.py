@@ -12,7 +12,7 @@ business.
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol, Unpack
 
 from minproto.aio.address import Address
@@ -181,7 +181,7 @@ class Watch:
 
     def say(self, text: str) -> None:
         """A line about the connection itself."""
-        self._write(f"#{self._number} {text}\n")
+        self._write_lines(self._printer.note(f"#{self._number} {text}"))
 
     @property
     def _seconds(self) -> float:
@@ -189,7 +189,10 @@ class Watch:
 
     def _print_rows(self) -> None:
         for row in self._explainer.rows():
-            self._write("".join([f"{line}\n" for line in self._printer.lines(row, self._number, self._seconds)]))
+            self._write_lines(self._printer.lines(row, self._number, self._seconds))
+
+    def _write_lines(self, lines: Iterable[str]) -> None:
+        self._write("".join([f"{line}\n" for line in lines]))
 
 
 class Wire(Listener):

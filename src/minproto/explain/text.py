@@ -4,11 +4,19 @@
         47 45 54 20              GET·      method = GET (send what is there; RFC 9110 §9.3.1)
         2f 68 65 6c 6c 6f 20     /hello·   request-target = /hello (what is asked; RFC 9112 §3.2)
 
-The bytes and their text stand at the left, eight to a line, and what they are at the right. What a peer sends is never
-written as it is: a terminal obeys control characters.
+The bytes and their text stand at the left, eight to a line, and what they are at the right. Where there is no room for that,
+what they are comes first, and the bytes below it:
+
+    #1 → 0.001 s, byte 0, HTTP/1.1: GET
+        /hello
+        method = GET (send what is there;
+        RFC 9110 §9.3.1)
+          47 45 54 20              GET·
+
+No line is longer than the terminal is wide. What a peer sends is never written as it is: a terminal obeys control characters.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from textwrap import wrap
 
@@ -21,8 +29,12 @@ MAX_BYTES = 48
 MAX_VALUE = 200
 """What is printed of a field, unless all of it is wanted (``--full``): bytes, and characters of its value."""
 INDENT = 4
+BELOW = INDENT + 2
+"""Columns before bytes that stand below their words."""
 _LEFT = INDENT + 3 * BYTES + 1 + BYTES + 2  # columns before what the bytes are
-MIN_WIDTH = _LEFT + 24
+SIDE_BY_SIDE = _LEFT + 24
+"""Columns that a terminal must have for bytes at the left and words at the right."""
+MIN_WIDTH = 24
 
 _BOLD, _DIM, _RED, _CYAN, _GREEN, _OFF = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[36m", "\x1b[32m", "\x1b[0m"
 
@@ -32,46 +44,83 @@ class Printer:
 
     def __init__(self, width: int, *, color: bool = False, full: bool = False) -> None:
         """``width``: columns; ``full``: print all of long fields, too."""
-        self._width = max(width, MIN_WIDTH) - _LEFT
+        self._width = max(width, MIN_WIDTH)
+        self._beside = width >= SIDE_BY_SIDE
+        # A byte takes three columns in hexadecimal and one as text; a blank stands between both.
+        self._bytes = BYTES if self._beside else min(BYTES, (self._width - BELOW - 1) // 4)
         self._color = color
         self._full = full
 
     def lines(self, row: Row, number: int, seconds: float) -> Iterator[str]:
         """A row of the connection with this number, which crossed so long after the connection began."""
         client = row.sender is CLIENT
-        side = self._paint(f"#{number} {'→' if client else '←'}", _CYAN if client else _GREEN)
         stream = f", stream {row.stream}" if row.stream else ""
-        goes_on = " (goes on)" if row.goes_on else ""
-        where = f"{seconds:.3f} s, byte {row.offset}, {row.protocol}{stream}"
-        yield f"{side} {where}: {self._paint(visible(row.title), _BOLD)}{goes_on}"
+        yield from self._wrapped(
+            (f"#{number} {'→' if client else '←'}", _CYAN if client else _GREEN),
+            (f" {seconds:.3f} s, byte {row.offset}, {row.protocol}{stream}: ", ""),
+            (visible(row.title), _BOLD),
+            (" (goes on)" if row.goes_on else "", ""),
+        )
         if row.error:
-            yield f"{' ' * INDENT}{self._paint(f'error: {visible(row.error)}', _RED)}"
+            yield from self._wrapped((f"error: {visible(row.error)}", _RED), indent=INDENT)
         for field in row.fields:
             yield from self._field(field)
 
-    def _field(self, field: Field) -> Iterator[str]:
-        shown = field.raw if self._full else field.raw[:MAX_BYTES]
-        pieces = [shown[at : at + BYTES] for at in range(0, len(shown), BYTES)]
-        lines = [f"{piece.hex(' '):{3 * BYTES}} {printable(piece)}" for piece in pieces]
-        if left := len(field.raw) - len(shown):
-            lines.append(f"... {left:,} bytes more (--full)")
-        for bytes_, says in zip_longest(lines, self._says(field), fillvalue=""):
-            yield f"{' ' * INDENT}{bytes_:{_LEFT - INDENT}}{says}".rstrip()
+    def note(self, text: str) -> Iterator[str]:
+        """A line about a connection itself."""
+        yield from self._wrapped((text, ""))
 
-    def _says(self, field: Field) -> list[str]:
-        """What the bytes are, wrapped; the parts of a byte on lines of their own."""
+    def _field(self, field: Field) -> Iterator[str]:
+        bytes_ = list(self._dump(field.raw))
+        if self._beside:
+            says = self._says(field, indent=_LEFT)
+            for left, right in zip_longest(bytes_, (line[_LEFT:] for line in says), fillvalue=""):
+                yield f"{' ' * INDENT}{left:{_LEFT - INDENT}}{right}".rstrip()
+            return
+        yield from self._says(field, indent=INDENT)
+        for line in bytes_:
+            yield f"{' ' * BELOW}{line}".rstrip()
+
+    def _dump(self, raw: bytes) -> Iterator[str]:
+        """Bytes in hexadecimal and as text."""
+        shown = raw if self._full else raw[:MAX_BYTES]
+        for at in range(0, len(shown), self._bytes):
+            piece = shown[at : at + self._bytes]
+            yield f"{piece.hex(' '):{3 * self._bytes}} {printable(piece)}"
+        if left := len(raw) - len(shown):
+            yield f"... {left:,} bytes more (--full)" if self._bytes == BYTES else f"... {left:,} more"
+
+    def _says(self, field: Field, indent: int) -> Iterator[str]:
+        """What the bytes are; the parts of a byte on lines of their own."""
         value = "" if field.value == field.raw.hex(" ") else visible(field.value)
         if len(value) > MAX_VALUE and not self._full:
             value = f"{value[:MAX_VALUE]}... ({len(value):,} characters)"
         section = f"; {field.section}" if field.section else ""
-        text = f"{visible(field.name)}{' = ' if value else ''}{value} ({field.meaning}{section})"
-        first, *others = wrap(text, self._width)
-        name = field.name if first.startswith(field.name) else ""
-        lines = [self._paint(name, _BOLD) + first[len(name) :], *others]
-        return lines + [self._paint(f"{bits.pattern} {bits.name}: {bits.meaning}", _DIM) for bits in field.bits]
+        text = f"{' = ' if value else ''}{value} ({field.meaning}{section})"
+        yield from self._wrapped((visible(field.name), _BOLD), (text, ""), indent=indent, hang=0)
+        for bits in field.bits:
+            yield from self._wrapped((f"{bits.pattern} {bits.name}: {bits.meaning}", _DIM), indent=indent, hang=0)
+
+    def _wrapped(self, *parts: tuple[str, str], indent: int = 0, hang: int = INDENT) -> Iterator[str]:
+        """Texts, each in its colour, one after the other in lines that fit the terminal; ``hang`` more columns of indentation
+        for all lines but the first."""
+        whole, at = "".join(text for text, _ in parts), 0
+        for number, text in enumerate(wrap(whole, self._width - indent - hang, break_on_hyphens=False)):
+            at = whole.index(text, at)  # wrap takes blanks away where it breaks a line, and changes nothing else
+            margin = indent + (hang if number else 0)
+            yield " " * margin + self._painted(parts, at, at + len(text))
+            at += len(text)
+
+    def _painted(self, parts: Iterable[tuple[str, str]], start: int, end: int) -> str:
+        """The characters from ``start`` to ``end`` of all parts."""
+        painted = ""
+        for text, color in parts:
+            painted += self._paint(text[max(start, 0) : max(end, 0)], color)
+            start, end = start - len(text), end - len(text)
+        return painted
 
     def _paint(self, text: str, color: str) -> str:
-        return f"{color}{text}{_OFF}" if self._color and text else text
+        return f"{color}{text}{_OFF}" if self._color and color and text else text
 
 
 def printable(data: bytes) -> str:
