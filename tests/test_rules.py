@@ -171,3 +171,10 @@ def test_the_readme_explains_each_public_name() -> None:
 )
 def test_the_command_line_explains_itself(words: str, tells: str) -> None:
     assert tells in run(sys.executable, "-m", "minproto", *words.split())
+
+
+def test_the_glossary_defines_each_term_once_and_the_source_uses_it() -> None:
+    terms = re.findall(r"(?m)^\| \*\*(.+?)\*\* \|", (ROOT / "docs" / "glossary.md").read_text())
+    assert len(terms) == len(set(terms)) > 30
+    source = "\n".join(path.read_text() for path in SOURCE.rglob("*.py")).lower()
+    assert not [term for term in terms if term.lower() not in source]
