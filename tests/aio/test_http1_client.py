@@ -6,7 +6,7 @@ import pytest
 from harness import answering, now, pieces, serving, virtual
 
 from minproto import ClientConnection, LocalProtocolError, RemoteProtocolError, RequestRefused, Response, Timeouts
-from minproto.aio import http1, http2
+from minproto.aio import http1, http2, pipe
 from minproto.testing import network
 
 
@@ -425,10 +425,7 @@ async def test_who_closes_is_not_told_that_the_server_did():
 async def test_connecting_takes_no_longer_than_a_handshake(module, monkeypatch):
     """Of TCP and TLS together."""
 
-    async def create_connection(*_, **options):
-        await asyncio.sleep(1000)
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
+    monkeypatch.setattr(pipe, "dial", lambda *_: asyncio.sleep(1000))
     connect = http1.connect_http if module is http1 else http2.connect_http2
     with pytest.raises(TimeoutError):
         await connect("a", 80, timeouts=Timeouts(handshake=3))

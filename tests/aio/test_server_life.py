@@ -1,6 +1,7 @@
 """How a server ends: every request accepted is answered or refused, nobody waits for ever, nothing is left."""
 
 import asyncio
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minproto import Response, Server, Timeouts, Upgrade, serve
+from minproto.aio.endpoint import Endpoint
 from minproto.aio.listener import LAST_WAIT
+from minproto.core import Core
 from minproto.testing import network
 
 DRAIN = Timeouts().drain
@@ -374,3 +377,57 @@ async def test_every_request_accepted_gets_its_whole_answer_or_a_clean_refusal(r
     close = await closing(server, after)
     assert await close <= after + DRAIN
     await asyncio.gather(*clients)
+
+
+# ---- what must happen once, and what must not be left waiting ---------------------------------------------------------
+
+
+@virtual
+async def test_the_app_is_told_once_however_often_the_server_is_closed():
+    """``serve`` closes at the signal, and then leaves its block; users do the same."""
+    told = []
+    server = Server(app, on_drain=lambda: told.append(now()))
+    client = client_of(server, get("/sleep"))
+    first, second = await closing(server), await closing(server, 0)
+    assert (await client.answer()).status == 200
+    await client.pipe.close()
+    assert (await first, await second) == (5, 5)
+    await server.__aexit__(None, None, None)
+    assert told == [0.5]
+
+
+@pytest.mark.parametrize("error", [ValueError("of ours"), SystemExit(3)])
+@pytest.mark.parametrize("full", [False, True])
+@virtual
+async def test_a_connection_that_fails_is_reset_not_left_waiting(error, full, logged, monkeypatch):
+    """Its client would wait for ever, for nobody serves it any more."""
+
+    class Failing:
+        def __init__(self, pipe):
+            self.endpoint = Endpoint(Core(0), pipe, Timeouts())
+            self.abort = self.endpoint.abort
+
+        async def run(self):
+            await asyncio.sleep(1)
+            raise error
+
+        def drain(self):
+            pass
+
+        refuse = run
+
+    server = Server(app, max_connections=0 if full else 1)
+    monkeypatch.setattr(server, "_connect", Failing)
+    assert await client_of(server).end() == RST and now() == 1
+    assert str(error) in logged.pop()
+    await server.close()
+
+
+@virtual
+async def test_sys_exit_when_the_end_begins_is_the_apps_failure(logged):
+    server = Server(app, on_drain=lambda: sys.exit(3))
+    client = client_of(server, get("/sleep"))
+    close = await closing(server)
+    assert (await client.answer()).status == 200
+    await client.pipe.close()
+    assert await close == 5 and "SystemExit: 3" in logged.pop()

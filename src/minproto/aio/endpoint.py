@@ -30,6 +30,10 @@ logger = logging.getLogger("minproto")
 ENOUGH = HIGH_WATER - HIGH_WATER // 4
 """Bytes that a peer has to take within ``Timeouts.write``."""
 
+APP_FAILURES = (Exception, SystemExit)
+"""What an app's code may raise without ending the server. ``sys.exit()`` in a handler fails this one request: asyncio would
+end the loop with it, and all other requests too. KeyboardInterrupt is not the app's: Ctrl-C must end the program."""
+
 
 @dataclass(frozen=True)
 class Timeouts:

@@ -13,28 +13,31 @@ import signal
 import ssl as tls
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from socket import gaierror
-from typing import ClassVar, Protocol, Self, TypedDict
+from socket import socket
+from typing import Any, ClassVar, Protocol, Self, TypedDict
 
 from minproto.aio.address import Address
-from minproto.aio.endpoint import Timeouts, logger
+from minproto.aio.endpoint import APP_FAILURES, Timeouts, logger
 from minproto.aio.observe import Metrics
 from minproto.aio.options import check_function, check_tls, check_type
 from minproto.aio.output import standard_output
-from minproto.aio.pipe import Counts, Pipe, StreamPipe
+from minproto.aio.pipe import Counts, Pipe, StreamPipe, tls_options
+from minproto.aio.sockets import Acceptor, listen
 from minproto.core import check_count
 
-BACKLOG = 1024
-"""Connections that the kernel may hold for us between two turns of the loop."""
 MAX_REFUSALS = 32
 """Connections over the maximum that are being told so; beyond these, one is closed without a word."""
 RESERVED_FILES = MAX_REFUSALS + 32
 """Files that the process needs besides its clients' sockets."""
 LAST_WAIT = 1.0
 """Seconds for cancelled handlers to clean up."""
+OPEN_MAX = 10_240
+"""Files that a process can ask for where the system has no limit, yet refuses "no limit" as a wish (macOS)."""
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""How a program on this machine reaches a server that listens on all addresses, which is no address to connect to."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class ListenerConfig:
     """What any server can be told. Raises TypeError or ValueError for a wrong value, in one line that names the option."""
 
     host: str = "127.0.0.1"
-    """The name or address to listen on. "0.0.0.0" is every address of IPv4, "::" every one of IPv6."""
+    """The name or address to listen on. "0.0.0.0" is every address of IPv4, "::" every one of IPv6. A name with several
+    addresses, as "localhost" often has, means all of them, on one port."""
     port: int = 0
     """0: any free one."""
     ssl: tls.SSLContext | None = None
@@ -51,7 +55,7 @@ class ListenerConfig:
     """How long to wait for what."""
     max_connections: int = 10_000
     """Each costs some 10 KiB and an open file, so fewer where the process may not open so many. Beyond:
-    refused, so 0 refuses all."""
+    refused, so 0 refuses all. A connection whose TLS handshake is not done counts, too."""
     metrics: Metrics | None = None
     """Counts connections, requests and bytes."""
     on_drain: Callable[[], None] | None = None
@@ -108,7 +112,8 @@ class Listener(ABC):
 
     def __init__(self, config: ListenerConfig) -> None:
         self.config = config
-        self._listener: asyncio.Server | None = None
+        self._acceptor: Acceptor | None = None
+        self._handshakes: set[asyncio.Task[None]] = set()  # accepted, and each has one of max_connections' places
         self._connections: dict[asyncio.Task[None], Connection] = {}
         self._refusals: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -118,23 +123,14 @@ class Listener(ABC):
         """What serves a client on this pipe."""
 
     async def __aenter__(self) -> Self:
-        if self._listener is not None or self._draining:
+        if self._acceptor is not None or self._draining:
             raise RuntimeError("a server serves once: make another")
         # Where the files of the process run out first, accept() fails, and nobody can be told why.
-        room = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_FILES)
-        config = self.config = replace(self.config, max_connections=min(self.config.max_connections, room))
-        try:
-            self._listener = await asyncio.get_running_loop().create_server(
-                lambda: StreamPipe(self.attach),
-                config.host,
-                config.port,
-                ssl=config.ssl,
-                backlog=BACKLOG,
-                ssl_handshake_timeout=config.timeouts.handshake if config.ssl else None,
-                ssl_shutdown_timeout=config.timeouts.linger if config.ssl else None,
-            )
-        except gaierror as error:  # which does not say whose name it is
-            raise OSError(f"can't listen on {config.host}: {error.strerror}") from error
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if files != resource.RLIM_INFINITY:
+            room = max(1, files - RESERVED_FILES)
+            self.config = replace(self.config, max_connections=min(self.config.max_connections, room))
+        self._acceptor = Acceptor(await listen(self.config.host, self.config.port), self._accepted)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -143,54 +139,70 @@ class Listener(ABC):
     @property
     def port(self) -> int:
         """The port that it listens on. Raises RuntimeError while it does not."""
-        if self._listener is None or not self._listener.sockets:
+        if self._acceptor is None or self._draining:
             raise RuntimeError("the server does not listen")
-        return int(self._listener.sockets[0].getsockname()[1])
+        return self._acceptor.port
 
     @property
     def url(self) -> str:
-        """Where it is reached."""
-        return Address(self.config.host, self.port).url(f"{self.scheme}s" if self.config.ssl else self.scheme)
+        """Where a program on this machine reaches it."""
+        host = LOOPBACK.get(self.config.host, self.config.host)
+        return Address(host, self.port).url(f"{self.scheme}s" if self.config.ssl else self.scheme)
 
     # -- connections
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._connections) + len(self._handshakes) >= self.config.max_connections
+
+    def _accepted(self, sock: socket) -> None:
+        """A client has connected. It takes its place now: over TLS it may be long, or never, until there is a pipe."""
+        waiting = self._refusals if self._is_full else self._handshakes
+        if len(self._refusals) >= MAX_REFUSALS and waiting is self._refusals:
+            return sock.close()
+        task = asyncio.create_task(self._make_pipe(sock))
+        waiting.add(task)
+        task.add_done_callback(waiting.discard)
+
+    async def _make_pipe(self, sock: socket) -> None:
+        task, ssl, timeouts = asyncio.current_task(), self.config.ssl, self.config.timeouts
+
+        def connected(pipe: StreamPipe) -> None:
+            self._handshakes.discard(task)
+            self._refusals.discard(task)
+            self.attach(pipe)
+
+        options = {} if ssl is None else tls_options(ssl, timeouts.handshake, timeouts.linger)
+        with suppress(OSError):  # of a client's handshake: an SSLError or TimeoutError is one, too
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: StreamPipe(connected), sock, **options)
 
     def attach(self, pipe: Pipe) -> None:
         """Serve a client on a pipe: what listening does with each connection, and what tests do without a network."""
         if self._draining or len(self._refusals) >= MAX_REFUSALS:
             return pipe.abort()
         connection = self._connect(pipe)
-        if len(self._connections) >= self.config.max_connections:
-            refusal = asyncio.create_task(connection.refuse())
+        if self._is_full:
+            refusal = asyncio.create_task(_guarded(connection, connection.refuse()))
             self._refusals.add(refusal)
             refusal.add_done_callback(self._refusals.discard)
             return
-        task = asyncio.create_task(connection.run())
-        self._connections[task] = connection
-        task.add_done_callback(self._forget)
         if self.config.metrics is not None:
             self.config.metrics.opened(connection.endpoint)
+        task = asyncio.create_task(_guarded(connection, connection.run()))
+        self._connections[task] = connection
+        task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         connection = self._connections.pop(task)
         if self.config.metrics is not None:
             self.config.metrics.closed(connection.endpoint)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a connection failed", exc_info=error)
 
     # -- the end
 
     async def close(self) -> None:
-        """Stop accepting, finish what was asked, cut off the rest at the deadline."""
-        self._draining = True
-        if self._listener is not None:
-            self._listener.close()
-        if self.config.on_drain is not None:
-            try:
-                self.config.on_drain()
-            except Exception:
-                logger.exception("on_drain failed")
-        for connection in self._connections.values():
-            connection.drain()
+        """Stop accepting, finish what was asked, cut off the rest at the deadline. A second call waits for the same end."""
+        if not self._draining:
+            self._drain()
         try:
             await _wait(self._tasks(), self.config.timeouts.drain)
         finally:
@@ -200,19 +212,48 @@ class Listener(ABC):
             logger.error("a handler ignores that it is cancelled")
             connection.abort()
 
+    def _drain(self) -> None:
+        self._draining = True
+        if self._acceptor is not None:
+            self._acceptor.close()
+        for task in self._handshakes:
+            task.cancel()
+        if self.config.on_drain is not None:
+            try:
+                self.config.on_drain()
+            except APP_FAILURES:
+                logger.exception("on_drain failed")
+        for connection in list(self._connections.values()):
+            connection.drain()
+
     def abort(self) -> None:
         """Cut off all connections now."""
         for task in self._tasks():
             task.cancel()
 
     def _tasks(self) -> set[asyncio.Task[None]]:
-        return {*self._connections, *self._refusals}
+        return {*self._connections, *self._refusals, *self._handshakes}
+
+
+async def _guarded(connection: Connection, life: Coroutine[Any, Any, None]) -> None:
+    """Run a connection. When it fails, by a bug of ours, its client must not wait for what will never come."""
+    try:
+        await life
+    except APP_FAILURES:
+        logger.exception("a connection failed")
+        connection.abort()
 
 
 async def _wait(tasks: set[asyncio.Task[None]], seconds: float) -> None:
     """Wait for tasks, but not too long."""
     if tasks:
         await asyncio.wait(tasks, timeout=seconds)
+
+
+def _announced(listener: Listener) -> str:
+    """The line that says where a server is: also that it can be reached from other machines, which its URL does not show."""
+    everywhere = " and all other addresses of this machine" if listener.config.host in LOOPBACK else ""
+    return f"minproto serves on {listener.url}{everywhere}\n"
 
 
 async def serve_until_signal(*listeners: Listener) -> None:
@@ -224,7 +265,7 @@ async def serve_until_signal(*listeners: Listener) -> None:
         for listener in listeners:
             await stack.enter_async_context(listener)
         output = standard_output()
-        output.write("".join([f"minproto serves on {listener.url}\n" for listener in listeners]))  # now that none has failed
+        output.write("".join([_announced(listener) for listener in listeners]))  # now that none has failed
         output.flush()
         await stopped.wait()
         await asyncio.gather(*(listener.close() for listener in listeners))  # together, or each has a deadline of its own
@@ -253,5 +294,8 @@ async def _until_signal(listeners: Sequence[Listener]) -> AsyncIterator[asyncio.
 def raise_file_limit() -> None:
     """Let this process open as many files as it is allowed to: each connection is one, and the usual default is 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for wish in (hard, OPEN_MAX):
+        if soft == resource.RLIM_INFINITY or (wish != resource.RLIM_INFINITY and wish <= soft):
+            return
+        with suppress(OSError, ValueError):  # macOS refuses RLIM_INFINITY, although it says that this is the limit
+            return resource.setrlimit(resource.RLIMIT_NOFILE, (wish, hard))

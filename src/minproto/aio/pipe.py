@@ -22,15 +22,16 @@ import ssl as tls
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from minproto.aio.address import Address
+from minproto.aio.sockets import dial
 
 READ_SIZE = 65_536
 HIGH_WATER = 65_536
 """Bytes that may be written before ``drain`` has to be called, and that may wait in our buffer before it waits."""
 
-LEAST = 0.001
+LEAST = 1e-9
 """Seconds that asyncio gets where a timeout is 0, which it refuses."""
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
 """What OpenSSL calls bytes in clear text in the place of a TLS record: the versions differ."""
@@ -209,11 +210,10 @@ class StreamPipe(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's call: there is a transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
         self._peername = transport.get_extra_info("peername")  # TLS forgets these when the connection is lost
         self._socket = transport.get_extra_info("socket")
-        transport.set_write_buffer_limits(HIGH_WATER, HIGH_WATER // 4)
+        self._transport.set_write_buffer_limits(HIGH_WATER, HIGH_WATER // 4)
         if self._connected is not None:
             self._connected(self)
 
@@ -287,34 +287,31 @@ async def connect_pipe(
 
     ``linger``: the seconds for a peer to answer the end of TLS by its own, when we close.
     """
-    made: list[StreamPipe] = []  # asyncio makes the protocol when TCP is connected, before the TLS handshake
-
-    def make() -> StreamPipe:
-        made.append(StreamPipe())
-        return made[0]
-
-    options: dict[str, Any] = {}
-    if ssl is not None:
-        options = {
-            "ssl": ssl, "server_hostname": address.server_name,
-            "ssl_handshake_timeout": max(handshake, LEAST), "ssl_shutdown_timeout": max(linger, LEAST),
-        }  # fmt: skip
-    host = address.connect_host
     if not address.port:
-        raise ValueError(f"can't connect to port 0 of {host}: give the port that the server listens on")
-    if host == "localhost.":  # RFC 6761 §6.3: it is loopback too, but the file that says so, /etc/hosts, has no dots
-        host = "localhost"
+        raise ValueError(f"can't connect to port 0 of {address.connect_host}: give the port that the server listens on")
+    loop, missing = asyncio.get_running_loop(), "no answer"
+    options = {} if ssl is None else {"server_hostname": address.server_name} | tls_options(ssl, handshake, linger)
     try:
         async with asyncio.timeout(handshake):
-            await asyncio.get_running_loop().create_connection(make, host, address.port, **options)
+            sock = await dial(address.connect_host, address.port)
+            missing = "no answer to the TLS handshake"
+            try:
+                return (await loop.create_connection(StreamPipe, sock=sock, **options))[1]
+            except BaseException:
+                sock.close()
+                raise
     except TimeoutError as error:
-        missing = "no answer to the TLS handshake" if made else "no answer"
         raise TimeoutError(f"can't reach {address}: {missing} within {handshake:g} s") from error
     except tls.SSLError as error:
         if error.reason not in NO_TLS:
             raise
         raise ConnectionError(f"{address} does not speak TLS: what it answered is no TLS record") from error
-    return made[0]
+
+
+def tls_options(ssl: tls.SSLContext, handshake: float, linger: float) -> dict[str, Any]:
+    """asyncio's options for a connection over TLS. Its own defaults are 60 s for the handshake and 30 s for the end."""
+    times = {"ssl_handshake_timeout": max(handshake, LEAST), "ssl_shutdown_timeout": max(linger, LEAST)}
+    return {"ssl": ssl, **times}
 
 
 class Counts(Protocol):

@@ -1,0 +1,377 @@
+"""To connect, to listen and to accept, on the loopback interface: what the defaults of asyncio get wrong."""
+
+import asyncio
+import logging
+import os
+import resource
+import socket
+import ssl
+import threading
+import time
+from contextlib import ExitStack, closing, contextmanager, suppress
+
+import pytest
+from harness import FIN, HELLO, Client
+
+from minproto import Broker, BrokerServer, Response, Server, Timeouts, connect_http
+from minproto.aio.address import Address
+from minproto.aio.listener import MAX_REFUSALS
+from minproto.aio.pipe import connect_pipe
+from minproto.aio.server import tls_context
+
+QUICK = Timeouts(linger=0.2, drain=0.5, handshake=0.5)
+
+
+async def app(request):
+    return Response(b"Hello, World!")
+
+
+async def hello(host, port, context=None, **options):
+    async with asyncio.timeout(5):
+        async with await connect_http(host, port, context, **options) as client:
+            return (await client.request("GET", "/")).status
+
+
+@contextmanager
+def swallowing(host="127.0.0.2"):
+    """An address that answers no SYN: a socket whose queue is full."""
+    with socket.socket() as listener, ExitStack() as stack:
+        listener.bind((host, 0))
+        listener.listen(0)
+        for _ in range(4):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(listener.getsockname())
+        time.sleep(0.1)
+        yield listener.getsockname()
+
+
+def resolving(monkeypatch, *addresses):
+    """A host with these addresses."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+
+# ---- connecting ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_address_that_swallows_packets_costs_a_quarter_of_a_second(monkeypatch):
+    """RFC 8305 §5."""
+    async with Server(app, port=0) as server:
+        with swallowing() as dead:
+            resolving(monkeypatch, dead, ("127.0.0.1", server.port))
+            began = time.monotonic()
+            assert await hello("two.example", server.port) == 200
+            assert 0.2 < time.monotonic() - began < 1
+
+
+async def test_an_address_that_refuses_costs_nothing(monkeypatch):
+    async with Server(app, port=0) as server:
+        resolving(monkeypatch, ("127.0.0.1", 1), ("127.0.0.1", 1), ("127.0.0.1", server.port))
+        began = time.monotonic()
+        assert await hello("three.example", server.port) == 200
+        assert time.monotonic() - began < 0.2
+
+
+async def test_when_no_address_answers_the_error_is_that_of_all(monkeypatch):
+    resolving(monkeypatch, ("127.0.0.1", 1), ("127.0.0.2", 1))
+    with pytest.raises(ConnectionRefusedError):
+        await hello("none.example", 1)
+
+
+async def test_a_host_that_does_not_answer_is_named_and_so_is_the_layer():
+    """E1: a wordless TimeoutError helps nobody."""
+    with swallowing() as (host, port):
+        with pytest.raises(TimeoutError, match=rf"can't reach {host}:{port}: no answer within 0.3 s"):
+            await connect_http(host, port, timeouts=Timeouts(handshake=0.3))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(TimeoutError, match=rf"127.0.0.1:{port}: no answer to the TLS handshake within 0.3 s"):
+            await connect_http("127.0.0.1", port, ssl.create_default_context(), timeouts=Timeouts(handshake=0.3))
+
+
+async def test_a_name_without_an_address_is_in_the_error():
+    with pytest.raises(socket.gaierror, match="no address of nobody"):
+        await connect_http("nobody.invalid", 80)
+
+
+async def test_a_client_that_gives_up_leaves_no_socket():
+    with swallowing() as dead:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            with suppress(TimeoutError):
+                await connect_pipe(Address(*dead), handshake=0.05)
+        await asyncio.sleep(0)
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+# ---- the end of TLS -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def deaf(certificate):
+    """A TLS server that answers one request, and then never reads again."""
+
+    def run():
+        with suppress(OSError):
+            bare, _ = listener.accept()
+            with context.wrap_socket(bare, server_side=True) as sock:
+                sock.recv(65_536)
+                sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                over.wait(20)
+
+    over, context = threading.Event(), tls_context(certificate.chain, certificate.key)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=run)
+        thread.start()
+        yield listener.getsockname()[1]
+        over.set()
+    thread.join()
+
+
+async def test_a_peer_that_ignores_the_end_of_tls_costs_a_linger(certificate, trust):
+    """asyncio waits for its close_notify for 30 s."""
+    with deaf(certificate) as port:
+        client = await connect_http("127.0.0.1", port, trust, timeouts=QUICK)
+        assert (await client.request("GET", "/")).status == 200
+        began = time.monotonic()
+        await client.close()
+        assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("timeouts", [Timeouts(linger=0), Timeouts(handshake=0), Timeouts(linger=0, drain=0)])
+async def test_a_timeout_of_0_is_no_time_over_tls_too(timeouts, certificate, trust):
+    """asyncio refuses a 0, so that such a server did not even start. Without time for a handshake, none succeeds."""
+    async with Server(app, port=0, ssl=tls_context(certificate.chain, certificate.key), timeouts=timeouts) as server:
+        if timeouts.handshake:
+            assert await hello("127.0.0.1", server.port, trust, timeouts=timeouts) == 200
+        else:
+            with pytest.raises(OSError):
+                await hello("127.0.0.1", server.port, trust)
+            with pytest.raises(TimeoutError):
+                await hello("127.0.0.1", server.port, trust, timeouts=timeouts)
+
+
+async def test_a_timeout_may_be_without_end_over_tls_too(certificate, trust):
+    timeouts = Timeouts(handshake=float("inf"), linger=float("inf"))
+    async with Server(app, port=0, ssl=tls_context(certificate.chain, certificate.key), timeouts=timeouts) as server:
+        assert await hello("127.0.0.1", server.port, trust, timeouts=timeouts) == 200
+
+
+# ---- listening ----------------------------------------------------------------------------------------------------------
+
+
+def both_families(*_, **__):
+    """What getaddrinfo says of "localhost" where /etc/hosts has both."""
+    found = [(socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")]
+    return [(family, socket.SOCK_STREAM, 6, "", (address, 0)) for family, address in found]
+
+
+async def test_all_addresses_of_a_host_are_served_on_one_port(monkeypatch):
+    """asyncio listens on two ports, and tells of one."""
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", both_families)
+        server = await Server(app, host="localhost", port=0).__aenter__()
+    assert [await hello(address, server.port) for address in ("127.0.0.1", "::1")] == [200, 200]
+    await server.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("localhost", "http://localhost"),
+        ("127.0.0.1", "http://127.0.0.1"),
+        ("::1", "http://[::1]"),
+        ("0.0.0.0", "http://127.0.0.1"),
+        ("::", "http://[::1]"),
+    ],
+)
+async def test_the_url_of_a_server_leads_to_it(host, url):
+    async with Server(app, host=host, port=0) as server:
+        assert server.url == f"{url}:{server.port}"
+        assert await hello(url.partition("//")[2], server.port) == 200
+
+
+async def test_a_port_that_is_taken_on_one_address_is_another_try_or_an_error_that_names_it(monkeypatch):
+    async with Server(app, host="::1", port=0) as other:
+        monkeypatch.setattr(socket, "getaddrinfo", both_families)
+        with pytest.raises(OSError, match=f"can't listen on localhost, port {other.port}: address already in use"):
+            async with Server(app, host="localhost", port=other.port):
+                pass
+        taken = [other.port]
+        bind = socket.socket.bind
+
+        def unlucky(sock, address):
+            bind(sock, (address[0], taken.pop() if taken and address[1] == 0 else address[1], *address[2:]))
+
+        monkeypatch.setattr(socket.socket, "bind", unlucky)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both_families()[::-1])
+        async with Server(app, host="both.example", port=0) as server:
+            assert not taken and server.port != other.port
+
+
+async def test_a_family_that_the_machine_lacks_is_left_out(monkeypatch):
+    """A container without IPv6, with "localhost" for ::1 in its /etc/hosts."""
+    missing = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::1", 0, 0, 0))
+    there = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", lambda *_, **__: [missing, there])
+        server = await Server(app, host="both.example", port=0).__aenter__()
+    assert await hello("127.0.0.1", server.port) == 200
+    await server.close()
+
+
+# ---- accepting ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def no_file_left():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), limits[1]))
+    fillers = []
+    try:
+        with suppress(OSError):
+            while True:
+                fillers.append(os.dup(0))
+        yield
+    finally:
+        for file in fillers:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+async def knock(port):
+    """A connection that the kernel has made, whether or not the server accepts it."""
+    return socket.create_connection(("127.0.0.1", port))
+
+
+async def test_without_a_file_left_one_line_is_logged_and_later_all_are_served(caplog):
+    caplog.set_level(logging.INFO)
+    async with Server(app, port=0) as server:
+        waiting = [await knock(server.port) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        late = socket.socket()
+        with no_file_left():
+            late.connect(("127.0.0.1", server.port))
+            await asyncio.sleep(2.2)
+        await asyncio.sleep(1.1)
+        assert await hello("127.0.0.1", server.port) == 200
+        for sock in (*waiting, late):
+            sock.sendall(HELLO)
+            await asyncio.sleep(0.05)
+            assert sock.recv(15) == b"HTTP/1.1 200 OK"
+            sock.close()
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert [level for level, _ in said] == ["WARNING", "INFO"], said
+    assert "Too many open files" in said[0][1] and "again" in said[1][1]
+
+
+async def test_a_server_that_is_closed_without_a_file_left_says_no_more(caplog):
+    """asyncio's retry timers each left a traceback."""
+    server = await Server(app, port=0).__aenter__()
+    late = socket.socket()
+    with closing(late), no_file_left():
+        late.connect(("127.0.0.1", server.port))
+        await asyncio.sleep(0.1)
+        await server.close()
+        await asyncio.sleep(1.2)
+    assert len(caplog.records) == 1
+
+
+async def test_an_unfinished_tls_handshake_has_one_of_the_places(certificate, trust):
+    context = tls_context(certificate.chain, certificate.key)
+    async with Server(app, port=0, ssl=context, max_connections=2, timeouts=QUICK) as server:
+        silent = [await knock(server.port) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        refused = Client(await connect_pipe(Address("127.0.0.1", server.port), trust))
+        refused.send(HELLO)
+        assert (await refused.answer()).status == 503
+        await refused.pipe.close()
+        await asyncio.sleep(0.6)  # theirs has not come in time
+        assert await hello("127.0.0.1", server.port, trust) == 200
+        for sock in silent:
+            sock.close()
+
+
+async def test_tls_handshakes_are_bounded(certificate):
+    context = tls_context(certificate.chain, certificate.key)
+    async with Server(app, port=0, ssl=context, max_connections=2, timeouts=Timeouts(drain=0.1)) as server:
+        before = len(os.listdir("/proc/self/fd"))
+        silent = [await knock(server.port) for _ in range(MAX_REFUSALS + 20)]
+        await asyncio.sleep(0.2)
+        ours = len(os.listdir("/proc/self/fd")) - before - len(silent)
+        assert ours == 2 + MAX_REFUSALS
+        began = time.monotonic()
+        await server.close()  # which ends the handshakes
+        assert time.monotonic() - began < 1
+        for sock in silent:
+            sock.close()
+
+
+async def test_a_burst_is_served_up_to_the_maximum():
+    async with Server(app, port=0, max_connections=3, timeouts=QUICK) as server:
+        clients = [Client(await connect_pipe(Address("127.0.0.1", server.port))) for _ in range(5)]
+        for client in clients:
+            client.send(HELLO)
+        statuses = [(await client.answer()).status for client in clients]
+        assert sorted(statuses) == [200, 200, 200, 503, 503]
+        for client in clients:
+            await client.pipe.close()
+
+
+async def test_a_redis_server_counts_its_connections_in_the_same_way():
+    async with BrokerServer(Broker(), port=0, max_connections=1, timeouts=QUICK) as server:
+        first, second = await knock(server.port), await knock(server.port)
+        first.sendall(b"PING\r\n")
+        await asyncio.sleep(0.1)
+        assert (first.recv(100), second.recv(100)) == (b"+PONG\r\n", b"-ERR max number of clients reached\r\n")
+        first.close()
+        second.close()
+
+
+# ---- ends ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_limit_of_files_is_raised_where_the_system_refuses_the_wish(monkeypatch):
+    """macOS: the hard limit is "no limit", and to ask for that is an error."""
+    from minproto.aio import listener
+
+    asked = []
+
+    def refuse(_, limits):
+        asked.append(limits)
+        if limits[0] == resource.RLIM_INFINITY:
+            raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(listener.resource, "setrlimit", refuse)
+    monkeypatch.setattr(listener.resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
+    listener.raise_file_limit()
+    assert asked == [(resource.RLIM_INFINITY,) * 2, (listener.OPEN_MAX, resource.RLIM_INFINITY)]
+    asked.clear()
+    for limits in ((resource.RLIM_INFINITY,) * 2, (1 << 20, resource.RLIM_INFINITY), (4096, 4096)):
+        monkeypatch.setattr(listener.resource, "getrlimit", lambda _, limits=limits: limits)
+        listener.raise_file_limit()
+        assert all(wish[0] == resource.RLIM_INFINITY for wish in asked), limits  # never lowered
+
+
+async def test_no_limit_of_files_is_no_limit_of_connections(monkeypatch):
+    """RLIM_INFINITY is -1."""
+    from minproto.aio import listener
+
+    monkeypatch.setattr(listener.resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
+    async with Server(app, port=0) as server:
+        assert server.config.max_connections == 10_000
+
+
+async def test_a_client_that_leaves_a_closed_server_gets_its_end():
+    server = await Server(app, port=0, timeouts=QUICK).__aenter__()
+    client = Client(await connect_pipe(Address("127.0.0.1", server.port)))
+    client.send(HELLO)
+    await client.answer()
+    await server.close()
+    with pytest.raises(RuntimeError, match="does not listen"):
+        _ = server.url
+    with pytest.raises(ConnectionRefusedError):
+        await connect_http("127.0.0.1", 1)
+    assert await client.end() == FIN
+    await client.pipe.close()
