@@ -56,6 +56,8 @@ class RequestHead(Event):
     stream: int = 0
     protocol: str = ""
     """Of an extended CONNECT in HTTP/2: what the stream is to be used for (RFC 8441 §4)."""
+    scheme: str = field(default="", compare=False)
+    """Received in HTTP/2: the value of ``:scheme``. In HTTP/1.1 only an absolute target names one."""
 
 
 @dataclass(slots=True)
@@ -227,6 +229,12 @@ def split_target(method: str, target: str) -> tuple[str | None, str, str]:
             authority, target = absolute[2], absolute[3]
     path, _, query = target.partition("?")
     return authority, path or "/", query
+
+
+def target_scheme(head: RequestHead) -> str | None:
+    """The scheme of the URI that a request asks for, in lower case; None where the connection implies it (RFC 9112 §3.3)."""
+    absolute = None if head.target[0] == "/" or head.method == "CONNECT" else _ABSOLUTE.fullmatch(head.target)
+    return (absolute[1] if absolute else head.scheme).lower() or None
 
 
 # ---- responses -------------------------------------------------------------------------------------------------------

@@ -78,13 +78,13 @@ def split_pseudo(fields: Fields, allowed: frozenset[str]) -> tuple[dict[str, str
 
 def parse_request(fields: Fields, stream: int) -> RequestHead:
     """A request's head; Host stands for :authority, as in HTTP/1.1. Raises StreamError where it is malformed."""
-    method, target, headers, protocol = _read_request(tuple(fields))
-    return RequestHead(method, target, Headers(headers), "2", stream, protocol)
+    method, target, headers, protocol, scheme = _read_request(tuple(fields))
+    return RequestHead(method, target, Headers(headers), "2", stream, protocol, scheme)
 
 
 @lru_cache(64)  # clients say the same again and again
-def _read_request(fields: tuple[tuple[str, str], ...]) -> tuple[str, str, Headers, str]:
-    """Method, target, fields and protocol."""
+def _read_request(fields: tuple[tuple[str, str], ...]) -> tuple[str, str, Headers, str, str]:
+    """Method, target, fields, protocol and scheme."""
     pseudo, headers = split_pseudo(fields, _REQUEST_PSEUDO)
     method, protocol = pseudo.get(":method", ""), pseudo.get(":protocol", "")
     target = _target(pseudo, method, protocol)
@@ -92,7 +92,7 @@ def _read_request(fields: tuple[tuple[str, str], ...]) -> tuple[str, str, Header
         headers = Headers([field for field in headers if field[0] != "content-length"])
     _set_host(headers, pseudo.get(":authority"), pseudo.get(":scheme", ""))
     _join_cookies(headers)
-    return method, target, headers, protocol
+    return method, target, headers, protocol, pseudo.get(":scheme", "")
 
 
 def _target(pseudo: dict[str, str], method: str, protocol: str) -> str:

@@ -49,8 +49,8 @@ TRAFFIC = [  # what is sent, and how each request in it is counted and logged
     (b"", []),
 ]
 GONE = [  # the same, where the client goes away
-    (get("/sleep"), [("GET /sleep HTTP/1.1", 404)]),
-    (get("/endless"), [("GET /endless HTTP/1.1", 200)]),
+    (get("/sleep"), [("GET /sleep HTTP/1.1", 499)]),
+    (get("/endless"), [("GET /endless HTTP/1.1", 499)]),
     (post("/read", bytes(9))[:-1], [("POST /read HTTP/1.1", 499)]),
     (HELLO[:9], []),
     (b"", []),
@@ -78,7 +78,7 @@ async def test_each_request_is_counted_and_logged_once(logged, data, expected):
 @pytest.mark.parametrize(("data", "expected"), GONE)
 @virtual
 async def test_a_request_whose_client_goes_is_counted_and_logged_once(data, expected):
-    """With the status it got, or would have got; 499 where there was none yet. Nothing stays in flight."""
+    """With 499, also where its response had begun. Nothing stays in flight."""
     log = []
     async with serving(app, observers=[AccessLog(log.append)]) as server:
         client = server.client()

@@ -207,7 +207,7 @@ async def test_half_a_message_closes_the_connection(how):
 
 
 @virtual
-async def test_an_iterator_that_fails_to_clean_up_is_no_way_out():
+async def test_an_iterator_that_fails_to_clean_up_is_no_way_out(logged):
     """§5.4: whatever happens in its ``finally``, half a message is followed by nothing but Close."""
 
     async def broken():
@@ -222,8 +222,9 @@ async def test_an_iterator_that_fails_to_clean_up_is_no_way_out():
         sending = asyncio.create_task(ws.send(broken()))
         await asyncio.sleep(1)
         sending.cancel()
-        with pytest.raises(ValueError):
+        with pytest.raises(asyncio.CancelledError):
             await sending
+        assert "while cleaning up" in logged.pop()
         with pytest.raises(ConnectionClosed):
             await ws.send("more")
         assert [event.code for event in await peer.events()] == [1011]

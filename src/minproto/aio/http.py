@@ -14,14 +14,16 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from email.utils import formatdate
 from typing import Any, NoReturn, Protocol
 from urllib.parse import parse_qsl, unquote
 
+from minproto.aio.endpoint import Timeouts, logger
 from minproto.aio.options import check_elements, check_text, refuse
 from minproto.aio.pipe import Pipe
-from minproto.core import RemoteProtocolError
-from minproto.http import TOKEN, Data, EndOfMessage, Headers, RequestHead, split_target
+from minproto.core import LocalProtocolError, RemoteProtocolError
+from minproto.http import TOKEN, Data, EndOfMessage, Headers, RequestHead, split_target, target_scheme
 
 
 class Exchange(Protocol):
@@ -33,6 +35,9 @@ class Exchange(Protocol):
     def fail(self, error: RemoteProtocolError) -> None:
         """The content is not acceptable: read no more, and tell the peer."""
 
+    async def inform(self, status: int, headers: Headers) -> None:
+        """Send an interim response. Raises LocalProtocolError where it can't be sent, ConnectionError if the peer is gone."""
+
 
 MAX_READ = 1 << 20
 """Bytes of content that ``Request.read`` holds in memory, unless told otherwise."""
@@ -41,16 +46,35 @@ MAX_READ = 1 << 20
 class Request:
     """A request, as the app gets it. HEAD appears as GET: the server drops the content (RFC 9110 §9.3.2)."""
 
-    __slots__ = ("_exchange", "_split", "_trailers", "head", "method", "pipe")
+    __slots__ = (
+        "_content", "_exchange", "_leaving", "_left", "_split", "_trailers",
+        "body_timeout", "cancellable", "head", "method", "pipe",
+    )  # fmt: skip
 
-    def __init__(self, head: RequestHead, exchange: Exchange | None, pipe: Pipe) -> None:
+    def __init__(
+        self,
+        head: RequestHead,
+        exchange: Exchange | None,
+        pipe: Pipe,
+        has_content: bool = True,
+        body_timeout: float | None = Timeouts.body,
+    ) -> None:
         self.head = head
         """The head as received."""
         self.method = "GET" if head.method == "HEAD" or head.protocol else head.method
         self.pipe = pipe
         """What carries the request; ``pipe.info("peername")`` is the peer's address."""
+        self.body_timeout = body_timeout
+        """Seconds to wait for the next piece of content, at first ``Timeouts.body``; None: without a limit, also of
+        ``Timeouts.min_body_rate``. Both hold until the response begins; from then on the app decides how long it waits."""
+        self.cancellable = True
+        """Whether the app is cancelled when the client can't receive the answer any more. Set it to False for work that has to
+        run to its end, such as a payment."""
         self._trailers: Headers | None = None
-        self._exchange = exchange  # None: there is no more content
+        self._exchange = exchange
+        self._content = exchange if has_content else None  # None: there is no more content
+        self._left = False  # the client has left, or the exchange is over
+        self._leaving: asyncio.Future[None] | None = None  # somebody waits for that
         self._split: tuple[str | None, str, str] | None = None
 
     @property
@@ -109,7 +133,7 @@ class Request:
     async def read(self, limit: int = MAX_READ) -> bytes:
         """The whole content. Raises RemoteProtocolError (413, which the client is told) beyond ``limit`` bytes, or where the
         head announces more than that: before the client is told to continue."""
-        if self._exchange is not None and announced(self.headers) > limit:
+        if self._content is not None and announced(self.headers) > limit:
             self._refuse(RemoteProtocolError("content too large", 413))
         pieces: list[bytes] = []
         size = 0
@@ -128,24 +152,54 @@ class Request:
 
     async def receive(self) -> bytes:
         """The next piece of content, b"" at its end."""
-        if self._exchange is None:
+        if self._content is None:
             return b""
-        event = await self._exchange.receive_content()
+        event = await self._content.receive_content()
         if isinstance(event, Data):
             return event.data
         self._trailers = event.trailers
-        self._exchange = None
+        self._content = None
         return b""
 
+    async def inform(self, status: int, headers: Iterable[tuple[str, str]] = ()) -> None:
+        """Send an interim response (RFC 9110 §15.2) before the answer, such as 103 (Early Hints) with ``link`` fields.
+
+        A client of HTTP/1.0 gets none. Raises ValueError for a status that is not interim, LocalProtocolError where the answer
+        has begun or a field is not valid, ConnectionError when the client is gone.
+        """
+        if not 100 <= status <= 199 or status == 101:
+            raise ValueError(f"an interim response has a status from 100 to 199 (101 is an Upgrade), not {status}")
+        if self._exchange is not None and self.head.version != "1.0":
+            await self._exchange.inform(status, _lower(headers))
+
+    async def disconnected(self) -> None:
+        """Wait until the client has left: its stream was reset, its connection was reset or lost, or it sends nothing more.
+
+        Returns also when the answer has been sent, so that a task that waits here ends with the exchange.
+        """
+        if self._left:
+            return
+        if self._leaving is None:
+            self._leaving = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._leaving)
+
+    def leave(self) -> None:
+        """The shell's call: the client has left."""
+        self._left = True
+        if self._leaving is not None and not self._leaving.done():
+            self._leaving.set_result(None)
+
     def _refuse(self, error: RemoteProtocolError) -> NoReturn:
-        if self._exchange is not None:
-            self._exchange.fail(error)
+        if self._content is not None:
+            self._content.fail(error)
         raise error
 
     def close(self) -> None:
-        """The exchange is over: what was not read never will be."""
-        if self._exchange is not None:
-            self._exchange = _OVER
+        """The shell's call: the exchange is over. What was not read never will be."""
+        if self._content is not None:
+            self._content = _OVER
+        self._exchange = _OVER
+        self.leave()
 
 
 class Body:
@@ -165,6 +219,34 @@ class Body:
         raise StopAsyncIteration
 
 
+UNANSWERED = 499
+"""The status in the access log of a request whose client left before it got its answer, as nginx writes it."""
+RESET_COMES = 0.25
+"""Seconds in which a client that is gone answers our bytes with a reset. A client that reads on sends none."""
+
+
+def log_slow_content(head: RequestHead, received: int, waited: float) -> None:
+    """The line for a request that is answered 408."""
+    logger.warning(
+        "%s %s: 408, since %d bytes of content came in %.0f seconds of waiting: see Timeouts.body, Timeouts.min_body_rate, "
+        "and Request.body_timeout for one request",
+        head.method, head.target, received, waited,
+    )  # fmt: skip
+
+
+def log_failure_unseen(request: Request, error: BaseException) -> None:
+    """What an app raises when its client has left is mostly a consequence of that; not in work that had to run to its end."""
+    if not request.cancellable and not isinstance(error, ConnectionError | asyncio.CancelledError):
+        logger.error("%s %s failed, after its client left", request.head.method, request.head.target, exc_info=error)
+
+
+def served_scheme(pipe: Pipe, trusted_gateway: bool) -> str | None:
+    """The scheme that requests on this pipe may ask for; None: any, since a trusted gateway has checked it."""
+    if trusted_gateway:
+        return None
+    return "http" if pipe.info("ssl_object") is None else "https"
+
+
 def announced(headers: Headers) -> int:
     """Bytes of content that a valid head tells of; 0 also where it does not."""
     return int((headers.get("content-length") or "0").split(",")[0])
@@ -178,6 +260,9 @@ class _Over:
 
     def fail(self, error: RemoteProtocolError) -> None:
         """Nobody listens."""
+
+    async def inform(self, status: int, headers: Headers) -> None:
+        raise LocalProtocolError("an interim response comes before the answer: the exchange is over")
 
 
 _OVER = _Over()
@@ -193,24 +278,35 @@ def _lower(fields: Iterable[tuple[str, str]]) -> Headers:
 class Response:
     """An answer: status, header fields, and content as bytes or as an async iterator of bytes."""
 
-    __slots__ = ("_trailers", "body", "headers", "status")
+    __slots__ = ("_trailers", "body", "early_head", "headers", "status")
 
     def __init__(
         self,
         body: bytes | AsyncIterator[bytes] = b"",
         status: int = 200,
         headers: Iterable[tuple[str, str]] = (),
+        *,
+        early_head: bool = False,
     ) -> None:
+        """``early_head``: send the head at once, and not with the first piece that an iterator gives. A client that waits for
+        the head before it sends its first message needs this. What fails after the head can't become a 500 any more.
+        """
         if not isinstance(body, bytes) and not hasattr(body, "__anext__"):
             raise TypeError(f"the content has to be bytes or an async iterator, not {type(body).__name__}")
         self.body = body
         self.status = status
         self.headers = _lower(headers)
+        self.early_head = early_head
         self._trailers: Headers | None = None
 
     @property
     def trailers(self) -> Headers:
-        """Fields to be sent after an iterator's last piece; it may still be adding them while it runs."""
+        """Fields to be sent after the content. An iterator may add them while it runs.
+
+        They follow content whose length the head does not give, so ``bytes`` with trailers are sent without a Content-Length.
+        An iterator whose response has a Content-Length gets none, and a line in the log says so. A client of HTTP/1.0 and an
+        answer to HEAD get none either.
+        """
         if self._trailers is None:
             self._trailers = Headers()
         return self._trailers
@@ -254,9 +350,28 @@ App = Callable[[Request], Awaitable[Answer]]
 
 
 def check_app(app: object) -> None:
-    """Check that an app can be called. Raises TypeError for a class, and for the coroutine of an app that was called."""
+    """Check that an app can be called with one request. Raises TypeError for a class, for the coroutine of an app that was
+    called, and for an app that was written for ASGI or WSGI."""
     if not callable(app) or inspect.isclass(app):
         refuse("app", "an async function that takes a Request", app)
+    try:
+        signature = inspect.signature(app)
+    except ValueError:  # some functions written in C have none
+        return
+    with suppress(TypeError):
+        signature.bind(None)
+        return
+    name = getattr(app, "__name__", type(app).__name__)
+    names = ", ".join(signature.parameters)
+    what = _FOREIGN.get(names, "not an app")
+    raise TypeError(f"{name}({names}) is {what}: minproto calls `async def app(request)`, which returns a Response")
+
+
+_FOREIGN = {
+    "scope, receive, send": "an ASGI app, which needs a server such as uvicorn",
+    "environ, start_response": "a WSGI app, which needs a server such as gunicorn",
+}
+"""The parameters of the apps that other servers call."""
 
 
 def check_method(name: str, value: object) -> None:
@@ -288,30 +403,90 @@ def date_field() -> tuple[str, str]:
 
 
 async def close_body(body: Any) -> None:
-    """Let an async generator run its ``finally`` now rather than at some collection of garbage."""
+    """Let an async generator run its ``finally`` now rather than at some collection of garbage.
+
+    An error of that clean-up is logged and not raised: what the client gets is decided already.
+    """
     if hasattr(body, "aclose"):
-        await body.aclose()
+        try:
+            await body.aclose()
+        except (Exception, asyncio.CancelledError) as error:
+            if was_cancelled(error):
+                raise
+            logger.exception("the clean-up of content failed")
 
 
-async def ask(app: App, request: Request, methods: Iterable[str]) -> tuple[Answer, bytes]:
+async def ask(app: App, request: Request, methods: Iterable[str], scheme: str | None) -> tuple[Answer, bytes]:
     """The app's answer, and the first piece of content that is made while it is sent. Raises what the app does, TypeError.
 
     ``methods``: those of the server, for ``OPTIONS *``, a question to it and not to a resource of the app (RFC 9110 §9.3.7).
+    ``scheme``: the one that this connection serves; None: a trusted gateway may ask for any.
     """
-    if request.head.target == "*":
+    head = request.head
+    if scheme and (head.scheme or head.target[0] != "/") and (asked := target_scheme(head)) not in (None, scheme):
+        # RFC 9110 §7.4: a server MUST reject a request for a resource of a scheme that the connection does not secure.
+        return Response.text(f"this connection serves {scheme}, not {asked}\n", 421), b""
+    if head.target == "*":
         return Response(status=204, headers=[("allow", ", ".join(sorted(methods)))]), b""
-    answer = await app(request)
+    answer = await _call(app, request)
     if isinstance(answer, Upgrade):
         return answer, b""
-    if not isinstance(answer, Response):
-        raise TypeError(f"the app returned {type(answer).__name__}, which is no response")
-    method = request.head.method
+    method = head.method
     if method == "CONNECT" and 200 <= answer.status < 300:  # RFC 9110 §9.3.6: that would be a tunnel
         await close_body(answer.body)
         return Response.text("no tunnels here\n", 501), b""
-    if isinstance(answer.body, bytes) or method == "HEAD":
+    if answer._trailers and isinstance(answer.body, bytes):
+        answer = _with_trailers(answer, head)
+    if isinstance(answer.body, bytes):
+        return answer, b""
+    if method == "HEAD" or answer.early_head:
         return answer, b""
     return answer, await first_piece(answer.body)
+
+
+async def _call(app: App, request: Request) -> Answer:
+    """The app's answer. Raises TypeError where that is none."""
+    coroutine = app(request)
+    if not hasattr(coroutine, "__await__"):
+        kind = type(coroutine).__name__
+        raise TypeError(f"the app returned {kind}, which can't be awaited: an app is an `async def app(request)`")
+    answer = await coroutine
+    if not isinstance(answer, Response | Upgrade):
+        hint = "an app returns a Response, for example Response.text('hello')"
+        raise TypeError(f"the app returned {type(answer).__name__}, which is no response: {hint}")
+    return answer
+
+
+def _with_trailers(response: Response, head: RequestHead) -> Response:
+    """The same content in a form that trailers can follow: of unknown length, since both versions end a declared length
+    themselves. HTTP/1.0 has no such form, and a 204 or 304 has no content that trailers could follow."""
+    content = response.body
+    assert isinstance(content, bytes)
+    if head.version == "1.0":
+        return response
+    if response.status in (204, 304):
+        raise LocalProtocolError(f"a {response.status} has no content, so it has no trailers")
+    if response.headers.get("content-length") not in (None, str(len(content))):
+        raise LocalProtocolError("Content-Length is not the length of the content")
+    fields = [field for field in response.headers if field[0] != "content-length"]
+    streamed = Response(_once(content), response.status, fields)
+    streamed.trailers.extend(response.trailers)
+    return streamed
+
+
+def trailers_of(response: Response, head: RequestHead, *, possible: bool) -> Headers:
+    """What follows the content that was sent. ``possible``: its framing has a place for that."""
+    if not response._trailers or head.method == "HEAD" or head.version == "1.0":
+        return Headers()
+    if possible:
+        return response.trailers
+    names = ", ".join(name for name, _ in response.trailers)
+    logger.warning("%s %s: trailers not sent, since the response has a Content-Length: %s", head.method, head.target, names)
+    return Headers()
+
+
+async def _once(piece: bytes) -> AsyncIterator[bytes]:
+    yield piece
 
 
 async def first_piece(body: AsyncIterator[bytes]) -> bytes:

@@ -16,7 +16,24 @@ from typing import Any, NoReturn, Protocol, Self
 
 from minproto.aio.address import Address
 from minproto.aio.endpoint import Endpoint, Timeouts, logger
-from minproto.aio.http import Answer, App, Request, Response, Upgrade, ask, checked, close_body, date_field, was_cancelled
+from minproto.aio.http import (
+    RESET_COMES,
+    UNANSWERED,
+    Answer,
+    App,
+    Request,
+    Response,
+    Upgrade,
+    ask,
+    checked,
+    close_body,
+    date_field,
+    log_failure_unseen,
+    log_slow_content,
+    served_scheme,
+    trailers_of,
+    was_cancelled,
+)
 from minproto.aio.observe import Observer
 from minproto.aio.options import check_common
 from minproto.aio.pipe import Pipe, Unread, connect_pipe
@@ -57,9 +74,11 @@ class ServerConnection:
         timeouts: Timeouts,
         methods: frozenset[str] = METHODS,
         observers: Sequence[Observer] = (),
+        trusted_gateway: bool = False,
     ) -> None:
         self._app = app
         self._pipe = pipe
+        self._scheme = served_scheme(pipe, trusted_gateway)
         self._core = Connection(Role.SERVER, limits, methods)
         self.endpoint = Endpoint(self._core, pipe, timeouts)
         """Counts the bytes on the wire."""
@@ -68,7 +87,10 @@ class ServerConnection:
         self._task: asyncio.Task[Any] | None = None
         self._draining = False
         self._answer: Answer | None = None  # that is being sent, or that the connection was given away to
-        self._head: RequestHead | None = None  # the request in flight
+        self._head: RequestHead | None = None  # the request in flight, until observers know its status
+        self._request: Request | None = None  # the same, while the app is at work on it
+        self._status = UNANSWERED  # of its response, once that is complete
+        self._ended = False  # the client has ended its output, or is lost
         self._first = b""  # the piece of its response's content that was made before the head
         self._steps = 0
         self._sent = 0  # bytes of its response's content
@@ -86,20 +108,51 @@ class ServerConnection:
     async def run(self) -> None:
         """Serve until the connection ends. Raises CancelledError; anything else is a bug of ours."""
         self._task = asyncio.current_task()
+        self._pipe.watch(self._on_leaving)
+        try:
+            await self._serve_to_the_end()
+        except ConnectionError:
+            self._status = UNANSWERED
+            self.endpoint.abort()
+        except BaseException:
+            self._status = UNANSWERED
+            self.endpoint.abort()
+            raise
+        finally:
+            self._pipe.watch(None)
+            self._release()
+            if self._head is not None:
+                self._observe()
+
+    async def _serve_to_the_end(self) -> None:
+        """Serve, and say what has to be said at the end. Raises ConnectionError where the client is gone."""
         try:
             await self._serve()
         except RemoteProtocolError as error:
             await self._say_farewell(error)
         except _BrokenOffError:
             await self._break_off()
-        except ConnectionError:
-            self.endpoint.abort()
-        except BaseException:
-            self.endpoint.abort()
-            raise
-        finally:
-            if self._head is not None:
-                self._observe(499)  # as nginx writes it: the client went before its answer, or we cut it off at the end
+
+    def _on_leaving(self, lost: bool) -> None:
+        """The pipe's news: the client has ended its output, or is lost. While the app is at work nothing else would tell.
+
+        Who has only ended its output may still read the answer (RFC 9112 §9.6), so that alone cancels nothing.
+        """
+        self._ended = True
+        self.endpoint.lost = self.endpoint.lost or lost
+        request = self._request
+        if request is None:
+            return
+        request.leave()
+        if lost and request.cancellable and self._task is not None:
+            self._release()
+            self._task.cancel()
+
+    def _release(self) -> None:
+        """The app's work on the request is over."""
+        request, self._request = self._request, None
+        if request is not None:
+            request.close()
 
     async def refuse(self) -> None:
         """Too many connections: answer 503 without reading a request."""
@@ -126,11 +179,11 @@ class ServerConnection:
             assert isinstance(head, RequestHead)
             request = self._begin(head)
             try:
-                answer, self._first = await ask(self._app, request, core.methods)
+                answer, self._first = await ask(self._app, request, core.methods, self._scheme)
             except (Exception, asyncio.CancelledError) as error:
                 answer = self._failure(head, error)
             if isinstance(answer, Upgrade):
-                request.close()
+                self._release()
                 return await self._hand_over(head, answer)
             if isinstance(answer.body, bytes):
                 self._send_whole(head, answer)
@@ -138,7 +191,9 @@ class ServerConnection:
                 await self._stream(head, answer, answer.body)
             if endpoint.congested:
                 await endpoint.flush()
-            request.close()
+            self._release()
+            if not self._ended:
+                self._observe()
             if core.request is BODY and not (core.keep_alive and await self._discard_content()):
                 break
             if self._had_turn():
@@ -147,17 +202,22 @@ class ServerConnection:
         # What the client may still be sending must not turn our close into a reset, which would destroy the answer. Over
         # TLS, where it can't see our end before we close, reading on would delay it: so only if we know that it is sending.
         half_closes = self._pipe.info("ssl_object") is None
-        await endpoint.close(linger=half_closes or core.request is BODY or core.buffered > 0)
+        await self._close(linger=half_closes or core.request is BODY or core.buffered > 0)
 
     # -- a request
 
     def _begin(self, head: RequestHead) -> Request:
         """What the app gets of a head that has come; the counts of its exchange begin anew."""
-        self._head, self._head_began = head, None
+        if self._head is not None:  # it goes on behind the client's end: the next request had arrived before that
+            self._observe()
+        self._head, self._head_began, self._status = head, None, UNANSWERED
         self._received, self._waited, self._sent, self._ahead = 0, 0.0, 0, None
         for observer in self._observers:
             observer.begin()
-        return Request(head, None if self._core.take_end() else self, self._pipe)
+        request = self._request = Request(head, self, self._pipe, not self._core.take_end(), self._timeouts.body)
+        if self._ended:
+            request.leave()
+        return request
 
     async def _next_head(self) -> Event | None:
         """The next request, which has not arrived yet; None when there will be none, or the client kept still for too long."""
@@ -210,19 +270,42 @@ class ServerConnection:
         """Wait for more of a body, as long as it keeps to the minimum rate on average."""
         if self._reads:
             raise RuntimeError("another task waits for the request's content")
-        timeouts = self._timeouts
-        left = timeouts.body + self._received / timeouts.min_body_rate - self._waited
-        clock = asyncio.get_running_loop().time
-        began, self._reads = clock(), True
+        self._reads = True
         try:
-            self._received += await self.endpoint.receive(min(left, timeouts.body))
+            while not await self._receive_within(self._body_timeout()):
+                """The limit has changed while we waited: the response has begun, say."""
+        finally:
+            self._reads = False
+
+    async def _receive_within(self, seconds: float | None) -> bool:
+        """Wait for more of a body. False where another limit has to be looked at; raises RemoteProtocolError (408)."""
+        patience = math.inf
+        if seconds is not None:
+            patience = min(seconds, seconds + self._received / self._timeouts.min_body_rate - self._waited)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            self._received += await self.endpoint.receive(patience)
+            return True
         except TimeoutError:
             if not self._reads:
                 raise ConnectionError("the exchange is over") from None
-            self._time_out("the request's body took too long")
         finally:  # who was cancelled has waited, too
-            self._waited += clock() - began
-            self._reads = False
+            if seconds is not None:
+                self._waited += clock() - began
+        if self._body_timeout() != seconds:
+            return False
+        assert self._head is not None
+        log_slow_content(self._head, self._received, self._waited)
+        self._time_out("the request's body took too long")
+
+    def _body_timeout(self) -> float | None:
+        """Seconds to wait for more of a body; None where that is the app's business: a response that has begun is a
+        conversation, whose pace no attack on an upload explains."""
+        request = self._request
+        if request is None:  # its response is complete, and what is left of it is read away
+            return self._timeouts.body
+        return None if self._core.response is BODY else request.body_timeout
 
     def _time_out(self, reason: str) -> NoReturn:
         error = RemoteProtocolError(reason, 408)
@@ -231,6 +314,14 @@ class ServerConnection:
 
     def fail(self, error: RemoteProtocolError) -> None:
         self._core.fail(error)
+
+    async def inform(self, status: int, headers: Headers) -> None:
+        """Send an interim response."""
+        if self.endpoint.lost:
+            raise ConnectionResetError("the client is gone")
+        self.endpoint.send(ResponseHead(status, headers))
+        if self.endpoint.congested:
+            await self.endpoint.flush()
 
     def _failure(self, head: RequestHead, error: BaseException) -> Response:
         """The answer where the app has none, if that is its own doing."""
@@ -245,6 +336,8 @@ class ServerConnection:
         if self._core.error is not None:
             raise self._core.error  # whatever the app has made of it
         if self.endpoint.lost:
+            if self._request is not None:
+                log_failure_unseen(self._request, error)
             raise ConnectionResetError("the peer is gone")
 
     async def _discard_content(self) -> bool:
@@ -271,13 +364,14 @@ class ServerConnection:
             logger.exception("%s %s: the response can't be sent", head.method, head.target)
             response = Response.text("internal server error\n", 500)
             self._queue_whole(head, response)
-        self._observe(response.status)
+        self._status = response.status
 
     def _queue_whole(self, head: RequestHead, response: Response) -> None:
         core, content = self._core, response.body
         assert isinstance(content, bytes)
         option = self._connection_option(head, closes=core.request is BODY and self._leaves_too_much())
-        whole = whole_head(response.status, tuple(response.headers), date_field(), option)
+        headers = _for_version(head, response)
+        whole = whole_head(response.status, tuple(headers), date_field(), option)
         self.endpoint.queue(core.send_whole(whole, content))
         self._sent = 0 if head.method == "HEAD" else len(content)
 
@@ -323,19 +417,22 @@ class ServerConnection:
             raise _BrokenOffError from error
         finally:
             self._answer = None
-            self._observe(response.status)
+            self._release()  # from now on no loss of the client cancels anything: it would hit the clean-up
             await close_body(body)
 
     def _send_head(self, head: RequestHead, response: Response) -> None:
         """Send the head of content whose length is not known, unless the app says it."""
         if response.status in (204, 304):
             raise LocalProtocolError("a 204 or 304 has no content")
-        fields = Headers(response.headers)
+        if response.early_head and self._core.expects_continue:  # the client would hold its content back for ever
+            self.endpoint.send(ResponseHead(100, Headers()))
+        fields = Headers(_for_version(head, response))
         framed = not {"content-length", "transfer-encoding"}.isdisjoint(name for name, _ in fields)
         if not framed and head.version != "1.0":
             fields.append(("transfer-encoding", "chunked"))
         option = self._connection_option(head, closes=not framed and head.version == "1.0")
         self.endpoint.send(ResponseHead(response.status, complete(fields, date_field(), option)))
+        self._status = response.status
 
     async def _send_content(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
         if head.method != "HEAD":
@@ -344,7 +441,7 @@ class ServerConnection:
                 await self._send_piece(piece)
             async for piece in body:
                 await self._send_piece(piece)
-        self.endpoint.send(EndOfMessage(response.trailers if self._core.framing == CHUNKED else Headers()))
+        self.endpoint.send(EndOfMessage(trailers_of(response, head, possible=self._core.framing == CHUNKED)))
 
     async def _send_piece(self, piece: bytes) -> None:
         self.endpoint.send(Data(checked(piece)))
@@ -368,15 +465,16 @@ class ServerConnection:
         if not await self._discard_content():
             self._draining = True
             self._send_whole(head, Response.text("content too large\n", 413))
-            return await self.endpoint.close(linger=True)
+            return await self._close(linger=True)
         try:
-            self.endpoint.send(ResponseHead(answer.status, answer.headers))
-        except LocalProtocolError:
+            self.endpoint.send(ResponseHead(answer.status, upgrade_fields(head, answer)))
+        except Exception:  # LocalProtocolError, or a TypeError of what is no number
             logger.exception("%s %s: no upgrade here", head.method, head.target)
             self._send_whole(head, Response.text("internal server error\n", 500))
-            return await self.endpoint.close(linger=True)
+            return await self._close(linger=True)
         await self.endpoint.flush()
-        self._observe(answer.status)
+        self._status = answer.status
+        self._observe()
         self._begin_answer(answer)
         try:
             await answer.handler(Unread(self._pipe, self._core.trailing_data, self.endpoint))
@@ -390,6 +488,7 @@ class ServerConnection:
 
     async def _say_farewell(self, error: RemoteProtocolError) -> None:
         """The last answer to a peer that broke the rules."""
+        self._release()
         if self._core.response is BODY:
             return await self._break_off()
         words = self._core.farewell(error)
@@ -397,21 +496,67 @@ class ServerConnection:
         for event in words:
             if isinstance(event, ResponseHead):
                 event.headers.append(date_field())
-                self._observe(event.status)
-        await self.endpoint.close(words, linger=True)
+                self._status = event.status
+        known = not self._ended  # else only the end of the connection tells whether the client has got this
+        if words and known:
+            self._observe()
+        try:
+            await self._close(words, linger=True)
+        finally:
+            if words and not known:
+                self._observe()
 
     async def _break_off(self) -> None:
         """End in the middle of a response. That it is broken its framing shows; where it has none, only a reset does."""
         if self._core.framing == UNTIL_CLOSE:
             self.endpoint.abort()
         else:
-            await self.endpoint.close(linger=True)
+            await self._close(linger=True)
 
-    def _observe(self, status: int) -> None:
-        """The request in flight (or what could not be read as one) is answered."""
+    async def _close(self, words: Sequence[Event] = (), *, linger: bool) -> None:
+        """Close the connection. Raises ConnectionError where the last answer did not reach a client that had ended its output.
+
+        Whether such a client still reads, or has closed its socket, only its answer to our bytes can tell: it is a reset.
+        """
+        if self._ended and self._observers:
+            for event in words:
+                self.endpoint.send(event)
+            words = ()
+            await self.endpoint.flush()
+            self._pipe.close_write()
+            await asyncio.sleep(RESET_COMES)
+            await self.endpoint.drain()
+        await self.endpoint.close(words, linger=linger)
+
+    def _observe(self) -> None:
+        """The request in flight (or what could not be read as one) is answered, or its client is gone."""
+        status = UNANSWERED if self.endpoint.lost else self._status
         for observer in self._observers:
             observer.finish(self._head, status, self._sent, self._pipe)
         self._head = None
+
+
+def _for_version(head: RequestHead, response: Response) -> Headers:
+    """A response's fields without the chunks that the app asks for, where the client speaks HTTP/1.0 and knows none: the
+    content is the same, and ends with the connection (RFC 9112 §6.1)."""
+    if head.version != "1.0" or (response.headers.get("transfer-encoding") or "").lower() != "chunked":
+        return response.headers
+    return Headers([field for field in response.headers if field[0] != "transfer-encoding"])
+
+
+def upgrade_fields(head: RequestHead, answer: Upgrade) -> Headers:
+    """The fields of an answer that gives the connection away, with the ``connection`` field that a 101 needs (RFC 9110 §7.8).
+
+    Raises LocalProtocolError where a 101 names no protocol, or one that the client has not offered.
+    """
+    if answer.status != 101:
+        return answer.headers
+    chosen = answer.headers.get("upgrade") or ""
+    if not chosen or not set(split_list(chosen)) <= set(split_list(head.headers.get("upgrade") or "")):
+        raise LocalProtocolError(f"a 101 has an upgrade field with a protocol that the client offers, not {chosen!r}")
+    if "upgrade" in split_list(answer.headers.get("connection") or ""):
+        return answer.headers
+    return Headers([*answer.headers, ("connection", "upgrade")])
 
 
 def complete(headers: Sequence[tuple[str, str]], date: tuple[str, str], option: str) -> Headers:

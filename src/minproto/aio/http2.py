@@ -14,6 +14,8 @@ from typing import NoReturn, Self
 from minproto.aio.address import Address
 from minproto.aio.endpoint import Timeouts, logger
 from minproto.aio.http import (
+    RESET_COMES,
+    UNANSWERED,
     Answer,
     App,
     Request,
@@ -24,6 +26,10 @@ from minproto.aio.http import (
     checked,
     close_body,
     date_field,
+    log_failure_unseen,
+    log_slow_content,
+    served_scheme,
+    trailers_of,
     was_cancelled,
 )
 from minproto.aio.http1 import ClientResponse, Patience, RequestRefused, explained, request_fields
@@ -39,13 +45,12 @@ from minproto.http2_frames import CANCEL, INTERNAL_ERROR, MAX_ID, NO_ERROR, REFU
 
 FAIR_SHARE = 32
 """Pieces of content that one response may send in a row before others get their turn."""
-LOOK = 1.0
-"""Seconds between two looks whether a client that sends nothing more is still there."""
+FIRST_LOOK, LAST_LOOK = 0.05, 12.8
+"""Seconds between two looks whether a client that sends nothing more is still there. The gaps double from one to the other."""
 _DRAINING = b"draining"  # the PING whose answer says that our first GOAWAY was read
 _STILL_THERE = b"be here?"  # the PING that makes a client that is gone, which no longer knows the connection, reset it
 ARRIVALS = 3
 """Turns of the loop that what the kernel has needs to be read, parsed and told to a stream."""
-_UNANSWERED = 499  # the status of a request whose client went before its answer, as nginx writes it
 
 
 class ServerConnection(Multiplexer):
@@ -60,6 +65,7 @@ class ServerConnection(Multiplexer):
         methods: frozenset[str] = METHODS,
         observers: Sequence[Observer] = (),
         max_body: int = 1 << 30,
+        trusted_gateway: bool = False,
     ) -> None:
         super().__init__(Connection(SERVER, limits), pipe, timeouts)
         self.app = app
@@ -67,6 +73,7 @@ class ServerConnection(Multiplexer):
         self.observers = observers
         self.max_body = max_body
         """Bytes of a request's content; beyond it 413."""
+        self.scheme = served_scheme(pipe, trusted_gateway)
         self.exchanges: dict[int, _Exchange] = {}
         self.draining = False
         self._drained = False  # the client knows that we take no more
@@ -142,10 +149,15 @@ class ServerConnection(Multiplexer):
     async def _finish(self) -> None:
         """The client sends nothing more, but may wait for what it has asked (it has half-closed). Or it is gone, and its end
         looked the same: then it does not know of what we send. Raises ConnectionError when that has turned out."""
+        for exchange in self.exchanges.values():
+            exchange.leave()
+        gap = FIRST_LOOK
         while tasks := self._tasks:
             self.endpoint.send(Ping(_STILL_THERE))
             await self.endpoint.flush()
-            await asyncio.wait(tasks, timeout=LOOK)
+            await self.endpoint.drain()  # asks the socket whether the last PING has brought a reset
+            await asyncio.wait(tasks, timeout=gap)
+            gap = min(2 * gap, LAST_LOOK)
 
     def on_event(self, event: Event) -> None:
         if type(event) is RequestHead:
@@ -211,8 +223,10 @@ class _Exchange:
         self._head = head
         self.stream = MuxStream(connection, head.stream)
         self._answer: Answer | None = None
+        self._request: Request | None = None  # while the app is at work on it
         self._first = b""  # the piece of the content that was made before the head
-        self._status = _UNANSWERED
+        self._status = UNANSWERED
+        self._delivered = False  # the client has got the whole answer, as far as we can know
         self._error = error  # what is wrong with the request
         self._expects_continue = "100-continue" in split_list(head.headers.get("expect") or "")
         self._received = 0  # bytes of content taken, and seconds spent waiting for them
@@ -229,32 +243,69 @@ class _Exchange:
         task = asyncio.current_task()
         assert task is not None
         # Not before: a task that is cancelled before it has begun never does. An eager one begins before it is known.
-        self.task = self.stream.task = task
+        self.task = task
+        self.stream.watch(self._on_leaving)
         try:
             if self.stream.failure is None:
                 await self._serve()
         except (Exception, asyncio.CancelledError) as error:
             if was_cancelled(error):
+                self._status = self._status if self._delivered else UNANSWERED
                 self.stream.reset(CANCEL)
                 raise
             self._break_off()
         finally:
+            self.stream.watch(None)
+            self._release()
             connection.end(self, self._head, self._status)
+
+    def leave(self) -> None:
+        """The client has left, or it may have: it sends nothing more."""
+        if self._request is not None:
+            self._request.leave()
+
+    def _on_leaving(self, _: bool) -> None:
+        """The stream's news. Its end is that of the request alone; where it is lost, nobody gets the answer."""
+        request = self._request
+        if request is None or not isinstance(self.stream.failure, ConnectionError):  # else the fault is ours
+            return
+        request.leave()
+        if request.cancellable:
+            self._release()
+            self.task.cancel()
+
+    def _release(self) -> None:
+        """The app's work on the request is over."""
+        request, self._request = self._request, None
+        if request is not None:
+            request.close()
 
     def _break_off(self) -> None:
         """The answer can't be completed. If that is not the client's doing, it belongs in the log."""
-        failure = self.stream.failure
-        if self._error is None and not isinstance(failure, ConnectionError):
+        lost = isinstance(self.stream.failure, ConnectionError) or self._connection.endpoint.lost
+        if lost and not self._delivered:
+            self._status = UNANSWERED
+        if self._error is None and not lost:
             logger.exception("%s %s: the response broke off", self._head.method, self._head.target)
         self.stream.reset(INTERNAL_ERROR)
 
     async def _serve(self) -> None:
-        request = Request(self._head, self, self._connection.endpoint.pipe)
+        connection = self._connection
+        request = Request(self._head, self, connection.endpoint.pipe, body_timeout=connection.timeouts.body)
+        self._request = request
+        if connection.ended:
+            request.leave()
         answer = await self._call(request)
         if isinstance(answer, Upgrade):
             return await self._hand_over(answer)
         await self._respond(answer)
-        request.close()
+        await self.stream.finish()
+        if connection.ended and connection.observers:  # only its reset tells that a client that has ended TCP is gone
+            await connection.endpoint.flush()
+            await asyncio.sleep(RESET_COMES)
+            await connection.endpoint.drain()
+        self._delivered = True
+        self._release()
         await self.stream.close()
 
     async def _call(self, request: Request) -> Answer:
@@ -266,10 +317,12 @@ class _Exchange:
             if head.method not in self._connection.methods:
                 return Response.text("method not implemented\n", 501)
             self._check_length(announced(head.headers))
-            answer, self._first = await ask(self._connection.app, request, self._connection.methods)
+            connection = self._connection
+            answer, self._first = await ask(connection.app, request, connection.methods, connection.scheme)
             return answer
         except (Exception, asyncio.CancelledError) as error:
             if self.stream.failure is not None or was_cancelled(error):
+                log_failure_unseen(request, error)
                 raise  # the peer's doing, or ours, not the app's
             if self._error is not None:  # whatever the app has made of it
                 return Response.text(f"{self._error}\n", self._error.code)
@@ -290,24 +343,52 @@ class _Exchange:
 
     async def _next_event(self) -> Data | EndOfMessage:
         """Wait for more of a body, as long as it keeps to the minimum rate on average."""
-        timeouts = self._connection.timeouts
-        left = timeouts.body + self._received / timeouts.min_body_rate - self._waited
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        if self._expects_continue and not self.stream.arrived and self._status == _UNANSWERED:
-            self._expects_continue = False
-            self.stream.send(ResponseHead(100, Headers(), "2", self.stream.id))
-        try:
-            async with asyncio.timeout(min(left, timeouts.body)):
-                event = await self.stream.next_event()
-        except TimeoutError:
-            self.fail(RemoteProtocolError("the request's body took too long", 408))
-        finally:  # who was cancelled has waited, too
-            self._waited += clock() - began
+        if not self.stream.arrived and self._status == UNANSWERED:
+            self._send_continue()
+        while (event := await self._event_within(self._body_timeout())) is None:
+            """The limit has changed while we waited: the response has begun, say."""
         if isinstance(event, StreamFault):
             self.fail(RemoteProtocolError(event.reason, event.status))
         assert isinstance(event, Data | EndOfMessage)
         return event
+
+    async def _event_within(self, seconds: float | None) -> Event | None:
+        """The stream's next event. None where another limit has to be looked at; raises RemoteProtocolError (408)."""
+        patience = seconds
+        if seconds is not None:
+            patience = min(seconds, seconds + self._received / self._connection.timeouts.min_body_rate - self._waited)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            async with asyncio.timeout(patience):
+                return await self.stream.next_event()
+        except TimeoutError:
+            pass
+        finally:  # who was cancelled has waited, too
+            if seconds is not None:
+                self._waited += clock() - began
+        if self._body_timeout() != seconds or self.stream.arrived:
+            return None
+        log_slow_content(self._head, self._received, self._waited)
+        self.fail(RemoteProtocolError("the request's body took too long", 408))
+
+    def _body_timeout(self) -> float | None:
+        """Seconds to wait for more of a body; None where that is the app's business, as in HTTP/1.1."""
+        request = self._request
+        return request.body_timeout if request is not None and self._status == UNANSWERED else None
+
+    def _send_continue(self) -> None:
+        """Tell a client that waits for it to send its content (RFC 9110 §10.1.1)."""
+        if self._expects_continue:
+            self._expects_continue = False
+            self.stream.send(ResponseHead(100, Headers(), "2", self.stream.id))
+
+    async def inform(self, status: int, headers: Headers) -> None:
+        """Send an interim response."""
+        await self._connection.room()
+        self.stream.send(ResponseHead(status, headers, "2", self.stream.id))
+        if status == 100:
+            self._expects_continue = False
 
     def _check_length(self, size: int) -> None:
         if size > self._connection.max_body:
@@ -347,6 +428,8 @@ class _Exchange:
             headers.append(("content-length", str(len(response.body))))
         if "date" not in names:
             headers.append(date_field())
+        if response.early_head:  # the client would hold its content back for ever
+            self._send_continue()
         self.stream.send(ResponseHead(response.status, headers, "2", self.stream.id))
 
     async def _send_content(self, response: Response, body: AsyncIterator[bytes]) -> None:
@@ -363,7 +446,8 @@ class _Exchange:
                         await self.stream.drain()
             await self._connection.room()
             # As in HTTP/1.1, what has a declared length has no trailers.
-            self.stream.end(Headers() if response.headers.get("content-length") else response.trailers)
+            possible = response.headers.get("content-length") is None
+            self.stream.end(trailers_of(response, self._head, possible=possible))
         finally:
             await close_body(body)
 
@@ -383,9 +467,10 @@ class _Exchange:
         except LocalProtocolError:
             logger.exception("%s %s: no upgrade here", self._head.method, self._head.target)
             return await self._respond(Response.text("internal server error\n", 500))
-        self._status = answer.status
+        self._status, self._delivered = answer.status, True
         self._begin_answer(answer)
-        self.stream.task = None  # a reset is what the other protocol sees for itself, as on a connection of its own
+        self._release()
+        self.stream.watch(None)  # a reset is what the other protocol sees for itself, as on a connection of its own
         await answer.handler(self.stream)
         await self.stream.close()
 

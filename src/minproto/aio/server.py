@@ -39,6 +39,9 @@ class Config(ListenerConfig):
     """Requests with another method are answered 501."""
     observers: Sequence[Observer] = ()
     """Are told of each request: ``[AccessLog()]``, say."""
+    trusted_gateway: bool = False
+    """Set it where a gateway that you trust stands before the server and ends TLS: a request may then name another scheme than
+    that of the connection (RFC 9110 §7.4). Without it, such a request is answered 421."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,6 +51,7 @@ class Config(ListenerConfig):
         if not self.methods:
             refuse("methods", "one method or more", self.methods, ValueError)
         check_elements("observers", self.observers, _check_observer)
+        check_type("trusted_gateway", self.trusted_gateway, bool)
 
 
 class ServerOptions(ListenerOptions, total=False):
@@ -57,6 +61,7 @@ class ServerOptions(ListenerOptions, total=False):
     http2_limits: Http2Limits
     methods: Collection[str]
     observers: Sequence[Observer]
+    trusted_gateway: bool
 
 
 def _check_observer(name: str, value: object) -> None:
@@ -86,14 +91,17 @@ class Server(Listener):
     def http1(self, pipe: Pipe) -> http1.ServerConnection:
         """A connection of HTTP/1.1."""
         config = self.config
-        return http1.ServerConnection(self._app, pipe, config.limits, config.timeouts, self._methods, self._observers)
+        return http1.ServerConnection(
+            self._app, pipe, config.limits, config.timeouts, self._methods, self._observers, config.trusted_gateway
+        )
 
     def http2(self, pipe: Pipe) -> http2.ServerConnection:
         """A connection of HTTP/2."""
         config = self.config
         return http2.ServerConnection(
-            self._app, pipe, config.http2_limits, config.timeouts, self._methods, self._observers, config.limits.max_body
-        )
+            self._app, pipe, config.http2_limits, config.timeouts, self._methods, self._observers, config.limits.max_body,
+            config.trusted_gateway,
+        )  # fmt: skip
 
 
 _FIRST_LINE = PREFACE.partition(b"\r\n")[0]

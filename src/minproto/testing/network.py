@@ -62,8 +62,8 @@ class _Way:
         self.is_reset = True
         self._unsent.clear()
         self._held = 0
+        self.tell()  # first, as with a socket: who watches hears of it before who reads
         self.pulse()
-        self.tell()
 
     def tell(self) -> None:
         """Have the loop tell the watcher how this direction has ended."""
