@@ -1,15 +1,18 @@
 """The laws, over all cores; and that each finds the fault it is for."""
 
 import re
+import zlib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from faulty_http import LIMIT, Parser
 from hypothesis import strategies as st
 
-from minproto.core import Core, Event, RemoteProtocolError, Wants
+from minproto.core import Core, Event, LocalProtocolError, RemoteProtocolError, Wants
 from minproto.testing import LawBroken, Subject, check, check_law, laws, strategies, subjects
 
 
@@ -215,7 +218,7 @@ class Tuples(Parser):
 
 
 def test_what_a_parser_lacks_is_named() -> None:
-    assert report(Subject(object)) == (  # type: ignore[arg-type, return-value]
+    assert report(Subject(object)) == (
         "The contract of minproto.core is not kept, so no law can be tried.\n"
         "object has no\n"
         "    receive_data: a method that stores bytes from the peer\n"
@@ -229,15 +232,135 @@ def test_what_a_parser_lacks_is_named() -> None:
 
 def test_a_wants_that_is_none() -> None:
     parser = type("Wanting", (Parser,), {"wants": property(lambda self: "data", lambda self, value: None)})
-    assert "wants is 'data', but it has to be Wants.DATA" in report(Subject(parser))
+    assert "wants is 'data', but it has to be Wants.DATA" in report(Subject(parser, strategies.request_streams))
 
 
 def test_a_buffered_that_is_a_method() -> None:
     parser = type("Holding", (Parser,), {"buffered": lambda self: 0})
-    assert "but it has to be a number (make it a property)" in report(Subject(parser))
+    assert "but it has to be a number (make it a property)" in report(Subject(parser, strategies.request_streams))
 
 
 def test_tuples_are_events_and_content_has_to_be_data() -> None:
     found = report(Subject(Tuples, strategies.request_streams, LIMIT))
     assert found.startswith("law 2.")
     assert "a piece of content may be cut anywhere: its event has to be a dataclass named Data" in found
+
+
+class Mute(Parser):
+    """It takes all bytes, and makes nothing of them."""
+
+    def parse(self) -> None:
+        self.data = b""
+        return super().end() if self.ended else None
+
+
+def test_a_law_that_holds_because_nothing_happens_is_a_warning() -> None:
+    with pytest.warns(UserWarning, match="any_cutting holds, but the parser made no event of any stream"):
+        check(Subject(Mute, strategies.request_streams), laws=[laws.any_cutting])
+
+
+# ---- laws 3 and 7 ----------------------------------------------------------------------------------------------------
+
+
+class Lines(Core):
+    """Lines that end in LF. ``fault`` names what is slow."""
+
+    def __init__(self, fault: str = "") -> None:
+        super().__init__(1 << 30)
+        self.fault = fault
+        self.all = b""
+
+    def receive_data(self, data: bytes) -> None:
+        if self.fault:
+            self.all += data
+        else:
+            super().receive_data(data)
+
+    def _parse(self) -> Event | None:
+        if self.fault == "splits all for each line":
+            line, *rest = self.all.split(b"\n")
+            self.all = b"\n".join(rest)
+            return Text(line.decode()) if rest else None
+        if self.fault == "looks at all for each byte":
+            for at, byte in enumerate(self.all):
+                if byte == 10:
+                    line, self.all = self.all[:at], self.all[at + 1 :]
+                    return Text(line.decode())
+            return None
+        end = self._buffer.find(b"\n", 1 << 30)
+        return Text(self._buffer.take(end + 1).decode()) if end >= 0 else None
+
+
+@pytest.mark.parametrize(
+    ("fault", "stream", "found"),
+    [
+        ("looks at all for each byte", lambda size: b"a" * size, "byte_by_byte"),
+        ("splits all for each line", lambda size: b"a\n" * (size // 2), "whole"),
+    ],
+)
+def test_quadratic_time_is_found(fault: str, stream: Callable[[int], bytes], found: str) -> None:
+    laws.linear_time(Subject(Lines), stream, 1_500)
+    with pytest.raises(AssertionError, match=rf"law 3\. The time .*\n.*\({found}\)"):
+        laws.linear_time(Subject(lambda: Lines(fault)), stream, 1_500)
+
+
+def test_time_is_not_measured_where_the_stream_is_refused() -> None:
+    with pytest.raises(AssertionError, match="after 2 of 400 bytes the parser stops: RemoteProtocolError"):
+        laws.linear_time(Subject(lambda: Records("")), lambda size: b"\xff" * size, 100)
+
+
+class Sender:
+    """It refuses each event; ``change`` is what that changes."""
+
+    def __init__(self, change: Callable[["Sender"], object]) -> None:
+        self.change = change
+        self.deflate = zlib.compressobj()
+        self.streams = {1: "a", 3: "b"}
+        self.queue = deque(["a"])
+        self.pending = iter([1, 2])
+        self.encoder = Log()
+        self.owner = self  # an object that knows the one that holds it
+
+    def send(self, event: Event) -> bytes:
+        self.change(self)
+        raise LocalProtocolError("no")
+
+
+class Log:
+    """An object with a state of its own, that can be called."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def __call__(self, value: int) -> None:
+        self.seen.append(value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda core: core.deflate.compress(b"some text"),
+        lambda core: core.streams.update({1: core.streams.pop(1)}),  # the same items, in another order
+        lambda core: core.queue.append("b"),
+        lambda core: core.encoder(1),
+        lambda core: setattr(core, "owner", None),
+    ],
+    ids=["compressor", "order", "queue", "callable", "cycle"],
+)
+def test_a_refusal_that_changes_something_is_found(change: Callable[[Any], object]) -> None:
+    """Law 7 looks into compressors, callable objects and the order of a dict; it does not run iterators."""
+    refused = Text("")
+    with pytest.raises(AssertionError, match="changed the state in OPEN"):
+        laws.off_the_table({"OPEN": lambda: Sender(change)}, [refused], lambda *_: False)  # type: ignore[dict-item]
+    laws.off_the_table({"OPEN": lambda: Sender(lambda core: None)}, [refused], lambda *_: False)  # type: ignore[dict-item]
+
+
+def test_a_table_without_situations_is_no_proof() -> None:
+    with pytest.raises(AssertionError, match="nothing would be tried"):
+        laws.off_the_table({}, [Text("")], lambda *_: True)
+
+
+def test_the_readme_has_each_strategy() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for name in strategies.__all__:
+        assert re.search(rf"`{name}[`(]", readme), name

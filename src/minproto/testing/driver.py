@@ -177,7 +177,8 @@ class Run:
                 self.events.append(event)
             count += 1
             if count > MAX_STEPS:
-                raise self._broken(f"events without end: {MAX_STEPS:,} for one chunk, the last of them {describe(event)}")
+                says = f"events without end: {MAX_STEPS:,} for one chunk, the last of them {describe(event)}"
+                raise LawBroken(GARBAGE, says, self.parts())
             self._guard("answer", self.subject.answer, self.core, event)
 
     def _guard(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:

@@ -1,4 +1,15 @@
-"""Hypothesis strategies for what peers say, protocol by protocol: events that can be sent, and streams of bytes."""
+"""Hypothesis strategies for what peers say, protocol by protocol: events that can be sent, and streams of bytes.
+
+A strategy of *events* gives what ``send`` of a core takes in that order, so that a test can send them through two ends, or
+encode them for a parser of its own. A strategy of *bytes* (``…_streams``) is for ``Subject.streams``: messages as a peer sends
+them, most of them right, some wrong in a way that a parser has to see. The laws damage the bytes further.
+
+    from hypothesis import given
+    from minproto.testing import strategies
+
+    @given(strategies.request_streams)
+    def test_my_parser(data: bytes): ...
+"""
 
 from itertools import chain
 from typing import Any
@@ -30,6 +41,13 @@ from minproto.websocket import (
     encode_frame,
 )
 
+__all__ = [
+    "arrives_as", "close_codes", "closes", "command_streams", "commands", "content", "event_streams", "field_names",
+    "field_values", "fields", "frame_streams", "hosts", "http2_exchanges", "http2_streams", "replies2", "replies3",
+    "reply_streams", "request_streams", "requests", "response_streams", "responses", "server_events2", "server_events3",
+    "server_sent_events", "websocket_events",
+]  # fmt: skip
+
 # ---- HTTP ------------------------------------------------------------------------------------------------------------
 
 _TCHARS = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
@@ -38,11 +56,16 @@ _VISIBLE = st.characters(min_codepoint=0x21, max_codepoint=0xFF, exclude_charact
 field_names = st.one_of(
     st.sampled_from(["accept", "cookie", "x-a", "set-cookie"]), st.text(_TCHARS, min_size=1, max_size=8).map("x-".__add__)
 )
+"""Names of fields, in lower case; none of them frames a message or routes it."""
 field_values = st.lists(st.text(_VISIBLE, min_size=1, max_size=5), max_size=3).map(" ".join)
+"""Values of fields: visible characters of ISO-8859-1, with single spaces between them."""
 fields = st.lists(st.tuples(field_names, field_values), max_size=4)
+"""A few field lines, as (name, value)."""
 hosts = st.sampled_from(["a", "example.org", "example.org:80", "127.0.0.1:8000", "[::1]:8000", "", "a%2Fb"])
+"""Values of Host."""
 _paths = st.text("/abc%20?&=;|~", max_size=8).map("/".__add__)
 content = st.lists(st.binary(max_size=20), max_size=4)
+"""Content in pieces."""
 
 
 @st.composite
@@ -146,7 +169,9 @@ _edges = st.sampled_from([b"", "", "x" * 125, b"y" * 126, "\u20ac" * 90])
 _payloads: SearchStrategy[Any] = st.one_of(_text, st.binary(max_size=40), _edges)
 _controls = st.one_of(st.binary(max_size=125).map(Ping), st.binary(max_size=125).map(Pong))
 close_codes = st.one_of(st.sampled_from([1000, 1001, 1002, 1003, 1014, 3000, 4999]), st.integers(1007, 1014))
+"""Codes that a Close may carry."""
 closes = st.one_of(st.just(Close()), st.builds(Close, close_codes, st.text(max_size=30)))
+"""A Close: without a code, or with code and reason."""
 
 
 @st.composite
@@ -219,7 +244,7 @@ server_sent_events: SearchStrategy[list[Event]] = st.lists(
     ),
     max_size=6,
 )
-"""What a server may send."""
+"""What a server of an event stream may send."""
 _stream_lines = st.sampled_from([
     "data", "data:", "data: a", "data:\u20ac", "id: 1", "id", "id: \0", "event: x", "retry: 5", "retry: x", ": c", ":", "x: y",
     "", "data" * 100,
@@ -230,6 +255,7 @@ event_streams: SearchStrategy[bytes] = st.builds(
     st.sampled_from([b"", b"\xef\xbb\xbf", b"\xff"]),
     st.lists(st.tuples(_stream_lines, _line_ends), max_size=12),
 )
+"""An event stream in lines of each kind and with each line end, with a byte order mark or a wrong byte before it."""
 
 # ---- RESP ------------------------------------------------------------------------------------------------------------
 
@@ -254,10 +280,13 @@ replies3: SearchStrategy[Any] = st.recursive(
     ),
     max_leaves=8,
 )
-"""Values of version 3."""
+"""Values of version 3 of RESP."""
 commands: SearchStrategy[Event] = st.lists(st.binary(max_size=20), min_size=1, max_size=5).map(Command)
+"""Commands as a client sends them."""
 server_events2: SearchStrategy[Event] = st.builds(Reply, replies2)
+"""What a server sends in version 2 of RESP."""
 server_events3: SearchStrategy[Event] = st.one_of(st.builds(Reply, replies3), st.builds(Push, st.lists(replies3, max_size=3)))
+"""What a server sends in version 3: replies and pushes."""
 
 _inline = st.sampled_from([
     b"PING\r\n", b"\r\n", b"\n", b"ECHO hi\n", b'set "a\\x41\\n" \'b c\'\r\n', b'a"b', b"'\r\n", b'x"y z"\r\n', b"a" * 70,
