@@ -219,15 +219,18 @@ async def _serve(options: argparse.Namespace) -> None:
 
 
 async def _wire(options: argparse.Namespace) -> None:
-    if options.to == Address(options.host, options.listen):
-        options.parser.error(f"--listen and --to are both {options.to}: the wire would connect to itself")
     raise_file_limit()
     terminal = sys.stdout is not None and sys.stdout.isatty()
     width = shutil.get_terminal_size((120, 24)).columns
     printer = Printer(width, color=terminal and not os.environ.get("NO_COLOR"), full=options.full)
     output = standard_output()
     wire = Wire((options.to.connect_host, options.to.port), printer, output.write, host=options.host, port=options.listen)
-    (await wire.connect()).abort()  # if the server can't be reached, better say so now
+    try:
+        (await wire.connect()).abort()  # if the server can't be reached, better say so now
+    except OSError:
+        if options.to != Address(options.host, options.listen):
+            raise
+        raise OSError(f"--listen and --to are both {options.to}: the wire would connect to itself") from None
     if isinstance(output, Output):
         output.on_broken = _end_current_task()
     with suppress(asyncio.CancelledError):

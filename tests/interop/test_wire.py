@@ -8,6 +8,7 @@ import select
 import shlex
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -254,9 +255,9 @@ def test_a_port_in_use(clear: Serving) -> None:
     [
         (["--to", "a:1"], "the following arguments are required: --listen"),
         (["--listen", "0"], "the following arguments are required: --to"),
-        (["--listen", "x", "--to", "a:1"], "argument --listen: not a port: 'x'"),
-        (["--listen", "0", "--to", "8000"], "argument --to: not HOST:PORT: '8000'"),
-        (["--listen", "0", "--to", "a:b"], "argument --to: not a port: 'b'"),
+        (["--listen", "x", "--to", "a:1"], "argument --listen: not a port: 'x' (0 to 65535)"),
+        (["--listen", "0", "--to", "8000"], "argument --to: not HOST:PORT: '8000' (such as localhost:8000 or [::1]:8000)"),
+        (["--listen", "0", "--to", "a:70000"], "argument --to: not a port: '70000' (0 to 65535)"),
     ],
 )
 def test_wrong_words(words: list[str], complaint: str) -> None:
@@ -292,3 +293,79 @@ def test_nobody_reads(clear: Serving) -> None:
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+@pytest.mark.needs("curl")
+def test_tls_passes_as_it_is(tls: Serving, wire: Wire) -> None:
+    """The handshake, the server's certificate and the close are between the ends; the wire sees bytes that it can't read."""
+    assert tls.certificate
+    wired = wire(tls.host, tls.port)
+    url = f"https://127.0.0.1:{wired.port}/bytes/300000"
+    words = ["curl", "-s", "--cacert", tls.certificate.authority, url]
+    for version in ("--http1.1", "--http2"):
+        assert len(subprocess.run([*words, version], capture_output=True, timeout=20, check=True).stdout) == 300_000
+    wait_until(lambda: all(re.search(rf"(?m)^#{number} (closed|reset) after", wired.printed) for number in (1, 2)))
+    assert "#2 → 0.0" in wired.stop() and "byte 0, TLS: " in wired.printed
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize("leaves", ["client", "server"])
+def test_an_end_that_leaves_while_the_other_is_silent(wire: Wire, leaves: str, ended: bool) -> None:
+    """The other end hears of the reset at once, also where the one that leaves had said before that it would send no more."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        wired = wire("127.0.0.1", listener.getsockname()[1])
+        listener.accept()[0].close()  # its look whether there is a server
+        client = socket.create_connection(("127.0.0.1", wired.port), timeout=5)
+        server = listener.accept()[0]
+        server.settimeout(5)
+        one, other = (client, server) if leaves == "client" else (server, client)
+        one.sendall(b"all")
+        assert other.recv(100) == b"all"
+        if ended:
+            one.shutdown(socket.SHUT_WR)
+            assert other.recv(100) == b""
+        reset(one)
+        wait_until(lambda: "#1 reset after" in wired.printed)
+        with other, pytest.raises(ConnectionResetError):
+            while not other.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                other.recv(100)
+            raise ConnectionResetError
+        wired.stop()
+
+
+@pytest.mark.parametrize("slow", ["client", "server"])
+def test_back_pressure_of_real_sockets(wire: Wire, slow: str) -> None:
+    """Who does not read stops who writes: the wire keeps no more than its buffers hold, and every byte comes in the end."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        wired = wire("127.0.0.1", listener.getsockname()[1])
+        listener.accept()[0].close()
+        client = socket.create_connection(("127.0.0.1", wired.port), timeout=5)
+        server = listener.accept()[0]
+        reader, writer = (client, server) if slow == "client" else (server, client)
+        writer.settimeout(0.5)
+        sent = 0
+        with reader, writer:
+            with pytest.raises(TimeoutError):
+                while sent < 100_000_000:
+                    sent += writer.send(bytes(65_536))
+            writer.shutdown(socket.SHUT_WR)
+            assert sum(len(data) for data in iter(lambda: reader.recv(1 << 16), b"")) == sent
+        wired.stop()
+
+
+def test_a_second_signal(wire: Wire) -> None:
+    """With a connection that is silent, and an output that nobody reads: it ends, and with 0."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        wired = wire("127.0.0.1", listener.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", wired.port)) as client:
+            wait_until(lambda: "#1 opened" in wired.printed)
+            wired.process.send_signal(signal.SIGTERM)
+            wired.process.send_signal(signal.SIGTERM)
+            assert wired.process.wait(5) == 0
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
