@@ -27,7 +27,7 @@ async def app(request: Request) -> Answer:
 async def main() -> None:
     async with Server(app, port=0) as server:
         url = f"ws://127.0.0.1:{server.port}/"
-        async for ws in reconnecting(lambda: connect(url), first=0.01):
+        async for ws in reconnecting(lambda: connect(url), first=0.1):
             messages = [message async for message in ws]
             print(f"{messages[0]}: one message, then closed with {ws.close_code}")
             if messages == ["connection 3"]:

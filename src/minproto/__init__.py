@@ -21,8 +21,8 @@ from minproto.aio.reconnect import reconnecting
 from minproto.aio.remote import RemoteBroker, RemoteSubscription
 from minproto.aio.resp import BrokerServer
 from minproto.aio.server import Server, serve
-from minproto.aio.sse import EventSource, EventStream
-from minproto.aio.websocket import ConnectionClosed, WebSocket, broadcast, connect, same_origin, upgrade
+from minproto.aio.sse import EventSource, EventStream, StreamRefused
+from minproto.aio.websocket import ConnectionClosed, HandshakeRefused, WebSocket, broadcast, connect, same_origin, upgrade
 from minproto.core import LocalProtocolError, ProtocolError, RemoteProtocolError
 from minproto.deflate import Compression
 from minproto.http1 import Limits
@@ -43,6 +43,7 @@ __all__ = [
     "EventSource",
     "EventStream",
     "Gap",
+    "HandshakeRefused",
     "Http2Limits",
     "Limits",
     "LocalProtocolError",
@@ -57,6 +58,7 @@ __all__ = [
     "Response",
     "Server",
     "ServerSentEvent",
+    "StreamRefused",
     "Subscription",
     "Timeouts",
     "Upgrade",

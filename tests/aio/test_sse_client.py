@@ -1,6 +1,7 @@
 """Our EventSource, with servers that say what the test says."""
 
 import asyncio
+import re
 from contextlib import aclosing, suppress
 from itertools import pairwise
 
@@ -8,7 +9,7 @@ import pytest
 from harness import now, virtual
 from sse_harness import stage
 
-from minproto import ClientConnection, EventSource, RemoteProtocolError, ServerSentEvent, Timeouts
+from minproto import ClientConnection, EventSource, RemoteProtocolError, ServerSentEvent, StreamRefused, Timeouts
 from minproto.aio import reconnect, sse
 from minproto.http import RequestHead
 from minproto.http1 import SERVER, Connection
@@ -29,14 +30,14 @@ class Servers:
         self.times = []
         self.tasks = []
 
-    async def connect(self, host, port, ssl=None, *, timeouts=None):
+    async def connect(self, host, port, ssl=None, **options):
         self.times.append(now())
         answer = self.answers.pop(0)
         if answer is REFUSED:
             raise ConnectionRefusedError
         ours, theirs = network.pair()
         self.tasks.append(asyncio.create_task(self._answer(theirs, answer)))
-        return ClientConnection(ours, host, timeouts=timeouts)
+        return ClientConnection(ours, host, **options)
 
     async def _answer(self, pipe, answer):
         core = Connection(SERVER)
@@ -97,6 +98,21 @@ def test_another_url_is_refused(url):
         EventSource(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("ws://a/x", "ws://a/x: the URL has to begin with http:// or https://: http://a/x"),
+        ("a.example/x", "a.example/x: the URL has to begin with http:// or https://"),
+        ("http:///x", "http:///x: the URL names no host"),
+        ("http://user:secret@a/", "a URL with a user or a password is refused: say them in headers="),
+        ("http://a/x y", "'http://a/x y': blanks, control characters and what is not ASCII have to be percent-encoded"),
+    ],
+)
+def test_what_is_wrong_with_a_url(url, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        EventSource(url)
+
+
 @virtual
 async def test_it_comes_back_and_says_what_it_saw_last(servers):
     """Also an id that came without an event, and not that of an event that was cut off."""
@@ -140,25 +156,33 @@ async def test_back_off(servers):
     assert [later - sooner for sooner, later in pairwise(served.times)] == [6, 12, 24, 48, 60, 60, 60]
 
 
+@pytest.mark.parametrize(("retry", "gap"), [(100, 0.1), (5_000, 5), (0, reconnect.SHORTEST)])
 @virtual
-async def test_a_server_that_asks_for_no_wait_gets_longer_and_longer_ones(servers):
-    """Or one that ends each stream at once would be asked hundreds of times a second."""
-    served = servers(HEAD + b"retry: 0\n\n", *[HEAD] * 5, STOP)
+async def test_a_server_that_closes_after_each_event_is_asked_again_after_retry(servers, retry, gap):
+    """WHATWG HTML, "reestablish the connection": back-off is for attempts that failed. And 0 makes no tight loop."""
+    served = servers(HEAD + b"retry: %d\ndata: x\n\n" % retry, *[HEAD + b"data: x\n\n"] * 10, STOP)
+    assert len(await all_of(EventSource("http://a/"))) == 11
+    assert [later - sooner for sooner, later in pairwise(served.times)] == pytest.approx([gap] * 11)
+
+
+@virtual
+async def test_a_success_begins_the_waits_anew(servers):
+    """However short the stream was."""
+    served = servers(REFUSED, REFUSED, HEAD, REFUSED, STOP)
     await all_of(EventSource("http://a/"))
-    waits = [later - sooner for sooner, later in pairwise(served.times)]
-    assert waits == pytest.approx([0.02, 0.04, 0.08, 0.16, 0.32, 0.64])
+    assert [later - sooner for sooner, later in pairwise(served.times)] == [6, 12, 3, 6]
 
 
 @pytest.mark.parametrize("shortest", [True, False])
 @virtual
 async def test_retry_is_honoured(servers, monkeypatch, shortest):
-    """It is never back sooner than the server wants, and no later than that where it wants more than a minute."""
+    """It is back as soon as the server says, also where that is more than a minute; after a failure never sooner."""
     if shortest:
         monkeypatch.setattr(reconnect.random, "uniform", lambda least, most: least)
-    served = servers(HEAD + b"retry: 500\n\n", HEAD + b"retry: 90000\n\n", STOP)
+    served = servers(HEAD + b"retry: 500\n\n", HEAD + b"retry: 90000\n\n", REFUSED, STOP)
     source = EventSource("http://a/")
     await all_of(source)
-    assert served.times == ([0, 0.5, 90.5] if shortest else [0, 1, 91])
+    assert served.times == [0, 0.5, 90.5, 180.5]
     assert source.retry == 90_000
 
 
@@ -176,16 +200,63 @@ async def test_a_connection_that_lasted_begins_anew(servers):
 
 
 @virtual
-async def test_silence_is_a_lost_connection(servers):
+async def test_silence_is_no_lost_connection(servers):
+    """A stream of events has no body timeout, whatever the others are: the server may have nothing to say for a day."""
+
+    async def quiet(pipe):
+        pipe.write(HEAD + b"data: a\n\n")
+        await asyncio.sleep(80_000)
+        pipe.write(b"data: b\n\n")
+
+    served = servers(quiet, STOP)
+    assert [event.data for event in await all_of(EventSource("http://a/", timeouts=Timeouts(body=1, idle=1)))] == ["a", "b"]
+    assert served.times == [0, 80_003]
+
+
+@virtual
+async def test_silence_is_a_lost_connection_where_the_user_says_so(servers):
+    """Of a server that is known to send comments."""
+
     async def silent(pipe):
         pipe.write(HEAD + b"id: 1\n\n")
         await asyncio.sleep(1_000)
 
     served = servers(silent, STOP)
-    await all_of(EventSource("http://a/", timeouts=Timeouts(body=20)))
-    assert (served.times, served.asked("last-event-id")) == ([0, 26], [None, "1"])
+    await all_of(EventSource("http://a/", silence=20))
+    assert (served.times, served.asked("last-event-id")) == ([0, 23], [None, "1"])
     served.tasks[0].cancel()
     await asyncio.wait(served.tasks)
+
+
+@pytest.mark.parametrize("silence", [0, -1, None, "20"])
+def test_a_silence_that_is_no_number_of_seconds(silence):
+    with pytest.raises((ValueError, TypeError), match="silence has to be"):
+        EventSource("http://a/", silence=silence)
+
+
+@virtual
+async def test_a_stream_may_have_any_number_of_bytes(servers):
+    """1 GiB is a limit for transfers. Here the server announces more, which is refused at the head where there is a limit."""
+    servers(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\ndata: a\n\n" % (1 << 40), STOP)
+    assert await all_of(EventSource("http://a/")) == [ServerSentEvent("a")]
+
+
+@virtual
+async def test_who_leaves_the_loop_and_closes_the_generator_has_closed_the_connection(servers):
+    """By the time that ``aclose`` returns, and not at some collection of garbage."""
+    ended = []
+
+    async def waits_for_the_end(pipe):
+        pipe.write(HEAD + b"data: a\n\n")
+        assert await pipe.read() == b""
+        ended.append(now())
+
+    servers(waits_for_the_end)
+    async with aclosing(aiter(EventSource("http://a/"))) as events:
+        assert await anext(events) == ServerSentEvent("a")
+    await asyncio.sleep(0)
+    assert ended == [0]
+    await asyncio.sleep(0.1)
 
 
 @virtual
@@ -218,6 +289,47 @@ async def test_what_is_no_stream_ends_it(servers, answer, code):
 
 
 @virtual
+async def test_the_answer_that_was_no_stream_is_in_the_error(servers):
+    """A redirection, or what a login asks for: status, header fields and content, and the telling ones in the message."""
+    servers(b"HTTP/1.1 302 Found\r\nLocation: https://b/login\r\nContent-Length: 9\r\n\r\ngo there\n")
+    with pytest.raises(StreamRefused, match="no stream of events: 302 ; location: https://b/login") as error:
+        await all_of(EventSource("http://a/"))
+    response = error.value.response
+    assert (response.status, response.headers.get("location"), response.body) == (302, "https://b/login", b"go there\n")
+
+
+@pytest.mark.parametrize(
+    ("says", "wait"),
+    [(b"120", 120), (b"1", 6), (b"Thu, 01 Jan 1970 00:01:30 GMT", 90), (b"Thu, 01 Jan 1970 00:00:00 GMT", 6), (b"soon", 6)],
+)
+@virtual
+async def test_retry_after_is_respected(servers, monkeypatch, says, wait):
+    """RFC 9110 §10.2.3: seconds, or a date. The back-off is the least, and what nobody can read asks for nothing."""
+    monkeypatch.setattr(reconnect.time, "time", lambda: 0.0)
+    served = servers(b"HTTP/1.1 503 Busy\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n" % says, STOP)
+    await all_of(EventSource("http://a/"))
+    assert served.times == [0, wait]
+
+
+@virtual
+async def test_an_outage_is_two_lines_in_the_log(servers, caplog):
+    """When it begins, and when it is over; none for each attempt, none for a stream that ends. Without the query."""
+    caplog.set_level("INFO", "minproto")
+    busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+    servers(HEAD, REFUSED, busy, REFUSED, HEAD, HEAD, busy, STOP)
+    await all_of(EventSource("http://a/events?token=secret"))
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "http://a/events can't be reached: ConnectionRefusedError; trying again until it can"),
+        ("INFO", "http://a/events is reached again after 42.0 s, at attempt 4"),
+        (
+            "WARNING",
+            "http://a/events can't be reached: StreamRefused: no stream of events: 503 ; trying again until it can",
+        ),
+        ("INFO", "http://a/events is reached again after 6.0 s, at attempt 2"),
+    ]
+
+
+@virtual
 async def test_a_server_that_is_overloaded_is_asked_again(servers):
     served = servers(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", STOP)
     assert await all_of(EventSource("http://a/")) == []
@@ -243,9 +355,9 @@ async def test_with_our_server(monkeypatch):
     async with stage() as server:
         pipes = []
 
-        async def connect(host, port, ssl=None, *, timeouts=None):
+        async def connect(host, port, ssl=None, **options):
             pipes.append(server.attach(delays=[0.001 * (number % 7) for number in range(100)]))
-            return ClientConnection(pipes[-1], host, timeouts=timeouts)
+            return ClientConnection(pipes[-1], host, **options)
 
         monkeypatch.setattr(sse, "connect_http", connect)
         source = EventSource("http://a/events")

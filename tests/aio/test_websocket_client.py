@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 import re
+import socket
 import ssl
 from contextlib import aclosing, asynccontextmanager
 
@@ -16,6 +17,7 @@ from minproto import (
     ClientConnection,
     Compression,
     ConnectionClosed,
+    HandshakeRefused,
     LocalProtocolError,
     RemoteProtocolError,
     Timeouts,
@@ -24,7 +26,7 @@ from minproto import (
     connect,
     reconnecting,
 )
-from minproto.aio import websocket
+from minproto.aio import reconnect, websocket
 from minproto.core import Role
 from minproto.testing import network
 from minproto.websocket import BINARY, CLOSE, CONTINUATION, FIN, MASKED, PING, TEXT, accept_key, encode_frame
@@ -191,7 +193,7 @@ async def test_a_handshake_that_does_not_fit_fails_the_connection(dial, change):
     with pytest.raises((RemoteProtocolError, ConnectionError)):
         await connect("ws://a/")
     assert await Peer(ends[0]).end() in (END, RST)
-    assert now() == 0
+    assert now() <= TIMEOUTS.linger  # for the content of an answer that says no end
 
 
 @virtual
@@ -304,6 +306,116 @@ async def test_a_round_trip_between_two_of_ours_takes_its_time():
 # ---- connecting again ------------------------------------------------------------------------------------------------
 
 
+# ---- a server that refuses -------------------------------------------------------------------------------------------
+
+
+def refusing(text):
+    """A server that answers each handshake with this."""
+
+    async def answer(pipe):
+        await pipe.read()
+        pipe.write(text)
+        await pipe.close()
+
+    tasks = []
+
+    def attach():
+        ours, theirs = network.pair()
+        tasks.append(asyncio.create_task(answer(theirs)))
+        return ours
+
+    return attach
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "says", "headers", "body"),
+    [
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: wss://b/ws\r\nContent-Length: 0\r\n\r\n",
+            302, "the server answered 302, not 101; location: wss://b/ws", {"location": "wss://b/ws"}, b"",
+        ),
+        (
+            b'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm="x"\r\nContent-Length: 5\r\n\r\nlogin',
+            401, 'not 101; www-authenticate: Basic realm="x"', {"www-authenticate": 'Basic realm="x"'}, b"login",
+        ),
+        (
+            b"HTTP/1.1 429 Slow\r\nRetry-After: 30\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            429, "not 101; retry-after: 30", {"retry-after": "30"}, b"abc",
+        ),
+        (b"HTTP/1.1 200 OK\r\nX: y\r\n\r\nto the end", 200, "the server answered 200, not 101", {"x": "y"}, b"to the end"),
+        (b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\ncut", 503, "not 101", {}, b"cut"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 100_000, 200, "not 101", {}, b"x" * 65_536),
+        (
+            b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: no\r\n\r\n",
+            0, "Sec-WebSocket-Accept does not match the key", {"sec-websocket-accept": "no"}, b"",
+        ),
+    ],
+)  # fmt: skip
+@virtual
+async def test_the_answer_that_refused_is_in_the_error(dial, text, code, says, headers, body):
+    """Where to go instead, what to log in with, when to come back: status, header fields, and up to 64 KiB of content."""
+    dial(refusing(text))
+    with pytest.raises(HandshakeRefused, match=re.escape(says)) as error:
+        await connect("ws://a/")
+    response = error.value.response
+    assert (error.value.code, response.status) == (code, code or 101)
+    assert {name: response.headers.get(name) for name in headers} == headers and response.body == body
+    await asyncio.sleep(3)
+
+
+@virtual
+async def test_retry_after_is_respected_by_reconnecting(dial, longest_waits):
+    answers = [refusing(b"HTTP/1.1 429 Slow\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n")]
+    async with serving(app_with(echo)) as server:
+        dial(lambda: (answers.pop() if answers else server.attach)())
+        async with aclosing(reconnecting(lambda: connect("ws://a/"))) as connections:
+            await anext(connections)
+            assert now() == 30
+
+
+@virtual
+async def test_a_host_of_the_user_takes_the_place_of_ours(dial):
+    """One Host field, as RFC 9112 §3.2 demands."""
+    seen = []
+
+    async def app(request):
+        seen.append(request.headers.get_all("host"))
+        return await app_with(echo)(request)
+
+    async with serving(app) as server:
+        dial(server.attach)
+        await (await connect("ws://a/", headers=[("Host", "b.example")])).close()
+        assert seen == [["b.example"]]
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://a/x", "http://a/x: the URL has to begin with ws:// or wss://: ws://a/x"),
+        ("https://a", "https://a: the URL has to begin with ws:// or wss://: wss://a"),
+        ("a.example", "a.example: the URL has to begin with ws:// or wss://"),
+        ("ws:///x", "ws:///x: the URL names no host"),
+        ("ws://a/#x", "ws://a/#x: the URL of a WebSocket has no fragment"),
+        ("ws://user:secret@a/", "a URL with a user or a password is refused: say them in headers="),
+    ],
+)
+@virtual
+async def test_what_is_wrong_with_a_url(url, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        await connect(url)
+
+
+@virtual
+async def test_an_answer_that_had_arrived_is_in_time(dial):
+    """The loop is blocked when it comes, until the time for the handshake is over."""
+    async with serving(app_with(echo)) as server:
+        dial(lambda: server.attach(delays=itertools.repeat(0.1)))
+        connecting = asyncio.create_task(connect("ws://a/"))
+        await asyncio.sleep(0.15)
+        asyncio.get_running_loop()._now += 20
+        await (await connecting).close()
+
+
 class Connected:
     """What a client's connect gives."""
 
@@ -358,18 +470,113 @@ async def test_a_part_of_the_wait_is_chance():
     assert 0 <= min(late) < 2 and 8 < max(late) <= 10 and 3 < sum(late) / len(late) < 7
 
 
-@pytest.mark.parametrize(("lasts", "wait"), [(61, 1), (60, 8), (0, 8)])
+@pytest.mark.parametrize("lasts", [61, 1, 0])
 @virtual
-async def test_a_connection_that_lasted_begins_anew(longest_waits, lasts, wait):
-    """One that is lost at once is like a failure: a server that accepts and dies must not be hammered."""
+async def test_a_connection_begins_the_waits_anew(longest_waits, lasts):
+    """However long it lasted: a server that closes on purpose is no server that fails."""
     closed = []
-    connect, times = failing(OSError(), OSError(), Connected(closed), Connected())
+    connect, times = failing(OSError(), OSError(), Connected(closed), OSError(), Connected())
     async with aclosing(reconnecting(connect, first=1, longest=60)) as connections:
         await anext(connections)
         came = now()
         await asyncio.sleep(lasts)
         await anext(connections)
-    assert (closed, waits(times)) == ([came + lasts], [2, 4, lasts + wait])
+    assert (closed, waits(times)) == ([came + lasts], [2, 4, lasts + 1, 2])
+
+
+@pytest.mark.parametrize("first", [0, 0.01, 1.0, lambda: 0])
+@virtual
+async def test_a_server_that_accepts_and_drops_at_once_is_not_hammered(monkeypatch, first):
+    """Even where chance takes the least."""
+    monkeypatch.setattr(random, "uniform", lambda low, high: low)
+    connect, times = failing(*[Connected() for _ in range(10)])
+    async with aclosing(reconnecting(connect, first=first)) as connections:
+        for _ in range(10):
+            await anext(connections)
+    assert min(waits(times)) == pytest.approx(reconnect.SHORTEST)
+
+
+@virtual
+async def test_an_outage_is_two_lines_in_the_log(caplog):
+    caplog.set_level("INFO", "minproto")
+    connect, _ = failing(ConnectionRefusedError("refused"), TimeoutError(), Connected(), Connected(), OSError(), Connected())
+    async with aclosing(reconnecting(connect, first=1, name="ws://a/")) as connections:
+        for _ in range(3):
+            await anext(connections)
+    lines = [(record.levelname, re.sub("[0-9.]+ s", "N s", record.getMessage())) for record in caplog.records]
+    assert lines == [
+        ("WARNING", "ws://a/ can't be reached: ConnectionRefusedError: refused; trying again until it can"),
+        ("INFO", "ws://a/ is reached again after N s, at attempt 3"),
+        ("WARNING", "ws://a/ can't be reached: OSError; trying again until it can"),
+        ("INFO", "ws://a/ is reached again after N s, at attempt 2"),
+    ]
+
+
+NO_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+NO_ANSWER = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+
+@virtual
+async def test_a_name_that_does_not_exist_is_raised_after_some_attempts():
+    connect, times = failing(*[NO_NAME] * 10)
+    with pytest.raises(socket.gaierror, match="not known"):
+        await anext(reconnecting(connect))
+    assert len(times) == reconnect.NAME_TRIES
+
+
+@pytest.mark.parametrize("outcomes", [[NO_ANSWER] * 20, [Connected(), *[NO_NAME] * 20]])
+@virtual
+async def test_a_name_server_that_is_away_may_come_back(outcomes):
+    """And so may a name under which the server was reached before."""
+    connect, _ = failing(*outcomes, Connected())
+    async with aclosing(reconnecting(connect)) as connections:
+        for _ in range(len(outcomes) - 19):
+            await anext(connections)
+        assert now() > 60
+
+
+def tls_error(kind, reason):
+    error = kind(1, f"[SSL: {reason}]")
+    error.reason = reason
+    return error
+
+
+def caused(error):
+    lost = ConnectionError("a:443 does not speak TLS")
+    lost.__cause__ = error
+    return lost
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        tls_error(ssl.SSLError, "WRONG_VERSION_NUMBER"), caused(tls_error(ssl.SSLError, "WRONG_VERSION_NUMBER")),
+        tls_error(ssl.SSLCertVerificationError, "CERTIFICATE_VERIFY_FAILED"),
+        tls_error(ssl.SSLError, "SSLV3_ALERT_HANDSHAKE_FAILURE"),
+    ],
+)  # fmt: skip
+@virtual
+async def test_a_fault_of_tls_that_time_does_not_heal_is_raised_at_once(error):
+    """A certificate, or a port that does not speak it."""
+    connect, times = failing(error)
+    with pytest.raises(OSError, match=r"SSL|TLS"):
+        await anext(reconnecting(connect))
+    assert len(times) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        tls_error(ssl.SSLEOFError, "UNEXPECTED_EOF_WHILE_READING"), tls_error(ssl.SSLZeroReturnError, "ZERO_RETURN"),
+        tls_error(ssl.SSLError, "TLSV1_ALERT_INTERNAL_ERROR"),
+    ],
+)  # fmt: skip
+@virtual
+async def test_a_server_that_goes_during_the_handshake_of_tls_may_come_back(error):
+    connect, times = failing(error, Connected())
+    async with aclosing(reconnecting(connect)) as connections:
+        await anext(connections)
+    assert len(times) == 2
 
 
 @pytest.mark.parametrize("error", [RemoteProtocolError("", 404), RemoteProtocolError("no accept"), ValueError(), TypeError()])

@@ -13,9 +13,9 @@ The zone of an IPv6 address (``%eth0``) names one of this machine's own interfac
 
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from minproto.aio.options import check_host
+from minproto.aio.options import check_host, check_text
 from minproto.core import check_count
 from minproto.http import DEFAULT_PORTS, MAX_PORT, is_host, same_authority
 
@@ -69,6 +69,22 @@ def url_address(parts: SplitResult) -> Address:
         address, percent, zone = host.partition("%")
         host = address + percent + (zone.removeprefix("25") or zone)
     return Address(host, PORTS[parts.scheme] if parts.port is None else parts.port)
+
+
+def split_client_url(url: str, scheme: str) -> SplitResult:
+    """Return the parts of a URL that a client connects to; ``scheme`` is "http" or "ws", with an "s" for TLS. Raises
+    ValueError, which says what is wrong and what to do."""
+    check_text("url", url)
+    parts = urlsplit(url)
+    if parts.scheme not in (scheme, f"{scheme}s"):
+        near = f"{scheme}{'s' if parts.scheme in ('https', 'wss') else ''}://{parts.netloc}{parts.path}"
+        hint = f": {near}" if parts.scheme in ("http", "https", "ws", "wss") else ""
+        raise ValueError(f"{url}: the URL has to begin with {scheme}:// or {scheme}s://{hint}")
+    if parts.username is not None:
+        raise ValueError("a URL with a user or a password is refused: say them in headers=[(\"authorization\", ...)]")
+    if not parts.hostname:
+        raise ValueError(f"{url}: the URL names no host")
+    return parts
 
 
 def is_origin_of(origin: str, authority: str) -> bool:

@@ -314,6 +314,18 @@ def tls_options(ssl: tls.SSLContext, handshake: float, linger: float) -> dict[st
     return {"ssl": ssl, **times}
 
 
+def keep_alive(pipe: Pipe, seconds: int) -> None:
+    """Have the kernel ask after so many seconds of silence whether the peer's machine still exists, and, as Redis does, three
+    times in as many seconds more; then the connection is lost. Nothing happens on a pipe that is no TCP connection."""
+    sock = pipe.info("socket")
+    if sock is None or sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):  # Linux
+        for option, value in ((socket.TCP_KEEPIDLE, seconds), (socket.TCP_KEEPINTVL, seconds // 3), (socket.TCP_KEEPCNT, 3)):
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
 class Counts(Protocol):
     """The bytes of a connection so far."""
 

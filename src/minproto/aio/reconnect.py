@@ -1,19 +1,106 @@
 """Connect again, and again: back-off with jitter, for any client.
 
-A server that comes back after a pause is met by all its clients at once, and goes down under them. So each waits longer after
-each failure, and a random part of that time: no two come together, and the waits of a long outage cost nobody anything.
+A server that comes back after a pause is met by all its clients at once, and may go down under them. So each client waits
+longer after each attempt that failed, and a random part of that time, so that no two clients come together.
+
+    attempt   connect()               wait before the next attempt, with first=0.5
+    1         ConnectionRefusedError  0.1 to 1 s
+    2         ConnectionRefusedError  0.1 to 2 s
+    3         a connection            0.1 to 0.5 s after its end
+
+An attempt has succeeded when ``connect`` returns a connection: a WebSocket whose handshake is complete, a response with status
+200 and events, a broker that has confirmed a subscription. How long the connection lasts, or who ends it, does not matter: a
+server of events may close each stream on purpose after one event (WHATWG HTML, "Server-sent events", waits its reconnection
+time then, and backs off only where the attempt failed). A server that accepts and drops at once is still asked at most
+``1 / SHORTEST`` times a second.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from ssl import SSLCertVerificationError
+import re
+import socket
+import ssl as tls
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Protocol, TypeVar
 
+from minproto.aio.endpoint import logger
 from minproto.core import RemoteProtocolError
+from minproto.http import Headers
 
-SHORTEST = 0.01
-"""Seconds that the waits grow from, also where the server asks for none: 0 would stay 0, however often it is doubled."""
+SHORTEST = 0.1
+"""Seconds between two connections at the least, also where the server asks for none."""
+NAME_TRIES = 5
+"""Attempts after which a name that does not exist is an error, if no attempt has succeeded before: it is misspelt."""
+MAX_REFUSAL = 65_536
+"""Bytes of the content of a refusal that are kept for the user."""
+_HINTS = ("location", "retry-after", "www-authenticate")
+_BRIEF_TLS_FAULTS = (tls.SSLEOFError, tls.SSLZeroReturnError, tls.SSLSyscallError)  # the server went, which it may do any time
+
+
+# ---- an answer that refuses --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RefusedResponse:
+    """The response by which a server refused: its status, its header fields, and up to 64 KiB of its content."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Refused(RemoteProtocolError):
+    """The server answered, but not with what was asked for. ``response`` is its answer."""
+
+    def __init__(self, message: str, code: int, response: RefusedResponse) -> None:
+        hints = "".join(f"; {name}: {value:.200}" for name in _HINTS if (value := response.headers.get(name)) is not None)
+        super().__init__(message + hints, code)
+        self.response = response
+
+
+class _Response(Protocol):
+    """The response of a client."""
+
+    status: int
+    headers: Headers
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Its content."""
+
+
+async def read_refusal(response: _Response, seconds: float) -> RefusedResponse:
+    """Read the content of a refusal: as much as comes within so many seconds, and fits."""
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for piece in response:
+                pieces.append(piece)
+                size += len(piece)
+                if size >= MAX_REFUSAL:
+                    break
+    except (OSError, RemoteProtocolError):  # TimeoutError among them: the status is what counts
+        pass
+    return RefusedResponse(response.status, response.headers, b"".join(pieces)[:MAX_REFUSAL])
+
+
+def retry_after(error: BaseException) -> float:
+    """Return the seconds that a refusal asks to wait (RFC 9110 §10.2.3: a number, or a date); 0 where it does not ask."""
+    if not isinstance(error, Refused):
+        return 0.0
+    value = error.response.headers.get("retry-after") or ""
+    if re.fullmatch("[0-9]{1,15}", value):
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+# ---- connecting again --------------------------------------------------------------------------------------------------
 
 
 class Closable(Protocol):
@@ -27,36 +114,84 @@ T = TypeVar("T", bound=Closable)
 
 
 async def reconnecting(
-    connect: Callable[[], Awaitable[T]], *, first: float | Callable[[], float] = 0.5, longest: float = 60.0
+    connect: Callable[[], Awaitable[T]],
+    *,
+    first: float | Callable[[], float] = 0.5,
+    longest: float = 60.0,
+    name: str = "the server",
 ) -> AsyncGenerator[T, None]:
     """Connections, one after the other: ``async for connection in reconnecting(lambda: connect(url)): …``
 
-    Each is closed when the body of the loop is done with it. Before the next come up to ``first`` seconds, twice as many
-    after each that failed or did not last for ``longest``, and never more than that. Where ``first`` is a function, it
-    gives what the server asks for: then never less than that. What can't get better with time is raised:
-    RemoteProtocolError, but for a status of 408, 429 or 5xx; a wrong certificate; and all that is not a fault of the network.
-    Who leaves the loop in the middle should close the last connection, or it stays open until the iterator is deleted.
+    Each connection is closed when the body of the loop is done with it. After that come up to ``first`` seconds of pause,
+    twice as many for each attempt in a row that failed, and never more than ``longest``. Where ``first`` is a function, it
+    returns what the server asks for: the pause is never shorter than that, and exactly that after a connection. A refusal with
+    Retry-After is not tried again sooner than it says.
+
+    An outage, which is one failed attempt or more in a row, writes two lines to the log: a warning when it begins, and when it
+    is over how long it took. ``name`` is what they call the server.
+
+    Raises what time does not heal: RemoteProtocolError, but for a status of 408, 429 or 5xx; a certificate that is wrong, and
+    a server that does not speak TLS; a name that was looked up in vain ``NAME_TRIES`` times; and every other error that is not
+    one of the network. Who leaves the loop in the middle should close the generator (``contextlib.aclosing``): until then the
+    last connection stays open.
     """
-    loop = asyncio.get_running_loop()
-    failures = 0
+    attempts = _Attempts(name)
     while True:
-        began = loop.time()
+        asked = 0.0
         try:
             connection = await connect()
-        except SSLCertVerificationError:
-            raise
-        except OSError:  # ConnectionError and TimeoutError among them
-            pass
-        except RemoteProtocolError as error:
-            if error.code not in (408, 429) and not 500 <= error.code <= 599:
+        except (OSError, RemoteProtocolError) as error:
+            if not attempts.may_pass(error):
                 raise
+            attempts.failed(error)
+            asked = retry_after(error)
         else:
+            attempts.succeeded()
             try:
                 yield connection
             finally:
                 await connection.close()
-        failures = 0 if loop.time() - began > longest else failures + 1
-        start = first() if callable(first) else first
-        least = start if callable(first) else 0.0
-        most = min(longest, max(start, SHORTEST) * 2 ** min(failures, 32))
-        await asyncio.sleep(random.uniform(least, max(least, most)))
+        await asyncio.sleep(max(asked, _pause(first, longest, attempts.failures)))
+
+
+def _pause(first: float | Callable[[], float], longest: float, failures: int) -> float:
+    start = max(first() if callable(first) else first, SHORTEST)
+    least = start if callable(first) else SHORTEST
+    return random.uniform(least, max(least, min(longest, start * 2 ** min(failures, 32))))
+
+
+class _Attempts:
+    """What the attempts so far tell about the next."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._ever = False  # an attempt has succeeded
+        self._began = 0.0  # the outage
+        self.failures = 0
+        """In a row, up to now."""
+
+    def succeeded(self) -> None:
+        if self.failures:
+            seconds = asyncio.get_running_loop().time() - self._began
+            logger.info("%s is reached again after %.1f s, at attempt %d", self._name, seconds, self.failures + 1)
+        self._ever, self.failures = True, 0
+
+    def failed(self, error: Exception) -> None:
+        if not self.failures:
+            self._began = asyncio.get_running_loop().time()
+            logger.warning("%s can't be reached: %s; trying again until it can", self._name, describe(error))
+        self.failures += 1
+
+    def may_pass(self, error: Exception) -> bool:
+        """Return whether time may heal an error."""
+        if isinstance(error, RemoteProtocolError):
+            return error.code in (408, 429) or 500 <= error.code <= 599
+        if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
+            return self._ever or self.failures + 1 < NAME_TRIES
+        fault = error.__cause__ if isinstance(error.__cause__, tls.SSLError) else error
+        return not isinstance(fault, tls.SSLError) or isinstance(fault, _BRIEF_TLS_FAULTS) or "INTERNAL" in str(fault)
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line: many of the system's have no text, or one that does not say what they are."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -11,7 +11,6 @@ begun has to come to its end.
 
 import asyncio
 import math
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Unpack
@@ -20,7 +19,7 @@ from minproto.aio.broker import Broker
 from minproto.aio.endpoint import Endpoint, logger
 from minproto.aio.listener import Connection, Listener, ListenerConfig, ListenerOptions
 from minproto.aio.options import check_type, configure
-from minproto.aio.pipe import READ_SIZE, Pipe
+from minproto.aio.pipe import READ_SIZE, Pipe, keep_alive
 from minproto.broker import Message
 from minproto.commands import Events, Intruder, Session, Switchboard, Wait
 from minproto.core import RemoteProtocolError, Role, Wants, check_count
@@ -80,19 +79,11 @@ class BrokerServer(Listener):
 
     def _connect(self, pipe: Pipe) -> Connection:
         self._broker.check_loop()
-        _keep_alive(pipe)
+        keep_alive(pipe, KEEPALIVE)
         return ServerConnection(self._switchboard, pipe, self.config)
 
     def _flush_soon(self) -> None:
         asyncio.get_running_loop().call_soon(self._switchboard.flush)
-
-
-def _keep_alive(pipe: Pipe) -> None:
-    sock = pipe.info("socket")
-    if sock is not None and sock.family != socket.AF_UNIX:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if hasattr(socket, "TCP_KEEPIDLE"):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE)
 
 
 class ServerConnection:

@@ -10,25 +10,29 @@ sends no more may still read.
 """
 
 import asyncio
+import math
 import re
 import ssl as tls
+import sys
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Iterable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from contextvars import copy_context
+from dataclasses import replace
 from inspect import isasyncgenfunction
 from typing import Protocol, Self
-from urllib.parse import urlsplit
 
-from minproto.aio.address import url_address
+from minproto.aio.address import split_client_url, url_address
 from minproto.aio.broker import Item, Message, Subscription
 from minproto.aio.endpoint import Timeouts, logger
 from minproto.aio.http import Response, close_body
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
-from minproto.aio.options import check_common, check_text, refuse
-from minproto.aio.reconnect import reconnecting
+from minproto.aio.options import check_common, check_seconds, refuse
+from minproto.aio.pipe import keep_alive
+from minproto.aio.reconnect import Refused, read_refusal, reconnecting
 from minproto.aio.remote import RemoteSubscription
 from minproto.core import CLIENT, Event, RemoteProtocolError
 from minproto.http import TARGET, Headers, field_block
+from minproto.http1 import Limits as HttpLimits
 from minproto.sse import MAX_RETRY, MEDIA_TYPE, Comment, Connection, LastEventId, Limits, Retry, ServerSentEvent, encode
 
 BATCH = 64
@@ -39,6 +43,9 @@ LOOK = 1.0
 """Seconds after a comment until we look whether it has shown that the client is gone."""
 DEFAULT_RETRY = 3_000
 """Milliseconds until a client comes back, if nobody says otherwise."""
+KEEPALIVE = 60
+"""Seconds of silence until the kernel asks whether the machine of a stream's server still exists."""
+_ENDLESS = HttpLimits(max_body=sys.maxsize)  # a stream of events is as long as it goes on
 _URL = re.compile(f"[#{TARGET}]+")
 _HEADERS = [
     ("content-type", MEDIA_TYPE),
@@ -341,12 +348,21 @@ def _encode_item(item: object) -> bytes:
 # ---- the client's side -------------------------------------------------------------------------------------------------
 
 
+class StreamRefused(Refused):
+    """A server's answer to an EventSource that is no stream of events. ``response`` has its ``status``, ``headers`` and
+    ``body``."""
+
+
 class EventSource:
     """The events of a URL, as a browser's EventSource gives them: ``async for event in EventSource(url)``.
 
-    When the connection ends, it comes back after a while and says what it saw last; but no id with control characters in it,
-    which no field can carry, nor the blanks around one. It ends where the server wants it to (204), and raises
-    RemoteProtocolError, with the status as its code, for what is no stream of events.
+    When a stream ends, the client waits as long as ``retry`` of the server says, comes back, and names the event that it saw
+    last; but no id with control characters in it, which no field can carry, nor the blanks around one. It waits longer where
+    the attempt failed (see ``minproto.aio.reconnect``), and as long as Retry-After says after a 429 or a 503. It ends where
+    the server wants it to (204), and raises StreamRefused, with the status as its code, for what is no stream of events.
+
+    A stream has no limit of bytes, and may be silent for any time: TCP notices within minutes that a machine is gone. For a
+    server that is known to send a comment now and then, ``silence`` finds that out sooner.
     """
 
     def __init__(
@@ -355,57 +371,62 @@ class EventSource:
         *,
         last_event_id: str = "",
         headers: Iterable[tuple[str, str]] = (),
+        silence: float = math.inf,
         ssl: tls.SSLContext | None = None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         timeouts: Timeouts = Timeouts(),  # noqa: B008
     ) -> None:
-        """``last_event_id``: where to resume. ``Timeouts.body``: the longest silence.
+        """``last_event_id``: where to resume. ``silence``: seconds without a byte after which a stream counts as lost.
 
         Raises ValueError for another URL, and for one with a character that has to be percent-encoded.
         """
         check_common(limits, Limits, timeouts, ssl)
-        check_text("url", url)
+        check_seconds("silence", silence, positive=True)
         if not isinstance(last_event_id, str):
             refuse("last_event_id", 'str ("" for none)', last_event_id)
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or not _URL.fullmatch(url):
-            raise ValueError(f"not a URL of HTTP: {url}")
+        parts = split_client_url(url, "http")
+        if not _URL.fullmatch(url):
+            raise ValueError(f"{url!a}: blanks, control characters and what is not ASCII have to be percent-encoded in a URL")
+        self._name = f"{parts.scheme}://{parts.netloc}{parts.path}"  # without the query, which may hold a secret
         self._secure = (ssl or tls.create_default_context()) if parts.scheme == "https" else None
         self._address = url_address(parts)
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._headers = list(headers)
+        self._headers = Headers(headers)
         self._limits = limits
-        self._timeouts = timeouts
+        self._timeouts = replace(timeouts, body=silence)
         self.last_event_id = last_event_id
         """The last one that the server gave."""
         self.retry = DEFAULT_RETRY
-        """Milliseconds to wait before coming back, twice as many after each time that was in vain."""
+        """Milliseconds to wait before coming back."""
 
-    async def __aiter__(self) -> AsyncIterator[ServerSentEvent]:
-        async for stream in reconnecting(self._open, first=lambda: self.retry / 1_000):
-            if stream.response.status == 204:
-                await stream.close()
-                return
-            async for event in stream:
-                self.last_event_id = stream.core.last_event_id
-                if isinstance(event, Retry):
-                    self.retry = event.milliseconds
-                elif isinstance(event, ServerSentEvent):
-                    yield event
+    async def __aiter__(self) -> AsyncGenerator[ServerSentEvent, None]:
+        streams = reconnecting(self._open, first=lambda: self.retry / 1_000, name=self._name)
+        async with aclosing(streams):  # when the user leaves in the middle, the connection is closed at once
+            async for stream in streams:
+                if stream.response.status == 204:
+                    return
+                async for event in stream:
+                    self.last_event_id = stream.core.last_event_id
+                    if isinstance(event, Retry):
+                        self.retry = event.milliseconds
+                    elif isinstance(event, ServerSentEvent):
+                        yield event
 
     async def _open(self) -> "_Stream":
-        client = await connect_http(self._address.connect_host, self._address.port, self._secure, timeouts=self._timeouts)
+        host, port = self._address.connect_host, self._address.port
+        client = await connect_http(host, port, self._secure, limits=_ENDLESS, timeouts=self._timeouts)
+        keep_alive(client.endpoint.pipe, KEEPALIVE)
         headers = [("accept", MEDIA_TYPE), ("cache-control", "no-store"), *self._resume(), *self._headers]
         try:
             response = await client.request("GET", self._target, headers)
             kind = (response.headers.get("content-type") or "").partition(";")[0].strip().lower()
             if response.status != 204 and (response.status != 200 or kind != MEDIA_TYPE):
-                raise RemoteProtocolError(f"no stream of events: {response.status} {kind}", response.status)
+                refusal = await read_refusal(response, self._timeouts.linger)
+                raise StreamRefused(f"no stream of events: {response.status} {kind}", response.status, refusal)
         except BaseException:
             await client.close()
             raise
         return _Stream(client, response, Connection(CLIENT, self._limits, self.last_event_id))
-
 
     def _resume(self) -> list[tuple[str, str]]:
         """The last event id, in UTF-8, as a field; nothing for one that no field can carry (RFC 9110 §5.5)."""

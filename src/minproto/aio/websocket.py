@@ -17,17 +17,18 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequen
 from contextlib import suppress
 from secrets import token_bytes
 from typing import Self, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
-from minproto.aio.address import is_origin_of, url_address
-from minproto.aio.endpoint import TURNS, Endpoint, Pace, Timeouts, call_later_turn, logger
+from minproto.aio.address import is_origin_of, split_client_url, url_address
+from minproto.aio.endpoint import TURNS, Deadline, Endpoint, Pace, Timeouts, call_later_turn, logger
 from minproto.aio.http import Answer, Request, Response, Upgrade, close_body, was_cancelled
-from minproto.aio.http1 import connect_http
+from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
 from minproto.aio.options import check_common, check_elements, check_text, check_type
 from minproto.aio.pipe import HIGH_WATER, Pipe
+from minproto.aio.reconnect import Refused, read_refusal
 from minproto.core import CLIENT, SERVER, Event, RemoteProtocolError, Role
 from minproto.deflate import Compression
-from minproto.http import ResponseHead
+from minproto.http import Headers, RequestHead, ResponseHead
 from minproto.websocket import (
     ABNORMAL,
     CLOSED,
@@ -565,12 +566,9 @@ class _Session:
 # ---- the client's side -------------------------------------------------------------------------------------------------
 
 
-def _split_url(url: str) -> SplitResult:
-    check_text("url", url)
-    parts = urlsplit(url)
-    if parts.scheme not in ("ws", "wss") or not parts.hostname or "#" in url or parts.username is not None:
-        raise ValueError(f"not a WebSocket URL: {url}")  # §3: without a fragment
-    return parts
+class HandshakeRefused(Refused):
+    """A server's answer to ``connect`` that opens no WebSocket. ``response`` has its ``status``, ``headers`` and ``body``;
+    ``code`` is the status, or 0 for a 101 that is wrong."""
 
 
 async def connect(
@@ -583,33 +581,61 @@ async def connect(
     limits: Limits = Limits(),  # noqa: B008
     timeouts: Timeouts = Timeouts(),  # noqa: B008
 ) -> WebSocket:
-    """A WebSocket to ``ws://…`` or ``wss://…``. ``headers`` are added to the handshake (an Origin, cookies).
+    """A WebSocket to ``ws://…`` or ``wss://…``. ``headers`` are added to the handshake (an Origin, cookies); a Host takes the
+    place of ours.
 
     Raises ValueError for another URL, LocalProtocolError for what can't stand in a handshake, OSError, TimeoutError (all
-    together has ``Timeouts.handshake``), RemoteProtocolError for a server that refuses (``code`` is its status) or does not
-    understand (0).
+    together has ``Timeouts.handshake``), HandshakeRefused for an answer that opens no WebSocket, and RemoteProtocolError for
+    one that is not HTTP.
     """
     check_common(limits, Limits, timeouts, ssl)
     _check_offer(subprotocols, compression)
-    parts = _split_url(url)
+    parts = split_client_url(url, "ws")
+    if "#" in url:
+        raise ValueError(f"{url}: the URL of a WebSocket has no fragment")  # §3
     if parts.scheme == "wss":
         ssl = ssl or tls.create_default_context()
     elif ssl is not None:
         raise ValueError("ssl is for wss://")
-    address = url_address(parts)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    async with asyncio.timeout(timeouts.handshake):
-        http = await connect_http(address.connect_host, address.port, ssl, timeouts=timeouts)
-        try:
-            request = handshake(http.host, target, b64encode(token_bytes(16)).decode(), subprotocols, compression)
-            response = await http.request("GET", target, [*request.headers, *headers])
-            agreement = check_response(request, ResponseHead(response.status, response.headers), compression)
-        except RemoteProtocolError:
-            await http.close()
-            raise
-        except BaseException:
-            http.endpoint.abort()
-            raise
+    fields = Headers([(name.lower(), value) for name, value in headers])
+    http, request, response = await _shake_hands(parts, fields, ssl, subprotocols, compression, timeouts)
+    try:
+        agreement = check_response(request, ResponseHead(response.status, response.headers), compression)
+    except RemoteProtocolError as error:
+        refusal = await read_refusal(response, timeouts.linger)
+        await http.close()
+        raise HandshakeRefused(str(error), error.code, refusal) from None
     http.endpoint.stop()
     assert response.pipe is not None
     return WebSocket(response.pipe, CLIENT, agreement, limits, timeouts)
+
+
+async def _shake_hands(
+    parts: SplitResult,
+    headers: Headers,
+    ssl: tls.SSLContext | None,
+    subprotocols: Sequence[str],
+    compression: Compression | None,
+    timeouts: Timeouts,
+) -> tuple[ClientConnection, RequestHead, ClientResponse]:
+    """Ask, and wait for the head of the answer: all together within ``Timeouts.handshake``."""
+    address = url_address(parts)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    deadline = Deadline(asyncio.get_running_loop())
+    try:
+        with deadline(timeouts.handshake):
+            http = await connect_http(address.connect_host, address.port, ssl, timeouts=timeouts)
+            try:
+                host = headers.get("host") or http.host
+                request = handshake(host, target, b64encode(token_bytes(16)).decode(), subprotocols, compression)
+                others = [field for field in headers if field[0] != "host"]
+                return http, request, await http.request("GET", target, [*request.headers, *others])
+            except BaseException:
+                http.endpoint.abort()
+                raise
+    except TimeoutError as error:
+        if str(error):
+            raise
+        raise TimeoutError(f"{address}: no answer to the handshake of a WebSocket within {timeouts.handshake:g} s") from error
+    finally:
+        deadline.stop()
