@@ -7,9 +7,10 @@ import pytest
 from h2_harness import Peer, peer_of, talking
 from harness import FIN, HELLO, RST, get, now, pieces, serving, virtual
 
-from minproto import Answer, Broker, EventStream, Request, Response, Timeouts, Upgrade
+from minproto import Answer, Broker, EventStream, Request, RequestRefused, Response, Timeouts, Upgrade
+from minproto.aio.http2 import ClientConnection
 from minproto.http import Data
-from minproto.http2 import GoAway, Limits, Ping
+from minproto.http2 import GoAway, Limits, Ping, SettingsAck
 from minproto.http2_frames import (
     ENHANCE_YOUR_CALM,
     FRAME_SIZE_ERROR,
@@ -615,3 +616,43 @@ async def test_a_stream_of_events_to_a_client_that_is_gone() -> None:
         await asyncio.sleep(3)
         assert app.broker.inner.publish("updates", b"x") == 0
         assert server.metrics.connections == 0
+
+
+@virtual
+async def test_settings_are_not_acknowledged_while_the_peer_is_still_sending() -> None:
+    """On a slow link its acknowledgement is behind what it had sent before it saw our settings."""
+    async with talking(App(), peer={"replies": False}) as (_, peer):
+        stream = peer.open("POST", "/echo")
+        for _ in range(30):
+            await asyncio.sleep(1)
+            peer.send(Data(bytes(1_000), stream))
+        peer.replies = True
+        peer.send(SettingsAck())
+        assert len((await _ended(peer, stream)).body) == 30_000
+
+
+async def _ended(peer: Peer, stream: int) -> Any:
+    peer.end(stream)
+    return await peer.answer(stream)
+
+
+@virtual
+async def test_without_idle_time_a_first_request_is_answered() -> None:
+    """0 seconds between two messages: the connection serves one, then it is closed."""
+    async with talking(App(), timeouts=Timeouts(idle=0)) as (_, peer):
+        await asyncio.sleep(1)
+        assert (await peer.get("/hello")).status == 200
+        assert (await peer.ends(), now()) == (FIN, 1)
+
+
+@virtual
+async def test_without_idle_time_our_client_can_ask_once() -> None:
+    async with serving(App()) as server:
+        client = ClientConnection(server.attach(), "a", "http", timeouts=Timeouts(idle=0, head=0))
+        await asyncio.sleep(1)
+        asking = asyncio.create_task(client.request("GET", "/hello"))
+        await asyncio.wait([asking])
+        assert isinstance(asking.exception(), TimeoutError)
+        with pytest.raises(RequestRefused):
+            await client.request("GET", "/hello")
+        await client.close()

@@ -99,7 +99,8 @@ class ServerConnection(Multiplexer):
                 last_words = [GoAway(self.core.last_stream)]
         except RemoteProtocolError as error:
             last_words = self.core.farewell(error)
-            logger.warning("we end the HTTP/2 connection: %s (%s)", code_name(error.code), error)
+            if self.endpoint.received and not self.ended:  # a client that has gone has broken no rule
+                logger.warning("we end the HTTP/2 connection: %s (%s)", code_name(error.code), error)
         except ConnectionError:
             self.endpoint.abort()
         self._end_streams()
@@ -485,10 +486,11 @@ def _check_content(head: RequestHead, response: Response) -> None:
     """Find content that is not as long as its head says while another head can still be sent. Raises LocalProtocolError."""
     if response.status in (204, 304):
         if response.body:
-            raise LocalProtocolError("a 204 or 304 has no content")
+            raise LocalProtocolError(f"a {response.status} has no content")
     elif isinstance(response.body, bytes) and head.method != "HEAD":
-        if response.headers.get("content-length", "") != str(len(response.body)):
-            raise LocalProtocolError("Content-Length is not the length of the content")
+        length, size = response.headers.get("content-length", ""), len(response.body)
+        if length != str(size):
+            raise LocalProtocolError(f"Content-Length is {length}, not the length of the content, which is {size} bytes")
 
 
 # ---- the client's side -------------------------------------------------------------------------------------------------

@@ -419,13 +419,27 @@ class Multiplexer:
         """How long to wait for the next bytes: for the rest of a frame, else of the handshake, else as long as it is idle."""
         now = self._clock()
         if self.core.in_frame:
+            if not self.endpoint.received:  # nothing has begun
+                return self._began + max(self.timeouts.head, self.timeouts.handshake) - now
             if self._frame_began is None:
                 self._frame_began = now
             return self._frame_began + self._frame_time - now
         self._frame_began = None
         if not self.core.acknowledged:
-            return self._began + self.timeouts.handshake - now
-        return self.timeouts.idle if self.streams else self.idle_since + self.timeouts.idle - now
+            return self._acknowledged_by - now
+        return self.timeouts.idle if self.streams else self._idle_until - now
+
+    @property
+    def _acknowledged_by(self) -> float:
+        """When our settings have to be acknowledged. On a slow link that waits for what the peer had sent before it saw them:
+        each KiB that has come gives it the time that ``min_body_rate`` allows."""
+        return self._began + self.timeouts.handshake + (self.endpoint.received // 1024) * 1024 / self.timeouts.min_body_rate
+
+    @property
+    def _idle_until(self) -> float:
+        """When the connection is closed if nothing happens. Before the first request, it is not idle *between* messages."""
+        first = not self.core.last_stream and self.core.next_stream == 1
+        return self.idle_since + (max(self.timeouts.idle, self.timeouts.handshake) if first else self.timeouts.idle)
 
     @property
     def _frame_time(self) -> float:
@@ -435,9 +449,11 @@ class Multiplexer:
     def _check_time(self) -> None:
         """A wait was too long, or somebody has interrupted it."""
         now = self._clock()
+        if self.core.in_frame and not self.endpoint.received and self._patience() <= 0:
+            self._fail("no settings came", ENHANCE_YOUR_CALM)
         if self._frame_began is not None and now >= self._frame_began + self._frame_time:
             self._fail("a frame took too long" if self.core.settled else "no settings came", ENHANCE_YOUR_CALM)
-        if not self.core.acknowledged and now >= self._began + self.timeouts.handshake:
+        if not self.core.in_frame and not self.core.acknowledged and now >= self._acknowledged_by:
             self._fail("the settings were not acknowledged", SETTINGS_TIMEOUT)  # RFC 9113 §6.5.3
 
     def _calm(self) -> None:
@@ -454,7 +470,7 @@ class Multiplexer:
     @property
     def is_idle(self) -> bool:
         """Nothing was asked for so long that the connection is not worth keeping."""
-        return not self.streams and self._clock() >= self.idle_since + self.timeouts.idle
+        return not self.streams and self._clock() >= self._idle_until
 
     # -- writing
 
