@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from minproto import ClientConnection, connect_http
+from minproto import ClientConnection, RemoteProtocolError, connect_http, connect_http2
 
 from .serving import Serving
 
@@ -242,3 +242,32 @@ async def test_both_ways_at_once(clear: Serving) -> None:
     """A response that begins before the upload has ended does not end it (RFC 9112 §9.5: only a refusal would)."""
     async with asyncio.timeout(1), client(clear.port) as connection:
         assert await (await connection.request("POST", "/echo", body=pieces(pause=True))).read() == BODY
+
+
+@pytest.mark.parametrize("connect", [connect_http, connect_http2])
+async def test_tls_to_a_port_in_clear_text(clear: Serving, connect: Any) -> None:
+    """The error says so: OpenSSL's own is WRONG_VERSION_NUMBER."""
+    with pytest.raises(ConnectionError, match=rf"127.0.0.1:{clear.port} does not speak TLS"):
+        await connect("127.0.0.1", clear.port, ssl.create_default_context())
+
+
+@pytest.mark.parametrize("connect", [connect_http, connect_http2])
+async def test_clear_text_to_a_port_of_tls(tls: Serving, connect: Any) -> None:
+    """A server that closes without a word gives the client nothing but a guess."""
+    with pytest.raises(ConnectionError, match="does it want TLS on this port"):
+        async with await connect("127.0.0.1", tls.port) as connection:
+            await connection.request("GET", "/hello")
+
+
+async def test_http2_where_tls_does_not_choose_it(tls: Serving, trust: ssl.SSLContext) -> None:
+    """The error says what was chosen, and what to do."""
+    with pytest.raises(RemoteProtocolError, match=r"TLS chose no protocol, not h2: .*set_alpn_protocols"):
+        await connect_http2("127.0.0.1", tls.port, trust)
+
+
+@pytest.mark.parametrize("port", SERVERS[:1], indirect=True)
+async def test_http2_to_a_server_without_it(port: int) -> None:
+    """In clear text the server answers in its own version: this one in HTTP/0.9, with a page."""
+    with pytest.raises((RemoteProtocolError, ConnectionError), match="the server said b'<!DOCTYPE"):
+        async with await connect_http2("127.0.0.1", port) as connection:
+            await connection.request("GET", "/hello")

@@ -776,8 +776,11 @@ class ClientConnection:
                     if self._patience.left() <= 0:
                         raise
                     continue
+                except ConnectionError as error:
+                    raise ConnectionResetError(f"{error}{unheard(self.endpoint)}") from error
                 if not size and (self._core.response is HEAD or self.endpoint.lost):  # which is no fault of its HTTP
-                    raise self._error or ConnectionResetError("the server closed before it answered")
+                    advice = unheard(self.endpoint)
+                    raise self._error or ConnectionResetError(f"the server closed before it answered{advice}")
         except BaseException as error:
             failure = await self._stop_upload()
             if failure is not None and isinstance(error, ConnectionError):
@@ -857,13 +860,13 @@ def request_fields(
 
 
 def explained(error: RemoteProtocolError, endpoint: Endpoint) -> RemoteProtocolError:
-    """Return the error with advice, where the server's first bytes show that it speaks another protocol on its port."""
+    """Return the error; where it is about the server's very first bytes, with these, or with the protocol that they are of."""
     start = endpoint.core.trailing_data
-    if len(start) == endpoint.received:
-        for what, looks in _PROTOCOLS.items():
-            if looks.match(start):
-                return RemoteProtocolError(f"the server speaks {what} ({error})", error.code)
-    return error
+    if not start or len(start) != endpoint.received:
+        return error
+    known = [what for what, looks in _PROTOCOLS.items() if looks.match(start)]
+    text = f"the server speaks {known[0]} ({error})" if known else f"{error}: the server said {start[:60]!a}"
+    return RemoteProtocolError(text, error.code)
 
 
 _PROTOCOLS = {
@@ -871,6 +874,12 @@ _PROTOCOLS = {
     "HTTP/2 on this port, not HTTP/1.1: use connect_http2": re.compile(rb"..." rb"\x04." rb"\0\0\0\0", re.DOTALL),  # SETTINGS
     "TLS on this port: give the client a context (ssl=…)": re.compile(rb"[\x15\x16]\x03"),  # an alert, a handshake
 }
+
+
+def unheard(endpoint: Endpoint) -> str:
+    """Return advice where a server has closed a connection in clear text without a word, as servers of TLS do."""
+    silent = not endpoint.received and endpoint.pipe.info("ssl_object") is None
+    return " (it said nothing at all: does it want TLS on this port, by ssl=…?)" if silent else ""
 
 
 LOOK = 1.0

@@ -32,7 +32,7 @@ from minproto.aio.http import (
     trailers_of,
     was_cancelled,
 )
-from minproto.aio.http1 import ClientResponse, Patience, RequestRefused, explained, request_fields
+from minproto.aio.http1 import ClientResponse, Patience, RequestRefused, explained, request_fields, unheard
 from minproto.aio.multiplex import Multiplexer, MuxStream, end_tasks
 from minproto.aio.observe import Observer
 from minproto.aio.options import check_common
@@ -536,7 +536,7 @@ class ClientConnection(Multiplexer):
 
     def _loss(self, reason: str) -> ConnectionError:
         said = self.core.going_away
-        return ConnectionResetError(f"{reason}, after GOAWAY {goaway_text(said)}" if said else reason)
+        return ConnectionResetError(f"{reason}, after GOAWAY {goaway_text(said)}" if said else reason + unheard(self.endpoint))
 
     def is_done(self) -> bool:
         return self._closing or self.is_idle or (self.core.going_away is not None and not self.streams)

@@ -437,9 +437,10 @@ class Multiplexer:
 
     @property
     def _idle_until(self) -> float:
-        """When the connection is closed if nothing happens. Before the first request, it is not idle *between* messages."""
+        """When the connection is closed if nothing happens. With an idle time of 0, which is *between* two messages, there is
+        a first one all the same."""
         first = not self.core.last_stream and self.core.next_stream == 1
-        return self.idle_since + (max(self.timeouts.idle, self.timeouts.handshake) if first else self.timeouts.idle)
+        return self.idle_since + (self.timeouts.idle or (self.timeouts.handshake if first else 0))
 
     @property
     def _frame_time(self) -> float:

@@ -133,7 +133,8 @@ class _Undecided:
 
     async def run(self) -> None:
         timeouts = self._server.config.timeouts
-        first = await self._first_bytes(timeouts.idle, timeouts.head)
+        # With an idle time of 0, which is *between* two messages, there is a first one all the same.
+        first = await self._first_bytes(timeouts.idle or timeouts.head, timeouts.head)
         if not first or self._draining:
             return await Endpoint(Core(0), self._pipe, timeouts).close(linger=True)
         self._connection = self._choose(first)
