@@ -311,6 +311,15 @@ class Endpoint:
         return self.sent - self.pipe.unsent
 
     @property
+    def in_kernel(self) -> int:
+        """Bytes that our kernel holds for the peer, as far as it tells (Linux does): on a slow line some seconds' worth."""
+        sock = self.pipe.info("socket")
+        try:
+            return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4), sys.byteorder)
+        except (AttributeError, OSError, ValueError):  # no socket, one that can't tell, or one that is closed
+            return 0
+
+    @property
     def congested(self) -> bool:
         """So much was sent that a flush has to come first."""
         return self._pending > HIGH_WATER or self.pipe.congested
@@ -426,9 +435,9 @@ class Pace:
 
     def look(self) -> None:
         """Begin to count."""
-        endpoint, in_kernel = self._endpoint, self._in_kernel()
+        endpoint, in_kernel = self._endpoint, self._endpoint.in_kernel
         self._waiting = endpoint.unsent + in_kernel
-        self._gone = endpoint.sent - endpoint.pipe.unsent - in_kernel
+        self._gone = endpoint.taken - in_kernel
 
     def is_kept(self, seconds: float) -> bool:
         """Return whether the peer has taken enough since the last look, so many seconds ago; then begin anew."""
@@ -437,11 +446,3 @@ class Pace:
         write = self._endpoint.timeouts.write
         needed = max(ENOUGH * seconds / write, 1) if write else math.inf
         return waited > 0 and self._gone - gone >= min(waited, needed)
-
-    def _in_kernel(self) -> int:
-        """Bytes that our kernel holds, as far as it tells (Linux does): on a slow line some seconds' worth."""
-        sock = self._endpoint.pipe.info("socket")
-        try:
-            return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4), sys.byteorder)
-        except (AttributeError, OSError, ValueError):  # no socket, one that can't tell, or one that is closed
-            return 0

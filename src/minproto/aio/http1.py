@@ -900,8 +900,8 @@ class Patience:
         self._uploading = upload is not None and not upload.done()
         if upload is not None and self._uploading:
             upload.add_done_callback(self._uploaded)
-        self._taken = endpoint.taken  # bytes that did not wait any more at the last look
-        self._end = endpoint.position  # so many will be when the whole request is sent
+        self._taken = endpoint.taken - endpoint.in_kernel  # bytes that the server had at the last look
+        self._end = endpoint.position  # so many it will have when it has the whole request
         self.begin(math.inf)
 
     def begin(self, seconds: float, *, for_head: bool = False) -> None:
@@ -911,7 +911,7 @@ class Patience:
 
     def left(self) -> float:
         """Return the seconds until the next look, few while the request is under way; 0 or less: time is up."""
-        now, taken = self._time(), self._endpoint.taken
+        now, taken = self._time(), self._endpoint.taken - self._endpoint.in_kernel
         if self._uploading:
             self._end = self._endpoint.position
         if self._uploading and self._for_head:
