@@ -623,7 +623,7 @@ async def test_an_upload_that_fails_raises_its_own_error():
     async def app(request):
         try:
             seen.append(await request.read())
-        except ConnectionError:
+        except (ConnectionError, asyncio.CancelledError):
             seen.append("broken off")
             raise
 

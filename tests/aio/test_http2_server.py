@@ -8,7 +8,7 @@ import pytest
 from h2_harness import StreamReset, talking
 from harness import now, pieces, virtual
 
-from minproto import AccessLog, Answer, Request, Response
+from minproto import AccessLog, Answer, Request, Response, Timeouts
 from minproto import Limits as Http1Limits
 from minproto.http2 import Limits
 from minproto.http2_frames import DATA, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM, WINDOW_UPDATE
@@ -521,3 +521,15 @@ async def test_each_request_is_counted_once() -> None:
     assert tails == [
         '"GET /hello HTTP/2" 200 13', '"GET /nothing HTTP/2" 404 9', '"HEAD /hello HTTP/2" 200 0', '"POST /echo HTTP/2" 200 3',
     ]  # fmt: skip
+
+
+@virtual
+async def test_content_that_has_arrived_when_its_time_is_up_counts() -> None:
+    """A loop that was held up finds the timer and the content at once: the client was in time."""
+    loop: Any = asyncio.get_running_loop()
+    async with talking(app, timeouts=Timeouts(body=5)) as (_, peer):
+        stream = peer.open("POST", "/read")
+        await asyncio.sleep(4.5)
+        peer.raw(0, 1, stream, b"content")
+        loop._now += 1
+        assert (await peer.answer(stream)).status == 200

@@ -797,7 +797,7 @@ class ClientConnection:
         try:
             return self._core.next_event()
         except RemoteProtocolError as error:
-            raise explained(error, self.endpoint) from None
+            raise explained(error, self.endpoint, "HTTP/1") from None
 
     def _end(self, error: BaseException) -> None:
         """End the connection at once, unless it has ended."""
@@ -859,12 +859,13 @@ def request_fields(
     return fields
 
 
-def explained(error: RemoteProtocolError, endpoint: Endpoint) -> RemoteProtocolError:
-    """Return the error; where it is about the server's very first bytes, with these, or with the protocol that they are of."""
+def explained(error: RemoteProtocolError, endpoint: Endpoint, ours: str) -> RemoteProtocolError:
+    """Return the error; where it is about the server's very first bytes, with these, or with the protocol that they are of,
+    if that is not ``ours``."""
     start = endpoint.core.trailing_data
     if not start or len(start) != endpoint.received:
         return error
-    known = [what for what, looks in _PROTOCOLS.items() if looks.match(start)]
+    known = [what for what, looks in _PROTOCOLS.items() if looks.match(start) and not what.startswith(ours)]
     text = f"the server speaks {known[0]} ({error})" if known else f"{error}: the server said {start[:60]!a}"
     return RemoteProtocolError(text, error.code)
 

@@ -53,6 +53,12 @@ ARRIVALS = 3
 """Turns of the loop that what the kernel has needs to be read, parsed and told to a stream."""
 
 
+async def let_arrive() -> None:
+    """Let the loop bring what has arrived already: where it was held up, that is not known when a time is up."""
+    for _ in range(ARRIVALS):
+        await asyncio.sleep(0)
+
+
 class ServerConnection(Multiplexer):
     """Serves one client: requests side by side, until one side has enough."""
 
@@ -364,7 +370,7 @@ class _Exchange:
             async with asyncio.timeout(patience):
                 return await self.stream.next_event()
         except TimeoutError:
-            pass
+            await let_arrive()
         finally:  # who was cancelled has waited, too
             if seconds is not None:
                 self._waited += clock() - began
@@ -519,7 +525,7 @@ class ClientConnection(Multiplexer):
             await self.read()
             error = self._loss("the server closed the connection" if self.ended else "the connection was closed")
         except RemoteProtocolError as fault:
-            error = explained(fault, self.endpoint)
+            error = explained(fault, self.endpoint, "HTTP/2")
             last_words = self.core.farewell(fault)
             if self.ended:  # a server that is gone has broken no rule
                 error = self._loss(str(error))
@@ -588,8 +594,7 @@ class ClientConnection(Multiplexer):
     async def _get_ready(self) -> None:
         """Wait until a request can be sent. Raises RequestRefused where none ever can be."""
         if not self.streams:  # the end of a connection that was idle may have arrived, and is no answer to a request
-            for _ in range(ARRIVALS):
-                await asyncio.sleep(0)
+            await let_arrive()
         while self._error is None and self.core.going_away is None:
             if self._room <= 0:
                 await self._wait_for_stream()
@@ -709,8 +714,7 @@ class _ClientExchange:
                 async with asyncio.timeout(self._patience.left()):
                     return await self._stream.next_event()
             except TimeoutError:
-                for _ in range(ARRIVALS):  # after a time in which the loop was held up, it may have arrived
-                    await asyncio.sleep(0)
+                await let_arrive()
                 if self._patience.left() <= 0 and not self._stream.arrived:
                     raise
 
