@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import IPv6Address
+from typing import Any, SupportsIndex, overload
 
 from minproto.core import Event, ProtocolError
 
@@ -29,7 +30,11 @@ REASONS = {status.value: status.phrase for status in HTTPStatus} | {
 
 
 class Headers(list[tuple[str, str]]):
-    """Field lines in the order received: (lower-case name, value). It equals any list of the same pairs."""
+    """Field lines in the order received: (lower-case name, value). It equals any list of the same pairs.
+
+    With a name, in any case (§5.1), it is a mapping, too: ``"Host" in headers``, ``headers["host"]`` (as ``get``, but raises
+    KeyError), ``headers["x"] = "1"`` (in the place of all values that the field had).
+    """
 
     __slots__ = ()
 
@@ -40,8 +45,32 @@ class Headers(list[tuple[str, str]]):
 
     def get_all(self, name: str) -> list[str]:
         """The values of a field, one for each line."""
-        name = name.lower()
+        try:
+            name = str.lower(name)
+        except TypeError:
+            raise TypeError(f"the name of a field has to be str, not {name!r}") from None
         return [value for key, value in self if key == name]
+
+    def __contains__(self, item: object) -> bool:
+        return super().__contains__(item) if isinstance(item, tuple) else bool(self.get_all(item))  # type: ignore[arg-type]
+
+    @overload
+    def __getitem__(self, key: str) -> str: ...
+    @overload
+    def __getitem__(self, key: SupportsIndex) -> tuple[str, str]: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[tuple[str, str]]: ...
+    def __getitem__(self, key: Any) -> Any:
+        if not isinstance(key, str):
+            return super().__getitem__(key)
+        if (value := self.get(key)) is None:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if not isinstance(key, str):
+            return super().__setitem__(key, value)
+        self[:] = [*(line for line in self if line[0] != key.lower()), (key.lower(), value)]
 
 
 @dataclass(slots=True)

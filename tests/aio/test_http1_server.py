@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minproto import ClientConnection, RemoteProtocolError, Response, Upgrade
+from minproto.http import Headers
 from minproto.testing.cuts import chunks
 
 # ---- order -----------------------------------------------------------------------------------------------------------
@@ -409,13 +410,21 @@ async def test_a_field_that_cannot_be_sent_is_named_in_the_log(logged, field, sa
         assert says in logged[0] and "\\n" not in logged.pop().rpartition("LocalProtocolError")[2]
 
 
+def changed(**attributes):
+    """A response that was changed after it was made: what its constructor refuses, the connection has to refuse, too."""
+    response = Response()
+    for name, value in attributes.items():
+        setattr(response, name, value)
+    return response
+
+
 @pytest.mark.parametrize("content", [lambda: b"some", lambda: pieces(1)])
 @virtual
 async def test_a_status_that_is_none_is_told_in_the_same_words_for_all_content(logged, content):
-    """RFC 9110 §15."""
+    """RFC 9110 §15. The constructor would refuse it."""
 
     async def app(request):
-        return Response(content(), 999)
+        return changed(body=content(), status=999)
 
     async with serving(app) as server:
         assert (await server.client().ask(get())).status == 500
@@ -439,12 +448,12 @@ def test_text_is_plain_unless_the_app_says_what_it_is():
         Response(b"more than that", headers=[("Content-Length", "3")]),
         Response(b"less than that", headers=[("Content-Length", "30")]),
         Response(b"content", 204),
-        Response(headers=[("X", 1)]),  # which would be remembered as the same as True
-        Response(status=200.0),
-        Response(status=99),
-        Response(status=600),
-        Response(status=100),
-        Response(status=101),
+        changed(headers=Headers([("x", 1)])),  # which would be remembered as the same as True
+        changed(status=200.0),
+        changed(status=99),
+        changed(status=600),
+        changed(status=100),
+        changed(status=101),
         Upgrade(not_found),
         None,
         "text",
@@ -471,7 +480,7 @@ async def test_an_answer_that_cannot_be_sent_becomes_500(logged, response):
 @virtual
 async def test_the_head_of_one_answer_is_not_sent_for_that_of_another(logged, status, sent):
     """Heads are remembered, and 200 == 200.0 == HTTPStatus.OK."""
-    answers = [Response(), Response(status=status), Response()]
+    answers = [Response(), changed(status=status), Response()]
 
     async def app(request):
         return answers.pop()

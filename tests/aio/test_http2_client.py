@@ -569,8 +569,8 @@ async def test_content_of_a_wrong_type_or_length_opens_no_stream() -> None:
         for body in ("text", bytearray(b"four"), [b"four"], pieces):
             with pytest.raises(TypeError, match="bytes or an async iterator, not"):
                 await client.request("POST", "/echo", body=body)  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match="items"):
-            await client.request("GET", "/", {"te": "v"})  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="a pair of a name and a value"):
+            await client.request("GET", "/", ["te"])  # type: ignore[list-item]
         with pytest.raises(LocalProtocolError, match="not the length"):
             await client.request("GET", "/", [("content-length", "5")])
         assert client.core.next_stream == 1

@@ -13,17 +13,21 @@ next one finds. In HTTP/2 each has a task of its own.
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from email.utils import formatdate
+from types import CoroutineType, FunctionType
 from typing import Any, NoReturn, Protocol
 from urllib.parse import parse_qsl, unquote
 
 from minproto.aio.endpoint import Timeouts, logger
-from minproto.aio.options import check_elements, check_text, refuse
+from minproto.aio.options import check_elements, check_function, check_text, refuse
 from minproto.aio.pipe import Pipe
-from minproto.core import LocalProtocolError, RemoteProtocolError
+from minproto.core import LocalProtocolError, RemoteProtocolError, check_count
 from minproto.http import TOKEN, Data, EndOfMessage, Headers, RequestHead, split_target, target_scheme
+
+HeaderFields = Mapping[str, str] | Iterable[tuple[str, str]]
+"""Header fields as users give them: a mapping, or pairs, in which a name may occur more than once."""
 
 
 class Exchange(Protocol):
@@ -105,9 +109,9 @@ class Request:
         return unquote(path) if "%" in path else path
 
     @property
-    def query(self) -> dict[str, str]:
-        """The query's parameters, decoded; the last of each name."""
-        return dict(parse_qsl(self._parts[2], keep_blank_values=True))
+    def query(self) -> "Query":
+        """The query's parameters, decoded: ``a=1&a=2&b`` gives ``{"a": "2", "b": ""}``, and its ``get_all("a")`` both."""
+        return Query(parse_qsl(self._parts[2], keep_blank_values=True))
 
     @property
     def last_event_id(self) -> str | None:
@@ -133,6 +137,7 @@ class Request:
     async def read(self, limit: int = MAX_READ) -> bytes:
         """The whole content. Raises RemoteProtocolError (413, which the client is told) beyond ``limit`` bytes, or where the
         head announces more than that: before the client is told to continue."""
+        check_count("limit", limit, 0)
         if self._content is not None and announced(self.headers) > limit:
             self._refuse(RemoteProtocolError("content too large", 413))
         pieces: list[bytes] = []
@@ -161,7 +166,7 @@ class Request:
         self._content = None
         return b""
 
-    async def inform(self, status: int, headers: Iterable[tuple[str, str]] = ()) -> None:
+    async def inform(self, status: int, headers: HeaderFields = ()) -> None:
         """Send an interim response (RFC 9110 §15.2) before the answer, such as 103 (Early Hints) with ``link`` fields.
 
         A client of HTTP/1.0 gets none. Raises ValueError for a status that is not interim, LocalProtocolError where the answer
@@ -170,7 +175,7 @@ class Request:
         if not 100 <= status <= 199 or status == 101:
             raise ValueError(f"an interim response has a status from 100 to 199 (101 is an Upgrade), not {status}")
         if self._exchange is not None and self.head.version != "1.0":
-            await self._exchange.inform(status, _lower(headers))
+            await self._exchange.inform(status, make_headers(headers))
 
     async def disconnected(self) -> None:
         """Wait until the client has left: its stream was reset, its connection was reset or lost, or it sends nothing more.
@@ -202,6 +207,24 @@ class Request:
         self.leave()
 
 
+class Query(dict[str, str]):
+    """The parameters of a query; of a name that is repeated, the last value.
+
+    "+" is a space, as HTML forms send it. Percent-encoded bytes that are not UTF-8 become U+FFFD. A "%" stays as it is where
+    no two hexadecimal digits follow it.
+    """
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        super().__init__(pairs)
+        self._pairs = pairs
+
+    def get_all(self, name: str) -> list[str]:
+        """The values of a name, in the order sent: of checkboxes, say."""
+        return [value for key, value in self._pairs if key == name]
+
+
 class Body:
     """The content of a request as an iterator."""
 
@@ -217,6 +240,11 @@ class Body:
         if piece := await self._request.receive():
             return piece
         raise StopAsyncIteration
+
+    def _misused(self) -> NoReturn:
+        raise TypeError("request.body is an iterator: write `async for piece in request.body`, or `await request.read()`")
+
+    __call__ = __await__ = _misused
 
 
 UNANSWERED = 499
@@ -268,11 +296,55 @@ class _Over:
 _OVER = _Over()
 
 
-def _lower(fields: Iterable[tuple[str, str]]) -> Headers:
-    lowered = Headers()
-    for name, value in fields:
-        lowered.append((str.lower(name), value))
-    return lowered
+_PLAIN = frozenset({list, tuple, Headers})
+
+
+def make_headers(fields: HeaderFields) -> Headers:
+    """The fields with their names in lower case. Raises TypeError for what is neither a mapping nor pairs of str."""
+    if type(fields) not in _PLAIN:  # to ask for the abstract classes takes longer than all the rest of a short response
+        fields = _field_lines(fields)
+    made = Headers()
+    line: Any
+    for line in fields:
+        # A list is a pair, too; but not "te", which would come apart as the name "t" and the value "e".
+        if type(line) is not tuple and not isinstance(line, list):
+            refuse("each of headers", "a pair of a name and a value", line)
+        try:
+            name, value = line
+            made.append((str.lower(name), value))
+        except (TypeError, ValueError):
+            refuse("each of headers", "a pair of a name and a value that are str", line)
+        if type(value) is not str and not isinstance(value, str):
+            refuse("each of headers", "a pair of a name and a value that are str", line)
+    return made
+
+
+def _field_lines(fields: Any) -> Iterable[tuple[str, str]]:
+    if isinstance(fields, Mapping):
+        return fields.items()
+    if isinstance(fields, str | bytes) or not isinstance(fields, Iterable):
+        refuse("headers", "a mapping, or pairs of a name and a value", fields)
+    return fields
+
+
+_CONTENT_HINTS: list[tuple[type | tuple[type, ...], str]] = [
+    (str, "Response.text(text) encodes it, as text.encode() does"),
+    ((bytearray, memoryview), "bytes(content) copies it"),
+    (type(None), 'b"" is no content'),
+    (FunctionType, "call it"),
+    (CoroutineType, "await it"),
+    ((list, tuple, Iterator), 'b"".join(content) has all of it, an async generator can make it piece by piece'),
+    (dict, "json.dumps(content).encode() is bytes"),
+    (AsyncIterable, "aiter(content) is an iterator"),
+]
+
+
+def check_content(body: object) -> None:
+    """Check the content of a message. Raises TypeError, with the way to make content of such an object."""
+    if isinstance(body, bytes) or hasattr(body, "__anext__"):
+        return
+    hint = next((f": {hint}" for kind, hint in _CONTENT_HINTS if isinstance(body, kind)), "")
+    raise TypeError(f"the content has to be bytes or an async iterator, not {type(body).__name__}{hint}")
 
 
 class Response:
@@ -284,18 +356,22 @@ class Response:
         self,
         body: bytes | AsyncIterator[bytes] = b"",
         status: int = 200,
-        headers: Iterable[tuple[str, str]] = (),
+        headers: HeaderFields = (),
         *,
         early_head: bool = False,
     ) -> None:
-        """``early_head``: send the head at once, and not with the first piece that an iterator gives. A client that waits for
+        """``headers``: a mapping or pairs, with names in any case. Raises TypeError or ValueError for a wrong argument.
+
+        ``early_head``: send the head at once, and not with the first piece that an iterator gives. A client that waits for
         the head before it sends its first message needs this. What fails after the head can't become a 500 any more.
         """
-        if not isinstance(body, bytes) and not hasattr(body, "__anext__"):
-            raise TypeError(f"the content has to be bytes or an async iterator, not {type(body).__name__}")
+        if not isinstance(body, bytes):
+            check_content(body)
+        if type(status) is not int or not 200 <= status <= 599:  # the check is for an HTTPStatus, and for the error
+            check_count("status", status, 200, 599)
         self.body = body
         self.status = status
-        self.headers = _lower(headers)
+        self.headers = make_headers(headers)
         self.early_head = early_head
         self._trailers: Headers | None = None
 
@@ -315,10 +391,12 @@ class Response:
         """The server stops. Content that would never end has to end soon; of all other, nothing."""
 
     @staticmethod
-    def text(text: str, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> "Response":
+    def text(text: str, status: int = 200, headers: HeaderFields = ()) -> "Response":
         """Text in UTF-8: plain, unless a ``content-type`` is given."""
+        if not isinstance(text, str):
+            refuse("text", "str", text)
         response = Response(text.encode(), status, headers)
-        if "content-type" not in dict(response.headers):
+        if not headers or "content-type" not in dict(response.headers):
             response.headers.insert(0, ("content-type", "text/plain; charset=utf-8"))
         return response
 
@@ -335,12 +413,18 @@ class Upgrade:
     def __init__(
         self,
         handler: Callable[[Pipe], Awaitable[None]],
-        headers: Iterable[tuple[str, str]] = (),
+        headers: HeaderFields = (),
         status: int = 101,
         drain: Callable[[], None] = lambda: None,
     ) -> None:
+        """Raises TypeError or ValueError for a wrong argument."""
+        if not callable(handler) or inspect.isclass(handler):
+            refuse("handler", "an async function that takes a pipe", handler)
+        if status != 101:
+            check_count("status", status, 200, 299)
+        check_function("drain", drain)
         self.handler = handler
-        self.headers = _lower(headers)
+        self.headers = make_headers(headers)
         self.status = status
         self.drain = drain
 

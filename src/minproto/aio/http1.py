@@ -9,7 +9,7 @@ import asyncio
 import math
 import re
 import ssl as tls
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NoReturn, Protocol, Self
@@ -21,15 +21,18 @@ from minproto.aio.http import (
     UNANSWERED,
     Answer,
     App,
+    HeaderFields,
     Request,
     Response,
     Upgrade,
     ask,
+    check_content,
     checked,
     close_body,
     date_field,
     log_failure_unseen,
     log_slow_content,
+    make_headers,
     served_scheme,
     trailers_of,
     was_cancelled,
@@ -656,7 +659,7 @@ class ClientConnection:
         self,
         method: str,
         target: str,
-        headers: Iterable[tuple[str, str]] = (),
+        headers: HeaderFields = (),
         body: bytes | AsyncIterator[bytes] = b"",
     ) -> ClientResponse:
         """Send a request and wait for the head of its response, which may come before an upload is done; then, for up to
@@ -838,15 +841,12 @@ class ClientConnection:
 
 
 def request_fields(
-    method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes | AsyncIterator[bytes], host: str
+    method: str, target: str, headers: HeaderFields, body: bytes | AsyncIterator[bytes], host: str
 ) -> Headers:
     """A request's fields, in any version: what the caller gave, and what it left to us. Raises TypeError where that or the
     content is of a wrong type, LocalProtocolError for a length that is not the content's."""
-    if isinstance(headers, dict):
-        raise TypeError("headers have to be pairs of a name and a value: the items() of a dict")
-    if not isinstance(body, bytes) and not hasattr(body, "__anext__"):
-        raise TypeError(f"the content has to be bytes or an async iterator, not {type(body).__name__}")
-    fields = Headers([(name.lower(), value) for name, value in headers])
+    check_content(body)
+    fields = make_headers(headers)
     if fields.get("host") is None:  # RFC 9112 §3.2: MUST be the authority of the target, if that has one
         fields.insert(0, ("host", (target and split_target(method, target)[0]) or host))
     length = fields.get("content-length")

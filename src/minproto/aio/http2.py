@@ -8,7 +8,7 @@ stops says first that it will (GOAWAY, RFC 9113 §6.8), so that no request is lo
 import asyncio
 import ssl as tls
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import NoReturn, Self
 
 from minproto.aio.address import Address
@@ -18,6 +18,7 @@ from minproto.aio.http import (
     UNANSWERED,
     Answer,
     App,
+    HeaderFields,
     Request,
     Response,
     Upgrade,
@@ -561,7 +562,7 @@ class ClientConnection(Multiplexer):
         self,
         method: str,
         target: str,
-        headers: Iterable[tuple[str, str]] = (),
+        headers: HeaderFields = (),
         body: bytes | AsyncIterator[bytes] = b"",
     ) -> ClientResponse:
         """Send a request, when the server allows one more at once, and wait for the head of its response, which may come

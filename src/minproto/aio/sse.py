@@ -14,7 +14,7 @@ import math
 import re
 import ssl as tls
 import sys
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable
 from contextlib import aclosing, suppress
 from contextvars import copy_context
 from dataclasses import replace
@@ -24,7 +24,7 @@ from typing import Protocol, Self
 from minproto.aio.address import split_client_url, url_address
 from minproto.aio.broker import Item, Message, Subscription
 from minproto.aio.endpoint import Timeouts, logger
-from minproto.aio.http import Response, close_body
+from minproto.aio.http import HeaderFields, Response, close_body, make_headers
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
 from minproto.aio.options import check_common, check_seconds, refuse
 from minproto.aio.pipe import keep_alive
@@ -70,7 +70,7 @@ class EventStream(Response):
         *,
         retry: int | None = None,
         keepalive: float = 15.0,
-        headers: Iterable[tuple[str, str]] = (),
+        headers: HeaderFields = (),
     ) -> None:
         """``retry``: milliseconds that clients are to wait before they come back. ``keepalive``: seconds between comments.
         ``headers``: more fields, such as ``access-control-allow-origin``; a ``cache-control`` takes the place of ours.
@@ -370,7 +370,7 @@ class EventSource:
         url: str,
         *,
         last_event_id: str = "",
-        headers: Iterable[tuple[str, str]] = (),
+        headers: HeaderFields = (),
         silence: float = math.inf,
         ssl: tls.SSLContext | None = None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
@@ -391,7 +391,7 @@ class EventSource:
         self._secure = (ssl or tls.create_default_context()) if parts.scheme == "https" else None
         self._address = url_address(parts)
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._headers = Headers(headers)
+        self._headers = make_headers(headers)
         self._limits = limits
         self._timeouts = replace(timeouts, body=silence)
         self.last_event_id = last_event_id

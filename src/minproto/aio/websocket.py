@@ -21,7 +21,7 @@ from urllib.parse import SplitResult
 
 from minproto.aio.address import is_origin_of, split_client_url, url_address
 from minproto.aio.endpoint import TURNS, Deadline, Endpoint, Pace, Timeouts, call_later_turn, logger
-from minproto.aio.http import Answer, Request, Response, Upgrade, close_body, was_cancelled
+from minproto.aio.http import Answer, HeaderFields, Request, Response, Upgrade, close_body, make_headers, was_cancelled
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
 from minproto.aio.options import check_common, check_elements, check_text, check_type
 from minproto.aio.pipe import HIGH_WATER, Pipe
@@ -575,7 +575,7 @@ async def connect(
     url: str,
     *,
     subprotocols: Sequence[str] = (),
-    headers: Iterable[tuple[str, str]] = (),
+    headers: HeaderFields = (),
     ssl: tls.SSLContext | None = None,
     compression: Compression | None = Compression(),  # noqa: B008 - frozen
     limits: Limits = Limits(),  # noqa: B008
@@ -597,7 +597,7 @@ async def connect(
         ssl = ssl or tls.create_default_context()
     elif ssl is not None:
         raise ValueError("ssl is for wss://")
-    fields = Headers([(name.lower(), value) for name, value in headers])
+    fields = make_headers(headers)
     http, request, response = await _shake_hands(parts, fields, ssl, subprotocols, compression, timeouts)
     try:
         agreement = check_response(request, ResponseHead(response.status, response.headers), compression)
