@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -389,6 +390,43 @@ def test_what_does_not_fit_is_counted(clear: Serving) -> None:
             said = next(line for line in reading if "dropped" in line)
         assert re.fullmatch(r"… [\d,]+ lines dropped: the output is not read\n", said)
         unread.stop()
+
+
+PROGRAM = """
+import sys
+from minproto import AccessLog
+from minproto.aio.output import standard_error, standard_output
+print("before")
+log = AccessLog()
+class Pipe:
+    def info(self, name): return None
+for number in range(20_000):
+    log.finish(None, 400, number, Pipe())
+    standard_error().write(f"{number}\\n")
+sys.exit(3)
+"""
+
+
+def test_lines_at_the_end_of_a_program() -> None:
+    """Of one that ends without our command line, into pipes that are read: no line is lost, none is out of order."""
+    result = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=30, env=environment())
+    assert result.returncode == 3
+    first, *lines = result.stdout.splitlines()
+    assert first == "before" and [line.split()[-1] for line in lines] == [str(number) for number in range(20_000)]
+    assert result.stderr.splitlines() == [str(number) for number in range(20_000)]
+
+
+def test_the_end_of_a_program_whose_output_nobody_reads() -> None:
+    """It ends all the same, and Python does not complain of the thread."""
+    read, write = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=write, stderr=subprocess.PIPE, env=environment())
+    os.close(write)
+    try:
+        _, stderr = process.communicate(timeout=20)
+        assert process.returncode == 3 and stderr.endswith(b"\n19999\n")
+    finally:
+        process.kill()
+        os.close(read)
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", ">&- 2>&- <&-"])
