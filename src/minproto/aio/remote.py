@@ -37,8 +37,6 @@ from minproto.resp import Error, Limits, to_bytes, to_text
 
 LEAST_PING = 1.0
 """Seconds between two PINGs at least, also where ``Timeouts.ping`` is 0: without them the client would do nothing else."""
-NO_TLS = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
-"""What OpenSSL calls an answer in clear text."""
 FULL = "ERR max number of clients"
 """How the error begins that a broker sends unasked: it closes the connection, and has not read a command."""
 
@@ -140,10 +138,10 @@ class RemoteBroker:
         """A connection on which the password is said. Raises OSError, RemoteProtocolError."""
         try:
             pipe = await _open(self.target.address, self._ssl, self._timeouts)
-        except tls.SSLError as error:
-            if error.reason not in NO_TLS:
+        except ConnectionError as error:
+            if not isinstance(error.__cause__, tls.SSLError):
                 raise
-            raise RemoteProtocolError(f"{self.target} speaks no TLS: its URL begins with redis://, not rediss://") from error
+            raise RemoteProtocolError(f"{error} (the URL of such a port begins with redis://)") from error
         link = Link(pipe, self._limits, self._timeouts)
         try:
             if self.target.auth:
