@@ -139,6 +139,21 @@ async def test_a_broker_that_is_away_is_tried_again(connect):
 
 
 @virtual
+async def test_an_outage_is_two_lines_in_the_log(connect, caplog):
+    """One when it begins, with its reason, and one when it is over; the URL in them has no password."""
+    caplog.set_level("INFO", "minproto")
+    async with serving(password="secret") as server:
+        connect([server, None, None, None, server])
+        async with RemoteBroker("redis://:secret@a").subscribe("a") as subscription:
+            server.ends[0].abort()
+            assert await anext(subscription) == Gap(None)
+        began, ended = caplog.records
+        assert (began.levelname, ended.levelname) == ("WARNING", "INFO")
+        assert began.message.startswith("the broker at redis://a:6379 can't be reached: ConnectionRefusedError")
+        assert ended.message.startswith("the broker at redis://a:6379 is reached again after ")
+
+
+@virtual
 async def test_what_came_on_a_connection_that_was_never_whole_is_not_told(connect):
     """It would stand behind the gap, as if nothing were missing after it."""
     async with serving() as server:

@@ -227,9 +227,9 @@ async def test_tls_to_a_clear_port_and_the_other_way_round(certificate: Certific
         async with RemoteBroker(secret.url, ssl=trust) as remote, remote.subscribe("our"):
             assert await remote.publish("our", b"x") == 1
         async with RemoteBroker(clear.url.replace("redis:", "rediss:"), ssl=trust) as remote:
-            with pytest.raises(RemoteProtocolError, match=r"does not speak TLS.*the URL of such a port begins with redis://"):
+            with pytest.raises(ConnectionError, match="does not speak TLS"):
                 await remote.publish("our", b"x")
-            with pytest.raises(RemoteProtocolError, match="does not speak TLS"):
+            with pytest.raises(ConnectionError, match="does not speak TLS"):
                 async with remote.subscribe("our"):
                     pass
         async with RemoteBroker(secret.url.replace("rediss:", "redis:")) as remote:

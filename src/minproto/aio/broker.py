@@ -142,6 +142,7 @@ class Broker:
         """
         self.check_loop()
         check_start(after, last)
+        check_type("limits", limits, Limits, or_none=True)
         if on_overflow not in _POLICIES:
             raise ValueError(f"on_overflow is one of {', '.join(_POLICIES)}, not {on_overflow!r:.60}")
         if last and (len(topics) != 1 or patterns):

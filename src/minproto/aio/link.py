@@ -197,7 +197,7 @@ class Link:
     def send(self, *words: bytes) -> int:
         """Send a command, without waiting; ``flush`` comes after it. Return its end, counted in bytes of this connection."""
         self._endpoint.send(Command(list(words)))
-        return self._sent
+        return self._endpoint.position
 
     async def flush(self) -> None:
         """Wait while the peer is slow to take what was sent. Raises ConnectionError."""
@@ -205,13 +205,12 @@ class Link:
             await self._endpoint.flush()
 
     def progress(self, end: int) -> tuple[int, int]:
-        """Bytes received, and bytes up to ``end`` that have left our memory. While either grows, the peer is alive."""
-        return self._endpoint.received, min(end, self._sent - self._endpoint.pipe.unsent)
+        """Bytes received, and bytes up to ``end`` that the peer has taken. While either grows, the peer is alive.
 
-    @property
-    def _sent(self) -> int:
-        """Bytes sent, also those that are written at the end of this turn of the loop."""
-        return self._endpoint.sent + self._endpoint.unsent - self._endpoint.pipe.unsent
+        What this turn of the loop sends counts as taken, until the turn is over: it must not look like progress then.
+        """
+        endpoint = self._endpoint
+        return endpoint.received, min(end, endpoint.position - endpoint.pipe.unsent - endpoint.in_kernel)
 
     async def value(self, seconds: float) -> Any:
         """Wait for the next value, of a reply or a push, at most ``seconds`` for each piece of it.

@@ -18,7 +18,7 @@ import asyncio
 import math
 import ssl as tls
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -136,13 +136,7 @@ class RemoteBroker:
 
     async def connect(self) -> Link:
         """A connection on which the password is said. Raises OSError, RemoteProtocolError."""
-        try:
-            pipe = await _open(self.target.address, self._ssl, self._timeouts)
-        except ConnectionError as error:
-            if not isinstance(error.__cause__, tls.SSLError):
-                raise
-            raise RemoteProtocolError(f"{error} (the URL of such a port begins with redis://)") from error
-        link = Link(pipe, self._limits, self._timeouts)
+        link = Link(await _open(self.target.address, self._ssl, self._timeouts), self._limits, self._timeouts)
         try:
             if self.target.auth:
                 await self.within_handshake(link.ask((b"AUTH", *self.target.auth)))
@@ -227,9 +221,10 @@ class _Publisher:
         """
         seconds = self._link.timeouts.body
         while not answer.done():
-            before = self._link.progress(end)
+            received, taken = self._link.progress(end)
             await asyncio.wait([answer], timeout=None if seconds == math.inf else seconds)
-            if not answer.done() and self._link.progress(end) == before:
+            now_received, now_taken = self._link.progress(end)
+            if not answer.done() and now_received == received and now_taken <= taken:
                 self._lose()
                 raise TimeoutError(f"the broker has not answered a PUBLISH within {seconds:g} s")
         return await answer
@@ -300,7 +295,7 @@ class RemoteSubscription:
     def __init__(self, broker: RemoteBroker, source: _Source) -> None:
         self._broker = broker
         self._source = source
-        self._links = reconnecting(self._connect)
+        self._links = self._reconnecting()
         self._waiting: Deadline | None = None  # for the next of them
         self._link: Link | None = None
         self._items: deque[Item] = deque()  # that were received, and not taken
@@ -340,8 +335,11 @@ class RemoteSubscription:
         except TimeoutError:
             return
         except BaseException:
-            self._links = reconnecting(self._connect)  # a generator that failed or was cancelled is over
+            self._links = self._reconnecting()  # a generator that failed or was cancelled is over
             raise
+
+    def _reconnecting(self) -> AsyncGenerator[Link, None]:
+        return reconnecting(self._connect, name=f"the broker at {self._broker.target}")
 
     async def _connect(self) -> Link:
         """A connection from which everything comes."""
