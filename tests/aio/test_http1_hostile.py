@@ -105,15 +105,46 @@ async def test_the_answer_arrives_although_the_client_is_still_sending(bad):
 
 @virtual
 async def test_the_lingering_read_comes_to_an_end():
-    """A client that never stops sending is cut off after ``Timeouts.linger``, however fast it sends."""
+    """A client that never stops sending is cut off after ``Timeouts.read_away``, or ``MAX_READ_AWAY`` bytes; a silent one
+    after ``Timeouts.linger``."""
     async with serving() as server, asyncio.TaskGroup() as tasks:
-        clients = [server.client(), server.client()]
-        for client, pause in zip(clients, [0.001, 0.5], strict=True):
+        clients = [server.client() for _ in range(3)]
+        for client, pause in zip(clients, [0.001, 0.5, 100], strict=True):
             tasks.create_task(trickle(client, [b"bad\r\n\r\n", *[bytes(65_536)] * 3_000], pause))
-        await asyncio.sleep(1.9)
-        assert server.metrics.connections == 2
-        await asyncio.sleep(0.2)
-        assert server.metrics.connections == 0
+        for until, left in [(1.0, 3), (1.5, 2), (2.2, 1), (29.9, 1), (30.1, 0)]:
+            await asyncio.sleep(until - now())
+            assert server.metrics.connections == left
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("pause", [0.5, 1.0, 1.9])
+@pytest.mark.parametrize("refused", ["length", "by the app", "chunks", "syntax", "too many"])
+@virtual
+async def test_a_slow_upload_that_is_refused_at_once_gets_its_answer(refused, pause, tls):
+    """It looks for the answer only when it has sent everything, which takes longer than ``Timeouts.linger``."""
+
+    async def app(request):
+        return Response.text("no", 413)
+
+    start = {
+        "length": get("/", f"Content-Length: {2 * 10**9}", method="POST"),
+        "by the app": get("/", f"Content-Length: {10**6}", method="POST"),
+        "chunks": get("/", "Transfer-Encoding: chunked", method="POST") + b"80000000\r\n",
+        "syntax": b"bad\r\n\r\n",
+        "too many": get("/", f"Content-Length: {10**6}", method="POST"),
+    }[refused]
+    async with serving(app if refused == "by the app" else read, max_connections=1) as server:
+        if refused == "too many":
+            other = server.client()
+        client = server.client(half_close=not tls)
+        server.ends[-1].info = lambda name: True if tls and name == "ssl_object" else None
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(trickle(client, [start] + [bytes(1000)] * 12, pause))
+        assert (await client.answer()).status == {"syntax": 400, "too many": 503}.get(refused, 413)
+        await client.pipe.close()
+        if refused == "too many":
+            await other.pipe.close()
+        await asyncio.sleep(3)
 
 
 @virtual

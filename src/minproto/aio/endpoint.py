@@ -26,6 +26,8 @@ from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.core import Core, Event
 
 logger = logging.getLogger("minproto")
+MAX_READ_AWAY = 1 << 26
+"""Bytes of a refused upload that we read away at most, so that the peer can read our answer: see ``Timeouts.read_away``."""
 
 ENOUGH = HIGH_WATER - HIGH_WATER // 4
 """Bytes that a peer has to take within ``Timeouts.write``."""
@@ -65,6 +67,9 @@ class Timeouts:
     """For the app to take the next of the messages that came before a Close, so that it can answer them before we do."""
     linger: float = 2.0
     """For a peer to see our end and stop sending, before we close; over TLS, a quarter of it without a byte is enough."""
+    read_away: float = 30.0
+    """For an upload that we have refused: as long as it goes on, with no gap of ``linger``, we read it away. A client that is
+    still sending has not read our answer, and a reset would destroy that. At most ``MAX_READ_AWAY`` bytes of it."""
     drain: float = 30.0
     """For requests in flight when the server stops; then they are cut off."""
 
@@ -374,9 +379,11 @@ class Endpoint:
                 if self.sent - self.pipe.unsent < taken + ENOUGH:
                     raise
 
-    async def close(self, last_words: Iterable[Event] = (), *, linger: bool = False, first: bool = True) -> None:
-        """Send what waits and ``last_words``, and close. With ``linger``, the peer may still be sending: read that away;
-        without ``first``, let it also be the first to end TCP."""
+    async def close(
+        self, last_words: Iterable[Event] = (), *, linger: bool = False, first: bool = True, sending: bool = False
+    ) -> None:
+        """Send what waits and ``last_words``, and close. With ``linger``, the peer may still be sending: read that away, and
+        with ``sending`` we know that it is; without ``first``, let it also be the first to end TCP."""
         for event in last_words:
             self.send(event)
         try:
@@ -384,7 +391,7 @@ class Endpoint:
             if linger:
                 if first:
                     self.pipe.close_write()
-                await self._read_away()
+                await self._read_away(sending)
             await self._while_taken(self._close)
         except (ConnectionError, TimeoutError):
             self.abort()
@@ -394,17 +401,22 @@ class Endpoint:
         finally:
             self.stop()
 
-    async def _read_away(self) -> None:
-        """Until the peer has seen our end. Over TLS, which can't be half-closed, it sees none before we close: there it is
-        enough that nothing more comes for a while."""
+    async def _read_away(self, sending: bool) -> None:
+        """Until the peer has seen our end, and has ended. Over TLS, which can't be half-closed, it sees none before we close:
+        there it is enough that nothing more comes for a while. A peer that is ``sending`` an upload looks for our answer only
+        when it has sent everything, however slowly: as long as bytes come we read on, within a bound of time and bytes.
+        """
         linger = self.timeouts.linger
-        silence = linger if self.pipe.info("ssl_object") is None else linger / 4
+        silence = linger if sending or self.pipe.info("ssl_object") is None else linger / 4
+        room = MAX_READ_AWAY
         with suppress(OSError):  # TimeoutError among them
-            async with asyncio.timeout(linger):
-                while True:
+            async with asyncio.timeout(max(linger, self.timeouts.read_away) if sending else linger):
+                while room > 0:
                     async with asyncio.timeout(silence):
-                        if not await self.pipe.read():
-                            return
+                        data = await self.pipe.read()
+                    if not data:
+                        return
+                    room -= len(data)
                     await asyncio.sleep(0)  # a peer that sends without end must not keep the loop from the timeout
 
     def abort(self) -> None:

@@ -131,7 +131,8 @@ class Request:
     @property
     def body(self) -> "AsyncIterator[bytes]":
         """The content, in pieces as they arrive: for one reader, once. Raises RemoteProtocolError where it is broken,
-        ConnectionError when the peer is gone, or the answer was sent before the content was read."""
+        ConnectionError where the answer was sent before the content was read, or where the client of a request that is not
+        ``cancellable`` is gone."""
         return Body(self)
 
     async def read(self, limit: int = MAX_READ) -> bytes:

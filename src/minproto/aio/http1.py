@@ -332,11 +332,12 @@ class ServerConnection:
         logger.exception("%s %s failed", head.method, head.target)
         return Response.text("internal server error\n", 500)
 
-    def _raise_cause(self, error: BaseException) -> None:
-        """An error has come out of the app: raise what it comes from, if that is our doing or the peer's."""
+    def _raise_cause(self, error: BaseException, fault: RemoteProtocolError | None = None) -> None:
+        """An error has come out of the app: raise what it comes from, if that is our doing or the peer's. ``fault``: what was
+        wrong with the request before that, and has nothing to do with it."""
         if was_cancelled(error):
             raise error
-        if self._core.error is not None:
+        if self._core.error is not None and self._core.error is not fault:
             raise self._core.error  # whatever the app has made of it
         if self.endpoint.lost:
             if self._request is not None:
@@ -412,10 +413,11 @@ class ServerConnection:
             await close_body(body)
             return self._send_whole(head, Response.text("internal server error\n", 500))
         self._begin_answer(response)
+        fault = self._core.error  # of the request, which the app has answered in its own way
         try:
             await self._send_content(head, response, body)
         except (Exception, asyncio.CancelledError) as error:
-            self._raise_cause(error)
+            self._raise_cause(error, fault)
             logger.exception("%s %s: the response broke off", head.method, head.target)
             raise _BrokenOffError from error
         finally:
@@ -529,7 +531,10 @@ class ServerConnection:
             self._pipe.close_write()
             await asyncio.sleep(RESET_COMES)
             await self.endpoint.drain()
-        await self.endpoint.close(words, linger=linger)
+        error = self._core.error
+        # Who was too slow (408) has had its time; who has broken another rule may be in the middle of an upload.
+        sending = self._core.request is BODY or (error is not None and error.code != 408)
+        await self.endpoint.close(words, linger=linger, sending=sending)
 
     def _observe(self) -> None:
         """The request in flight (or what could not be read as one) is answered, or its client is gone."""

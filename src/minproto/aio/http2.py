@@ -112,6 +112,7 @@ class ServerConnection(Multiplexer):
             self.endpoint.abort()
         self._end_streams()
         if not self.endpoint.lost:
+            # An upload needs no ``sending``: windows bound it, and we give no more credit, so it stops by itself.
             await self.endpoint.close(last_words, linger=True)
         while tasks := self._tasks:
             await asyncio.wait(tasks)
@@ -234,6 +235,7 @@ class _Exchange:
         self._request: Request | None = None  # while the app is at work on it
         self._first = b""  # the piece of the content that was made before the head
         self._status = UNANSWERED
+        self._answered = False  # what was wrong with the request the app has answered in its own way
         self._delivered = False  # the client has got the whole answer, as far as we can know
         self._error = error  # what is wrong with the request
         self._expects_continue = "100-continue" in split_list(head.headers.get("expect") or "")
@@ -293,7 +295,7 @@ class _Exchange:
         lost = isinstance(self.stream.failure, ConnectionError) or self._connection.endpoint.lost
         if lost and not self._delivered:
             self._status = UNANSWERED
-        if self._error is None and not lost:
+        if (self._error is None or self._answered) and not lost:
             logger.exception("%s %s: the response broke off", self._head.method, self._head.target)
         self.stream.reset(INTERNAL_ERROR)
 
@@ -327,6 +329,7 @@ class _Exchange:
             self._check_length(announced(head.headers))
             connection = self._connection
             answer, self._first = await ask(connection.app, request, connection.methods, connection.scheme)
+            self._answered = self._error is not None
             return answer
         except (Exception, asyncio.CancelledError) as error:
             if self.stream.failure is not None or was_cancelled(error):
@@ -457,6 +460,7 @@ class _Exchange:
             possible = response.headers.get("content-length") is None
             self.stream.end(trailers_of(response, self._head, possible=possible))
         finally:
+            self._release()  # from now on no loss of the client cancels anything: it would hit the clean-up
             await close_body(body)
 
     def _begin_answer(self, answer: Answer) -> None:
