@@ -20,7 +20,7 @@ from minproto.aio.observe import AccessLog, Metrics
 from minproto.aio.reconnect import reconnecting
 from minproto.aio.remote import RemoteBroker, RemoteSubscription
 from minproto.aio.resp import BrokerServer
-from minproto.aio.server import Server, serve
+from minproto.aio.server import Server, serve, tls_context
 from minproto.aio.sse import EventSource, EventStream, StreamRefused
 from minproto.aio.websocket import ConnectionClosed, HandshakeRefused, WebSocket, broadcast, connect, same_origin, upgrade
 from minproto.core import LocalProtocolError, ProtocolError, RemoteProtocolError
@@ -72,5 +72,6 @@ __all__ = [
     "reconnecting",
     "same_origin",
     "serve",
+    "tls_context",
     "upgrade",
 ]

@@ -11,6 +11,7 @@ the option, what it has to be, and the value. Limits are counts alone: they chec
 import inspect
 import ssl as tls
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any, NoReturn, TypeVar
@@ -95,8 +96,16 @@ def check_host(name: str, value: object) -> None:
         refuse(name, 'a name or an address alone ("0.0.0.0" and "::" are all interfaces)', value, ValueError)
 
 
+def check_secret(name: str, value: object) -> None:
+    """Check that a value is a str with something in it, or None. The error does not show it, since it may be a password."""
+    if not isinstance(value, str | None):
+        raise TypeError(f"{name} has to be a str or None, not {type(value).__name__}")
+    if value == "":
+        raise ValueError(f"{name} has to be a str that is not empty; None is for no password")
+
+
 def check_tls(name: str, value: object, *, server: bool) -> None:
-    """Check that a value is None or a TLS context of the right side."""
+    """Check that a value is None or a TLS context of the right side; a server's needs a certificate."""
     made_by = "minproto.tls_context(certificate, key)" if server else "ssl.create_default_context()"
     if not isinstance(value, tls.SSLContext | None):
         refuse(name, f"an ssl.SSLContext, as {made_by} makes it, or None", value)
@@ -104,6 +113,33 @@ def check_tls(name: str, value: object, *, server: bool) -> None:
     if value is not None and value.protocol == wrong:
         ours, theirs = ("server", "client") if server else ("client", "server")
         raise ValueError(f"{name} has to be a context for a {ours}, as {made_by} makes it, and this is one for a {theirs}")
+    if value is not None and server and try_handshake(value) is None:
+        raise ValueError(f"{name} has to be a context with a certificate, as {made_by} makes it, and this one has none")
+
+
+def try_handshake(context: tls.SSLContext) -> str | None:
+    """Let a server's context answer the first message of a client. Return what it chose by ALPN, "" if it chose nothing.
+
+    None: it has no certificate that it could show. A context does not tell either in another way. One that chooses by the
+    name of the server is believed to have both: its callback may not expect a client without a name.
+    """
+    if context.sni_callback is not None:
+        return "h2"
+    client = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.set_alpn_protocols(["h2", "http/1.1"])
+    to_server, to_client = tls.MemoryBIO(), tls.MemoryBIO()
+    with suppress(tls.SSLWantReadError):
+        client.wrap_bio(to_client, to_server).do_handshake()
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    try:
+        server.do_handshake()
+    except tls.SSLWantReadError:  # the answer is made, and now the client would have to speak
+        return server.selected_alpn_protocol() or ""
+    except tls.SSLError as error:
+        if error.reason == "NO_SHARED_CIPHER":
+            return None
+    return "h2"  # it may have been our client
 
 
 def check_common(limits: object, kind: type, timeouts: object, ssl: object = None) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Unpack
 from minproto.aio.broker import Broker
 from minproto.aio.endpoint import Endpoint, logger
 from minproto.aio.listener import Connection, Listener, ListenerConfig, ListenerOptions
-from minproto.aio.options import check_type, configure
+from minproto.aio.options import check_secret, check_type, configure
 from minproto.aio.pipe import READ_SIZE, Pipe, keep_alive
 from minproto.broker import Message
 from minproto.commands import Events, Intruder, Session, Switchboard, Wait
@@ -49,10 +49,7 @@ class Config(ListenerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_type("limits", self.limits, Limits)
-        if not isinstance(self.password, str | None):  # whose value is not shown, since it may be a secret
-            raise TypeError(f"password has to be a str or None, not {type(self.password).__name__}")
-        if self.password == "":
-            raise ValueError("password has to be a str that is not empty; None is for no password")
+        check_secret("password", self.password)
         check_count("max_output", self.max_output)
 
 

@@ -6,17 +6,18 @@ wants HTTP/2 says so by its first line, which no request of HTTP/1.1 can begin w
 
 import asyncio
 import inspect
+import os
 import ssl as tls
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Unpack
+from typing import NoReturn, Unpack
 
 from minproto.aio import http1, http2
-from minproto.aio.endpoint import Deadline, Endpoint
+from minproto.aio.endpoint import Deadline, Endpoint, logger
 from minproto.aio.http import App, check_app, check_method
 from minproto.aio.listener import Connection, Listener, ListenerConfig, ListenerOptions, serve_until_signal
 from minproto.aio.observe import Observer
-from minproto.aio.options import check_elements, check_type, configure, refuse
+from minproto.aio.options import check_elements, check_secret, check_type, configure, refuse, try_handshake
 from minproto.aio.pipe import Pipe
 from minproto.core import Core
 from minproto.http import METHODS
@@ -78,6 +79,8 @@ class Server(Listener):
     def __init__(self, app: App, **options: Unpack[ServerOptions]) -> None:
         check_app(app)
         super().__init__(configure(Config, options))
+        if self.config.ssl is not None and not try_handshake(self.config.ssl):
+            logger.warning("clients get HTTP/1.1: ssl offers no HTTP/2 (ALPN), as a context of minproto.tls_context does")
         self._app = app
         self._methods = frozenset(self.config.methods)
         self._observers = [*self.config.observers, *([self.config.metrics] if self.config.metrics else [])]
@@ -193,17 +196,36 @@ async def serve(app: App, **options: Unpack[ServerOptions]) -> None:
     await serve_until_signal(Server(app, **options))
 
 
-def tls_context(certificate: str, key: str | None = None) -> tls.SSLContext:
-    """A server's TLS context, with ALPN. Raises OSError, which names the files, where they are missing or do not fit."""
+FilePath = str | os.PathLike[str]
+
+
+def tls_context(certificate: FilePath, key: FilePath | None = None, password: str | None = None) -> tls.SSLContext:
+    """Return a server's TLS context that offers HTTP/2 and HTTP/1.1 (ALPN).
+
+    ``certificate``: a file with the chain in PEM. ``key``: the file of the private key, if that is not in the first one, and
+    ``password`` that of an encrypted key. Raises OSError, which names the files, where they are missing or do not fit.
+    """
+    for name, path in (("certificate", certificate), ("key", key)):
+        if not isinstance(path, str | os.PathLike) and (name == "certificate" or path is not None):
+            refuse(name, "the path of a file", path)
+        if path == "":
+            refuse(name, "the path of a file", path, ValueError)
+    check_secret("password", password)
     context = tls.create_default_context(tls.Purpose.CLIENT_AUTH)
     context.minimum_version = tls.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, _no_password if password is None else password)
     except OSError as error:  # which says neither which file nor, for what is no PEM, much else
-        raise OSError(f"can't use certificate {certificate} with key {key or certificate}: {error}") from error
+        hint = "" if password is None else " (is the password right?)"
+        raise OSError(f"can't use certificate {certificate} with key {key or certificate}: {error}{hint}") from error
     # RFC 9113 §9.2: what HTTP/2 demands of TLS, which is good for HTTP/1.1, too: no renegotiation, and of TLS 1.2 no cipher
     # without an ephemeral key exchange or authenticated encryption (§9.2.2). Compression is off wherever Python has TLS.
     context.options |= tls.OP_NO_RENEGOTIATION
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.set_alpn_protocols(["h2", "http/1.1"])
     return context
+
+
+def _no_password() -> NoReturn:
+    """Asked for by OpenSSL where a key is encrypted. Without this, it would ask on the terminal, and wait."""
+    raise OSError("the key is encrypted, and no password was given")
