@@ -147,6 +147,16 @@ async def test_why_a_request_is_malformed_is_logged(fields: Any, said: str, capl
 
 
 @virtual
+async def test_a_client_can_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with talking(app) as (_, peer):
+        for _ in range(100):
+            with pytest.raises(StreamReset):
+                await peer.answer(raw(peer, (":path", '"')))
+            peer.send(GoAway(0, ENHANCE_YOUR_CALM))
+        assert len(caplog.messages) == 10
+
+
+@virtual
 async def test_content_that_is_not_as_long_as_declared_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async with talking(app) as (_, peer):
         stream = peer.open("POST", "/read", ("content-length", "3"))

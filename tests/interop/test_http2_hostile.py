@@ -160,7 +160,7 @@ def victim() -> Iterator[Serving]:
     server = Serving("--no-access-log")
     try:
         yield server
-        server.stop()
+        server.stop(warnings=("the request ", "we end the HTTP/2 connection: "))
     finally:
         server.kill()
 

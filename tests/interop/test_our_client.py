@@ -261,7 +261,7 @@ async def test_clear_text_to_a_port_of_tls(tls: Serving, connect: Any) -> None:
 
 async def test_http2_where_tls_does_not_choose_it(tls: Serving, trust: ssl.SSLContext) -> None:
     """The error says what was chosen, and what to do."""
-    with pytest.raises(RemoteProtocolError, match=r"TLS chose no protocol, not h2: .*set_alpn_protocols"):
+    with pytest.raises(RemoteProtocolError, match=r"HTTP/2 was not chosen, but no protocol: .*set_alpn_protocols"):
         await connect_http2("127.0.0.1", tls.port, trust)
 
 

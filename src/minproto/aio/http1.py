@@ -952,5 +952,5 @@ async def connect_http(
     pipe = await connect_pipe(address, ssl, handshake=timeouts.handshake, linger=timeouts.linger)
     if ssl is not None and pipe.info("ssl_object").selected_alpn_protocol() == "h2":
         pipe.abort()
-        raise RemoteProtocolError("TLS chose HTTP/2, since the context offers it: use connect_http2, or another context")
+        raise RemoteProtocolError("HTTP/2 was chosen, since the context offers it: use connect_http2, or another context")
     return ClientConnection(pipe, address.authority("https" if ssl else "http"), limits, timeouts)

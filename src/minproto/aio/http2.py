@@ -48,6 +48,8 @@ FAIR_SHARE = 32
 """Pieces of content that one response may send in a row before others get their turn."""
 FIRST_LOOK, LAST_LOOK = 0.05, 12.8
 """Seconds between two looks whether a client that sends nothing more is still there. The gaps double from one to the other."""
+MAX_WARNINGS = 10
+"""Faults of one client that the log explains: a client could fill it."""
 _DRAINING = b"draining"  # the PING whose answer says that our first GOAWAY was read
 _STILL_THERE = b"be here?"  # the PING that makes a client that is gone, which no longer knows the connection, reset it
 ARRIVALS = 3
@@ -85,6 +87,7 @@ class ServerConnection(Multiplexer):
         self.draining = False
         self._drained = False  # the client knows that we take no more
         self._over = False  # nothing is read any more
+        self._warnings = 0
 
     async def run(self) -> None:
         """Serve until the connection ends. Raises CancelledError; anything else is a bug of ours."""
@@ -176,7 +179,7 @@ class ServerConnection(Multiplexer):
         elif type(event) is StreamFault:
             self._on_fault(event)
         elif type(event) is GoAway and event.code != NO_ERROR:
-            logger.warning("the HTTP/2 client goes away: %s", goaway_text(event))
+            self._warn("the HTTP/2 client goes away: %s", goaway_text(event))
 
     def _begin(self, head: RequestHead, error: RemoteProtocolError | None = None) -> None:
         """Serve a request; or, where that is ``error``, say so without asking the app."""
@@ -194,13 +197,18 @@ class ServerConnection(Multiplexer):
         head = fault.head if exchange is None else exchange._head
         if fault.code != REFUSED_STREAM and head is not None:
             request, code = f"{head.method} {head.target}", fault.status or code_name(fault.code)
-            logger.warning("the request %.200a is answered %s: %s", request, code, fault.reason)
+            self._warn("the request %.200a is answered %s: %s", request, code, fault.reason)
         if fault.status and exchange is not None:
             exchange.stream.receive(fault)
         elif fault.status and head is not None:
             self._begin(head, RemoteProtocolError(fault.reason, fault.status))
         elif fault.head is not None:
             self._turn_away(fault.head, 503 if fault.code == REFUSED_STREAM else 400)
+
+    def _warn(self, text: str, *values: object) -> None:
+        self._warnings += 1
+        if self._warnings <= MAX_WARNINGS:
+            logger.warning(text, *values)
 
     def _turn_away(self, head: RequestHead, status: int) -> None:
         """A request is reset, and no response is sent; the status is what the log says of that."""
@@ -253,9 +261,11 @@ class _Exchange:
         task = asyncio.current_task()
         assert task is not None
         # Not before: a task that is cancelled before it has begun never does. An eager one begins before it is known.
-        self.task = task
+        eager, self.task = not hasattr(self, "task"), task
         self.stream.watch(self._on_leaving)
         try:
+            if eager:  # what came together with the head, such as a reset, comes before the app
+                await asyncio.sleep(0)
             if self.stream.failure is None:
                 await self._serve()
         except (Exception, asyncio.CancelledError) as error:
@@ -766,5 +776,5 @@ async def connect_http2(
     if chosen != "h2":
         pipe.abort()
         advice = 'give a context with set_alpn_protocols(["h2"]), or use connect_http if the server has no HTTP/2'
-        raise RemoteProtocolError(f"TLS chose {chosen or 'no protocol'}, not h2: {advice}")
+        raise RemoteProtocolError(f"HTTP/2 was not chosen, but {chosen or 'no protocol'}: {advice}")
     return ClientConnection(pipe, address.authority(scheme), scheme, limits, timeouts)
