@@ -728,6 +728,28 @@ async def test_an_item_that_is_no_event_names_the_choice(stage, logged, item):
         assert f"TypeError: {name} is no event of a stream: make a ServerSentEvent of it, or a str" in logged.pop()
 
 
+@pytest.mark.parametrize(
+    ("event", "says"),
+    [
+        (ServerSentEvent(b"x"), "data of a ServerSentEvent has to be str, not b'x'"),
+        (ServerSentEvent("x", id=5), "id of a ServerSentEvent has to be str, not 5"),
+        (ServerSentEvent("x", event=None), "event of a ServerSentEvent has to be str, not None"),
+    ],
+)
+@virtual
+async def test_an_event_that_has_no_text_names_the_field(stage, logged, event, says):
+    async def events():
+        yield event
+
+    async with stage(app=stream_of(lambda broker: events())) as server:
+        listener = server.listener()
+        await listener.head()
+        with pytest.raises((RemoteProtocolError, ConnectionResetError)):
+            await listener.rest()
+        listener.pipe.abort()
+        assert says in logged.pop()
+
+
 @virtual
 async def test_headers_of_the_app(stage):
     fields = [("Access-Control-Allow-Origin", "*"), ("Cache-Control", "no-cache")]

@@ -15,15 +15,16 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from inspect import isasyncgenfunction, isawaitable, isclass
 from secrets import token_bytes
 from typing import Self, TypeVar
 from urllib.parse import SplitResult
 
 from minproto.aio.address import is_origin_of, split_client_url, url_address
-from minproto.aio.endpoint import TURNS, Deadline, Endpoint, Pace, Timeouts, call_later_turn, logger
+from minproto.aio.endpoint import APP_FAILURES, TURNS, Deadline, Endpoint, Pace, Timeouts, call_later_turn, logger
 from minproto.aio.http import Answer, HeaderFields, Request, Response, Upgrade, close_body, make_headers, was_cancelled
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
-from minproto.aio.options import check_common, check_elements, check_text, check_type
+from minproto.aio.options import check_common, check_elements, check_function, check_text, check_type, refuse
 from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.aio.reconnect import Refused, read_refusal
 from minproto.core import CLIENT, SERVER, Event, RemoteProtocolError, Role
@@ -65,7 +66,8 @@ MAX_UNSENT = 1 << 20
 
 class ConnectionClosed(ConnectionError):
     """There is nothing more to receive, or nobody to send to. ``code`` and ``reason`` are those of the WebSocket; while the
-    peer's Close is awaited, those of ours."""
+    peer's Close is awaited, those of ours. With 1006 (no Close), ``reason`` says how the connection was lost, if that is
+    known."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"the WebSocket is closed ({code}{f': {reason}' if reason else ''})")
@@ -108,6 +110,7 @@ class WebSocket:
         self._asked: Pace | None = None  # what the peer takes since a keepalive Ping is out
         self._deadline: asyncio.TimerHandle | None = None  # for the closing handshake
         self._closing: Close | None = None  # our side wants to end, so
+        self._loss = ""  # how the connection was lost
         self._late = False  # the peer did not answer our Close in time
         self._over = False  # nothing more can be sent
         self._reader = asyncio.create_task(self._read())
@@ -173,13 +176,14 @@ class WebSocket:
     async def _flush(self) -> None:
         try:
             await self._endpoint.flush()
-        except ConnectionError:
+        except ConnectionError as error:
+            self._note_loss(error)
             raise self._closed() from None
 
     def _closed(self) -> ConnectionClosed:
         ours = self._closing or Close(ABNORMAL)
         code, reason = (self.close_code, self.close_reason) if self.close_code is not None else (ours.code, ours.reason)
-        return ConnectionClosed(code, reason)
+        return ConnectionClosed(code, reason or (self._loss if code == ABNORMAL else ""))
 
     async def _compose(self, pieces: AsyncIterable[str | bytes]) -> None:
         """Send fragments. Only control frames may come between them (RFC 6455 §5.4)."""
@@ -190,6 +194,8 @@ class WebSocket:
             async with self._composing:
                 try:
                     async for piece in pieces:
+                        if not isinstance(piece, str | bytes):
+                            raise TypeError(f"a fragment is str or bytes, not {type(piece).__name__}")
                         self._send(Fragment(piece))
                         if self._endpoint.congested:
                             await self._flush()
@@ -238,10 +244,12 @@ class WebSocket:
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Close, and wait for the peer's Close, for ``Timeouts.close`` seconds. Raises LocalProtocolError for a code or a
-        reason that can't be sent.
+        reason that can't be sent, TypeError for a code that is no number.
 
         If the peer's Close came first, its code is the one that is answered, and ours goes nowhere.
         """
+        check_type("the code of a Close", code, int)
+        check_type("the reason of a Close", reason, str)
         self._start_closing(code, reason)
         await asyncio.wait([self._reader])
 
@@ -286,8 +294,8 @@ class WebSocket:
             last_words = await self._answer(close)
         except RemoteProtocolError as error:
             last_words = await self._refuse(error)
-        except ConnectionError:
-            self._note_end(ABNORMAL, "")
+        except ConnectionError as error:
+            self._note_loss(error)
         except Exception:
             logger.exception("the reader of a WebSocket failed")
             last_words = await self._refuse(RemoteProtocolError("", INTERNAL_ERROR))
@@ -417,6 +425,11 @@ class WebSocket:
         if self._arrival is not None:
             _wake(self._arrival)
 
+    def _note_loss(self, error: ConnectionError) -> None:
+        """The connection is lost. What the system says of it is more than what we say."""
+        self._loss = self._loss or str(error.__cause__ or "") or str(error)
+        self._note_end(ABNORMAL, "")
+
     def _end(self) -> None:
         """Nothing more will be sent, but the last words."""
         self._note_end(ABNORMAL, "")
@@ -472,6 +485,10 @@ def broadcast(connections: Iterable[WebSocket], message: str | bytes) -> None:
     One that has more than 1 MiB waiting is closed with 1013 (try again later) instead, and delays no other. What its own
     ``send`` is sending counts, too: to those that get broadcasts, long messages are better sent in fragments.
     """
+    if isinstance(connections, WebSocket):
+        raise TypeError("broadcast takes a list of WebSockets: broadcast([ws], message)")
+    if not isinstance(message, str | bytes):
+        raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
     encode_payload(message)  # text that has none fails here, and not in the send of somebody in the middle of a message
     shared = Shared(message)
     for connection in connections:
@@ -510,22 +527,47 @@ def upgrade(
     server's own timeouts are for HTTP: those of a WebSocket are told here.
     """
     check_type("request", request, Request)
+    _check_handler(handler)
+    check_function("allow_origin", allow_origin)
     check_common(limits, Limits, timeouts)
     _check_offer(subprotocols, compression)
     try:
         head, agreement = accept_request(
-            request.head, subprotocols, compression, lambda origin: allow_origin(request, origin)
+            request.head, subprotocols, compression, lambda origin: _is_allowed(allow_origin, request, origin)
         )
     except RemoteProtocolError as error:
         return Response.text(f"{error}\n", error.code, refusal(error).headers)
-    session = _Session(handler, agreement, limits, timeouts)
+    session = _Session(request, handler, agreement, limits, timeouts)
     return Upgrade(session.run, head.headers, head.status, session.drain)
+
+
+def _check_handler(handler: object) -> None:
+    """Find a handler that can't be one before the 101 is sent. Raises TypeError."""
+    if not callable(handler) or isclass(handler) or isasyncgenfunction(handler):
+        refuse("handler", "an async function of one argument, the WebSocket", handler)
+
+
+def _is_allowed(allow_origin: Callable[[Request, str], bool], request: Request, origin: str) -> bool:
+    """Ask the app, and tell the log what was compared: behind a proxy that changes Host, no Origin fits. Raises TypeError."""
+    allowed = allow_origin(request, origin)
+    if isawaitable(allowed):  # which is true, whatever it would give
+        raise TypeError("allow_origin has to return a bool at once: nobody awaits what it returns")
+    if not allowed:
+        logger.warning(
+            "the WebSocket %.200a is refused with 403: its Origin is %.200a, and the authority that it asks for is %.200a; if"
+            " this is a page of yours (behind a proxy, say), give upgrade() an allow_origin that says so",
+            request.target, origin, request.authority,
+        )  # fmt: skip
+    return allowed
 
 
 class _Session:
     """The handler of an upgraded connection, from the handshake to the end."""
 
-    def __init__(self, handler: Handler, agreement: Agreement, limits: Limits, timeouts: Timeouts) -> None:
+    def __init__(
+        self, request: Request, handler: Handler, agreement: Agreement, limits: Limits, timeouts: Timeouts
+    ) -> None:
+        self._target = request.target
         self._handler = handler
         self._options = agreement, limits, timeouts
         self._socket: WebSocket | None = None
@@ -544,9 +586,9 @@ class _Session:
         try:
             async with asyncio.timeout(None) as limit:
                 socket._reader.add_done_callback(lambda _: self._hurry(limit))
-                await self._handler(socket)
+                await self._handle(socket)
             code = NORMAL
-        except (Exception, asyncio.CancelledError) as error:
+        except (*APP_FAILURES, asyncio.CancelledError) as error:
             if was_cancelled(error):
                 socket.abort()
                 await asyncio.wait([socket._reader])
@@ -554,8 +596,15 @@ class _Session:
             if isinstance(error, ConnectionClosed) and socket.ending:  # the peer went, and the handler did not mind
                 code = NORMAL
             elif not limit.expired():
-                logger.exception("the handler of a WebSocket failed")
+                logger.exception("%.200a: the handler of a WebSocket failed", self._target)
         await socket.close(code)
+
+    async def _handle(self, socket: WebSocket) -> None:
+        handling = self._handler(socket)
+        if not isawaitable(handling):
+            name = getattr(self._handler, "__qualname__", repr(self._handler))
+            raise TypeError(f"the handler {name} has to be an async function: it returned {handling!r:.60}, and no coroutine")
+        await handling
 
     def _hurry(self, limit: asyncio.Timeout) -> None:
         """The connection is over: its handler must not outlive it for long."""
