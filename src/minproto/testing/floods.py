@@ -81,14 +81,20 @@ def _announced(data: bytes, edges: Sequence[int], limit: int) -> Iterator[bytes]
 
 
 def _announced_in_binary(data: bytes, edges: Sequence[int], limit: int) -> Iterator[bytes]:
-    """A length of two, three, four or eight bytes at the start of what may be a frame, or behind its first byte."""
-    for edge in spread(edges, 4):
-        for start in (edge, edge + 1):
-            for width in (2, 3, 4, 8):
-                if (limit + 1) >> (8 * width) == 0:
-                    number = (limit + 1).to_bytes(width, "big")
-                    yield data[:start] + number + data[start + width : start + width + 6]
-                    yield data[:start] + number
+    """A length of two, three, four or eight bytes at the start of what may be a frame, or behind its first byte; there also
+    behind a byte that says how wide it is, as in WebSocket (126: two bytes, 127: eight; with or without the bit of a mask)."""
+    wide = [((16 * limit).to_bytes(width, "big"), width) for width in (2, 3, 4, 8) if (16 * limit) >> (8 * width) == 0]
+    marked = [(bytes([marker]) + number, 1) for number, width in wide for marker in _MARKERS.get(width, ())]
+    for edge in spread(edges, 6):
+        for start, number, replaced in [
+            *((edge, *each) for each in wide),
+            *((edge + 1, *each) for each in [*wide, *marked]),
+        ]:
+            yield data[:start] + number + data[start + replaced : start + replaced + 6]
+            yield data[:start] + number
+
+
+_MARKERS = {2: (126, 254), 8: (127, 255)}
 
 
 def unconfessed(subject: Subject, flood: Flood) -> Excess | None:

@@ -365,7 +365,7 @@ def _forget_search(error: BaseException | None) -> None:
 def _right_or_wrong(draw: st.DrawFn, streams: SearchStrategy[bytes]) -> bytes:
     """A right stream mostly: only that leads deep into a parser, and the laws cut and end it themselves."""
     kind = draw(st.integers(0, 9))
-    return draw(streams if kind < 6 else mutated(streams) if kind < 9 else st.binary(max_size=50))
+    return draw(streams if kind < 7 else mutated(streams) if kind < 9 else st.binary(max_size=50))
 
 
 def _configured(holds: Callable[[], None], law: Law, examples: int | None, seed: int | None) -> Callable[[], None]:

@@ -11,7 +11,7 @@ them, most of them right, some wrong in a way that a parser has to see. The laws
     def test_my_parser(data: bytes): ...
 """
 
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 from hpack import Encoder
@@ -134,7 +134,7 @@ def _right_messages(draw: st.DrawFn, start_line: bytes) -> bytes:
     """A message whose fields agree with its body: without one, with a length, or in chunks."""
     lines = [start_line, *draw(st.lists(st.sampled_from(_OTHER_LINES), max_size=1))]
     body = b""
-    match draw(st.integers(0, 4)):
+    match draw(st.sampled_from([0, 1, 2, 2, 2, 2])):
         case 0:
             lines.append(b"Content-Length: 0")
         case 1:
@@ -152,14 +152,20 @@ _OTHER_LINES = [b"X:  spaced \t", b"Cookie: a=b; c=\xe9", b"Connection: keep-ali
 _right_requests = _right_messages(b"POST / HTTP/1.1\r\nHost: a")
 _right_responses = _right_messages(b"HTTP/1.1 200 OK")
 
-request_streams: SearchStrategy[bytes] = st.lists(
-    st.one_of(_right_requests, _right_requests, _messages([b"GET / HTTP/1.1\r\nHost: a", *_REQUEST_LINES])), max_size=3
-).map(b"".join)
-"""Requests as a client of HTTP/1.1 sends them, one after the other; two thirds of them right, with a body of
-each kind, and one right mostly."""
-response_streams: SearchStrategy[bytes] = st.lists(
-    st.one_of(_right_responses, _right_responses, _messages(_STATUS_LINES)), max_size=3
-).map(b"".join)
+
+
+def _one_after_the_other(right: SearchStrategy[bytes], others: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
+    """Messages that are right, or some that are and some that may be."""
+    messages = st.one_of(st.lists(right, min_size=1, max_size=2), st.lists(st.one_of(right, others), max_size=3))
+    return messages.map(b"".join)
+
+
+request_streams: SearchStrategy[bytes] = _one_after_the_other(
+    _right_requests, _messages([b"GET / HTTP/1.1\r\nHost: a", *_REQUEST_LINES])
+)
+"""Requests as a client of HTTP/1.1 sends them, one after the other, with a body of each kind. Most streams are right as a
+whole, in others a message is right mostly."""
+response_streams: SearchStrategy[bytes] = _one_after_the_other(_right_responses, _messages(_STATUS_LINES))
 """Responses as a server of HTTP/1.1 sends them, likewise. A client that takes them has to have asked."""
 
 # ---- WebSocket -------------------------------------------------------------------------------------------------------
@@ -220,11 +226,32 @@ _frame_payloads = st.one_of(
 )
 
 
-def frame_streams(*, masked: bool) -> SearchStrategy[bytes]:
-    """Frames that are right one by one; nothing sees to it that they make sense one after the other."""
+@st.composite
+def _right_message(draw: st.DrawFn, keys: SearchStrategy[bytes], deflate: bool) -> bytes:
+    """The frames of one message, with a Ping between its fragments at times."""
+    opcode = draw(st.sampled_from([TEXT, BINARY]))
+    payload = draw(st.sampled_from([b"", b"Hello", "\u20ac".encode() * 9, b"x" * 130]))
+    if deflate and draw(st.booleans()):
+        opcode, payload = opcode | RSV1, Deflater(12, 5, context_takeover=False).compress(payload)
+    ends = sorted(draw(st.lists(st.integers(0, len(payload)), max_size=2)))
+    frames_: list[bytes] = []
+    for start, end in pairwise([0, *ends, len(payload)]):
+        first = (0 if frames_ else opcode) | (0 if len(frames_) < len(ends) else FIN)
+        frames_.append(encode_frame(first, payload[start:end], draw(keys)))
+    ping = encode_frame(FIN | PING, b"ping", draw(keys)) if draw(st.booleans()) else b""
+    return ping.join(frames_)
+
+
+def frame_streams(*, masked: bool, deflate: bool = False) -> SearchStrategy[bytes]:
+    """Frames of a WebSocket: of a client (``masked``) or a server. Most streams have messages that are right, compressed ones
+    among them with ``deflate``; in others, frames are right one by one, and make no sense one after the other."""
     keys = st.binary(min_size=4, max_size=4) if masked else st.just(b"")
     frame = st.builds(encode_frame, st.sampled_from(_FIRST_BYTES), _frame_payloads, keys)
-    return st.lists(frame, max_size=6).map(b"".join)
+    message = _right_message(keys, deflate)
+    close = st.builds(encode_frame, st.just(FIN | CLOSE), st.sampled_from([b"", b"\x03\xe8bye"]), keys)
+    right = st.builds(bytes.__add__, st.lists(message, min_size=1, max_size=3).map(b"".join), close | st.just(b""))
+    return st.one_of(right, st.lists(st.one_of(message, frame), max_size=6).map(b"".join))
+
 
 # ---- Server-Sent Events ----------------------------------------------------------------------------------------------
 
@@ -376,8 +403,12 @@ def http2_exchanges(draw: st.DrawFn, preface: bytes = frames.PREFACE) -> bytes:
     pieces = [preface, frames.encode_settings([])]
     for id_ in range(1, 2 * draw(st.integers(1, 4)), 2):
         content = draw(st.lists(st.sampled_from([b"abc", b"", b"z" * 40]), max_size=3))
-        flags = frames.END_HEADERS | (0 if content else frames.END_STREAM)
-        pieces.append(frames.encode_frame(frames.HEADERS, flags, id_, encoder.encode(_post)))
+        block, flags = encoder.encode(_post), 0 if content else frames.END_STREAM
+        if draw(st.integers(0, 2)) == 2:
+            pieces.append(frames.encode_frame(frames.HEADERS, flags, id_, block[:1]))
+            pieces.append(frames.encode_frame(frames.CONTINUATION, frames.END_HEADERS, id_, block[1:]))
+        else:
+            pieces.append(frames.encode_frame(frames.HEADERS, flags | frames.END_HEADERS, id_, block))
         for left in range(len(content) - 1, -1, -1):
             if draw(st.integers(0, 5)) == 5:
                 pieces.append(draw(_other_frames))

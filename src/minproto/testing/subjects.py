@@ -52,7 +52,7 @@ def _reply(core: Core, event: Event) -> None:
 
 def _websocket(role: Role, deflate: Parameters | None) -> Subject:
     agreement = websocket.Agreement(deflate=deflate)
-    streams = strategies.frame_streams(masked=role is Role.SERVER)
+    streams = strategies.frame_streams(masked=role is Role.SERVER, deflate=deflate is not None)
     return Subject(lambda: websocket.Connection(role, agreement, SMALL_MESSAGES), streams, _HELD, _reply)
 
 
