@@ -135,6 +135,37 @@ def test_a_full_disk_may_have_room_again(reader: Reader, direct: bool) -> None:
     assert reader.text == "None\n… 2 lines dropped: the disk is full\nNone\n"
 
 
+def test_where_no_thread_can_start(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.12 starts none while it ends: what is logged then is written without."""
+
+    def fails(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", fails)
+    reader.reads.set()
+    output = Output(reader.put)
+    for number in (1, 2):
+        output.write(f"{number}\n")
+    assert reader.text == "1\n2\n"
+
+
+def test_after_a_fork() -> None:
+    """The child has no thread of its parent's, and starts its own."""
+    read, write = os.pipe()
+    output = Output(lambda data: os.write(write, data))
+    output.write("parent\n")
+    output.finish()
+    child = os.fork()
+    if not child:
+        output.write("child\n")
+        output.finish()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 100) == b"parent\nchild\n"
+    os.close(read)
+    os.close(write)
+
+
 def test_what_an_encoding_cannot_say(reader: Reader) -> None:
     reader.reads.set()
     output = Output(reader.put, encoding="ascii", direct=True)

@@ -101,9 +101,13 @@ class Output:
                     return self._break()
 
     def _wake(self) -> None:
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():  # in the child of a fork it is not
             self._thread = threading.Thread(target=self._run, name="minproto-output", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError:  # no more threads: Python is ending, or the system has no more of them
+                self._thread = None
+                return self._write_batch(self._take())
         self._changed.notify_all()
 
     def _run(self) -> None:
