@@ -79,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
         asyncio.run(options.run(options))
     except OSError as error:
         hint = " (choose another port, or 0 for any free one)" if error.errno == errno.EADDRINUSE else ""
-        standard_error().write(f"minproto: {error}{hint}\n")
+        standard_error().write(f"minproto: {str(error) or type(error).__name__}{hint}\n")
         status = 1
     finish_output()
     return status

@@ -93,6 +93,8 @@ class Control:
 
 async def _no_visit(name: str) -> None:
     """There are no ports to visit."""
+    if name == "redis":
+        raise ConnectionRefusedError("nobody is there")
 
 
 @asynccontextmanager

@@ -75,6 +75,15 @@ async def test_every_byte_is_told_in_both_directions() -> None:
 
 
 @virtual
+async def test_a_visit_that_fails_says_so() -> None:
+    """Or a button of the page would do nothing."""
+    async with lab() as page, page.client() as client:
+        for name, status, said in (("request", 204, b""), ("redis", 502, b"the visit failed: nobody is there\n")):
+            response = await client.request("POST", f"/lab/wire/{name}")
+            assert (response.status, await response.read()) == (status, said)
+
+
+@virtual
 async def test_a_feed_names_its_lab() -> None:
     """First of all, and the same name to all: another name is another lab, whose numbers begin at 1 again."""
     names = []

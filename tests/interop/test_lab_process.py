@@ -91,6 +91,17 @@ def test_a_trustme_that_fails(start: Start, tmp_path: Path, module: str, says: s
     assert lab.stderr == f"minproto lab: no HTTPS, so no HTTP/2 in browsers: {says}\n"
 
 
+def test_a_cache_of_files_that_are_no_certificate(start: Start, trustme: ModuleType, tmp_path: Path) -> None:
+    """What is wrong with which file, and what helps."""
+    folder = tmp_path / "cache" / "minproto" / "tls"
+    folder.mkdir(parents=True)
+    for name in ("chain", "key", "authority"):
+        (folder / f"{name}.pem").write_text("none\n")
+    said = start().stderr
+    assert said.count("\n") == 1 and str(folder / "chain.pem") in said
+    assert "delete these files, and the lab makes new ones" in said
+
+
 def test_output_that_nobody_reads_is_no_missing_certificate(trustme: ModuleType, tmp_path: Path) -> None:
     """`minproto lab | true`: HTTPS works."""
     read, write = os.pipe()

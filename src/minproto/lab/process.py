@@ -90,8 +90,12 @@ def _find_context() -> ssl.SSLContext | None:
     try:
         certificate = development_certificate()
         context = tls_context(str(certificate.chain), str(certificate.key))
-    except (NoCertificateError, OSError) as error:  # or the cache has files that are no certificate
-        standard_error().write(f"minproto lab: no HTTPS, so no HTTP/2 in browsers: {error}\n")
-        return None
-    standard_output().write(f"minproto lab: to trust its certificate, tell your client of {certificate.authority}\n")
-    return context
+    except NoCertificateError as error:
+        reason = str(error)
+    except OSError as error:  # the cache has files that are no certificate
+        reason = f"{error} (delete these files, and the lab makes new ones)"
+    else:
+        standard_output().write(f"minproto lab: to trust its certificate, tell your client of {certificate.authority}\n")
+        return context
+    standard_error().write(f"minproto lab: no HTTPS, so no HTTP/2 in browsers: {reason}\n")
+    return None

@@ -89,7 +89,6 @@ VISITS: dict[str, Callable[[int], Awaitable[None]]] = {
 
 
 async def visit(name: str, port: int) -> None:
-    """Make a visit; one that does not go as it should is no fault of who asked for it."""
-    with suppress(OSError, TimeoutError):
-        async with asyncio.timeout(SECONDS):
-            await VISITS[name](port)
+    """Make a visit. Raises OSError where it does not go as it should (TimeoutError is one)."""
+    async with asyncio.timeout(SECONDS):
+        await VISITS[name](port)

@@ -84,7 +84,10 @@ class Wire:
             return Response.text("there is no such thing to show\n", 404)
         if request.method != "POST":
             return not_allowed("POST")
-        await self._visit(word)
+        try:
+            await self._visit(word)
+        except OSError as error:
+            return Response.text(f"the visit failed: {str(error) or 'it took too long'}\n", 502)
         return Response(status=204)
 
     def _watch(self, request: Request) -> Answer:
