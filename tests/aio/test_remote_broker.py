@@ -495,7 +495,7 @@ async def test_a_block_that_is_cancelled_waits_for_no_peer(connect):
     """The peer neither reads nor ends; the subscription's connection is reset."""
     confirmed = b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"
     script = Script(confirmed, lambda pipe: asyncio.sleep(100))
-    connect(script, delays=[0, 0, *[50] * 10])
+    connect(script, delays=[0, *[50] * 10])
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1), RemoteBroker(URL) as broker, broker.subscribe("a") as subscription:
             await anext(subscription)

@@ -207,10 +207,11 @@ class Link:
     def progress(self, end: int) -> tuple[int, int]:
         """Bytes received, and bytes up to ``end`` that the peer has taken. While either grows, the peer is alive.
 
-        What this turn of the loop sends counts as taken, until the turn is over: it must not look like progress then.
+        What is written at the end of this turn of the loop counts as taken already: it must not look like progress then.
         """
         endpoint = self._endpoint
-        return endpoint.received, min(end, endpoint.position - endpoint.pipe.unsent - endpoint.in_kernel)
+        written = endpoint.sent if endpoint.congested else endpoint.position
+        return endpoint.received, min(end, written - endpoint.pipe.unsent - endpoint.in_kernel)
 
     async def value(self, seconds: float) -> Any:
         """Wait for the next value, of a reply or a push, at most ``seconds`` for each piece of it.

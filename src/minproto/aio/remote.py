@@ -196,38 +196,55 @@ def _check_size(limits: Limits, words: list[bytes]) -> None:
 
 
 class _Publisher:
-    """One connection on which many publish at a time: answers come in the order asked."""
+    """One connection on which many publish at a time: answers come in the order asked.
+
+    One timer watches for all of them. When ``Timeouts.body`` seconds have gone by in which the broker has neither answered
+    anybody nor taken anything of the oldest PUBLISH, packets are lost, or the broker hangs: that PUBLISH is a TimeoutError,
+    the others are lost with the connection, and whoever publishes next has a new one.
+    """
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._answers: deque[asyncio.Future[int]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._answers: deque[tuple[asyncio.Future[int], int]] = deque()  # and where in the connection's bytes its PUBLISH ends
+        self._timer: asyncio.TimerHandle | None = None
+        self._seen = (0, 0)  # the progress when the timer was set
         self.lost = False
         self._reader = asyncio.create_task(self._read())
 
     async def publish(self, topic: bytes, data: bytes) -> int:
         end = self._link.send(b"PUBLISH", topic, data)  # raises before there is an answer to wait for
-        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._answers.append(answer)
+        answer: asyncio.Future[int] = self._loop.create_future()
+        self._answers.append((answer, end))
+        if self._timer is None:
+            self._set_timer()
         try:
             await self._link.flush()
-            return await self._wait(answer, end)
+            return await answer
         finally:
             answer.cancel()  # if it comes after all, nobody waits for it
 
-    async def _wait(self, answer: "asyncio.Future[int]", end: int) -> int:
-        """Wait while the broker takes what we send, or answers others. Raises TimeoutError where it does neither.
-
-        Then packets are lost, or the broker hangs: whoever publishes next has a new connection.
-        """
+    def _set_timer(self) -> None:
         seconds = self._link.timeouts.body
-        while not answer.done():
-            received, taken = self._link.progress(end)
-            await asyncio.wait([answer], timeout=None if seconds == math.inf else seconds)
-            now_received, now_taken = self._link.progress(end)
-            if not answer.done() and now_received == received and now_taken <= taken:
-                self._lose()
-                raise TimeoutError(f"the broker has not answered a PUBLISH within {seconds:g} s")
-        return await answer
+        if seconds < math.inf:
+            self._seen = self._progress()
+            self._timer = self._loop.call_later(seconds, self._check)
+
+    def _progress(self) -> tuple[int, int]:
+        return self._link.progress(self._answers[0][1])
+
+    def _check(self) -> None:
+        """The timer's time is over: go on, unless the broker was silent."""
+        self._timer = None
+        if not self._answers:
+            return
+        (received, taken), (had_received, had_taken) = self._progress(), self._seen
+        if received > had_received or taken > had_taken:
+            self._set_timer()
+            return
+        seconds = self._link.timeouts.body
+        _fail(self._answers[0][0], TimeoutError(f"the broker has not answered a PUBLISH within {seconds:g} s"))
+        self._lose()
 
     async def _read(self) -> None:
         error: Exception = ConnectionResetError("the client was closed")
@@ -238,16 +255,18 @@ class _Publisher:
                     raise refusal(value)
                 if not self._answers:
                     raise ConnectionResetError("the broker sent what nobody asked for")
-                _settle(self._answers.popleft(), value)
+                _settle(self._answers.popleft()[0], value)
         except (OSError, RemoteProtocolError) as lost:
             error = lost
         finally:
             self._lose()
-            for answer in self._answers:
+            for answer, _ in self._answers:
                 _fail(answer, error if isinstance(error, ConnectionRefusedError) else _lost(error))
 
     def _lose(self) -> None:
         self.lost = True
+        if self._timer is not None:
+            self._timer.cancel()
         self._link.abort()
 
     async def close(self) -> None:
