@@ -1,16 +1,34 @@
 """Hypothesis is derandomized in CI, so that a run can be repeated, and random at home, so that it finds new cases. And no
 error is logged that a test did not expect."""
 
+import asyncio
 import logging
 import os
 from collections.abc import Iterator
 
+import loops
 import pytest
 from hypothesis import HealthCheck, settings
+
+from minproto.testing import clock
 
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("home", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ci" if os.environ.get("CI") else "home")
+
+
+if loops.LOOP == "eager":
+
+    class _EagerVirtualLoop(clock.VirtualLoop):
+        def __init__(self) -> None:
+            super().__init__()
+            loops.make_eager(self)
+
+    clock.VirtualLoop = _EagerVirtualLoop  # type: ignore[misc]
+
+
+if loops.LOOP:
+    asyncio.set_event_loop_policy(loops.policy())  # for the tests in real time
 
 
 class _Kept(logging.Handler):

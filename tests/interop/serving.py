@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+import loops
+
 import minproto
 
 T = TypeVar("T")
@@ -33,8 +35,9 @@ def wait_until(condition: Callable[[], T], seconds: float = 5.0) -> T:
 
 
 def command(*arguments: str) -> list[str]:
-    """The command line of minproto."""
-    return [sys.executable, "-m", "minproto", *arguments]
+    """The command line of minproto, on the tests' own kind of loop."""
+    program = [loops.__file__] if loops.LOOP else ["-m", "minproto"]
+    return [sys.executable, *program, *arguments]
 
 
 def environment() -> dict[str, str]:

@@ -35,6 +35,8 @@ ENOUGH = HIGH_WATER - HIGH_WATER // 4
 APP_FAILURES = (Exception, SystemExit)
 """What an app's code may raise without ending the server. ``sys.exit()`` in a handler fails this one request: asyncio would
 end the loop with it, and all other requests too. KeyboardInterrupt is not the app's: Ctrl-C must end the program."""
+APP_ENDS = (*APP_FAILURES, asyncio.CancelledError)
+"""The same, and a cancellation, which may be ours or the app's own."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from types import CoroutineType, FunctionType
 from typing import Any, NoReturn, Protocol
 from urllib.parse import parse_qsl, unquote
 
-from minproto.aio.endpoint import Timeouts, logger
+from minproto.aio.endpoint import APP_ENDS, Timeouts, logger
 from minproto.aio.options import check_elements, check_function, check_text, refuse
 from minproto.aio.pipe import Pipe
 from minproto.core import LocalProtocolError, RemoteProtocolError, check_count
@@ -495,7 +495,7 @@ async def close_body(body: Any) -> None:
     if hasattr(body, "aclose"):
         try:
             await body.aclose()
-        except (Exception, asyncio.CancelledError) as error:
+        except APP_ENDS as error:
             if was_cancelled(error):
                 raise
             logger.exception("the clean-up of content failed")

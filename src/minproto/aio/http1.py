@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any, NoReturn, Protocol, Self
 
 from minproto.aio.address import Address
-from minproto.aio.endpoint import Endpoint, Timeouts, logger
+from minproto.aio.endpoint import APP_ENDS, Endpoint, Timeouts, logger
 from minproto.aio.http import (
     RESET_COMES,
     UNANSWERED,
@@ -183,7 +183,7 @@ class ServerConnection:
             request = self._begin(head)
             try:
                 answer, self._first = await ask(self._app, request, core.methods, self._scheme)
-            except (Exception, asyncio.CancelledError) as error:
+            except APP_ENDS as error:
                 answer = self._failure(head, error)
             if isinstance(answer, Upgrade):
                 self._release()
@@ -416,7 +416,7 @@ class ServerConnection:
         fault = self._core.error  # of the request, which the app has answered in its own way
         try:
             await self._send_content(head, response, body)
-        except (Exception, asyncio.CancelledError) as error:
+        except APP_ENDS as error:
             self._raise_cause(error, fault)
             logger.exception("%s %s: the response broke off", head.method, head.target)
             raise _BrokenOffError from error
@@ -483,7 +483,7 @@ class ServerConnection:
         self._begin_answer(answer)
         try:
             await answer.handler(Unread(self._pipe, self._core.trailing_data, self.endpoint))
-        except (Exception, asyncio.CancelledError) as error:
+        except APP_ENDS as error:
             if was_cancelled(error):
                 raise
             logger.exception("%s %s: the upgraded connection failed", head.method, head.target)
@@ -841,7 +841,9 @@ class ClientConnection:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *error: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:  # a block that is cancelled, or fails, waits for no peer
+            await self.give_up()
         await self.close()
 
 

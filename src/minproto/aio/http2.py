@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import NoReturn, Self
 
 from minproto.aio.address import Address
-from minproto.aio.endpoint import Timeouts, logger
+from minproto.aio.endpoint import APP_ENDS, Timeouts, logger
 from minproto.aio.http import (
     RESET_COMES,
     UNANSWERED,
@@ -268,7 +268,7 @@ class _Exchange:
                 await asyncio.sleep(0)
             if self.stream.failure is None:
                 await self._serve()
-        except (Exception, asyncio.CancelledError) as error:
+        except APP_ENDS as error:
             if was_cancelled(error):
                 self._status = self._status if self._delivered else UNANSWERED
                 self.stream.reset(CANCEL)
@@ -341,7 +341,7 @@ class _Exchange:
             answer, self._first = await ask(connection.app, request, connection.methods, connection.scheme)
             self._answered = self._error is not None
             return answer
-        except (Exception, asyncio.CancelledError) as error:
+        except APP_ENDS as error:
             if self.stream.failure is not None or was_cancelled(error):
                 log_failure_unseen(request, error)
                 raise  # the peer's doing, or ours, not the app's
@@ -677,7 +677,9 @@ class ClientConnection(Multiplexer):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *error: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:  # a block that is cancelled, or fails, waits for no peer
+            self.endpoint.abort()
         await self.close()
 
 

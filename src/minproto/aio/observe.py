@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from minproto.aio.endpoint import APP_FAILURES, logger
 from minproto.aio.output import standard_output
 from minproto.aio.pipe import Counts, Pipe
 from minproto.http import RequestHead
@@ -20,6 +21,25 @@ class Observer(Protocol):
 
     def finish(self, head: RequestHead | None, status: int, sent: int, pipe: Pipe) -> None:
         """Its answer is complete, or was given up: ``sent`` bytes of content. A head that could not be read is None."""
+
+
+class Guarded:
+    """An observer whose failure, even a ``sys.exit()``, is logged and harms no request."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def begin(self) -> None:
+        try:
+            self._observer.begin()
+        except APP_FAILURES:
+            logger.exception("an observer failed")
+
+    def finish(self, head: RequestHead | None, status: int, sent: int, pipe: Pipe) -> None:
+        try:
+            self._observer.finish(head, status, sent, pipe)
+        except APP_FAILURES:
+            logger.exception("an observer failed")
 
 
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {ord('"'): '\\"', ord("\\"): "\\\\"}

@@ -2,7 +2,7 @@
 
 A TCP connection is a pipe, a TLS connection is one, a pair in memory is one, and so is a stream of HTTP/2. A protocol that
 asks for nothing else runs over all of them. This file has the interface and the one for asyncio's transports, which takes
-the place of its stream reader and writer, and hides five traps:
+the place of its stream reader and writer, and hides six traps:
 
 - A drain that does not yield while the kernel takes everything (as ``StreamWriter``'s does not) lets a fast reader of an
   endless response starve all other connections. Ours always yields.
@@ -12,6 +12,7 @@ the place of its stream reader and writer, and hides five traps:
   second write after it. ``drain`` asks the socket.
 - TLS cannot be half-closed in asyncio (``can_write_eof`` is false): ``close_write`` does nothing there, and the answer's own
   framing has to tell the peer where it ends.
+- The end of TCP below TLS is told as the end of TLS, which it is not: ``read`` raises, after what had arrived.
 - ``transport.abort`` drops what asyncio holds and closes the socket, which the peer sees as an ordinary end. So that it
   can't take a part for the whole, ``abort`` here sends a TCP reset.
 """
@@ -146,10 +147,25 @@ class StreamPipe(asyncio.Protocol):
     def eof_received(self) -> bool:
         """asyncio's call: the peer will send no more. True: we may go on sending, which TLS can't."""
         self._ended = True
+        if self._is_cut_off():
+            self._error = ConnectionResetError("TLS was cut off: the connection ended without the peer's close_notify")
         self._wake_reader()
         self._tell_watcher(False)
         self._look_later(LOOK / 16)
         return self._transport.can_write_eof()
+
+    def _is_cut_off(self) -> bool:
+        """Whether TCP has ended and TLS has not. Anyone on the way can end TCP, so that what has come may be a part only, and
+        is not to be taken for the whole (RFC 9112 §9.8). asyncio and uvloop tell of both ends by the same call."""
+        tls_object = self._transport.get_extra_info("ssl_object")
+        if tls_object is None or self._transport.is_closing():  # the end was ours
+            return False
+        try:
+            return bool(tls_object.read(1))  # b"": the peer's close_notify was read. All before it is in our buffer
+        except tls.SSLZeroReturnError:  # the same, when ours is sent, too
+            return False
+        except tls.SSLError:
+            return True
 
     def _wake_reader(self) -> None:
         if self._reading is not None and not self._reading.done():

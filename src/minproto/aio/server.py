@@ -16,7 +16,7 @@ from minproto.aio import http1, http2
 from minproto.aio.endpoint import Deadline, Endpoint, logger
 from minproto.aio.http import App, check_app, check_method
 from minproto.aio.listener import Connection, Listener, ListenerConfig, ListenerOptions, serve_until_signal
-from minproto.aio.observe import Observer
+from minproto.aio.observe import Guarded, Observer
 from minproto.aio.options import check_elements, check_secret, check_type, configure, refuse, try_handshake
 from minproto.aio.pipe import Pipe
 from minproto.core import Core
@@ -83,7 +83,8 @@ class Server(Listener):
             logger.warning("clients get HTTP/1.1: ssl offers no HTTP/2 (ALPN), as a context of minproto.tls_context does")
         self._app = app
         self._methods = frozenset(self.config.methods)
-        self._observers = [*self.config.observers, *([self.config.metrics] if self.config.metrics else [])]
+        observers = [*self.config.observers, *([self.config.metrics] if self.config.metrics else [])]
+        self._observers = [Guarded(observer) for observer in observers]
 
     def _connect(self, pipe: Pipe) -> Connection:
         tls_object = pipe.info("ssl_object")

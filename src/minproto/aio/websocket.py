@@ -21,7 +21,7 @@ from typing import Self, TypeVar
 from urllib.parse import SplitResult
 
 from minproto.aio.address import is_origin_of, split_client_url, url_address
-from minproto.aio.endpoint import APP_FAILURES, TURNS, Deadline, Endpoint, Pace, Timeouts, call_later_turn, logger
+from minproto.aio.endpoint import APP_ENDS, TURNS, Deadline, Endpoint, Pace, Timeouts, call_later_turn, logger
 from minproto.aio.http import Answer, HeaderFields, Request, Response, Upgrade, close_body, make_headers, was_cancelled
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
 from minproto.aio.options import check_common, check_elements, check_function, check_text, check_type, refuse
@@ -263,6 +263,8 @@ class WebSocket:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and not issubclass(kind, Exception):  # a block that is cancelled waits for no peer
+            self.abort()
         await self.close(NORMAL if kind is None else INTERNAL_ERROR)
 
     def _send(self, event: Event) -> None:
@@ -588,7 +590,7 @@ class _Session:
                 socket._reader.add_done_callback(lambda _: self._hurry(limit))
                 await self._handle(socket)
             code = NORMAL
-        except (*APP_FAILURES, asyncio.CancelledError) as error:
+        except APP_ENDS as error:
             if was_cancelled(error):
                 socket.abort()
                 await asyncio.wait([socket._reader])
