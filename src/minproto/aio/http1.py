@@ -531,6 +531,7 @@ class ServerConnection:
             self._pipe.close_write()
             await asyncio.sleep(RESET_COMES)
             await self.endpoint.drain()
+        self._pipe.watch(None)  # the end that comes now is our own
         error = self._core.error
         # Who was too slow (408) has had its time; who has broken another rule may be in the middle of an upload.
         sending = self._core.request is BODY or (error is not None and error.code != 408)

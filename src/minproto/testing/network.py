@@ -67,11 +67,12 @@ class _Way:
 
     def tell(self) -> None:
         """Have the loop tell the watcher how this direction has ended."""
-        asyncio.get_running_loop().call_soon(self._tell)
+        asyncio.get_running_loop().call_soon(self.tell_now)
 
-    def _tell(self) -> None:
+    def tell_now(self) -> None:
+        """Tell the watcher."""
         if self.watcher is not None:
-            self.watcher(self.is_reset)
+            self.watcher(self.is_reset or self.refused)
 
     def take(self) -> bytes:
         """One read: the next cut of what arrived."""
@@ -195,6 +196,7 @@ class MemoryPipe:
         self._outgoing.end()
         await self._outgoing.until(lambda: self._outgoing.end_arrived)
         self._incoming.refused = True
+        self._incoming.tell_now()  # before this returns, as with a socket
         if self._incoming.waiting:
             self._reset()
 
@@ -204,7 +206,8 @@ class MemoryPipe:
             self._reset()
 
     def watch(self, told: Watcher | None) -> None:
-        """``told(False)`` when the other end has ended its output, ``told(True)`` after a reset; soon, if that has come."""
+        """``told(False)`` when the other end has ended its output, ``told(True)`` after a reset or our own ``close``; soon, if
+        that has come."""
         self._incoming.watcher = told
         if told is not None and (self._incoming.end_arrived or self._incoming.is_reset):
             self._incoming.tell()
