@@ -368,8 +368,10 @@ class Connection(Core):
             raise RemoteProtocolError(str(error), error.code)
         if error.code != REFUSED_STREAM:
             self._resets.spend()
-        elif self.acknowledged:  # before that the peer did not know how many streams it may open
+        elif self.acknowledged:
             self._idle_frames.spend()
+        else:  # the peer did not know how many streams it may open; what belongs to this one may be on its way
+            self._idle_frames.refund(4)
         if stream := self._streams.get(id_):
             self._move(stream, SEND_RESET)
         self._closed.add(id_, late=True)
@@ -480,7 +482,7 @@ class Connection(Core):
     def _receive_request(self, id_: int, fields: Fields) -> None:
         """A new stream (§5.1.1). Whatever becomes of it, its id is used up."""
         if self._is_turned_away(id_):
-            return  # no attack: the client may not know yet, and our GOAWAY has made an end of the connection
+            return self._idle_frames.refund(4)  # for what belongs to it: the client may not know of our GOAWAY yet
         self.last_stream = id_
         if len(self._streams) >= self.limits.max_streams:  # §5.1.2
             raise StreamError("too many streams", REFUSED_STREAM)

@@ -182,6 +182,23 @@ async def test_requests_that_were_sent_before_our_settings_are_refused_and_forgi
 
 
 @virtual
+async def test_what_belongs_to_refused_requests_is_forgiven() -> None:
+    """Their content, its end, credit and resets were on their way."""
+    async with talking(app, peer={"replies": False}) as (_, peer):
+        peer.core.peer[3] = 2_000
+        for _ in range(1_500):
+            stream = peer.open("POST", "/slow")
+            peer.raw(0, 0, stream, b"content")
+            peer.raw(0, 0, stream)
+            peer.raw(8, 0, stream, (1_000).to_bytes(4, "big"))
+            if stream > 200:
+                peer.raw(3, 0, stream, bytes(4))
+        peer.replies = True
+        await peer.until(lambda: peer.answers[199].status)
+        assert peer.goaways == []
+
+
+@virtual
 async def test_refusals_after_our_settings_were_acknowledged_have_an_end() -> None:
     """A client that knows how many streams it may open, and opens more and more, is none that made a mistake."""
     async with talking(app) as (_, peer):
@@ -204,7 +221,7 @@ async def test_requests_after_our_goaway_are_forgiven() -> None:
         peer.core.going_away = None
         peer.core.peer[3] = 10_000
         for _ in range(2 * Http2Limits().max_idle_frames):
-            peer.ask("GET", "/hello")
+            peer.raw(3, 0, peer.ask("GET", "/hello"), bytes(4))
         assert (await peer.answer(slow)).body == b"taken"
         assert all(goaway.code == 0 for goaway in peer.goaways)
         await closing

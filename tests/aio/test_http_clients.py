@@ -13,6 +13,7 @@ from harness import now, pieces, serving, virtual
 from minproto import (
     Answer,
     ClientConnection,
+    Http2Limits,
     RemoteProtocolError,
     Request,
     RequestRefused,
@@ -298,6 +299,33 @@ async def test_responses_that_nobody_reads_take_no_memory() -> None:
             gc.collect()
             assert client.streams == {}
             assert not [thing for thing in gc.get_objects() if isinstance(thing, http2._ClientExchange)]
+
+
+@virtual
+async def test_requests_that_give_up_waiting_leave_nothing_behind() -> None:
+    """Nobody else has to end for that."""
+    async with serving(app, http2_limits=Http2Limits(max_streams=1)) as server:
+        async with http2.ClientConnection(server.attach(), "a", "http") as client:
+            slow = asyncio.create_task(client.request("GET", "/slow"))
+            await asyncio.sleep(0.1)
+            for _ in range(10):
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.1):
+                        await client.request("GET", "/")
+            assert (len(client._waiting), client._admitted) == (0, 0)
+            assert (await slow).status == 200
+
+
+@virtual
+async def test_answers_that_were_read_leave_nothing_behind() -> None:
+    """A connection that answers pings between its own frames for days."""
+    async with serving(app) as server, http2.ClientConnection(server.attach(), "a", "http") as client:
+        for _ in range(100):
+            await (await client.request("GET", "/")).read()
+            client.endpoint.send(Ping(bytes(8)))
+        await asyncio.sleep(1)
+        connection: Any = next(iter(server.server._connections.values()))
+        assert len(connection._connection._answers) <= 2
 
 
 @virtual

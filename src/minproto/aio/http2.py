@@ -9,6 +9,7 @@ import asyncio
 import ssl as tls
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import NoReturn, Self
 
 from minproto.aio.address import Address
@@ -628,8 +629,10 @@ class ClientConnection(Multiplexer):
         try:
             await waiting
         except BaseException:
+            with suppress(ValueError):  # it is not there any more: the room was for us
+                self._waiting.remove(waiting)
             self._leave(waiting)
-            self._admit()  # in case that the room was for us
+            self._admit()
             raise
         self._leave(waiting)
 

@@ -320,9 +320,9 @@ class Multiplexer:
         self._task: asyncio.Task[Any] | None = None
         self.ended = False
         """The peer has sent its end."""
-        self._answers: deque[list[int]] = deque()  # where in our output what the peer has provoked begins and ends
+        self._answers: list[list[int]] = []  # where in our output what the peer has provoked begins and ends
         self._provoked = 0  # bytes of that
-        self._waiting_for_room: deque[asyncio.Future[None]] = deque()
+        self._waiting_for_room: list[asyncio.Future[None]] = []
         self._lost = False
         self.endpoint.send(core.greeting())
 
@@ -395,13 +395,14 @@ class Multiplexer:
         if self._answers and self._answers[-1][1] == begins:
             self._answers[-1][1] = ends
         else:
+            self._unread_answers()
             self._answers.append([begins, ends])
 
     def _unread_answers(self) -> int:
         """Bytes of what the peer has provoked that still wait for it."""
         taken, answers = self.endpoint.taken, self._answers
         while answers and answers[0][1] <= taken:
-            begins, ends = answers.popleft()
+            begins, ends = answers.pop(0)
             self._provoked -= ends - begins
         return self._provoked - max(0, taken - answers[0][0]) if answers else 0
 
@@ -496,7 +497,7 @@ class Multiplexer:
 
     def _let_in(self) -> bool:
         """Tell those who wait for room that there is some; whether there were any."""
-        waiting, self._waiting_for_room = self._waiting_for_room, deque()
+        waiting, self._waiting_for_room = self._waiting_for_room, []
         for future in waiting:
             if not future.done():
                 future.set_result(None)
