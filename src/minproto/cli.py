@@ -78,11 +78,17 @@ def _run(options: argparse.Namespace) -> int:
     try:
         asyncio.run(options.run(options))
     except OSError as error:
-        hint = " (choose another port, or 0 for any free one)" if error.errno == errno.EADDRINUSE else ""
-        standard_error().write(f"minproto: {str(error) or type(error).__name__}{hint}\n")
+        standard_error().write(f"minproto: {_explain(error)}\n")
         status = 1
     finish_output()
     return status
+
+
+def _explain(error: OSError) -> str:
+    """An error in one line, without its number, which says nothing to people."""
+    text = error.strerror if error.strerror and error.filename is None else str(error)
+    hint = " (choose another port, or 0 for any free one)" if error.errno == errno.EADDRINUSE else ""
+    return (text or type(error).__name__) + hint
 
 
 def _forget_output() -> None:
