@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from harness import serving, virtual
 
-from minproto import EventSource, Request, Response, Upgrade, connect
+from minproto import AccessLog, EventSource, LocalProtocolError, Request, Response, Upgrade, connect
 from minproto.aio.http import Query
 from minproto.aio.http1 import ClientConnection
 from minproto.aio.http2 import ClientConnection as Http2Connection
@@ -265,3 +265,32 @@ async def test_a_limit_of_a_read_is_a_count(limit: Any) -> None:
         await request("/").read(limit)
 
 
+
+
+@virtual
+async def test_a_request_names_the_method_or_target_that_cannot_be_sent() -> None:
+    async with serving() as server:
+        for client in (ClientConnection(server.attach(), "a"), Http2Connection(server.attach(), "a", "http")):
+            request: Any = client.request
+            for method, target, error, says in [
+                (None, "/", TypeError, "method has to be str, not None"),
+                (b"GET", "/", TypeError, "method has to be str, not b'GET'"),
+                ("GET", None, TypeError, "target has to be str, not None"),
+                ("GET", b"/", TypeError, "target has to be str, not b'/'"),
+                ("", "/", LocalProtocolError, "a method is a token, such as GET, not ''"),
+                ("/", "GET", LocalProtocolError, "a method is a token, such as GET, not '/'"),
+                ("GET", "", LocalProtocolError, "a target is a path, such as /a?b=c, .* not ''"),
+                ("GET", "/a b", LocalProtocolError, "a target is a path, such as /a?b=c, .* not '/a b'"),
+                ("GET", "/a#b", LocalProtocolError, "not '/a#b'"),
+                ("GET", "hello", LocalProtocolError, "request-target"),
+            ]:
+                with pytest.raises(error, match=says.replace("?", r"\?")):
+                    await request(method, target)
+            assert (await request("GET", "/hello")).status == 200
+            await client.close()
+
+
+@pytest.mark.parametrize("write", ["access.log", b"", 5, handler, AccessLog])
+def test_an_access_log_writes_by_a_plain_function(write: Any) -> None:
+    with pytest.raises(TypeError, match="write has to be a "):
+        AccessLog(write)

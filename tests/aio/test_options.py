@@ -297,6 +297,15 @@ async def test_a_url_is_a_str(value: Any) -> None:
         await connect(value)
 
 
+async def test_a_context_for_a_url_in_clear_text_is_refused() -> None:
+    """It would be ignored, and the user believe that the connection is encrypted."""
+    context = ssl.create_default_context()
+    assert message_of(ValueError, EventSource, "http://a/", ssl=context) == "ssl is for https://"
+    assert message_of(ValueError, RemoteBroker, "redis://a", ssl=context) == "ssl is for rediss://"
+    with pytest.raises(ValueError, match="ssl is for wss://"):
+        await connect("ws://a/", ssl=context)
+
+
 @pytest.mark.parametrize("value", [None, 17, b"17"])
 def test_an_event_source_resumes_from_a_str(value: Any) -> None:
     assert "last_event_id" in message_of(TypeError, EventSource, "http://a/", last_event_id=value)

@@ -303,9 +303,9 @@ async def test_content_that_breaks_off_is_a_reset_on_the_wire(logged):
     assert "ValueError: expected" in logged.pop()
 
 
-async def test_a_tls_handshake_that_stalls_is_given_up():
+async def test_a_tls_handshake_that_stalls_is_given_up(certificate):
     """``Timeouts.handshake``: before it there is no HTTP that could time out."""
-    async with serving(ssl=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)) as server:
+    async with serving(ssl=tls_context(certificate.chain, certificate.key)) as server:
         client, began = await client_of(server), time.monotonic()
         assert await client.end() in (FIN, RST)
         assert 0.1 < time.monotonic() - began < 3

@@ -38,10 +38,22 @@ from minproto.aio.http import (
     was_cancelled,
 )
 from minproto.aio.observe import Observer
-from minproto.aio.options import check_common
+from minproto.aio.options import check_common, check_type
 from minproto.aio.pipe import Pipe, Unread, connect_pipe
 from minproto.core import DATA, Event, LocalProtocolError, RemoteProtocolError, Role
-from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list, split_target
+from minproto.http import (
+    METHODS,
+    TARGET,
+    TOKEN,
+    Data,
+    EndOfMessage,
+    Headers,
+    RequestHead,
+    ResponseHead,
+    check_target,
+    split_list,
+    split_target,
+)
 from minproto.http1 import (
     BODY,
     CHUNKED,
@@ -848,11 +860,27 @@ class ClientConnection:
         await self.close()
 
 
+def _check_request_line(method: str, target: str) -> None:
+    """Name the method or the target that can't be sent. The cores check them as well, but can only say that one is wrong."""
+    check_type("method", method, str)
+    check_type("target", target, str)
+    if not TOKEN.fullmatch(method):
+        raise LocalProtocolError(f"a method is a token, such as GET, not {method!r}")
+    if not _TARGET.fullmatch(target):
+        raise LocalProtocolError(f"a target is a path, such as /a?b=c, with other characters percent-encoded, not {target!r}")
+    check_target(method, target, LocalProtocolError)
+
+
+_TARGET = re.compile(f"[{TARGET}]+")
+
+
 def request_fields(
     method: str, target: str, headers: HeaderFields, body: bytes | AsyncIterator[bytes], host: str
 ) -> Headers:
     """A request's fields, in any version: what the caller gave, and what it left to us. Raises TypeError where that or the
-    content is of a wrong type, LocalProtocolError for a length that is not the content's."""
+    content is of a wrong type, LocalProtocolError for a method or a target that can't be sent, or a length that is not the
+    content's."""
+    _check_request_line(method, target)
     check_content(body)
     fields = make_headers(headers)
     if fields.get("host") is None:  # RFC 9112 §3.2: MUST be the authority of the target, if that has one

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from minproto.aio.endpoint import APP_FAILURES, logger
+from minproto.aio.options import check_function
 from minproto.aio.output import standard_output
 from minproto.aio.pipe import Counts, Pipe
 from minproto.http import RequestHead
@@ -54,6 +55,8 @@ class AccessLog:
     def __init__(self, write: Callable[[str], Any] | None = None) -> None:
         """``write`` takes each line, and must not block: the event loop calls it. By default the lines go to standard output,
         by a thread; lines that nobody reads are dropped and counted."""
+        if write is not None:
+            check_function("write", write)
         self._write: Callable[[str], Any] = write or standard_output().write
         self._time = (0, "")
 

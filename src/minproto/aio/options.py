@@ -91,9 +91,11 @@ def check_function(name: str, value: object) -> None:
 def check_host(name: str, value: object) -> None:
     """Check that a value is a name or an address. To asyncio "" and None are all interfaces, which nobody means by them."""
     if not isinstance(value, str):
-        refuse(name, 'a name or an address (str), such as "127.0.0.1"', value)
-    if not value or any(character in "/@?#" or character.isspace() for character in value):
-        refuse(name, 'a name or an address alone ("0.0.0.0" and "::" are all interfaces)', value, ValueError)
+        refuse(name, 'a name or an IP address (str), such as "127.0.0.1"', value)
+    if not value:
+        refuse(name, 'a name or an IP address (of a server, "0.0.0.0" and "::" are all that it has)', value, ValueError)
+    if any(character in "/@?#" or character.isspace() for character in value):
+        refuse(name, "a name or an IP address alone, and no URL", value, ValueError)
 
 
 def check_secret(name: str, value: object) -> None:

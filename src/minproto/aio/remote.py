@@ -63,6 +63,8 @@ class RemoteBroker:
         """
         check_common(limits, Limits, timeouts, ssl)
         self.target = parse_url(url)
+        if ssl is not None and self.target.scheme != "rediss":
+            raise ValueError("ssl is for rediss://")
         self._ssl = (ssl or tls.create_default_context()) if self.target.scheme == "rediss" else None
         self._limits = limits
         self._timeouts = timeouts

@@ -392,6 +392,8 @@ class EventSource:
         parts = split_client_url(url, "http")
         if not _URL.fullmatch(url):
             raise ValueError(f"{url!a}: blanks, control characters and what is not ASCII have to be percent-encoded in a URL")
+        if ssl is not None and parts.scheme == "http":
+            raise ValueError("ssl is for https://")
         self._name = f"{parts.scheme}://{parts.netloc}{parts.path}"  # without the query, which may hold a secret
         self._secure = (ssl or tls.create_default_context()) if parts.scheme == "https" else None
         self._address = url_address(parts)
