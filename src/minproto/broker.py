@@ -233,12 +233,8 @@ class Subscription:
         self._items.append(message)
         self._count(message, 1)
         if not self._told:
-            self._told = True  # before the call, which may take
-            try:
-                self.on_ready()
-            except BaseException:
-                self._told = False
-                raise
+            self.on_ready()
+            self._told = self.waiting  # unless the call has taken it
 
     def _count(self, message: Message, sign: int) -> None:
         self.pending += sign
@@ -299,9 +295,11 @@ def listed(topics: Sequence[str], patterns: Iterable[str]) -> list[str]:
     would be a pattern, "*" among them."""
     if isinstance(patterns, str):
         raise TypeError(f"patterns are a list of str: [{patterns!r}]")
+    if not isinstance(patterns, Iterable):
+        raise TypeError(f"patterns are a list of str, not {type(patterns).__name__}")
     patterns = list(patterns)
     if not topics and not patterns:
-        raise ValueError("a subscription to nothing")
+        raise ValueError("a subscription to nothing: give a topic, or patterns=[...]")
     return patterns
 
 

@@ -116,7 +116,7 @@ class Broker:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def publish(self, topic: str, data: bytes) -> int:
-        """Give a message to all who listen; return the number of deliveries. Never waits.
+        """Give a message to all who listen; return the number of deliveries. Never waits. ``""`` is a topic like any other.
 
         Raises TypeError for a topic that is no str and for data that is not bytes, ValueError for too long a topic.
         """
