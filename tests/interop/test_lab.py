@@ -703,3 +703,15 @@ def test_the_footer_links_to_where_the_lab_is(page: Page, lab: Laboratory) -> No
     assert links == [f"{lab.urls['http']}/", f"{lab.urls['https']}/"]
     page.click("footer a:last-of-type")
     wait_until(lambda: "#push" in page.browser.current_url)
+
+
+def test_a_page_over_http2_notices_it_too(left: Page, mortal: Mortal) -> None:
+    """All that it has are streams of one connection."""
+    left.open(mortal.lab.urls["https"], "push")
+    wait_until(lambda: all(left.figure(column, "state") == "connected" for column in COLUMNS))
+    for end in ("kill", "stop"):
+        getattr(mortal.lab, end)()
+        wait_until(lambda: is_shown(left, "#gone") and {left.figure(column, "state") for column in COLUMNS} == {"no answer"})
+        mortal.restart()
+        wait_until(lambda: all(left.figure(column, "state") == "connected" for column in COLUMNS), 10)
+        assert not is_shown(left, "#gone")
