@@ -11,8 +11,10 @@ from harness import virtual
 from lab_harness import Page, lab
 
 from minproto import WebSocket
+from minproto.core import Role
 from minproto.explain import Explainer
 from minproto.lab import wire as module
+from minproto.lab.line import Line
 from minproto.lab.wire import BURST, MAX_BYTES, QUEUE
 
 
@@ -221,6 +223,27 @@ async def test_what_can_not_be_explained_is_served_all_the_same(
         await asyncio.sleep(3)
         assert "can't be explained" in watcher.of("ended")[0]["reason"]
         assert "no words" in logged.pop()
+
+
+@virtual
+async def test_an_end_that_can_not_be_explained_is_an_end(monkeypatch: pytest.MonkeyPatch, logged: list[str]) -> None:
+    """The connection is closed all the same: otherwise its peer would wait."""
+
+    class Broken(Explainer):
+        def receive_eof(self, sender: Role) -> None:
+            raise RuntimeError("no last words")
+
+    async with watched() as (page, watcher):
+        pipe = page.pipe()
+        monkeypatch.setattr(module, "Explainer", Broken)
+        line = Line(pipe, page.wire.tap(pipe))
+        monkeypatch.undo()
+        line.abort()
+        assert line.info("peername") and "no last words" in logged.pop()
+        with pytest.raises(ConnectionError):
+            await line.drain()
+        await asyncio.sleep(0.1)
+        assert "can't be explained" in watcher.of("ended")[0]["reason"]
 
 
 @virtual

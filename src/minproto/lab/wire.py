@@ -11,7 +11,8 @@ make another.
 """
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from secrets import token_urlsafe
 from typing import Any
@@ -145,23 +146,29 @@ class _Tap:
 
     def ended(self, reason: str = "closed") -> None:
         """Say what is left, and that this is all."""
-        if self._explainer is not None:
-            for role in (CLIENT, SERVER):
-                self._explainer.receive_eof(role)
-            self._tell_rows()
+        with self._harmless():
+            if self._explainer is not None:
+                for role in (CLIENT, SERVER):
+                    self._explainer.receive_eof(role)
+                self._tell_rows()
         self._stop(reason)
 
     def _see(self, sender: Role, data: bytes) -> None:
-        """A watcher must not harm what it watches: whatever goes wrong here ends here."""
         if self._explainer is None:
             return
         if not self._wire.watchers:
             return self._stop("nobody watches")
-        try:
+        with self._harmless():
             for at in range(0, len(data), READ_SIZE):  # no more at a time than an explainer holds
                 if self._explainer is not None:
                     self._explainer.receive_data(sender, data[at : at + READ_SIZE])
                     self._tell_rows()
+
+    @contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """A watcher must not harm what it watches: whatever goes wrong here ends here."""
+        try:
+            yield
         except Exception:
             logger.exception("a connection can't be explained")
             self._stop("this can't be explained: the lab's log has why")
