@@ -409,6 +409,23 @@ async def test_what_is_too_large_is_refused_before_it_is_sent(connect):
             assert len(server.ends) == 2
 
 
+@pytest.mark.parametrize("size", [101, 300_000])
+@virtual
+async def test_a_brokers_smaller_limits_are_one_callers_error(connect, size):
+    """The broker closes the connection over that one; it has not read the others, which are published on the next."""
+    async with serving(limits=Limits(max_bulk=100)) as server:
+        connect(server, capacity=10_000)
+        async with RemoteBroker(URL) as broker, broker.subscribe("a") as subscription:
+            sent = [b"0", b"1", b"x" * size, b"2", b"y" * size, b"3"]
+            results = await asyncio.gather(*(broker.publish("a", data) for data in sent), return_exceptions=True)
+            assert [result if isinstance(result, int) else type(result) for result in results] == [
+                1, 1, RemoteProtocolError, 1, RemoteProtocolError, 1
+            ]  # fmt: skip
+            assert str(results[2]) == "ERR Protocol error: invalid bulk length"
+            await broker.publish("a", b"last")
+            assert [(await anext(subscription)).data for _ in range(5)] == [b"0", b"1", b"2", b"3", b"last"]
+
+
 @pytest.mark.parametrize("patterns", [(), ("a*",)])
 @virtual
 async def test_a_message_beyond_the_limits_is_a_gap_with_a_reason(connect, patterns):

@@ -77,7 +77,7 @@ async def test_a_restart_is_a_gap(kind: str) -> None:
     port = free_port()
     process = _start(kind, port)
     try:
-        async with asyncio.timeout(30), RemoteBroker(f"redis://127.0.0.1:{port}") as broker:
+        async with asyncio.timeout(90), RemoteBroker(f"redis://127.0.0.1:{port}") as broker:
             async with broker.subscribe("our-gap") as subscription:
                 await _published(broker, b"before")
                 assert await anext(subscription) == Message("our-gap", "", b"before")
@@ -101,7 +101,7 @@ async def test_restarts_are_heard_by_nobody_but_the_callers(kind: str) -> None:
     process = _start(kind, port)
     url = f"redis://127.0.0.1:{port}"
     try:
-        async with asyncio.timeout(60), RemoteBroker(url) as broker, broker.subscribe("our-restart") as subscription:
+        async with asyncio.timeout(90), RemoteBroker(url) as broker, broker.subscribe("our-restart") as subscription:
             stopped = asyncio.Event()
             told = [asyncio.create_task(_publish_until(stopped, broker)) for _ in range(9)]
             listening = asyncio.create_task(_gaps(subscription, 3))

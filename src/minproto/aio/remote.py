@@ -39,6 +39,8 @@ LEAST_PING = 1.0
 """Seconds between two PINGs at least, also where ``Timeouts.ping`` is 0: without them the client would do nothing else."""
 FULL = "ERR max number of clients"
 """How the error begins that a broker sends unasked: it closes the connection, and has not read a command."""
+UNREADABLE = "ERR Protocol error"
+"""How the error begins for a command beyond the broker's own limits. It closes the connection, and reads nothing more."""
 
 
 class RemoteBroker:
@@ -84,7 +86,10 @@ class RemoteBroker:
             raise TypeError(f"a message is bytes, not {type(data).__name__}")
         name = _name(topic)
         _check_size(self._limits, [name, data])
-        return await (await self._connected()).publish(name, data)
+        while True:
+            publisher = await self._connected()
+            with suppress(_UnreadError):  # the fault was in what somebody else published: once more, without it
+                return await publisher.publish(name, data)
 
     async def _connected(self) -> "_Publisher":
         """The connection for publishing. Whoever has waited while another attempt began and failed does not begin one more."""
@@ -197,6 +202,10 @@ def _check_size(limits: Limits, words: list[bytes]) -> None:
 # ---- publishing --------------------------------------------------------------------------------------------------------
 
 
+class _UnreadError(ConnectionError):
+    """The broker has closed the connection over the command before this one. It has not read this one."""
+
+
 class _Publisher:
     """One connection on which many publish at a time: answers come in the order asked.
 
@@ -221,7 +230,8 @@ class _Publisher:
         if self._timer is None:
             self._set_timer()
         try:
-            await self._link.flush()
+            with suppress(ConnectionError):  # the reader knows more: the broker may have said why it closes
+                await self._link.flush()
             return await answer
         finally:
             answer.cancel()  # if it comes after all, nobody waits for it
@@ -258,12 +268,14 @@ class _Publisher:
                 if not self._answers:
                     raise ConnectionResetError("the broker sent what nobody asked for")
                 _settle(self._answers.popleft()[0], value)
+                if isinstance(value, Error) and value.text.startswith(UNREADABLE):
+                    raise _UnreadError
         except (OSError, RemoteProtocolError) as lost:
             error = lost
         finally:
             self._lose()
             for answer, _ in self._answers:
-                _fail(answer, error if isinstance(error, ConnectionRefusedError) else _lost(error))
+                _fail(answer, error if isinstance(error, ConnectionRefusedError | _UnreadError) else _lost(error))
 
     def _lose(self) -> None:
         self.lost = True
