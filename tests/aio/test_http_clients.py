@@ -213,6 +213,18 @@ async def test_a_reset_is_told_by_the_name_of_its_code() -> None:
             await asking
 
 
+@virtual
+async def test_content_that_is_cut_off_is_told_with_both_lengths() -> None:
+    ours, theirs = network.pair()
+    async with client_on(ours, 1) as client:
+        asking = asyncio.create_task(client.request("GET", "/"))
+        await theirs.read()
+        theirs.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfour")
+        theirs.close_write()
+        with pytest.raises(RemoteProtocolError, match="Content-Length is 9, and 4 bytes of content came"):
+            await (await asking).read()
+
+
 @pytest.mark.parametrize(
     ("version", "answer", "advice"),
     [

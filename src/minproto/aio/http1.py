@@ -672,6 +672,7 @@ class ClientConnection:
         self.endpoint = Endpoint(self._core, pipe, timeouts)
         self._timeouts = timeouts
         self._patience = Patience(self.endpoint, None)
+        self._length = 0  # bytes of the present response's content, so far
 
     async def request(
         self,
@@ -695,6 +696,7 @@ class ClientConnection:
             await self._get_ready()
             self.endpoint.send(RequestHead(method, target, fields))
         self._start_upload(body)
+        self._length = 0
         head = await self._receive_head()
         if not self._core.take_end():
             return ClientResponse(head, self)
@@ -775,6 +777,8 @@ class ClientConnection:
         """The next Data, or EndOfMessage."""
         self._patience.begin(self._timeouts.body)
         event = await self._receive()
+        if isinstance(event, Data):
+            self._length += len(event.data)
         if isinstance(event, EndOfMessage):
             await self._finish()
         return event
@@ -818,6 +822,9 @@ class ClientConnection:
         try:
             return self._core.next_event()
         except RemoteProtocolError as error:
+            if left := self._core.content_left:
+                came = f"Content-Length is {self._length + left}, and {self._length} bytes of content came"
+                raise RemoteProtocolError(f"{error}: {came}", error.code) from None
             raise explained(error, self.endpoint, "HTTP/1") from None
 
     def _end(self, error: BaseException) -> None:
