@@ -251,12 +251,12 @@ async def test_a_server_that_speaks_another_protocol_is_told(version: int, answe
 @pytest.mark.parametrize(
     ("host", "port", "advice"),
     [
-        ("http://example.org", 80, "a name or an address alone"),
-        ("https://example.org/path", 443, "a name or an address alone"),
-        ("example.org/path", 80, "a name or an address alone"),
+        ("http://example.org", 80, "host has to be a name or an IP address alone"),
+        ("https://example.org/path", 443, "host has to be a name or an IP address alone"),
+        ("example.org/path", 80, "host has to be a name or an IP address alone"),
         ("example.org:80", 80, "without scheme, path and port"),
-        ("", 80, "a name or an address alone"),
-        (" ", 80, "a name or an address alone"),
+        ("", 80, "host has to be a name"),
+        (" ", 80, "host has to be a name or an IP address alone"),
         (None, 80, "host has to be a name"),
         (b"example.org", 80, "host has to be a name"),
         ("example.org", "80", "port has to be"),
