@@ -46,6 +46,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status."""
+    _open_standard_files()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "lab")  # the main job needs no name
@@ -58,6 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     finally:
         _forget_output()
+
+
+def _open_standard_files() -> None:
+    """Where a shell has closed standard input, output or error (``>&-``), the next file or socket would take its number: what
+    a library writes to standard error would go to a client, and libuv, below uvloop, aborts."""
+    while (file := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(file)
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:

@@ -36,6 +36,7 @@ LEAST = 1e-9
 """Seconds that asyncio gets where a timeout is 0, which it refuses."""
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
 """What OpenSSL calls bytes in clear text in the place of a TLS record: the versions differ."""
+CUT_OFF = "TLS was cut off: the connection ended without the peer's close_notify"
 _RESET = struct.pack("ii", 1, 0)  # struct linger: on, for 0 seconds: close() sends RST
 
 
@@ -93,8 +94,8 @@ class StreamPipe(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_arrived", "_change", "_connected", "_ended", "_error", "_full", "_looks", "_loop", "_lost", "_paused", "_peername",
-        "_reading", "_socket", "_transport", "_watcher", "_written", "congested",
+        "_arrived", "_change", "_connected", "_ended", "_ending", "_error", "_full", "_looks", "_loop", "_lost", "_paused",
+        "_peername", "_reading", "_socket", "_tls", "_transport", "_watcher", "_written", "congested",
     )  # fmt: skip
 
     def __init__(self, connected: Callable[["StreamPipe"], None] | None = None) -> None:
@@ -111,6 +112,7 @@ class StreamPipe(asyncio.Protocol):
         self._error: Exception | None = None
         self._change: asyncio.Future[None] | None = None  # a drain or close waits for one of those three
         self._watcher: Watcher | None = None
+        self._ending = False  # we have closed or aborted it
         self._looks = False  # a timer runs that will look for a reset
         self.congested = False
 
@@ -148,7 +150,7 @@ class StreamPipe(asyncio.Protocol):
         """asyncio's call: the peer will send no more. True: we may go on sending, which TLS can't."""
         self._ended = True
         if self._is_cut_off():
-            self._error = ConnectionResetError("TLS was cut off: the connection ended without the peer's close_notify")
+            self._error = ConnectionResetError(CUT_OFF)
         self._wake_reader()
         self._tell_watcher(False)
         self._look_later(LOOK / 16)
@@ -156,12 +158,12 @@ class StreamPipe(asyncio.Protocol):
 
     def _is_cut_off(self) -> bool:
         """Whether TCP has ended and TLS has not. Anyone on the way can end TCP, so that what has come may be a part only, and
-        is not to be taken for the whole (RFC 9112 §9.8). asyncio and uvloop tell of both ends by the same call."""
-        tls_object = self._transport.get_extra_info("ssl_object")
-        if tls_object is None or self._transport.is_closing():  # the end was ours
+        is not to be taken for the whole (RFC 9112 §9.8). asyncio tells of both ends by one call, ``eof_received``; uvloop
+        tells of the end of TCP by ``connection_lost`` alone."""
+        if self._tls is None or self._ending:
             return False
         try:
-            return bool(tls_object.read(1))  # b"": the peer's close_notify was read. All before it is in our buffer
+            return bool(self._tls.read(1))  # b"": the peer's close_notify was read. All before it is in our buffer
         except tls.SSLZeroReturnError:  # the same, when ours is sent, too
             return False
         except tls.SSLError:
@@ -229,12 +231,15 @@ class StreamPipe(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
         self._peername = transport.get_extra_info("peername")  # TLS forgets these when the connection is lost
         self._socket = transport.get_extra_info("socket")
+        self._tls: tls.SSLObject | None = transport.get_extra_info("ssl_object")
         self._transport.set_write_buffer_limits(HIGH_WATER, HIGH_WATER // 4)
         if self._connected is not None:
             self._connected(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         """asyncio's call: both directions are over."""
+        if error is None and not self._ended and self._is_cut_off():  # uvloop's word for an end of TCP below TLS
+            error = ConnectionResetError(CUT_OFF)
         self._lost = self._ended = self.congested = True
         self._error = error or self._error
         self._wake_reader()
@@ -274,7 +279,7 @@ class StreamPipe(asyncio.Protocol):
                 self._transport.write_eof()
 
     async def close(self) -> None:
-        self.congested = True
+        self.congested = self._ending = True
         if not self._transport.is_closing():  # to close twice is fatal to asyncio's transport for TLS
             self._transport.close()
         while not self._lost:
@@ -283,7 +288,7 @@ class StreamPipe(asyncio.Protocol):
             raise ConnectionResetError(str(self._error)) from self._error
 
     def abort(self) -> None:
-        self.congested = True
+        self.congested = self._ending = True
         sock = self._socket
         if sock is not None and sock.fileno() >= 0 and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
