@@ -396,10 +396,9 @@ async def test_the_app_is_told_once_however_often_the_server_is_closed():
     assert told == [0.5]
 
 
-@pytest.mark.parametrize("error", [ValueError("of ours"), SystemExit(3)])
 @pytest.mark.parametrize("full", [False, True])
 @virtual
-async def test_a_connection_that_fails_is_reset_not_left_waiting(error, full, logged, monkeypatch):
+async def test_a_connection_that_fails_is_reset_not_left_waiting(full, logged, monkeypatch):
     """Its client would wait for ever, for nobody serves it any more."""
 
     class Failing:
@@ -409,7 +408,7 @@ async def test_a_connection_that_fails_is_reset_not_left_waiting(error, full, lo
 
         async def run(self):
             await asyncio.sleep(1)
-            raise error
+            raise ValueError("of ours")
 
         def drain(self):
             pass
@@ -419,7 +418,7 @@ async def test_a_connection_that_fails_is_reset_not_left_waiting(error, full, lo
     server = Server(app, max_connections=0 if full else 1)
     monkeypatch.setattr(server, "_connect", Failing)
     assert await client_of(server).end() == RST and now() == 1
-    assert str(error) in logged.pop()
+    assert "of ours" in logged.pop()
     await server.close()
 
 

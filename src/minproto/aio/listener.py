@@ -13,11 +13,12 @@ import signal
 import ssl as tls
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from socket import socket
-from typing import Any, ClassVar, Protocol, Self, TypedDict
+from typing import ClassVar, Protocol, Self, TypedDict
 
 from minproto.aio.address import Address
 from minproto.aio.endpoint import APP_FAILURES, Timeouts, logger
@@ -182,13 +183,13 @@ class Listener(ABC):
             return pipe.abort()
         connection = self._connect(pipe)
         if self._is_full:
-            refusal = asyncio.create_task(_guarded(connection, connection.refuse()))
+            refusal = asyncio.create_task(connection.refuse())
             self._refusals.add(refusal)
             refusal.add_done_callback(self._refusals.discard)
-            return
+            return refusal.add_done_callback(partial(_reset_failed, connection))
         if self.config.metrics is not None:
             self.config.metrics.opened(connection.endpoint)
-        task = asyncio.create_task(_guarded(connection, connection.run()))
+        task = asyncio.create_task(connection.run())
         self._connections[task] = connection
         task.add_done_callback(self._forget)
 
@@ -196,6 +197,7 @@ class Listener(ABC):
         connection = self._connections.pop(task)
         if self.config.metrics is not None:
             self.config.metrics.closed(connection.endpoint)
+        _reset_failed(connection, task)
 
     # -- the end
 
@@ -235,12 +237,10 @@ class Listener(ABC):
         return {*self._connections, *self._refusals, *self._handshakes}
 
 
-async def _guarded(connection: Connection, life: Coroutine[Any, Any, None]) -> None:
-    """Run a connection. When it fails, by a bug of ours, its client must not wait for what will never come."""
-    try:
-        await life
-    except APP_FAILURES:
-        logger.exception("a connection failed")
+def _reset_failed(connection: Connection, task: asyncio.Task[None]) -> None:
+    """When a connection fails, by a bug of ours, its client must not wait for what will never come."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("a connection failed", exc_info=error)
         connection.abort()
 
 
