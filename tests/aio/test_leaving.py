@@ -340,6 +340,39 @@ async def test_an_answer_that_brings_a_reset_is_a_499(version):
         assert statuses(server) == [499]
 
 
+@pytest.mark.parametrize("before", [False, True])
+@virtual
+async def test_a_stream_of_events_finds_out_at_once_whether_its_client_is_gone(before):
+    """HTTP/1.1 has no PING, but a comment may be sent at any time: its reset tells. Who has half-closed reads on."""
+    closed = []
+
+    async def events():
+        try:
+            yield "first"
+            await asyncio.sleep(1_000)
+        finally:
+            closed.append(now())
+
+    async def app(request):
+        if before:
+            await asyncio.sleep(2)
+        return EventStream(events())
+
+    async with visited(app, "1.1") as (server, gone):
+        half = Visitor(server, "1.1")
+        for visitor in (gone, half):
+            visitor.get()
+        await asyncio.sleep(1)
+        for visitor in (gone, half):
+            visitor.pipe._outgoing.end()
+        gone.pipe._incoming.refused = True
+        await asyncio.sleep(2)
+        assert [round(at, 1) for at in closed] == [2.0 if before else 1.0] and statuses(server) == [499]
+        assert b"data: first" in await half.pipe.read() + (b"" if before else await half.pipe.read())
+        await half.leave("reset")
+        await half.close()
+
+
 @VERSIONS
 @virtual
 async def test_requests_that_had_arrived_before_the_end_are_answered(version):

@@ -205,7 +205,9 @@ class Request:
         if self._content is not None:
             self._content = _OVER
         self._exchange = _OVER
-        self.leave()
+        self._left = True
+        if self._leaving is not None:
+            self.leave()
 
 
 class Query(dict[str, str]):
@@ -391,6 +393,10 @@ class Response:
     def drain(self) -> None:
         """The server stops. Content that would never end has to end soon; of all other, nothing."""
 
+    def client_ended(self) -> None:
+        """In HTTP/1.1: the client has ended its output. Content that can send something at any time does, since only a reset
+        in answer to that tells whether the client is gone; all other, nothing."""
+
     @staticmethod
     def text(text: str, status: int = 200, headers: HeaderFields = ()) -> "Response":
         """Text in UTF-8: plain, unless a ``content-type`` is given."""
@@ -513,9 +519,13 @@ async def ask(app: App, request: Request, methods: Iterable[str], scheme: str | 
         return Response.text(f"this connection serves {scheme}, not {asked}\n", 421), b""
     if head.target == "*":
         return Response(status=204, headers=[("allow", ", ".join(sorted(methods)))]), b""
-    answer = await _call(app, request)
-    if isinstance(answer, Upgrade):
-        return answer, b""
+    coroutine = app(request)
+    if not hasattr(coroutine, "__await__"):
+        kind = type(coroutine).__name__
+        raise TypeError(f"the app returned {kind}, which can't be awaited: an app is an `async def app(request)`")
+    answer = await coroutine
+    if not isinstance(answer, Response):
+        return _check_upgrade(answer), b""
     method = head.method
     if method == "CONNECT" and 200 <= answer.status < 300:  # RFC 9110 §9.3.6: that would be a tunnel
         await close_body(answer.body)
@@ -529,17 +539,12 @@ async def ask(app: App, request: Request, methods: Iterable[str], scheme: str | 
     return answer, await first_piece(answer.body)
 
 
-async def _call(app: App, request: Request) -> Answer:
-    """The app's answer. Raises TypeError where that is none."""
-    coroutine = app(request)
-    if not hasattr(coroutine, "__await__"):
-        kind = type(coroutine).__name__
-        raise TypeError(f"the app returned {kind}, which can't be awaited: an app is an `async def app(request)`")
-    answer = await coroutine
-    if not isinstance(answer, Response | Upgrade):
-        hint = "an app returns a Response, for example Response.text('hello')"
-        raise TypeError(f"the app returned {type(answer).__name__}, which is no response: {hint}")
-    return answer
+def _check_upgrade(answer: object) -> Upgrade:
+    """Raises TypeError for what is neither a response nor an upgrade."""
+    if isinstance(answer, Upgrade):
+        return answer
+    hint = "an app returns a Response, for example Response.text('hello')"
+    raise TypeError(f"the app returned {type(answer).__name__}, which is no response: {hint}")
 
 
 def _with_trailers(response: Response, head: RequestHead) -> Response:

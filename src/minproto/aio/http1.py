@@ -125,8 +125,13 @@ class ServerConnection:
         self._task = asyncio.current_task()
         self._pipe.watch(self._on_leaving)
         try:
-            await self._serve_to_the_end()
-        except ConnectionError:
+            try:
+                await self._serve()
+            except RemoteProtocolError as error:
+                await self._say_farewell(error)
+            except _BrokenOffError:
+                await self._break_off()
+        except ConnectionError:  # also of the last words
             self._status = UNANSWERED
             self.endpoint.abort()
         except BaseException:
@@ -139,15 +144,6 @@ class ServerConnection:
             if self._head is not None:
                 self._observe()
 
-    async def _serve_to_the_end(self) -> None:
-        """Serve, and say what has to be said at the end. Raises ConnectionError where the client is gone."""
-        try:
-            await self._serve()
-        except RemoteProtocolError as error:
-            await self._say_farewell(error)
-        except _BrokenOffError:
-            await self._break_off()
-
     def _on_leaving(self, lost: bool) -> None:
         """The pipe's news: the client has ended its output, or is lost. While the app is at work nothing else would tell.
 
@@ -159,6 +155,8 @@ class ServerConnection:
         if request is None:
             return
         request.leave()
+        if isinstance(self._answer, Response):
+            self._answer.client_ended()
         if lost and request.cancellable and self._task is not None:
             self._release()
             self._task.cancel()
@@ -206,7 +204,8 @@ class ServerConnection:
                 await self._stream(head, answer, answer.body)
             if endpoint.congested:
                 await endpoint.flush()
-            self._release()
+            self._request = None
+            request.close()
             if not self._ended:
                 self._observe()
             if core.request is BODY and not (core.keep_alive and await self._discard_content()):
@@ -386,7 +385,7 @@ class ServerConnection:
         core, content = self._core, response.body
         assert isinstance(content, bytes)
         option = self._connection_option(head, closes=core.request is BODY and self._leaves_too_much())
-        headers = _for_version(head, response)
+        headers = response.headers if head.version != "1.0" else _without_chunks(response)
         whole = whole_head(response.status, tuple(headers), date_field(), option)
         self.endpoint.queue(core.send_whole(whole, content))
         self._sent = 0 if head.method == "HEAD" else len(content)
@@ -414,6 +413,8 @@ class ServerConnection:
         self._answer = answer
         if self._draining:
             answer.drain()
+        if self._ended and isinstance(answer, Response):
+            answer.client_ended()
 
     async def _stream(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
         """Send content as it is made. Raises ConnectionError where that was not possible to the end."""
@@ -443,7 +444,7 @@ class ServerConnection:
             raise LocalProtocolError("a 204 or 304 has no content")
         if response.early_head and self._core.expects_continue:  # the client would hold its content back for ever
             self.endpoint.send(ResponseHead(100, Headers()))
-        fields = Headers(_for_version(head, response))
+        fields = Headers(response.headers if head.version != "1.0" else _without_chunks(response))
         framed = not {"content-length", "transfer-encoding"}.isdisjoint(name for name, _ in fields)
         if not framed and head.version != "1.0":
             fields.append(("transfer-encoding", "chunked"))
@@ -557,10 +558,10 @@ class ServerConnection:
         self._head = None
 
 
-def _for_version(head: RequestHead, response: Response) -> Headers:
-    """A response's fields without the chunks that the app asks for, where the client speaks HTTP/1.0 and knows none: the
-    content is the same, and ends with the connection (RFC 9112 §6.1)."""
-    if head.version != "1.0" or (response.headers.get("transfer-encoding") or "").lower() != "chunked":
+def _without_chunks(response: Response) -> Headers:
+    """A response's fields for a client of HTTP/1.0, which knows no chunks: where the app asks for some, content is the same,
+    and ends with its length or with the connection (RFC 9112 §6.1)."""
+    if (response.headers.get("transfer-encoding") or "").lower() != "chunked":
         return response.headers
     return Headers([field for field in response.headers if field[0] != "transfer-encoding"])
 

@@ -233,8 +233,9 @@ class StreamPipe(asyncio.Protocol):
         self._socket = transport.get_extra_info("socket")
         self._tls: tls.SSLObject | None = transport.get_extra_info("ssl_object")
         self._transport.set_write_buffer_limits(HIGH_WATER, HIGH_WATER // 4)
-        if self._connected is not None:
-            self._connected(self)
+        connected, self._connected = self._connected, None  # what it holds, such as a task that is done, is not ours to keep
+        if connected is not None:
+            connected(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         """asyncio's call: both directions are over."""

@@ -77,9 +77,9 @@ class EventStream(Response):
 
         Raises TypeError for a source that gives no events, ValueError for numbers out of range and for a ``content-type``.
         """
-        if retry is not None and not (type(retry) is int and 0 <= retry <= MAX_RETRY):
+        if retry is not None and not (isinstance(retry, int) and 0 <= retry <= MAX_RETRY):
             raise ValueError(f"retry is milliseconds, not {retry!r}")
-        if type(keepalive) not in (int, float) or not keepalive > 0:
+        if keepalive is None or not keepalive > 0:
             raise ValueError(f"keepalive is seconds, not {keepalive!r}")
         _check_source(events)
         super().__init__(self, headers=headers)
@@ -89,6 +89,13 @@ class EventStream(Response):
         self._retry = retry
         self._keepalive = keepalive
         self._draining = False
+        self._limit = asyncio.timeout(None)  # of the present wait for the source
+        self._doubtful = False  # the client has ended its output, which may be all that we hear of its leaving
+
+    def client_ended(self) -> None:
+        self._doubtful = True
+        with suppress(RuntimeError):  # nothing waits: the next wait is short
+            self._limit.reschedule(asyncio.get_running_loop().time())
 
     def drain(self) -> None:
         self._draining = True
@@ -125,10 +132,13 @@ class EventStream(Response):
             yield encode(Retry(DEFAULT_RETRY if self._retry is None else self._retry))
 
     async def _is_ready(self, seconds: float) -> bool:
+        if self._doubtful:
+            seconds = 0.0
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as self._limit:
                 await self._source.ready()
                 return True
+        self._doubtful = False
         return False
 
 
@@ -429,10 +439,9 @@ class EventSource:
             kind = (response.headers.get("content-type") or "").partition(";")[0].strip().lower()
             if response.status != 204 and (response.status != 200 or kind != MEDIA_TYPE):
                 refusal = await read_refusal(response, self._timeouts.linger)
-                await client.close()
                 raise StreamRefused(f"no stream of events: {response.status} {kind}", response.status, refusal)
         except BaseException:
-            client.endpoint.abort()  # nothing, where it is closed
+            await client.close()
             raise
         return _Stream(client, response, Connection(CLIENT, self._limits, self.last_event_id))
 
@@ -464,6 +473,3 @@ class _Stream:
 
     async def close(self) -> None:
         await self._client.close()
-
-    def abort(self) -> None:
-        self._client.endpoint.abort()
