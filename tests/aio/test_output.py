@@ -197,6 +197,17 @@ def test_a_stream_that_the_program_has_replaced(monkeypatch: pytest.MonkeyPatch)
     assert sys.stdout.getvalue().endswith('"-" 400 0\n')  # type: ignore[attr-defined]
 
 
+def test_standard_output_with_another_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that has wrapped it anew has not replaced it: its reader may stop reading all the same."""
+    with os.fdopen(os.dup(1), "wb") as other, io.TextIOWrapper(other, "latin-1") as stream:
+        monkeypatch.setattr(output, "STANDARD", (other.fileno(),))
+        monkeypatch.setattr(output, "_used", [])
+        monkeypatch.setattr(sys, "stdout", stream)
+        found = standard_output()
+        assert isinstance(found, Output) and found._encoding == "latin-1"
+        output._own.cache_clear()
+
+
 def test_a_pipe_that_another_process_made_non_blocking() -> None:
     """The flag is shared by all who have the pipe: a full one raises BlockingIOError, which is no reason to lose a line."""
     read, write = os.pipe()
@@ -218,7 +229,7 @@ def test_the_process_own_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     read, write = os.pipe()
     with open(write, "w") as stream, open(read) as reading:
         monkeypatch.setattr(sys, "stdout", stream)
-        monkeypatch.setattr(sys, "__stdout__", stream)
+        monkeypatch.setattr(output, "STANDARD", (write,))
         used: list[Output] = []
         monkeypatch.setattr(output, "_used", used)
         output._own.cache_clear()

@@ -38,6 +38,9 @@ PATIENCE = 1.0
 LAST_WAIT = 5.0
 """Seconds after which ``finish`` gives up in any case."""
 
+STANDARD = (1, 2)
+"""The file descriptors of standard output and standard error."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)  # a disk may have room again; after any other error the output is gone
 
 
@@ -161,22 +164,27 @@ class Output:
 
 def standard_output() -> Lines:
     """Where to write lines that are for standard output."""
-    return _lines(sys.stdout, sys.__stdout__)
+    return _lines(sys.stdout)
 
 
 def standard_error() -> Lines:
     """Where to write lines that are for standard error."""
-    return _lines(sys.stderr, sys.__stderr__)
+    return _lines(sys.stderr)
 
 
-def _lines(stream: TextIO | None, own: TextIO | None) -> Lines:
-    """The stream itself if the program has replaced it; the process's own by its ``Output``, which all users share."""
+def _lines(stream: TextIO | None) -> Lines:
+    """The ``Output`` of the process's standard output or error, which all users share, where ``stream`` leads there. Where a
+    program has put something else in its place (a notebook, a test that listens), that."""
     if stream is None or stream.closed:  # `>&-`, as under some supervisors: the file may be somebody's socket by now
         return Output(len, direct=True)
-    if stream is not own:
+    try:
+        descriptor = stream.fileno()
+    except (AttributeError, OSError):  # it is only in memory
+        return stream
+    if descriptor not in STANDARD:
         return stream
     stream.flush()  # so that what was printed before comes first
-    return _own(stream.fileno(), stream.encoding)
+    return _own(descriptor, stream.encoding)
 
 
 @cache
