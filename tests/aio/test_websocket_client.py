@@ -67,6 +67,55 @@ async def test_connect_gives_the_same_object(dial, compression):
         assert (ws.close_code, now()) == (1000, 0)
 
 
+@pytest.mark.parametrize("way", ["async with connect", "async with await", "await", "task", "wait_for", "never"])
+@virtual
+async def test_the_ways_to_use_connect(dial, way):
+    """As a coroutine, and as users of other libraries write it."""
+    async with serving(app_with(echo)) as server:
+        dial(server.attach)
+        match way:
+            case "async with connect":
+                async with connect("ws://a/") as ws:
+                    await ws.send("x")
+            case "async with await":
+                async with await connect("ws://a/") as ws:
+                    await ws.send("x")
+            case "await":
+                ws = await connect("ws://a/")
+                await ws.close()
+            case "task":
+                ws = await asyncio.create_task(connect("ws://a/"))
+                await ws.close()
+            case "wait_for":
+                ws = await asyncio.wait_for(connect("ws://a/"), 1)
+                await ws.close()
+            case "never":
+                connect("ws://a/").close()
+                return
+        assert ws.close_code == 1000
+
+
+@virtual
+async def test_a_block_of_connect_that_fails_or_is_cancelled(dial):
+    """Is left as that of a WebSocket: 1011, or an abort."""
+    codes = []
+
+    async def handler(ws):
+        assert [message async for message in ws] == []
+        codes.append(ws.close_code)
+
+    async with serving(app_with(handler)) as server:
+        dial(server.attach)
+        with pytest.raises(ZeroDivisionError):
+            async with connect("ws://a/"):
+                raise ZeroDivisionError
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1), connect("ws://a/") as ws:
+                await ws.receive()
+        await asyncio.sleep(0.1)
+        assert codes == [1011, 1006]
+
+
 @virtual
 async def test_what_the_handshake_carries(dial):
     """RFC 6455 §4.1: path and query, Host, the offers, and what the caller adds."""

@@ -8,11 +8,12 @@ import pytest
 from h2_harness import talking as talking_http2
 from harness import now, virtual
 from test_http2_websocket import Socket
-from ws_harness import app_with, joined, with_socket
+from ws_harness import app_with, echo, joined, with_socket
 
 from minproto import ConnectionClosed, Timeouts, WebSocketLimits, broadcast
 from minproto.aio.endpoint import Endpoint
 from minproto.core import Core
+from minproto.http1 import Limits as HttpLimits
 from minproto.testing import network
 from minproto.websocket import Close, Message, Ping, Pong
 
@@ -132,6 +133,21 @@ async def test_an_endpoint_closes_behind_what_the_peer_still_takes():
     reading = asyncio.create_task(read())
     await endpoint.close()
     assert await reading == 1_000_000 and now() > 45
+
+
+@virtual
+async def test_a_conversation_has_no_limit_of_a_transfer():
+    """A WebSocket on a stream of HTTP/2 outlives ``Timeouts.body`` and ``max_body`` of its server, which are for uploads."""
+    options = {"limits": HttpLimits(max_body=1_000), "timeouts": Timeouts(body=1, idle=5, head=2)}
+    async with talking_http2(app_with(echo), **options) as (_, peer):
+        await peer.until(lambda: peer.core.peer)
+        socket = await Socket(peer).opened()
+        for _ in range(3):
+            await socket.send(Message("x" * 10_000))
+            assert isinstance(await socket.event(), Message)
+            await asyncio.sleep(15)
+        await socket.send(Close(1000))
+        assert await socket.event() == Close(1000)
 
 
 # ---- a loop that was too busy to look ----------------------------------------------------------------------------------

@@ -179,7 +179,7 @@ def test_other_origin(browser: Any, start: Callable[..., Serving]) -> None:
     browser.get(ours.url + "/hello")
     assert run(browser, script + " && (ws.close(), await closed())") is True
     browser.get("about:blank")
-    ours.stop()
+    ours.stop(warnings=("the WebSocket ",))
     statuses = [status for request, status, _ in ours.log if request.startswith("GET /ws ")]
     assert statuses == ["403", "403", "403", "101"]
 

@@ -13,11 +13,11 @@ import asyncio
 import ssl as tls
 from base64 import b64encode
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from contextlib import suppress
 from inspect import isasyncgenfunction, isawaitable, isclass
 from secrets import token_bytes
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import SplitResult
 
 from minproto.aio.address import is_origin_of, split_client_url, url_address
@@ -622,7 +622,33 @@ class HandshakeRefused(Refused):
     ``code`` is the status, or 0 for a 101 that is wrong."""
 
 
-async def connect(
+class Connecting(Coroutine[Any, Any, WebSocket]):
+    """What ``connect`` returns: a coroutine for the WebSocket, which ``async with`` takes, too."""
+
+    def __init__(self, connecting: Coroutine[Any, Any, WebSocket]) -> None:
+        self._connecting = connecting
+
+    def __await__(self) -> Generator[Any, Any, WebSocket]:
+        return self._connecting.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._connecting.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._connecting.throw(*error)
+
+    def close(self) -> None:
+        self._connecting.close()
+
+    async def __aenter__(self) -> WebSocket:
+        self._socket = await self._connecting
+        return self._socket
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        await self._socket.__aexit__(kind, error, trace)
+
+
+def connect(
     url: str,
     *,
     subprotocols: Sequence[str] = (),
@@ -631,14 +657,26 @@ async def connect(
     compression: Compression | None = Compression(),  # noqa: B008 - frozen
     limits: Limits = Limits(),  # noqa: B008
     timeouts: Timeouts = Timeouts(),  # noqa: B008
-) -> WebSocket:
-    """A WebSocket to ``ws://…`` or ``wss://…``. ``headers`` are added to the handshake (an Origin, cookies); a Host takes the
-    place of ours.
+) -> Connecting:
+    """A WebSocket to ``ws://…`` or ``wss://…``: ``async with connect(url) as ws``, or ``ws = await connect(url)``. ``headers``
+    are added to the handshake (an Origin, cookies); a Host takes the place of ours.
 
     Raises ValueError for another URL, LocalProtocolError for what can't stand in a handshake, OSError, TimeoutError (all
     together has ``Timeouts.handshake``), HandshakeRefused for an answer that opens no WebSocket, and RemoteProtocolError for
     one that is not HTTP.
     """
+    return Connecting(_connect(url, subprotocols, headers, ssl, compression, limits, timeouts))
+
+
+async def _connect(
+    url: str,
+    subprotocols: Sequence[str],
+    headers: HeaderFields,
+    ssl: tls.SSLContext | None,
+    compression: Compression | None,
+    limits: Limits,
+    timeouts: Timeouts,
+) -> WebSocket:
     check_common(limits, Limits, timeouts, ssl)
     _check_offer(subprotocols, compression)
     parts = split_client_url(url, "ws")
