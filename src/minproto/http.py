@@ -135,6 +135,8 @@ def field_block(headers: list[tuple[str, str]]) -> str | None:
         block = "\r\n".join([*map("\0".join, headers), ""])
     except TypeError:  # a number, None or bytes, which an f-string would make a text of, and nothing else would
         return None
+    if str in map(type, headers):  # "te" is no pair, and would come apart as the name "t" and the value "e"
+        return None
     # The whole block is checked at once. A line break inside of a value could make two lines of one field (response
     # splitting, RFC 9112 §11.1), a colon inside of a name another name. NUL can be in neither: if it stands once in each
     # line, and there are as many as fields, then nothing was split and nothing was joined.

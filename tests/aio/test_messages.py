@@ -294,3 +294,23 @@ async def test_a_request_names_the_method_or_target_that_cannot_be_sent() -> Non
 def test_an_access_log_writes_by_a_plain_function(write: Any) -> None:
     with pytest.raises(TypeError, match="write has to be a "):
         AccessLog(write)
+
+
+@pytest.mark.parametrize("headers", [["te"], {"te": "x"}, Headers([("a", "b"), "te"])])  # type: ignore[list-item]
+@virtual
+async def test_headers_that_were_changed_are_never_sent_in_parts(headers: Any, logged: list[str]) -> None:
+    """The constructor does not see what an app does later: the cores refuse what is no pair."""
+
+    async def app(request: Request) -> Response:
+        response = Response(b"content")
+        response.headers = headers
+        return response
+
+    async with serving(app) as server:
+        for client in (ClientConnection(server.attach(), "a"), Http2Connection(server.attach(), "a", "http")):
+            response = await client.request("GET", "/")  # type: ignore[attr-defined]
+            assert response.status == 500 and "t" not in response.headers
+            await response.read()
+            await client.close()  # type: ignore[attr-defined]
+    assert len(logged) == 2
+    logged.clear()
