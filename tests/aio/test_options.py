@@ -1,5 +1,6 @@
 """A wrong option is refused when it is given, in one line that says what it has to be; editors and mypy know each option."""
 
+import inspect
 import math
 import ssl
 import subprocess
@@ -362,6 +363,14 @@ def test_the_readme_names_each_option() -> None:
     for config in server.Config, resp.Config, Timeouts:
         for option in fields(config):
             assert f"`{option.name}`" in readme, option.name
+
+
+@pytest.mark.parametrize("client", [connect_http, connect_http2, connect, EventSource, RemoteBroker])
+def test_the_readme_names_each_option_of_a_client(client: Any) -> None:
+    table = (ROOT / "README.md").read_text().partition("| client | options |")[2]
+    row = next(line for line in table.splitlines() if f"`{client.__name__}(" in line)
+    for name in inspect.signature(client).parameters:
+        assert f"`{name}`" in row or name in ("host", "port", "url"), name
 
 
 PROGRAM = """
