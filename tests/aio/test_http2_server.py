@@ -4,7 +4,6 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-import loops
 import pytest
 from h2_harness import StreamReset, talking
 from harness import now, pieces, virtual
@@ -13,11 +12,6 @@ from minproto import AccessLog, Answer, Request, Response, Timeouts
 from minproto import Limits as Http1Limits
 from minproto.http2 import Limits
 from minproto.http2_frames import DATA, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM, WINDOW_UPDATE
-
-not_eager = pytest.mark.skipif(
-    loops.LOOP == "eager", reason="an eager handler may have answered before the server looks at the next event"
-)
-
 
 async def app(request: Request) -> Answer:
     match request.method, request.path:
@@ -107,7 +101,6 @@ async def test_what_the_server_itself_answers() -> None:
         assert (answer.status, answer.body) == (501, b"no tunnels here\n")  # though /hello would have answered 200
 
 
-@not_eager
 @virtual
 async def test_continue_is_said_when_the_app_wants_the_content() -> None:
     async with talking(app) as (_, peer):
@@ -426,7 +419,6 @@ async def test_a_reset_cancels_the_handler() -> None:
         assert (await peer.get("/hello")).status == 200
 
 
-@not_eager
 @virtual
 async def test_a_request_that_is_reset_at_once() -> None:
     """In one read with its head: the handler has not even begun, and still the request ends, once, and leaves nothing."""
