@@ -13,6 +13,7 @@ from minproto import Limits as Http1Limits
 from minproto.http2 import Limits
 from minproto.http2_frames import DATA, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM, WINDOW_UPDATE
 
+
 async def app(request: Request) -> Answer:
     match request.method, request.path:
         case "POST", "/echo":
