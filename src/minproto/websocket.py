@@ -1,16 +1,37 @@
-"""WebSocket: messages in both directions over one connection that began as HTTP (RFC 6455, RFC 8441).
+r"""WebSocket: messages in both directions, over one connection that begins as HTTP (RFC 6455; over HTTP/2, RFC 8441).
 
-A client asks for it in a GET that only a WebSocket client would send, and the server answers in a way that only a WebSocket
-server would, so that neither can be tricked into it by the other (§1.3). From then on each side sends *frames*: a header of
-2 to 14 bytes and a payload. A message is one frame or several fragments; control frames (Ping, Pong, Close) may stand
-between those. A client masks what it sends, with a new random key for each frame: what a script chooses to send can then
-not be made to look like HTTP to some cache on the way (§10.3).
+A WebSocket begins with a handshake: a GET that only a WebSocket client would send, and an answer that only a WebSocket
+server would give. So neither side can be tricked into the protocol (§1.3). After the handshake each side sends *frames*.
+These are the two frames of an exchange, a client's "Hello" and a server's "Hi":
 
-Three things are easy to get wrong. Text has to be UTF-8, and a wrong byte has to be found when it comes, not when its message
-is complete, which may be never. A length can be 2^63, so it is checked before anything is stored. And a connection ends with a
-Close from each side: whoever only sees the stream end can't know whether it has everything (1006).
+    81     85     37 fa 21 3d   7f 9f 4d 51 58      FIN + text | MASK + 5 bytes | masking key | "Hello", masked
+    81     02                   48 69               FIN + text |        2 bytes |             | "Hi"
 
-Left out: extensions other than permessage-deflate (none is in use), fragments as events (who receives gets whole messages).
+A *message* is one frame, or several: fragments. The first fragment has the opcode of the message (text or binary), the others
+have the opcode 0 (continuation), and the last one has the FIN bit. *Control frames* (Ping, Pong, Close) may come between the
+fragments, so a Ping is answered even in the middle of a long message. Here a server's Ping arrives inside of "Hello":
+
+    >>> client = Connection(CLIENT)
+    >>> for chunk in (b"\x01\x03Hel", b"\x89\x00\x80", b"\x02lo"):
+    ...     client.receive_data(chunk)
+    ...     print(chunk, list(client.events()))
+    b'\x01\x03Hel' []
+    b'\x89\x00\x80' [Ping(data=b'')]
+    b'\x02lo' [Message(data='Hello')]
+
+A client masks each frame with a new random key. A script can choose what it sends, but not what goes over the wire, so it
+cannot make its frames look like HTTP to a cache on the way (§10.3).
+
+Three things are easy to get wrong:
+
+- Text has to be UTF-8. A wrong byte must be found when it arrives, not when its message is complete, which may be never
+  (§8.1).
+- A length can be 2^63 bytes. It is checked against the limit before a byte of the payload is stored.
+- A connection ends with a Close from each side. Without a Close, nobody knows whether the last message was the last: code
+  1006.
+
+Left out: extensions other than permessage-deflate, for none is in use; and fragments as events, for an app wants whole
+messages.
 """
 
 import re
@@ -26,7 +47,6 @@ from struct import Struct
 
 from minproto.core import (
     CLIENT,
-    DATA,
     SERVER,
     Core,
     Event,
@@ -40,29 +60,48 @@ from minproto.core import (
 from minproto.deflate import NAME, Compression, Deflater, Inflater, Parameters, accept, agree, offer, parse_extensions
 from minproto.http import TOKEN, Headers, RequestHead, ResponseHead, split_list
 
-# Opcodes (§5.2), and the bits that stand with them in the first byte of a frame.
-CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-FIN, RSV1, RSV, CONTROL, OPCODE = 0x80, 0x40, 0x70, 0x08, 0x0F
-MASKED = 0x80  # in the second byte
+# Opcodes (§5.2): the lower half of a frame's first byte.
+CONTINUATION = 0x0
+TEXT = 0x1
+BINARY = 0x2
+CLOSE = 0x8
+PING = 0x9
+PONG = 0xA
 
-# Close codes (§7.4.1 and IANA's registry) that are named here.
-NORMAL, GOING_AWAY, PROTOCOL_ERROR, NO_STATUS, ABNORMAL = 1000, 1001, 1002, 1005, 1006
-INVALID_DATA, TOO_BIG, INTERNAL_ERROR, TRY_AGAIN_LATER = 1007, 1009, 1011, 1013
+# Bits of a frame's first byte, and (MASKED) of its second byte.
+FIN = 0x80
+RSV1 = 0x40  # the message is compressed, where permessage-deflate was agreed on (RFC 7692 §6)
+RSV = 0x70  # the three reserved bits
+CONTROL = 0x08  # set in the opcodes of control frames
+OPCODE = 0x0F
+MASKED = 0x80
+
+# Close codes (§7.4.1, and IANA's registry).
+NORMAL = 1000
+GOING_AWAY = 1001
+PROTOCOL_ERROR = 1002
+NO_STATUS = 1005  # never sent: stands for a Close without a code
+ABNORMAL = 1006  # never sent: stands for a connection that ended without a Close
+INVALID_DATA = 1007
+TOO_BIG = 1009
+INTERNAL_ERROR = 1011
+TRY_AGAIN_LATER = 1013
 
 MAX_HEADER = 14
+"""Bytes of the longest header: two, eight of length, four of masking key."""
 MAX_CONTROL = 125
-"""Bytes of payload that a control frame may have (§5.5)."""
+"""Bytes of payload that a control frame may have (§5.5): so that it can be answered at once, and never is in the way."""
 _LENGTH_16, _LENGTH_64, _CODE = Struct("!H"), Struct("!Q"), Struct("!H")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a peer could make unbounded."""
+    """The bounds on a message, which its sender could make endless."""
 
     max_message: int = 1 << 20
-    """Bytes of a message, after inflating: it is delivered whole, so it has to fit into memory. Else 1009."""
+    """Bytes of a message, after inflating. A message is delivered whole, so it has to fit into memory. Else 1009."""
     max_fragments: int = 131_072
-    """Frames of one message. They may be empty, and each takes time: there must be an end to them. Else 1009."""
+    """Frames of one message. A fragment may be empty and still costs time, so the bytes alone bound nothing. Else 1009."""
 
     def __post_init__(self) -> None:
         check_counts(self)
@@ -80,7 +119,7 @@ class Message(Event):
 
 @dataclass(slots=True)
 class Fragment(Event):
-    """A part of a message that we send bit by bit. The peer may get it in other parts; who receives gets a Message."""
+    """A part of a message that we send in parts. A proxy may join or split the parts (§5.4); the peer gets a Message."""
 
     data: str | bytes
     last: bool = False
@@ -88,36 +127,37 @@ class Fragment(Event):
 
 @dataclass(slots=True)
 class Shared(Event):
-    """A message that goes to many connections: it is encoded (and compressed) once for all that have the same parameters."""
+    """A message for many connections. It is encoded and compressed once for all connections with equal parameters."""
 
     data: str | bytes
     frames: dict[tuple[int, int] | None, bytes] = field(default_factory=dict)
+    """The frames that were encoded so far, by the parameters of their Deflater (None: not compressed)."""
 
 
 @dataclass(slots=True)
 class Ping(Event):
-    """A question that a Pong answers."""
+    """A sign of life, which the peer MUST answer with a Pong (§5.5.2)."""
 
     data: bytes = b""
 
 
 @dataclass(slots=True)
 class Pong(Event):
-    """The answer, with the same data."""
+    """The answer to a Ping, with the data of the Ping; or, unasked, a sign of life that needs no answer (§5.5.3)."""
 
     data: bytes = b""
 
 
 @dataclass(slots=True)
 class Close(Event):
-    """The last thing that a side says. ``NO_STATUS`` is what a Close without a code means: it has no bytes on the wire."""
+    """The last event of each side. A Close without a code has an empty payload, and is ``Close(NO_STATUS)`` here."""
 
     code: int = NO_STATUS
     reason: str = ""
 
 
 def is_close_code(code: int) -> bool:
-    """Whether a Close may carry it (§7.4): of those below 3000 only the ones with a meaning, less 1004 to 1006 and 1015."""
+    """Return whether a Close may carry this code (§7.4): one with a meaning, or one of 3000 to 4999 for libraries and apps."""
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
 
@@ -131,8 +171,8 @@ def is_close_code(code: int) -> bool:
 #   Sec-WebSocket-Version: 13
 #   Origin, Sec-WebSocket-Protocol, Sec-WebSocket-Extensions: optional
 #
-# Upgrade, Connection, Key and Accept belong to HTTP/1.1. Over HTTP/2 a CONNECT with ``:protocol`` takes their place, answered
-# by 200 (RFC 8441 §5); all other fields mean the same.
+# HTTP/2 has no Upgrade, Connection, Key and Accept. There a CONNECT with ``:protocol = websocket`` asks, and 200 accepts (RFC
+# 8441 §5). The other fields have the same meaning in both versions.
 
 VERSION = "13"
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -141,14 +181,14 @@ _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
 
 @dataclass(frozen=True)
 class Agreement:
-    """What a handshake settled."""
+    """The result of a handshake: the subprotocol and the compression, None for neither."""
 
     subprotocol: str | None = None
     deflate: Parameters | None = None
 
 
 def accept_key(key: str) -> str:
-    """The answer to a key: it shows that the server has understood (§4.2.2)."""
+    """Return the Sec-WebSocket-Accept for a key. It shows that the server knows the protocol (§4.2.2)."""
     return b64encode(sha1(key.encode() + _GUID).digest()).decode()
 
 
@@ -158,10 +198,12 @@ def accept_request(
     compression: Compression | None = None,
     allow_origin: Callable[[str], bool] = lambda origin: True,
 ) -> tuple[ResponseHead, Agreement]:
-    """A server's answer to a handshake, and what it settles. Raises RemoteProtocolError: answer that by ``refusal`` (§4.2).
+    """Return a server's answer to a handshake, and what the two sides agree on (§4.2).
 
-    ``subprotocols``: those that the app speaks; the client's first choice among them is taken. ``allow_origin`` is asked if
-    there is an Origin, which only browsers send: it says whose script is connecting (§10.2).
+    ``subprotocols``: the names that the app speaks; the server takes the client's first choice among them. ``allow_origin`` is
+    called with the Origin field, if there is one. Only browsers send it: it says whose script is connecting (§10.2).
+
+    Raises RemoteProtocolError, whose ``code`` is an HTTP status; ``refusal`` is the head of that answer.
     """
     _check_upgrade(request)
     headers = request.headers
@@ -176,7 +218,7 @@ def accept_request(
     fields = Headers()
     if request.version != "2":
         key = headers.get("sec-websocket-key") or ""
-        if not _KEY.fullmatch(key):  # also where there are two, which is one too many (§11.3.1)
+        if not _KEY.fullmatch(key):  # two keys, joined by a comma, do not match either: there MUST be one (§11.3.1)
             raise RemoteProtocolError("missing, repeated or invalid Sec-WebSocket-Key", 400)
         fields += [("upgrade", "websocket"), ("connection", "Upgrade"), ("sec-websocket-accept", accept_key(key))]
     agreement = _negotiate(headers, subprotocols, compression, fields)
@@ -184,7 +226,7 @@ def accept_request(
 
 
 def _check_upgrade(request: RequestHead) -> None:
-    """That it asks for a WebSocket at all: in HTTP/1.1 by Upgrade (§4.2.1), in HTTP/2 by :protocol (RFC 8441 §5)."""
+    """Check that a request asks for a WebSocket: in HTTP/1.1 by Upgrade (§4.2.1), in HTTP/2 by :protocol (RFC 8441 §5)."""
     if request.version == "2":
         if request.protocol.lower() != "websocket":
             raise RemoteProtocolError("this is a WebSocket: use an extended CONNECT", 400)
@@ -199,7 +241,7 @@ def _check_upgrade(request: RequestHead) -> None:
 def _negotiate(
     headers: Headers, subprotocols: Sequence[str], compression: Compression | None, answer: Headers
 ) -> Agreement:
-    """Choose from what is offered, and write that into the answer."""
+    """Choose a subprotocol and an extension among the offered ones, and add the fields that say so to ``answer``."""
     _check_own_subprotocols(subprotocols)
     offered = _subprotocols(headers.get("sec-websocket-protocol"))
     subprotocol = next((name for name in offered if name in subprotocols), None)
@@ -214,7 +256,7 @@ def _negotiate(
 
 
 def _subprotocols(value: str | None) -> list[str]:
-    """§4.3: 1#token; §4.1: each stands there once. Empty elements do not count (RFC 9110 §5.6.1.2)."""
+    """Return the names of a field: tokens (§4.3), each of them once (§4.1). Empty elements are ignored (RFC 9110 §5.6.1.2)."""
     if value is None:
         return []
     names = [name for part in value.split(",") if (name := part.strip(" \t"))]
@@ -235,7 +277,7 @@ def _are_subprotocols(names: Sequence[str]) -> bool:
 
 
 def refusal(error: RemoteProtocolError) -> ResponseHead:
-    """The head of the answer to a handshake that failed. 426 has to say what would do (§4.4, RFC 9110 §15.5.22)."""
+    """Return the head of a refusal. A 426 MUST say which protocol and version would do (§4.4, RFC 9110 §15.5.22)."""
     fields = [("connection", "upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", VERSION)]
     return ResponseHead(error.code, Headers(fields if error.code == 426 else []))
 
@@ -243,7 +285,8 @@ def refusal(error: RemoteProtocolError) -> ResponseHead:
 def handshake(
     host: str, target: str, key: str, subprotocols: Sequence[str] = (), compression: Compression | None = None
 ) -> RequestHead:
-    """A client's request (§4.1). ``key``: 16 random bytes in base64. Raises LocalProtocolError for what is no subprotocol."""
+    """Return a client's request (§4.1). ``key``: 16 random bytes in base64. Raises LocalProtocolError for a subprotocol
+    that is no token, or stands there twice."""
     _check_own_subprotocols(subprotocols)
     fields = [("host", host), ("upgrade", "websocket"), ("connection", "Upgrade")]
     fields += [("sec-websocket-key", key), ("sec-websocket-version", VERSION)]
@@ -255,7 +298,7 @@ def handshake(
 
 
 def check_response(request: RequestHead, response: ResponseHead, compression: Compression | None = None) -> Agreement:
-    """A client's reading of the answer: what it settles. Raises RemoteProtocolError where the client MUST fail (§4.1)."""
+    """Check a server's answer, and return what was agreed on. Raises RemoteProtocolError where a client MUST fail (§4.1)."""
     if response.status != 101:
         raise RemoteProtocolError(f"the server answered {response.status}, not 101", response.status)
     headers = response.headers
@@ -269,7 +312,7 @@ def check_response(request: RequestHead, response: ResponseHead, compression: Co
 
 
 def agreed(request: RequestHead, response: ResponseHead, compression: Compression | None = None) -> Agreement:
-    """What an answer that accepts settles, in either version of HTTP. Raises RemoteProtocolError for what was not offered."""
+    """Return what an accepting answer agrees on, in either version of HTTP. Raises RemoteProtocolError beyond the offer."""
     headers = response.headers
     subprotocol = headers.get("sec-websocket-protocol")
     if subprotocol is not None and subprotocol not in _subprotocols(request.headers.get("sec-websocket-protocol")):
@@ -287,18 +330,20 @@ def agreed(request: RequestHead, response: ResponseHead, compression: Compressio
 #    0               1               2               3
 #    7 6 5 4 3 2 1 0 7 6 5 4 3 2 1 0 7 6 5 4 3 2 1 0 7 6 5 4 3 2 1 0
 #   +-+-+-+-+-------+-+-------------+-------------------------------+
-#   |F|R|R|R|       |M|   length    |  length, if 126: 16 bits      |     The payload is as long as "length" says: 0 to 125,
-#   |I|S|S|S| opcode|A|   (7 bits)  |          if 127: 64 bits      |     or what the 2 or 8 bytes behind say. The first bit of
-#   |N|V|V|V|       |S|             |                               |     the 64 is 0, and the shortest of the three is a MUST.
-#   | |1|2|3|       |K|             |                               |     MASK: the payload is XORed with the 4 bytes of the
-#   +-+-+-+-+-------+-+-------------+- - - - - - - - - - - - - - - -+     key, over and over.
+#   |F|R|R|R|       |M|   length    |  length, if 126: 16 bits      |     The payload has "length" bytes: 0 to 125, or 126 for
+#   |I|S|S|S| opcode|A|   (7 bits)  |          if 127: 64 bits      |     a number in the next 2 bytes, or 127 for one in the
+#   |N|V|V|V|       |S|             |                               |     next 8, whose first bit is 0. The shortest form MUST
+#   | |1|2|3|       |K|             |                               |     be used. With MASK, the payload is XORed with the 4
+#   +-+-+-+-+-------+-+-------------+- - - - - - - - - - - - - - - -+     bytes of the key, over and over.
 #   | ...           | masking key, if MASK: 32 bits | payload ...   |
 #   +---------------+-------------------------------+---------------+
 
 
 def parse_header(data: bytes) -> tuple[int, bytes, int] | None:
-    """(length of the payload, masking key or b"", size of the header), of two bytes or more; None where others are missing.
-    Raises RemoteProtocolError (1002)."""
+    """Return (length of the payload, masking key or b"", size of the header); None where the header is not complete.
+
+    ``data``: at least two bytes. Raises RemoteProtocolError (1002) for a length that is not in its shortest form.
+    """
     length = data[1] & 127
     at = 2
     if length == 126:
@@ -318,140 +363,157 @@ def parse_header(data: bytes) -> tuple[int, bytes, int] | None:
     return (length, data[at : at + 4], at + 4) if len(data) >= at + 4 else None
 
 
-def encode_frame(first: int, payload: bytes, key: bytes = b"") -> bytes:
-    """A whole frame. ``first``: its first byte. ``key``: 4 bytes, to mask the payload; or none."""
-    length = len(payload)
-    masked = MASKED if key else 0
+def encode_header(first: int, length: int, masked: bool) -> bytes:
+    """Return a header up to the masking key. ``first``: the first byte. ``length``: bytes of the payload."""
+    bit = MASKED if masked else 0
     if length < 126:
-        header = bytes((first, masked | length))
-    elif length < 65_536:
-        header = bytes((first, masked | 126)) + _LENGTH_16.pack(length)
-    else:
-        header = bytes((first, masked | 127)) + _LENGTH_64.pack(length)
-    return header + key + mask(payload, key) if key else header + payload
-
-
-_XOR = [bytes(byte ^ other for byte in range(256)) for other in range(256)]
-_SHORT = 1_024
+        return bytes((first, bit | length))
+    if length < 65_536:
+        return bytes((first, bit | 126)) + _LENGTH_16.pack(length)
+    return bytes((first, bit | 127)) + _LENGTH_64.pack(length)
 
 
 def mask(data: bytes | bytearray, key: bytes | bytearray) -> bytes:
-    """Each byte XORed with that of the key whose turn it is; twice is nothing (§5.3).
+    """Return each byte XORed with its byte of the key: the first with key[0], the fifth with key[0] again (§5.3).
 
-    As one large integer; above 1 KiB each fourth byte through a table, which takes 1/2 of the time at 64 KiB, 1/3 at 1 MiB.
+    To mask twice with the same key is to unmask. The bytes are taken as one large number, since Python has no XOR of bytes:
+
+        >>> mask(b"Hello", bytes.fromhex("37fa213d")).hex(" ")
+        '7f 9f 4d 51 58'
     """
     size = len(data)
-    if size <= _SHORT:
-        keys = int.from_bytes(key * (size >> 2) + key[: size & 3], "little")
-        return (int.from_bytes(data, "little") ^ keys).to_bytes(size, "little")
-    masked = bytearray(data)
-    for position in range(4):
-        masked[position::4] = masked[position::4].translate(_XOR[key[position]])
-    return bytes(masked)
+    keys = key * (size // 4) + key[: size % 4]
+    return (int.from_bytes(data, "little") ^ int.from_bytes(keys, "little")).to_bytes(size, "little")
 
 
-# ---- the connection ----------------------------------------------------------------------------------------------------
+def encode_frame(first: int, payload: bytes, key: bytes = b"") -> bytes:
+    """Return a whole frame. ``first``: the first byte. ``key``: four bytes to mask the payload, or none."""
+    return encode_header(first, len(payload), bool(key)) + key + (mask(payload, key) if key else payload)
+
+
+# ---- what we may send, and when ----------------------------------------------------------------------------------------
 #
-#       Message, Shared           Fragment               Fragment
-#           +----+      +------------------------+      +----+
-#           |    v      |                        v      |    v          Ping and Pong are possible in both, and
-#           +---- OPEN -+                        MESSAGE ----+          change neither.
-#                  |    ^                        |   |
-#                  |    +------------------------+   |
-#                  |        Fragment (last)          | Close
-#                  |                                 v
-#                  +--------- Close -------------> CLOSED
+#            MESSAGE          FRAGMENT                FRAGMENT
+#           +----+      +-----------------------+      +----+
+#           |    v      |                       v      |    v          CONTROL (a Ping or a Pong) is possible in OPEN and
+#           +---- OPEN -+                       WITHIN -----+          in WITHIN, and changes neither.
+#                  |    ^                       |    |
+#                  |    +-----------------------+    | CLOSE
+#                  |          LAST_FRAGMENT          v
+#                  +------------ CLOSE ---------> CLOSED               A LAST_FRAGMENT in OPEN is a message of one fragment.
 #
-# That is what we may send. What we receive is independent of it: messages come until the peer's Close does (§5.5.1).
+# The two directions are independent: what we receive has no place here. Messages of the peer arrive until its Close, even after
+# our own (§5.5.1).
 
 
 class State(IntEnum):
-    """What we are in the middle of sending."""
+    """Whether we are sending: between two messages, within a message of several fragments, or nothing more."""
 
     OPEN = 0
-    MESSAGE = 1
+    WITHIN = 1
     CLOSED = 2
 
 
-OPEN, MESSAGE, CLOSED = State
+class Step(IntEnum):
+    """An event to be sent, as the table of transitions knows it."""
 
-TRANSITIONS: dict[tuple[State, type[Event]], State] = {
-    (OPEN, Message): OPEN,
-    (OPEN, Shared): OPEN,
-    (OPEN, Fragment): MESSAGE,  # or OPEN, if it is the last
-    (MESSAGE, Fragment): MESSAGE,  # or OPEN
-    **{(state, event): state for state in (OPEN, MESSAGE) for event in (Ping, Pong)},
-    **{(state, Close): CLOSED for state in (OPEN, MESSAGE)},
+    MESSAGE = 0
+    FRAGMENT = 1
+    LAST_FRAGMENT = 2
+    CONTROL = 3
+    CLOSE = 4
+
+
+TRANSITIONS: dict[tuple[State, Step], State] = {
+    (State.OPEN, Step.MESSAGE): State.OPEN,
+    (State.OPEN, Step.FRAGMENT): State.WITHIN,
+    (State.OPEN, Step.LAST_FRAGMENT): State.OPEN,
+    (State.OPEN, Step.CONTROL): State.OPEN,
+    (State.OPEN, Step.CLOSE): State.CLOSED,
+    (State.WITHIN, Step.FRAGMENT): State.WITHIN,
+    (State.WITHIN, Step.LAST_FRAGMENT): State.OPEN,
+    (State.WITHIN, Step.CONTROL): State.WITHIN,
+    (State.WITHIN, Step.CLOSE): State.CLOSED,
 }
 
-# The first bytes that a frame may have: between two messages, in a message, and between two where compression is agreed upon.
+_STEPS: dict[type[Event], Step] = {
+    Message: Step.MESSAGE,
+    Shared: Step.MESSAGE,
+    Fragment: Step.FRAGMENT,  # or LAST_FRAGMENT
+    Ping: Step.CONTROL,
+    Pong: Step.CONTROL,
+    Close: Step.CLOSE,
+}
+
+
+def step_of(event: Event) -> Step | None:
+    """Return the step that an event is; None for an event of another protocol."""
+    if isinstance(event, Fragment) and event.last:
+        return Step.LAST_FRAGMENT
+    return _STEPS.get(type(event))
+
+
+# ---- the connection ----------------------------------------------------------------------------------------------------
+
+# The first bytes that a received frame may have.
 _CONTROLS = frozenset({FIN | CLOSE, FIN | PING, FIN | PONG})
-_PLAIN = _CONTROLS | {FIN | TEXT, FIN | BINARY, TEXT, BINARY}
-_WITHIN = _CONTROLS | {FIN | CONTINUATION, CONTINUATION}
-_COMPRESSED = _PLAIN | {RSV1 | FIN | TEXT, RSV1 | FIN | BINARY, RSV1 | TEXT, RSV1 | BINARY}
+_BETWEEN_MESSAGES = _CONTROLS | {FIN | TEXT, FIN | BINARY, TEXT, BINARY}
+_BETWEEN_COMPRESSED = _BETWEEN_MESSAGES | {RSV1 | first for first in (FIN | TEXT, FIN | BINARY, TEXT, BINARY)}
+_WITHIN_A_MESSAGE = _CONTROLS | {FIN | CONTINUATION, CONTINUATION}
 
 _Utf8 = getincrementaldecoder("utf-8")
 
 
 class Connection(Core):
-    """One end of a WebSocket, from the first byte after the handshake."""
+    """One end of a WebSocket, from the first byte after the handshake.
+
+    A subclass may replace ``mask`` and ``new_key``: ``minproto.fast`` masks faster, and tests want keys that they can predict.
+    """
+
+    mask = staticmethod(mask)
+
+    @staticmethod
+    def new_key() -> bytes:
+        """Return a masking key: four bytes that nobody can predict, new for each frame (a MUST, §5.3)."""
+        return token_bytes(4)
 
     def __init__(self, role: Role, agreement: Agreement = Agreement(), limits: Limits = Limits()) -> None:
-        super().__init__(MAX_HEADER + MAX_CONTROL)  # more never waits unparsed: a message's payload is taken as it comes
+        super().__init__(MAX_HEADER + MAX_CONTROL)  # a header or a control frame waits; other payload is taken as it arrives
         self.role = role
         self.limits = limits
-        self.state = OPEN
+        self.state = State.OPEN
         deflate = agreement.deflate
         self._deflater = Deflater.of(deflate, server=role is SERVER) if deflate else None
         self._inflater = Inflater.of(deflate, server=role is SERVER) if deflate else None
-        self._text = False  # whether the message being sent is
-        self._starts = _COMPRESSED if deflate else _PLAIN
-        self._allowed = self._starts
-        self._frame: int | None = None  # the first byte of the frame being read
-        self._left = 0  # bytes of its payload to come
-        self._key = b""  # its mask, turned to the byte that comes next
-        # The message being received:
+        self._text = False  # whether the message that we are sending in fragments is text
+        # The frame that is being received:
+        self._starts = _BETWEEN_COMPRESSED if deflate else _BETWEEN_MESSAGES
+        self._allowed = self._starts  # the first bytes that the next frame may have
+        self._first: int | None = None  # the first byte of the frame; None before its header is complete
+        self._left = 0  # bytes of its payload that have not arrived
+        self._key = b""  # its masking key, rotated so that the first byte is for the next byte of payload
+        # The message that is being received:
         self._message = bytearray()
         self._opcode = TEXT
         self._inflating = False
-        self._on_the_wire = 0  # bytes of its payload, before inflating
+        self._on_the_wire = 0  # bytes of its payload, as announced by the headers and before inflating
         self.fragments = 0
-        """Its frames so far."""
+        """Frames of the unfinished message so far."""
         self._utf8 = _Utf8()
 
     # -- receiving
 
     def _parse(self) -> Event | None:
-        starts = self._frame is None and self._allowed is self._starts and self.wants is DATA
-        if starts and (message := self._read_short()) is not None:
-            return message
         while self.wants is not Wants.CLOSED:
-            if self._frame is None and not self._read_header():
-                break
+            if self._first is None and not self._read_header():
+                return None
             event = self._read_payload()
-            if event is not None or self._frame is not None:
+            if event is not None or self._first is not None:
                 return event
         return None
 
-    def _read_short(self) -> Message | None:
-        """A message in one short frame, if that is what comes next and nothing is wrong with it.
-
-        Most are, and this is all of the below in one step: 1.2 times the messages on the small benchmark (6 pairs, 1.0-1.4).
-        """
-        data, start = self._buffer.window()
-        left = self._buffer.size
-        if left < 2 or ((first := data[start]) != FIN | TEXT and first != FIN | BINARY):
-            return None
-        length, size = (data[start + 1] - MASKED, 6) if self.role is SERVER else (data[start + 1], 2)
-        if not 0 <= length <= MAX_CONTROL or left < size + length or length > self.limits.max_message:
-            return None
-        payload = start + size
-        found = data[payload : payload + length]
-        self._buffer.skip(size + length)
-        return _message(first & OPCODE, mask(found, data[start + 2 : payload]) if size == 6 else bytes(found))
-
     def _read_header(self) -> bool:
-        """Begin a frame, if its header is complete. What is wrong with it is told by its first bytes."""
+        """Begin a frame, if its header is complete. A fault is found at the first byte that shows it."""
         head = self._buffer.peek(0, MAX_HEADER)
         if not head:
             return False
@@ -459,7 +521,7 @@ class Connection(Core):
             raise RemoteProtocolError(self._why_not(head[0]), PROTOCOL_ERROR)
         if len(head) < 2:
             return False
-        if (head[1] >= MASKED) is not (self.role is SERVER):  # §5.1: both are a MUST
+        if (head[1] >= MASKED) is not (self.role is SERVER):  # §5.1: a client MUST mask, a server MUST NOT
             raise RemoteProtocolError("frames of a client have to be masked, those of a server must not", PROTOCOL_ERROR)
         if head[0] & CONTROL and head[1] & 127 > MAX_CONTROL:
             raise RemoteProtocolError("a control frame of more than 125 bytes", PROTOCOL_ERROR)  # §5.5
@@ -467,13 +529,14 @@ class Connection(Core):
         if header is None:
             return False
         if not head[0] & CONTROL:
-            self._begin_frame(head[0], header[0])
+            self._begin_data_frame(head[0], header[0])
+        self._first = head[0]
         self._left, self._key, size = header
         self._buffer.skip(size)
-        self._frame = head[0]
         return True
 
     def _why_not(self, first: int) -> str:
+        """Return what is wrong with the first byte of a frame."""
         if first & OPCODE not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
             return f"reserved opcode {first & OPCODE}"  # §5.2
         if first & CONTROL:
@@ -484,64 +547,59 @@ class Connection(Core):
             return "a continuation of nothing"  # §5.4
         return "a reserved bit that nobody agreed upon, or not on a message's first frame"  # §5.2, RFC 7692 §6.1
 
-    def _begin_frame(self, first: int, length: int) -> None:
-        """Check a data frame against the limits, before its payload comes."""
-        if first & OPCODE:
+    def _begin_data_frame(self, first: int, length: int) -> None:
+        """Check a data frame against the limits, before any of its payload is stored. Raises RemoteProtocolError (1009)."""
+        if first & OPCODE:  # not a continuation
             self._opcode = first & OPCODE
             self._inflating = bool(first & RSV1)
             self._on_the_wire = self.fragments = 0
         self._on_the_wire += length
         self.fragments += 1
         limit = self.limits.max_message
-        if self._inflating:  # deflate makes what it can't compress a little longer, and each fragment by the end of a block
+        if self._inflating:  # deflate makes random data a little longer, and ends each fragment with an empty block
             limit += (limit >> 4) + 64 + 16 * self.fragments
         if self._on_the_wire > limit:
             raise RemoteProtocolError("message too big", TOO_BIG)
         if self.fragments > self.limits.max_fragments:
             raise RemoteProtocolError("too many fragments", TOO_BIG)
-        self._allowed = self._starts if first & FIN else _WITHIN
+        self._allowed = self._starts if first & FIN else _WITHIN_A_MESSAGE
+
+    def _read_payload(self) -> Event | None:
+        """Take the payload that has arrived. Return the event that the frame completes; at its end ``_first`` is None."""
+        first = self._first or 0
+        if first & CONTROL:
+            return self._read_control(first & OPCODE)
+        self._add(self._take())
+        if self._left:
+            return None
+        self._first = None
+        return self._end_message() if first & FIN else None
+
+    def _read_control(self, opcode: int) -> Event | None:
+        """Return a Ping, a Pong or a Close, once all of it has arrived."""
+        if self._buffer.size < self._left:
+            return None
+        data = self._take()
+        self._first = None
+        if opcode != CLOSE:
+            return Ping(data) if opcode == PING else Pong(data)
+        close = _parse_close(data)
+        self.wants = Wants.CLOSED  # §5.5.1: after a Close, a peer MUST NOT send more
+        return close
 
     def _take(self) -> bytes:
-        """What is there of the payload."""
+        """Take the payload that has arrived, and unmask it."""
         data = self._buffer.take(self._left)
         self._left -= len(data)
         if not self._key or not data:
             return data
-        unmasked = mask(data, self._key)
-        if self._left:
-            turn = len(data) & 3
-            self._key = self._key[turn:] + self._key[:turn]
+        unmasked = self.mask(data, self._key)
+        turn = len(data) % 4  # after 5 bytes, the next byte belongs to key[1]
+        self._key = self._key[turn:] + self._key[:turn]
         return unmasked
 
-    def _read_payload(self) -> Event | None:
-        """What is there of a frame; the event, if that was its end. ``_frame`` stays, if it was not."""
-        frame = self._frame or 0
-        if frame & CONTROL:
-            return self._read_control(frame & OPCODE)
-        whole = frame & FIN and frame & OPCODE and not self._inflating and not self._message
-        if whole and self._buffer.size >= self._left:  # most messages are one frame, which came in one piece
-            self._frame = None
-            return _message(self._opcode, self._take())
-        self._add(self._take())
-        if self._left:
-            return None
-        self._frame = None
-        return self._end_message() if frame & FIN else None
-
-    def _read_control(self, opcode: int) -> Event | None:
-        """A Ping, a Pong or a Close, once it is complete."""
-        if self._buffer.size < self._left:
-            return None
-        data = self._take()
-        self._frame = None
-        if opcode != CLOSE:
-            return Ping(data) if opcode == PING else Pong(data)
-        close = _parse_close(data)
-        self.wants = Wants.CLOSED
-        return close
-
     def _add(self, data: bytes) -> None:
-        """Check a piece of a message, and keep it."""
+        """Add payload to the message, after inflating it where the message is compressed."""
         if not self._inflating:
             return self._keep(data)
         assert self._inflater is not None
@@ -556,10 +614,11 @@ class Connection(Core):
 
     @property
     def _room(self) -> int:
-        """Bytes that the message may still have."""
+        """Bytes by which the message may still grow."""
         return self.limits.max_message - len(self._message)
 
     def _keep(self, data: bytes) -> None:
+        """Add content to the message, and check it. The limit is judged after the content before it, however it was cut."""
         room = self._room
         self._message += data[:room]
         if self._opcode == TEXT:
@@ -568,12 +627,12 @@ class Connection(Core):
             raise RemoteProtocolError("message too big", TOO_BIG)
 
     def _check_utf8(self, data: bytes) -> None:
-        """§8.1: text that is not UTF-8 MUST fail the connection; here at its first wrong byte, wherever it was cut."""
+        """Fail the connection at the first byte that is not UTF-8 (a MUST, §8.1), wherever the text was cut."""
         try:
             self._utf8.decode(data)
         except UnicodeDecodeError:
             raise _invalid() from None
-        # Half a surrogate can't become right any more, but Python's decoder waits for its third byte.
+        # ED A0 begins half a surrogate pair, which is not UTF-8. Python's decoder waits for the third byte before it says so.
         if b"\xed\xa0" <= self._utf8.getstate()[0] < b"\xee":
             raise _invalid()
 
@@ -584,28 +643,47 @@ class Connection(Core):
         data = bytes(self._message)
         self._message = bytearray()
         self.fragments = 0
-        return _message(self._opcode, data)
+        return whole_message(self._opcode, data)
 
     def _parse_eof(self) -> Event | None:
         raise RemoteProtocolError("the connection ended without a Close", ABNORMAL)  # §7.1.5
 
     @property
     def buffered(self) -> int:
-        """Bytes received and not delivered yet: those of an unfinished message among them."""
+        """Bytes that were received and not delivered yet, the unfinished message among them."""
         return self._buffer.size + len(self._message)
 
     # -- sending
 
     def send(self, event: Event) -> bytes:
-        if (self.state, type(event)) not in TRANSITIONS:
+        step = step_of(event)
+        after = None if step is None else TRANSITIONS.get((self.state, step))
+        if after is None:
             raise LocalProtocolError(f"can't send {type(event).__name__} in {self.state.name}")
-        if type(event) is Message:
-            return self._encode_message(event.data)
-        if type(event) is Shared:
-            return self._send_shared(event)
-        if type(event) is Fragment:
-            return self._send_fragment(event)
-        return self._send_control(event)
+        encoded = self._encode_event(event)  # raises before the state moves
+        self.state = after
+        return encoded
+
+    def _encode_event(self, event: Event) -> bytes:
+        match event:
+            case Message(data):
+                return self._encode_message(data)
+            case Shared():
+                return self._encode_shared(event)
+            case Fragment():
+                return self._encode_fragment(event)
+            case Close():
+                return self._encode(FIN | CLOSE, _encode_close(event))
+            case Ping(data) | Pong(data) if len(data) <= MAX_CONTROL:
+                return self._encode(FIN | (PING if isinstance(event, Ping) else PONG), data)
+        raise LocalProtocolError("a control frame of more than 125 bytes")
+
+    def _encode(self, first: int, payload: bytes) -> bytes:
+        """Return a frame; of a client, masked."""
+        if self.role is SERVER:
+            return encode_header(first, len(payload), False) + payload
+        key = self.new_key()
+        return encode_header(first, len(payload), True) + key + self.mask(payload, key)
 
     def _encode_message(self, data: str | bytes) -> bytes:
         opcode, payload = encode_payload(data)
@@ -613,62 +691,48 @@ class Connection(Core):
             return self._encode(FIN | opcode, payload)
         return self._encode(FIN | RSV1 | opcode, self._deflater.compress(payload))
 
-    def _encode(self, first: int, payload: bytes) -> bytes:
-        # §5.3: a new key for each frame, that nobody can predict
-        return encode_frame(first, payload, token_bytes(4) if self.role is CLIENT else b"")
-
-    def _send_shared(self, event: Shared) -> bytes:
-        if self.role is CLIENT:  # no two frames of clients are the same
-            return self._encode_message(event.data)
-        deflater = self._deflater
-        key = deflater.parameters if deflater else None
-        if key not in event.frames:
-            opcode, payload = encode_payload(event.data)
-            if deflater is None:
-                event.frames[key] = encode_frame(FIN | opcode, payload)
-            else:
-                fresh = Deflater(*deflater.parameters, context_takeover=False)
-                event.frames[key] = encode_frame(FIN | RSV1 | opcode, fresh.compress(payload))
-        if deflater is not None:
-            # It refers to nothing before it, so each peer can inflate it. But our own window lacks it, and theirs has it:
-            # what comes next must not look back beyond it.
-            deflater.forget()
-        return event.frames[key]
-
-    def _send_fragment(self, event: Fragment) -> bytes:
+    def _encode_fragment(self, event: Fragment) -> bytes:
         opcode, payload = encode_payload(event.data)
         first = FIN if event.last else 0
-        if self.state == OPEN:
-            first |= opcode | (RSV1 if self._deflater else 0)
+        if self.state is State.OPEN:
+            first |= opcode | (RSV1 if self._deflater else 0)  # later fragments have opcode 0, and no RSV1
         elif (opcode == TEXT) is not self._text:
             raise LocalProtocolError("fragments of one message are all text, or all binary")
         self._text = opcode == TEXT
         if self._deflater is not None:
             payload = self._deflater.compress(payload, last=event.last)
-        self.state = OPEN if event.last else MESSAGE
         return self._encode(first, payload)
 
-    def _send_control(self, event: Event) -> bytes:
-        if isinstance(event, Close):
-            payload = _encode_close(event)
-            self.state = CLOSED
-            return self._encode(FIN | CLOSE, payload)
-        assert isinstance(event, Ping | Pong)
-        if len(event.data) > MAX_CONTROL:
-            raise LocalProtocolError("a control frame of more than 125 bytes")
-        return self._encode(FIN | (PING if isinstance(event, Ping) else PONG), event.data)
+    def _encode_shared(self, event: Shared) -> bytes:
+        """Return the frame of a message for many connections. The first connection with its parameters encodes it."""
+        if self.role is CLIENT:  # each frame of a client has a masking key of its own
+            return self._encode_message(event.data)
+        deflater = self._deflater
+        parameters = deflater.parameters if deflater else None
+        if parameters not in event.frames:
+            opcode, payload = encode_payload(event.data)
+            if deflater is None:
+                event.frames[parameters] = encode_frame(FIN | opcode, payload)
+            else:
+                fresh = Deflater(*deflater.parameters, context_takeover=False)
+                event.frames[parameters] = encode_frame(FIN | RSV1 | opcode, fresh.compress(payload))
+        if deflater is not None:
+            # The shared frame refers to no message before it, so every peer can inflate it. Our own window does not have it,
+            # but the peer's window has: the next message must not refer back at all.
+            deflater.forget()
+        return event.frames[parameters]
 
     def reply(self, event: Event) -> Event | None:
-        """§5.5.2: a Pong to each Ping; §5.5.1: a Close to the peer's, with its code, if ours was not sent."""
-        if self.state == CLOSED:
+        """Return a Pong for a Ping (§5.5.2), and for the peer's Close a Close with its code, unless ours was sent (§5.5.1)."""
+        if self.state is State.CLOSED:
             return None
         if isinstance(event, Ping):
             return Pong(event.data)
         return Close(event.code) if isinstance(event, Close) else None
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        """§7.1.7: a Close that says why, unless there is nobody left to read it."""
-        if self.state == CLOSED or error.code == ABNORMAL:
+        """Return a Close that says what was wrong (§7.1.7), unless ours was sent, or the connection is lost."""
+        if self.state is State.CLOSED or error.code == ABNORMAL:
             return []
         return [Close(error.code or PROTOCOL_ERROR, str(error))]
 
@@ -676,7 +740,8 @@ class Connection(Core):
 # ---- helpers -----------------------------------------------------------------------------------------------------------
 
 
-def _message(opcode: int, data: bytes) -> Message:
+def whole_message(opcode: int, data: bytes) -> Message:
+    """Return the Message of an opcode and a payload. Raises RemoteProtocolError (1007) for text that is not UTF-8."""
     if opcode == BINARY:
         return Message(data)
     try:
@@ -686,12 +751,12 @@ def _message(opcode: int, data: bytes) -> Message:
 
 
 def _invalid() -> RemoteProtocolError:
-    """Of wrong UTF-8 and wrong compressed data, which comes first can depend on how the bytes are cut: so one answer."""
+    """Return the one error for wrong UTF-8 and wrong compressed data: the cuts may decide which of both is found first."""
     return RemoteProtocolError("text that is not UTF-8, or data that can't be inflated", INVALID_DATA)
 
 
 def encode_payload(data: str | bytes) -> tuple[int, bytes]:
-    """The opcode and the bytes of what an app sends. Raises LocalProtocolError for what is no text."""
+    """Return the opcode and the payload of a message. Raises LocalProtocolError for text with half a surrogate pair."""
     if isinstance(data, str):
         try:
             return TEXT, data.encode()
@@ -701,7 +766,7 @@ def encode_payload(data: str | bytes) -> tuple[int, bytes]:
 
 
 def _parse_close(data: bytes) -> Close:
-    """§5.5.1: nothing, or a code and a reason in UTF-8."""
+    """Return the Close of a payload: nothing, or a code of two bytes and a reason in UTF-8 (§5.5.1)."""
     if not data:
         return Close()
     code = _CODE.unpack_from(data)[0] if len(data) > 1 else 0

@@ -1,0 +1,25 @@
+"""Which cores the shells use: the fast ones, or the plain ones where the environment says ``MINPROTO_PLAIN=1``.
+
+Every shell makes its core by ``chosen(Connection)(...)``. The plain cores are the ones to read, and to step through with a
+debugger; ``minproto --plain`` runs a server on them. Both give the same events and bytes (law 13).
+"""
+
+import os
+from typing import Any, TypeVar, cast
+
+import minproto.fast.websocket
+import minproto.websocket
+
+T = TypeVar("T")
+
+FAST: dict[type[Any], type[Any]] = {
+    minproto.websocket.Connection: minproto.fast.websocket.Connection,
+}
+"""Plain class -> fast class. A core that is not in here has no fast twin."""
+
+
+def chosen(plain: type[T]) -> type[T]:
+    """Return the class to use for a core: its fast twin, if there is one and the environment does not ask for the plain one."""
+    if os.environ.get("MINPROTO_PLAIN") == "1":
+        return plain
+    return cast(type[T], FAST.get(plain, plain))
