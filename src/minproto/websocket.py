@@ -402,7 +402,7 @@ def encode_frame(first: int, payload: bytes, key: bytes = b"") -> bytes:
 #                  |          LAST_FRAGMENT          v
 #                  +------------ CLOSE ---------> CLOSED               A LAST_FRAGMENT in OPEN is a message of one fragment.
 #
-# The two directions are independent: what we receive has no place here. Messages of the peer arrive until its Close, even after
+# The two directions are independent: what we receive has no place here. The peer may send until its Close, also behind
 # our own (§5.5.1).
 
 

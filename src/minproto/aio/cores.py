@@ -19,7 +19,7 @@ FAST: dict[type[Any], type[Any]] = {
 
 
 def chosen(plain: type[T]) -> type[T]:
-    """Return the class to use for a core: its fast twin, if there is one and the environment does not ask for the plain one."""
+    """Return the class to make a core of: the fast twin of ``plain``, unless it has none or the plain one is asked for."""
     if os.environ.get("MINPROTO_PLAIN") == "1":
         return plain
     return cast(type[T], FAST.get(plain, plain))

@@ -21,6 +21,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import SplitResult
 
 from minproto.aio.address import is_origin_of, split_client_url, url_address
+from minproto.aio.cores import chosen
 from minproto.aio.endpoint import APP_ENDS, TURNS, Deadline, Endpoint, Pace, Timeouts, call_later_turn, logger
 from minproto.aio.http import Answer, HeaderFields, Request, Response, Upgrade, close_body, make_headers, was_cancelled
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
@@ -32,10 +33,8 @@ from minproto.deflate import Compression
 from minproto.http import Headers, RequestHead, ResponseHead
 from minproto.websocket import (
     ABNORMAL,
-    CLOSED,
     GOING_AWAY,
     INTERNAL_ERROR,
-    MESSAGE,
     NORMAL,
     TRY_AGAIN_LATER,
     Agreement,
@@ -47,6 +46,7 @@ from minproto.websocket import (
     Ping,
     Pong,
     Shared,
+    State,
     accept_request,
     check_response,
     encode_payload,
@@ -94,7 +94,7 @@ class WebSocket:
         self.close_code: int | None = None
         """None while open. Then the peer's code, or ours if we ended it for its fault; 1006 if there was no Close at all."""
         self.close_reason = ""
-        self._core = Connection(role, agreement, limits)
+        self._core = chosen(Connection)(role, agreement, limits)
         self._endpoint = Endpoint(self._core, pipe, timeouts)
         self._timeouts = timeouts
         self._loop = asyncio.get_running_loop()
@@ -206,7 +206,7 @@ class WebSocket:
             await close_body(pieces)
 
     def _end_composing(self) -> None:
-        if self._core.state == MESSAGE:
+        if self._core.state is State.WITHIN:
             self._start_closing(INTERNAL_ERROR, "a message broke off")
         deferred, self._deferred = self._deferred, []  # ``_share`` judges each by those before it
         for shared in deferred:
@@ -268,7 +268,7 @@ class WebSocket:
         await self.close(NORMAL if kind is None else INTERNAL_ERROR)
 
     def _send(self, event: Event) -> None:
-        if self._over or self._core.state == CLOSED:
+        if self._over or self._core.state is State.CLOSED:
             raise self._closed()
         self._endpoint.send(event)
 
@@ -276,12 +276,12 @@ class WebSocket:
 
     def _share(self, shared: Shared) -> None:
         """Send what goes to others, too; without waiting."""
-        if self._over or self._core.state == CLOSED:
+        if self._over or self._core.state is State.CLOSED:
             return
         waiting = self._endpoint.unsent + sum(len(deferred.data) for deferred in self._deferred)
         if waiting > MAX_UNSENT or len(self._deferred) > MAX_QUEUED:
             self._start_closing(TRY_AGAIN_LATER, "too slow")
-        elif self._core.state == MESSAGE:
+        elif self._core.state is State.WITHIN:
             self._deferred.append(shared)
         else:
             self._endpoint.send_at_once(shared)
@@ -312,7 +312,7 @@ class WebSocket:
 
     async def _refuse(self, error: RemoteProtocolError) -> list[Event]:
         """The Close for the peer's fault. What comes behind our own Close is none: we are only waiting for the peer's."""
-        if self._core.state == CLOSED:
+        if self._core.state is State.CLOSED:
             self._note_end(ABNORMAL, "")
         self._note_end(error.code, str(error))
         await self._let_app_answer()
@@ -354,7 +354,7 @@ class WebSocket:
         except TimeoutError:
             if self._late:
                 raise ConnectionResetError("no Close from the peer") from None
-            if self._core.state == CLOSED or (self._asked and self._asked.is_kept(seconds)):
+            if self._core.state is State.CLOSED or (self._asked and self._asked.is_kept(seconds)):
                 return
             if self._asked:
                 error = RemoteProtocolError("no answer to a ping", INTERNAL_ERROR)
@@ -364,7 +364,7 @@ class WebSocket:
             self._endpoint.send(Ping())
 
     def _deliver(self, message: str | bytes) -> None:
-        if self._core.state == CLOSED:  # we have said our last: nobody waits for it
+        if self._core.state is State.CLOSED:  # we have said our last: nobody waits for it
             return
         self._messages.append(message)
         self._queued += len(message)
@@ -383,7 +383,7 @@ class WebSocket:
                     break
 
     async def _wait_while_full(self) -> None:
-        while (len(self._messages) >= MAX_QUEUED or self._queued >= MAX_QUEUED_BYTES) and self._core.state != CLOSED:
+        while (len(self._messages) >= MAX_QUEUED or self._queued >= MAX_QUEUED_BYTES) and self._core.state is not State.CLOSED:
             try:
                 async with asyncio.timeout(self._timeouts.ping):
                     await self._wait_for_room()
@@ -443,7 +443,7 @@ class WebSocket:
 
     def _start_closing(self, code: int, reason: str) -> None:
         """Send a Close, unless one of either side is under way. The reader sees to the rest."""
-        if self.close_code is None and self._core.state != CLOSED:
+        if self.close_code is None and self._core.state is not State.CLOSED:
             pace = Pace(self._endpoint)
             self._endpoint.send(Close(code, reason))
             self._deadline = self._loop.call_later(self._timeouts.close, call_later_turn, self._give_up, pace)

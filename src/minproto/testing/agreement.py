@@ -1,0 +1,159 @@
+"""Law 13: two implementations that are driven in lockstep agree after every call.
+
+A ``Pair`` says how to make the two, what a peer might send to them, and what their owner might send. Hypothesis then calls the
+same methods of both, in any order and with bytes that are right, damaged or cut anywhere, and compares after each call:
+
+- the result, or the error by its class, text and code;
+- every public property, ``wants`` and ``buffered`` among them;
+- an event that was received is changed after the comparison, so that nothing that both share, or that a cache keeps, slips
+  through.
+
+The first pair is each fast core beside the plain one. The second is a reader's own parser beside ours.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.strategies import SearchStrategy
+
+from minproto.core import Core, Event, ProtocolError, RemoteProtocolError, Wants
+from minproto.testing.cuts import mutated
+
+MAX_CALLS = 60
+"""Calls of one run of the machine."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two implementations that should be the same, and what to drive them with."""
+
+    make: Callable[[], tuple[Core, Core]]
+    """Two new cores in the same state. Where they choose at random (a masking key), they have to choose alike."""
+    streams: SearchStrategy[bytes] = field(default_factory=st.binary)
+    """The bytes that a peer might send; the machine damages and cuts them."""
+    events: SearchStrategy[Event] = field(default_factory=st.nothing)
+    """The events that an owner might send."""
+
+
+def outcome(call: Callable[[], Any]) -> tuple[str, Any]:
+    """Return ("gives", the result) of a call, or ("raises", (class, text, code)) of its ProtocolError."""
+    try:
+        return "gives", call()
+    except ProtocolError as error:
+        return "raises", _told(error)
+
+
+def _told(value: Any) -> Any:
+    """An error as what it says: two exceptions are never equal."""
+    return (type(value), str(value), value.code) if isinstance(value, ProtocolError) else value
+
+
+def public(core: Core) -> dict[str, Any]:
+    """Return what a core shows: its public attributes and properties that are no methods."""
+    names = [name for name in dir(core) if not name.startswith("_")]
+    return {name: _told(value) for name in names if not callable(value := getattr(core, name))}
+
+
+def _spoil(event: Any) -> None:
+    """Change an event, as an app may: nothing else may see it."""
+    if isinstance(event, Event) and is_dataclass(event):
+        for name in (each.name for each in fields(event)):
+            value = getattr(event, name)
+            if isinstance(value, list | dict):
+                value.clear()
+            setattr(event, name, None)
+
+
+def lockstep(pair: Pair) -> type[RuleBasedStateMachine]:
+    """Return the machine that drives a pair: ``TestLockstep = lockstep(pair).TestCase`` is a test for pytest."""
+
+    streams = pair.streams | mutated(pair.streams)
+
+    class Lockstep(RuleBasedStateMachine):
+        @initialize(stream=streams, calls=st.integers(0, MAX_CALLS))
+        def begin(self, stream: bytes, calls: int) -> None:
+            self.one, self.other = pair.make()
+            self.stream = stream
+            self.calls = calls  # before an end may come: where it could come at any time, few streams would be read far
+            self.received: Event | None = None
+            self.ended = False
+
+        @rule(stream=streams, calls=st.integers(0, MAX_CALLS))
+        @precondition(lambda self: self.one.wants is Wants.CLOSED)
+        def begin_again(self, stream: bytes, calls: int) -> None:
+            self.begin(stream, calls)
+
+        def both(self, what: str, *arguments: Any) -> tuple[str, Any]:
+            """Call a method of both, each with its own copy of the arguments, and compare."""
+            self.calls -= 1
+            cores = (self.one, self.other)
+            given, expected = (outcome(partial(getattr(core, what), *copy.deepcopy(arguments))) for core in cores)
+            assert given == expected, f"{what}{arguments}: one {given}, the other {expected}"
+            shown, beside = public(self.one), public(self.other)
+            assert shown.keys() == beside.keys(), f"only one of the two has {', '.join(shown.keys() ^ beside.keys())}"
+            differ = {name: (shown[name], beside[name]) for name in shown if shown[name] != beside[name]}
+            assert not differ, f"after {what}{arguments} (one, the other): {differ}"
+            if what == "next_event" and given[0] == "gives":
+                self.received = copy.deepcopy(given[1])
+                _spoil(given[1])
+                _spoil(expected[1])
+            return given
+
+        @rule(size=st.integers(0, 9) | st.integers(0, 300) | st.just(1 << 20))
+        @precondition(lambda self: not self.ended)
+        def receive_data(self, size: int) -> None:
+            data, self.stream = self.stream[:size], self.stream[size:]
+            if self.both("receive_data", data)[0] == "raises":
+                self.stream = data + self.stream
+
+        @rule()
+        @precondition(lambda self: not self.stream and (self.calls < 0 or self.one.wants is not Wants.DATA))
+        def receive_eof(self) -> None:
+            self.ended = True
+            self.both("receive_eof")
+
+        @rule(times=st.sampled_from([1, 1, 1, 20]))
+        def next_event(self, times: int) -> None:
+            for _ in range(times):
+                if self.both("next_event")[1] is None:
+                    break
+
+        @rule(event=pair.events)
+        def send(self, event: Event) -> None:
+            self.both("send", event)
+
+        @rule()
+        @precondition(lambda self: self.received is not None)
+        def reply(self) -> None:
+            answer = self.both("reply", self.received)[1]
+            if isinstance(answer, Event):
+                self.both("send", answer)
+
+        @rule(code=st.sampled_from([0, 400, 408, 1002, 1006, 1011]), says=st.booleans())
+        @precondition(lambda self: self.calls < 0 or self.one.error is not None)
+        def end(self, code: int, says: bool) -> None:
+            """What a shell does with a fault: say farewell, and sometimes send it."""
+            if self.one.error is None:
+                self.both("fail", RemoteProtocolError("too late", code))
+            for event in self.both("farewell", self.one.error)[1] if says else ():
+                self.both("send", event)
+
+    return Lockstep
+
+
+def agrees(pair: Pair, *, examples: int | None = None, seed: int | None = None) -> None:
+    """13. Two implementations driven in lockstep agree after every call. Raises AssertionError, with the calls before it."""
+    checks = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+    options = settings(deadline=None, suppress_health_check=checks, stateful_step_count=MAX_CALLS, print_blob=False)
+    if examples is not None:
+        options = settings(options, max_examples=examples)
+    machine: Any = lockstep(pair)
+    if seed is not None:
+        machine._hypothesis_internal_use_seed = seed
+    run_state_machine_as_test(machine, settings=options)
