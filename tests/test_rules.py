@@ -58,6 +58,14 @@ def test_functions_are_short_and_files_open_with_a_text(path: Path) -> None:
             assert (node.end_lineno or 0) - node.lineno < MAX_FUNCTION, node.name
 
 
+def test_only_one_file_of_the_shells_knows_the_fast_cores() -> None:
+    """And the fast cores know nothing of the shells."""
+    knowing = {path for path in SOURCE.rglob("*.py") if any(name.startswith("minproto.fast") for name in imports(path))}
+    assert knowing == {SOURCE / "aio" / "cores.py"}
+    for path in (SOURCE / "fast").glob("*.py"):
+        assert not any(name.startswith(("minproto.aio", "asyncio")) for name in imports(path))
+
+
 def run(*command: str, **options: object) -> str:
     """What a command prints."""
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=100, **options)  # type: ignore[call-overload]
