@@ -15,7 +15,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -70,81 +70,86 @@ def _spoil(event: Any) -> None:
             setattr(event, name, None)
 
 
-def lockstep(pair: Pair) -> type[RuleBasedStateMachine]:
-    """Return the machine that drives a pair: ``TestLockstep = lockstep(pair).TestCase`` is a test for pytest."""
+class Lockstep(RuleBasedStateMachine):
+    """The machine that drives a pair: its rules are the calls, with the bytes and events that the pair has for them."""
 
-    streams = pair.streams | mutated(pair.streams)
+    pair: ClassVar[Pair]
 
-    class Lockstep(RuleBasedStateMachine):
-        @initialize(stream=streams, calls=st.integers(0, MAX_CALLS))
-        def begin(self, stream: bytes, calls: int) -> None:
-            self.one, self.other = pair.make()
-            self.stream = stream
-            self.calls = calls  # before an end may come: where it could come at any time, few streams would be read far
-            self.received: Event | None = None
-            self.ended = False
+    @initialize(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        """Two new cores, and what a peer is going to send."""
+        self.one, self.other = self.pair.make()
+        self.stream = data.draw(self.pair.streams | mutated(self.pair.streams), "stream")
+        # Calls before an end may come: where it could come at any time, few streams would be read far.
+        self.calls = data.draw(st.integers(0, MAX_CALLS), "calls")
+        self.received: Event | None = None
+        self.ended = False
 
-        @rule(stream=streams, calls=st.integers(0, MAX_CALLS))
-        @precondition(lambda self: self.one.wants is Wants.CLOSED)
-        def begin_again(self, stream: bytes, calls: int) -> None:
-            self.begin(stream, calls)
+    @rule(data=st.data())
+    @precondition(lambda self: self.one.wants is Wants.CLOSED)
+    def begin_again(self, data: st.DataObject) -> None:
+        self.begin(data)
 
-        def both(self, what: str, *arguments: Any) -> tuple[str, Any]:
-            """Call a method of both, each with its own copy of the arguments, and compare."""
-            self.calls -= 1
-            cores = (self.one, self.other)
-            given, expected = (outcome(partial(getattr(core, what), *copy.deepcopy(arguments))) for core in cores)
-            assert given == expected, f"{what}{arguments}: one {given}, the other {expected}"
-            shown, beside = public(self.one), public(self.other)
-            assert shown.keys() == beside.keys(), f"only one of the two has {', '.join(shown.keys() ^ beside.keys())}"
-            differ = {name: (shown[name], beside[name]) for name in shown if shown[name] != beside[name]}
-            assert not differ, f"after {what}{arguments} (one, the other): {differ}"
-            if what == "next_event" and given[0] == "gives":
-                self.received = copy.deepcopy(given[1])
-                _spoil(given[1])
-                _spoil(expected[1])
-            return given
+    def both(self, what: str, *arguments: Any) -> tuple[str, Any]:
+        """Call a method of both, each with its own copy of the arguments, and compare."""
+        self.calls -= 1
+        cores = (self.one, self.other)
+        given, expected = (outcome(partial(getattr(core, what), *copy.deepcopy(arguments))) for core in cores)
+        assert given == expected, f"{what}{arguments}: one {given}, the other {expected}"
+        shown, beside = public(self.one), public(self.other)
+        assert shown.keys() == beside.keys(), f"only one of the two has {', '.join(shown.keys() ^ beside.keys())}"
+        differ = {name: (shown[name], beside[name]) for name in shown if shown[name] != beside[name]}
+        assert not differ, f"after {what}{arguments} (one, the other): {differ}"
+        if what == "next_event" and given[0] == "gives":
+            self.received = copy.deepcopy(given[1])
+            _spoil(given[1])
+            _spoil(expected[1])
+        return given
 
-        @rule(size=st.integers(0, 9) | st.integers(0, 300) | st.just(1 << 20))
-        @precondition(lambda self: not self.ended)
-        def receive_data(self, size: int) -> None:
-            data, self.stream = self.stream[:size], self.stream[size:]
-            if self.both("receive_data", data)[0] == "raises":
-                self.stream = data + self.stream
+    @rule(size=st.integers(0, 9) | st.integers(0, 300) | st.just(1 << 20))
+    @precondition(lambda self: not self.ended)
+    def receive_data(self, size: int) -> None:
+        data = self.stream[:size]
+        if self.both("receive_data", data)[0] == "gives":
+            self.stream = self.stream[size:]
 
-        @rule()
-        @precondition(lambda self: not self.stream and (self.calls < 0 or self.one.wants is not Wants.DATA))
-        def receive_eof(self) -> None:
-            self.ended = True
-            self.both("receive_eof")
+    @rule()
+    @precondition(lambda self: not self.stream and (self.calls < 0 or self.one.wants is not Wants.DATA))
+    def receive_eof(self) -> None:
+        self.ended = True
+        self.both("receive_eof")
 
-        @rule(times=st.sampled_from([1, 1, 1, 20]))
-        def next_event(self, times: int) -> None:
-            for _ in range(times):
-                if self.both("next_event")[1] is None:
-                    break
+    @rule(times=st.sampled_from([1, 1, 1, 20]))
+    def next_event(self, times: int) -> None:
+        for _ in range(times):
+            if self.both("next_event")[1] is None:
+                break
 
-        @rule(event=pair.events)
-        def send(self, event: Event) -> None:
+    @rule(data=st.data())
+    @precondition(lambda self: not self.pair.events.is_empty)
+    def send(self, data: st.DataObject) -> None:
+        self.both("send", data.draw(self.pair.events, "event"))
+
+    @rule()
+    @precondition(lambda self: self.received is not None)
+    def reply(self) -> None:
+        answer = self.both("reply", self.received)[1]
+        if isinstance(answer, Event):
+            self.both("send", answer)
+
+    @rule(code=st.sampled_from([0, 400, 408, 1002, 1006, 1011]), says=st.booleans())
+    @precondition(lambda self: self.calls < 0 or self.one.error is not None)
+    def end(self, code: int, says: bool) -> None:
+        """What a shell does with a fault: say farewell, and sometimes send it."""
+        if self.one.error is None:
+            self.both("fail", RemoteProtocolError("too late", code))
+        for event in self.both("farewell", self.one.error)[1] if says else ():
             self.both("send", event)
 
-        @rule()
-        @precondition(lambda self: self.received is not None)
-        def reply(self) -> None:
-            answer = self.both("reply", self.received)[1]
-            if isinstance(answer, Event):
-                self.both("send", answer)
 
-        @rule(code=st.sampled_from([0, 400, 408, 1002, 1006, 1011]), says=st.booleans())
-        @precondition(lambda self: self.calls < 0 or self.one.error is not None)
-        def end(self, code: int, says: bool) -> None:
-            """What a shell does with a fault: say farewell, and sometimes send it."""
-            if self.one.error is None:
-                self.both("fail", RemoteProtocolError("too late", code))
-            for event in self.both("farewell", self.one.error)[1] if says else ():
-                self.both("send", event)
-
-    return Lockstep
+def lockstep(pair: Pair) -> type[Lockstep]:
+    """Return the machine for a pair: ``TestLockstep = lockstep(pair).TestCase`` is a test for pytest."""
+    return type("TheLockstep", (Lockstep,), {"pair": pair})
 
 
 def agrees(pair: Pair, *, examples: int | None = None, seed: int | None = None) -> None:
