@@ -114,7 +114,9 @@ class Resent(minproto.fast.websocket.Connection):
 
 @pytest.mark.parametrize("wrong", [Late, Lenient, Unmasked, Forgetful, Resent])
 def test_a_planted_difference_is_found(wrong: type[websocket.Connection]) -> None:
-    only_search = settings(derandomize=True, phases=[Phase.generate], max_examples=400, stateful_step_count=MAX_CALLS, deadline=None)
+    only_search = settings(
+        derandomize=True, phases=[Phase.generate], max_examples=400, stateful_step_count=MAX_CALLS, deadline=None
+    )
     with pytest.raises(AssertionError, match="the other"):
         for role in Role:
             run_state_machine_as_test(lockstep(websockets(role, None, wrong)), settings=only_search)
