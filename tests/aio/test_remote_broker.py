@@ -542,6 +542,23 @@ async def test_nobody_hears_of_an_answer_that_nobody_waits_for(connect):
                     assert task.cancelled() or isinstance(task.exception(), OSError)
 
 
+@pytest.mark.parametrize("turns", range(8))
+@virtual
+async def test_a_publisher_may_be_cancelled_while_the_connection_is_lost(connect, turns):
+    """In whichever turn of the loop: its answer has an exception by then, or will have one."""
+    async with serving() as server:
+        connect(server, delays=[1] * 9)
+        async with RemoteBroker(URL) as broker:
+            publishing = asyncio.create_task(broker.publish("a", b"x"))
+            await asyncio.sleep(0.5)
+            server.ends[0].abort()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            publishing.cancel()
+            await asyncio.wait([publishing])
+            assert publishing.cancelled() or isinstance(publishing.exception(), ConnectionResetError)
+
+
 @virtual
 async def test_a_dead_broker_costs_all_publishers_one_wait(monkeypatch):
     """They wait for one attempt to connect after the other; but whoever came before an attempt began shares its failure."""

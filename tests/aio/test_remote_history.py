@@ -117,6 +117,28 @@ async def test_what_the_history_has_lost_is_a_gap(connect):  # noqa: F811
 
 
 @virtual
+async def test_who_reads_too_slowly_for_the_history_is_told(connect):  # noqa: F811
+    """On one and the same connection: what the history has lost meanwhile is a gap, before the rest."""
+    async with serving(history=10) as server:
+        connect(server)
+        async with RemoteBroker(URL).subscribe("a", last=1) as subscription:
+            server.broker.publish("a", b"0")
+            assert data_of(await take(subscription, 1)) == [b"0"]
+            for first in (1, 31):
+                for number in range(first, first + 30):
+                    server.broker.publish("a", b"%d" % number)
+                    await asyncio.sleep(1)
+                items = data_of(await take(subscription, 11))
+                assert items[0] == "gap" or items[:2] == [b"%d" % first, "gap"]
+                rest = [item for item in items if item != "gap"]
+                assert rest == sorted(rest, key=int) and len(items) - len(rest) == 1
+                while rest[-1] != b"%d" % (first + 29):
+                    rest += data_of(await take(subscription, 1))
+                assert rest[-10:] == [b"%d" % number for number in range(first + 20, first + 30)]
+        assert len(server.ends) == 1
+
+
+@virtual
 async def test_another_broker_behind_the_same_name_is_a_gap(connect, monkeypatch):  # noqa: F811
     """Its ids say nothing of those of the one before."""
     monkeypatch.setattr("minproto.aio.broker._now", count(1_000_000, 1_000).__next__)

@@ -229,12 +229,9 @@ class _Publisher:
         self._answers.append((answer, end))
         if self._timer is None:
             self._set_timer()
-        try:
-            with suppress(ConnectionError):  # the reader knows more: the broker may have said why it closes
-                await self._link.flush()
-            return await answer
-        finally:
-            answer.cancel()  # if it comes after all, nobody waits for it
+        with suppress(ConnectionError):  # the reader knows more: the broker may have said why it closes
+            await self._link.flush()
+        return await answer
 
     def _set_timer(self) -> None:
         seconds = self._link.timeouts.body
@@ -303,7 +300,7 @@ def _settle(answer: "asyncio.Future[int]", value: Any) -> None:
 def _fail(answer: "asyncio.Future[int]", error: Exception) -> None:
     if not answer.done():
         answer.set_exception(error)
-        answer.exception()  # seen: who asked may be cancelled in this very turn, and then nobody is left to hear of it
+        answer.exception()  # mark it as seen: whoever asked may be cancelled by now, and asyncio would log it as unheard
 
 
 # ---- listening ---------------------------------------------------------------------------------------------------------
