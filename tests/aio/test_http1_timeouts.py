@@ -4,9 +4,10 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-from harness import FIN, HELLO, RST, get, now, pieces, post, serving, trickle, virtual
+from harness import FIN, HELLO, RST, Client, get, now, pieces, post, serving, trickle, virtual
 
 from minproto import Response, Timeouts
+from minproto.testing import network
 
 TIMEOUTS = Timeouts()
 POST = get("/", "Content-Length: 1000000", method="POST")
@@ -292,3 +293,21 @@ async def test_the_operator_can_change_how_long_is_waited(data, at):
         if data:
             assert (await client.answer()).status == 408
         assert (await client.end(), now()) == (FIN, at)
+
+
+@virtual
+async def test_without_idle_time_a_connection_over_tls_has_one_message_all_the_same():
+    """There ALPN has chosen HTTP/1.1 before a byte has come."""
+
+    class Tls:
+        def selected_alpn_protocol(self):
+            return "http/1.1"
+
+    async with serving(timeouts=Timeouts(idle=0)) as server:
+        ours, theirs = network.pair(half_close=False)
+        theirs.info = lambda name: Tls() if name == "ssl_object" else None
+        server.server.attach(theirs)
+        client = Client(ours)
+        await asyncio.sleep(5)
+        assert (await client.ask(get("/hello"))).status == 200
+        assert (await client.end(), now()) == (FIN, 5)

@@ -179,3 +179,23 @@ async def test_a_log_that_cannot_be_written_ends_nothing():
     async with serving(app, observers=[AccessLog(broken)]) as server:
         client = server.client()
         assert [(await client.ask(HELLO)).status for _ in range(3)] == [200] * 3
+
+
+@virtual
+async def test_a_response_that_breaks_off_is_counted_before_the_connection_has_ended(logged):
+    """Whose client may go on sending for a while."""
+
+    async def breaks(request):
+        async def content():
+            yield b"some"
+            raise ValueError("expected")
+
+        return Response(content())
+
+    async with serving(breaks) as server:
+        client = server.client()
+        client.send(get("/", "Content-Length: 1000000", method="POST"))
+        await asyncio.sleep(0.001)
+        assert (server.metrics.in_flight, server.metrics.requests, server.metrics.connections) == (0, {200: 1}, 1)
+        client.pipe.abort()
+    logged.clear()

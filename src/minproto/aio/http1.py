@@ -251,7 +251,8 @@ class ServerConnection:
         """How long to wait for a head: until the idle time is over, or from its first byte on until the head's is."""
         if not self._core.buffered:
             self._head_began = None
-            return self._timeouts.idle
+            # An idle time of 0 is one *between* two messages: there is a first one all the same.
+            return self._timeouts.idle if self.endpoint.received else self._timeouts.idle or self._timeouts.head
         now = asyncio.get_running_loop().time()
         if self._head_began is None:
             self._head_began = now
@@ -526,6 +527,8 @@ class ServerConnection:
 
     async def _break_off(self) -> None:
         """End in the middle of a response. That it is broken its framing shows; where it has none, only a reset does."""
+        if not self._ended and self._head is not None:
+            self._observe()
         if self._core.framing == UNTIL_CLOSE:
             self.endpoint.abort()
         else:
