@@ -190,6 +190,27 @@ def test_a_fault_that_is_reached_only_in_one_place_is_found(fault: str) -> None:
     assert found.count("\n") < 14
 
 
+class Numbers(Parser):
+    """Each byte is not a number."""
+
+    def parse(self) -> Any:
+        if not self.data:
+            return self.end()
+        self.data = self.data[1:]
+        return Number(float("nan"))
+
+
+@dataclass
+class Number:
+    """What it gives."""
+
+    value: float
+
+
+def test_not_a_number_is_the_same_however_it_is_cut() -> None:
+    laws.any_cutting(Subject(Numbers), [b"12"])
+
+
 # ---- how to search ---------------------------------------------------------------------------------------------------
 
 

@@ -64,20 +64,27 @@ def floods(data: bytes, marks: Sequence[int], limit: int) -> Iterator[Flood]:
     middles = [(start + end) // 2 for start, end in pairwise(edges)]
     for unit in _BYTES:
         yield from (Flood(data[:at], unit) for at in spread(sorted({*edges, *middles}), 12))
-    for prefix in dict.fromkeys([*_announced(data, edges, limit), *_announced_in_binary(data, edges, limit)]):
-        yield Flood(prefix, b"a")
+    binary = (Flood(prefix, b"a") for prefix in _announced_in_binary(data, edges, limit))
+    yield from dict.fromkeys([*_announced(data, edges, limit), *binary])
     parts = list(dict.fromkeys(pairwise(edges)))
-    for start, end in [(0, len(data)), *spread(parts, 3)]:
+    for start, end in [(0, len(data)), *spread(parts, 6)]:
         if start < end:
             yield Flood(data[:end], data[start:end])
 
 
-def _announced(data: bytes, edges: Sequence[int], limit: int) -> Iterator[bytes]:
-    """Numbers of the stream made large, up to the end of the line or of the event in which they stand."""
+def _announced(data: bytes, edges: Sequence[int], limit: int) -> Iterator[Flood]:
+    """Numbers of the stream made large, up to the end of the line or of the event in which they stand: lengths, behind which
+    come bytes, and counts, behind which comes what the stream has there."""
     for found in spread(list(_NUMBER.finditer(data)), 8):
-        ends = [edge for edge in edges if edge >= found.end()]
-        for number in (limit + 1, *(limit << shift for shift in (2, 4, 6, 8, 10)), 999_999_999):  # read as hexadecimal: larger
-            yield from (data[: found.start()] + b"%d" % number + data[found.end() : end] for end in {*ends[:1], *ends[1:4]})
+        ends = [edge for edge in edges if edge >= found.end()][:4]
+        for number in (*(limit << shift for shift in (2, 4, 6, 8, 10)), limit + 1, _MANY):  # read as hexadecimal: larger
+            changed = data[: found.start()] + b"%d" % number
+            yield from (Flood(changed + data[found.end() : end], b"a") for end in ends)
+        for end, item in zip(ends, ends[2:], strict=False):
+            yield Flood(changed + data[found.end() : end], data[end:item])
+
+
+_MANY = 999_999_999
 
 
 def _announced_in_binary(data: bytes, edges: Sequence[int], limit: int) -> Iterator[bytes]:

@@ -31,7 +31,7 @@ from minproto.core import Core, Event, LocalProtocolError, Wants
 from minproto.testing.cuts import byte_by_byte, chunks, mutated, smallest, telling, whole
 from minproto.testing.driver import EndOfInput, Run, Subject, Trace, check_contract, ignore, join_data, trace
 from minproto.testing.floods import Excess, Flood, floods, unconfessed
-from minproto.testing.report import LawBroken, describe, difference, sentence
+from minproto.testing.report import LawBroken, all_same, describe, difference, same, sentence
 
 __all__ = [
     "RECEIVING_LAWS", "Law", "LawBroken", "Subject", "Trace", "any_cutting", "bounded", "check", "check_law", "end_of_input",
@@ -75,7 +75,7 @@ def any_cutting(subject: Subject, stream: Sequence[bytes]) -> None:
 
 
 def _compare(subject: Subject, expected: list[Any], pieces: Sequence[bytes]) -> None:
-    if Run(subject).feed(pieces).end().outcome() == expected:
+    if all_same(Run(subject).feed(pieces).end().outcome(), expected):
         return
     pieces, got = _fewest_cuts(subject, expected, list(pieces))
     says = difference(expected, got, ("in one piece", "cut"))
@@ -88,7 +88,7 @@ def _fewest_cuts(subject: Subject, expected: list[Any], pieces: list[bytes]) -> 
     at = 1
     while at < len(pieces):
         fewer = [*pieces[: at - 1], pieces[at - 1] + pieces[at], *pieces[at + 1 :]]
-        if Run(subject).feed(fewer).end().outcome() == expected:
+        if all_same(Run(subject).feed(fewer).end().outcome(), expected):
             at += 1
         else:
             pieces = fewer
@@ -97,7 +97,7 @@ def _fewest_cuts(subject: Subject, expected: list[Any], pieces: list[bytes]) -> 
 
 def _hint(expected: list[Any], got: list[Any]) -> str:
     """What is meant where pieces of content differ, and the laws could not know them for such."""
-    first, second = next(((a, b) for a, b in zip(expected, got, strict=False) if a != b), (None, None))
+    first, second = next(((a, b) for a, b in zip(expected, got, strict=False) if not same(a, b)), (None, None))
     if first is None or type(first) is not type(second) or type(first).__name__ == "Data":
         return ""
     whole, piece = (_content(event) for event in (first, second))
@@ -154,17 +154,22 @@ def bounded(subject: Subject, stream: Sequence[bytes]) -> None:
 
     What it says that it holds (``buffered``) is looked at after each chunk; what it does not say shows in memory that grows
     with a stream that never ends (``minproto.testing.floods``)."""
-    run = Run(subject)
-    for chunk in stream:
-        run.feed([chunk])
-        if not run.open:
-            break
-        if run.buffered > subject.limit:
-            raise LawBroken(sentence(bounded), f"buffered: {run.buffered}, limit: {subject.limit}", run.parts())
     data = b"".join(stream)
+    for pieces in (stream, byte_by_byte(data)):
+        _holds_little(subject, pieces)
     for flood in floods(data, _marks(subject, data), subject.limit):
         if (excess := unconfessed(subject, flood)) is not None:
             raise LawBroken(sentence(bounded), _excess(excess, subject), _endless(flood, excess))
+
+
+def _holds_little(subject: Subject, pieces: Sequence[bytes]) -> None:
+    run = Run(subject)
+    for piece in pieces:
+        run.feed([piece])
+        if not run.open:
+            return
+        if run.buffered > subject.limit:
+            raise LawBroken(sentence(bounded), f"buffered: {run.buffered}, limit: {subject.limit}", run.parts())
 
 
 def _excess(excess: Excess, subject: Subject) -> str:
@@ -206,15 +211,16 @@ def _not_ended(run: Run, before: list[Event], waiting: int) -> str:
 
 
 def _marks(subject: Subject, data: bytes) -> list[int]:
-    """Behind which bytes of the stream an event came."""
-    run, marks, count = Run(subject), [], 0
+    """Behind which bytes of the stream an event came, or the parser held no more than before: there it has taken something."""
+    marks: list[int] = []
+    run, before = Run(subject), (0, 0)
     for at, byte in enumerate(byte_by_byte(data), 1):
-        run.feed([byte])
-        if len(run.events) > count:
+        if not run.feed([byte]).open:
+            return [*marks, at]
+        count, held = len(run.events), run.buffered
+        if count > before[0] or held <= before[1]:
             marks.append(at)
-        count = len(run.events)
-        if not run.open:
-            break
+        before = count, held
     return marks
 
 
@@ -371,14 +377,13 @@ def _right_or_wrong(draw: st.DrawFn, streams: SearchStrategy[bytes]) -> bytes:
 def _configured(holds: Callable[[], None], law: Law, examples: int | None, seed: int | None) -> Callable[[], None]:
     """The test with hypothesis' settings: those of its profile, where a caller has not said otherwise."""
     number = max(1, settings().max_examples // _COST.get(law, 1)) if examples is None else examples
-    options: dict[str, Any] = {}
     if seed is not None:
         holds = seeded(seed)(holds)
-        options["database"] = None  # or what an earlier search has found comes first
-    # A machine that is busy breaks no law. One fault with its bytes says more than a group of exceptions.
+    # A machine that is busy breaks no law. One fault with its bytes says more than a group of exceptions. In its database
+    # hypothesis would mix up all subjects and laws, since the test is one function.
     return settings(
-        max_examples=number, deadline=None, report_multiple_bugs=False, phases=[Phase.reuse, Phase.generate, Phase.shrink],
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], **options,
+        max_examples=number, deadline=None, report_multiple_bugs=False, phases=[Phase.generate, Phase.shrink], database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )(holds)  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """What a broken law prints: the law, the bytes that break it with the place marked, and what was expected there."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -63,10 +64,23 @@ def describe(thing: Any) -> str:
     return repr(thing)
 
 
+def same(first: Any, second: Any) -> bool:
+    """Whether two events are equal. NaN does not equal itself, so of an event that has it the text decides."""
+    return bool(first == second) or (_NAN.search(describe(first)) is not None and describe(first) == describe(second))
+
+
+_NAN = re.compile(r"\bnan\b")
+
+
+def all_same(expected: Sequence[Any], got: Sequence[Any]) -> bool:
+    """Whether two lists of events are equal."""
+    return len(expected) == len(got) and all(map(same, expected, got))
+
+
 def difference(expected: Sequence[Any], got: Sequence[Any], names: tuple[str, str] = ("expected", "got")) -> str:
     """The first place where two lists of events differ, in three lines."""
     longest = max(len(expected), len(got))
-    at = next(i for i in range(longest) if i >= len(expected) or i >= len(got) or expected[i] != got[i])
+    at = next(i for i in range(longest) if i >= len(expected) or i >= len(got) or not same(expected[i], got[i]))
     first, second = (describe(each[at]) if at < len(each) else "no event" for each in (expected, got))
     width = max(map(len, names)) + 1
     said = [f"    {name + ':':<{width}} {text}" for name, text in zip(names, _near_difference(first, second), strict=True)]

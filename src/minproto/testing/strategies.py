@@ -322,9 +322,14 @@ _wrong_heads = st.sampled_from([
     b"*0\r\n", b"*-1\r\n", b"*13\r\n", b"*1\r\n:1\r\n", b"*1\r\n$201\r\n", b"*2\r\n$200\r\n", b"*01\r\n", b"*1\r\n$-1\r\n",
     b"*1\r\n$2\r\nabc", b"*x\r\n",
 ])  # fmt: skip
+_long_commands = st.lists(st.sampled_from([b"x" * 150, b""]), min_size=1, max_size=12).map(encode_command)
 command_streams: SearchStrategy[bytes] = st.lists(
-    st.one_of(commands.map(lambda command: encode_command(command.arguments)), _inline, _wrong_heads), max_size=5  # type: ignore[attr-defined]
-).map(b"".join)
+    st.one_of(
+        commands.map(lambda command: encode_command(command.arguments)),  # type: ignore[attr-defined]
+        _long_commands, _inline, _wrong_heads,
+    ),
+    max_size=5,
+).map(b"".join)  # fmt: skip
 """Commands, inline or as arrays, some of them wrong."""
 
 _reply_heads = st.sampled_from([
@@ -405,8 +410,10 @@ def http2_exchanges(draw: st.DrawFn, preface: bytes = frames.PREFACE) -> bytes:
         content = draw(st.lists(st.sampled_from([b"abc", b"", b"z" * 40]), max_size=3))
         block, flags = encoder.encode(_post), 0 if content else frames.END_STREAM
         if draw(st.integers(0, 2)) == 2:
-            pieces.append(frames.encode_frame(frames.HEADERS, flags, id_, block[:1]))
-            pieces.append(frames.encode_frame(frames.CONTINUATION, frames.END_HEADERS, id_, block[1:]))
+            third = len(block) // 3
+            pieces.append(frames.encode_frame(frames.HEADERS, flags, id_, block[:third]))
+            pieces.append(frames.encode_frame(frames.CONTINUATION, 0, id_, block[third : 2 * third]))
+            pieces.append(frames.encode_frame(frames.CONTINUATION, frames.END_HEADERS, id_, block[2 * third :]))
         else:
             pieces.append(frames.encode_frame(frames.HEADERS, flags | frames.END_HEADERS, id_, block))
         for left in range(len(content) - 1, -1, -1):
