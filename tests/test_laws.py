@@ -195,7 +195,7 @@ class Numbers(Parser):
 
     def parse(self) -> Any:
         if not self.data:
-            return self.end()
+            return self.end() if self.ended else None
         self.data = self.data[1:]
         return Number(float("nan"))
 
