@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
-from harness import FIN, HELLO, Client
+from harness import FIN, HELLO, RST, Client
 
 from minproto import Broker, BrokerServer, Response, Server, Timeouts, connect_http
 from minproto.aio.address import Address
@@ -327,6 +327,22 @@ async def test_a_redis_server_counts_its_connections_in_the_same_way():
         assert (first.recv(100), second.recv(100)) == (b"+PONG\r\n", b"-ERR max number of clients reached\r\n")
         first.close()
         second.close()
+
+
+async def test_a_connection_that_can_not_begin_is_reset(monkeypatch):
+    """A bug of ours, or of whoever derives a server: asyncio logs it, and keeps the connection open for ever."""
+    seen = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(str(context["exception"])))
+    async with Server(app, port=0, timeouts=QUICK) as server:
+
+        def fail(pipe):
+            raise ValueError("of ours")
+
+        monkeypatch.setattr(server, "_connect", fail)
+        client = Client(await connect_pipe(Address("127.0.0.1", server.port)))
+        async with asyncio.timeout(2):
+            assert await client.end() == RST
+    assert seen == ["of ours"]
 
 
 # ---- ends ---------------------------------------------------------------------------------------------------------------

@@ -171,7 +171,11 @@ class Listener(ABC):
         def connected(pipe: StreamPipe) -> None:
             self._handshakes.discard(task)
             self._refusals.discard(task)
-            self.attach(pipe)
+            try:
+                self.attach(pipe)
+            except BaseException:  # asyncio only logs it
+                pipe.abort()
+                raise
 
         options = {} if ssl is None else tls_options(ssl, timeouts.handshake, timeouts.linger)
         with suppress(OSError):  # of a client's handshake: an SSLError or TimeoutError is one, too
