@@ -29,9 +29,6 @@ from minproto.http import MAX_PORT
 from minproto.lab.app import HISTORY, DemoApp
 from minproto.lab.process import serve_lab
 
-INTERRUPTED = 130
-"""The exit status of a command that Ctrl-C or SIGTERM ended before it served: 128 + SIGINT, as a shell has it."""
-
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -55,9 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     try:
         return _run(options)
-    except KeyboardInterrupt:  # before there was something to drain, or once more at the end
-        return INTERRUPTED
+    except KeyboardInterrupt:  # before there was something to drain, or once more when all was drained
+        return 0
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # the end is near, and has to be the one that we promise
+            signal.signal(number, signal.SIG_IGN)
         _forget_output()
 
 

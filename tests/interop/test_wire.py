@@ -356,16 +356,3 @@ def test_back_pressure_of_real_sockets(wire: Wire, slow: str) -> None:
             writer.shutdown(socket.SHUT_WR)
             assert sum(len(data) for data in iter(lambda: reader.recv(1 << 16), b"")) == sent
         wired.stop()
-
-
-def test_a_second_signal(wire: Wire) -> None:
-    """With a connection that is silent, and an output that nobody reads: it ends, and with 0."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        wired = wire("127.0.0.1", listener.getsockname()[1])
-        with socket.create_connection(("127.0.0.1", wired.port)) as client:
-            wait_until(lambda: "#1 opened" in wired.printed)
-            wired.process.send_signal(signal.SIGTERM)
-            wired.process.send_signal(signal.SIGTERM)
-            assert wired.process.wait(5) == 0
-            with pytest.raises(ConnectionResetError):
-                client.recv(1)

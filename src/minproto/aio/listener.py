@@ -286,13 +286,15 @@ async def _until_signal(listeners: Sequence[Listener]) -> AsyncIterator[asyncio.
                 listener.abort()
         stopped.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
         loop.add_signal_handler(number, stop)
     try:
         yield stopped
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)  # which leaves Python's defaults, whatever the program had before
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def raise_file_limit() -> None:
