@@ -456,8 +456,8 @@ async def test_a_message_of_an_iterator_needs_to_be_made_an_event(stage, logged)
 @pytest.mark.parametrize(
     "options",
     [
-        {"keepalive": 0}, {"keepalive": -1}, {"keepalive": None}, {"keepalive": math.nan},
-        {"retry": -1}, {"retry": 1.5}, {"retry": 10**18},
+        {"keepalive": 0}, {"keepalive": -1}, {"keepalive": None}, {"keepalive": math.nan}, {"keepalive": "5"},
+        {"retry": -1}, {"retry": 1.5}, {"retry": 10**18}, {"retry": True},
     ],
 )  # fmt: skip
 def test_options_that_no_stream_can_have(options):

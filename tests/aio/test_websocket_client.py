@@ -465,6 +465,105 @@ async def test_an_answer_that_had_arrived_is_in_time(dial):
         await (await connecting).close()
 
 
+# ---- a block that is cancelled ---------------------------------------------------------------------------------------
+
+
+def silent_server(dial):
+    """A server that opens a WebSocket, and then is gone without a word; its ends."""
+    attach, ends = answering_server(lambda head: head)
+    dial(attach)
+    return ends
+
+
+@virtual
+async def test_a_block_that_is_cancelled_aborts(dial):
+    """``wait_for`` towards a dead peer takes as long as it says, and not ``Timeouts.close`` more."""
+    ends = silent_server(dial)
+
+    async def talk():
+        async with await connect("ws://a/") as ws:
+            await ws.receive()
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(talk(), 1)
+    assert now() == 1 and await Peer(ends[0]).end() == RST
+
+
+@virtual
+async def test_a_block_that_is_cancelled_while_it_closes_aborts(dial):
+    ends = silent_server(dial)
+
+    async def talk():
+        async with await connect("ws://a/"):
+            pass
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(talk(), 1)
+    assert now() == 1
+    peer = Peer(ends[0])
+    assert await peer.end() == RST
+
+
+@virtual
+async def test_a_block_that_fails_closes(dial):
+    """With 1011, and with the time that a Close has."""
+    async with joined() as (client, server):
+        receiving = asyncio.create_task(server.receive())
+        with pytest.raises(ZeroDivisionError):
+            async with client:
+                raise ZeroDivisionError
+        with pytest.raises(ConnectionClosed):
+            await receiving
+        assert server.close_code == 1011
+
+
+@virtual
+async def test_a_loop_over_connections_that_is_cancelled_aborts(dial):
+    silent_server(dial)
+
+    async def loop():
+        async with aclosing(reconnecting(lambda: connect("ws://a/"))) as connections:
+            async for ws in connections:
+                await ws.receive()
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(loop(), 1)
+    assert now() == 1
+
+
+@virtual
+async def test_a_connect_that_is_cancelled_while_it_reads_a_refusal_leaves_nothing(dial):
+    ends = []
+
+    async def answer(pipe):
+        await pipe.read()
+        pipe.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\ncut")
+
+    def attach():
+        ours, theirs = network.pair()
+        ends.extend([theirs, asyncio.create_task(answer(theirs))])
+        return ours
+
+    dial(attach)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(connect("ws://a/"), 1)
+    assert now() == 1 and await Peer(ends[0]).end() == RST
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "says"),
+    [
+        ((None,), {}, "connect has to be a function that connects, such as lambda: connect"),
+        (("ws://a/",), {}, "connect has to be a function that connects, such as lambda: connect"),
+        ((connect,), {"first": "1"}, "first has to be a number"),
+        ((connect,), {"longest": None}, "longest has to be a number"),
+    ],
+)
+def test_what_is_wrong_with_reconnecting_is_said_at_once(arguments, options, says):
+    with pytest.raises(TypeError, match=says):
+        reconnecting(*arguments, **options)
+
+
 class Connected:
     """What a client's connect gives."""
 
@@ -694,7 +793,7 @@ async def test_a_client_that_reconnects_sees_its_server_restart(dial):
 
 @virtual
 async def test_a_cancelled_loop_closes_its_connection(dial):
-    """The task that runs it is cancelled: nothing is left (the clock checks), and the server sees a Close."""
+    """The task that runs it is cancelled: nothing is left (the clock checks), and the server sees an end."""
     async with serving(app_with(echo)) as server:
         dial(server.attach)
 

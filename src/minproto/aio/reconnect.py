@@ -27,6 +27,7 @@ from email.utils import parsedate_to_datetime
 from typing import Protocol, TypeVar
 
 from minproto.aio.endpoint import logger
+from minproto.aio.options import check_seconds, refuse
 from minproto.core import RemoteProtocolError
 from minproto.http import Headers
 
@@ -113,7 +114,7 @@ class Closable(Protocol):
 T = TypeVar("T", bound=Closable)
 
 
-async def reconnecting(
+def reconnecting(
     connect: Callable[[], Awaitable[T]],
     *,
     first: float | Callable[[], float] = 0.5,
@@ -135,7 +136,17 @@ async def reconnecting(
     one of the network. Who leaves the loop in the middle should close the generator (``contextlib.aclosing``): until then the
     last connection stays open.
     """
-    attempts = _Attempts(name)
+    if not callable(connect):
+        refuse("connect", "a function that connects, such as lambda: connect(url)", connect)
+    if not callable(first):
+        check_seconds("first", first)
+    check_seconds("longest", longest)
+    return _reconnect(connect, first, longest, _Attempts(name))
+
+
+async def _reconnect(
+    connect: Callable[[], Awaitable[T]], first: float | Callable[[], float], longest: float, attempts: "_Attempts"
+) -> AsyncGenerator[T, None]:
     while True:
         asked = 0.0
         try:
@@ -150,8 +161,19 @@ async def reconnecting(
             try:
                 yield connection
             finally:
-                await connection.close()
+                await _let_go(connection)
         await asyncio.sleep(max(asked, _pause(first, longest, attempts.failures)))
+
+
+async def _let_go(connection: Closable) -> None:
+    """Close a connection. A task that is being cancelled has no time for a peer that may be gone, so it aborts, where it
+    can."""
+    task, abort = asyncio.current_task(), getattr(connection, "abort", None)
+    if abort is not None and task is not None and task.cancelling():
+        abort()
+        await asyncio.sleep(0)  # what the connection has running ends
+    else:
+        await connection.close()
 
 
 def _pause(first: float | Callable[[], float], longest: float, failures: int) -> float:

@@ -77,9 +77,9 @@ class EventStream(Response):
 
         Raises TypeError for a source that gives no events, ValueError for numbers out of range and for a ``content-type``.
         """
-        if retry is not None and not (isinstance(retry, int) and 0 <= retry <= MAX_RETRY):
+        if retry is not None and not (type(retry) is int and 0 <= retry <= MAX_RETRY):
             raise ValueError(f"retry is milliseconds, not {retry!r}")
-        if keepalive is None or not keepalive > 0:
+        if type(keepalive) not in (int, float) or not keepalive > 0:
             raise ValueError(f"keepalive is seconds, not {keepalive!r}")
         _check_source(events)
         super().__init__(self, headers=headers)
@@ -439,9 +439,10 @@ class EventSource:
             kind = (response.headers.get("content-type") or "").partition(";")[0].strip().lower()
             if response.status != 204 and (response.status != 200 or kind != MEDIA_TYPE):
                 refusal = await read_refusal(response, self._timeouts.linger)
+                await client.close()
                 raise StreamRefused(f"no stream of events: {response.status} {kind}", response.status, refusal)
         except BaseException:
-            await client.close()
+            client.endpoint.abort()  # nothing, where it is closed
             raise
         return _Stream(client, response, Connection(CLIENT, self._limits, self.last_event_id))
 
@@ -473,3 +474,6 @@ class _Stream:
 
     async def close(self) -> None:
         await self._client.close()
+
+    def abort(self) -> None:
+        self._client.endpoint.abort()

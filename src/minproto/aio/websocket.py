@@ -262,10 +262,20 @@ class WebSocket:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and not issubclass(kind, Exception):  # a block that is cancelled waits for no peer
-            self.abort()
-        await self.close(NORMAL if kind is None else INTERNAL_ERROR)
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        """Close. A block that is cancelled, also while it closes, has no time for the peer's Close: it aborts."""
+        if error is not None and not isinstance(error, Exception):
+            return await self._leave()
+        try:
+            await self.close(NORMAL if error is None else INTERNAL_ERROR)
+        except asyncio.CancelledError:
+            await self._leave()
+            raise
+
+    async def _leave(self) -> None:
+        """Abort, and wait until nothing of the connection runs any more: that takes no time."""
+        self.abort()
+        await asyncio.wait([self._reader])
 
     def _send(self, event: Event) -> None:
         if self._over or self._core.state is State.CLOSED:
@@ -504,6 +514,7 @@ Handler = Callable[[WebSocket], Awaitable[None]]
 
 def same_origin(request: Request, origin: str) -> bool:
     """Whether a script of our own pages is connecting. Else any page that a user visits could use the user's cookies here."""
+    check_type("request", request, Request)
     return is_origin_of(origin, request.authority)
 
 
@@ -592,8 +603,7 @@ class _Session:
             code = NORMAL
         except APP_ENDS as error:
             if was_cancelled(error):
-                socket.abort()
-                await asyncio.wait([socket._reader])
+                await socket._leave()
                 raise
             if isinstance(error, ConnectionClosed) and socket.ending:  # the peer went, and the handler did not mind
                 code = NORMAL
@@ -691,8 +701,11 @@ async def _connect(
     try:
         agreement = check_response(request, ResponseHead(response.status, response.headers), compression)
     except RemoteProtocolError as error:
-        refusal = await read_refusal(response, timeouts.linger)
-        await http.close()
+        try:
+            refusal = await read_refusal(response, timeouts.linger)
+            await http.close()
+        finally:
+            http.endpoint.abort()  # nothing, where it is closed
         raise HandshakeRefused(str(error), error.code, refusal) from None
     http.endpoint.stop()
     assert response.pipe is not None
