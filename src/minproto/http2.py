@@ -366,12 +366,10 @@ class Connection(Core):
         """A stream is over, for its peer's fault."""
         if self._is_idle(id_):  # what was never opened can't be reset
             raise RemoteProtocolError(str(error), error.code)
-        if error.code != REFUSED_STREAM:
+        if error.code == REFUSED_STREAM and not self.acknowledged:
+            self._idle_frames.refund(4)  # the peer did not know how many streams it may open, and has sent more on this one
+        else:
             self._resets.spend()
-        elif self.acknowledged:
-            self._idle_frames.spend()
-        else:  # the peer did not know how many streams it may open; what belongs to this one may be on its way
-            self._idle_frames.refund(4)
         if stream := self._streams.get(id_):
             self._move(stream, SEND_RESET)
         self._closed.add(id_, late=True)

@@ -204,7 +204,7 @@ async def test_refusals_after_our_settings_were_acknowledged_have_an_end() -> No
     async with talking(app) as (_, peer):
         assert (await peer.get("/hello")).status == 200
         peer.core.peer[3] = 10_000
-        for _ in range(100 + 2 * Http2Limits().max_idle_frames):
+        for _ in range(101 + Http2Limits().max_resets):
             peer.ask("GET", "/slow")
         await peer.ends()
         assert [goaway.code for goaway in peer.goaways] == [ENHANCE_YOUR_CALM]
