@@ -30,7 +30,7 @@ def connect(monkeypatch):
                 raise ConnectionRefusedError
             return server.attach(**options)
 
-        monkeypatch.setattr(remote, "_open", open_in_memory)
+        monkeypatch.setattr(remote, "open_pipe", open_in_memory)
 
     return to
 
@@ -569,7 +569,7 @@ async def test_a_dead_broker_costs_all_publishers_one_wait(monkeypatch):
         await asyncio.sleep(10)
         raise TimeoutError("no answer")
 
-    monkeypatch.setattr(remote, "_open", wait)
+    monkeypatch.setattr(remote, "open_pipe", wait)
     async with RemoteBroker(URL) as broker:
         results = await asyncio.gather(*(broker.publish("a", b"x") for _ in range(10)), return_exceptions=True)
         assert {type(result) for result in results} == {TimeoutError} and len(attempts) <= 2

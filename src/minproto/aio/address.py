@@ -87,6 +87,11 @@ def split_client_url(url: str, scheme: str) -> SplitResult:
     return parts
 
 
+def request_target(parts: SplitResult) -> str:
+    """Return the target of a request for a URL: its path and its query (RFC 9112 §3.2.1)."""
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
 def is_origin_of(origin: str, authority: str) -> bool:
     """Return whether an Origin field (``https://example.org``) names the host and port of ``authority``, a Host field.
 

@@ -19,6 +19,7 @@ from minproto import broker
 from minproto.aio.endpoint import logger
 from minproto.aio.options import check_type
 from minproto.broker import Gap, Item, Limits, Message, Overflow
+from minproto.core import check_count
 
 __all__ = ["Broker", "Gap", "Item", "Limits", "Message", "Subscription"]
 
@@ -177,12 +178,8 @@ _POLICIES = [policy.value for policy in Overflow]
 
 def check_start(after: object, last: object) -> None:
     """Raise TypeError or ValueError for the options of ``subscribe`` that say where to begin, if they can mean nothing."""
-    if after is not None and not isinstance(after, str):
-        raise TypeError(f"after is the id of a message, a str, not {type(after).__name__}: {after!r:.60}")
-    if not isinstance(last, int) or isinstance(last, bool):
-        raise TypeError(f"last is a number of messages, an int, not {type(last).__name__}: {last!r:.60}")
-    if last < 0:
-        raise ValueError(f"last is a number of messages, not {last}")
+    check_type("after", after, str, or_none=True)
+    check_count("last", last, 0)
 
 
 def _log_error(error: Exception) -> None:

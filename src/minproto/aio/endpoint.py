@@ -85,9 +85,15 @@ TURNS = 3
 """Turns of the loop in which bytes that the kernel holds reach the task that waits for them (uvloop runs timers first)."""
 
 
+async def let_arrive() -> None:
+    """Let the loop bring what the kernel has already. A wait that has timed out does this before it accuses a peer."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+
+
 def call_later_turn(callback: Callable[..., None], *arguments: Any, turns: int = TURNS) -> None:
-    """Call back after a few turns of the loop. A timer asks for this before it accuses a peer: where the loop was busy for too
-    long, the timer and the peer's bytes come in the same turn, and the bytes were in time."""
+    """The same for a timer, which can't await: call back after these turns. Where the loop was busy for too long, the timer
+    and the peer's bytes come in the same turn, and the bytes were in time."""
     loop = asyncio.get_running_loop()
     if turns:
         loop.call_soon(lambda: call_later_turn(callback, *arguments, turns=turns - 1))
@@ -327,6 +333,11 @@ class Endpoint:
             return 0
 
     @property
+    def delivered(self) -> int:
+        """Bytes that were sent and have reached the peer's machine, as far as our kernel tells."""
+        return self.taken - self.in_kernel
+
+    @property
     def congested(self) -> bool:
         """So much was sent that a flush has to come first."""
         return self._pending > HIGH_WATER or self.pipe.congested
@@ -374,11 +385,11 @@ class Endpoint:
         """Wait, and begin anew after each ``Timeouts.write`` seconds in which the peer has taken enough: more than the 64 KiB
         of ``Timeouts.write`` may wait, for example where a broadcast has written it at once. Raises TimeoutError."""
         while True:
-            taken = self.sent - self.pipe.unsent
+            taken = self.taken
             try:
                 return await wait()
             except TimeoutError:
-                if self.sent - self.pipe.unsent < taken + ENOUGH:
+                if self.taken < taken + ENOUGH:
                     raise
 
     async def close(
@@ -449,9 +460,8 @@ class Pace:
 
     def look(self) -> None:
         """Begin to count."""
-        endpoint, in_kernel = self._endpoint, self._endpoint.in_kernel
-        self._waiting = endpoint.unsent + in_kernel
-        self._gone = endpoint.taken - in_kernel
+        self._gone = self._endpoint.delivered
+        self._waiting = self._endpoint.position - self._gone
 
     def is_kept(self, seconds: float) -> bool:
         """Return whether the peer has taken enough since the last look, so many seconds ago; then begin anew."""

@@ -940,7 +940,7 @@ class Patience:
     On a slow link the server can't answer while our upload is under way, so what it takes of that is a sign of life.
     """
 
-    __slots__ = ("_end", "_endpoint", "_for_head", "_looked", "_seconds", "_since", "_taken", "_time", "_uploading")
+    __slots__ = ("_delivered", "_end", "_endpoint", "_for_head", "_looked", "_seconds", "_since", "_time", "_uploading")
 
     def __init__(self, endpoint: Endpoint, upload: asyncio.Task[None] | None) -> None:
         self._endpoint = endpoint
@@ -948,7 +948,7 @@ class Patience:
         self._uploading = upload is not None and not upload.done()
         if upload is not None and self._uploading:
             upload.add_done_callback(self._uploaded)
-        self._taken = endpoint.taken - endpoint.in_kernel  # bytes that the server had at the last look
+        self._delivered = endpoint.delivered  # bytes that the server had at the last look
         self._end = endpoint.position  # so many it will have when it has the whole request
         self.begin(math.inf)
 
@@ -959,16 +959,16 @@ class Patience:
 
     def left(self) -> float:
         """Return the seconds until the next look, few while the request is under way; 0 or less: time is up."""
-        now, taken = self._time(), self._endpoint.taken - self._endpoint.in_kernel
+        now, delivered = self._time(), self._endpoint.delivered
         if self._uploading:
             self._end = self._endpoint.position
         if self._uploading and self._for_head:
             self._since = now
-        elif self._taken < self._end and taken > self._taken:
+        elif self._delivered < self._end and delivered > self._delivered:
             self._since = max(self._since, self._looked)  # some time after that
-        self._taken, self._looked = taken, now
+        self._delivered, self._looked = delivered, now
         left = self._since + self._seconds - now
-        return min(left, LOOK, self._seconds / 4) if self._uploading or taken < self._end else left
+        return min(left, LOOK, self._seconds / 4) if self._uploading or delivered < self._end else left
 
     def _uploaded(self, _: object) -> None:
         self._uploading, self._end = False, self._endpoint.position

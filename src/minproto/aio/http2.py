@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import NoReturn, Self
 
 from minproto.aio.address import Address
-from minproto.aio.endpoint import APP_ENDS, Timeouts, logger
+from minproto.aio.endpoint import APP_ENDS, Timeouts, let_arrive, logger
 from minproto.aio.http import (
     RESET_COMES,
     UNANSWERED,
@@ -53,14 +53,6 @@ MAX_WARNINGS = 10
 """Faults of one client that the log explains: a client could fill it."""
 _DRAINING = b"draining"  # the PING whose answer says that our first GOAWAY was read
 _STILL_THERE = b"be here?"  # the PING that makes a client that is gone, which no longer knows the connection, reset it
-ARRIVALS = 3
-"""Turns of the loop that what the kernel has needs to be read, parsed and told to a stream."""
-
-
-async def let_arrive() -> None:
-    """Let the loop bring what has arrived already: where it was held up, that is not known when a time is up."""
-    for _ in range(ARRIVALS):
-        await asyncio.sleep(0)
 
 
 class ServerConnection(Multiplexer):

@@ -210,8 +210,8 @@ class Link:
         What is written at the end of this turn of the loop counts as taken already: it must not look like progress then.
         """
         endpoint = self._endpoint
-        written = endpoint.sent if endpoint.congested else endpoint.position
-        return endpoint.received, min(end, written - endpoint.pipe.unsent - endpoint.in_kernel)
+        queued = 0 if endpoint.congested else endpoint.position - endpoint.sent
+        return endpoint.received, min(end, endpoint.delivered + queued)
 
     async def value(self, seconds: float) -> Any:
         """Wait for the next value, of a reply or a push, at most ``seconds`` for each piece of it.

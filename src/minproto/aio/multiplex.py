@@ -20,14 +20,7 @@ from minproto.aio.endpoint import ENOUGH, Endpoint, Timeouts
 from minproto.aio.pipe import HIGH_WATER, Pipe, Watcher
 from minproto.core import Event, RemoteProtocolError, Wants
 from minproto.http import Data, EndOfMessage, Headers
-from minproto.http2 import (
-    Connection,
-    Consumed,
-    Reset,
-    Settings,
-    StreamFault,
-    WindowUpdate,
-)
+from minproto.http2 import Connection, Consumed, Reset, Settings, StreamFault, WindowUpdate
 from minproto.http2_frames import (
     CANCEL,
     ENHANCE_YOUR_CALM,
@@ -49,7 +42,6 @@ SMALL = 1024
 """Bytes of a piece that the next one is joined to: or a window, filled byte by byte, would be a thousand times its size."""
 PARTING = 0.25
 """Seconds for the peer's end of a stream to come after ours: what is on its way, right or wrong, needs no reset to stop it."""
-
 
 
 class MuxStream:
@@ -317,7 +309,6 @@ class Multiplexer:
         self._clock = asyncio.get_running_loop().time
         self._began = self._calm_since = self.idle_since = self._clock()
         self._frame_began: float | None = None
-        self._task: asyncio.Task[Any] | None = None
         self.ended = False
         """The peer has sent its end."""
         self._answers: list[list[int]] = []  # where in our output what the peer has provoked begins and ends
@@ -351,7 +342,7 @@ class Multiplexer:
 
     async def read(self) -> None:
         """Read until the connection is done. Raises RemoteProtocolError, ConnectionError."""
-        self._task = asyncio.current_task()
+        task = asyncio.current_task()
         core, endpoint = self.core, self.endpoint
         while True:
             for count, event in enumerate(core.events(), 1):
@@ -364,7 +355,7 @@ class Multiplexer:
             if self._provoked > MAX_UNSENT and self._unread_answers() > MAX_UNSENT:
                 self._fail("the peer does not read what it asked for", ENHANCE_YOUR_CALM)
             try:
-                self.ended = not await endpoint.receive(self._patience(), self._task)
+                self.ended = not await endpoint.receive(self._patience(), task)
             except TimeoutError:
                 self._check_time()
             self._calm()

@@ -119,6 +119,16 @@ def check_tls(name: str, value: object, *, server: bool) -> None:
         raise ValueError(f"{name} has to be a context with a certificate, as {made_by} makes it, and this one has none")
 
 
+def client_context(ssl: tls.SSLContext | None, scheme: str, secure: str) -> tls.SSLContext | None:
+    """Return the context of a client whose URL has this scheme: the user's, or a default one; None unless it is ``secure``.
+    Raises ValueError for a context that would not be used."""
+    if scheme == secure:
+        return ssl or tls.create_default_context()
+    if ssl is not None:
+        raise ValueError(f"ssl is for {secure}://")
+    return None
+
+
 def try_handshake(context: tls.SSLContext) -> str | None:
     """Let a server's context answer the first message of a client. Return what it chose by ALPN, "" if it chose nothing.
 

@@ -23,12 +23,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from minproto.aio.address import Address
 from minproto.aio.broker import check_start
 from minproto.aio.endpoint import Deadline, Timeouts
 from minproto.aio.link import Link, Skipped, check, open_pipe, parse_url, refusal
-from minproto.aio.options import check_common
-from minproto.aio.pipe import Pipe
+from minproto.aio.options import check_common, client_context
 from minproto.aio.reconnect import reconnecting
 from minproto.broker import Gap, Item, Message, listed, parse_id
 from minproto.commands import MAX_ID
@@ -65,9 +63,7 @@ class RemoteBroker:
         """
         check_common(limits, Limits, timeouts, ssl)
         self.target = parse_url(url)
-        if ssl is not None and self.target.scheme != "rediss":
-            raise ValueError("ssl is for rediss://")
-        self._ssl = (ssl or tls.create_default_context()) if self.target.scheme == "rediss" else None
+        self._ssl = client_context(ssl, self.target.scheme, "rediss")
         self._limits = limits
         self._timeouts = timeouts
         self._publisher: _Publisher | None = None
@@ -143,7 +139,7 @@ class RemoteBroker:
 
     async def connect(self) -> Link:
         """A connection on which the password is said. Raises OSError, RemoteProtocolError."""
-        link = Link(await _open(self.target.address, self._ssl, self._timeouts), self._limits, self._timeouts)
+        link = Link(await open_pipe(self.target.address, self._ssl, self._timeouts), self._limits, self._timeouts)
         try:
             if self.target.auth:
                 await self.within_handshake(link.ask((b"AUTH", *self.target.auth)))
@@ -175,10 +171,6 @@ class RemoteBroker:
 
     async def __aexit__(self, *error: object) -> None:
         await self.close()  # which waits for nobody
-
-
-async def _open(address: Address | str, ssl: tls.SSLContext | None, timeouts: Timeouts) -> Pipe:
-    return await open_pipe(address, ssl, timeouts)
 
 
 def _name(name: str) -> bytes:

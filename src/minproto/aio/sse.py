@@ -21,16 +21,16 @@ from dataclasses import replace
 from inspect import isasyncgenfunction
 from typing import Protocol, Self
 
-from minproto.aio.address import split_client_url, url_address
+from minproto.aio.address import request_target, split_client_url, url_address
 from minproto.aio.broker import Item, Message, Subscription
 from minproto.aio.endpoint import Timeouts, logger
 from minproto.aio.http import HeaderFields, Response, close_body, make_headers
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
-from minproto.aio.options import check_common, check_seconds, refuse
+from minproto.aio.options import check_common, check_seconds, client_context, refuse
 from minproto.aio.pipe import keep_alive
 from minproto.aio.reconnect import Refused, read_refusal, reconnecting
 from minproto.aio.remote import RemoteSubscription
-from minproto.core import CLIENT, Event, RemoteProtocolError
+from minproto.core import CLIENT, Event, RemoteProtocolError, check_count
 from minproto.http import TARGET, Headers, field_block
 from minproto.http1 import Limits as HttpLimits
 from minproto.sse import MAX_RETRY, MEDIA_TYPE, Comment, Connection, LastEventId, Limits, Retry, ServerSentEvent, encode
@@ -75,12 +75,12 @@ class EventStream(Response):
         """``retry``: milliseconds that clients are to wait before they come back. ``keepalive``: seconds between comments.
         ``headers``: more fields, such as ``access-control-allow-origin``; a ``cache-control`` takes the place of ours.
 
-        Raises TypeError for a source that gives no events, ValueError for numbers out of range and for a ``content-type``.
+        Raises TypeError for a source that gives no events and for what is no number, ValueError for a number out of range and
+        for a ``content-type``.
         """
-        if retry is not None and not (type(retry) is int and 0 <= retry <= MAX_RETRY):
-            raise ValueError(f"retry is milliseconds, not {retry!r}")
-        if type(keepalive) not in (int, float) or not keepalive > 0:
-            raise ValueError(f"keepalive is seconds, not {keepalive!r}")
+        if retry is not None:
+            check_count("retry", retry, 0, MAX_RETRY)
+        check_seconds("keepalive", keepalive, positive=True)
         _check_source(events)
         super().__init__(self, headers=headers)
         self.headers = _stream_headers(self.headers)
@@ -402,12 +402,10 @@ class EventSource:
         parts = split_client_url(url, "http")
         if not _URL.fullmatch(url):
             raise ValueError(f"{url!a}: blanks, control characters and what is not ASCII have to be percent-encoded in a URL")
-        if ssl is not None and parts.scheme == "http":
-            raise ValueError("ssl is for https://")
         self._name = f"{parts.scheme}://{parts.netloc}{parts.path}"  # without the query, which may hold a secret
-        self._secure = (ssl or tls.create_default_context()) if parts.scheme == "https" else None
+        self._ssl = client_context(ssl, parts.scheme, "https")
         self._address = url_address(parts)
-        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._target = request_target(parts)
         self._headers = make_headers(headers)
         self._limits = limits
         self._timeouts = replace(timeouts, body=silence)
@@ -431,7 +429,7 @@ class EventSource:
 
     async def _open(self) -> "_Stream":
         host, port = self._address.connect_host, self._address.port
-        client = await connect_http(host, port, self._secure, limits=_ENDLESS, timeouts=self._timeouts)
+        client = await connect_http(host, port, self._ssl, limits=_ENDLESS, timeouts=self._timeouts)
         keep_alive(client.endpoint.pipe, KEEPALIVE)
         headers = [("accept", MEDIA_TYPE), ("cache-control", "no-store"), *self._resume(), *self._headers]
         try:

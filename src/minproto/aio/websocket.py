@@ -20,12 +20,12 @@ from secrets import token_bytes
 from typing import Any, Self, TypeVar
 from urllib.parse import SplitResult
 
-from minproto.aio.address import is_origin_of, split_client_url, url_address
+from minproto.aio.address import is_origin_of, request_target, split_client_url, url_address
 from minproto.aio.cores import chosen
-from minproto.aio.endpoint import APP_ENDS, TURNS, Deadline, Endpoint, Pace, Timeouts, call_later_turn, logger
+from minproto.aio.endpoint import APP_ENDS, Deadline, Endpoint, Pace, Timeouts, call_later_turn, let_arrive, logger
 from minproto.aio.http import Answer, HeaderFields, Request, Response, Upgrade, close_body, make_headers, was_cancelled
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
-from minproto.aio.options import check_common, check_elements, check_function, check_text, check_type, refuse
+from minproto.aio.options import check_common, check_elements, check_function, check_text, check_type, client_context, refuse
 from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.aio.reconnect import Refused, read_refusal
 from minproto.core import CLIENT, SERVER, Event, RemoteProtocolError, Role
@@ -237,8 +237,7 @@ class WebSocket:
         seconds = self._timeouts.pong
         while not pong.done():
             await asyncio.wait([pong], timeout=seconds)
-            for _ in range(TURNS):  # it may have arrived, and not been read
-                await asyncio.sleep(0)
+            await let_arrive()
             if not pong.done() and not pace.is_kept(seconds):
                 raise TimeoutError(f"no answer to a ping within {seconds:g} s")
 
@@ -692,12 +691,8 @@ async def _connect(
     parts = split_client_url(url, "ws")
     if "#" in url:
         raise ValueError(f"{url}: the URL of a WebSocket has no fragment")  # §3
-    if parts.scheme == "wss":
-        ssl = ssl or tls.create_default_context()
-    elif ssl is not None:
-        raise ValueError("ssl is for wss://")
-    fields = make_headers(headers)
-    http, request, response = await _shake_hands(parts, fields, ssl, subprotocols, compression, timeouts)
+    context, fields = client_context(ssl, parts.scheme, "wss"), make_headers(headers)
+    http, request, response = await _shake_hands(parts, fields, context, subprotocols, compression, timeouts)
     try:
         agreement = check_response(request, ResponseHead(response.status, response.headers), compression)
     except RemoteProtocolError as error:
@@ -721,8 +716,7 @@ async def _shake_hands(
     timeouts: Timeouts,
 ) -> tuple[ClientConnection, RequestHead, ClientResponse]:
     """Ask, and wait for the head of the answer: all together within ``Timeouts.handshake``."""
-    address = url_address(parts)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    address, target = url_address(parts), request_target(parts)
     deadline = Deadline(asyncio.get_running_loop())
     try:
         with deadline(timeouts.handshake):
