@@ -14,7 +14,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from types import CoroutineType, FunctionType
 from typing import Any, NoReturn, Protocol
@@ -256,13 +256,46 @@ RESET_COMES = 0.25
 """Seconds in which a client that is gone answers our bytes with a reset. A client that reads on sends none."""
 
 
-def log_slow_content(head: RequestHead, received: int, waited: float) -> None:
-    """The line for a request that is answered 408."""
-    logger.warning(
-        "%s %s: 408, since %d bytes of content came in %.0f seconds of waiting: see Timeouts.body, Timeouts.min_body_rate, "
-        "and Request.body_timeout for one request",
-        head.method, head.target, received, waited,
-    )  # fmt: skip
+class UploadPace:
+    """How long a server waits for the next piece of a request's content: see ``Timeouts.body`` and ``Timeouts.min_body_rate``.
+
+    For example, with 30 seconds for a piece and at least 500 bytes a second: a client that has sent 10,000 bytes, and was
+    waited for 45 seconds in all, has 5 seconds more (30 + 10,000 / 500 - 45).
+    """
+
+    __slots__ = ("_min_rate", "_waited", "received")
+
+    def __init__(self, min_rate: float) -> None:
+        self._min_rate = min_rate
+        self.begin()
+
+    def begin(self) -> None:
+        """A request begins."""
+        self.received = 0
+        """Bytes of its content so far."""
+        self._waited = 0.0
+
+    @contextmanager
+    def waiting(self, seconds: float | None) -> Iterator[float | None]:
+        """Give the seconds that a wait may take where a piece has ``seconds`` (None: no limit); and count those that it takes,
+        also where it is cancelled."""
+        if seconds is None:
+            yield None
+            return
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            yield min(seconds, seconds + self.received / self._min_rate - self._waited)
+        finally:
+            self._waited += clock() - began
+
+    def log(self, head: RequestHead) -> None:
+        """Write the line for a request that is answered 408."""
+        logger.warning(
+            "%s %s: 408, since %d bytes of content came in %.0f seconds of waiting: see Timeouts.body, "
+            "Timeouts.min_body_rate, and Request.body_timeout for one request",
+            head.method, head.target, self.received, self._waited,
+        )  # fmt: skip
 
 
 def log_failure_unseen(request: Request, error: BaseException) -> None:

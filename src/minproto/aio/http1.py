@@ -25,13 +25,13 @@ from minproto.aio.http import (
     Request,
     Response,
     Upgrade,
+    UploadPace,
     ask,
     check_content,
     checked,
     close_body,
     date_field,
     log_failure_unseen,
-    log_slow_content,
     make_headers,
     served_scheme,
     trailers_of,
@@ -111,8 +111,7 @@ class ServerConnection:
         self._sent = 0  # bytes of its response's content
         self._ahead: Event | None = None  # the end of its content, if that has arrived
         self._head_began: float | None = None
-        self._received = 0  # bytes of the present body, and seconds spent waiting for them
-        self._waited = 0.0
+        self._pace = UploadPace(timeouts.min_body_rate)
         self._reads = False  # somebody waits for more of it
 
     def begin(self, first: bytes, began: float) -> None:
@@ -225,7 +224,8 @@ class ServerConnection:
         if self._head is not None:  # it goes on behind the client's end: the next request had arrived before that
             self._observe()
         self._head, self._head_began, self._status = head, None, UNANSWERED
-        self._received, self._waited, self._sent, self._ahead = 0, 0.0, 0, None
+        self._sent, self._ahead = 0, None
+        self._pace.begin()
         for observer in self._observers:
             observer.begin()
         request = self._request = Request(head, self, self._pipe, not self._core.take_end(), self._timeouts.body)
@@ -294,24 +294,18 @@ class ServerConnection:
 
     async def _receive_within(self, seconds: float | None) -> bool:
         """Wait for more of a body. False where another limit has to be looked at; raises RemoteProtocolError (408)."""
-        patience = math.inf
-        if seconds is not None:
-            patience = min(seconds, seconds + self._received / self._timeouts.min_body_rate - self._waited)
-        clock = asyncio.get_running_loop().time
-        began = clock()
+        pace = self._pace
         try:
-            self._received += await self.endpoint.receive(patience)
+            with pace.waiting(seconds) as patience:
+                pace.received += await self.endpoint.receive(math.inf if patience is None else patience)
             return True
         except TimeoutError:
             if not self._reads:
                 raise ConnectionError("the exchange is over") from None
-        finally:  # who was cancelled has waited, too
-            if seconds is not None:
-                self._waited += clock() - began
         if self._body_timeout() != seconds:
             return False
         assert self._head is not None
-        log_slow_content(self._head, self._received, self._waited)
+        pace.log(self._head)
         self._time_out("the request's body took too long")
 
     def _body_timeout(self) -> float | None:

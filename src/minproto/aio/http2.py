@@ -23,13 +23,13 @@ from minproto.aio.http import (
     Request,
     Response,
     Upgrade,
+    UploadPace,
     announced,
     ask,
     checked,
     close_body,
     date_field,
     log_failure_unseen,
-    log_slow_content,
     served_scheme,
     trailers_of,
     was_cancelled,
@@ -240,8 +240,7 @@ class _Exchange:
         self._delivered = False  # the client has got the whole answer, as far as we can know
         self._error = error  # what is wrong with the request
         self._expects_continue = "100-continue" in split_list(head.headers.get("expect") or "")
-        self._received = 0  # bytes of content taken, and seconds spent waiting for them
-        self._waited = 0.0
+        self._pace = UploadPace(connection.timeouts.min_body_rate)
 
     def drain(self) -> None:
         if self._answer is not None:
@@ -351,8 +350,8 @@ class _Exchange:
             raise self._error
         event = await self._next_event()
         if isinstance(event, Data):
-            self._received += len(event.data)
-            self._check_length(self._received)
+            self._pace.received += len(event.data)
+            self._check_length(self._pace.received)
         return event
 
     async def _next_event(self) -> Data | EndOfMessage:
@@ -368,22 +367,15 @@ class _Exchange:
 
     async def _event_within(self, seconds: float | None) -> Event | None:
         """The stream's next event. None where another limit has to be looked at; raises RemoteProtocolError (408)."""
-        patience = seconds
-        if seconds is not None:
-            patience = min(seconds, seconds + self._received / self._connection.timeouts.min_body_rate - self._waited)
-        clock = asyncio.get_running_loop().time
-        began = clock()
         try:
-            async with asyncio.timeout(patience):
-                return await self.stream.next_event()
+            with self._pace.waiting(seconds) as patience:
+                async with asyncio.timeout(patience):
+                    return await self.stream.next_event()
         except TimeoutError:
             await let_arrive()
-        finally:  # who was cancelled has waited, too
-            if seconds is not None:
-                self._waited += clock() - began
         if self._body_timeout() != seconds or self.stream.arrived:
             return None
-        log_slow_content(self._head, self._received, self._waited)
+        self._pace.log(self._head)
         self.fail(RemoteProtocolError("the request's body took too long", 408))
 
     def _body_timeout(self) -> float | None:
