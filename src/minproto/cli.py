@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "lab")  # the main job needs no name
     options = _parse(words)
+    if options.plain:
+        os.environ["MINPROTO_PLAIN"] = "1"
     for number in (signal.SIGINT, signal.SIGTERM):  # until a server takes both, and drains
         signal.signal(number, _interrupt)
     try:
@@ -128,6 +130,12 @@ def _add_lab_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=_port, default=8000, help="port for HTTP and the page, 0 for any (%(default)s)")
     parser.add_argument("--tls-port", type=_port, default=8443, help="port for HTTPS with HTTP/2 (%(default)s)")
     parser.add_argument("--broker-port", type=_port, default=6380, help="port for redis-cli (%(default)s)")
+    _add_plain(parser)
+
+
+def _add_plain(parser: argparse.ArgumentParser) -> None:
+    """The option of the commands that run our servers. ``wire`` has no such option: it passes bytes on, and needs no core."""
+    parser.add_argument("--plain", action="store_true", help="run on the plain cores, the ones to read; slower")
 
 
 def _add_address(parser: argparse.ArgumentParser, port: int) -> None:
@@ -143,6 +151,7 @@ def _add_broker_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--history", type=_count, default=HISTORY, metavar="N", help="messages to keep of each topic (%(default)s)"
     )
+    _add_plain(parser)
 
 
 def _add_serve_options(parser: argparse.ArgumentParser) -> None:
@@ -152,10 +161,11 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     text = "private key in PEM, if it is not in the certificate's file"
     parser.add_argument("--tls-key", type=_text, metavar="FILE", help=text)
     parser.add_argument("--no-access-log", action="store_true", help="print no line for each request")
+    _add_plain(parser)
 
 
 def _add_wire_options(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(run=_wire, parser=parser)
+    parser.set_defaults(run=_wire, parser=parser, plain=False)
     parser.add_argument("--host", type=_host, default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--listen", metavar="PORT", type=_port, required=True, help="port to listen on, 0 for any")
     parser.add_argument("--to", metavar="HOST:PORT", type=_address, required=True, help="the server")

@@ -69,8 +69,9 @@ def test_help(arguments: list[str]) -> None:
     """Help is everywhere, and names the commands or the options."""
     result = run(*arguments)
     assert (result.returncode, result.stderr) == (0, "")
-    serve = ("--host", "--port", "--tls-cert", "--tls-key", "--no-access-log")
-    options = {"serve": serve, "lab": ("--port", "--tls-port", "--broker-port"), "--help": ("lab", "serve", "broker", "wire")}
+    serve = ("--host", "--port", "--tls-cert", "--tls-key", "--no-access-log", "--plain")
+    lab = ("--port", "--tls-port", "--broker-port", "--plain")
+    options = {"serve": serve, "lab": lab, "--help": ("lab", "serve", "broker", "wire")}
     for option in options[arguments[0]]:
         assert f"  {option} " in result.stdout
 
@@ -184,6 +185,31 @@ def test_wrong_key(certificate: Certificate, trustme: ModuleType, tmp_path: Path
     trustme.CA().issue_cert("127.0.0.1").private_key_pem.write_to_path(str(other))
     assert "mismatch" in fails("--tls-cert", certificate.chain, "--tls-key", str(other))
     assert fails("--tls-cert", certificate.chain)
+
+
+WHICH_CORE = """
+import sys, minproto.cli, minproto.websocket
+from minproto.aio.cores import chosen
+
+async def serve(*_, **options):
+    print(chosen(minproto.websocket.Connection).__module__)
+
+minproto.cli.serve = minproto.cli.serve_lab = minproto.cli.serve_until_signal = serve
+sys.exit(minproto.cli.main())
+"""
+
+
+@pytest.mark.parametrize("words", [["serve"], ["lab"], ["broker"], []])
+def test_plain(words: list[str]) -> None:
+    """The option chooses the plain cores, and so does the environment."""
+
+    def core(*options: str, **variables: str) -> str:
+        line = [sys.executable, "-c", WHICH_CORE, *words, *options]
+        both = environment() | {"MINPROTO_PLAIN": "0"} | variables
+        return subprocess.run(line, capture_output=True, text=True, timeout=10, env=both, check=True).stdout.strip()
+
+    assert [core(), core("--plain")] == ["minproto.fast.websocket", "minproto.websocket"]
+    assert core(MINPROTO_PLAIN="1") == "minproto.websocket"
 
 
 # ---- the access log --------------------------------------------------------------------------------------------------
