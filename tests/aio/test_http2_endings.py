@@ -656,3 +656,18 @@ async def test_without_idle_time_our_client_can_ask_once() -> None:
         with pytest.raises(RequestRefused):
             await client.request("GET", "/hello")
         await client.close()
+
+
+@virtual
+async def test_an_upload_that_ends_early_behind_its_answer_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    """So curl ends an upload that was refused. It has its answer, whatever its content was to be."""
+
+    async def app(request: Request) -> Answer:
+        return Response.text("too much", 413)
+
+    async with talking(app) as (_, peer):
+        stream = peer.open("POST", "/", ("content-length", "100"))
+        assert (await peer.answer(stream)).status == 413
+        peer.raw(0, 1, stream)
+        await peer.get("/hello")
+        assert caplog.messages == []

@@ -220,6 +220,54 @@ async def test_what_work_that_runs_on_raises_is_in_the_log(version, how, logged)
         assert statuses(server) == [499] and "the bank is closed" in logged.pop()
 
 
+@pytest.mark.parametrize("streams", [False, True])
+@WAYS
+@virtual
+async def test_a_clean_up_that_fails_in_a_cancelled_handler_is_in_the_log(version, how, streams, logged):
+    """The app's own bug, which the leaving client has only brought to light."""
+
+    async def content():
+        try:
+            yield b"piece"
+            await asyncio.sleep(1_000)
+        finally:
+            raise ValueError("no rollback")
+
+    async def app(request):
+        if streams:
+            return Response(content())
+        try:
+            await asyncio.sleep(1_000)
+        finally:
+            raise ValueError("no rollback")
+
+    async with visited(app, version) as (server, visitor):
+        visitor.get()
+        await asyncio.sleep(1)
+        await visitor.leave(how)
+        await asyncio.sleep(1)
+        assert statuses(server) == [499] and "no rollback" in logged.pop()
+
+
+@WAYS
+@virtual
+async def test_what_follows_from_the_loss_of_a_client_is_in_no_log(version, how):
+    """The end of a group of tasks that read the request and sleep, say."""
+
+    async def app(request):
+        request.cancellable = False
+        async with asyncio.TaskGroup() as group:
+            group.create_task(request.read())
+            group.create_task(asyncio.sleep(1_000))
+
+    async with visited(app, version) as (server, visitor):
+        visitor.post(b"piece", 100)
+        await asyncio.sleep(1)
+        await visitor.leave(how)
+        await asyncio.sleep(1)
+        assert statuses(server) == [499]
+
+
 @WAYS
 @virtual
 async def test_a_handler_that_swallows_its_cancellation_answers_nobody(version, how):

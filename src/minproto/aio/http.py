@@ -298,10 +298,17 @@ class UploadPace:
         )  # fmt: skip
 
 
-def log_failure_unseen(request: Request, error: BaseException) -> None:
-    """What an app raises when its client has left is mostly a consequence of that; not in work that had to run to its end."""
-    if not request.cancellable and not isinstance(error, ConnectionError | asyncio.CancelledError):
-        logger.error("%s %s failed, after its client left", request.head.method, request.head.target, exc_info=error)
+def log_failure_unseen(head: RequestHead, error: BaseException) -> None:
+    """Log what an app raises when its client has left: the failure of a clean-up, or of work that ran to its end. An error
+    that only passes on the loss itself is not logged, and neither is a group of such errors."""
+    if isinstance(error, BaseExceptionGroup):
+        _, error = error.split(_LOSSES)
+    if error is not None and not isinstance(error, _LOSSES):
+        logger.error("%s %s failed, after its client left", head.method, head.target, exc_info=error)
+
+
+_LOSSES = (ConnectionError, asyncio.CancelledError, RemoteProtocolError)
+"""What an app gets to see of the loss of its client."""
 
 
 def served_scheme(pipe: Pipe, trusted_gateway: bool) -> str | None:

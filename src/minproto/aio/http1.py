@@ -346,8 +346,8 @@ class ServerConnection:
         if self._core.error is not None and self._core.error is not fault:
             raise self._core.error  # whatever the app has made of it
         if self.endpoint.lost:
-            if self._request is not None:
-                log_failure_unseen(self._request, error)
+            assert self._head is not None
+            log_failure_unseen(self._head, error)
             raise ConnectionResetError("the peer is gone")
 
     async def _discard_content(self) -> bool:

@@ -188,7 +188,8 @@ class ServerConnection(Multiplexer):
         """A request that is malformed, refused, or more than a limit allows: its head, or what came behind it."""
         exchange = self.exchanges.get(fault.stream)
         head = fault.head if exchange is None else exchange._head
-        if fault.code != REFUSED_STREAM and head is not None:
+        answered = exchange is not None and exchange.delivered
+        if fault.code != REFUSED_STREAM and head is not None and not answered:
             request, code = f"{head.method} {head.target}", fault.status or code_name(fault.code)
             self._warn("the request %.200a is answered %s: %s", request, code, fault.reason)
         if fault.status and exchange is not None:
@@ -237,7 +238,7 @@ class _Exchange:
         self._first = b""  # the piece of the content that was made before the head
         self._status = UNANSWERED
         self._answered = False  # what was wrong with the request the app has answered in its own way
-        self._delivered = False  # the client has got the whole answer, as far as we can know
+        self.delivered = False  # the client has got the whole answer, as far as we can know
         self._error = error  # what is wrong with the request
         self._expects_continue = "100-continue" in split_list(head.headers.get("expect") or "")
         self._pace = UploadPace(connection.timeouts.min_body_rate)
@@ -262,10 +263,10 @@ class _Exchange:
                 await self._serve()
         except APP_ENDS as error:
             if was_cancelled(error):
-                self._status = self._status if self._delivered else UNANSWERED
+                self._status = self._status if self.delivered else UNANSWERED
                 self.stream.reset(CANCEL)
                 raise
-            self._break_off()
+            self._break_off(error)
         finally:
             self.stream.watch(None)
             self._release()
@@ -292,12 +293,14 @@ class _Exchange:
         if request is not None:
             request.close()
 
-    def _break_off(self) -> None:
+    def _break_off(self, error: BaseException) -> None:
         """The answer can't be completed. If that is not the client's doing, it belongs in the log."""
         lost = isinstance(self.stream.failure, ConnectionError) or self._connection.endpoint.lost
-        if lost and not self._delivered:
+        if lost and not self.delivered:
             self._status = UNANSWERED
-        if (self._error is None or self._answered) and not lost:
+        if lost:
+            log_failure_unseen(self._head, error)
+        elif self._error is None or self._answered:
             logger.exception("%s %s: the response broke off", self._head.method, self._head.target)
         self.stream.reset(INTERNAL_ERROR)
 
@@ -316,7 +319,7 @@ class _Exchange:
             await connection.endpoint.flush()
             await asyncio.sleep(RESET_COMES)
             await connection.endpoint.drain()
-        self._delivered = True
+        self.delivered = True
         self._release()
         await self.stream.close()
 
@@ -335,7 +338,6 @@ class _Exchange:
             return answer
         except APP_ENDS as error:
             if self.stream.failure is not None or was_cancelled(error):
-                log_failure_unseen(request, error)
                 raise  # the peer's doing, or ours, not the app's
             if self._error is not None:  # whatever the app has made of it
                 return Response.text(f"{self._error}\n", self._error.code)
@@ -474,7 +476,7 @@ class _Exchange:
         except LocalProtocolError:
             logger.exception("%s %s: no upgrade here", self._head.method, self._head.target)
             return await self._respond(Response.text("internal server error\n", 500))
-        self._status, self._delivered = answer.status, True
+        self._status, self.delivered = answer.status, True
         self._begin_answer(answer)
         self._release()
         self.stream.watch(None)  # a reset is what the other protocol sees for itself, as on a connection of its own
