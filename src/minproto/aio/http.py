@@ -301,10 +301,9 @@ class UploadPace:
 def log_failure_unseen(head: RequestHead, error: BaseException) -> None:
     """Log what an app raises when its client has left: the failure of a clean-up, or of work that ran to its end. An error
     that only passes on the loss itself is not logged, and neither is a group of such errors."""
-    if isinstance(error, BaseExceptionGroup):
-        _, error = error.split(_LOSSES)
-    if error is not None and not isinstance(error, _LOSSES):
-        logger.error("%s %s failed, after its client left", head.method, head.target, exc_info=error)
+    rest = error.split(_LOSSES)[1] if isinstance(error, BaseExceptionGroup) else error
+    if rest is not None and not isinstance(rest, _LOSSES):
+        logger.error("%s %s failed, after its client left", head.method, head.target, exc_info=rest)
 
 
 _LOSSES = (ConnectionError, asyncio.CancelledError, RemoteProtocolError)
