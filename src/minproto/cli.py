@@ -248,7 +248,7 @@ async def _wire(options: argparse.Namespace) -> None:
     width = shutil.get_terminal_size((120, 24)).columns
     printer = Printer(width, color=terminal and not os.environ.get("NO_COLOR"), full=options.full)
     output = standard_output()
-    wire = Wire((options.to.connect_host, options.to.port), printer, output.write, host=options.host, port=options.listen)
+    wire = Wire(options.to, printer, output.write, host=options.host, port=options.listen)
     try:
         (await wire.connect()).abort()  # if the server can't be reached, better say so now
     except OSError:

@@ -38,6 +38,7 @@ from minproto import broker as broker_core
 from minproto import resp as resp_core
 from minproto import sse as sse_core
 from minproto.aio import listener, resp, server, wire
+from minproto.aio.address import Address
 from minproto.http import Headers, RequestHead
 from minproto.testing import network
 
@@ -337,7 +338,7 @@ def test_not_allowed_names_methods(arguments: list[Any], error: type[Exception])
         (lambda **options: Server(app, **options), {"http2limits": 1}, "did you mean http2_limits?"),
         (lambda **options: Server(app, **options), {"password": "a"}, "the options are host, port, ssl, "),
         (lambda **options: BrokerServer(Broker(), **options), {"pasword": "a"}, "did you mean password?"),
-        (lambda **options: wire.Wire(("a", 1), None, print, **options), {"hots": "a"}, "did you mean host?"),  # type: ignore[arg-type]
+        (lambda **options: wire.Wire(Address("a", 1), None, print, **options), {"hots": "a"}, "did you mean host?"),  # type: ignore[arg-type]
     ],
 )
 def test_an_unknown_option_names_the_nearest(make: Any, options: dict[str, Any], says: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from harness import FIN, RST, Client, get, virtual
 
+from minproto.aio.address import Address
 from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.aio.wire import Relay, Watch, Wire
 from minproto.core import CLIENT, SERVER, Role
@@ -200,7 +201,7 @@ async def test_what_a_reset_leaves_is_printed() -> None:
 async def test_connections_have_numbers() -> None:
     """Several at once, each with its own; ``close`` cuts them off."""
     lines: list[str] = []
-    wire = Wire(("a", 1), Printer(100), lines.append)
+    wire = Wire(Address("a", 1), Printer(100), lines.append)
     wire.connect = asyncio.Event().wait  # type: ignore[method-assign, assignment]
     clients = []
     for _ in range(2):

@@ -33,10 +33,10 @@ ENOUGH = HIGH_WATER - HIGH_WATER // 4
 """Bytes that a peer has to take within ``Timeouts.write``."""
 
 APP_FAILURES = (Exception, SystemExit)
-"""What an app's code may raise without ending the server. ``sys.exit()`` in a handler fails this one request: asyncio would
-end the loop with it, and all other requests too. KeyboardInterrupt is not the app's: Ctrl-C must end the program."""
+"""The exceptions of an app's code that must not end the server. ``sys.exit()`` in a handler fails this one request: asyncio
+would end the loop, and with it all other requests. KeyboardInterrupt is not among them: Ctrl-C must end the program."""
 APP_ENDS = (*APP_FAILURES, asyncio.CancelledError)
-"""The same, and a cancellation, which may be ours or the app's own."""
+"""``APP_FAILURES``, and a cancellation. Whether that is ours or the app's own, ``was_cancelled`` says."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ async def let_arrive() -> None:
 
 
 def call_later_turn(callback: Callable[..., None], *arguments: Any, turns: int = TURNS) -> None:
-    """The same for a timer, which can't await: call back after these turns. Where the loop was busy for too long, the timer
-    and the peer's bytes come in the same turn, and the bytes were in time."""
+    """Call back after these turns: ``let_arrive`` for a timer, which can't await. Where the loop was busy for too long, the
+    timer and the peer's bytes come in the same turn, and the bytes were in time."""
     loop = asyncio.get_running_loop()
     if turns:
         loop.call_soon(lambda: call_later_turn(callback, *arguments, turns=turns - 1))

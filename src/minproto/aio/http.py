@@ -587,8 +587,11 @@ def _check_upgrade(answer: object) -> Upgrade:
 
 
 def _with_trailers(response: Response, head: RequestHead) -> Response:
-    """The same content in a form that trailers can follow: of unknown length, since both versions end a declared length
-    themselves. HTTP/1.0 has no such form, and a 204 or 304 has no content that trailers could follow."""
+    """Return the response with its content as an iterator, since no trailers can follow content of a declared length. A
+    client of HTTP/1.0 gets no trailers, so its response stays as it is.
+
+    Raises LocalProtocolError for a 204 or 304, which has no content, and for a Content-Length that is wrong.
+    """
     content = response.body
     assert isinstance(content, bytes)
     if head.version == "1.0":
@@ -604,7 +607,8 @@ def _with_trailers(response: Response, head: RequestHead) -> Response:
 
 
 def trailers_of(response: Response, head: RequestHead, *, possible: bool) -> Headers:
-    """What follows the content that was sent. ``possible``: its framing has a place for that."""
+    """Return the trailers to send behind the content. ``possible``: whether its framing has a place for trailers; where it has
+    none, the log names those that the app has set."""
     if not response._trailers or head.method == "HEAD" or head.version == "1.0":
         return Headers()
     if possible:

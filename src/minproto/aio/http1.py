@@ -103,7 +103,7 @@ class ServerConnection:
         self._draining = False
         self._answer: Answer | None = None  # that is being sent, or that the connection was given away to
         self._head: RequestHead | None = None  # the request in flight, until observers know its status
-        self._request: Request | None = None  # the same, while the app is at work on it
+        self._request: Request | None = None  # the request in flight, while the app is at work on it
         self._status = UNANSWERED  # of its response, once that is complete
         self._ended = False  # the client has ended its output, or is lost
         self._first = b""  # the piece of its response's content that was made before the head
@@ -221,7 +221,7 @@ class ServerConnection:
 
     def _begin(self, head: RequestHead) -> Request:
         """What the app gets of a head that has come; the counts of its exchange begin anew."""
-        if self._head is not None:  # it goes on behind the client's end: the next request had arrived before that
+        if self._head is not None:  # the client has ended its output, so _serve has left this one to us
             self._observe()
         self._head, self._head_began, self._status = head, None, UNANSWERED
         self._sent, self._ahead = 0, None
@@ -510,7 +510,7 @@ class ServerConnection:
             if isinstance(event, ResponseHead):
                 event.headers.append(date_field())
                 self._status = event.status
-        known = not self._ended  # else only the end of the connection tells whether the client has got this
+        known = not self._ended  # if it has ended, only our close tells whether the client has got the answer
         if words and known:
             self._observe()
         try:
@@ -709,7 +709,7 @@ class ClientConnection:
         if self._core.response is not IDLE:
             raise LocalProtocolError("read the response to its end first, and after a change of the protocol ask no more")
         await self._expect_silence()
-        self._check_usable()  # it may have been closed meanwhile
+        self._check_usable()  # the connection may have been closed meanwhile
 
     def _check_usable(self) -> None:
         if self._error is not None:

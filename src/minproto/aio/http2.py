@@ -237,7 +237,7 @@ class _Exchange:
         self._request: Request | None = None  # while the app is at work on it
         self._first = b""  # the piece of the content that was made before the head
         self._status = UNANSWERED
-        self._answered = False  # what was wrong with the request the app has answered in its own way
+        self._answered = False  # the app has answered a faulty request in its own way
         self.delivered = False  # the client has got the whole answer, as far as we can know
         self._error = error  # what is wrong with the request
         self._expects_continue = "100-continue" in split_list(head.headers.get("expect") or "")
@@ -257,7 +257,7 @@ class _Exchange:
         eager, self.task = not hasattr(self, "task"), task
         self.stream.watch(self._on_leaving)
         try:
-            if eager:  # what came together with the head, such as a reset, comes before the app
+            if eager:  # a reset that came together with the head counts before the app is called
                 await asyncio.sleep(0)
             if self.stream.failure is None:
                 await self._serve()
@@ -280,7 +280,7 @@ class _Exchange:
     def _on_leaving(self, _: bool) -> None:
         """The stream's news. Its end is that of the request alone; where it is lost, nobody gets the answer."""
         request = self._request
-        if request is None or not isinstance(self.stream.failure, ConnectionError):  # else the fault is ours
+        if request is None or not isinstance(self.stream.failure, ConnectionError):  # any other failure is our own
             return
         request.leave()
         if request.cancellable:
@@ -515,8 +515,8 @@ class ClientConnection(Multiplexer):
         """Host and port, as :authority has them."""
         self._closing = False
         self._error: Exception | None = None
-        self._waiting: deque[asyncio.Future[None]] = deque()  # who waits for a stream,
-        self._admitted = 0  # and how many of them were told, but have not opened it yet
+        self._waiting: deque[asyncio.Future[None]] = deque()  # one for each request that waits for a stream,
+        self._admitted = 0  # and how many of them may open one, and have not done so yet
         self._reader = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
@@ -615,7 +615,7 @@ class ClientConnection(Multiplexer):
         try:
             await waiting
         except BaseException:
-            with suppress(ValueError):  # it is not there any more: the room was for us
+            with suppress(ValueError):  # _admit has taken it out: the room was for us
                 self._waiting.remove(waiting)
             self._leave(waiting)
             self._admit()

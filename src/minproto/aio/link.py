@@ -65,7 +65,7 @@ def parse_url(url: str) -> Target:
 
 
 def _parse(url: str) -> Target | str:
-    """The target, or what is wrong."""
+    """Return the target, or what is wrong with the URL."""
     with suppress(ValueError):
         parts = urlsplit(url)
         wrong = _fault(parts)
@@ -77,7 +77,7 @@ def _parse(url: str) -> Target | str:
 
 
 def _fault(parts: SplitResult) -> str | None:
-    """What is wrong with a URL, but for the spelling of its host. Raises ValueError for a port that is none."""
+    """Return what is wrong with a URL, or None; its host may still be misspelt. Raises ValueError for a port that is none."""
     is_unix = parts.scheme in _UNIX
     if parts.scheme not in ("redis", "rediss", *_UNIX):
         return "its scheme is another"

@@ -63,7 +63,7 @@ class ListenerConfig:
     """Called when it begins to stop: for an app to answer what would wait, say a long poll, and hold up the end."""
 
     def __post_init__(self) -> None:
-        Address(self.host, self.port)  # which checks both
+        Address(self.host, self.port)  # checks both
         check_tls("ssl", self.ssl, server=True)
         check_type("timeouts", self.timeouts, Timeouts)
         check_count("max_connections", self.max_connections, 0)
@@ -293,7 +293,7 @@ async def _until_signal(listeners: Sequence[Listener]) -> AsyncIterator[asyncio.
         yield stopped
     finally:
         for number, handler in before.items():
-            loop.remove_signal_handler(number)  # which leaves Python's defaults, whatever the program had before
+            loop.remove_signal_handler(number)  # leaves Python's default, and not the program's own handler
             signal.signal(number, handler or signal.SIG_DFL)
 
 

@@ -296,7 +296,7 @@ class Multiplexer:
     """A core on a pipe, with its streams: the part that server and client share."""
 
     refusal: type[ConnectionError] = ConnectionResetError
-    """What a stream fails with that the peer has refused."""
+    """The error of a stream that the peer has refused."""
 
     def __init__(self, core: Connection, pipe: Pipe, timeouts: Timeouts) -> None:
         self.core = core
@@ -502,7 +502,7 @@ class Multiplexer:
                 if self.endpoint.unsent > HIGH_WATER:
                     await self.endpoint.drain()
                 if self._let_in():
-                    await asyncio.sleep(0)  # they come first: content would fill the room again
+                    await asyncio.sleep(0)  # their heads come first: content would fill the room again
         except ConnectionError:
             """The peer does not read, or is gone: the pipe is closed, and so the reader sees it, too."""
         finally:

@@ -151,7 +151,7 @@ def try_handshake(context: tls.SSLContext) -> str | None:
     except tls.SSLError as error:
         if error.reason == "NO_SHARED_CIPHER":
             return None
-    return "h2"  # it may have been our client
+    return "h2"  # the fault may be our client's, so the context is believed to be right
 
 
 def check_common(limits: object, kind: type, timeouts: object, ssl: object = None) -> None:

@@ -45,7 +45,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)  # a disk may have room again; after any ot
 
 
 class Lines(Protocol):
-    """What a line can be written to: an ``Output``, or whatever a program has put in the place of ``sys.stdout``."""
+    """A place for lines: an ``Output``, or the object that a program has put in the place of ``sys.stdout``."""
 
     def write(self, text: str, /) -> object:
         """Take a few whole lines."""
@@ -92,7 +92,7 @@ class Output:
                 self._wake()
 
     def flush(self) -> None:
-        """Nothing: the thread writes at once, and nobody in the event loop may wait for it. At the end there is ``finish``."""
+        """Do nothing: the thread writes at once, and the event loop may not wait for it. At the end ``finish`` waits."""
 
     def finish(self) -> None:
         """Wait until everything is written; give up where the reader takes nothing for a second."""
@@ -114,7 +114,7 @@ class Output:
         self._changed.notify_all()
 
     def _run(self) -> None:
-        """What the thread does: write what waits, all of it at once."""
+        """Run in the thread: take all lines that wait, write them as one batch, and begin anew."""
         while not self._broken:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
@@ -127,7 +127,7 @@ class Output:
             time.sleep(PAUSE)
 
     def _take(self) -> bytes:
-        """What waits, and a line that counts what was dropped after it."""
+        """Empty the queue. Return its lines, and behind them a line that counts the dropped ones."""
         batch = b"".join([*self._waiting, self._notice(self._dropped, "the output is not read")])
         self._waiting, self._size, self._dropped = [], 0, 0
         return batch
@@ -179,7 +179,7 @@ def _lines(stream: TextIO | None) -> Lines:
         return Output(len, direct=True)
     try:
         descriptor = stream.fileno()
-    except (AttributeError, OSError):  # it is only in memory
+    except (AttributeError, OSError):  # the stream is only in memory
         return stream
     if descriptor not in STANDARD:
         return stream

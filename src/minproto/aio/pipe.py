@@ -35,7 +35,7 @@ HIGH_WATER = 65_536
 LEAST = 1e-9
 """Seconds that asyncio gets where a timeout is 0, which it refuses."""
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
-"""What OpenSSL calls bytes in clear text in the place of a TLS record: the versions differ."""
+"""OpenSSL's reasons where clear text comes in the place of a TLS record; its versions use different ones."""
 CUT_OFF = "TLS was cut off: the connection ended without the peer's close_notify"
 _RESET = struct.pack("ii", 1, 0)  # struct linger: on, for 0 seconds: close() sends RST
 
@@ -164,7 +164,7 @@ class StreamPipe(asyncio.Protocol):
             return False
         try:
             return bool(self._tls.read(1))  # b"": the peer's close_notify was read. All before it is in our buffer
-        except tls.SSLZeroReturnError:  # the same, when ours is sent, too
+        except tls.SSLZeroReturnError:  # the peer's close_notify was read, and ours is sent
             return False
         except tls.SSLError:
             return True
@@ -233,7 +233,7 @@ class StreamPipe(asyncio.Protocol):
         self._socket = transport.get_extra_info("socket")
         self._tls: tls.SSLObject | None = transport.get_extra_info("ssl_object")
         self._transport.set_write_buffer_limits(HIGH_WATER, HIGH_WATER // 4)
-        connected, self._connected = self._connected, None  # what it holds, such as a task that is done, is not ours to keep
+        connected, self._connected = self._connected, None  # the callback holds a task that is done
         if connected is not None:
             connected(self)
 
@@ -271,7 +271,7 @@ class StreamPipe(asyncio.Protocol):
             return
         if self._watcher is not None and self._has_error():
             self._error = ConnectionResetError("the connection was reset")
-            self._transport.abort()  # which ends in connection_lost, and so tells the watcher
+            self._transport.abort()  # asyncio then calls connection_lost, which tells the watcher
         self._look_later(min(2 * seconds, LOOK))
 
     def close_write(self) -> None:

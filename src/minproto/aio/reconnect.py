@@ -171,7 +171,7 @@ async def _let_go(connection: Closable) -> None:
     task, abort = asyncio.current_task(), getattr(connection, "abort", None)
     if abort is not None and task is not None and task.cancelling():
         abort()
-        await asyncio.sleep(0)  # what the connection has running ends
+        await asyncio.sleep(0)  # one turn of the loop, in which the connection's tasks end
     else:
         await connection.close()
 
@@ -183,7 +183,7 @@ def _pause(first: float | Callable[[], float], longest: float, failures: int) ->
 
 
 class _Attempts:
-    """What the attempts so far tell about the next."""
+    """Counts the attempts that failed, logs them, and says whether another one makes sense."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -170,7 +170,7 @@ class RemoteBroker:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self.close()  # which waits for nobody
+        await self.close()  # waits for nobody, so a cancelled block needs no abort
 
 
 def _name(name: str) -> bytes:
@@ -209,7 +209,7 @@ class _Publisher:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._loop = asyncio.get_running_loop()
-        self._answers: deque[tuple[asyncio.Future[int], int]] = deque()  # and where in the connection's bytes its PUBLISH ends
+        self._answers: deque[tuple[asyncio.Future[int], int]] = deque()  # each with the position where its PUBLISH ends
         self._timer: asyncio.TimerHandle | None = None
         self._seen = (0, 0)  # the progress when the timer was set
         self.lost = False
@@ -283,7 +283,7 @@ def _lost(error: Exception) -> Exception:
 
 def _settle(answer: "asyncio.Future[int]", value: Any) -> None:
     if isinstance(value, int):
-        if not answer.done():  # who asked did not wait
+        if not answer.done():  # the caller was cancelled
             answer.set_result(value)
     else:
         _fail(answer, refusal(value) if isinstance(value, Error) else RemoteProtocolError("the answer is not a number"))
@@ -320,7 +320,7 @@ class RemoteSubscription:
         self._links = self._reconnecting()
         self._waiting: Deadline | None = None  # for the next of them
         self._link: Link | None = None
-        self._items: deque[Item] = deque()  # that were received, and not taken
+        self._items: deque[Item] = deque()  # received, and not taken yet
         self._closed = False
 
     def __aiter__(self) -> Self:
@@ -475,7 +475,7 @@ class _History:
         self._after = None if after is None else _id_or_oldest(after)
         self._last = last
         self._asked: Link | None = None  # on which two answers are due,
-        self._read: list[Any] = []  # and the first of them, if it has come
+        self._read: list[Any] = []  # and the first of the two, once it has come
 
     async def begin(self, link: Link) -> list[Item]:
         after = await self._start(link) if self._after is None else self._after
@@ -546,7 +546,7 @@ def _entry(topic: str, entry: Any, limits: Limits) -> Item:
 
 
 async def _stream(link: Link, topic: bytes) -> dict[bytes, Any]:
-    """What the broker knows of a topic's history. Raises RemoteProtocolError where there is none."""
+    """Return what the broker knows of a topic's history. Raises RemoteProtocolError where there is none."""
     try:
         (answer,) = await link.ask((b"XINFO", b"STREAM", topic))
     except RemoteProtocolError as error:
@@ -572,7 +572,8 @@ def _lost_until(stream: dict[bytes, Any]) -> Id:
 
 
 def _id_or_oldest(text: str) -> Id:
-    """What is no id is older than all: then everything is read, behind a Gap, as the Broker in this process does."""
+    """Parse an id. Text that is no id counts as older than every id, so that everything is read, behind a Gap. The Broker in
+    this process does the same."""
     id = parse_id(text)
     return id if id is not None and max(id) <= MAX_ID else (0, 0)
 

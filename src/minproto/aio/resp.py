@@ -229,7 +229,7 @@ class ServerConnection:
     # -- messages
 
     def _push(self, data: bytes) -> None:
-        """What was published, for this client. Never raises: that would keep it from the others."""
+        """Send this client what was published. Never raises: an error here would keep the messages from other clients."""
         try:
             self.endpoint.send_at_once(Encoded(data))
         except Exception:

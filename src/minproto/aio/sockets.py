@@ -157,7 +157,7 @@ def _listen_on(info: _AddressInfo, port: int) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # or a restart waits for the old connections' TIME_WAIT
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # otherwise a restart waits for the old sockets' TIME_WAIT
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address[0], port, *address[2:]))
@@ -205,7 +205,7 @@ class Acceptor:
 
     def _accept(self, sock: socket.socket) -> None:
         for _ in range(BURST):
-            if sock.fileno() < 0:  # what we accepted made somebody close us
+            if sock.fileno() < 0:  # the connection before this one made its owner close us
                 return
             try:
                 connection, _ = sock.accept()

@@ -243,7 +243,7 @@ class _Events:
         self._iterator = iterator
         self._context = copy_context()  # of the handler, which the server may run in another task than the response
         self._task: asyncio.Task[None] | None = None
-        self._events: list[Event | str] = []  # that were not taken yet
+        self._events: list[Event | str] = []  # not taken yet
         self._ended = False
         self._failure: BaseException | None = None  # of the iterator, for whoever takes next
         self._wanted = asyncio.Event()  # somebody waits for an event
@@ -293,7 +293,7 @@ class _Events:
             self._task.cancel()
             await asyncio.wait([self._task])
             raise
-        if self._failure is not None:  # which nobody will take any more
+        if self._failure is not None:  # nobody will take it any more
             logger.error("the iterator of an EventStream failed", exc_info=self._failure)
 
     # -- the task

@@ -107,7 +107,7 @@ class WebSocket:
         self._deferred: list[Shared] = []  # broadcasts that came meanwhile
         self._pings: dict[bytes, asyncio.Future[bool]] = {}  # true: answered, false: the connection has ended
         self._replies = 0  # bytes of Pongs that may still be unsent
-        self._asked: Pace | None = None  # what the peer takes since a keepalive Ping is out
+        self._asked: Pace | None = None  # set while a keepalive Ping is out: whether the peer takes what was sent
         self._deadline: asyncio.TimerHandle | None = None  # for the closing handshake
         self._closing: Close | None = None  # our side wants to end, so
         self._loss = ""  # how the connection was lost
@@ -562,7 +562,7 @@ def _check_handler(handler: object) -> None:
 def _is_allowed(allow_origin: Callable[[Request, str], bool], request: Request, origin: str) -> bool:
     """Ask the app, and tell the log what was compared: behind a proxy that changes Host, no Origin fits. Raises TypeError."""
     allowed = allow_origin(request, origin)
-    if isawaitable(allowed):  # which is true, whatever it would give
+    if isawaitable(allowed):  # an awaitable is true, whatever it would give
         raise TypeError("allow_origin has to return a bool at once: nobody awaits what it returns")
     if not allowed:
         logger.warning(
@@ -632,7 +632,7 @@ class HandshakeRefused(Refused):
 
 
 class Connecting(Coroutine[Any, Any, WebSocket]):
-    """What ``connect`` returns: a coroutine for the WebSocket, which ``async with`` takes, too."""
+    """Returned by ``connect``: a coroutine for the WebSocket, which ``async with`` takes, too."""
 
     def __init__(self, connecting: Coroutine[Any, Any, WebSocket]) -> None:
         self._connecting = connecting

@@ -196,15 +196,15 @@ class Watch:
 
 
 class Wire(Listener):
-    """Listens, and joins each client to the server at ``to``, a host and a port. Options: ``ListenerConfig``."""
+    """Listens, and joins each client to the server at ``to``. Options: ``ListenerConfig``."""
 
     scheme = "tcp"
 
     def __init__(
-        self, to: tuple[str, int], printer: Printer, write: Callable[[str], object], **options: Unpack[ListenerOptions]
+        self, to: Address, printer: Printer, write: Callable[[str], object], **options: Unpack[ListenerOptions]
     ) -> None:
         super().__init__(configure(ListenerConfig, options))
-        self._to = Address(*to)
+        self._to = to
         self._printer = printer
         self._write = write
         self._count = 0

@@ -38,7 +38,7 @@ def development_certificate() -> Certificate:
         if not _is_fresh(folder):
             _make(folder)
     except ModuleNotFoundError as error:
-        if error.name != "trustme":  # but something that it needs
+        if error.name != "trustme":  # something that trustme needs is missing
             raise NoCertificateError(f"trustme can't be used: {error}") from error
         raise NoCertificateError("trustme is not installed: pip install trustme") from None
     except ImportError as error:
