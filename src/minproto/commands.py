@@ -257,7 +257,7 @@ class Session:
         if self.version == 2 and self.listens and not known.subscriber:
             return f"ERR Can't execute '{name}': {ONLY_THESE}"
         if self.refusing and not known.unqueued:
-            return f"ERR '{name}' has not been run: it comes after a MULTI that was refused, and before EXEC or DISCARD"
+            return f"ERR '{name}' has not been run: MULTI was refused, and every command after it until DISCARD or EXEC"
         return None
 
 

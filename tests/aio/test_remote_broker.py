@@ -382,6 +382,18 @@ async def test_a_full_broker_refuses_all_who_wait(connect):
 
 
 @virtual
+async def test_a_protected_redis_refuses_all_who_wait(connect):
+    """It says DENIED unasked, and closes: no publisher is left to wonder whether its message was delivered."""
+    script = Script(b"-DENIED Redis is running in protected mode\r\n")
+    connect(script)
+    async with RemoteBroker(URL) as broker:
+        results = await asyncio.gather(*(broker.publish("a", b"x") for _ in range(3)), return_exceptions=True)
+        assert [type(result) for result in results] == [RemoteProtocolError] * 3
+        assert {str(result) for result in results} == {"DENIED Redis is running in protected mode"}
+    await script.task
+
+
+@virtual
 async def test_an_error_is_for_the_one_who_asked(connect):
     """The connection goes on, and the others have their answers."""
     async with serving() as server:
@@ -441,6 +453,19 @@ async def test_a_message_beyond_the_limits_is_a_gap_with_a_reason(connect, patte
             assert [len(item.data) if isinstance(item, Message) else item.count for item in items] == [1_000, 1, 1, 3, 1, 0]
             assert items[2].reason == "a message of 5,000 bytes was not received: limits.max_bulk is 1,000"
             assert len(server.ends) == 1
+
+
+@virtual
+async def test_a_topic_beyond_the_limits_is_a_gap_with_a_reason(connect):
+    """A redis-server takes channels of any length, and who listens to a pattern did not choose them."""
+    async with serving() as server:
+        connect(server)
+        async with RemoteBroker(URL, limits=Limits(max_bulk=100)).subscribe(patterns=["a*"]) as subscription:
+            server.broker.publish("a" * 101, b"x")
+            server.broker.publish("a" * 100, b"y")
+            items = [await anext(subscription) for _ in range(2)]
+            assert items == [Gap(1), Message("a" * 100, "", b"y", "a*")]
+            assert items[0].reason == "a message of 101 bytes was not received: limits.max_bulk is 100"
 
 
 @virtual
@@ -612,6 +637,10 @@ async def test_a_broker_that_takes_the_connection_and_says_nothing_is_named(conn
         words = r"redis://a:6379 takes the connection, but has not answered within 10 s \(if that port speaks TLS.*rediss"
         with pytest.raises(TimeoutError, match=words):
             await broker.publish("a", b"x")
+    await deaf.task
+    connect(deaf)
+    with pytest.raises(TimeoutError, match=words):
+        await RemoteBroker(URL).last_id("a")
     await deaf.task
 
 

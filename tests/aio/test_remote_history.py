@@ -9,7 +9,7 @@ from harness import virtual
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from resp_harness import serving
-from test_remote_broker import URL, connect, data_of  # noqa: F401 - connect is a fixture
+from test_remote_broker import URL, Script, connect, data_of  # noqa: F401 - connect is a fixture
 
 from minproto import Broker, Gap, Message, RemoteBroker, RemoteProtocolError
 from minproto.aio.resp import BrokerServer
@@ -161,6 +161,32 @@ async def test_no_history_is_said(connect):  # noqa: F811
                 with pytest.raises(RemoteProtocolError, match="the broker keeps no history of a: ERR no such key"):
                     async with RemoteBroker(URL).subscribe("a", **options):
                         pass
+
+
+@pytest.mark.parametrize("words", ["NOAUTH Authentication required.", "NOPERM this user has no permissions", "DENIED"])
+@virtual
+async def test_another_error_is_not_told_as_a_missing_history(connect, words):  # noqa: F811
+    script = Script(b"-%b\r\n" % words.encode())
+    connect(script)
+    with pytest.raises(RemoteProtocolError) as caught:
+        await RemoteBroker(URL).last_id("a")
+    assert str(caught.value) == words
+    await script.task
+
+
+@pytest.mark.parametrize(
+    "answer", [b"+QUEUED", b":1", b"$-1", b"*1\r\n:1", b"*1\r\n*0", b"*1\r\n*2\r\n:1\r\n:2", b"*2\r\n*0\r\n*0"]
+)
+@pytest.mark.parametrize(("options", "reads"), [({"after": "1-1"}, 2), ({"last": 1}, 1)])
+@virtual
+async def test_answers_of_a_wrong_shape_are_the_brokers_fault(connect, options, reads, answer):  # noqa: F811
+    """And no error of ours: RemoteProtocolError."""
+    script = Script(*[(answer + b"\r\n") * 2] * reads)
+    connect(script)
+    with pytest.raises(RemoteProtocolError):
+        async with RemoteBroker(URL).subscribe("a", **options) as subscription:
+            await anext(subscription)
+    await script.task
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ ABORTED = Error("EXECABORT Transaction discarded because of previous errors.")
 
 
 def not_run(name):
-    return Error(f"ERR '{name}' has not been run: it comes after a MULTI that was refused, and before EXEC or DISCARD")
+    return Error(f"ERR '{name}' has not been run: MULTI was refused, and every command after it until DISCARD or EXEC")
 
 
 @virtual

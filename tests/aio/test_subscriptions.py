@@ -117,6 +117,7 @@ async def test_resume():
 CALLS = {
     "publish": lambda broker, subscription: broker.publish("a", b"x"),
     "subscribe": lambda broker, subscription: broker.subscribe("a"),
+    "last_id": lambda broker, subscription: broker.last_id("a"),
     "end": lambda broker, subscription: subscription.end(),
     "close": lambda broker, subscription: subscription.close(),
     "wait": lambda broker, subscription: asyncio.run(subscription.ready()),

@@ -217,6 +217,9 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
+    async with RemoteBroker(f"unix://{tmp_path}/gone") as remote:
+        with pytest.raises(FileNotFoundError, match=f"{tmp_path}/gone"):
+            await remote.publish("our", b"x")
 
 
 async def test_tls_to_a_clear_port_and_the_other_way_round(certificate: Certificate, trust: ssl.SSLContext) -> None:

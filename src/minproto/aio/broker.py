@@ -155,6 +155,7 @@ class Broker:
 
     def last_id(self, topic: str) -> str:
         """The id from which a new subscriber could resume."""
+        self.check_loop()
         return self.inner.last_id(topic)
 
     def check_loop(self) -> None:

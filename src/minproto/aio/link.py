@@ -116,7 +116,11 @@ async def open_pipe(address: Address | str, ssl: tls.SSLContext | None, timeouts
     """Connect to a host and port, or to a Unix socket. Raises OSError."""
     if isinstance(address, Address):
         return await connect_pipe(address, ssl, handshake=timeouts.handshake, linger=timeouts.linger)
-    return (await asyncio.get_running_loop().create_unix_connection(StreamPipe, address))[1]
+    try:
+        return (await asyncio.get_running_loop().create_unix_connection(StreamPipe, address))[1]
+    except OSError as error:
+        error.filename = address  # so that its text names the path
+        raise
 
 
 # ---- strings that are too long -----------------------------------------------------------------------------------------

@@ -31,12 +31,14 @@ from minproto.aio.reconnect import reconnecting
 from minproto.broker import Gap, Item, Message, listed, parse_id
 from minproto.commands import MAX_ID
 from minproto.core import RemoteProtocolError
-from minproto.resp import Error, Limits, to_bytes, to_text
+from minproto.resp import Error, Limits, NullArray, to_bytes, to_text
 
 LEAST_PING = 1.0
 """Seconds between two PINGs at least, also where ``Timeouts.ping`` is 0: without them the client would do nothing else."""
-FULL = "ERR max number of clients"
-"""How the error begins that a broker sends unasked: it closes the connection, and has not read a command."""
+UNASKED = ("ERR max number of clients", "DENIED ")
+"""How the errors begin that a broker sends unasked. The broker then closes the connection, and has not read a command."""
+NO_HISTORY = ("ERR no such key", "ERR unknown command", "WRONGTYPE ")
+"""How the errors of XINFO STREAM begin for a topic without a history: ours and Redis's, one without streams, another type."""
 UNREADABLE = "ERR Protocol error"
 """How the error begins for a command beyond the broker's own limits. It closes the connection, and reads nothing more."""
 
@@ -133,7 +135,7 @@ class RemoteBroker:
         name = _name(topic)
         link = await self.connect()
         try:
-            return to_text((await _stream(link, name))[b"last-generated-id"])
+            return to_text((await self.within_handshake(_stream(link, name)))[b"last-generated-id"])
         finally:
             link.abort()
 
@@ -248,23 +250,28 @@ class _Publisher:
         self._lose()
 
     async def _read(self) -> None:
-        error: Exception = ConnectionResetError("the client was closed")
+        error = _lost(ConnectionResetError("the client was closed"))
         try:
-            while True:
-                value = await self._link.value(math.inf)
-                if isinstance(value, Error) and value.text.startswith(FULL):
-                    raise refusal(value)
-                if not self._answers:
-                    raise ConnectionResetError("the broker sent what nobody asked for")
-                _settle(self._answers.popleft()[0], value)
-                if isinstance(value, Error) and value.text.startswith(UNREADABLE):
-                    raise _UnreadError
+            error = await self._settle_answers()
         except (OSError, RemoteProtocolError) as lost:
-            error = lost
+            error = _lost(lost)
         finally:
             self._lose()
             for answer, _ in self._answers:
-                _fail(answer, error if isinstance(error, ConnectionRefusedError | _UnreadError) else _lost(error))
+                _fail(answer, error)
+
+    async def _settle_answers(self) -> Exception:
+        """Read answers until the broker has refused the connection, and with it what it has not read: return the error for
+        that. Raises OSError and RemoteProtocolError, after which nobody knows what the broker has done."""
+        while True:
+            value = await self._link.value(math.inf)
+            if isinstance(value, Error) and value.text.startswith(UNASKED):
+                return refusal(value)
+            if not self._answers:
+                raise ConnectionResetError("the broker sent what nobody asked for")
+            _settle(self._answers.popleft()[0], value)
+            if isinstance(value, Error) and value.text.startswith(UNREADABLE):
+                return _UnreadError()
 
     def _lose(self) -> None:
         self.lost = True
@@ -436,8 +443,8 @@ class _Live:
 def _pushed(value: Any, limits: Limits) -> list[Item]:
     """A message; none for a confirmation or a pong. Raises RemoteProtocolError for what no subscriber should get."""
     match value:
-        case [b"message" | b"pmessage", *_, Skipped() as data]:
-            return [_too_long(data, limits)]
+        case [b"message" | b"pmessage", *_, Skipped() as long] | [b"pmessage", _, Skipped() as long, _]:  # data, or topic
+            return [_too_long(long, limits)]
         case [b"message", bytes(topic), bytes(data)]:
             return [Message(to_text(topic), "", data)]
         case [b"pmessage", bytes(pattern), bytes(topic), bytes(data)]:
@@ -493,16 +500,18 @@ class _History:
 
     async def _start(self, link: Link) -> Id:
         """The id behind which the last messages come."""
-        entries: list[Any] = []
         bound, missing = b"+", self._last + 1
-        while missing > 0:
+        while True:
             most = b"%d" % min(missing, _batch(link.limits))
-            (entries,) = await link.ask((b"XREVRANGE", self._topic, bound, b"-", b"COUNT", most))
+            (answer,) = await link.ask((b"XREVRANGE", self._topic, bound, b"-", b"COUNT", most))
+            entries = _entries(answer)
             if not entries:
                 return _lost_until(await _stream(link, self._topic))
             missing -= len(entries)
-            bound = b"(" + entries[-1][0]
-        return _parse_id(entries[-1][0])
+            oldest = _parse_id(entries[-1][0])
+            if missing <= 0:
+                return oldest
+            bound = b"(" + _encode_id(oldest)
 
     async def next(self, link: Link) -> list[Item]:
         assert self._after is not None
@@ -525,7 +534,7 @@ class _History:
     def _received(self, after: Id, read: Any, limits: Limits, *, gap: bool = False) -> list[Item]:
         """The items of an answer to XREAD. The next XREAD asks for what comes after the last of them, or else ``after``."""
         items: list[Item] = [Gap(None, reason="the broker's history does not go back so far")] if gap else []
-        entries = read[0][1] if isinstance(read, list) and read else []
+        entries = _entries_read(read)
         items += [_entry(to_text(self._topic), entry, limits) for entry in entries]
         self._after = _parse_id(entries[-1][0]) if entries else after
         return items
@@ -534,6 +543,23 @@ class _History:
 def _batch(limits: Limits) -> int:
     """How many entries one answer may have: all of them may be as long as the limits allow."""
     return max(1, limits.max_command // (limits.max_bulk + 1_024))
+
+
+def _entries(answer: Any) -> list[list[Any]]:
+    """Return the entries in an answer to XREVRANGE. Raises RemoteProtocolError for an answer of another shape."""
+    if isinstance(answer, list) and all(isinstance(entry, list) and entry[:1] for entry in answer):
+        return answer
+    raise RemoteProtocolError(f"not the entries of a stream: {str(answer)[:60]}")
+
+
+def _entries_read(answer: Any) -> list[list[Any]]:
+    """The same for XREAD of one stream, which answers null when nothing new has come."""
+    match answer:
+        case None | NullArray():
+            return []
+        case [[_, entries]]:
+            return _entries(entries)
+    raise RemoteProtocolError(f"not what XREAD answers: {str(answer)[:60]}")
 
 
 def _entry(topic: str, entry: Any, limits: Limits) -> Item:
@@ -550,6 +576,8 @@ async def _stream(link: Link, topic: bytes) -> dict[bytes, Any]:
     try:
         (answer,) = await link.ask((b"XINFO", b"STREAM", topic))
     except RemoteProtocolError as error:
+        if not str(error).startswith(NO_HISTORY):
+            raise
         raise RemoteProtocolError(f"the broker keeps no history of {to_text(topic)}: {error}") from error
     return _pairs(answer)
 
