@@ -114,6 +114,19 @@ def test_what_is_wrong_with_a_url(url, says):
 
 
 @virtual
+async def test_a_field_of_the_user_takes_the_place_of_ours(servers):
+    served = servers(STOP)
+    await all_of(EventSource("http://a/", headers={"Accept": "text/*", "Cache-Control": "max-age=0"}))
+    (request,) = served.requests
+    assert [request.headers.get_all(name) for name in ("accept", "cache-control")] == [["text/*"], ["max-age=0"]]
+
+
+def test_a_last_event_id_among_the_fields_is_refused():
+    with pytest.raises(ValueError, match="last_event_id="):
+        EventSource("http://a/", headers={"Last-Event-ID": "7"})
+
+
+@virtual
 async def test_it_comes_back_and_says_what_it_saw_last(servers):
     """Also an id that came without an event, and not that of an event that was cut off."""
     served = servers(
@@ -214,6 +227,30 @@ async def test_silence_is_no_lost_connection(servers):
 
 
 @virtual
+async def test_a_head_may_come_as_late_as_the_first_event(servers):
+    """Many servers send both together."""
+
+    async def late(pipe):
+        await asyncio.sleep(3_600)
+        pipe.write(HEAD + b"data: x\n\n")
+
+    served = servers(late, STOP)
+    assert [event.data for event in await all_of(EventSource("http://a/"))] == ["x"]
+    assert served.times == [0, 3_603]
+
+
+@virtual
+async def test_a_head_that_does_not_come_within_the_silence_is_an_outage_that_says_so(servers, caplog):
+    async def never(pipe):
+        await pipe.read()
+
+    served = servers(never, STOP)
+    await all_of(EventSource("http://a/", silence=20))
+    assert served.times == [0, 26]
+    assert "TimeoutError: the server has not sent the head of the response within 20 s" in caplog.text
+
+
+@virtual
 async def test_silence_is_a_lost_connection_where_the_user_says_so(servers):
     """Of a server that is known to send comments."""
 
@@ -292,7 +329,7 @@ async def test_what_is_no_stream_ends_it(servers, answer, code):
 async def test_the_answer_that_was_no_stream_is_in_the_error(servers):
     """A redirection, or what a login asks for: status, header fields and content, and the telling ones in the message."""
     servers(b"HTTP/1.1 302 Found\r\nLocation: https://b/login\r\nContent-Length: 9\r\n\r\ngo there\n")
-    with pytest.raises(StreamRefused, match="no stream of events: 302 ; location: https://b/login") as error:
+    with pytest.raises(StreamRefused, match="no stream of events: 302; location: https://b/login") as error:
         await all_of(EventSource("http://a/"))
     response = error.value.response
     assert (response.status, response.headers.get("location"), response.body) == (302, "https://b/login", b"go there\n")
@@ -323,7 +360,7 @@ async def test_an_outage_is_two_lines_in_the_log(servers, caplog):
         ("INFO", "http://a/events is reached again after 42.0 s, at attempt 4"),
         (
             "WARNING",
-            "http://a/events can't be reached: StreamRefused: no stream of events: 503 ; trying again until it can",
+            "http://a/events can't be reached: StreamRefused: no stream of events: 503; trying again until it can",
         ),
         ("INFO", "http://a/events is reached again after 6.0 s, at attempt 2"),
     ]

@@ -638,6 +638,34 @@ async def test_a_generator_that_fails_in_its_finally_is_in_the_log(stage, logged
         assert "secret" in logged.pop()
 
 
+@pytest.mark.parametrize("kind", [EventStream, Response])
+@virtual
+async def test_a_generator_that_is_left_at_a_yield_within_a_task_group_has_not_failed(stage, kind):
+    """The group wraps the GeneratorExit of ``aclose`` in a BaseExceptionGroup, which is no Exception."""
+    child = None
+
+    async def pieces():
+        nonlocal child
+        async with asyncio.TaskGroup() as group:
+            child = group.create_task(asyncio.sleep(1_000))
+            while True:
+                yield "x" * HIGH_WATER if kind is EventStream else b"x" * HIGH_WATER
+
+    def app(broker):
+        async def answer(request):
+            return kind(pieces())
+
+        return answer
+
+    async with stage(app=app) as server:
+        listener = server.listener()
+        await listener.head()
+        await asyncio.sleep(1)
+        listener.pipe.abort()
+        await asyncio.sleep(1)
+        assert child.cancelled()
+
+
 @virtual
 async def test_a_generator_makes_no_step_that_nobody_waits_for(stage):
     steps = []

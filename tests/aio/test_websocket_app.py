@@ -229,6 +229,23 @@ async def test_an_iterator_that_fails_to_clean_up_is_no_way_out(logged):
             await ws.send("more")
         assert [event.code for event in await peer.events()] == [1011]
 
+@virtual
+async def test_a_cancelled_send_of_a_generator_with_a_task_group_is_cancelled():
+    """The group wraps the GeneratorExit of ``aclose``; it must not take the place of the cancellation."""
+
+    async def fragments():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(1_000))
+            while True:
+                yield b"x" * 100_000
+
+    async with joined(net={"capacity": 1_000, "delays": itertools.repeat(1.0)}) as (ws, _):
+        sending = asyncio.create_task(ws.send(fragments()))
+        await asyncio.sleep(1)
+        sending.cancel()
+        await asyncio.wait([sending])
+        assert sending.cancelled()
+
 
 @virtual
 async def test_an_iterator_that_is_given_up_is_closed_at_once():

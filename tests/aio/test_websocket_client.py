@@ -177,7 +177,12 @@ async def test_options_that_do_not_fit(dial, options, error):
 
 @pytest.mark.parametrize(
     ("url", "options"),
-    [("ws://a/b c", {}), ("ws://a/é", {}), ("ws://a", {"subprotocols": ["b", "b"]}), ("ws://a", {"headers": [("b", "c\n")]})],
+    [
+        ("ws://a/b c", {}),
+        ("ws://a/é", {}),
+        ("ws://a", {"subprotocols": ["b", "b"]}),
+        ("ws://a", {"headers": [("b", "c\n")]}),
+    ],
 )
 @virtual
 async def test_what_can_not_stand_in_a_handshake(dial, url, options):
@@ -187,6 +192,16 @@ async def test_what_can_not_stand_in_a_handshake(dial, url, options):
     with pytest.raises(LocalProtocolError):
         await connect(url, **options)
     assert await Peer(theirs).end() == RST
+
+
+@pytest.mark.parametrize("name", ["Connection", "Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Transfer-Encoding"])
+@virtual
+async def test_a_field_that_makes_the_handshake_is_not_the_users(dial, name):
+    """It would stand there twice, or promise content."""
+    dialled = dial(lambda: pytest.fail("connected"))
+    with pytest.raises(LocalProtocolError, match=f"can't hold {name.lower()}"):
+        await connect("ws://a/", headers={name: "x"})
+    assert dialled == []
 
 
 @virtual
@@ -661,13 +676,15 @@ async def test_an_outage_is_two_lines_in_the_log(caplog):
 
 
 NO_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+NO_ADDRESS = socket.gaierror(socket.EAI_NODATA, "No address associated with hostname")
 NO_ANSWER = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
 
+@pytest.mark.parametrize("error", [NO_NAME, NO_ADDRESS])
 @virtual
-async def test_a_name_that_does_not_exist_is_raised_after_some_attempts():
-    connect, times = failing(*[NO_NAME] * 10)
-    with pytest.raises(socket.gaierror, match="not known"):
+async def test_a_name_that_does_not_exist_is_raised_after_some_attempts(error):
+    connect, times = failing(*[error] * 10)
+    with pytest.raises(socket.gaierror, match=str(error.strerror)):
         await anext(reconnecting(connect))
     assert len(times) == reconnect.NAME_TRIES
 

@@ -32,9 +32,10 @@ MAX_READ_AWAY = 1 << 26
 ENOUGH = HIGH_WATER - HIGH_WATER // 4
 """Bytes that a peer has to take within ``Timeouts.write``."""
 
-APP_FAILURES = (Exception, SystemExit)
+APP_FAILURES = (Exception, SystemExit, BaseExceptionGroup)
 """The exceptions of an app's code that must not end the server. ``sys.exit()`` in a handler fails this one request: asyncio
-would end the loop, and with it all other requests. KeyboardInterrupt is not among them: Ctrl-C must end the program."""
+would end the loop, and with it all other requests. A task group wraps what is no Exception, such as GeneratorExit, in a
+BaseExceptionGroup. KeyboardInterrupt is not among them: Ctrl-C must end the program."""
 APP_ENDS = (*APP_FAILURES, asyncio.CancelledError)
 """``APP_FAILURES``, and a cancellation. Whether that is ours or the app's own, ``was_cancelled`` says."""
 

@@ -543,7 +543,13 @@ async def close_body(body: Any) -> None:
         except APP_ENDS as error:
             if was_cancelled(error):
                 raise
-            logger.exception("the clean-up of content failed")
+            if not _is_only_exit(error):
+                logger.exception("the clean-up of content failed")
+
+
+def _is_only_exit(error: BaseException) -> bool:
+    """Return whether a generator ended as ``aclose`` asked: a task group around its ``yield`` wraps the GeneratorExit."""
+    return isinstance(error, BaseExceptionGroup) and error.split(GeneratorExit)[1] is None
 
 
 async def ask(app: App, request: Request, methods: Iterable[str], scheme: str | None) -> tuple[Answer, bytes]:

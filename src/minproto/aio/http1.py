@@ -797,7 +797,7 @@ class ClientConnection:
                     size = await self.endpoint.receive(self._patience.left())
                 except TimeoutError:
                     if self._patience.left() <= 0:
-                        raise
+                        raise self._patience.error() from None
                     continue
                 except ConnectionError as error:
                     raise ConnectionResetError(f"{error}{unheard(self.endpoint)}") from error
@@ -963,6 +963,11 @@ class Patience:
         self._delivered, self._looked = delivered, now
         left = self._since + self._seconds - now
         return min(left, LOOK, self._seconds / 4) if self._uploading or delivered < self._end else left
+
+    def error(self) -> TimeoutError:
+        """Return what a user is told when time is up."""
+        missing = "the head of the response" if self._for_head else "more of the response"
+        return TimeoutError(f"the server has not sent {missing} within {self._seconds:g} s")
 
     def _uploaded(self, _: object) -> None:
         self._uploading, self._end = False, self._endpoint.position

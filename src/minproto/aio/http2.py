@@ -722,7 +722,7 @@ class _ClientExchange:
             except TimeoutError:
                 await let_arrive()
                 if self._patience.left() <= 0 and not self._stream.arrived:
-                    raise
+                    raise self._patience.error() from None
 
     async def receive_content(self) -> Event:
         """The next Data, or EndOfMessage."""

@@ -33,6 +33,8 @@ from minproto.http import Headers
 
 SHORTEST = 0.1
 """Seconds between two connections at the least, also where the server asks for none."""
+NO_NAME = {getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)}
+"""What ``getaddrinfo`` says of a name that does not exist, or that has no address."""
 NAME_TRIES = 5
 """Attempts after which a name that does not exist is an error, if no attempt has succeeded before: it is misspelt."""
 MAX_REFUSAL = 65_536
@@ -208,7 +210,7 @@ class _Attempts:
         """Return whether time may heal an error."""
         if isinstance(error, RemoteProtocolError):
             return error.code in (408, 429) or 500 <= error.code <= 599
-        if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
+        if isinstance(error, socket.gaierror) and error.errno in NO_NAME:
             return self._ever or self.failures + 1 < NAME_TRIES
         fault = error.__cause__ if isinstance(error.__cause__, tls.SSLError) else error
         return not isinstance(fault, tls.SSLError) or isinstance(fault, _BRIEF_TLS_FAULTS) or "INTERNAL" in str(fault)

@@ -158,7 +158,11 @@ def _stream_headers(headers: Headers) -> Headers:
     """The app's fields, and ours where the app gives none of the same name. Raises ValueError."""
     if headers.get("content-type") is not None:
         raise ValueError(f"the content-type of an EventStream is {MEDIA_TYPE}, not {headers.get('content-type')}")
-    return Headers([*(field for field in _HEADERS if headers.get(field[0]) is None), *headers])
+    return _with_ours(_HEADERS, headers)
+
+
+def _with_ours(ours: list[tuple[str, str]], headers: Headers) -> Headers:
+    return Headers([*(field for field in ours if headers.get(field[0]) is None), *headers])
 
 
 class _Source(Protocol):
@@ -376,8 +380,9 @@ class EventSource:
     the attempt failed (see ``minproto.aio.reconnect``), and as long as Retry-After says after a 429 or a 503. It ends where
     the server wants it to (204), and raises StreamRefused, with the status as its code, for what is no stream of events.
 
-    A stream has no limit of bytes, and may be silent for any time: TCP notices within minutes that a machine is gone. For a
-    server that is known to send a comment now and then, ``silence`` finds that out sooner.
+    A stream has no limit of bytes, and may be silent for any time: TCP notices within minutes that a machine is gone. Even the
+    head of the response may take any time, for many servers send it together with the first event. For a server that is known
+    to send a comment now and then, ``silence`` finds out sooner that it is gone.
     """
 
     def __init__(
@@ -391,7 +396,8 @@ class EventSource:
         limits: Limits = Limits(),  # noqa: B008 - frozen
         timeouts: Timeouts = Timeouts(),  # noqa: B008
     ) -> None:
-        """``last_event_id``: where to resume. ``silence``: seconds without a byte after which a stream counts as lost.
+        """``last_event_id``: where to resume. ``headers``: more fields; an ``accept`` or a ``cache-control`` replaces ours.
+        ``silence``: seconds without a byte, also before the head, after which a stream counts as lost.
 
         Raises ValueError for another URL, and for one with a character that has to be percent-encoded.
         """
@@ -406,9 +412,9 @@ class EventSource:
         self._ssl = client_context(ssl, parts.scheme, "https")
         self._address = url_address(parts)
         self._target = request_target(parts)
-        self._headers = make_headers(headers)
+        self._headers = _request_headers(make_headers(headers))
         self._limits = limits
-        self._timeouts = replace(timeouts, body=silence)
+        self._timeouts = replace(timeouts, idle=silence, body=silence)
         self.last_event_id = last_event_id
         """The last one that the server gave."""
         self.retry = DEFAULT_RETRY
@@ -431,14 +437,13 @@ class EventSource:
         host, port = self._address.connect_host, self._address.port
         client = await connect_http(host, port, self._ssl, limits=_ENDLESS, timeouts=self._timeouts)
         keep_alive(client.endpoint.pipe, KEEPALIVE)
-        headers = [("accept", MEDIA_TYPE), ("cache-control", "no-store"), *self._resume(), *self._headers]
         try:
-            response = await client.request("GET", self._target, headers)
+            response = await client.request("GET", self._target, [*self._resume(), *self._headers])
             kind = (response.headers.get("content-type") or "").partition(";")[0].strip().lower()
             if response.status != 204 and (response.status != 200 or kind != MEDIA_TYPE):
                 refusal = await read_refusal(response, self._timeouts.linger)
                 await client.close()
-                raise StreamRefused(f"no stream of events: {response.status} {kind}", response.status, refusal)
+                raise StreamRefused(f"no stream of events: {response.status} {kind}".rstrip(), response.status, refusal)
         except BaseException:
             client.endpoint.abort()  # nothing, where it is closed
             raise
@@ -448,6 +453,13 @@ class EventSource:
         """The last event id, in UTF-8, as a field; nothing for one that no field can carry (RFC 9110 §5.5)."""
         field = ("last-event-id", self.last_event_id.encode().decode("latin-1").strip(" \t"))
         return [field] if field[1] and field_block([field]) else []
+
+
+def _request_headers(headers: Headers) -> Headers:
+    """The user's fields, and ours where the user gives none of the same name. Raises ValueError."""
+    if headers.get("last-event-id") is not None:  # it changes with each event, and two of them are none
+        raise ValueError("headers can't hold a last-event-id: last_event_id= of EventSource says where to resume")
+    return _with_ours([("accept", MEDIA_TYPE), ("cache-control", "no-store")], headers)
 
 
 class _Stream:

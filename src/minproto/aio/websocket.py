@@ -28,7 +28,7 @@ from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
 from minproto.aio.options import check_common, check_elements, check_function, check_text, check_type, client_context, refuse
 from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.aio.reconnect import Refused, read_refusal
-from minproto.core import CLIENT, SERVER, Event, RemoteProtocolError, Role
+from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProtocolError, Role
 from minproto.deflate import Compression
 from minproto.http import Headers, RequestHead, ResponseHead
 from minproto.websocket import (
@@ -62,6 +62,7 @@ FAIR_SHARE = 64
 """Control frames of one peer that we take in a row before other connections get their turn."""
 MAX_UNSENT = 1 << 20
 """Bytes that a connection may have waiting when a broadcast comes; beyond, it is closed with 1013."""
+_HANDSHAKE_FIELDS = frozenset(["connection", "upgrade", "content-length", "transfer-encoding"])
 
 
 class ConnectionClosed(ConnectionError):
@@ -668,7 +669,8 @@ def connect(
     timeouts: Timeouts = Timeouts(),  # noqa: B008
 ) -> Connecting:
     """A WebSocket to ``ws://…`` or ``wss://…``: ``async with connect(url) as ws``, or ``ws = await connect(url)``. ``headers``
-    are added to the handshake (an Origin, cookies); a Host takes the place of ours.
+    are added to the handshake (an Origin, cookies); a Host takes the place of ours. Fields that make the handshake, such as
+    Sec-WebSocket-Protocol, can't be among them.
 
     Raises ValueError for another URL, LocalProtocolError for what can't stand in a handshake, OSError, TimeoutError (all
     together has ``Timeouts.handshake``), HandshakeRefused for an answer that opens no WebSocket, and RemoteProtocolError for
@@ -691,7 +693,7 @@ async def _connect(
     parts = split_client_url(url, "ws")
     if "#" in url:
         raise ValueError(f"{url}: the URL of a WebSocket has no fragment")  # §3
-    context, fields = client_context(ssl, parts.scheme, "wss"), make_headers(headers)
+    context, fields = client_context(ssl, parts.scheme, "wss"), _check_fields(make_headers(headers))
     http, request, response = await _shake_hands(parts, fields, context, subprotocols, compression, timeouts)
     try:
         agreement = check_response(request, ResponseHead(response.status, response.headers), compression)
@@ -705,6 +707,14 @@ async def _connect(
     http.endpoint.stop()
     assert response.pipe is not None
     return WebSocket(response.pipe, CLIENT, agreement, limits, timeouts)
+
+
+def _check_fields(fields: Headers) -> Headers:
+    """Find a user's field that would stand twice in the handshake. Raises LocalProtocolError."""
+    for name, _ in fields:
+        if name in _HANDSHAKE_FIELDS or name.startswith("sec-websocket-"):
+            raise LocalProtocolError(f"headers can't hold {name}: connect() sends its own (see subprotocols=, compression=)")
+    return fields
 
 
 async def _shake_hands(
