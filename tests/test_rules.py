@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 import minproto
+import minproto.public
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "minproto"
-CORES = [path for path in sorted(SOURCE.glob("*.py")) if path.stem not in ("__init__", "__main__", "cli")]
+CORES = [path for path in sorted(SOURCE.glob("*.py")) if path.stem not in ("__init__", "__main__", "cli", "public")]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py")) + sorted((ROOT / "examples").glob("basics/*.py"))
 EXPLAIN = sorted((SOURCE / "explain").glob("*.py"))
 README = (ROOT / "README.md").read_text()
@@ -166,6 +167,20 @@ def test_the_other_examples_of_the_readme_run() -> None:
     for block in re.findall(r"(?s)```python\n(.*?)```", README):
         if "asyncio.run(serve(" not in block:
             assert run(sys.executable, "-c", block) == ""
+
+
+@pytest.mark.parametrize("core", ["http1", "websocket", "sse", "resp", "broker", "http2_frames"])
+def test_a_core_is_loaded_alone(core: str) -> None:
+    """Without asyncio and ssl, and without hpack, which only HTTP/2 needs."""
+    program = f"import sys, minproto.{core}; print(sorted({{'asyncio', 'ssl', 'hpack'}} & set(sys.modules)))"
+    assert run(sys.executable, "-c", program).strip() == "[]"
+
+
+def test_each_public_name_is_there_when_it_is_asked_for() -> None:
+    assert minproto.__all__ == minproto.public.__all__
+    assert all(getattr(minproto, name) is getattr(minproto.public, name) for name in minproto.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Sever'"):
+        minproto.Sever  # noqa: B018
 
 
 def test_the_readme_explains_each_public_name() -> None:

@@ -11,24 +11,10 @@
 One level down are the connections in ``minproto.aio``, two levels down the cores: ``minproto.http1`` and its siblings.
 """
 
-from minproto.aio.broker import Broker, Gap, Message, Subscription
-from minproto.aio.endpoint import Timeouts
-from minproto.aio.http import Answer, App, Request, Response, Upgrade, not_allowed
-from minproto.aio.http1 import ClientConnection, ClientResponse, RequestRefused, connect_http
-from minproto.aio.http2 import connect_http2
-from minproto.aio.observe import AccessLog, Metrics
-from minproto.aio.reconnect import reconnecting
-from minproto.aio.remote import RemoteBroker, RemoteSubscription
-from minproto.aio.resp import BrokerServer
-from minproto.aio.server import Server, serve, tls_context
-from minproto.aio.sse import EventSource, EventStream, StreamRefused
-from minproto.aio.websocket import ConnectionClosed, HandshakeRefused, WebSocket, broadcast, connect, same_origin, upgrade
-from minproto.core import LocalProtocolError, ProtocolError, RemoteProtocolError
-from minproto.deflate import Compression
-from minproto.http1 import Limits
-from minproto.http2 import Limits as Http2Limits
-from minproto.sse import ServerSentEvent
-from minproto.websocket import Limits as WebSocketLimits
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minproto.public import *
 
 __all__ = [
     "AccessLog",
@@ -75,3 +61,15 @@ __all__ = [
     "tls_context",
     "upgrade",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when one of them is first used (PEP 562).
+
+    So ``import minproto.http1`` loads the core alone: no asyncio, no ssl, no hpack.
+    """
+    if name not in __all__:
+        raise AttributeError(f"module 'minproto' has no attribute {name!r}")
+    from minproto import public
+
+    return getattr(public, name)

@@ -1,0 +1,66 @@
+"""The public names of the package, each with the module where it lives. ``minproto`` imports them when one is first used."""
+
+from minproto.aio.broker import Broker, Gap, Message, Subscription
+from minproto.aio.endpoint import Timeouts
+from minproto.aio.http import Answer, App, Request, Response, Upgrade, not_allowed
+from minproto.aio.http1 import ClientConnection, ClientResponse, RequestRefused, connect_http
+from minproto.aio.http2 import connect_http2
+from minproto.aio.observe import AccessLog, Metrics
+from minproto.aio.reconnect import reconnecting
+from minproto.aio.remote import RemoteBroker, RemoteSubscription
+from minproto.aio.resp import BrokerServer
+from minproto.aio.server import Server, serve, tls_context
+from minproto.aio.sse import EventSource, EventStream, StreamRefused
+from minproto.aio.websocket import ConnectionClosed, HandshakeRefused, WebSocket, broadcast, connect, same_origin, upgrade
+from minproto.core import LocalProtocolError, ProtocolError, RemoteProtocolError
+from minproto.deflate import Compression
+from minproto.http1 import Limits
+from minproto.http2 import Limits as Http2Limits
+from minproto.sse import ServerSentEvent
+from minproto.websocket import Limits as WebSocketLimits
+
+__all__ = [
+    "AccessLog",
+    "Answer",
+    "App",
+    "Broker",
+    "BrokerServer",
+    "ClientConnection",
+    "ClientResponse",
+    "Compression",
+    "ConnectionClosed",
+    "EventSource",
+    "EventStream",
+    "Gap",
+    "HandshakeRefused",
+    "Http2Limits",
+    "Limits",
+    "LocalProtocolError",
+    "Message",
+    "Metrics",
+    "ProtocolError",
+    "RemoteBroker",
+    "RemoteProtocolError",
+    "RemoteSubscription",
+    "Request",
+    "RequestRefused",
+    "Response",
+    "Server",
+    "ServerSentEvent",
+    "StreamRefused",
+    "Subscription",
+    "Timeouts",
+    "Upgrade",
+    "WebSocket",
+    "WebSocketLimits",
+    "broadcast",
+    "connect",
+    "connect_http",
+    "connect_http2",
+    "not_allowed",
+    "reconnecting",
+    "same_origin",
+    "serve",
+    "tls_context",
+    "upgrade",
+]
