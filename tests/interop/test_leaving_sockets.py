@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import socket
 import ssl
 import time
 
@@ -37,6 +39,11 @@ class Story:
         try:
             if request.path == "/stream":
                 return Response(self._pieces(), early_head=True)
+            if request.path == "/read":
+                await request.read()
+            elif request.path == "/told":
+                await request.disconnected()
+                await asyncio.sleep(0.05)
             await asyncio.sleep(3 if request.path == "/short" else 60)
             return Response(b"done")
         except asyncio.CancelledError:
@@ -131,9 +138,10 @@ def test_a_half_close_gets_its_answer(loop):
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize("how", ["close", "reset"])
-def test_over_tls_each_end_is_a_loss(how, loop, certificate):
-    """TLS has no half-close in asyncio: nobody can get the answer any more."""
+@pytest.mark.parametrize("path", ["/", "/read", "/told"])
+@pytest.mark.parametrize("how", ["close", "cut", "reset"])
+def test_over_tls_each_end_is_a_loss(how, path, loop, certificate):
+    """TLS has no half-close in asyncio: nobody can get the answer any more, wherever the handler waits."""
 
     async def main():
         story = Story()
@@ -141,11 +149,14 @@ def test_over_tls_each_end_is_a_loss(how, loop, certificate):
             context = ssl.create_default_context(cafile=certificate.authority)
             context.check_hostname = False
             _, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
-            writer.write(get("/"))
+            writer.write(get(path, "Content-Length: 5", method="POST"))
             await asyncio.sleep(0.3)
             began = time.monotonic()
             if how == "close":
                 writer.close()
+            elif how == "cut":
+                with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as sock:
+                    sock.shutdown(socket.SHUT_WR)
             else:
                 reset(writer)
             await story.over.wait()

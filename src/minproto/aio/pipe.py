@@ -152,9 +152,11 @@ class StreamPipe(asyncio.Protocol):
         if self._is_cut_off():
             self._error = ConnectionResetError(CUT_OFF)
         self._wake_reader()
-        self._tell_watcher(False)
+        goes_on = self._transport.can_write_eof()
+        # Over TLS this end is that of the connection: who reads is to hear of the loss, not of content that ends too early.
+        self._tell_watcher(not goes_on)
         self._look_later(LOOK / 16)
-        return self._transport.can_write_eof()
+        return goes_on
 
     def _is_cut_off(self) -> bool:
         """Whether TCP has ended and TLS has not. Anyone on the way can end TCP, so that what has come may be a part only, and
