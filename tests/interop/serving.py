@@ -78,7 +78,7 @@ class Serving:
         )
         first = wait_until(self._first_line, 30)  # Python takes its time to start, where many do at once
         assert first.startswith("minproto serves on "), first + self.stderr
-        self.url = first.split()[-1]
+        self.url = first.split()[3]
         parts = urlsplit(self.url)
         assert parts.hostname and parts.port
         self.host, self.port = parts.hostname, parts.port

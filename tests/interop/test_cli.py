@@ -169,22 +169,54 @@ def test_a_wire_to_itself() -> None:
     assert result.stderr == f"minproto: {complaint}\n"
 
 
-def test_certificate_that_is_not_there() -> None:
-    """A file that is not there is named."""
-    assert re.search(r"missing\.pem.*No such file", fails("--tls-cert", "missing.pem"))
+def test_certificate_that_is_not_there(certificate: Certificate) -> None:
+    """The file of the two that is not there is named."""
+    assert fails("--tls-cert", "missing.pem") == "minproto: can't read missing.pem: no such file or directory\n"
+    said = fails("--tls-cert", certificate.chain, "--tls-key", "missing.pem")
+    assert said == "minproto: can't read missing.pem: no such file or directory\n"
 
 
-def test_certificate_that_is_none() -> None:
-    """So is one that holds no certificate."""
-    assert __file__ in fails("--tls-cert", __file__)
+def test_certificate_that_is_none(certificate: Certificate, tmp_path: Path) -> None:
+    """So is the one that holds something else: a key where a certificate is due, or the other way round."""
+    no_certificate, no_key = "holds no certificate in PEM", "holds no private key in PEM"
+    assert f"{__file__} {no_certificate}" in fails("--tls-cert", __file__)
+    assert f"{certificate.key} {no_certificate}" in fails("--tls-cert", certificate.key, "--tls-key", certificate.chain)
+    assert f"{certificate.chain} {no_key}" in fails("--tls-cert", certificate.chain, "--tls-key", certificate.chain)
+    assert f"can't read {tmp_path}: is a directory" in fails("--tls-cert", certificate.chain, "--tls-key", str(tmp_path))
 
 
-def test_wrong_key(certificate: Certificate, trustme: ModuleType, tmp_path: Path) -> None:
-    """A key that belongs to another certificate, or that is missing: one line."""
-    other = tmp_path / "other.pem"
-    trustme.CA().issue_cert("127.0.0.1").private_key_pem.write_to_path(str(other))
-    assert "mismatch" in fails("--tls-cert", certificate.chain, "--tls-key", str(other))
-    assert fails("--tls-cert", certificate.chain)
+@pytest.mark.needs("openssl")
+@pytest.mark.parametrize("kind", ["rsa:2048", "ec -pkeyopt ec_paramgen_curve:P-256"], ids=["rsa", "ec"])
+def test_wrong_key(kind: str, certificate: Certificate, tmp_path: Path) -> None:
+    """A key that belongs to another certificate, of the same algorithm or not, or that is missing: one line."""
+    other = str(tmp_path / "other.pem")
+    words = f"openssl req -x509 -noenc -subj /CN=a -out /dev/null -keyout {other} -newkey {kind}"
+    subprocess.run(words.split(), check=True, capture_output=True, timeout=20)
+    said = fails("--tls-cert", certificate.chain, "--tls-key", other)
+    assert said.endswith(f"the key in {other} belongs to another certificate than the one in {certificate.chain}\n")
+    said = fails("--tls-cert", certificate.chain)
+    assert said.endswith(" holds no private key in PEM (if the key has a file of its own, name that, too)\n")
+
+
+def test_a_certificate_from_a_pipe(certificate: Certificate) -> None:
+    """As with `--tls-cert <(…)`: what could be read only once is not read again to explain the failure."""
+    read, write = os.pipe()
+    os.write(write, Path(certificate.chain).read_bytes())
+    os.close(write)
+    words = command("serve", "--port", "0", "--tls-cert", f"/dev/fd/{read}")
+    result = subprocess.run(words, capture_output=True, text=True, timeout=10, env=environment(), pass_fds=[read])
+    os.close(read)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1), result.stderr
+    assert result.stderr.startswith(f"minproto: can't use certificate /dev/fd/{read} with key /dev/fd/{read}: ")
+
+
+@pytest.mark.parametrize("host", ["0", "0.0", "0x0", "::0"])
+def test_a_spelling_of_all_addresses(host: str, start: Start) -> None:
+    """Whoever writes them in another way is told, too, that other machines reach the server."""
+    server = start("--host", host, "--no-access-log")
+    assert server.stdout.startswith(f"minproto serves on {server.url} and all other addresses of this machine\n")
+    assert exchange(server, get("/hello")).endswith(b"Hello, World!")
+    server.stop()
 
 
 WHICH_CORE = """

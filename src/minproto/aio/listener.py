@@ -140,15 +140,24 @@ class Listener(ABC):
     @property
     def port(self) -> int:
         """The port that it listens on. Raises RuntimeError while it does not."""
-        if self._acceptor is None or self._draining:
-            raise RuntimeError("the server does not listen")
-        return self._acceptor.port
+        return self._listening.port
 
     @property
     def url(self) -> str:
         """Where a program on this machine reaches it."""
-        host = LOOPBACK.get(self.config.host, self.config.host)
+        host = LOOPBACK.get(self._listening.host, self.config.host)
         return Address(host, self.port).url(f"{self.scheme}s" if self.config.ssl else self.scheme)
+
+    @property
+    def is_everywhere(self) -> bool:
+        """True where it listens on all addresses, also by another spelling, such as "0" for "0.0.0.0"."""
+        return self._listening.host in LOOPBACK
+
+    @property
+    def _listening(self) -> Acceptor:
+        if self._acceptor is None or self._draining:
+            raise RuntimeError("the server does not listen")
+        return self._acceptor
 
     # -- connections
 
@@ -256,7 +265,7 @@ async def _wait(tasks: set[asyncio.Task[None]], seconds: float) -> None:
 
 def _announced(listener: Listener) -> str:
     """The line that says where a server is: also that it can be reached from other machines, which its URL does not show."""
-    everywhere = " and all other addresses of this machine" if listener.config.host in LOOPBACK else ""
+    everywhere = " and all other addresses of this machine" if listener.is_everywhere else ""
     return f"minproto serves on {listener.url}{everywhere}\n"
 
 

@@ -10,6 +10,7 @@ import os
 import ssl as tls
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn, Unpack
 
 from minproto.aio import http1, http2
@@ -204,7 +205,7 @@ def tls_context(certificate: FilePath, key: FilePath | None = None, password: st
     """Return a server's TLS context that offers HTTP/2 and HTTP/1.1 (ALPN).
 
     ``certificate``: a file with the chain in PEM. ``key``: the file of the private key, if that is not in the first one, and
-    ``password`` that of an encrypted key. Raises OSError, which names the files, where they are missing or do not fit.
+    ``password`` that of an encrypted key. Raises OSError, which says of which file what is wrong.
     """
     for name, path in (("certificate", certificate), ("key", key)):
         if not isinstance(path, str | os.PathLike) and (name == "certificate" or path is not None):
@@ -216,15 +217,40 @@ def tls_context(certificate: FilePath, key: FilePath | None = None, password: st
     context.minimum_version = tls.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(certificate, key, _no_password if password is None else password)
-    except OSError as error:  # which says neither which file nor, for what is no PEM, much else
-        hint = "" if password is None else " (is the password right?)"
-        raise OSError(f"can't use certificate {certificate} with key {key or certificate}: {error}{hint}") from error
+    except OSError as error:
+        reason = _certificate_fault(certificate, key, error)
+        if reason is None:
+            hint = "" if password is None else " (is the password right?)"
+            reason = f"can't use certificate {certificate} with key {key or certificate}: {error}{hint}"
+        raise OSError(reason) from error
     # RFC 9113 §9.2: what HTTP/2 demands of TLS, which is good for HTTP/1.1, too: no renegotiation, and of TLS 1.2 no cipher
     # without an ephemeral key exchange or authenticated encryption (§9.2.2). Compression is off wherever Python has TLS.
     context.options |= tls.OP_NO_RENEGOTIATION
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.set_alpn_protocols(["h2", "http/1.1"])
     return context
+
+
+def _certificate_fault(certificate: FilePath, key: FilePath | None, error: OSError) -> str | None:
+    """Return what is wrong with the files, or None where only OpenSSL's ``error`` says more. OpenSSL calls the commonest
+    mistakes, such as a missing key or swapped files, "PEM lib", and never says which of the two files it means."""
+    for path, kind in ((certificate, "CERTIFICATE"), (key or certificate, "PRIVATE KEY")):
+        if Path(path).is_fifo():  # OpenSSL has taken what was in it
+            return None
+        try:
+            content = Path(path).read_bytes()
+        except OSError as missing:
+            return f"can't read {path}: {(missing.strerror or str(missing)).lower()}"
+        if f"{kind}-----".encode() not in content:
+            hint = "" if key or kind == "CERTIFICATE" else " (if the key has a file of its own, name that, too)"
+            return f"{path} holds no {kind.lower()} in PEM{hint}"
+    if isinstance(error, tls.SSLError) and error.reason in _WRONG_KEY:
+        return f"the key in {key or certificate} belongs to another certificate than the one in {certificate}"
+    return None
+
+
+_WRONG_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+"""What OpenSSL calls a key that belongs to another certificate; the last, where the two algorithms differ."""
 
 
 def _no_password() -> NoReturn:

@@ -180,7 +180,9 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None  # until accept is tried again
         self._failing = False  # accept has failed, and has not emptied the kernel's queue since
-        self.port = int(sockets[0].getsockname()[1])
+        self.host: str
+        self.port: int
+        self.host, self.port = sockets[0].getsockname()[:2]
         self._watch()
 
     def close(self) -> None:
