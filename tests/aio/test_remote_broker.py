@@ -154,6 +154,26 @@ async def test_an_outage_is_two_lines_in_the_log(connect, caplog):
 
 
 @virtual
+async def test_who_looks_in_with_a_timeout_hears_of_one_outage(connect, caplog, monkeypatch):
+    """Each cancelled wait ends a generator of connections. The outage, its pause and its lines in the log go on."""
+    caplog.set_level("INFO", "minproto")
+    monkeypatch.setattr("random.uniform", lambda least, most: most)
+    async with serving() as server:
+        connect([server, *[None] * 5, server])
+        async with RemoteBroker(URL).subscribe("a") as subscription:
+            server.ends[0].abort()
+            began = now()
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.2):
+                        assert await anext(subscription) == Gap(None)
+                        break
+        assert now() - began == pytest.approx(0.5 + 1 + 2 + 4 + 8 + 16)
+        assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+        assert caplog.records[1].message.endswith("at attempt 6")
+
+
+@virtual
 async def test_what_came_on_a_connection_that_was_never_whole_is_not_told(connect):
     """It would stand behind the gap, as if nothing were missing after it."""
     async with serving() as server:

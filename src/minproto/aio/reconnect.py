@@ -143,13 +143,19 @@ def reconnecting(
     if not callable(first):
         check_seconds("first", first)
     check_seconds("longest", longest)
-    return _reconnect(connect, first, longest, _Attempts(name))
+    return reconnect(connect, Attempts(name), first, longest)
 
 
-async def _reconnect(
-    connect: Callable[[], Awaitable[T]], first: float | Callable[[], float], longest: float, attempts: "_Attempts"
+async def reconnect(
+    connect: Callable[[], Awaitable[T]],
+    attempts: "Attempts",
+    first: float | Callable[[], float] = 0.5,
+    longest: float = 60.0,
 ) -> AsyncGenerator[T, None]:
+    """The same, with attempts that outlive the generator: a cancelled generator is over, and the next one goes on with its
+    outage and its pause."""
     while True:
+        await attempts.pause()
         asked = 0.0
         try:
             connection = await connect()
@@ -164,7 +170,7 @@ async def _reconnect(
                 yield connection
             finally:
                 await _let_go(connection)
-        await asyncio.sleep(max(asked, _pause(first, longest, attempts.failures)))
+        attempts.wait(max(asked, _pause(first, longest, attempts.failures)))
 
 
 async def _let_go(connection: Closable) -> None:
@@ -184,15 +190,26 @@ def _pause(first: float | Callable[[], float], longest: float, failures: int) ->
     return random.uniform(least, max(least, min(longest, start * 2 ** min(failures, 32))))
 
 
-class _Attempts:
-    """Counts the attempts that failed, logs them, and says whether another one makes sense."""
+class Attempts:
+    """Counts the attempts that failed, logs them, and says when the next one may begin, and whether it makes sense."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._ever = False  # an attempt has succeeded
         self._began = 0.0  # the outage
+        self._next = 0.0  # the loop's time before which no attempt begins
         self.failures = 0
         """In a row, up to now."""
+
+    def wait(self, seconds: float) -> None:
+        """Let the next attempt begin after so many seconds."""
+        self._next = asyncio.get_running_loop().time() + seconds
+
+    async def pause(self) -> None:
+        """Wait until the next attempt may begin. Cancelled, the pause is as long as before."""
+        seconds = self._next - asyncio.get_running_loop().time()
+        if seconds > 0:
+            await asyncio.sleep(seconds)
 
     def succeeded(self) -> None:
         if self.failures:

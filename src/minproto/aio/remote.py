@@ -18,7 +18,7 @@ import asyncio
 import math
 import ssl as tls
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -27,7 +27,7 @@ from minproto.aio.broker import check_start
 from minproto.aio.endpoint import Deadline, Timeouts
 from minproto.aio.link import Link, Skipped, check, open_pipe, parse_url, refusal
 from minproto.aio.options import check_common, client_context
-from minproto.aio.reconnect import reconnecting
+from minproto.aio.reconnect import Attempts, reconnect
 from minproto.broker import Gap, Item, Message, listed, parse_id
 from minproto.commands import MAX_ID
 from minproto.core import RemoteProtocolError
@@ -324,7 +324,8 @@ class RemoteSubscription:
     def __init__(self, broker: RemoteBroker, source: _Source) -> None:
         self._broker = broker
         self._source = source
-        self._links = self._reconnecting()
+        self._attempts = Attempts(f"the broker at {broker.target}")
+        self._links = reconnect(self._connect, self._attempts)
         self._waiting: Deadline | None = None  # for the next of them
         self._link: Link | None = None
         self._items: deque[Item] = deque()  # received, and not taken yet
@@ -364,11 +365,8 @@ class RemoteSubscription:
         except TimeoutError:
             return
         except BaseException:
-            self._links = self._reconnecting()  # a generator that failed or was cancelled is over
+            self._links = reconnect(self._connect, self._attempts)  # a generator that failed or was cancelled is over
             raise
-
-    def _reconnecting(self) -> AsyncGenerator[Link, None]:
-        return reconnecting(self._connect, name=f"the broker at {self._broker.target}")
 
     async def _connect(self) -> Link:
         """A connection from which everything comes."""
