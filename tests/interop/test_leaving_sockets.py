@@ -10,9 +10,8 @@ import time
 import pytest
 from harness import get
 
-from minproto import AccessLog, Response, Server, Timeouts, connect_http2
+from minproto import AccessLog, Response, Server, Timeouts, connect_http2, tls_context
 from minproto.aio.pipe import _RESET
-from minproto.aio.server import tls_context
 
 LOOPS = [None]
 with contextlib.suppress(ImportError):
@@ -72,7 +71,7 @@ class Story:
 
 def reset(writer):
     sock = writer.get_extra_info("socket")
-    sock.setsockopt(1, 13, _RESET)  # SOL_SOCKET, SO_LINGER
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     writer.transport.abort()
 
 

@@ -559,11 +559,8 @@ async def ask(app: App, request: Request, methods: Iterable[str], scheme: str | 
     ``scheme``: the one that this connection serves; None: a trusted gateway may ask for any.
     """
     head = request.head
-    if scheme and (head.scheme or head.target[0] != "/") and (asked := target_scheme(head)) not in (None, scheme):
-        # RFC 9110 §7.4: a server MUST reject a request for a resource of a scheme that the connection does not secure.
-        return Response.text(f"this connection serves {scheme}, not {asked}\n", 421), b""
-    if head.target == "*":
-        return Response(status=204, headers=[("allow", ", ".join(sorted(methods)))]), b""
+    if (own := _own_answer(head, methods, scheme)) is not None:
+        return own, b""
     coroutine = app(request)
     if not hasattr(coroutine, "__await__"):
         kind = type(coroutine).__name__
@@ -571,17 +568,24 @@ async def ask(app: App, request: Request, methods: Iterable[str], scheme: str | 
     answer = await coroutine
     if not isinstance(answer, Response):
         return _check_upgrade(answer), b""
-    method = head.method
-    if method == "CONNECT" and 200 <= answer.status < 300:  # RFC 9110 §9.3.6: that would be a tunnel
+    if head.method == "CONNECT" and 200 <= answer.status < 300:  # RFC 9110 §9.3.6: that would be a tunnel
         await close_body(answer.body)
         return Response.text("no tunnels here\n", 501), b""
     if answer._trailers and isinstance(answer.body, bytes):
         answer = _with_trailers(answer, head)
-    if isinstance(answer.body, bytes):
-        return answer, b""
-    if method == "HEAD" or answer.early_head:
+    if isinstance(answer.body, bytes) or head.method == "HEAD" or answer.early_head:
         return answer, b""
     return answer, await first_piece(answer.body)
+
+
+def _own_answer(head: RequestHead, methods: Iterable[str], scheme: str | None) -> Response | None:
+    """Return the server's own answer: 421 for a scheme that it does not serve here, 204 for ``OPTIONS *``; else None."""
+    if scheme and (head.scheme or head.target[0] != "/") and (asked := target_scheme(head)) not in (None, scheme):
+        # RFC 9110 §7.4: a server MUST reject a request for a resource of a scheme that the connection does not secure.
+        return Response.text(f"this connection serves {scheme}, not {asked}\n", 421)
+    if head.target == "*":
+        return Response(status=204, headers=[("allow", ", ".join(sorted(methods)))])
+    return None
 
 
 def _check_upgrade(answer: object) -> Upgrade:

@@ -220,8 +220,8 @@ class Wire(Listener):
         """A connection to the server. Raises OSError, which says why there is none."""
         try:
             return await connect_pipe(self._to, handshake=CONNECT_TIMEOUT)
-        except TimeoutError as error:
-            raise OSError(str(error)) from None
+        except TimeoutError:  # it says all this already
+            raise
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
             raise OSError(f"can't reach {self._to}: {reason}") from None
