@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from h2_harness import Peer, peer_of, talking
+from h2_harness import Peer, StreamReset, peer_of, talking
 from harness import FIN, HELLO, RST, get, now, pieces, serving, virtual
 
 from minproto import Answer, Broker, EventStream, Request, RequestRefused, Response, Timeouts, Upgrade
@@ -671,3 +671,19 @@ async def test_an_upload_that_ends_early_behind_its_answer_is_in_no_log(caplog: 
         peer.raw(0, 1, stream)
         await peer.get("/hello")
         assert caplog.messages == []
+
+
+class Unusual(BaseException):
+    """Libraries that stop a program or a task in their own way have such."""
+
+
+@pytest.mark.parametrize("error", [Unusual("stop"), GeneratorExit("stop")])
+@virtual
+async def test_what_an_app_raises_that_is_no_exception_resets_its_stream(error: BaseException, logged: list[str]) -> None:
+    async def app(request: Request) -> Answer:
+        raise error
+
+    async with talking(app) as (_, peer):
+        with pytest.raises(StreamReset):
+            await peer.get("/")
+        assert "stop" in logged.pop()

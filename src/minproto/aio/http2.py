@@ -261,7 +261,9 @@ class _Exchange:
                 await asyncio.sleep(0)
             if self.stream.failure is None:
                 await self._serve()
-        except APP_ENDS as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # one that an app has made itself, too: else its client would wait for ever
             if was_cancelled(error):
                 self._status = self._status if self.delivered else UNANSWERED
                 self.stream.reset(CANCEL)
