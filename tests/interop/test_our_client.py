@@ -252,6 +252,16 @@ async def test_tls_to_a_port_in_clear_text(clear: Serving, connect: Any) -> None
 
 
 @pytest.mark.parametrize("connect", [connect_http, connect_http2])
+async def test_a_server_that_goes_during_the_handshake_of_tls(connect: Any) -> None:
+    """As one behind a proxy that is restarted: asyncio's own error has no text."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ConnectionResetError, match=f"127.0.0.1:{port} ended the connection during the TLS handshake"):
+            await connect("127.0.0.1", port, ssl.create_default_context())
+
+
+@pytest.mark.parametrize("connect", [connect_http, connect_http2])
 async def test_clear_text_to_a_port_of_tls(tls: Serving, connect: Any) -> None:
     """A server that closes without a word gives the client nothing but a guess."""
     with pytest.raises(ConnectionError, match="does it want TLS on this port"):

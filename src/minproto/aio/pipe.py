@@ -326,6 +326,10 @@ async def connect_pipe(
                 raise
     except TimeoutError as error:
         raise TimeoutError(f"can't reach {address}: {missing} within {handshake:g} s") from error
+    except ConnectionResetError as error:
+        if str(error):
+            raise
+        raise ConnectionResetError(f"{address} ended the connection during the TLS handshake") from error
     except tls.SSLError as error:
         if error.reason not in NO_TLS:
             raise
