@@ -623,16 +623,17 @@ async def test_a_client_of_http_1_0_gets_no_interim_response():
 @VERSIONS
 @virtual
 async def test_what_is_no_interim_response_is_refused(version):
-    errors = []
+    errors, texts = [], []
 
     async def try_to(request, *arguments):
         try:
             await request.inform(*arguments)
-        except (ValueError, LocalProtocolError, ConnectionError) as error:
+        except (TypeError, ValueError, LocalProtocolError, ConnectionError) as error:
             errors.append(type(error))
+            texts.append(str(error))
 
     async def app(request):
-        for status in (99, 101, 200):
+        for status in (99, 101, 200, "103", 103.0):
             await try_to(request, status)
         await try_to(request, 103, [("link", "a\r\nb")])
 
@@ -648,7 +649,9 @@ async def test_what_is_no_interim_response_is_refused(version):
         visitor.get()
         assert (await visitor.answer()).body == b"begun"
         await asyncio.sleep(2)
-        assert errors == [ValueError] * 3 + [LocalProtocolError] * 3
+        assert errors == [ValueError] * 3 + [TypeError] * 2 + [LocalProtocolError] * 3
+        assert texts[4] == "the status of an interim response has to be a whole number (int), not 103.0"
+        assert texts[-2:] == ["an interim response comes before the answer, which has begun already"] * 2
 
 
 @VERSIONS

@@ -170,11 +170,12 @@ class Request:
     async def inform(self, status: int, headers: HeaderFields = ()) -> None:
         """Send an interim response (RFC 9110 §15.2) before the answer, such as 103 (Early Hints) with ``link`` fields.
 
-        A client of HTTP/1.0 gets none. Raises ValueError for a status that is not interim, LocalProtocolError where the answer
-        has begun or a field is not valid, ConnectionError when the client is gone.
+        A client of HTTP/1.0 gets none. Raises TypeError or ValueError for a status that is not interim, LocalProtocolError
+        where the answer has begun or a field is not valid, ConnectionError when the client is gone.
         """
-        if not 100 <= status <= 199 or status == 101:
-            raise ValueError(f"an interim response has a status from 100 to 199 (101 is an Upgrade), not {status}")
+        check_count("the status of an interim response", status, 100, 199)
+        if status == 101:
+            raise ValueError("an interim response has another status than 101, which is an Upgrade")
         if self._exchange is not None and self.head.version != "1.0":
             await self._exchange.inform(status, make_headers(headers))
 
@@ -322,6 +323,10 @@ def announced(headers: Headers) -> int:
     return int((headers.get("content-length") or "0").split(",")[0])
 
 
+LATE = "an interim response comes before the answer, which has begun already"
+"""The error of ``Request.inform`` behind the head of the answer (RFC 9110 §15.2)."""
+
+
 class _Over:
     """What is left of an exchange to who still wants to read the request: that it was not read to its end must show."""
 
@@ -332,7 +337,7 @@ class _Over:
         """Nobody listens."""
 
     async def inform(self, status: int, headers: Headers) -> None:
-        raise LocalProtocolError("an interim response comes before the answer: the exchange is over")
+        raise LocalProtocolError(LATE)
 
 
 _OVER = _Over()

@@ -17,6 +17,7 @@ from typing import Any, NoReturn, Protocol, Self
 from minproto.aio.address import Address
 from minproto.aio.endpoint import APP_ENDS, Endpoint, Timeouts, logger
 from minproto.aio.http import (
+    LATE,
     RESET_COMES,
     UNANSWERED,
     Answer,
@@ -328,6 +329,8 @@ class ServerConnection:
         """Send an interim response."""
         if self.endpoint.lost:
             raise ConnectionResetError("the client is gone")
+        if self._status != UNANSWERED:
+            raise LocalProtocolError(LATE)
         self.endpoint.send(ResponseHead(status, headers))
         if self.endpoint.congested:
             await self.endpoint.flush()

@@ -15,6 +15,7 @@ from typing import NoReturn, Self
 from minproto.aio.address import Address
 from minproto.aio.endpoint import APP_ENDS, Timeouts, let_arrive, logger
 from minproto.aio.http import (
+    LATE,
     RESET_COMES,
     UNANSWERED,
     Answer,
@@ -396,6 +397,8 @@ class _Exchange:
     async def inform(self, status: int, headers: Headers) -> None:
         """Send an interim response."""
         await self._connection.room()
+        if self._status != UNANSWERED:
+            raise LocalProtocolError(LATE)
         self.stream.send(ResponseHead(status, headers, "2", self.stream.id))
         if status == 100:
             self._expects_continue = False
