@@ -326,6 +326,13 @@ async def test_what_is_no_stream_ends_it(servers, answer, code):
 
 
 @virtual
+async def test_a_stream_that_is_compressed_is_refused_and_not_read_as_nothing_for_ever(servers):
+    servers(HEAD[:-2] + b"Content-Encoding: gzip\r\n\r\n\x1f\x8b")
+    with pytest.raises(StreamRefused, match="200 text/event-stream, content-encoding gzip"):
+        await all_of(EventSource("http://a/"))
+
+
+@virtual
 async def test_the_answer_that_was_no_stream_is_in_the_error(servers):
     """A redirection, or what a login asks for: status, header fields and content, and the telling ones in the message."""
     servers(b"HTTP/1.1 302 Found\r\nLocation: https://b/login\r\nContent-Length: 9\r\n\r\ngo there\n")

@@ -436,10 +436,10 @@ class EventSource:
     async def _open(self) -> "_Stream":
         host, port = self._address.connect_host, self._address.port
         client = await connect_http(host, port, self._ssl, limits=_ENDLESS, timeouts=self._timeouts)
-        keep_alive(client.endpoint.pipe, KEEPALIVE)
         try:
+            keep_alive(client.endpoint.pipe, KEEPALIVE)
             response = await client.request("GET", self._target, [*self._resume(), *self._headers])
-            kind = (response.headers.get("content-type") or "").partition(";")[0].strip().lower()
+            kind = _content_kind(response.headers)
             if response.status != 204 and (response.status != 200 or kind != MEDIA_TYPE):
                 refusal = await read_refusal(response, self._timeouts.linger)
                 await client.close()
@@ -453,6 +453,14 @@ class EventSource:
         """The last event id, in UTF-8, as a field; nothing for one that no field can carry (RFC 9110 §5.5)."""
         field = ("last-event-id", self.last_event_id.encode().decode("latin-1").strip(" \t"))
         return [field] if field[1] and field_block([field]) else []
+
+
+def _content_kind(headers: Headers) -> str:
+    """Return the media type of a response, and its content coding if it has one. An EventSource decodes no coding: a stream
+    that a server compresses unasked would look like a stream without events."""
+    coding = headers.get("content-encoding") or "identity"
+    kind = (headers.get("content-type") or "").partition(";")[0].strip().lower()
+    return kind if coding.lower() == "identity" else f"{kind}, content-encoding {coding}"
 
 
 def _request_headers(headers: Headers) -> Headers:
