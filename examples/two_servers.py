@@ -63,7 +63,7 @@ async def main() -> None:
         relays = [asyncio.create_task(app.relay(event)) for app, event in zip((one, two), ready, strict=True)]
         await asyncio.gather(*(event.wait() for event in ready))
         starts = [app.local.last_id("updates") for app in (one, two)]
-        async with await connect_http("127.0.0.1", first.port) as client:
+        async with connect_http("127.0.0.1", first.port) as client:
             response = await client.request("POST", "/publish", body=b"hello")
             print("published at server 1, heard by", (await response.read()).decode(), "servers")
         for number, server in enumerate((first, second)):

@@ -42,7 +42,7 @@ async def app(request: Request) -> Answer:
 
 async def asking(port: int, path: str, pause: float) -> AsyncIterator[str]:
     """The messages' data, by one request after the other; the first only asks where to begin."""
-    async with await connect_http("127.0.0.1", port) as client:
+    async with connect_http("127.0.0.1", port) as client:
         response = await client.request("GET", "/poll")
         while True:
             answer = json.loads(await response.read())

@@ -22,7 +22,8 @@ from minproto import (
     connect_http,
     connect_http2,
 )
-from minproto.aio import http2
+from minproto.aio import http1, http2
+from minproto.aio.pipe import Pipe
 from minproto.core import SERVER
 from minproto.http2 import Connection, GoAway, Ping, Reset
 from minproto.http2_frames import ENHANCE_YOUR_CALM, HEADERS, encode_frame
@@ -53,6 +54,27 @@ async def app(request: Request) -> Answer:
         case "/slow":
             await asyncio.sleep(5)
     return Response.text(request.authority)
+
+
+@virtual
+@VERSIONS
+async def test_a_connection_is_a_block_without_an_await(
+    version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a WebSocket's is: ``async with connect_http(…)``. With an ``await``, and as a task, as well."""
+    connect: Any = connect_http if version == 1 else connect_http2
+    async with serving(app) as server:
+
+        async def dial(*_: Any, **options: Any) -> Pipe:
+            return server.attach()
+
+        monkeypatch.setattr(http1 if version == 1 else http2, "connect_pipe", dial)
+        async with connect("a", 80) as client:
+            assert await (await client.request("GET", "/")).read() == b"a"
+        async with await connect("a", 80) as client:
+            assert await (await client.request("GET", "/")).read() == b"a"
+        client = await asyncio.create_task(connect("a", 80))
+        await client.close()
 
 
 async def count(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

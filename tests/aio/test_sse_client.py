@@ -91,7 +91,7 @@ async def test_the_request(servers):
 
 
 @pytest.mark.parametrize(
-    "url", ["ws://a/", "a", "http:///x", "ftp://a/", "http://a/x y", "http://a/\u00fc", "http://\u00fc/", "http://a/?\t"]
+    "url", ["ws://a/", "a", "http:///x", "ftp://a/", "http://a/x y", "http://a/\u00fc", " http://a/", "http://a/?\t"]
 )
 def test_another_url_is_refused(url):
     with pytest.raises(ValueError):
@@ -105,12 +105,23 @@ def test_another_url_is_refused(url):
         ("a.example/x", "a.example/x: the URL has to begin with http:// or https://"),
         ("http:///x", "http:///x: the URL names no host"),
         ("http://user:secret@a/", "a URL with a user or a password is refused: say them in headers="),
-        ("http://a/x y", "'http://a/x y': blanks, control characters and what is not ASCII have to be percent-encoded"),
+        ("http://a/x y", "'http://a/x y': in a URL, blanks, control characters and what is not ASCII have to be"),
+        ("ws://user:secret@a/", "a URL with a user or a password is refused"),
+        ("http://user:secret@a:x/", "http://a:x/: Port could not be cast to integer value as 'x'"),
+        ("http://a:99999/", "http://a:99999/: Port out of range"),
+        ("http://user:secret@[::1/", "http://[::1/: Invalid IPv6 URL"),
     ],
 )
 def test_what_is_wrong_with_a_url(url, says):
     with pytest.raises(ValueError, match=re.escape(says)):
         EventSource(url)
+
+
+@virtual
+async def test_the_host_of_a_url_may_be_in_any_script(servers):
+    served = servers(STOP)
+    assert await all_of(EventSource("http://b\u00fccher.example/")) == []
+    assert served.requests[0].headers["host"] == "xn--bcher-kva.example"
 
 
 @virtual

@@ -177,12 +177,7 @@ async def test_options_that_do_not_fit(dial, options, error):
 
 @pytest.mark.parametrize(
     ("url", "options"),
-    [
-        ("ws://a/b c", {}),
-        ("ws://a/é", {}),
-        ("ws://a", {"subprotocols": ["b", "b"]}),
-        ("ws://a", {"headers": [("b", "c\n")]}),
-    ],
+    [("ws://a", {"subprotocols": ["b", "b"]}), ("ws://a", {"headers": [("b", "c\n")]})],
 )
 @virtual
 async def test_what_can_not_stand_in_a_handshake(dial, url, options):
@@ -461,6 +456,10 @@ async def test_a_host_of_the_user_takes_the_place_of_ours(dial):
         ("ws:///x", "ws:///x: the URL names no host"),
         ("ws://a/#x", "ws://a/#x: the URL of a WebSocket has no fragment"),
         ("ws://user:secret@a/", "a URL with a user or a password is refused: say them in headers="),
+        ("ws://a/b c", "'ws://a/b c': in a URL, blanks, control characters and what is not ASCII have to be percent-encoded"),
+        ("ws://a/é", "'ws://a/\\xe9': in a URL, blanks"),
+        ("ws://a/b\tc", "'ws://a/b\\tc': in a URL, blanks"),
+        ("ws://a/\n", "'ws://a/\\n': in a URL, blanks"),
     ],
 )
 @virtual

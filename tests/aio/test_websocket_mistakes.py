@@ -63,8 +63,8 @@ async def generator(ws):
         ((generator,), {}, "handler has to be an async function of one argument, the WebSocket, not <function generator"),
         ((echo,), {"subprotocols": "chat"}, "subprotocols has to be a list, not 'chat'"),
         ((echo,), {"allow_origin": asynchronous}, "allow_origin has to be a plain function, since nobody awaits it"),
-        ((echo,), {"allow_origin": ["https://a"]}, "allow_origin has to be a function, not "),
-        ((echo,), {"allow_origin": None}, "allow_origin has to be a function, not None"),
+        ((echo,), {"allow_origin": ["https://a"]}, "allow_origin has to be a function, such as lambda request, origin: "),
+        ((echo,), {"allow_origin": None}, "allow_origin has to be a function, such as "),
     ],
 )
 @virtual
@@ -185,8 +185,13 @@ async def test_what_is_no_close(arguments, error, says):
 @virtual
 async def test_what_is_no_broadcast():
     async with joined() as (client, server):
-        with pytest.raises(TypeError, match=r"broadcast takes a list of WebSockets: broadcast\(\[ws\], message\)"):
+        with pytest.raises(TypeError, match=r"takes a list of WebSockets, as in broadcast\(\[ws\], message\), not <"):
             broadcast(server, "x")
+        for connections in (None, "x"):
+            with pytest.raises(TypeError, match="broadcast takes a list of WebSockets"):
+                broadcast(connections, "x")
+        with pytest.raises(TypeError, match=r"each of connections has to be minproto\.WebSocket, not 5"):
+            broadcast([server, 5], "x")
         with pytest.raises(TypeError, match="a message is str or bytes, not int"):
             broadcast([server], 1)
         await asyncio.gather(client.close(), server.close())

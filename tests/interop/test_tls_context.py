@@ -72,7 +72,7 @@ def test_the_command_line_asks_for_no_password(certificate: Certificate, encrypt
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "says"),
     [
-        ((None,), {}, TypeError, "certificate has to be the path of a file, not None"),
+        ((None,), {}, TypeError, "certificate has to be the path of a file, not NoneType"),
         (("",), {}, ValueError, "certificate has to be the path"),
         ((b"chain.pem",), {}, TypeError, "certificate has to be the path"),
         (("chain.pem", ""), {}, ValueError, "key has to be the path"),
@@ -86,6 +86,15 @@ def test_a_wrong_argument_of_tls_context(arguments: Any, options: Any, error: ty
     with pytest.raises(error, match=says) as caught:
         tls_context(*arguments, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_no_error_shows_a_private_key(certificate: Certificate) -> None:
+    """Whoever gives the key itself, and not its file, must not find it in a log."""
+    key = Path(certificate.key).read_text()
+    for given in (key, key.encode(), [key]):
+        with pytest.raises((TypeError, ValueError), match="key has to be the path of a file, not ") as caught:
+            tls_context(certificate.chain, given)  # type: ignore[arg-type]
+        assert "PRIVATE" not in str(caught.value)
 
 
 def test_a_server_says_that_a_context_offers_no_http2(certificate: Certificate, caplog: pytest.LogCaptureFixture) -> None:

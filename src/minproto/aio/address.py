@@ -11,17 +11,21 @@ The zone of an IPv6 address (``%eth0``) names one of this machine's own interfac
 §3). The port is left out of Host where the scheme implies it.
 """
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from minproto.aio.options import check_host, check_text
 from minproto.core import check_count
-from minproto.http import DEFAULT_PORTS, MAX_PORT, is_host, same_authority
+from minproto.http import DEFAULT_PORTS, MAX_PORT, TARGET, is_host, same_authority
 
 PORTS = DEFAULT_PORTS | {"redis": 6379, "rediss": 6379}
 """The port that a URL means when it has none."""
 ADVICE = "give a name or an IP address, without scheme, path and port"
+_URL = re.compile(rf"([^/?#\0- \x7f]*//)?[^/?#\0- \x7f]*[#{TARGET}]*")
+"""A URL that can be sent as it is. Its host may be in any script: ``Address`` encodes that."""
+_USER = re.compile("//[^/?#]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +79,20 @@ def split_client_url(url: str, scheme: str) -> SplitResult:
     """Return the parts of a URL that a client connects to; ``scheme`` is "http" or "ws", with an "s" for TLS. Raises
     ValueError, which says what is wrong and what to do."""
     check_text("url", url)
-    parts = urlsplit(url)
+    shown = _USER.sub("//", url)  # an error ends up in a log, and a password must not
+    if not _URL.fullmatch(url):  # before urlsplit, which drops tabs and line breaks
+        raise ValueError(f"{shown!a}: in a URL, blanks, control characters and what is not ASCII have to be percent-encoded")
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises ValueError for a port that is none
+    except ValueError as error:
+        raise ValueError(f"{shown}: {error}") from None
+    if parts.username is not None:
+        raise ValueError("a URL with a user or a password is refused: say them in headers=[(\"authorization\", ...)]")
     if parts.scheme not in (scheme, f"{scheme}s"):
         near = f"{scheme}{'s' if parts.scheme in ('https', 'wss') else ''}://{parts.netloc}{parts.path}"
         hint = f": {near}" if parts.scheme in ("http", "https", "ws", "wss") else ""
         raise ValueError(f"{url}: the URL has to begin with {scheme}:// or {scheme}s://{hint}")
-    if parts.username is not None:
-        raise ValueError("a URL with a user or a password is refused: say them in headers=[(\"authorization\", ...)]")
     if not parts.hostname:
         raise ValueError(f"{url}: the URL names no host")
     return parts

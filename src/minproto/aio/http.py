@@ -378,6 +378,7 @@ _CONTENT_HINTS: list[tuple[type | tuple[type, ...], str]] = [
     (str, "Response.text(text) encodes it, as text.encode() does"),
     ((bytearray, memoryview), "bytes(content) copies it"),
     (type(None), 'b"" is no content'),
+    (int, "the order of a Response is body, status, headers"),
     (FunctionType, "call it"),
     (CoroutineType, "await it"),
     ((list, tuple, Iterator), 'b"".join(content) has all of it, an async generator can make it piece by piece'),

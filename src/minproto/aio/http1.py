@@ -9,10 +9,10 @@ import asyncio
 import math
 import re
 import ssl as tls
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import lru_cache
-from typing import Any, NoReturn, Protocol, Self
+from typing import Any, NoReturn, Protocol, Self, TypeVar
 
 from minproto.aio.address import Address
 from minproto.aio.endpoint import APP_ENDS, Endpoint, Timeouts, logger
@@ -52,6 +52,7 @@ from minproto.http import (
     RequestHead,
     ResponseHead,
     check_target,
+    is_host,
     split_list,
     split_target,
 )
@@ -876,7 +877,11 @@ def _check_request_line(method: str, target: str) -> None:
         raise LocalProtocolError(f"a method is a token, such as GET, not {method!r}")
     if not _TARGET.fullmatch(target):
         raise LocalProtocolError(f"a target is a path, such as /a?b=c, with other characters percent-encoded, not {target!r}")
-    check_target(method, target, LocalProtocolError)
+    try:
+        check_target(method, target, LocalProtocolError)
+    except LocalProtocolError as error:
+        advice = "" if method == "CONNECT" else " (a target is a path, such as /a?b=c)"
+        raise LocalProtocolError(f"{error}: {target!r}{advice}") from None
 
 
 _TARGET = re.compile(f"[{TARGET}]+")
@@ -891,7 +896,10 @@ def request_fields(
     _check_request_line(method, target)
     check_content(body)
     fields = make_headers(headers)
-    if fields.get("host") is None:  # RFC 9112 §3.2: MUST be the authority of the target, if that has one
+    asked = fields.get("host")
+    if asked is not None and not is_host(asked):
+        raise LocalProtocolError(f"Host has to be one host, such as example.org:8080, not {asked!r}")
+    if asked is None:  # RFC 9112 §3.2: MUST be the authority of the target, if that has one
         fields.insert(0, ("host", (target and split_target(method, target)[0]) or host))
     length = fields.get("content-length")
     if isinstance(body, bytes) and length not in (None, str(len(body))):
@@ -978,19 +986,55 @@ class Patience:
             self._since = self._time()
 
 
-async def connect_http(
+C = TypeVar("C", bound=AbstractAsyncContextManager[Any])
+
+
+class Connecting(Coroutine[Any, Any, C]):
+    """What the functions that connect return: a coroutine for the connection, which ``async with`` takes, too."""
+
+    def __init__(self, connecting: Coroutine[Any, Any, C]) -> None:
+        self._connecting = connecting
+
+    def __await__(self) -> Generator[Any, Any, C]:
+        return self._connecting.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._connecting.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._connecting.throw(*error)
+
+    def close(self) -> None:
+        self._connecting.close()
+
+    async def __aenter__(self) -> C:
+        self._connection = await self._connecting
+        return self._connection
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        await self._connection.__aexit__(kind, error, trace)
+
+
+def connect_http(
     host: str,
     port: int,
     ssl: tls.SSLContext | None = None,
     *,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     timeouts: Timeouts = Timeouts(),  # noqa: B008
-) -> ClientConnection:
-    """A connection to an HTTP/1.1 server, within ``Timeouts.handshake`` seconds.
+) -> Connecting[ClientConnection]:
+    """A connection to an HTTP/1.1 server, within ``Timeouts.handshake`` seconds: ``async with connect_http(host, port) as
+    client``, or ``client = await connect_http(host, port)``.
 
     Raises ValueError for a host that is none, such as a URL; OSError, TimeoutError; RemoteProtocolError where ``ssl`` offers
     HTTP/2, and the server has chosen that (RFC 9113 §3.2).
     """
+    return Connecting(_connect_http(host, port, ssl, limits, timeouts))
+
+
+async def _connect_http(
+    host: str, port: int, ssl: tls.SSLContext | None, limits: Limits, timeouts: Timeouts
+) -> ClientConnection:
     check_common(limits, Limits, timeouts, ssl)
     address = Address(host, port)
     pipe = await connect_pipe(address, ssl, handshake=timeouts.handshake, linger=timeouts.linger)

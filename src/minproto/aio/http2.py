@@ -35,7 +35,7 @@ from minproto.aio.http import (
     trailers_of,
     was_cancelled,
 )
-from minproto.aio.http1 import ClientResponse, Patience, RequestRefused, explained, request_fields, unheard
+from minproto.aio.http1 import ClientResponse, Connecting, Patience, RequestRefused, explained, request_fields, unheard
 from minproto.aio.multiplex import Multiplexer, MuxStream, end_tasks
 from minproto.aio.observe import Observer
 from minproto.aio.options import check_common
@@ -751,20 +751,27 @@ class _ClientExchange:
         self._stream.abort()
 
 
-async def connect_http2(
+def connect_http2(
     host: str,
     port: int,
     ssl: tls.SSLContext | None = None,
     *,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     timeouts: Timeouts = Timeouts(),  # noqa: B008
-) -> ClientConnection:
-    """A connection to an HTTP/2 server, within ``Timeouts.handshake`` seconds; in clear text with prior knowledge (§3.3).
+) -> Connecting[ClientConnection]:
+    """A connection to an HTTP/2 server, within ``Timeouts.handshake`` seconds; in clear text with prior knowledge (§3.3):
+    ``async with connect_http2(host, port) as client``, or ``client = await connect_http2(host, port)``.
 
     ``ssl``: a context that offers it, by ``set_alpn_protocols(["h2"])``: the caller's, so it is left as it is.
     Raises ValueError for a host that is none, such as a URL; OSError, TimeoutError; RemoteProtocolError where TLS did not
     choose HTTP/2 (§3.2).
     """
+    return Connecting(_connect_http2(host, port, ssl, limits, timeouts))
+
+
+async def _connect_http2(
+    host: str, port: int, ssl: tls.SSLContext | None, limits: Limits, timeouts: Timeouts
+) -> ClientConnection:
     check_common(limits, Limits, timeouts, ssl)
     address, scheme = Address(host, port), "https" if ssl else "http"
     pipe = await connect_pipe(address, ssl, handshake=timeouts.handshake, linger=timeouts.linger)

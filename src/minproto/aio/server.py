@@ -207,11 +207,9 @@ def tls_context(certificate: FilePath, key: FilePath | None = None, password: st
     ``certificate``: a file with the chain in PEM. ``key``: the file of the private key, if that is not in the first one, and
     ``password`` that of an encrypted key. Raises OSError, which says of which file what is wrong.
     """
-    for name, path in (("certificate", certificate), ("key", key)):
-        if not isinstance(path, str | os.PathLike) and (name == "certificate" or path is not None):
-            refuse(name, "the path of a file", path)
-        if path == "":
-            refuse(name, "the path of a file", path, ValueError)
+    _check_path("certificate", certificate)
+    if key is not None:
+        _check_path("key", key)
     check_secret("password", password)
     context = tls.create_default_context(tls.Purpose.CLIENT_AUTH)
     context.minimum_version = tls.TLSVersion.TLSv1_2
@@ -229,6 +227,14 @@ def tls_context(certificate: FilePath, key: FilePath | None = None, password: st
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.set_alpn_protocols(["h2", "http/1.1"])
     return context
+
+
+def _check_path(name: str, path: object) -> None:
+    """Check the path of a file. The error does not show the value: it may be the private key itself."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{name} has to be the path of a file, not {type(path).__name__}")
+    if not str(path) or "-----BEGIN" in str(path):
+        raise ValueError(f"{name} has to be the path of a file, not {'its content' if str(path) else 'an empty str'}")
 
 
 def _certificate_fault(certificate: FilePath, key: FilePath | None, error: OSError) -> str | None:

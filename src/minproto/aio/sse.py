@@ -11,7 +11,6 @@ sends no more may still read.
 
 import asyncio
 import math
-import re
 import ssl as tls
 import sys
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable
@@ -31,7 +30,7 @@ from minproto.aio.pipe import keep_alive
 from minproto.aio.reconnect import Refused, read_refusal, reconnecting
 from minproto.aio.remote import RemoteSubscription
 from minproto.core import CLIENT, Event, RemoteProtocolError, check_count
-from minproto.http import TARGET, Headers, field_block
+from minproto.http import Headers, field_block
 from minproto.http1 import Limits as HttpLimits
 from minproto.sse import MAX_RETRY, MEDIA_TYPE, Comment, Connection, LastEventId, Limits, Retry, ServerSentEvent, encode
 
@@ -46,7 +45,6 @@ DEFAULT_RETRY = 3_000
 KEEPALIVE = 60
 """Seconds of silence until the kernel asks whether the machine of a stream's server still exists."""
 _ENDLESS = HttpLimits(max_body=sys.maxsize)  # a stream of events is as long as it goes on
-_URL = re.compile(f"[#{TARGET}]+")
 _HEADERS = [
     ("content-type", MEDIA_TYPE),
     ("cache-control", "no-store"),
@@ -406,8 +404,6 @@ class EventSource:
         if not isinstance(last_event_id, str):
             refuse("last_event_id", 'str ("" for none)', last_event_id)
         parts = split_client_url(url, "http")
-        if not _URL.fullmatch(url):
-            raise ValueError(f"{url!a}: blanks, control characters and what is not ASCII have to be percent-encoded in a URL")
         self._name = f"{parts.scheme}://{parts.netloc}{parts.path}"  # without the query, which may hold a secret
         self._ssl = client_context(ssl, parts.scheme, "https")
         self._address = url_address(parts)

@@ -13,19 +13,28 @@ import asyncio
 import ssl as tls
 from base64 import b64encode
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from inspect import isasyncgenfunction, isawaitable, isclass
 from secrets import token_bytes
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 from urllib.parse import SplitResult
 
 from minproto.aio.address import is_origin_of, request_target, split_client_url, url_address
 from minproto.aio.cores import chosen
 from minproto.aio.endpoint import APP_ENDS, Deadline, Endpoint, Pace, Timeouts, call_later_turn, let_arrive, logger
 from minproto.aio.http import Answer, HeaderFields, Request, Response, Upgrade, close_body, make_headers, was_cancelled
-from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
-from minproto.aio.options import check_common, check_elements, check_function, check_text, check_type, client_context, refuse
+from minproto.aio.http1 import ClientConnection, ClientResponse, Connecting, connect_http
+from minproto.aio.options import (
+    check_common,
+    check_elements,
+    check_function,
+    check_text,
+    check_type,
+    client_context,
+    refuse,
+    show,
+)
 from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.aio.reconnect import Refused, read_refusal
 from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProtocolError, Role
@@ -497,13 +506,14 @@ def broadcast(connections: Iterable[WebSocket], message: str | bytes) -> None:
     One that has more than 1 MiB waiting is closed with 1013 (try again later) instead, and delays no other. What its own
     ``send`` is sending counts, too: to those that get broadcasts, long messages are better sent in fragments.
     """
-    if isinstance(connections, WebSocket):
-        raise TypeError("broadcast takes a list of WebSockets: broadcast([ws], message)")
+    if isinstance(connections, str | WebSocket) or not isinstance(connections, Iterable):
+        raise TypeError(f"broadcast takes a list of WebSockets, as in broadcast([ws], message), not {show(connections)}")
     if not isinstance(message, str | bytes):
         raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
     encode_payload(message)  # text that has none fails here, and not in the send of somebody in the middle of a message
     shared = Shared(message)
     for connection in connections:
+        check_type("each of connections", connection, WebSocket)
         connection._share(shared)
 
 
@@ -541,6 +551,8 @@ def upgrade(
     """
     check_type("request", request, Request)
     _check_handler(handler)
+    if not callable(allow_origin):
+        refuse("allow_origin", 'a function, such as lambda request, origin: origin == "https://example.org"', allow_origin)
     check_function("allow_origin", allow_origin)
     check_common(limits, Limits, timeouts)
     _check_offer(subprotocols, compression)
@@ -632,32 +644,6 @@ class HandshakeRefused(Refused):
     ``code`` is the status, or 0 for a 101 that is wrong."""
 
 
-class Connecting(Coroutine[Any, Any, WebSocket]):
-    """Returned by ``connect``: a coroutine for the WebSocket, which ``async with`` takes, too."""
-
-    def __init__(self, connecting: Coroutine[Any, Any, WebSocket]) -> None:
-        self._connecting = connecting
-
-    def __await__(self) -> Generator[Any, Any, WebSocket]:
-        return self._connecting.__await__()
-
-    def send(self, value: Any) -> Any:
-        return self._connecting.send(value)
-
-    def throw(self, *error: Any) -> Any:
-        return self._connecting.throw(*error)
-
-    def close(self) -> None:
-        self._connecting.close()
-
-    async def __aenter__(self) -> WebSocket:
-        self._socket = await self._connecting
-        return self._socket
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        await self._socket.__aexit__(kind, error, trace)
-
-
 def connect(
     url: str,
     *,
@@ -667,7 +653,7 @@ def connect(
     compression: Compression | None = Compression(),  # noqa: B008 - frozen
     limits: Limits = Limits(),  # noqa: B008
     timeouts: Timeouts = Timeouts(),  # noqa: B008
-) -> Connecting:
+) -> Connecting[WebSocket]:
     """A WebSocket to ``ws://…`` or ``wss://…``: ``async with connect(url) as ws``, or ``ws = await connect(url)``. ``headers``
     are added to the handshake (an Origin, cookies); a Host takes the place of ours. Fields that make the handshake, such as
     Sec-WebSocket-Protocol, can't be among them.
