@@ -53,7 +53,8 @@ class Event:
 class ProtocolError(Exception):
     """A rule of the protocol was broken. One of the two subclasses says by whom.
 
-    ``code`` is the number to tell the peer: an HTTP status, a WebSocket close code or an HTTP/2 error code; 0 for none.
+    ``code`` is the protocol's number for the fault: an HTTP status, a WebSocket close code or an HTTP/2 error code; 0: none.
+    Where the peer can still be told, ``farewell`` tells it this number.
     """
 
     def __init__(self, message: str, code: int = 0) -> None:
@@ -94,7 +95,7 @@ class Role(Enum):
     SERVER = "server"
 
 
-CLIENT, SERVER = Role
+CLIENT, SERVER = Role  # the members of an Enum, in order: shorter names for use elsewhere
 
 
 class Wants(Enum):
@@ -105,7 +106,7 @@ class Wants(Enum):
     CLOSED = "closed"  # no event will ever come again
 
 
-DATA, PAUSED, _ = Wants  # module names: CPython 3.11 looks up a member of an Enum class slowly
+DATA, PAUSED, _ = Wants  # shorter names for use elsewhere; CLOSED is also the name of states, so it stays Wants.CLOSED
 
 
 class Core:
@@ -116,7 +117,7 @@ class Core:
     """
 
     def __init__(self, max_buffered: int) -> None:
-        """``max_buffered``: a number of bytes. While at most that many wait unparsed, one more chunk of any size is stored."""
+        """``max_buffered``: bytes. A chunk of any size is stored, unless more than these wait already: then it is refused."""
         self._buffer = Buffer(max_buffered)
         self._eof = False
         self.error: RemoteProtocolError | None = None
@@ -145,7 +146,7 @@ class Core:
         shell that looks again (to send an answer first, say) cannot mistake a broken connection for a quiet one.
         """
         if self.error is not None:
-            raise self.error.with_traceback(None)
+            raise self.error.with_traceback(None)  # or the traceback would grow by each call
         try:
             event = self._parse()
             if event is None and self._eof and self.wants is Wants.DATA:
@@ -164,7 +165,7 @@ class Core:
         self.wants = Wants.CLOSED
 
     def events(self) -> Iterator[Event]:
-        """Yield every event that the bytes so far hold. Raises as ``next_event`` does."""
+        """Yield every event that the bytes so far hold. Raises as ``next_event`` does, behind the events before the fault."""
         while (event := self.next_event()) is not None:
             yield event
 
@@ -182,14 +183,14 @@ class Core:
     def farewell(self, error: ProtocolError) -> list[Event]:
         """Return the events to send to a peer that broke the rules (a 400, a Close, a GOAWAY), before the shell closes.
 
-        The list is empty where nothing may be said any more, for example in the middle of a response. The shell adds
+        The list is empty where nothing may be said any more, for example in the middle of an HTTP response. The shell adds
         what needs a clock, such as the Date field.
         """
         return []
 
     @property
     def buffered(self) -> int:
-        """The number of bytes that were received and are not parsed yet."""
+        """The number of bytes that were received and not delivered yet, the parts of an unfinished event among them."""
         return self._buffer.size
 
     @property

@@ -19,16 +19,17 @@ fragments, so a Ping is answered even in the middle of a long message. Here a se
     b'\x89\x00\x80' [Ping(data=b'')]
     b'\x02lo' [Message(data='Hello')]
 
-A client masks each frame with a new random key. A script can choose what it sends, but not what goes over the wire, so it
-cannot make its frames look like HTTP to a cache on the way (§10.3).
+A client masks each frame with a new random key. A web page's script can choose what it sends, but not which bytes go over
+the wire. So it cannot write bytes that an HTTP cache between the two takes for a request or a response, and keeps for other
+users (§10.3). A server has no reason to trick a cache of its own, so its frames need no mask.
 
 Three things are easy to get wrong:
 
 - Text has to be UTF-8. A wrong byte must be found when it arrives, not when its message is complete, which may be never
   (§8.1).
-- A length can be 2^63 bytes. It is checked against the limit before a byte of the payload is stored.
-- A connection ends with a Close from each side. Without a Close, nobody knows whether the last message was the last: code
-  1006.
+- A length can be up to 2^63 - 1 bytes. It is checked against the limit before a byte of the payload is stored.
+- A connection ends with a Close from each side. Without a Close, nobody knows whether more messages were
+  on their way: that is code 1006.
 
 Left out: extensions other than permessage-deflate, for none is in use; and fragments as events, for an app wants whole
 messages.
@@ -90,7 +91,7 @@ TRY_AGAIN_LATER = 1013
 MAX_HEADER = 14
 """Bytes of the longest header: two, eight of length, four of masking key."""
 MAX_CONTROL = 125
-"""Bytes of payload that a control frame may have (§5.5): so that it can be answered at once, and never is in the way."""
+"""Bytes of payload that a control frame may have (§5.5): so a control frame holds up no message for long."""
 _LENGTH_16, _LENGTH_64, _CODE = Struct("!H"), Struct("!Q"), Struct("!H")
 
 
@@ -101,7 +102,7 @@ class Limits:
     max_message: int = 1 << 20
     """Bytes of a message, after inflating. A message is delivered whole, so it has to fit into memory. Else 1009."""
     max_fragments: int = 131_072
-    """Frames of one message. A fragment may be empty and still costs time, so the bytes alone bound nothing. Else 1009."""
+    """Frames of one message. Fragments may be empty, so a limit in bytes does not bound their number. Else 1009."""
 
     def __post_init__(self) -> None:
         check_counts(self)
@@ -131,7 +132,7 @@ class Shared(Event):
 
     data: str | bytes
     frames: dict[tuple[int, int] | None, bytes] = field(default_factory=dict)
-    """The frames that were encoded so far, by the parameters of their Deflater (None: not compressed)."""
+    """The frames that were encoded so far, by (window bits, memory level) of the compression; None: not compressed."""
 
 
 @dataclass(slots=True)
@@ -157,7 +158,11 @@ class Close(Event):
 
 
 def is_close_code(code: int) -> bool:
-    """Return whether a Close may carry this code (§7.4): one with a meaning, or one of 3000 to 4999 for libraries and apps."""
+    """Return whether a Close may carry this code (§7.4).
+
+    Below 3000 these are the registered codes, without 1004 (no meaning) and 1005, 1006 and 1015 (each stands for a Close that
+    was not received). 3000 to 4999 are for libraries and apps.
+    """
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
 
@@ -402,8 +407,8 @@ def encode_frame(first: int, payload: bytes, key: bytes = b"") -> bytes:
 #                  |          LAST_FRAGMENT          v
 #                  +------------ CLOSE ---------> CLOSED               A LAST_FRAGMENT in OPEN is a message of one fragment.
 #
-# The two directions are independent: what we receive has no place here. The peer may send until its Close, also behind
-# our own (§5.5.1).
+# This is the state of our own direction alone. The peer's direction is independent of it: messages may arrive until the peer's
+# Close, even after we have sent ours (§5.5.1).
 
 
 class State(IntEnum):
@@ -458,7 +463,7 @@ def step_of(event: Event) -> Step | None:
 # The first bytes that a received frame may have.
 _CONTROLS = frozenset({FIN | CLOSE, FIN | PING, FIN | PONG})
 _BETWEEN_MESSAGES = _CONTROLS | {FIN | TEXT, FIN | BINARY, TEXT, BINARY}
-_BETWEEN_COMPRESSED = _BETWEEN_MESSAGES | {RSV1 | first for first in (FIN | TEXT, FIN | BINARY, TEXT, BINARY)}
+_BETWEEN_WITH_DEFLATE = _BETWEEN_MESSAGES | {RSV1 | first for first in (FIN | TEXT, FIN | BINARY, TEXT, BINARY)}
 _WITHIN_A_MESSAGE = _CONTROLS | {FIN | CONTINUATION, CONTINUATION}
 
 _Utf8 = getincrementaldecoder("utf-8")
@@ -478,7 +483,8 @@ class Connection(Core):
         return token_bytes(4)
 
     def __init__(self, role: Role, agreement: Agreement = Agreement(), limits: Limits = Limits()) -> None:
-        super().__init__(MAX_HEADER + MAX_CONTROL)  # a header or a control frame waits; other payload is taken as it arrives
+        # Only a header or a control frame waits in the buffer. Other payload is moved to _message as it arrives.
+        super().__init__(MAX_HEADER + MAX_CONTROL)
         self.role = role
         self.limits = limits
         self.state = State.OPEN
@@ -487,7 +493,7 @@ class Connection(Core):
         self._inflater = Inflater.of(deflate, server=role is SERVER) if deflate else None
         self._text = False  # whether the message that we are sending in fragments is text
         # The frame that is being received:
-        self._starts = _BETWEEN_COMPRESSED if deflate else _BETWEEN_MESSAGES
+        self._starts = _BETWEEN_WITH_DEFLATE if deflate else _BETWEEN_MESSAGES
         self._allowed = self._starts  # the first bytes that the next frame may have
         self._first: int | None = None  # the first byte of the frame; None before its header is complete
         self._left = 0  # bytes of its payload that have not arrived
@@ -499,7 +505,7 @@ class Connection(Core):
         self._on_the_wire = 0  # bytes of its payload, as announced by the headers and before inflating
         self.fragments = 0
         """Frames of the unfinished message so far."""
-        self._utf8 = _Utf8()
+        self._utf8 = _Utf8()  # checks text as it arrives; behind a complete text it is as new
 
     # -- receiving
 
@@ -508,8 +514,10 @@ class Connection(Core):
             if self._first is None and not self._read_header():
                 return None
             event = self._read_payload()
-            if event is not None or self._first is not None:
+            if event is not None:
                 return event
+            if self._first is not None:  # the rest of the payload has not arrived
+                return None
         return None
 
     def _read_header(self) -> bool:
@@ -536,15 +544,15 @@ class Connection(Core):
         return True
 
     def _why_not(self, first: int) -> str:
-        """Return what is wrong with the first byte of a frame."""
+        """Return what is wrong with a first byte that is not allowed here. Each line excludes the cases above it."""
         if first & OPCODE not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
             return f"reserved opcode {first & OPCODE}"  # §5.2
         if first & CONTROL:
             return "a control frame that is fragmented, or has a reserved bit"  # §5.5
         if first in self._starts:
-            return "a message inside of another"  # §5.4
+            return "a message inside of another"  # §5.4: allowed between messages, so we are within one
         if not first & RSV:
-            return "a continuation of nothing"  # §5.4
+            return "a continuation of nothing"  # §5.4: only a continuation is left
         return "a reserved bit that nobody agreed upon, or not on a message's first frame"  # §5.2, RFC 7692 §6.1
 
     def _begin_data_frame(self, first: int, length: int) -> None:
@@ -556,7 +564,9 @@ class Connection(Core):
         self._on_the_wire += length
         self.fragments += 1
         limit = self.limits.max_message
-        if self._inflating:  # deflate makes random data a little longer, and ends each fragment with an empty block
+        # Deflate makes random data a little longer, and ends each fragment with an empty block. The sum is more than zlib ever
+        # adds; the limit itself is checked after inflating.
+        if self._inflating:
             limit += (limit >> 4) + 64 + 16 * self.fragments
         if self._on_the_wire > limit:
             raise RemoteProtocolError("message too big", TOO_BIG)
@@ -566,7 +576,8 @@ class Connection(Core):
 
     def _read_payload(self) -> Event | None:
         """Take the payload that has arrived. Return the event that the frame completes; at its end ``_first`` is None."""
-        first = self._first or 0
+        first = self._first
+        assert first is not None
         if first & CONTROL:
             return self._read_control(first & OPCODE)
         self._add(self._take())
@@ -591,7 +602,7 @@ class Connection(Core):
         """Take the payload that has arrived, and unmask it."""
         data = self._buffer.take(self._left)
         self._left -= len(data)
-        if not self._key or not data:
+        if self._key == b"" or not data:  # a server's frame; a key of four zero bytes is a key
             return data
         unmasked = self.mask(data, self._key)
         turn = len(data) % 4  # after 5 bytes, the next byte belongs to key[1]
@@ -618,7 +629,7 @@ class Connection(Core):
         return self.limits.max_message - len(self._message)
 
     def _keep(self, data: bytes) -> None:
-        """Add content to the message, and check it. The limit is judged after the content before it, however it was cut."""
+        """Add content to the message, and check it. Wrong UTF-8 within the limit comes before "too big", in any cut."""
         room = self._room
         self._message += data[:room]
         if self._opcode == TEXT:
@@ -632,7 +643,8 @@ class Connection(Core):
             self._utf8.decode(data)
         except UnicodeDecodeError:
             raise _invalid() from None
-        # ED A0 begins half a surrogate pair, which is not UTF-8. Python's decoder waits for the third byte before it says so.
+        # ED A0 to ED BF begin half a surrogate pair, which is not UTF-8. Python's decoder holds these two bytes, and says so only
+        # at the third.
         if b"\xed\xa0" <= self._utf8.getstate()[0] < b"\xee":
             raise _invalid()
 
@@ -674,9 +686,16 @@ class Connection(Core):
                 return self._encode_fragment(event)
             case Close():
                 return self._encode(FIN | CLOSE, _encode_close(event))
-            case Ping(data) | Pong(data) if len(data) <= MAX_CONTROL:
-                return self._encode(FIN | (PING if isinstance(event, Ping) else PONG), data)
-        raise LocalProtocolError("a control frame of more than 125 bytes")
+            case Ping(data):
+                return self._encode_control(PING, data)
+            case Pong(data):
+                return self._encode_control(PONG, data)
+        raise AssertionError(event)  # step_of knows no other
+
+    def _encode_control(self, opcode: int, data: bytes) -> bytes:
+        if len(data) > MAX_CONTROL:  # §5.5
+            raise LocalProtocolError("a control frame of more than 125 bytes")
+        return self._encode(FIN | opcode, data)
 
     def _encode(self, first: int, payload: bytes) -> bytes:
         """Return a frame; of a client, masked."""
@@ -717,13 +736,13 @@ class Connection(Core):
                 fresh = Deflater(*deflater.parameters, context_takeover=False)
                 event.frames[parameters] = encode_frame(FIN | RSV1 | opcode, fresh.compress(payload))
         if deflater is not None:
-            # The shared frame refers to no message before it, so every peer can inflate it. Our own window does not have it,
-            # but the peer's window has: the next message must not refer back at all.
+            # The shared frame refers to no message before it, so every peer can inflate it. Each peer adds it to its window of
+            # the last bytes; our own window lacks it, since another compressor has made it. So the next message begins anew.
             deflater.forget()
         return event.frames[parameters]
 
     def reply(self, event: Event) -> Event | None:
-        """Return a Pong for a Ping (§5.5.2), and for the peer's Close a Close with its code, unless ours was sent (§5.5.1)."""
+        """Return a Pong for a Ping (§5.5.2) and a Close for the peer's Close (§5.5.1); after our own Close, None."""
         if self.state is State.CLOSED:
             return None
         if isinstance(event, Ping):
