@@ -643,8 +643,8 @@ class Connection(Core):
             self._utf8.decode(data)
         except UnicodeDecodeError:
             raise _invalid() from None
-        # ED A0 to ED BF begin half a surrogate pair, which is not UTF-8. Python's decoder holds these two bytes, and says so only
-        # at the third.
+        # ED A0 to ED BF begin half a surrogate pair, which is not UTF-8. Python's decoder holds these two bytes, and finds the
+        # fault only at the third.
         if b"\xed\xa0" <= self._utf8.getstate()[0] < b"\xee":
             raise _invalid()
 
