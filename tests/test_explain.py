@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable
+from unicodedata import combining, east_asian_width
 
 import pytest
 from hypothesis import given
@@ -985,6 +986,21 @@ def test_no_line_is_longer_than_the_terminal_is_wide(width: int, full: bool) -> 
         dump = " ".join(re.findall(r"(?m)^ +((?:[0-9a-f]{2} )*[0-9a-f]{2})(?=  )", "\n".join(line + "  " for line in told)))
         raw = b"".join(field.raw for row in MANY for field in row.fields).hex(" ")
         assert dump == raw
+
+
+WIDE = ["日本語のメッセージ" * 9, "ab 語 " * 40, "👩👧x" * 30, "e\u0301" * 100, "한국어 메시지 " * 12]
+
+
+@pytest.mark.parametrize("width", [24, 30, 40, 50, 62, 63, 80, 120])
+@pytest.mark.parametrize("text", WIDE, ids=["ideographs", "words", "emoji", "accents", "hangul"])
+def test_a_wide_character_takes_two_columns(text: str, width: int) -> None:
+    """And an accent of its own none: a line that is too long for the terminal would be broken once more, by the terminal."""
+    row = Row(SERVER, 0, "RESP", text, [Field("argument", text.encode()[:40], text, "of the command", "")], error=text)
+    told = [*Printer(width, full=True).lines(row, 1, 0.5), *Printer(width).note(text)]
+    columns = [sum(0 if combining(char) else 1 + (east_asian_width(char) in "WF") for char in line) for line in told]
+    assert width - 12 < max(columns) <= width
+    assert "".join(told).replace(" ", "").count(text.replace(" ", "")[:6]) >= 3
+    assert re.sub(r"\s", "", text) in re.sub(r"\s", "", "".join(Printer(width).note(text)))
 
 
 def test_a_narrow_terminal_has_bytes_below_their_words() -> None:

@@ -44,7 +44,10 @@ def _pin(chain: str | Path) -> str:
 
 
 def run(browser: Any, script: str) -> Any:
-    """The value of an async function's body in the page."""
-    return browser.execute_async_script(
-        f"const done = arguments[0]; (async () => {{ {script} }})().then(done, error => done(String(error)))"
+    """The value of an async function's body in the page. Raises AssertionError where the script fails."""
+    value, error = browser.execute_async_script(
+        "const done = arguments[0];"
+        f"(async () => {{ {script} }})().then(value => done([value, null]), error => done([null, String(error)]))"
     )
+    assert error is None, error
+    return value

@@ -23,7 +23,7 @@ class Laboratory:
             stderr=self._stderr,
             env=environment() | {"XDG_CACHE_HOME": str(cache)} | variables,
         )
-        self.urls = wait_until(self._find_urls, 10)
+        self.urls = wait_until(self._find_urls, 30)
 
     def _find_urls(self) -> dict[str, str]:
         """All of them are printed together."""

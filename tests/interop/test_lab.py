@@ -50,6 +50,7 @@ class Page:
     def open(self, url: str, tab: str = "") -> None:
         self.browser.get("about:blank")  # so that an address that differs behind the # is loaded, too
         self.browser.get(f"{url}/#{tab}")
+        wait_until(lambda: self.text("#places dl"))  # the page asks for the lab's ports first; then its controls work
 
     def click(self, selector: str) -> None:
         element = self.browser.find_element("css selector", selector)

@@ -35,7 +35,7 @@ class Wired:
             stdin=subprocess.DEVNULL, stdout=write, stderr=subprocess.PIPE, env=environment() | variables,
         )  # fmt: skip
         os.close(write)
-        self.port = int(wait_until(lambda: LISTENS.match(self.printed))[1])
+        self.port = int(wait_until(lambda: LISTENS.match(self.printed), 30)[1])  # as long as a server's start may take
         self.url = f"http://127.0.0.1:{self.port}"
 
     @property

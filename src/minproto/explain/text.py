@@ -18,7 +18,7 @@ No line is longer than the terminal is wide. What a peer sends is never written 
 
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
-from textwrap import wrap
+from unicodedata import category, east_asian_width
 
 from minproto.core import CLIENT
 from minproto.explain.rows import Field, Row
@@ -104,12 +104,10 @@ class Printer:
     def _wrapped(self, *parts: tuple[str, str], indent: int = 0, hang: int = INDENT) -> Iterator[str]:
         """Texts, each in its colour, one after the other in lines that fit the terminal; ``hang`` more columns of indentation
         for all lines but the first."""
-        whole, at = "".join(text for text, _ in parts), 0
-        for number, text in enumerate(wrap(whole, self._width - indent - hang, break_on_hyphens=False)):
-            at = whole.index(text, at)  # wrap takes blanks away where it breaks a line, and changes nothing else
+        whole = "".join(text for text, _ in parts)
+        for number, (start, end) in enumerate(_fitting(whole, self._width - indent - hang)):
             margin = indent + (hang if number else 0)
-            yield " " * margin + self._painted(parts, at, at + len(text))
-            at += len(text)
+            yield " " * margin + self._painted(parts, start, end)
 
     def _painted(self, parts: Iterable[tuple[str, str]], start: int, end: int) -> str:
         """The characters from ``start`` to ``end`` of all parts."""
@@ -121,6 +119,45 @@ class Printer:
 
     def _paint(self, text: str, color: str) -> str:
         return f"{color}{text}{_OFF}" if self._color and color and text else text
+
+
+def _fitting(text: str, width: int) -> Iterator[tuple[int, int]]:
+    """Yield where the lines of a text begin and end that are at most ``width`` columns wide, without the blanks between the
+    lines. A line ends at a blank, but a word that is too long for any line is broken where the line is full."""
+    start = 0
+    while start < len(text):
+        end = _full(text, start, width)
+        blank = text.rfind(" ", start, end + 1) if end < len(text) else end
+        if blank > start and (blank == end or _is_word(text, blank + 1, width)):
+            end = blank
+        yield start, start + len(text[start:end].rstrip(" "))
+        start = end
+        while text[start : start + 1] == " ":
+            start += 1
+
+
+def _full(text: str, start: int, width: int) -> int:
+    """Return the end of as many characters from ``start`` on as fit ``width`` columns."""
+    if text.isascii():
+        return min(start + width, len(text))
+    for end in range(start, len(text)):
+        width -= _columns(text[end])
+        if width < 0:
+            return end
+    return len(text)
+
+
+def _is_word(text: str, start: int, width: int) -> bool:
+    """True where the word that begins at ``start`` fits a line."""
+    end = _full(text, start, width)
+    return end == len(text) or text.find(" ", start, end + 1) >= 0
+
+
+def _columns(char: str) -> int:
+    """Return how many columns of a terminal a character takes: two for an ideograph or emoji, none for a combining accent."""
+    if category(char) in ("Mn", "Me"):
+        return 0
+    return 2 if east_asian_width(char) in ("W", "F") else 1
 
 
 def printable(data: bytes) -> str:
