@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
+from types import FrameType
 from typing import NoReturn
 
 from minproto.aio.address import Address
@@ -50,15 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(words)
     if options.plain:
         os.environ["MINPROTO_PLAIN"] = "1"
-    for number in (signal.SIGINT, signal.SIGTERM):  # until a server takes both, and drains
-        signal.signal(number, _interrupt)
+    _on_signals(_interrupt)  # until a server takes both, and drains
     try:
         return _run(options)
     except KeyboardInterrupt:  # before there was something to drain, or once more when all was drained
         return 0
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # the end is near, and has to be the one that we promise
-            signal.signal(number, signal.SIG_IGN)
+        _on_signals(signal.SIG_IGN)  # the end is near, and has to be the one that we promise
         _forget_output()
 
 
@@ -77,6 +76,11 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+def _on_signals(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
 def _interrupt(number: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt  # at once, also where no await lets asyncio's own handler cancel: say, while a key is made
 
@@ -86,12 +90,20 @@ def _run(options: argparse.Namespace) -> int:
     logging.basicConfig(format="%(message)s", stream=standard_error())
     status = 0
     try:
-        asyncio.run(options.run(options))
+        asyncio.run(_command(options))
     except OSError as error:
         standard_error().write(f"minproto: {_explain(error)}\n")
         status = 1
+    _on_signals(_interrupt)
     finish_output()
     return status
+
+
+async def _command(options: argparse.Namespace) -> None:
+    try:
+        await options.run(options)
+    finally:  # asyncio now closes the loop, in no time; a signal that interrupted that would leave coroutines behind
+        _on_signals(signal.SIG_IGN)
 
 
 def _explain(error: OSError) -> str:

@@ -35,7 +35,7 @@ def policy() -> asyncio.AbstractEventLoopPolicy:
 
 
 if __name__ == "__main__":
-    from minproto.cli import main
+    from minproto.__main__ import main
 
     asyncio.set_event_loop_policy(policy())
     sys.exit(main())

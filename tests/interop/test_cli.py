@@ -428,6 +428,52 @@ def test_a_second_signal_behind_the_drain(number: int) -> None:
         unread.stop(number)
 
 
+LOADING = """
+import os, runpy, signal, sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "minproto.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+runpy.run_module("minproto", run_name="__main__")
+"""
+
+
+def test_a_signal_while_python_loads() -> None:
+    """Ctrl-C before there is a command that could end well: nothing is said, above all no traceback of half an import."""
+    words = [sys.executable, "-c", LOADING, "serve"]
+    result = subprocess.run(words, capture_output=True, text=True, timeout=10, env=environment())
+    assert (result.returncode, result.stdout, result.stderr) == (-signal.SIGINT, "", "")
+
+
+LATE = """
+import asyncio, os, signal, sys, minproto.__main__
+shutdown = asyncio.BaseEventLoop.shutdown_asyncgens
+
+def late(loop):
+    waiting = shutdown(loop)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return waiting
+
+asyncio.BaseEventLoop.shutdown_asyncgens = late
+sys.exit(minproto.__main__.main())
+"""
+
+
+def test_a_second_signal_while_the_loop_is_closed() -> None:
+    """The server has stopped: the signal interrupts nothing, so that no coroutine is left, which Python would report."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", LATE, "serve", "--port", "0"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+    )  # fmt: skip
+    assert process.stdout and process.stdout.readline()
+    process.terminate()
+    assert process.communicate(timeout=10) == ("", "")
+    assert process.returncode == 0
+
+
 def is_served(port: int) -> bool:
     with suppress(OSError):
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
