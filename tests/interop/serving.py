@@ -41,9 +41,11 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Ours, so that the command finds this very minproto, and buffers its output as it does for anyone."""
+    """Ours, so that the command finds this very minproto, but nothing that changes what a command prints: it buffers its
+    output as it does for anyone, and COLUMNS, which pytest-xdist sets, gives no width to lines that go to a file."""
     source = str(Path(minproto.__file__).parents[1])
-    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | {"PYTHONPATH": source}
+    ours = {name: value for name, value in os.environ.items() if name not in ("PYTHONUNBUFFERED", "COLUMNS", "LINES")}
+    return ours | {"PYTHONPATH": source}
 
 
 @dataclass
