@@ -141,12 +141,15 @@ def _memory(collect: bool) -> int:
 
 @contextmanager
 def _traced() -> Iterator[None]:
-    """See what is allocated, for a while; where a user already looks, go on."""
-    if tracemalloc.is_tracing():
-        yield
-        return
-    tracemalloc.start()
+    """See what is allocated, for a while; where a user already looks, go on. Collections pass over all that was there before:
+    in the process of a large test suite, each of them would otherwise take longer than the flood."""
+    was_tracing = tracemalloc.is_tracing()
+    if not was_tracing:
+        tracemalloc.start()
+    gc.freeze()
     try:
         yield
     finally:
-        tracemalloc.stop()
+        gc.unfreeze()
+        if not was_tracing:
+            tracemalloc.stop()
