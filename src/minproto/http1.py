@@ -701,7 +701,8 @@ class Connection(Core):
         if self._method == "HEAD":
             content = b""
         elif 0 <= framing != len(content) or (content and status == 205):
-            raise LocalProtocolError("the content is not as long as its Content-Length, or as this response can have")
+            possible = 0 if status == 205 else framing
+            raise LocalProtocolError(f"a {status} with this head has {possible} bytes of content, not {len(content)}")
         self._answer(status, "1.1", fields, framing)
         self.framing = framing
         if framing == CHUNKED:

@@ -293,6 +293,28 @@ async def test_a_request_names_the_method_or_target_that_cannot_be_sent() -> Non
             await client.close()
 
 
+def test_a_connection_is_made_by_connect_http() -> None:
+    with pytest.raises(TypeError, match=r"pipe has to be a connected pipe \(connect_http\(host, port\) makes one\), not 'a'"):
+        ClientConnection("a", 80)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "possible"), [(204, [], 0), (304, [], 0), (205, [], 0), (200, [("content-length", "5")], 5)]
+)
+@virtual
+async def test_content_that_its_head_does_not_have_is_in_the_log(
+    logged: list[str], status: int, fields: list[tuple[str, str]], possible: int
+) -> None:
+    async def app(_: Request) -> Response:
+        return Response(b"abc", status, fields)
+
+    async with serving(app) as server:
+        client = ClientConnection(server.attach(), "a")
+        assert (await client.request("GET", "/")).status == 500
+        await client.close()
+    assert f"a {status} with this head has {possible} bytes of content, not 3" in logged.pop()
+
+
 @pytest.mark.parametrize("write", ["access.log", b"", 5, handler, AccessLog])
 def test_an_access_log_writes_by_a_plain_function(write: Any) -> None:
     with pytest.raises(TypeError, match="write has to be a "):

@@ -39,7 +39,7 @@ from minproto.aio.http import (
     was_cancelled,
 )
 from minproto.aio.observe import Observer
-from minproto.aio.options import check_common, check_type
+from minproto.aio.options import check_common, check_type, refuse
 from minproto.aio.pipe import Pipe, Unread, connect_pipe
 from minproto.core import DATA, Event, LocalProtocolError, RemoteProtocolError, Role
 from minproto.http import (
@@ -665,6 +665,8 @@ class ClientConnection:
     """A client's connection: one request at a time, each response read to its end before the next request."""
 
     def __init__(self, pipe: Pipe, host: str, limits: Limits = Limits(), timeouts: Timeouts = Timeouts()) -> None:  # noqa: B008
+        if isinstance(pipe, str):
+            refuse("pipe", "a connected pipe (connect_http(host, port) makes one)", pipe)
         self.host = host
         """Host and port, as the Host field has them, unless the target of a request has its own."""
         self._core = Connection(Role.CLIENT, limits)
