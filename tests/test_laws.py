@@ -138,10 +138,10 @@ got:      wants is DATA""",
 
 @pytest.mark.parametrize("fault", REPORTS)
 def test_a_report_says_the_law_the_least_that_breaks_it_and_the_first_difference(fault: str) -> None:
-    """In a few lines, whatever the seed."""
+    """In a few lines. With one seed: of two streams that are as small, another seed may find the other."""
     expected = REPORTS[fault].lstrip("\n")
     broken = [law for law in laws.RECEIVING_LAWS if laws.sentence(law) in expected]
-    assert report(records(fault), laws=broken or [laws.garbage]) == expected
+    assert report(records(fault), laws=broken or [laws.garbage], seed=1) == expected
 
 
 def test_check_tries_all_laws() -> None:

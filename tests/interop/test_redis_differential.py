@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from minproto.core import CLIENT
@@ -243,12 +243,17 @@ def test_the_same_answers(
     compare(broker, redis_server, filled_in(said, filled), fault)
 
 
+UNTRUSTED = [b"*11\r\n", b"*2\r\n$4\r\nAUTH\r\n$16385\r\n"]
+"""Faults of a client that has not given the password; behind it, they begin a command like any other."""
+
+
 @relaxed
-@given(said=steps, fault=st.one_of(st.just(b""), faults, st.sampled_from([b"*11\r\n", b"*2\r\n$4\r\nAUTH\r\n$16385\r\n"])))
+@given(said=steps, fault=st.one_of(st.just(b""), faults, st.sampled_from(UNTRUSTED)))
 def test_the_same_answers_with_a_password(
     said: list[tuple[int, list[bytes]]], fault: bytes, broker_with_password: Address, redis_server_with_password: Address
 ) -> None:
     said = [step for step in said if b"stream" not in b"".join(step[1])]
+    assume(fault not in UNTRUSTED or not any(b"secret" in command for _, commands in said for command in commands))
     compare(broker_with_password, redis_server_with_password, said, fault)
 
 
