@@ -184,10 +184,22 @@ def test_a_parser_without_a_fault_obeys() -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_that_is_reached_only_in_one_place_is_found(fault: str) -> None:
     """With the default settings."""
+    is_found(fault)
+
+
+def is_found(fault: str, **options: Any) -> None:
     law, says = FAULTS[fault]
-    found = report(http(fault), laws=[each for each in laws.RECEIVING_LAWS if f"law {laws.sentence(each)}".startswith(law)])
+    broken = [each for each in laws.RECEIVING_LAWS if f"law {laws.sentence(each)}".startswith(law)]
+    found = report(http(fault), laws=broken, **options)
     assert re.search(says, found), found
     assert found.count("\n") < 14
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("fault", ["hangs at the end of input in chunk", "buffers a chunk"])
+def test_a_fault_is_found_whatever_the_seed(fault: str, seed: int) -> None:
+    """With the default number of streams."""
+    is_found(fault, seed=seed)
 
 
 class Numbers(Parser):

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from contextlib import aclosing, suppress
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -13,6 +14,7 @@ from minproto import ClientConnection, EventSource, RemoteProtocolError, ServerS
 from minproto.aio import reconnect, sse
 from minproto.http import RequestHead
 from minproto.http1 import SERVER, Connection
+from minproto.http1 import Limits as HttpLimits
 from minproto.sse import Limits
 from minproto.testing import network
 
@@ -282,11 +284,31 @@ def test_a_silence_that_is_no_number_of_seconds(silence):
         EventSource("http://a/", silence=silence)
 
 
+CHUNKED = HEAD.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [HEAD.replace(b"\r\n\r\n", b"\r\nContent-Length: %d\r\n\r\n" % (1 << 40)), CHUNKED + b"%x\r\n" % (1 << 40)],
+    ids=["length", "chunk"],
+)
 @virtual
-async def test_a_stream_may_have_any_number_of_bytes(servers):
-    """1 GiB is a limit for transfers. Here the server announces more, which is refused at the head where there is a limit."""
-    servers(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\ndata: a\n\n" % (1 << 40), STOP)
+async def test_a_stream_may_have_any_number_of_bytes(servers, head):
+    """1 GiB is a limit for transfers. Here the server announces more, which is refused at once where there is a limit."""
+    servers(head + b"data: a\n\n", STOP)
     assert await all_of(EventSource("http://a/")) == [ServerSentEvent("a")]
+
+
+@pytest.mark.parametrize("framing", ["chunked", "until close"])
+@virtual
+async def test_pieces_of_a_stream_may_add_up_to_any_number_of_bytes(servers, monkeypatch, framing):
+    """No length is announced. The limit that a connection has of itself is patched from 1 GiB to 20 bytes."""
+    events = [b"data: %d\n\n" % number for number in range(9)]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events) + b"0\r\n\r\n"
+    served = servers(CHUNKED + chunks if framing == "chunked" else HEAD + b"".join(events), STOP)
+    monkeypatch.setattr(sse, "connect_http", partial(served.connect, limits=HttpLimits(max_body=20)))
+    assert await all_of(EventSource("http://a/")) == [ServerSentEvent(str(number)) for number in range(9)]
+    assert len(served.requests) == 2
 
 
 @virtual

@@ -140,17 +140,20 @@ def raised_in_a_thread(call, *arguments):
     return raised[0] if raised else None
 
 
+@pytest.mark.parametrize("debug", [False, True], ids=["", "debug mode"])
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @virtual
-async def test_another_thread_is_told_what_to_call(call):
-    """And nothing has happened: the subscription hears what is published in the right way."""
+async def test_another_thread_is_told_what_to_call(call, debug):
+    """And nothing has happened: the subscription hears what is published in the right way. In debug mode asyncio raises a
+    RuntimeError of its own for a call from another thread, when the broker's state has already changed."""
+    loop = asyncio.get_running_loop()
+    loop.set_debug(debug)
     broker = Broker()
     subscription = broker.subscribe("a")
     waiting = asyncio.ensure_future(anext(subscription))
     await asyncio.sleep(0)
     error = raised_in_a_thread(call, broker, subscription)
     assert type(error) is RuntimeError and "loop.call_soon_threadsafe(broker.publish, topic, data)" in str(error)
-    loop = asyncio.get_running_loop()
     assert raised_in_a_thread(loop.call_soon_threadsafe, broker.publish, "a", b"right") is None
     assert (await waiting).data == b"right"
 

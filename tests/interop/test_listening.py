@@ -3,21 +3,36 @@
 import asyncio
 import logging
 import os
+import re
 import resource
 import socket
 import ssl
 import threading
 import time
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 
 import pytest
 from harness import FIN, HELLO, RST, Client
 
-from minproto import Broker, BrokerServer, Response, Server, Timeouts, connect_http
+from minproto import (
+    Broker,
+    BrokerServer,
+    EventSource,
+    RemoteBroker,
+    Response,
+    Server,
+    Timeouts,
+    connect,
+    connect_http,
+    connect_http2,
+)
 from minproto.aio.address import Address
 from minproto.aio.listener import MAX_REFUSALS
 from minproto.aio.pipe import connect_pipe
 from minproto.aio.server import tls_context
+from minproto.http2_frames import SETTINGS, encode_frame
+from minproto.websocket import accept_key
 
 QUICK = Timeouts(linger=0.2, drain=0.5, handshake=0.5)
 
@@ -108,16 +123,70 @@ async def test_a_client_that_gives_up_leaves_no_socket():
 # ---- the end of TLS -----------------------------------------------------------------------------------------------------
 
 
+# What a server says first to each of our clients; and each of the clients, when it has heard that, as the call that closes it.
+
+
+def answer_http(request):
+    return b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+
+
+def answer_http2(request):
+    return encode_frame(SETTINGS, 0, 0, b"")
+
+
+def answer_websocket(request):
+    key = re.search(rb"(?i)sec-websocket-key: (.+?)\r\n", request)[1].decode()
+    fields = f"upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: {accept_key(key)}"
+    return f"HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n\r\n".encode()
+
+
+def answer_event_stream(request):
+    return b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: a\n\n"
+
+
+def answer_redis(request):
+    return b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"
+
+
+async def close_http(port, **options):
+    client = await connect_http("127.0.0.1", port, **options)
+    assert (await client.request("GET", "/")).status == 200
+    return client.close
+
+
+async def close_http2(port, ssl, **options):
+    ssl.set_alpn_protocols(["h2"])
+    client = await connect_http2("127.0.0.1", port, ssl, **options)
+    while not client.core.settled:  # noqa: ASYNC110 - data that comes behind the end of our TLS would end the wait for it
+        await asyncio.sleep(0.01)
+    return client.close
+
+
+async def close_websocket(port, **options):
+    return (await connect(f"wss://127.0.0.1:{port}/", **options)).close
+
+
+async def close_event_stream(port, **options):
+    events = aiter(EventSource(f"https://127.0.0.1:{port}/", **options))
+    assert (await anext(events)).data == "a"
+    return events.aclose
+
+
+async def close_remote_subscription(port, **options):
+    subscription = RemoteBroker(f"rediss://127.0.0.1:{port}", **options).subscribe("a")
+    await subscription.__aenter__()
+    return subscription.close
+
+
 @contextmanager
-def deaf(certificate):
-    """A TLS server that answers one request, and then never reads again."""
+def deaf(certificate, answer):
+    """A TLS server that answers what comes first, and then never reads again."""
 
     def run():
         with suppress(OSError):
             bare, _ = listener.accept()
             with context.wrap_socket(bare, server_side=True) as sock:
-                sock.recv(65_536)
-                sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                sock.sendall(answer(sock.recv(65_536)))
                 over.wait(20)
 
     over, context = threading.Event(), tls_context(certificate.chain, certificate.key)
@@ -129,13 +198,23 @@ def deaf(certificate):
     thread.join()
 
 
-async def test_a_peer_that_ignores_the_end_of_tls_costs_a_linger(certificate, trust):
+@pytest.mark.parametrize(
+    ("client", "answer"),
+    [
+        (close_http, answer_http),
+        (close_http2, answer_http2),
+        (close_websocket, answer_websocket),
+        (close_event_stream, answer_event_stream),
+        (close_remote_subscription, answer_redis),
+    ],
+    ids=["connect_http", "connect_http2", "connect", "EventSource", "RemoteBroker"],
+)
+async def test_a_peer_that_ignores_the_end_of_tls_costs_a_linger(certificate, trust, client, answer):
     """asyncio waits for its close_notify for 30 s."""
-    with deaf(certificate) as port:
-        client = await connect_http("127.0.0.1", port, trust, timeouts=QUICK)
-        assert (await client.request("GET", "/")).status == 200
+    with deaf(certificate, answer) as port:
+        close = await client(port, ssl=trust, timeouts=replace(QUICK, close=0.2))
         began = time.monotonic()
-        await client.close()
+        await close()
         assert time.monotonic() - began < 2
 
 
