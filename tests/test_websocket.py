@@ -723,3 +723,28 @@ def test_the_subjects_of_the_laws_do_inflate():
     subject = subjects.ALL["websocket client, deflate"]
     frame = encode_frame(0xC1, Deflater(12, 5, context_takeover=False).compress(b"Hello"))
     assert laws.trace(subject, [frame]).events == [Message("Hello")]
+
+
+@pytest.mark.parametrize("size", [1, 20, 125])
+def test_a_short_message_has_the_limit_to_the_byte(size):
+    """Also where it arrives whole, and is read in one step."""
+    for count in (size, size + 1):
+        core = server(max_message=size)
+        core.receive_data(encode_frame(0x82, bytes(count), b"abcd"))
+        if count == size:
+            assert list(core.events()) == [Message(bytes(size))]
+        else:
+            with pytest.raises(RemoteProtocolError, match="message too big"):
+                core.next_event()
+
+
+def test_a_masked_payload_may_be_cut_after_any_byte():
+    """The next byte belongs to the next byte of the key (RFC 6455 §5.3)."""
+    frame = encode_frame(0x82, b"0123456789", b"abcd")
+    for first in range(7, len(frame)):
+        for second in range(first, len(frame)):
+            core = server()
+            for chunk in (frame[:first], frame[first:second], frame[second:]):
+                core.receive_data(chunk)
+                found = list(core.events())
+            assert found == [Message(b"0123456789")]
