@@ -1,4 +1,4 @@
-"""The rules of the house: who may import what, how long a function may be, and that README and examples do what they say."""
+"""The rules of the house: who may import what, and that README and examples do what they say."""
 
 import ast
 import re
@@ -19,7 +19,6 @@ CORES = [path for path in sorted(SOURCE.glob("*.py")) if path.stem not in ("__in
 EXAMPLES = sorted((ROOT / "examples").glob("*.py")) + sorted((ROOT / "examples").glob("basics/*.py"))
 EXPLAIN = sorted((SOURCE / "explain").glob("*.py"))
 README = (ROOT / "README.md").read_text()
-MAX_FUNCTION = 40
 
 
 def imports(path: Path) -> set[str]:
@@ -51,12 +50,9 @@ def test_dependencies_between_cores_point_one_way() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_functions_are_short_and_files_open_with_a_text(path: Path) -> None:
+def test_a_file_opens_with_a_text(path: Path) -> None:
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree) or not tree.body
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert (node.end_lineno or 0) - node.lineno < MAX_FUNCTION, node.name
 
 
 def test_only_one_file_of_the_shells_knows_the_fast_cores() -> None:
