@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -133,6 +134,19 @@ def test_the_readme_test_command_is_the_one_that_ci_runs() -> None:
     commands = re.findall(r"(?m)^python3 -m venv .*$", README)
     assert len(commands) == 2
     assert 'grep -E "^python3 -m venv .*pytest" README.md' in (ROOT / ".ci" / "run").read_text()
+
+
+def test_a_dependency_group_has_what_the_extra_of_its_name_has() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for name, group in project["dependency-groups"].items():
+        assert [each for each in group if isinstance(each, str)] == project["project"]["optional-dependencies"][name]
+
+
+def test_contributing_has_a_word_for_each_chore() -> None:
+    """And each word is a session of the noxfile."""
+    tree = ast.parse((ROOT / "noxfile.py").read_text())
+    sessions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert set(re.findall(r"`nox -s (\w+)", (ROOT / "CONTRIBUTING.md").read_text())) == sessions
 
 
 def test_the_readme_app_serves() -> None:
