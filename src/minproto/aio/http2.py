@@ -42,7 +42,7 @@ from minproto.aio.options import check_common
 from minproto.aio.pipe import HIGH_WATER, Pipe, connect_pipe
 from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProtocolError
 from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
-from minproto.http2 import Connection, GoAway, Limits, Ping, Reset, StreamFault
+from minproto.http2 import Connection, GoAway, Limits, Ping, Reset, Settings, StreamFault
 from minproto.http2_fields import OF_CONNECTION
 from minproto.http2_frames import CANCEL, INTERNAL_ERROR, MAX_ID, NO_ERROR, REFUSED_STREAM, code_name
 
@@ -52,6 +52,9 @@ FIRST_LOOK, LAST_LOOK = 0.05, 12.8
 """Seconds between two looks whether a client that sends nothing more is still there. The gaps double from one to the other."""
 MAX_WARNINGS = 10
 """Faults of one client that the log explains: a client could fill it."""
+LARGE_HEAD = 8_192
+"""Bytes of a request's fields that are sent at once. More wait for the server's settings, which say how many it takes: a head
+beyond that ends the whole connection."""
 _DRAINING = b"draining"  # the PING whose answer says that our first GOAWAY was read
 _STILL_THERE = b"be here?"  # the PING that makes a client that is gone, which no longer knows the connection, reset it
 
@@ -82,9 +85,11 @@ class ServerConnection(Multiplexer):
         self._drained = False  # the client knows that we take no more
         self._over = False  # nothing is read any more
         self._warnings = 0
+        self._reader: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Serve until the connection ends. Raises CancelledError; anything else is a bug of ours."""
+        self._reader = asyncio.current_task()
         try:
             await self._serve()
         except BaseException:
@@ -118,6 +123,11 @@ class ServerConnection(Multiplexer):
         """From now on nothing is sent; who serves a stream is told, or cancelled."""
         self._over = True
         self.lose(ConnectionResetError("the connection is over"))
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the connection's own task was told to end: by the server, or by ``asyncio.run``, which ends all tasks."""
+        return self._reader is not None and self._reader.cancelling() > 0
 
     @property
     def _tasks(self) -> list[asyncio.Task[None]]:
@@ -265,7 +275,7 @@ class _Exchange:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # one that an app has made itself, too: else its client would wait for ever
-            if was_cancelled(error):
+            if self._was_ended_by_us(error):
                 self._status = self._status if self.delivered else UNANSWERED
                 self.stream.reset(CANCEL)
                 raise
@@ -295,6 +305,11 @@ class _Exchange:
         request, self._request = self._request, None
         if request is not None:
             request.close()
+
+    def _was_ended_by_us(self, error: BaseException) -> bool:
+        """Return whether the server has cancelled this task. A handler can do that, too, to its own task: then it has failed,
+        which belongs in the log like any other failure of an app."""
+        return was_cancelled(error) and (self.stream.failure is not None or self._connection.is_cancelled)
 
     def _break_off(self, error: BaseException) -> None:
         """The answer can't be completed. If that is not the client's doing, it belongs in the log."""
@@ -340,8 +355,9 @@ class _Exchange:
             self._answered = self._error is not None
             return answer
         except APP_ENDS as error:
-            if self.stream.failure is not None or was_cancelled(error):
+            if self.stream.failure is not None or self._was_ended_by_us(error):
                 raise  # the peer's doing, or ours, not the app's
+            _uncancel()
             if self._error is not None:  # whatever the app has made of it
                 return Response.text(f"{self._error}\n", self._error.code)
             logger.exception("%s %s failed", head.method, head.target)
@@ -489,6 +505,13 @@ class _Exchange:
         await self.stream.close()
 
 
+def _uncancel() -> None:
+    """Take back a cancellation of the present task by the app itself. The task goes on, to answer 500."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+
+
 def goaway_text(event: GoAway) -> str:
     """Return what a GOAWAY says in words, such as ENHANCE_YOUR_CALM (too_many_pings)."""
     debug = event.debug[:200].decode("latin-1")
@@ -522,6 +545,7 @@ class ClientConnection(Multiplexer):
         self._error: Exception | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()  # one for each request that waits for a stream,
         self._admitted = 0  # and how many of them may open one, and have not done so yet
+        self._settled = asyncio.Event()  # the server has said what it takes, or never will
         self._reader = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
@@ -542,6 +566,7 @@ class ClientConnection(Multiplexer):
             self._error = RequestRefused(f"the connection is over: {error}")
             uploads = [stream.task for stream in self.streams.values()]
             self.lose(error)
+            self._settled.set()
             self._admit()
             await end_tasks([self._writer, *uploads])
         if not self.endpoint.lost:
@@ -560,7 +585,9 @@ class ClientConnection(Multiplexer):
         elif isinstance(event, GoAway):
             for stream in list(self.streams.values()):
                 if stream.id > event.last:  # §6.8: they were not, and will not be, looked at
-                    stream.fail(RequestRefused(f"the server goes away: GOAWAY {goaway_text(event)}"))
+                    stream.fail(_unprocessed(event, stream.id))
+        elif isinstance(event, Settings):
+            self._settled.set()
         if self._waiting:
             self._admit()
 
@@ -579,6 +606,8 @@ class ClientConnection(Multiplexer):
         are not HTTP/2, TimeoutError.
         """
         fields = request_fields(method, target, headers, body, self.host)
+        if sum(len(name) + len(value) for name, value in fields) > LARGE_HEAD:
+            await self._settled.wait()
         await self._get_ready()
         head = RequestHead(method, target, fields, "2", self.core.next_stream)
         try:
@@ -675,6 +704,16 @@ class ClientConnection(Multiplexer):
         if kind is not None:  # a block that is cancelled, or fails, waits for no peer
             self.endpoint.abort()
         await self.close()
+
+
+def _unprocessed(event: GoAway, stream: int) -> ConnectionError:
+    """Return the error of a request that the server has not looked at (RFC 9113 §6.8). It may be made again, unless it was the
+    first of its connection and the GOAWAY names a fault: then that request is the fault, or the server finds one in every
+    connection of ours, and a user that repeats what was refused would do so for ever."""
+    text = f"GOAWAY {goaway_text(event)}"
+    if stream == 1 and event.code != NO_ERROR:
+        return ConnectionResetError(f"the server ended the connection at its first request: {text}")
+    return RequestRefused(f"the server goes away: {text}")
 
 
 class _ClientExchange:
