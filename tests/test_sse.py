@@ -280,25 +280,67 @@ def test_data_can_forge_nothing(lines):
     assert received(encode(event(data, id="1")) + encode(event("next"))) == [event(arrives, id="1"), event("next")]
 
 
+def changed(sent, **fields):
+    """An event that was right when it was made."""
+    for name, value in fields.items():
+        setattr(sent, name, value)
+    return sent
+
+
 @pytest.mark.parametrize("text", ["\n", "\r", "a\nb", "a\r\n", "x\n\ndata: forged\n"])
 def test_a_line_break_elsewhere_is_refused(text):
-    for wrong in (event("a", kind=text), event("a", id=text), LastEventId(text), Comment(text)):
+    """When the event is made; and when it is sent, for it may have been changed since."""
+    for make in (lambda: event("a", kind=text), lambda: event("a", id=text), lambda: LastEventId(text), lambda: Comment(text)):
+        with pytest.raises(ValueError, match=r"^(event|id|text) has to be text without '\\[nr]', not '"):
+            make()
+    for wrong in (
+        changed(event("a"), event=text), changed(event("a"), id=text), changed(LastEventId(""), id=text),
+        changed(Comment(), text=text),
+    ):  # fmt: skip
         with pytest.raises(LocalProtocolError, match="line break"):
             encode(wrong)
 
 
 def test_nul_in_an_id_is_refused():
     """A client would ignore it, and resume elsewhere."""
-    for wrong in (event("a", id="1\0"), LastEventId("\0")):
+    for make in (lambda: event("a", id="1\0"), lambda: LastEventId("\0")):
+        with pytest.raises(ValueError, match="id has to be text without"):
+            make()
+    for wrong in (changed(event("a"), id="1\0"), changed(LastEventId(""), id="\0")):
         with pytest.raises(LocalProtocolError, match="NUL"):
             encode(wrong)
     assert received(encode(event("\0", kind="\0"))) == [event("\0", "\0")]
 
 
 def test_text_without_utf8_is_refused():
-    for wrong in (event("\ud800"), event("a", id="\udc80"), Comment("\ud800")):
+    for make in (lambda: event("\ud800"), lambda: event("a", id="\udc80"), lambda: Comment("\ud800")):
+        with pytest.raises(ValueError, match="has to be text that UTF-8 can encode"):
+            make()
+    for wrong in (changed(event(""), data="\ud800"), changed(event("a"), id="\udc80"), changed(Comment(), text="\ud800")):
         with pytest.raises(LocalProtocolError, match="UTF-8"):
             encode(wrong)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: event(b"x"), "data has to be str, not b'x'"),
+        (lambda: event(None), "data has to be str, not None"),
+        (lambda: event({"price": 5}), "data has to be str, not {'price': 5}"),
+        (lambda: event("x", kind=b"price"), "event has to be str, not b'price'"),
+        (lambda: event("x", kind=None), "event has to be str, not None"),
+        (lambda: event("x", id=5), "id has to be str, not 5"),
+        (lambda: event("x", id=b"5"), "id has to be str, not b'5'"),
+        (lambda: LastEventId(None), "id has to be str, not None"),
+        (lambda: Retry(1.5), r"milliseconds has to be a whole number \(int\), not 1.5"),
+        (lambda: Retry("5"), r"milliseconds has to be a whole number \(int\), not '5'"),
+        (lambda: Retry(True), r"milliseconds has to be a whole number \(int\), not True"),
+        (lambda: Comment(b"x"), "text has to be str, not b'x'"),
+    ],
+)
+def test_a_field_of_a_wrong_type_is_refused_when_the_event_is_made(make, says):
+    with pytest.raises(TypeError, match=f"^{says}$"):
+        make()
 
 
 def test_an_empty_type_is_none():
@@ -308,8 +350,10 @@ def test_an_empty_type_is_none():
 
 @pytest.mark.parametrize("milliseconds", [-1, 10**18])
 def test_a_retry_that_no_client_would_take_is_refused(milliseconds):
+    with pytest.raises(ValueError, match="milliseconds has to be 0 to"):
+        Retry(milliseconds)
     with pytest.raises(LocalProtocolError, match="retry"):
-        encode(Retry(milliseconds))
+        encode(changed(Retry(0), milliseconds=milliseconds))
 
 
 def test_who_sends_and_who_does_not():

@@ -34,7 +34,7 @@ Nothing of the format is left out. To wait and to connect again is the business 
 import re
 from dataclasses import dataclass
 
-from minproto.core import CLIENT, Core, Event, LocalProtocolError, RemoteProtocolError, Role, Wants, check_counts
+from minproto.core import CLIENT, Core, Event, LocalProtocolError, RemoteProtocolError, Role, Wants, check_count, check_counts
 
 MEDIA_TYPE = "text/event-stream"
 
@@ -57,13 +57,23 @@ class Limits:
 
 @dataclass(slots=True)
 class ServerSentEvent(Event):
-    """A message of the server; browsers call it MessageEvent. Each line break in ``data`` arrives as LF."""
+    """A message of the server; browsers call it MessageEvent. Each line break in ``data`` arrives as LF.
+
+    Raises TypeError for a field that is not str, and ValueError for a line break in a type or an id, for NUL in an id, and for
+    text that UTF-8 cannot encode: where the event is made, and not later, in the middle of a stream.
+    """
 
     data: str
     event: str = "message"
     """The type, by which a page chooses its listener: ``source.addEventListener("price", …)``."""
     id: str | None = None
     """None: the event has no id, so the last event id stays what it was."""
+
+    def __post_init__(self) -> None:
+        _check_text("data", self.data)
+        _check_text("event", self.event, "\r\n")
+        if self.id is not None:
+            _check_text("id", self.id, "\r\n\0")
 
 
 @dataclass(slots=True)
@@ -72,6 +82,9 @@ class LastEventId(Event):
 
     id: str
 
+    def __post_init__(self) -> None:
+        _check_text("id", self.id, "\r\n\0")
+
 
 @dataclass(slots=True)
 class Retry(Event):
@@ -79,12 +92,32 @@ class Retry(Event):
 
     milliseconds: int
 
+    def __post_init__(self) -> None:
+        check_count("milliseconds", self.milliseconds, 0, MAX_RETRY)
+
 
 @dataclass(slots=True)
 class Comment(Event):
     """A line that clients ignore."""
 
     text: str = ""
+
+    def __post_init__(self) -> None:
+        _check_text("text", self.text, "\r\n")
+
+
+def _check_text(name: str, value: object, forbidden: str = "") -> None:
+    """Check a field of an event that a program makes. Raises TypeError or ValueError, with the value."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} has to be str, not {value!r:.60}")
+    for character in forbidden:
+        if character in value:
+            raise ValueError(f"{name} has to be text without {character!r}, not {value!r:.60}")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{name} has to be text that UTF-8 can encode ({error.reason}), not {value!r:.60}") from None
 
 
 # ---- lines -----------------------------------------------------------------------------------------------------------

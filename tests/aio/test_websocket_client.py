@@ -95,6 +95,22 @@ async def test_the_ways_to_use_connect(dial, way):
         assert ws.close_code == 1000
 
 
+@pytest.mark.parametrize("name", ["idle", "head", "body", "linger", "last_words", "drain", "ping"])
+@virtual
+async def test_a_handshake_has_a_time_of_its_own(dial, name):
+    """``Timeouts.handshake`` seconds, and however short the others are: here the server answers after one second."""
+
+    async def app(request):
+        await asyncio.sleep(1)
+        return await app_with(echo)(request)
+
+    async with serving(app) as server:
+        dial(lambda: server.attach(cuts=[20]))
+        async with connect("ws://a/", timeouts=Timeouts(**{name: 0})) as ws:
+            await ws.send("x")
+            assert await ws.receive() == "x" and now() == 1
+
+
 @virtual
 async def test_a_block_of_connect_that_fails_or_is_cancelled(dial):
     """Is left as that of a WebSocket: 1011, or an abort."""

@@ -8,7 +8,7 @@ import pytest
 from h2_harness import talking as talking_http2
 from harness import now, virtual
 from test_http2_websocket import Socket
-from ws_harness import app_with, echo, joined, with_socket
+from ws_harness import app_with, echo, joined, talking, with_socket
 
 from minproto import ConnectionClosed, Timeouts, WebSocketLimits, broadcast
 from minproto.aio.endpoint import Endpoint
@@ -106,6 +106,28 @@ async def test_a_close_behind_messages_that_the_peer_still_takes():
         assert (client.close_code, server.close_code) == (1000, 1000)
 
 
+@pytest.mark.parametrize(("close", "code"), [(0, 1006), (0.01, 1006), (0.5, 1000)])
+@virtual
+async def test_a_close_without_a_wait_loses_no_message(close, code):
+    """``Timeouts.close`` begins when the peer has taken what was sent before: 0 cuts off the wait, and not the message."""
+    async with joined(net=line(20_000), timeouts=Timeouts(close=close)) as (client, server):
+        received = asyncio.create_task(server.receive())
+        await client.send(b"x" * 40_000)
+        await client.close()
+        assert len(await received) == 40_000 and now() > 1.5
+        assert (client.close_code, server.close_code) == (code, 1000)  # the peer's Close takes 0.4 s
+
+
+@pytest.mark.parametrize("close", [0, 0.5])
+@virtual
+async def test_a_peer_that_reads_nothing_is_cut_off_also_where_close_is_short(close):
+    async with with_socket(net={"capacity": 1_000}, timeouts=Timeouts(close=close)) as (ws, peer):
+        broadcast([ws], b"x" * 50_000)
+        await ws.close()
+        assert now() == 1 + close and ws.close_code == 1006
+        assert await peer.end() == "RST"
+
+
 @virtual
 async def test_a_ping_behind_messages_that_the_peer_still_takes():
     async with joined(net=line(20_000, high_water=65_536)) as (client, server):
@@ -148,6 +170,53 @@ async def test_a_conversation_has_no_limit_of_a_transfer():
             await asyncio.sleep(15)
         await socket.send(Close(1000))
         assert await socket.event() == Close(1000)
+
+
+# ---- timeouts of 0 ------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_a_pong_of_0_seconds():
+    """The keepalive asks after ``ping`` seconds, and no answer is fast enough."""
+    async with with_socket(net={"delays": itertools.repeat(0.1)}, timeouts=Timeouts(ping=5, pong=0)) as (ws, peer):
+        with pytest.raises(TimeoutError, match="no answer to a ping within 0 s"):
+            await ws.ping()
+        assert now() == 0.2 and ws.close_code is None
+        event = await peer.event()
+        peer.send(Pong(event.data))
+        assert await peer.events() == [Ping(), Close(1011, "no answer to a ping")]
+        assert ws.close_code == 1011 and now() < 6
+
+
+@virtual
+async def test_last_words_of_0_seconds():
+    """The peer's Close is answered at once, while the app is still busy with what came before it."""
+    heard = []
+
+    async def handler(ws):
+        async for message in ws:
+            heard.append(message)
+            await asyncio.sleep(1)
+
+    async with talking(handler, timeouts=Timeouts(last_words=0)) as (_, peer):
+        peer.send(Message("a"), Message("b"), Close(1000))
+        assert await peer.events() == [Close(1000)] and now() == 0
+        await asyncio.sleep(3)
+        assert heard == ["a", "b"]
+
+
+@virtual
+async def test_a_write_of_0_seconds():
+    """A peer that takes everything at once is served to an orderly end, any other is cut off."""
+    async with with_socket(timeouts=Timeouts(write=0)) as (ws, peer):
+        await ws.send(b"x" * 60_000)
+        assert len(await peer.data()) == 60_000
+        peer.send(Close(1000))
+        assert await peer.events() == [Close(1000)]
+    async with with_socket(net=line(20_000), timeouts=Timeouts(write=0)) as (ws, peer):
+        with pytest.raises(ConnectionClosed, match="does not read"):
+            await ws.send(b"x" * 1_000_000)
+        assert ws.close_code == 1006 and await peer.end() == "RST"
 
 
 # ---- a loop that was too busy to look ----------------------------------------------------------------------------------

@@ -352,11 +352,6 @@ def _encode_item(item: object) -> bytes:
     """The bytes of what an iterator gave. Raises TypeError for what is neither an event nor text."""
     if isinstance(item, str):
         return encode(ServerSentEvent(item))
-    if isinstance(item, ServerSentEvent):
-        for name in ("data", "event", "id"):
-            value = getattr(item, name)
-            if not (isinstance(value, str) or (name == "id" and value is None)):
-                raise TypeError(f"{name} of a ServerSentEvent has to be str, not {value!r:.60}")
     if isinstance(item, Event):
         return encode(item)
     raise TypeError(f"{type(item).__name__} is no event of a stream: make a ServerSentEvent of it, or a str ({item!r:.60})")

@@ -10,11 +10,13 @@ still answer it; then our Close goes out. After our own Close the peer has a few
 """
 
 import asyncio
+import math
 import ssl as tls
 from base64 import b64encode
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from inspect import isasyncgenfunction, isawaitable, isclass
 from secrets import token_bytes
 from typing import Self, TypeVar
@@ -71,6 +73,8 @@ FAIR_SHARE = 64
 """Control frames of one peer that we take in a row before other connections get their turn."""
 MAX_UNSENT = 1 << 20
 """Bytes that a connection may have waiting when a broadcast comes; beyond, it is closed with 1013."""
+SHORTEST_LOOK = 1.0
+"""Seconds after which a look at the peer's progress says something, where ``Timeouts.close`` is shorter than that."""
 _HANDSHAKE_FIELDS = frozenset(["connection", "upgrade", "content-length", "transfer-encoding"])
 
 
@@ -465,22 +469,26 @@ class WebSocket:
         if self.close_code is None and self._core.state is not State.CLOSED:
             pace = Pace(self._endpoint)
             self._endpoint.send(Close(code, reason))
-            self._deadline = self._loop.call_later(self._timeouts.close, call_later_turn, self._give_up, pace)
+            self._give_up_after(self._timeouts.close, pace)
         self._closing = self._closing or Close(code, reason)
         self._wake_reader()
 
-    def _give_up(self, pace: Pace) -> None:
-        """The time for the peer's Close is over, unless the peer is still taking what comes before our own. Of what the kernel
-        still has for it, a reset would destroy the rest."""
+    def _give_up_after(self, seconds: float, pace: Pace) -> None:
+        self._deadline = self._loop.call_later(seconds, call_later_turn, self._give_up, seconds, pace)
+
+    def _give_up(self, seconds: float, pace: Pace) -> None:
+        """Cut off a peer whose Close has not come within ``seconds``. A peer that is still taking the bytes before our Close
+        gets more time, because it cannot have read our Close yet."""
         if self._over:
             return
-        if pace.is_kept(self._timeouts.close):
-            self._deadline = self._loop.call_later(self._timeouts.close, call_later_turn, self._give_up, pace)
-            return
+        wait, waits = self._timeouts.close, self._endpoint.delivered < self._endpoint.position
+        if pace.is_kept(seconds) or (waits and seconds < SHORTEST_LOOK):
+            # In less than a second even a peer that reads may take nothing, for its acknowledgement is still on its way.
+            return self._give_up_after(max(wait, SHORTEST_LOOK) if waits else wait, pace)
         self._late = True
         if self._endpoint.unsent:
             self._endpoint.abort()
-        else:
+        else:  # the kernel may still have bytes for the peer: a reset would destroy them
             self._endpoint.interrupt()
 
     def going_away(self) -> None:
@@ -711,7 +719,9 @@ async def _shake_hands(
     compression: Compression | None,
     timeouts: Timeouts,
 ) -> tuple[ClientConnection, RequestHead, ClientResponse]:
-    """Ask, and wait for the head of the answer: all together within ``Timeouts.handshake``."""
+    """Ask, and wait for the head of the answer: all together within ``Timeouts.handshake``, whatever the timeouts of an HTTP
+    request are."""
+    timeouts = replace(timeouts, idle=math.inf, head=math.inf)
     address, target = url_address(parts), request_target(parts)
     deadline = Deadline(asyncio.get_running_loop())
     try:
