@@ -5,10 +5,10 @@ import asyncio
 from contextvars import ContextVar
 
 import pytest
-from harness import now, serving, virtual
+from harness import get, now, serving, virtual
 from ws_harness import talking
 
-from minproto import ClientConnection, Response
+from minproto import ClientConnection, RemoteProtocolError, Response
 from minproto.aio import http2
 
 PLACE = ContextVar("place", default="")
@@ -104,3 +104,180 @@ async def test_a_timeout_may_span_a_yield(way, version):
 
     assert await way(iterator(), version) == b"first aaatimeout"
     assert times == [5]
+
+
+# ---- a cancellation while the iterator stands at its yield, since its peer is slow ---------------------------------------
+
+
+LARGE = bytes(200_000)
+
+
+async def slow_response(iterator):
+    """The content of a response whose client reads only after ten seconds."""
+
+    async def app(request):
+        return Response(iterator)
+
+    async with serving(app) as server:
+        client = server.client()
+        client.send(get("/"))
+        await asyncio.sleep(10)
+        return (await client.answer()).body
+
+
+async def slow_upload(iterator):
+    """The content of a request whose server reads only after ten seconds."""
+
+    async def app(request):
+        await asyncio.sleep(10)
+        return Response(await request.read())
+
+    async with serving(app) as server, client_on(server.attach(), "1.1") as client:
+        return await (await client.request("POST", "/", body=iterator)).read()
+
+
+SLOW_WAYS = pytest.mark.parametrize("way", [slow_response, slow_upload])
+
+
+@SLOW_WAYS
+@virtual
+async def test_a_timeout_fires_in_the_iterator_while_the_peer_is_slow(way):
+    """``asyncio.timeout`` cancels the task, which waits for the peer: the cancellation is the iterator's all the same."""
+    times = []
+
+    async def iterator():
+        try:
+            async with asyncio.timeout(5):
+                while True:
+                    yield LARGE
+        except TimeoutError:
+            times.append(now())
+        yield b"timeout"
+
+    body = await way(iterator())
+    assert times == [5] and body == body[:-7].rstrip(b"x") + b"timeout" and len(body) % len(LARGE) == 7
+
+
+@SLOW_WAYS
+@virtual
+async def test_a_failed_task_group_of_the_iterator_is_its_own_while_the_peer_is_slow(way):
+    async def fail():
+        await asyncio.sleep(5)
+        raise ZeroDivisionError
+
+    async def iterator():
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail())
+                while True:
+                    yield LARGE
+        except* ZeroDivisionError:
+            pass
+        yield b"group"
+
+    assert (await way(iterator())).endswith(b"group")
+
+
+@virtual
+async def test_a_timeout_that_the_iterator_does_not_catch_is_logged_while_the_client_is_slow(logged):
+    async def iterator():
+        async with asyncio.timeout(5):
+            while True:
+                yield LARGE
+
+    with pytest.raises(RemoteProtocolError, match="in the middle of a message"):
+        await slow_response(iterator())
+    assert logged[0].startswith("GET /: the response broke off\n") and logged[0].endswith("TimeoutError")
+    logged.clear()
+
+
+@virtual
+async def test_the_request_raises_at_once_what_its_iterator_does_while_the_server_is_slow():
+    """Not the 408 of a server that waits in vain for the end of the content."""
+
+    async def app(request):
+        await asyncio.sleep(10)
+        return Response(await request.read())
+
+    async def iterator():
+        async with asyncio.timeout(5):
+            while True:
+                yield LARGE
+
+    async with serving(app) as server, client_on(server.attach(), "1.1") as client:
+        with pytest.raises(TimeoutError):
+            await client.request("POST", "/", body=iterator())
+        assert now() == 5
+
+
+@virtual
+async def test_the_request_is_told_when_its_iterator_cancels_its_own_task():
+    async def iterator():
+        yield b"piece"
+        asyncio.current_task().cancel()
+        await asyncio.sleep(1)
+
+    async def app(request):
+        return Response(await request.read())
+
+    async with serving(app) as server, client_on(server.attach(), "1.1") as client:
+        with pytest.raises(RuntimeError, match="its iterator was cancelled"):
+            await client.request("POST", "/", body=iterator())
+        assert now() == 0
+
+
+@pytest.mark.parametrize("way", ["response", "upload"])
+@virtual
+async def test_who_gives_up_the_other_end_ends_an_iterator_that_stands_at_its_yield(way):
+    """Our own cancellation passes through the iterator, and its clean-up runs."""
+    ended = []
+
+    async def iterator():
+        try:
+            while True:
+                yield LARGE
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+        finally:
+            ended.append(now())
+
+    async def app(request):
+        if way == "upload":
+            await asyncio.sleep(100)
+        return Response(iterator())
+
+    async with serving(app) as server, client_on(server.attach(), "1.1") as client:
+        if way == "response":
+            response = await client.request("GET", "/")
+            await asyncio.sleep(5)
+            await response.close()
+        else:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(5):
+                    await client.request("POST", "/", body=iterator())
+        await asyncio.sleep(0.1)
+    assert ended == ["cancelled", 5]
+
+
+@virtual
+async def test_an_iterator_that_is_no_generator_is_not_asked_for_more_once_it_is_cancelled():
+    class Endless:
+        steps = 0
+
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            self.steps += 1
+            return LARGE
+
+    content = Endless()
+
+    async def app(request):
+        return Response(content)
+
+    async with serving(app) as server, client_on(server.attach(), "1.1") as client:
+        await client.request("GET", "/")
+        steps = content.steps
+    assert content.steps == steps

@@ -13,14 +13,14 @@ next one finds. In HTTP/2 each has a task of its own.
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from email.utils import formatdate
-from types import CoroutineType, FunctionType
 from typing import Any, NoReturn, Protocol
 from urllib.parse import parse_qsl, unquote
 
-from minproto.aio.endpoint import APP_ENDS, Timeouts, logger
+from minproto.aio.content import check_content, close_body, first_piece
+from minproto.aio.endpoint import Timeouts, logger
 from minproto.aio.options import check_elements, check_function, check_text, refuse
 from minproto.aio.pipe import Pipe
 from minproto.core import LocalProtocolError, RemoteProtocolError, check_count
@@ -374,27 +374,6 @@ def _field_lines(fields: Any) -> Iterable[tuple[str, str]]:
     return fields
 
 
-_CONTENT_HINTS: list[tuple[type | tuple[type, ...], str]] = [
-    (str, "Response.text(text) encodes it, as text.encode() does"),
-    ((bytearray, memoryview), "bytes(content) copies it"),
-    (type(None), 'b"" is no content'),
-    (int, "the order of a Response is body, status, headers"),
-    (FunctionType, "call it"),
-    (CoroutineType, "await it"),
-    ((list, tuple, Iterator), 'b"".join(content) has all of it, an async generator can make it piece by piece'),
-    (dict, "json.dumps(content).encode() is bytes"),
-    (AsyncIterable, "aiter(content) is an iterator"),
-]
-
-
-def check_content(body: object) -> None:
-    """Check the content of a message. Raises TypeError, with the way to make content of such an object."""
-    if isinstance(body, bytes) or hasattr(body, "__anext__"):
-        return
-    hint = next((f": {hint}" for kind, hint in _CONTENT_HINTS if isinstance(body, kind)), "")
-    raise TypeError(f"the content has to be bytes or an async iterator, not {type(body).__name__}{hint}")
-
-
 class Response:
     """An answer: status, header fields, and content as bytes or as an async iterator of bytes."""
 
@@ -538,26 +517,6 @@ def date_field() -> tuple[str, str]:
     return _date[1]
 
 
-async def close_body(body: Any) -> None:
-    """Let an async generator run its ``finally`` now rather than at some collection of garbage.
-
-    An error of that clean-up is logged and not raised: what the client gets is decided already.
-    """
-    if hasattr(body, "aclose"):
-        try:
-            await body.aclose()
-        except APP_ENDS as error:
-            if was_cancelled(error):
-                raise
-            if not _is_only_exit(error):
-                logger.exception("the clean-up of content failed")
-
-
-def _is_only_exit(error: BaseException) -> bool:
-    """Return whether a generator ended as ``aclose`` asked: a task group around its ``yield`` wraps the GeneratorExit."""
-    return isinstance(error, BaseExceptionGroup) and error.split(GeneratorExit)[1] is None
-
-
 async def ask(app: App, request: Request, methods: Iterable[str], scheme: str | None) -> tuple[Answer, bytes]:
     """The app's answer, and the first piece of content that is made while it is sent. Raises what the app does, TypeError.
 
@@ -636,27 +595,3 @@ def trailers_of(response: Response, head: RequestHead, *, possible: bool) -> Hea
 
 async def _once(piece: bytes) -> AsyncIterator[bytes]:
     yield piece
-
-
-async def first_piece(body: AsyncIterator[bytes]) -> bytes:
-    """Begin to make content, before its head goes out: what fails here can still be a 500 or a 400. And if it is made from
-    the request's content, whose client may be waiting for a 100, that has to come first."""
-    try:
-        return checked(await anext(body, b""))
-    except BaseException:
-        await close_body(body)
-        raise
-
-
-def checked(piece: bytes) -> bytes:
-    """A piece of content as it is. Raises TypeError for a str, and for a buffer, which may change before it is written."""
-    if not isinstance(piece, bytes):
-        raise TypeError(f"content has to be bytes, not {type(piece).__name__}")
-    return piece
-
-
-def was_cancelled(error: BaseException) -> bool:
-    """Whether it is by us that the current task has to end. ``cancelling()`` alone does not tell: CPython 3.11 and 3.12 leave
-    it at 1 when a task of a TaskGroup fails; nor does a CancelledError: the app may have awaited a task that it cancelled."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any, NoReturn, Protocol, Self, TypeVar
 
 from minproto.aio.address import Address
+from minproto.aio.content import CANCELLED_BY_APP, Pieces, check_content, checked, close_body, was_cancelled
 from minproto.aio.endpoint import APP_ENDS, Endpoint, Timeouts, logger
 from minproto.aio.http import (
     LATE,
@@ -28,15 +29,11 @@ from minproto.aio.http import (
     Upgrade,
     UploadPace,
     ask,
-    check_content,
-    checked,
-    close_body,
     date_field,
     log_failure_unseen,
     make_headers,
     served_scheme,
     trailers_of,
-    was_cancelled,
 )
 from minproto.aio.observe import Observer
 from minproto.aio.options import check_common, check_type, refuse
@@ -453,22 +450,22 @@ class ServerConnection:
 
     async def _send_content(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
         if head.method != "HEAD":
-            if piece := self._first:
-                self._first = b""
-                await self._send_piece(piece)
-            async for piece in body:
-                await self._send_piece(piece)
+            pieces = Pieces(body, self._first)
+            self._first = b""
+            async for piece in pieces:
+                self.endpoint.send(Data(checked(piece)))
+                self._sent += len(piece)
+                if self._had_turn() or self.endpoint.congested or not piece:
+                    await pieces.pause_for(self._give_way(piece))
         self.endpoint.send(EndOfMessage(trailers_of(response, head, possible=self._core.framing == CHUNKED)))
 
-    async def _send_piece(self, piece: bytes) -> None:
-        self.endpoint.send(Data(checked(piece)))
-        self._sent += len(piece)
+    async def _give_way(self, piece: bytes) -> None:
+        """Let the client, or other connections, have their time before the next piece of content."""
         if self.endpoint.congested:
             await self.endpoint.flush()
         elif not piece:  # whoever makes the content wants to know whether the client is still there
             await self.endpoint.drain()
-        if self._had_turn():
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
     def _had_turn(self) -> bool:
         """One more step is done; whether that is enough for now, though nothing here has to wait."""
@@ -671,6 +668,7 @@ class ClientConnection:
         """Host and port, as the Host field has them, unless the target of a request has its own."""
         self._core = Connection(Role.CLIENT, limits)
         self._upload: asyncio.Task[None] | None = None  # the last one that did not fit into the pipe at once
+        self._stops_upload = False  # nobody wants it any more, so its cancellation is ours
         self._error: Exception | None = None  # why the connection is over: told to all who read on
         self._asking = asyncio.Lock()  # two requests at once must not both look whether the server is silent
         self.endpoint = Endpoint(self._core, pipe, timeouts)
@@ -747,16 +745,22 @@ class ClientConnection:
         else:
             sending = self._send_content(body)
         if sending is not None:
+            self._stops_upload = False
             self._upload = asyncio.create_task(sending)
             self._upload.add_done_callback(self._uploaded)
         self._patience = Patience(self.endpoint, self._upload)
 
     async def _send_content(self, body: AsyncIterator[bytes]) -> None:
+        pieces = Pieces(body)
         try:
-            async for piece in body:
+            async for piece in pieces:
                 self.endpoint.send(Data(checked(piece)))
                 if self.endpoint.congested:
-                    await self.endpoint.flush()
+                    await pieces.pause_for(self.endpoint.flush())
+        except asyncio.CancelledError as error:
+            if self._stops_upload:
+                raise
+            raise RuntimeError(CANCELLED_BY_APP) from error
         finally:
             await close_body(body)
         self.endpoint.send(EndOfMessage())
@@ -852,6 +856,7 @@ class ClientConnection:
         """End the upload, if there is one; what it failed with."""
         if self._upload is None:
             return None
+        self._stops_upload = True
         self._upload.cancel()
         await asyncio.wait([self._upload])
         return None if self._upload.cancelled() else self._upload.exception()

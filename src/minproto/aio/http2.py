@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import NoReturn, Self
 
 from minproto.aio.address import Address
+from minproto.aio.content import checked, close_body, was_cancelled
 from minproto.aio.endpoint import APP_ENDS, Timeouts, let_arrive, logger
 from minproto.aio.http import (
     LATE,
@@ -27,13 +28,10 @@ from minproto.aio.http import (
     UploadPace,
     announced,
     ask,
-    checked,
-    close_body,
     date_field,
     log_failure_unseen,
     served_scheme,
     trailers_of,
-    was_cancelled,
 )
 from minproto.aio.http1 import ClientResponse, Connecting, Patience, RequestRefused, explained, request_fields, unheard
 from minproto.aio.multiplex import Multiplexer, MuxStream, end_tasks

@@ -22,8 +22,9 @@ from typing import Protocol, Self
 
 from minproto.aio.address import request_target, split_client_url, url_address
 from minproto.aio.broker import Item, Message, Subscription
+from minproto.aio.content import close_body
 from minproto.aio.endpoint import Timeouts, logger
-from minproto.aio.http import HeaderFields, Response, close_body, make_headers
+from minproto.aio.http import HeaderFields, Response, make_headers
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
 from minproto.aio.options import check_common, check_seconds, client_context, refuse
 from minproto.aio.pipe import keep_alive

@@ -23,9 +23,10 @@ from typing import Self, TypeVar
 from urllib.parse import SplitResult
 
 from minproto.aio.address import is_origin_of, request_target, split_client_url, url_address
+from minproto.aio.content import close_body, was_cancelled
 from minproto.aio.cores import chosen
 from minproto.aio.endpoint import APP_ENDS, Deadline, Endpoint, Pace, Timeouts, call_later_turn, let_arrive, logger
-from minproto.aio.http import Answer, HeaderFields, Request, Response, Upgrade, close_body, make_headers, was_cancelled
+from minproto.aio.http import Answer, HeaderFields, Request, Response, Upgrade, make_headers
 from minproto.aio.http1 import ClientConnection, ClientResponse, Connecting, connect_http
 from minproto.aio.options import (
     check_common,

@@ -1,0 +1,152 @@
+"""Content that an app makes while it is sent: an async iterator of bytes, such as a generator.
+
+    async def rows():
+        async with asyncio.timeout(60):  # for the whole of it
+            async for row in database:
+                yield row                # here the generator stands still while the client is slow
+
+The task that sends the content also runs the generator, from its first step to its ``finally``. So a generator keeps its
+context variables from one ``yield`` to the next, and a timeout, a task group or a cancel scope may span a ``yield``.
+
+That needs care in one place. ``asyncio.timeout`` knows only the task, and it acts by cancelling the task. Where the task waits
+for a slow client at that moment, the cancellation comes out of our wait, although it is meant for the generator. ``Pieces``
+raises it where the generator stands, at its ``yield``.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Iterator
+from types import CoroutineType, FunctionType
+from typing import Any, Generic, Self, TypeVar
+
+from minproto.aio.endpoint import APP_ENDS, logger
+
+T = TypeVar("T")
+CANCELLED_BY_APP = "the content was given up: its iterator was cancelled, and not by minproto"
+"""The error of an iterator that has cancelled its own task, say. A CancelledError would look like one of ours, and nobody
+would be told."""
+
+
+class Pieces(Generic[T]):
+    """The pieces of an app's iterator, for the task that sends them.
+
+        pieces = Pieces(body)
+        async for piece in pieces:
+            endpoint.send(Data(piece))
+            if endpoint.congested:
+                await pieces.pause_for(endpoint.flush())
+
+    Every ``await`` between two pieces goes through ``pause_for``.
+    """
+
+    __slots__ = ("_cancellation", "_first", "_iterator")
+
+    def __init__(self, iterator: AsyncIterator[T], first: T | None = None) -> None:
+        """``first``: a piece that was taken out of the iterator before; empty, or None, where there was none."""
+        self._iterator = iterator
+        self._first = first
+        self._cancellation: asyncio.CancelledError | None = None  # that the generator's next step has to raise
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Awaitable[T]:
+        first, self._first = self._first, None
+        if first:
+            return _given(first)
+        error, self._cancellation = self._cancellation, None
+        if error is not None:
+            assert isinstance(self._iterator, AsyncGenerator)
+            return self._iterator.athrow(error)
+        return anext(self._iterator)
+
+    async def pause_for(self, wait: Awaitable[None]) -> None:
+        """Await ``wait`` while the iterator stands at its ``yield``.
+
+        Where the task is cancelled meanwhile, the next step raises the cancellation in the generator. A timeout there makes a
+        TimeoutError of it, and the generator may go on. A cancellation by the server, because the client has left, passes
+        through the generator and comes out of the next step. An iterator that is no generator has no place where anything
+        could be raised, so the cancellation comes out of here.
+        """
+        try:
+            await wait
+        except asyncio.CancelledError as error:
+            if not isinstance(self._iterator, AsyncGenerator):
+                raise
+            self._cancellation = error
+
+
+async def _given(piece: T) -> T:
+    return piece
+
+
+async def first_piece(body: AsyncIterator[bytes]) -> bytes:
+    """Begin to make content, before its head goes out: what fails here can still be a 500 or a 400. And if it is made from
+    the request's content, whose client may be waiting for a 100, that has to come first."""
+    try:
+        return checked(await anext(body, b""))
+    except BaseException:
+        await close_body(body)
+        raise
+
+
+async def close_body(body: Any) -> None:
+    """Let an async generator run its ``finally`` now rather than at some collection of garbage.
+
+    An error of that clean-up is logged and not raised: what the client gets is decided already.
+    """
+    if hasattr(body, "aclose"):
+        try:
+            await body.aclose()
+        except APP_ENDS as error:
+            if was_cancelled(error):
+                raise
+            if not _is_only_exit(error):
+                logger.exception("the clean-up of content failed")
+
+
+def _is_only_exit(error: BaseException) -> bool:
+    """Return whether a generator ended as ``aclose`` asked: a task group around its ``yield`` wraps the GeneratorExit."""
+    return isinstance(error, BaseExceptionGroup) and error.split(GeneratorExit)[1] is None
+
+
+def was_cancelled(error: BaseException) -> bool:
+    """Whether it is by us that the current task has to end. ``cancelling()`` alone does not tell: CPython 3.11 and 3.12 leave
+    it at 1 when a task of a TaskGroup fails; nor does a CancelledError: the app may have awaited a task that it cancelled."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def clear_cancellation() -> None:
+    """Let the current task go on after a cancellation that was the app's own doing, such as a handler's
+    ``asyncio.current_task().cancel()``: it has failed this one request."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+
+
+def checked(piece: bytes) -> bytes:
+    """A piece of content as it is. Raises TypeError for a str, and for a buffer, which may change before it is written."""
+    if not isinstance(piece, bytes):
+        raise TypeError(f"content has to be bytes, not {type(piece).__name__}")
+    return piece
+
+
+_CONTENT_HINTS: list[tuple[type | tuple[type, ...], str]] = [
+    (str, "Response.text(text) encodes it, as text.encode() does"),
+    ((bytearray, memoryview), "bytes(content) copies it"),
+    (type(None), 'b"" is no content'),
+    (int, "the order of a Response is body, status, headers"),
+    (FunctionType, "call it"),
+    (CoroutineType, "await it"),
+    ((list, tuple, Iterator), 'b"".join(content) has all of it, an async generator can make it piece by piece'),
+    (dict, "json.dumps(content).encode() is bytes"),
+    (AsyncIterable, "aiter(content) is an iterator"),
+]
+
+
+def check_content(body: object) -> None:
+    """Check the content of a message. Raises TypeError, with the way to make content of such an object."""
+    if isinstance(body, bytes) or hasattr(body, "__anext__"):
+        return
+    hint = next((f": {hint}" for kind, hint in _CONTENT_HINTS if isinstance(body, kind)), "")
+    raise TypeError(f"the content has to be bytes or an async iterator, not {type(body).__name__}{hint}")
