@@ -10,10 +10,21 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-from minproto import Answer, RemoteProtocolError, Request, RequestRefused, Response, Server, connect_http, connect_http2
+from minproto import (
+    Answer,
+    RemoteProtocolError,
+    Request,
+    RequestRefused,
+    Response,
+    Server,
+    Timeouts,
+    connect_http,
+    connect_http2,
+)
 
 from .serving import Certificate, Serving, free_port, wait_until
 
@@ -123,6 +134,42 @@ async def test_grpcio() -> None:
             async for _ in channel.unary_stream("/test/Forever")(b"again", timeout=0.3):
                 pass
         assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_slow_conversation_over_grpcio() -> None:
+    """The client awaits the head before its first message, and then sends one each half second, where an upload may be silent
+    for a fifth of one: a response that has begun is a conversation, whose pace is the app's business. A conversation whose
+    head the client does not get has the limits of an upload."""
+    grpc = pytest.importorskip("grpc", reason="grpcio is not installed")
+
+    async def app(request: Request) -> Answer:
+        async def echo() -> AsyncIterator[bytes]:
+            async for message in messages(request):
+                yield framed(message)
+
+        early = request.path == "/test/Talk"
+        response = Response(echo(), headers=[("content-type", "application/grpc")], early_head=early)
+        response.trailers.append(("grpc-status", "0"))
+        return response
+
+    async def talk(call: Any) -> list[bytes]:
+        answers = []
+        for number in range(3):
+            await asyncio.sleep(0.5)
+            await call.write(b"%d" % number)
+            answers.append(await call.read())
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF and await call.code() == grpc.StatusCode.OK
+        return answers
+
+    options = [("grpc.enable_http_proxy", 0)]
+    async with asyncio.timeout(20), Server(app, port=0, timeouts=Timeouts(body=0.2)) as server:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options) as channel:
+            call = channel.stream_stream("/test/Talk")()
+            await call.initial_metadata()
+            assert await talk(call) == [b"0", b"1", b"2"]
+            call = channel.stream_stream("/test/Upload")()
+            assert await call.code() == grpc.StatusCode.UNKNOWN and "408" in await call.debug_error_string()
 
 
 # ---- our client ------------------------------------------------------------------------------------------------------
