@@ -417,6 +417,39 @@ async def test_an_answer_that_does_not_come_when_the_upload_was_taken_is_given_u
         assert 27 < now() < 37
 
 
+@pytest.mark.parametrize(("seconds", "expected"), [("default", 30), (5.0, 5), (100.0, 100), (None, None)])
+@VERSIONS
+@virtual
+async def test_a_caller_sets_how_long_a_response_may_be_silent(version: int, seconds: Any, expected: float | None) -> None:
+    """As an app does for a request, by the same name. A conversation in which both sides are silent for hours is one."""
+
+    async def talk(said: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        yield b"hello"
+        async for piece in said:
+            yield piece
+
+    async def converse(request: Request) -> Answer:
+        request.body_timeout = None
+        return Response(talk(request.body), early_head=True)
+
+    async def silent() -> AsyncIterator[bytes]:
+        await asyncio.sleep(10_000)
+        yield b"late"
+
+    async with serving(converse) as server, client_on(server.attach(), version) as client:
+        response = await client.request("POST", "/", body=silent())
+        assert response.body_timeout == 30
+        if seconds != "default":
+            response.body_timeout = seconds
+        assert await anext(response) == b"hello"
+        if expected is None:
+            assert (await response.read(), now()) == (b"late", 10_000)
+        else:
+            with pytest.raises(TimeoutError, match=f"more of the response within {expected:g} s"):
+                await response.read()
+            assert now() == expected
+
+
 @VERSIONS
 @virtual
 async def test_what_has_arrived_when_the_time_is_up_counts(version: int) -> None:

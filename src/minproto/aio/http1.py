@@ -608,8 +608,8 @@ class RequestRefused(ConnectionError):
 class ClientExchange(Protocol):
     """What a response's content comes from."""
 
-    async def receive_content(self) -> Event:
-        """The next Data, or EndOfMessage."""
+    async def receive_content(self, seconds: float | None) -> Event:
+        """The next Data, or EndOfMessage. Raises TimeoutError after so many seconds without one; None: waits for any time."""
 
     def tunnel(self) -> Pipe | None:
         """What another protocol runs on, if the response has given the connection to one."""
@@ -621,8 +621,13 @@ class ClientExchange(Protocol):
 class ClientResponse:
     """A response: its head, and its content as it arrives."""
 
-    def __init__(self, head: ResponseHead, connection: ClientExchange | None) -> None:
+    def __init__(
+        self, head: ResponseHead, connection: ClientExchange | None, body_timeout: float | None = Timeouts.body
+    ) -> None:
         """``connection``: None where the head was all of the response."""
+        self.body_timeout = body_timeout
+        """Seconds to wait for the next piece of content, at first ``Timeouts.body``; None: without a limit. Set it before
+        content is read that a server sends when it has something to tell, such as the messages of a gRPC call."""
         self.status = head.status
         self.headers = head.headers
         self.trailers = Headers()
@@ -637,7 +642,7 @@ class ClientResponse:
     async def __anext__(self) -> bytes:
         if self._connection is None:
             raise StopAsyncIteration
-        event = await self._connection.receive_content()
+        event = await self._connection.receive_content(self.body_timeout)
         if isinstance(event, Data):
             return event.data
         assert isinstance(event, EndOfMessage)
@@ -701,7 +706,7 @@ class ClientConnection:
         self._length = 0
         head = await self._receive_head()
         if not self._core.take_end():
-            return ClientResponse(head, self)
+            return ClientResponse(head, self, self._timeouts.body)
         await self._finish()  # of a 204 nobody has a reason to read the content, so its end must not wait for that
         return ClientResponse(head, None)
 
@@ -781,9 +786,9 @@ class ClientConnection:
             await self._stop_upload()
         return event
 
-    async def receive_content(self) -> Event:
+    async def receive_content(self, seconds: float | None) -> Event:
         """The next Data, or EndOfMessage."""
-        self._patience.begin(self._timeouts.body)
+        self._patience.begin(math.inf if seconds is None else seconds)
         event = await self._receive()
         if isinstance(event, Data):
             self._length += len(event.data)

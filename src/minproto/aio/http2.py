@@ -6,6 +6,7 @@ stops says first that it will (GOAWAY, RFC 9113 §6.8), so that no request is lo
 """
 
 import asyncio
+import math
 import ssl as tls
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -620,7 +621,7 @@ class ClientConnection(Multiplexer):
         try:
             if method != "CONNECT":  # which leaves the stream to whoever uses the tunnel
                 exchange.upload(body)
-            return ClientResponse(await exchange.receive_head(method), exchange)
+            return ClientResponse(await exchange.receive_head(method), exchange, self.timeouts.body)
         except BaseException:
             await exchange.give_up()
             raise
@@ -759,17 +760,18 @@ class _ClientExchange:
         """Wait for something to come, as long as patience lasts. Raises TimeoutError."""
         while True:
             try:
-                async with asyncio.timeout(self._patience.left()):
+                left = self._patience.left()
+                async with asyncio.timeout(None if left == math.inf else left):
                     return await self._stream.next_event()
             except TimeoutError:
                 await let_arrive()
                 if self._patience.left() <= 0 and not self._stream.arrived:
                     raise self._patience.error() from None
 
-    async def receive_content(self) -> Event:
+    async def receive_content(self, seconds: float | None) -> Event:
         """The next Data, or EndOfMessage."""
         try:
-            self._patience.begin(self._connection.timeouts.body)
+            self._patience.begin(math.inf if seconds is None else seconds)
             event = await self._next_event()
         except BaseException:
             await self.give_up()
