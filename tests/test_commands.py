@@ -144,7 +144,7 @@ def test_one_that_is_cut_off_in_the_middle_of_what_it_says(words):
     board.broker.publish("a", b"x")
     session.execute(words.encode().split())
     session.close()
-    assert (board.broker.topics, board.broker.patterns, board.switchboard.sessions) == ([], 0, {})
+    assert (board.broker.topics, board.broker.pattern_count, board.switchboard.sessions) == ([], 0, {})
 
 
 def test_the_length_of_a_history_and_its_end_are_known_without_a_copy_of_it(monkeypatch):
@@ -161,7 +161,7 @@ def test_nothing_is_left_of_a_session_that_is_closed():
     session, _ = board.session("subscribe a b", "psubscribe c*")
     session.close()
     session.close()
-    assert (board.broker.topics, board.broker.patterns, board.switchboard.sessions) == ([], 0, {})
+    assert (board.broker.topics, board.broker.pattern_count, board.switchboard.sessions) == ([], 0, {})
     assert board.broker.publish("a", b"x") == 0
 
 

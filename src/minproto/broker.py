@@ -1,170 +1,475 @@
-"""A publish/subscribe broker in memory: topics, patterns, logs, subscriptions. Synchronous: it never waits, and knows no wire.
+r"""A publish/subscribe broker in memory: topics, patterns, logs and subscriptions. It has no bytes, no clock, and never waits.
 
-Who publishes does not know who listens. Each subscription has a queue of its own, and all queues get a message in the same
-step in which its log does, so nothing can come between: order, resuming and counting are right because nothing is concurrent.
+A *publisher* gives a message to a *topic*, such as ``news.uk``, and does not know who receives it. A *subscriber* names the
+topics that it wants, or patterns such as ``news.*``, and takes its messages when it has time for them. Between the two stands
+the broker. It gives each message an id, and copies a reference to it into the queue of each subscription that matches. It can
+also keep a *log* of each topic: the last N messages, for subscribers who come back after a lost connection.
 
-Two things go wrong in brokers. A subscriber that is slower than its publishers makes a queue grow without end: here a queue
-is bounded, and what happens at the bound is chosen, counted, and told to the subscriber in its place in the stream. And a
-subscriber that was away for a moment may silently miss messages: here it names the last id that it saw, and gets all that
-the topic's log has behind it, or is told that there is a gap.
+    publish("news.uk", b"rain")
+         |
+         |  one step: the log and all queues get the message before anything else can run
+         |
+         +--> log of "news.uk": the last N messages ...............................
+         |                                                                        : replay, for subscribe(..., after=id)
+         +--> listens to "news.uk" --> queue of subscription A --> take()         v
+         +--> listens to "news.*"  --> queue of subscription B --> take()    queue of a new subscription C --> take()
 
-    publish --> log of the topic (the last N) --------- replay, when somebody resumes ---.
-           `--> topic ----> queue of a subscription <------------------------------------'
-           `--> pattern --> queue of a subscription --> take: messages, and gaps in their places
+A worked example. The log of "news" keeps three messages. An id is a millisecond and a number, and the clock stands still:
 
-A queue holds messages, which all queues and the log share, so a thousand subscribers to one topic cost a thousand references
-and not a thousand copies. Shells (Server-Sent Events, WebSocket, RESP) take only while their own write buffers are low, so
-what waits for a slow reader waits here. Left out: persistence, and anything that needs a second process.
+    call                                  id       log of "news"      queue of A    what take returns
+    A = subscribe("news")                          -                  -
+    publish("news", b"one")               1000-1   one                one
+    publish("news", b"two")               1000-2   one two            one two
+    A.take(1)                                      one two            two           one
+    publish("news", b"three")             1000-3   one two three      two three
+    publish("news", b"four")              1000-4   two three four     two three four
+    subscribe("news", after="1000-1")              a replay of the log: its queue begins with two, three, four
+    subscribe("news", after="1000-0")              "one" is lost: its queue begins with a Gap, then two, three, four
+
+The same calls, as the tests run them:
+
+    >>> broker = Broker(clock=lambda: 1000, history=3)
+    >>> a = broker.subscribe("news")
+    >>> broker.publish("news", b"one"), broker.publish("news", b"two")      # each returns the number of deliveries
+    (1, 1)
+    >>> a.take(1)
+    [Message(topic='news', id='1000-1', data=b'one', pattern=None)]
+    >>> broker.publish("news", b"three"), broker.publish("news", b"four")
+    (1, 1)
+    >>> [message.data for message in broker.subscribe("news", after="1000-1").take(9)]
+    [b'two', b'three', b'four']
+    >>> broker.subscribe("news", after="1000-0").take(1)
+    [Gap(count=None, id='1000-1', reason=None)]
+
+Six ideas carry the rest of this file:
+
+- **Fan-out.** A thousand subscribers to one topic cost a thousand references to one Message, not a thousand copies.
+- **Backpressure** ends here. A publisher is never slowed down, so a subscriber that is slower than its publishers would need a
+  queue without end. Each queue is therefore bounded (``Limits``), and each subscription chooses what happens at the bound
+  (``Overflow``). A shell takes messages only while its own write buffer is low, so that messages wait in this one place.
+- **Gap.** Where a subscriber misses messages, a Gap stands in their place in its stream. No message is lost silently.
+- **At-most-once delivery.** A message that was taken is gone from the queue; nobody acknowledges it. A subscriber that loses
+  its connection may have lost messages on the way. It resumes with the id of the last message that it has seen. Its replay
+  then holds exactly the messages behind this id, or begins with a Gap.
+- **One step.** If the log got a message first and the queues later, a subscriber that resumes in between would receive the
+  message twice: in its replay and live. In the other order it would miss the message. Nothing here is concurrent, so there is
+  no "in between", and order, replay and counting need no lock.
+- **Conservation.** For each subscription, after each call: ``matched == taken + dropped + pending``.
+
+Three things are easy to get wrong:
+
+- A clock may go back, and the ids must still grow.
+- A replay may be longer than the limit of a queue, and must not overflow the queue.
+- A pattern such as ``*a*a*a*a*b`` must not make a matcher try all ways to place its stars. With twenty stars and a topic of a
+  thousand bytes that takes longer than a lifetime.
+
+Left out: persistence, acknowledgements (at-least-once delivery), and a second process (``aio/remote.py`` reaches one).
 """
 
 import re
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import chain, takewhile
+from itertools import takewhile
 from typing import Protocol
 
 from minproto.core import check_count, check_counts
 
 MAX_NAME = 1_024
-"""Bytes of a topic or a pattern. To match one against the other may take as many steps as both lengths multiplied."""
+"""Bytes of a topic or a pattern. To match one against the other may take as many steps as the product of both lengths."""
+MESSAGE_COST = 500
+"""Bytes, roughly, that a message takes in memory besides its data."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What publishers and subscribers could make unbounded."""
+    """The bounds on what publishers and subscribers could make endless."""
 
     max_pending: int = 10_000
-    """Messages that wait for a subscriber, besides those that it asked to be replayed."""
+    """Messages that wait in a subscription's queue. The messages of its replay come on top of this limit."""
     max_pending_bytes: int = 8 << 20
-    """Bytes of those. One message may be larger, if nothing else waits."""
+    """Bytes of data in a queue. A message that is larger is accepted where nothing else waits, or nobody could send it."""
     max_logs: int = 10_000
-    """Topics that have a history; beyond, the one that was silent for longest loses it."""
+    """Topics that have a log. Beyond it, the topic that was silent for longest loses its log."""
     max_log_bytes: int = 16 << 20
-    """Bytes of one topic's history; beyond, its oldest messages are lost."""
+    """Bytes of one topic's log. Beyond it, the log loses its oldest messages."""
     max_history_bytes: int = 128 << 20
-    """Bytes of all topics' history; beyond, as with ``max_logs``. Each message counts ``MESSAGE_COST`` besides its data."""
+    """Bytes of all logs together. Beyond it, the topic that was silent for longest loses its log. In both limits of bytes a
+    message counts with its data, its topic, and ``MESSAGE_COST``."""
 
     def __post_init__(self) -> None:
         check_counts(self)
 
 
-MESSAGE_COST = 500
-"""Bytes, roughly, that a message takes in memory besides its data."""
-
-
 class Overflow(Enum):
-    """What happens to a subscription that is full."""
+    """The policy of a subscription for a message that arrives at a full queue.
+
+    For example, a queue with room for two messages gets three. Each policy leaves a Gap, so the subscriber knows of its loss:
+
+        >>> for policy in Overflow:
+        ...     broker = Broker(clock=lambda: 1000, limits=Limits(max_pending=2))
+        ...     subscription = broker.subscribe("news", on_overflow=policy.value)
+        ...     for data in (b"one", b"two", b"three"):
+        ...         _ = broker.publish("news", data)
+        ...     items = [item.data if isinstance(item, Message) else f"Gap of {item.count}" for item in subscription.take(9)]
+        ...     print(policy.value, items, subscription.ended)
+        disconnect ['Gap of 3'] overflow
+        drop_oldest ['Gap of 1', b'two', b'three'] None
+        drop_newest [b'one', b'two', 'Gap of 1'] None
+    """
 
     DISCONNECT = "disconnect"
+    """The subscription ends, and its queue is dropped. The subscriber comes back when it can, and resumes from the log."""
     DROP_OLDEST = "drop_oldest"
+    """The oldest messages make room: for a subscriber that wants the newest price, not all prices."""
     DROP_NEWEST = "drop_newest"
+    """The message is dropped: for a subscriber that has to work through its messages from the first one on."""
 
 
 @dataclass(slots=True)
 class Message:
-    """What was published."""
+    """One message, as a subscriber receives it."""
 
     topic: str
     id: str
-    """``milliseconds-sequence``, growing with each message of the broker."""
+    """``milliseconds-sequence``, such as "1700000000000-0". The ids of a broker grow with each message, over all topics."""
     data: bytes
     pattern: str | None = None
-    """The pattern that it was delivered for, if it was not for the topic itself."""
-    forms: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
-    """What shells have made of it, whatever the pattern: each makes its own once, however many receive it."""
+    """The pattern that this delivery is for. None: the subscription named the topic itself."""
+    encodings: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    """The bytes that a shell has made of the message, by the shell's name. All deliveries of a message share this dict, so
+    each shell encodes the message once, however many subscribers receive it."""
 
 
 @dataclass(slots=True)
 class Gap:
-    """A notice: here, messages are missing."""
+    """A notice that messages are missing at this place in the stream."""
 
     count: int | None
-    """How many; None where nobody knows."""
+    """How many messages are missing; None where the broker cannot know."""
     id: str | None = None
-    """From where somebody resumes who has seen the notice and nothing behind it. None: from the last message before it."""
+    """The id to resume from, for a subscriber that has seen this notice and nothing behind it. None: the id of the message
+    before the notice."""
     reason: str | None = field(default=None, compare=False)
-    """Why, where a shell knows more than that a queue or a log was too short."""
+    """Why, where a shell knows of another cause than a queue or a log that was too short."""
 
 
 Item = Message | Gap
 
 
 class Listener(Protocol):
-    """Whom messages are given to: a subscription, or what stands for many receivers, or for none."""
+    """An object that a broker gives messages to: a subscription, or one that stands for many receivers (``commands.py``)."""
 
     def offer(self, message: Message) -> int:
-        """A message that matches, in the step in which it is published; how many receive it."""
+        """Accept a message that matches; called during ``publish``. Return how many receive it."""
 
-    def receivers(self, topic: str) -> int:
-        """How many listen to the topic by its name."""
+    def receiver_count(self, topic: str) -> int:
+        """Return how many receivers have named the topic itself."""
+
+
+# ---- ids ---------------------------------------------------------------------------------------------------------------
+#
+#   id = milliseconds "-" sequence     as in a Redis stream: "1700000000000-0", then "1700000000000-1" in the same millisecond
+
+IdKey = tuple[int, int]
+_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")  # 64 bits have up to 20 digits, and ``int`` refuses thousands of digits
+
+
+def parse_id(id: str) -> IdKey | None:
+    """Return an id as (milliseconds, sequence), for comparisons; None for a text that is no id.
+
+    As texts, ids compare wrongly: "9-0" > "10-0".
+    """
+    found = _ID.fullmatch(id)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _encode_id(key: IdKey) -> str:
+    return f"{key[0]}-{key[1]}"
+
+
+def _key(message: Message) -> IdKey:
+    key = parse_id(message.id)
+    assert key is not None
+    return key
+
+
+# ---- the log of a topic ------------------------------------------------------------------------------------------------
+
+
+class _Log:
+    """The last messages of a topic, and the id where they begin.
+
+    ``start`` is what makes a replay honest. It is the id of the last message that the log has lost, or of the moment in which
+    the log began. A subscriber that has seen ``start`` misses nothing; a subscriber that has seen only an earlier id does.
+
+        messages lost      start      kept
+        1000-0, 1000-1 ... 1000-2  |  1000-3  1000-4  1000-5
+    """
+
+    def __init__(self, max_messages: int, max_bytes: int, start: str) -> None:
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self.bytes = 0
+        self.messages: deque[Message] = deque()
+        self.start = start
+
+    def append(self, message: Message) -> None:
+        """Keep a message, and lose the oldest ones beyond the limits: this very one, where it alone is too large."""
+        self.messages.append(message)
+        self.bytes += _cost(message)
+        while self.messages and (len(self.messages) > self._max_messages or self.bytes > self._max_bytes):
+            lost = self.messages.popleft()
+            self.bytes -= _cost(lost)
+            self.start = lost.id
+
+    def after(self, id: str) -> tuple[Gap | None, list[Message]]:
+        """Return the messages behind an id; in front of them a Gap, where a message may be missing between the two.
+
+        With the log of the picture above: after 1000-4 comes 1000-5. After 1000-2 come all three. After 1000-1 come a Gap
+        that ends at 1000-2, and all three. Three more kinds of ids occur, and each gets a Gap, for the subscriber has seen
+        another stream than this one:
+
+        - An id of another topic, such as 1000-4 where the log has 1000-3 and 1000-5. The messages that are later follow.
+        - An id later than all of ours: an earlier broker gave it, on a machine whose clock was ahead. All messages follow.
+        - A text that is no id. All messages follow.
+        """
+        key = parse_id(id)
+        newest = _key(self.messages[-1]) if self.messages else parse_id(self.start)
+        assert newest is not None
+        if key is None or key > newest:
+            return Gap(None, self.start), list(self.messages)
+        # Walk from the newest message: most subscribers were away for a moment only.
+        later = list(takewhile(lambda message: _key(message) > key, reversed(self.messages)))
+        later.reverse()
+        kept_before = len(self.messages) - len(later)
+        seen = self.messages[kept_before - 1].id if kept_before else self.start
+        return None if id == seen else Gap(None, seen), later
+
+
+def _cost(message: Message) -> int:
+    return len(message.data) + len(message.topic) + MESSAGE_COST
+
+
+# ---- patterns ----------------------------------------------------------------------------------------------------------
+#
+#   *        any bytes, or none           [abc] [a-z]   one byte of the class; [z-a] is the same as [a-z]
+#   ?        one byte                     [^abc]        one byte that is not in the class
+#   \x       the byte x itself            [abc          a class without its end goes on to the end of the pattern
+#
+# These are the rules of Redis, which matches bytes and not characters. So do we: "?" does not match "é", which has two bytes
+# in UTF-8. "*" does not match the empty topic. Where C has signed characters, Redis lets a range that begins in ASCII and ends
+# beyond it run from -128 to 127; here the bytes of a range always go from 0 to 255.
+
+_PARTS = re.compile(rb"(?s)\*+|\?|\[\^?(?:\\.|[^\]]-.|[^\]])*\]?|\\.|.")
+"""The parts of a pattern: stars, a question mark, a class, an escaped byte, or any other byte."""
+_CLASS = re.compile(rb"(?s)\[(\^?)((?:\\.|[^\]]-.|[^\]])*)")
+"""A class: whether it is negated, and its members."""
+_MEMBER = re.compile(rb"(?s)\\(.)|(.)-(.)|(.)")
+"""A member of a class: an escaped byte, a range, or any other byte."""
+
+
+def glob(pattern: str) -> re.Pattern[bytes]:
+    r"""Return a compiled regular expression whose ``fullmatch`` on a topic's bytes tells whether the pattern matches.
+
+    Each part of the pattern becomes its counterpart in a regular expression:
+
+        >>> for pattern in ("news?", "[^a-c]x", "news.*", "*a*b"):
+        ...     print(pattern, "becomes", glob(pattern).pattern.decode())
+        news? becomes news.
+        [^a-c]x becomes [^a-c]x
+        news.* becomes (?=.)news\..*
+        *a*b becomes (?=.)(?>.*?a).*b
+
+    ``(?=.)`` asks for a topic that is not empty. The last line shows the defence against hostile patterns. A star followed by
+    ``a`` takes the *first* ``a`` that it can find, and the atomic group ``(?>...)`` never tries a later one. That loses no
+    match, for what follows is another star, which can skip any bytes. Without the atomic group, a pattern with twenty stars
+    would make the regular expression try all combinations of twenty places.
+
+    Raises ValueError for a pattern of more than MAX_NAME bytes.
+    """
+    between_stars = [b""]
+    for part in _PARTS.findall(name_bytes(pattern)):
+        if part.startswith(b"*"):
+            between_stars.append(b"")
+        else:
+            between_stars[-1] += _one_byte(part)
+    first, *others = between_stars
+    if not others:
+        return re.compile(first, re.DOTALL)
+    *middle, last = others
+    atomic = b"".join(b"(?>.*?%b)" % part for part in middle if part)
+    return re.compile(b"(?=.)%b%b.*%b" % (first, atomic, last), re.DOTALL)
+
+
+def _one_byte(part: bytes) -> bytes:
+    """Return the regular expression of a part that stands for exactly one byte of the topic."""
+    if part == b"?":
+        return b"."
+    found = _CLASS.match(part)
+    if found is None:
+        return re.escape(part[-1:])  # the byte itself, without the backslash before it
+    members = b"".join(_member(member) for member in _MEMBER.finditer(found[2]))
+    if not members:  # "[]" matches no byte and "[^]" any byte, and a regular expression has no empty class
+        return b"." if found[1] else b"(?!)"
+    return b"[%b%b]" % (found[1], members)
+
+
+def _member(member: re.Match[bytes]) -> bytes:
+    escaped, low, high, other = member.groups()
+    if low is None:
+        return re.escape(escaped or other)
+    return b"-".join(re.escape(end) for end in sorted((low, high)))
+
+
+def name_bytes(text: str) -> bytes:
+    """Return the bytes of a topic or a pattern, in UTF-8. A Redis client may send other bytes: as surrogates they survive.
+
+    Raises ValueError for more than MAX_NAME bytes, TypeError for another type than str.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"a topic or pattern is a str, not {type(text).__name__}: {text!r:.60}")
+    name = text.encode("utf-8", "surrogateescape")
+    if len(name) > MAX_NAME:
+        raise ValueError(f"a topic or pattern of more than {MAX_NAME} bytes")
+    return name
+
+
+class Patterns:
+    """The patterns that somebody listens to, and their listeners. Each pattern is tried on each message.
+
+    A message is delivered once for each pattern that matches, in the order in which the patterns came into use:
+
+        >>> broker = Broker(clock=lambda: 1000)
+        >>> subscription = broker.subscribe(patterns=["n*", "sport.*", "news.?k"])
+        >>> broker.publish("news.uk", b"rain")
+        2
+        >>> [message.pattern for message in subscription.take(9)]
+        ['n*', 'news.?k']
+    """
+
+    def __init__(self) -> None:
+        self._globs: dict[str, re.Pattern[bytes]] = {}
+        self._listeners: dict[str, dict[Listener, None]] = {}  # a dict without values is a set that keeps its order
+
+    def __len__(self) -> int:
+        return len(self._globs)
+
+    def add(self, pattern: str, listener: Listener) -> None:
+        """Let a listener hear the topics that match. Raises ValueError for a pattern that is too long."""
+        if pattern not in self._globs:
+            self._globs[pattern] = glob(pattern)
+            self._listeners[pattern] = {}
+        self._listeners[pattern][listener] = None
+
+    def remove(self, pattern: str, listener: Listener) -> None:
+        """Undo ``add``."""
+        del self._listeners[pattern][listener]
+        if not self._listeners[pattern]:
+            del self._listeners[pattern], self._globs[pattern]
+
+    def matching(self, name: bytes) -> list[tuple[str, dict[Listener, None]]]:
+        """Return the patterns that match a topic, each with its listeners. ``name``: ``name_bytes`` of the topic."""
+        return [(pattern, self._listeners[pattern]) for pattern, glob in self._globs.items() if glob.fullmatch(name)]
+
+
+# ---- subscriptions -----------------------------------------------------------------------------------------------------
+#
+#                    .-------------- the queue ---------------.
+#     take() <-----  | first gap | item | item | item | ... |  <----- offer(), for each message that matches
+#                    '----------------------------------------'
+#
+# An item is a Message or, with DROP_NEWEST, a Gap between two messages. The first gap is apart from the items: it stands for
+# messages that were missing in the log, or that were dropped from the front.
 
 
 class Subscription:
-    """A queue of messages. ``matched`` = ``taken`` + ``dropped`` + ``pending``, at any time.
+    """A queue of messages for one subscriber. ``Broker.subscribe`` makes it.
 
-    A subscription to one topic can be resumed; ``start`` is where it begins, for who has received nothing of it yet.
+    After each call ``matched == taken + dropped + pending``: a message that matched is with the subscriber, lost, or waiting.
+
+        >>> broker = Broker(clock=lambda: 1000, limits=Limits(max_pending=2))
+        >>> subscription = broker.subscribe("news", on_overflow="drop_oldest")
+        >>> for data in (b"one", b"two", b"three"):
+        ...     _ = broker.publish("news", data)
+        >>> _ = subscription.take(2)        # a Gap for "one", and "two"
+        >>> subscription.matched, subscription.taken, subscription.dropped, subscription.pending
+        (3, 1, 1, 1)
     """
 
     def __init__(self, broker: "Broker", limits: Limits, on_overflow: Overflow) -> None:
         self._broker = broker
         self._limits = limits
         self._on_overflow = on_overflow
+        self._first_gap: Gap | None = None
         self._items: deque[Item] = deque()
-        self._bytes = 0  # of the messages in it
-        self._room, self._room_bytes = limits.max_pending, limits.max_pending_bytes
-        self._front: Gap | None = None  # what is missing before the first of them
+        self._bytes = 0  # of the messages among the items
+        # The room that a replay adds to the limits, until it is taken: see ``replay``.
+        self._extra_messages = self._extra_bytes = 0
         self.start: str | None = None
-        """None: nowhere (several topics, patterns), or what waits first is the notice that tells where."""
+        """The id to resume from, for a subscriber that has received nothing yet. None: the subscription cannot be resumed
+        (it has several topics, or patterns), or a Gap comes first, whose id says where to resume."""
         self.topics: dict[str, None] = {}
         self.patterns: dict[str, None] = {}
         self.matched = 0
+        """Messages that were offered to the subscription: by the replay, and by each publish since."""
         self.taken = 0
         self.dropped = 0
+        """Messages lost by an overflow, or by ``close``."""
         self.pending = 0
+        """Messages that wait in the queue. A Gap counts nowhere."""
         self.ended: str | None = None
-        """Why nothing will come any more: ``closed``, or ``overflow``."""
-        self._told = False  # on_ready has been called for what waits
+        """Why no more messages will match: "closed" or "overflow". None: the subscription is alive."""
         self.on_ready: Callable[[], None] = lambda: None
-        """Called when there is something to take, where there was nothing; and at the end. If it raises: again at the next."""
+        """Called when the queue is no longer empty, once until ``take``; and at the end. If it raises, the next message calls
+        it again. A shell wakes the task here that takes the messages."""
+        self._notified = False  # on_ready has been called for the items that wait
 
     def add(self, topic: str) -> None:
-        """Listen to one more topic; once is as good as twice. Raises ValueError for a name that is too long."""
-        if self.ended is None:
+        """Listen to one more topic. A second ``add`` of a topic changes nothing. Raises ValueError for too long a name."""
+        if self.ended is None:  # an ended subscription would stay in the broker's tables for ever
             self._broker.listen(topic, self)
             self.topics[topic] = None
 
     def remove(self, topic: str) -> None:
-        """Listen to it no more. What was queued stays."""
+        """Stop listening to a topic. Its messages in the queue stay."""
         if topic in self.topics:
             del self.topics[topic]
             self._broker.ignore(topic, self)
 
     def add_pattern(self, pattern: str) -> None:
-        """Listen to all topics that match. Raises ValueError for a pattern that is too long."""
+        """Listen to all topics that match a pattern. Raises ValueError for a pattern that is too long."""
         if self.ended is None:
             self._broker.listen_to_pattern(pattern, self)
             self.patterns[pattern] = None
 
     def remove_pattern(self, pattern: str) -> None:
-        """Listen to them no more."""
+        """Stop listening to a pattern. Its messages in the queue stay."""
         if pattern in self.patterns:
             del self.patterns[pattern]
             self._broker.ignore_pattern(pattern, self)
 
     @property
     def waiting(self) -> bool:
-        """Whether there is something to take."""
-        return bool(self._items) or self._front is not None
+        """Whether ``take`` would return something."""
+        return bool(self._items) or self._first_gap is not None
 
     def take(self, most: int, most_bytes: int = sys.maxsize) -> list[Item]:
-        """The next messages and notices: at most so many, and none after so many bytes; none where nothing waits."""
+        """Remove and return the next messages and gaps; an empty list where nothing waits.
+
+        ``most``: the number of items at most. ``most_bytes``: no further item once the taken messages have so many bytes of
+        data; so the last one may exceed it, and a large message is never stuck.
+
+        Raises TypeError for a count that is not an int, ValueError for a negative one.
+        """
+        check_count("most", most, 0)
+        check_count("most_bytes", most_bytes, 0)
         taken: list[Item] = []
-        if self._front is not None and most > 0:
-            taken.append(self._front)
-            self._front = None
+        if self._first_gap is not None and most > 0:
+            taken.append(self._first_gap)
+            self._first_gap = None
         enough = self._bytes - most_bytes
         while self._items and len(taken) < most and self._bytes > enough:
             item = self._items.popleft()
@@ -172,13 +477,13 @@ class Subscription:
             if isinstance(item, Message):
                 self._count(item, -1)
                 self.taken += 1
-                if self._room > self._limits.max_pending:
-                    self._narrow(item)
-        self._told = self.waiting
+                if self._extra_messages:
+                    self._give_back_room(item)
+        self._notified = self.waiting
         return taken
 
     def end(self, reason: str = "closed") -> None:
-        """Listen to nothing more. What waits can still be taken."""
+        """Stop listening. The messages in the queue can still be taken."""
         if self.ended is not None:
             return
         self.ended = reason
@@ -189,35 +494,39 @@ class Subscription:
         self.on_ready()
 
     def close(self) -> None:
-        """End it, and drop what waits."""
+        """Stop listening, and drop the messages in the queue."""
         self._drop_all(None)
         self.end()
 
+    # -- for the broker
+
     def replay(self, gap: Gap | None, messages: list[Message]) -> None:
-        """Begin with what a log has. That comes on top of the limits, or who resumes would be full from the beginning."""
-        self._front = gap
-        self._items.extend(messages)
-        self._told = self.waiting
-        self._bytes = sum([len(message.data) for message in messages])
-        self.matched = self.pending = len(messages)
-        self._room += self.pending
-        self._room_bytes += self._bytes
+        """Fill the new queue with messages of a log, and add as much room as they take to the limits.
 
-    def _narrow(self, message: Message) -> None:
-        """One of as many as were replayed is taken, and with it the room that they had on top of the limits.
-
-        It need not be one of those: with DROP_OLDEST newer ones, of other sizes, may have come in their places. So the room in
-        bytes stops at the limit, and is the limit when the last of so many is taken.
+        Without the extra room, a subscriber that resumes from a long log would overflow by its first live message. With a
+        limit of two messages and a replay of five, seven may wait. Each message taken gives one place back, down to the two.
         """
-        limits = self._limits
-        self._room -= 1
-        self._room_bytes -= len(message.data)
-        if self._room == limits.max_pending or self._room_bytes < limits.max_pending_bytes:
-            self._room_bytes = limits.max_pending_bytes
+        self._first_gap = gap
+        self._items.extend(messages)
+        self._notified = self.waiting  # the subscriber takes at once, so nobody has to be woken
+        self._bytes = self._extra_bytes = sum(len(message.data) for message in messages)
+        self.matched = self.pending = self._extra_messages = len(messages)
+
+    def _give_back_room(self, message: Message) -> None:
+        """Take back the extra room of one message, as one is taken.
+
+        The message need not be one of the replay: DROP_OLDEST may have put a newer one of another size in its place. So the
+        extra bytes stop at 0, and they are 0 when the last extra place is given back.
+        """
+        self._extra_messages -= 1
+        self._extra_bytes = max(0, self._extra_bytes - len(message.data)) if self._extra_messages else 0
 
     def offer(self, message: Message) -> int:
-        """A message that matches. The broker calls this."""
-        if self.ended is not None:  # by this very message, for another pattern
+        """Put a message that matches into the queue, or do what the policy says if the queue is full. Return 1: one receiver.
+
+        Return 0 after the end: a message that matches two patterns may end the subscription at the first of them.
+        """
+        if self.ended is not None:
             return 0
         self.matched += 1
         if self._is_full(message):
@@ -226,73 +535,84 @@ class Subscription:
             self._append(message)
         return 1
 
-    def receivers(self, topic: str) -> int:
+    def receiver_count(self, topic: str) -> int:
+        """Return 1: a subscription is one receiver, and the broker asks only about a topic that it has named."""
         return 1
+
+    def _is_full(self, message: Message) -> bool:
+        if not self.pending:  # a message is accepted alone, whatever its size: no waiting would make room for it
+            return False
+        too_many = self.pending >= self._limits.max_pending + self._extra_messages
+        return too_many or self._bytes + len(message.data) > self._limits.max_pending_bytes + self._extra_bytes
 
     def _append(self, message: Message) -> None:
         self._items.append(message)
         self._count(message, 1)
-        if not self._told:
+        if not self._notified:
             self.on_ready()
-            self._told = self.waiting  # unless the call has taken it
+            # Only now, so that the next message calls on_ready again if this call has raised. If the call itself has taken
+            # the message, the queue is empty, and the next message has to be announced as well.
+            self._notified = self.waiting
+
+    def _overflow(self, message: Message) -> None:
+        match self._on_overflow:
+            case Overflow.DISCONNECT:
+                self._disconnect()
+            case Overflow.DROP_OLDEST:
+                while self._items and self._is_full(message):  # a large message may need the place of several
+                    self._drop_oldest()
+                self._append(message)
+            case Overflow.DROP_NEWEST:
+                self._drop_newest(message)
+
+    def _disconnect(self) -> None:
+        """End the subscription. Its one last item is a Gap for all messages that it did not get."""
+        self.dropped += 1  # the message that does not fit
+        log_had_a_gap = self._first_gap is not None  # then nobody knows how many are missing in all
+        self._drop_all(Gap(None if log_had_a_gap else self.pending + 1))
+        self.end("overflow")
+
+    def _drop_oldest(self) -> None:
+        """Drop the message at the front. The gap stands where the message was: in front of the queue."""
+        message = self._items.popleft()
+        assert isinstance(message, Message)  # only DROP_NEWEST puts a Gap among the items
+        self._count(message, -1)
+        self.dropped += 1
+        if self._first_gap is None:
+            self._first_gap = Gap(0)
+        _extend(self._first_gap, message)
+
+    def _drop_newest(self, message: Message) -> None:
+        """Drop the new message. The gap stands at the back, where the message would be; the next dropped one extends it."""
+        self.dropped += 1
+        if not self._items or isinstance(self._items[-1], Message):
+            self._items.append(Gap(0))
+        _extend(self._items[-1], message)
+
+    def _drop_all(self, notice: Gap | None) -> None:
+        self.dropped += self.pending
+        self.pending = self._bytes = 0
+        self._first_gap = notice
+        self._items.clear()
 
     def _count(self, message: Message, sign: int) -> None:
         self.pending += sign
         self._bytes += sign * len(message.data)
 
-    def _is_full(self, message: Message) -> bool:
-        too_large = self._bytes + len(message.data) > self._room_bytes and self.pending > 0
-        return self.pending >= self._room or too_large
 
-    def _overflow(self, message: Message) -> None:
-        if self._on_overflow is Overflow.DISCONNECT:
-            self.dropped += 1
-            unknown = self._front is not None  # what a log had lost before
-            self._drop_all(Gap(None if unknown else self.pending + 1))
-            self.end("overflow")
-        elif self._on_overflow is Overflow.DROP_NEWEST:
-            self.dropped += 1
-            if not self._items or isinstance(self._items[-1], Message):
-                self._items.append(Gap(0))
-            _extend(self._items[-1], message)
-        else:
-            while self._items and self._is_full(message):
-                self._drop_oldest()
-            self._append(message)
-
-    def _drop_all(self, notice: Gap | None) -> None:
-        """At the end there is nothing in the queue but, if it has to be, a notice."""
-        self.dropped += self.pending
-        self.pending = self._bytes = 0
-        self._front = notice
-        self._items.clear()
-
-    def _drop_oldest(self) -> None:
-        """The notice goes where the message was: to the front."""
-        message = self._items.popleft()
-        assert isinstance(message, Message)  # notices among the messages belong to another policy
-        self._count(message, -1)
-        self.dropped += 1
-        if self._front is None:
-            self._front = Gap(0)
-        _extend(self._front, message)
+def _extend(gap: Item, message: Message) -> None:
+    """Count one more missing message in a gap. Whoever has seen the gap resumes behind this message."""
+    assert isinstance(gap, Gap)
+    if gap.count is not None:
+        gap.count += 1
+    gap.id = message.id
 
 
-def _raise(error: Exception) -> None:
-    raise error
+def pattern_list(topics: Sequence[str], patterns: Iterable[str]) -> list[str]:
+    """Return the patterns of a new subscription as a list.
 
-
-def _extend(notice: Item, message: Message) -> None:
-    """One more is missing."""
-    assert isinstance(notice, Gap)
-    if notice.count is not None:
-        notice.count += 1
-    notice.id = message.id
-
-
-def listed(topics: Sequence[str], patterns: Iterable[str]) -> list[str]:
-    """The patterns of a subscription. Raises ValueError where it is to nothing, TypeError for a str: each of its letters
-    would be a pattern, "*" among them."""
+    Raises ValueError for a subscription to nothing, TypeError for a str: its letters would be patterns, "*" among them.
+    """
     if isinstance(patterns, str):
         raise TypeError(f"patterns are a list of str: [{patterns!r}]")
     if not isinstance(patterns, Iterable):
@@ -303,95 +623,71 @@ def listed(topics: Sequence[str], patterns: Iterable[str]) -> list[str]:
     return patterns
 
 
-class _Log:
-    """The last messages of a topic."""
-
-    def __init__(self, size: int, max_bytes: int, start: str) -> None:
-        self._size = size
-        self._max_bytes = max_bytes
-        self.bytes = 0
-        self.messages: deque[Message] = deque()
-        self.start = start
-        """The id behind which nothing is missing: that of the last message lost, or where the log begins."""
-
-    def append(self, message: Message) -> None:
-        self.messages.append(message)
-        self.bytes += _cost(message)
-        while self.messages and (len(self.messages) > self._size or self.bytes > self._max_bytes):
-            lost = self.messages.popleft()
-            self.bytes -= _cost(lost)
-            self.start = lost.id
-
-    @property
-    def last_id(self) -> str:
-        return self.messages[-1].id if self.messages else self.start
-
-    def after(self, id: str) -> tuple[Gap | None, list[Message]]:
-        """What is behind an id; with a notice in front, if something may be missing there.
-
-        Most who resume were away for a moment: so it is looked for from the end. An id of elsewhere, if it is one at all,
-        has only the messages behind it that are later; one from the future is of a broker whose clock was wrong.
-        """
-        newer = list(takewhile(lambda message: message.id != id, reversed(self.messages)))
-        newer.reverse()
-        if id == self.start or len(newer) < len(self.messages):
-            return None, newer
-        key = parse_id(id)
-        if key is None or key > _key(self.last_id):
-            return Gap(None, self.start), newer
-        missed = [message for message in newer if _key(message.id) > key]
-        others = newer[: len(newer) - len(missed)]
-        return Gap(None, others[-1].id if others else self.start), missed
+def _policy(on_overflow: str) -> Overflow:
+    try:
+        return Overflow(on_overflow)
+    except ValueError:
+        names = ", ".join(policy.value for policy in Overflow)
+        raise ValueError(f"on_overflow is one of {names}, not {on_overflow!r:.60}") from None
 
 
-def _cost(message: Message) -> int:
-    return len(message.data) + len(message.topic) + MESSAGE_COST
+# ---- the broker --------------------------------------------------------------------------------------------------------
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 class Broker:
-    """Topics, and who listens to them."""
+    """Topics, their logs, and everybody who listens to them."""
+
+    patterns = Patterns
+    """The class of the table of patterns. ``fast/broker.py`` has one that does not try each pattern on each message."""
 
     def __init__(
         self, clock: Callable[[], int], history: int | Mapping[str, int] = 0, limits: Limits = Limits()
     ) -> None:
-        """``clock`` gives milliseconds since 1970. ``history``: messages that are kept of each topic, or of each named one."""
+        """``clock``: returns the milliseconds since 1970. ``history``: how many messages to keep of each topic, or of each
+        topic in a mapping. Raises TypeError or ValueError for a number that is none, or negative."""
         for name, count in history.items() if isinstance(history, Mapping) else [("", history)]:
             check_count(f"history{f' of {name}' if name else ''}", count, 0)
         self._clock = clock
         self._history = history
         self.limits = limits
-        self._last = (clock(), 0)
-        self.beginning = _id(self._last)
-        """An id before all others, and after those of the brokers before this one."""
+        self._last_key = (clock(), 0)
+        # A topic without a log may have had messages up to here. At first this id is before all of ours, and after all ids of
+        # a broker that ran before this one: a subscriber of that broker is told of a gap.
+        self._forgotten_until = _encode_id(self._last_key)
         self._listeners: dict[str, dict[Listener, None]] = {}
-        self._patterns = _Patterns()
-        self._logs: OrderedDict[str, _Log] = OrderedDict()  # the one that was silent for longest first
-        self._log_bytes = 0  # of all of them
-        self._lost = self.beginning  # the id before which a topic without a log may have had messages
+        self._patterns = self.patterns()
+        self._logs: OrderedDict[str, _Log] = OrderedDict()  # the topic that was silent for longest comes first
+        self._history_bytes = 0  # of all logs
         self.on_error: Callable[[Exception], None] = _raise
-        """Called with what a listener has raised; the other listeners get the message all the same."""
+        """Called with an exception that a listener has raised, after all listeners have the message."""
 
     def publish(self, topic: str, data: bytes) -> int:
-        """Give a message to all who listen; the number of deliveries, as Redis counts them.
+        """Give a message to everybody who listens. Return the number of deliveries, counted as Redis does: a subscription
+        that named the topic and two patterns that match gets the message three times.
 
-        Raises ValueError for a name that is too long, TypeError for data that is not bytes. What it calls must not publish.
-        What a listener raises goes to ``on_error``, which raises it, when all have the message.
+        Raises ValueError for a topic that is too long, TypeError for data that is not bytes. An error of a listener goes to
+        ``on_error``. A listener must not publish from within ``offer`` or ``on_ready``.
         """
         if not isinstance(data, bytes):
             raise TypeError(f"a message is bytes, not {type(data).__name__}")
-        name = _latin(topic)
+        name = name_bytes(topic)
         message = Message(topic, self._next_id(), data)
         self._keep(message)
+        # A list, made before the first delivery: a delivery that ends a subscription changes the tables of listeners.
         deliveries: list[tuple[Listener, Message]] = [(listener, message) for listener in self._listeners.get(topic, ())]
         for pattern, listeners in self._patterns.matching(name):
-            copy = Message(topic, message.id, data, pattern, message.forms)
+            copy = Message(topic, message.id, data, pattern, message.encodings)
             deliveries += [(listener, copy) for listener in listeners]
         count, failures = 0, []
-        for listener, delivered in deliveries:  # by now a list: who is disconnected leaves the dicts
+        for listener, delivered in deliveries:
             try:
                 count += listener.offer(delivered)
             except Exception as error:
-                failures.append(error)
+                failures.append(error)  # and the other listeners still get the message
         for failure in failures:
             self.on_error(failure)
         return count
@@ -404,17 +700,20 @@ class Broker:
         limits: Limits | None = None,
         on_overflow: str = "disconnect",
     ) -> Subscription:
-        """Listen. ``after``: an id of the one topic; what its log has behind it comes first. None: only what is new.
+        """Return a new subscription to topics and patterns.
 
-        Raises ValueError for ``after`` with several topics or a pattern, an unknown policy, a name that is too long, and
-        where there is none; TypeError for patterns that are one str.
+        ``after``: an id that a subscriber to this one topic has seen. The messages behind it in the topic's log come first.
+        None: only messages that are published from now on. ``limits``: of the queue; None: the limits of the broker.
+
+        Raises ValueError for ``after`` with several topics or with a pattern: one id cannot be a place in several logs. Raises
+        it also for an unknown policy, a name that is too long, and no name at all. Raises TypeError for patterns in one str.
         """
-        patterns = listed(topics, patterns)
+        patterns = pattern_list(topics, patterns)
         if after is not None and (len(topics) != 1 or patterns):
             raise ValueError("only a subscription to one topic can resume")
         for name in (*topics, *patterns):
-            _latin(name)  # before anything is done
-        subscription = Subscription(self, limits or self.limits, Overflow(on_overflow))
+            name_bytes(name)  # all checks come before the first change
+        subscription = Subscription(self, limits or self.limits, _policy(on_overflow))
         if len(topics) == 1 and not patterns:
             subscription.start = self.last_id(topics[0]) if after is None else after
         if after is not None:
@@ -428,261 +727,103 @@ class Broker:
             subscription.add_pattern(pattern)
         return subscription
 
-    def log(self, topic: str) -> list[Message]:
-        """What is kept of a topic, oldest first."""
-        return list(self._logs[topic].messages) if topic in self._logs else []
+    # -- logs and listeners, to look at
 
-    def kept(self, topic: str) -> int:
-        """How many messages that are."""
-        return len(self._logs[topic].messages) if topic in self._logs else 0
+    def history(self, topic: str) -> int:
+        """Return how many messages of the topic are kept at most."""
+        return self._history if isinstance(self._history, int) else self._history.get(topic, 0)
+
+    def log(self, topic: str) -> list[Message]:
+        """Return the messages of the topic that are kept, oldest first."""
+        return list(self._log_of(topic).messages)
+
+    def log_length(self, topic: str) -> int:
+        """Return the number of messages of the topic that are kept."""
+        return len(self._log_of(topic).messages)
 
     def last_id(self, topic: str, back: int = 0) -> str:
-        """The id after which so many of the kept messages come (or all of them, if fewer are kept); 0: only new ones."""
-        _latin(topic)  # raises TypeError for what is no str
+        """Return the id whose ``after=`` replays the last ``back`` messages that are kept, or all, if fewer are kept.
+
+        With 0 it is the newest id of the topic: only later messages follow.
+        """
+        name_bytes(topic)  # raises TypeError for another type than str
         log = self._log_of(topic)
         return log.messages[-1 - back].id if back < len(log.messages) else log.start
 
-    def listeners(self, topic: str) -> int:
-        """Subscriptions that name the topic."""
-        return sum(listener.receivers(topic) for listener in self._listeners.get(topic, ()))
+    def subscriber_count(self, topic: str) -> int:
+        """Return the number of subscribers that have named the topic itself. Subscribers by a pattern do not count."""
+        return sum(listener.receiver_count(topic) for listener in self._listeners.get(topic, ()))
 
     @property
     def topics(self) -> list[str]:
-        """Those that somebody has named."""
-        return [topic for topic in self._listeners if self.listeners(topic)]
+        """The topics that a subscriber has named."""
+        return [topic for topic in self._listeners if self.subscriber_count(topic)]
 
     @property
-    def patterns(self) -> int:
-        """How many different ones are in use."""
+    def pattern_count(self) -> int:
+        """The number of different patterns in use."""
         return len(self._patterns)
 
+    # -- for listeners
+
     def listen(self, topic: str, listener: Listener) -> None:
-        """Give it the messages of the topic. Raises ValueError for a name that is too long."""
-        _latin(topic)
+        """Give a listener the messages of a topic. Raises ValueError for a name that is too long."""
+        name_bytes(topic)
         self._listeners.setdefault(topic, {})[listener] = None
 
     def ignore(self, topic: str, listener: Listener) -> None:
-        """Give it no more of them. It has to have listened."""
+        """Undo ``listen``."""
         del self._listeners[topic][listener]
         if not self._listeners[topic]:
             del self._listeners[topic]
 
     def listen_to_pattern(self, pattern: str, listener: Listener) -> None:
-        """Give it the messages of all topics that match, with the pattern in them. Raises as ``listen``."""
+        """Give a listener the messages of all topics that match. Raises ValueError for a pattern that is too long."""
         self._patterns.add(pattern, listener)
 
     def ignore_pattern(self, pattern: str, listener: Listener) -> None:
-        """Give it no more of them."""
+        """Undo ``listen_to_pattern``."""
         self._patterns.remove(pattern, listener)
 
-    # -- what publish and subscribe need
+    # -- ids and logs
 
     def _next_id(self) -> str:
-        """Later than all before, also if the clock went back."""
-        milliseconds, sequence = self._last
-        now = self._clock()
-        self._last = (now, 0) if now > milliseconds else (milliseconds, sequence + 1)
-        return _id(self._last)
+        """Return an id later than all before. The clock may stand still, or go back: then only the sequence grows.
 
-    def history(self, topic: str) -> int:
-        """The number of messages that are kept of the topic at most."""
-        return self._history if isinstance(self._history, int) else self._history.get(topic, 0)
+            clock    1000     1000     1001     500      1002
+            id       1000-1   1000-2   1001-0   1001-1   1002-0         (the broker was made at 1000, and took 1000-0)
+        """
+        milliseconds, sequence = self._last_key
+        now = self._clock()
+        self._last_key = (now, 0) if now > milliseconds else (milliseconds, sequence + 1)
+        return _encode_id(self._last_key)
 
     def _log_of(self, topic: str) -> _Log:
-        """That of the topic, or an empty one. Without a history nothing is known of before this moment but that it was."""
+        """Return the log of the topic, or an empty one that begins now, as if all earlier messages were lost.
+
+        A topic that has a history and no log yet begins where the last log was forgotten: it may have been this topic's. A
+        topic without a history begins at this moment, for nobody knows whether a message was published before.
+        """
         log = self._logs.get(topic)
-        if log is None:
-            size = self.history(topic)
-            log = _Log(size, self.limits.max_log_bytes, self._lost if size else _id(self._last))
-        return log
+        if log is not None:
+            return log
+        size = self.history(topic)
+        return _Log(size, self.limits.max_log_bytes, self._forgotten_until if size else _encode_id(self._last_key))
 
     def _keep(self, message: Message) -> None:
+        """Append a message to its topic's log, and forget logs beyond the limits on all of them together."""
         if not self.history(message.topic):
             return
         log = self._logs[message.topic] = self._log_of(message.topic)
         self._logs.move_to_end(message.topic)
-        self._log_bytes -= log.bytes
+        self._history_bytes -= log.bytes
         log.append(message)
-        self._log_bytes += log.bytes
-        limits = self.limits
-        while len(self._logs) > limits.max_logs or (self._log_bytes > limits.max_history_bytes and len(self._logs) > 1):
-            _, lost = self._logs.popitem(last=False)
-            self._log_bytes -= lost.bytes
-            self._lost = _id(self._last)
+        self._history_bytes += log.bytes
+        while len(self._logs) > self.limits.max_logs or self._has_too_many_bytes():
+            _, forgotten = self._logs.popitem(last=False)
+            self._history_bytes -= forgotten.bytes
+            self._forgotten_until = _encode_id(self._last_key)
 
-
-# ---- ids: milliseconds "-" sequence ------------------------------------------------------------------------------------
-
-_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")  # as many digits as 64 bits have; ``int`` refuses some thousands
-
-
-def _id(key: tuple[int, int]) -> str:
-    return f"{key[0]}-{key[1]}"
-
-
-def parse_id(id: str) -> tuple[int, int] | None:
-    """An id as numbers that can be compared; None for what is none."""
-    found = _ID.fullmatch(id)
-    return (int(found[1]), int(found[2])) if found else None
-
-
-def _key(id: str) -> tuple[int, int]:
-    key = parse_id(id)
-    assert key is not None
-    return key
-
-
-# ---- patterns ----------------------------------------------------------------------------------------------------------
-#
-#   *        any bytes, also none         [abc] [a-z]   one of them; a range may be the wrong way round
-#   ?        one byte                     [^abc]        one, but none of them
-#   \x       x itself                     As in Redis a class without its end goes to the end of the pattern.
-#
-# As there, "*" does not match the empty topic. The bytes of a range go from 0 to 255; those of a Redis whose C has signed
-# characters from -128 to 127, which matters for ranges from ASCII to what is not.
-#
-# A pattern becomes a regular expression. After each star the first place where the part up to the next star fits is as good
-# as any later one, so it is taken for good (an atomic group): hostile patterns cost pattern times topic, and no more.
-
-_PARTS = re.compile(r"(?s)\*+|\?|\[\^?(?:\\.|[^\]]-.|[^\]])*\]?|\\.|.")
-_CLASS = re.compile(r"(?s)\[(\^?)((?:\\.|[^\]]-.|[^\]])*)")
-_IN_CLASS = re.compile(r"(?s)\\(.)|(.)-(.)|(.)")
-
-
-def glob(pattern: str) -> re.Pattern[bytes]:
-    """What ``fullmatch`` on a topic's bytes tells whether it matches. Raises ValueError for a pattern that is too long."""
-    parts = [""]
-    for part in _PARTS.findall(_latin(pattern)):
-        if part[0] == "*":
-            parts.append("")
-        else:
-            parts[-1] += _one(part)
-    first, *others = parts
-    if others:
-        *middle, last = others
-        first = f"(?=.){first}" + "".join(f"(?>.*?{part})" for part in middle if part) + f".*{last}"
-    return re.compile(first.encode("latin-1"), re.DOTALL)
-
-
-def _one(part: str) -> str:
-    """The regular expression of what stands for one byte."""
-    if part == "?":
-        return "."
-    if (found := _CLASS.match(part)) is None:
-        return re.escape(part[-1])
-    members = "".join(_member(member) for member in _IN_CLASS.finditer(found[2]))
-    if not members:
-        return "." if found[1] else "(?!)"
-    return f"[{found[1]}{members}]"
-
-
-def _member(member: re.Match[str]) -> str:
-    """One of a class: a byte, or a range."""
-    if member[2] is None:
-        return re.escape(member[1] or member[4])
-    low, high = sorted((member[2], member[3]))
-    return f"{re.escape(low)}-{re.escape(high)}"
-
-
-def _latin(text: str) -> str:
-    """One character for each byte, since Redis matches bytes. Raises ValueError if they are too many, TypeError for no str."""
-    if not isinstance(text, str):
-        raise TypeError(f"a topic or pattern is a str, not {type(text).__name__}: {text!r:.60}")
-    name = text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
-    if len(name) > MAX_NAME:
-        raise ValueError(f"a topic or pattern of more than {MAX_NAME} bytes")
-    return name
-
-
-_CACHED = 20_000
-"""Topics of which it is remembered what they match, and the patterns that they do, counted together."""
-
-
-class _Index:
-    """Patterns by the letters that a topic has to begin with: found by as many look-ups as these have different lengths."""
-
-    def __init__(self) -> None:
-        self._by_letters: dict[str, dict[str, re.Pattern[bytes]]] = {}
-        self._lengths: dict[int, int] = {}  # how many of the letters are so long
-
-    def add(self, letters: str, pattern: str) -> None:
-        if letters not in self._by_letters:
-            self._by_letters[letters] = {}
-            self._lengths[len(letters)] = self._lengths.get(len(letters), 0) + 1
-        self._by_letters[letters][pattern] = glob(pattern)
-
-    def remove(self, letters: str, pattern: str) -> None:
-        del self._by_letters[letters][pattern]
-        if not self._by_letters[letters]:
-            del self._by_letters[letters]
-            self._lengths[len(letters)] -= 1
-            if not self._lengths[len(letters)]:
-                del self._lengths[len(letters)]
-
-    def candidates(self, name: str) -> Iterator[tuple[str, re.Pattern[bytes]]]:
-        """The patterns that may match."""
-        for length in self._lengths:
-            if length <= len(name):
-                yield from self._by_letters.get(name[:length], {}).items()
-
-
-class _Patterns:
-    """Who listens to which patterns. Each is found by its first letters up to a wildcard, or by its last if they are more.
-
-    What a topic matches is remembered. So the cost of a message does not grow with the patterns that it does not match, but
-    for those with a wildcard at both ends: and for these only at the first message of a topic after a pattern came or went.
-    """
-
-    def __init__(self) -> None:
-        self._listeners: dict[str, dict[Listener, None]] = {}
-        self._by_first, self._by_last = _Index(), _Index()  # the latter has everything backwards
-        self._found: dict[str, list[str]] = {}  # topic -> patterns that match it
-        self._cached = 0  # of both
-
-    def __len__(self) -> int:
-        return len(self._listeners)
-
-    def add(self, pattern: str, listener: Listener) -> None:
-        if pattern not in self._listeners:
-            index, letters = self._place(pattern)
-            index.add(letters, pattern)
-            self._listeners[pattern] = {}
-            self._forget()
-        self._listeners[pattern][listener] = None
-
-    def remove(self, pattern: str, listener: Listener) -> None:
-        del self._listeners[pattern][listener]
-        if not self._listeners[pattern]:
-            del self._listeners[pattern]
-            index, letters = self._place(pattern)
-            index.remove(letters, pattern)
-            self._forget()
-
-    def _forget(self) -> None:
-        self._found.clear()
-        self._cached = 0
-
-    def _place(self, pattern: str) -> tuple[_Index, str]:
-        """Where it is found."""
-        parts = _PARTS.findall(_latin(pattern))
-        first, last = _letters(parts), _letters(reversed(parts))
-        return (self._by_first, first) if len(first) >= len(last) else (self._by_last, last)
-
-    def matching(self, name: str) -> list[tuple[str, dict[Listener, None]]]:
-        """The patterns that match, each with who listens."""
-        if not self._listeners:
-            return []
-        found = self._found.get(name)
-        if found is None:
-            if self._cached >= _CACHED:
-                self._forget()
-            encoded = name.encode("latin-1")
-            candidates = chain(self._by_first.candidates(name), self._by_last.candidates(name[::-1]))
-            found = self._found[name] = [pattern for pattern, compiled in candidates if compiled.fullmatch(encoded)]
-            self._cached += 1 + len(found)
-        return [(pattern, self._listeners[pattern]) for pattern in found]
-
-
-def _letters(parts: Iterable[str]) -> str:
-    """Those before the first wildcard, without the backslashes before them."""
-    return "".join(part[-1] for part in takewhile(lambda part: part[0] not in "*?[", parts))
+    def _has_too_many_bytes(self) -> bool:
+        """Whether a log has to go. The log of the message that was just published stays, for its own limit bounds it."""
+        return self._history_bytes > self.limits.max_history_bytes and len(self._logs) > 1

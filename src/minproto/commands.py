@@ -97,7 +97,7 @@ class Switchboard:
             self.flush()
         return len(self._receivers(message.topic, message.pattern))
 
-    def receivers(self, topic: str) -> int:
+    def receiver_count(self, topic: str) -> int:
         return len(self._receivers(topic, None))
 
     def _receivers(self, topic: str, pattern: str | None) -> "dict[Session, None]":
@@ -460,7 +460,7 @@ def _info(session: Session, arguments: list[bytes]) -> Events:
     facts: dict[str, dict[str, object]] = {
         "Server": {"redis_version": REDIS_VERSION, "redis_mode": "standalone"},
         "Clients": {"connected_clients": len(board.sessions)},
-        "Stats": {"pubsub_channels": len(board.broker.topics), "pubsub_patterns": board.broker.patterns},
+        "Stats": {"pubsub_channels": len(board.broker.topics), "pubsub_patterns": board.broker.pattern_count},
     }
     asked = {argument.lower() for argument in arguments[1:]} - {b"all", b"default", b"everything"}
     sections = [
@@ -574,11 +574,11 @@ def _pubsub_channels(session: Session, arguments: list[bytes]) -> Events:
 
 def _pubsub_numsub(session: Session, arguments: list[bytes]) -> Events:
     broker = session.board.broker
-    return _value([part for name in arguments[2:] for part in (name, broker.listeners(to_text(name)))])
+    return _value([part for name in arguments[2:] for part in (name, broker.subscriber_count(to_text(name)))])
 
 
 def _pubsub_numpat(session: Session, arguments: list[bytes]) -> Events:
-    return _value(session.board.broker.patterns)
+    return _value(session.board.broker.pattern_count)
 
 
 # ---- a topic's history, as if it were a stream -----------------------------------------------------------------------
@@ -625,7 +625,7 @@ def _entries(messages: list[Message]) -> list[object]:
 
 
 def _xlen(session: Session, arguments: list[bytes]) -> Events:
-    return _value(session.board.broker.kept(to_text(arguments[1])))
+    return _value(session.board.broker.log_length(to_text(arguments[1])))
 
 
 def _xrange(session: Session, arguments: list[bytes]) -> Events:

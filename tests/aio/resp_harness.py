@@ -106,5 +106,5 @@ async def serving(history: int = 100, **options: Any) -> AsyncIterator[Serving]:
     finally:
         await serving.server.close()
     assert serving.metrics.connections == 0
-    assert (serving.broker.inner._listeners, serving.broker.inner.patterns) == ({}, 0)
+    assert (serving.broker.inner._listeners, serving.broker.inner.pattern_count) == ({}, 0)
     assert serving.broker.publish("updates", b"") == 0

@@ -230,7 +230,7 @@ async def test_what_was_published_ends_with_its_page() -> None:
         log = page.broker.inner.log("updates")
         await asyncio.sleep(5)
         assert page.broker.inner.log("updates") == log
-        assert page.broker.inner.listeners("updates") == 0
+        assert page.broker.inner.subscriber_count("updates") == 0
         assert (await page.get(control.url("short")))[0] == 404
 
 

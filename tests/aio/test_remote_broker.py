@@ -797,4 +797,4 @@ async def test_closed_while_it_connects_again(connect):
         began = now()
         assert (await listening, now()) == ("the end", began)
         await asyncio.sleep(1_000)
-        assert (server.broker.inner.listeners("a"), len(server.ends)) == (0, 1)
+        assert (server.broker.inner.subscriber_count("a"), len(server.ends)) == (0, 1)

@@ -780,7 +780,7 @@ async def test_many_on_one_connection():
         peer.reset(one)
         (id,) = server.publish("x")
         await asyncio.sleep(0.01)
-        assert server.broker.inner.listeners("updates") == 1
+        assert server.broker.inner.subscriber_count("updates") == 1
         await asyncio.sleep(16)
         expected = f"id: {start}\n\nid: {id}\ndata: x\n\n: still here\n\n"
         assert peer.answers[two].body == expected.encode()

@@ -120,6 +120,7 @@ CALLS = {
     "last_id": lambda broker, subscription: broker.last_id("a"),
     "end": lambda broker, subscription: subscription.end(),
     "close": lambda broker, subscription: subscription.close(),
+    "take": lambda broker, subscription: subscription.take(1),
     "wait": lambda broker, subscription: asyncio.run(subscription.ready()),
 }
 

@@ -1,12 +1,29 @@
-"""The broker with waiting: an async iterator over each subscription. The rest is ``minproto.broker``.
+"""The broker with waiting: ``async for`` over a subscription. Topics, queues and logs are in ``minproto.broker``.
+
+The core never waits, so it has nothing that a task could await. Instead, each subscription has a callback, ``on_ready``. This
+file turns the callback into a wait:
+
+    the subscriber's task                           the publisher's task
+    ---------------------                           --------------------
+    items = inner.take(1)  -> [], nothing waits
+    await future           ... sleeps ...
+                                                    broker.publish("news", b"rain")
+                                                      the queue gets the message
+                                                      inner.on_ready() -> future.set_result(None)
+    wakes in the next turn of the loop
+    items = inner.take(1)  -> [Message(...)]
+
+The task looks at the queue again after it wakes, and takes only then. So a task that is cancelled while it waits has taken
+nothing: its message is still in the queue.
 
 A broker belongs to one event loop, as everything in asyncio does. Another thread publishes through the loop:
 
     loop.call_soon_threadsafe(broker.publish, topic, data)
 
-A publish made directly in another thread would put its message into the queues, but would not wake the loop, which may sleep
-for seconds. So while the loop runs, the broker raises RuntimeError for calls from elsewhere. A broker may be made before the
-loop runs, and used without a loop, as tests do.
+A publish made directly in another thread would put its message into the queues, but it would not wake the loop, which may
+sleep for seconds until something else happens. It could also come between two lines of the loop's own thread, and the core has
+no lock. So while the loop runs, all methods raise RuntimeError in another thread. A broker may be made before the loop runs,
+and it may be used without any loop, as tests do.
 """
 
 import asyncio
@@ -16,29 +33,33 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Self
 
 from minproto import broker
+from minproto.aio.cores import chosen
 from minproto.aio.endpoint import logger
 from minproto.aio.options import check_type
-from minproto.broker import Gap, Item, Limits, Message, Overflow
+from minproto.broker import Gap, Item, Limits, Message
 from minproto.core import check_count
 
 __all__ = ["Broker", "Gap", "Item", "Limits", "Message", "Subscription"]
 
 
 def _now() -> int:
+    """Return the milliseconds since 1970: the clock that the core is given, for it has none."""
     return time.time_ns() // 1_000_000
 
 
 class Subscription:
-    """Messages, and notices of those that are missing: ``async for item in subscription``. ``async with`` ends it.
+    """Messages, and a Gap where messages are missing: ``async for item in subscription``.
 
-    An iteration ends when the subscription does; if that was because it was too slow, a Gap comes last.
+    The iteration ends when the subscription does. If the broker ended it because the subscriber was too slow, a Gap comes
+    last, and ``ended`` is "overflow". ``async with subscription:`` closes it at the end of the block.
     """
 
     def __init__(self, inner: broker.Subscription, check_loop: Callable[[], None]) -> None:
+        """``check_loop``: raises RuntimeError in another thread (``Broker.check_loop``)."""
         self.inner = inner
-        """Counts, and what it listens to."""
+        """The subscription of the core: its counts, topics and patterns."""
         self._check_loop = check_loop
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None  # of the task that waits in ``ready``
         inner.on_ready = self._wake
 
     def __aiter__(self) -> Self:
@@ -46,18 +67,27 @@ class Subscription:
 
     async def __anext__(self) -> Item:
         while True:
-            if items := self.inner.take(1):
+            if items := self.take(1):
                 return items[0]
-            if self.inner.ended is not None:
+            if self.inner.ended is not None:  # only now: messages that came before the end are still delivered
                 raise StopAsyncIteration
             await self.ready()
 
     def take(self, most: int, most_bytes: int = sys.maxsize) -> list[Item]:
-        """What waits, without waiting: at most so many, and none after so many bytes."""
+        """Return the items that wait now, without waiting for more: at most ``most``, and no further one once they have
+        ``most_bytes`` of data.
+
+        Raises TypeError or ValueError for a wrong count, RuntimeError in another thread than the loop's.
+        """
+        self._check_loop()
         return self.inner.take(most, most_bytes)
 
     async def ready(self) -> None:
-        """Wait until there is something to take, or the end. Cancelled, it has taken nothing. For one task at a time."""
+        """Wait until ``take`` would return something, or the subscription has ended.
+
+        It takes nothing, so nothing is lost when the wait is cancelled. Raises RuntimeError where another task waits already:
+        both would be woken by one message. Raises it also in another thread than the loop's.
+        """
         self._check_loop()
         if self.inner.waiting or self.inner.ended is not None:
             return
@@ -70,26 +100,30 @@ class Subscription:
             self._waiter = None
 
     def _wake(self) -> None:
+        """End the wait in ``ready``. The future may be done already: cancelled, while its task has not run yet."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     @property
     def ended(self) -> str | None:
-        """Why nothing will come any more: ``closed``, or ``overflow``. None: it goes on."""
+        """Why no more messages will come: "closed", or "overflow" for a subscriber that was too slow. None: they may come."""
         return self.inner.ended
 
     @property
     def start(self) -> str | None:
-        """The id from which to resume, who has received nothing of it yet; None if that can't be, or a Gap tells first."""
+        """The id to resume from (``after=``), for a subscriber that has received nothing yet.
+
+        None for several topics or patterns, which cannot resume, and where a Gap comes first: then its id says where.
+        """
         return self.inner.start
 
     def end(self) -> None:
-        """Listen to nothing more. What waits can still be taken. Raises RuntimeError in another thread than the loop's."""
+        """Stop listening. The messages in the queue can still be taken. Raises RuntimeError in another thread."""
         self._check_loop()
         self.inner.end()
 
     def close(self) -> None:
-        """End it, and drop what waits. Raises RuntimeError in another thread than the loop's."""
+        """Stop listening, and drop the messages in the queue. Raises RuntimeError in another thread than the loop's."""
         self._check_loop()
         self.inner.close()
 
@@ -101,25 +135,26 @@ class Subscription:
 
 
 class Broker:
-    """Publish and subscribe, in one process and one event loop: see ``minproto.broker.Broker``.
+    """Publish and subscribe, in one process and one event loop. ``minproto.broker`` explains how it works.
 
     While its loop runs, every method raises RuntimeError in another thread. Publish from there with
     ``loop.call_soon_threadsafe(broker.publish, topic, data)``.
     """
 
     def __init__(self, history: int | Mapping[str, int] = 0, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
-        """``history``: messages that are kept of each topic, or of each named one, for those who come back.
+        """``history``: how many messages to keep of each topic, or of each topic in a mapping, for subscribers who come back.
 
         Raises TypeError or ValueError for a wrong value."""
         check_type("limits", limits, Limits)
-        self.inner = broker.Broker(_now, history, limits)
+        self.inner = chosen(broker.Broker)(_now, history, limits)
         self.inner.on_error = _log_error
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def publish(self, topic: str, data: bytes) -> int:
-        """Give a message to all who listen; return the number of deliveries. Never waits. ``""`` is a topic like any other.
+        """Give a message to everybody who listens. Return the number of deliveries. Never waits.
 
-        Raises TypeError for a topic that is no str and for data that is not bytes, ValueError for too long a topic.
+        ``topic``: any text; ``""`` is a topic like any other. Raises TypeError for a topic that is not a str and for data that
+        is not bytes, ValueError for a topic of more than 1,024 bytes.
         """
         self.check_loop()
         return self.inner.publish(topic, data)
@@ -133,19 +168,21 @@ class Broker:
         limits: Limits | None = None,
         on_overflow: str = "disconnect",
     ) -> Subscription:
-        """Listen to topics and patterns. Of one topic, its history can come first. Raises ValueError, TypeError.
+        """Return a new subscription to topics and patterns. A subscription to one topic can begin with messages of its log.
 
-        ``after``: the id of a message. What was published after it comes first; a Gap says where something of that is not
-        kept any more. ``after="0"`` is older than any history, so its first item is a Gap.
-        ``last``: without ``after``, so many of the kept messages come first, or all, if fewer are kept; no Gap. Together
-        they serve somebody who comes for the first time or comes back: ``after=request.last_event_id, last=50``.
-        ``on_overflow``: what happens to a subscriber that is too slow, ``disconnect``, ``drop_oldest`` or ``drop_newest``.
+        ``after``: the id of a message that the subscriber has seen. The later messages come first. A Gap comes before them
+        where some of them are not kept any more. ``after="0"`` is older than any log, so its first item is a Gap.
+        ``last``: without ``after``, so many of the kept messages come first, or all, if fewer are kept. There is no Gap, for
+        a newcomer has missed nothing. Together the two serve newcomers and subscribers who come back alike:
+        ``after=request.last_event_id, last=50``.
+        ``limits``: the bounds of this subscription's queue, instead of the broker's.
+        ``on_overflow``: what happens to a subscriber that is too slow: "disconnect", "drop_oldest" or "drop_newest".
+
+        Raises TypeError or ValueError for an argument that can mean nothing.
         """
         self.check_loop()
         check_start(after, last)
         check_type("limits", limits, Limits, or_none=True)
-        if on_overflow not in _POLICIES:
-            raise ValueError(f"on_overflow is one of {', '.join(_POLICIES)}, not {on_overflow!r:.60}")
         if last and (len(topics) != 1 or patterns):
             raise ValueError("last= is for a subscription to one topic, without patterns")
         if last and after is None:
@@ -154,12 +191,16 @@ class Broker:
         return Subscription(inner, self.check_loop)
 
     def last_id(self, topic: str) -> str:
-        """The id from which a new subscriber could resume."""
+        """Return the newest id of the topic: what ``after=`` needs for the messages from now on."""
         self.check_loop()
         return self.inner.last_id(topic)
 
     def check_loop(self) -> None:
-        """Raise RuntimeError unless the caller is in the broker's event loop: the first one that is seen, while it runs."""
+        """Raise RuntimeError while the broker's event loop runs in another thread than the caller's.
+
+        The broker belongs to the first loop that it sees. After this loop has ended it belongs to the next one: a test that
+        calls ``asyncio.run`` twice can use one broker.
+        """
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
@@ -174,15 +215,12 @@ class Broker:
         self._loop = running
 
 
-_POLICIES = [policy.value for policy in Overflow]
-
-
 def check_start(after: object, last: object) -> None:
-    """Raise TypeError or ValueError for the options of ``subscribe`` that say where to begin, if they can mean nothing."""
+    """Check the options of ``subscribe`` that say where to begin. Raises TypeError or ValueError for what means nothing."""
     check_type("after", after, str, or_none=True)
     check_count("last", last, 0)
 
 
 def _log_error(error: Exception) -> None:
-    """A listener has failed: the fault is neither the publisher's nor that of the other listeners."""
+    """Log an error of one listener's ``on_ready``: it is neither the publisher's nor another listener's."""
     logger.error("a subscription's on_ready has failed: its message waits for the next call", exc_info=error)

@@ -7,12 +7,15 @@ debugger; ``minproto --plain`` runs a server on them. Both give the same events 
 import os
 from typing import Any, TypeVar, cast
 
+import minproto.broker
+import minproto.fast.broker
 import minproto.fast.websocket
 import minproto.websocket
 
 T = TypeVar("T")
 
 FAST: dict[type[Any], type[Any]] = {
+    minproto.broker.Broker: minproto.fast.broker.Broker,
     minproto.websocket.Connection: minproto.fast.websocket.Connection,
 }
 """Plain class -> fast class. A core that is not in here has no fast twin."""

@@ -28,7 +28,7 @@ from minproto.aio.endpoint import Deadline, Timeouts
 from minproto.aio.link import Link, Skipped, check, open_pipe, parse_url, refusal
 from minproto.aio.options import check_common, client_context
 from minproto.aio.reconnect import Attempts, reconnect
-from minproto.broker import Gap, Item, Message, listed, parse_id
+from minproto.broker import Gap, Item, Message, parse_id, pattern_list
 from minproto.commands import MAX_ID
 from minproto.core import RemoteProtocolError
 from minproto.resp import Error, Limits, NullArray, to_bytes, to_text
@@ -119,7 +119,7 @@ class RemoteBroker:
         TypeError for what is no str. Entered or asked for an item, it raises RemoteProtocolError where the broker keeps no
         history of the topic.
         """
-        patterns = listed(topics, patterns)
+        patterns = pattern_list(topics, patterns)
         check_start(after, last)
         names, globs = [_name(topic) for topic in topics], [_name(pattern) for pattern in patterns]
         _check_size(self._limits, names)

@@ -253,5 +253,5 @@ class _Alarm:
         self._ring()
         return 0
 
-    def receivers(self, topic: str) -> int:
+    def receiver_count(self, topic: str) -> int:
         return 0

@@ -227,10 +227,10 @@ def _form(item: Item) -> bytes:
     """The bytes of a message, made once for all who receive it. Not all data is text, but all of a stream has to be."""
     if not isinstance(item, Message):
         return encode(ServerSentEvent("" if item.count is None else str(item.count), "gap", item.id))
-    form = item.forms.get("sse")
+    form = item.encodings.get("sse")
     if form is None:
         data = item.data.decode("utf-8", "replace")
-        form = item.forms["sse"] = encode(ServerSentEvent(data, id=item.id))
+        form = item.encodings["sse"] = encode(ServerSentEvent(data, id=item.id))
     return form
 
 

@@ -58,7 +58,7 @@ class Wire:
     @property
     def watchers(self) -> int:
         """Pages that watch."""
-        return self._events.inner.listeners("events")
+        return self._events.inner.subscriber_count("events")
 
     def tap(self, pipe: Pipe) -> "_Tap | None":
         """For a new connection; None while nobody watches."""

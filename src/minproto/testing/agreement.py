@@ -41,21 +41,21 @@ class Pair:
     """The events that an owner might send."""
 
 
-def outcome(call: Callable[[], Any]) -> tuple[str, Any]:
-    """Return ("gives", the result) of a call, or ("raises", (class, text, code)) of its ProtocolError."""
+def outcome(call: Callable[[], Any], errors: type[Exception] = ProtocolError) -> tuple[str, Any]:
+    """Return ("gives", the result) of a call, or ("raises", (class, text, code)) of its error. Other errors pass through."""
     try:
         return "gives", call()
-    except ProtocolError as error:
+    except errors as error:
         return "raises", _told(error)
 
 
 def _told(value: Any) -> Any:
-    """An error as what it says: two exceptions are never equal."""
-    return (type(value), str(value), value.code) if isinstance(value, ProtocolError) else value
+    """Return an error as (class, text, code), for two exceptions are never equal; any other value as it is."""
+    return (type(value), str(value), getattr(value, "code", None)) if isinstance(value, Exception) else value
 
 
-def public(core: Core) -> dict[str, Any]:
-    """Return what a core shows: its public attributes and properties that are no methods."""
+def public(core: object) -> dict[str, Any]:
+    """Return the public attributes and properties of a core, without its methods."""
     names = [name for name in dir(core) if not name.startswith("_")]
     return {name: _told(value) for name in names if not callable(value := getattr(core, name))}
 
