@@ -10,6 +10,7 @@ from ws_harness import talking
 
 from minproto import ClientConnection, RemoteProtocolError, Response
 from minproto.aio import http2
+from minproto.websocket import Close
 
 PLACE = ContextVar("place", default="")
 
@@ -136,7 +137,20 @@ async def slow_upload(iterator):
         return await (await client.request("POST", "/", body=iterator)).read()
 
 
-SLOW_WAYS = pytest.mark.parametrize("way", [slow_response, slow_upload])
+async def slow_message(iterator):
+    """The fragments of a message whose peer reads only after ten seconds."""
+
+    async def handler(ws):
+        await ws.send(iterator)
+
+    async with talking(handler) as (_, peer):
+        await asyncio.sleep(10)
+        data = await peer.data()
+        await peer.close()
+        return data
+
+
+SLOW_WAYS = pytest.mark.parametrize("way", [slow_response, slow_upload, slow_message])
 
 
 @SLOW_WAYS
@@ -281,3 +295,86 @@ async def test_an_iterator_that_is_no_generator_is_not_asked_for_more_once_it_is
         await client.request("GET", "/")
         steps = content.steps
     assert content.steps == steps
+
+
+@virtual
+async def test_a_message_that_its_sender_gives_up_while_the_peer_is_slow_is_broken_off():
+    """The cancellation passes through the iterator, whose clean-up runs, and comes out of ``send``; half a message is 1011."""
+    ended = []
+
+    async def iterator():
+        try:
+            while True:
+                yield LARGE
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+        finally:
+            ended.append(now())
+
+    async def handler(ws):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await ws.send(iterator())
+        ended.append("handler")
+        await asyncio.sleep(100)
+
+    async with talking(handler) as (_, peer):
+        await asyncio.sleep(6)
+        assert await peer.event() == Close(1011, "a message broke off")
+        peer.send(Close(1011))
+        await peer.end()
+    assert ended == ["cancelled", 5, "handler"]
+
+
+@pytest.mark.parametrize("ending", ["fails", "returns"])
+@virtual
+async def test_a_clean_up_does_not_take_the_place_of_a_cancellation(logged, ending):
+    """Or the task, which somebody wants to end, would go on."""
+
+    async def iterator():
+        try:
+            while True:
+                yield LARGE
+        except asyncio.CancelledError:
+            if ending == "fails":
+                raise ValueError("in the clean-up") from None
+
+    async def handler(ws):
+        sending = asyncio.create_task(ws.send(iterator()))
+        await asyncio.sleep(5)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+
+    async with talking(handler) as (_, peer):
+        await asyncio.sleep(6)
+        assert await peer.event() == Close(1011, "a message broke off")
+        peer.send(Close(1011))
+        await peer.end()
+    assert [line.splitlines()[0] for line in logged] == (["the clean-up of content failed"] if ending == "fails" else [])
+    logged.clear()
+
+
+@virtual
+async def test_an_async_iterable_is_closed_with_its_message():
+    """Its ``__aiter__`` is a generator, say: an error of the fragments must not leave it to some collection of garbage."""
+    ended = []
+
+    class Fragments:
+        async def __aiter__(self):
+            try:
+                yield b"a"
+                yield 5
+            finally:
+                ended.append(now())
+
+    async def handler(ws):
+        with pytest.raises(TypeError, match="a fragment is str or bytes, not int"):
+            await ws.send(Fragments())
+        assert ended == [0]
+
+    async with talking(handler) as (_, peer):
+        assert await peer.event() == Close(1011, "a message broke off")
+        peer.send(Close(1011))
+        await peer.end()

@@ -38,13 +38,14 @@ class Pieces(Generic[T]):
     Every ``await`` between two pieces goes through ``pause_for``.
     """
 
-    __slots__ = ("_cancellation", "_first", "_iterator")
+    __slots__ = ("_cancellation", "_cancelling", "_first", "_iterator")
 
     def __init__(self, iterator: AsyncIterator[T], first: T | None = None) -> None:
         """``first``: a piece that was taken out of the iterator before; empty, or None, where there was none."""
         self._iterator = iterator
         self._first = first
         self._cancellation: asyncio.CancelledError | None = None  # that the generator's next step has to raise
+        self._cancelling = 0  # how often the task had been cancelled before that
 
     def __aiter__(self) -> Self:
         return self
@@ -55,9 +56,22 @@ class Pieces(Generic[T]):
             return _given(first)
         error, self._cancellation = self._cancellation, None
         if error is not None:
-            assert isinstance(self._iterator, AsyncGenerator)
-            return self._iterator.athrow(error)
+            return self._throw(error)
         return anext(self._iterator)
+
+    async def _throw(self, error: asyncio.CancelledError) -> T:
+        """Raise a cancellation in the generator. Where nothing in the generator has asked for it, the task has to end: neither
+        an error of the generator's clean-up nor its silent end takes the place of the cancellation."""
+        assert isinstance(self._iterator, AsyncGenerator)
+        try:
+            return await self._iterator.athrow(error)
+        except Exception as ending:
+            task = asyncio.current_task()
+            if task is None or task.cancelling() <= self._cancelling:  # a timeout, say, takes its own cancellation back
+                raise
+            if not isinstance(ending, StopAsyncIteration):
+                logger.exception("the clean-up of content failed")
+            raise error from None
 
     async def pause_for(self, wait: Awaitable[None]) -> None:
         """Await ``wait`` while the iterator stands at its ``yield``.
@@ -67,6 +81,8 @@ class Pieces(Generic[T]):
         through the generator and comes out of the next step. An iterator that is no generator has no place where anything
         could be raised, so the cancellation comes out of here.
         """
+        task = asyncio.current_task()
+        self._cancelling = task.cancelling() if task is not None else 0
         try:
             await wait
         except asyncio.CancelledError as error:

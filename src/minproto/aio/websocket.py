@@ -23,7 +23,7 @@ from typing import Self, TypeVar
 from urllib.parse import SplitResult
 
 from minproto.aio.address import is_origin_of, request_target, split_client_url, url_address
-from minproto.aio.content import close_body, was_cancelled
+from minproto.aio.content import Pieces, close_body, was_cancelled
 from minproto.aio.cores import chosen
 from minproto.aio.endpoint import APP_ENDS, Deadline, Endpoint, Pace, Timeouts, call_later_turn, let_arrive, logger
 from minproto.aio.http import Answer, HeaderFields, Request, Response, Upgrade, make_headers
@@ -205,20 +205,22 @@ class WebSocket:
         if not isinstance(pieces, AsyncIterable):
             raise TypeError(f"a message is str, bytes or an async iterator of fragments, not {type(pieces).__name__}")
         piece: str | bytes = b""
+        iterator = aiter(pieces)
+        fragments = Pieces(iterator)
         try:
             async with self._composing:
                 try:
-                    async for piece in pieces:
+                    async for piece in fragments:
                         if not isinstance(piece, str | bytes):
                             raise TypeError(f"a fragment is str or bytes, not {type(piece).__name__}")
                         self._send(Fragment(piece))
                         if self._endpoint.congested:
-                            await self._flush()
+                            await fragments.pause_for(self._flush())
                     self._send(Fragment(piece[:0], last=True))
                 finally:
                     self._end_composing()
         finally:
-            await close_body(pieces)
+            await close_body(iterator)
 
     def _end_composing(self) -> None:
         if self._core.state is State.WITHIN:
