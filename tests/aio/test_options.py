@@ -1,13 +1,16 @@
 """A wrong option is refused when it is given, in one line that says what it has to be; editors and mypy know each option."""
 
+import importlib.util
 import inspect
+import json
 import math
+import re
 import ssl
 import subprocess
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -374,25 +377,22 @@ def test_the_readme_names_each_option_of_a_client(client: Any) -> None:
         assert f"`{name}`" in row or name in ("host", "port", "url"), name
 
 
-PROGRAM = """
-from minproto import Broker, BrokerServer, Request, Response, Server, serve
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+def test_type_checkers_see_a_wrong_option(tmp_path: Path, checker: str) -> None:
+    """Each line of ``typed_program.py`` with the comment "error", and no other."""
+    program = tmp_path / "typed_program.py"
+    program.write_text(Path(__file__).with_name("typed_program.py").read_text())
+    if importlib.util.find_spec(checker) is None:
+        pytest.skip(f"{checker} is not installed")
+    config = tmp_path / "pyrightconfig.json"
+    config.write_text(json.dumps({"extraPaths": [str(ROOT / "src")], "reportUnusedCoroutine": "none"}))
+    options = {"mypy": ["--strict", "--cache-dir", str(tmp_path / "cache"), str(program)], "pyright": ["-p", str(tmp_path)]}
+    command = [sys.executable, "-m", checker, *options[checker]]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=200)
+    found = {int(line) for line in re.findall(r"typed_program\.py:(\d+)(?::\d+)?(?::| -) error", done.stdout)}
+    wrong = {number for number, line in enumerate(program.read_text().splitlines(), 1) if line.endswith("# error")}
+    assert len(wrong) > 60 and found == wrong, done.stdout
 
-async def app(request: Request) -> Response:
-    return Response(b"")
 
-Server(app, port=8000, max_connections=10)
-Server(app, prot=8000)
-Server(app, port="8000")
-BrokerServer(Broker(), password=b"")
-print(serve(app, tls=None))
-"""
-
-
-def test_mypy_sees_a_wrong_option(tmp_path: Path) -> None:
-    pytest.importorskip("mypy", reason="mypy is not installed")
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    command = [sys.executable, "-m", "mypy", "--no-error-summary", "--cache-dir", str(tmp_path / "cache"), str(program)]
-    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=100)
-    errors = [line.split(": ", 2)[0].rpartition(":")[2] for line in done.stdout.splitlines() if ": error:" in line]
-    assert errors == ["8", "9", "10", "11"], done.stdout
+def test_the_types_of_a_policy_are_the_policies() -> None:
+    assert get_args(get_type_hints(Broker.subscribe)["on_overflow"]) == tuple(policy.value for policy in broker_core.Overflow)

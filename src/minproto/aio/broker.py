@@ -30,7 +30,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Self
+from typing import Literal, Self
 
 from minproto import broker
 from minproto.aio.cores import chosen
@@ -166,7 +166,7 @@ class Broker:
         after: str | None = None,
         last: int = 0,
         limits: Limits | None = None,
-        on_overflow: str = "disconnect",
+        on_overflow: Literal["disconnect", "drop_oldest", "drop_newest"] = "disconnect",
     ) -> Subscription:
         """Return a new subscription to topics and patterns. A subscription to one topic can begin with messages of its log.
 

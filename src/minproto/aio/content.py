@@ -64,7 +64,8 @@ class Pieces(Generic[T]):
         an error of the generator's clean-up nor its silent end takes the place of the cancellation."""
         assert isinstance(self._iterator, AsyncGenerator)
         try:
-            return await self._iterator.athrow(error)
+            piece: T = await self._iterator.athrow(error)
+            return piece
         except Exception as ending:
             task = asyncio.current_task()
             if task is None or task.cancelling() <= self._cancelling:  # a timeout, say, takes its own cancellation back
