@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "minproto"
-TRACED = [path.stem for path in sorted(SOURCE.glob("*.py")) if ">>> " in path.read_text()]
+TRACED = [
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+    for path in sorted([*SOURCE.glob("*.py"), *SOURCE.glob("aio/*.py")])
+    if ">>> " in path.read_text()
+]
 
 
 @pytest.mark.parametrize("name", TRACED)

@@ -1,220 +1,83 @@
-"""A core on a pipe: the read - feed - pull - reply loop, with its timeouts and its ending.
+"""A core on a pipe: the loop of every connection, and its ending.
 
-The loop awaits once for each chunk and writes once for each chunk: it reads up to 64 KiB, pulls every event that they give,
-gathers what is to be sent, and writes that in one piece before it waits again. Nothing is awaited for each event, which is
-what makes a task for each connection as fast as callbacks.
+A core (``minproto.core``) turns bytes into events and never waits. A pipe (``minproto.aio.pipe``) carries bytes and knows no
+protocol. The endpoint joins the two, so the reader of each protocol is one loop:
 
-An ending has stages (RFC 9112 §9.6). A socket closed with bytes unread sends a reset, and a reset destroys what the peer has
-not read yet: the very answer that tells it what went wrong. So we send our end first, read on for a short while, then close.
+    while (event := await endpoint.next_event(patience)) is not None:
+        ...                                         # and in here, endpoint.send(answer)
+
+Who calls whom, for one request of HTTP/1.1:
+
+    peer          pipe                  endpoint                    core                   connection (the reader)
+     |             |                       |                          |                       |
+     |             |                       | <-------------------------------- next_event() ---|
+     |             |                       |--- next_event() -------> |                       |
+     |             |                       | <-- None, wants DATA ----|                       |
+     |             | <----------- read() --|    it waits here, for patience() seconds         |
+     |--- bytes -->|--- bytes -----------> |                          |                       |
+     |             |                       |--- receive_data() -----> |                       |
+     |             |                       |--- next_event() -------> |                       |
+     |             |                       | <-- RequestHead ---------|                       |
+     |             |                       |--- RequestHead --------------------------------> |  calls the handler
+     |             |                       | <------------------------- send(ResponseHead) ---|
+     |             |                       |--- send() -------------> |                       |
+     |             |                       | <-- bytes: they wait ----|                       |
+     |             |                       |   ... the turn of the event loop ends ...        |
+     |             | <---------- write() --|    all bytes that wait, in one piece             |
+     | <-- bytes --|                       |                          |                       |
+
+A loop awaits once for each chunk of up to 64 KiB and writes once for each turn of the event loop (``minproto.aio.turn``).
+Nothing is awaited for a single event that has arrived already, so a task for each connection is as fast as callbacks.
+
+**Backpressure.** ``send`` never waits. Code that sends much looks at ``congested``, and awaits ``flush`` where it is true, so
+at most some 64 KiB of each connection wait in memory. Where the peer reads too slowly, ``flush`` ends the connection.
+
+**The ending** has stages (RFC 9112 §9.6). When a program closes a socket whose received bytes were not read, TCP sends a
+reset. A reset makes the peer throw away what *it* has not read yet: the very answer that tells it what went wrong. So the
+method ``close`` sends our end first, reads on for a short while (``linger``), and only then closes the socket.
 """
 
 import asyncio
 import fcntl
-import logging
-import math
 import sys
 import termios
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, fields
-from types import TracebackType
-from typing import Any, Self
-from weakref import WeakValueDictionary
 
-from minproto.aio.options import check_seconds
+from minproto.aio.deadline import Deadline
+from minproto.aio.deadline import call_after_grace as call_later_turn
+from minproto.aio.deadline import let_arrive as let_arrive
+from minproto.aio.observe import APP_ENDS as APP_ENDS
+from minproto.aio.observe import APP_FAILURES as APP_FAILURES
+from minproto.aio.observe import logger as logger
+from minproto.aio.options import Timeouts
+from minproto.aio.patience import ENOUGH as ENOUGH
+from minproto.aio.patience import OutputPace, Patience, while_taken
 from minproto.aio.pipe import HIGH_WATER, Pipe
-from minproto.core import Core, Event
+from minproto.aio.turn import batch_of
+from minproto.core import DATA, Core, Event
 
-logger = logging.getLogger("minproto")
+__all__ = [
+    "APP_ENDS", "APP_FAILURES", "ENOUGH", "Deadline", "Endpoint", "Pace", "Timeouts", "call_later_turn", "let_arrive",
+    "logger",
+]  # fmt: skip
+
 MAX_READ_AWAY = 1 << 26
-"""Bytes of a refused upload that we read away at most, so that the peer can read our answer: see ``Timeouts.read_away``."""
-
-ENOUGH = HIGH_WATER - HIGH_WATER // 4
-"""Bytes that a peer has to take within ``Timeouts.write``."""
-
-APP_FAILURES = (Exception, SystemExit, BaseExceptionGroup)
-"""The exceptions of an app's code that must not end the server. ``sys.exit()`` in a handler fails this one request: asyncio
-would end the loop, and with it all other requests. A task group wraps what is no Exception, such as GeneratorExit, in a
-BaseExceptionGroup. KeyboardInterrupt is not among them: Ctrl-C must end the program."""
-APP_ENDS = (*APP_FAILURES, asyncio.CancelledError)
-"""``APP_FAILURES``, and a cancellation. Whether that is ours or the app's own, ``was_cancelled`` says."""
+"""Bytes (64 MiB) of a refused upload that we read at most, to let the peer read our answer: see ``Timeouts.read_away``."""
 
 
-@dataclass(frozen=True)
-class Timeouts:
-    """How long we wait for what, in seconds. Time in which reading is paused because the app is slow does not count.
+class Pace(OutputPace):
+    """The old name, until its users have moved."""
 
-    ``math.inf`` is no limit. Raises TypeError for what is not a number (None among them), ValueError for a negative one.
-    """
-
-    handshake: float = 10.0
-    """For a TLS handshake, several round trips on a bad line; for our clients to connect, a WebSocket to be open."""
-    head: float = 20.0
-    """From the first byte of a head to its last. Against clients that keep a connection with a byte now and then: 408.
-    In HTTP/2 it is the time for any frame, but for content: that has what ``min_body_rate`` gives it, if it is more."""
-    body: float = 30.0
-    """For the next piece of a body: 408."""
-    min_body_rate: float = 500.0
-    """Bytes a second, on average over the body, once ``body`` seconds have gone by: a trickle is a slow attack, too: 408."""
-    idle: float = 75.0
-    """Between two messages, with nothing received: a quiet close."""
-    write: float = 30.0
-    """Until a reader has taken 48 KiB of the 64 that wait for it (some 1.6 KB/s): cut off with a reset."""
-    ping: float = 20.0
-    """Without a byte from the peer of a WebSocket, until we ask whether it is still there; nothing else would tell."""
-    pong: float = 20.0
-    """For the peer to answer that, to send anything else, or to take what was sent before: 1011."""
-    close: float = 10.0
-    """For the peer's Close to come after ours, once the peer has taken what we sent before; then the connection is cut off."""
-    last_words: float = 0.5
-    """For the app to take the next of the messages that came before a Close, so that it can answer them before we do."""
-    linger: float = 2.0
-    """For a peer to see our end and stop sending, before we close; over TLS, a quarter of it without a byte is enough."""
-    read_away: float = 30.0
-    """For an upload that we have refused: as long as it goes on, with no gap of ``linger``, we read it away. A client that is
-    still sending has not read our answer, and a reset would destroy that. At most ``MAX_READ_AWAY`` bytes of it."""
-    drain: float = 30.0
-    """For requests in flight when the server stops; then they are cut off."""
-
-    def __post_init__(self) -> None:
-        for option in fields(self):
-            # A rate is what a count of bytes is divided by, so it can't be 0.
-            check_seconds(option.name, getattr(self, option.name), positive=option.name == "min_body_rate")
-
-
-TURNS = 3
-"""Turns of the loop in which bytes that the kernel holds reach the task that waits for them (uvloop runs timers first)."""
-
-
-async def let_arrive() -> None:
-    """Let the loop bring what the kernel has already. A wait that has timed out does this before it accuses a peer."""
-    for _ in range(TURNS):
-        await asyncio.sleep(0)
-
-
-def call_later_turn(callback: Callable[..., None], *arguments: Any, turns: int = TURNS) -> None:
-    """Call back after these turns: ``let_arrive`` for a timer, which can't await. Where the loop was busy for too long, the
-    timer and the peer's bytes come in the same turn, and the bytes were in time."""
-    loop = asyncio.get_running_loop()
-    if turns:
-        loop.call_soon(lambda: call_later_turn(callback, *arguments, turns=turns - 1))
-    else:
-        callback(*arguments)
-
-
-class Deadline:
-    """``asyncio.timeout`` for waits that come again and again: ``with deadline(seconds): await …`` raises TimeoutError.
-
-    asyncio.timeout makes a timer and cancels it each time. Here one timer stands, and each wait only moves a number; when
-    the timer fires too early, it sets itself anew. On the /hello benchmark: 1.2 times the requests (7 pairs, 0.8-1.3).
-    """
-
-    __slots__ = ("_cancelling", "_expired", "_fires", "_loop", "_task", "_timer", "_when")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._timer: asyncio.TimerHandle | None = None
-        self._fires = math.inf  # when the timer does
-        self._when = math.inf  # nobody waits
-        self._task: asyncio.Task[Any] | None = None  # who waits
-        self._cancelling = 0
-        self._expired = False
-
-    def __call__(self, seconds: float, task: asyncio.Task[Any] | None = None) -> Self:
-        """For a wait of the current task, which the caller may know: to ask for it takes as long as all the rest here.
-
-        ``math.inf`` seconds: until it is told to ``expire``.
-        """
-        task = task or asyncio.current_task()
-        assert task is not None
-        self._task = task
-        self._cancelling = task.cancelling()
-        self._when = self._loop.time() + seconds
-        if self._fires > self._when:
-            self._set_timer()
-        return self
-
-    def __enter__(self) -> None:
-        """The wait begins."""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.end(error)
-
-    def end(self, error: BaseException | None = None) -> None:
-        """The wait is over, by this error if it was one. Raises TimeoutError where that was the deadline's."""
-        task, self._task, self._when = self._task, None, math.inf
-        if self._expired:
-            assert task is not None
-            self._expired = False
-            if task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
-                raise TimeoutError from error
-
-    def expire(self) -> None:
-        """End the present wait, if there is one, as if its time were over."""
-        if self._task is not None and not self._expired:
-            self._expired = True
-            self._task.cancel()
-
-    def stop(self) -> None:
-        """Let go of the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer, self._fires = None, math.inf
-
-    def _set_timer(self) -> None:
-        self.stop()
-        self._timer, self._fires = self._loop.call_at(self._when, self._fire), self._when
-
-    def _fire(self) -> None:
-        self._timer, self._fires = None, math.inf
-        if self._when <= self._loop.time():
-            call_later_turn(self._expire_if_late, self._when)
-        elif self._when < math.inf:
-            self._set_timer()
-
-    def _expire_if_late(self, when: float) -> None:
-        """Expire, unless the wait that was to end by ``when`` is over by now."""
-        if self._when == when:
-            self.expire()
-
-
-class Turn:
-    """The endpoints of a loop that have something to write: one callback for all, behind everything that is ready now.
-
-    On the /hello benchmark: a tenth fewer instructions for a request than with a callback for each of them.
-    """
-
-    __slots__ = ("__weakref__", "_endpoints", "_loop")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._endpoints: list[Endpoint] = []
-
-    def add(self, endpoint: "Endpoint") -> None:
-        """This one, too."""
-        if not self._endpoints:
-            self._loop.call_soon(self._end)
-        self._endpoints.append(endpoint)
-
-    def _end(self) -> None:
-        endpoints, self._endpoints = self._endpoints, []
-        for endpoint in endpoints:
-            try:
-                endpoint.end_turn()
-            except (Exception, asyncio.CancelledError):  # whatever a pipe raises: the others must not suffer
-                logger.exception("a connection can't be written to")
-                endpoint.abort()
-
-
-_turns: "WeakValueDictionary[asyncio.AbstractEventLoop, Turn]" = WeakValueDictionary()  # each lives as its endpoints do
+    is_kept = OutputPace.check
 
 
 class Endpoint:
     """A core on a pipe, and the bytes that wait for the next write."""
 
     __slots__ = (
-        "_flushing", "_loop", "_out", "_pending", "_reading", "_turn", "_writing",
-        "core", "lost", "pipe", "received", "sent", "timeouts",
+        "_batch", "_flushing", "_loop", "_out", "_pending", "_reading", "_writing",
+        "core", "ended", "lost", "pipe", "received", "sent", "timeouts",
     )  # fmt: skip
 
     def __init__(self, core: Core, pipe: Pipe, timeouts: Timeouts) -> None:
@@ -222,72 +85,93 @@ class Endpoint:
         self.pipe = pipe
         self.timeouts = timeouts
         self.received = 0
-        """Bytes on the wire (inside of TLS) from the peer, and to it."""
+        """Bytes from the peer, as the core sees them: inside of TLS."""
         self.sent = 0
+        """Bytes handed to the pipe. What still waits for the end of the turn is not among them."""
+        self.ended = False
+        """The peer has ended its output. It may still read ours."""
         self.lost = False
-        """The peer is gone: a ConnectionError was its, not the app's."""
+        """The connection is broken: a ConnectionError was the peer's doing, and not the app's."""
         self._loop = asyncio.get_running_loop()
-        self._out: list[bytes | memoryview] = []
+        self._out: list[bytes | memoryview] = []  # encoded, and not handed to the pipe yet
         self._pending = 0  # bytes in _out
-        self._flushing = asyncio.Lock()  # held while what waits is being written bit by bit
-        self._turn = _turns.setdefault(self._loop, Turn(self._loop))
+        self._flushing = asyncio.Lock()  # held by the one who writes _out bit by bit
+        self._batch = batch_of(self._loop)
         self._reading = Deadline(self._loop)
         self._writing = Deadline(self._loop)
 
-    async def receive(self, seconds: float, task: asyncio.Task[Any] | None = None) -> int:
-        """Wait for a chunk, and store it; its size, 0 at the end of input. Raises TimeoutError. ``task``: the current one."""
-        reading = self._reading(seconds, task)
-        try:  # what ``with`` would do, which takes 1.8 times the instructions
-            data = await self.pipe.read()
-        except OSError as error:
-            reading.end(error)
-            self.lost = True
-            raise ConnectionResetError("the peer is gone") from error
-        except BaseException as error:
-            reading.end(error)
-            raise
-        reading.end()
+    # -- receiving
+
+    async def next_event(self, patience: Patience) -> Event | None:
+        """Wait for the core's next event. Return None where the core wants no bytes: see ``core.wants`` for what it waits for.
+
+        ``patience`` is called before each wait, and returns the seconds that this wait may take: one event may need several
+        chunks, and the first byte of a request's head begins another time limit than its last one.
+
+        Raises RemoteProtocolError where the peer breaks the protocol, ConnectionResetError where the connection is lost, and
+        TimeoutError where the patience is over, or ``interrupt`` was called. After a TimeoutError, and after a cancellation,
+        the next call goes on as if nothing had happened.
+        """
+        while (event := self.core.next_event()) is None and self.core.wants is DATA:
+            await self.receive(patience())
+        return event
+
+    async def receive(self, seconds: float) -> int:
+        """Wait for a chunk, and give it to the core. Return its size; 0 at the end of the peer's output.
+
+        Raises TimeoutError after ``seconds``, ConnectionResetError where the connection is lost.
+        """
+        with self._reading(seconds):
+            try:
+                data = await self.pipe.read()
+            except OSError as error:  # the kernel's own TimeoutError among them: no answer to TCP's keep-alive
+                self.lost = True
+                raise ConnectionResetError("the peer is gone") from error
         self.feed(data)
         return len(data)
 
     def feed(self, data: bytes) -> None:
-        """Store a chunk, or with b"" the end of input."""
+        """Give the core a chunk; with b"" the end of the peer's output."""
         if data:
             self.received += len(data)
             self.core.receive_data(data)
         else:
+            self.ended = True
             self.core.receive_eof()
 
-    async def pause(self, seconds: float, task: asyncio.Task[Any] | None = None) -> None:
-        """Wait like ``receive``, but without reading. Raises TimeoutError, always."""
-        with self._reading(seconds, task):
+    async def pause(self, seconds: float) -> None:
+        """Wait like ``receive``, but without reading. Raises TimeoutError, always: after ``seconds``, or by ``interrupt``."""
+        with self._reading(seconds):
             await self._loop.create_future()
 
     def interrupt(self) -> None:
-        """End a wait in ``receive`` or ``pause`` with TimeoutError."""
+        """End a wait in ``next_event``, ``receive`` or ``pause`` with TimeoutError. Without such a wait, do nothing."""
         self._reading.expire()
 
-    def send(self, event: Event) -> None:
-        """Encode an event; all that are sent in one turn of the loop are written at its end. Raises LocalProtocolError.
+    def hand_over(self) -> Pipe:
+        """Return the pipe for the protocol after an Upgrade. The bytes that the core has not parsed come first."""
+        return HandedOver(self)
 
-        So the answers of many connections leave together, one system call each: the first wakes who reads them, and the
-        others find them awake. On the /hello benchmark: 1.5 times the requests of writing at once (7 pairs, 0.8-1.5).
-        """
+    # -- sending
+
+    def send(self, event: Event) -> None:
+        """Encode an event. The bytes leave at the end of this turn of the event loop. Raises LocalProtocolError."""
         data = self.core.send(event)
         if data:
             self.queue(data)
 
     def queue(self, data: bytes) -> None:
-        """The same for bytes that the core has encoded."""
+        """Send bytes that the core has encoded already. They leave at the end of this turn of the event loop."""
         if not self._out:
-            self._turn.add(self)
+            self._batch.add(self)
         self._out.append(data)
         self._pending += len(data)
 
     def send_at_once(self, event: Event) -> None:
-        """Like ``send``, but written now, if nothing waits: for what goes to many connections, which get no other turn.
+        """Encode an event and write it now, unless other bytes wait: then those have to leave first.
 
-        On the broadcast benchmark: 1.5 times the deliveries (6 pairs, 1.2-2.0).
+        This is for a broadcast, one event for a thousand connections. To add each of them to the batch, and write it in the
+        next turn, would only be more work: no connection has anything else to say.
         """
         if self._out:
             return self.send(event)
@@ -296,57 +180,29 @@ class Endpoint:
         self.pipe.write(data)
 
     def write(self, limit: int = sys.maxsize) -> None:
-        """Hand what waits to the pipe, in one piece of at most ``limit`` bytes."""
+        """Hand the bytes that wait to the pipe, in one piece of at most ``limit`` bytes."""
         if not self._out:
             return
         data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
         self._out.clear()
         if len(data) > limit:
-            view = memoryview(data)
+            view = memoryview(data)  # to cut it copies nothing
             data = view[:limit]
             self._out.append(view[limit:])
         self._pending -= len(data)
         self.sent += len(data)
         self.pipe.write(data)
 
-    @property
-    def unsent(self) -> int:
-        """Bytes that were sent, and that wait in our memory for the peer to read."""
-        return self._pending + self.pipe.unsent
-
-    @property
-    def position(self) -> int:
-        """Bytes that were sent so far, those that wait among them."""
-        return self.sent + self._pending
-
-    @property
-    def taken(self) -> int:
-        """Bytes that were sent and do not wait any more: the more, the more the peer has read."""
-        return self.sent - self.pipe.unsent
-
-    @property
-    def in_kernel(self) -> int:
-        """Bytes that our kernel holds for the peer, as far as it tells (Linux does): on a slow line some seconds' worth."""
-        sock = self.pipe.info("socket")
-        try:
-            return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4), sys.byteorder)
-        except (AttributeError, OSError, ValueError):  # no socket, one that can't tell, or one that is closed
-            return 0
-
-    @property
-    def delivered(self) -> int:
-        """Bytes that were sent and have reached the peer's machine, as far as our kernel tells."""
-        return self.taken - self.in_kernel
-
-    @property
-    def congested(self) -> bool:
-        """So much was sent that a flush has to come first."""
-        return self._pending > HIGH_WATER or self.pipe.congested
+    def write_turn(self) -> None:
+        """The batch calls this at the end of a turn: write, unless a ``flush`` is at it, bit by bit."""
+        if not self._flushing.locked():
+            self.write()
 
     async def flush(self) -> None:
-        """Write now, and wait while the peer is slow. Raises ConnectionError, also when it is too slow.
+        """Write now, and wait while the peer reads slowly. Raises ConnectionError, also when it is too slow.
 
-        No more than the high-water mark is written at a time: ``Timeouts.write`` is for that much, not for a whole body.
+        Each step writes 64 KiB, as much as the pipe holds. ``Timeouts.write`` is the time to read that much: a body of 1 GB
+        would be cut off in the middle if it were the time for all of it.
         """
         async with self._flushing:
             try:
@@ -357,18 +213,13 @@ class Endpoint:
                     if not self._out:
                         return
             finally:
-                if self._out:  # who waited was cancelled, but what was sent is sent
-                    self._turn.add(self)
-
-    def end_turn(self) -> None:
-        """The loop's turn is over: write, unless somebody is at it."""
-        if not self._flushing.locked():
-            self.write()
+                if self._out:  # the task was cancelled, but what is sent is sent
+                    self._batch.add(self)
 
     async def drain(self) -> None:
-        """Wait while the peer is slow to take what was written. Raises ConnectionError, also when it is too slow."""
+        """Wait until the pipe has room again. Raises ConnectionError, also when the peer reads too slowly."""
         try:
-            await self._while_taken(self._drain)
+            await while_taken(self, self._drain)
         except (ConnectionError, TimeoutError) as error:
             self.lost = True
             self.abort()
@@ -378,26 +229,58 @@ class Endpoint:
         with self._writing(self.timeouts.write):
             await self.pipe.drain()
 
-    async def _close(self) -> None:
-        async with asyncio.timeout(self.timeouts.write):
-            await self.pipe.close()
+    # -- how far our output has come: queue() -> pipe.write() -> the kernel -> the peer's machine
 
-    async def _while_taken(self, wait: Callable[[], Awaitable[None]]) -> None:
-        """Wait, and begin anew after each ``Timeouts.write`` seconds in which the peer has taken enough: more than the 64 KiB
-        of ``Timeouts.write`` may wait, for example where a broadcast has written it at once. Raises TimeoutError."""
-        while True:
-            taken = self.taken
-            try:
-                return await wait()
-            except TimeoutError:
-                if self.taken < taken + ENOUGH:
-                    raise
+    @property
+    def position(self) -> int:
+        """Bytes that were sent so far: where the next byte will stand in our output."""
+        return self.sent + self._pending
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were sent, and that wait in our memory for the peer to read."""
+        return self._pending + self.pipe.unsent
+
+    @property
+    def leaving(self) -> int:
+        """Bytes that leave our memory at the end of this turn, since the pipe has room for them."""
+        return 0 if self.congested else self._pending
+
+    @property
+    def taken(self) -> int:
+        """Bytes that the kernel has taken from the pipe. While this number grows, the peer reads."""
+        return self.sent - self.pipe.unsent
+
+    @property
+    def delivered(self) -> int:
+        """Bytes that have reached the peer's machine, as far as our kernel tells.
+
+        Linux counts the bytes that were not acknowledged (TIOCOUTQ); on a slow line these are some seconds' worth. Where the
+        system can't tell, all that the kernel has taken counts as delivered.
+        """
+        sock = self.pipe.info("socket")
+        try:
+            waiting = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4)
+        except (AttributeError, OSError, ValueError):  # no socket, one that can't tell, or one that is closed
+            return self.taken
+        return self.taken - int.from_bytes(waiting, sys.byteorder)
+
+    @property
+    def congested(self) -> bool:
+        """Whether so much was sent that a ``flush`` has to come before more."""
+        return self._pending > HIGH_WATER or self.pipe.congested
+
+    # -- the end
 
     async def close(
         self, last_words: Iterable[Event] = (), *, linger: bool = False, first: bool = True, sending: bool = False
     ) -> None:
-        """Send what waits and ``last_words``, and close. With ``linger``, the peer may still be sending: read that away, and
-        with ``sending`` we know that it is; without ``first``, let it also be the first to end TCP."""
+        """Send what waits and ``last_words``, then close. Never raises ConnectionError.
+
+        ``linger``: the peer may still be sending. Read that away, so that TCP sends no reset.
+        ``first``: also end our side of TCP first. A WebSocket's client leaves that to the server (RFC 6455 §7.1.1).
+        ``sending``: we know that the peer is in the middle of an upload, so read for longer.
+        """
         for event in last_words:
             self.send(event)
         try:
@@ -406,7 +289,7 @@ class Endpoint:
                 if first:
                     self.pipe.close_write()
                 await self._read_away(sending)
-            await self._while_taken(self._close)
+            await while_taken(self, self._close)
         except (ConnectionError, TimeoutError):
             self.abort()
         except BaseException:
@@ -415,10 +298,16 @@ class Endpoint:
         finally:
             self.stop()
 
+    async def _close(self) -> None:
+        async with asyncio.timeout(self.timeouts.write):
+            await self.pipe.close()
+
     async def _read_away(self, sending: bool) -> None:
-        """Until the peer has seen our end, and has ended. Over TLS, which can't be half-closed, it sees none before we close:
-        there it is enough that nothing more comes for a while. A peer that is ``sending`` an upload looks for our answer only
-        when it has sent everything, however slowly: as long as bytes come we read on, within a bound of time and bytes.
+        """Read, and drop, what the peer sends, until the peer has seen our end and has ended as well.
+
+        TLS can't be half-closed, so there the peer sees no end before we close: it is enough that nothing comes for a while.
+        A peer that is ``sending`` an upload looks for our answer only when it has sent everything, however slowly. So we read
+        on as long as bytes come, within a bound of time and of bytes.
         """
         linger = self.timeouts.linger
         silence = linger if sending or self.pipe.info("ssl_object") is None else linger / 4
@@ -434,40 +323,50 @@ class Endpoint:
                     await asyncio.sleep(0)  # a peer that sends without end must not keep the loop from the timeout
 
     def abort(self) -> None:
-        """End at once, with a reset."""
+        """End the connection at once, with a reset. What was not sent is lost. A second call does nothing."""
         self._out.clear()
         self._pending = 0
         self.pipe.abort()
         self.stop()
 
     def stop(self) -> None:
-        """Let go of the timers."""
+        """Cancel the timers, which would keep this object alive. The pipe stays open."""
         self._reading.stop()
         self._writing.stop()
 
 
-class Pace:
-    """Whether a peer takes what waits for it. A peer that does is alive, although it is silent: our question, or our Close,
-    comes behind the bytes that wait, and its answer behind those.
+class HandedOver:
+    """The pipe of an endpoint that has stopped reading, for the protocol after an Upgrade.
 
-    A look counts the bytes that waited at the look before, and none that were sent since. For example, 12 MB wait for a peer
-    that reads 200 KB a second: each look, 20 seconds after the one before, finds 4 MB gone. Where nothing waited, silence
-    is silence.
+    A chunk does not end where a protocol ends. A client may send its handshake and its first message in one packet. Then the
+    core has bytes in its buffer that are not its own, and these come first. The endpoint goes on counting, for the metrics.
     """
 
+    __slots__ = ("_endpoint", "_pipe", "_unread", "abort", "close", "close_write", "drain", "info", "watch")
+
     def __init__(self, endpoint: Endpoint) -> None:
+        pipe = self._pipe = endpoint.pipe
         self._endpoint = endpoint
-        self.look()
+        self._unread = endpoint.core.trailing_data
+        self.drain, self.close_write = pipe.drain, pipe.close_write
+        self.close, self.abort, self.info, self.watch = pipe.close, pipe.abort, pipe.info, pipe.watch
 
-    def look(self) -> None:
-        """Begin to count."""
-        self._gone = self._endpoint.delivered
-        self._waiting = self._endpoint.position - self._gone
+    async def read(self) -> bytes:
+        if self._unread:
+            data, self._unread = self._unread, b""
+            return data
+        data = await self._pipe.read()
+        self._endpoint.received += len(data)
+        return data
 
-    def is_kept(self, seconds: float) -> bool:
-        """Return whether the peer has taken enough since the last look, so many seconds ago; then begin anew."""
-        waited, gone = self._waiting, self._gone
-        self.look()
-        write = self._endpoint.timeouts.write
-        needed = max(ENOUGH * seconds / write, 1) if write else math.inf
-        return waited > 0 and self._gone - gone >= min(waited, needed)
+    def write(self, data: bytes | memoryview) -> None:
+        self._endpoint.sent += len(data)
+        self._pipe.write(data)
+
+    @property
+    def congested(self) -> bool:
+        return self._pipe.congested
+
+    @property
+    def unsent(self) -> int:
+        return self._pipe.unsent

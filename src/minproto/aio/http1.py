@@ -37,7 +37,7 @@ from minproto.aio.http import (
 )
 from minproto.aio.observe import Observer
 from minproto.aio.options import check_common, check_type, refuse
-from minproto.aio.pipe import Pipe, Unread, connect_pipe
+from minproto.aio.pipe import Pipe, connect_pipe
 from minproto.core import DATA, Event, LocalProtocolError, RemoteProtocolError, Role
 from minproto.http import (
     METHODS,
@@ -237,7 +237,7 @@ class ServerConnection:
         core = self._core
         while core.wants is DATA and not self._draining:
             try:
-                await self.endpoint.receive(self._patience(), self._task)
+                await self.endpoint.receive(self._patience())
             except TimeoutError:
                 if self._draining or not core.buffered:
                     return None
@@ -491,7 +491,7 @@ class ServerConnection:
         self._observe()
         self._begin_answer(answer)
         try:
-            await answer.handler(Unread(self._pipe, self._core.trailing_data, self.endpoint))
+            await answer.handler(self.endpoint.hand_over())
         except APP_ENDS as error:
             if was_cancelled(error):
                 raise
@@ -850,7 +850,7 @@ class ClientConnection:
         """The pipe, with the bytes that came after the response, once it belongs to another protocol."""
         if self._core.response != SWITCHED:
             return None
-        return Unread(self.endpoint.pipe, self._core.trailing_data, self.endpoint)
+        return self.endpoint.hand_over()
 
     async def give_up(self) -> None:
         """Nothing more is wanted of a response: in HTTP/1.1 that ends the connection."""

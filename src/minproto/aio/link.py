@@ -20,7 +20,9 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from minproto.aio.address import Address, url_address
-from minproto.aio.endpoint import Endpoint, Timeouts
+from minproto.aio.endpoint import Endpoint
+from minproto.aio.options import Timeouts
+from minproto.aio.patience import signs_of_life
 from minproto.aio.pipe import Pipe, StreamPipe, connect_pipe
 from minproto.core import RemoteProtocolError, Role
 from minproto.resp import Command, Connection, Error, Limits, Push, Reply
@@ -209,22 +211,22 @@ class Link:
             await self._endpoint.flush()
 
     def progress(self, end: int) -> tuple[int, int]:
-        """Bytes received, and bytes up to ``end`` that the peer has taken. While either grows, the peer is alive.
-
-        What is written at the end of this turn of the loop counts as taken already: it must not look like progress then.
-        """
-        endpoint = self._endpoint
-        queued = 0 if endpoint.congested else endpoint.position - endpoint.sent
-        return endpoint.received, min(end, endpoint.delivered + queued)
+        """Return the bytes received, and the bytes up to ``end`` that the broker has read. While either grows, it is alive."""
+        return signs_of_life(self._endpoint, end)
 
     async def value(self, seconds: float) -> Any:
         """Wait for the next value, of a reply or a push, at most ``seconds`` for each piece of it.
 
         Raises OSError, RemoteProtocolError; cancelled, it has taken nothing.
         """
-        while (event := self._core.next_event()) is None:
-            if not await self._endpoint.receive(seconds):
-                raise self._ended()
+        try:
+            event = await self._endpoint.next_event(lambda: seconds)
+        except RemoteProtocolError:
+            if self._endpoint.ended:  # within a reply: the broker has stopped, which is no fault of its RESP
+                raise self._ended() from None
+            raise
+        if event is None:
+            raise self._ended()
         assert isinstance(event, Reply | Push)
         return event.value if isinstance(event, Reply) else event.items
 

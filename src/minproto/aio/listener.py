@@ -21,11 +21,10 @@ from socket import socket
 from typing import ClassVar, Protocol, Self, TypedDict
 
 from minproto.aio.address import Address
-from minproto.aio.endpoint import APP_FAILURES, Timeouts, logger
-from minproto.aio.observe import Metrics
-from minproto.aio.options import check_function, check_tls, check_type
+from minproto.aio.observe import APP_FAILURES, Counts, Metrics, logger
+from minproto.aio.options import Timeouts, check_function, check_tls, check_type
 from minproto.aio.output import standard_output
-from minproto.aio.pipe import Counts, Pipe, StreamPipe, tls_options
+from minproto.aio.pipe import Pipe, StreamPipe, tls_options
 from minproto.aio.sockets import Acceptor, listen
 from minproto.core import check_count
 

@@ -342,7 +342,6 @@ class Multiplexer:
 
     async def read(self) -> None:
         """Read until the connection is done. Raises RemoteProtocolError, ConnectionError."""
-        task = asyncio.current_task()
         core, endpoint = self.core, self.endpoint
         while True:
             for count, event in enumerate(core.events(), 1):
@@ -355,7 +354,7 @@ class Multiplexer:
             if self._provoked > MAX_UNSENT and self._unread_answers() > MAX_UNSENT:
                 self._fail("the peer does not read what it asked for", ENHANCE_YOUR_CALM)
             try:
-                self.ended = not await endpoint.receive(self._patience(), task)
+                self.ended = not await endpoint.receive(self._patience())
             except TimeoutError:
                 self._check_time()
             self._calm()

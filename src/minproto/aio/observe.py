@@ -3,15 +3,37 @@
 A server without observers makes no calls, so they cost nothing when off.
 """
 
+import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from minproto.aio.endpoint import APP_FAILURES, logger
 from minproto.aio.options import check_function
 from minproto.aio.output import standard_output
-from minproto.aio.pipe import Counts, Pipe
+from minproto.aio.pipe import Pipe
 from minproto.http import RequestHead
+
+logger = logging.getLogger("minproto")
+
+APP_FAILURES = (Exception, SystemExit, BaseExceptionGroup)
+"""The exceptions of an app's code that must not end the server. ``sys.exit()`` in a handler fails this one request: asyncio
+would end the loop, and with it all other requests. A task group wraps an exception that is no Exception, such as
+GeneratorExit, in a BaseExceptionGroup. KeyboardInterrupt is not among them: Ctrl-C has to end the program."""
+APP_ENDS = (*APP_FAILURES, asyncio.CancelledError)
+"""``APP_FAILURES``, and a cancellation. Whether the cancellation is ours or the app's own, ``was_cancelled`` says."""
+
+
+class Counts(Protocol):
+    """The bytes of a connection so far, on the wire: inside of TLS."""
+
+    @property
+    def received(self) -> int:
+        """From the peer."""
+
+    @property
+    def sent(self) -> int:
+        """To the peer."""
 
 
 class Observer(Protocol):

@@ -12,7 +12,7 @@ import inspect
 import ssl as tls
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any, NoReturn, TypeVar
 
@@ -156,8 +156,6 @@ def try_handshake(context: tls.SSLContext) -> str | None:
 
 def check_common(limits: object, kind: type, timeouts: object, ssl: object = None) -> None:
     """Check the options that all our clients, and WebSockets, have; ``kind`` is the class of their limits."""
-    from minproto.aio.endpoint import Timeouts  # not above: it imports this module
-
     check_tls("ssl", ssl, server=False)
     check_type("limits", limits, kind)
     check_type("timeouts", timeouts, Timeouts)
@@ -169,3 +167,53 @@ def check_elements(name: str, value: Any, check: Callable[[str, object], None]) 
         refuse(name, "a list", value)
     for element in value:
         check(f"each of {name}", element)
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long we wait for what, in seconds. Time in which we do not read, because the app is slow, does not count.
+
+    ``math.inf`` is no limit. 0 is no time at all: what is not there when we look is too late. Raises TypeError for a value
+    that is not a number (None among them), ValueError for a negative one.
+    """
+
+    handshake: float = 10.0
+    """For a TLS handshake, which is several round trips on a bad line; for our clients to connect, and to open a WebSocket."""
+    head: float = 20.0
+    """From the first byte of a request's head to its last: 408. It stops clients that hold a connection with a byte now and
+    then. In HTTP/2 it is the time for any frame; content has what ``min_body_rate`` gives it, where that is more."""
+    body: float = 30.0
+    """For the next piece of a body: 408."""
+    min_body_rate: float = 500.0
+    """Bytes a second, on average over the body, once ``body`` seconds have gone by: 408. A trickle is a slow attack, too."""
+    idle: float = 75.0
+    """Between two messages, with nothing received: the connection is closed without a word."""
+    write: float = 30.0
+    """For a reader to take 48 KiB of the 64 that wait for it (some 1.6 KB/s); then the connection is cut off with a reset."""
+    ping: float = 20.0
+    """Without a byte from the peer of a WebSocket, until we ask by a Ping whether it is still there."""
+    pong: float = 20.0
+    """For the peer to answer that Ping, to send anything else, or to read what was sent before the Ping: 1011."""
+    close: float = 10.0
+    """For the peer's Close to come after ours, once the peer has read what we sent before; then the connection is cut off."""
+    last_words: float = 0.5
+    """For the app to take the next of the messages that came before a Close, so that it can answer them before we do."""
+    linger: float = 2.0
+    """For a peer to see our end and to stop sending, before we close. Over TLS a quarter of this time without a byte is
+    enough."""
+    read_away: float = 30.0
+    """For an upload that we have refused: we read it away as long as it goes on with no gap of ``linger``. A client that is
+    still sending has not read our answer, and a reset would destroy that. At most 64 MiB are read."""
+    drain: float = 30.0
+    """For requests in flight when the server stops; then they are cut off."""
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            # A count of bytes is divided by the rate, so the rate can't be 0.
+            check_seconds(option.name, getattr(self, option.name), positive=option.name == "min_body_rate")
+
+    @property
+    def first_idle(self) -> float:
+        """How long a new connection may be silent. ``idle=0`` says that a connection is not kept *between* two messages; there
+        is a first message all the same, which gets the time of a head."""
+        return self.idle or self.head

@@ -177,7 +177,7 @@ class ServerConnection:
     async def _read(self) -> None:
         """Wait for bytes. Raises RemoteProtocolError when the rest of a command, or the password, does not come."""
         try:
-            await self.endpoint.receive(self._patience(), self._task)
+            await self.endpoint.receive(self._patience())
         except TimeoutError:
             if not self._draining:
                 error = RemoteProtocolError("timeout")
@@ -219,8 +219,8 @@ class ServerConnection:
         """Read meanwhile, to notice that the client is gone: False. No more than a chunk or two. Raises ConnectionError."""
         try:
             if self._core.buffered > READ_SIZE:
-                await self.endpoint.pause(seconds, self._task)
-            elif not await self.endpoint.receive(seconds, self._task):
+                await self.endpoint.pause(seconds)
+            elif not await self.endpoint.receive(seconds):
                 return False
         except TimeoutError:
             pass

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import NoReturn, Unpack
 
 from minproto.aio import http1, http2
-from minproto.aio.endpoint import Deadline, Endpoint, logger
+from minproto.aio.deadline import Deadline
+from minproto.aio.endpoint import Endpoint
 from minproto.aio.http import App, check_app, check_method
 from minproto.aio.listener import Connection, Listener, ListenerConfig, ListenerOptions, serve_until_signal
-from minproto.aio.observe import Guarded, Observer
+from minproto.aio.observe import Guarded, Observer, logger
 from minproto.aio.options import check_elements, check_secret, check_type, configure, refuse, try_handshake
 from minproto.aio.pipe import Pipe
 from minproto.core import Core
@@ -138,8 +139,7 @@ class _Undecided:
 
     async def run(self) -> None:
         timeouts = self._server.config.timeouts
-        # With an idle time of 0, which is *between* two messages, there is a first one all the same.
-        first = await self._first_bytes(timeouts.idle or timeouts.head, timeouts.head)
+        first = await self._first_bytes(timeouts.first_idle, timeouts.head)
         if not first or self._draining:
             return await Endpoint(Core(0), self._pipe, timeouts).close(linger=True)
         self._connection = self._choose(first)

@@ -1,0 +1,154 @@
+"""A time limit for a wait that comes again and again: ``with deadline(seconds): await ...`` raises TimeoutError.
+
+A connection waits thousands of times: for the next request, for the next piece of a body, for a slow reader. Each wait needs
+a limit, and almost no wait reaches it, because the bytes come first.
+
+    with deadline(30.0):               # from here on the deadline may cancel this task
+        data = await pipe.read()       # no byte for 30 seconds: the deadline calls task.cancel()
+                                       # the end of the block turns CancelledError into TimeoutError
+
+``asyncio.timeout`` does the same, and the first class here (``PlainDeadline``) works like it: it sets a timer when the wait
+begins, and cancels the timer when the wait is over. So ten thousand requests set and cancel ten thousand timers.
+
+``Deadline`` is the class that the shells use. It leaves one timer standing, and each wait only writes down another time:
+
+    second     what happens                            when the wait ends     when the timer fires
+    0          a wait of 75 seconds begins             75                     75   (set)
+    10         bytes came: the wait is over            nobody waits           75
+    10         the next wait of 75 seconds begins      85                     75   (left alone)
+    75         the timer fires, too early              85                     85   (set again)
+    85         the timer fires, and the wait is late   TimeoutError
+
+Both have two differences from ``asyncio.timeout``:
+
+- Another task may end the wait early by ``expire``. A server that stops does this with connections that are idle.
+- The wait gets a few more turns of the loop before it is called late. Where some code has kept the loop busy for too long, the
+  timer and the peer's bytes become ready in the same turn. Those bytes were in time, so they must win.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+GRACE_TURNS = 3
+"""Turns of the event loop in which bytes that the kernel holds already reach the task that waits for them. One turn is enough
+for asyncio's own loop to read the socket. uvloop runs its timers before it reads, and over TLS the bytes take another turn."""
+
+
+async def let_arrive() -> None:
+    """Give the event loop ``GRACE_TURNS`` turns to deliver the bytes that the kernel holds already.
+
+    A task whose wait has timed out calls this, and looks again, before it blames the peer.
+    """
+    for _ in range(GRACE_TURNS):
+        await asyncio.sleep(0)
+
+
+def call_after_grace(callback: Callable[..., None], *arguments: Any, turns: int = GRACE_TURNS) -> None:
+    """Call ``callback`` after ``GRACE_TURNS`` turns of the event loop: ``let_arrive`` for a timer, which can't await."""
+    if not turns:
+        return callback(*arguments)
+    loop = asyncio.get_running_loop()
+    loop.call_soon(lambda: call_after_grace(callback, *arguments, turns=turns - 1))
+
+
+class PlainDeadline:
+    """The plain deadline: a timer for each wait. ``Deadline`` does the same with one timer for all waits."""
+
+    __slots__ = ("_cancelling", "_expired", "_loop", "_task", "_timer", "_when")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[Any] | None = None  # the task that waits; None while nobody does
+        self._when = math.inf  # the loop's time at which the wait ends
+        self._cancelling = 0  # how often others had cancelled the task before the wait
+        self._expired = False  # we have cancelled the task
+
+    def __call__(self, seconds: float) -> Self:
+        """Return the limit for one wait of the current task. ``math.inf`` seconds: the wait lasts until ``expire``."""
+        self._task = task = asyncio.current_task(self._loop)
+        assert task is not None
+        self._cancelling = task.cancelling()
+        self._when = self._loop.time() + seconds
+        self._timer = self._loop.call_at(self._when, call_after_grace, self._expire_if_late, self._when)
+        return self
+
+    def __enter__(self) -> None:
+        """Begin the wait."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """End the wait. Raises TimeoutError where it was the deadline that cancelled it."""
+        task, self._task, self._when = self._task, None, math.inf
+        self._rest()
+        if self._expired:
+            assert task is not None
+            self._expired = False
+            # Others may have cancelled the task as well (a server that stops). Then the task has to end, and not to time out.
+            if task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
+                raise TimeoutError from error
+
+    def expire(self) -> None:
+        """End the present wait with TimeoutError, as if its time were over. Without a wait, do nothing."""
+        if self._task is not None and not self._expired:
+            self._expired = True
+            self._task.cancel()
+
+    def stop(self) -> None:
+        """Cancel the timer. Without this call the event loop would keep the connection until the timer has fired."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _rest(self) -> None:
+        """Nobody waits now."""
+        self.stop()
+
+    def _expire_if_late(self, when: float) -> None:
+        """Expire, unless the wait that had to end at ``when`` is over by now."""
+        if self._when == when:
+            self.expire()
+
+
+class Deadline(PlainDeadline):
+    """The deadline that the shells use: one timer stands, and each wait only moves the time that the timer compares with."""
+
+    __slots__ = ("_fires",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._fires = math.inf  # the loop's time at which the timer fires; math.inf while there is no timer
+
+    def __call__(self, seconds: float) -> Self:
+        self._task = task = asyncio.current_task(self._loop)
+        assert task is not None
+        self._cancelling = task.cancelling()
+        self._when = self._loop.time() + seconds
+        if self._fires > self._when:  # a timer that fires earlier is as good: it sets itself again
+            self._set_timer()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._expired:
+            return super().__exit__(kind, error, trace)
+        self._task, self._when = None, math.inf
+
+    def _rest(self) -> None:
+        """Leave the timer standing, for the next wait."""
+
+    def stop(self) -> None:
+        super().stop()
+        self._fires = math.inf
+
+    def _set_timer(self) -> None:
+        self.stop()
+        self._timer, self._fires = self._loop.call_at(self._when, self._fire), self._when
+
+    def _fire(self) -> None:
+        self._timer, self._fires = None, math.inf
+        if self._when <= self._loop.time():
+            call_after_grace(self._expire_if_late, self._when)
+        elif self._when < math.inf:
+            self._set_timer()
