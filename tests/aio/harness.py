@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -207,3 +208,19 @@ async def trickle(client: Client, data: Iterable[bytes], pause: float) -> None:
             await asyncio.sleep(pause)
     except ConnectionResetError:
         pass
+
+
+def raised_in_a_thread(call: Callable[..., object], *arguments: object) -> Exception | None:
+    """What a call raises in another thread; None if nothing."""
+    raised: list[Exception] = []
+
+    def run() -> None:
+        try:
+            call(*arguments)
+        except Exception as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return raised[0] if raised else None

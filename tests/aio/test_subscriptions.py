@@ -1,10 +1,9 @@
 """The broker with waiting: iterators over subscriptions. Its rules are tested without a loop, in tests/test_broker.py."""
 
 import asyncio
-import threading
 
 import pytest
-from harness import virtual
+from harness import raised_in_a_thread, virtual
 from resp_harness import serving
 
 from minproto import Broker, Gap
@@ -123,22 +122,6 @@ CALLS = {
     "take": lambda broker, subscription: subscription.take(1),
     "wait": lambda broker, subscription: asyncio.run(subscription.ready()),
 }
-
-
-def raised_in_a_thread(call, *arguments):
-    """What a call raises in another thread; None if nothing."""
-    raised = []
-
-    def run():
-        try:
-            call(*arguments)
-        except Exception as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    return raised[0] if raised else None
 
 
 @pytest.mark.parametrize("debug", [False, True], ids=["", "debug mode"])

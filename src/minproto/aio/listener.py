@@ -22,7 +22,7 @@ from typing import ClassVar, Protocol, Self, TypedDict
 
 from minproto.aio.address import Address
 from minproto.aio.observe import APP_FAILURES, Counts, Metrics, logger
-from minproto.aio.options import Timeouts, check_function, check_tls, check_type
+from minproto.aio.options import Timeouts, check_function, check_loop, check_tls, check_type
 from minproto.aio.output import standard_output
 from minproto.aio.pipe import Pipe, StreamPipe, tls_options
 from minproto.aio.sockets import Acceptor, listen
@@ -117,6 +117,7 @@ class Listener(ABC):
         self._connections: dict[asyncio.Task[None], Connection] = {}
         self._refusals: set[asyncio.Task[None]] = set()
         self._draining = False
+        self._loop: asyncio.AbstractEventLoop | None = None  # that it serves in
 
     @abstractmethod
     def _connect(self, pipe: Pipe) -> Connection:
@@ -125,6 +126,7 @@ class Listener(ABC):
     async def __aenter__(self) -> Self:
         if self._acceptor is not None or self._draining:
             raise RuntimeError("a server serves once: make another")
+        self._loop = asyncio.get_running_loop()
         # Where the files of the process run out first, accept() fails, and nobody can be told why.
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if files != resource.RLIM_INFINITY:
@@ -214,7 +216,11 @@ class Listener(ABC):
     # -- the end
 
     async def close(self) -> None:
-        """Stop accepting, finish what was asked, cut off the rest at the deadline. A second call waits for the same end."""
+        """Stop accepting, finish what was asked, cut off the rest at the deadline. A second call waits for the same end.
+
+        Raises RuntimeError in another thread than the loop's."""
+        if self._loop is not None:
+            check_loop(self._loop, "asyncio.run_coroutine_threadsafe(server.close(), loop)")
         if not self._draining:
             self._drain()
         try:
@@ -241,7 +247,9 @@ class Listener(ABC):
             connection.drain()
 
     def abort(self) -> None:
-        """Cut off all connections now."""
+        """Cut off all connections now. Raises RuntimeError in another thread than the loop's."""
+        if self._loop is not None:
+            check_loop(self._loop, "loop.call_soon_threadsafe(server.abort)")
         for task in self._tasks():
             task.cancel()
 

@@ -8,6 +8,7 @@ Every check raises TypeError for a value of another type, or ValueError for one 
 the option, what it has to be, and the value. Limits are counts alone: they check themselves by ``minproto.core.check_counts``.
 """
 
+import asyncio
 import inspect
 import ssl as tls
 from collections.abc import Callable, Collection, Mapping
@@ -31,6 +32,20 @@ def configure(kind: Callable[..., T], options: Mapping[str, object]) -> T:
             hint = f"did you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
             raise TypeError(f"there is no option {name}: {hint}")
     return kind(**options)
+
+
+def check_loop(loop: asyncio.AbstractEventLoop, instead: str) -> None:
+    """Raise RuntimeError where ``loop`` runs in another thread than the caller's. ``instead``: the call to make there.
+
+    Objects of an event loop have no locks, and a call from another thread does not wake the loop: what the call has queued
+    would wait until something else happens.
+    """
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:  # this thread has no loop
+        running = None
+    if running is not loop and loop.is_running():
+        raise RuntimeError(f"this belongs to the thread of its event loop: elsewhere call {instead}")
 
 
 def refuse(name: str, wanted: str, value: object, error: type[Exception] = TypeError) -> NoReturn:

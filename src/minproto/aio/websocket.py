@@ -32,6 +32,7 @@ from minproto.aio.options import (
     check_common,
     check_elements,
     check_function,
+    check_loop,
     check_text,
     check_type,
     client_context,
@@ -157,6 +158,7 @@ class WebSocket:
                 raise self._closed()
             if self._arrival is not None:
                 raise RuntimeError("another task is receiving")
+            check_loop(self._loop, "asyncio.run_coroutine_threadsafe(ws.receive(), loop)")
             self._arrival = self._loop.create_future()
             try:
                 await self._arrival
@@ -266,11 +268,13 @@ class WebSocket:
         """
         check_type("the code of a Close", code, int)
         check_type("the reason of a Close", reason, str)
+        check_loop(self._loop, "asyncio.run_coroutine_threadsafe(ws.close(), loop)")
         self._start_closing(code, reason)
         await asyncio.wait([self._reader])
 
     def abort(self) -> None:
-        """End the connection at once."""
+        """End the connection at once. Raises RuntimeError in another thread than the loop's."""
+        check_loop(self._loop, "loop.call_soon_threadsafe(ws.abort)")
         self._end()
         self._endpoint.abort()
         self._reader.cancel()
@@ -296,6 +300,8 @@ class WebSocket:
     def _send(self, event: Event) -> None:
         if self._over or self._core.state is State.CLOSED:
             raise self._closed()
+        if asyncio.get_running_loop() is not self._loop:  # looked at here, so that each message costs only this line
+            check_loop(self._loop, "asyncio.run_coroutine_threadsafe(ws.send(message), loop)")
         self._endpoint.send(event)
 
     # -- broadcasts
@@ -514,6 +520,9 @@ def _settle(future: "asyncio.Future[T]", result: T) -> None:
 def broadcast(connections: Iterable[WebSocket], message: str | bytes) -> None:
     """Send a message to many connections, encoded once; without waiting. Raises LocalProtocolError for what is no text.
 
+    Raises RuntimeError in another thread than the loop's. There call
+    ``loop.call_soon_threadsafe(broadcast, connections, message)``.
+
     One that has more than 1 MiB waiting is closed with 1013 (try again later) instead, and delays no other. What its own
     ``send`` is sending counts, too: to those that get broadcasts, long messages are better sent in fragments.
     """
@@ -521,10 +530,13 @@ def broadcast(connections: Iterable[WebSocket], message: str | bytes) -> None:
         raise TypeError(f"broadcast takes a list of WebSockets, as in broadcast([ws], message), not {show(connections)}")
     if not isinstance(message, str | bytes):
         raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+    connections = list(connections)
+    for connection in connections:  # all checks come before the first send
+        check_type("each of connections", connection, WebSocket)
+        check_loop(connection._loop, "loop.call_soon_threadsafe(broadcast, connections, message)")
     encode_payload(message)  # text that has none fails here, and not in the send of somebody in the middle of a message
     shared = Shared(message)
     for connection in connections:
-        check_type("each of connections", connection, WebSocket)
         connection._share(shared)
 
 
