@@ -7,12 +7,14 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
+import minproto.fast.resp
 import minproto.fast.websocket
-from minproto import websocket
+from minproto import resp, websocket
 from minproto.core import Core, Event, LocalProtocolError, Role
 from minproto.deflate import Parameters
 from minproto.testing import strategies
 from minproto.testing.agreement import MAX_CALLS, Pair, agrees, lockstep
+from minproto.testing.subjects import SMALL_COMMANDS
 from minproto.websocket import Agreement, Close, Fragment, Limits, Message, Ping, Pong, Shared
 
 MOST = 120  # bytes of a message
@@ -102,9 +104,89 @@ class Resent(minproto.fast.websocket.Connection):
 
 @pytest.mark.parametrize("wrong", [Hasty, Unmasked, Forgetful, Resent])
 def test_a_planted_difference_is_found(wrong: type[websocket.Connection]) -> None:
+    with pytest.raises(AssertionError, match="the other"):
+        for role in Role:
+            search(websockets(role, None, wrong))
+
+
+def search(pair: Pair) -> None:
+    """Look for a difference, without making it smaller: that takes as long as the search."""
     only_search = settings(
         derandomize=True, phases=[Phase.generate], max_examples=200, stateful_step_count=MAX_CALLS, deadline=None
     )
+    run_state_machine_as_test(lockstep(pair), settings=only_search)
+
+
+# ---- RESP ------------------------------------------------------------------------------------------------------------
+
+_PING = resp.encode_command([b"PING"])
+_pieces = st.sampled_from([
+    _PING, _PING, resp.encode_command([b"a", _PING + b"x" * 150]), resp.encode_command([b"x" * 201]),
+    resp.encode_command([b"x" * 200, b"x" * 101]), resp.encode_command([b"x" * 180, b"", b"\r\n"]),
+    resp.encode_command([b"a"] * 10), resp.encode_command([b"a"] * 12), b"*2\r\n", b"*1\r\n$2\r\nabcd", b"PING\r\n", b"\r\n",
+])  # fmt: skip
+_command_streams = st.lists(_pieces, max_size=8).map(b"".join)
+_resp_events = st.one_of(
+    strategies.commands, strategies.server_events3, st.builds(resp.Encoded, st.binary(max_size=9)), st.just(resp.Reply("text"))
+)
+
+
+def resps(role: Role, authenticated: bool, fast: type[resp.Connection], limits: resp.Limits = SMALL_COMMANDS) -> Pair:
+    def core_of(kind: type[resp.Connection]) -> resp.Connection:
+        core = kind(role, limits)
+        core.authenticated = authenticated
+        return core
+
+    streams = strategies.reply_streams if role is Role.CLIENT else strategies.command_streams | _command_streams
+    return Pair(lambda: (core_of(fast), core_of(resp.Connection)), streams, _resp_events)
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("authenticated", [True, False], ids=["", "no password yet"])
+def test_the_fast_resp_is_the_plain_one(role: Role, authenticated: bool) -> None:
+    agrees(resps(role, authenticated, minproto.fast.resp.Connection))
+
+
+class Interrupting(minproto.fast.resp.Connection):
+    """Takes a short command in the middle of another."""
+
+    def _parse_command(self):
+        return self._read_short() or super()._parse_command()
+
+
+class Boundless(minproto.fast.resp.Connection):
+    """Reads short commands without a look at the limits."""
+
+    def _read_short(self):
+        limits, self.limits = self.limits, resp.Limits()
+        try:
+            return super()._read_short()
+        finally:
+            self.limits = limits
+
+
+class Sharing(minproto.fast.resp.Connection):
+    """Gives one list away for all commands of one kind."""
+
+    def _read_short(self):
+        command = super()._read_short()
+        if command is None or command.arguments != [b"PING"]:
+            return command
+        return resp.Command(self.__dict__.setdefault("_ping", command.arguments))
+
+
+class Blind(minproto.fast.resp.Connection):
+    """Does not look at the end of a string."""
+
+    def _parse_command(self):
+        data, start = self._buffer.window()
+        if self._arguments is None and data.startswith(b"*1\r\n$2\r\n", start) and len(data) >= start + 12:
+            self._buffer.skip(12)
+            return resp.Command([bytes(data[start + 8 : start + 10])])
+        return super()._parse_command()
+
+
+@pytest.mark.parametrize("wrong", [Interrupting, Boundless, Sharing, Blind])
+def test_a_planted_difference_in_resp_is_found(wrong: type[resp.Connection]) -> None:
     with pytest.raises(AssertionError, match="the other"):
-        for role in Role:
-            run_state_machine_as_test(lockstep(websockets(role, None, wrong)), settings=only_search)
+        search(resps(Role.SERVER, True, wrong))

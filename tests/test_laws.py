@@ -4,7 +4,7 @@ import re
 import zlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,27 @@ import pytest
 from faulty_http import LIMIT, Parser
 from hypothesis import strategies as st
 
+from minproto.aio.cores import FAST
 from minproto.core import Core, Event, LocalProtocolError, RemoteProtocolError, Wants
 from minproto.testing import LawBroken, Subject, check, check_law, laws, strategies, subjects
 
 
-@pytest.mark.parametrize("subject", subjects.ALL.values(), ids=subjects.ALL)
+def fast(subject: Subject) -> Subject:
+    """The same on the fast core. Its class only replaces methods, so it can be given to a plain core."""
+
+    def make() -> Any:
+        core: Any = subject.make()
+        core.__class__ = FAST[type(core)]
+        return core
+
+    return replace(subject, make=make)
+
+
+SUBJECTS = dict(subjects.ALL)
+SUBJECTS |= {f"{name}, fast": fast(subject) for name, subject in subjects.ALL.items() if type(subject.make()) in FAST}
+
+
+@pytest.mark.parametrize("subject", SUBJECTS.values(), ids=SUBJECTS)
 @pytest.mark.parametrize("law", laws.RECEIVING_LAWS, ids=lambda law: law.__name__)
 def test_receiving(law: laws.Law, subject: Subject) -> None:
     """Laws 2 to 6, on right, damaged and arbitrary streams."""

@@ -1,19 +1,20 @@
 """The RESP core: commands and replies as bytes, in both versions and both roles."""
 
 import math
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minproto.fast.resp
+import minproto.resp
 from minproto.core import CLIENT, SERVER, LocalProtocolError, RemoteProtocolError, Wants
 from minproto.resp import (
     MAX_DIGITS,
-    MAX_SHORT,
-    UNTRUSTED_ARGUMENTS,
-    UNTRUSTED_BULK,
+    UNAUTHENTICATED_ARGUMENTS,
+    UNAUTHENTICATED_BULK,
     Command,
-    Connection,
     Encoded,
     Error,
     Limits,
@@ -27,11 +28,24 @@ from minproto.resp import (
     encode_command,
     parse_inline,
     parse_integer,
-    parse_short_command,
 )
 from minproto.testing import laws, strategies
 from minproto.testing.cuts import byte_by_byte
 from minproto.testing.laws import Subject
+
+Connection = minproto.resp.Connection
+
+
+@pytest.fixture(
+    autouse=True,
+    scope="module",
+    params=[minproto.resp.Connection, minproto.fast.resp.Connection],
+    ids=["plain", "fast"],
+)
+def core(request):
+    """Each test is run on the plain core and on the fast one."""
+    global Connection
+    Connection = request.param
 
 
 def received(role, data, **limits):
@@ -128,16 +142,16 @@ def test_the_limit_of_a_command_counts_from_its_beginning():
 def test_strangers_are_short():
     """Before the password commands have few and short strings, as in Redis."""
     for data, complaint in (
-        (b"*%d\r\n" % (UNTRUSTED_ARGUMENTS + 1), "unauthenticated multibulk length"),
-        (b"*1\r\n$%d\r\n" % (UNTRUSTED_BULK + 1), "unauthenticated bulk length"),
+        (b"*%d\r\n" % (UNAUTHENTICATED_ARGUMENTS + 1), "unauthenticated multibulk length"),
+        (b"*1\r\n$%d\r\n" % (UNAUTHENTICATED_BULK + 1), "unauthenticated bulk length"),
     ):
         core = Connection(SERVER)
         core.receive_data(data)
         assert core.next_event() is None
         core = Connection(SERVER)
-        core.trusted = False
-        core.receive_data(b"*%d\r\n" % UNTRUSTED_ARGUMENTS + b"$1\r\na\r\n" * (UNTRUSTED_ARGUMENTS - 1))
-        core.receive_data(b"$%d\r\n%b\r\n" % (UNTRUSTED_BULK, b"x" * UNTRUSTED_BULK))
+        core.authenticated = False
+        core.receive_data(b"*%d\r\n" % UNAUTHENTICATED_ARGUMENTS + b"$1\r\na\r\n" * (UNAUTHENTICATED_ARGUMENTS - 1))
+        core.receive_data(b"$%d\r\n%b\r\n" % (UNAUTHENTICATED_BULK, b"x" * UNAUTHENTICATED_BULK))
         assert core.next_event() is not None
         core.receive_data(data)
         with pytest.raises(RemoteProtocolError, match=complaint):
@@ -190,18 +204,30 @@ def test_who_left_in_the_middle_hears_nothing():
     assert core.farewell(caught.value) == []
 
 
-def test_short_commands_are_parsed_in_one_go():
-    """The rest is left to the careful way: what is not whole yet, not short, or not right."""
-    data = encode_command([b"PUBLISH", b"", b"x" * MAX_SHORT])
-    for before, behind in ((b"", b""), (b"?", b"*1\r\n")):
-        found = parse_short_command(bytearray(before + data + behind), len(before))
-        assert found == ([b"PUBLISH", b"", b"x" * MAX_SHORT], len(before + data))
-    assert all(parse_short_command(bytearray(data[:end]), 0) is None for end in range(len(data)))
-    many = [b"a"] * UNTRUSTED_ARGUMENTS
-    assert parse_short_command(bytearray(encode_command(many)), 0) is not None
-    for other in (encode_command([b"x" * (MAX_SHORT + 1)]), encode_command([*many, b"a"]), b"*0\r\n", b"PING\r\n",
+def test_the_fast_core_reads_short_commands_by_itself(monkeypatch):
+    """And leaves all others to the plain one: what is not whole yet, not short, not right, or perhaps beyond a limit."""
+    asked = []
+    plain = minproto.resp.Connection._parse_command
+    monkeypatch.setattr(minproto.resp.Connection, "_parse_command", lambda core: asked.append(1) or plain(core))
+
+    def asks(data, **limits):
+        core = minproto.fast.resp.Connection(SERVER, Limits(**limits))
+        core.receive_data(data)
+        asked.clear()
+        with suppress(RemoteProtocolError):
+            core.next_event()
+        return bool(asked)
+
+    command = encode_command([b"PUBLISH", b"", b"x" * 1_023])
+    ten = encode_command([b"a"] * 10)
+    assert not any(asks(data) for data in (command, command + b"?", ten))
+    assert not asks(command, max_bulk=len(command), max_command=len(command), max_array=3)
+    assert all(asks(command[:end]) for end in range(len(command)))
+    for limit in ({"max_bulk": len(command) - 1}, {"max_command": len(command) - 1}, {"max_array": 2}):
+        assert asks(command, **limit)
+    for other in (encode_command([b"x" * 1_024]), encode_command([b"a"] * 11), b"*0\r\n", b"PING\r\n", b"\r\n",
                   b"*1\r\n$01\r\na\r\n", b"*1\r\n$1\r\nabc", b"*1\r\n:1\r\na\r\n"):  # fmt: skip
-        assert parse_short_command(bytearray(other), 0) is None
+        assert asks(other)
 
 
 # ---- replies ---------------------------------------------------------------------------------------------------------

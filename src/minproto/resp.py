@@ -1,16 +1,64 @@
-r"""RESP, the language of Redis (its versions 2 and 3), so that Redis clients can talk to the broker, and we to a redis-server.
+r"""RESP, the Redis serialization protocol: a client sends commands, a server sends replies and pushed messages.
 
-    *2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n     a command: an array of binary strings, each with its length before it
-    ECHO hi\r\n                          the same by hand ("inline"), for a person with a terminal
-    $2\r\nhi\r\n                         the reply: its first byte says what it is
+The broker's server speaks RESP, so that redis-cli and the Redis client libraries can talk to it. The broker's client speaks
+RESP too, so that it can also talk to a redis-server. There is no RFC: redis.io describes the protocol in its "Redis
+serialization protocol specification". This is a command and its reply:
 
-Lengths come before what they measure, so a parser never looks for the end of a string, and must never believe a length: an
-array of a thousand million strings is announced in thirteen bytes. The errors of the server's side are those of redis-server
-7.0, word for word, since clients look at them. We are stricter where it does not look, and see a byte where C sees the end of
-a text: so a string ends in CRLF and not in any two bytes, the line of a length within 34 bytes, and a NUL in an inline command
-is a byte like any other.
+    *2\r\n                a command is an array; this array holds 2 strings
+    $4\r\nECHO\r\n        a string of 4 bytes: the name of the command
+    $2\r\nhi\r\n          a string of 2 bytes: the argument
 
-Left out: streamed strings and arrays of version 3 (``$?``), which no server sends; attributes (``|``) are read and dropped.
+    ECHO hi\r\n           the same command, as a person types it at a terminal: an *inline* command
+
+    $2\r\nhi\r\n          the reply: a string of 2 bytes
+
+The first byte of each value is its type: ``$`` is a string, ``*`` an array. A server sends one reply for each command, in the
+order of the commands. So a client may send its second command before it has the first reply. That is called *pipelining*.
+
+A connection begins in version 2 (RESP2). A client that sends the command ``HELLO 3`` changes it to version 3 (RESP3), which
+has more types. Here is a reply in both versions, a map of one pair, and then a push:
+
+    version 2:    *2\r\n$4\r\nport\r\n:6379\r\n                   an array of 2 values: in version 2 all collections are arrays
+    version 3:    %1\r\n$4\r\nport\r\n:6379\r\n                   a map of 1 pair
+
+    version 2:    *3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n  an array of 3 values
+    version 3:    >3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n  a push of 3 values
+
+A *push* is something that the server sends without being asked: here the message "hi", which somebody published on the topic
+"a". In version 2 a push has the form of an array, so a client cannot tell it from a reply. Therefore a client that has
+subscribed may send only a few commands in version 2 (``commands.py`` says which).
+
+The length of a string stands before the string. So a string may hold any bytes, a CRLF among them; nothing has to be escaped,
+and the parser never searches for the end. Here a command arrives in three chunks. ``buffered`` counts the bytes of its strings
+that were read, and the bytes that were not read yet:
+
+    >>> server = Connection(SERVER)
+    >>> for chunk in (b"*2\r\n$4\r", b"\nECHO\r\n$2\r\nh", b"i\r\n"):
+    ...     server.receive_data(chunk)
+    ...     print(chunk, list(server.events()), server.buffered)
+    b'*2\r\n$4\r' [] 3
+    b'\nECHO\r\n$2\r\nh' [] 5
+    b'i\r\n' [Command(arguments=[b'ECHO', b'hi'])] 0
+
+After the first chunk the server knows that two strings come. The three bytes ``$4\r`` wait, because a line is read when its LF
+is there. After the second chunk it holds ECHO (four bytes), and one byte of the two that ``$2`` has announced.
+
+Three things are easy to get wrong:
+
+- A length is only a claim. ``*1000000000\r\n`` is 13 bytes, and it announces a thousand million strings. A parser that
+  reserves memory for them fails. So each length is compared with its limit when its line ends, before any content comes.
+- Arrays hold arrays. Limits for each array alone would multiply: 100 values, each an array of 100 values, and so on. So one
+  count of values and one depth hold for the whole reply. And a parser that calls itself for each array is at the mercy of the
+  peer's nesting; here a list holds the arrays that are open.
+- There are three ways to write "no value": ``$-1\r\n`` and ``*-1\r\n`` in version 2, ``_\r\n`` in version 3. A client should
+  expect all three.
+
+The errors of the server's side are those of redis-server 7.0, word for word, because client libraries compare them. In three
+places we look where redis-server does not. A string has to end in CRLF; redis-server skips two bytes, whatever they are. The
+line of a length has at most 34 bytes. And a NUL in an inline command is a byte like any other, where C takes it for the end.
+
+Left out: streamed strings and arrays (``$?``) of version 3, because no server sends them. Attributes (``|``) are read and
+dropped.
 """
 
 import math
@@ -32,34 +80,39 @@ from minproto.core import (
 )
 
 CRLF = b"\r\n"
+BULKS = (b"$", b"=", b"!")
+"""The types whose line is a length in bytes: a string (a "bulk string" to Redis), a verbatim string, an error."""
+ARRAYS = (b"*", b"~", b"%", b"|", b">")
+"""The types whose line is a count of values, or of pairs: an array, a set, a map, an attribute, a push."""
 MAX_LENGTH_LINE = 34
-"""Bytes of a line with a length, its type and CRLF with it."""
+"""Bytes of a line with a length in a command, its type and CRLF among them. The number of 64 bits in it has 20 at most."""
 MAX_INTEGER = (1 << 63) - 1
 MAX_DIGITS = 4_000
-"""Of a big number: Python takes no more of them at once."""
-UNTRUSTED_ARGUMENTS = 10
-"""Arguments of a command from someone who has not yet given the password, as in Redis."""
-UNTRUSTED_BULK = 16_384
-"""Bytes of each of those."""
-
-MAX_SHORT = 1_023
-"""Bytes of a short argument, of which a short command has up to ``UNTRUSTED_ARGUMENTS``: those are parsed in one go."""
+"""Digits of a big number. The time to read a number grows with the square of its digits, so Python refuses more than 4,300."""
+UNAUTHENTICATED_ARGUMENTS = 10
+"""Arguments of a command, while the client has not given the password. AUTH and HELLO need no more. Redis has the same."""
+UNAUTHENTICATED_BULK = 16_384
+"""Bytes of each argument, while the client has not given the password. Redis has the same."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a peer could make unbounded. Bytes, unless said otherwise."""
+    """The bounds on what a peer could make endless, or announce at no cost. Bytes, unless it says otherwise.
+
+    A command or a reply is delivered whole, so all of it has to fit into memory.
+    """
 
     max_bulk: int = 1 << 20
-    """Of one binary string."""
+    """Bytes of one string. Checked against its length, before the string arrives."""
     max_command: int = 8 << 20
-    """Of all strings of one command, or of one reply with all that is in it: it is delivered whole."""
+    """Bytes of all strings of one command; in a reply, of all its strings and lines."""
     max_array: int = 1 << 17
-    """Arguments of a command, or values in a reply, however they nest: each is an object, however short."""
+    """Arguments of a command, or values in a reply, at all depths together. A string of two bytes costs its sender eight
+    bytes, and us about 50, for each value is an object."""
     max_depth: int = 16
-    """Arrays within arrays, in a reply; those of Redis have five."""
+    """Arrays within arrays, in a reply. The replies of Redis have five at most."""
     max_line: int = 65_536
-    """Of an inline command or a line of text; Redis has the same."""
+    """Bytes of an inline command, or of a line in a reply: such a line has no length before it. Redis has the same."""
 
     def __post_init__(self) -> None:
         check_counts(self)
@@ -70,16 +123,17 @@ class Limits:
 
 @dataclass(slots=True)
 class Command(Event):
-    """What a client asks: the name of a command, and its arguments."""
+    """A command of a client: its name, then its arguments. The name's case does not matter."""
 
     arguments: list[bytes]
 
 
 @dataclass(slots=True)
 class Reply(Event):
-    """What a server answers: ``bytes``, ``int``, None, ``bool``, ``float``, a list of values, or one of the classes below.
+    """A server's answer to one command.
 
-    What exists in version 3 only is sent in version 2 as its nearest: a map as an array, a bool as an integer.
+    The value is ``bytes``, an ``int``, None, a ``bool``, a ``float``, a list of values, or one of the classes below. A type
+    that only version 3 has is sent in version 2 as its nearest: a map as an array, a bool as an integer, a float as a string.
     """
 
     value: Any
@@ -87,40 +141,40 @@ class Reply(Event):
 
 @dataclass(slots=True)
 class Push(Event):
-    """What a server says without being asked: a message. In version 2 it arrives as a reply that is an array."""
+    """Values that a server sends unasked: a message, say. In version 2 a push arrives as a Reply whose value is a list."""
 
     items: list[Any]
 
 
 @dataclass(slots=True)
 class Encoded(Event):
-    """Pushes that are bytes already, because they go to many."""
+    """Pushes as bytes. A message for a thousand subscribers is encoded once, and sent to each of them in this form."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Simple:
-    """A line of text: ``+OK``."""
+    r"""A line of text: ``+OK\r\n``. It has no length, so it cannot hold a line break."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """An error, its first word a code: ``-ERR syntax error``."""
+    r"""An error: ``-ERR syntax error\r\n``. By its first word, here ERR, a client tells kinds of errors apart."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class NullArray:
-    """``*-1``, no array. In version 3 there is but one null."""
+    r"""No array: ``*-1\r\n``, in version 2. Version 3 has only one null, which is None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """A text for people, with three letters that say of what kind it is."""
+    """A text to be shown to a person as it is. ``kind`` is its format in three letters: "txt", or "mkd" for Markdown."""
 
     data: bytes
     kind: str = "txt"
@@ -128,69 +182,75 @@ class Verbatim:
 
 @dataclass(slots=True)
 class Map:
-    """Pairs. No dict, for a peer may send keys that can't be hashed."""
+    """Pairs of key and value. This is no dict, because a peer may send an array as a key, which Python cannot hash."""
 
     pairs: list[tuple[Any, Any]]
 
 
 @dataclass(slots=True)
 class Set:
-    """Values in no order."""
+    """Values whose order means nothing."""
 
     items: list[Any]
 
 
 # ---- text ------------------------------------------------------------------------------------------------------------
 #
-# Names and lines are bytes to Redis, mostly UTF-8. As text, what is not UTF-8 is kept as lone surrogates.
+# Names and lines are bytes to Redis, and most of them are UTF-8. A byte that is not UTF-8 must survive the way to str and
+# back: b"caf\xe9" becomes "caf\udce9". Half a surrogate pair is in no UTF-8 text, so Python uses it to mark such a byte.
 
 
 def to_text(data: bytes) -> str:
-    """Bytes of any kind as text."""
+    """Return bytes as text. Each byte that is not UTF-8 becomes half a surrogate pair."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def to_bytes(text: str) -> bytes:
-    """The bytes that such a text was. Raises UnicodeEncodeError for other lone surrogates."""
+    """Return the bytes that ``to_text`` has made into this text. Raises UnicodeEncodeError for half a pair of other origin."""
     return text.encode("utf-8", "surrogateescape")
 
 
 # ---- values as bytes -------------------------------------------------------------------------------------------------
 #
-#   +  line of text     $  string: length, bytes ($-1: null)          version 3:  _  null     #  true or false: t, f
-#   -  error            *  array: count, values  (*-1: no array)                  ,  double   (  big number
-#   :  integer                                                                    %  map: count, keys and values
-#                                                                                 ~  set      >  push      |  attribute
-#   Each line ends in CRLF, and so does the content of a string.                  =  verbatim !  error, both as strings
+#   in both versions                                      in version 3 only
+#
+#   +OK\r\n            Simple: a line of text             _\r\n               null
+#   -ERR no\r\n        Error                              #t\r\n  #f\r\n      true and false
+#   :7\r\n             an integer of 64 bits              ,1.5\r\n            a float; also inf, -inf and nan
+#   $2\r\nhi\r\n       a string and its length            (12345678901\r\n    a big number
+#   $-1\r\n            null, as a string                  =6\r\ntxt:hi\r\n    Verbatim: its kind, then its text
+#   *2\r\n…            an array of 2 values               !6\r\nERR no\r\n    Error, which may have line breaks
+#   *-1\r\n            NullArray: null, as an array       %1\r\n…             Map of 1 pair: a key, then its value
+#                                                         ~2\r\n…             Set of 2 values
+#                                                         >3\r\n…             Push of 3 values
+#                                                         |1\r\n…             attribute: pairs about the value behind them
 
 
 def encode_command(arguments: list[bytes]) -> bytes:
-    """A command, as an array."""
-    parts = [b"*%d\r\n" % len(arguments)]
-    parts += [b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments]
-    return b"".join(parts)
+    """Return the bytes of a command: an array of strings."""
+    return b"*%d\r\n%b" % (len(arguments), b"".join([encode_bulk(argument) for argument in arguments]))
 
 
 def encode_value(value: Any, version: int = 2) -> bytes:
-    """A value of a reply. Raises LocalProtocolError for a line break in a line, or what is no value."""
-    encode = _ENCODERS.get(type(value))
+    """Return the bytes of a value. Raises LocalProtocolError for a line break in a line, and for an object of another type."""
+    encode = _ENCODERS.get(type(value))  # by the exact type: to Python a bool is an int, too
     if encode is None:
         raise LocalProtocolError(f"{type(value).__name__} is no value of RESP")
     return encode(value, version)
 
 
 def encode_bulk(data: bytes) -> bytes:
-    """A binary string."""
+    r"""Return the bytes of a string: ``encode_bulk(b"hi")`` is ``$2\r\nhi\r\n``."""
     return b"$%d\r\n%b\r\n" % (len(data), data)
 
 
 def encode_items(kind: bytes, items: list[Any], version: int) -> bytes:
-    """An array, or what is written like one."""
+    """Return the bytes of values as an array, or as another type that is a count and its values."""
     return b"%b%d\r\n%b" % (kind, len(items), b"".join([encode_value(item, version) for item in items]))
 
 
 def _encode_line(kind: bytes, text: str) -> bytes:
-    if "\r" in text or "\n" in text:
+    if "\r" in text or "\n" in text:  # the text behind the line break would be another reply
         raise LocalProtocolError("a line break in a line")
     return kind + to_bytes(text) + CRLF
 
@@ -213,6 +273,7 @@ def _encode_verbatim(value: Verbatim, version: int) -> bytes:
 
 
 def _encode_map(value: Map, version: int) -> bytes:
+    """Return a map: in version 3 its count is of pairs, in version 2 of values."""
     flat = encode_items(b"*", [part for pair in value.pairs for part in pair], version)
     return flat if version == 2 else b"%%%d\r\n%b" % (len(value.pairs), flat.partition(CRLF)[2])
 
@@ -233,30 +294,9 @@ _ENCODERS: dict[type, Callable[[Any, int], bytes]] = {
 }
 
 
-# What a short command may have where a number stands: to look it up checks and reads it in one step. A line is looked for no
-# further than the longest of them goes, with its CRLF; and only bytes can be looked up, the buffer's own can not.
-_COUNTS = {b"*%d" % count: count for count in range(1, UNTRUSTED_ARGUMENTS + 1)}
-_LENGTHS = {b"$%d" % length: length for length in range(MAX_SHORT + 1)}
-
-
-def parse_short_command(data: bytes | bytearray, at: int) -> tuple[list[bytes], int] | None:
-    """The command at this position and where it ends, if it is there whole, right and short; else None.
-
-    On the benchmark of messages to many: 1.75 times the deliveries of parsing piece by piece (3 runs of each, 1.7-1.8).
-    """
-    end = data.find(CRLF, at, at + 5)
-    count = _COUNTS.get(bytes(data[at:end])) if end > 0 else None
-    arguments: list[bytes] = []
-    for _ in range(count or 0):
-        at = end + 2
-        end = data.find(CRLF, at, at + 7)
-        length = _LENGTHS.get(bytes(data[at:end])) if end > 0 else None
-        if length is None or not data.startswith(CRLF, end + 2 + length):
-            return None
-        arguments.append(bytes(data[end + 2 : end + 2 + length]))
-        end += 2 + length
-    return (arguments, end + 2) if arguments else None
-
+# ---- bytes as values -------------------------------------------------------------------------------------------------
+#
+# Python's int and float take more than the protocol allows: "1_0", " 7", "٣", "0x1". So a pattern comes before each of them.
 
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 _BIG = re.compile(rb"[+-]?[0-9]{1,%d}" % MAX_DIGITS)
@@ -264,7 +304,11 @@ _DOUBLE = re.compile(rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|inf)")
 
 
 def parse_integer(text: bytes) -> int | None:
-    """An integer of 64 bits, in the only way that it can be written; None for anything else."""
+    """Return an integer of 64 bits, or None for any other text.
+
+    Redis takes one way to write each number. ``+1``, ``01`` and ``-0`` are none: two programs that read a length in two ways
+    would disagree where the next command begins.
+    """
     if _INTEGER.fullmatch(text) is None:
         return None
     value = int(text)
@@ -272,7 +316,10 @@ def parse_integer(text: bytes) -> int | None:
 
 
 def parse_line(kind: bytes, text: bytes) -> Any:
-    """The value of a line whose first byte was ``kind``. Raises RemoteProtocolError, KeyError for another kind."""
+    r"""Return the value of a line such as ``:7\r\n``, here of the kind ``:`` and the text ``7``.
+
+    Raises RemoteProtocolError for a wrong text, and KeyError for a kind that is no value in one line.
+    """
     try:
         return _LINES[kind](text)
     except ValueError:
@@ -280,7 +327,7 @@ def parse_line(kind: bytes, text: bytes) -> Any:
 
 
 def _parse_text(text: bytes) -> str:
-    if b"\r" in text or b"\n" in text:
+    if b"\r" in text or b"\n" in text:  # a line ends in CRLF; alone, neither of the two may stand in it
         raise ValueError
     return to_text(text)
 
@@ -326,14 +373,11 @@ _LINES: dict[bytes, Callable[[bytes], Any]] = {
     b",": _parse_double,
     b"(": _parse_big,
 }
-
-
-BULKS = (b"$", b"=", b"!")
-ARRAYS = (b"*", b"~", b"%", b"|", b">")
+"""The types whose value is the line itself, and how to read it. Each raises ValueError for a wrong text."""
 
 
 def parse_bulk(kind: bytes, data: bytes) -> Any:
-    """The value of a string whose first byte was ``kind``. Raises RemoteProtocolError."""
+    """Return the value of a string of one of the ``BULKS``. Raises RemoteProtocolError for a verbatim one without its kind."""
     if kind == b"!":
         return Error(to_text(data))
     if kind == b"$":
@@ -343,23 +387,14 @@ def parse_bulk(kind: bytes, data: bytes) -> Any:
     return Verbatim(data[4:], data[:3].decode())
 
 
-def _parse_items(kind: bytes, items: list[Any]) -> tuple[Any, ...]:
-    """The value of an array, a set or a map. None of an attribute: it says something about the value that comes next."""
-    match kind:
-        case b"|":
-            return ()
-        case b"~":
-            return (Set(items),)
-        case b"%":
-            return (Map(list(zip(items[::2], items[1::2], strict=True))),)
-    return (items,)
-
-
 # ---- inline commands -------------------------------------------------------------------------------------------------
 #
-#   word  =  plain [ '"' quoted '"' / "'" quoted "'" ]        behind a closing quote comes a blank, or the end
+#   line    =  *blank *( word 1*blank ) LF               ``SET greeting "hello, \"you\""`` has three words
+#   word    =  *plain [ quoted ]                          behind a closing quote comes a blank, or the end
+#   quoted  =  '"' *( escape / other ) '"'  /  "'" *( "\'" / other ) "'"
+#   escape  =  "\n" / "\r" / "\t" / "\b" / "\a" / "\x" 2HEX / "\" other
 #
-# In double quotes \n \r \t \b \a \xHH mean a byte, and \ before anything else that itself; in single quotes only \' does.
+# In double quotes a backslash begins an escape: \x41 is "A", and \q is "q". In single quotes only \' is one.
 
 _WORD = re.compile(
     rb"""([^ \n\r\t"']*+)(?:"((?:\\.|[^"\\])*+)"(?=\s|\Z)|'((?:\\'|[^'])*+)'(?=\s|\Z)|(?=[ \n\r\t]|\Z))""", re.DOTALL
@@ -370,22 +405,28 @@ _ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
 
 def parse_inline(line: bytes) -> list[bytes]:
-    """The words of a line, with the quotes of a shell. Raises RemoteProtocolError for quotes that are not closed."""
+    r"""Return the words of an inline command, with quotes as in a shell.
+
+    >>> parse_inline(rb'''SET greeting "say \"hi\"\x21" 'it\'s' ''')
+    [b'SET', b'greeting', b'say "hi"!', b"it's"]
+
+    Raises RemoteProtocolError for a quote that is not closed, or that has a letter right behind it.
+    """
     words: list[bytes] = []
-    at = _skip_blanks(line, 0)
-    while at < len(line):
-        word = _WORD.match(line, at)
+    position = _skip_blanks(line, 0)
+    while position < len(line):
+        word = _WORD.match(line, position)
         if word is None:
             raise RemoteProtocolError("Protocol error: unbalanced quotes in request")
         plain, double, single = word.groups(b"")
         words.append(plain + _ESCAPE.sub(_unescape, double) + single.replace(b"\\'", b"'"))
-        at = _skip_blanks(line, word.end())
+        position = _skip_blanks(line, word.end())
     return words
 
 
-def _skip_blanks(line: bytes, at: int) -> int:
-    blanks = _BLANKS.match(line, at)
-    assert blanks is not None
+def _skip_blanks(line: bytes, position: int) -> int:
+    blanks = _BLANKS.match(line, position)
+    assert blanks is not None  # no blanks are a match, too
     return blanks.end()
 
 
@@ -395,12 +436,19 @@ def _unescape(escape: re.Match[bytes]) -> bytes:
 
 # ---- the connection --------------------------------------------------------------------------------------------------
 #
-# It has no states but its role: commands go one way, replies and pushes the other, and neither waits for the other.
+#   CLIENT  ---- Command, Command, … --------->  SERVER
+#           <--- Reply, Reply, Push, Reply … --
+#
+# There is no table of states. Each side may send at any time, and the connection itself never ends: either side closes TCP.
+
+
+Values = tuple[Any, ...]
+"""One value, or no value: (). None could not stand for "no value", because None is itself a value, the null."""
 
 
 @dataclass(slots=True)
-class _Array:
-    """One that is not complete yet, in a reply."""
+class _OpenArray:
+    """An array of a reply, some of whose values have not arrived."""
 
     kind: bytes
     missing: int
@@ -408,27 +456,27 @@ class _Array:
 
 
 class Connection(Core):
-    """One end: a SERVER receives commands and sends replies, a CLIENT the other way round."""
+    """One end of a connection: a SERVER receives commands and sends replies and pushes, a CLIENT does the reverse."""
 
     def __init__(self, role: Role, limits: Limits = Limits()) -> None:
         super().__init__(max(limits.max_bulk + 2, limits.max_line))
         self.role = role
         self.limits = limits
         self.version = 2
-        """In which we write replies. HELLO 3 changes it."""
-        self.trusted = True
-        """False while the password is missing: long commands are refused, so that no stranger can fill our memory."""
-        self._arguments: list[bytes] | None = None  # of the command that is not complete
-        self._missing = 0  # how many more it has
-        # Of a short command no limit is checked: so they have to allow for the largest, as those of strangers always do.
-        self._takes_short = limits.max_array >= UNTRUSTED_ARGUMENTS and (
-            limits.max_bulk >= MAX_SHORT and limits.max_command >= UNTRUSTED_ARGUMENTS * MAX_SHORT
-        )
-        self._bulk: int | None = None  # the length of the string that comes now
-        self._kind = b"$"  # and what it is
-        self._size = 0  # bytes of this command or reply that were taken from the buffer
-        self._values = 0  # that were announced in this reply
-        self._arrays: list[_Array] = []  # that the next value is in, from the outermost
+        """The version in which a server sends, 2 or 3. The shell changes it after a HELLO. A client reads both versions."""
+        self.authenticated = True
+        """Of a server: False while the client has yet to give the password. Then only short commands are taken, so that a
+        stranger cannot fill our memory. The shell changes it, because a core does not know what AUTH means."""
+        # The command or reply that is being read:
+        self._taken = 0  # bytes of its strings and lines that left the buffer
+        self._bulk_length: int | None = None  # a string of so many bytes comes next; None: a line comes next
+        self._bulk_kind = b"$"
+        # In a command:
+        self._arguments: list[bytes] | None = None  # None: between two commands
+        self._argument_count = 0  # when the list has so many arguments, the command is complete
+        # In a reply:
+        self._open_arrays: list[_OpenArray] = []  # from the outermost to the innermost; empty: between two replies
+        self._announced = 0  # values in all its arrays so far
 
     def send(self, event: Event) -> bytes:
         if self.role is SERVER:
@@ -438,24 +486,25 @@ class Connection(Core):
                 return event.data
             if isinstance(event, Push):
                 return encode_items(b">" if self.version == 3 else b"*", event.items, self.version)
-        elif isinstance(event, Command) and event.arguments:
+        elif isinstance(event, Command) and event.arguments:  # a server passes over an empty one
             return encode_command(event.arguments)
-        raise LocalProtocolError(f"a {self.role.value} can't send {event}")
+        raise LocalProtocolError(f"a {self.role.value} can't send {event!r:.100}")
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        """An error reply, as Redis gives it before it closes; nothing to who has left in the middle."""
+        """Return an error reply, as redis-server sends it before it closes. A client that has closed its end gets none."""
         return [Reply(Error(f"ERR {error}"))] if self.role is SERVER and not self._eof else []
 
     @property
     def buffered(self) -> int:
-        """Bytes received and not delivered yet, those of an unfinished command or reply among them."""
-        return self._buffer.size + self._size
+        """Bytes that were received and not delivered yet, the strings of an unfinished command or reply among them."""
+        return self._buffer.size + self._taken
 
     def _parse(self) -> Event | None:
         return self._parse_command() if self.role is SERVER else self._parse_reply()
 
     def _parse_eof(self) -> Event | None:
-        if self._buffer.size or self._arguments is not None or self._arrays or self._bulk is not None:
+        """End the connection, which is no fault between two commands or two replies."""
+        if self._buffer.size or self._arguments is not None or self._open_arrays or self._bulk_length is not None:
             raise RemoteProtocolError(f"the end came in the middle of a {'command' if self.role is SERVER else 'reply'}")
         self.wants = Wants.CLOSED
         return None
@@ -463,100 +512,97 @@ class Connection(Core):
     # -- commands
 
     def _parse_command(self) -> Command | None:
-        arguments = self._arguments
-        if arguments is None:
-            words = self._take_short() or self._begin_command()
-            if words is not None:
-                return Command(words)
-            arguments = self._arguments
+        """Return the next command, once all of it has arrived. Empty commands get no reply: they are passed over."""
+        while True:
+            in_array = self._arguments is not None or self._buffer.peek(0, 1) == b"*"
+            arguments = self._read_array() if in_array else self._read_inline()
             if arguments is None:
                 return None
-        while self._missing:
-            argument = self._read_argument()
-            if argument is None:
-                return None
-            arguments.append(argument)
-            self._missing -= 1
-        self._arguments, self._size = None, 0
-        return Command(arguments)
-
-    def _take_short(self) -> list[bytes] | None:
-        data, start = self._buffer.window()
-        short = parse_short_command(data, start) if self._takes_short else None
-        if short is None:
-            return None
-        self._buffer.skip(short[1] - start)
-        return short[0]
-
-    def _begin_command(self) -> list[bytes] | None:
-        """The head of an array, or the words of an inline command; what is empty of either is passed over."""
-        while self._buffer.size and self._arguments is None:
-            if self._buffer.peek(0, 1) != b"*":
-                words = self._read_inline()
-                if words is None or words:
-                    return words
-                continue
-            line = self._line(MAX_LENGTH_LINE, "Protocol error: invalid multibulk length")
-            if line is None:
-                return None
-            count = parse_integer(line[1:])
-            if count is None or count > self.limits.max_array:
-                raise RemoteProtocolError("Protocol error: invalid multibulk length")
-            if count > UNTRUSTED_ARGUMENTS and not self.trusted:
-                raise RemoteProtocolError("Protocol error: unauthenticated multibulk length")
-            if count > 0:
-                self._arguments, self._missing = [], count
-        return None
+            if arguments:
+                return Command(arguments)
 
     def _read_inline(self) -> list[bytes] | None:
-        """It may end in LF alone."""
+        """Return the words of the next line; None until it has arrived. Its end may be LF alone, as some terminals send it."""
         end = self._buffer.find(b"\n", self.limits.max_line)
-        if end >= 0:  # the line's end is a blank like any other
-            return parse_inline(self._buffer.take(end + 1))
+        if end >= 0:
+            return parse_inline(self._buffer.take(end + 1))  # CR and LF are blanks at the end of the line
         if self._buffer.size >= self.limits.max_line:
             raise RemoteProtocolError("Protocol error: too big inline request")
         return None
 
+    def _read_array(self) -> list[bytes] | None:
+        r"""Return the strings of a command; None until all have arrived. Here a command of two strings arrives bit by bit:
+
+            chunk                  _arguments           what the method waits for
+            *2\r\n                 []                   the line before a string
+            $4\r\nECHO\r\n$2\r      [b"ECHO"]            the LF of the second such line
+            \nhi\r                 [b"ECHO"]            _bulk_length is 2: four bytes, of which three are there
+            \n                     [b"ECHO", b"hi"]     nothing: it returns the strings, and _arguments is None again
+        """
+        if self._arguments is None:
+            count = self._read_argument_count()
+            if count is None:
+                return None
+            self._arguments, self._argument_count = [], count
+        while len(self._arguments) < self._argument_count:
+            argument = self._read_argument()
+            if argument is None:
+                return None
+            self._arguments.append(argument)
+        arguments, self._arguments, self._taken = self._arguments, None, 0
+        return arguments
+
+    def _read_argument_count(self) -> int | None:
+        r"""Return the number in a line such as ``*2\r\n``; None until the line has arrived. 0 or less: no strings come."""
+        line = self._take_line(MAX_LENGTH_LINE, "Protocol error: invalid multibulk length")
+        if line is None:
+            return None
+        count = parse_integer(line[1:])
+        if count is None or count > self.limits.max_array:
+            raise RemoteProtocolError("Protocol error: invalid multibulk length")
+        if count > UNAUTHENTICATED_ARGUMENTS and not self.authenticated:
+            raise RemoteProtocolError("Protocol error: unauthenticated multibulk length")
+        return count
+
     def _read_argument(self) -> bytes | None:
-        if self._bulk is None:
+        """Return the next string of a command; None until all of it has arrived. Every argument is a string, also a number."""
+        if self._bulk_length is None:
             first = self._buffer.peek(0, 1)
-            if first != b"$" and first:
+            if first != b"$" and first:  # seen at its first byte, for the end of this line may never come
                 raise RemoteProtocolError(f"Protocol error: expected '$', got '{_printable(first)}'")
-            line = self._line(MAX_LENGTH_LINE, "Protocol error: invalid bulk length")
+            line = self._take_line(MAX_LENGTH_LINE, "Protocol error: invalid bulk length")
             if line is None:
                 return None
-            self._bulk = self._check_bulk(parse_integer(line[1:]))
-        return self._read_bulk(self._bulk)
-
-    def _check_bulk(self, length: int | None) -> int:
-        limits = self.limits
-        if length is None or not 0 <= length <= min(limits.max_bulk, limits.max_command - self._size):
-            raise RemoteProtocolError("Protocol error: invalid bulk length")
-        if length > UNTRUSTED_BULK and not self.trusted:
-            raise RemoteProtocolError("Protocol error: unauthenticated bulk length")
-        return length
+            self._bulk_length = self._check_bulk(parse_integer(line[1:]))
+        return self._read_bulk(self._bulk_length)
 
     # -- replies
 
     def _parse_reply(self) -> Event | None:
-        while (read := self._read_value()) is not None:
-            complete = self._close_arrays(*read)
-            if complete is not None:
-                self._size = self._values = 0
-                return complete
-        return None
+        """Return the next reply or push, once all of it has arrived."""
+        while True:
+            values = self._read_value()
+            if values is None:
+                return None
+            event = self._add_to_arrays(values)
+            if event is not None:
+                self._taken = self._announced = 0
+                return event
 
-    def _read_value(self) -> tuple[Any, ...] | None:
-        """The next value that is no array, or an empty array; nothing, if it was the head of an array; None to wait."""
-        if self._bulk is not None:
-            data = self._read_bulk(self._bulk)
-            return None if data is None else (parse_bulk(self._kind, data),)
-        line = self._line(self.limits.max_line, "the line is too long")
+    def _read_value(self) -> Values | None:
+        """Read one line, or one string; None until it has arrived.
+
+        Return the value that it is. Return () for the line before a string, and for the line before the values of an array.
+        """
+        if self._bulk_length is not None:
+            data = self._read_bulk(self._bulk_length)
+            return None if data is None else (parse_bulk(self._bulk_kind, data),)
+        line = self._take_line(self.limits.max_line, f"a line of more than {self.limits.max_line:,} bytes (limits.max_line)")
         if line is None:
             return None
         kind, text = line[:1], line[1:]
         if kind in _LINES:
-            self._count(len(line))
+            self._count_line(len(line))
             return (parse_line(kind, text),)
         if kind in BULKS:
             return self._begin_bulk(kind, text)
@@ -564,47 +610,72 @@ class Connection(Core):
             return self._begin_array(kind, text)
         raise RemoteProtocolError(f"not a value: {line[:40]!r}")
 
-    def _begin_bulk(self, kind: bytes, text: bytes) -> tuple[Any, ...]:
+    def _count_line(self, length: int) -> None:
+        self._taken += length
+        if self._taken > self.limits.max_command:
+            raise RemoteProtocolError(f"a reply of more than {self.limits.max_command:,} bytes (limits.max_command)")
+
+    def _begin_bulk(self, kind: bytes, text: bytes) -> Values:
+        """Note the kind and the length of a string, which comes next. ``$-1`` is the null: nothing comes behind it."""
         if text == b"-1" and kind == b"$":
             return (None,)
-        self._kind, self._bulk = kind, self._check_bulk(parse_integer(text))
+        self._bulk_kind, self._bulk_length = kind, self._check_bulk(parse_integer(text))
         return ()
 
-    def _begin_array(self, kind: bytes, text: bytes) -> tuple[Any, ...]:
+    def _begin_array(self, kind: bytes, text: bytes) -> Values:
+        """Open an array of so many values. ``*-1`` is the null array: nothing comes behind it."""
         if text == b"-1" and kind == b"*":
             return (NullArray(),)
         count = parse_integer(text)
         if count is not None and kind in (b"%", b"|"):
-            count *= 2
-        itself = kind == b"|"  # which is no value, but they must not go on for ever
-        if count is None or not 0 <= count <= self.limits.max_array - self._values - itself:
-            raise RemoteProtocolError("an array of no, or too many values")
-        if len(self._arrays) >= self.limits.max_depth:
-            raise RemoteProtocolError("too many arrays within arrays")
-        if kind == b">" and self._arrays:
+            count *= 2  # the line counts pairs
+        itself = kind == b"|"  # an attribute is no value of the reply, but a peer could send attributes for ever
+        if count is None or not 0 <= count <= self.limits.max_array - self._announced - itself:
+            raise RemoteProtocolError(f"an array of no, or too many values: {text[:40]!r} (limits.max_array)")
+        if len(self._open_arrays) >= self.limits.max_depth:
+            raise RemoteProtocolError(f"more than {self.limits.max_depth} arrays within arrays (limits.max_depth)")
+        if kind == b">" and self._open_arrays:
             raise RemoteProtocolError("a push within a reply")
-        self._values += count + itself
-        self._arrays.append(_Array(kind, count, []))
+        self._announced += count + itself
+        self._open_arrays.append(_OpenArray(kind, count, []))
         return ()
 
-    def _close_arrays(self, *values: Any) -> Event | None:
-        """Put a value where it belongs, and that where it belongs, if it is complete; the reply, if it is."""
-        while self._arrays:
-            array = self._arrays[-1]
+    def _add_to_arrays(self, values: Values) -> Event | None:
+        r"""Append ``values`` to the innermost open array. An array that is now full becomes a value of the array around it,
+        and so on outwards. Return the Reply or Push when the outermost value is complete, otherwise None.
+
+        Here an array of 7 and of another array arrives. For each open array the trace shows how many values are missing, and
+        the values that are there:
+
+        >>> client = Connection(Role.CLIENT)
+        >>> for chunk in (b"*2\r\n", b":7\r\n", b"*2\r\n", b"$2\r\nhi\r\n", b"#t\r\n"):
+        ...     client.receive_data(chunk)
+        ...     event = client.next_event()
+        ...     print(chunk, *((array.missing, array.items) for array in client._open_arrays), event)
+        b'*2\r\n' (2, []) None
+        b':7\r\n' (1, [7]) None
+        b'*2\r\n' (1, [7]) (2, []) None
+        b'$2\r\nhi\r\n' (1, [7]) (1, [b'hi']) None
+        b'#t\r\n' Reply(value=[7, [b'hi', True]])
+
+        The last value completes the inner array, and the inner array completes the outer one.
+        """
+        while self._open_arrays:
+            array = self._open_arrays[-1]
             array.items += values
             array.missing -= len(values)
             if array.missing:
                 return None
-            self._arrays.pop()
+            self._open_arrays.pop()
             if array.kind == b">":
                 return Push(array.items)
-            values = _parse_items(array.kind, array.items)
+            values = _close(array)
         return Reply(*values) if values else None
 
-    # -- what both need
+    # -- both
 
-    def _line(self, limit: int, complaint: str) -> bytes | None:
-        """The next line without its end; None until it is complete."""
+    def _take_line(self, limit: int, complaint: str) -> bytes | None:
+        """Take the next line, without its CRLF; None until the CRLF has arrived. Raises when the line is beyond the limit."""
         end = self._buffer.find(CRLF, limit)
         if end >= 0:
             return self._buffer.take(end + 2)[:-2]
@@ -612,23 +683,42 @@ class Connection(Core):
             raise RemoteProtocolError(complaint)
         return None
 
+    def _check_bulk(self, length: int | None) -> int:
+        """Return a length that is within the limits. Raises RemoteProtocolError for any other, before a byte of it arrives."""
+        limits = self.limits
+        if length is None or not 0 <= length <= min(limits.max_bulk, limits.max_command - self._taken):
+            raise RemoteProtocolError("Protocol error: invalid bulk length")
+        if length > UNAUTHENTICATED_BULK and not self.authenticated:
+            raise RemoteProtocolError("Protocol error: unauthenticated bulk length")
+        return length
+
     def _read_bulk(self, length: int) -> bytes | None:
-        """The string whose length is known; None until it is complete."""
+        """Take a string whose length is known, and its CRLF; None until all of it has arrived."""
         if self._buffer.size < length + 2:
             return None
         data = self._buffer.take(length + 2)
-        if data[length:] != CRLF:
+        if data[length:] != CRLF:  # the length was wrong, so whatever follows would be misread
             raise RemoteProtocolError("Protocol error: expected CRLF after a string")
-        self._bulk = None
-        self._size += length
+        self._bulk_length = None
+        self._taken += length
         return data[:length]
 
-    def _count(self, size: int) -> None:
-        self._size += size
-        if self._size > self.limits.max_command:
-            raise RemoteProtocolError("the reply is too long")
+
+# ---- helpers -----------------------------------------------------------------------------------------------------------
+
+
+def _close(array: _OpenArray) -> Values:
+    """Return the value that an array, set or map is. An attribute is (): it only describes the value that comes next."""
+    match array.kind:
+        case b"|":
+            return ()
+        case b"~":
+            return (Set(array.items),)
+        case b"%":
+            return (Map(list(zip(array.items[::2], array.items[1::2], strict=True))),)
+    return (array.items,)
 
 
 def _printable(byte: bytes) -> str:
-    """As Redis puts it into a line."""
+    """Return a byte as Redis quotes it in an error. A line break becomes a blank, because an error is one line."""
     return {b"\r": " ", b"\n": " "}.get(byte, to_text(byte))

@@ -9,13 +9,16 @@ from typing import Any, TypeVar, cast
 
 import minproto.broker
 import minproto.fast.broker
+import minproto.fast.resp
 import minproto.fast.websocket
+import minproto.resp
 import minproto.websocket
 
 T = TypeVar("T")
 
 FAST: dict[type[Any], type[Any]] = {
     minproto.broker.Broker: minproto.fast.broker.Broker,
+    minproto.resp.Connection: minproto.fast.resp.Connection,
     minproto.websocket.Connection: minproto.fast.websocket.Connection,
 }
 """Plain class -> fast class. A core that is not in here has no fast twin."""

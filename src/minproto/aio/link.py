@@ -146,7 +146,7 @@ class _SkippingConnection(Connection):
 
     def _check_bulk(self, length: int | None) -> int:
         limits = self.limits
-        if length is None or not min(limits.max_bulk, limits.max_command - self._size) < length <= LONGEST_SKIPPED:
+        if length is None or not min(limits.max_bulk, limits.max_command - self._taken) < length <= LONGEST_SKIPPED:
             return super()._check_bulk(length)
         self._left = length + 2
         return length
@@ -161,7 +161,7 @@ class _SkippingConnection(Connection):
             return None
         if self._buffer.take(2) != b"\r\n":
             raise RemoteProtocolError("a string does not end in CRLF")
-        self._left, self._bulk = 0, None
+        self._left, self._bulk_length = 0, None
         skipped = Skipped()
         skipped.length = length
         return skipped

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Unpack
 
 from minproto.aio.broker import Broker
+from minproto.aio.cores import chosen
 from minproto.aio.endpoint import Endpoint, logger
 from minproto.aio.listener import Connection, Listener, ListenerConfig, ListenerOptions
 from minproto.aio.options import check_secret, check_type, configure
@@ -92,11 +93,11 @@ class ServerConnection:
         self._switchboard = switchboard
         self._config = config
         self._loop = asyncio.get_running_loop()
-        self._core = Core(Role.SERVER, config.limits)
+        self._core = chosen(Core)(Role.SERVER, config.limits)
         self.endpoint = Endpoint(self._core, pipe, config.timeouts)
         """Counts the bytes on the wire."""
         self._session: Session = switchboard.open(self._push)
-        self._core.trusted = self._session.trusted
+        self._core.authenticated = self._session.trusted
         self._task: asyncio.Task[Any] | None = None
         self._draining = False
         self._began = self._loop.time()  # the command that is not complete, or the connection
@@ -163,7 +164,7 @@ class ServerConnection:
         answer = session.execute(arguments)
         if isinstance(answer, Wait):
             answer = await self._wait(answer)
-        self._core.version, self._core.trusted = session.version, session.trusted
+        self._core.version, self._core.authenticated = session.version, session.trusted
         if session.listens:
             self._switchboard.flush()  # what was published before the answer comes before it
         for event in answer:

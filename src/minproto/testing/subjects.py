@@ -59,9 +59,10 @@ def _websocket(role: Role, deflate: Parameters | None) -> Subject:
 SMALL_COMMANDS = resp.Limits(max_bulk=200, max_command=300, max_array=12, max_depth=3, max_line=64)
 
 
-def _resp(role: Role, limits: resp.Limits = SMALL_COMMANDS) -> Subject:
+def _resp(role: Role) -> Subject:
     streams = strategies.command_streams if role is Role.SERVER else strategies.reply_streams
-    return Subject(lambda: resp.Connection(role, limits), streams, limits.max_command + limits.max_line)
+    held = SMALL_COMMANDS.max_command + SMALL_COMMANDS.max_line
+    return Subject(lambda: resp.Connection(role, SMALL_COMMANDS), streams, held)
 
 
 FEW_STREAMS = http2.Limits(
@@ -104,7 +105,6 @@ ALL = {
     "http2 client": HTTP2_CLIENT,
     "resp client": _resp(Role.CLIENT),
     "resp server": _resp(Role.SERVER),
-    "resp server, short commands in one go": _resp(Role.SERVER, resp.Limits()),
     "sse client": SSE_CLIENT,
     "websocket server": _websocket(Role.SERVER, None),
     "websocket client": _websocket(Role.CLIENT, None),
