@@ -557,7 +557,7 @@ def test_what_comes_for_a_stream_that_we_have_reset_is_ignored_but_counted():
     w.said.clear()
     said = [data(1, b"abc"), w.head(1, TRAILER), window_update(1, 1), reset(1), frame(PRIORITY, 0, 1, DEPENDENCY)]
     assert w.verdict(*said) == ALIVE
-    assert w.core._window.window + w.core._window.owed == w.core.limits.connection_window
+    assert w.core._receive_window.window + w.core._receive_window.owed == w.core.limits.connection_window
 
 
 @pytest.mark.parametrize("type_", [DATA, HEADERS])

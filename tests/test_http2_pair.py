@@ -78,10 +78,10 @@ class Pair:
         """Law 9. The peer may not know yet of what is on its way to it, so this is asked of settled ends."""
         for end in (self.client, self.server):
             peer = self.peer(end)
-            assert peer.core._send_window.size == end.core._window.window
-            assert end.core._window.window + end.core._window.owed == end.core._window.size
-            for id_, stream in end.core._streams.items():
-                if (other := peer.core._streams.get(id_)) is not None:
+            assert peer.core._send_window.size == end.core._receive_window.window
+            assert end.core._receive_window.window + end.core._receive_window.owed == end.core._receive_window.size
+            for id_, stream in end.core._streams.open.items():
+                if (other := peer.core._streams.open.get(id_)) is not None:
                     assert other.send_window.size == stream.receive_window.window
                 window = stream.receive_window
                 if stream.state is State.HALF_CLOSED_REMOTE:
@@ -120,7 +120,7 @@ class TwoEnds(RuleBasedStateMachine):
     @rule()
     def respond(self) -> None:
         core = self.pair.server.core
-        for id_, stream in list(core._streams.items()):
+        for id_, stream in list(core._streams.open.items()):
             if not stream.head_sent:
                 self.pair.send(self.pair.server, ResponseHead(200, Headers(), "2", id_))
 
@@ -128,7 +128,7 @@ class TwoEnds(RuleBasedStateMachine):
     def send_data(self, which: int, count: int) -> None:
         """Whoever's turn it is."""
         end = self.ends()[which]
-        for id_, stream in end.core._streams.items():
+        for id_, stream in end.core._streams.open.items():
             if stream.head_sent:
                 end.core.offer(id_)
         turn = end.core.next_ready()
@@ -145,7 +145,7 @@ class TwoEnds(RuleBasedStateMachine):
     def finish(self, which: int, pick: int, trailers: bool) -> None:
         end = self.ends()[which]
         able = [
-            id_ for id_, stream in end.core._streams.items()
+            id_ for id_, stream in end.core._streams.open.items()
             if stream.head_sent and (stream.state, Step.SEND_END) in TRANSITIONS
         ]  # fmt: skip
         if able:
@@ -156,7 +156,7 @@ class TwoEnds(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1), pick=st.integers(0, 4))
     def give_up(self, which: int, pick: int) -> None:
         end = self.ends()[which]
-        if streams := list(end.core._streams):
+        if streams := list(end.core._streams.open):
             id_ = streams[pick % len(streams)]
             self.reset.add(id_)
             self.pair.send(end, Reset(id_))
@@ -329,7 +329,7 @@ def test_the_credit_of_padding_comes_back(content):
         payload = bytes([9]) + content + bytes(9)
         pair.server.arriving += frames.encode_frame(frames.DATA, frames.PADDED, 1, payload)
         pair.client.core._send_window.size -= len(payload)
-        pair.client.core._streams[1].send_window.size -= len(payload)
+        pair.client.core._streams.open[1].send_window.size -= len(payload)
         pair.settle()
         pair.consume(pair.server, 1, len(content))
         pair.settle()

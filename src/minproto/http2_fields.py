@@ -1,21 +1,49 @@
-"""What HTTP/2's field blocks say, and how (RFC 9113 §8.2, §8.3): heads and trailers of messages, compressed by HPACK.
+r"""HTTP/2's field blocks: heads and trailers as lists of fields, and as bytes (RFC 9113 §8.2, §8.3; HPACK, RFC 7541).
 
 A head is a list of fields. What HTTP/1.1 writes into its start line comes first, as *pseudo-header fields*, whose names begin
-with a colon. An app sees the same ``RequestHead`` as from HTTP/1.1, with Host in the place of :authority, so what is read here
-has to be at least as strict: what HTTP/2 can carry and HTTP/1.1 can't (a line break in a value, two Hosts, a second length)
-is how requests are smuggled through gateways (§10.3). A malformed message is an error of its stream (§8.1.1).
+with a colon. HPACK compresses the list: a field that both ends have seen before is one byte. This is a request for
+https://example.org/, sent twice on one connection:
 
-The compression is that of the ``hpack`` library. Each block is decoded to its end, whatever it says, since it changes the
-table that all later blocks refer to; so its limits are two: one that ends the stream, and a harder one for the connection.
+    >>> coder = FieldCoder(max_block=1_000)
+    >>> request = [(":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", "example.org")]
+    >>> coder.encode(request).hex(" ")
+    '82 87 84 41 88 2f 91 d3 5d 05 5c f6 4d'
+    >>> coder.encode(request).hex(" ")
+    '82 87 84 be'
+
+    82      0x80 + 2: entry 2 of the table, ":method: GET". The first 61 entries are the same for everybody (RFC 7541 App. A).
+    87      0x80 + 7: ":scheme: https"
+    84      0x80 + 4: ":path: /"
+    41      0x40 + 1: the name of entry 1, ":authority", with the value that follows; and this field becomes an entry
+    88      0x80 + 8: the value has 8 bytes, in Huffman code (2f ... 4d is "example.org")
+    be      0x80 + 62, in the second block: the newest entry, ":authority: example.org"
+
+So a block can be read only by an end that has read every block before it, in order. Both ends keep a table for each direction;
+here the tables are those of the ``hpack`` library.
+
+An app sees the same ``RequestHead`` as from HTTP/1.1, with a Host field in the place of :authority:
+
+    >>> parse_request([*request, ("cookie", "a=1"), ("cookie", "b=2")], stream=1)  # doctest: +NORMALIZE_WHITESPACE
+    RequestHead(method='GET', target='/', headers=[('host', 'example.org'), ('cookie', 'a=1; b=2')], version='2', stream=1,
+                protocol='', scheme='https')
+
+Three things are easy to get wrong:
+
+- **Field values are any bytes.** HTTP/2 can carry a line break in a value, two Hosts, or a second Content-Length. A gateway
+  that writes such a head as HTTP/1.1 makes two requests of one: *request smuggling* (§10.3). So a field is checked here as
+  strictly as a line of HTTP/1.1. A malformed message is a fault of its stream (§8.1.1), so here it raises StreamError.
+- **A block cannot be skipped.** It changes the table to which all later blocks refer. So even the block of a request that will
+  be refused is decoded to its end, and a block that cannot be decoded ends the connection: RemoteProtocolError (§4.3).
+- **A small block can decode to much.** One byte may stand for a field of 4,000 bytes (a *header bomb*). So ``max_block``
+  bounds the decoded bytes too, and a head that is too large for an app is found after decoding, by ``exceeded_limit``.
+
+Left out: nothing of the two standards, but the encoder makes little effort. It uses 4,096 bytes of table at most.
 """
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
 
 from hpack import Decoder, Encoder, HPACKError, OversizedHeaderListError
-from hpack.table import HeaderTable
 
 from minproto.core import LocalProtocolError, RemoteProtocolError
 from minproto.http import (
@@ -32,7 +60,7 @@ from minproto.http import (
 )
 from minproto.http2_frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, PROTOCOL_ERROR, StreamError
 
-# ---- heads (§8.2, §8.3) ------------------------------------------------------------------------------------------------
+# ---- what a field list says (§8.2, §8.3) -------------------------------------------------------------------------------
 #
 #   request    :method  :scheme  :authority  :path             fields ...          CONNECT: :method and :authority alone
 #              and :protocol with CONNECT (RFC 8441 §4)                            (§8.5); with :protocol all of them
@@ -40,25 +68,32 @@ from minproto.http2_frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, PROTOCOL
 #   trailers                                                   fields ...
 
 Fields = Sequence[tuple[str, str]]
+"""Names and values in their order, pseudo-header fields among them. Each character stands for one byte (ISO-8859-1)."""
 
 OF_CONNECTION = frozenset({"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"})
-"""§8.2.2: they speak of an HTTP/1.1 connection. MUST NOT be generated, and make malformed what has them."""
+"""The connection-specific fields: they speak of an HTTP/1.1 connection, and make a message of HTTP/2 malformed (§8.2.2)."""
 _REQUEST_PSEUDO = frozenset({":method", ":scheme", ":authority", ":path", ":protocol"})
 _RESPONSE_PSEUDO = frozenset({":status"})
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*")
 _PATH = re.compile(rf"[{TARGET}]+")
-_SENSITIVE = frozenset({"authorization", "proxy-authorization"})
-"""Never to be put into a table, where guesses could be compared with them (RFC 7541 §7.1)."""
 WITHOUT_CONTENT = frozenset({"GET", "HEAD", "DELETE"})
-"""Requests that end with their head, unless a Content-Length says otherwise: their content means nothing (RFC 9110 §9.3)."""
+"""Methods whose requests end with their head, unless there is a Content-Length: content has no meaning there (RFC 9110
+§9.3)."""
+FIELD_OVERHEAD = 32
+"""Bytes that each field counts for, besides its name and value: about the memory that a table entry needs (§6.5.2)."""
 
 
 def malformed(reason: str) -> StreamError:
+    """Return the error for a malformed message: PROTOCOL_ERROR, on its stream alone (§8.1.1)."""
     return StreamError(reason, PROTOCOL_ERROR)
 
 
 def split_pseudo(fields: Fields, allowed: frozenset[str]) -> tuple[dict[str, str], Headers]:
-    """Pseudo-header fields, each MUST be known, come once, and before all others; and those. Raises StreamError (§8.3)."""
+    """Split a field list into its pseudo-header fields and its regular fields (§8.3).
+
+    Raises StreamError unless each pseudo-header field is one of ``allowed``, occurs once, and precedes all regular fields, and
+    each regular field is valid: a lower-case name, and a value that HTTP/1.1 could carry.
+    """
     pseudo: dict[str, str] = {}
     for name, value in fields:
         if name[:1] != ":":
@@ -67,7 +102,7 @@ def split_pseudo(fields: Fields, allowed: frozenset[str]) -> tuple[dict[str, str
             raise malformed(f"pseudo-header field {name!r} is unknown, misplaced or repeated")
         pseudo[name] = value
     headers = Headers(fields[len(pseudo) :])
-    if field_block(headers) is None:  # a colon is in no name, so a late pseudo-header field does not pass either
+    if field_block(headers) is None:  # no valid name has a colon, so a pseudo-header field that comes late fails here
         wrong = next(field[0] for field in headers if field_block([field]) is None)
         raise malformed(f"the field {wrong!r} has an invalid value, or name (they are in lower case)")
     for name, value in headers:
@@ -77,26 +112,20 @@ def split_pseudo(fields: Fields, allowed: frozenset[str]) -> tuple[dict[str, str
 
 
 def parse_request(fields: Fields, stream: int) -> RequestHead:
-    """A request's head; Host stands for :authority, as in HTTP/1.1. Raises StreamError where it is malformed."""
-    method, target, headers, protocol, scheme = _read_request(tuple(fields))
-    return RequestHead(method, target, Headers(headers), "2", stream, protocol, scheme)
-
-
-@lru_cache(64)  # clients say the same again and again
-def _read_request(fields: tuple[tuple[str, str], ...]) -> tuple[str, str, Headers, str, str]:
-    """Method, target, fields, protocol and scheme."""
+    """Return the head of a request. Its first field is Host, with the value of :authority. Raises StreamError: malformed."""
     pseudo, headers = split_pseudo(fields, _REQUEST_PSEUDO)
-    method, protocol = pseudo.get(":method", ""), pseudo.get(":protocol", "")
-    target = _target(pseudo, method, protocol)
-    if method == "CONNECT":  # RFC 9110 §9.3.6: it means nothing
+    method, scheme = pseudo.get(":method", ""), pseudo.get(":scheme", "")
+    target = _request_target(pseudo, method)
+    if method == "CONNECT":  # RFC 9110 §9.3.6: a tunnel has no content, so a Content-Length must not end it
         headers = Headers([field for field in headers if field[0] != "content-length"])
-    _set_host(headers, pseudo.get(":authority"), pseudo.get(":scheme", ""))
+    _set_host(headers, pseudo.get(":authority"), scheme)
     _join_cookies(headers)
-    return method, target, headers, protocol, pseudo.get(":scheme", "")
+    return RequestHead(method, target, headers, "2", stream, pseudo.get(":protocol", ""), scheme)
 
 
-def _target(pseudo: dict[str, str], method: str, protocol: str) -> str:
-    """The request-target that the pseudo-header fields amount to."""
+def _request_target(pseudo: dict[str, str], method: str) -> str:
+    """Return the request-target, which HTTP/1.1 would write into its start line."""
+    protocol = pseudo.get(":protocol", "")
     if not TOKEN.fullmatch(method) or (":protocol" in pseudo and not (method == "CONNECT" and TOKEN.fullmatch(protocol))):
         raise malformed("missing or invalid :method or :protocol")
     if method == "CONNECT" and not protocol:
@@ -106,12 +135,14 @@ def _target(pseudo: dict[str, str], method: str, protocol: str) -> str:
     path = pseudo.get(":path", "")
     if not _SCHEME.fullmatch(pseudo.get(":scheme", "")):
         raise malformed("missing or invalid :scheme")
+    # An extended CONNECT names a path as a GET does (RFC 8441 §4). "*" is for OPTIONS alone, as in HTTP/1.1.
     if path[:1] not in ("/", "*") or not _PATH.fullmatch(path) or not _is_target("GET" if protocol else method, path):
         raise malformed(f"missing or invalid :path: {path!a:.200}")
     return path
 
 
 def _is_target(method: str, target: str) -> bool:
+    """Return whether HTTP/1.1 would take this target for this method."""
     try:
         check_target(method, target, RemoteProtocolError)
     except RemoteProtocolError:
@@ -120,7 +151,11 @@ def _is_target(method: str, target: str) -> bool:
 
 
 def _set_host(headers: Headers, authority: str | None, scheme: str) -> None:
-    """§8.3.1: a Host that differs from :authority SHOULD be malformed; with none of both, nobody knows whom it is for."""
+    """Put the authority into a Host field in the first place, in the place of any Host that came (§8.3.1).
+
+    A Host that names another authority is malformed: two servers on the way could each serve another of the two. So is a
+    request with neither of both, since nobody knows which site it is for.
+    """
     hosts = headers.get_all("host")
     if authority is None:
         authority = hosts[0] if hosts else ""
@@ -132,7 +167,11 @@ def _set_host(headers: Headers, authority: str | None, scheme: str) -> None:
 
 
 def _join_cookies(headers: Headers) -> None:
-    """§8.2.3: crumbs MUST be joined before they are given to anything that is not HTTP/2."""
+    """Join the cookie fields, in the place of the first.
+
+    Browsers send each cookie as a field of its own, because one cookie that changes would otherwise spoil the compression of
+    all. Anything that is not HTTP/2 knows one Cookie field, so the crumbs MUST be joined before they are passed on (§8.2.3).
+    """
     cookies = headers.get_all("cookie")
     if len(cookies) > 1:
         at = next(index for index, field in enumerate(headers) if field[0] == "cookie")
@@ -141,20 +180,21 @@ def _join_cookies(headers: Headers) -> None:
 
 
 def parse_response(fields: Fields, stream: int) -> ResponseHead:
-    """A response's head. Raises StreamError where it is malformed."""
+    """Return the head of a response. Raises StreamError where it is malformed."""
     pseudo, headers = split_pseudo(fields, _RESPONSE_PSEUDO)
     status = pseudo.get(":status", "")
-    if not re.fullmatch("[1-9][0-9][0-9]", status) or status == "101":  # §8.6: there is no 101 in HTTP/2
+    if not re.fullmatch("[1-9][0-9][0-9]", status) or status == "101":  # §8.6: HTTP/2 has no Upgrade, so it has no 101
         raise malformed("missing or invalid :status")
     return ResponseHead(int(status), headers, "2", stream)
 
 
 def parse_trailers(fields: Fields) -> Headers:
-    """Raises StreamError; pseudo-header fields MUST NOT be among them (§8.1)."""
+    """Return the trailers of a message. Raises StreamError, also for a pseudo-header field among them (§8.1)."""
     return split_pseudo(fields, frozenset())[1]
 
 
 def content_length(headers: Headers) -> int | None:
+    """Return the Content-Length that the peer declares, None for none. Raises StreamError for one that is no number."""
     values = headers.get("content-length")
     if values is None:
         return None
@@ -164,12 +204,24 @@ def content_length(headers: Headers) -> int | None:
         raise malformed(str(error)) from None
 
 
-def excess(fields: Fields, max_head: int, max_headers: int, line: str = "") -> str:
-    """Say which limit a field section, behind this start line, goes beyond; "" where it keeps to both. Its cookies are joined
-    already (§8.2.3): one field, as in HTTP/1.1. Asked after decoding, or the table would be out of step."""
+def section_size(fields: Fields) -> int:
+    """Return the size of a field list as SETTINGS_MAX_HEADER_LIST_SIZE counts it, in bytes, not compressed (§6.5.2).
+
+    >>> section_size([(":path", "/")])  # 5 + 1 + 32
+    38
+    """
+    return sum(len(name) + len(value) + FIELD_OVERHEAD for name, value in fields)
+
+
+def exceeded_limit(fields: Fields, max_head: int, max_headers: int, line: str = "") -> str:
+    """Return which limit a head or trailers go beyond, in words; "" for none.
+
+    ``line``: the start line that HTTP/1.1 would write, which counts too. Ask after the cookies were joined: they are one
+    field, as in HTTP/1.1. And ask after the whole block was decoded, since a block cannot be skipped.
+    """
     if len(fields) > max_headers:
         return f"{len(fields)} fields, and max_headers is {max_headers}"
-    size = len(line) + sum(len(name) + len(value) + 32 for name, value in fields)  # §6.5.2
+    size = len(line) + section_size(fields)
     return f"a head of {size} bytes, and max_head is {max_head}" if size > max_head else ""
 
 
@@ -182,41 +234,8 @@ def claimed_head(fields: Fields, stream: int) -> RequestHead:
 # ---- what we send: checked by the same rules ---------------------------------------------------------------------------
 
 
-def request_fields(head: RequestHead, scheme: str) -> Fields:
-    """A head as fields. Raises LocalProtocolError where it would not come apart in the same way."""
-    fields: list[tuple[str, str]] = [(":method", head.method)]
-    if head.protocol or head.method != "CONNECT":
-        fields += [(":scheme", scheme), (":path", head.target)]
-    fields.append((":authority", head.headers.get("host") or ""))
-    if head.protocol:
-        fields.append((":protocol", head.protocol))
-    fields += [field for field in head.headers if field[0] != "host"]
-    try:
-        parsed = parse_request(fields, head.stream)
-    except StreamError as error:
-        raise LocalProtocolError(str(error)) from None
-    if parsed.target != head.target:
-        raise LocalProtocolError("the target of CONNECT is its authority")
-    return fields
-
-
-def response_fields(head: ResponseHead) -> Fields:
-    """The same for a response. Raises LocalProtocolError."""
-    fields = ((":status", str(head.status)), *head.headers)
-    try:
-        _check_response(fields)
-    except StreamError as error:
-        raise LocalProtocolError(str(error)) from None
-    return fields
-
-
-@lru_cache(64)  # an app's responses are much alike
-def _check_response(fields: tuple[tuple[str, str], ...]) -> None:
-    parse_response(fields, 0)
-
-
 def trailer_fields(trailers: Headers) -> Fields:
-    """The same for trailers. Raises LocalProtocolError."""
+    """Return trailers as they are sent. Raises LocalProtocolError where a peer would find them malformed."""
     try:
         return parse_trailers(trailers)
     except StreamError as error:
@@ -224,7 +243,7 @@ def trailer_fields(trailers: Headers) -> Fields:
 
 
 def declared_length(headers: Headers) -> int | None:
-    """The Content-Length of a message to be sent. Raises LocalProtocolError."""
+    """Return the Content-Length of a message that we send, None for none. Raises LocalProtocolError for an invalid one."""
     try:
         return content_length(headers)
     except StreamError as error:
@@ -235,89 +254,95 @@ def declared_length(headers: Headers) -> int | None:
 
 MAX_TABLE = 4_096
 """Bytes of the table that we compress with, whatever the peer would let us have: it is our memory."""
-
-
-MAX_REMEMBERED = 64
-"""Blocks that are remembered with what they mean, as long as the table is what it was."""
-
-
-class _Remembered:
-    """What coding gave, while it would give the same again: until the table, which all of it refers to, changes.
-
-    Peers repeat their heads, and a head that is in the table already does not change it. With what
-    is remembered of whole heads, the /hello benchmark needs 71 us a request instead of 130.
-    """
-
-    __slots__ = ("_known", "_newest", "_size", "_table", "get")
-
-    def __init__(self, table: HeaderTable) -> None:
-        self._table = table
-        self._newest: Any = None  # the entry that was put in last
-        self._size = 0, table.maxsize
-        self._known: dict[Any, Any] = {}
-        self.get = self._known.get
-
-    def put(self, key: Any, value: Any) -> None:
-        """What was coded just now; if that has changed the table, all before it is forgotten, and it as well."""
-        entries = self._table.dynamic_entries
-        newest, size = entries[0] if entries else None, (len(entries), self._table.maxsize)
-        if newest is not self._newest or size != self._size or len(self._known) >= MAX_REMEMBERED:
-            self._newest, self._size = newest, size
-            self.forget()
-        else:
-            self._known[key] = value
-
-    def forget(self) -> None:
-        self._known.clear()
+_NEVER_INDEXED = frozenset({"authorization", "proxy-authorization"})
+"""Fields that no end may put into its table. There, a guess that is right makes a block shorter, so who can make requests on
+our connection and sees the length of our packets could find the secret byte by byte (RFC 7541 §7.1)."""
 
 
 class FieldCoder:
-    """Both tables of a connection: fields <-> blocks."""
+    """The fields of one connection: field lists into blocks and back, and heads into field lists and back.
 
-    __slots__ = ("_decoded", "_decoder", "_encoded", "_encoder")
+    It has a compression table for each direction. ``minproto.fast`` replaces this class by one that remembers whole heads.
+    """
+
+    __slots__ = ("_decoder", "_encoder", "_table_sizes")
 
     def __init__(self, max_block: int) -> None:
-        """``max_block``: bytes that a block may decode to."""
+        """``max_block``: bytes that a received block may decode to, with 32 on top for each field."""
         self._decoder = Decoder(max_block)
         self._encoder = Encoder()
-        self._decoded = _Remembered(self._decoder.header_table)
-        self._encoded = _Remembered(self._encoder.header_table)
+        self._table_sizes: list[int] = []  # sizes of our table that the peer has set since our last block, at most two
+
+    # -- blocks
 
     def decode(self, block: bytes) -> Fields:
-        """Raises RemoteProtocolError: a block that can't be decoded MUST be a connection error (§4.3)."""
-        known: Fields | None = self._decoded.get(block)
-        if known is not None:
-            return known
+        """Return the fields of a block that has arrived. Raises RemoteProtocolError: the connection MUST end (§4.3)."""
         try:
             decoded = self._decoder.decode(block, raw=True)
         except OversizedHeaderListError:
             raise RemoteProtocolError("a field block that decodes to too much", ENHANCE_YOUR_CALM) from None
-        except HPACKError as error:  # whose text is not for the peer: it has addresses of our memory
+        except HPACKError as error:  # its text is not for the peer: it can have addresses of our memory in it
             raise RemoteProtocolError("a field block that can't be decoded", COMPRESSION_ERROR) from error
-        fields = tuple([(str(name, "latin-1"), str(value, "latin-1")) for name, value in decoded])
-        self._decoded.put(block, fields)
-        return fields
+        return tuple([(str(name, "latin-1"), str(value, "latin-1")) for name, value in decoded])
 
     def encode(self, fields: Fields) -> bytes:
-        key = tuple(fields)
-        known: bytes | None = self._encoded.get(key)
-        if known is not None:
-            return known
-        encoded = [(name.encode("latin-1"), value.encode("latin-1"), name in _SENSITIVE) for name, value in fields]
-        block = self._encoder.encode(encoded)
-        self._encoded.put(key, block)
-        return block
+        """Return the block of a field list that was checked, for the peer to decode next: blocks are sent in this order."""
+        for size in self._table_sizes:  # each makes the library begin the block with a size update (RFC 7541 §6.3)
+            self._encoder.header_table_size = size
+        self._table_sizes = []
+        return self._encoder.encode(
+            [(name.encode("latin-1"), value.encode("latin-1"), name in _NEVER_INDEXED) for name, value in fields]
+        )
 
-    def allow_table(self, size: int) -> None:
-        """The peer has acknowledged how large its table may be: from now on it has to keep to that (§4.3.1)."""
+    def resize_decoder(self, size: int) -> None:
+        """Keep the peer to the SETTINGS_HEADER_TABLE_SIZE of ours that it has just acknowledged (§4.3.1)."""
         self._decoder.max_allowed_table_size = size
-        self._decoded.forget()
 
-    def limit_table(self, size: int) -> None:
-        """The peer says how large ours may be: the next block has to tell that we know (RFC 7541 §4.2)."""
-        self._encoded.forget()
-        encoder, size = self._encoder, min(size, MAX_TABLE)
-        if size != encoder.header_table_size:
-            encoder.header_table_size = size
-            changes = encoder.table_size_changes  # the smallest and the last are to be told, however many there were
-            encoder.table_size_changes = [least, size] if (least := min(changes)) < size else [size]
+    def resize_encoder(self, size: int) -> None:
+        """Take over the peer's SETTINGS_HEADER_TABLE_SIZE. The next block begins with what the peer has to know of it.
+
+        However often the peer has changed its mind, that is the smallest size and then the last one (RFC 7541 §4.2). The
+        smallest matters, because entries that it pushed out are gone, although the table may have grown again:
+
+            >>> coder = FieldCoder(max_block=1_000)
+            >>> for size in (100, 0, 3_000):
+            ...     coder.resize_encoder(size)
+            >>> coder.encode([(":status", "204")]).hex(" ")
+            '20 3f 99 17 89'
+
+        20 is the size 0, 3f 99 17 the size 3000 (31, and 2969 in groups of seven bits), 89 is ":status: 204".
+        """
+        size = min(size, MAX_TABLE)
+        smallest = min([*self._table_sizes, size])
+        self._table_sizes = [size] if smallest == size else [smallest, size]
+
+    # -- heads
+
+    parse_request = staticmethod(parse_request)
+    parse_response = staticmethod(parse_response)
+
+    def request_fields(self, head: RequestHead, scheme: str) -> Fields:
+        """Return a request's head as fields. Raises LocalProtocolError where a server would find the head malformed."""
+        fields: list[tuple[str, str]] = [(":method", head.method)]
+        if head.protocol or head.method != "CONNECT":
+            fields += [(":scheme", scheme), (":path", head.target)]
+        fields.append((":authority", head.headers.get("host") or ""))
+        if head.protocol:
+            fields.append((":protocol", head.protocol))
+        fields += [field for field in head.headers if field[0] != "host"]
+        try:
+            parsed = self.parse_request(fields, head.stream)
+        except StreamError as error:
+            raise LocalProtocolError(str(error)) from None
+        if parsed.target != head.target:
+            raise LocalProtocolError("the target of CONNECT is its authority")
+        return fields
+
+    def response_fields(self, head: ResponseHead) -> Fields:
+        """Return a response's head as fields. Raises LocalProtocolError where a client would find the head malformed."""
+        fields = ((":status", str(head.status)), *head.headers)
+        try:
+            self.parse_response(fields, head.stream)
+        except StreamError as error:
+            raise LocalProtocolError(str(error)) from None
+        return fields

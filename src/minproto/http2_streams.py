@@ -13,9 +13,9 @@ A RST_STREAM ends both directions at once, from either side.
 
 from enum import IntEnum
 
-from minproto.core import RemoteProtocolError
-from minproto.http2_flow import ReceiveWindow, SendWindow, parse_priority
-from minproto.http2_frames import ENHANCE_YOUR_CALM, PROTOCOL_ERROR, STREAM_CLOSED
+from minproto.core import SERVER, RemoteProtocolError, Role
+from minproto.http2_flow import DEFAULT_WINDOW, ReceiveWindow, SendWindow, parse_priority
+from minproto.http2_frames import ENHANCE_YOUR_CALM, MAX_ID, PROTOCOL_ERROR, STREAM_CLOSED, StreamError
 
 # ---- the state of a stream (§5.1) --------------------------------------------------------------------------------------
 #
@@ -89,23 +89,55 @@ class Stream:
     """One stream: its state, its two windows, and what was announced of its content."""
 
     __slots__ = (
-        "head_received", "head_sent", "id", "length", "method", "offering", "padding", "priority", "receive_left",
+        "head_received", "head_sent", "id", "method", "offering", "padding", "priority", "receive_left", "receive_length",
         "receive_window", "send_left", "send_window", "state",
     )  # fmt: skip
 
-    def __init__(self, id_: int, send_window: int, receive_window: int) -> None:
+    def __init__(self, id_: int, method: str, send_window: int, receive_window: int) -> None:
         self.id = id_
         self.state = IDLE
-        self.method = ""  # of the request: a response to HEAD has no content
+        self.method = method  # of the request: a response to HEAD has no content
         self.send_window = SendWindow(send_window)
         self.receive_window = ReceiveWindow(receive_window, receive_window)
         self.padding = 0  # bytes of padding that arrived; their credit is given back with the credit of the next content
         self.head_sent = self.head_received = False
         self.send_left: int | None = None  # bytes still to be sent of our Content-Length; None: we have declared none
         self.receive_left: int | None = None  # bytes still to be received of the peer's Content-Length
-        self.length: int | None = None  # the peer's Content-Length itself, for the text of an error
+        self.receive_length: int | None = None  # the peer's Content-Length itself, for the text of an error
         self.offering = False  # the shell has content to send
         self.priority = parse_priority(None)
+
+    def move(self, step: Step) -> None:
+        """Move the state by the table. Raises StreamError (STREAM_CLOSED) for a step that the state does not allow (§5.1)."""
+        state = TRANSITIONS.get((self.state, step))
+        if state is None:
+            raise StreamError(f"{step.name} in {self.state.name}", STREAM_CLOSED)
+        self.state = state
+
+    def becomes_tunnel(self, status: int) -> bool:
+        """Return whether a response with this status makes a tunnel: DATA after a 2xx to CONNECT belongs to it (§8.5)."""
+        return self.method == "CONNECT" and 200 <= status < 300
+
+    def expect_content(self, length: int | None) -> None:
+        """Note how many bytes of content the peer has declared; None for a message whose END_STREAM alone tells its end."""
+        self.receive_left = self.receive_length = length
+
+    def receive_content(self, count: int) -> None:
+        """Count bytes of content. Raises StreamError where they are more than the peer has declared: malformed (§8.1.1)."""
+        if self.receive_left is not None:
+            self.receive_left -= count
+            if self.receive_left < 0:
+                raise self._wrong_length()
+
+    def check_complete(self) -> None:
+        """Raise StreamError where the peer ends its direction before the declared length: malformed (§8.1.1)."""
+        if self.receive_left:
+            raise self._wrong_length()
+
+    def _wrong_length(self) -> StreamError:
+        came = (self.receive_length or 0) - (self.receive_left or 0)
+        text = f"Content-Length is {self.receive_length}, and {came} bytes of content came"
+        return StreamError(text, PROTOCOL_ERROR)
 
 
 class Budget:
@@ -167,3 +199,69 @@ class ClosedStreams:
             raise RemoteProtocolError("a stream that was not opened in its order", PROTOCOL_ERROR)
         if not late:
             raise RemoteProtocolError("a frame on a stream that is closed", STREAM_CLOSED)
+
+
+class StreamTable:
+    """The streams of one connection: the open ones, and what is known of every other id.
+
+    A frame names its stream by an id, and four cases have to be told apart (here a server, whose client's last request was
+    stream 7; streams 3 and 7 are open, and we have sent GOAWAY with the last stream 7):
+
+        id 3    open: the frame is for it
+        id 5    closed, by END_STREAM or a reset; or skipped: a late frame, or a wrong one (see ClosedStreams)
+        id 8    idle: a client's streams are odd, so nobody has opened it. Only HEADERS and PRIORITY may come (§5.1)
+        id 9    above our GOAWAY: the client may not have read it yet, so everything on the stream is ignored (§6.8)
+    """
+
+    def __init__(self, role: Role) -> None:
+        self._role = role
+        self.open: dict[int, Stream] = {}
+        """Streams that are open or half-closed, by id."""
+        self.closed = ClosedStreams()
+        self.next_id = 1
+        """As a client: the id of the next request."""
+        self.last_id = 0
+        """As a server: the highest id that a request had."""
+        self.last_accepted = MAX_ID
+        """The highest id that we said we would look at, in our last GOAWAY."""
+        self.initial_send_window = DEFAULT_WINDOW
+        """Bytes that the peer lets a new stream send: its SETTINGS_INITIAL_WINDOW_SIZE."""
+        self.initial_receive_window = DEFAULT_WINDOW
+        """Bytes that the peer believes it may send on a new stream: ours, once the peer has acknowledged it."""
+
+    def add(self, id_: int, method: str) -> Stream:
+        """Add a new stream, for a request with this method."""
+        stream = self.open[id_] = Stream(id_, method, self.initial_send_window, self.initial_receive_window)
+        return stream
+
+    def is_idle(self, id_: int) -> bool:
+        """Return whether a stream was never opened (§5.1). Streams with an even id would be pushed, so all of them are
+        idle."""
+        return id_ & 1 == 0 or (id_ > self.last_id if self._role is SERVER else id_ >= self.next_id)
+
+    def is_ignored(self, id_: int) -> bool:
+        """Return whether our GOAWAY says that we will not look at a client's stream (§6.8)."""
+        return id_ > self.last_accepted and self._role is SERVER and id_ & 1 == 1
+
+    def check_opened(self, id_: int) -> None:
+        """Raise RemoteProtocolError for a frame on an idle stream. Do not call it for HEADERS and PRIORITY (§5.1)."""
+        if self.is_idle(id_) and not self.is_ignored(id_):
+            raise RemoteProtocolError("a frame on a stream that is idle", PROTOCOL_ERROR)
+
+    def find(self, id_: int) -> Stream | None:
+        """Return the stream that a frame has come for; None where the frame is to be ignored: late, or above our GOAWAY.
+
+        Raises RemoteProtocolError for a stream on which nothing may come.
+        """
+        stream = self.open.get(id_)
+        if stream is None and not self.is_ignored(id_):
+            self.check_opened(id_)
+            self.closed.check(id_)
+        return stream
+
+    def resize_receive_windows(self, size: int) -> None:
+        """Apply our SETTINGS_INITIAL_WINDOW_SIZE, which the peer has just acknowledged, to all streams (§6.9.2)."""
+        change = size - self.initial_receive_window
+        self.initial_receive_window = size
+        for stream in self.open.values():
+            stream.receive_window.resize(stream.receive_window.size + change)

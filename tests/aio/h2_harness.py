@@ -98,7 +98,7 @@ class Peer:
 
     def grant(self, stream: int, count: int) -> None:
         """Credit for a stream, whatever was consumed."""
-        if found := self.core._streams.get(stream):
+        if found := self.core._streams.open.get(stream):
             found.receive_window.window += count
             self.raw(8, 0, stream, count.to_bytes(4, "big"))
 

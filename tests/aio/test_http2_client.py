@@ -276,7 +276,7 @@ async def test_a_connection_whose_streams_are_used_up() -> None:
     """All requests are refused, also those that have waited for room, so that they are made on another (§5.1.1)."""
     async with serving(app, http2_limits=Limits(max_streams=1)) as server, client_of(server) as client:
         await client.request("GET", "/what")
-        client.core.next_stream = (1 << 31) - 1
+        client.core._streams.next_id = (1 << 31) - 1
         tasks = [asyncio.create_task(_whole(client, "/slow")) for _ in range(4)]
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(result) for result in results] == [bytes] + [RequestRefused] * 3

@@ -475,7 +475,7 @@ async def test_faults_end_the_connection_with_goaway() -> None:
             async with peer_of(server) as peer:
                 peer.ask("GET", "/forever")
                 await asyncio.sleep(1)
-                peer.core.next_stream = 7
+                peer.core._streams.next_id = 7
                 peer.pipe.write(data)
                 assert await peer.ends() == FIN
                 assert (peer.goaways[-1].code, peer.goaways[-1].last) in ((code, 1), (code, 5))

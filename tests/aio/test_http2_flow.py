@@ -228,9 +228,9 @@ async def test_a_window_that_is_zero_at_first() -> None:
         assert peer.answers[stream].body == b""
         peer.grant(stream, 4)
         await peer.until(lambda: peer.answers[stream].body == b"xxxx")
-        peer.core._stream_window = 100
+        peer.core._streams.initial_receive_window = 100
         peer.raw(4, 0, 0, INITIAL_WINDOW_SIZE.to_bytes(2, "big") + (6).to_bytes(4, "big"))
-        peer.core._streams[stream].receive_window.window += 6
+        peer.core._streams.open[stream].receive_window.window += 6
         assert (await peer.answer(stream)).body == b"x" * 10
 
 

@@ -478,7 +478,7 @@ async def test_a_malformed_request_is_one_streams_fault() -> None:
         echo = peer.open("POST", "/echo")
         await peer.upload(echo, b"before ", end=False)
         block = peer.core._coder.encode([(":method", "GET"), (":path", "/"), ("Upper", "x")])
-        peer.core.next_stream += 2
+        peer.core._streams.next_id += 2
         peer.raw(1, 5, 3, block)
         short = peer.open("POST", "/read", ("content-length", "3"))
         peer.raw(0, 1, short, b"ab")

@@ -9,8 +9,10 @@ from typing import Any, TypeVar, cast
 
 import minproto.broker
 import minproto.fast.broker
+import minproto.fast.http2
 import minproto.fast.resp
 import minproto.fast.websocket
+import minproto.http2
 import minproto.resp
 import minproto.websocket
 
@@ -19,6 +21,7 @@ T = TypeVar("T")
 FAST: dict[type[Any], type[Any]] = {
     minproto.broker.Broker: minproto.fast.broker.Broker,
     minproto.resp.Connection: minproto.fast.resp.Connection,
+    minproto.http2.Connection: minproto.fast.http2.Connection,
     minproto.websocket.Connection: minproto.fast.websocket.Connection,
 }
 """Plain class -> fast class. A core that is not in here has no fast twin."""

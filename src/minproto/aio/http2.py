@@ -15,6 +15,7 @@ from typing import NoReturn, Self
 
 from minproto.aio.address import Address
 from minproto.aio.content import checked, close_body, was_cancelled
+from minproto.aio.cores import chosen
 from minproto.aio.endpoint import APP_ENDS, Timeouts, let_arrive, logger
 from minproto.aio.http import (
     LATE,
@@ -72,7 +73,7 @@ class ServerConnection(Multiplexer):
         max_body: int = 1 << 30,
         trusted_gateway: bool = False,
     ) -> None:
-        super().__init__(Connection(SERVER, limits), pipe, timeouts)
+        super().__init__(chosen(Connection)(SERVER, limits), pipe, timeouts)
         self.app = app
         self.methods = methods
         self.observers = observers
@@ -537,7 +538,7 @@ class ClientConnection(Multiplexer):
     refusal = RequestRefused
 
     def __init__(self, pipe: Pipe, host: str, scheme: str, limits: Limits = Limits(), timeouts: Timeouts = Timeouts()) -> None:  # noqa: B008
-        super().__init__(Connection(CLIENT, limits, scheme), pipe, timeouts)
+        super().__init__(chosen(Connection)(CLIENT, limits, scheme), pipe, timeouts)
         self.host = host
         """Host and port, as :authority has them."""
         self._closing = False

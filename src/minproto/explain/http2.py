@@ -131,7 +131,7 @@ class _Connection:
         direction = self.directions[role]
         for name, value in direction.unacknowledged.popleft() if direction.unacknowledged else ():
             if name == HEADER_TABLE_SIZE:
-                direction.blocks.coder.allow_table(value)
+                direction.blocks.coder.resize_decoder(value)
             elif name == INITIAL_WINDOW_SIZE:  # §6.9.2: it changes the windows of all streams
                 for stream in self.streams.values():
                     stream.windows[role].size += value - direction.initial

@@ -1,0 +1,140 @@
+"""HTTP/2's vocabulary: what each end may do without end, and what the two ends tell each other.
+
+A message is told by the events of ``http.py``, each with the number of its stream. The others are of HTTP/2 alone. Most are
+one frame, and the same event is received by one end and sent by the other:
+
+    RequestHead, ResponseHead     HEADERS, and CONTINUATION where the head is long
+    Data                          DATA
+    EndOfMessage                  END_STREAM on the last frame of a message; HEADERS where it has trailers
+    Reset                         RST_STREAM
+    Settings, SettingsAck         SETTINGS, without and with the flag ACK
+    Ping                          PING
+    GoAway                        GOAWAY
+    WindowUpdate                  WINDOW_UPDATE
+    StreamFault, Discarded        nothing that the peer has sent in this form: received only, they tell what became of its
+    frames Consumed                      sent only: the app has taken content, which becomes a WINDOW_UPDATE when it is worth a
+    frame
+"""
+
+from dataclasses import dataclass
+
+from minproto.core import Event, check_counts
+from minproto.http import RequestHead
+from minproto.http2_frames import CANCEL, NO_ERROR
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The bounds on everything that a peer could make unbounded. Bytes unless said otherwise."""
+
+    max_streams: int = 100
+    """Streams open at once; §6.5.2 recommends no fewer than 100. Each is a task of the app. One more is refused with
+    REFUSED_STREAM, which says that the request can be made again."""
+    stream_window: int = 131_072
+    """Bytes that may wait for the app on one stream. Times ``max_streams`` it bounds the memory of a connection."""
+    connection_window: int = 1 << 20
+    """Bytes that may be on their way on all streams. This credit is given back as soon as bytes arrive, and not when the app
+    has taken them: so one slow app stops the upload on its own stream, and no other."""
+    max_start_line: int = 8_192
+    """Method and target, with the spaces and the version that HTTP/1.1 would write beside them. Else 414, as in HTTP/1.1."""
+    max_head: int = 65_536
+    """Fields of a head after decoding, each with 32 bytes on top (§6.5.2). Else 431, as in HTTP/1.1; a response is reset."""
+    max_headers: int = 100
+    """Fields of a head, all cookies together as one. Else 431, as in HTTP/1.1; a response is reset."""
+    max_block: int = 131_072
+    """A field block in all its frames, and also its fields after decoding. Beyond it the connection ends, because a block
+    cannot be skipped."""
+    max_settings: int = 32
+    """Settings in a frame. Some ten are known, and each change of the window size is a step for each open stream."""
+    max_resets: int = 200
+    """The budget for streams that end early, by a reset of the peer's or for its fault. A stream that ends in time gives four
+    back: as long as one stream in five does, a client may cancel the others for ever."""
+    max_idle_frames: int = 1_000
+    """The budget for frames that bring nothing: settings, pings, credit, empty or unknown ones. Content, new streams and
+    streams that end in time give back: four for an end, because an honest exchange has some of such frames, too."""
+
+    def __post_init__(self) -> None:
+        window, setting = (1, 2**31 - 1), (1, 2**32 - 1)  # §6.9.1, §6.5.1
+        check_counts(self, max_streams=setting, stream_window=window, connection_window=window, max_head=setting)
+
+
+# ---- events ----------------------------------------------------------------------------------------------------------
+#
+# Heads, Data and EndOfMessage are those of ``http.py``. These are the connection's own; ``stream`` 0 is the connection.
+
+
+@dataclass(slots=True)
+class Settings(Event):
+    """What its sender wants the other end to keep to: (identifier, value) pairs, in order (§6.5). The reply is a
+    SettingsAck."""
+
+    values: list[tuple[int, int]]
+
+
+@dataclass(slots=True)
+class SettingsAck(Event):
+    """The other end keeps from now on to the oldest settings that were not acknowledged yet (§6.5.3)."""
+
+
+@dataclass(slots=True)
+class Ping(Event):
+    """Eight bytes, which the other end sends back with ``ack`` (§6.7)."""
+
+    data: bytes
+    ack: bool = False
+
+
+@dataclass(slots=True)
+class WindowUpdate(Event):
+    """Credit for so many more bytes of DATA, on a stream or (0) on the connection (§6.9)."""
+
+    stream: int
+    increment: int
+
+
+@dataclass(slots=True)
+class Consumed(Event):
+    """To be sent: the app has taken so many bytes of a stream, so their credit can go back. It arrives as a WindowUpdate."""
+
+    stream: int
+    count: int
+
+
+@dataclass(slots=True)
+class Discarded(Event):
+    """Received: bytes for a stream that is over. They are gone, and the reply gives their credit for the connection back."""
+
+    stream: int
+    count: int
+
+
+@dataclass(slots=True)
+class Reset(Event):
+    """A stream ends at once, in both directions (RST_STREAM, §6.4)."""
+
+    stream: int
+    code: int = CANCEL
+
+
+@dataclass(slots=True)
+class StreamFault(Event):
+    """Received: the peer broke a rule on one stream, and the stream is closed. The reply is a Reset.
+
+    Unless it has a ``status``: then the request is only too large, the stream is open, and the app answers with the status.
+    """
+
+    stream: int
+    code: int
+    reason: str
+    head: RequestHead | None = None
+    """The method and target that a refused request claims to have; the whole head where there is a ``status``."""
+    status: int = 0
+
+
+@dataclass(slots=True)
+class GoAway(Event):
+    """No stream above ``last`` was looked at, or will be. The streams up to ``last`` go on (§6.8)."""
+
+    last: int
+    code: int = NO_ERROR
+    debug: bytes = b""

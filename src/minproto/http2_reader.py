@@ -1,0 +1,177 @@
+r"""HTTP/2's input: bytes into frames, and several frames into one field block (RFC 9113 §3.4, §4.1, §6.10).
+
+A connection's bytes are cut anywhere by the network. The reader turns them into whole frames, in their order:
+
+    50 52 49 20 2a 20 48 54 54 50 2f 32 2e 30 0d 0a ...   the preface, 24 bytes: a client's first words
+    00 00 00  04 00  00 00 00 00                          SETTINGS, no payload
+    00 00 02  01 01  00 00 00 01   82 87                  HEADERS, END_STREAM, stream 1: the first two bytes of a field block
+    00 00 02  09 04  00 00 00 01   84 41                  CONTINUATION, END_HEADERS: the other two bytes
+
+A *field block* is the compressed form of a message's fields. A block that is longer than a frame may be goes on in
+CONTINUATION frames, and only the frame with the flag END_HEADERS completes it. Nobody behind the reader sees a CONTINUATION:
+the reader gives the example's last two frames as one HEADERS frame with four bytes, and only when both have arrived.
+
+    >>> from minproto.http2_frames import PREFACE, encode_settings
+    >>> buffer = Buffer(limit=100)
+    >>> reader = FrameReader(buffer, PREFACE, ReceiveWindow(100), Budget(10, "idle frames"), max_block=100, max_settings=4)
+    >>> begin, more = bytes.fromhex("000002 0101 00000001 8287"), bytes.fromhex("000002 0904 00000001 8441")
+    >>> for chunk in (PREFACE[:20], PREFACE[20:] + encode_settings([]) + begin, more):
+    ...     stored = buffer.append(chunk)
+    ...     while (frame := reader.next_frame()) is not None:
+    ...         print(frame)
+    Frame(type=4, flags=0, stream=0, payload=b'')
+    Frame(type=1, flags=1, stream=1, payload=b'\x82\x87\x84A')
+
+Three things are easy to get wrong:
+
+- **What is wrong has to be seen early.** Most faults show in the nine bytes of a header: the type, the stream, the length. The
+  reader judges a header as soon as it is complete, so that no payload is stored of a frame that will be refused.
+- **Nothing may interrupt a field block.** Both ends have one compression table, which each block changes. So a block has to be
+  read as one piece, and a frame of any other type or stream between its frames is a fault of the connection (§4.3).
+- **A field block may be endless.** Each frame of it is small, and the block is not complete before END_HEADERS. So its bytes
+  have a limit, and its frames have one, too, for they may be empty: the *CONTINUATION flood* (CVE-2024-27316).
+
+Every fault that the reader finds is a fault of the connection: RemoteProtocolError.
+"""
+
+from minproto.buffer import Buffer
+from minproto.core import RemoteProtocolError
+from minproto.http2_flow import ReceiveWindow
+from minproto.http2_frames import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    ENHANCE_YOUR_CALM,
+    FLOW_CONTROL_ERROR,
+    HEADER_SIZE,
+    HEADERS,
+    PROTOCOL_ERROR,
+    SETTING_SIZE,
+    SETTINGS,
+    Frame,
+    Header,
+    check_header,
+    parse_header,
+    parse_headers,
+)
+from minproto.http2_streams import Budget
+
+
+class FrameReader:
+    """Takes whole frames from a receive buffer, and checks all that a frame's header shows."""
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        preface: bytes,
+        window: ReceiveWindow,
+        idle_frames: Budget,
+        *,
+        max_block: int,
+        max_settings: int,
+    ) -> None:
+        """``preface``: the bytes that have to come first: PREFACE from a client, none from a server.
+
+        ``window``: the connection's receive window, which no DATA frame may pass. ``idle_frames``: each CONTINUATION spends
+        one. ``max_block``: bytes of a field block in all its frames. ``max_settings``: settings in one frame.
+        """
+        self._buffer = buffer
+        self._preface = preface  # the part of it that has not arrived yet
+        self._window = window
+        self._idle_frames = idle_frames
+        self._max_block = max_block
+        self._max_settings = max_settings
+        self._is_first = True  # no frame has come yet: the first has to be SETTINGS
+        self.header: Header | None = None
+        """The header of the frame whose payload has not arrived yet; None between two frames."""
+        self._block_begin: Frame | None = None  # the HEADERS frame of the unfinished field block,
+        self._block = bytearray()  # and the bytes of that block so far
+
+    @property
+    def in_frame(self) -> bool:
+        """Return whether the peer has begun something that it has to complete: a frame or a field block."""
+        return self._buffer.size > 0 or self.header is not None or self._block_begin is not None
+
+    @property
+    def buffered(self) -> int:
+        """The bytes that wait here: of an unfinished frame, and of an unfinished field block."""
+        return self._buffer.size + len(self._block)
+
+    def next_frame(self) -> Frame | None:
+        """Return the next frame, or None where it is not complete. A field block comes as one HEADERS frame, whatever its
+        cuts.
+
+        The payload of a HEADERS frame is the field block alone, without padding and priority. Raises RemoteProtocolError.
+        """
+        if self._preface and not self._skip_preface():
+            return None
+        while (frame := self._whole_frame()) is not None:
+            if frame.type == HEADERS or frame.type == CONTINUATION:
+                frame = self._add_to_block(frame)
+            if frame is not None:
+                return frame
+        return None
+
+    def _skip_preface(self) -> bool:
+        """Take what has arrived of the preface, and return whether it is complete. Its first wrong byte is an error (§3.4)."""
+        found = self._buffer.take(len(self._preface))
+        if not self._preface.startswith(found):
+            raise RemoteProtocolError("this is not the preface of HTTP/2", PROTOCOL_ERROR)
+        self._preface = self._preface[len(found) :]
+        return not self._preface
+
+    def _whole_frame(self) -> Frame | None:
+        """Return the next frame as it was sent, once its payload has arrived."""
+        header = self.header or self._read_header()
+        if header is None or self._buffer.size < header.length:
+            return None
+        self.header = None
+        self._is_first = False
+        return Frame(header.type, header.flags, header.stream, self._buffer.take(header.length))
+
+    def _read_header(self) -> Header | None:
+        """Take nine bytes, and refuse what they show to be wrong before a byte of the payload is waited for."""
+        if self._buffer.size < HEADER_SIZE:
+            return None
+        header = parse_header(self._buffer.peek(0, HEADER_SIZE))
+        self._check_order(header)
+        check_header(header)
+        self._check_room(header)
+        self._buffer.skip(HEADER_SIZE)
+        self.header = header
+        return header
+
+    def _check_order(self, header: Header) -> None:
+        """Refuse a frame that may not come at this place."""
+        if self._is_first and (header.type != SETTINGS or header.flags & ACK):  # §3.4: so another protocol is noticed at once
+            raise RemoteProtocolError("this is not HTTP/2: the first frame has to be SETTINGS", PROTOCOL_ERROR)
+        begin = self._block_begin
+        continues = header.type == CONTINUATION
+        if continues != (begin is not None) or (begin is not None and header.stream != begin.stream):
+            # §6.2, §6.10: between HEADERS and the last CONTINUATION of a block nothing else may come, on any stream.
+            raise RemoteProtocolError("a field block that is interrupted, or continued without a beginning", PROTOCOL_ERROR)
+
+    def _check_room(self, header: Header) -> None:
+        """Refuse a payload that goes beyond one of our bounds, before its first byte is stored."""
+        length, type_, _, _ = header
+        if type_ == DATA and length > self._window.window:  # §6.9.1
+            raise RemoteProtocolError("DATA beyond the connection's window", FLOW_CONTROL_ERROR)
+        if type_ in (HEADERS, CONTINUATION) and len(self._block) + length > self._max_block:
+            raise RemoteProtocolError("a field block too large", ENHANCE_YOUR_CALM)
+        if type_ == SETTINGS and length > self._max_settings * SETTING_SIZE:
+            raise RemoteProtocolError("too many settings in a frame", ENHANCE_YOUR_CALM)
+
+    def _add_to_block(self, frame: Frame) -> Frame | None:
+        """Add a HEADERS or CONTINUATION frame to the field block. Return the block as one frame when it is complete."""
+        if frame.type == HEADERS:
+            self._block_begin = frame
+            self._block += parse_headers(frame)
+        else:
+            self._idle_frames.spend()  # a CONTINUATION may be empty, so the bound in bytes alone would not stop a flood
+            self._block += frame.payload
+        begin = self._block_begin
+        if begin is None or not frame.flags & END_HEADERS:
+            return None
+        block, self._block, self._block_begin = bytes(self._block), bytearray(), None
+        return Frame(HEADERS, begin.flags, begin.stream, block)  # END_STREAM is a flag of the first frame (§6.2)

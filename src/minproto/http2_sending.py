@@ -1,0 +1,433 @@
+r"""HTTP/2's sending half: our frames, and whose turn it is to send content (RFC 9113 §5.2, §8.1; RFC 9218 §10).
+
+A connection sends the frames of many streams. This half decides two questions: may this event be sent now, and which stream
+may send content next. It holds no content itself: an upload of a gigabyte stays in the program that drives the core.
+
+**Whether.** Each stream has a state, and the table in ``http2_streams.py`` says which steps it allows. Everything is checked
+before anything changes, so an event that raises LocalProtocolError has cost nothing: no credit, and no change of the
+compression table, which the peer would not know of.
+
+**How much, and who.** Content needs credit in two windows, the stream's and the connection's. The shell says by ``offer`` that
+a stream has content, and then asks ``next_ready`` before each frame. Here streams 1 and 3 are two responses, and the client
+lets each stream send 20,000 bytes:
+
+    >>> from minproto.http import Headers
+    >>> from minproto.http2 import Connection
+    >>> client, server = Connection(CLIENT, Limits(stream_window=20_000)), Connection(SERVER)
+    >>> hello = client.send(client.greeting())
+    >>> for stream in (1, 3):
+    ...     hello += client.send(RequestHead("GET", "/", Headers([("host", "a")]), "2", stream))
+    >>> server.receive_data(hello)
+    >>> start = server.send(server.greeting()), list(server.events())
+    >>> for stream in (1, 3):
+    ...     head = server.send(ResponseHead(200, Headers(), "2", stream))
+    ...     offered = server.offer(stream)
+    >>> while (turn := server.next_ready()) is not None:
+    ...     frame = server.send(Data(bytes(turn[1]), turn[0]))
+    ...     print(turn, "left of stream 1, 3:", server.sendable(1), server.sendable(3))
+    (1, 16384) left of stream 1, 3: 3616 20000
+    (3, 16384) left of stream 1, 3: 3616 3616
+    (1, 3616) left of stream 1, 3: 0 3616
+    (3, 3616) left of stream 1, 3: 0 0
+
+A turn is one frame of at most 16,384 bytes, so no stream is held up for long by another (*head-of-line blocking*). A stream
+that has used up its window leaves the round, and a WINDOW_UPDATE of the peer lets it in again.
+
+**The end of a message** is easy to get wrong. It is the flag END_STREAM on the last frame. With a Content-Length, the frame
+that reaches the length has the flag, which saves an empty frame; so the EndOfMessage that the app sends next produces no
+bytes. Without one, EndOfMessage is an empty DATA frame with the flag, or the trailers.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from minproto import http2_frames as frames
+from minproto.core import CLIENT, SERVER, Core, Event, LocalProtocolError, Role
+from minproto.http import Data, EndOfMessage, RequestHead, ResponseHead, has_no_content
+from minproto.http2_events import (
+    Consumed,
+    GoAway,
+    Limits,
+    Ping,
+    Reset,
+    Settings,
+    SettingsAck,
+    WindowUpdate,
+)
+from minproto.http2_fields import WITHOUT_CONTENT, FieldCoder, Fields, declared_length, section_size, trailer_fields
+from minproto.http2_flow import ReceiveWindow, Scheduler, SendWindow
+from minproto.http2_frames import HEADER_SIZE, MAX_FRAME, MAX_ID, PREFACE
+from minproto.http2_settings import SettingsExchange
+from minproto.http2_streams import (
+    CLOSED,
+    HALF_CLOSED_REMOTE,
+    RECEIVE_END,
+    SEND_DATA,
+    SEND_END,
+    SEND_HEADERS,
+    SEND_RESET,
+    TRANSITIONS,
+    Budget,
+    Step,
+    Stream,
+    StreamTable,
+)
+
+_CREDIT_PORTION = 256
+"""Some peers give credit back for each read of their app. So for this many bytes that we send, one WINDOW_UPDATE is no
+flood."""
+
+
+class SendingHalf(Core):
+    """The part of a connection that sends, and the state that both halves share. ``http2.py`` adds the receiving half.
+
+    ``coder`` makes the FieldCoder; ``minproto.fast`` has another one.
+    """
+
+    coder = FieldCoder
+
+    def __init__(self, role: Role, limits: Limits, scheme: str) -> None:
+        super().__init__(HEADER_SIZE + MAX_FRAME)
+        self.role = role
+        self.limits = limits
+        self._scheme = scheme
+        self._greeted = False  # our first SETTINGS frame is sent
+        self.going_away: GoAway | None = None
+        """The peer's last GOAWAY; None before it."""
+        self._settings = SettingsExchange(role)
+        self._streams = StreamTable(role)
+        self._coder = self.coder(limits.max_block)
+        self._ended_by_length: set[int] = set()
+        """Streams whose last frame had END_STREAM, because the declared Content-Length was reached. The EndOfMessage that the
+        app sends next must produce no frame."""
+        self._faults: dict[int, int] = {}  # closed streams that the peer is still to be told of by a Reset, with the code
+        self._receive_window = ReceiveWindow(limits.connection_window)  # of the connection
+        self._send_window = SendWindow()  # of the connection
+        self._scheduler = Scheduler()
+        self._resets = Budget(limits.max_resets, "streams that were reset")
+        self._idle_frames = Budget(limits.max_idle_frames, "frames that bring nothing")
+
+    def greeting(self) -> Settings:
+        """Return our first settings (§3.4), which tell the peer our limits."""
+        values = [(frames.INITIAL_WINDOW_SIZE, self.limits.stream_window), (frames.MAX_HEADER_LIST_SIZE, self.limits.max_head)]
+        if self.role is CLIENT:
+            return Settings([(frames.ENABLE_PUSH, 0), *values])
+        values += [(frames.ENABLE_CONNECT_PROTOCOL, 1), (frames.NO_RFC7540_PRIORITIES, 1)]
+        return Settings([(frames.MAX_CONCURRENT_STREAMS, self.limits.max_streams), *values])
+
+    # -- what a shell asks
+
+    @property
+    def peer(self) -> dict[int, int]:
+        """The settings that the peer has sent: identifier -> value."""
+        return self._settings.peer
+
+    @property
+    def settled(self) -> bool:
+        """Whether the peer's first settings have come."""
+        return self._settings.received
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether the peer has acknowledged all our settings."""
+        return self._settings.acknowledged
+
+    @property
+    def next_stream(self) -> int:
+        """As a client: the id of the next request."""
+        return self._streams.next_id
+
+    @property
+    def last_stream(self) -> int:
+        """As a server: the highest id that a request had."""
+        return self._streams.last_id
+
+    def is_open(self, stream: int) -> bool:
+        """Return whether a stream is open or half-closed, so that a Reset would have a meaning."""
+        return stream in self._streams.open
+
+    @property
+    def active(self) -> int:
+        """The number of streams that are open or half-closed."""
+        return len(self._streams.open)
+
+    @property
+    def max_active(self) -> int:
+        """The number of streams that the peer lets us have open at once (§5.1.2)."""
+        return self._settings.max_streams
+
+    def calm(self, frames_: int) -> None:
+        """Give so many frames back to both budgets, because time has gone by. The core has no clock, so the shell says
+        when."""
+        self._idle_frames.refund(frames_)
+        self._resets.refund(frames_)
+
+    # -- the state of a stream
+
+    def _move(self, stream: Stream, step: Step) -> None:
+        """Move the state of a stream by the table in ``http2_streams.py``, and clean up behind a stream that is closed.
+
+        Raises StreamError for a step that the state does not allow.
+        """
+        before = stream.state
+        stream.move(step)
+        if step is SEND_END or stream.state is CLOSED:
+            self.withdraw(stream.id)
+        if stream.state is not CLOSED:
+            return
+        del self._streams.open[stream.id]
+        # After our reset, frames may still come that the peer sent before it knew; but not where it had ended its direction.
+        self._streams.closed.add(stream.id, late=step is SEND_RESET and before is not HALF_CLOSED_REMOTE)
+        if step is SEND_END or step is RECEIVE_END:  # the exchange is complete: progress
+            self._resets.refund(4)
+            self._idle_frames.refund(4)
+        else:
+            self._ended_by_length.discard(stream.id)
+
+    # -- whose turn it is to send
+
+    def sendable(self, stream: int) -> int:
+        """Return the bytes of content that a stream may send now: the smaller one of both windows; 0 for a closed stream."""
+        found = self._streams.open.get(stream)
+        return max(0, min(found.send_window.size, self._send_window.size)) if found else 0
+
+    def offer(self, stream: int) -> bool:
+        """Note that a stream has content to send: ``next_ready`` will give it turns. False: its state allows no content."""
+        found = self._streams.open.get(stream)
+        if found is None or (found.state, SEND_DATA) not in TRANSITIONS:
+            return False
+        found.offering = True
+        self._schedule(found)
+        return True
+
+    def withdraw(self, stream: int) -> None:
+        """Note that a stream has no content to send any more."""
+        found = self._streams.open.get(stream)
+        if found is not None:
+            found.offering = False
+            self._schedule(found)
+
+    def _schedule(self, stream: Stream) -> None:
+        """Let a stream take part in the round, as long as it has content and credit of its own."""
+        ready = stream.offering and stream.send_window.size > 0
+        if ready and stream.id not in self._scheduler:
+            self._scheduler.add(stream.id, *stream.priority)
+        elif not ready and stream.id in self._scheduler:
+            self._scheduler.remove(stream.id)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether any stream has a turn now."""
+        return len(self._scheduler) > 0 and self._send_window.size > 0
+
+    def next_ready(self) -> tuple[int, int] | None:
+        """Return the stream whose turn it is, and how many bytes its next Data may have; None where no stream can send."""
+        if self._send_window.size <= 0 or (id_ := self._scheduler.next()) is None:
+            return None
+        return id_, min(self._send_window.size, self._streams.open[id_].send_window.size, MAX_FRAME)
+
+    # -- sending: messages
+
+    def send(self, event: Event) -> bytes:
+        send = self._SENDERS.get(type(event))
+        if send is None or (not self._greeted and type(event) is not Settings):
+            raise LocalProtocolError(f"can't send {type(event).__name__}" + ("" if self._greeted else " before the greeting"))
+        return send(self, event)
+
+    def _stream_for(self, id_: int, step: Step) -> Stream:
+        """Return the stream on which we may take this step. Raises LocalProtocolError where its state does not allow it."""
+        stream = self._streams.open.get(id_)
+        if stream is None or (stream.state, step) not in TRANSITIONS or id_ in self._ended_by_length:
+            state = stream.state.name if stream else "closed, or was never open"
+            raise LocalProtocolError(f"{step.name} on stream {id_}, which is {state}")
+        return stream
+
+    def _send_request(self, head: RequestHead) -> bytes:
+        if self.role is SERVER or head.stream != self.next_stream or head.stream > MAX_ID:
+            raise LocalProtocolError("a request is a client's, on the next stream")
+        if self.going_away is not None:
+            raise LocalProtocolError("the server takes no more requests on this connection")
+        if len(self._streams.open) >= self.max_active:
+            raise LocalProtocolError("the server allows no more streams at once")
+        if head.protocol and not self.peer.get(frames.ENABLE_CONNECT_PROTOCOL):
+            raise LocalProtocolError("the server knows no extended CONNECT")  # RFC 8441 §3
+        fields = self._coder.request_fields(head, self._scheme)
+        self._check_section(fields)
+        length = declared_length(head.headers)
+        if length is None and head.method in WITHOUT_CONTENT:
+            length = 0
+        stream = self._streams.add(head.stream, head.method)
+        self._streams.next_id += 2
+        return self._send_head(stream, fields, length)
+
+    def _check_section(self, fields: Fields) -> None:
+        """Refuse to send fields that are larger than the server's SETTINGS_MAX_HEADER_LIST_SIZE.
+
+        The server would refuse them, too, perhaps by ending the connection for all requests on it (§10.5.1). And it would do
+        so again each time that the request is made.
+        """
+        size, most = section_size(fields), self.peer.get(frames.MAX_HEADER_LIST_SIZE)
+        if self.role is CLIENT and most is not None and size > most:
+            raise LocalProtocolError(
+                f"the fields have {size} bytes (each counts 32 more than it has), and the server takes {most}"
+                " (SETTINGS_MAX_HEADER_LIST_SIZE)"
+            )
+
+    def _send_response(self, head: ResponseHead) -> bytes:
+        stream = self._stream_for(head.stream, SEND_HEADERS)
+        if self.role is CLIENT or stream.head_sent:
+            raise LocalProtocolError("a response is a server's, and has one head")
+        if not 100 <= head.status <= 599 or head.status == 101:  # §8.6
+            raise LocalProtocolError(f"no response of HTTP/2 has status {head.status}")
+        fields = self._coder.response_fields(head)
+        length = declared_length(head.headers)
+        if length is not None and (head.status < 200 or head.status == 204):
+            raise LocalProtocolError("a 1xx and a 204 have no length")  # RFC 9110 §8.6
+        if head.status < 200:
+            return frames.encode_headers(head.stream, self._coder.encode(fields), False)
+        if has_no_content(stream.method, head.status) and not stream.becomes_tunnel(head.status):
+            length = 0
+        return self._send_head(stream, fields, length)
+
+    def _send_head(self, stream: Stream, fields: Fields, length: int | None) -> bytes:
+        """Send a head. Where no content follows (``length`` is 0) the head ends its stream; None: the length is not known."""
+        self._move(stream, SEND_HEADERS)
+        stream.head_sent = True
+        stream.send_left = length
+        encoded = frames.encode_headers(stream.id, self._coder.encode(fields), length == 0)
+        if length == 0:
+            self._end_by_length(stream)
+        return encoded
+
+    def _end_by_length(self, stream: Stream) -> None:
+        """End our direction with the frame that reaches the declared length, which saves an empty DATA frame."""
+        self._ended_by_length.add(stream.id)
+        self._move(stream, SEND_END)
+
+    def _send_data(self, event: Data) -> bytes:
+        if event.stream in self._ended_by_length:
+            if event.data:
+                raise LocalProtocolError("more content than its Content-Length, or none was given where it needs one")
+            return b""
+        stream = self._stream_for(event.stream, SEND_DATA)
+        size, left = len(event.data), stream.send_left
+        if not stream.head_sent:
+            raise LocalProtocolError("Data before the head")
+        if left is not None and size > left:
+            raise LocalProtocolError("more content than its Content-Length")
+        if size > self.sendable(event.stream):
+            raise LocalProtocolError("more content than the windows allow")
+        if not size:
+            return b""
+        ends = left == size
+        encoded = _encode_data(event.stream, event.data, ends)
+        self._send_window.size -= size
+        stream.send_window.size -= size
+        self._schedule(stream)
+        self._idle_frames.refund(2 + size // _CREDIT_PORTION)  # its credit comes back in WINDOW_UPDATE frames, of both levels
+        if left is not None:
+            stream.send_left = left - size
+        if ends:
+            self._end_by_length(stream)
+        return encoded
+
+    def _send_end(self, event: EndOfMessage) -> bytes:
+        if event.stream in self._ended_by_length:  # END_STREAM has left already, and this says nothing more
+            if event.trailers:
+                raise LocalProtocolError("what has a declared length has no trailers")
+            self._ended_by_length.discard(event.stream)
+            return b""
+        stream = self._stream_for(event.stream, SEND_END)
+        if not stream.head_sent or stream.send_left:
+            raise LocalProtocolError("the message is not complete")
+        fields = trailer_fields(event.trailers)
+        self._check_section(fields)
+        self._move(stream, SEND_END)
+        if event.trailers:
+            return frames.encode_headers(event.stream, self._coder.encode(fields), True)
+        return frames.encode_frame(frames.DATA, frames.END_STREAM, event.stream)
+
+    # -- sending: frames of the connection's own
+
+    def _send_settings(self, event: Settings) -> bytes:
+        encoded = frames.encode_settings(event.values)
+        if any(name == frames.MAX_FRAME_SIZE and value > MAX_FRAME for name, value in event.values):
+            raise LocalProtocolError("frames above 16 KiB are not taken")
+        preface = PREFACE if self.role is CLIENT and not self._greeted else b""
+        self._greeted = True
+        self._settings.sent(event.values)
+        return preface + encoded
+
+    def _send_acknowledgement(self, event: SettingsAck) -> bytes:
+        self._settings.send_ack()
+        return frames.encode_frame(frames.SETTINGS, frames.ACK, 0)
+
+    def _send_ping(self, event: Ping) -> bytes:
+        if len(event.data) != 8:
+            raise LocalProtocolError("a PING has eight bytes")
+        return frames.encode_frame(frames.PING, frames.ACK if event.ack else 0, 0, event.data)
+
+    def _send_consumed(self, event: Consumed) -> bytes:
+        """Return a WINDOW_UPDATE for a stream; nothing where the credit is not worth a frame, or no more content will come."""
+        stream = self._streams.open.get(event.stream)
+        if stream is None or stream.state is HALF_CLOSED_REMOTE:
+            return b""
+        window = stream.receive_window
+        held = window.size - window.window - window.owed  # bytes that have arrived, and whose credit nobody has given back
+        if event.count > held - stream.padding:
+            raise LocalProtocolError("more consumed than received")
+        window.consume(event.count + stream.padding)
+        stream.padding = 0
+        increment = window.due
+        if not increment:
+            return b""
+        window.grant(increment)
+        return frames.encode_window_update(event.stream, increment)
+
+    def _send_window_update(self, event: WindowUpdate) -> bytes:
+        """Give credit back to the connection, as ``reply`` says. A stream's credit is given back by Consumed."""
+        if event.stream or not 0 < event.increment <= self._receive_window.owed:
+            raise LocalProtocolError("credit that is not owed")
+        self._receive_window.grant(event.increment)
+        return frames.encode_window_update(0, event.increment)
+
+    def _send_reset(self, event: Reset) -> bytes:
+        if self._faults.pop(event.stream, None) is None:  # or the stream is closed already, for a fault of the peer's
+            stream = self._streams.open.get(event.stream)
+            if stream is None:
+                raise LocalProtocolError(f"stream {event.stream} is closed, or was never open")
+            self._move(stream, SEND_RESET)
+        return frames.encode_rst_stream(event.stream, event.code)
+
+    def _send_goaway(self, event: GoAway) -> bytes:
+        if event.last > self._streams.last_accepted:  # §6.8: MUST NOT increase
+            raise LocalProtocolError("the last stream of a GOAWAY can't grow")
+        self._streams.last_accepted = event.last
+        return frames.encode_goaway(event.last, event.code, event.debug)
+
+    _SENDERS: ClassVar[dict[type[Event], Callable[..., bytes]]] = {
+        RequestHead: _send_request,
+        ResponseHead: _send_response,
+        Data: _send_data,
+        EndOfMessage: _send_end,
+        Settings: _send_settings,
+        SettingsAck: _send_acknowledgement,
+        Ping: _send_ping,
+        Consumed: _send_consumed,
+        WindowUpdate: _send_window_update,
+        Reset: _send_reset,
+        GoAway: _send_goaway,
+    }
+
+
+# ---- helpers -----------------------------------------------------------------------------------------------------------
+
+
+def _encode_data(stream: int, data: bytes, ends: bool) -> bytes:
+    """Return content as DATA frames of at most 16 KiB; where the content ends the stream, the last one has END_STREAM."""
+    flags = frames.END_STREAM if ends else 0
+    if len(data) <= MAX_FRAME:
+        return frames.encode_frame(frames.DATA, flags, stream, data)
+    pieces = [data[start : start + MAX_FRAME] for start in range(0, len(data), MAX_FRAME)]
+    encoded = [frames.encode_frame(frames.DATA, 0, stream, piece) for piece in pieces[:-1]]
+    return b"".join([*encoded, frames.encode_frame(frames.DATA, flags, stream, pieces[-1])])

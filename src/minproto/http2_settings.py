@@ -1,0 +1,95 @@
+r"""HTTP/2's settings: what each end wants the other to keep to, and from which moment on (RFC 9113 §6.5).
+
+Each end sends a SETTINGS frame as its first frame, and may send more at any time. This is the payload of our client's first
+one, three settings of six bytes (an identifier and a value):
+
+    00 02  00 00 00 00     ENABLE_PUSH 0: the server must not push
+    00 04  00 02 00 00     INITIAL_WINDOW_SIZE 131072: a stream may hold so many bytes of DATA that our app has not taken
+    00 06  00 01 00 00     MAX_HEADER_LIST_SIZE 65536: the fields of a message may have so many bytes
+
+A setting is no offer and is not negotiated. Its sender states a fact about itself, and the receiver MUST keep to it and
+acknowledge the frame, with an empty SETTINGS frame that has the flag ACK. So there are two moments, which is easy to get
+wrong:
+
+- **The peer's settings hold at once.** We apply them when they arrive, in the order in which they stand, and then acknowledge.
+- **Our own settings hold when the peer's ACK arrives.** The frames before the ACK were sent by a peer that may not have known
+  of them. For example, we make the windows of our streams smaller. Until the ACK, DATA in the size of the old window is right.
+
+An ACK has no number. Frames are acknowledged in the order in which they were sent, so an ACK is for the oldest frame without
+one:
+
+    >>> exchange = SettingsExchange(Role.SERVER)
+    >>> exchange.sent([(4, 100)]), exchange.sent([(4, 50)])
+    (None, None)
+    >>> exchange.acknowledged, exchange.receive_ack(), exchange.receive_ack(), exchange.acknowledged
+    (False, [(4, 100)], [(4, 50)], True)
+
+This class keeps the books. What a setting does (to windows, to the compression table) is done by ``http2.py``.
+"""
+
+from collections import deque
+
+from minproto.core import CLIENT, LocalProtocolError, RemoteProtocolError, Role
+from minproto.http2_frames import ENABLE_CONNECT_PROTOCOL, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, MAX_ID, PROTOCOL_ERROR
+
+Values = list[tuple[int, int]]
+"""The content of a SETTINGS frame: (identifier, value) pairs, in the order sent."""
+
+STREAMS_BEFORE_SETTINGS = 100
+"""Streams that a client opens before it knows the server's limit. §6.5.2 asks servers to allow no fewer than 100."""
+
+
+class SettingsExchange:
+    """The settings of both ends, and which of them are not acknowledged yet."""
+
+    def __init__(self, role: Role) -> None:
+        self._role = role
+        self.peer: dict[int, int] = {}
+        """The peer's settings as it has sent them so far: identifier -> value. A setting that is missing has its default."""
+        self.received = False
+        """Whether the peer's first SETTINGS frame has come."""
+        self._unacknowledged: deque[Values] = deque()  # our frames without an ACK, the oldest first
+        self._to_acknowledge = 0  # the peer's frames that we have not acknowledged
+
+    # -- our settings
+
+    def sent(self, values: Values) -> None:
+        """Note that we have sent a SETTINGS frame: from now on an ACK is awaited."""
+        self._unacknowledged.append(values)
+
+    def receive_ack(self) -> Values:
+        """Take the peer's ACK, and return the settings that hold from now on; none for an ACK that nobody waits for."""
+        return self._unacknowledged.popleft() if self._unacknowledged else []
+
+    @property
+    def acknowledged(self) -> bool:
+        """Return whether the peer has acknowledged all our settings."""
+        return not self._unacknowledged
+
+    # -- the peer's settings
+
+    def receive(self, name: int, value: int) -> None:
+        """Take one setting of the peer's. Raises RemoteProtocolError where it may not be changed in this way.
+
+        The range of a value has been checked already, by ``http2_frames``.
+        """
+        if name == ENABLE_PUSH and value and self._role is CLIENT:  # §6.5.2: it is the client who allows push
+            raise RemoteProtocolError("a server can't enable push", PROTOCOL_ERROR)
+        if name == ENABLE_CONNECT_PROTOCOL and not value and self.peer.get(name):  # RFC 8441 §3
+            raise RemoteProtocolError("what was enabled can't be disabled", PROTOCOL_ERROR)
+        self.peer[name] = value
+
+    def received_frame(self) -> None:
+        """Note that all settings of a frame were applied: the frame has to be acknowledged (§6.5.3)."""
+        self._to_acknowledge += 1
+
+    def send_ack(self) -> None:
+        """Note that we acknowledge the peer's oldest frame. Raises LocalProtocolError where there is none."""
+        if not self._to_acknowledge:
+            raise LocalProtocolError("there are no settings to acknowledge")
+        self._to_acknowledge -= 1
+
+    @property
+    def max_streams(self) -> int:
+        """The number of streams that the peer lets us have open at once. Unlimited where its settings do not say (§5.1.2)."""
+        return self.peer.get(MAX_CONCURRENT_STREAMS, MAX_ID if self.received else STREAMS_BEFORE_SETTINGS)
