@@ -45,12 +45,16 @@ async def test_publish_answers_with_the_number_of_receivers():
 
 @pytest.mark.parametrize("origin", ["http://evil", "https://evil:80", "null", "http://a.evil", "http://a:81", ""])
 @virtual
-async def test_a_page_of_another_origin_may_not_publish(origin):
+async def test_a_page_of_another_origin_may_not_publish(origin, caplog):
     """A browser sends such a POST without asking first."""
     async with stage() as server:
         answer = await ask(server, post("/publish", b"forged", f"Origin: {origin}", "Content-Type: text/plain"))
         assert answer.status == 403
         assert server.broker.inner.log("updates") == []
+        assert caplog.messages == [
+            f"the request 'POST /publish' is refused with 403: its Origin is {origin!r}, "
+            "and the authority that it asks for is 'a'"
+        ]
 
 
 @virtual

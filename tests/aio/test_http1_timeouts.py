@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from harness import FIN, HELLO, RST, Client, get, now, pieces, post, serving, trickle, virtual
 
-from minproto import Response, Timeouts
+from minproto import ClientConnection, Response, Server, Timeouts
 from minproto.testing import network
 
 TIMEOUTS = Timeouts()
@@ -311,3 +311,87 @@ async def test_without_idle_time_a_connection_over_tls_has_one_message_all_the_s
         await asyncio.sleep(5)
         assert (await client.ask(get("/hello"))).status == 200
         assert (await client.end(), now()) == (FIN, 5)
+
+
+# ---- a timeout of 0: what has arrived counts, and nothing is waited for ---------------------------------------------------
+
+
+@pytest.mark.parametrize(("data", "status"), [(HELLO, 200), (HELLO[:-1], 408)])
+@virtual
+async def test_without_time_for_a_head_one_that_has_come_counts(data, status):
+    async with serving(timeouts=Timeouts(head=0, idle=5)) as server:
+        client = server.client()
+        client.send(data)
+        assert ((await client.answer()).status, now()) == (status, 0)
+
+
+@pytest.mark.parametrize(("data", "status"), [(post("/", b"here"), 200), (POST + b"some", 408), (CHUNKED + b"1\r\na", 408)])
+@virtual
+async def test_without_time_for_a_body_one_that_has_come_counts(data, status):
+    async with serving(read, timeouts=Timeouts(body=0)) as server:
+        client = server.client()
+        client.send(data)
+        assert ((await client.answer()).status, now()) == (status, 0)
+
+
+@virtual
+async def test_without_time_for_a_body_our_client_takes_what_has_come():
+    async def app(request):
+        return Response(b"whole" if request.path == "/whole" else pieces(2, pause=1))
+
+    async with serving(app) as server, ClientConnection(server.attach(), "a", timeouts=Timeouts(body=0)) as client:
+        assert await (await client.request("GET", "/whole")).read() == b"whole"
+        with pytest.raises(TimeoutError, match="more of the response within 0 s"):
+            await (await client.request("GET", "/pieces")).read()
+        assert now() == 0
+
+
+@virtual
+async def test_without_time_to_write_an_answer_that_is_taken_at_once_is_sent():
+    """And one that the client does not take is cut off."""
+
+    async def app(request):
+        return Response(bytes(10 if request.path == "/small" else 1_000_000))
+
+    async with serving(app, timeouts=Timeouts(write=0)) as server:
+        client = server.client()
+        assert len((await client.ask(get("/small"))).body) == 10
+        client.send(get("/large"))
+        await asyncio.sleep(0.1)
+        assert await client.end() == RST and server.metrics.requests == {200: 1, 499: 1}
+
+
+@pytest.mark.parametrize(("timeouts", "at"), [(Timeouts(read_away=0), 2), (Timeouts(read_away=0, linger=0), 0)])
+@virtual
+async def test_without_time_to_read_away_a_refused_upload_has_only_the_linger(timeouts, at):
+    """An upload that goes on, with a byte every half second, is not read for longer."""
+
+    async def app(request):
+        return Response.text("no", 413)
+
+    async with serving(app, timeouts=timeouts) as server:
+        client = server.client()
+        client.send(POST)
+        slow = asyncio.create_task(trickle(client, [b"x"] * 100, 0.5))
+        if at:
+            await asyncio.sleep(at - 0.1)
+            assert server.metrics.connections == 1
+        await asyncio.sleep(0.5)
+        assert server.metrics.connections == 0
+        await slow
+
+
+@virtual
+async def test_without_time_to_drain_a_request_in_flight_is_cut_off():
+    async def app(request):
+        await asyncio.sleep(10)
+        return Response(b"late")
+
+    server = Server(app, timeouts=Timeouts(drain=0))
+    ours, theirs = network.pair()
+    server.attach(theirs)
+    client = Client(ours)
+    client.send(get())
+    await asyncio.sleep(1)
+    await server.close()
+    assert (await client.end(), now()) == (RST, 1)

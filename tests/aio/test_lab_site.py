@@ -161,3 +161,16 @@ async def test_signs_of_life_are_not_shown_on_the_wire() -> None:
 def test_origins_on_the_default_ports() -> None:
     """They have no port there."""
     assert Places(80, 443).origins == {"http://127.0.0.1", "http://localhost", "https://127.0.0.1", "https://localhost"}
+
+
+@virtual
+async def test_a_refusal_names_in_the_log_what_was_compared(caplog: pytest.LogCaptureFixture) -> None:
+    ours = ", ".join(sorted(OURS))
+    async with lab() as page:
+        assert (await page.get("/hello", host="evil.example"))[0] == 421
+        assert (await page.get("/hello", ("origin", "http://evil.example")))[0] == 403
+    assert caplog.messages == [
+        "the request 'GET /hello' is refused with 421: the authority that it asks for is 'evil.example', "
+        f"and the lab's origins are {ours}",
+        f"the request 'GET /hello' is refused with 403: its Origin is 'http://evil.example', and the lab's origins are {ours}",
+    ]

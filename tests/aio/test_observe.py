@@ -3,13 +3,14 @@
 import asyncio
 import re
 from collections import Counter
+from contextlib import suppress
 
 import pytest
-from harness import HELLO, get, pieces, post, serving, virtual
+from harness import FIN, HELLO, get, pieces, post, serving, virtual
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minproto import AccessLog, Response, Upgrade
+from minproto import AccessLog, RemoteProtocolError, Response, Upgrade
 from minproto.http import Headers, RequestHead
 
 BAD = b"bad\r\n\r\n"
@@ -199,3 +200,110 @@ async def test_a_response_that_breaks_off_is_counted_before_the_connection_has_e
         assert (server.metrics.in_flight, server.metrics.requests, server.metrics.connections) == (0, {200: 1}, 1)
         client.pipe.abort()
     logged.clear()
+
+
+# ---- what is wrong with a request, and whose it is -----------------------------------------------------------------------
+
+CHUNKED = get("/up", "Transfer-Encoding: chunked", method="POST")
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b"bad\r\n\r\n", "the request '-' from memory is answered 400: "),
+        (get('/a"b'), "the request '-' from memory is answered 400: unexpected byte 0x22 in the target of a head"),
+        (get("/x", "Host: b"), "the request '-' from memory is answered 400: repeated or invalid Host"),
+        (get("/x", "a: " + "b" * 70_000), "the request '-' from memory is answered 431: "),
+        (get("/x", method="BREW"), "the request '-' from memory is answered 501: "),
+        (CHUNKED + b"x\r\n", "the request 'POST /up' from memory is answered 400: "),
+        (HELLO[:9], "the request '-' from memory is answered 408: the request's head took too long"),
+        (HELLO + BAD * 9, "the request '-' from memory is answered 400: "),
+    ],
+)
+@virtual
+async def test_why_a_request_is_malformed_is_logged_once(data, line, caplog):
+    """``"-" 400`` in the access log does not tell; and a flood of bad requests is one line for each connection."""
+
+    async def read(request):
+        return Response(await request.read())
+
+    async with serving(read) as server:
+        client = server.client()
+        client.send(data)
+        await client.answers()
+        [said] = caplog.messages
+        assert said.startswith(line) and len(said) < 300 and "\n" not in said
+
+
+@virtual
+async def test_content_that_breaks_behind_the_head_of_its_response_is_logged(caplog):
+    async def echo(request):
+        return Response(request.body, early_head=True)
+
+    async with serving(echo) as server:
+        client = server.client()
+        client.send(CHUNKED + b"1\r\na\r\nx\r\n")
+        with suppress(RemoteProtocolError):
+            await client.answer()
+        [said] = caplog.messages
+        assert said.startswith("the request 'POST /up' from memory breaks its response off: ")
+
+
+@pytest.mark.parametrize("data", [HELLO[:9], get("/up", "Content-Length: 9", method="POST") + b"some", CHUNKED + b"9\r\nsome"])
+@virtual
+async def test_a_client_that_leaves_in_the_middle_of_a_request_has_broken_no_rule(data, caplog):
+    async def read(request):
+        return Response(await request.read())
+
+    async with serving(read) as server:
+        client = server.client()
+        client.send(data)
+        await asyncio.sleep(1)
+        client.pipe.close_write()
+        await client.answers()
+    assert caplog.messages == []
+
+
+@virtual
+async def test_a_limit_of_the_app_and_a_server_that_is_full_need_no_line(caplog):
+    """The status in the access log says it; and a line for each refused connection would fill the log."""
+    async with serving(app, max_connections=2) as server:
+        client = server.client()
+        assert (await client.ask(post("/read", bytes(11)))).status == 413
+        busy = [server.client() for _ in range(3)]
+        assert (await busy[2].answer()).status == 503
+        for client in busy:
+            client.pipe.abort()
+        await asyncio.sleep(3)
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@virtual
+async def test_a_handler_that_cancels_its_own_task_is_a_failure_in_the_log(waits, logged):
+    """Only where the server has cancelled it, an ending by CancelledError is nothing to tell of."""
+
+    async def give_up():
+        asyncio.current_task().cancel()
+        if waits:
+            await asyncio.sleep(0)
+
+    async def content():
+        yield b"begun"
+        await give_up()
+        yield b"never"
+
+    async def wrong(request):
+        if request.path == "/before":
+            await give_up()
+        return Response(content())
+
+    async with serving(wrong) as server:
+        client = server.client()
+        answer = await client.ask(get("/before"))
+        assert (answer.status, answer.headers.get("connection")) == (500, "close") and await client.end() == FIN
+        assert logged.pop().startswith("GET /before failed\n") and not logged
+        client = server.client()
+        with pytest.raises(RemoteProtocolError):
+            await client.ask(get("/within"))
+        assert logged.pop().startswith("GET /within: the response broke off\n") and not logged

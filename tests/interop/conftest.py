@@ -87,7 +87,7 @@ def _serving(certificate: Certificate | None = None) -> Iterator[Serving]:
     server = Serving(certificate=certificate)
     try:
         yield server
-        server.stop(warnings=("the WebSocket ",))  # that are refused for their Origin
+        server.stop(warnings=("the WebSocket ", "the request "))  # that are refused for their Origin, or malformed
     finally:
         server.kill()
 

@@ -253,7 +253,7 @@ def test_access_log(start: Start) -> None:
     exchange(server, get("/hello") + get("/hello", "HEAD") + get("/nothing?a=1"))
     exchange(server, b"POST /echo HTTP/1.0\r\nContent-Length: 4\r\n\r\nping")
     exchange(server, b"\x16\x03\x01\x00")
-    server.stop()
+    server.stop(warnings=("the request '-' from 127.0.0.1 is answered 400: ",))
     assert [*server.log[:4], server.log[4][:2]] == [
         ("GET /hello HTTP/1.1", "200", "13"),
         ("HEAD /hello HTTP/1.1", "200", "0"),
@@ -267,7 +267,7 @@ def test_size_of_a_farewell(start: Start) -> None:
     """The bytes that are logged for a 400 are those of its own content, whatever was answered before."""
     server = start()
     answers = [exchange(server, before + b"\x16\x03\x01\x00") for before in (b"", get("/hello"))]
-    server.stop()
+    server.stop(warnings=("the request '-' from 127.0.0.1 is answered 400: ",))
     sizes = [str(len(answer.rpartition(b"\r\n\r\n")[2])) for answer in answers]
     assert [size for line, _, size in server.log if line == "-"] == sizes
 
@@ -288,9 +288,10 @@ def test_forged_log(start: Start) -> None:
     server = start()
     for target, _ in FORGERIES:
         exchange(server, get(target))
-    server.stop()
+    server.stop(warnings=("the request '-' from 127.0.0.1 is answered 400: ",))
     for line, (target, logged) in zip(server.stdout.splitlines()[1:], FORGERIES, strict=True):
         assert line.split("] ", 1)[1].startswith(logged), target
+    assert len(server.stderr.splitlines()) == sum(logged.startswith('"-"') for _, logged in FORGERIES)
 
 
 def test_log_at_once(start: Start) -> None:

@@ -367,12 +367,12 @@ def test_unread_content_at_the_end(start: Callable[..., Serving], certificate: C
 
 
 def test_clients_that_leave_before_the_farewell(start: Callable[..., Serving]) -> None:
-    """A client that sends garbage and does not wait for the answer is no event."""
+    """A client that sends garbage and does not wait for the answer is one line in the log, and no failure."""
     server = start()
     for _ in range(500):
         with _connect(server) as sock:
             sock.sendall(b"garbage\r\n\r\n")
-    server.stop()
+    server.stop(warnings=("the request '-' from 127.0.0.1 is answered 400: ",))
 
 
 def _read_all(sock: socket.socket) -> bytes:

@@ -15,7 +15,15 @@ from functools import lru_cache
 from typing import Any, NoReturn, Protocol, Self, TypeVar
 
 from minproto.aio.address import Address
-from minproto.aio.content import CANCELLED_BY_APP, Pieces, check_content, checked, close_body, was_cancelled
+from minproto.aio.content import (
+    CANCELLED_BY_APP,
+    Pieces,
+    check_content,
+    checked,
+    clear_cancellation,
+    close_body,
+    was_cancelled,
+)
 from minproto.aio.endpoint import APP_ENDS, Endpoint, Timeouts, logger
 from minproto.aio.http import (
     LATE,
@@ -35,7 +43,7 @@ from minproto.aio.http import (
     served_scheme,
     trailers_of,
 )
-from minproto.aio.observe import Observer
+from minproto.aio.observe import Observer, peer_name
 from minproto.aio.options import check_common, check_type, refuse
 from minproto.aio.pipe import Pipe, connect_pipe
 from minproto.core import DATA, Event, LocalProtocolError, RemoteProtocolError, Role
@@ -105,6 +113,8 @@ class ServerConnection:
         self._request: Request | None = None  # the request in flight, while the app is at work on it
         self._status = UNANSWERED  # of its response, once that is complete
         self._ended = False  # the client has ended its output, or is lost
+        self._leaves = False  # we have cancelled the app, since its client is lost
+        self._known_fault: RemoteProtocolError | None = None  # that needs no line in the log
         self._first = b""  # the piece of its response's content that was made before the head
         self._steps = 0
         self._sent = 0  # bytes of its response's content
@@ -156,6 +166,7 @@ class ServerConnection:
         if isinstance(self._answer, Response):
             self._answer.client_ended()
         if lost and request.cancellable and self._task is not None:
+            self._leaves = True
             self._release()
             self._task.cancel()
 
@@ -167,7 +178,7 @@ class ServerConnection:
 
     async def refuse(self) -> None:
         """Too many connections: answer 503 without reading a request."""
-        error = RemoteProtocolError("too many connections", 503)
+        error = self._known_fault = RemoteProtocolError("too many connections", 503)  # a line for each would be many
         self._core.fail(error)
         await self._say_farewell(error)
 
@@ -191,6 +202,7 @@ class ServerConnection:
             request = self._begin(head)
             try:
                 answer, self._first = await ask(self._app, request, core.methods, self._scheme)
+                await self._meet_cancellation()
             except APP_ENDS as error:
                 answer = self._failure(head, error)
             if isinstance(answer, Upgrade):
@@ -241,7 +253,7 @@ class ServerConnection:
             except TimeoutError:
                 if self._draining or not core.buffered:
                     return None
-                self._time_out("the request's head took too long")
+                self._time_out(RemoteProtocolError("the request's head took too long", 408))
             if (event := core.next_event()) is not None:
                 return event
         return None
@@ -305,7 +317,8 @@ class ServerConnection:
             return False
         assert self._head is not None
         pace.log(self._head)
-        self._time_out("the request's body took too long")
+        self._known_fault = RemoteProtocolError("the request's body took too long", 408)
+        self._time_out(self._known_fault)
 
     def _body_timeout(self) -> float | None:
         """Seconds to wait for more of a body; None where that is the app's business: a response that has begun is a
@@ -315,12 +328,13 @@ class ServerConnection:
             return self._timeouts.body
         return None if self._core.response is BODY else request.body_timeout
 
-    def _time_out(self, reason: str) -> NoReturn:
-        error = RemoteProtocolError(reason, 408)
+    def _time_out(self, error: RemoteProtocolError) -> NoReturn:
         self._core.fail(error)
         raise error
 
     def fail(self, error: RemoteProtocolError) -> None:
+        """The app's own limit is broken, and its status says enough."""
+        self._known_fault = error
         self._core.fail(error)
 
     async def inform(self, status: int, headers: Headers) -> None:
@@ -337,12 +351,14 @@ class ServerConnection:
         """The answer where the app has none, if that is its own doing."""
         self._raise_cause(error)
         logger.exception("%s %s failed", head.method, head.target)
+        if was_cancelled(error):
+            self._go_on_cancelled()
         return Response.text("internal server error\n", 500)
 
     def _raise_cause(self, error: BaseException, fault: RemoteProtocolError | None = None) -> None:
         """An error has come out of the app: raise what it comes from, if that is our doing or the peer's. ``fault``: what was
         wrong with the request before that, and has nothing to do with it."""
-        if was_cancelled(error):
+        if was_cancelled(error) and (self._leaves or self._draining):
             raise error
         if self._core.error is not None and self._core.error is not fault:
             raise self._core.error  # whatever the app has made of it
@@ -350,6 +366,17 @@ class ServerConnection:
             assert self._head is not None
             log_failure_unseen(self._head, error)
             raise ConnectionResetError("the peer is gone")
+
+    async def _meet_cancellation(self) -> None:
+        """Raise a cancellation that the app has asked for, and not waited for: later, it would not be known for the app's."""
+        if self._task is not None and self._task.cancelling():
+            await asyncio.sleep(0)
+
+    def _go_on_cancelled(self) -> None:
+        """The app has cancelled its own task, which is ours, too: the request fails by that, and the connection ends. (If the
+        whole program is being cancelled, to end soon is right as well.)"""
+        clear_cancellation()
+        self._draining = True
 
     async def _discard_content(self) -> bool:
         """Read away what the app left of the body. False where that is too much."""
@@ -428,6 +455,8 @@ class ServerConnection:
         except APP_ENDS as error:
             self._raise_cause(error, fault)
             logger.exception("%s %s: the response broke off", head.method, head.target)
+            if was_cancelled(error):
+                self._go_on_cancelled()
             raise _BrokenOffError from error
         finally:
             self._answer = None
@@ -457,6 +486,7 @@ class ServerConnection:
                 self._sent += len(piece)
                 if self._had_turn() or self.endpoint.congested or not piece:
                     await pieces.pause_for(self._give_way(piece))
+            await self._meet_cancellation()
         self.endpoint.send(EndOfMessage(trailers_of(response, head, possible=self._core.framing == CHUNKED)))
 
     async def _give_way(self, piece: bytes) -> None:
@@ -504,8 +534,11 @@ class ServerConnection:
         """The last answer to a peer that broke the rules."""
         self._release()
         if self._core.response is BODY:
+            self._log_fault(error, "breaks its response off")
             return await self._break_off()
         words = self._core.farewell(error)
+        if words:
+            self._log_fault(error, f"is answered {error.code}")
         self._sent = sum(len(event.data) for event in words if isinstance(event, Data))
         for event in words:
             if isinstance(event, ResponseHead):
@@ -519,6 +552,14 @@ class ServerConnection:
         finally:
             if words and not known:
                 self._observe()
+
+    def _log_fault(self, error: RemoteProtocolError, outcome: str) -> None:
+        """Write the one line that tells an operator what was wrong with a request: a connection has one fault, and ends by it.
+        A client that left in the middle of a request has broken no rule."""
+        if error is self._known_fault or self.endpoint.ended:
+            return
+        request = f"{self._head.method} {self._head.target}" if self._head is not None else "-"
+        logger.warning("the request %.200a from %s %s: %.200s", request, peer_name(self._pipe), outcome, error)
 
     async def _break_off(self) -> None:
         """End in the middle of a response. That it is broken its framing shows; where it has none, only a reset does."""

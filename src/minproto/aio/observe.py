@@ -65,6 +65,12 @@ class Guarded:
             logger.exception("an observer failed")
 
 
+def peer_name(pipe: Pipe) -> str:
+    """Return the address of a peer as the logs write it; "-" where it has none."""
+    peer = pipe.info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else "-"
+
+
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {ord('"'): '\\"', ord("\\"): "\\\\"}
 
 
@@ -86,8 +92,7 @@ class AccessLog:
         """Nothing: a line is written at the end."""
 
     def finish(self, head: RequestHead | None, status: int, sent: int, pipe: Pipe) -> None:
-        peer = pipe.info("peername")
-        host = peer[0] if isinstance(peer, tuple) else "-"
+        host = peer_name(pipe)
         # A quote or a control character in a target could end the field, or begin a line of the peer's own.
         line = f"{head.method} {head.target} HTTP/{head.version}".translate(_ESCAPES) if head else "-"
         try:

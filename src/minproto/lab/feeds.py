@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from minproto.aio.broker import Broker, Item, Message, Subscription
+from minproto.aio.endpoint import logger
 from minproto.aio.http import Answer, Request, Response, not_allowed
 from minproto.aio.sse import EventStream
 from minproto.aio.websocket import WebSocket, same_origin, upgrade
@@ -74,6 +75,10 @@ class Feeds:
         """A page of another origin could publish here, too: browsers send a simple POST without asking."""
         origin = request.headers.get("origin")
         if origin is not None and not same_origin(request, origin):
+            logger.warning(
+                "the request %.200a is refused with 403: its Origin is %.200a, and the authority that it asks for is %.200a",
+                f"{request.method} {request.target}", origin, request.authority,
+            )  # fmt: skip
             return Response.text("this origin may not publish here\n", 403)
         return Response.text(f"{self._broker.publish(_topic(request), await request.read())}\n")
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from minproto.aio.address import is_origin_of
+from minproto.aio.endpoint import logger
 from minproto.aio.http import Answer, App, Request, Response, not_allowed
 from minproto.aio.websocket import WebSocket, upgrade
 from minproto.lab.feeds import beside
@@ -116,11 +117,21 @@ def _refusal(request: Request, origins: set[str]) -> Response | None:
     """The answer to a request that is not meant for us, or not sent by one of our pages."""
     authority = request.authority  # "" in HTTP/1.0 without a Host, which no browser sends
     if authority and not any(is_origin_of(origin, authority) for origin in origins):
+        _log_refusal(request, 421, "the authority that it asks for", authority, origins)
         return Response.text("the lab is 127.0.0.1 or localhost, with its own port\n", 421)  # RFC 9110 §15.5.20
     origin = request.headers.get("origin")
     if origin is not None and origin not in origins:
+        _log_refusal(request, 403, "its Origin", origin, origins)
         return Response.text("the lab is for its own pages\n", 403)
     return None
+
+
+def _log_refusal(request: Request, status: int, what: str, value: str, origins: set[str]) -> None:
+    """Tell the log which value was compared with what."""
+    logger.warning(
+        "the request %.200a is refused with %d: %s is %.200a, and the lab's origins are %s",
+        f"{request.method} {request.target}", status, what, value, ", ".join(sorted(origins)),
+    )  # fmt: skip
 
 
 def _policy(origins: set[str]) -> str:
