@@ -15,7 +15,7 @@ import minproto
 
 OURS = Path(minproto.__file__).parent
 CORE = "core.py buffer.py"
-HTTP1 = f"{CORE} http.py http1.py"
+HTTP1 = f"{CORE} http.py http1.py http1_body.py"
 WEBSOCKET = f"{CORE} http.py websocket.py deflate.py"
 HTTP2 = f"{CORE} http.py http2.py http2_events.py http2_fields.py http2_flow.py http2_frames.py http2_reader.py"
 HTTP2 = f"{HTTP2} http2_sending.py http2_settings.py http2_streams.py"

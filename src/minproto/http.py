@@ -126,6 +126,8 @@ FIELD_VCHAR = r"\t\x20-\x7e\x80-\xff"
 TOKEN = re.compile(rf"[{TCHAR}]+")
 
 # As they are sent: names in lower case, NUL for the colon and its space, and no space at either end of a value.
+_NAME = re.compile(rf"[{LOWER_TCHAR}]+")
+_VALUE = re.compile(rf"(?:(?![\t ])[{FIELD_VCHAR}]+(?<![\t ]))?")
 _FIELD_BLOCK = re.compile(rf"(?:[{LOWER_TCHAR}]++\0(?:(?![\t ])[{FIELD_VCHAR}]++(?<![\t ]))?\r\n)*+")
 
 
@@ -141,6 +143,14 @@ def field_block(headers: list[tuple[str, str]]) -> str | None:
     # splitting, RFC 9112 §11.1), a colon inside of a name another name. NUL can be in neither: if it stands once in each
     # line, and there are as many as fields, then nothing was split and nothing was joined.
     return block if block.count("\0") == len(headers) and _FIELD_BLOCK.fullmatch(block) else None
+
+
+def is_field(field: tuple[str, str]) -> bool:
+    """Return whether a field can be sent: a name in lower case and a value without a space at either end, both str."""
+    if isinstance(field, str) or len(field) != 2 or not all(isinstance(part, str) for part in field):
+        return False  # the text "te" is no pair, though it would come apart as the name "t" and the value "e"
+    name, value = field
+    return _NAME.fullmatch(name) is not None and _VALUE.fullmatch(value) is not None
 
 
 _IMPORTANT = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"})
@@ -198,6 +208,15 @@ def is_host(value: str) -> bool:
     if found is None or int(found[1] or 0) > MAX_PORT:
         return False
     return value[:1] != "[" or value[1] in "Vv" or _is_ipv6(value[1 : value.index("]")])
+
+
+def check_host(version: str, fields: dict[str, str], fault: type[ProtocolError]) -> None:
+    """Check Host (§3.2). Raises ``fault`` (400): it is missing in HTTP/1.1, or it is there twice, or it is invalid."""
+    if "host" not in fields:
+        if version != "1.0":
+            raise fault("missing Host", 400)
+    elif not is_host(fields["host"]):  # two Host lines are joined by ", ", which no valid Host has
+        raise fault("repeated or invalid Host", 400)
 
 
 def _is_ipv6(text: str) -> bool:

@@ -252,7 +252,7 @@ async def test_content_that_is_cut_off_is_told_with_both_lengths() -> None:
     [
         (1, encode_frame(4, 0, 0, bytes([0, 3, 0, 0, 0, 100])), "HTTP/2 on this port, not HTTP/1.1: use connect_http2"),
         (2, b"HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP/1 on this port, not HTTP/2: use connect_http"),
-        (1, b"HTTP/1.1 200 OK\n", r"in the line of a head: the server said b'HTTP/1.1 200 OK"),
+        (1, b"HTTP/1.1 200 OK\n", r"in the reason of a head: the server said b'HTTP/1.1 200 OK"),
         (1, b"\x15\x03\x01\0\2\2\x46", "TLS on this port: give the client a context"),
         (2, b"\x15\x03\x01\0\2\2\x46", "TLS on this port: give the client a context"),
     ],

@@ -9,9 +9,11 @@ from typing import Any, TypeVar, cast
 
 import minproto.broker
 import minproto.fast.broker
+import minproto.fast.http1
 import minproto.fast.http2
 import minproto.fast.resp
 import minproto.fast.websocket
+import minproto.http1
 import minproto.http2
 import minproto.resp
 import minproto.websocket
@@ -22,6 +24,7 @@ FAST: dict[type[Any], type[Any]] = {
     minproto.broker.Broker: minproto.fast.broker.Broker,
     minproto.resp.Connection: minproto.fast.resp.Connection,
     minproto.http2.Connection: minproto.fast.http2.Connection,
+    minproto.http1.Connection: minproto.fast.http1.Connection,
     minproto.websocket.Connection: minproto.fast.websocket.Connection,
 }
 """Plain class -> fast class. A core that is not in here has no fast twin."""

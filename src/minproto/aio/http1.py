@@ -24,6 +24,7 @@ from minproto.aio.content import (
     close_body,
     was_cancelled,
 )
+from minproto.aio.cores import chosen
 from minproto.aio.endpoint import APP_ENDS, Endpoint, Timeouts, logger
 from minproto.aio.http import (
     LATE,
@@ -61,19 +62,8 @@ from minproto.http import (
     split_list,
     split_target,
 )
-from minproto.http1 import (
-    BODY,
-    CHUNKED,
-    DONE,
-    HEAD,
-    IDLE,
-    SWITCHED,
-    UNTIL_CLOSE,
-    Connection,
-    EncodedHead,
-    Limits,
-    encode_head,
-)
+from minproto.http1 import BODY, DONE, HEAD, IDLE, SWITCHED, Connection, Limits, PreparedHead
+from minproto.http1_body import Chunked, UntilClose
 
 FAIR_SHARE = 32
 """Requests answered, or pieces of content sent, that one connection may do in a row before others get their turn."""
@@ -101,7 +91,7 @@ class ServerConnection:
         self._app = app
         self._pipe = pipe
         self._scheme = served_scheme(pipe, trusted_gateway)
-        self._core = Connection(Role.SERVER, limits, methods)
+        self._core = chosen(Connection)(Role.SERVER, limits, methods)
         self.endpoint = Endpoint(self._core, pipe, timeouts)
         """Counts the bytes on the wire."""
         self._timeouts = timeouts
@@ -239,7 +229,7 @@ class ServerConnection:
         self._pace.begin()
         for observer in self._observers:
             observer.begin()
-        request = self._request = Request(head, self, self._pipe, not self._core.take_end(), self._timeouts.body)
+        request = self._request = Request(head, self, self._pipe, not self._core.skip_empty_body(), self._timeouts.body)
         if self._ended:
             request.leave()
         return request
@@ -487,7 +477,7 @@ class ServerConnection:
                 if self._had_turn() or self.endpoint.congested or not piece:
                     await pieces.pause_for(self._give_way(piece))
             await self._meet_cancellation()
-        self.endpoint.send(EndOfMessage(trailers_of(response, head, possible=self._core.framing == CHUNKED)))
+        self.endpoint.send(EndOfMessage(trailers_of(response, head, possible=self._core.framing == Chunked())))
 
     async def _give_way(self, piece: bytes) -> None:
         """Let the client, or other connections, have their time before the next piece of content."""
@@ -565,7 +555,7 @@ class ServerConnection:
         """End in the middle of a response. That it is broken its framing shows; where it has none, only a reset does."""
         if not self._ended and self._head is not None:
             self._observe()
-        if self._core.framing == UNTIL_CLOSE:
+        if self._core.framing == UntilClose():
             self.endpoint.abort()
         else:
             await self._close(linger=True)
@@ -633,9 +623,9 @@ def complete(headers: Sequence[tuple[str, str]], date: tuple[str, str], option: 
 
 # An app says the same again and again. On the /hello benchmark: an eighth fewer instructions for a request.
 @lru_cache(64, typed=True)
-def whole_head(status: int, headers: tuple[tuple[str, str], ...], date: tuple[str, str], option: str) -> EncodedHead:
+def whole_head(status: int, headers: tuple[tuple[str, str], ...], date: tuple[str, str], option: str) -> PreparedHead:
     """The head of a response whose content is there. Raises LocalProtocolError."""
-    return encode_head(status, complete(headers, date, option))
+    return PreparedHead(status, complete(headers, date, option))
 
 
 class RequestRefused(ConnectionError):
@@ -712,7 +702,7 @@ class ClientConnection:
             refuse("pipe", "a connected pipe (connect_http(host, port) makes one)", pipe)
         self.host = host
         """Host and port, as the Host field has them, unless the target of a request has its own."""
-        self._core = Connection(Role.CLIENT, limits)
+        self._core = chosen(Connection)(Role.CLIENT, limits)
         self._upload: asyncio.Task[None] | None = None  # the last one that did not fit into the pipe at once
         self._stops_upload = False  # nobody wants it any more, so its cancellation is ours
         self._error: Exception | None = None  # why the connection is over: told to all who read on
@@ -746,7 +736,7 @@ class ClientConnection:
         self._start_upload(body)
         self._length = 0
         head = await self._receive_head()
-        if not self._core.take_end():
+        if not self._core.skip_empty_body():
             return ClientResponse(head, self, self._timeouts.body)
         await self._finish()  # of a 204 nobody has a reason to read the content, so its end must not wait for that
         return ClientResponse(head, None)

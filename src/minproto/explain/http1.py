@@ -11,30 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from minproto import websocket
+from minproto.buffer import Buffer
 from minproto.core import RemoteProtocolError, Wants
 from minproto.deflate import Compression
 from minproto.explain import meanings
 from minproto.explain.rows import Script, Side, counted, opaque, readable
 from minproto.explain.sse import EventStream
 from minproto.explain.websocket import explain_websocket
-from minproto.http import Headers, RequestHead, ResponseHead, check_target, important_fields, split_list
-from minproto.http1 import (
-    CHUNKED,
-    FIELD_SYNTAX,
-    REQUEST_LINE,
-    REQUEST_SYNTAX,
-    RESPONSE_SYNTAX,
-    STATUS_LINE,
-    UNTIL_CLOSE,
-    HeadReader,
-    Limits,
-    Syntax,
-    check_host,
-    parse_chunk_end,
-    parse_chunk_size,
-    request_framing,
-    response_framing,
-)
+from minproto.http import Headers, RequestHead, ResponseHead, check_host, check_target, important_fields, split_list
+from minproto.http1 import REQUEST, RESPONSE, HeadReader, Limits, Syntax, request_framing, response_framing
+from minproto.http1_body import Chunked, Framing, UntilClose, parse_chunk_end, parse_chunk_line
 from minproto.sse import MEDIA_TYPE
 
 LIMITS = Limits(max_headers=65_536)
@@ -81,7 +67,7 @@ def unless_http1(client: Side, server: Side, otherwise: Script[None]) -> Script[
 
 def _requests(side: Side, exchange: Exchange) -> Script[None]:
     side.protocol = "HTTP/1.1"
-    reader = HeadReader(REQUEST_SYNTAX, LIMITS)
+    reader = HeadReader(REQUEST, LIMITS)
     while True:
         head, framing = yield from _request_head(side, reader)
         if len(exchange.methods) == MAX_UNANSWERED:
@@ -90,19 +76,20 @@ def _requests(side: Side, exchange: Exchange) -> Script[None]:
         if head.method == "CONNECT" or "upgrade" in split_list(head.headers.get("connection", "") or ""):
             exchange.undecided = head
         yield side.row()
-        yield from _body(side, framing, head.headers, FIELD_SYNTAX)
+        yield from _body(side, framing, head.headers, REQUEST)
         while exchange.undecided is not None:
             yield Wants.PAUSED
         if exchange.client_goes_on is not None:
             yield from exchange.client_goes_on
 
 
-def _request_head(side: Side, reader: HeadReader) -> Script[tuple[RequestHead, int]]:
+def _request_head(side: Side, reader: HeadReader) -> Script[tuple[RequestHead, Framing]]:
     """The fields of a request's head; the head, and the framing of its content."""
     side.begin("request")
     yield from _empty_lines(side)
-    found, raw = yield from side.parse(lambda buffer: reader.read(buffer, REQUEST_LINE), LIMITS.max_head)
+    found, raw = yield from side.parse(reader.read, LIMITS.max_head)
     (method, target, version), headers = found
+    version = version.removeprefix("HTTP/")
     side.begin(f"{method} {target}")
     line, line_end, fields_raw = raw.partition(b"\r\n")
     _add_request_line(side, line + line_end, method, target, version)
@@ -118,7 +105,7 @@ def _request_head(side: Side, reader: HeadReader) -> Script[tuple[RequestHead, i
 
 def _responses(side: Side, exchange: Exchange) -> Script[None]:
     side.protocol = "HTTP/1.1"
-    reader = HeadReader(RESPONSE_SYNTAX, LIMITS)
+    reader = HeadReader(RESPONSE, LIMITS)
     while True:
         head = yield from _response_head(side, reader)
         if not exchange.methods:
@@ -135,14 +122,15 @@ def _responses(side: Side, exchange: Exchange) -> Script[None]:
         if exchange.server_goes_on is not None:
             yield from exchange.server_goes_on
         if head.status >= 200:
-            yield from _body(side, framing, head.headers, RESPONSE_SYNTAX)
+            yield from _body(side, framing, head.headers, RESPONSE)
 
 
 def _response_head(side: Side, reader: HeadReader) -> Script[ResponseHead]:
     """The fields of a response's head."""
     side.begin("response")
-    found, raw = yield from side.parse(lambda buffer: reader.read(buffer, STATUS_LINE), LIMITS.max_head)
-    (version, status), headers = found
+    found, raw = yield from side.parse(reader.read, LIMITS.max_head)
+    (version, status, *_), headers = found
+    version = version.removeprefix("HTTP/")
     line, line_end, fields_raw = raw.partition(b"\r\n")
     _add_status_line(side, line + line_end, version, status)
     _add_fields(side, fields_raw, headers)
@@ -212,19 +200,19 @@ def _add_fields(side: Side, raw: bytes, headers: Headers) -> None:
 # ---- bodies ------------------------------------------------------------------------------------------------------------
 
 
-def _body(side: Side, framing: int, headers: Headers, trailer_syntax: Syntax) -> Script[None]:
+def _body(side: Side, framing: Framing, headers: Headers, syntax: Syntax) -> Script[None]:
     add = _content(side, headers)
-    if framing == CHUNKED:
-        yield from _chunks(side, add, trailer_syntax)
-    elif framing == UNTIL_CLOSE:
+    if isinstance(framing, Chunked):
+        yield from _chunks(side, add, HeadReader(syntax, LIMITS, "name"))
+    elif isinstance(framing, UntilClose):
         while True:
             side.begin("content, until the connection ends")
             yield from side.need(1)
             add(side.take(side.buffer.size))
             yield side.row()
-    elif framing:
-        side.begin(f"content, {counted(framing, 'byte')}")
-        yield from side.pieces(framing, add)
+    elif framing.length:
+        side.begin(f"content, {counted(framing.length, 'byte')}")
+        yield from side.pieces(framing.length, add)
         yield side.row()
 
 
@@ -238,11 +226,11 @@ def _content(side: Side, headers: Headers) -> Callable[[bytes], None]:
     return lambda data: side.add("content", data, readable(data), meaning, "RFC 9110 §6.4")
 
 
-def _chunks(side: Side, add: Callable[[bytes], None], trailer_syntax: Syntax) -> Script[None]:
+def _chunks(side: Side, add: Callable[[bytes], None], trailers: HeadReader) -> Script[None]:
     size = -1
     while size:
         side.begin("chunk")
-        (size, _), line = yield from side.parse(lambda buffer: parse_chunk_size(buffer, LIMITS), LIMITS.max_chunk_line)
+        (size, _), line = yield from side.parse(_parse_chunk_line, LIMITS.max_chunk_line)
         side.begin(f"chunk, {counted(size, 'byte')}" if size else "last chunk")
         side.add("chunk-size", line, str(size), "bytes of data, in hexadecimal", "RFC 9112 §7.1")
         if size:
@@ -250,8 +238,12 @@ def _chunks(side: Side, add: Callable[[bytes], None], trailer_syntax: Syntax) ->
             _, end = yield from side.parse(parse_chunk_end, 2)
             side.add("CRLF", end, "", "the end of the chunk", "RFC 9112 §7.1")
             yield side.row()
-    yield from _trailers(side, HeadReader(trailer_syntax, LIMITS))
+    yield from _trailers(side, trailers)
     yield side.row()
+
+
+def _parse_chunk_line(buffer: Buffer) -> tuple[int, int] | None:
+    return parse_chunk_line(buffer, LIMITS.max_chunk_line)
 
 
 def _trailers(side: Side, reader: HeadReader) -> Script[None]:
@@ -260,5 +252,5 @@ def _trailers(side: Side, reader: HeadReader) -> Script[None]:
     if side.buffer.peek(0, 2) == b"\r\n":
         side.add("empty line", side.take(2), "", "the end of the content: no trailers", "RFC 9112 §7.1.2")
         return
-    (_, headers), raw = yield from side.parse(lambda buffer: reader.read(buffer, None), LIMITS.max_head)
+    (_, headers), raw = yield from side.parse(reader.read, LIMITS.max_head)
     _add_fields(side, raw, headers)

@@ -31,14 +31,24 @@ def _ask_again(core: Core, event: Event) -> None:
         _ask(core)
 
 
-def _asking_client() -> Connection:
-    client = Connection(Role.CLIENT, SMALL)
-    _ask(client)
-    return client
+def http1_server(kind: type[Connection] = Connection) -> Subject:
+    """A server of HTTP/1.1, by a subclass of our core."""
+    return Subject(lambda: kind(Role.SERVER, SMALL), strategies.request_streams, SMALL.max_head, _refuse)
 
 
-HTTP1_SERVER = Subject(lambda: Connection(Role.SERVER, SMALL), strategies.request_streams, SMALL.max_head, _refuse)
-HTTP1_CLIENT = Subject(_asking_client, strategies.response_streams, SMALL.max_head, _ask_again)
+def http1_client(kind: type[Connection] = Connection) -> Subject:
+    """A client of HTTP/1.1 that has sent a request."""
+
+    def make() -> Connection:
+        client = kind(Role.CLIENT, SMALL)
+        _ask(client)
+        return client
+
+    return Subject(make, strategies.response_streams, SMALL.max_head, _ask_again)
+
+
+HTTP1_SERVER = http1_server()
+HTTP1_CLIENT = http1_client()
 
 SMALL_MESSAGES = websocket.Limits(max_message=1_000, max_fragments=4)
 _HELD = websocket.MAX_HEADER + websocket.MAX_CONTROL + SMALL_MESSAGES.max_message

@@ -1,0 +1,170 @@
+"""The HTTP/1.1 core made faster: a head by one search and a few patterns, and memories for what is said again and again."""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from minproto import http1
+from minproto.buffer import Buffer
+from minproto.core import SERVER, ProtocolError, Wants
+from minproto.http import FIELD_VCHAR, REASONS, TARGET, TCHAR, Headers, RequestHead, ResponseHead, important_fields
+from minproto.http1 import BODY, DONE, HEAD, IDLE, NO_CONTENT, REQUEST, Handling, PreparedHead, persists
+from minproto.http1_body import BodyReader, Framing
+
+_REQUEST_LINE = re.compile(rf"([{TCHAR}]++) ([{TARGET}]++) (HTTP/[0-9]\.[0-9])")
+_STATUS_LINE = re.compile(rf"(HTTP/[0-9]\.[0-9]) ([0-9]{{3}})(?: [{FIELD_VCHAR}]*+)?")
+_FIELD_LINE = re.compile(rf"([{TCHAR}]++):[\t ]*+([{FIELD_VCHAR}]*+)")
+_CLOSED = http1.State.CLOSED  # module names: CPython 3.11 looks up a member of an Enum class slowly
+_DATA = Wants.DATA
+_CR = ord("\r")
+
+# What connections share holds nothing that is secret, and nothing that is long.
+_SECRET = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
+_IMPORTANT = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"})
+_WITHOUT_CONTENT = frozenset({"HEAD", "CONNECT"})
+_MOST = 256
+_LONG = 4_096
+_parsed: dict[str, tuple[str, str]] = {}  # field line -> field
+_encoded: dict[tuple[str, str], str] = {}  # field -> field line, with its CRLF
+
+
+class HeadReader(http1.HeadReader):
+    """Reads a head that has arrived whole."""
+
+    __slots__ = ()
+
+    def read(self, buffer: Buffer) -> tuple[Sequence[str], Headers] | None:
+        text = buffer.text_until(b"\r\n\r\n", self._limits.max_head)
+        head = None if text is None else self._parse(text)
+        if text is None or head is None:
+            return super().read(buffer)
+        if self._position:
+            self._begin()
+        buffer.skip(len(text) + 4)
+        return head
+
+    def _parse(self, text: str) -> tuple[Sequence[str], Headers] | None:
+        """None where a line is wrong, folded, or one too many: the plain reader says what is the matter."""
+        lines = text.split("\r\n")
+        start: Sequence[str] = ()
+        if self._first_part != "name":
+            line = lines.pop(0)
+            found = (_REQUEST_LINE if self._syntax is REQUEST else _STATUS_LINE).fullmatch(line)
+            if found is None or len(line) > self._max_line:
+                return None
+            start = found.groups()
+        if len(lines) > self._limits.max_headers:
+            return None
+        fields = list(map(_parsed.get, lines))
+        if None in fields:
+            fields = [_parse_field(line, len(text) <= _LONG) for line in lines]
+        return None if None in fields else (start, Headers(fields))  # type: ignore[arg-type]
+
+
+def _parse_field(line: str, short: bool) -> tuple[str, str] | None:
+    known = _parsed.get(line)
+    found = None if known else _FIELD_LINE.fullmatch(line)
+    if found is None:
+        return known
+    field = found[1].lower(), found[2].rstrip("\t ")
+    if short and field[0] not in _SECRET:
+        if len(_parsed) >= _MOST:
+            _parsed.clear()
+        _parsed[line] = field
+    return field
+
+
+def encode_fields(headers: Sequence[tuple[str, str]]) -> str:
+    """The same as the plain ``encode_fields``."""
+    try:
+        lines = [_encoded.get(field) or _encode_field(field) for field in headers]
+    except TypeError:  # a field that is a list can't be looked up
+        return http1.encode_fields(headers)
+    return "".join(lines)
+
+
+def _encode_field(field: tuple[str, str]) -> str:
+    line = http1.encode_fields([field])
+    if len(line) <= _LONG and field[0] not in _SECRET:
+        if len(_encoded) >= _MOST:
+            _encoded.clear()
+        _encoded[field] = line
+    return line
+
+
+def request_handling(version: str, headers: Sequence[tuple[str, str]], fault: type[ProtocolError]) -> Handling:
+    """The same as the plain ``request_handling``, by the few fields that matter."""
+    important = []
+    for field in headers:  # for one or two of them a comprehension takes longer, in CPython 3.11
+        if field[0] in _IMPORTANT:
+            important.append(field)
+    return _handling(version, tuple(important), fault)  # type: ignore[arg-type]  # to mypy no class is hashable
+
+
+@lru_cache(64)
+def _handling(version: str, important: tuple[tuple[str, str], ...], fault: type[ProtocolError]) -> Handling:
+    handling = http1.request_handling(version, important, fault)
+    return handling._replace(framing=NO_CONTENT) if handling.framing == NO_CONTENT else handling
+
+
+def _encode(head: PreparedHead) -> tuple[bytes | None, bool]:
+    """Return a head without Content-Length and the empty line, and whether it lets the connection persist.
+
+    None: this head does not take a Content-Length, or there is something unusual about it.
+    """
+    fields = important_fields(head.headers)
+    framed = "content-length" in fields or "transfer-encoding" in fields
+    if framed or head.version != "1.1" or not 200 <= head.status <= 599 or head.status in (204, 205, 304):
+        return None, False
+    line = f"HTTP/1.1 {head.status:d} {REASONS.get(head.status, '')}\r\n{encode_fields(head.headers)}"
+    return line.encode("latin-1"), persists("1.1", fields)
+
+
+class Connection(http1.Connection):
+    """One end of an HTTP/1.1 connection."""
+
+    __slots__ = ()
+
+    head_reader = HeadReader
+    request_handling = staticmethod(request_handling)
+    encode_fields = staticmethod(encode_fields)
+
+    def _skip_empty_lines(self) -> bool:
+        data, start = self._buffer.window()
+        return (self._buffer.size > 0 and data[start] != _CR) or super()._skip_empty_lines()
+
+    def _body_reader(self, framing: Framing) -> BodyReader | None:
+        return None if framing is NO_CONTENT else super()._body_reader(framing)
+
+    def _begin_exchange(self, head: RequestHead, handling: Handling) -> None:
+        self._method, self._version = head.method, head.version
+        _, self.keep_alive, self._offers_upgrade, self.expects_continue = handling
+        self.request, self.response = BODY, HEAD
+
+    def skip_empty_body(self) -> bool:
+        if self.role is not SERVER or self.response is not HEAD or self.request is not BODY or self._body is not None:
+            return super().skip_empty_body()
+        self.request = DONE
+        return True
+
+    def send_whole(self, head: ResponseHead, content: bytes) -> bytes:
+        """A prepared head is sent in answer to a complete request of HTTP/1.1."""
+        if type(head) is not PreparedHead or self.request is not DONE or self.response is not HEAD or self._version != "1.1":
+            return super().send_whole(head, content)
+        if head.encoding is None:
+            head.encoding = _encode(head)
+        encoded, persistent = head.encoding
+        if encoded is None or self.role is not SERVER or self._method in _WITHOUT_CONTENT:
+            return super().send_whole(head, content)
+        whole = b"%bcontent-length: %d\r\n\r\n%b" % (encoded, len(content), content)
+        self.expects_continue = False
+        if persistent and self.keep_alive:
+            self.request = self.response = IDLE
+            self.wants = _DATA
+        else:
+            self.keep_alive = False
+            self.request = self.response = _CLOSED
+            self.wants = Wants.CLOSED
+        self._method = ""
+        self._empty_lines = 0
+        return whole
