@@ -9,7 +9,7 @@ from harness import now, pieces, serving, virtual
 from test_http2_client import Playing, against, client_of
 from test_http2_websocket import session
 
-from minproto import Answer, Request, RequestRefused, Response, Timeouts
+from minproto import Answer, LocalProtocolError, Request, RequestRefused, Response, Timeouts
 from minproto.aio.http2 import ClientConnection
 from minproto.http2 import GoAway
 from minproto.http2_frames import ENHANCE_YOUR_CALM, INTERNAL_ERROR, NO_ERROR
@@ -130,6 +130,18 @@ async def test_a_handler_that_cancels_its_own_task_is_a_failure_in_the_log(logge
 
 
 # ---- requests that can never be taken ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [70, 200])
+@virtual
+async def test_fields_beyond_what_the_server_takes_are_not_sent(count: int) -> None:
+    """A server of ours takes 64 KiB, and ends the connection at 128 KiB: the error names both, and the connection lives."""
+    fields = [(f"x-{number}", "x" * 1_000) for number in range(count)]
+    async with serving(app) as server, client_of(server) as client:
+        for _ in range(2):  # before and after the server's settings have come
+            with pytest.raises(LocalProtocolError, match="65536"):
+                await client.request("GET", "/", fields)
+        assert (await client.request("GET", "/", fields[:50])).status == 200
 
 
 @pytest.mark.parametrize(("code", "error"), [(ENHANCE_YOUR_CALM, ConnectionResetError), (NO_ERROR, RequestRefused)])

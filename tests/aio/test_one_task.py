@@ -113,31 +113,36 @@ async def test_a_timeout_may_span_a_yield(way, version):
 LARGE = bytes(200_000)
 
 
-async def slow_response(iterator):
+async def slow_response(iterator, version):
     """The content of a response whose client reads only after ten seconds."""
 
     async def app(request):
         return Response(iterator)
 
     async with serving(app) as server:
+        if version == "2":
+            async with client_on(server.attach(), version) as visitor:
+                response = await visitor.request("GET", "/")
+                await asyncio.sleep(10)
+                return await response.read()
         client = server.client()
         client.send(get("/"))
         await asyncio.sleep(10)
         return (await client.answer()).body
 
 
-async def slow_upload(iterator):
+async def slow_upload(iterator, version):
     """The content of a request whose server reads only after ten seconds."""
 
     async def app(request):
         await asyncio.sleep(10)
         return Response(await request.read())
 
-    async with serving(app) as server, client_on(server.attach(), "1.1") as client:
+    async with serving(app) as server, client_on(server.attach(), version) as client:
         return await (await client.request("POST", "/", body=iterator)).read()
 
 
-async def slow_message(iterator):
+async def slow_message(iterator, version):
     """The fragments of a message whose peer reads only after ten seconds."""
 
     async def handler(ws):
@@ -150,12 +155,17 @@ async def slow_message(iterator):
         return data
 
 
-SLOW_WAYS = pytest.mark.parametrize("way", [slow_response, slow_upload, slow_message])
+SLOW_WAYS = pytest.mark.parametrize(
+    ("way", "version"),
+    [(slow_response, "1.1"), (slow_response, "2"), (slow_upload, "1.1"), (slow_upload, "2"), (slow_message, "1.1")],
+    ids=["response of HTTP/1.1", "response of HTTP/2", "upload of HTTP/1.1", "upload of HTTP/2", "message of a WebSocket"],
+)
+VERSIONS = pytest.mark.parametrize("version", ["1.1", "2"])
 
 
 @SLOW_WAYS
 @virtual
-async def test_a_timeout_fires_in_the_iterator_while_the_peer_is_slow(way):
+async def test_a_timeout_fires_in_the_iterator_while_the_peer_is_slow(way, version):
     """``asyncio.timeout`` cancels the task, which waits for the peer: the cancellation is the iterator's all the same."""
     times = []
 
@@ -168,13 +178,13 @@ async def test_a_timeout_fires_in_the_iterator_while_the_peer_is_slow(way):
             times.append(now())
         yield b"timeout"
 
-    body = await way(iterator())
+    body = await way(iterator(), version)
     assert times == [5] and body == body[:-7].rstrip(b"x") + b"timeout" and len(body) % len(LARGE) == 7
 
 
 @SLOW_WAYS
 @virtual
-async def test_a_failed_task_group_of_the_iterator_is_its_own_while_the_peer_is_slow(way):
+async def test_a_failed_task_group_of_the_iterator_is_its_own_while_the_peer_is_slow(way, version):
     async def fail():
         await asyncio.sleep(5)
         raise ZeroDivisionError
@@ -189,24 +199,26 @@ async def test_a_failed_task_group_of_the_iterator_is_its_own_while_the_peer_is_
             pass
         yield b"group"
 
-    assert (await way(iterator())).endswith(b"group")
+    assert (await way(iterator(), version)).endswith(b"group")
 
 
+@VERSIONS
 @virtual
-async def test_a_timeout_that_the_iterator_does_not_catch_is_logged_while_the_client_is_slow(logged):
+async def test_a_timeout_that_the_iterator_does_not_catch_is_logged_while_the_client_is_slow(version, logged):
     async def iterator():
         async with asyncio.timeout(5):
             while True:
                 yield LARGE
 
-    with pytest.raises(RemoteProtocolError, match="in the middle of a message"):
-        await slow_response(iterator())
+    with pytest.raises((RemoteProtocolError, ConnectionResetError), match=r"in the middle of a message|INTERNAL_ERROR"):
+        await slow_response(iterator(), version)
     assert logged[0].startswith("GET /: the response broke off\n") and logged[0].endswith("TimeoutError")
     logged.clear()
 
 
+@VERSIONS
 @virtual
-async def test_the_request_raises_at_once_what_its_iterator_does_while_the_server_is_slow():
+async def test_the_request_raises_at_once_what_its_iterator_does_while_the_server_is_slow(version):
     """Not the 408 of a server that waits in vain for the end of the content."""
 
     async def app(request):
@@ -218,14 +230,15 @@ async def test_the_request_raises_at_once_what_its_iterator_does_while_the_serve
             while True:
                 yield LARGE
 
-    async with serving(app) as server, client_on(server.attach(), "1.1") as client:
+    async with serving(app) as server, client_on(server.attach(), version) as client:
         with pytest.raises(TimeoutError):
             await client.request("POST", "/", body=iterator())
         assert now() == 5
 
 
+@VERSIONS
 @virtual
-async def test_the_request_is_told_when_its_iterator_cancels_its_own_task():
+async def test_the_request_is_told_when_its_iterator_cancels_its_own_task(version):
     async def iterator():
         yield b"piece"
         asyncio.current_task().cancel()
@@ -234,15 +247,16 @@ async def test_the_request_is_told_when_its_iterator_cancels_its_own_task():
     async def app(request):
         return Response(await request.read())
 
-    async with serving(app) as server, client_on(server.attach(), "1.1") as client:
+    async with serving(app) as server, client_on(server.attach(), version) as client:
         with pytest.raises(RuntimeError, match="its iterator was cancelled"):
             await client.request("POST", "/", body=iterator())
         assert now() == 0
 
 
+@VERSIONS
 @pytest.mark.parametrize("way", ["response", "upload"])
 @virtual
-async def test_who_gives_up_the_other_end_ends_an_iterator_that_stands_at_its_yield(way):
+async def test_who_gives_up_the_other_end_ends_an_iterator_that_stands_at_its_yield(way, version):
     """Our own cancellation passes through the iterator, and its clean-up runs."""
     ended = []
 
@@ -261,7 +275,7 @@ async def test_who_gives_up_the_other_end_ends_an_iterator_that_stands_at_its_yi
             await asyncio.sleep(100)
         return Response(iterator())
 
-    async with serving(app) as server, client_on(server.attach(), "1.1") as client:
+    async with serving(app) as server, client_on(server.attach(), version) as client:
         if way == "response":
             response = await client.request("GET", "/")
             await asyncio.sleep(5)
@@ -274,8 +288,9 @@ async def test_who_gives_up_the_other_end_ends_an_iterator_that_stands_at_its_yi
     assert ended == ["cancelled", 5]
 
 
+@VERSIONS
 @virtual
-async def test_an_iterator_that_is_no_generator_is_not_asked_for_more_once_it_is_cancelled():
+async def test_an_iterator_that_is_no_generator_is_not_asked_for_more_once_it_is_cancelled(version):
     class Endless:
         steps = 0
 
@@ -291,7 +306,7 @@ async def test_an_iterator_that_is_no_generator_is_not_asked_for_more_once_it_is
     async def app(request):
         return Response(content)
 
-    async with serving(app) as server, client_on(server.attach(), "1.1") as client:
+    async with serving(app) as server, client_on(server.attach(), version) as client:
         await client.request("GET", "/")
         steps = content.steps
     assert content.steps == steps

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import NoReturn, Self
 
 from minproto.aio.address import Address
-from minproto.aio.content import checked, close_body, was_cancelled
+from minproto.aio.content import CANCELLED_BY_APP, Pieces, checked, clear_cancellation, close_body, was_cancelled
 from minproto.aio.cores import chosen
 from minproto.aio.endpoint import APP_ENDS, Timeouts, let_arrive, logger
 from minproto.aio.http import (
@@ -357,7 +357,7 @@ class _Exchange:
         except APP_ENDS as error:
             if self.stream.failure is not None or self._was_ended_by_us(error):
                 raise  # the peer's doing, or ours, not the app's
-            _uncancel()
+            clear_cancellation()
             if self._error is not None:  # whatever the app has made of it
                 return Response.text(f"{self._error}\n", self._error.code)
             logger.exception("%s %s failed", head.method, head.target)
@@ -467,12 +467,12 @@ class _Exchange:
         steps = 0
         try:
             if self._head.method != "HEAD":
-                self.stream.write(self._first)
-                async for piece in body:
+                pieces = Pieces(body, self._first)
+                async for piece in pieces:
                     self.stream.write(checked(piece))
                     steps += 1
                     if self.stream.congested or steps % FAIR_SHARE == 0:
-                        await self.stream.drain()
+                        await pieces.pause_for(self.stream.drain())
             await self._connection.room()
             # As in HTTP/1.1, what has a declared length has no trailers.
             possible = response.headers.get("content-length") is None
@@ -503,13 +503,6 @@ class _Exchange:
         self.stream.watch(None)  # a reset is what the other protocol sees for itself, as on a connection of its own
         await answer.handler(self.stream)
         await self.stream.close()
-
-
-def _uncancel() -> None:
-    """Take back a cancellation of the present task by the app itself. The task goes on, to answer 500."""
-    task = asyncio.current_task()
-    while task is not None and task.cancelling():
-        task.uncancel()
 
 
 def goaway_text(event: GoAway) -> str:
@@ -739,15 +732,24 @@ class _ClientExchange:
         try:
             if isinstance(body, bytes):
                 return await self._stream.finish()
-            async for piece in body:
+            pieces = Pieces(body)
+            async for piece in pieces:
                 self._stream.write(checked(piece))
-                await self._stream.drain()
+                await pieces.pause_for(self._stream.drain())
             self._stream.close_write()
+        except asyncio.CancelledError:
+            if self._stream.failure is not None:  # we have given the upload up
+                raise
+            self._fail_upload(RuntimeError(CANCELLED_BY_APP))
         except Exception as error:
-            self._stream.reset(CANCEL)
-            self._stream.fail(error)  # what waits for the response is told why
+            self._fail_upload(error)
         finally:
             await close_body(body)
+
+    def _fail_upload(self, error: Exception) -> None:
+        """The rest of the content does not come. Whoever waits for the response is told why."""
+        self._stream.reset(CANCEL)
+        self._stream.fail(error)
 
     async def receive_head(self, method: str) -> ResponseHead:
         self._patience.begin(self._connection.timeouts.idle, for_head=True)
@@ -762,9 +764,11 @@ class _ClientExchange:
         while True:
             try:
                 left = self._patience.left()
-                async with asyncio.timeout(None if left == math.inf else left):
+                async with asyncio.timeout(None if left == math.inf else left) as limit:
                     return await self._stream.next_event()
             except TimeoutError:
+                if not limit.expired():  # it is the failure of an upload, whose generator has a timeout of its own
+                    raise
                 await let_arrive()
                 if self._patience.left() <= 0 and not self._stream.arrived:
                     raise self._patience.error() from None
@@ -787,8 +791,8 @@ class _ClientExchange:
 
     async def give_up(self) -> None:
         """Nothing more is wanted of the response."""
-        await end_tasks([self._stream.task])
         self._stream.abort()
+        await end_tasks([self._stream.task])
 
 
 def connect_http2(
