@@ -6,9 +6,11 @@ from itertools import count
 import pytest
 
 from minproto.broker import Broker, parse_id
-from minproto.commands import MAX_GATHERED, Switchboard, _parse_start
+from minproto.commands import execute
 from minproto.core import CLIENT
 from minproto.resp import Connection, Push, Reply
+from minproto.session import MAX_GATHERED, Switchboard
+from minproto.stream_commands import _parse_start
 
 
 class Board:
@@ -28,7 +30,7 @@ class Board:
         pushed = []
         session = self.switchboard.open(pushed.append)
         for command in commands:
-            session.execute(command.encode().split())
+            execute(session, command.encode().split())
         return session, pushed
 
 
@@ -97,7 +99,7 @@ def test_who_goes_gets_what_was_published_before():
         board = Board()
         session, pushed = board.session(listen)
         board.broker.publish("a", b"before")
-        session.execute(ignore.encode().split())
+        execute(session, ignore.encode().split())
         _, late = board.session(listen)
         assert board.broker.publish("a", b"after") == 1
         board.switchboard.flush()
@@ -118,7 +120,7 @@ def test_a_change_of_version_is_for_what_comes_after_it():
     board = Board()
     session, pushed = board.session("hello 3", "subscribe a")
     board.broker.publish("a", b"x")
-    session.execute([b"HELLO", b"2"])
+    execute(session, [b"HELLO", b"2"])
     board.broker.publish("a", b"y")
     board.switchboard.flush()
     assert [piece[:1] for piece in pushed] == [b">", b"*"]
@@ -142,7 +144,7 @@ def test_one_that_is_cut_off_in_the_middle_of_what_it_says(words):
     session, _ = board.session("subscribe a b", "psubscribe a* b*")
     session.push = lambda data: session.close()
     board.broker.publish("a", b"x")
-    session.execute(words.encode().split())
+    execute(session, words.encode().split())
     session.close()
     assert (board.broker.topics, board.broker.pattern_count, board.switchboard.sessions) == ([], 0, {})
 
@@ -152,7 +154,7 @@ def test_the_length_of_a_history_and_its_end_are_known_without_a_copy_of_it(monk
     session, _ = board.session()
     board.broker.publish("a", b"x")
     monkeypatch.delattr(Broker, "log")
-    assert session.execute([b"XLEN", b"a"]) == [Reply(1)]
+    assert execute(session, [b"XLEN", b"a"]) == [Reply(1)]
     assert _parse_start(board.broker, "a", b"$") == parse_id(board.broker.last_id("a"))
 
 

@@ -291,6 +291,23 @@ def test_a_wrong_reply(data):
     assert fault(CLIENT, data)
 
 
+@pytest.mark.parametrize("data", [b"*2\r\n:1\r\n", b"*1\r\n", b"$2\r\n", b"$2\r\nhi", b":", b"|1\r\n+a\r\n+b\r\n", b"|0\r\n"])
+def test_an_end_within_a_reply_is_a_fault(data):
+    """Behind an attribute, too: the value that it describes has not come."""
+    core = Connection(CLIENT)
+    core.receive_data(data)
+    core.receive_eof()
+    with pytest.raises(RemoteProtocolError, match="in the middle of a reply"):
+        core.next_event()
+
+
+def test_an_end_between_two_replies_is_none():
+    core = Connection(CLIENT)
+    core.receive_data(b"|1\r\n+a\r\n+b\r\n*1\r\n$1\r\na\r\n")
+    core.receive_eof()
+    assert [*core.events()] == [Reply([b"a"])] and core.wants is Wants.CLOSED
+
+
 def test_the_values_of_a_reply_are_bounded_however_they_nest():
     limits = {"max_array": 6, "max_depth": 3}
     assert received(CLIENT, b"*2\r\n*1\r\n*1\r\n:1\r\n*2\r\n:1\r\n:2\r\n", **limits) == [Reply([[[1]], [1, 2]])]

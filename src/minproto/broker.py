@@ -160,7 +160,7 @@ Item = Message | Gap
 
 
 class Listener(Protocol):
-    """An object that a broker gives messages to: a subscription, or one that stands for many receivers (``commands.py``)."""
+    """An object that a broker gives messages to: a subscription, or one that stands for many receivers (``session.py``)."""
 
     def offer(self, message: Message) -> int:
         """Accept a message that matches; called during ``publish``. Return how many receive it."""

@@ -1,344 +1,194 @@
-"""The commands of Redis that a broker has a use for: what each does to a client's session, and what it answers.
+r"""The commands that the broker's server understands, their effect on a client's session, and their answers.
 
-Those of pub/sub are as in Redis. A topic's history is read as if it were a stream (XRANGE, XREAD, XLEN), whose entries have
-one field, ``data``; PUBLISH is the only way in. The rest is what client libraries say when they connect. Errors are those of
-redis-server 7.0, word for word, and so is the order in which it looks for them: does the command exist, has it enough
-arguments, is the password missing, may a subscriber say this.
+Client libraries of Redis talk to the broker with these commands, and cannot tell the difference. Four groups are here:
 
-Like a core this is synchronous and knows no socket. A session gives events to be sent, or a ``Wait`` for XREAD BLOCK.
+    the connection     PING, ECHO, HELLO, AUTH, SELECT, RESET, QUIT, CLIENT, COMMAND, INFO: client libraries send them at first
+    pub/sub            PUBLISH, SUBSCRIBE, UNSUBSCRIBE, PSUBSCRIBE, PUNSUBSCRIBE, PUBSUB
+    history            XLEN, XRANGE, XREVRANGE, XREAD, XINFO: in ``stream_commands.py``
+    transactions       MULTI, EXEC, DISCARD, WATCH: known only to be refused in a safe way
 
-    session A --- publish ---> broker -----> switchboard (one listener for all sessions)
-                                              | gathers what a turn of the loop brings, encodes each message once
-                                              `---- at its end ---> the same bytes to sessions B, C, D …
+A subscription and a message, in version 2 of RESP. A is a subscriber, B a publisher:
 
-Who subscribes to many topics would cost the broker a queue each, and a message to a thousand clients a thousand steps: in
-the switchboard it costs one. What a slow client has not read waits in its own connection's buffer, which is bounded.
+    A sends       *2\r\n $9\r\nSUBSCRIBE\r\n $4\r\nnews\r\n
+    A receives    *3\r\n $9\r\nsubscribe\r\n $4\r\nnews\r\n :1\r\n                 confirmed: A has 1 subscription now
+    B sends       *3\r\n $7\r\nPUBLISH\r\n $4\r\nnews\r\n $5\r\nhello\r\n
+    B receives    :1\r\n                                                           1 subscriber receives the message
+    A receives    *3\r\n $7\r\nmessage\r\n $4\r\nnews\r\n $5\r\nhello\r\n          the message, sent unasked
+
+``execute`` does a command. A's ``print`` stands for its connection here:
+
+    >>> from minproto.broker import Broker
+    >>> from minproto.session import Switchboard
+    >>> switchboard = Switchboard(Broker(clock=lambda: 1_700_000_000_000))
+    >>> a, b = switchboard.open(print), switchboard.open(print)
+    >>> execute(a, [b"SUBSCRIBE", b"news"])
+    [Push(items=[b'subscribe', b'news', 1])]
+    >>> execute(b, [b"PUBLISH", b"news", b"hello"])
+    [Reply(value=1)]
+    >>> switchboard.flush()
+    b'*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nhello\r\n'
+
+Three rules decide whether a client may say a command now. They are looked at in the order of redis-server:
+
+- The number of words. Each command has an *arity*: 2 means exactly two words, its name among them; -2 means two or more.
+- The password. A client that has yet to give it may say AUTH, HELLO, RESET and QUIT.
+- The subscriptions. In version 2 a message has the form of a reply, so a subscriber could take the one for the other.
+  Therefore a subscriber may only change its subscriptions, or say PING, RESET or QUIT. Version 3 has no such rule.
+
+    >>> print(execute(a, [b"ECHO", b"hi"])[0].value.text)
+    ERR Can't execute 'echo': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context
+
+Errors have the words of redis-server 7.0, because client libraries act on them. For the same reason HELLO calls this server
+"redis". Left out: every command that stores data (SET, GET, XADD), because this is a broker and no database.
 """
 
 import hmac
 import re
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count, groupby
-from operator import attrgetter
 
-from minproto.broker import MAX_NAME, Broker, Message, glob, parse_id
-from minproto.core import Event
-from minproto.resp import (
-    Error,
-    Map,
-    NullArray,
-    Push,
-    Reply,
-    Simple,
-    Verbatim,
-    encode_bulk,
-    parse_integer,
-    to_bytes,
-    to_text,
-)
+from minproto.broker import glob
+from minproto.resp import Error, Map, Push, Simple, Verbatim, to_bytes, to_text
+from minproto.session import OK, Events, Refusal, Session, Wait, checked_name, integer, reply
+from minproto.stream_commands import xinfo_stream, xlen, xrange, xread, xrevrange
 
 REDIS_VERSION = "7.0.15"
-"""Whose replies these are; clients look at it to know what a server can do."""
-MAX_GATHERED = 1 << 20
-"""Bytes of messages that the switchboard keeps for the end of the turn; with more, it does not wait for that."""
-MAX_ID = (1 << 64) - 1
+"""The version of redis-server whose replies these are. Clients look at it to find out which commands a server has."""
+MAX_QUOTED = 128
+"""Bytes of a client's words that an error quotes."""
 
 
-class Intruder(Exception):
-    """A browser was made to speak to us: it sent the head of an HTTP request. As Redis does, we cut it off."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the table of commands."""
+
+    function: Callable[[Session, list[bytes]], Events | Wait]
+    """Does the command. It is called with the session and the words of the command, the name among them."""
+    arity: int
+    """The number of words, the name among them; negative: at least so many."""
+    before_password: bool = False
+    """A client may say it before it gives the password."""
+    while_subscribed: bool = False
+    """A subscriber may say it in version 2 of RESP."""
+    within_multi: bool = False
+    """Redis does it at once between MULTI and EXEC, where it puts all other commands into the transaction."""
+    subcommands: "dict[bytes, Entry]" = field(default_factory=dict)
+    """By the second word. A command with subcommands is done by its subcommand, unless it comes as one word."""
+    help: tuple[str, ...] = ()
+    """Of a subcommand: its lines in the answer to HELP, first how it is said, then what it does."""
 
 
-@dataclass(slots=True)
-class Wait(Event):
-    """Nothing to answer yet: ask ``answer`` again when one of the topics has a message, or when the time is over."""
+class CrossProtocolRequest(Exception):
+    """A browser was made to speak to us: the client sent the head of an HTTP request. The shell closes without an answer.
 
-    topics: list[str]
-    milliseconds: int
-    """0: for ever."""
-    answer: Callable[[], list[Event] | None]
-    """None: still nothing."""
+    A web page can make its reader's browser send ``POST / HTTP/1.1`` to any port of the reader's own machine. Each line of the
+    request would be taken for an inline command, and the content is the page's choice. Redis guards against it in this way.
+    """
 
 
-# ---- who listens to what ---------------------------------------------------------------------------------------------
+# ---- finding a command -------------------------------------------------------------------------------------------------
 
 
-class Switchboard:
-    """All sessions of one server, as one listener of the broker."""
+def execute(session: Session, arguments: list[bytes]) -> Events | Wait:
+    """Do a command, and return what to send. Raises CrossProtocolRequest.
 
-    def __init__(self, broker: Broker, password: str | None = None) -> None:
-        self.broker = broker
-        self.password = None if password is None else password.encode()
-        self.on_ready: Callable[[], None] = lambda: None
-        """Called when there is something to ``flush``, where there was nothing."""
-        self._topics: dict[str, dict[Session, None]] = {}
-        self._patterns: dict[str, dict[Session, None]] = {}
-        self._messages: list[Message] = []
-        self._told = False  # on_ready has been called for them
-        self._bytes = 0
-        self._ids = count(1)
-        self.sessions: dict[Session, None] = {}
-
-    def open(self, push: Callable[[bytes], None]) -> "Session":
-        """A new session; ``push`` takes bytes for its client."""
-        session = Session(self, next(self._ids), push)
-        self.sessions[session] = None
-        return session
-
-    def offer(self, message: Message) -> int:
-        """A message that somebody listens to. The broker calls this."""
-        self._messages.append(message)
-        self._bytes += len(message.data)
-        if not self._told:
-            self.on_ready()
-            self._told = True  # not before: where the call fails, the next message makes another
-        if self._bytes > MAX_GATHERED:
-            self.flush()
-        return len(self._receivers(message.topic, message.pattern))
-
-    def receiver_count(self, topic: str) -> int:
-        return len(self._receivers(topic, None))
-
-    def _receivers(self, topic: str, pattern: str | None) -> "dict[Session, None]":
-        return self._topics.get(topic, {}) if pattern is None else self._patterns.get(pattern, {})
-
-    def flush(self) -> None:
-        """Give what was gathered to those who listen now, in one piece each."""
-        if not self._messages:
-            return
-        messages, self._messages, self._bytes, self._told = self._messages, [], 0, False
-        pieces: dict[Session, list[bytes]] = {}
-        for (topic, pattern), run in groupby(messages, key=attrgetter("topic", "pattern")):
-            same, forms = list(run), {}
-            for session in self._receivers(topic, pattern):
-                if session.version not in forms:
-                    forms[session.version] = encode_messages(same, session.version)
-                pieces.setdefault(session, []).append(forms[session.version])
-        for session, parts in pieces.items():
-            session.push(parts[0] if len(parts) == 1 else b"".join(parts))
-
-    def listen(self, session: "Session", topic: str) -> None:
-        """What was published before this is for the others alone."""
-        self.flush()
-        if topic not in self._topics:
-            self._topics[topic] = {}
-            self.broker.listen(topic, self)
-        self._topics[topic][session] = None
-
-    def ignore(self, session: "Session", topic: str) -> None:
-        self.flush()
-        del self._topics[topic][session]
-        if not self._topics[topic]:
-            del self._topics[topic]
-            self.broker.ignore(topic, self)
-
-    def listen_to_pattern(self, session: "Session", pattern: str) -> None:
-        self.flush()
-        if pattern not in self._patterns:
-            self._patterns[pattern] = {}
-            self.broker.listen_to_pattern(pattern, self)
-        self._patterns[pattern][session] = None
-
-    def ignore_pattern(self, session: "Session", pattern: str) -> None:
-        self.flush()
-        del self._patterns[pattern][session]
-        if not self._patterns[pattern]:
-            del self._patterns[pattern]
-            self.broker.ignore_pattern(pattern, self)
+    ``arguments``: the words of the command, its name first; there is at least the name. A Wait means: not yet.
+    """
+    try:
+        return _find(session, arguments).function(session, arguments)
+    except Refusal as refusal:
+        return reply(Error(str(refusal)))
 
 
-def encode_messages(messages: list[Message], version: int) -> bytes:
-    """Messages of one topic, delivered for the same reason, as pushes."""
-    topic, pattern = messages[0].topic, messages[0].pattern
-    if pattern is None:
-        head = b"3\r\n$7\r\nmessage\r\n" + encode_bulk(to_bytes(topic))
-    else:
-        head = b"4\r\n$8\r\npmessage\r\n" + encode_bulk(to_bytes(pattern)) + encode_bulk(to_bytes(topic))
-    head = (b">" if version == 3 else b"*") + head
-    return b"".join([b"%b$%d\r\n%b\r\n" % (head, len(message.data), message.data) for message in messages])
+def _find(session: Session, arguments: list[bytes]) -> Entry:
+    """Return the entry of a command that may be said now. Raises Refusal with the error that Redis answers otherwise."""
+    name = arguments[0].lower()
+    entry = COMMANDS.get(name) or TRANSACTIONS.get(name)
+    if entry is None:
+        if name in (b"post", b"host:"):  # the first words of an HTTP request's lines; GET is a command of Redis
+            raise CrossProtocolRequest
+        raise Refusal(_unknown(arguments))
+    if entry.subcommands and len(arguments) > 1:
+        second = arguments[1].lower()
+        name += b"|" + second
+        entry = entry.subcommands.get(second)
+        if entry is None:
+            raise Refusal(f"ERR unknown subcommand '{_quoted(arguments[1])}'. Try {_quoted(arguments[0]).upper()} HELP.")
+    complaint = _complaint(session, entry, name.decode(), len(arguments))
+    if complaint and name == b"exec":  # every EXEC ends the transaction, also one that is refused
+        session.refuses_transaction = False
+        complaint = f"EXECABORT Transaction discarded because of: {complaint.removeprefix('ERR ')}"
+    if complaint:
+        raise Refusal(complaint)
+    return entry
 
 
-# ---- a client's session ----------------------------------------------------------------------------------------------
-
-Events = list[Event]
-
-
-class Refusal(Exception):
-    """A command is answered with this error."""
-
-
-class Session:
-    """What a client has said about itself, and what it listens to."""
-
-    __slots__ = ("board", "closing", "id", "name", "patterns", "push", "refusing", "topics", "trusted", "version")
-
-    def __init__(self, board: Switchboard, id: int, push: Callable[[bytes], None]) -> None:
-        self.board = board
-        self.id = id
-        self.push = push
-        self.closing = False
-        """The client has said QUIT, or left while it waited."""
-        self.topics: dict[str, None] = {}
-        self.patterns: dict[str, None] = {}
-        self.reset()
-
-    def reset(self) -> None:
-        """As if it had just connected."""
-        self.version = 2
-        self.name = b""
-        self.trusted = self.board.password is None
-        """It has given the password, or need not."""
-        self.refusing = False
-        """MULTI was refused, and neither EXEC nor DISCARD has come: the commands between would not be a transaction."""
-        self.ignore_all()
-
-    @property
-    def listens(self) -> int:
-        """To how many topics and patterns."""
-        return len(self.topics) + len(self.patterns)
-
-    def ignore(self, topic: str) -> None:
-        """Listen to it no more. What was published before still comes, and if this is too slow for it, it is closed within."""
-        del self.topics[topic]
-        self.board.ignore(self, topic)
-
-    def ignore_pattern(self, pattern: str) -> None:
-        """The same."""
-        del self.patterns[pattern]
-        self.board.ignore_pattern(self, pattern)
-
-    def ignore_all(self) -> None:
-        """Listen to nothing any more. From the end: to look for the first of a dictionary passes over all that were there."""
-        while self.topics:
-            self.board.ignore(self, self.topics.popitem()[0])
-        while self.patterns:
-            self.board.ignore_pattern(self, self.patterns.popitem()[0])
-
-    def close(self) -> None:
-        """The client is gone."""
-        self.ignore_all()
-        self.board.sessions.pop(self, None)
-
-    def execute(self, arguments: list[bytes]) -> Events | Wait:
-        """Do what a command says; what to send. Raises Intruder."""
-        try:
-            return self._find(arguments).run(self, arguments)
-        except Refusal as refusal:
-            return [Reply(Error(str(refusal)))]
-
-    def _find(self, arguments: list[bytes]) -> "Known":
-        """The command, if it may be said now. Raises Refusal with what Redis answers otherwise."""
-        name = arguments[0].lower()
-        known = COMMANDS.get(name) or TRANSACTIONS.get(name)
-        if known is None:
-            if name in (b"post", b"host:"):
-                raise Intruder
-            raise Refusal(_unknown(arguments))
-        if known.parts and len(arguments) > 1:
-            name = name + b"|" + arguments[1].lower()
-            known = known.parts.get(arguments[1].lower())
-            if known is None:
-                raise Refusal(f"ERR unknown subcommand '{_shown(arguments[1])}'. Try {_shown(arguments[0]).upper()} HELP.")
-        complaint = self._complaint(known, name.decode(), len(arguments))
-        if complaint and name == b"exec":  # in Redis every EXEC ends the transaction, also one that is refused
-            self.refusing = False
-            complaint = f"EXECABORT Transaction discarded because of: {complaint.removeprefix('ERR ')}"
-        if complaint:
-            raise Refusal(complaint)
-        return known
-
-    def _complaint(self, known: "Known", name: str, words: int) -> str | None:
-        """Why the command may not be said now, in the order in which Redis looks; None if it may."""
-        if words != known.arity if known.arity > 0 else words < -known.arity:
-            return f"ERR wrong number of arguments for '{name}' command"
-        if not (self.trusted or known.anyone):
-            return "NOAUTH Authentication required."
-        if self.version == 2 and self.listens and not known.subscriber:
-            return f"ERR Can't execute '{name}': {ONLY_THESE}"
-        if self.refusing and not known.unqueued:
-            return f"ERR '{name}' has not been run: MULTI was refused, and every command after it until DISCARD or EXEC"
-        return None
+def _complaint(session: Session, entry: Entry, name: str, words: int) -> str | None:
+    """Return why the command may not be said now, in the order in which Redis looks; None if it may."""
+    if words != entry.arity if entry.arity > 0 else words < -entry.arity:
+        return f"ERR wrong number of arguments for '{name}' command"
+    if not (session.authenticated or entry.before_password):
+        return "NOAUTH Authentication required."
+    if session.version == 2 and session.subscription_count and not entry.while_subscribed:
+        return f"ERR Can't execute '{name}': {ONLY_THESE}"
+    if session.refuses_transaction and not entry.within_multi:
+        return f"ERR '{name}' has not been run: MULTI was refused, and every command after it until DISCARD or EXEC"
+    return None
 
 
 ONLY_THESE = "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
 
 
 def _unknown(arguments: list[bytes]) -> str:
-    """The error quotes up to 128 bytes of the name, and of the arguments."""
+    """Return the error for a command that does not exist: it quotes the name, and the first arguments."""
     quoted = b""
     for argument in arguments[1:]:
-        if len(quoted) >= 128:
+        if len(quoted) >= MAX_QUOTED:
             break
-        quoted += b"'%b' " % argument.partition(b"\0")[0][: 128 - len(quoted)]
-    return f"ERR unknown command '{_shown(arguments[0])}', with args beginning with: {_line(quoted)}"
+        quoted += b"'%b' " % argument.partition(b"\0")[0][: MAX_QUOTED - len(quoted)]
+    return f"ERR unknown command '{_quoted(arguments[0])}', with args beginning with: {_one_line(quoted)}"
 
 
-def _shown(name: bytes, most: int | None = 128) -> str:
-    """As C prints it into an error: up to a NUL, and mostly no more than 128 bytes."""
-    return _line(name.partition(b"\0")[0][:most])
+def _quoted(word: bytes, most: int | None = MAX_QUOTED) -> str:
+    """Return a word as C prints it into an error: up to its first NUL."""
+    return _one_line(word.partition(b"\0")[0][:most])
 
 
-def _line(text: bytes) -> str:
+def _one_line(text: bytes) -> str:
+    """Return text without line breaks: a client's word must not end our error, and begin a reply of the client's choice."""
     return to_text(text.replace(b"\r", b" ").replace(b"\n", b" "))
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A command."""
-
-    run: Callable[[Session, list[bytes]], Events | Wait]
-    arity: int
-    """How many words it has, its own among them; if negative, at least so many."""
-    anyone: bool = False
-    """It may be said before the password."""
-    subscriber: bool = False
-    """A subscriber may say it in version 2, where a reply could be taken for a message."""
-    unqueued: bool = False
-    """Redis does it at once also between MULTI and EXEC, where it queues all others."""
-    parts: "dict[bytes, Known]" = field(default_factory=dict)
-    """Its subcommands, by their second word."""
-    help: tuple[str, ...] = ()
-    """Of a subcommand, its lines in HELP: how it is said, and what for."""
-
-
-def _value(value: object) -> Events:
-    return [Reply(value)]
-
-
-OK = _value(Simple("OK"))
-
-
-def _integer(text: bytes, complaint: str = "value is not an integer or out of range") -> int:
-    value = parse_integer(text)
-    if value is None:
-        raise Refusal(f"ERR {complaint}")
-    return value
-
-
 def _help(session: Session, arguments: list[bytes]) -> Events:
-    """The subcommands that there are."""
+    """CLIENT HELP, and HELP of the other commands that have subcommands: answer what they are."""
     name = arguments[0].lower()
     lines = [f"{name.decode().upper()} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
-    for known in COMMANDS[name].parts.values():
-        usage, *does = known.help
+    for entry in COMMANDS[name].subcommands.values():
+        usage, *does = entry.help
         lines += [usage, *(f"    {line}" for line in does)]
-    return _value([Simple(line) for line in lines])
+    return reply([Simple(line) for line in lines])
 
 
-# ---- what clients say when they connect ------------------------------------------------------------------------------
+# ---- the connection ----------------------------------------------------------------------------------------------------
+#
+# What redis-py 5 says when it connects with a password, in version 3. It lives with errors to all but the first:
+#
+#     HELLO 3 AUTH default secret             a map: this is the server "redis", of this version, in this version of RESP
+#     CLIENT SETINFO LIB-NAME redis-py        +OK
+#     CLIENT SETINFO LIB-VER 5.0.1            +OK
 
 
 def _ping(session: Session, arguments: list[bytes]) -> Events:
+    """PING [text]: answer PONG, or the text. To a subscriber in version 2 it answers in the form of a message."""
     if len(arguments) > 2:
         raise Refusal("ERR wrong number of arguments for 'ping' command")
-    if session.listens and session.version == 2:
-        return _value([b"pong", arguments[1] if len(arguments) == 2 else b""])
-    return _value(arguments[1] if len(arguments) == 2 else Simple("PONG"))
+    if session.subscription_count and session.version == 2:
+        return reply([b"pong", arguments[1] if len(arguments) == 2 else b""])
+    return reply(arguments[1] if len(arguments) == 2 else Simple("PONG"))
 
 
 def _echo(session: Session, arguments: list[bytes]) -> Events:
-    return _value(arguments[1])
+    return reply(arguments[1])
 
 
 def _quit(session: Session, arguments: list[bytes]) -> Events:
@@ -348,12 +198,12 @@ def _quit(session: Session, arguments: list[bytes]) -> Events:
 
 def _reset(session: Session, arguments: list[bytes]) -> Events:
     session.reset()
-    return _value(Simple("RESET"))
+    return reply(Simple("RESET"))
 
 
 def _select(session: Session, arguments: list[bytes]) -> Events:
-    """There is but one database."""
-    number = _integer(arguments[1])
+    """SELECT number: choose a database. There is only number 0, and nothing is in it."""
+    number = integer(arguments[1])
     if not -(1 << 31) <= number < 1 << 31:
         raise Refusal("ERR value is out of range, value must between -2147483648 and 2147483647")
     if number != 0:
@@ -362,9 +212,10 @@ def _select(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _auth(session: Session, arguments: list[bytes]) -> Events:
+    """AUTH [user] password"""
     if len(arguments) > 3:
         raise Refusal("ERR syntax error")
-    if len(arguments) == 2 and session.board.password is None:
+    if len(arguments) == 2 and session.switchboard.password is None:
         raise Refusal(
             "ERR AUTH <password> called without any password configured for the default user. "
             "Are you sure your configuration is correct?"
@@ -374,50 +225,65 @@ def _auth(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _check_password(session: Session, user: bytes, password: bytes) -> None:
-    """The comparison takes as long for a guess that is nearly right as for any other."""
-    right = session.board.password is None or hmac.compare_digest(session.board.password, password)
+    """Let the client in, or raise Refusal.
+
+    ``==`` stops at the first byte that differs, so its time would tell a guesser how many bytes are right. The time of
+    ``compare_digest`` does not.
+    """
+    right = session.switchboard.password is None or hmac.compare_digest(session.switchboard.password, password)
     if user != b"default" or not right:
         raise Refusal("WRONGPASS invalid username-password pair or user is disabled.")
-    session.trusted = True
+    session.authenticated = True
 
 
 def _hello(session: Session, arguments: list[bytes]) -> Events:
-    """HELLO [version [AUTH user password] [SETNAME name]]"""
+    r"""HELLO [version [AUTH user password] [SETNAME name]]: change the version of RESP, and answer what the server is.
+
+    >>> from minproto.broker import Broker
+    >>> from minproto.session import Switchboard
+    >>> session = Switchboard(Broker(clock=lambda: 1_700_000_000_000), password="secret").open(print)
+    >>> for words in (b"HELLO 3 AUTH default wrong", b"HELLO 3 AUTH default secret SETNAME me", b"CLIENT GETNAME"):
+    ...     (answer,) = execute(session, words.split())
+    ...     print(answer.value.pairs[:3] if isinstance(answer.value, Map) else answer.value)
+    Error(text='WRONGPASS invalid username-password pair or user is disabled.')
+    [(b'server', b'redis'), (b'version', b'7.0.15'), (b'proto', 3)]
+    b'me'
+    """
     version = session.version
     if len(arguments) > 1:
-        version = _integer(arguments[1], "Protocol version is not an integer or out of range")
+        version = integer(arguments[1], "Protocol version is not an integer or out of range")
         if version not in (2, 3):
             raise Refusal("NOPROTO unsupported protocol version")
-    at = 2
-    while at < len(arguments):
-        option, more = arguments[at].lower(), len(arguments) - at - 1
+    position = 2
+    while position < len(arguments):
+        option, more = arguments[position].lower(), len(arguments) - position - 1
         if option == b"auth" and more >= 2:
-            _check_password(session, arguments[at + 1], arguments[at + 2])
-            at += 3
+            _check_password(session, arguments[position + 1], arguments[position + 2])
+            position += 3
         elif option == b"setname" and more >= 1:
-            _set_name(session, arguments[at + 1])
-            at += 2
+            _set_name(session, arguments[position + 1])
+            position += 2
         else:
-            raise Refusal(f"ERR Syntax error in HELLO option '{_shown(arguments[at], None)}'")
-    if not session.trusted:
+            raise Refusal(f"ERR Syntax error in HELLO option '{_quoted(arguments[position], None)}'")
+    if not session.authenticated:
         raise Refusal(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> "
             "option can be used to authenticate the client and select the RESP protocol version at the same time"
         )
-    session.board.flush()  # in the version in which they were expected
+    session.switchboard.flush()  # messages published before the HELLO go out in the old version
     session.version = version
-    return _value(Map([
+    return reply(Map([
         (b"server", b"redis"), (b"version", REDIS_VERSION.encode()), (b"proto", version), (b"id", session.id),
         (b"mode", b"standalone"), (b"role", b"master"), (b"modules", []),
     ]))  # fmt: skip
 
 
 def _client_id(session: Session, arguments: list[bytes]) -> Events:
-    return _value(session.id)
+    return reply(session.id)
 
 
 def _client_getname(session: Session, arguments: list[bytes]) -> Events:
-    return _value(session.name or None)
+    return reply(session.name or None)
 
 
 def _client_setname(session: Session, arguments: list[bytes]) -> Events:
@@ -432,352 +298,227 @@ def _set_name(session: Session, name: bytes) -> None:
 
 
 def _client_setinfo(session: Session, arguments: list[bytes]) -> Events:
-    """New in Redis 7.2: the name and version of the client's library. Nobody here needs to know."""
+    """CLIENT SETINFO option value: the name or version of the client's library, which is not kept. New in Redis 7.2."""
     if arguments[2].lower() not in (b"lib-name", b"lib-ver"):
-        raise Refusal(f"ERR Unrecognized option '{_shown(arguments[2])}'")
+        raise Refusal(f"ERR Unrecognized option '{_quoted(arguments[2])}'")
     return OK
 
 
 def _command(session: Session, arguments: list[bytes]) -> Events:
-    return _value([_described(name) for name in COMMANDS])
+    """COMMAND: answer a description of each command. redis-cli asks for it when it starts, for its completions."""
+    return reply([_described(name) for name in COMMANDS])
 
 
 def _command_count(session: Session, arguments: list[bytes]) -> Events:
-    return _value(len(COMMANDS))
+    return reply(len(COMMANDS))
 
 
 def _command_info(session: Session, arguments: list[bytes]) -> Events:
-    return _value([_described(name.lower()) for name in arguments[2:] or COMMANDS])
+    return reply([_described(name.lower()) for name in arguments[2:] or COMMANDS])
 
 
 def _described(name: bytes) -> object:
-    """Name, arity, flags, and where its keys are: no command here has any."""
+    """Return name, arity and flags of a command, and where its keys are. None of ours has keys: they are data of a database."""
     return [name, COMMANDS[name].arity, [], 0, 0, 0, [], [], [], []] if name in COMMANDS else None
 
 
 def _info(session: Session, arguments: list[bytes]) -> Events:
-    board = session.board
+    """INFO [section …]: answer facts about the server as text, in sections. Without a name, all of them."""
+    switchboard = session.switchboard
+    broker = switchboard.broker
     facts: dict[str, dict[str, object]] = {
         "Server": {"redis_version": REDIS_VERSION, "redis_mode": "standalone"},
-        "Clients": {"connected_clients": len(board.sessions)},
-        "Stats": {"pubsub_channels": len(board.broker.topics), "pubsub_patterns": board.broker.pattern_count},
+        "Clients": {"connected_clients": len(switchboard.sessions)},
+        "Stats": {"pubsub_channels": len(broker.topics), "pubsub_patterns": broker.pattern_count},
     }
-    asked = {argument.lower() for argument in arguments[1:]} - {b"all", b"default", b"everything"}
+    wanted = {argument.lower() for argument in arguments[1:]} - {b"all", b"default", b"everything"}
     sections = [
         f"# {title}\r\n" + "".join(f"{name}:{value}\r\n" for name, value in lines.items())
         for title, lines in facts.items()
-        if not asked or title.lower().encode() in asked
+        if not wanted or title.lower().encode() in wanted
     ]
-    return _value(Verbatim("\r\n".join(sections).encode()))
+    return reply(Verbatim("\r\n".join(sections).encode()))
 
 
-# ---- transactions: refused, and with them all that they would have run -------------------------------------------------
+# ---- transactions ------------------------------------------------------------------------------------------------------
 #
-# Client libraries send MULTI, the commands and EXEC in one piece, without waiting for an answer. If MULTI alone were an
-# error, the commands behind it would run one by one; EXEC would fail, and the user would try again: all would run twice.
+# MULTI begins a transaction, EXEC runs the commands between the two. This broker has no transactions. If only MULTI were an
+# error, the damage would be done behind it: client libraries send all of it in one piece, without waiting for an answer.
+#
+#     client sends                if only MULTI is refused                 here
+#     MULTI                       -ERR unknown command                     -ERR unknown command 'MULTI': …
+#     PUBLISH news hello          :3       published                       -ERR 'publish' has not been run: …
+#     EXEC                        -ERR unknown command                     -EXECABORT Transaction discarded …
+#
+# In the middle column the user sees a transaction that has failed, and tries it again: "hello" is published twice.
 
 
 def _multi(session: Session, arguments: list[bytes]) -> Events:
-    if session.refusing:
+    if session.refuses_transaction:
         raise Refusal("ERR MULTI calls can not be nested")
-    session.refusing = True
+    session.refuses_transaction = True
     raise Refusal("ERR unknown command 'MULTI': this broker has no transactions, and runs nothing until EXEC or DISCARD")
 
 
 def _exec(session: Session, arguments: list[bytes]) -> Events:
-    if not session.refusing:
+    """EXEC: end a transaction that was refused.
+
+    >>> from minproto.broker import Broker
+    >>> from minproto.session import Switchboard
+    >>> session = Switchboard(Broker(clock=lambda: 1_700_000_000_000)).open(print)
+    >>> for words in (b"MULTI", b"PUBLISH news hello", b"EXEC", b"PUBLISH news hello"):
+    ...     (answer,) = execute(session, words.split())
+    ...     print(answer.value.text[:36] if isinstance(answer.value, Error) else answer.value)
+    ERR unknown command 'MULTI': this br
+    ERR 'publish' has not been run: MULT
+    EXECABORT Transaction discarded beca
+    0
+    """
+    if not session.refuses_transaction:
         raise Refusal("ERR EXEC without MULTI")
-    session.refusing = False
+    session.refuses_transaction = False
     raise Refusal("EXECABORT Transaction discarded because of previous errors.")
 
 
 def _discard(session: Session, arguments: list[bytes]) -> Events:
-    if not session.refusing:
+    if not session.refuses_transaction:
         raise Refusal("ERR DISCARD without MULTI")
-    session.refusing = False
+    session.refuses_transaction = False
     return OK
 
 
 def _watch(session: Session, arguments: list[bytes]) -> Events:
-    raise Refusal("ERR WATCH inside MULTI is not allowed" if session.refusing else _unknown(arguments))
+    raise Refusal("ERR WATCH inside MULTI is not allowed" if session.refuses_transaction else _unknown(arguments))
 
 
-# ---- publish and subscribe -------------------------------------------------------------------------------------------
-
-
-def _name(name: bytes) -> str:
-    """A topic or a pattern. Raises Refusal for a longer one than the broker takes; Redis has no bound of its own."""
-    if len(name) > MAX_NAME:
-        raise Refusal(f"ERR a channel or pattern has at most {MAX_NAME} bytes")
-    return to_text(name)
+# ---- pub/sub -----------------------------------------------------------------------------------------------------------
+#
+# SUBSCRIBE and its relatives have no reply. They are answered by pushes instead, one for each name:
+#
+#     SUBSCRIBE a b       subscribe a 1,  subscribe b 2         the number counts topics and patterns together
+#     PSUBSCRIBE n*       psubscribe n* 3
+#     UNSUBSCRIBE         unsubscribe a 2,  unsubscribe b 1     without a name: all topics, but no pattern
+#     UNSUBSCRIBE         unsubscribe (null) 1                  nothing was left, and a client waits for an answer
 
 
 def _publish(session: Session, arguments: list[bytes]) -> Events:
-    return [Reply(session.board.broker.publish(_name(arguments[1]), arguments[2]))]
+    """PUBLISH topic message: answer the number of deliveries. A subscriber by topic and by two patterns counts three times."""
+    return reply(session.switchboard.broker.publish(checked_name(arguments[1]), arguments[2]))
 
 
 def _subscribe(session: Session, arguments: list[bytes]) -> Events:
-    return [_listen(session, topic) for topic in [_name(name) for name in arguments[1:]]]
-
-
-def _listen(session: Session, topic: str) -> Push:
-    if topic not in session.topics:
-        session.board.listen(session, topic)
-        session.topics[topic] = None
-    return Push([b"subscribe", to_bytes(topic), session.listens])
-
-
-def _unsubscribe(session: Session, arguments: list[bytes]) -> Events:
-    names = arguments[1:] or [to_bytes(topic) for topic in session.topics]
-    return [_ignore(session, name) for name in names or (None,)]
-
-
-def _ignore(session: Session, name: bytes | None) -> Push:
-    if name is not None and (topic := to_text(name)) in session.topics:
-        session.ignore(topic)
-    return Push([b"unsubscribe", name, session.listens])
+    """SUBSCRIBE topic [topic …]"""
+    return _change(session, b"subscribe", session.subscribe, _checked(arguments[1:]))
 
 
 def _psubscribe(session: Session, arguments: list[bytes]) -> Events:
-    return [_listen_to_pattern(session, pattern) for pattern in [_name(name) for name in arguments[1:]]]
+    """PSUBSCRIBE pattern [pattern …]"""
+    return _change(session, b"psubscribe", session.subscribe_pattern, _checked(arguments[1:]))
 
 
-def _listen_to_pattern(session: Session, pattern: str) -> Push:
-    if pattern not in session.patterns:
-        session.board.listen_to_pattern(session, pattern)
-        session.patterns[pattern] = None
-    return Push([b"psubscribe", to_bytes(pattern), session.listens])
+def _unsubscribe(session: Session, arguments: list[bytes]) -> Events:
+    """UNSUBSCRIBE [topic …]"""
+    names = arguments[1:] or [to_bytes(topic) for topic in session.topics]
+    return _change(session, b"unsubscribe", session.unsubscribe, names)
 
 
 def _punsubscribe(session: Session, arguments: list[bytes]) -> Events:
+    """PUNSUBSCRIBE [pattern …]"""
     names = arguments[1:] or [to_bytes(pattern) for pattern in session.patterns]
-    return [_ignore_pattern(session, name) for name in names or (None,)]
+    return _change(session, b"punsubscribe", session.unsubscribe_pattern, names)
 
 
-def _ignore_pattern(session: Session, name: bytes | None) -> Push:
-    if name is not None and (pattern := to_text(name)) in session.patterns:
-        session.ignore_pattern(pattern)
-    return Push([b"punsubscribe", name, session.listens])
+def _checked(names: list[bytes]) -> list[bytes]:
+    """Check all names before anything is done for the first of them. Raises Refusal."""
+    for name in names:
+        checked_name(name)
+    return names
+
+
+def _change(session: Session, kind: bytes, change: Callable[[str], None], names: list[bytes]) -> Events:
+    """Call ``change`` with each name, and return a confirmation for each. Without any name there is one, with a null."""
+    events: Events = []
+    for name in names:
+        change(to_text(name))
+        events.append(Push([kind, name, session.subscription_count]))
+    return events or [Push([kind, None, session.subscription_count])]
 
 
 def _pubsub_channels(session: Session, arguments: list[bytes]) -> Events:
+    """PUBSUB CHANNELS [pattern]: answer the topics that somebody has subscribed to by name."""
     if len(arguments) > 3:
         raise Refusal(
-            f"ERR unknown subcommand or wrong number of arguments for '{_shown(arguments[1])}'. Try PUBSUB HELP."
+            f"ERR unknown subcommand or wrong number of arguments for '{_quoted(arguments[1])}'. Try PUBSUB HELP."
         )
-    names = [to_bytes(topic) for topic in session.board.broker.topics]
+    names = [to_bytes(topic) for topic in session.switchboard.broker.topics]
     if len(arguments) == 3:
-        matches = glob(_name(arguments[2])).fullmatch
+        matches = glob(checked_name(arguments[2])).fullmatch
         names = [name for name in names if matches(name)]
-    return _value(names)
+    return reply(names)
 
 
 def _pubsub_numsub(session: Session, arguments: list[bytes]) -> Events:
-    broker = session.board.broker
-    return _value([part for name in arguments[2:] for part in (name, broker.subscriber_count(to_text(name)))])
+    """PUBSUB NUMSUB [topic …]: answer each topic, and behind it the number of its subscribers."""
+    broker = session.switchboard.broker
+    return reply([part for name in arguments[2:] for part in (name, broker.subscriber_count(to_text(name)))])
 
 
 def _pubsub_numpat(session: Session, arguments: list[bytes]) -> Events:
-    return _value(session.board.broker.pattern_count)
-
-
-# ---- a topic's history, as if it were a stream -----------------------------------------------------------------------
-#
-#   entry  =  id, [ "data", the message ]           id  =  milliseconds [ "-" sequence ],  both of 64 bits
-
-Id = tuple[int, int]
-
-_ID = re.compile(rb"([0-9]+)(?:-([0-9]+))?")
-_EXTREMES = {b"-": (0, 0), b"+": (MAX_ID, MAX_ID)}
-
-
-def _parse_id(text: bytes, missing: int) -> Id:
-    """Of a sequence that is not given ``missing`` takes the place. Raises Refusal."""
-    found = _ID.fullmatch(text) if len(text) < 128 else None
-    if found is not None:
-        id = int(found[1]), missing if found[2] is None else int(found[2])
-        if max(id) <= MAX_ID:
-            return id
-    raise Refusal("ERR Invalid stream ID specified as stream command argument")
-
-
-def _parse_bound(text: bytes, missing: int, step: int, complaint: str) -> Id:
-    """One end of a range. Behind a parenthesis is an id that is not in it, so the range begins a step further."""
-    if text in _EXTREMES:
-        return _EXTREMES[text]
-    if len(text) < 2 or text[:1] != b"(":
-        return _parse_id(text, missing)
-    milliseconds, sequence = _parse_id(text[1:], missing)
-    number = (milliseconds << 64 | sequence) + step
-    if not 0 <= number < 1 << 128:
-        raise Refusal(f"ERR {complaint}")
-    return number >> 64, number & MAX_ID
-
-
-def _key(message: Message) -> Id:
-    key = parse_id(message.id)
-    assert key is not None
-    return key
-
-
-def _entries(messages: list[Message]) -> list[object]:
-    return [[message.id.encode(), [b"data", message.data]] for message in messages]
-
-
-def _xlen(session: Session, arguments: list[bytes]) -> Events:
-    return _value(session.board.broker.log_length(to_text(arguments[1])))
-
-
-def _xrange(session: Session, arguments: list[bytes]) -> Events:
-    """XRANGE topic first last [COUNT number]"""
-    return _range(session, arguments, arguments[2], arguments[3])
-
-
-def _xrevrange(session: Session, arguments: list[bytes]) -> Events:
-    """XREVRANGE topic last first [COUNT number]: the newest come first."""
-    return _range(session, arguments, arguments[3], arguments[2], backwards=True)
-
-
-def _range(session: Session, arguments: list[bytes], lower: bytes, upper: bytes, backwards: bool = False) -> Events:
-    first = _parse_bound(lower, 0, 1, "invalid start ID for the interval")
-    last = _parse_bound(upper, MAX_ID, -1, "invalid end ID for the interval")
-    most = None
-    for at in range(4, len(arguments), 2):
-        if arguments[at].lower() != b"count" or at + 1 == len(arguments):
-            raise Refusal("ERR syntax error")
-        most = max(0, _integer(arguments[at + 1]))
-    log = session.board.broker.log(to_text(arguments[1]))
-    if most == 0 and log:
-        return _value(NullArray())
-    messages = log[bisect_left(log, first, key=_key) : bisect_right(log, last, key=_key)]
-    if backwards:
-        messages.reverse()
-    return _value(_entries(messages[:most]))
-
-
-def _xinfo_stream(session: Session, arguments: list[bytes]) -> Events:
-    """XINFO STREAM topic: what somebody needs who resumes, in the fields in which Redis says it.
-
-    ``max-deleted-entry-id`` is the newest id that is not kept any more: after it, nothing is missing.
-    """
-    if len(arguments) > 3:
-        raise Refusal("ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO HELP.")
-    broker, topic = session.board.broker, _name(arguments[2])
-    if not broker.history(topic):
-        raise Refusal("ERR no such key")
-    log = broker.log(topic)
-    first, last = _entries(log[:1] + log[-1:]) if log else (None, None)
-    return _value(Map([
-        (b"length", len(log)), (b"last-generated-id", broker.last_id(topic).encode()),
-        (b"max-deleted-entry-id", broker.last_id(topic, len(log)).encode()), (b"groups", 0),
-        (b"first-entry", first), (b"last-entry", last),
-    ]))  # fmt: skip
-
-
-def _xread(session: Session, arguments: list[bytes]) -> Events | Wait:
-    """XREAD [COUNT number] [BLOCK milliseconds] STREAMS topic … id …"""
-    most, block, at = 0, None, 1
-    while at < len(arguments) - 1 and (option := arguments[at].lower()) != b"streams":
-        if option == b"block":
-            block = _integer(arguments[at + 1], "timeout is not an integer or out of range")
-            if block < 0:
-                raise Refusal("ERR timeout is negative")
-        elif option == b"count":
-            most = max(0, _integer(arguments[at + 1]))
-        else:
-            raise Refusal(_wrong_option(option, len(arguments) - at - 1))
-        at += 2
-    names = arguments[at + 1 :]
-    if not names:
-        raise Refusal(_wrong_option(arguments[at].lower() if at < len(arguments) else b"", 0))
-    if len(names) % 2:
-        raise Refusal("ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.")
-    topics = [_name(name) for name in names[: len(names) // 2]]
-    after = [_parse_start(session.board.broker, topic, id) for topic, id in zip(topics, names[len(topics) :], strict=True)]
-
-    def answer() -> Events | None:
-        return _read(session, topics, after, most or None)
-
-    return answer() or (_value(NullArray()) if block is None else Wait(topics, block, answer))
-
-
-def _wrong_option(option: bytes, more: int) -> str:
-    if (option == b"group" and more >= 2) or option == b"noack":
-        return f"ERR The {option.decode().upper()} option is only supported by XREADGROUP. You called XREAD instead."
-    return "ERR syntax error"
-
-
-def _parse_start(broker: Broker, topic: str, id: bytes) -> Id:
-    if id == b"$":
-        id = broker.last_id(topic).encode()
-    if id == b">":
-        raise Refusal(
-            "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option."
-        )
-    return _parse_id(id, 0)
-
-
-def _read(session: Session, topics: list[str], after: list[Id], most: int | None) -> Events | None:
-    """What each topic has behind an id; None, if no topic has anything."""
-    found: list[tuple[bytes, object]] = []
-    for topic, id in zip(topics, after, strict=True):
-        log = session.board.broker.log(topic)
-        if messages := log[bisect_right(log, id, key=_key) :][:most]:
-            found.append((to_bytes(topic), _entries(messages)))
-    if not found:
-        return None
-    return _value(Map(list(found)) if session.version == 3 else [[name, entries] for name, entries in found])
+    """PUBSUB NUMPAT: answer the number of different patterns that are in use."""
+    return reply(session.switchboard.broker.pattern_count)
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------
+#
+# Each row: the name, the function, the arity (-2: two words or more), when the command may be said, and what it does.
 
-_HELP = Known(_help, 2, help=("HELP", "Prints this help."))
-COMMANDS: dict[bytes, Known] = {
-    b"ping": Known(_ping, -1, subscriber=True),
-    b"echo": Known(_echo, 2),
-    b"hello": Known(_hello, -1, anyone=True),
-    b"auth": Known(_auth, -2, anyone=True),
-    b"select": Known(_select, 2),
-    b"reset": Known(_reset, 1, anyone=True, subscriber=True, unqueued=True),
-    b"quit": Known(_quit, -1, anyone=True, subscriber=True, unqueued=True),
-    b"info": Known(_info, -1),
-    b"client": Known(_help, -2, parts={
-        b"getname": Known(_client_getname, 2, help=("GETNAME", "Return the name of the current connection.")),
-        b"id": Known(_client_id, 2, help=("ID", "Return the ID of the current connection.")),
-        b"setinfo": Known(_client_setinfo, 4, help=("SETINFO <option> <value>", "Name the client's library: not kept.")),
-        b"setname": Known(_client_setname, 3, help=("SETNAME <name>", "Assign the name <name> to the current connection.")),
+_HELP = Entry(_help, 2, help=("HELP", "Prints this help."))
+COMMANDS: dict[bytes, Entry] = {
+    b"ping": Entry(_ping, -1, while_subscribed=True),  # PONG: is anybody there?
+    b"echo": Entry(_echo, 2),  # the argument
+    b"hello": Entry(_hello, -1, before_password=True),  # another version of RESP, and the password with it
+    b"auth": Entry(_auth, -2, before_password=True),  # the password
+    b"select": Entry(_select, 2),  # a database: there is only number 0
+    b"reset": Entry(_reset, 1, before_password=True, while_subscribed=True, within_multi=True),  # as if just connected
+    b"quit": Entry(_quit, -1, before_password=True, while_subscribed=True, within_multi=True),  # OK, then the end
+    b"info": Entry(_info, -1),  # facts about the server
+    b"client": Entry(_help, -2, subcommands={  # the name and number of this connection
+        b"getname": Entry(_client_getname, 2, help=("GETNAME", "Return the name of the current connection.")),
+        b"id": Entry(_client_id, 2, help=("ID", "Return the ID of the current connection.")),
+        b"setinfo": Entry(_client_setinfo, 4, help=("SETINFO <option> <value>", "Name the client's library: not kept.")),
+        b"setname": Entry(_client_setname, 3, help=("SETNAME <name>", "Assign the name <name> to the current connection.")),
         b"help": _HELP,
     }),
-    b"command": Known(_command, -1, parts={
-        b"count": Known(_command_count, 2, help=("COUNT", "Return the total number of commands in this server.")),
-        b"info": Known(_command_info, -2, help=("INFO [<command-name> ...]", "Return details about these commands, or all.")),
+    b"command": Entry(_command, -1, subcommands={  # which commands there are
+        b"count": Entry(_command_count, 2, help=("COUNT", "Return the total number of commands in this server.")),
+        b"info": Entry(_command_info, -2, help=("INFO [<command-name> ...]", "Return details about these commands, or all.")),
         b"help": _HELP,
     }),
-    b"publish": Known(_publish, 3),
-    b"subscribe": Known(_subscribe, -2, subscriber=True),
-    b"unsubscribe": Known(_unsubscribe, -1, subscriber=True),
-    b"psubscribe": Known(_psubscribe, -2, subscriber=True),
-    b"punsubscribe": Known(_punsubscribe, -1, subscriber=True),
-    b"pubsub": Known(_help, -2, parts={
-        b"channels": Known(_pubsub_channels, -2, help=("CHANNELS [<pattern>]", "Return the currently active channels.")),
-        b"numpat": Known(_pubsub_numpat, 2, help=("NUMPAT", "Return number of subscriptions to patterns.")),
-        b"numsub": Known(_pubsub_numsub, -2, help=("NUMSUB [<channel> ...]", "Return the numbers of their subscribers.")),
+    b"publish": Entry(_publish, 3),  # a message to all who have subscribed
+    b"subscribe": Entry(_subscribe, -2, while_subscribed=True),  # from now on, the messages of these topics
+    b"unsubscribe": Entry(_unsubscribe, -1, while_subscribed=True),  # no more of them, or of any topic
+    b"psubscribe": Entry(_psubscribe, -2, while_subscribed=True),  # the messages of all topics that match these patterns
+    b"punsubscribe": Entry(_punsubscribe, -1, while_subscribed=True),  # no more of them, or of any pattern
+    b"pubsub": Entry(_help, -2, subcommands={  # how many have subscribed to what
+        b"channels": Entry(_pubsub_channels, -2, help=("CHANNELS [<pattern>]", "Return the currently active channels.")),
+        b"numpat": Entry(_pubsub_numpat, 2, help=("NUMPAT", "Return number of subscriptions to patterns.")),
+        b"numsub": Entry(_pubsub_numsub, -2, help=("NUMSUB [<channel> ...]", "Return the numbers of their subscribers.")),
         b"help": _HELP,
     }),
-    b"xlen": Known(_xlen, 2),
-    b"xrange": Known(_xrange, -4),
-    b"xrevrange": Known(_xrevrange, -4),
-    b"xread": Known(_xread, -4),
-    b"xinfo": Known(_help, -2, parts={
-        b"stream": Known(_xinfo_stream, -3, help=("STREAM <topic>", "Show what is kept of the topic.")),
+    b"xlen": Entry(xlen, 2),  # the number of messages that are kept of a topic
+    b"xrange": Entry(xrange, -4),  # kept messages from one id to another
+    b"xrevrange": Entry(xrevrange, -4),  # the newest of them first
+    b"xread": Entry(xread, -4),  # the messages behind an id; with BLOCK it waits for one
+    b"xinfo": Entry(_help, -2, subcommands={  # the history of a topic
+        b"stream": Entry(xinfo_stream, -3, help=("STREAM <topic>", "Show what is kept of the topic.")),
         b"help": _HELP,
     }),
 }  # fmt: skip
-"""By name, in lower case. One with parts and at least two words is never run itself."""
+"""By name, in lower case."""
 TRANSACTIONS = {
-    b"multi": Known(_multi, 1, unqueued=True),
-    b"exec": Known(_exec, 1, unqueued=True),
-    b"discard": Known(_discard, 1, unqueued=True),
-    b"watch": Known(_watch, -2, unqueued=True),
+    b"multi": Entry(_multi, 1, within_multi=True),
+    b"exec": Entry(_exec, 1, within_multi=True),
+    b"discard": Entry(_discard, 1, within_multi=True),
+    b"watch": Entry(_watch, -2, within_multi=True),
 }
 """Known only to be refused, so COMMAND does not name them."""

@@ -53,7 +53,7 @@ Three things are easy to get wrong:
 - There are three ways to write "no value": ``$-1\r\n`` and ``*-1\r\n`` in version 2, ``_\r\n`` in version 3. A client should
   expect all three.
 
-The errors of the server's side are those of redis-server 7.0, word for word, because client libraries compare them. In three
+Errors of the server's side have the words of redis-server 7.0, because client libraries compare them. In three
 places we look where redis-server does not. A string has to end in CRLF; redis-server skips two bytes, whatever they are. The
 line of a length has at most 34 bytes. And a NUL in an inline command is a byte like any other, where C takes it for the end.
 
@@ -476,7 +476,7 @@ class Connection(Core):
         self._argument_count = 0  # when the list has so many arguments, the command is complete
         # In a reply:
         self._open_arrays: list[_OpenArray] = []  # from the outermost to the innermost; empty: between two replies
-        self._announced = 0  # values in all its arrays so far
+        self._announced = 0  # values in all its arrays and attributes so far
 
     def send(self, event: Event) -> bytes:
         if self.role is SERVER:
@@ -504,7 +504,7 @@ class Connection(Core):
 
     def _parse_eof(self) -> Event | None:
         """End the connection, which is no fault between two commands or two replies."""
-        if self._buffer.size or self._arguments is not None or self._open_arrays or self._bulk_length is not None:
+        if self._buffer.size or self._arguments is not None or self._announced or self._bulk_length is not None:
             raise RemoteProtocolError(f"the end came in the middle of a {'command' if self.role is SERVER else 'reply'}")
         self.wants = Wants.CLOSED
         return None

@@ -29,9 +29,9 @@ from minproto.aio.link import Link, Skipped, check, open_pipe, parse_url, refusa
 from minproto.aio.options import check_common, client_context
 from minproto.aio.reconnect import Attempts, reconnect
 from minproto.broker import Gap, Item, Message, parse_id, pattern_list
-from minproto.commands import MAX_ID
 from minproto.core import RemoteProtocolError
 from minproto.resp import Error, Limits, NullArray, to_bytes, to_text
+from minproto.stream_commands import MAX_ID
 
 LEAST_PING = 1.0
 """Seconds between two PINGs at least, also where ``Timeouts.ping`` is 0: without them the client would do nothing else."""

@@ -22,10 +22,11 @@ from minproto.aio.listener import Connection, Listener, ListenerConfig, Listener
 from minproto.aio.options import check_secret, check_type, configure
 from minproto.aio.pipe import READ_SIZE, Pipe, keep_alive
 from minproto.broker import Message
-from minproto.commands import Events, Intruder, Session, Switchboard, Wait
+from minproto.commands import CrossProtocolRequest, execute
 from minproto.core import RemoteProtocolError, Role, Wants, check_count
 from minproto.resp import Command, Encoded, Limits, NullArray, Reply
 from minproto.resp import Connection as Core
+from minproto.session import Events, Session, Switchboard, Wait
 
 FAIR_SHARE = 1_000
 """Commands that one connection may have done in a row before others get their turn."""
@@ -97,7 +98,7 @@ class ServerConnection:
         self.endpoint = Endpoint(self._core, pipe, config.timeouts)
         """Counts the bytes on the wire."""
         self._session: Session = switchboard.open(self._push)
-        self._core.authenticated = self._session.trusted
+        self._core.authenticated = self._session.authenticated
         self._task: asyncio.Task[Any] | None = None
         self._draining = False
         self._began = self._loop.time()  # the command that is not complete, or the connection
@@ -110,7 +111,7 @@ class ServerConnection:
             await self._close()
         except RemoteProtocolError as error:
             await self._close(self._core.farewell(error))
-        except (Intruder, ConnectionError):
+        except (CrossProtocolRequest, ConnectionError):
             self.endpoint.abort()
         except BaseException:
             self.endpoint.abort()
@@ -155,21 +156,21 @@ class ServerConnection:
                     await asyncio.sleep(0)
             if core.wants is Wants.CLOSED or self._draining:
                 return
-            if done and session.trusted:
+            if done and session.authenticated:
                 self._began, done = math.inf, 0
             await self._read()
 
     async def _do(self, arguments: list[bytes]) -> None:
         session, endpoint = self._session, self.endpoint
-        answer = session.execute(arguments)
+        answer = execute(session, arguments)
         if isinstance(answer, Wait):
             answer = await self._wait(answer)
-        self._core.version, self._core.authenticated = session.version, session.trusted
-        if session.listens:
+        self._core.version, self._core.authenticated = session.version, session.authenticated
+        if session.subscription_count:
             self._switchboard.flush()  # what was published before the answer comes before it
         for event in answer:
             endpoint.send(event)
-        if not session.listens:
+        if not session.subscription_count:
             if endpoint.congested:
                 await endpoint.flush()
         elif endpoint.unsent > self._config.max_output:
@@ -188,7 +189,7 @@ class ServerConnection:
     def _patience(self) -> float:
         """A command may take longer the more there is of it, so that a slow line can send a large one, but no trickle."""
         buffered, now = self._core.buffered, self._loop.time()
-        if not buffered and self._session.trusted:
+        if not buffered and self._session.authenticated:
             return math.inf
         self._began = min(self._began, now)
         timeouts = self._config.timeouts

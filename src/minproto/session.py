@@ -1,0 +1,298 @@
+r"""Sessions and the switchboard: the state of each client of the broker's server, and the way of a message to all of them.
+
+A *session* is one client's state: its version of RESP, whether it has given the password, and its subscriptions. The
+*switchboard* stands between the broker and all sessions. A message crosses it like this:
+
+    session A -- PUBLISH --> broker -- offer() --> switchboard     gathers the messages of one turn of the event loop
+                                                       |
+                                      flush(), at the end of the turn: encodes each message once
+                                                       |
+                                                       +--> push(bytes) of session B
+                                                       +--> push(the same bytes) of session C
+
+To the broker the switchboard is one single listener. Without it, each session would be a listener of its own: a message for
+1,000 clients would be 1,000 calls, 1,000 encodings and 1,000 writes, and ten messages ten times as many. With it, ten messages
+that are published in one turn are ten calls and ten encodings, and each client gets one write.
+
+Messages wait here only until the end of the turn. Bytes that a slow client has not read wait in the buffer of its connection,
+which has a bound (``aio/resp.py``).
+
+The order is easy to get wrong. A client that subscribes must not get a message that was published before, and a
+client that unsubscribes must still get it. Both change who receives, so the switchboard flushes first. The two sessions here
+print what is pushed to them; B unsubscribes in the same turn in which A publishes:
+
+    >>> broker = Broker(clock=lambda: 1_700_000_000_000)
+    >>> switchboard = Switchboard(broker)
+    >>> b = switchboard.open(lambda data: print("B gets", data))
+    >>> c = switchboard.open(lambda data: print("C gets", data))
+    >>> b.subscribe("news")
+    >>> broker.publish("news", b"one")
+    1
+    >>> b.unsubscribe("news")
+    B gets b'*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$3\r\none\r\n'
+    >>> c.subscribe("news")
+    >>> broker.publish("news", b"two")
+    1
+    >>> switchboard.flush()
+    C gets b'*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$3\r\ntwo\r\n'
+
+Like a core, all of this is synchronous and knows no socket. ``commands.py`` says what each command does to a session.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count, groupby
+from operator import attrgetter
+
+from minproto.broker import MAX_NAME, Broker, Listener, Message
+from minproto.core import Event
+from minproto.resp import Reply, Simple, encode_bulk, parse_integer, to_bytes, to_text
+
+MAX_GATHERED = 1 << 20
+"""Bytes of messages that the switchboard gathers. With more of them it flushes at once, before the turn has ended."""
+
+
+# ---- what a command answers ------------------------------------------------------------------------------------------
+
+Events = list[Event]
+"""The replies and pushes that a command answers, in the order in which they are sent."""
+
+
+@dataclass(slots=True)
+class Wait(Event):
+    """No answer yet, from a command that waits for messages (XREAD BLOCK).
+
+    The shell calls ``answer`` again when one of the topics has a new message. When the time is over it answers for itself.
+    """
+
+    topics: list[str]
+    milliseconds: int
+    """The longest wait; 0: without end."""
+    answer: Callable[[], Events | None]
+    """Returns the answer, or None while there is none."""
+
+
+class Refusal(Exception):
+    """The command is answered with this error, and nothing else happens."""
+
+
+def reply(value: object) -> Events:
+    """Return the answer that is one reply."""
+    return [Reply(value)]
+
+
+OK = reply(Simple("OK"))
+
+
+def integer(text: bytes, complaint: str = "value is not an integer or out of range") -> int:
+    """Parse an argument that is a number. Raises Refusal."""
+    value = parse_integer(text)
+    if value is None:
+        raise Refusal(f"ERR {complaint}")
+    return value
+
+
+def checked_name(argument: bytes) -> str:
+    """Return a topic or a pattern as text. Raises Refusal for one that is too long for the broker; Redis takes any."""
+    if len(argument) > MAX_NAME:
+        raise Refusal(f"ERR a channel or pattern has at most {MAX_NAME} bytes")
+    return to_text(argument)
+
+
+# ---- a client's session ----------------------------------------------------------------------------------------------
+
+
+class Session:
+    """One client's state."""
+
+    __slots__ = (
+        "authenticated", "closing", "id", "name", "patterns", "push", "refuses_transaction", "switchboard", "topics", "version",
+    )  # fmt: skip
+
+    def __init__(self, switchboard: "Switchboard", id: int, push: Callable[[bytes], None]) -> None:
+        self.switchboard = switchboard
+        self.id = id
+        self.push = push
+        """Called with bytes to be sent to the client: messages, encoded as pushes."""
+        self.closing = False
+        """The connection is to be closed after the answer: the client has said QUIT, or has gone away while it waited."""
+        self.topics: dict[str, None] = {}
+        """The topics that the client has subscribed to, in order. (A dict is a set that keeps its order.)"""
+        self.patterns: dict[str, None] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, as if the client had just connected."""
+        self.version = 2
+        """The version of RESP in which the client is spoken to."""
+        self.name = b""
+        """The name that the client has given its connection, with CLIENT SETNAME."""
+        self.authenticated = self.switchboard.password is None
+        """Whether the client may use all commands: it has given the password, or there is none."""
+        self.refuses_transaction = False
+        """Between a MULTI, which was refused, and its EXEC or DISCARD: no command is run."""
+        self.unsubscribe_all()
+
+    @property
+    def subscription_count(self) -> int:
+        """The number of topics and patterns. Each confirmation of a subscription tells it to the client."""
+        return len(self.topics) + len(self.patterns)
+
+    def subscribe(self, topic: str) -> None:
+        """Receive the messages that are published on a topic from now on. A second time it changes nothing."""
+        if topic not in self.topics:
+            self.switchboard.by_topic.add(self, topic)
+            self.topics[topic] = None
+
+    def unsubscribe(self, topic: str) -> None:
+        """Receive the messages that were published on a topic before, and no more.
+
+        The flush in here may find that this client does not read. Then the session is closed when this method returns.
+        """
+        if topic in self.topics:
+            del self.topics[topic]
+            self.switchboard.by_topic.remove(self, topic)
+
+    def subscribe_pattern(self, pattern: str) -> None:
+        """Receive the messages of all topics that match. A message that matches in two ways arrives twice, as in Redis."""
+        if pattern not in self.patterns:
+            self.switchboard.by_pattern.add(self, pattern)
+            self.patterns[pattern] = None
+
+    def unsubscribe_pattern(self, pattern: str) -> None:
+        """End the subscription to a pattern, as ``unsubscribe`` does it for a topic."""
+        if pattern in self.patterns:
+            del self.patterns[pattern]
+            self.switchboard.by_pattern.remove(self, pattern)
+
+    def unsubscribe_all(self) -> None:
+        """End all subscriptions, the last one first.
+
+        Taking the first key of a dict again and again costs quadratic time, because the search for it passes over the places
+        of all keys that were removed. ``popitem`` takes the last key, at once.
+        """
+        while self.topics:
+            self.switchboard.by_topic.remove(self, self.topics.popitem()[0])
+        while self.patterns:
+            self.switchboard.by_pattern.remove(self, self.patterns.popitem()[0])
+
+    def close(self) -> None:
+        """End the session: the client is gone. A second time it changes nothing."""
+        self.unsubscribe_all()
+        self.switchboard.sessions.pop(self, None)
+
+
+# ---- all sessions ----------------------------------------------------------------------------------------------------
+
+Receivers = dict[Session, None]
+"""The sessions that receive a message, in the order in which they have subscribed."""
+Listens = Callable[[str, Listener], None]
+"""A method of the broker that takes a name and a listener."""
+
+
+class Subscribers:
+    """The sessions by what they have subscribed to: one object for topics, and one for patterns.
+
+    The switchboard listens to a name in the broker as long as the name has at least one subscriber.
+    """
+
+    def __init__(self, switchboard: "Switchboard", listen: Listens, ignore: Listens) -> None:
+        """``listen`` and ``ignore``: the methods of the broker, for the first subscriber of a name and behind its last."""
+        self._switchboard = switchboard
+        self._listen = listen
+        self._ignore = ignore
+        self.sessions: dict[str, Receivers] = {}
+        """By the name of a topic or a pattern. No name is in here without a subscriber."""
+
+    def add(self, session: Session, name: str) -> None:
+        """Add a subscriber. Messages published before are not for this subscriber, so the others get them first."""
+        self._switchboard.flush()
+        if name not in self.sessions:
+            self.sessions[name] = {}
+            self._listen(name, self._switchboard)
+        self.sessions[name][session] = None
+
+    def remove(self, session: Session, name: str) -> None:
+        """Remove a subscriber. Messages published before are still for this subscriber, so it gets them first."""
+        self._switchboard.flush()
+        del self.sessions[name][session]
+        if not self.sessions[name]:
+            del self.sessions[name]
+            self._ignore(name, self._switchboard)
+
+
+class Switchboard:
+    """All sessions of one server, as one listener of the broker."""
+
+    def __init__(self, broker: Broker, password: str | None = None) -> None:
+        self.broker = broker
+        self.password = None if password is None else password.encode()
+        self.on_ready: Callable[[], None] = lambda: None
+        """Called when messages are gathered and none were before. The shell then calls ``flush`` at the end of the turn."""
+        self.sessions: Receivers = {}
+        """The sessions that are open."""
+        self.by_topic = Subscribers(self, broker.listen, broker.ignore)
+        self.by_pattern = Subscribers(self, broker.listen_to_pattern, broker.ignore_pattern)
+        self._gathered: list[Message] = []
+        self._gathered_bytes = 0
+        self._flush_is_due = False  # on_ready was called for the gathered messages
+        self._ids = count(1)
+
+    def open(self, push: Callable[[bytes], None]) -> Session:
+        """Return a new session. ``push`` is called with the bytes that its client is to receive, and must not raise."""
+        session = Session(self, next(self._ids), push)
+        self.sessions[session] = None
+        return session
+
+    def offer(self, message: Message) -> int:
+        """Gather a message, and return how many sessions will receive it.
+
+        The broker calls this once for the topic, and once for each pattern that matches; the message says for which.
+        """
+        self._gathered.append(message)
+        self._gathered_bytes += len(message.data)
+        if not self._flush_is_due:
+            self.on_ready()
+            self._flush_is_due = True  # behind the call: where the call raises, the next message makes another
+        if self._gathered_bytes > MAX_GATHERED:
+            self.flush()
+        return len(self._receivers(message.topic, message.pattern))
+
+    def receiver_count(self, topic: str) -> int:
+        """Return how many sessions have subscribed to the topic by its name."""
+        return len(self._receivers(topic, None))
+
+    def _receivers(self, topic: str, pattern: str | None) -> Receivers:
+        return self.by_topic.sessions.get(topic, {}) if pattern is None else self.by_pattern.sessions.get(pattern, {})
+
+    def flush(self) -> None:
+        """Push the gathered messages to the sessions that receive them now, to each of them in one piece."""
+        if not self._gathered:
+            return
+        messages, self._gathered, self._gathered_bytes, self._flush_is_due = self._gathered, [], 0, False
+        pieces: dict[Session, list[bytes]] = {}
+        for (topic, pattern), run in groupby(messages, key=attrgetter("topic", "pattern")):  # neighbours of one topic
+            neighbours, encoded = list(run), {}
+            for session in self._receivers(topic, pattern):
+                if session.version not in encoded:
+                    encoded[session.version] = encode_messages(neighbours, session.version)
+                pieces.setdefault(session, []).append(encoded[session.version])
+        for session, parts in pieces.items():  # a loop of its own, because a push may close a session and change the receivers
+            session.push(parts[0] if len(parts) == 1 else b"".join(parts))
+
+
+def encode_messages(messages: list[Message], version: int) -> bytes:
+    r"""Return messages as pushes. All of them are of one topic, and were delivered for the same pattern, or for none.
+
+        subscribed to the topic "a"       >3\r\n$7\r\nmessage\r\n                $1\r\na\r\n $2\r\nhi\r\n
+        subscribed to the pattern "a*"    >4\r\n$8\r\npmessage\r\n $2\r\na*\r\n  $1\r\na\r\n $2\r\nhi\r\n
+
+    In version 2 the first byte is ``*``. All bytes before the data are alike, so they are encoded once.
+    """
+    topic, pattern = messages[0].topic, messages[0].pattern
+    if pattern is None:
+        head = b"3\r\n$7\r\nmessage\r\n" + encode_bulk(to_bytes(topic))
+    else:
+        head = b"4\r\n$8\r\npmessage\r\n" + encode_bulk(to_bytes(pattern)) + encode_bulk(to_bytes(topic))
+    head = (b">" if version == 3 else b"*") + head
+    return b"".join([b"%b$%d\r\n%b\r\n" % (head, len(message.data), message.data) for message in messages])
