@@ -318,7 +318,7 @@ def _command_info(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _described(name: bytes) -> object:
-    """Return name, arity and flags of a command, and where its keys are. None of ours has keys: they are data of a database."""
+    """Return name, arity and flags of a command, and where its keys are. None of ours has keys, for keys are data."""
     return [name, COMMANDS[name].arity, [], 0, 0, 0, [], [], [], []] if name in COMMANDS else None
 
 

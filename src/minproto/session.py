@@ -106,7 +106,8 @@ class Session:
     """One client's state."""
 
     __slots__ = (
-        "authenticated", "closing", "id", "name", "patterns", "push", "refuses_transaction", "switchboard", "topics", "version",
+        "authenticated", "closing", "id", "name", "patterns", "push", "refuses_transaction", "switchboard", "topics",
+        "version",
     )  # fmt: skip
 
     def __init__(self, switchboard: "Switchboard", id: int, push: Callable[[bytes], None]) -> None:
