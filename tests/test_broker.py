@@ -443,6 +443,43 @@ def test_who_has_taken_its_replay_has_the_room_of_everybody(texts):
     assert resumed.ended == "overflow"
 
 
+def test_large_messages_of_a_replay_leave_no_room_behind():
+    """Dropped for small ones, they give back their places one by one, and with the last place all their bytes."""
+    broker = ticking(history=10, max_pending=2, max_pending_bytes=10)
+    start = broker.last_id("a")
+    publish(broker, "x" * 10, "y" * 10)
+    resumed = broker.subscribe("a", after=start, on_overflow="drop_oldest")
+    publish(broker, *"1234")
+    assert taken(resumed) == [2, *"1234"]
+    publish(broker, "z" * 10, "5")
+    assert taken(resumed) == [1, "5"]
+
+
+def test_small_messages_of_a_replay_take_no_room_away():
+    """Dropped for a large one, which gives back more bytes than they had: the limit is still the limit."""
+    broker = ticking(history=10, max_pending=5, max_pending_bytes=10)
+    start = broker.last_id("a")
+    publish(broker, "x", "y")
+    resumed = broker.subscribe("a", after=start, on_overflow="drop_oldest")
+    publish(broker, "1" * 9, "2" * 9)
+    assert taken(resumed) == [3, "2" * 9]
+    publish(broker, "3" * 5, "4" * 5)
+    assert taken(resumed) == ["3" * 5, "4" * 5]
+
+
+def test_a_replay_has_to_be_taken_before_anything_is_ready():
+    """Something waits from the beginning: that is known to the subscriber, who asked for it."""
+    broker = ticking(history=10)
+    start = broker.last_id("a")
+    publish(broker, "1")
+    resumed, calls = broker.subscribe("a", after=start), []
+    resumed.on_ready = lambda: calls.append(1)
+    publish(broker, "2")
+    assert (taken(resumed), calls) == (["1", "2"], [])
+    publish(broker, "3")
+    assert calls == [1]
+
+
 def test_resume_is_for_one_topic():
     broker = ticking(history=5)
     for topics, patterns in ((("a", "b"), ()), (("a",), ("b",)), ((), ("a",)), ((), ())):
@@ -476,11 +513,12 @@ def test_the_bytes_of_a_log_are_bounded():
 def test_the_histories_of_all_topics_are_bounded(limits):
     """The topic that was silent for longest loses its own, and whoever comes back to it is told."""
     broker = ticking(history=100, **limits)
+    beginning = broker.last_id("a")
     (one,) = publish(broker, "1", topic="a")
     publish(broker, "2", topic="b")
     publish(broker, "3", topic="c")
     assert [bool(broker.log(topic)) for topic in "abc"] == [False, True, True]
-    assert taken(broker.subscribe("a", after=one)) == [None]
+    assert taken(broker.subscribe("a", after=one)) == taken(broker.subscribe("a", after=beginning)) == [None]
     assert taken(broker.subscribe("a", after=broker.last_id("a"))) == []  # but from now on nothing is missing
     start = broker.last_id("a")
     publish(broker, "4", topic="a")
