@@ -3,7 +3,9 @@
 import fcntl
 import http.client
 import os
+import pty
 import re
+import select
 import signal
 import socket
 import ssl
@@ -414,6 +416,37 @@ def test_a_full_pipe(name: str, stream: str, clear: Serving, tmp_path: Path) -> 
             sock.sendall(b"PING\r\n" if name == "broker" else get("/hello"))
             assert sock.recv(65_536)
         unread.stop()
+
+
+TALKATIVE = {"serve": 3_000, "wire": 300}
+"""Requests after which a command has said more than a terminal holds that nobody reads."""
+
+
+@pytest.mark.parametrize("name", list(TALKATIVE))
+def test_a_terminal_that_nobody_reads(name: str, clear: Serving) -> None:
+    """A window whose output is stopped (Ctrl-S): the command serves on, and stops. Once `wire` froze at request 17."""
+    port = free_port()
+    words = COMMANDS[name].format(port=port, server=clear.port).split()
+    master, terminal = pty.openpty()
+    process = subprocess.Popen(
+        command(*words), stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal, env=environment()
+    )
+    try:
+        with connected(port) as sock, sock.makefile("rb") as reading:
+            for _ in range(TALKATIVE[name]):
+                sock.sendall(get("/hello"))
+                head = iter(reading.readline, b"\r\n")
+                assert next(head) == b"HTTP/1.1 200 OK\r\n"
+                length = next(int(line.split(b":")[1]) for line in list(head) if line.lower().startswith(b"content-length"))
+                assert len(reading.read(length)) == length
+            wait_until(lambda: not select.select([], [terminal], [], 0)[1], 5)  # it is full
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+        os.close(terminal)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
