@@ -1,12 +1,15 @@
-"""``python -m minproto``, and the command ``minproto``."""
+"""The entry of ``python -m minproto`` and of the command ``minproto``."""
 
 import signal
 import sys
 
 
 def main() -> int:
-    """Run the command line, and return its exit status. Ctrl-C while Python still loads it ends the process without a word;
-    Python's own handler would print a traceback of half an import."""
+    """Run the command line, and return its exit status.
+
+    ``minproto.cli`` takes a while to import, and a user may press Ctrl-C meanwhile. Python's own handler would print a
+    traceback of half an import. The system's default handler ends the process without a word.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from minproto import cli
 

@@ -1,6 +1,18 @@
-"""The command line: ``minproto serve``, ``minproto broker``, and what comes with the other parts.
+"""The command line: ``minproto lab``, ``serve``, ``broker`` and ``wire``.
 
-Bad input gets one line on standard error and exit status 2 (a wrong word) or 1 (something that failed); never a traceback.
+    main(["serve", "--port", "8000"])
+      _parse      words -> options; a wrong word ends the process here, with one line and status 2
+      _run        asyncio.run(_command(options)); an OSError becomes one line and status 1
+        _serve    the coroutine of the command; ``serve`` returns after SIGINT or SIGTERM, when the server has drained
+
+No user ever sees a traceback for a mistake of theirs. The rest of this file is about signals, for each of them can come at a
+bad moment, and each moment needs its own answer:
+
+    while Python loads this module      the process ends without a word (``__main__.py``)
+    before the server listens           KeyboardInterrupt, at once (``_interrupt``)
+    while the server runs               it drains; a second signal cuts the drain short (``serve_until_signal``)
+    while the event loop is closed      ignored: that takes no time, and an interruption would leave coroutines behind
+    while the last lines are written    KeyboardInterrupt: the user does not want to wait for them
 """
 
 import argparse
@@ -33,43 +45,50 @@ from minproto.lab.process import serve_lab
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One line, without the usage that --help gives."""
+        """Print one line, without the usage that argparse would print before it: ``--help`` shows that. Exit with status 2."""
         self.exit(2, f"{self.prog}: {message}\n")
 
     @property
     def options(self) -> str:
-        """The names of all options."""
+        """The names of all options, for the message about an unknown one."""
         return ", ".join(action.option_strings[-1] for action in self._actions if action.option_strings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; its exit status."""
+    """Run a command, and return its exit status: 0, or 1 where it failed. ``arguments``: None means ``sys.argv``.
+
+    Raises SystemExit with status 2 for words that make no command, and with 0 behind ``--help`` and ``--version``.
+    """
     _open_standard_files()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
-        words.insert(0, "lab")  # the main job needs no name
+        words.insert(0, "lab")  # plain ``minproto``, and ``minproto --port 8080``, run the lab
     options = _parse(words)
     if options.plain:
         os.environ["MINPROTO_PLAIN"] = "1"
-    _on_signals(_interrupt)  # until a server takes both, and drains
+    _on_signals(_interrupt)  # until a server has its own handlers for both signals
     try:
         return _run(options)
-    except KeyboardInterrupt:  # before there was something to drain, or once more when all was drained
+    except KeyboardInterrupt:  # nothing was there to drain yet, or everything has been drained
         return 0
     finally:
-        _on_signals(signal.SIG_IGN)  # the end is near, and has to be the one that we promise
+        _on_signals(signal.SIG_IGN)  # from here to the end, a signal could only change the exit status
         _forget_output()
 
 
 def _open_standard_files() -> None:
-    """Where a shell has closed standard input, output or error (``>&-``), the next file or socket would take its number: what
-    a library writes to standard error would go to a client, and libuv, below uvloop, aborts."""
+    """Open the null device as each standard file that is closed, as a shell's ``>&-`` leaves it.
+
+    A new file or socket gets the lowest free number. Without this, a client's socket could become file 2, and the client would
+    receive what a library writes to standard error. (libuv, on which uvloop stands, aborts in this case.)
+    """
     while (file := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(file)
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
+    """Parse the words. An unknown option gets the list of known ones, which argparse itself does not give."""
     options, unknown = _parser().parse_known_args(words)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)} (the options are {options.parser.options})")
@@ -82,11 +101,14 @@ def _on_signals(handler: Callable[[int, FrameType | None], object] | signal.Hand
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt  # at once, also where no await lets asyncio's own handler cancel: say, while a key is made
+    # asyncio.run has a handler of its own, which cancels the main task. That would wait for the task's next await, and there
+    # may be none for seconds: while a key is generated, for example.
+    raise KeyboardInterrupt
 
 
 def _run(options: argparse.Namespace) -> int:
-    # What Python logs without being told how, but by a thread: a standard error that nobody reads must not stop the loop.
+    # The format that Python's logging has without any configuration. The stream is ours: it writes in a thread, so a terminal
+    # that nobody reads cannot stop the event loop.
     logging.basicConfig(format="%(message)s", stream=standard_error())
     status = 0
     try:
@@ -102,19 +124,23 @@ def _run(options: argparse.Namespace) -> int:
 async def _command(options: argparse.Namespace) -> None:
     try:
         await options.run(options)
-    finally:  # asyncio now closes the loop, in no time; a signal that interrupted that would leave coroutines behind
+    finally:  # now asyncio.run closes the loop; a signal that interrupted this would leave coroutines behind
         _on_signals(signal.SIG_IGN)
 
 
 def _explain(error: OSError) -> str:
-    """An error in one line, without its number, which says nothing to people."""
+    """Return the text of an error in one line, without the number that Python puts in front, such as "[Errno 98]"."""
     text = error.strerror if error.strerror and error.filename is None else str(error)
     hint = " (choose another port, or 0 for any free one)" if error.errno == errno.EADDRINUSE else ""
     return (text or type(error).__name__) + hint
 
 
 def _forget_output() -> None:
-    """If nobody reads our output any more, Python must not complain of that when it ends."""
+    """Drop what is still buffered in ``sys.stdout`` if its reader has gone (``| head -1``).
+
+    Python flushes ``sys.stdout`` as it ends, and would report a broken pipe there. So the null device takes the place of the
+    pipe.
+    """
     if sys.stdout is not None:
         try:
             sys.stdout.flush()
@@ -126,13 +152,13 @@ def _parser() -> _Parser:
     parser = _Parser(prog="minproto", description="Network protocols to read, run and test with.")
     parser.add_argument("--version", action="version", version=f"minproto {version('minproto')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    text = "the main job: HTTP, HTTPS and the broker on 127.0.0.1, and a page that shows them at work"
+    text = "serve HTTP, HTTPS and a broker on 127.0.0.1, with a page that shows them at work; this is what plain minproto does"
     _add_lab_options(commands.add_parser("lab", help=text, description=text))
-    text = "serve the demo app"
+    text = "serve the demo app alone, on one port"
     _add_serve_options(commands.add_parser("serve", help=text, description=text))
-    text = "a broker for redis-cli and the client libraries of Redis: publish, subscribe, and topics' history as streams"
+    text = "serve a broker for redis-cli and the client libraries of Redis: publish, subscribe, read a topic's last messages"
     _add_broker_options(commands.add_parser("broker", help=text, description=text))
-    text = "print every byte between any client and any server, explained"
+    text = "print and explain every byte that crosses between any client and any server"
     _add_wire_options(commands.add_parser("wire", help=text, description=text))
     return parser
 
@@ -146,8 +172,8 @@ def _add_lab_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_plain(parser: argparse.ArgumentParser) -> None:
-    """The option of the commands that run our servers. ``wire`` has no such option: it passes bytes on, and needs no core."""
-    parser.add_argument("--plain", action="store_true", help="run on the plain cores, the ones to read; slower")
+    """Add the option that all commands with a server of ours have. ``wire`` only passes bytes on, so it runs no core."""
+    parser.add_argument("--plain", action="store_true", help="run on the plain cores in src/minproto/*.py, which are slower")
 
 
 def _add_address(parser: argparse.ArgumentParser, port: int) -> None:
@@ -158,21 +184,20 @@ def _add_address(parser: argparse.ArgumentParser, port: int) -> None:
 def _add_broker_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_broker, parser=parser)
     _add_address(parser, 6379)
-    text = "what clients have to give first; others on this machine can see it here"
+    text = "password that each client has to send first; other users of this machine can see it in the list of processes"
     parser.add_argument("--password", type=_text, help=text)
-    parser.add_argument(
-        "--history", type=_count, default=HISTORY, metavar="N", help="messages to keep of each topic (%(default)s)"
-    )
+    text = "how many messages to keep of each topic, 0 for none (%(default)s)"
+    parser.add_argument("--history", type=_count, default=HISTORY, metavar="N", help=text)
     _add_plain(parser)
 
 
 def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_serve, parser=parser)
     _add_address(parser, 8000)
-    parser.add_argument("--tls-cert", type=_text, metavar="FILE", help="certificate chain in PEM: serve over TLS")
-    text = "private key in PEM, if it is not in the certificate's file"
+    parser.add_argument("--tls-cert", type=_text, metavar="FILE", help="certificate chain in PEM; with it, serve over TLS")
+    text = "PEM file of the private key, if it is not in the certificate's file"
     parser.add_argument("--tls-key", type=_text, metavar="FILE", help=text)
-    parser.add_argument("--no-access-log", action="store_true", help="print no line for each request")
+    parser.add_argument("--no-access-log", action="store_true", help="do not print a line for each request")
     _add_plain(parser)
 
 
@@ -180,19 +205,19 @@ def _add_wire_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_wire, parser=parser, plain=False)
     parser.add_argument("--host", type=_host, default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--listen", metavar="PORT", type=_port, required=True, help="port to listen on, 0 for any")
-    parser.add_argument("--to", metavar="HOST:PORT", type=_address, required=True, help="the server")
-    parser.add_argument("--full", action="store_true", help="print long fields to their end")
+    parser.add_argument("--to", metavar="HOST:PORT", type=_address, required=True, help="the server to pass bytes to")
+    parser.add_argument("--full", action="store_true", help="print long fields whole, instead of their first bytes")
 
 
 def _text(text: str) -> str:
     if not text:
-        raise argparse.ArgumentTypeError("empty: leave the option out, or give it a value")
+        raise argparse.ArgumentTypeError("may not be empty: leave the option out, or give it a value")
     return text
 
 
 def _host(text: str) -> str:
     if not text:
-        raise argparse.ArgumentTypeError("empty: 0.0.0.0 listens on all IPv4 addresses, :: on all addresses")
+        raise argparse.ArgumentTypeError("may not be empty: 0.0.0.0 listens on all IPv4 addresses, :: on all addresses")
     try:
         return Address(text, 0).connect_host
     except ValueError as error:
@@ -206,7 +231,7 @@ def _port(text: str) -> int:
 
 
 def _address(text: str) -> Address:
-    """HOST:PORT, an IPv6 address in brackets."""
+    """Parse HOST:PORT. An IPv6 address stands in brackets, or its last part would be taken for the port: [::1]:8000."""
     host, _, port = text.rpartition(":")
     if host and port.isascii() and port.isdigit() and (":" not in host or host.startswith("[")):
         try:
@@ -262,7 +287,7 @@ async def _wire(options: argparse.Namespace) -> None:
     output = standard_output()
     wire = Wire(options.to, printer, output.write, host=options.host, port=options.listen)
     try:
-        (await wire.connect()).abort()  # if the server can't be reached, better say so now
+        (await wire.connect()).abort()  # a server that cannot be reached is an error now, not at the first client
     except OSError:
         if options.to != Address(options.host, options.listen):
             raise
@@ -274,13 +299,15 @@ async def _wire(options: argparse.Namespace) -> None:
 
 
 def _end_current_task() -> Callable[[], None]:
-    """A function that ends the current task from another thread. To print is the wire's job: where nobody reads any more
-    (``| head -1``), it ends as on Ctrl-C."""
+    """Return a function that cancels the current task, and that the thread which writes the output may call.
+
+    The wire's job is to print. When its reader has gone (``| head -1``), the wire ends as it does on Ctrl-C.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
 
     def end() -> None:
-        with suppress(RuntimeError):  # the loop is closed: the wire ends anyway
+        with suppress(RuntimeError):  # the loop is closed already, so the wire is ending
             loop.call_soon_threadsafe(task.cancel)
 
     return end

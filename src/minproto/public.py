@@ -1,4 +1,7 @@
-"""The public names of the package, each with the module where it lives. ``minproto`` imports them when one is first used."""
+"""The public names of the package, and the modules that define them.
+
+``import minproto`` does not import this module. The first use of a public name does (``minproto.__getattr__``).
+"""
 
 from minproto.aio.broker import Broker, Gap, Message, Subscription
 from minproto.aio.endpoint import Timeouts

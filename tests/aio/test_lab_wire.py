@@ -128,7 +128,7 @@ async def test_a_page_does_not_see_the_wire_of_another() -> None:
         second = await watch(page)
         await page.get("/hello")
         await asyncio.sleep(3)
-        assert [event["reason"] for event in first.of("ended")] == ["a page's own wire: not shown", "closed"]
+        assert [event["reason"] for event in first.of("ended")] == ["not shown: a watching page's own connection", "closed"]
         assert "GET /lab/wire/watch" in [row["title"] for row in first.rows(1)] and len(first.rows()) < 10
         assert [row["title"] for row in second.rows(2)] == [row["title"] for row in first.rows(2)] != []
         await second.close()

@@ -1,4 +1,9 @@
-"""The demo app: endpoints to point real clients at, one for each thing that a server of HTTP has to get right."""
+"""The demo app: endpoints for real clients, one for each thing that an HTTP server has to get right.
+
+``GET /bytes/N`` has a Content-Length, ``GET /stream`` has none and is sent in chunks. ``POST /echo`` streams in both
+directions at once. ``/slow/async`` and ``/slow/sync`` wait equally long, but only the first lets other requests pass. The
+tests with real clients, the benchmarks and the lab's page all use these endpoints.
+"""
 
 import asyncio
 import threading
@@ -13,12 +18,13 @@ from minproto.lab.feeds import Feeds
 from minproto.websocket import Limits
 
 MAX_BYTES = 10 << 30
+"""Bytes that /bytes/N sends at most. They are generated as they are sent, so they cost no memory."""
 MAX_SECONDS = 10.0
 MAX_CHUNKS = 1_000_000
 MAX_MESSAGE = 32 << 20
-"""Bytes of a message that /ws gives back: more than most need, for tests that try it."""
+"""Bytes of the largest message that /ws gives back. The default limit of a WebSocket is 1 MiB; tests try larger messages."""
 HISTORY = 1_000
-"""Messages of each topic that a client who comes back can get."""
+"""Messages that are kept of each topic, for clients that come back."""
 BLOCK = bytes(range(256)) * 256  # 64 KiB
 
 INDEX = """\
@@ -27,20 +33,20 @@ minproto: the demo app
   POST /echo                             the request's content, streamed back
   GET  /bytes/N                          N bytes, length known
   GET  /stream?chunks=&size=&interval=   length unknown
-  GET  /slow/async?seconds=              waits; others are served meanwhile
+  GET  /slow/async?seconds=              waits; other requests are served meanwhile
   GET  /slow/sync?seconds=               waits for its turn on one thread
-  GET  /ws                               WebSocket: gives each message back
-  GET  /chat?topic=&after=               WebSocket: to everybody on the topic; in a browser, a page that chats
-  GET  /events?topic=&after=             Server-Sent Events; Last-Event-ID resumes, and is newer than after
-  GET  /poll?topic=&after=               what was published since, as JSON
-  GET  /long-poll?topic=&after=          the same, but waits for something
+  GET  /ws                               WebSocket: sends each message back
+  GET  /chat?topic=&after=               WebSocket: sends to everybody on the topic; in a browser, a page that chats
+  GET  /events?topic=&after=             Server-Sent Events; Last-Event-ID resumes, and counts more than after
+  GET  /poll?topic=&after=               the messages since then, as JSON
+  GET  /long-poll?topic=&after=          like /poll, but waits until there is a message
   POST /publish?topic=                   the content is the message; answers the number of receivers
   GET  /metrics                          figures for Prometheus
 """
 
 
 class DemoApp:
-    """The app, with what its endpoints share."""
+    """The app. Its endpoints share a broker and one worker thread."""
 
     def __init__(self, metrics: Metrics, broker: Broker | None = None) -> None:
         self._metrics = metrics
@@ -49,7 +55,7 @@ class DemoApp:
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """Answer what waits, now: polls for news, and the jobs of the one worker."""
+        """Answer at once the requests that wait for a message, or for the worker thread: the server wants to stop."""
         self._feeds.close()
         self._closed.set()
 
@@ -65,7 +71,7 @@ class DemoApp:
             case "GET", "/slow/async":
                 await asyncio.sleep(_seconds(request))
                 return Response.text("done\n")
-            case "GET", "/slow/sync":
+            case "GET", "/slow/sync":  # the thread sleeps, and the event loop goes on; the next such request waits its turn
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._one_worker, self._closed.wait, _seconds(request))
                 return Response.text("done\n")
@@ -94,7 +100,7 @@ def _bytes(number: str) -> Response:
         return Response.text("not found\n", 404)
     count = int(number)
     if count > MAX_BYTES:
-        return Response.text("too many\n", 400)
+        return Response.text(f"at most {MAX_BYTES} bytes\n", 400)
     headers = [("content-type", "application/octet-stream"), ("content-length", str(count))]
     return Response(_blocks(count), headers=headers)
 
@@ -111,9 +117,9 @@ def _stream(request: Request) -> Response:
         chunks, size = int(query.get("chunks", "10")), int(query.get("size", "1024"))
         interval = float(query.get("interval", "0"))
     except ValueError:
-        return Response.text("chunks and size are integers, interval is in seconds\n", 400)
+        return Response.text("chunks and size have to be integers, interval a number of seconds\n", 400)
     if not (0 <= chunks <= MAX_CHUNKS and 0 <= size <= len(BLOCK) and 0 <= interval <= MAX_SECONDS):
-        return Response.text(f"at most {MAX_CHUNKS} chunks of {len(BLOCK)} bytes, {MAX_SECONDS} s apart\n", 400)
+        return Response.text(f"at most {MAX_CHUNKS} chunks of {len(BLOCK)} bytes, {MAX_SECONDS:g} s apart\n", 400)
     return Response(_chunks(chunks, size, interval), headers=[("content-type", "application/octet-stream")])
 
 
@@ -125,9 +131,9 @@ async def _chunks(chunks: int, size: int, interval: float) -> AsyncIterator[byte
 
 
 def _seconds(request: Request) -> float:
-    """How long to wait: 1 by default, never more than the cap, whatever is asked for."""
+    """Return the seconds to wait: 1 unless the query says something else, and at most MAX_SECONDS."""
     try:
         seconds = float(request.query.get("seconds", "1"))
     except ValueError:
         return 1.0
-    return min(max(seconds, 0.0), MAX_SECONDS) if seconds == seconds else 1.0
+    return min(max(seconds, 0.0), MAX_SECONDS) if seconds == seconds else 1.0  # "nan" is a float, too

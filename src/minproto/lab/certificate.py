@@ -1,7 +1,9 @@
-"""A certificate for this machine's own HTTPS: made once, kept in the user's cache, and in nobody's list of trusted ones.
+"""A certificate for HTTPS on this machine: made once, and kept in the user's cache (``~/.cache/minproto/tls``).
 
-Browsers speak HTTP/2 over TLS alone, so the lab needs one. trustme makes it: an authority, whose key nobody keeps, signs one
-certificate for 127.0.0.1 and localhost, and is forgotten but for its own certificate, which a client may be told to trust.
+Browsers speak HTTP/2 only over TLS, so the lab needs a certificate. The library trustme makes a certificate authority, and the
+authority signs one certificate for 127.0.0.1 and localhost. Then the authority's private key is thrown away, so it can never
+sign another one. Its own certificate is kept: a client that should trust the lab is told of it, as in
+``curl --cacert ~/.cache/minproto/tls/authority.pem https://localhost:8443/``. No system or browser trusts it by itself.
 """
 
 import os
@@ -14,25 +16,25 @@ from pathlib import Path
 
 NAMES = ("localhost", "127.0.0.1")
 VALID = timedelta(days=398)
-"""What browsers accept at most, whoever signed."""
+"""How long the certificate is valid: browsers accept no longer time, whichever authority has signed."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """Files in PEM."""
+    """Three files in PEM."""
 
     chain: Path
     key: Path
     authority: Path
-    """The certificate to trust: ``curl --cacert``."""
+    """The certificate of the authority, for clients that should trust the lab."""
 
 
 class NoCertificateError(Exception):
-    """There is none, and the message says in one line why."""
+    """There is no certificate. The message says in one line why."""
 
 
 def development_certificate() -> Certificate:
-    """The one in the cache, or a new one. Raises NoCertificateError."""
+    """Return the certificate in the cache, or make one. Raises NoCertificateError."""
     folder = _cache() / "tls"
     try:
         if not _is_fresh(folder):
@@ -49,12 +51,12 @@ def development_certificate() -> Certificate:
 
 
 def _cache() -> Path:
-    """The XDG base directory specification: a relative path is to be ignored."""
+    """Return the cache folder, by the XDG base directory specification. It says to ignore a relative path in the variable."""
     named = os.environ.get("XDG_CACHE_HOME", "")
     try:
         return (Path(named) if os.path.isabs(named) else Path("~/.cache").expanduser()) / "minproto"
     except RuntimeError as error:  # a user without a home directory
-        raise NoCertificateError(f"no place for it: {error}") from error
+        raise NoCertificateError(f"there is no folder for a certificate: {error}") from error
 
 
 def _files(folder: Path) -> Certificate:
@@ -62,7 +64,7 @@ def _files(folder: Path) -> Certificate:
 
 
 def _is_fresh(folder: Path) -> bool:
-    """All files are there, and the certificate has a month left."""
+    """Return whether all files are there, and the certificate is valid for another month."""
     files = _files(folder)
     if not (files.chain.is_file() and files.key.is_file() and files.authority.is_file()):
         return False
@@ -70,11 +72,14 @@ def _is_fresh(folder: Path) -> bool:
 
 
 def _make(folder: Path) -> None:
-    """Make the files beside their place, then move them there together: another lab may be starting, too."""
-    import trustme  # an extra: the lab does without
+    """Make the files in a temporary folder, and then rename the folder.
+
+    Another lab may start at the same moment. A rename is one step, so nobody ever sees a key beside another key's certificate.
+    """
+    import trustme  # an extra, which may be missing: then the lab has no HTTPS
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix="tls-", dir=folder.parent))  # which nobody else may enter
+    new = Path(tempfile.mkdtemp(prefix="tls-", dir=folder.parent))  # mkdtemp lets no other user enter
     try:
         authority = trustme.CA(organization_name="minproto lab")
         issued = authority.issue_cert(*NAMES, not_after=datetime.now(UTC) + VALID)
@@ -86,7 +91,7 @@ def _make(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         new.rename(folder)
     except OSError:
-        if not _is_fresh(folder):  # else another lab was faster
+        if not _is_fresh(folder):  # if it is, another lab has been faster, and its certificate will do
             raise
     finally:
         shutil.rmtree(new, ignore_errors=True)

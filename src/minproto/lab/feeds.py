@@ -1,6 +1,12 @@
-"""The part of the demo app that passes messages on: one broker, and each way to hear from it.
+"""The endpoints of the demo app that pass messages on: one broker, and five ways to receive from it.
 
-What is published on a topic, by a POST or in the chat, comes out of all of them with the same ids, in the same order.
+    POST /publish  --.                    .--> GET /events      one endless response (Server-Sent Events)
+                     +--> broker (topic) -+--> GET /poll        the messages since an id, at once
+    /chat, a message-'                    +--> GET /long-poll   the same, but the response waits for a message
+                                          +--> /chat            a WebSocket
+                                          `--> RESP             redis-cli (``minproto lab`` alone)
+
+All of them deliver the same messages with the same ids, in the same order.
 """
 
 import asyncio
@@ -20,11 +26,11 @@ from minproto.websocket import TRY_AGAIN_LATER
 
 LONG_POLL_SECONDS = 25.0
 MOST = 1_000
-"""Messages in one answer to a poll."""
+"""Messages in one answer to a poll. The next poll gets the following ones."""
 
 
 class Feeds:
-    """The app."""
+    """The app of these endpoints."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -32,7 +38,7 @@ class Feeds:
         self._chat_page = files(__package__).joinpath("chat.html").read_bytes()
 
     def close(self) -> None:
-        """Answer the polls that wait: there will be no news."""
+        """Answer the long polls that wait, for the server wants to stop."""
         for subscription in self._polls:
             subscription.end()
 
@@ -57,7 +63,10 @@ class Feeds:
         return Response.text("not found\n", 404)
 
     def _chat(self, request: Request) -> Answer:
-        """A page that chats, and what it talks to. With ``after``, an id or nothing, messages come with ids, as JSON."""
+        """Answer a browser with the page of the chat, and a WebSocket with the chat itself.
+
+        With ``after=`` in the query (an id, or nothing), each message is JSON and has its id, so that the client can resume.
+        """
         if request.headers.get("upgrade") is None and not request.protocol:
             return Response(self._chat_page, headers=[("content-type", "text/html; charset=utf-8")])
         topic = _topic(request)
@@ -72,7 +81,7 @@ class Feeds:
         return upgrade(request, talk)
 
     async def _publish(self, request: Request) -> Response:
-        """A page of another origin could publish here, too: browsers send a simple POST without asking."""
+        """Publish the content, unless a page of another origin sends it: browsers send a simple POST anywhere, unasked."""
         origin = request.headers.get("origin")
         if origin is not None and not same_origin(request, origin):
             logger.warning(
@@ -93,8 +102,11 @@ class Feeds:
 
 @asynccontextmanager
 async def beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run ``work`` while the block runs, and cancel it at the block's end. Work that fails ends the block, too: otherwise a
-    peer would wait for what nobody sends. Where the connection is what failed, the block notices that by itself."""
+    """Run coroutines while the block runs, and cancel them at the end of the block.
+
+    For example, the block reads from a WebSocket and the coroutine writes to it. A coroutine that fails ends the block as
+    well, for the peer would wait in vain for its messages. A ConnectionError does not: the block notices the loss by itself.
+    """
 
     async def run(one: Coroutine[Any, Any, None]) -> None:
         with suppress(ConnectionError):
@@ -108,7 +120,10 @@ async def beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def poll(subscription: Subscription, seconds: float) -> Response:
-    """What comes within so many seconds, and no later than something does. ``last`` is the id to ask with the next time."""
+    """Answer with the messages that wait; if there are none, wait up to ``seconds`` for the first one.
+
+    The answer is JSON. ``last`` is the id with which the client asks the next time, ``gap`` whether messages are missing.
+    """
     async with subscription:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -124,7 +139,7 @@ async def poll(subscription: Subscription, seconds: float) -> Response:
 
 
 def text(message: Message) -> str:
-    """A message's data for those who take nothing but text."""
+    """Return the data of a message as text. Bytes that are no UTF-8 become U+FFFD."""
     return message.data.decode("utf-8", "replace")
 
 
@@ -137,7 +152,7 @@ def _after(request: Request) -> str | None:
 
 
 async def _forward(subscription: Subscription, ws: WebSocket, form: Callable[[Item], str | bytes | None]) -> None:
-    """What is published goes out; where it has ids, that of the beginning first."""
+    """Send each item of a subscription. In the form with ids, the id at which the subscription starts comes first."""
     if form is _with_id and subscription.start is not None:
         await ws.send(json.dumps({"id": subscription.start}))
     async for item in subscription:
@@ -153,7 +168,7 @@ def _with_id(item: Item) -> str:
 
 
 def _text_or_bytes(item: Item) -> str | bytes | None:
-    """As text, if it is."""
+    """Return the data as text if it is UTF-8, else as bytes. A Gap has no such form."""
     if not isinstance(item, Message):
         return None
     try:

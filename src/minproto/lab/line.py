@@ -1,12 +1,21 @@
-"""A connection of the lab: a pipe that counts whose bytes cross it, and that can be cut, or made slow.
+"""A line: a connection of the lab that counts its bytes for the right column of the page, and that can be cut or made slow.
 
-What a page asks for in one of its columns crosses connections that the browser chooses and reuses. So an account, not a
-connection, is what bytes are counted for: a request claims the line that it came on for the account of its column. The bytes
-of its head were read before anybody could know whose they are; they wait, unclaimed, for that moment. What is written
-belongs to the last claim. (Browsers do not pipeline, so nothing else can be under way.)
+The page has columns, such as "short polling", and shows what each one costs. But a browser chooses by itself which connection
+a request uses, and it reuses connections. So bytes are counted for an *account*, one for each column, and a request *claims*
+the line on which it came:
 
-A slow client is one whose network takes few bytes a second. Here the server's end of the line plays that network: it holds
-back what is written, says that it is congested, and so makes everything behind it wait as it would for a real one.
+    bytes on one line                                    counted for
+    -----------------                                    -----------
+    read   GET /lab/push/short?... (380 bytes)           nobody yet: the path is known only when the head is parsed
+           claim(short)                                  short.received += 380
+    write  HTTP/1.1 200 OK ... (250 bytes)               short.sent += 250
+    read   GET /lab/push/long?... (379 bytes)            nobody yet, again
+           claim(long)                                   long.received += 379
+
+Browsers do not pipeline, so no answer to an earlier request can still be on its way at a claim.
+
+A slow client is a client whose network takes few bytes a second. The line plays this network at the server's end. It holds
+back the bytes that are written and says that it is congested, so the server waits as it would for a real slow network.
 """
 
 import asyncio
@@ -18,36 +27,37 @@ from minproto.aio.pipe import Pipe, Watcher
 SLOW_RATE = 500
 """Bytes a second that a slow client takes."""
 SLOW_MARK = 1_000
-"""Bytes that may wait for it before whoever writes has to."""
+"""Bytes that may wait for a slow client before the writer has to wait (``congested``)."""
 TICK = 0.1
-"""Seconds between two portions."""
+"""Seconds between two portions for a slow client."""
 
 
 class Tap(Protocol):
-    """Sees what crosses a line."""
+    """An observer that sees the bytes of a line (``lab/wire.py``)."""
 
     def received(self, data: bytes) -> None:
-        """Bytes from the peer."""
+        """Called with bytes that came from the client."""
 
     def sent(self, data: bytes) -> None:
-        """Bytes to it."""
+        """Called with bytes that go to the client."""
 
     def ended(self, reason: str = "closed") -> None:
-        """It sees nothing more."""
+        """Called once, when the tap sees no more bytes of this line."""
 
 
 class Account:
-    """What one column of one page has cost, and a hold on its connections."""
+    """The cost of one column of one page, and the connections that the column uses now."""
 
     def __init__(self) -> None:
         self.requests = 0
         self.received = 0
-        """Bytes on the wire (inside of TLS) from the client, and to it."""
+        """Bytes that came from the client: inside TLS, where there is TLS."""
         self.sent = 0
         self.lines: set[Line] = set()
-        """Those that it claimed last."""
+        """The lines whose last claim is this account's."""
         self.streams: deque[asyncio.Task[Any]] = deque(maxlen=2)
-        """Of HTTP/2: what serves its latest. They share a line with others', so their bytes are not told apart."""
+        """The tasks that serve the account's latest streams of HTTP/2. All columns share one line there, so nobody can tell
+        their bytes apart, and the page shows none."""
         self._slow = False
 
     @property
@@ -59,10 +69,10 @@ class Account:
         self._slow = slow
         if not slow:
             for line in self.lines:
-                line.release()
+                line.send_held()
 
     def cut(self) -> None:
-        """Reset its connections, with what they were carrying; of HTTP/2, its streams."""
+        """Reset the connections of the column, and lose the bytes on their way. Over HTTP/2 reset its streams instead."""
         for line in list(self.lines):
             line.abort()
         for stream in self.streams:
@@ -70,7 +80,7 @@ class Account:
 
 
 class Line:
-    """A ``Pipe``. ``info("line")`` finds it again, from whatever was put on top of it."""
+    """A ``Pipe`` around a pipe. ``info("line")`` returns the line, also from an HTTP/2 stream or a WebSocket on top of it."""
 
     __slots__ = ("_account", "_held", "_moved", "_onward", "_pipe", "_tap", "_timer", "_unclaimed")
 
@@ -78,14 +88,17 @@ class Line:
         self._pipe = pipe
         self._tap = tap
         self._account: Account | None = None
-        self._unclaimed = 0
-        self._onward = False  # what is read belongs to the account that has it, not to the next
-        self._held = bytearray()
-        self._moved: asyncio.Future[None] | None = None  # what drain waits for
+        self._unclaimed = 0  # bytes that were read, and whose request is not parsed yet
+        self._onward = False  # the last claim was made for all bytes to come: see ``claim``
+        self._held = bytearray()  # bytes that were written, and that a slow client has not taken yet
+        self._moved: asyncio.Future[None] | None = None  # ``drain`` waits for it: some held bytes have gone out
         self._timer: asyncio.TimerHandle | None = None
 
     def claim(self, account: Account | None, *, onward: bool = False) -> None:
-        """A request has come for this account, or for none. ``onward``: and all that comes from now on is its, too."""
+        """Count the last request, and all bytes written from now on, for this account, or for nobody.
+
+        ``onward``: count for it all bytes that are read from now on as well, for the connection becomes a WebSocket.
+        """
         self._leave()
         self._account, self._onward = account, onward
         if account is not None:
@@ -133,11 +146,11 @@ class Line:
         await self._pipe.drain()
 
     def close_write(self) -> None:
-        self.release()
+        self.send_held()
         self._pipe.close_write()
 
     async def close(self) -> None:
-        self.release()
+        self.send_held()
         self._end()
         await self._pipe.close()
 
@@ -153,15 +166,15 @@ class Line:
     def info(self, name: str) -> Any:
         return self if name == "line" else self._pipe.info(name)
 
-    def release(self) -> None:
-        """Be slow no longer: what was held goes out."""
+    def send_held(self) -> None:
+        """Write at once the bytes that were held back for a slow client."""
         if self._held:
             self._write(bytes(self._held))
             self._held.clear()
         self._wake()
 
     def untap(self, reason: str) -> None:
-        """What crosses from now on is nobody's business."""
+        """Show the bytes from now on to nobody. ``reason``: what the watching pages are told."""
         if self._tap is not None:
             tap, self._tap = self._tap, None
             tap.ended(reason)
@@ -171,7 +184,7 @@ class Line:
             self._timer = asyncio.get_running_loop().call_later(TICK, self._trickle)
 
     def _trickle(self) -> None:
-        """Let another portion through."""
+        """Write the next portion: 50 bytes, ten times a second."""
         self._timer = None
         portion = bytes(self._held[: int(SLOW_RATE * TICK)])
         del self._held[: len(portion)]

@@ -1,4 +1,13 @@
-"""The lab: one process, one broker, and each protocol on a port of 127.0.0.1; the page at / shows them at work."""
+"""The lab: one process, one broker, and each protocol on a port of 127.0.0.1. The page at ``/`` shows them at work.
+
+    HTTP  8000 --.                                .--> lab/site.py    the page
+                 +--> Line --> server --> LabApp -+--> lab/push.py    "push": four ways to receive messages
+    HTTPS 8443 --'                                +--> lab/wire.py    "wire": all bytes, explained
+                                                  `--> lab/app.py     the demo app
+    RESP  6380 -----> Line --> BrokerServer
+
+Each connection has a ``Line`` under its protocol, which counts bytes, shows them to watching pages, and can be slow.
+"""
 
 import ssl
 import time
@@ -21,10 +30,10 @@ from minproto.lab.wire import Wire
 
 
 class Lab:
-    """What its servers share."""
+    """The three servers, and the broker, figures and apps that they share."""
 
     def __init__(self, port: int, tls_port: int, broker_port: int, context: ssl.SSLContext | None) -> None:
-        """Ports, each 0 for any free one; ``context`` None for a lab without HTTPS."""
+        """Each port may be 0, for any free one. ``context``: None for a lab without HTTPS."""
         self.metrics = Metrics()
         self.broker = Broker(history=HISTORY)
         self.push = Push(self.broker)
@@ -37,16 +46,16 @@ class Lab:
 
     @property
     def listeners(self) -> list[Listener]:
-        """The servers, to be entered and left."""
+        """The servers, for ``async with``."""
         return [self.http, *([self.https] if self.https else []), self.redis]
 
     def close(self) -> None:
-        """Let go of what would hold up the end: answers that wait for news, and a worker."""
+        """End the requests that would hold up a drain: polls and streams that wait for messages, and the worker thread."""
         self.push.close()
         self._demo.close()
 
     def line(self, pipe: Pipe) -> Line:
-        """What is put on each connection."""
+        """Return the line for a new connection, with a tap if a page watches."""
         return Line(pipe, self.wire.tap(pipe))
 
     async def _visit(self, name: str) -> None:
@@ -57,7 +66,7 @@ class Lab:
 
 
 class _HTTPServer(Server):
-    """A server whose connections are the lab's lines."""
+    """A server that puts a line under each of its connections."""
 
     def __init__(self, lab: Lab, app: LabApp, **options: Unpack[ServerOptions]) -> None:
         super().__init__(app, **options)
@@ -68,7 +77,7 @@ class _HTTPServer(Server):
 
 
 class _Broker(BrokerServer):
-    """The same for Redis clients."""
+    """A server for Redis clients that puts a line under each of its connections."""
 
     def __init__(self, lab: Lab, broker: Broker, **options: Unpack[BrokerServerOptions]) -> None:
         super().__init__(broker, **options)
@@ -79,23 +88,23 @@ class _Broker(BrokerServer):
 
 
 async def serve_lab(port: int, tls_port: int, broker_port: int) -> None:
-    """Serve until a signal. What HTTPS is missing is said in one line, and the rest goes on. Raises OSError."""
+    """Serve until a signal. Without a certificate there is no HTTPS: one line says why. Raises OSError for a port in use."""
     context = _find_context()
     lab = Lab(port, tls_port, broker_port, context)
     await serve_until_signal(*lab.listeners)
 
 
 def _find_context() -> ssl.SSLContext | None:
-    """A context with the lab's certificate, or None where there is no certificate."""
+    """Return a context with the lab's certificate, or print why there is none and return None."""
     try:
         certificate = development_certificate()
         context = tls_context(str(certificate.chain), str(certificate.key))
     except NoCertificateError as error:
         reason = str(error)
-    except OSError as error:  # the cache has files that are no certificate
+    except OSError as error:  # the files in the cache are damaged
         reason = f"{error} (delete these files, and the lab makes new ones)"
     else:
-        standard_output().write(f"minproto lab: to trust its certificate, tell your client of {certificate.authority}\n")
+        standard_output().write(f"minproto lab: clients that should trust its certificate need {certificate.authority}\n")
         return context
     standard_error().write(f"minproto lab: no HTTPS, so no HTTP/2 in browsers: {reason}\n")
     return None

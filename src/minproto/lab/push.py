@@ -1,13 +1,18 @@
-"""Push, side by side: four ways in which a server's news reach a page, on one topic, each with what it costs.
+"""Push, side by side: four ways to bring a server's messages to a page, on one topic, each with its cost.
 
-    short polling   the page asks every second: is there anything behind the last id that I saw?
-    long polling    the same question, but the answer waits until there is
-    SSE             one answer that does not end; the browser comes back by itself, and says what it saw last
-    WebSocket       no requests any more, but a connection of messages; who comes back after a cut has to say from where
+    short polling   the page asks every second: are there messages since this id?
+    long polling    the page asks the same question, and the answer waits until there is a message
+    SSE             one answer that does not end; after a loss the browser comes back by itself, with Last-Event-ID
+    WebSocket       a connection of messages instead of requests; after a loss the page's script has to come back, with an id
 
-A page opens a WebSocket, the control, and is a client while that is open: it gets a token, with which its columns ask, and
-four times a second what the server has counted for each and which ids were published, so that it can tell what it missed.
-Over the control it also has things published, and has its connections cut, or slowed.
+A page first opens a WebSocket, the *control*:
+
+    lab   {"client": "3fQ...", "start": "1700000000000-0", "topic": "updates"}     a token, with which the four columns ask
+    lab   {"published": ["1700000000250-0"], "columns": {"short": {"requests": 3, ...}, ...}, "rate": 4}    four times a second
+    page  {"rate": 10}                                       publish ten messages a second for me
+    page  {"slow": "sse", "on": true}, {"cut": "ws"}         make a column's connection slow; reset a column's connection
+
+From the ids of all published messages the page knows which of them each column has missed.
 """
 
 import asyncio
@@ -29,38 +34,38 @@ from minproto.websocket import Limits as WebSocketLimits
 PREFIX = "/lab/push/"
 TOPIC = "updates"
 POLICY_VIOLATION = 1_008
-"""The code of a WebSocket closed for what its peer says."""
+"""The close code for a page that sends no command of ours (RFC 6455 §7.4.1)."""
 COLUMNS = ("short", "long", "sse", "ws")
 MAX_CLIENTS = 100
 """Pages that may be open at once."""
 MAX_RATE = 200.0
-"""Messages a second that one page may have published."""
+"""Messages a second that the lab publishes for one page at most."""
 MAX_COMMAND = 4_096
-"""Bytes of a command, with the message that it may have."""
+"""Bytes of a command, including the message that it may carry."""
 REPORT_SECONDS = 0.25
 RETRY = 1_000
-"""Milliseconds until an EventSource comes back: soon, so that somebody who watches need not wait."""
+"""Milliseconds after which a browser's EventSource comes back: few, for somebody is watching."""
 BACKLOG = Limits(max_pending=100)
-"""What waits for a slow column; beyond, the oldest is dropped and the column is told."""
+"""Messages that may wait for a slow column. Beyond it, the oldest are dropped, and the column gets a Gap."""
 LEAST_PAUSE = 0.02
-"""Seconds between two rounds of publishing, of one message or more."""
+"""Seconds between two rounds of publishing. At a high rate, each round publishes several messages."""
 
 
 @dataclass
 class Client:
-    """A page."""
+    """A page that has its control open."""
 
     token: str = field(default_factory=lambda: token_urlsafe(9))
     accounts: dict[str, Account] = field(default_factory=lambda: {name: Account() for name in COLUMNS})
     rate: float = 0.0
-    """Messages a second that are published for it."""
+    """Messages a second that are published for the page."""
     rate_changed: asyncio.Event = field(default_factory=asyncio.Event)
     subscriptions: set[Subscription] = field(default_factory=set)
-    """Of its polls and event streams: they end when it does."""
+    """The subscriptions of its polls and event streams, to be closed with the page."""
 
 
 class Push:
-    """The part of the lab's app below PREFIX."""
+    """The part of the lab's app whose paths begin with PREFIX."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -68,12 +73,16 @@ class Push:
         self._published = 0
 
     def close(self) -> None:
-        """The lab stops: nobody is to wait for news any more."""
+        """End all polls and streams, for the lab wants to stop."""
         for client in self._clients.values():
             _end(client)
 
     def claim(self, request: Request) -> None:
-        """Say whose the bytes on its line are, for each request of the lab: a column's, or nobody's."""
+        """Count the request, and the bytes of its connection, for its column; called with each request of the lab.
+
+        A request of HTTP/2 shares its connection with all others, so only the request is counted. Its task is kept, so that
+        the page can cut the stream.
+        """
         client, column = self._client(request), request.path.removeprefix(PREFIX)
         account = client.accounts.get(column) if client else None
         line, task = request.pipe.info("line"), asyncio.current_task()
@@ -104,7 +113,7 @@ class Push:
         return await poll(subscription, LONG_POLL_SECONDS if column == "long" else 0)
 
     def _subscribe(self, request: Request) -> Subscription:
-        """From where the column resumes: polls and WebSockets say it in the query, an EventSource in its own way."""
+        """Subscribe a column, from the id that it has seen: in the query, or in an EventSource's header field."""
         after = request.headers.get("last-event-id") or request.query.get("after")
         return self._broker.subscribe(TOPIC, after=after, limits=BACKLOG, on_overflow="drop_oldest")
 
@@ -130,10 +139,10 @@ class Push:
             async for message in ws:
                 self._obey(client, _command(message))
         except (ValueError, KeyError, RecursionError):
-            await ws.close(POLICY_VIOLATION, "no command of the lab's")
+            await ws.close(POLICY_VIOLATION, "this is no command of the lab")
 
     def _obey(self, client: Client, command: dict[str, Any]) -> None:
-        """Do what a page asks for. Raises ValueError or KeyError for what is no command."""
+        """Carry out a page's command. Raises ValueError or KeyError for a text that is no command."""
         match command:
             case {"publish": str(message)}:
                 self._broker.publish(TOPIC, message.encode())
@@ -148,7 +157,7 @@ class Push:
                 raise ValueError("unknown command")
 
     async def _report(self, client: Client, ws: WebSocket) -> None:
-        """Say where the page begins, and then what happened since."""
+        """Send the page its token and the id where it starts; then, again and again, what has happened since."""
         start = self._broker.last_id(TOPIC)
         async with self._broker.subscribe(TOPIC, on_overflow="drop_oldest") as published:
             await _send(ws, {"client": client.token, "start": start, "topic": TOPIC})
@@ -160,7 +169,10 @@ class Push:
                 await asyncio.sleep(REPORT_SECONDS)
 
     async def _publish_for(self, client: Client) -> None:
-        """Publish at the client's rate; the first message at once, when it was none before."""
+        """Publish at the client's rate. After a rate of 0, the first message goes out at once.
+
+        At 60 messages a second and a round each 0.02 s, 1.2 messages are due in each round: ``due`` keeps the 0.2 for later.
+        """
         clock = asyncio.get_running_loop().time
         while True:
             await client.rate_changed.wait()
@@ -174,16 +186,16 @@ class Push:
                     async with asyncio.timeout(max(1 / client.rate, LEAST_PAUSE)):
                         await client.rate_changed.wait()
                 now = clock()
-                due = due % 1 + min(client.rate * (now - then), max(client.rate, 1.0))  # no burst after a halt
+                due = due % 1 + min(client.rate * (now - then), max(client.rate, 1.0))  # no burst after a standstill
                 then = now
             client.rate_changed.clear()
 
 
 async def _feed(ws: WebSocket, subscription: Subscription) -> None:
-    """The messages of a subscription, for as long as both last."""
+    """Send the messages of a subscription until it ends, or the WebSocket does."""
     async with subscription, beside(_forward(subscription, ws)):
         async for _ in ws:
-            pass  # a page has nothing to say here
+            pass  # the page sends nothing here: the loop only notices its end
 
 
 async def _forward(subscription: Subscription, ws: WebSocket) -> None:
@@ -211,7 +223,7 @@ def _figures(account: Account) -> dict[str, Any]:
 def _command(message: str | bytes) -> dict[str, Any]:
     command = json.loads(message)
     if not isinstance(command, dict):
-        raise ValueError("a command is an object")
+        raise ValueError("a command is a JSON object")
     return command
 
 

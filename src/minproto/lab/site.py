@@ -1,9 +1,12 @@
-"""The lab's app: its page, what the page asks for, and behind it the demo app. All of it for this machine's pages alone.
+"""The lab's app: its page, the requests of the page, and behind them the demo app. It answers the lab's own pages alone.
 
-The page shows what other connections carry, so it is nobody else's business. A server on 127.0.0.1 is not safe from the web
-by that alone: any page that the user visits can send requests to it. The page's scripts are told apart by their Origin. And
-a hostile site can give its own name the address 127.0.0.1 once its page is loaded (DNS rebinding), so that for the browser
-everything is of one origin; but the name in Host is still the site's.
+The lab shows the content of other connections, so no other website may see it. To listen on 127.0.0.1 is not enough for that:
+any page that the user visits can send requests to 127.0.0.1. Two checks keep such pages out (``_refusal``):
+
+- A script of another site has another Origin field: ``Origin: https://evil.example``. Answer: 403.
+- A hostile site can give its own name the address 127.0.0.1 after its page has loaded (*DNS rebinding*). For the browser all
+  is one origin then, so Origin does not help. But the Host field still has the site's name: ``Host: evil.example:8000``.
+  Answer: 421.
 """
 
 import asyncio
@@ -24,9 +27,9 @@ from minproto.lab.wire import Wire
 
 HOSTS = ("127.0.0.1", "localhost")
 BEAT = 1.0
-"""Seconds between two signs of life for a page: it says "the lab does not answer" where five are missing."""
+"""Seconds between two signs of life. A page that misses five of them says "the lab does not answer"."""
 MAX_DELAY = 5_000
-"""Milliseconds that a tile may take."""
+"""Milliseconds that a tile can be told to wait, at most."""
 TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -37,7 +40,7 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Places:
-    """Ports of 127.0.0.1 on which the lab is reached; None for what it does not have."""
+    """The ports of the lab on 127.0.0.1; None for a protocol that it does not serve."""
 
     http: int
     https: int | None = None
@@ -45,7 +48,7 @@ class Places:
 
     @property
     def origins(self) -> set[str]:
-        """Of the lab's own pages."""
+        """The origins of the lab's own pages, such as "http://localhost:8000"."""
         ports = {("http", self.http, 80), ("https", self.https, 443)}
         return {
             f"{scheme}://{host}" + (f":{port}" if port != default else "")
@@ -56,10 +59,10 @@ class Places:
 
 
 class LabApp:
-    """The app."""
+    """The app of the lab's HTTP and HTTPS servers."""
 
     def __init__(self, places: Callable[[], Places], push: Push, wire: Wire, demo: App) -> None:
-        """``places`` is asked with each request: ports may be known only when the servers listen."""
+        """``places``: called for each request, for a port of 0 becomes a number only when its server listens."""
         self._places = places
         self._push = push
         self._wire = wire
@@ -94,7 +97,7 @@ class LabApp:
         return _json(answer)
 
     def _file(self, name: str, origins: set[str]) -> Response:
-        """A file of the page: of those that there are, so no path leads elsewhere."""
+        """Answer with a file of the page. All files were read at the start, so no path such as "../x" leads elsewhere."""
         content = self._page.get(name)
         if content is None:
             return Response.text("not found\n", 404)
@@ -114,20 +117,20 @@ def _json(value: object) -> Response:
 
 
 def _refusal(request: Request, origins: set[str]) -> Response | None:
-    """The answer to a request that is not meant for us, or not sent by one of our pages."""
-    authority = request.authority  # "" in HTTP/1.0 without a Host, which no browser sends
+    """Return the answer to a request that names another site, or comes from a page of another site; None for all others."""
+    authority = request.authority  # "" for HTTP/1.0 without a Host field, which no browser sends
     if authority and not any(is_origin_of(origin, authority) for origin in origins):
         _log_refusal(request, 421, "the authority that it asks for", authority, origins)
-        return Response.text("the lab is 127.0.0.1 or localhost, with its own port\n", 421)  # RFC 9110 §15.5.20
+        return Response.text("the lab answers only as 127.0.0.1 or localhost, with its own port\n", 421)  # RFC 9110 §15.5.20
     origin = request.headers.get("origin")
     if origin is not None and origin not in origins:
         _log_refusal(request, 403, "its Origin", origin, origins)
-        return Response.text("the lab is for its own pages\n", 403)
+        return Response.text("the lab answers only its own pages\n", 403)
     return None
 
 
 def _log_refusal(request: Request, status: int, what: str, value: str, origins: set[str]) -> None:
-    """Tell the log which value was compared with what."""
+    """Log the value that was refused, and the origins that it was compared with."""
     logger.warning(
         "the request %.200a is refused with %d: %s is %.200a, and the lab's origins are %s",
         f"{request.method} {request.target}", status, what, value, ", ".join(sorted(origins)),
@@ -135,7 +138,7 @@ def _log_refusal(request: Request, status: int, what: str, value: str, origins: 
 
 
 def _policy(origins: set[str]) -> str:
-    """What the page may load, and who may show it: its own files and the lab's two origins, nobody."""
+    """Return the page's Content-Security-Policy: it loads its own files, talks to the lab's origins, and fits in no frame."""
     own = " ".join(sorted(origins | {origin.replace("http", "ws", 1) for origin in origins}))
     return (
         f"default-src 'self'; connect-src 'self' {own}; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
@@ -144,16 +147,16 @@ def _policy(origins: set[str]) -> str:
 
 
 def _alive(request: Request) -> Answer:
-    """A WebSocket that each page keeps open, whatever its tab, to notice when the lab goes away and when it is back."""
+    """Answer with a WebSocket that each page keeps open, to notice when the lab goes away and when it is back."""
     if isinstance(line := request.pipe.info("line"), Line):
-        line.untap("a page's own: not shown")
+        line.untap("not shown: a page's own connection")
     return upgrade(request, _show_life, compression=None)
 
 
 async def _show_life(ws: WebSocket) -> None:
     async with beside(_beat(ws)):
         async for _ in ws:
-            pass  # a page has nothing to say here
+            pass  # the page sends nothing here: the loop only notices its end
 
 
 async def _beat(ws: WebSocket) -> None:
@@ -163,12 +166,15 @@ async def _beat(ws: WebSocket) -> None:
 
 
 async def _tile(request: Request) -> Response:
-    """A small answer that takes its time. Pages of both origins may read it, and how long its parts took."""
+    """Answer after a delay, for the comparison of six connections with one.
+
+    A page of the HTTP origin also asks the HTTPS origin, so the answer allows both of them to read it, and its timings.
+    """
     delay = request.query.get("delay", "")
     if not (delay.isascii() and delay.isdigit() and int(delay[:9]) <= MAX_DELAY):
-        return Response.text(f"delay is in milliseconds, at most {MAX_DELAY}\n", 400)
+        return Response.text(f"delay has to be in milliseconds, at most {MAX_DELAY}\n", 400)
     await asyncio.sleep(int(delay) / 1_000)
     headers = [("cache-control", "no-store"), ("vary", "origin")]
-    if (origin := request.headers.get("origin")) is not None:  # one of ours: others got no further than the door
+    if (origin := request.headers.get("origin")) is not None:  # an origin of ours: ``_refusal`` has answered the others
         headers += [("access-control-allow-origin", origin), ("timing-allow-origin", origin)]
     return Response.text(f"{request.path}\n", headers=headers)

@@ -1,4 +1,7 @@
-"""Short visits to the lab's own servers, by the package's own clients: something to see for who has no terminal."""
+"""Short visits to the lab's own servers, by the package's own clients, so that the page can show the wire without a terminal.
+
+A button of the page starts one, such as "http2": two requests side by side on one connection.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,7 +14,7 @@ from minproto.resp import encode_command
 
 HOST = "127.0.0.1"
 SECONDS = 5.0
-"""For a whole visit."""
+"""The time that a whole visit may take."""
 
 
 async def _request(port: int) -> None:
@@ -20,7 +23,7 @@ async def _request(port: int) -> None:
 
 
 async def _chunks(port: int) -> None:
-    """Content of unknown length, in both directions."""
+    """Send content of unknown length, and receive it: chunks in both directions."""
 
     async def pieces() -> AsyncIterator[bytes]:
         for piece in (b"one, ", b"two, ", b"three"):
@@ -31,7 +34,7 @@ async def _chunks(port: int) -> None:
 
 
 async def _events(port: int) -> None:
-    """An event stream, and somebody who publishes on its topic."""
+    """Read an event stream on one connection, and publish on its topic with another."""
     async with await connect_http(HOST, port) as listener, await connect_http(HOST, port) as publisher:
         stream = await listener.request("GET", "/events?topic=wire", [("accept", "text/event-stream")])
         await anext(stream)
@@ -40,7 +43,7 @@ async def _events(port: int) -> None:
 
 
 async def _websocket(port: int) -> None:
-    """Compressed, as both ends like it; text, and a Ping."""
+    """Exchange a message that compresses well, and a Ping."""
     async with await connect(f"ws://{HOST}:{port}/ws") as ws:
         await ws.send("hello, hello, hello, hello")
         await ws.receive()
@@ -48,14 +51,14 @@ async def _websocket(port: int) -> None:
 
 
 async def _http2(port: int) -> None:
-    """With prior knowledge; two requests side by side."""
+    """Make two requests side by side. In clear text this is HTTP/2 with prior knowledge (RFC 9113 §3.3)."""
     async with await connect_http2(HOST, port) as client:
         responses = await asyncio.gather(client.request("GET", "/hello"), client.request("GET", "/bytes/20"))
         await asyncio.gather(*(response.read() for response in responses))
 
 
 async def _malformed(port: int) -> None:
-    """A blank before a colon, and what a server says to that (RFC 9112 §5.1)."""
+    """Send a blank between a field's name and its colon, which a server MUST answer with 400 (RFC 9112 §5.1)."""
     await _exchange(port, b"GET /hello HTTP/1.1\r\nHost : localhost\r\n\r\n")
 
 
@@ -64,7 +67,7 @@ async def _redis(port: int) -> None:
 
 
 async def _exchange(port: int, *messages: bytes) -> None:
-    """Send bytes, and read something after each."""
+    """Send each message, and wait for some answer to it before the next one."""
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
         for message in messages:
@@ -85,10 +88,10 @@ VISITS: dict[str, Callable[[int], Awaitable[None]]] = {
     "malformed": _malformed,
     "redis": _redis,
 }
-"""By name; each is given the port, of HTTP in clear text but for the last."""
+"""The visits by name. Each takes a port: of RESP for "redis", of HTTP in clear text for the others."""
 
 
 async def visit(name: str, port: int) -> None:
-    """Make a visit. Raises OSError where it does not go as it should (TimeoutError is one)."""
+    """Make a visit. Raises OSError for a visit that fails, TimeoutError among them."""
     async with asyncio.timeout(SECONDS):
         await VISITS[name](port)

@@ -1,13 +1,17 @@
-"""The wire: what crosses the lab's connections, explained byte by byte, for pages that watch.
+"""The wire: all bytes that cross the lab's connections, explained byte by byte, for pages that watch.
 
-While a page watches, each new connection gets a tap, which hands what crosses to an ``Explainer``; its rows go to all who
-watch. While nobody does, connections are made without, and cost nothing more. One that began before is not shown: what its
-bytes mean depends on those before them (a table of fields, a window of compression).
+    Line --> _Tap --> Explainer --> rows --> broker (a queue for each page) --> WebSocket --> page
 
-Everything here is bounded. Rows wait for a slow page in the queue of a broker of their own, which drops the oldest and says
-how many. A connection that is faster than anybody reads is shown no further, for an explanation takes longer than the thing
-itself. Of long content a part is shown, and how long it is. A watching page's own connection is not shown, or each row would
-make another.
+While a page watches, each new connection gets a tap, which gives a copy of its bytes to an ``Explainer``. While no page
+watches, connections have no tap and cost nothing extra. A connection that began earlier is never shown: the meaning of its
+bytes depends on earlier bytes, for example on HPACK's table of fields or on a window of compression.
+
+Everything here is bounded:
+
+- Rows wait for a slow page in a broker's queue, which drops the oldest rows and tells the page how many.
+- To explain bytes takes longer than to exchange them. So a connection that brings too many rows a second is shown no further.
+- The page gets the beginning of a long field, and its length.
+- The connection of a watching page is not shown, or each row would make another row.
 """
 
 import json
@@ -31,37 +35,39 @@ from minproto.lab.visits import VISITS
 
 PREFIX = "/lab/wire/"
 QUEUE = Limits(max_pending=2_000, max_pending_bytes=8 << 20)
-"""What waits for a page."""
+"""The bounds of one page's queue of events."""
 BATCH = 100
-"""Events in one message to it."""
+"""Events in one message to a page, at most."""
 MAX_BYTES = 512
-"""Bytes of one field, and characters of its value, that are shown."""
+"""Bytes of one field, and characters of its value, that the page gets."""
 BURST = 500.0
-"""Rows of one connection that may come at once,"""
+"""Rows of one connection that may come at once. They are a budget, which grows again by RATE rows a second."""
 RATE = 50.0
-"""and a second in the long run."""
+"""Rows a second of one connection, in the long run."""
 MAX_WATCHERS = 50
+"""Pages that may watch at once."""
 
 
 class Wire:
-    """The part of the lab's app below PREFIX."""
+    """The part of the lab's app whose paths begin with PREFIX."""
 
     def __init__(self, visit: Callable[[str], Awaitable[None]], clock: Callable[[], float]) -> None:
-        """``visit`` makes one of VISITS, so that there is something to see; ``clock`` is in seconds."""
+        """``visit``: makes one of VISITS by its name. ``clock``: returns seconds."""
         self._visit = visit
         self._clock = clock
         self._events = Broker(limits=QUEUE)
         self._numbers = count(1)
-        self._name = token_urlsafe(6)  # numbers begin anew with each lab: its name tells a page that a #1 is another #1
+        # After a restart of the lab, numbers begin with 1 again. The lab's name tells a page that this is another number 1.
+        self._name = token_urlsafe(6)
         self._taps: dict[int, _Tap] = {}
 
     @property
     def watchers(self) -> int:
-        """Pages that watch."""
+        """The number of pages that watch."""
         return self._events.inner.subscriber_count("events")
 
     def tap(self, pipe: Pipe) -> "_Tap | None":
-        """For a new connection; None while nobody watches."""
+        """Return a tap for a new connection, and tell all pages of the connection; None while no page watches."""
         if not self.watchers:
             return None
         tap = _Tap(self, next(self._numbers), pipe, self._clock)
@@ -70,11 +76,11 @@ class Wire:
         return tap
 
     def tell(self, event: dict[str, Any]) -> None:
-        """An event for all who watch."""
+        """Give an event to all pages that watch."""
         self._events.publish("events", json.dumps(event, separators=(",", ":")).encode())
 
-    def forget(self, tap: "_Tap") -> None:
-        """It sees nothing more."""
+    def remove(self, tap: "_Tap") -> None:
+        """Remove a tap from the list of open connections, which each new page gets."""
         self._taps.pop(tap.number, None)
 
     async def __call__(self, request: Request) -> Answer:
@@ -82,7 +88,7 @@ class Wire:
         if word == "watch":
             return self._watch(request) if request.method == "GET" else not_allowed("GET", "HEAD")
         if word not in VISITS:
-            return Response.text("there is no such thing to show\n", 404)
+            return Response.text(f"there is no such visit; there are {', '.join(VISITS)}\n", 404)
         if request.method != "POST":
             return not_allowed("POST")
         try:
@@ -93,9 +99,9 @@ class Wire:
 
     def _watch(self, request: Request) -> Answer:
         if self.watchers >= MAX_WATCHERS:
-            return Response.text("too many pages watch\n", 503)
+            return Response.text(f"{MAX_WATCHERS} pages watch already\n", 503)
         if isinstance(line := request.pipe.info("line"), Line):
-            line.untap("a page's own wire: not shown")
+            line.untap("not shown: a watching page's own connection")
         return upgrade(request, self._show, compression=None)
 
     async def _show(self, ws: WebSocket) -> None:
@@ -103,11 +109,11 @@ class Wire:
         events = self._events.subscribe("events", on_overflow="drop_oldest")
         async with events, beside(_send_on(events, opened, ws)):
             async for _ in ws:
-                pass  # a page has nothing to say here
+                pass  # the page sends nothing here: the loop only notices its end
 
 
 async def _send_on(events: Subscription, opened: list[dict[str, Any]], ws: WebSocket) -> None:
-    """What there is by now, and what comes, many events at once where they wait."""
+    """Send the connections that are open now; then all events, as many in one message as wait for the page."""
     await ws.send(json.dumps(opened))
     while True:
         await events.ready()
@@ -120,7 +126,7 @@ def _words(item: Item) -> bytes:
 
 
 class _Tap:
-    """What sees one connection."""
+    """The observer of one connection: bytes in, rows for the pages out."""
 
     def __init__(self, wire: Wire, number: int, pipe: Pipe, clock: Callable[[], float]) -> None:
         self.number = number
@@ -145,7 +151,7 @@ class _Tap:
         self._see(SERVER, data)
 
     def ended(self, reason: str = "closed") -> None:
-        """Say what is left, and that this is all."""
+        """Explain the last, incomplete bytes, and tell the pages that the connection is over."""
         with self._harmless():
             if self._explainer is not None:
                 for role in (CLIENT, SERVER):
@@ -159,19 +165,19 @@ class _Tap:
         if not self._wire.watchers:
             return self._stop("nobody watches")
         with self._harmless():
-            for at in range(0, len(data), READ_SIZE):  # no more at a time than an explainer holds
+            for at in range(0, len(data), READ_SIZE):  # an explainer accepts no more bytes at a time
                 if self._explainer is not None:
                     self._explainer.receive_data(sender, data[at : at + READ_SIZE])
                     self._tell_rows()
 
     @contextmanager
     def _harmless(self) -> Iterator[None]:
-        """A watcher must not harm what it watches: whatever goes wrong here ends here."""
+        """Log any error of the explanation, and stop it. A fault in what only watches must not harm the connection."""
         try:
             yield
         except Exception:
             logger.exception("a connection can't be explained")
-            self._stop("this can't be explained: the lab's log has why")
+            self._stop("it can't be explained: the reason is in the lab's log")
 
     def _tell_rows(self) -> None:
         assert self._explainer is not None
@@ -188,11 +194,11 @@ class _Tap:
         if self._explainer is not None:
             self._explainer = None
             self._wire.tell({"event": "ended", "connection": self.number, "reason": reason})
-            self._wire.forget(self)
+            self._wire.remove(self)
 
 
 def shown(row: Row) -> dict[str, Any]:
-    """A row for the page; of long fields a part, and ``bytes``, how long they are."""
+    """Return a row for the page. Of a long field it has the beginning, and in ``bytes`` the length."""
     words = row.to_json()
     for field in words["fields"]:
         field["bytes"] = len(field["raw"]) // 2
