@@ -1,4 +1,5 @@
-"""The pipe over a transport of asyncio, on the loop's own socket pair: what it keeps, when it pauses, what it raises."""
+"""The pipes over asyncio's transports, plain and fast, on the loop's own socket pair: what they keep, when they pause, what
+they raise."""
 
 import asyncio
 import socket
@@ -8,14 +9,37 @@ import pytest
 
 from minproto import Response, Server
 from minproto.aio.address import Address
-from minproto.aio.pipe import _RESET, HIGH_WATER, READ_SIZE, StreamPipe, connect_pipe
+from minproto.aio.pipe import HIGH_WATER, READ_SIZE, RESET_ON_CLOSE, Pipe, StreamPipe
+from minproto.aio.pipe_fast import ProtocolPipe
+from minproto.aio.sockets import connect_pipe, make_pipe
+
+
+@pytest.fixture(params=[StreamPipe, ProtocolPipe], autouse=True)
+def kind(request, monkeypatch):
+    """The class of the pipes."""
+    monkeypatch.setenv("MINPROTO_PLAIN", "1" if request.param is StreamPipe else "0")
+    return request.param
 
 
 async def joined():
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    loop = asyncio.get_running_loop()
-    return (await loop.create_connection(StreamPipe, sock=ours))[1], theirs
+    return await make_pipe(ours), theirs
+
+
+def protocol_of(pipe):
+    """What asyncio calls."""
+    return pipe._transport.get_protocol()
+
+
+def test_the_pipe_is_the_one_that_was_asked_for(kind):
+    async def make():
+        pipe, peer = await joined()
+        assert type(pipe) is kind
+        pipe.abort()
+        peer.close()
+
+    asyncio.run(make())
 
 
 async def test_a_read_that_is_cancelled_loses_nothing():
@@ -24,11 +48,11 @@ async def test_a_read_that_is_cancelled_loses_nothing():
     with peer:
         reading = asyncio.create_task(pipe.read())
         await asyncio.sleep(0)
-        pipe.data_received(b"one")
+        protocol_of(pipe).data_received(b"one")
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
-        pipe.data_received(b"two")
+        protocol_of(pipe).data_received(b"two")
         assert await pipe.read() == b"onetwo"
         pipe.abort()
 
@@ -40,7 +64,7 @@ async def test_one_read_at_a_time():
         await asyncio.sleep(0)
         with pytest.raises(RuntimeError):
             await pipe.read()
-        pipe.data_received(b"x")
+        protocol_of(pipe).data_received(b"x")
         assert await reading == b"x"
         pipe.abort()
 
@@ -49,9 +73,9 @@ async def test_what_is_not_read_pauses_the_transport():
     """And is given in pieces of at most READ_SIZE."""
     pipe, peer = await joined()
     with peer:
-        pipe.data_received(bytes(READ_SIZE))
+        protocol_of(pipe).data_received(bytes(READ_SIZE))
         assert pipe._transport.is_reading()
-        pipe.data_received(bytes(READ_SIZE) + b"x")
+        protocol_of(pipe).data_received(bytes(READ_SIZE) + b"x")
         assert not pipe._transport.is_reading()
         sizes = [len(await pipe.read()) for _ in range(3)]
         assert sizes == [READ_SIZE, READ_SIZE, 1]
@@ -96,7 +120,7 @@ async def test_whoever_waits_is_told_that_the_connection_is_lost():
             pipe.write(bytes(HIGH_WATER))
         waiting = [asyncio.create_task(wait) for wait in (pipe.read(), pipe.drain(), pipe.close())]
         await asyncio.sleep(0)
-        pipe.connection_lost(ConnectionResetError("reset"))
+        protocol_of(pipe).connection_lost(ConnectionResetError("reset"))
         ends = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(end) for end in ends] == [ConnectionResetError] * 3
         assert pipe.congested
@@ -117,7 +141,7 @@ async def test_what_is_written_after_the_loss_fills_no_log(caplog):
     assert not caplog.records
 
 
-async def test_a_pipe_can_be_closed_twice():
+async def test_a_pipe_can_be_closed_twice(kind):
     """asyncio's transport for TLS forgets everything at the second time."""
 
     class Once(asyncio.Transport):
@@ -131,14 +155,15 @@ async def test_a_pipe_can_be_closed_twice():
 
         def close(self):
             self.closed += 1
-            pipe.connection_lost(None)
+            protocol.connection_lost(None)
 
         def is_closing(self):
             return self.closed > 0
 
-    pipe = StreamPipe()
-    transport = Once()
-    pipe.connection_made(transport)
+    pipes = []
+    protocol, transport = kind.protocol(pipes.append), Once()
+    protocol.connection_made(transport)
+    pipe = pipes.pop()
     await pipe.close()
     await pipe.close()
     assert transport.closed == 1
@@ -150,6 +175,7 @@ class Nowhere(asyncio.Transport):
     def __init__(self):
         super().__init__()
         self.written = asyncio.Event()
+        self.lost = False
 
     def write(self, data):
         self.written.set()
@@ -161,14 +187,14 @@ class Nowhere(asyncio.Transport):
         return 0
 
     def is_closing(self):
-        return False
+        return self.lost
 
     def abort(self):
         pass
 
 
 @pytest.mark.parametrize(("streams", "fields"), [(False, []), (True, []), (True, [("not a name", "")])])
-async def test_an_idle_connection_keeps_nothing_of_what_was_read_or_answered(logged, streams, fields):
+async def test_an_idle_connection_keeps_nothing_of_what_was_read_or_answered(logged, streams, fields, kind):
     """What asyncio reads takes a page of memory, however short: ten thousand connections would keep forty megabytes."""
     requests, contents = [], [b"content of %d" % number for number in range(2)]
 
@@ -181,24 +207,25 @@ async def test_an_idle_connection_keeps_nothing_of_what_was_read_or_answered(log
         yield content
 
     server, transport = Server(app), Nowhere()
-    pipe = StreamPipe(server.attach)
-    pipe.connection_made(transport)
+    protocol = kind.protocol(server.attach)
+    protocol.connection_made(transport)
     chunks = [b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(2)]
     ours = [sys.getrefcount(chunk) for chunk in chunks]
     for number in range(2):
         transport.written.clear()
-        pipe.data_received(chunks[number])
+        protocol.data_received(chunks[number])
         await transport.written.wait()
     assert [sys.getrefcount(chunk) for chunk in chunks] == ours
     assert [sys.getrefcount(content) for content in contents] == ours
     assert bool(logged) == bool(fields)  # what can't be sent
     logged.clear()
     assert [sys.getrefcount(request) for request in requests] == ours
-    pipe.connection_lost(None)
+    transport.lost = True
+    protocol.connection_lost(None)
     await server.close()
 
 
-async def heard(pipe: StreamPipe) -> tuple[list[bool], asyncio.Event]:
+async def heard(pipe: Pipe) -> tuple[list[bool], asyncio.Event]:
     """What the pipe tells its watcher; the event is set when the connection is lost."""
     news: list[bool] = []
     lost = asyncio.Event()
@@ -227,14 +254,14 @@ async def test_a_watcher_hears_of_the_end_and_of_the_loss_while_nobody_reads():
     peer.close()
 
 
-async def tcp_pair() -> tuple[StreamPipe, socket.socket]:
+async def tcp_pair() -> tuple[Pipe, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         pipe = await connect_pipe(Address(*listener.getsockname()))
         return pipe, listener.accept()[0]
 
 
 def reset(peer: socket.socket) -> None:
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     peer.close()
 
 

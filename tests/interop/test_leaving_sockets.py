@@ -11,7 +11,7 @@ import pytest
 from harness import get
 
 from minproto import AccessLog, Response, Server, Timeouts, connect_http2, tls_context
-from minproto.aio.pipe import _RESET
+from minproto.aio.pipe import RESET_ON_CLOSE
 
 LOOPS = [None]
 with contextlib.suppress(ImportError):
@@ -71,7 +71,7 @@ class Story:
 
 def reset(writer):
     sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     writer.transport.abort()
 
 

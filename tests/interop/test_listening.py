@@ -29,8 +29,8 @@ from minproto import (
 )
 from minproto.aio.address import Address
 from minproto.aio.listener import MAX_REFUSALS
-from minproto.aio.pipe import connect_pipe
 from minproto.aio.server import tls_context
+from minproto.aio.sockets import connect_pipe
 from minproto.http2_frames import SETTINGS, encode_frame
 from minproto.websocket import accept_key
 

@@ -30,8 +30,8 @@ from minproto import (
 )
 from minproto.aio.address import Address, url_address
 from minproto.aio.listener import raise_file_limit
-from minproto.aio.pipe import StreamPipe, connect_pipe
 from minproto.aio.server import tls_context
+from minproto.aio.sockets import connect_pipe, make_pipe
 
 QUICK = Timeouts(write=0.5, linger=0.5, drain=0.5, handshake=0.2)
 RESET = struct.pack("ii", 1, 0)
@@ -62,10 +62,6 @@ async def client_of(server, data=b"", **options):
     client = Client(await connect_pipe(Address("127.0.0.1", server.port), **options))
     client.send(data)
     return client
-
-
-async def pipe_over(sock):
-    return (await asyncio.get_running_loop().create_connection(StreamPipe, sock=sock))[1]
 
 
 async def answers_hello(server):
@@ -193,7 +189,7 @@ async def test_a_gigabyte_that_nobody_reads_takes_no_memory():
 async def test_drain_lets_others_run_though_the_kernel_takes_everything():
     """Law 11: asyncio's own ``drain`` does not, below its high-water mark."""
     ours, theirs = socket.socketpair()
-    pipe, turns = await pipe_over(ours), 0
+    pipe, turns = await make_pipe(ours), 0
 
     async def take_turns():
         nonlocal turns

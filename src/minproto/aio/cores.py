@@ -1,12 +1,23 @@
-"""Which cores the shells use: the fast ones, or the plain ones where the environment says ``MINPROTO_PLAIN=1``.
+"""Which cores and which pipe the shells use: the fast ones, or the plain ones where the environment has ``MINPROTO_PLAIN=1``.
 
-Every shell makes its core by ``chosen(Connection)(...)``. The plain cores are the ones to read, and to step through with a
-debugger; ``minproto --plain`` runs a server on them. Both give the same events and bytes (law 13).
+Speed and plainness are two texts, so most cores exist twice. The plain core is the one to read, and to step through with a
+debugger. Its fast twin is a subclass in ``minproto.fast`` that replaces single methods. Both give the same events and the same
+bytes, call for call: law 13 of the tests drives both in lockstep.
+
+    websocket.py (shell)         core = chosen(minproto.websocket.Connection)(role, ...)
+                                          |
+                       MINPROTO_PLAIN=1   |   else
+                 minproto.websocket.Connection   minproto.fast.websocket.Connection
+
+The shells make every core and every pipe in this way, so that nothing else in the program has to know which one it got.
+``minproto serve --plain`` sets the variable. It is read at each call, so a test can run both in one process.
 """
 
 import os
 from typing import Any, TypeVar, cast
 
+import minproto.aio.pipe
+import minproto.aio.pipe_fast
 import minproto.broker
 import minproto.fast.broker
 import minproto.fast.http1
@@ -25,6 +36,7 @@ FAST: dict[type[Any], type[Any]] = {
     minproto.resp.Connection: minproto.fast.resp.Connection,
     minproto.http2.Connection: minproto.fast.http2.Connection,
     minproto.http1.Connection: minproto.fast.http1.Connection,
+    minproto.aio.pipe.StreamPipe: minproto.aio.pipe_fast.ProtocolPipe,
     minproto.websocket.Connection: minproto.fast.websocket.Connection,
 }
 """Plain class -> fast class. A core that is not in here has no fast twin."""

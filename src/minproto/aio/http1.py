@@ -46,7 +46,8 @@ from minproto.aio.http import (
 )
 from minproto.aio.observe import Observer, peer_name
 from minproto.aio.options import check_common, check_type, refuse
-from minproto.aio.pipe import Pipe, connect_pipe
+from minproto.aio.pipe import Pipe
+from minproto.aio.sockets import connect_pipe
 from minproto.core import DATA, Event, LocalProtocolError, RemoteProtocolError, Role
 from minproto.http import (
     METHODS,

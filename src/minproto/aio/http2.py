@@ -39,7 +39,8 @@ from minproto.aio.http1 import ClientResponse, Connecting, Patience, RequestRefu
 from minproto.aio.multiplex import Multiplexer, MuxStream, end_tasks
 from minproto.aio.observe import Observer
 from minproto.aio.options import check_common
-from minproto.aio.pipe import HIGH_WATER, Pipe, connect_pipe
+from minproto.aio.pipe import HIGH_WATER, Pipe
+from minproto.aio.sockets import connect_pipe
 from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProtocolError
 from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
 from minproto.http2 import Connection, GoAway, Limits, Ping, Reset, Settings, StreamFault

@@ -11,7 +11,6 @@ A string that is longer than the limits is passed over as it arrives, and the co
 published it, and whoever listens should lose one message and not the connection.
 """
 
-import asyncio
 import ssl as tls
 from collections.abc import Iterable
 from contextlib import suppress
@@ -23,7 +22,8 @@ from minproto.aio.address import Address, url_address
 from minproto.aio.endpoint import Endpoint
 from minproto.aio.options import Timeouts
 from minproto.aio.patience import signs_of_life
-from minproto.aio.pipe import Pipe, StreamPipe, connect_pipe
+from minproto.aio.pipe import Pipe
+from minproto.aio.sockets import connect_pipe, open_unix_pipe
 from minproto.core import RemoteProtocolError, Role
 from minproto.resp import Command, Connection, Error, Limits, Push, Reply
 
@@ -118,11 +118,7 @@ async def open_pipe(address: Address | str, ssl: tls.SSLContext | None, timeouts
     """Connect to a host and port, or to a Unix socket. Raises OSError."""
     if isinstance(address, Address):
         return await connect_pipe(address, ssl, handshake=timeouts.handshake, linger=timeouts.linger)
-    try:
-        return (await asyncio.get_running_loop().create_unix_connection(StreamPipe, address))[1]
-    except OSError as error:
-        error.filename = address  # so that its text names the path
-        raise
+    return await open_unix_pipe(address)
 
 
 # ---- strings that are too long -----------------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ from minproto.aio.address import Address
 from minproto.aio.observe import APP_FAILURES, Counts, Metrics, logger
 from minproto.aio.options import Timeouts, check_function, check_loop, check_tls, check_type
 from minproto.aio.output import standard_output
-from minproto.aio.pipe import Pipe, StreamPipe, tls_options
-from minproto.aio.sockets import Acceptor, listen
+from minproto.aio.pipe import Pipe
+from minproto.aio.sockets import Acceptor, accept_pipe, listen, tls_options
 from minproto.core import check_count
 
 MAX_REFUSALS = 32
@@ -178,7 +178,7 @@ class Listener(ABC):
     async def _make_pipe(self, sock: socket) -> None:
         task, ssl, timeouts = asyncio.current_task(), self.config.ssl, self.config.timeouts
 
-        def connected(pipe: StreamPipe) -> None:
+        def connected(pipe: Pipe) -> None:
             self._handshakes.discard(task)
             self._refusals.discard(task)
             try:
@@ -189,7 +189,7 @@ class Listener(ABC):
 
         options = {} if ssl is None else tls_options(ssl, timeouts.handshake, timeouts.linger)
         with suppress(OSError):  # of a client's handshake: an SSLError or TimeoutError is one, too
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: StreamPipe(connected), sock, **options)
+            await accept_pipe(sock, connected, **options)
 
     def attach(self, pipe: Pipe) -> None:
         """Serve a client on a pipe: what listening does with each connection, and what tests do without a network."""

@@ -20,7 +20,8 @@ from minproto.aio.cores import chosen
 from minproto.aio.endpoint import Endpoint, logger
 from minproto.aio.listener import Connection, Listener, ListenerConfig, ListenerOptions
 from minproto.aio.options import check_secret, check_type, configure
-from minproto.aio.pipe import READ_SIZE, Pipe, keep_alive
+from minproto.aio.pipe import READ_SIZE, Pipe
+from minproto.aio.sockets import keep_alive
 from minproto.broker import Message
 from minproto.commands import CrossProtocolRequest, execute
 from minproto.core import RemoteProtocolError, Role, Wants, check_count

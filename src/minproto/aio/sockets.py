@@ -1,36 +1,54 @@
-"""TCP sockets, before there is a pipe: connect to a host, listen on a host, accept. The same on every event loop.
+"""From a host and a port to a pipe: connect, listen, accept, TLS. The same on every event loop.
 
-asyncio can do each of these, and each has a default that a network program does not want:
+    client                                              server
+      connect_pipe(address, ssl)                          Acceptor(await listen(host, port), accepted)
+        dial: the fastest of the host's addresses  --->     accept: up to 128 connections in one turn of the loop
+        make_pipe: the TLS handshake               <-->     make_pipe: the TLS handshake, which chooses the protocol (ALPN)
+        a Pipe                                              a Pipe
 
-- ``create_connection`` tries the addresses of a host one after the other. A host whose IPv6 route swallows every packet is
-  out of reach then, although its IPv4 address would answer at once. ``dial`` starts the next address 0.25 s after the one
-  before, and the first that answers wins (RFC 8305, "Happy Eyeballs").
-- ``create_server("localhost", 0)`` listens on 127.0.0.1 and on ::1, on two different ports. ``listen`` finds one for both.
+asyncio can do each of these steps, and each has a default that a network program does not want:
+
+- ``create_connection`` tries the addresses of a host one after the other. Where the IPv6 route of a host swallows every
+  packet, the host is out of reach, although its IPv4 address would answer at once. ``dial`` starts the next address 0.25 s
+  after the one before, and the first that answers wins (RFC 8305, "Happy Eyeballs").
+- ``create_server("localhost", 0)`` listens on 127.0.0.1 and on ::1, on two different ports. ``listen`` finds one port that is
+  free on both.
 - When the process has no file left, asyncio's server repeats the failed accept 1,024 times, and logs each. ``Acceptor`` tries
   again after a second, and logs one line when that begins and one when it is over.
+- The TLS handshake of a silent peer may take 60 s, and the end of TLS 30 s. ``tls_options`` says how long we wait instead.
 """
 
 import asyncio
 import errno
 import logging
 import socket
+import ssl as tls
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import chain, zip_longest
 from typing import Any
 
+from minproto.aio.address import Address
+from minproto.aio.cores import chosen
+from minproto.aio.pipe import Pipe, StreamPipe
+
 logger = logging.getLogger("minproto")
 
 ATTEMPT_DELAY = 0.25
-"""Seconds until the next address is tried, too (RFC 8305 §5: "Connection Attempt Delay")."""
+"""Seconds until ``dial`` tries the next address as well (RFC 8305 §5: "Connection Attempt Delay")."""
 BACKLOG = 1024
 """Connections that the kernel may hold for us between two turns of the loop."""
 BURST = 128
-"""Connections that are accepted in one turn of the loop; then the others have their turn."""
+"""Connections that are accepted in one turn of the loop; then the connections that are there have their turn."""
 ACCEPT_PAUSE = 1.0
 """Seconds until accept is tried again after it failed."""
 PORT_TRIES = 16
 """How many free ports of the first address are tried on the others."""
+
+LEAST = 1e-9
+"""Seconds that asyncio gets where a timeout is 0, which asyncio refuses."""
+NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
+"""OpenSSL's reasons where clear text comes in the place of a TLS record; its versions use different ones."""
 
 _AddressInfo = tuple[Any, ...]  # family, type, protocol, canonical name, address
 
@@ -106,6 +124,79 @@ def _one_of(errors: list[OSError]) -> OSError:
     if len({error.errno for error in errors}) == 1:
         return errors[0]
     return OSError("; ".join(str(error) for error in errors))
+
+
+async def connect_pipe(
+    address: Address, ssl: tls.SSLContext | None = None, *, handshake: float = 10.0, linger: float = 2.0
+) -> Pipe:
+    """Connect, over TLS if there is a context, within ``handshake`` seconds. Return the pipe.
+
+    ``linger``: the seconds for a peer to answer the end of TLS by its own, when we close. Raises ValueError for port 0;
+    OSError, and its child TimeoutError, which says what the peer did not answer.
+    """
+    if not address.port:
+        raise ValueError(f"can't connect to port 0 of {address.connect_host}: give the port that the server listens on")
+    options = {} if ssl is None else {"server_hostname": address.server_name} | tls_options(ssl, handshake, linger)
+    missing = "no answer"
+    try:
+        async with asyncio.timeout(handshake):
+            sock = await dial(address.connect_host, address.port)
+            missing = "no answer to the TLS handshake"
+            return await make_pipe(sock, **options)
+    except TimeoutError as error:
+        raise TimeoutError(f"can't reach {address}: {missing} within {handshake:g} s") from error
+    except ConnectionResetError as error:
+        if str(error):
+            raise
+        raise ConnectionResetError(f"{address} ended the connection during the TLS handshake") from error
+    except tls.SSLError as error:
+        if error.reason not in NO_TLS:
+            raise
+        raise ConnectionError(f"{address} does not speak TLS: what it answered is no TLS record") from error
+
+
+async def make_pipe(sock: socket.socket, **options: Any) -> Pipe:
+    """Return the pipe of a connected socket of a client. ``options`` are asyncio's, for TLS. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    pipes: list[Pipe] = []
+    try:
+        await loop.create_connection(lambda: chosen(StreamPipe).protocol(pipes.append), sock=sock, **options)
+    except BaseException:
+        sock.close()
+        raise
+    return pipes[0]
+
+
+async def open_unix_pipe(path: str) -> Pipe:
+    """Connect to the Unix socket at ``path``. Raises OSError, whose text names the path."""
+    pipes: list[Pipe] = []
+    try:
+        await asyncio.get_running_loop().create_unix_connection(lambda: chosen(StreamPipe).protocol(pipes.append), path)
+    except OSError as error:
+        error.filename = path
+        raise
+    return pipes[0]
+
+
+def tls_options(ssl: tls.SSLContext, handshake: float, linger: float) -> dict[str, Any]:
+    """Return asyncio's options for a connection over TLS: its own defaults are 60 s for the handshake and 30 s for the end."""
+    times = {"ssl_handshake_timeout": max(handshake, LEAST), "ssl_shutdown_timeout": max(linger, LEAST)}
+    return {"ssl": ssl, **times}
+
+
+def keep_alive(pipe: Pipe, seconds: int) -> None:
+    """Have the kernel ask, after so many seconds of silence, whether the peer's machine still exists.
+
+    As in Redis, it asks three times in as many seconds more, and then the connection is lost. A pipe that is no TCP connection
+    is left as it is.
+    """
+    sock = pipe.info("socket")
+    if sock is None or sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):  # Linux
+        for option, value in ((socket.TCP_KEEPIDLE, seconds), (socket.TCP_KEEPINTVL, seconds // 3), (socket.TCP_KEEPCNT, 3)):
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 # ---- listening ----------------------------------------------------------------------------------------------------------
@@ -233,3 +324,10 @@ class Acceptor:
         if self._failing:
             self._failing = False
             logger.info("port %d accepts connections again", self.port)
+
+
+async def accept_pipe(sock: socket.socket, connected: Callable[[Pipe], None], **options: Any) -> None:
+    """Call ``connected`` with the pipe of a socket that was accepted, over TLS once the handshake is done. ``options`` are
+    asyncio's, for TLS. Raises OSError, of which SSLError and TimeoutError are children."""
+    loop = asyncio.get_running_loop()
+    await loop.connect_accepted_socket(lambda: chosen(StreamPipe).protocol(connected), sock, **options)

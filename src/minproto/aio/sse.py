@@ -27,9 +27,9 @@ from minproto.aio.endpoint import Timeouts, logger
 from minproto.aio.http import HeaderFields, Response, make_headers
 from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
 from minproto.aio.options import check_common, check_seconds, client_context, refuse
-from minproto.aio.pipe import keep_alive
 from minproto.aio.reconnect import Refused, read_refusal, reconnecting
 from minproto.aio.remote import RemoteSubscription
+from minproto.aio.sockets import keep_alive
 from minproto.core import CLIENT, Event, RemoteProtocolError, check_count
 from minproto.http import Headers, field_block
 from minproto.http1 import Limits as HttpLimits

@@ -19,7 +19,8 @@ from minproto.aio.address import Address
 from minproto.aio.endpoint import logger
 from minproto.aio.listener import Listener, ListenerConfig, ListenerOptions
 from minproto.aio.options import configure
-from minproto.aio.pipe import Pipe, connect_pipe
+from minproto.aio.pipe import Pipe
+from minproto.aio.sockets import connect_pipe
 from minproto.core import CLIENT, SERVER, Role
 from minproto.explain import Explainer
 from minproto.explain.text import Printer

@@ -1,0 +1,239 @@
+"""The fast pipe: an asyncio.Protocol, without a StreamReader and StreamWriter between.
+
+``StreamPipe`` (pipe.py) is the one to read first. Its file says what a pipe promises, and which traps of asyncio it goes
+around. This file keeps the same promises with fewer steps for each chunk:
+
+    bytes arrive     StreamPipe                                    ProtocolPipe
+                     transport -> StreamReaderProtocol             transport -> data_received
+                     -> StreamReader's bytearray -> copy           keeps the bytes object of asyncio as it is
+                     -> read() of the StreamReader -> our read()   -> read()
+    bytes leave      StreamWriter.write -> transport               -> transport
+
+- A protocol here takes whole chunks. It needs no buffer that can search for a line, so the chunk is not copied into one.
+- The watcher is told by asyncio's own calls. Only where asyncio does not look at the socket does a timer ask it: 1/16 s after
+  the end (or the pause) began, and then at gaps that double up to a second.
+
+uvloop differs in one call: it tells of the end of TCP below TLS by ``connection_lost`` alone, asyncio by ``eof_received``.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, cast
+
+from minproto.aio.pipe import (
+    CUT_OFF,
+    HIGH_WATER,
+    LOOK,
+    LOW_WATER,
+    READ_SIZE,
+    Watcher,
+    has_error,
+    is_cut_off,
+    reset_when_closed,
+)
+
+FIRST_LOOK = LOOK / 16
+"""Seconds until the first look for a reset, where asyncio does not watch the socket any more."""
+
+
+class ProtocolPipe(asyncio.Protocol):
+    """The pipe as an asyncio.Protocol: TCP, TLS and Unix sockets."""
+
+    __slots__ = (
+        "_arrived", "_change", "_connected", "_ended", "_ending", "_error", "_full", "_looks", "_loop", "_lost", "_paused",
+        "_peername", "_reading", "_socket", "_tls", "_transport", "_watcher", "_written", "congested",
+    )  # fmt: skip
+
+    def __init__(self, connected: Callable[["ProtocolPipe"], object] | None = None) -> None:
+        self._connected = connected
+        self._loop = asyncio.get_running_loop()
+        self._arrived = b""  # and not read yet
+        self._ended = False  # no more bytes will arrive
+        self._paused = False  # the transport does not read from the socket, until _arrived is read
+        self._reading: asyncio.Future[None] | None = None  # a read waits for this
+        self._written = 0  # since we last let other tasks run
+        self._full = False  # the transport holds more than the high-water mark
+        self._lost = False  # both directions are over
+        self._error: Exception | None = None  # how the connection broke
+        self._change: asyncio.Future[None] | None = None  # drain and close wait for this: _full, _lost or _error has changed
+        self._watcher: Watcher | None = None
+        self._ending = False  # we have closed or aborted it
+        self._looks = False  # a timer runs that will look for a reset
+        self.congested = False
+
+    @classmethod
+    def protocol(cls, connected: Callable[["ProtocolPipe"], object]) -> asyncio.Protocol:
+        """Return what asyncio needs to make a connection, which is the pipe itself. It calls ``connected`` with the pipe."""
+        return cls(connected)
+
+    # -- reading
+
+    async def read(self) -> bytes:
+        if self._reading is not None:
+            raise RuntimeError("read while another read waits")
+        if not (self._arrived or self._ended):
+            self._reading = self._loop.create_future()
+            try:
+                await self._reading
+            finally:
+                self._reading = None
+        data, self._arrived = self._arrived, b""
+        if not data and self._error is not None:
+            raise self._error
+        if len(data) > READ_SIZE:
+            data, self._arrived = data[:READ_SIZE], data[READ_SIZE:]
+        elif self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        return data
+
+    def data_received(self, data: bytes) -> None:
+        """asyncio calls this: bytes have arrived. They stay here until a read returns, so a cancelled read loses none."""
+        self._arrived = self._arrived + data if self._arrived else data
+        if len(self._arrived) > READ_SIZE:
+            self._paused = True
+            self._transport.pause_reading()
+            self._look_later(LOOK)
+        self._wake_reader()
+
+    def eof_received(self) -> bool:
+        """asyncio calls this: the peer will send no more. Return True where we may go on sending, which TLS can't."""
+        self._ended = True
+        if self._is_cut_off():
+            self._error = ConnectionResetError(CUT_OFF)
+        self._wake_reader()
+        goes_on = self._transport.can_write_eof()
+        # Over TLS this is the end of the connection. A reader has to hear of a loss, and not of content that ends too early.
+        self._tell_watcher(not goes_on)
+        self._look_later(FIRST_LOOK)
+        return goes_on
+
+    def _is_cut_off(self) -> bool:
+        return not self._ending and is_cut_off(self._tls)
+
+    def _wake_reader(self) -> None:
+        if self._reading is not None and not self._reading.done():
+            self._reading.set_result(None)
+
+    # -- writing
+
+    def write(self, data: bytes | memoryview) -> None:
+        if self._lost:  # asyncio logs each write behind a reset, from the fifth on: that could fill a disk
+            return
+        self._written += len(data)
+        if self._written > HIGH_WATER:
+            self.congested = True
+        self._transport.write(data)
+
+    @property
+    def unsent(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    async def drain(self) -> None:
+        if self._transport.is_closing() or (self._ended and has_error(self._socket)):
+            raise ConnectionResetError("connection lost")
+        self._written = 0
+        self.congested = False
+        if not self._full:
+            await asyncio.sleep(0)
+        while self._full and not self._lost:
+            await self._changes()
+        if self._lost:
+            raise ConnectionResetError("connection lost")
+
+    def pause_writing(self) -> None:
+        """asyncio calls this: the transport holds more than the high-water mark."""
+        self._full = self.congested = True
+
+    def resume_writing(self) -> None:
+        """asyncio calls this: the transport holds no more than the low-water mark."""
+        self._full = False
+        self._changed()
+
+    async def _changes(self) -> None:
+        if self._change is None:
+            self._change = self._loop.create_future()
+        await asyncio.shield(self._change)  # other tasks wait for the same future, and we may be cancelled
+
+    def _changed(self) -> None:
+        if self._change is not None:
+            self._change.set_result(None)
+            self._change = None
+
+    # -- the life of the connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio calls this: there is a connection, and over TLS the handshake is done."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
+        self._peername = transport.get_extra_info("peername")  # asyncio's TLS forgets these when the connection is lost
+        self._socket: socket.socket | None = transport.get_extra_info("socket")
+        self._tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        self._transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+        connected, self._connected = self._connected, None  # the callback would keep a task that is done
+        if connected is not None:
+            connected(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """asyncio calls this: both directions are over."""
+        if error is None and not self._ended and self._is_cut_off():  # uvloop calls no eof_received for this end
+            error = ConnectionResetError(CUT_OFF)
+        self._lost = self._ended = self.congested = True
+        self._error = error or self._error
+        self._wake_reader()
+        self._changed()
+        self._tell_watcher(True)
+
+    def watch(self, told: Watcher | None) -> None:
+        self._watcher = told
+        if told is not None and self._ended:
+            self._loop.call_soon(self._tell_watcher, self._lost)
+        if told is not None and (self._ended or self._paused):
+            self._look_later(FIRST_LOOK)
+
+    def _tell_watcher(self, lost: bool) -> None:
+        if self._watcher is not None:
+            self._watcher(lost)
+
+    def _look_later(self, seconds: float) -> None:
+        """Look for a reset after ``seconds``, and then at growing gaps. asyncio does not watch a socket whose end has come, or
+        whose reading is paused, so without a look nobody would hear of a reset before the next write."""
+        if not self._looks and self._watcher is not None:
+            self._looks = True
+            self._loop.call_later(seconds, self._look, seconds)
+
+    def _look(self, seconds: float) -> None:
+        self._looks = False
+        if self._transport.is_closing() or not (self._ended or self._paused):
+            return
+        if self._watcher is not None and has_error(self._socket):
+            self._error = ConnectionResetError("the connection was reset")
+            self._transport.abort()  # asyncio then calls connection_lost, which tells the watcher
+        self._look_later(min(2 * seconds, LOOK))
+
+    def close_write(self) -> None:
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            with suppress(OSError):  # the peer is gone: reading will tell
+                self._transport.write_eof()
+
+    async def close(self) -> None:
+        self.congested = self._ending = True
+        if not self._transport.is_closing():  # to close twice is fatal to asyncio's transport for TLS
+            self._transport.close()
+        while not self._lost:
+            await self._changes()
+        if self._error is not None:
+            raise ConnectionResetError(str(self._error)) from self._error
+
+    def abort(self) -> None:
+        self.congested = self._ending = True
+        reset_when_closed(self._socket)
+        self._transport.abort()
+
+    def info(self, name: str) -> Any:
+        if name == "peername":
+            return self._peername
+        with suppress(AttributeError):  # asyncio's TLS, of a connection that is lost
+            return self._transport.get_extra_info(name)
