@@ -19,7 +19,8 @@ HTTP1 = f"{CORE} http.py http1.py http1_body.py"
 WEBSOCKET = f"{CORE} http.py websocket.py deflate.py"
 HTTP2 = f"{CORE} http.py http2.py http2_events.py http2_fields.py http2_flow.py http2_frames.py http2_reader.py"
 HTTP2 = f"{HTTP2} http2_sending.py http2_settings.py http2_streams.py"
-SHELL = "aio/pipe.py aio/endpoint.py aio/listener.py aio/http.py aio/observe.py"
+ENDPOINT = "aio/pipe.py aio/endpoint.py aio/deadline.py aio/turn.py aio/patience.py"
+SHELL = f"{ENDPOINT} aio/listener.py aio/http.py aio/observe.py"
 SOCKETS = f"{HTTP1} {WEBSOCKET} {SHELL} aio/http1.py aio/websocket.py"
 SERVER = f"{HTTP1} {HTTP2} {WEBSOCKET} {SHELL} aio/http1.py aio/multiplex.py aio/http2.py aio/server.py aio/websocket.py"
 JOBS = (
@@ -28,7 +29,7 @@ JOBS = (
     ("WebSocket, with I/O", SOCKETS, "websockets", "threads and trio, too"),
     ("HTTP/2, no I/O", HTTP2, "h2 hyperframe", "priorities by a third library; push"),
     ("a server of all three", SERVER, "hypercorn h11 h2 hyperframe wsproto priority", "ASGI, WSGI, trio, HTTP/3"),
-    ("Redis pub/sub, client", f"{CORE} resp.py aio/pipe.py aio/endpoint.py aio/remote.py", "redis", "all commands of Redis"),
+    ("Redis pub/sub, client", f"{CORE} resp.py {ENDPOINT} aio/link.py aio/remote.py", "redis", "all commands of Redis"),
     ("Server-Sent Events", "sse.py aio/sse.py", "sse_starlette", "on starlette, not counted; no client"),
 )
 IGNORED = {
