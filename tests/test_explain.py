@@ -435,7 +435,7 @@ def test_a_close() -> None:
 @pytest.mark.parametrize(
     ("frame", "error"),
     [
-        (encode_frame(FIN | TEXT, b"x"), "frames of a client have to be masked, those of a server must not"),
+        (encode_frame(FIN | TEXT, b"x"), "a client has to mask its frames, and a server must not mask them"),
         (encode_frame(0x83, b"x", b"abcd"), "reserved opcode 3"),
         (encode_frame(FIN | TEXT, b"\xff", b"abcd"), "text that is not UTF-8, or data that can't be inflated"),
     ],

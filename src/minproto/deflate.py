@@ -1,6 +1,7 @@
 r"""permessage-deflate: the messages of a WebSocket, compressed (RFC 7692).
 
-The two ends agree on four parameters in the handshake:
+Text such as JSON shrinks to a fifth or less, so a chat or a feed of prices needs less of the network. The price is time and
+memory on both ends. The two ends agree on four parameters in the handshake:
 
     client:  Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits; server_max_window_bits=12
     server:  Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=12; client_max_window_bits=12
@@ -15,11 +16,22 @@ back (§7.2):
     b'Hello'
 
 With *context takeover*, a message may refer back to the bytes of the messages before it. Small messages that resemble each
-other shrink far more then: the same "Hello" again is ``f2 00 11 00 00``. The price is memory, because each end keeps a
-window of what it has sent and received for every connection. ``Compression`` bounds this memory.
+other shrink far more then: the second "Hello" has five bytes, and a longer text that comes again would not need more.
+
+    >>> deflater = Deflater(15, 8, context_takeover=True)
+    >>> [deflater.compress(b"Hello").hex(" ") for _ in range(2)]
+    ['f2 48 cd c9 c9 07 00', 'f2 00 11 00 00']
+
+The price is memory, because each end keeps a *window* for every connection: the last bytes that it has sent or received, 2^9
+to 2^15 of them. ``Compression`` bounds this memory.
 
 Compressed data is also an attack: a few kilobytes can become gigabytes (a decompression bomb). So a message is inflated in
-pieces of bounded size, and the limit of a message stops it long before memory is full.
+pieces of bounded size, and the limit of a message stops it long before memory is full. Here about a kilobyte would become a
+million bytes. With room for 100 bytes, the receiver gets 101, which show that there are too many, and inflates no further:
+
+    >>> bomb = Deflater(15, 8, context_takeover=True).compress(bytes(1_000_000))
+    >>> len(bomb) < 1_100, sum(len(piece) for piece in Inflater(15, context_takeover=True).inflate(bomb, room=100))
+    (True, 101)
 
 Left out: other extensions and other compression methods, since no other is registered; and the choice for each message
 whether to compress it. An app that sends compressed images turns compression off for its connections.
@@ -37,7 +49,7 @@ from minproto.http import TCHAR
 NAME = "permessage-deflate"
 _TAIL = b"\x00\x00\xff\xff"  # the end of every sync flush, which is not sent (§7.2.1)
 _BITS = re.compile(r"[89]|1[0-5]")  # §7.1.2: a window of 2**8 to 2**15 bytes; no leading zeros
-_PIECE = 65_536  # bytes: at most so many are inflated before they are counted
+_PIECE = 65_536  # bytes: at most so many are inflated before the caller counts them
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,11 @@ class Compression:
 
 @dataclass(frozen=True)
 class Parameters:
-    """The parameters that both ends have agreed on (§7.1)."""
+    """The parameters that both ends have agreed on (§7.1). Each direction has its own compressor, so each has its own two.
+
+    For example, ``server_max_window_bits=12`` bounds how far the server's messages refer back: 4,096 bytes. So it bounds the
+    memory of the client, which has to keep these bytes in order to inflate the next message.
+    """
 
     server_no_context_takeover: bool = False
     client_no_context_takeover: bool = False
@@ -76,6 +92,9 @@ class Parameters:
 #
 #   Sec-WebSocket-Extensions = 1#( token *( ";" token [ "=" ( token / quoted-string ) ] ) )             (RFC 6455 §9.1)
 #   e.g.  permessage-deflate; client_max_window_bits; server_max_window_bits=10, permessage-deflate    (in order of preference)
+#
+# The repetitions in these patterns are possessive (*+, ++): they never give back what they have matched. Otherwise a field of
+# many blanks or semicolons could make the search try exponentially many ways to split it (ReDoS).
 
 _TOKEN = rf"[{TCHAR}]++"
 _QUOTED = rf'"(?:\\?[{TCHAR}])++"'  # a quoted pair is legal, as long as a token comes out
@@ -88,7 +107,13 @@ Extension = tuple[str, list[tuple[str, str | None]]]
 
 
 def parse_extensions(value: str) -> list[Extension]:
-    """Return the extensions of a field, each with its parameters. Raises RemoteProtocolError (400) if it is malformed."""
+    """Return the extensions of a field, each with its parameters. A parameter without a value has the value None.
+
+        >>> parse_extensions("permessage-deflate; client_max_window_bits; server_max_window_bits=10")
+        [('permessage-deflate', [('client_max_window_bits', None), ('server_max_window_bits', '10')])]
+
+    Raises RemoteProtocolError (400) for a malformed field.
+    """
     found: list[Extension] = []
     at = 0
     while at < len(value):
@@ -103,12 +128,19 @@ def parse_extensions(value: str) -> list[Extension]:
 
 
 def _unquote(value: str) -> str | None:
+    """Return a value without the quotes and backslashes of a quoted string: ``"1\\0"`` is 10. None for no value."""
     return re.sub(r'["\\]', "", value) or None
 
 
 def offer(compression: Compression) -> str:
-    """Return a client's offer. A bound on the server's window comes with a second choice without the bound, since a server
-    that cannot bound its window would have to decline the first choice."""
+    """Return a client's offer, the value of its Sec-WebSocket-Extensions.
+
+        >>> offer(Compression(window_bits=15))
+        'permessage-deflate; client_max_window_bits'
+
+    A bound on the server's window comes with a second choice without the bound, since a server that cannot bound its window
+    would have to decline the first choice.
+    """
     words = [NAME]
     if not compression.context_takeover:
         words += ["server_no_context_takeover", "client_no_context_takeover"]
@@ -120,7 +152,13 @@ def offer(compression: Compression) -> str:
 
 
 def accept(extensions: list[Extension], compression: Compression) -> tuple[str, Parameters] | None:
-    """Choose the first offer that a server can keep (§5.1). Return (the text of the answer, its parameters), or None."""
+    """Choose the first offer that a server can keep (§5.1). Return (the text of the answer, its parameters), or None.
+
+    None means that the server declines: its answer has no extension, and the messages are not compressed.
+
+        >>> accept(parse_extensions("permessage-deflate; client_max_window_bits"), Compression(window_bits=12))[0]
+        'permessage-deflate; client_max_window_bits=12'
+    """
     for name, parameters in extensions:
         offered = _read(parameters) if name.lower() == NAME else None
         # zlib cannot compress with a window of 8 bits, so an offer that demands this is declined.
@@ -130,12 +168,17 @@ def accept(extensions: list[Extension], compression: Compression) -> tuple[str, 
 
 
 def _answer(offered: dict[str, str | None], compression: Compression) -> tuple[str, Parameters]:
+    """Return the answer to an offer that the server accepts, and its parameters.
+
+    A server may always ask the client to keep no window (``client_no_context_takeover``), but it may bound the client's window
+    only where the client has offered that.
+    """
     words = [NAME]
     server_resets = "server_no_context_takeover" in offered or not compression.context_takeover
     client_resets = "client_no_context_takeover" in offered or not compression.context_takeover
     words += ["server_no_context_takeover"] * server_resets + ["client_no_context_takeover"] * client_resets
     server_bits = min(compression.window_bits, int(offered.get("server_max_window_bits") or 15))
-    if "server_max_window_bits" in offered:  # §7.1.2.1: the answer is the same, or smaller
+    if "server_max_window_bits" in offered:  # §7.1.2.1: the answer's number is not greater than the offer's
         words.append(f"server_max_window_bits={server_bits}")
     client_bits = 15
     if "client_max_window_bits" in offered:  # §7.1.2.2: only if the client offered it
@@ -205,17 +248,21 @@ class Deflater:
         return self._bits, self._level
 
     def compress(self, data: bytes, *, last: bool = True) -> bytes:
-        """Return the compressed bytes of a message, or of one fragment of a message (§7.2.1)."""
+        """Return the compressed bytes of a message, or of one fragment of a message (§7.2.1).
+
+        A flush ends the bytes at a byte boundary, so that the peer can inflate everything at once. Only the last fragment is
+        sent without the flush's ``00 00 ff ff``: between two fragments these bytes separate one deflate block from the next.
+        """
         if self._stream is None:
             self._stream = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -self._bits, self._level)
         encoded = self._stream.compress(data) + self._stream.flush(zlib.Z_SYNC_FLUSH)
         if not last:
             return encoded
         if not self._context:
-            self.forget()
+            self.drop_window()
         return encoded[:-4]
 
-    def forget(self) -> None:
+    def drop_window(self) -> None:
         """Drop the window: the next message refers to no message before it."""
         self._stream = None
 
@@ -225,6 +272,8 @@ class Inflater:
 
     A peer that refers back further than its agreed window breaks §7.1.2. zlib notices some of these references and misses
     others, depending on how the data was cut. To notice all of them would take the memory of the largest window.
+
+    A message may consist of several deflate streams: where one ends with a final block, ``inflate`` begins the next.
     """
 
     __slots__ = ("_bits", "_context", "_stream")
@@ -242,10 +291,11 @@ class Inflater:
         return cls(parameters.server_max_window_bits, context_takeover=not parameters.server_no_context_takeover)
 
     def inflate(self, data: bytes, room: int) -> Iterator[bytes]:
-        """Yield the inflated data in pieces of bounded size, up to the first byte beyond ``room`` bytes; the caller counts.
+        """Yield the inflated data in pieces of bounded size, up to the first byte beyond ``room`` bytes.
 
-        Raises zlib.error for data that is not deflate. Nothing is read behind the first byte too many. So a message that
-        is too long, and malformed behind that byte, is always "too long", however the network has cut it (law 2).
+        The caller adds the lengths up: more than ``room`` bytes mean that the message is too long. Nothing is read behind the
+        first byte too many. So a message that is too long, and malformed behind that byte, is always "too long", however the
+        network has cut it (law 2). Raises zlib.error for data that is not deflate.
         """
         rest, full = memoryview(data), False
         while (rest or full) and room >= 0:  # a full piece means that zlib may hold more output, even without more input
@@ -262,7 +312,11 @@ class Inflater:
             yield piece
 
     def finish(self, room: int) -> Iterator[bytes]:
-        """Yield the end of a message, after all of its bytes were passed to ``inflate``."""
+        """Yield the end of a message, after all of its bytes were passed to ``inflate``.
+
+        zlib may hold bytes back until it sees the end of a block. The four bytes that the sender has left out are this end
+        (§7.2.2).
+        """
         yield from self.inflate(_TAIL, room)
         if not self._context:
             self._stream = None

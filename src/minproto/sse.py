@@ -28,6 +28,9 @@ This is the second case. ``\r\n\r\n`` is cut after its third byte, the second CR
     b'\n\r' [ServerSentEvent(data='a', event='message', id=None)]
     b'\ndata: b\n\n' [ServerSentEvent(data='b', event='message', id=None)]
 
+A client drops an event that its stream ends before the empty line: such an event may be cut short. Therefore a server writes
+an event's empty line in the same piece as the event.
+
 Nothing of the format is left out. To wait and to connect again is the business of ``aio/sse.py``.
 """
 
@@ -107,7 +110,10 @@ class Comment(Event):
 
 
 def _check_text(name: str, value: object, forbidden: str = "") -> None:
-    """Check a field of an event that a program makes. Raises TypeError or ValueError, with the value."""
+    """Check a field of an event that a program makes. Raises TypeError or ValueError, with the value.
+
+    A wrong field would otherwise fail when it is sent: in the middle of a stream, far from the line that made it.
+    """
     if not isinstance(value, str):
         raise TypeError(f"{name} has to be str, not {value!r:.60}")
     for character in forbidden:
@@ -145,8 +151,12 @@ def encode(event: Event) -> bytes:
     """Return the bytes of an event. It arrives equal, except that line breaks in ``data`` become LF, and an empty type becomes
     ``message``.
 
-    Raises LocalProtocolError for a line break in a type, an id or a comment, and for NUL in an id, which clients ignore.
-    Raises it also for a retry out of range, for text that UTF-8 cannot encode, and for an event of another protocol.
+        >>> encode(ServerSentEvent("two\\nlines", "price", "7"))
+        b'id: 7\\nevent: price\\ndata: two\\ndata: lines\\n\\n'
+
+    The events have checked their fields when they were made, but a field may have been changed since then. Raises
+    LocalProtocolError for a line break in a type, an id or a comment, and for NUL in an id, which clients ignore. Raises it also
+    for a retry out of range, for text that UTF-8 cannot encode, and for an event of another protocol.
     """
     match event:
         case ServerSentEvent(data, kind, id):
@@ -165,6 +175,7 @@ def encode(event: Event) -> bytes:
 
 
 def _encode_fields(fields: list[tuple[str, str]]) -> bytes:
+    """Return the lines of an event's fields, and the empty line that sends the event off. A comment has the name ""."""
     block = "".join([f"{name}: {value}\n" for name, value in fields])
     # One LF ends each field. Any further line break is inside of a value, and would let the value add a field of its own.
     if block.count("\n") > len(fields) or "\r" in block or any(name == "id" and "\0" in value for name, value in fields):
@@ -179,7 +190,11 @@ def _encode_fields(fields: list[tuple[str, str]]) -> bytes:
 
 
 class Connection(Core):
-    """One end of an event stream: a SERVER sends events, a CLIENT receives them."""
+    """One end of an event stream: a SERVER sends events, a CLIENT receives them.
+
+    The fields of an event are collected line by line. An empty line delivers them, and begins anew. A comment and a retry are
+    delivered at once, since no other line adds to them.
+    """
 
     def __init__(self, role: Role, limits: Limits = Limits(), last_event_id: str = "") -> None:
         super().__init__(limits.max_event)
@@ -197,11 +212,13 @@ class Connection(Core):
         self._id: str | None = None
 
     def send(self, event: Event) -> bytes:
+        """Return the bytes of an event, as ``encode`` does. A client has nothing to send: its part is the request."""
         if self.role is CLIENT:
             raise LocalProtocolError("a client of an event stream sends nothing")
         return encode(event)
 
     def _parse(self) -> Event | None:
+        """Read lines until one of them completes an event. ``wants`` stays DATA: a stream has no end of its own."""
         while (line := self._read_line()) is not None:
             event = self._take_line(line) if line else self._dispatch()
             if event is not None:
@@ -209,7 +226,11 @@ class Connection(Core):
         return None
 
     def _read_line(self) -> str | None:
-        """Return the next line without its line break; None until the line break has arrived."""
+        """Return the next line without its line break; None until the line break has arrived.
+
+        ``_scanned`` remembers how far the unfinished line was searched. Without it, a line of a megabyte that arrives byte by
+        byte would be searched a million times. Raises RemoteProtocolError for an event beyond the limit.
+        """
         if self._after_cr and self._buffer.size:
             self._after_cr = False
             if self._buffer.peek(0, 1) == b"\n":

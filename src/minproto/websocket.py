@@ -23,16 +23,36 @@ A client masks each frame with a new random key. A web page's script can choose 
 the wire. So it cannot write bytes that an HTTP cache between the two takes for a request or a response, and keeps for other
 users (§10.3). A server has no reason to trick a cache of its own, so its frames need no mask.
 
-Three things are easy to get wrong:
+A connection ends with a Close from each side. Here the server asks for the end with the code 1001 (going away), which is
+``03 e9``. The client owes a Close in return, and ``reply`` returns it. After that the core sends nothing more:
+
+    >>> client.receive_data(bytes.fromhex("8802 03e9"))
+    >>> close = client.next_event()
+    >>> close, client.reply(close), client.wants
+    (Close(code=1001, reason=''), Close(code=1001, reason=''), <Wants.CLOSED: 'closed'>)
+    >>> client.send(client.reply(close))[:2].hex(" ")  # then a random masking key, and the masked code
+    '88 82'
+    >>> client.send(Message("too late"))
+    Traceback (most recent call last):
+    minproto.core.LocalProtocolError: can't send Message in CLOSED
+
+Received bytes pass through three stages. Only the first stage can wait for more bytes without having stored payload:
+
+    the buffer --_read_header--> one frame's length and key --_read_payload--> _message (unmasked, inflated, checked) --> Message
+                                                                          `--> a Ping, a Pong or a Close, once it is complete
+
+Four things are easy to get wrong:
 
 - Text has to be UTF-8. A wrong byte must be found when it arrives, not when its message is complete, which may be never
   (§8.1).
 - A length can be up to 2^63 - 1 bytes. It is checked against the limit before a byte of the payload is stored.
-- A connection ends with a Close from each side. Without a Close, nobody knows whether more messages were
-  on their way: that is code 1006.
+- A fragment may be empty. So a limit on the bytes of a message does not bound the work: the number of fragments has a limit
+  of its own.
+- Without a Close from the peer, nobody knows whether more messages were on their way. The app is told by the code 1006, which
+  is never sent.
 
-Left out: extensions other than permessage-deflate, for none is in use; and fragments as events, for an app wants whole
-messages.
+Left out: extensions other than permessage-deflate, for none is in use; and received fragments as events, for an app wants
+whole messages.
 """
 
 import re
@@ -47,21 +67,12 @@ from secrets import token_bytes
 from struct import Struct
 
 from minproto.core import (
-    CLIENT,
-    SERVER,
-    Core,
-    Event,
-    LocalProtocolError,
-    ProtocolError,
-    RemoteProtocolError,
-    Role,
-    Wants,
-    check_counts,
-)
+    CLIENT, SERVER, Core, Event, LocalProtocolError, ProtocolError, RemoteProtocolError, Role, Wants, check_counts,
+)  # fmt: skip
 from minproto.deflate import NAME, Compression, Deflater, Inflater, Parameters, accept, agree, offer, parse_extensions
 from minproto.http import TOKEN, Headers, RequestHead, ResponseHead, split_list
 
-# Opcodes (§5.2): the lower half of a frame's first byte.
+# Opcodes (§5.2): the lower half of a frame's first byte. 3 to 7 and B to F are reserved, so they are errors.
 CONTINUATION = 0x0
 TEXT = 0x1
 BINARY = 0x2
@@ -69,15 +80,15 @@ CLOSE = 0x8
 PING = 0x9
 PONG = 0xA
 
-# Bits of a frame's first byte, and (MASKED) of its second byte.
-FIN = 0x80
+# Bits of a frame's first byte, and (MASKED) of its second byte. For example, 0x81 is FIN | TEXT: a whole message of text.
+FIN = 0x80  # this frame is the last one of its message
 RSV1 = 0x40  # the message is compressed, where permessage-deflate was agreed on (RFC 7692 §6)
-RSV = 0x70  # the three reserved bits
+RSV = 0x70  # the three reserved bits: each is 0, unless an extension gives it a meaning
 CONTROL = 0x08  # set in the opcodes of control frames
 OPCODE = 0x0F
 MASKED = 0x80
 
-# Close codes (§7.4.1, and IANA's registry).
+# Close codes (§7.4.1, and IANA's registry): why a side ends the connection. A code below 3000 has a fixed meaning.
 NORMAL = 1000
 GOING_AWAY = 1001
 PROTOCOL_ERROR = 1002
@@ -120,7 +131,10 @@ class Message(Event):
 
 @dataclass(slots=True)
 class Fragment(Event):
-    """A part of a message that we send in parts. A proxy may join or split the parts (§5.4); the peer gets a Message."""
+    """A part of a message that we send in parts, for example because its end is not known yet.
+
+    The peer's app gets a Message. The places where we cut it have no meaning: a proxy may join or split fragments (§5.4).
+    """
 
     data: str | bytes
     last: bool = False
@@ -151,7 +165,10 @@ class Pong(Event):
 
 @dataclass(slots=True)
 class Close(Event):
-    """The last event of each side. A Close without a code has an empty payload, and is ``Close(NO_STATUS)`` here."""
+    """The last event of each side. A Close without a code has an empty payload, and is ``Close(NO_STATUS)`` here.
+
+    A reason is for people who read logs: at most 123 bytes of UTF-8, since the two bytes of the code come out of the 125.
+    """
 
     code: int = NO_STATUS
     reason: str = ""
@@ -176,11 +193,15 @@ def is_close_code(code: int) -> bool:
 #   Sec-WebSocket-Version: 13
 #   Origin, Sec-WebSocket-Protocol, Sec-WebSocket-Extensions: optional
 #
+# The key and its Accept prove one thing: the server has read this handshake, and understood it. A web page can make a browser
+# send nearly any request to nearly any server. But no server that knows only HTTP would answer a key with its SHA-1 hash, and
+# so a script cannot open a "WebSocket" to a mail server. The key is no secret and authenticates nobody.
+#
 # HTTP/2 has no Upgrade, Connection, Key and Accept. There a CONNECT with ``:protocol = websocket`` asks, and 200 accepts (RFC
 # 8441 §5). The other fields have the same meaning in both versions.
 
 VERSION = "13"
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # §1.3: a text that no program would hash by chance
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
 
 
@@ -193,7 +214,11 @@ class Agreement:
 
 
 def accept_key(key: str) -> str:
-    """Return the Sec-WebSocket-Accept for a key. It shows that the server knows the protocol (§4.2.2)."""
+    """Return the Sec-WebSocket-Accept for a key: the SHA-1 hash of the key and a fixed text, in base64 (§4.2.2).
+
+        >>> accept_key("dGhlIHNhbXBsZSBub25jZQ==")
+        's3pPLMBiTxaQ9kYGzzhZRbK+xOo='
+    """
     return b64encode(sha1(key.encode() + _GUID).digest()).decode()
 
 
@@ -205,10 +230,14 @@ def accept_request(
 ) -> tuple[ResponseHead, Agreement]:
     """Return a server's answer to a handshake, and what the two sides agree on (§4.2).
 
-    ``subprotocols``: the names that the app speaks; the server takes the client's first choice among them. ``allow_origin`` is
-    called with the Origin field, if there is one. Only browsers send it: it says whose script is connecting (§10.2).
+    ``subprotocols``: the names that the app speaks; the server takes the client's first choice among them.
+    ``compression``: how the server would compress; None: it declines permessage-deflate.
+    ``allow_origin`` is called with the Origin field, if there is one. Only browsers send it: it says whose script is connecting
+    (§10.2). A browser adds the user's cookies to a handshake, whichever page asks for it, so a server that lets every Origin in
+    lets every page act as the user (cross-site WebSocket hijacking).
 
-    Raises RemoteProtocolError, whose ``code`` is an HTTP status; ``refusal`` is the head of that answer.
+    Raises RemoteProtocolError, whose ``code`` is an HTTP status: 400 for a malformed request, 426 for a right one that is no
+    WebSocket of version 13, and 403 for an Origin that is not allowed. ``refusal`` makes the head of that response.
     """
     _check_upgrade(request)
     headers = request.headers
@@ -246,15 +275,18 @@ def _check_upgrade(request: RequestHead) -> None:
 def _negotiate(
     headers: Headers, subprotocols: Sequence[str], compression: Compression | None, answer: Headers
 ) -> Agreement:
-    """Choose a subprotocol and an extension among the offered ones, and add the fields that say so to ``answer``."""
+    """Choose a subprotocol and an extension among the offered ones, and add the fields that say so to ``answer``.
+
+    Where nothing fits, the field is left out, and the connection has no subprotocol, or no compression: this is no error
+    (§4.2.2). The client may close the connection then.
+    """
     _check_own_subprotocols(subprotocols)
     offered = _subprotocols(headers.get("sec-websocket-protocol"))
     subprotocol = next((name for name in offered if name in subprotocols), None)
     if subprotocol is not None:
         answer.append(("sec-websocket-protocol", subprotocol))
     extensions = parse_extensions(headers.get("sec-websocket-extensions", "") or "")
-    chosen = accept(extensions, compression) if compression is not None else None
-    if chosen is None:
+    if compression is None or (chosen := accept(extensions, compression)) is None:
         return Agreement(subprotocol)
     answer.append(("sec-websocket-extensions", chosen[0]))
     return Agreement(subprotocol, chosen[1])
@@ -271,6 +303,7 @@ def _subprotocols(value: str | None) -> list[str]:
 
 
 def _check_own_subprotocols(names: Sequence[str]) -> None:
+    """Check the names that our own app gives. Raises TypeError for a str, whose letters would count as names."""
     if isinstance(names, str):
         raise TypeError("subprotocols are a list of names, not one")
     if not _are_subprotocols(names):
@@ -282,7 +315,10 @@ def _are_subprotocols(names: Sequence[str]) -> bool:
 
 
 def refusal(error: RemoteProtocolError) -> ResponseHead:
-    """Return the head of a refusal. A 426 MUST say which protocol and version would do (§4.4, RFC 9110 §15.5.22)."""
+    """Return the head of a refusal, whose status is ``error.code``.
+
+    A 426 (Upgrade Required) MUST say which protocol and version the server would accept (§4.4, RFC 9110 §15.5.22).
+    """
     fields = [("connection", "upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", VERSION)]
     return ResponseHead(error.code, Headers(fields if error.code == 426 else []))
 
@@ -290,8 +326,13 @@ def refusal(error: RemoteProtocolError) -> ResponseHead:
 def handshake(
     host: str, target: str, key: str, subprotocols: Sequence[str] = (), compression: Compression | None = None
 ) -> RequestHead:
-    """Return a client's request (§4.1). ``key``: 16 random bytes in base64. Raises LocalProtocolError for a subprotocol
-    that is no token, or stands there twice."""
+    """Return a client's request (§4.1).
+
+    ``key``: 16 random bytes in base64, new for each connection, so that no cache can answer with an old response.
+    ``compression``: the offer of permessage-deflate; None: no offer.
+
+    Raises LocalProtocolError for a subprotocol that is no token, or stands there twice.
+    """
     _check_own_subprotocols(subprotocols)
     fields = [("host", host), ("upgrade", "websocket"), ("connection", "Upgrade")]
     fields += [("sec-websocket-key", key), ("sec-websocket-version", VERSION)]
@@ -303,7 +344,11 @@ def handshake(
 
 
 def check_response(request: RequestHead, response: ResponseHead, compression: Compression | None = None) -> Agreement:
-    """Check a server's answer, and return what was agreed on. Raises RemoteProtocolError where a client MUST fail (§4.1)."""
+    """Check a server's answer, and return what was agreed on.
+
+    Raises RemoteProtocolError where a client MUST fail the connection (§4.1). Its ``code`` is the status of an answer that is
+    no 101 (for example a 401, or a 302 with a Location), and 0 for a 101 that is wrong.
+    """
     if response.status != 101:
         raise RemoteProtocolError(f"the server answered {response.status}, not 101", response.status)
     headers = response.headers
@@ -317,7 +362,10 @@ def check_response(request: RequestHead, response: ResponseHead, compression: Co
 
 
 def agreed(request: RequestHead, response: ResponseHead, compression: Compression | None = None) -> Agreement:
-    """Return what an accepting answer agrees on, in either version of HTTP. Raises RemoteProtocolError beyond the offer."""
+    """Return what an accepting answer agrees on, in either version of HTTP.
+
+    Raises RemoteProtocolError for a subprotocol or an extension that the client did not offer: the client could not speak it.
+    """
     headers = response.headers
     subprotocol = headers.get("sec-websocket-protocol")
     if subprotocol is not None and subprotocol not in _subprotocols(request.headers.get("sec-websocket-protocol")):
@@ -347,7 +395,16 @@ def agreed(request: RequestHead, response: ResponseHead, compression: Compressio
 def parse_header(data: bytes) -> tuple[int, bytes, int] | None:
     """Return (length of the payload, masking key or b"", size of the header); None where the header is not complete.
 
-    ``data``: at least two bytes. Raises RemoteProtocolError (1002) for a length that is not in its shortest form.
+    ``data``: at least two bytes. Three headers: a client's, one with a length of 16 bits, and the first half of that one:
+
+        >>> parse_header(bytes.fromhex("81 85 37fa213d"))  # 85 is MASKED + 5
+        (5, b'7\\xfa!=', 6)
+        >>> parse_header(bytes.fromhex("82 7e 0100"))  # 7e is 126: two bytes of length follow
+        (256, b'', 4)
+        >>> parse_header(bytes.fromhex("82 7e 01"))
+
+    Raises RemoteProtocolError (1002) for a length that is not in its shortest form. With two forms for one length, a firewall
+    and a server could read the same bytes as different frames.
     """
     length = data[1] & 127
     at = 2
@@ -369,7 +426,11 @@ def parse_header(data: bytes) -> tuple[int, bytes, int] | None:
 
 
 def encode_header(first: int, length: int, masked: bool) -> bytes:
-    """Return a header up to the masking key. ``first``: the first byte. ``length``: bytes of the payload."""
+    """Return a header up to the masking key. ``first``: the first byte. ``length``: bytes of the payload.
+
+        >>> [encode_header(FIN | BINARY, length, masked=False).hex(" ") for length in (125, 126, 65_536)]
+        ['82 7d', '82 7e 00 7e', '82 7f 00 00 00 00 00 01 00 00']
+    """
     bit = MASKED if masked else 0
     if length < 126:
         return bytes((first, bit | length))
@@ -409,14 +470,18 @@ def encode_frame(first: int, payload: bytes, key: bytes = b"") -> bytes:
 #
 # This is the state of our own direction alone. The peer's direction is independent of it: messages may arrive until the peer's
 # Close, even after we have sent ours (§5.5.1).
+#
+# MESSAGE is missing in WITHIN: its first frame has an opcode of its own, and the peer would take it for an error (§5.4). So an
+# app that sends a long message in fragments holds up its other messages until the last fragment. HTTP/2 avoids this by stream
+# numbers in its frames (multiplexing); a WebSocket has one stream.
 
 
 class State(IntEnum):
-    """Whether we are sending: between two messages, within a message of several fragments, or nothing more."""
+    """Which events we may send next."""
 
-    OPEN = 0
-    WITHIN = 1
-    CLOSED = 2
+    OPEN = 0  # we are between two messages
+    WITHIN = 1  # we have sent fragments of a message, and not its last one
+    CLOSED = 2  # we have sent our Close, and nothing may follow it
 
 
 class Step(IntEnum):
@@ -460,7 +525,8 @@ def step_of(event: Event) -> Step | None:
 
 # ---- the connection ----------------------------------------------------------------------------------------------------
 
-# The first bytes that a received frame may have.
+# The first bytes that a received frame may have. There are few: a set of them says in one step what §5.2, §5.4 and §5.5 forbid.
+# For example, within a message 0x00 and 0x80 continue it, 0x8a is a Pong, and 0x81 would begin another message.
 _CONTROLS = frozenset({FIN | CLOSE, FIN | PING, FIN | PONG})
 _BETWEEN_MESSAGES = _CONTROLS | {FIN | TEXT, FIN | BINARY, TEXT, BINARY}
 _BETWEEN_WITH_DEFLATE = _BETWEEN_MESSAGES | {RSV1 | first for first in (FIN | TEXT, FIN | BINARY, TEXT, BINARY)}
@@ -473,13 +539,30 @@ class Connection(Core):
     """One end of a WebSocket, from the first byte after the handshake.
 
     A subclass may replace ``mask`` and ``new_key``: ``minproto.fast`` masks faster, and tests want keys that they can predict.
+
+    One server, from a handshake's end to its own Close. The client's frame arrives in two pieces, the cut is in the payload:
+
+        >>> server = Connection(SERVER)
+        >>> server.receive_data(bytes.fromhex("81 85 37fa213d 7f9f"))
+        >>> server.next_event(), server.wants, server.buffered
+        (None, <Wants.DATA: 'data'>, 2)
+        >>> server.receive_data(bytes.fromhex("4d5158"))
+        >>> server.next_event()
+        Message(data='Hello')
+        >>> server.send(Message("Hi")).hex(" ")
+        '81 02 48 69'
+        >>> server.send(Close(NORMAL)).hex(" "), server.state.name
+        ('88 02 03 e8', 'CLOSED')
     """
 
     mask = staticmethod(mask)
 
     @staticmethod
     def new_key() -> bytes:
-        """Return a masking key: four bytes that nobody can predict, new for each frame (a MUST, §5.3)."""
+        """Return a masking key: four bytes that nobody can predict, new for each frame (a MUST, §5.3).
+
+        A script that could predict the key would choose its message so that the masked bytes are a request of its making.
+        """
         return token_bytes(4)
 
     def __init__(self, role: Role, agreement: Agreement = Agreement(), limits: Limits = Limits()) -> None:
@@ -493,16 +576,16 @@ class Connection(Core):
         self._inflater = Inflater.of(deflate, server=role is SERVER) if deflate else None
         self._text = False  # whether the message that we are sending in fragments is text
         # The frame that is being received:
-        self._starts = _BETWEEN_WITH_DEFLATE if deflate else _BETWEEN_MESSAGES
-        self._allowed = self._starts  # the first bytes that the next frame may have
-        self._first: int | None = None  # the first byte of the frame; None before its header is complete
-        self._left = 0  # bytes of its payload that have not arrived
+        self._between_messages = _BETWEEN_WITH_DEFLATE if deflate else _BETWEEN_MESSAGES
+        self._allowed_next = self._between_messages  # the first bytes that the next frame may have
+        self._first_byte: int | None = None  # of the frame; None before its header is complete
+        self._payload_left = 0  # bytes of its payload that have not arrived
         self._key = b""  # its masking key, rotated so that the first byte is for the next byte of payload
         # The message that is being received:
-        self._message = bytearray()
-        self._opcode = TEXT
-        self._inflating = False
-        self._on_the_wire = 0  # bytes of its payload, as announced by the headers and before inflating
+        self._message = bytearray()  # its content so far: unmasked, inflated, and right UTF-8 if it is text
+        self._opcode = TEXT  # or BINARY, from its first frame
+        self._inflating = False  # its first frame had RSV1
+        self._announced = 0  # bytes of payload that its frames' headers have announced, before inflating
         self.fragments = 0
         """Frames of the unfinished message so far."""
         self._utf8 = _Utf8()  # checks text as it arrives; behind a complete text it is as new
@@ -510,27 +593,30 @@ class Connection(Core):
     # -- receiving
 
     def _parse(self) -> Event | None:
+        """Read frames until one of them completes an event, or until the bytes are used up."""
         while self.wants is not Wants.CLOSED:
-            if self._first is None and not self._read_header():
+            if self._first_byte is None and not self._read_header():
                 return None
             event = self._read_payload()
-            if event is not None:
+            if event is not None or self._first_byte is not None:  # a frame that is still begun: its payload goes on
                 return event
-            if self._first is not None:  # the rest of the payload has not arrived
-                return None
         return None
 
     def _read_header(self) -> bool:
-        """Begin a frame, if its header is complete. A fault is found at the first byte that shows it."""
+        """Begin a frame, if its header is complete; return whether it is.
+
+        A fault is found at the first byte that shows it. For example, an opcode that is reserved is refused when the first
+        byte has arrived, although the length is still on its way (law 5).
+        """
         head = self._buffer.peek(0, MAX_HEADER)
         if not head:
             return False
-        if head[0] not in self._allowed:
-            raise RemoteProtocolError(self._why_not(head[0]), PROTOCOL_ERROR)
+        if head[0] not in self._allowed_next:
+            raise RemoteProtocolError(self._explain_refusal(head[0]), PROTOCOL_ERROR)
         if len(head) < 2:
             return False
         if (head[1] >= MASKED) is not (self.role is SERVER):  # §5.1: a client MUST mask, a server MUST NOT
-            raise RemoteProtocolError("frames of a client have to be masked, those of a server must not", PROTOCOL_ERROR)
+            raise RemoteProtocolError("a client has to mask its frames, and a server must not mask them", PROTOCOL_ERROR)
         if head[0] & CONTROL and head[1] & 127 > MAX_CONTROL:
             raise RemoteProtocolError("a control frame of more than 125 bytes", PROTOCOL_ERROR)  # §5.5
         header = parse_header(head)
@@ -538,70 +624,84 @@ class Connection(Core):
             return False
         if not head[0] & CONTROL:
             self._begin_data_frame(head[0], header[0])
-        self._first = head[0]
-        self._left, self._key, size = header
+        self._first_byte = head[0]
+        self._payload_left, self._key, size = header
         self._buffer.skip(size)
         return True
 
-    def _why_not(self, first: int) -> str:
-        """Return what is wrong with a first byte that is not allowed here. Each line excludes the cases above it."""
+    def _explain_refusal(self, first: int) -> str:
+        """Return what is wrong with a first byte that is not allowed here. Each line excludes the cases above it.
+
+        For example, the first byte 0x81 (FIN + TEXT) is allowed between two messages. So where it is not allowed, we are
+        within a message.
+        """
         if first & OPCODE not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
             return f"reserved opcode {first & OPCODE}"  # §5.2
         if first & CONTROL:
             return "a control frame that is fragmented, or has a reserved bit"  # §5.5
-        if first in self._starts:
-            return "a message inside of another"  # §5.4: allowed between messages, so we are within one
+        if first in self._between_messages:
+            return "a new message before the last fragment of the one before"  # §5.4: allowed between messages, so we are within one
         if not first & RSV:
-            return "a continuation of nothing"  # §5.4: only a continuation is left
-        return "a reserved bit that nobody agreed upon, or not on a message's first frame"  # §5.2, RFC 7692 §6.1
+            return "a continuation without a message to continue"  # §5.4: only a continuation is left
+        return "a reserved bit that was not agreed on, or that is not on a message's first frame"  # §5.2, RFC 7692 §6.1
 
     def _begin_data_frame(self, first: int, length: int) -> None:
-        """Check a data frame against the limits, before any of its payload is stored. Raises RemoteProtocolError (1009)."""
+        """Check a data frame against the limits, before any of its payload is stored. Raises RemoteProtocolError (1009).
+
+        A header of 14 bytes can announce 2^63 - 1 bytes. Whoever stored first and compared afterwards would be out of memory.
+        """
         if first & OPCODE:  # not a continuation
             self._opcode = first & OPCODE
             self._inflating = bool(first & RSV1)
-            self._on_the_wire = self.fragments = 0
-        self._on_the_wire += length
+            self._announced = self.fragments = 0
+        self._announced += length
         self.fragments += 1
         limit = self.limits.max_message
         # Deflate makes random data a little longer, and ends each fragment with an empty block. The sum is more than zlib ever
         # adds; the limit itself is checked after inflating.
         if self._inflating:
             limit += (limit >> 4) + 64 + 16 * self.fragments
-        if self._on_the_wire > limit:
+        if self._announced > limit:
             raise RemoteProtocolError("message too big", TOO_BIG)
         if self.fragments > self.limits.max_fragments:
             raise RemoteProtocolError("too many fragments", TOO_BIG)
-        self._allowed = self._starts if first & FIN else _WITHIN_A_MESSAGE
+        self._allowed_next = self._between_messages if first & FIN else _WITHIN_A_MESSAGE
 
     def _read_payload(self) -> Event | None:
-        """Take the payload that has arrived. Return the event that the frame completes; at its end ``_first`` is None."""
-        first = self._first
+        """Take the payload that has arrived. Return the event that the frame completes, or None.
+
+        When the frame is complete, ``_first_byte`` is None again. A frame that is no message's last one completes no event.
+        """
+        first = self._first_byte
         assert first is not None
         if first & CONTROL:
             return self._read_control(first & OPCODE)
-        self._add(self._take())
-        if self._left:
+        self._add_payload(self._take_payload())
+        if self._payload_left:
             return None
-        self._first = None
+        self._first_byte = None
         return self._end_message() if first & FIN else None
 
     def _read_control(self, opcode: int) -> Event | None:
-        """Return a Ping, a Pong or a Close, once all of it has arrived."""
-        if self._buffer.size < self._left:
+        """Return a Ping, a Pong or a Close, once all of it has arrived. It has at most 125 bytes, which wait in the buffer."""
+        if self._buffer.size < self._payload_left:
             return None
-        data = self._take()
-        self._first = None
+        data = self._take_payload()
+        self._first_byte = None
         if opcode != CLOSE:
             return Ping(data) if opcode == PING else Pong(data)
         close = _parse_close(data)
         self.wants = Wants.CLOSED  # §5.5.1: after a Close, a peer MUST NOT send more
         return close
 
-    def _take(self) -> bytes:
-        """Take the payload that has arrived, and unmask it."""
-        data = self._buffer.take(self._left)
-        self._left -= len(data)
+    def _take_payload(self) -> bytes:
+        """Take the payload that has arrived, and unmask it.
+
+        The mask goes on where the last piece ended. Of ``7f 9f | 4d 51 58`` the second piece begins with the third byte, so
+        it is unmasked with the key turned by two: ``21 3d 37 fa`` in place of ``37 fa 21 3d``.
+        """
+        data = self._buffer.take(self._payload_left)
+        self._payload_left -= len(data)
         if self._key == b"" or not data:  # a server's frame; a key of four zero bytes is a key
             return data
         unmasked = self.mask(data, self._key)
@@ -609,17 +709,18 @@ class Connection(Core):
         self._key = self._key[turn:] + self._key[:turn]
         return unmasked
 
-    def _add(self, data: bytes) -> None:
+    def _add_payload(self, data: bytes) -> None:
         """Add payload to the message, after inflating it where the message is compressed."""
         if not self._inflating:
-            return self._keep(data)
+            return self._store(data)
         assert self._inflater is not None
-        self._keep_all(self._inflater.inflate(data, self._room))
+        self._store_pieces(self._inflater.inflate(data, self._room))
 
-    def _keep_all(self, pieces: Iterator[bytes]) -> None:
+    def _store_pieces(self, pieces: Iterator[bytes]) -> None:
+        """Add inflated pieces one by one, so that a decompression bomb is stopped at the limit."""
         try:
             for piece in pieces:
-                self._keep(piece)
+                self._store(piece)
         except zlib.error:
             raise _invalid() from None
 
@@ -628,8 +729,12 @@ class Connection(Core):
         """Bytes by which the message may still grow."""
         return self.limits.max_message - len(self._message)
 
-    def _keep(self, data: bytes) -> None:
-        """Add content to the message, and check it. Wrong UTF-8 within the limit comes before "too big", in any cut."""
+    def _store(self, data: bytes) -> None:
+        """Add content to the message, and check it.
+
+        Where text is both too long and not UTF-8, the error is the one that stands first in the text. To report the one that
+        is found first would make the error depend on how the network has cut the bytes (law 2).
+        """
         room = self._room
         self._message += data[:room]
         if self._opcode == TEXT:
@@ -649,15 +754,17 @@ class Connection(Core):
             raise _invalid()
 
     def _end_message(self) -> Message:
+        """Return the message, all of whose frames have arrived, and make room for the next."""
         if self._inflating:
             assert self._inflater is not None
-            self._keep_all(self._inflater.finish(self._room))
+            self._store_pieces(self._inflater.finish(self._room))
         data = bytes(self._message)
         self._message = bytearray()
         self.fragments = 0
-        return whole_message(self._opcode, data)
+        return _whole_message(self._opcode, data)
 
     def _parse_eof(self) -> Event | None:
+        """Fail: a TCP connection may end at any byte, and only a Close says that the peer had no more messages."""
         raise RemoteProtocolError("the connection ended without a Close", ABNORMAL)  # §7.1.5
 
     @property
@@ -668,6 +775,8 @@ class Connection(Core):
     # -- sending
 
     def send(self, event: Event) -> bytes:
+        """Return the frame of an event, and move our state. Raises LocalProtocolError, with nothing changed, where the table
+        has no such step, or the event's content cannot be sent."""
         step = step_of(event)
         after = None if step is None else TRANSITIONS.get((self.state, step))
         if after is None:
@@ -686,31 +795,35 @@ class Connection(Core):
                 return self._encode_fragment(event)
             case Close():
                 return self._encode(FIN | CLOSE, _encode_close(event))
-            case Ping(data):
-                return self._encode_control(PING, data)
-            case Pong(data):
-                return self._encode_control(PONG, data)
+            case Ping(data) | Pong(data):
+                return self._encode_control(PING if isinstance(event, Ping) else PONG, data)
         raise AssertionError(event)  # step_of knows no other
 
     def _encode_control(self, opcode: int, data: bytes) -> bytes:
+        """Return a Ping or a Pong. The peer answers a Ping with the same data, so the data can say which Ping it was."""
         if len(data) > MAX_CONTROL:  # §5.5
             raise LocalProtocolError("a control frame of more than 125 bytes")
         return self._encode(FIN | opcode, data)
 
     def _encode(self, first: int, payload: bytes) -> bytes:
         """Return a frame; of a client, masked."""
-        if self.role is SERVER:
-            return encode_header(first, len(payload), False) + payload
-        key = self.new_key()
-        return encode_header(first, len(payload), True) + key + self.mask(payload, key)
+        if self.role is CLIENT:
+            key = self.new_key()
+            return encode_header(first, len(payload), masked=True) + key + self.mask(payload, key)
+        return encode_header(first, len(payload), masked=False) + payload
 
     def _encode_message(self, data: str | bytes) -> bytes:
+        """Return a message in one frame, compressed where that was agreed on."""
         opcode, payload = encode_payload(data)
         if self._deflater is None:
             return self._encode(FIN | opcode, payload)
         return self._encode(FIN | RSV1 | opcode, self._deflater.compress(payload))
 
     def _encode_fragment(self, event: Fragment) -> bytes:
+        """Return a frame of a message: the opcode and the mark of compression stand in its first frame only (§5.4).
+
+        ``Fragment("Hel")`` and ``Fragment("lo", last=True)`` become ``01 03 48 65 6c`` and ``80 02 6c 6f``.
+        """
         opcode, payload = encode_payload(event.data)
         first = FIN if event.last else 0
         if self.state is State.OPEN:
@@ -738,7 +851,7 @@ class Connection(Core):
         if deflater is not None:
             # The shared frame refers to no message before it, so every peer can inflate it. Each peer adds it to its window of
             # the last bytes; our own window lacks it, since another compressor has made it. So the next message begins anew.
-            deflater.forget()
+            deflater.drop_window()
         return event.frames[parameters]
 
     def reply(self, event: Event) -> Event | None:
@@ -750,7 +863,7 @@ class Connection(Core):
         return Close(event.code) if isinstance(event, Close) else None
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        """Return a Close that says what was wrong (§7.1.7), unless ours was sent, or the connection is lost."""
+        """Return a Close that says what was wrong (§7.1.7): none where ours was sent, or where the connection is lost."""
         if self.state is State.CLOSED or error.code == ABNORMAL:
             return []
         return [Close(error.code or PROTOCOL_ERROR, str(error))]
@@ -759,7 +872,7 @@ class Connection(Core):
 # ---- helpers -----------------------------------------------------------------------------------------------------------
 
 
-def whole_message(opcode: int, data: bytes) -> Message:
+def _whole_message(opcode: int, data: bytes) -> Message:
     """Return the Message of an opcode and a payload. Raises RemoteProtocolError (1007) for text that is not UTF-8."""
     if opcode == BINARY:
         return Message(data)
@@ -770,7 +883,8 @@ def whole_message(opcode: int, data: bytes) -> Message:
 
 
 def _invalid() -> RemoteProtocolError:
-    """Return the one error for wrong UTF-8 and wrong compressed data: the cuts may decide which of both is found first."""
+    """Return the one error for wrong UTF-8 and wrong compressed data. In compressed text both can be wrong, and the cuts of the
+    network decide which of them is found first: so they have to look the same (law 2)."""
     return RemoteProtocolError("text that is not UTF-8, or data that can't be inflated", INVALID_DATA)
 
 
@@ -785,12 +899,21 @@ def encode_payload(data: str | bytes) -> tuple[int, bytes]:
 
 
 def _parse_close(data: bytes) -> Close:
-    """Return the Close of a payload: nothing, or a code of two bytes and a reason in UTF-8 (§5.5.1)."""
+    """Return the Close of a payload: nothing, or a code of two bytes and a reason in UTF-8 (§5.5.1).
+
+        >>> _parse_close(bytes.fromhex("03e8 627965"))
+        Close(code=1000, reason='bye')
+
+    Raises RemoteProtocolError: 1002 for half a code, or for a code that no Close may carry, such as 1006; 1007 for a reason
+    that is not UTF-8.
+    """
     if not data:
         return Close()
-    code = _CODE.unpack_from(data)[0] if len(data) > 1 else 0
+    if len(data) < _CODE.size:
+        raise RemoteProtocolError("a Close with half a code", PROTOCOL_ERROR)
+    code = _CODE.unpack_from(data)[0]
     if not is_close_code(code):
-        raise RemoteProtocolError("a Close with half a code, or one that must not be sent", PROTOCOL_ERROR)
+        raise RemoteProtocolError(f"a Close with the code {code}, which no Close may carry", PROTOCOL_ERROR)
     try:
         return Close(code, data[2:].decode())
     except UnicodeDecodeError:
@@ -798,6 +921,7 @@ def _parse_close(data: bytes) -> Close:
 
 
 def _encode_close(event: Close) -> bytes:
+    """Return the payload of a Close. Raises LocalProtocolError for a code that no Close may carry, and for a long reason."""
     if event.code == NO_STATUS and not event.reason:
         return b""
     if not is_close_code(event.code):
