@@ -15,7 +15,8 @@ from minproto.deflate import Parameters
 from minproto.testing import strategies
 from minproto.testing.agreement import MAX_CALLS, Pair, agrees, lockstep
 from minproto.testing.subjects import SMALL_COMMANDS
-from minproto.websocket import Agreement, Close, Fragment, Limits, Message, Ping, Pong, Shared
+from minproto.websocket import Close, Fragment, Limits, Message, Ping, Pong, Shared
+from minproto.websocket_handshake import Agreement
 
 MOST = 120  # bytes of a message
 

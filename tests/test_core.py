@@ -11,6 +11,7 @@ from minproto import resp, websocket
 from minproto.core import Core, Event, Role
 from minproto.http import Data, EndOfMessage, Headers, ResponseHead
 from minproto.http1 import Connection
+from minproto.websocket_handshake import Agreement
 
 
 def the_driver() -> Callable[[Core, socket.socket], Iterator[Event]]:
@@ -57,7 +58,7 @@ def test_the_driver_says_farewell() -> None:
 
 def test_the_driver_gives_what_a_protocol_demands() -> None:
     """A Pong for the Ping, and a Close for the Close (RFC 6455 §5.5)."""
-    core = websocket.Connection(Role.SERVER, websocket.Agreement())
+    core = websocket.Connection(Role.SERVER, Agreement())
     assert drive(core, b"\x89\x82\0\0\0\0hi" + b"\x88\x80\0\0\0\0") == b"\x8a\x02hi" + b"\x88\0"
 
 

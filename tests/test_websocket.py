@@ -17,7 +17,6 @@ from minproto.testing.cuts import byte_by_byte
 from minproto.testing.strategies import arrives_as, websocket_events
 from minproto.websocket import (
     TRANSITIONS,
-    Agreement,
     Close,
     Fragment,
     Limits,
@@ -27,17 +26,13 @@ from minproto.websocket import (
     Shared,
     State,
     Step,
-    accept_key,
-    accept_request,
-    check_response,
     encode_frame,
-    handshake,
     is_close_code,
     mask,
     parse_header,
-    refusal,
     step_of,
 )
+from minproto.websocket_handshake import Agreement, accept_key, accept_request, check_response, handshake, refusal
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the key and its answer of RFC 6455 §1.3
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="

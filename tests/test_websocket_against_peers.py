@@ -44,7 +44,6 @@ from minproto.websocket import (
     PONG,
     RSV1,
     TEXT,
-    Agreement,
     Close,
     Connection,
     Fragment,
@@ -52,14 +51,11 @@ from minproto.websocket import (
     Message,
     Ping,
     Pong,
-    accept_key,
-    accept_request,
-    check_response,
     encode_frame,
-    handshake,
     mask,
     parse_header,
 )
+from minproto.websocket_handshake import Agreement, accept_key, accept_request, check_response, handshake
 
 CLIENT, SERVER = Role
 OTHER = {CLIENT: SERVER, SERVER: CLIENT}

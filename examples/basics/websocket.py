@@ -13,7 +13,8 @@ It prints:
 import asyncio
 
 from minproto.core import Role, Wants
-from minproto.websocket import Agreement, Connection, Message
+from minproto.websocket import Connection, Message
+from minproto.websocket_handshake import Agreement
 
 MEANING = 'an unmasked text frame with "hello"', "a Pong", "a Close with code 1000"
 FRAMES = b"\x81\x85\0\0\0\0hello", b"\x89\x80\0\0\0\0", b"\x88\x82\0\0\0\0\x03\xe8"

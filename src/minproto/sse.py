@@ -155,8 +155,8 @@ def encode(event: Event) -> bytes:
         b'id: 7\\nevent: price\\ndata: two\\ndata: lines\\n\\n'
 
     The events have checked their fields when they were made, but a field may have been changed since then. Raises
-    LocalProtocolError for a line break in a type, an id or a comment, and for NUL in an id, which clients ignore. Raises it also
-    for a retry out of range, for text that UTF-8 cannot encode, and for an event of another protocol.
+    LocalProtocolError for a line break in a type, an id or a comment, and for NUL in an id, which clients ignore. Raises it
+    also for a retry out of range, for text that UTF-8 cannot encode, and for an event of another protocol.
     """
     match event:
         case ServerSentEvent(data, kind, id):

@@ -1,7 +1,8 @@
 r"""WebSocket: messages in both directions, over one connection that begins as HTTP (RFC 6455; over HTTP/2, RFC 8441).
 
 A WebSocket begins with a handshake: a GET that only a WebSocket client would send, and an answer that only a WebSocket
-server would give. So neither side can be tricked into the protocol (§1.3). After the handshake each side sends *frames*.
+server would give (``websocket_handshake.py``). So neither side can be tricked into the protocol (§1.3). After the handshake
+each side sends *frames*.
 These are the two frames of an exchange, a client's "Hello" and a server's "Hi":
 
     81     85     37 fa 21 3d   7f 9f 4d 51 58      FIN + text | MASK + 5 bytes | masking key | "Hello", masked
@@ -38,8 +39,8 @@ A connection ends with a Close from each side. Here the server asks for the end 
 
 Received bytes pass through three stages. Only the first stage can wait for more bytes without having stored payload:
 
-    the buffer --_read_header--> one frame's length and key --_read_payload--> _message (unmasked, inflated, checked) --> Message
-                                                                          `--> a Ping, a Pong or a Close, once it is complete
+    the buffer --_read_header--> a frame's length and key --_read_payload--> _message (unmasked, inflated, checked) -> Message
+                                                                        `--> a Ping, a Pong or a Close, once it is complete
 
 Four things are easy to get wrong:
 
@@ -55,22 +56,28 @@ Left out: extensions other than permessage-deflate, for none is in use; and rece
 whole messages.
 """
 
-import re
 import zlib
-from base64 import b64encode
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from hashlib import sha1
 from secrets import token_bytes
 from struct import Struct
 
 from minproto.core import (
-    CLIENT, SERVER, Core, Event, LocalProtocolError, ProtocolError, RemoteProtocolError, Role, Wants, check_counts,
-)  # fmt: skip
-from minproto.deflate import NAME, Compression, Deflater, Inflater, Parameters, accept, agree, offer, parse_extensions
-from minproto.http import TOKEN, Headers, RequestHead, ResponseHead, split_list
+    CLIENT,
+    SERVER,
+    Core,
+    Event,
+    LocalProtocolError,
+    ProtocolError,
+    RemoteProtocolError,
+    Role,
+    Wants,
+    check_counts,
+)
+from minproto.deflate import Deflater, Inflater
+from minproto.websocket_handshake import Agreement
 
 # Opcodes (§5.2): the lower half of a frame's first byte. 3 to 7 and B to F are reserved, so they are errors.
 CONTINUATION = 0x0
@@ -181,201 +188,6 @@ def is_close_code(code: int) -> bool:
     was not received). 3000 to 4999 are for libraries and apps.
     """
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
-
-
-# ---- the handshake (§4) ------------------------------------------------------------------------------------------------
-#
-#   GET /chat HTTP/1.1                                     HTTP/1.1 101 Switching Protocols
-#   Host: server.example.com                               Upgrade: websocket
-#   Upgrade: websocket                                     Connection: Upgrade
-#   Connection: Upgrade                                    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=
-#   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==
-#   Sec-WebSocket-Version: 13
-#   Origin, Sec-WebSocket-Protocol, Sec-WebSocket-Extensions: optional
-#
-# The key and its Accept prove one thing: the server has read this handshake, and understood it. A web page can make a browser
-# send nearly any request to nearly any server. But no server that knows only HTTP would answer a key with its SHA-1 hash, and
-# so a script cannot open a "WebSocket" to a mail server. The key is no secret and authenticates nobody.
-#
-# HTTP/2 has no Upgrade, Connection, Key and Accept. There a CONNECT with ``:protocol = websocket`` asks, and 200 accepts (RFC
-# 8441 §5). The other fields have the same meaning in both versions.
-
-VERSION = "13"
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # §1.3: a text that no program would hash by chance
-_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """The result of a handshake: the subprotocol and the compression, None for neither."""
-
-    subprotocol: str | None = None
-    deflate: Parameters | None = None
-
-
-def accept_key(key: str) -> str:
-    """Return the Sec-WebSocket-Accept for a key: the SHA-1 hash of the key and a fixed text, in base64 (§4.2.2).
-
-        >>> accept_key("dGhlIHNhbXBsZSBub25jZQ==")
-        's3pPLMBiTxaQ9kYGzzhZRbK+xOo='
-    """
-    return b64encode(sha1(key.encode() + _GUID).digest()).decode()
-
-
-def accept_request(
-    request: RequestHead,
-    subprotocols: Sequence[str] = (),
-    compression: Compression | None = None,
-    allow_origin: Callable[[str], bool] = lambda origin: True,
-) -> tuple[ResponseHead, Agreement]:
-    """Return a server's answer to a handshake, and what the two sides agree on (§4.2).
-
-    ``subprotocols``: the names that the app speaks; the server takes the client's first choice among them.
-    ``compression``: how the server would compress; None: it declines permessage-deflate.
-    ``allow_origin`` is called with the Origin field, if there is one. Only browsers send it: it says whose script is connecting
-    (§10.2). A browser adds the user's cookies to a handshake, whichever page asks for it, so a server that lets every Origin in
-    lets every page act as the user (cross-site WebSocket hijacking).
-
-    Raises RemoteProtocolError, whose ``code`` is an HTTP status: 400 for a malformed request, 426 for a right one that is no
-    WebSocket of version 13, and 403 for an Origin that is not allowed. ``refusal`` makes the head of that response.
-    """
-    _check_upgrade(request)
-    headers = request.headers
-    version = headers.get("sec-websocket-version")
-    if version is None:
-        raise RemoteProtocolError("missing Sec-WebSocket-Version", 400)
-    if version != VERSION:
-        raise RemoteProtocolError("only version 13 of WebSocket is spoken here", 426)
-    origin = headers.get("origin")
-    if origin is not None and not allow_origin(origin):
-        raise RemoteProtocolError("this origin is not allowed here", 403)
-    fields = Headers()
-    if request.version != "2":
-        key = headers.get("sec-websocket-key") or ""
-        if not _KEY.fullmatch(key):  # two keys, joined by a comma, do not match either: there MUST be one (§11.3.1)
-            raise RemoteProtocolError("missing, repeated or invalid Sec-WebSocket-Key", 400)
-        fields += [("upgrade", "websocket"), ("connection", "Upgrade"), ("sec-websocket-accept", accept_key(key))]
-    agreement = _negotiate(headers, subprotocols, compression, fields)
-    return ResponseHead(200 if request.version == "2" else 101, fields), agreement
-
-
-def _check_upgrade(request: RequestHead) -> None:
-    """Check that a request asks for a WebSocket: in HTTP/1.1 by Upgrade (§4.2.1), in HTTP/2 by :protocol (RFC 8441 §5)."""
-    if request.version == "2":
-        if request.protocol.lower() != "websocket":
-            raise RemoteProtocolError("this is a WebSocket: use an extended CONNECT", 400)
-        return
-    if request.method != "GET" or request.version == "1.0":
-        raise RemoteProtocolError("a WebSocket begins with a GET of HTTP/1.1", 400)
-    upgrade, connection = (split_list(request.headers.get(name, "") or "") for name in ("upgrade", "connection"))
-    if "websocket" not in upgrade or "upgrade" not in connection:
-        raise RemoteProtocolError("this is a WebSocket: ask for an upgrade", 426)
-
-
-def _negotiate(
-    headers: Headers, subprotocols: Sequence[str], compression: Compression | None, answer: Headers
-) -> Agreement:
-    """Choose a subprotocol and an extension among the offered ones, and add the fields that say so to ``answer``.
-
-    Where nothing fits, the field is left out, and the connection has no subprotocol, or no compression: this is no error
-    (§4.2.2). The client may close the connection then.
-    """
-    _check_own_subprotocols(subprotocols)
-    offered = _subprotocols(headers.get("sec-websocket-protocol"))
-    subprotocol = next((name for name in offered if name in subprotocols), None)
-    if subprotocol is not None:
-        answer.append(("sec-websocket-protocol", subprotocol))
-    extensions = parse_extensions(headers.get("sec-websocket-extensions", "") or "")
-    if compression is None or (chosen := accept(extensions, compression)) is None:
-        return Agreement(subprotocol)
-    answer.append(("sec-websocket-extensions", chosen[0]))
-    return Agreement(subprotocol, chosen[1])
-
-
-def _subprotocols(value: str | None) -> list[str]:
-    """Return the names of a field: tokens (§4.3), each of them once (§4.1). Empty elements are ignored (RFC 9110 §5.6.1.2)."""
-    if value is None:
-        return []
-    names = [name for part in value.split(",") if (name := part.strip(" \t"))]
-    if not names or not _are_subprotocols(names):
-        raise RemoteProtocolError("malformed Sec-WebSocket-Protocol", 400)
-    return names
-
-
-def _check_own_subprotocols(names: Sequence[str]) -> None:
-    """Check the names that our own app gives. Raises TypeError for a str, whose letters would count as names."""
-    if isinstance(names, str):
-        raise TypeError("subprotocols are a list of names, not one")
-    if not _are_subprotocols(names):
-        raise LocalProtocolError("subprotocols have to be tokens, each of them once")
-
-
-def _are_subprotocols(names: Sequence[str]) -> bool:
-    return all(TOKEN.fullmatch(name) for name in names) and len(set(names)) == len(names)
-
-
-def refusal(error: RemoteProtocolError) -> ResponseHead:
-    """Return the head of a refusal, whose status is ``error.code``.
-
-    A 426 (Upgrade Required) MUST say which protocol and version the server would accept (§4.4, RFC 9110 §15.5.22).
-    """
-    fields = [("connection", "upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", VERSION)]
-    return ResponseHead(error.code, Headers(fields if error.code == 426 else []))
-
-
-def handshake(
-    host: str, target: str, key: str, subprotocols: Sequence[str] = (), compression: Compression | None = None
-) -> RequestHead:
-    """Return a client's request (§4.1).
-
-    ``key``: 16 random bytes in base64, new for each connection, so that no cache can answer with an old response.
-    ``compression``: the offer of permessage-deflate; None: no offer.
-
-    Raises LocalProtocolError for a subprotocol that is no token, or stands there twice.
-    """
-    _check_own_subprotocols(subprotocols)
-    fields = [("host", host), ("upgrade", "websocket"), ("connection", "Upgrade")]
-    fields += [("sec-websocket-key", key), ("sec-websocket-version", VERSION)]
-    if subprotocols:
-        fields.append(("sec-websocket-protocol", ", ".join(subprotocols)))
-    if compression is not None:
-        fields.append(("sec-websocket-extensions", offer(compression)))
-    return RequestHead("GET", target, Headers(fields))
-
-
-def check_response(request: RequestHead, response: ResponseHead, compression: Compression | None = None) -> Agreement:
-    """Check a server's answer, and return what was agreed on.
-
-    Raises RemoteProtocolError where a client MUST fail the connection (§4.1). Its ``code`` is the status of an answer that is
-    no 101 (for example a 401, or a 302 with a Location), and 0 for a 101 that is wrong.
-    """
-    if response.status != 101:
-        raise RemoteProtocolError(f"the server answered {response.status}, not 101", response.status)
-    headers = response.headers
-    if (headers.get("upgrade") or "").lower() != "websocket":
-        raise RemoteProtocolError("the server did not upgrade to websocket")
-    if "upgrade" not in split_list(headers.get("connection", "") or ""):
-        raise RemoteProtocolError("the server's answer lacks Connection: Upgrade")
-    if headers.get("sec-websocket-accept") != accept_key(request.headers.get("sec-websocket-key") or ""):
-        raise RemoteProtocolError("the server's Sec-WebSocket-Accept does not match the key")
-    return agreed(request, response, compression)
-
-
-def agreed(request: RequestHead, response: ResponseHead, compression: Compression | None = None) -> Agreement:
-    """Return what an accepting answer agrees on, in either version of HTTP.
-
-    Raises RemoteProtocolError for a subprotocol or an extension that the client did not offer: the client could not speak it.
-    """
-    headers = response.headers
-    subprotocol = headers.get("sec-websocket-protocol")
-    if subprotocol is not None and subprotocol not in _subprotocols(request.headers.get("sec-websocket-protocol")):
-        raise RemoteProtocolError("the server chose a subprotocol that was not offered")
-    extensions = parse_extensions(headers.get("sec-websocket-extensions", "") or "")
-    if not extensions:
-        return Agreement(subprotocol)
-    if compression is None or len(extensions) > 1 or extensions[0][0].lower() != NAME:
-        raise RemoteProtocolError("the server chose an extension that was not offered")
-    return Agreement(subprotocol, agree(extensions[0][1], compression))
 
 
 # ---- frames (§5.2) -----------------------------------------------------------------------------------------------------
@@ -525,8 +337,8 @@ def step_of(event: Event) -> Step | None:
 
 # ---- the connection ----------------------------------------------------------------------------------------------------
 
-# The first bytes that a received frame may have. There are few: a set of them says in one step what §5.2, §5.4 and §5.5 forbid.
-# For example, within a message 0x00 and 0x80 continue it, 0x8a is a Pong, and 0x81 would begin another message.
+# The first bytes that a received frame may have. There are few, so a set of them says in one step what §5.2, §5.4 and §5.5
+# forbid. For example, within a message 0x00 and 0x80 continue it, 0x8a is a Pong, and 0x81 would begin another message.
 _CONTROLS = frozenset({FIN | CLOSE, FIN | PING, FIN | PONG})
 _BETWEEN_MESSAGES = _CONTROLS | {FIN | TEXT, FIN | BINARY, TEXT, BINARY}
 _BETWEEN_WITH_DEFLATE = _BETWEEN_MESSAGES | {RSV1 | first for first in (FIN | TEXT, FIN | BINARY, TEXT, BINARY)}
@@ -565,7 +377,9 @@ class Connection(Core):
         """
         return token_bytes(4)
 
-    def __init__(self, role: Role, agreement: Agreement = Agreement(), limits: Limits = Limits()) -> None:
+    def __init__(
+        self, role: Role, agreement: Agreement = Agreement(), limits: Limits = Limits()  # noqa: B008 - frozen
+    ) -> None:
         # Only a header or a control frame waits in the buffer. Other payload is moved to _message as it arrives.
         super().__init__(MAX_HEADER + MAX_CONTROL)
         self.role = role
@@ -640,7 +454,7 @@ class Connection(Core):
         if first & CONTROL:
             return "a control frame that is fragmented, or has a reserved bit"  # §5.5
         if first in self._between_messages:
-            return "a new message before the last fragment of the one before"  # §5.4: allowed between messages, so we are within one
+            return "a new message before the last fragment of the one before"  # §5.4: so we are within a message
         if not first & RSV:
             return "a continuation without a message to continue"  # §5.4: only a continuation is left
         return "a reserved bit that was not agreed on, or that is not on a message's first frame"  # §5.2, RFC 7692 §6.1
@@ -883,8 +697,11 @@ def _whole_message(opcode: int, data: bytes) -> Message:
 
 
 def _invalid() -> RemoteProtocolError:
-    """Return the one error for wrong UTF-8 and wrong compressed data. In compressed text both can be wrong, and the cuts of the
-    network decide which of them is found first: so they have to look the same (law 2)."""
+    """Return the one error for wrong UTF-8 and wrong compressed data.
+
+    In compressed text both can be wrong, and the network's cuts decide which of the two faults is found first. One error for
+    both keeps the cuts from being seen (law 2).
+    """
     return RemoteProtocolError("text that is not UTF-8, or data that can't be inflated", INVALID_DATA)
 
 

@@ -17,7 +17,7 @@ from minproto.lab.push import Push
 from minproto.lab.site import LabApp, Places
 from minproto.lab.wire import Wire
 from minproto.testing import network
-from minproto.websocket import check_response, handshake
+from minproto.websocket_handshake import check_response, handshake
 
 HOST = "127.0.0.1:8000"
 PLACES = Places(8000, 8443, 6380)

@@ -14,7 +14,8 @@ from minproto import Answer, Request, Upgrade, WebSocket
 from minproto.core import CLIENT, Event, Wants
 from minproto.http2 import Limits
 from minproto.http2_frames import CANCEL, INTERNAL_ERROR, NO_ERROR
-from minproto.websocket import Agreement, Close, Connection, Message
+from minproto.websocket import Close, Connection, Message
+from minproto.websocket_handshake import Agreement
 
 
 class Socket:

@@ -29,7 +29,8 @@ from minproto import (
 from minproto.aio import reconnect, websocket
 from minproto.core import Role
 from minproto.testing import network
-from minproto.websocket import BINARY, CLOSE, CONTINUATION, FIN, MASKED, PING, TEXT, accept_key, encode_frame
+from minproto.websocket import BINARY, CLOSE, CONTINUATION, FIN, MASKED, PING, TEXT, encode_frame
+from minproto.websocket_handshake import accept_key
 
 TIMEOUTS = Timeouts()
 

@@ -12,7 +12,7 @@ from ws_harness import joined
 from minproto import ConnectionClosed, Timeouts
 from minproto.deflate import Parameters
 from minproto.testing import clock
-from minproto.websocket import Agreement
+from minproto.websocket_handshake import Agreement
 
 PATIENT = Timeouts(**dict.fromkeys(["write", "ping", "pong", "close", "linger", "last_words"], 10_000.0))
 

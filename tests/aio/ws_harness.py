@@ -14,18 +14,8 @@ from minproto.core import Event, Role, Wants
 from minproto.deflate import Compression
 from minproto.http import Headers, RequestHead, ResponseHead
 from minproto.testing import network
-from minproto.websocket import (
-    FIN,
-    TEXT,
-    Agreement,
-    Close,
-    Connection,
-    Message,
-    check_response,
-    encode_frame,
-    handshake,
-    parse_header,
-)
+from minproto.websocket import FIN, TEXT, Close, Connection, Message, encode_frame, parse_header
+from minproto.websocket_handshake import Agreement, check_response, handshake
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 MASK = b"\x01\x02\x03\x04"

@@ -32,7 +32,7 @@ from minproto.aio.listener import MAX_REFUSALS
 from minproto.aio.server import tls_context
 from minproto.aio.sockets import connect_pipe
 from minproto.http2_frames import SETTINGS, encode_frame
-from minproto.websocket import accept_key
+from minproto.websocket_handshake import accept_key
 
 QUICK = Timeouts(linger=0.2, drain=0.5, handshake=0.5)
 

@@ -50,7 +50,6 @@ from minproto.websocket import (
     INTERNAL_ERROR,
     NORMAL,
     TRY_AGAIN_LATER,
-    Agreement,
     Close,
     Connection,
     Fragment,
@@ -60,12 +59,9 @@ from minproto.websocket import (
     Pong,
     Shared,
     State,
-    accept_request,
-    check_response,
     encode_payload,
-    handshake,
-    refusal,
 )
+from minproto.websocket_handshake import Agreement, accept_request, check_response, handshake, refusal
 
 MAX_QUEUED = 64
 """Messages that wait for the app,"""

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from minproto import websocket
 from minproto.buffer import Buffer
 from minproto.core import RemoteProtocolError, Wants
 from minproto.deflate import Compression
@@ -22,6 +21,7 @@ from minproto.http import Headers, RequestHead, ResponseHead, check_host, check_
 from minproto.http1 import REQUEST, RESPONSE, HeadReader, Limits, Syntax, request_framing, response_framing
 from minproto.http1_body import Chunked, Framing, UntilClose, parse_chunk_end, parse_chunk_line
 from minproto.sse import MEDIA_TYPE
+from minproto.websocket_handshake import Agreement, check_response
 
 LIMITS = Limits(max_headers=65_536)
 MAX_UNANSWERED = 1_000
@@ -144,9 +144,9 @@ def _switch(exchange: Exchange, response: ResponseHead) -> None:
         server.error = "101 without a request to upgrade"
         return
     if "websocket" in split_list(response.headers.get("upgrade", "") or ""):
-        agreement = websocket.Agreement()
+        agreement = Agreement()
         try:
-            agreement = websocket.check_response(request, response, Compression(window_bits=15))
+            agreement = check_response(request, response, Compression(window_bits=15))
         except RemoteProtocolError as error:
             server.error = str(error)
         scripts = explain_websocket(client, server, agreement)

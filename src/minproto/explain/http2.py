@@ -69,7 +69,7 @@ from minproto.http2_frames import (
     parse_window_update,
 )
 from minproto.sse import MEDIA_TYPE
-from minproto.websocket import Agreement, agreed
+from minproto.websocket_handshake import Agreement, agreed
 
 MAX_STREAMS = 1_000
 """That are remembered; beyond, the oldest are forgotten."""

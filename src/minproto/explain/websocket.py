@@ -24,12 +24,12 @@ from minproto.websocket import (
     RSV,
     RSV1,
     TEXT,
-    Agreement,
     Connection,
     Message,
     mask,
     parse_header,
 )
+from minproto.websocket_handshake import Agreement
 
 _OPCODES = {
     CONTINUATION: ("continuation", "more of the message"),

@@ -1,7 +1,7 @@
 r"""The WebSocket core made faster: short messages in one step, and a mask for long ones.
 
-Read ``minproto.websocket`` first: it is complete without this file. Here three of its methods and its mask are replaced for the
-common case. Each replacement decides first whether the case is the common one, and calls the plain method if it is not:
+Read ``minproto.websocket`` first: it is complete without this file. Here three of its methods and its mask are replaced for
+the common case. Each replacement decides first whether the case is the common one, and calls the plain method if it is not:
 
     what arrives or is sent                 the plain core                            here
     81 85 37fa213d 7f9f4d5158, whole        header, payload, UTF-8, message: 4 steps  ``_read_short``: 1 step
@@ -9,8 +9,8 @@ common case. Each replacement decides first whether the case is the common one, 
     Message("Hi"), without compression      the table of states, then the encoder     the encoder
     a mask for more than 1 KiB              one XOR of two large numbers              four passes over the bytes
 
-An error is never found here. A short frame with text that is not UTF-8, say, stays in the buffer as it is, and the plain method
-finds the fault at its byte. So both cores give the same events, errors and bytes after every call (law 13).
+An error is never found here. A short frame with text that is not UTF-8, say, stays in the buffer as it is, and the plain
+method finds the fault at its byte. So both cores give the same events, errors and bytes after every call (law 13).
 """
 
 from minproto import websocket

@@ -8,6 +8,7 @@ from minproto.http1 import DONE, IDLE, Connection, Limits
 from minproto.http2_frames import HEADER_SIZE, MAX_FRAME
 from minproto.testing import strategies
 from minproto.testing.laws import Subject
+from minproto.websocket_handshake import Agreement
 
 SMALL = Limits(max_start_line=64, max_head=256, max_headers=3, max_body=1_000, max_chunk_line=32)
 """Limits that generated streams do reach."""
@@ -61,7 +62,7 @@ def _reply(core: Core, event: Event) -> None:
 
 
 def _websocket(role: Role, deflate: Parameters | None) -> Subject:
-    agreement = websocket.Agreement(deflate=deflate)
+    agreement = Agreement(deflate=deflate)
     streams = strategies.frame_streams(masked=role is Role.SERVER, deflate=deflate is not None)
     return Subject(lambda: websocket.Connection(role, agreement, SMALL_MESSAGES), streams, _HELD, _reply)
 
