@@ -293,7 +293,7 @@ def test_a_server_that_speaks_though_nobody_asked() -> None:
     row = explain([(SERVER, b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")])[0]
     assert row.title == "408 Request Timeout"
     assert row.fields[-1] == Field(
-        "answers", b"", "no request", "perhaps one that could not be read, or that did not come in time", ""
+        "answers", b"", "no request", "perhaps to one that could not be read, or that did not come in time", ""
     )
 
 
@@ -412,8 +412,8 @@ def test_compressed_messages() -> None:
     """RFC 7692 §7.2.3: "Hello", the same again with the window of the first (§7.2.3.2), and in two fragments."""
     rows = websocket(b"", bytes.fromhex("c107f248cdc9c90700 c105f200110000 4103f248cd 8004c9c90700"), DEFLATE)
     assert [triples(row)[-1] for row in (rows[0], rows[1], rows[3])] == [("message", b"", "Hello")] * 3
-    assert rows[3].fields[-1].meaning == "what the other side gets, inflated"
-    assert rows[3].fields[-2].meaning == "compressed: inflated it is the message below"
+    assert rows[3].fields[-1].meaning == "as the other side's app gets it, inflated"
+    assert rows[3].fields[-2].meaning == "compressed: the message below is what it inflates to"
     assert not any(row.error for row in rows)
 
 

@@ -6,6 +6,8 @@ import pytest
 from harness import raised_in_a_thread, virtual
 from resp_harness import serving
 
+import minproto.broker
+import minproto.fast.broker
 from minproto import Broker, Gap
 from minproto.broker import Limits, parse_id
 
@@ -96,6 +98,12 @@ async def test_a_take_is_bounded():
     publish(broker, *"123456")
     assert [item.data for item in subscription.take(2)] == [b"1", b"2"]
     assert [item.data for item in subscription.take(9, 3)] == [b"3", b"4", b"5"]
+
+
+@pytest.mark.parametrize(("plain", "kind"), [("", minproto.fast.broker.Broker), ("1", minproto.broker.Broker)])
+def test_a_broker_has_the_core_that_is_asked_for(plain, kind, monkeypatch):
+    monkeypatch.setenv("MINPROTO_PLAIN", plain)
+    assert type(Broker().inner) is kind
 
 
 @virtual

@@ -1,17 +1,23 @@
-"""Every byte of a connection, explained as it crosses: which field it belongs to, what that says and means, and where the
-standard has it.
+r"""Explain every byte of a connection: the field that it belongs to, its value, its meaning, and the section of the standard.
 
     explainer = Explainer()
-    explainer.receive_data(CLIENT, b"GET /hello HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
+    explainer.receive_data(CLIENT, b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
     for row in explainer.rows():
         print(row.title, [(field.name, field.value) for field in row.fields])
 
-Who explains stands between the two ends and sees what both send, but takes no part. So it runs no state machine of theirs:
-it uses the cores' parsers to find where things end, and the cores to judge. It recognises the protocol by the first bytes,
-and follows an Upgrade. Laws: the fields' raw bytes, put together, are the input, whatever that is and however it is cut;
-what is malformed is a row with an error, never an exception; and what waits is bounded.
+This prints one row, for one head:
 
-Left out: TLS (put the wire on its inside), and whoever begins to listen in the middle of a connection.
+    GET /hello [('method', 'GET'), ('request-target', '/hello'), ('HTTP-version', '1.1'), ('host', 'a'), ('empty line', '')]
+
+An explainer stands between the two ends and sees the bytes of both, but it is neither a client nor a server. So it runs none
+of their state machines. It uses the parsers of the cores to find where a head or a frame ends. It recognises the protocol by
+its first bytes, and it follows an Upgrade. Three laws hold for any input, however it is cut:
+
+- The raw bytes of all fields, joined, are the input.
+- Malformed bytes become a row with an error, never an exception.
+- The bytes that wait for more bytes are bounded.
+
+Left out: TLS (an explainer has to stand inside of it), and connections that began before the explainer listened.
 """
 
 from collections.abc import Iterator
@@ -24,7 +30,7 @@ __all__ = ["Bits", "Explainer", "Field", "Row"]
 
 
 class Explainer:
-    """One connection. Like a core: ``receive_data`` and ``receive_eof`` store, ``rows`` explains what can be by now."""
+    """The explainer of one connection. It is used like a core: ``receive_data`` and ``receive_eof`` store, ``rows`` parses."""
 
     def __init__(self) -> None:
         self._client, self._server = Side(CLIENT), Side(SERVER)
@@ -34,27 +40,27 @@ class Explainer:
 
     @property
     def protocol(self) -> str:
-        """What is spoken, by name; "" while that is not known."""
+        """The name of the protocol, such as "HTTP/1.1"; "" while it is not recognised."""
         return self._client.protocol
 
     def receive_data(self, sender: Role, data: bytes) -> None:
-        """Store bytes that one side sent. Raises LocalProtocolError where the rows before were not taken."""
+        """Store bytes that one side sent. Raises LocalProtocolError for too many bytes between two calls of ``rows``."""
         if self._sides[sender].eof and data:
             raise LocalProtocolError("data received after the end of input")
         if not self._sides[sender].buffer.append(data):
             raise LocalProtocolError("received more than the limit without taking the rows")
 
     def receive_eof(self, sender: Role) -> None:
-        """One side will send no more."""
+        """Note that one side will send no more."""
         self._sides[sender].eof = True
 
     def rows(self) -> Iterator[Row]:
-        """What the bytes so far give. A row that is not complete comes later."""
+        """Yield the rows that are complete."""
         while row := self._next_row(self._client) or self._next_row(self._server):
             yield row
 
     def waiting(self, sender: Role) -> int:
-        """Bytes of one side that are in no row yet."""
+        """Return the number of bytes of one side that are in no row yet."""
         side = self._sides[sender]
         return side.buffer.size + sum([len(field.raw) for field in side.fields])
 
@@ -73,14 +79,14 @@ class Explainer:
         return None
 
     def _give_up(self, side: Side, name: str, error: str) -> Row:
-        """All that waits, as it is; and from now on whatever comes."""
+        """Return a row with all bytes that wait, unexplained. From now on this side's bytes are shown as they come."""
         if data := side.take(side.buffer.size):
             side.add(name, data, readable(data), "as it came", "")
         self._scripts[side.sender] = opaque(side, side.protocol or "unknown", "behind what could not be explained")
         return side.row(error)
 
     def _until_recognised(self, side: Side) -> Script[None]:
-        """Wait until the client, or if need be the server, has said enough; then go on in that protocol."""
+        """Wait until the protocol is recognised, and then run the protocol's script for this side."""
         side.begin("the first bytes")
         while side.sender not in self._going_on:
             self._recognise(side)
@@ -92,7 +98,7 @@ class Explainer:
         first = side.buffer.peek(0, MAX_HELD)
         if side is self._client:
             explain = recognise(first)
-        else:  # a server that speaks first is listened to only if there is nobody else
+        else:  # a server is judged by its bytes only if the client has sent none, and nothing else is to be expected
             explain = recognise_server(first) if first and (side.eof or side.buffer.size > MAX_HELD) else None
         if explain is not None:
             self._going_on = dict(zip(self._sides, explain(self._client, self._server), strict=True))

@@ -1,13 +1,19 @@
-"""HPACK, explained: which bytes of a field block are which field, and what table they refer to (RFC 7541).
+"""HPACK, explained: which bytes of a field block are which field, and which entry of the table they refer to (RFC 7541).
 
-    1 index(7)                                     the whole field is in the table                                   (§6.1)
-    01 index(6)  [ name ]  value                   a literal value, and from now on an entry of the table            (§6.2.1)
-    0000 index(4)  [ name ]  value                 a literal value                                                   (§6.2.2)
-    0001 index(4)  [ name ]  value                 the same, and no one on the way may put it into a table           (§6.2.3)
-    001 size(5)                                    the table has another size                                        (§6.3)
+    82                                  index 2: the whole field ":method: GET" is in the table
+    41 01 61                            index 1: the name ":authority" is in the table; the value is one byte, "a"
+    40 01 78 01 79                      no index: a name of one byte, "x", and a value of one byte, "y"
 
-The core gives whole blocks to its library. Here each representation is cut out first, and given to the core's ``FieldCoder``
-on its own; the cuts need no more of the format than its lengths. A block that comes in several frames may be cut anywhere.
+The first bits of a field's first byte say in which of five forms the field is:
+
+    1 index(7)                       the whole field is in the table                                                 (§6.1)
+    01 index(6)  [ name ]  value     a literal value; from now on the field is an entry of the table                 (§6.2.1)
+    0000 index(4)  [ name ]  value   a literal value                                                                 (§6.2.2)
+    0001 index(4)  [ name ]  value   a literal value that no proxy may put into a table either                       (§6.2.3)
+    001 size(5)                      the table gets another size                                                     (§6.3)
+
+The core gives a whole block to its library. Here each field is cut out first, and given to the core's ``FieldCoder`` alone;
+for the cut it is enough to read lengths. A block may come in several frames, which may begin and end in the middle of a field.
 """
 
 from typing import NamedTuple
@@ -22,21 +28,21 @@ from minproto.http2_fields import FieldCoder, Fields
 from minproto.http2_frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM
 
 MAX_BLOCK = 131_072
-"""Bytes that a field may have, and that all fields of a block may decode to. A field in a table is one byte."""
+"""Bytes that a field may have, and that all fields of a block may decode to: one byte of a block can stand for 4 KiB."""
 OVERHEAD = 32
-"""Bytes that each field counts for, besides those it has (§4.1)."""
+"""Bytes that each field counts for, besides its name and value (§4.1)."""
 MAX_INTEGER = 6
-"""Bytes of an integer that the library reads, and one more."""
+"""Bytes of the longest integer that the library reads, and one more."""
 _HUFFMAN = 0x80
 
 
 class _Form(NamedTuple):
-    """A way to represent a field."""
+    """One of the five forms."""
 
     first: int
-    """The first byte, its index or size left out."""
+    """The first byte, without the bits of its index or size."""
     prefix: int
-    """Bits that the index or size has in that byte."""
+    """How many bits of the first byte belong to the index or size."""
     literal: bool
     name: str
     meaning: str
@@ -54,24 +60,25 @@ _FORMS = (
 
 
 class FieldBlocks:
-    """The field blocks that one side sends."""
+    """The field blocks that one side sends, and the table that grows with them."""
 
     def __init__(self) -> None:
         self.coder = FieldCoder(MAX_BLOCK)
-        self._broken = False  # the table is out of step
-        self._begun = bytearray()  # of a representation that goes on in the next frame
-        self._fields: list[tuple[str, str]] = []  # of the block that is not complete
-        self._room = MAX_BLOCK  # bytes that the others of it may have
+        self._broken = False  # a block could not be read, so the table lacks entries
+        self._begun = bytearray()  # the beginning of a field that goes on in the next frame
+        self._fields: list[tuple[str, str]] = []  # the fields so far of an incomplete block
+        self._room = MAX_BLOCK  # bytes that the other fields of the block may decode to
 
     def give_up(self) -> None:
-        """A block could not be read: the table is out of step, and what refers to it means nothing any more."""
+        """Explain no further block: one could not be read, so entries may be missing, and each index may mean another one."""
         self._broken = True
 
     def add(self, side: Side, size: int, *, last: bool) -> Fields | None:
-        """Take ``size`` bytes of a block and name them; all its fields, if these are the last. Raises RemoteProtocolError."""
+        """Take ``size`` bytes of a block from the side, and explain them. Return the fields of the block if ``last`` is true,
+        otherwise None. Raises RemoteProtocolError."""
         if self._broken:
             data = side.take(size)
-            side.add("field block", data, readable(data), "the table is out of step: no one can tell", "RFC 7541 §2.3.2")
+            side.add("field block", data, readable(data), "unknown: an earlier block could not be read", "RFC 7541 §2.3.2")
             return None
         before = len(self._begun)
         self._begun += side.buffer.peek(0, size)
@@ -94,14 +101,17 @@ class FieldBlocks:
         return fields
 
     def _add_complete(self, side: Side, before: int) -> int:
-        """The representations that are complete; where the rest begins. ``before``: bytes that are in another row."""
+        """Explain the fields that are complete. Return where the next one begins.
+
+        ``before``: how many bytes of the first field were in an earlier frame, and so are in an earlier row.
+        """
         block, at = self._begun, 0
         while at < len(block):
             form = next(form for form in _FORMS if block[at] & ~((1 << form.prefix) - 1) == form.first)
             end = _end(form, block, at)
             if end > len(block):
                 break
-            if form is _SIZE_UPDATE and self._fields:  # RFC 7541 §4.2; the coder sees no two fields at once
+            if form is _SIZE_UPDATE and self._fields:  # RFC 7541 §4.2; the coder sees one field at a time
                 raise RemoteProtocolError("a size update behind a field", COMPRESSION_ERROR)
             representation = bytes(block[at:end])
             fields = self.coder.decode(representation)
@@ -118,10 +128,10 @@ class FieldBlocks:
 
 
 def _end(form: _Form, block: bytearray, at: int) -> int:
-    """Where a representation ends, or as far as can be said where it is not complete. Raises RemoteProtocolError."""
+    """Return where a field ends; for an incomplete one, a position behind the block. Raises RemoteProtocolError."""
     number, end = _integer(block, at, form.prefix)
     if form.literal:
-        for _ in range(1 if number else 2):  # the name, if it is no entry of the table, and the value
+        for _ in range(1 if number else 2):  # the name, unless it is an entry of the table, and the value
             if end > len(block):
                 break
             length, end = _integer(block, end, 7)
@@ -130,7 +140,7 @@ def _end(form: _Form, block: bytearray, at: int) -> int:
 
 
 def _integer(block: bytes | bytearray, at: int, prefix: int) -> tuple[int, int]:
-    """(value, where it ends) of an integer (§5.1); it ends behind the block where bytes of it are missing."""
+    """Return the value of an integer (§5.1), and where it ends: behind the block, if bytes of it are missing."""
     data = bytes(block[at : at + MAX_INTEGER])
     all_ones = (1 << prefix) - 1
     complete = data[:1] and (data[0] & all_ones != all_ones or any(byte < 0x80 for byte in data[1:]))
@@ -144,7 +154,7 @@ def _integer(block: bytes | bytearray, at: int, prefix: int) -> tuple[int, int]:
 
 
 def _says(form: _Form, block: bytes, fields: Fields) -> tuple[str, str, str, str]:
-    """Name, value, meaning and section."""
+    """Return name, value, meaning and section of a field, or of a size update."""
     number, at = _integer(block, 0, form.prefix)
     if not fields:
         return form.name, str(number), form.meaning, form.section

@@ -1,8 +1,11 @@
-"""HTTP/1.1, explained: heads line by line, content, chunks; and the protocol that an Upgrade leads to.
+"""HTTP/1.1, explained: heads line by line, content, chunks, and the protocol behind an Upgrade.
 
-Where a response ends depends on what was asked, and what comes behind an Upgrade on what is answered: so the two sides share
-an ``Exchange``. The rest of what a server or a client knows of the other is not needed to say what the bytes are; what they
-would refuse is marked, and read on where it is clear how.
+The two sides cannot be explained apart from each other. A response to HEAD has no content, though it has a Content-Length.
+After an Upgrade the client's bytes are HTTP or WebSocket, depending on the server's answer. So the two scripts share an
+``Exchange``, with the methods that wait for a response.
+
+A head that a server would refuse (no Host, say) gets an error in its row. If it is still clear where the message ends, the
+script goes on behind it.
 """
 
 import re
@@ -25,27 +28,28 @@ from minproto.websocket_handshake import Agreement, check_response
 
 LIMITS = Limits(max_headers=65_536)
 MAX_UNANSWERED = 1_000
-"""Requests that may wait for their answers."""
+"""Requests that may wait for their responses."""
 
 HTTP = b"HTTP/"
-"""What every response begins with."""
+"""The first bytes of every response."""
 
-_LINE = re.compile(rb".+?\r\n(?![\t ])", re.DOTALL)  # with the lines that are folded into it (RFC 9112 §5.2)
+_LINE = re.compile(rb".+?\r\n(?![\t ])", re.DOTALL)  # a field line, with the lines that are folded into it (RFC 9112 §5.2)
 
 
 @dataclass
 class Exchange:
-    """What one side has to know of the other."""
+    """The state that the two scripts share."""
 
     client: Side
     server: Side
     methods: deque[str] = field(default_factory=deque)
-    """Of the requests that have no final response yet."""
+    """The methods of the requests that have no final response yet."""
     undecided: RequestHead | None = None
-    """The last of them, if it asks for another protocol."""
+    """The last of these requests, if it asks for another protocol."""
     client_goes_on: Script[None] | None = None
-    """In that protocol, if it was granted."""
+    """The client's script in the other protocol, once the server has agreed to it."""
     server_goes_on: Script[None] | None = None
+    """The server's script in the other protocol."""
 
 
 def explain_http1(client: Side, server: Side) -> tuple[Script[None], Script[None]]:
@@ -55,7 +59,10 @@ def explain_http1(client: Side, server: Side) -> tuple[Script[None], Script[None
 
 
 def unless_http1(client: Side, server: Side, otherwise: Script[None]) -> Script[None]:
-    """What a server says to a client that speaks another protocol; it may be HTTP/1.1 all the same, with status 400."""
+    """Explain the server's bytes as HTTP/1.1 if they begin so, else by the script ``otherwise``.
+
+    A server may answer a client of another protocol in HTTP/1.1, for example with a 400 to a client that speaks TLS.
+    """
     yield from server.need(1)
     while server.buffer.size < len(HTTP) and HTTP.startswith(server.buffer.peek()):
         yield from server.need(server.buffer.size + 1)
@@ -84,7 +91,7 @@ def _requests(side: Side, exchange: Exchange) -> Script[None]:
 
 
 def _request_head(side: Side, reader: HeadReader) -> Script[tuple[RequestHead, Framing]]:
-    """The fields of a request's head; the head, and the framing of its content."""
+    """Explain a request's head. Return the head, and where its content will end."""
     side.begin("request")
     yield from _empty_lines(side)
     found, raw = yield from side.parse(reader.read, LIMITS.max_head)
@@ -98,7 +105,7 @@ def _request_head(side: Side, reader: HeadReader) -> Script[tuple[RequestHead, F
     try:
         check_target(method, target, RemoteProtocolError)
         check_host(version, fields, RemoteProtocolError)
-    except RemoteProtocolError as error:  # a server refuses that, but it is clear where the message ends
+    except RemoteProtocolError as error:  # a server refuses this head, but it is clear where the message ends
         side.error = str(error)
     return RequestHead(method, target, headers, version), request_framing(version, fields, RemoteProtocolError)
 
@@ -109,7 +116,7 @@ def _responses(side: Side, exchange: Exchange) -> Script[None]:
     while True:
         head = yield from _response_head(side, reader)
         if not exchange.methods:
-            side.note("answers", "no request", "perhaps one that could not be read, or that did not come in time", "")
+            side.note("answers", "no request", "perhaps to one that could not be read, or that did not come in time", "")
         method = exchange.methods[0] if exchange.methods else "GET"
         framing = response_framing(method, head.status, head.version, important_fields(head.headers), RemoteProtocolError)
         if head.status == 101 or (method == "CONNECT" and 200 <= head.status < 300):
@@ -126,7 +133,7 @@ def _responses(side: Side, exchange: Exchange) -> Script[None]:
 
 
 def _response_head(side: Side, reader: HeadReader) -> Script[ResponseHead]:
-    """The fields of a response's head."""
+    """Explain a response's head, and return it."""
     side.begin("response")
     found, raw = yield from side.parse(reader.read, LIMITS.max_head)
     (version, status, *_), headers = found
@@ -138,7 +145,7 @@ def _response_head(side: Side, reader: HeadReader) -> Script[ResponseHead]:
 
 
 def _switch(exchange: Exchange, response: ResponseHead) -> None:
-    """What both sides speak behind this response."""
+    """Choose the scripts of both sides for the bytes behind this response."""
     client, server, request = exchange.client, exchange.server, exchange.undecided
     if request is None or len(exchange.methods) > 1:  # RFC 9110 §7.8: MUST NOT switch to what was not offered
         server.error = "101 without a request to upgrade"
@@ -160,7 +167,7 @@ def _switch(exchange: Exchange, response: ResponseHead) -> None:
 
 
 def _empty_lines(side: Side) -> Script[None]:
-    """RFC 9112 §2.2: a server ignores those before a request line."""
+    """Explain empty lines before a request line, which a server ignores (RFC 9112 §2.2)."""
     for _ in range(LIMITS.max_empty_lines):
         yield from side.need(1)
         if side.buffer.peek(0, 1) != b"\r":
@@ -190,7 +197,7 @@ def _add_status_line(side: Side, line: bytes, version: str, status: str) -> None
 
 
 def _add_fields(side: Side, raw: bytes, headers: Headers) -> None:
-    """Field lines, and the empty line behind them."""
+    """Add the field lines, and the empty line behind them."""
     lines = [found[0] for found in _LINE.finditer(raw[:-2])]
     for line, (name, value) in zip(lines, headers, strict=True):
         side.add(name, line, value, *meanings.FIELDS.get(name, meanings.OTHER_FIELD))
@@ -217,12 +224,12 @@ def _body(side: Side, framing: Framing, headers: Headers, syntax: Syntax) -> Scr
 
 
 def _content(side: Side, headers: Headers) -> Callable[[bytes], None]:
-    """What names the bytes of content."""
+    """Return the function that adds pieces of content: as lines of an event stream, or as bytes."""
     media_type = (headers.get("content-type") or "").partition(";")[0].strip().lower()
     if media_type == MEDIA_TYPE and "content-encoding" not in dict(headers):
         stream = EventStream()
         return lambda data: stream.add(side, data)
-    meaning = f"of the type {media_type}" if media_type else "of a type that nobody tells"
+    meaning = f"of the type {media_type}" if media_type else "of a type that the head does not name"
     return lambda data: side.add("content", data, readable(data), meaning, "RFC 9110 §6.4")
 
 
@@ -247,7 +254,7 @@ def _parse_chunk_line(buffer: Buffer) -> tuple[int, int] | None:
 
 
 def _trailers(side: Side, reader: HeadReader) -> Script[None]:
-    """Fields, or none, and an empty line."""
+    """Explain the trailers: field lines, which may be none, and an empty line."""
     yield from side.need(2)
     if side.buffer.peek(0, 2) == b"\r\n":
         side.add("empty line", side.take(2), "", "the end of the content: no trailers", "RFC 9112 §7.1.2")

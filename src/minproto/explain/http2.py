@@ -1,12 +1,18 @@
-"""HTTP/2, explained: frames, the fields of their header blocks, and what each does to the windows.
+"""HTTP/2, explained: frames, the fields of their field blocks, and the flow-control windows.
 
-What a frame says is read by ``http2_frames``. Some things depend on what came before: which entries a table has, how much a
-window allows, which settings hold. A window here is what one side may send, as it knows by then: what was granted, less what
-it sent. Settings of the other side hold for what it sends behind its ACK of them (RFC 9113 §6.5.3).
+    00 00 05  00  01  00 00 00 01    Length = 5, Type = DATA, Flags = END_STREAM, Stream Identifier = 1
+    68 65 6c 6c 6f                   content = hello
+                                     window of the connection = 65,535 - 5 = 65,530
+                                     window of stream 1 = 65,535 - 5 = 65,530
 
-A WebSocket's frames within DATA (RFC 8441) are explained from the answer to its CONNECT on, for which its client waits.
+``http2_frames`` parses each frame. The meaning of some frames depends on earlier ones, so this file keeps what a receiver
+would keep: the table of each direction, the windows, and the settings. A window is kept from the sender's view: the bytes that
+the other side has granted, minus the bytes that this side has sent. New settings hold for a side's frames from its ACK on (RFC
+9113 §6.5.3).
 
-Left out: the h2c upgrade, which is no more (§3.1).
+A WebSocket on a stream (RFC 8441) is explained from the response to its CONNECT on: its client waits for this response.
+
+Left out: the upgrade from HTTP/1.1 (h2c), which RFC 9113 has removed (§3.1).
 """
 
 from collections import deque
@@ -72,7 +78,7 @@ from minproto.sse import MEDIA_TYPE
 from minproto.websocket_handshake import Agreement, agreed
 
 MAX_STREAMS = 1_000
-"""That are remembered; beyond, the oldest are forgotten."""
+"""Streams that are remembered. Beyond it, the oldest is removed, and its later frames are explained without its window."""
 MAX_UNACKNOWLEDGED = 100
 """SETTINGS frames that may wait for their ACK."""
 _WITH_BLOCKS = (HEADERS, PUSH_PROMISE, CONTINUATION)
@@ -84,25 +90,25 @@ _WITH_BLOCKS = (HEADERS, PUSH_PROMISE, CONTINUATION)
 @dataclass
 class _Stream:
     windows: dict[Role, SendWindow]
-    """What each side may send."""
+    """The window of each side: the bytes of DATA that it may send."""
     content: dict[Role, EventStream | Carried] = field(default_factory=dict)
-    """What names a side's content, where that is more than bytes: an event stream, or the frames of a WebSocket."""
+    """What explains a side's content, where it is an event stream or a WebSocket. Other content is shown as bytes."""
     websocket: RequestHead | None = None
-    """A CONNECT that asks for one, until that is answered (RFC 8441 §4)."""
+    """A CONNECT that asks for a WebSocket, until it is answered (RFC 8441 §4)."""
     ended: set[Role] = field(default_factory=set)
 
 
 class _Direction:
-    """What one side sends with."""
+    """The state for the frames that one side sends: its table of fields, its window, and the settings to come."""
 
     def __init__(self) -> None:
         self.blocks = FieldBlocks()
         self.window = SendWindow()
-        """Of the connection."""
+        """The window of the connection."""
         self.initial = DEFAULT_WINDOW
-        """What the window of each of its streams begins with."""
+        """The initial window of each new stream."""
         self.unacknowledged: deque[list[tuple[int, int]]] = deque(maxlen=MAX_UNACKNOWLEDGED)
-        """Settings of the other side that this one has not acknowledged yet."""
+        """Settings of the other side that this side has not acknowledged yet."""
 
 
 class _Connection:
@@ -111,7 +117,7 @@ class _Connection:
         self.streams: dict[int, _Stream] = {}
 
     def open(self, number: int) -> _Stream:
-        """The stream with this number, a new one if there is none."""
+        """Return the stream with this number, or make one."""
         if number not in self.streams:
             if len(self.streams) >= MAX_STREAMS:
                 del self.streams[next(iter(self.streams))]
@@ -119,7 +125,7 @@ class _Connection:
         return self.streams[number]
 
     def end(self, number: int, role: Role) -> None:
-        """One side of a stream ends; both, and it is forgotten."""
+        """Note that one side of a stream has ended. When both have ended, remove the stream."""
         stream = self.streams.get(number)
         if stream is not None:
             stream.ended.add(role)
@@ -127,12 +133,12 @@ class _Connection:
                 del self.streams[number]
 
     def acknowledge(self, role: Role) -> None:
-        """One side acknowledges the oldest settings of the other."""
+        """Apply the oldest settings of the other side, for ``role`` has acknowledged them."""
         direction = self.directions[role]
         for name, value in direction.unacknowledged.popleft() if direction.unacknowledged else ():
             if name == HEADER_TABLE_SIZE:
                 direction.blocks.coder.resize_decoder(value)
-            elif name == INITIAL_WINDOW_SIZE:  # §6.9.2: it changes the windows of all streams
+            elif name == INITIAL_WINDOW_SIZE:  # §6.9.2: a new initial window changes the windows of all open streams
                 for stream in self.streams.values():
                     stream.windows[role].size += value - direction.initial
                 direction.initial = value
@@ -159,15 +165,15 @@ def _client(side: Side, connection: _Connection) -> Script[None]:
 
 
 class _Frames:
-    """What one side sends."""
+    """The script of one side."""
 
     def __init__(self, side: Side, connection: _Connection) -> None:
         self._side = side
         self._connection = connection
-        self._us = connection.directions[side.sender]  # who sends these frames
+        self._us = connection.directions[side.sender]  # the direction of these frames
         self._other = SERVER if side.sender is CLIENT else CLIENT
-        self._block: Header | None = None  # the frame that began a field block, while that goes on
-        self._promised = 0  # the stream that it is for, in PUSH_PROMISE
+        self._block: Header | None = None  # the frame that began a field block, while the block is incomplete
+        self._promised = 0  # the stream that a PUSH_PROMISE announces
         self._payloads: dict[int, Callable[[Header], None]] = {
             HEADERS: self._headers,
             PRIORITY: self._priority,
@@ -198,7 +204,7 @@ class _Frames:
             yield side.row()
 
     def _header(self) -> Header:
-        """RFC 9113 §4.1."""
+        """Explain the nine bytes of a frame's header, and return it (RFC 9113 §4.1)."""
         side = self._side
         raw = side.take(HEADER_SIZE)
         header = parse_header(raw)
@@ -217,10 +223,10 @@ class _Frames:
         return header
 
     def _check(self, header: Header) -> None:
-        """What can be wrong with a frame by its header alone. A table that misses a block is out of step."""
+        """Note a fault that the header alone shows. A field block that is lost by it makes all later blocks unreadable."""
         side, expected = self._side, self._block
         try:
-            if header.length <= MAX_FRAME and header.type != PUSH_PROMISE:  # what we refuse, these two may have agreed upon
+            if header.length <= MAX_FRAME and header.type != PUSH_PROMISE:  # the two sides may have agreed on more
                 check_header(header)
             elif header.type == PUSH_PROMISE and header.length < 4 + (header.flags & PADDED > 0):
                 side.error = "a frame of a wrong length"
@@ -240,7 +246,7 @@ class _Frames:
         return Frame(header.type, header.flags, header.stream, self._side.buffer.peek(0, header.length))
 
     def _payload(self, header: Header) -> None:
-        """Name the bytes of a payload; where something is wrong in it, the rest has no other name."""
+        """Explain the bytes of a payload. Behind a fault, the remaining bytes are a field "payload"."""
         side = self._side
         behind = side.buffer.size - header.length
         try:
@@ -286,7 +292,7 @@ class _Frames:
         self._side.add("content", data, readable(data), "of the message", "RFC 9113 §6.1")
 
     def _spend(self, header: Header, stream: _Stream | None) -> None:
-        """All of the payload counts for flow control (§5.2, §6.1)."""
+        """Take the payload from the windows: all of it, with its padding (§6.1)."""
         if header.length:
             self._change("the connection", self._us.window, -header.length)
             if stream is not None:
@@ -323,7 +329,7 @@ class _Frames:
         self._padding(rest)
 
     def _push_promise(self, header: Header) -> None:
-        """Of the same form as HEADERS, but for four bytes before the block."""
+        """Explain a payload like that of HEADERS, with the number of the promised stream before the field block."""
         block = parse_data(self._frame(header))
         if len(block) < 4:
             raise RemoteProtocolError("PUSH_PROMISE without a stream", PROTOCOL_ERROR)
@@ -339,7 +345,7 @@ class _Frames:
         self._padding(rest)
 
     def _add_block(self, header: Header) -> None:
-        """So much of a field block; and what it says, if that is its end."""
+        """Explain this frame's part of a field block; at the end of the block, also the message that it begins or ends."""
         began = self._block
         assert began is not None
         last = bool(header.flags & END_HEADERS)
@@ -351,7 +357,7 @@ class _Frames:
                 self._connection.end(began.stream, self._side.sender)
 
     def _says(self, began: Header, fields: Fields) -> None:
-        """The title is what the block says; it can be wrong for its stream (§8.1.1)."""
+        """Make the title from a complete field block. Raises StreamError for a malformed request or response (§8.1.1)."""
         side = self._side
         name = side.title.partition(",")[0]
         if not fields or fields[0][0][:1] != ":":
@@ -370,7 +376,7 @@ class _Frames:
             side.title += ", END_STREAM"
 
     def _expect(self, response: ResponseHead) -> None:
-        """What the content will be."""
+        """Note what the content behind a response's head will be: the frames of a WebSocket, or an event stream."""
         stream = self._connection.streams.get(response.stream)
         if stream is not None and stream.websocket is not None and 200 <= response.status < 300:  # RFC 8441 §5
             agreement = Agreement()

@@ -1,4 +1,4 @@
-"""What HTTP/2's numbers are called, and mean (RFC 9113 §6, §7, §11)."""
+"""The names and meanings of HTTP/2's frame types, flags and settings (RFC 9113 §6 and §11)."""
 
 from minproto.http2_frames import (
     ACK,

@@ -1,7 +1,6 @@
-"""What the names of HTTP mean, in a few words each, and where the standard says so.
+"""The meanings of HTTP's methods, status codes and fields, in a few words each, with the section of the standard.
 
-Left out: fields that no part of this package reads or sends and that one seldom sees; they are explained as what they are,
-fields of the app or of another standard.
+Left out: fields that this package neither reads nor sends, and that are rare. They are explained as OTHER_FIELD.
 """
 
 METHODS = {
@@ -82,5 +81,5 @@ OTHER_FIELD = ("a field of the app, or of another standard", "RFC 9110 §5.1")
 
 
 def of_status(status: int) -> tuple[str, str]:
-    """Meaning and section of a status code."""
+    """Return the meaning of a status code, and its section."""
     return STATUS.get(status) or STATUS_CLASSES.get(status // 100, OTHER_STATUS)

@@ -1,4 +1,11 @@
-"""Which protocol is spoken, by the first bytes: of the client, or of a server if that is all there is."""
+r"""Recognise a protocol by the first bytes of the client, or of the server where the client sends none.
+
+    16 03 ...                               TLS: a handshake record
+    PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n      HTTP/2: the whole preface
+    *1\r\n$4\r\nPING\r\n                  RESP: an array of strings
+    GET / HTTP/1.1\r\n                      HTTP/1.1: a line with a version
+    PING\r\n                               RESP: a command typed by hand
+"""
 
 import re
 from collections.abc import Callable
@@ -18,48 +25,49 @@ _LINE_SO_FAR = re.compile(rb"(?:\r\n)*+[\t -~]*+\r?")
 
 
 def _says(first: bytes, says: Callable[[bytes], bool]) -> bool | None:
-    """What is true of the first line that is not empty, if it is one of text; None while it has no end."""
+    """Return what ``says`` returns for the first line that is not empty; False for a line that is no text; None while the
+    line has no end yet."""
     if line := _LINE.match(first[:MAX_FIRST_LINE]):
         return says(line[1])
     return None if len(first) < MAX_FIRST_LINE and _LINE_SO_FAR.fullmatch(first) else False
 
 
 def _is_http1(first: bytes) -> bool | None:
-    """A request line has a version at its end."""
+    """Look for a request line: it has a version."""
     return _says(first, lambda line: b" HTTP/" in line)
 
 
 def _is_inline_resp(first: bytes) -> bool | None:
-    """A command of Redis by hand: its first word is one that is known."""
+    """Look for a Redis command in a line of words: the first word is a command that we know."""
     return _says(first, lambda line: line.split()[:1] != [] and line.split()[0].upper() in COMMANDS)
 
 
 def _is_tls(first: bytes) -> bool | None:
-    """A record of type handshake, whose version begins with 3 (RFC 8446 §5.1)."""
+    """Look for a TLS record of the type handshake (22), whose version begins with 3 (RFC 8446 §5.1)."""
     return first[:2] == b"\x16\x03" if len(first) > 1 or first[:1] != b"\x16" else None
 
 
 def _is_http2(first: bytes) -> bool | None:
-    """The preface, all of it: what begins in the same way may be something else."""
+    """Look for the whole preface: "PRI /x HTTP/1.1" begins in the same way."""
     return first.startswith(PREFACE) or (None if PREFACE.startswith(first) else False)
 
 
 def _is_resp(first: bytes) -> bool | None:
-    """A command is an array of some strings. In HTTP a method could begin like that, but none does."""
+    """Look for an array, as all Redis clients send a command. A method of HTTP may begin with "*", but none does."""
     if first[:1] != b"*":
         return False
     return first[1:2].isdigit() if len(first) > 1 else None
 
 
 def explain_tls(client: Side, server: Side) -> tuple[Script[None], Script[None]]:
-    """Nothing of it can be read from outside."""
+    """The scripts of a TLS connection, which nobody can read from outside."""
     return opaque(client, "TLS", "encrypted: only the two ends can read it"), unless_http1(
         client, server, opaque(server, "TLS", "encrypted: only the two ends can read it")
     )
 
 
 def explain_unknown(client: Side, server: Side) -> tuple[Script[None], Script[None]]:
-    """Bytes of both sides, as they come."""
+    """The scripts of an unknown protocol: the bytes of both sides, as they come."""
     return opaque(client, "unknown"), unless_http1(client, server, opaque(server, "unknown"))
 
 
@@ -71,11 +79,11 @@ PROTOCOLS: list[tuple[Callable[[bytes], bool | None], Explain]] = [
     (_is_inline_resp, explain_resp),
     (lambda first: True, explain_unknown),
 ]
-"""Each is asked in turn: yes, no, or None where more bytes have to be seen first."""
+"""The protocols in the order in which they are tried. Each test answers True, False, or None: "I need more bytes"."""
 
 
 def recognise(first: bytes) -> Explain | None:
-    """By what the client says; None while it is not clear."""
+    """Return the scripts for the client's first bytes; None where more bytes are needed."""
     if not first:
         return None
     for is_it, explain in PROTOCOLS:
@@ -86,7 +94,7 @@ def recognise(first: bytes) -> Explain | None:
 
 
 def recognise_server(first: bytes) -> Explain:
-    """By what the server says, where the client says nothing."""
+    """Return the scripts for the server's first bytes, where the client has sent nothing."""
     if first.startswith(HTTP):
         return explain_http1
     return explain_resp if first.startswith(b"-") else explain_unknown

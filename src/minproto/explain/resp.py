@@ -1,7 +1,12 @@
-"""RESP, explained: commands word by word, replies value by value, however they nest.
+r"""RESP (the Redis serialization protocol), explained: commands word by word, replies value by value.
 
-Both are lines with a type in their first byte, and strings whose length such a line has told. What a string or a line may say
-is read by the core's ``parse_*`` functions; its limits are not asked, since a redis-server has others.
+    *2\r\n         an array of two strings
+    $4\r\n         the length of a string
+    ECHO\r\n       the string
+    $2\r\nhi\r\n   another string, with its length
+
+Everything is a line whose first byte is a type, or a string whose length such a line has announced. The core's ``parse_*``
+functions read the lines. The core's limits do not count here, since a redis-server has others.
 """
 
 from collections.abc import Callable
@@ -12,10 +17,10 @@ from minproto.resp import ARRAYS, BULKS, CRLF, parse_bulk, parse_inline, parse_i
 
 MAX_LINE = 65_536
 MAX_DEPTH = 1_000
-"""Arrays within arrays that are told apart."""
+"""How deep arrays may stand within arrays."""
 MAX_COUNT = 1 << 31
 """Values that an array may announce."""
-_WORDS, _WORD = 5, 40  # so much of a command or a reply stands in its title
+_WORDS, _WORD = 5, 40  # words of a command or reply in its title, and characters of each
 
 COMMANDS = {
     b"AUTH": "who the client is, with a password",
@@ -83,7 +88,7 @@ def _commands(side: Side) -> Script[None]:
 
 
 def _inline(side: Side, words: list[str]) -> Script[None]:
-    """A line of words; LF alone is enough to end it."""
+    """Explain an inline command: a line of words, as typed by hand. LF alone may end it."""
     line = yield from _line(side, b"\n")
     _add_words(side, words, *parse_inline(line[:-1].removesuffix(b"\r")))
     meaning = COMMANDS.get(words[0].upper().encode(), "a command") if words else "an empty line: passed over"
@@ -115,7 +120,7 @@ def _array(side: Side, words: list[str]) -> Script[None]:
 
 
 def _add_words(side: Side, words: list[str], *more: bytes) -> None:
-    """The title of a command is the command."""
+    """Add words to the title, which is the command itself."""
     words += [shortened(readable(word)) for word in more]
     side.title = " ".join(words[:_WORDS]) or "nothing"
 
@@ -128,11 +133,11 @@ def _replies(side: Side) -> Script[None]:
     while True:
         side.begin("reply")
         words: list[str] = []
-        missing = [1]  # values, of the reply itself and of each array that is not complete
+        missing = [1]  # values that are missing: of the reply itself (one), and of each open array
         while missing:
             missing[-1] -= 1
             kind, count = yield from _value(side, words)
-            if kind == b"|":  # it stands before a value and is none itself
+            if kind == b"|":  # an attribute stands before a value, and does not count as one
                 missing[-1] += 1
             if count:
                 missing.append(count)
@@ -144,7 +149,7 @@ def _replies(side: Side) -> Script[None]:
 
 
 def _value(side: Side, words: list[str]) -> Script[tuple[bytes, int]]:
-    """The fields of one value, of an array only its head: its type, and how many values belong to it."""
+    """Explain one value, or the head of an array. Return its type, and how many values follow that belong to it."""
     line = yield from _line(side)
     kind, text = line[:1], line[1:-2]
     if kind not in _KINDS:
@@ -171,7 +176,7 @@ def _bulk(side: Side, kind: bytes, length: int, words: list[str]) -> Script[None
         side.add("string", raw, readable(data), "the value", _section(kind))
         _add_word(side, words, readable(data))
         if len(data) == length:
-            parse_bulk(kind, data)  # raises for a verbatim string without its kind
+            parse_bulk(kind, data)  # raises for a verbatim string without its format, such as "txt:"
 
     yield from _string(side, length, add)
 
@@ -190,7 +195,7 @@ def _section(kind: bytes) -> str:
 
 
 def _line(side: Side, end: bytes = CRLF) -> Script[bytes]:
-    """The next line with its end, left where it is."""
+    """Wait for the next line, and return it with its end. The line stays in the buffer."""
     while (at := side.buffer.find(end, MAX_LINE)) < 0:
         if side.buffer.size >= MAX_LINE:
             raise RemoteProtocolError("a line that is too long")
@@ -207,7 +212,10 @@ def _length(line: bytes, complaint: str, least: int = 0) -> int:
 
 
 def _string(side: Side, length: int, add: Callable[[bytes, bytes], None]) -> Script[None]:
-    """``add`` gets the bytes of a string and its CRLF, and without it; one that is long comes in pieces."""
+    """Wait for a string and its CRLF, and call ``add`` with its bytes, with and without the CRLF.
+
+    A long string comes in pieces; its CRLF is then a piece of its own, with b"" as the second argument.
+    """
     if length > MAX_PIECE:
         yield from side.pieces(length, lambda data: add(data, data))
         length = 0

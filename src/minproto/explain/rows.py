@@ -1,9 +1,17 @@
-"""What an explanation is made of: rows of fields, and the side of a connection that they are read from.
+r"""The parts of an explanation: rows of fields, and the sides of a connection that they are read from.
 
-A protocol is explained by two *scripts*, one for each side: generators that read like the grammar. A script takes bytes from
-its side, names them, and yields a row for each head, frame or chunk that is complete. Where it needs more bytes it yields
-``Wants.DATA``, where it has to know first what the other side says ``Wants.PAUSED``, as a core would. What it takes from the
-side is in the row from that moment on, so that no byte is lost whatever goes wrong behind it.
+A protocol is explained by two *scripts*, one for each side. A script is a generator that reads like the grammar:
+
+    def chunk(side):                                                    # "5\r\nhello\r\n"
+        side.begin("chunk")
+        size, line = yield from side.parse(chunk_line, 80)              # waits for "5\r\n"
+        side.add("chunk-size", line, str(size), "bytes of data", "RFC 9112 §7.1")
+        yield from side.pieces(size, add_data)                          # waits for "hello"
+        yield side.row()                                                # the row is complete
+
+A script yields a row for each head, frame or chunk that is complete. Where it needs more bytes, it yields ``Wants.DATA``.
+Where it has to see the other side's answer first, it yields ``Wants.PAUSED``, as a core would. Bytes that a script takes are
+in its row at once, so no byte is lost when a later one turns out to be malformed.
 """
 
 import re
@@ -17,68 +25,68 @@ from minproto.core import Role, Wants
 T = TypeVar("T")
 
 MAX_PIECE = 16_384
-"""Bytes of content or payload in one row; what is longer is explained piece by piece. It is the usual frame of HTTP/2."""
+"""Bytes of content or payload in one row: longer content is explained piece by piece. HTTP/2's frames are usually so long."""
 MAX_HELD = 131_072
-"""Bytes of one side that may wait: for the end of a head (64 KiB), or for what the other side will say."""
+"""Bytes of one side that may wait, for the end of a head (64 KiB) or for the answer of the other side."""
 MAX_FIELDS = 4_096
-"""Of one row; once it has so many, the next head or piece is in a row behind. A piece is never divided."""
+"""Fields after which a row ends and another one goes on. The fields of one piece always stay together."""
 
 
 class Bits(NamedTuple):
-    """A part of a byte."""
+    """Some bits of a byte, with a name."""
 
     pattern: str
-    """The byte with a dot for each bit that is another's: ``"1... ...."``."""
+    """The byte, with a dot for each bit that is not among these: ``"1... ...."``."""
     name: str
     meaning: str
 
     @classmethod
     def of(cls, byte: int, mask: int, name: str, meaning: str) -> Self:
-        """Those that ``mask`` has."""
+        """Return the bits of a byte that are set in ``mask``."""
         digits = "".join([str(byte >> at & 1) if mask >> at & 1 else "." for at in range(7, -1, -1)])
         return cls(f"{digits[:4]} {digits[4:]}", name, meaning)
 
 
 @dataclass(slots=True)
 class Field:
-    """Bytes with a name. A field without bytes says what follows from those around it: a message put together, a window."""
+    """Bytes with a name. A field without bytes is a conclusion from others: a whole message, or the size of a window."""
 
     name: str
     raw: bytes
-    """As they crossed."""
+    """The bytes as they were sent."""
     value: str
-    """What they say: decoded, unmasked, inflated; bytes that are no text in hexadecimal. It may have control characters."""
+    """The bytes decoded, unmasked and inflated; in hexadecimal, if they are no text. The value may have control characters."""
     meaning: str
     section: str
-    """Of the standard: ``"RFC 9112 §3"``."""
+    """Where the standard defines the field: "RFC 9112 §3"."""
     bits: tuple[Bits, ...] = ()
-    """The parts of a byte that has several."""
+    """The parts of a byte whose bits mean different things."""
 
 
 @dataclass(slots=True)
 class Row:
-    """A head, a frame, a chunk: all of it, or a piece. The raw bytes of all fields of a side's rows are what it sent."""
+    """A head, a frame or a chunk, or a piece of one. The raw bytes of all rows of a side, joined, are what the side sent."""
 
     sender: Role
     offset: int
-    """Of its first byte, among those that the sender has sent."""
+    """How many bytes the sender had sent before the first byte of this row."""
     protocol: str
     title: str
     fields: list[Field]
     error: str = ""
-    """Why these bytes are not what the protocol asks for; "" where nothing is wrong."""
+    """The rule that these bytes break; "" where they break none."""
     goes_on: bool = False
-    """The sender's next row is another piece of the same thing."""
+    """Whether the sender's next row is another piece of the same head, frame or chunk."""
     stream: int = 0
-    """Of HTTP/2."""
+    """The number of the HTTP/2 stream; 0 for the connection itself, and for other protocols."""
 
     @property
     def raw(self) -> bytes:
-        """Its bytes."""
+        """The bytes of all fields."""
         return b"".join([field.raw for field in self.fields])
 
     def to_json(self) -> dict[str, Any]:
-        """The same for ``json.dumps``: ``sender`` is "client" or "server", ``raw`` is in hexadecimal."""
+        """Return the row as a dict for ``json.dumps``: ``sender`` is "client" or "server", ``raw`` is in hexadecimal."""
         row = asdict(self) | {"sender": self.sender.value}
         for field in row["fields"]:
             field["raw"] = field["raw"].hex()
@@ -87,11 +95,11 @@ class Row:
 
 
 Script = Generator[Row | Wants, None, T]
-"""Yields rows, or why there is none."""
+"""A generator of rows. It yields a ``Wants`` where there is no row yet, and says by it why not."""
 
 
 class Side:
-    """What one side sends: bytes that wait, and the fields of the row that is being made of them."""
+    """One direction of a connection: the bytes that wait, and the fields of the row that the script is making."""
 
     def __init__(self, sender: Role) -> None:
         self.sender = sender
@@ -99,31 +107,31 @@ class Side:
         self.eof = False
         self.protocol = ""
         self.title = ""
-        """Of the row that is being made, as far as it is known."""
+        """The title of the row, as far as it is known."""
         self.stream = 0
         self.error = ""
-        """Of the row, too: something is wrong, though it is clear where the bytes end."""
+        """The error of the row, where it is still clear where the head or frame ends, so that the script can go on."""
         self.fields: list[Field] = []
         self._offset = 0
 
     def begin(self, title: str, stream: int = 0) -> None:
-        """A new row."""
+        """Begin a new row."""
         self.title, self.stream, self.error = title, stream, ""
 
     def take(self, count: int) -> bytes:
-        """Bytes out of the buffer; whoever takes them has to ``add`` them before anything else can fail."""
+        """Remove bytes from the buffer, and return them. The script has to ``add`` them before anything else can fail."""
         return self.buffer.take(count)
 
     def add(self, name: str, raw: bytes, value: str, meaning: str, section: str, bits: tuple[Bits, ...] = ()) -> None:
-        """A field of the row."""
+        """Add a field to the row."""
         self.fields.append(Field(name, raw, value, meaning, section, bits))
 
     def note(self, name: str, value: str, meaning: str, section: str) -> None:
-        """A field without bytes."""
+        """Add a field without bytes to the row."""
         self.add(name, b"", value, meaning, section)
 
     def row(self, error: str = "", *, goes_on: bool = False) -> Row:
-        """The row that the fields make; the next begins."""
+        """Return the row of the fields so far. The next field begins another row."""
         row = Row(
             self.sender, self._offset, self.protocol, self.title, self.fields, error or self.error, goes_on, self.stream
         )
@@ -132,7 +140,10 @@ class Side:
         return row
 
     def parse(self, parse: Callable[[Buffer], T | None], longest: int) -> Script[tuple[T, bytes]]:
-        """What a core's own parser takes out of the buffer, and its bytes, at most ``longest``. Raises as that does."""
+        """Wait until a core's parser finds something in the buffer; return it and the bytes that the parser has taken.
+
+        ``longest``: the most bytes that the parser takes. Raises what the parser raises.
+        """
         while True:
             before, seen = self.buffer.size, self.buffer.peek(0, longest)
             if (found := parse(self.buffer)) is not None:
@@ -140,14 +151,14 @@ class Side:
             yield Wants.DATA
 
     def need(self, count: int) -> Script[None]:
-        """Wait until so many bytes are there."""
+        """Wait until the buffer has ``count`` bytes."""
         while self.buffer.size < count:
             yield Wants.DATA
         if len(self.fields) >= MAX_FIELDS:
             yield self.row(goes_on=True)
 
     def pieces(self, length: int, add: Callable[[bytes], None]) -> Script[None]:
-        """Have ``add`` name all bytes of a content or payload; one that is long goes into several rows."""
+        """Wait for ``length`` bytes of content or payload, and give them to ``add``, in several rows if they are many."""
         while length:
             count = min(length, MAX_PIECE)
             yield from self.need(count)
@@ -158,7 +169,7 @@ class Side:
 
 
 def opaque(side: Side, protocol: str, meaning: str = "bytes of a protocol that is not explained here") -> Script[None]:
-    """Bytes that nothing is known about: as they come."""
+    """Show bytes as they come, without an explanation."""
     side.protocol = protocol
     while True:
         yield from side.need(1)
@@ -172,7 +183,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def readable(data: bytes) -> str:
-    """Bytes as they are read if they are text in UTF-8, else in hexadecimal."""
+    """Return bytes as text if they are UTF-8 without control characters, else in hexadecimal."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -181,10 +192,10 @@ def readable(data: bytes) -> str:
 
 
 def shown(text: str) -> str:
-    """A value of bounded length."""
+    """Return a text, cut off where it is too long for one value."""
     return text if len(text) <= MAX_PIECE else f"{text[:MAX_PIECE]}… ({len(text):,} characters)"
 
 
 def counted(count: int, unit: str) -> str:
-    """``1 byte``, ``2 bytes``."""
+    """Return a count with its unit: "1 byte", "2 bytes"."""
     return f"{count:,} {unit}{'' if count == 1 else 's'}"

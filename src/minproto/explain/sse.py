@@ -1,4 +1,11 @@
-"""An event stream, explained: the lines of its events, wherever the pieces of content that carry them begin and end."""
+r"""An event stream, explained line by line.
+
+The stream is the content of an HTTP response, and comes in chunks or frames that may end anywhere. So a line of the stream may
+have its end in a later piece of content:
+
+    chunk 1   "data: hel"      part of a line
+    chunk 2   "lo\n\n"        data: hello, and the empty line that ends the event
+"""
 
 import re
 
@@ -19,15 +26,15 @@ _MEANINGS = {
 
 
 class EventStream:
-    """Names what a piece of content has of an event stream."""
+    """The explanation of one event stream. ``add`` takes its next piece of content."""
 
     def __init__(self) -> None:
-        self._core: sse.Connection | None = sse.Connection(CLIENT)  # says what the lines mean together
-        self._begun = b""  # the line that is not complete, as far as it is kept
+        self._core: sse.Connection | None = sse.Connection(CLIENT)  # joins the lines into events
+        self._begun = b""  # the beginning of an incomplete line, up to MAX_PIECE bytes
         self._after_cr = False
 
     def add(self, side: Side, data: bytes) -> None:
-        """All bytes of a piece."""
+        """Add fields for all bytes of a piece of content."""
         if self._after_cr and data[:1] == b"\n":
             side.add("end of line", b"\n", "LF", "the other half of a CRLF", PARSING)
             data = data[1:]
@@ -55,7 +62,7 @@ class EventStream:
         try:
             self._core.receive_data(raw)
             return list(self._core.events())
-        except RemoteProtocolError:  # an event over the limit: its lines are explained, but not put together
+        except RemoteProtocolError:  # an event beyond the limit: from now on the lines are explained, but no events
             self._core = None
             return []
 

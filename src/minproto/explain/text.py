@@ -1,11 +1,11 @@
-"""Rows as lines of text, for a terminal:
+r"""Print rows as lines of text, for a terminal:
 
     #1 → 0.001 s, byte 0, HTTP/1.1: GET /hello
         47 45 54 20              GET·      method = GET (send what is there; RFC 9110 §9.3.1)
         2f 68 65 6c 6c 6f 20     /hello·   request-target = /hello (what is asked; RFC 9112 §3.2)
 
-The bytes and their text stand at the left, eight to a line, and what they are at the right. Where there is no room for that,
-what they are comes first, and the bytes below it:
+The bytes stand at the left, eight to a line, in hexadecimal and as text. Their explanation stands at the right. A terminal
+that is too narrow for this gets the explanation first, and the bytes below it:
 
     #1 → 0.001 s, byte 0, HTTP/1.1: GET
         /hello
@@ -13,7 +13,8 @@ what they are comes first, and the bytes below it:
         RFC 9110 §9.3.1)
           47 45 54 20              GET·
 
-No line is longer than the terminal is wide. What a peer sends is never written as it is: a terminal obeys control characters.
+No line is longer than the terminal is wide. No byte of a peer is written as it is, for a terminal obeys control characters: a
+request for ``/\x1b]0;title\x07`` would change the title of the window.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,26 +25,26 @@ from minproto.core import CLIENT
 from minproto.explain.rows import Field, Row
 
 BYTES = 8
-"""In a line."""
+"""Bytes in a line."""
 MAX_BYTES = 48
 MAX_VALUE = 200
-"""What is printed of a field, unless all of it is wanted (``--full``): bytes, and characters of its value."""
+"""Bytes of a field, and characters of its value, that are printed without ``--full``."""
 INDENT = 4
 BELOW = INDENT + 2
-"""Columns before bytes that stand below their words."""
-_LEFT = INDENT + 3 * BYTES + 1 + BYTES + 2  # columns before what the bytes are
+"""Columns before bytes that stand below their explanation."""
+_LEFT = INDENT + 3 * BYTES + 1 + BYTES + 2  # columns before an explanation that stands beside its bytes
 SIDE_BY_SIDE = _LEFT + 24
-"""Columns that a terminal must have for bytes at the left and words at the right."""
+"""Columns that a terminal must have for bytes at the left and their explanation at the right."""
 MIN_WIDTH = 24
 
 _BOLD, _DIM, _RED, _CYAN, _GREEN, _OFF = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[36m", "\x1b[32m", "\x1b[0m"
 
 
 class Printer:
-    """Rows to lines."""
+    """Turns rows into lines."""
 
     def __init__(self, width: int, *, color: bool = False, full: bool = False) -> None:
-        """``width``: columns; ``full``: print all of long fields, too."""
+        """``width``: columns of the terminal. ``full``: print long fields whole."""
         self._width = max(width, MIN_WIDTH)
         self._beside = width >= SIDE_BY_SIDE
         # A byte takes three columns in hexadecimal and one as text; a blank stands between both.
@@ -52,7 +53,7 @@ class Printer:
         self._full = full
 
     def lines(self, row: Row, number: int, seconds: float) -> Iterator[str]:
-        """A row of the connection with this number, which crossed so long after the connection began."""
+        """Yield the lines of a row. ``number``: of its connection. ``seconds``: since the connection began."""
         client = row.sender is CLIENT
         stream = f", stream {row.stream}" if row.stream else ""
         yield from self._wrapped(
@@ -67,7 +68,7 @@ class Printer:
             yield from self._field(field)
 
     def note(self, text: str) -> Iterator[str]:
-        """A line about a connection itself."""
+        """Yield a line about a connection itself, such as its end."""
         yield from self._wrapped((text, ""))
 
     def _field(self, field: Field) -> Iterator[str]:
@@ -82,7 +83,7 @@ class Printer:
             yield f"{' ' * BELOW}{line}".rstrip()
 
     def _dump(self, raw: bytes) -> Iterator[str]:
-        """Bytes in hexadecimal and as text."""
+        """Yield lines of bytes, in hexadecimal and as text."""
         shown = raw if self._full else raw[:MAX_BYTES]
         for at in range(0, len(shown), self._bytes):
             piece = shown[at : at + self._bytes]
@@ -91,7 +92,7 @@ class Printer:
             yield f"... {left:,} bytes more (--full)" if self._bytes == BYTES else f"... {left:,} more"
 
     def _says(self, field: Field, indent: int) -> Iterator[str]:
-        """What the bytes are; the parts of a byte on lines of their own."""
+        """Yield the lines of an explanation: name, value and meaning, and then a line for each part of a byte."""
         value = "" if field.value == field.raw.hex(" ") else visible(field.value)
         if len(value) > MAX_VALUE and not self._full:
             value = f"{value[:MAX_VALUE]}... ({len(value):,} characters)"
@@ -102,15 +103,16 @@ class Printer:
             yield from self._wrapped((f"{bits.pattern} {bits.name}: {bits.meaning}", _DIM), indent=indent, hang=0)
 
     def _wrapped(self, *parts: tuple[str, str], indent: int = 0, hang: int = INDENT) -> Iterator[str]:
-        """Texts, each in its colour, one after the other in lines that fit the terminal; ``hang`` more columns of indentation
-        for all lines but the first."""
+        """Yield texts, each in its colour, joined and broken into lines that fit the terminal.
+
+        ``hang``: columns by which all lines behind the first are indented further."""
         whole = "".join(text for text, _ in parts)
         for number, (start, end) in enumerate(_fitting(whole, self._width - indent - hang)):
             margin = indent + (hang if number else 0)
             yield " " * margin + self._painted(parts, start, end)
 
     def _painted(self, parts: Iterable[tuple[str, str]], start: int, end: int) -> str:
-        """The characters from ``start`` to ``end`` of all parts."""
+        """Return the characters from ``start`` to ``end`` of the joined texts, in their colours."""
         painted = ""
         for text, color in parts:
             painted += self._paint(text[max(start, 0) : max(end, 0)], color)
@@ -161,10 +163,10 @@ def _columns(char: str) -> int:
 
 
 def printable(data: bytes) -> str:
-    """Bytes as text, a dot for each that a terminal can't show."""
+    """Return bytes as text, with a dot for each byte that is not printable ASCII."""
     return "".join([chr(byte) if 0x20 < byte < 0x7F else "·" for byte in data])
 
 
 def visible(text: str) -> str:
-    """Text with what a terminal would obey, or not show, as escapes."""
+    """Return a text with escapes in the place of characters that a terminal would obey or not show."""
     return "".join([char if char.isprintable() else char.encode("unicode_escape").decode() for char in text])

@@ -1,9 +1,17 @@
 """WebSocket, explained: frames bit by bit, payloads unmasked and inflated, and messages put together.
 
-Where a frame ends is said by ``parse_header``. What is wrong with one, and what message it completes, is said by the core
-itself, which is given each frame when it is whole. After a fault it says no more, but frames can be told apart further on.
+    81 85 37 fa 21 3d 7f 9f 4d 51 58
+    81              FIN, RSV, opcode = text       the last frame of its message
+    85              MASK, length = 5
+    37 fa 21 3d     masking key
+    7f 9f 4d 51 58  payload = Hello               unmasked
 
-On a stream of HTTP/2 the frames are the content of DATA (RFC 8441 §5), and end where that does not.
+The core's ``parse_header`` tells where a frame ends. A core of the receiving side gets each frame as well: it finds faults,
+and it tells which message a frame completes. After a fault this core is silent, but the frames behind it can still be
+explained.
+
+On a stream of HTTP/2 the WebSocket's frames are the content of DATA frames (RFC 8441 §5), which may end anywhere
+(``Carried``).
 """
 
 from dataclasses import replace
@@ -35,7 +43,7 @@ _OPCODES = {
     CONTINUATION: ("continuation", "more of the message"),
     TEXT: ("text", "a message of text begins, in UTF-8"),
     BINARY: ("binary", "a message of bytes begins"),
-    CLOSE: ("Close", "the last thing that this side says"),
+    CLOSE: ("Close", "the last frame of this side"),
     PING: ("Ping", "the other side has to answer with the same payload"),
     PONG: ("Pong", "the answer to a Ping"),
 }
@@ -48,27 +56,31 @@ _CODES = {
 
 
 def explain_websocket(client: Side, server: Side, agreement: Agreement) -> tuple[Script[None], Script[None]]:
-    """The scripts of both sides, from the first byte behind the handshake."""
+    """Return the scripts of both sides, for the bytes behind the handshake."""
     return _Frames(client, agreement).script(), _Frames(server, agreement).script()
 
 
 def explain_carried(agreement: Agreement) -> "dict[Role, Carried]":
-    """The same for what is the content of something else, whose rows they are in."""
+    """Return the explanations of both sides for frames that are the content of another protocol's frames."""
     sides = Side(CLIENT), Side(SERVER)
     scripts = explain_websocket(*sides, agreement)
     return {side.sender: Carried(side, script) for side, script in zip(sides, scripts, strict=True)}
 
 
 class Carried:
-    """Names what a piece of content has of one side's frames. They are read on a side of their own."""
+    """The explanation of one side's WebSocket, whose frames come as content. ``add`` takes the next piece of content.
+
+    The frames are read by a script on a Side of their own. The fields that it finds are copied into the row of the carrying
+    frame. A field may have begun in an earlier piece; then only its last bytes are added here.
+    """
 
     def __init__(self, own: Side, script: Script[None]) -> None:
         self._own = own
         self._script = script
-        self._told = 0  # bytes of the field to come that an earlier piece had, as part of a frame
+        self._told = 0  # bytes of the next field that an earlier row has already, as "part of a frame"
 
     def add(self, side: Side, data: bytes) -> None:
-        """All bytes of a piece."""
+        """Add fields for all bytes of a piece of content."""
         self._own.buffer.append(data)
         while isinstance(found := next(self._script), Row):
             self._tell(side, found.fields, found.title, found.error)
@@ -80,7 +92,7 @@ class Carried:
 
     def _tell(self, side: Side, fields: list[Field], title: str, error: str) -> None:
         side.error = side.error or error
-        if fields and ":" not in side.title:  # of several frames the first is named
+        if fields and ":" not in side.title:  # the title has the first of several frames
             side.title = f"{side.title}: {title}"
         for field in fields:
             raw = field.raw[self._told :]
@@ -89,11 +101,12 @@ class Carried:
 
 
 class _Frames:
-    """What one side sends."""
+    """The script of one side."""
 
     def __init__(self, side: Side, agreement: Agreement) -> None:
         self._side = side
-        self._core: Connection | None = Connection(SERVER if side.sender is CLIENT else CLIENT, agreement)  # who reads it
+        # The core of the side that reads these frames.
+        self._core: Connection | None = Connection(SERVER if side.sender is CLIENT else CLIENT, agreement)
         self._closed = False
         self._compressed = False
         self._fragmented = False
@@ -117,7 +130,7 @@ class _Frames:
     # -- the header
 
     def _add_header(self, length: int, key: bytes, size: int) -> int:
-        """The fields of the header; its first byte."""
+        """Add the fields of the header, and return its first byte."""
         side = self._side
         head = side.take(size)
         first, at = head[0], size - len(key)
@@ -125,7 +138,7 @@ class _Frames:
         fin = "" if first & FIN else ", not the last"
         side.begin(f"{opcode[0]} frame{fin}, {counted(length, 'byte')}")
         if self._closed:
-            side.error = "a frame behind a Close"  # RFC 6455 §5.5.1: MUST NOT
+            side.error = "a frame behind a Close"  # §5.5.1: an endpoint MUST NOT send more after a Close
         side.add("FIN, RSV, opcode", head[:1], opcode[0], opcode[1], "RFC 6455 §5.2", _first_bits(first, opcode))
         length_meaning = _length_meaning(head[1] & ~MASKED)
         side.add("MASK, length", head[1:2], str(head[1] & ~MASKED), length_meaning, "RFC 6455 §5.2", _second_bits(head[1]))
@@ -142,7 +155,7 @@ class _Frames:
     # -- the payload
 
     def _payload(self, first: int, length: int, key: bytes) -> Script[None]:
-        def add(data: bytes) -> None:  # a piece is a multiple of four bytes, so each begins with the first of the key
+        def add(data: bytes) -> None:  # pieces are multiples of 4 bytes, so each piece begins with the key's first byte
             if first & OPCODE == CLOSE:
                 self._add_close(data, key)
             else:
@@ -153,9 +166,9 @@ class _Frames:
 
     def _add_data(self, raw: bytes, data: bytes, first: int) -> None:
         if first & CONTROL:
-            meaning, section = "what a Pong has to repeat", "RFC 6455 §5.5.2"
+            meaning, section = "the data that a Pong repeats", "RFC 6455 §5.5.2"
         elif self._compressed:
-            meaning, section = "compressed: inflated it is the message below", "RFC 7692 §6"
+            meaning, section = "compressed: the message below is what it inflates to", "RFC 7692 §6"
         else:
             meaning, section = "of the message", "RFC 6455 §5.6"
         masked = ", unmasked" if raw is not data else ""
@@ -189,7 +202,7 @@ class _Frames:
         if isinstance(event, Message) and (self._compressed or self._fragmented):
             text = event.data if isinstance(event.data, str) else readable(event.data)
             how = "inflated" if self._compressed else "put together"
-            self._side.note("message", shown(text), f"what the other side gets, {how}", "RFC 6455 §5.4")
+            self._side.note("message", shown(text), f"as the other side's app gets it, {how}", "RFC 6455 §5.4")
 
 
 def _first_bits(first: int, opcode: tuple[str, str]) -> tuple[Bits, ...]:
