@@ -6,10 +6,13 @@ import logging
 import os
 from collections.abc import Iterator
 
+import http2_wire
 import loops
 import pytest
 from hypothesis import HealthCheck, settings
 
+import minproto.fast.http2
+import minproto.http2
 from minproto.testing import clock
 
 settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -48,3 +51,13 @@ def logged() -> Iterator[list[str]]:
     yield handler.messages
     logging.getLogger("minproto").removeHandler(handler)
     assert handler.messages == []
+
+
+@pytest.fixture(
+    scope="module", params=[minproto.http2.Connection, minproto.fast.http2.Connection], ids=["plain", "fast"]
+)
+def plain_and_fast(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each test of HTTP/2's core is run on the plain core and on the fast one."""
+    http2_wire.Connection = request.param
+    yield
+    http2_wire.Connection = minproto.http2.Connection

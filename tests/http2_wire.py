@@ -4,16 +4,20 @@ from collections.abc import Iterable
 
 import hpack
 
+import minproto.http2
 from minproto import http2_frames as f
 from minproto.core import CLIENT, SERVER, Event, RemoteProtocolError, Role
 from minproto.http import EndOfMessage, Headers, RequestHead, ResponseHead
-from minproto.http2 import Connection, Limits
+from minproto.http2 import Limits
 
 GET = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")]
 POST = [(":method", "POST"), *GET[1:]]
 OK = [(":status", "200")]
 ALIVE = "alive"
 PROBE = b"\x00are up?"
+
+Connection = minproto.http2.Connection
+"""The core that the tests use: by the fixture ``plain_and_fast``, the plain one and then the fast one."""
 
 
 def frame(type_: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> bytes:
@@ -62,7 +66,7 @@ class Wire:
     """A core and its peer. The owner of the core gives what the protocol demands, and answers requests if told so."""
 
     def __init__(self, role: Role = SERVER, *, greeted: bool = True, answer: bool = False, **limits: int) -> None:
-        self.core = Connection(role, Limits(**limits))
+        self.core: minproto.http2.Connection = Connection(role, Limits(**limits))
         self.encoder = hpack.Encoder()
         self.decoder = hpack.Decoder()
         self.answer = answer

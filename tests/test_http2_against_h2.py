@@ -14,6 +14,7 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.exceptions
+import http2_wire
 import pytest
 from http2_wire import split
 from hypothesis import HealthCheck, given, settings
@@ -21,9 +22,11 @@ from hypothesis import strategies as st
 
 from minproto.core import CLIENT, SERVER, RemoteProtocolError, Role
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
-from minproto.http2 import Connection, Consumed, GoAway, Reset, StreamFault
+from minproto.http2 import Consumed, GoAway, Reset, StreamFault
 from minproto.http2_frames import CONTINUATION, GOAWAY, HEADER_SIZE, PREFACE, parse_header
 from minproto.testing.strategies import http2_exchanges, http2_streams
+
+pytestmark = pytest.mark.usefixtures("plain_and_fast")
 
 NAMES = st.sampled_from(["x-a", "accept", "cookie", "user-agent"])
 VALUES = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=20)
@@ -50,7 +53,7 @@ class Theirs:
 
 class Ours:
     def __init__(self, role: Role) -> None:
-        self.core = Connection(role)
+        self.core = http2_wire.Connection(role)
         self.out = self.core.send(self.core.greeting())
         self.events: list[object] = []
 

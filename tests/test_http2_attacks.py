@@ -6,13 +6,16 @@ And beside each attack the honest peer that looks like it: one that goes on for 
 from collections.abc import Callable
 
 import hpack
+import http2_wire
 import pytest
 from http2_wire import GET, frame, number, ping, reset, settings, window_update
 
 from minproto import http2_frames as f
 from minproto.core import SERVER, RemoteProtocolError
 from minproto.http import Data, EndOfMessage, Headers, ResponseHead
-from minproto.http2 import Connection, Limits, StreamFault
+from minproto.http2 import Limits, StreamFault
+
+pytestmark = pytest.mark.usefixtures("plain_and_fast")
 
 LIMITS = Limits(max_streams=10, max_resets=20, max_idle_frames=50)
 ROUNDS = 1_000
@@ -22,7 +25,7 @@ class Server:
     """A server that answers what it is asked, as its shell would."""
 
     def __init__(self, *, answers: bool = True) -> None:
-        self.core = Connection(SERVER, LIMITS)
+        self.core = http2_wire.Connection(SERVER, LIMITS)
         self.core.send(self.core.greeting())
         self.answers = answers
         self.encoder = hpack.Encoder()
@@ -145,7 +148,7 @@ def test_progress_gives_patience_back(attack):
 def test_a_budget_is_worth_what_its_limit_says(most, step):
     """So many are taken, and not one more; the SETTINGS of the greeting were one that brings nothing."""
     server = Server(answers=False)
-    server.core.calm(1)
+    server.core.refill_budgets(1)
     assert ends_calmly(server, lambda n: step(server, n)) == most
 
 
@@ -164,7 +167,7 @@ def test_time_gives_patience_back():
     server = Server()
     for _ in range(ROUNDS):
         server.feed(ping())
-        server.core.calm(1)
+        server.core.refill_budgets(1)
 
 
 def test_a_download_brings_its_credit_in_small_change():

@@ -7,12 +7,13 @@ and what becomes of the connection: it is alive, a stream is reset with a code, 
 from collections.abc import Callable
 from itertools import pairwise
 
+import http2_wire
 import pytest
 from http2_wire import ALIVE, GET, OK, POST, Wire, data, frame, number, ping, reset, settings, window_update
 
 from minproto.core import CLIENT, SERVER, LocalProtocolError, RemoteProtocolError
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
-from minproto.http2 import Connection, Consumed, Discarded, GoAway, Ping, Reset, Settings, StreamFault
+from minproto.http2 import Consumed, Discarded, GoAway, Ping, Reset, Settings, StreamFault
 from minproto.http2_frames import (
     ACK,
     COMPRESSION_ERROR,
@@ -39,6 +40,10 @@ from minproto.http2_frames import (
     STREAM_CLOSED,
     WINDOW_UPDATE,
 )
+from minproto.testing import laws
+from minproto.testing.agreement import public
+
+pytestmark = pytest.mark.usefixtures("plain_and_fast")
 
 Said = bytes | list[bytes]
 Case = Callable[[Wire], Said]
@@ -466,7 +471,7 @@ def test_the_first_frame_is_settings(role, first):
 
 
 def test_nothing_is_sent_before_the_greeting():
-    core = Connection(SERVER)
+    core = http2_wire.Connection(SERVER)
     with pytest.raises(LocalProtocolError, match="before the greeting"):
         core.send(Ping(bytes(8)))
     core.receive_data(b"x")
@@ -586,6 +591,13 @@ def test_what_comes_for_a_stream_that_was_complete_is_wrong_though_we_reset_it()
     assert w.verdict(data(1, b"abc")) == connection(S)
 
 
+def test_what_comes_behind_a_malformed_head_is_ignored():
+    """§5.1: the client has sent it before it read our reset; its credit comes back."""
+    w = Wire()
+    events = w.feed(w.head(1, [*POST, ("X", "y")], end=False), data(1, b"abc"), w.head(1, TRAILER))
+    assert [type(event) for event in events] == [StreamFault, Discarded] and w.error is None
+
+
 def test_after_our_goaway_higher_streams_are_ignored():
     """§6.8: their fields are decoded, their DATA counts, and nothing on them is wrong."""
     w = Wire()
@@ -648,6 +660,7 @@ def test_a_ping_of_ours_has_no_flag():
     w = Wire()
     w.say(Ping(b"12345678"))
     assert w.said == [(PING, 0, 0, b"12345678")]
+    assert w.feed(ping(flags=ACK)) == [Ping(b"12345678", ack=True)] and len(w.said) == 1  # its answer needs no answer
 
 
 def test_nobody_has_a_turn_while_the_connection_has_no_window():
@@ -719,7 +732,7 @@ def test_what_is_said_of_a_broken_block_is_ours(block):
 
 @pytest.mark.parametrize("role", [SERVER, CLIENT])
 def test_an_end_before_the_first_settings_is_not_the_end_of_a_message(role):
-    core = Connection(role)
+    core = http2_wire.Connection(role)
     core.send(core.greeting())
     core.receive_data(PREFACE[:10] if role is SERVER else b"")
     core.receive_eof()
@@ -783,3 +796,36 @@ def test_cookies_are_joined_in_the_place_of_the_first():
     w = Wire()
     head, _ = w.feed(w.head(1, fields(("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"))))
     assert head.headers == [("host", "a"), ("cookie", "a=1; b=2"), ("x", "y")]
+
+
+def test_a_request_larger_than_the_servers_limit_is_not_sent():
+    """§6.5.2: each field counts 32 bytes more. The server would end the connection, and again each time that it is made."""
+    w = Wire(CLIENT)
+    size = 7 + 3 + 7 + 5 + 5 + 1 + 10 + 1 + 4 * 32  # :method GET, :scheme https, :path /, :authority a
+    w.feed(settings((6, size - 1)))
+    w.said.clear()
+    before = public(w.core), laws.snapshot(w.core._coder._encoder)
+    with pytest.raises(LocalProtocolError, match=f"have {size} bytes.*takes {size - 1} .SETTINGS_MAX_HEADER_LIST_SIZE"):
+        w.ask()
+    assert (public(w.core), laws.snapshot(w.core._coder._encoder)) == before and not w.said
+    w.feed(settings((6, size)))
+    assert w.ask() == 1 and w.said[-1].type == HEADERS
+
+
+def test_trailers_larger_than_the_servers_limit_are_not_sent():
+    w = Wire(CLIENT)
+    w.ask(POST)
+    w.feed(settings((6, 33)))
+    for trailers, right in ((Headers([("x", "y")]), False), (Headers([("x", "")]), True)):
+        if right:
+            w.say(EndOfMessage(trailers, 1))
+        else:
+            with pytest.raises(LocalProtocolError, match="have 34 bytes"):
+                w.say(EndOfMessage(trailers, 1))
+
+
+def test_a_server_may_send_more_than_the_clients_limit():
+    """§10.5.1: the limit is advice; a client that cannot take the answer resets one stream."""
+    w = Wire()
+    w.feed(settings((6, 1)), w.head())
+    w.say(ResponseHead(200, Headers([("x", "y")]), "2", 1))

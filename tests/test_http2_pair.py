@@ -6,10 +6,11 @@ step law 9 holds on both levels: what one end may send is what the other has gra
 
 from collections import defaultdict
 
+import http2_wire
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from minproto import http1
 from minproto import http2_frames as frames
@@ -19,12 +20,14 @@ from minproto.http2 import Connection, Consumed, Limits, Ping, Reset, Settings, 
 from minproto.http2_streams import TRANSITIONS, State, Step
 from minproto.testing import laws
 
+pytestmark = pytest.mark.usefixtures("plain_and_fast")
+
 
 class End:
     """One end, what is on its way to it, and what it has seen."""
 
     def __init__(self, role: Role, limits: Limits) -> None:
-        self.core = Connection(role, limits)
+        self.core: Connection = http2_wire.Connection(role, limits)
         self.arriving = bytearray()
         self.received: dict[int, bytes] = defaultdict(bytes)
         self.held: dict[int, int] = defaultdict(int)  # bytes that the app has not consumed
@@ -194,8 +197,8 @@ class TwoEnds(RuleBasedStateMachine):
                 assert id_ in end.ended
 
 
-TwoEnds.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
-TestTwoEnds = TwoEnds.TestCase
+def test_two_ends():
+    run_state_machine_as_test(TwoEnds, settings=settings(max_examples=60, stateful_step_count=40))
 
 
 def test_a_stream_ends_also_where_a_change_of_settings_has_made_its_window_negative():
@@ -386,7 +389,7 @@ def test_a_field_that_is_no_text_is_refused_before_anything_changes(field):
 
 
 def client() -> Connection:
-    core = Connection(CLIENT, Limits())
+    core = http2_wire.Connection(CLIENT, Limits())
     core.send(core.greeting())
     return core
 

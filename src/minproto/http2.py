@@ -2,10 +2,10 @@ r"""HTTP/2: many exchanges at once on one connection (RFC 9113).
 
 An exchange is a request and its response. Each exchange has a *stream*: a number, and frames that carry it. A head is a block
 of compressed fields in a HEADERS frame, content is DATA frames. Frames of different streams may follow each other in any order
-(*multiplexing*), so a slow response does not hold up the others, as it does in HTTP/1.1 (*head-of-line blocking*).
+(*multiplexing*), so a slow response does not hold up the next one, as it does in HTTP/1.1 (*head-of-line blocking*).
 
 This is a whole connection, with each frame that crosses it. A client begins with 24 fixed bytes, the preface; then each end
-tells its SETTINGS and acknowledges those of the other (``http2_settings.py``):
+tells its SETTINGS and acknowledges the SETTINGS of its peer (``http2_settings.py``):
 
     >>> client, server = Connection(CLIENT), Connection(SERVER)
     >>> hello = client.send(client.greeting())
@@ -61,24 +61,47 @@ client's SETTINGS have raised the stream's window to 131,072:
 
 The DATA frame has END_STREAM, because its byte is the last one of the Content-Length. The client gives credit back in
 portions. Its connection window may hold 1,048,576 bytes, of which the server knows 65,535 so far; so the first reply is a
-WINDOW_UPDATE over the difference and the five bytes. At the end a server says GOAWAY, with the last stream that it has looked
-at:
+WINDOW_UPDATE over the difference and the five bytes. A server that wants to close says GOAWAY first, here with stream 7 as the
+last one that it will look at:
 
     >>> client.reply(events[1])
     WindowUpdate(stream=0, increment=983046)
     >>> client.send(client.reply(events[1])).hex(" ")   # 0x0f0006 = 983046 = 1048576 - 65535 + 5
     '00 00 04 08 00 00 00 00 00 00 0f 00 06'
-    >>> server.send(GoAway(last=1)).hex(" ")
-    '00 00 08 07 00 00 00 00 00 00 00 00 01 00 00 00 00'
+    >>> server.send(GoAway(last=7)).hex(" ")           # the last four bytes are the error code: NO_ERROR
+    '00 00 08 07 00 00 00 00 00 00 00 00 07 00 00 00 00'
 
-**Faults** are of one stream or of the whole connection (§5.4):
+**Faults** are of one stream or of the whole connection (§5.4). Here a client sends a request whose field name has a capital
+letter, which is malformed. The stream is closed; the reply is a Reset (RST_STREAM, with the code PROTOCOL_ERROR), and the next
+request is taken. Then the client sends DATA on stream 7, which it has not opened:
 
-- A fault of a stream is a malformed message, or a frame that the state of the stream does not allow. It is a ``StreamFault``
-  event whose reply is a Reset (RST_STREAM); all other streams go on. A request that is only too large is one, too, but it has
-  a ``status`` (414, 431 or 501): the app answers the request with that, as in HTTP/1.1, and there is no Reset.
-- A fault of the connection concerns what all streams share: the framing, the compression table, the connection's window, an
-  id. ``next_event`` raises, and the farewell is a GOAWAY with the error code. A frame on an idle stream is one, too.
-- A frame that may merely be late is no fault. After our Reset it is ignored, and DATA becomes a ``Discarded`` event.
+    >>> bad = frames.encode_headers(3, bytes.fromhex("82 87 84 41 01 61 40 01 58 01 79"), end_stream=True)
+    >>> server.receive_data(bad + frames.encode_headers(5, bytes.fromhex("82 87 84 bf"), end_stream=True))
+    >>> fault, request, end = server.events()
+    >>> fault.stream, fault.code, fault.reason
+    (3, 1, "the field 'X' has an invalid value, or name (they are in lower case)")
+    >>> server.reply(fault), request.stream
+    (Reset(stream=3, code=1), 5)
+    >>> server.receive_data(frames.encode_frame(frames.DATA, 0, 7, b"x"))
+    >>> server.next_event()
+    Traceback (most recent call last):
+    minproto.core.RemoteProtocolError: a frame on a stream that is idle
+    >>> server.farewell(server.error)
+    [GoAway(last=5, code=1, debug=b'a frame on a stream that is idle')]
+
+- **A fault of a stream** is a malformed message (PROTOCOL_ERROR), a frame that the state of the stream does not allow
+  (STREAM_CLOSED), DATA beyond the stream's window (FLOW_CONTROL_ERROR), or a request beyond ``max_streams`` (REFUSED_STREAM).
+  All other streams go on. Where the stream is idle, there is nothing to reset, so the fault is one of the connection.
+- **A request that is only too large** is a ``StreamFault``, too, with a ``status``: 414 (or 501) for the start line, 431 for
+  the fields. There is no Reset, because the stream is open: the app answers with the status, as in HTTP/1.1.
+- **A fault of the connection** concerns what all streams share: the framing, the compression table, the connection's window,
+  an id. ``next_event`` raises, and the farewell is a GOAWAY with the same code.
+- **A frame that may merely be late is no fault.** After our Reset, frames are ignored that the peer sent before it read the
+  Reset, and DATA becomes a ``Discarded`` event. But on a stream that the peer has ended itself, nothing can be late:
+  STREAM_CLOSED, a fault of the connection where both directions are closed, and one of the stream where ours is still open.
+
+``wants`` is DATA until the peer's end of input, for a stream that waits for our answer must not stop another one. So it is
+never PAUSED. At the end of input it is CLOSED, and ``next_event`` raises where a message is cut short.
 
 Four things are easy to get wrong:
 
@@ -86,8 +109,17 @@ Four things are easy to get wrong:
 - **Credit must not be lost.** DATA that we throw away is paid for with the connection's credit, so the credit is given back.
 - **Frames are cheap for their sender.** A client that opens streams and resets them at once makes a server work for nothing
   (*rapid reset*, CVE-2023-44487); so do pings, settings and empty frames without end (CVE-2019-9512 to 9518), a head of
-  endless CONTINUATION frames (CVE-2024-27316), and frames that make us reset a stream (CVE-2025-8671). Each of them spends
-  from a ``Budget``, and progress refills it. A peer that has used up a budget gets ENHANCE_YOUR_CALM.
+  endless CONTINUATION frames (CVE-2024-27316), and frames that make us reset a stream (CVE-2025-8671). Each such frame spends
+  from a ``Budget``, and progress refills it. A peer that has used up a budget gets ENHANCE_YOUR_CALM. There are two, with
+  these prices (and what gives back):
+
+      resets, 200            1 for a reset of the client's, and for a StreamFault without a status
+                             (4 for a stream that both ends have completed)
+      idle frames, 1,000     1 for SETTINGS (not the first), PING, WINDOW_UPDATE, GOAWAY, PRIORITY, CONTINUATION, an unknown
+      type,
+                             DATA with neither content nor an end, an interim response, and a frame on a closed stream
+                             (1 for a request, 2 for DATA with content and for each Data that we send, 4 for a complete stream)
+
 - **A sender with much to send needs turns.** The core holds no content. The shell says by ``offer`` that a stream has content,
   and asks ``next_ready`` which stream may send, and how much. So a small response is not stuck behind a large one.
 
@@ -163,7 +195,7 @@ class Connection(SendingHalf):
     @property
     def in_frame(self) -> bool:
         """Whether the peer has begun something that it has to complete: a frame, a field block, the preface."""
-        return self._reader.in_frame or not self.settled
+        return self._reader.in_frame or not self.settings_received
 
     @property
     def content_awaited(self) -> int:
@@ -173,12 +205,13 @@ class Connection(SendingHalf):
 
     @property
     def buffered(self) -> int:
-        """The bytes that were received and not parsed yet, those of an unfinished field block among them."""
+        """The bytes that were received and not parsed yet, an unfinished field block among them."""
         return self._reader.buffered
 
     # -- receiving
 
     def _parse(self) -> Event | None:
+        """Return the next event of the last frame, or read frames until one of them has an event."""
         while not self._events:
             frame = self._reader.next_frame()
             if frame is None:
@@ -188,7 +221,12 @@ class Connection(SendingHalf):
         return self._events.pop(0)
 
     def _parse_eof(self) -> Event | None:
-        if not self.settled:
+        """Close, where the peer has completed everything that it had begun; else its last message is cut short.
+
+        A stream in OPEN or HALF_CLOSED_LOCAL is one on which the peer has not sent END_STREAM. Streams that wait for our
+        answer alone are no fault: the peer has closed its direction of TCP, and may still read.
+        """
+        if not self.settings_received:
             raise RemoteProtocolError("this is not HTTP/2: it was closed before the first SETTINGS", PROTOCOL_ERROR)
         if self.in_frame or any(stream.state in (OPEN, HALF_CLOSED_LOCAL) for stream in self._streams.open.values()):
             raise RemoteProtocolError("connection closed in the middle of a message", PROTOCOL_ERROR)
@@ -209,7 +247,7 @@ class Connection(SendingHalf):
         """Close a stream for a fault of the peer's. The shell sends the Reset, which is the reply to the event."""
         if self._streams.is_idle(id_):  # a stream that was never opened cannot be reset, so the connection ends
             raise RemoteProtocolError(str(error), error.code)
-        if error.code == REFUSED_STREAM and not self.acknowledged:
+        if error.code == REFUSED_STREAM and not self.settings_acknowledged:
             self._idle_frames.refund(4)  # the client did not know our maximum yet, and other frames follow on this stream
         else:
             self._resets.spend()  # CVE-2025-8671: it costs us as much as a reset of the peer's own
@@ -285,10 +323,11 @@ class Connection(SendingHalf):
             self._receive_response(stream, fields, ends)
 
     def _receive_new_stream(self, id_: int, fields: Fields, ends: bool) -> None:
+        """Take the head of a request. Its id has to be odd, and higher than all ids before it (§5.1.1)."""
         if id_ & 1 == 0:
             raise RemoteProtocolError("a client's stream has an odd id", PROTOCOL_ERROR)  # §5.1.1
         if self._streams.is_ignored(id_):
-            # The client may not have read our GOAWAY: what belongs to the stream is no flood.
+            # The client may not have read our GOAWAY, so the frames of this stream are no flood.
             return self._idle_frames.refund(4)
         self._streams.last_id = id_  # whatever becomes of the request, its id is used up
         try:
@@ -297,6 +336,11 @@ class Connection(SendingHalf):
             self._fault(id_, error, claimed_head(fields, id_))
 
     def _receive_request(self, id_: int, fields: Fields, ends: bool) -> None:
+        """Open a stream for a request. Raises StreamError where it is refused or malformed; then no stream is opened.
+
+        A request that is only too large is well understood. So its stream is opened for the answer, with a StreamFault in the
+        place of the RequestHead.
+        """
         if len(self._streams.open) >= self.limits.max_streams:  # §5.1.2
             raise StreamError("too many streams", REFUSED_STREAM)
         head = self._coder.parse_request(fields, id_)
@@ -325,6 +369,7 @@ class Connection(SendingHalf):
         return (431 if reason else 0), reason
 
     def _receive_response(self, stream: Stream, fields: Fields, ends: bool) -> None:
+        """Take the head of a response, or an interim one before it (100, 103). Raises StreamError: malformed, or too large."""
         head = self._coder.parse_response(fields, stream.id)
         if reason := exceeded_limit(head.headers, self.limits.max_head, self.limits.max_headers):
             raise StreamError(reason, ENHANCE_YOUR_CALM)
@@ -338,7 +383,7 @@ class Connection(SendingHalf):
         # RFC 9110 §9.3.6: DATA belongs to the tunnel, and a Content-Length means nothing.
         if stream.becomes_tunnel(head.status):
             stream.expect_content(None)
-        elif has_no_content(stream.method, head.status):  # say, an answer to HEAD: its Content-Length is that of the GET
+        elif has_no_content(stream.method, head.status):  # say, an answer to HEAD: its Content-Length is what GET would have
             stream.expect_content(0)
         else:
             stream.expect_content(content_length(head.headers))
@@ -349,6 +394,11 @@ class Connection(SendingHalf):
             self._receive_end(stream, Headers())
 
     def _receive_trailers(self, stream: Stream, fields: Fields, ends: bool) -> None:
+        """Take the second field block of a message, which has to end it. Raises StreamError: malformed, or too large.
+
+        A server that has not answered yet can still answer 431, so there the fault has a status and takes the place of the
+        end.
+        """
         if not ends:
             raise malformed("a second head, or trailers without END_STREAM")  # §8.1
         trailers = parse_trailers(fields)
@@ -362,10 +412,13 @@ class Connection(SendingHalf):
     # -- receiving: the other types, in the order of §6
 
     def _receive_priority(self, frame: Frame) -> None:
+        """Check a PRIORITY frame, and forget it: RFC 9113 §5.3.2 has retired its meaning. It may come on any stream, also
+        idle."""
         self._idle_frames.spend()
         frames.check_priority(frame)
 
     def _receive_reset(self, frame: Frame) -> None:
+        """Close a stream that the peer gives up. On a closed one it says nothing new, but from then on no frame is late."""
         self._streams.check_opened(frame.stream)  # §6.4
         stream = self._streams.open.get(frame.stream)
         if stream is None:
@@ -378,6 +431,7 @@ class Connection(SendingHalf):
         self._events.append(Reset(frame.stream, code))
 
     def _receive_settings(self, frame: Frame) -> None:
+        """Take the peer's settings, or its ACK of ours. The first frame is free, the others spend from the budget."""
         if self._settings.received:
             self._idle_frames.spend()
         self._settings.received = True
@@ -392,7 +446,7 @@ class Connection(SendingHalf):
 
     def _receive_acknowledgement(self) -> None:
         """Keep the peer to our oldest settings: from now on it knows of them."""
-        if self.acknowledged:  # an ACK that nobody asked for does no harm
+        if self.settings_acknowledged:  # an ACK that nobody asked for does no harm
             return
         for name, value in self._settings.receive_ack():
             if name == frames.INITIAL_WINDOW_SIZE:
@@ -419,6 +473,7 @@ class Connection(SendingHalf):
         self._schedule(stream)
 
     def _receive_ping(self, frame: Frame) -> None:
+        """Take a PING, which is answered by ``reply``, or the answer to one of ours."""
         self._idle_frames.spend()
         self._events.append(Ping(frame.payload, frame.flags & frames.ACK != 0))
 
@@ -436,6 +491,8 @@ class Connection(SendingHalf):
                 self._events.append(Reset(stream.id, REFUSED_STREAM))
 
     def _receive_window_update(self, frame: Frame) -> None:
+        """Take credit for a stream, or (stream 0) for the connection. Credit of 0 is a fault, and so is a window over
+        2^31-1."""
         self._idle_frames.spend()
         increment = frames.parse_window_update(frame.payload)
         if frame.stream:

@@ -1,4 +1,4 @@
-"""HTTP/2's vocabulary: what each end may do without end, and what the two ends tell each other.
+"""HTTP/2's vocabulary: the limits of a connection, and the events by which its two ends talk.
 
 A message is told by the events of ``http.py``, each with the number of its stream. The others are of HTTP/2 alone. Most are
 one frame, and the same event is received by one end and sent by the other:
@@ -48,7 +48,7 @@ class Limits:
     """Settings in a frame. Some ten are known, and each change of the window size is a step for each open stream."""
     max_resets: int = 200
     """The budget for streams that end early, by a reset of the peer's or for its fault. A stream that ends in time gives four
-    back: as long as one stream in five does, a client may cancel the others for ever."""
+    back: as long as one stream in five does, a client may cancel four of five for ever."""
     max_idle_frames: int = 1_000
     """The budget for frames that bring nothing: settings, pings, credit, empty or unknown ones. Content, new streams and
     streams that end in time give back: four for an end, because an honest exchange has some of such frames, too."""
@@ -65,7 +65,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Settings(Event):
-    """What its sender wants the other end to keep to: (identifier, value) pairs, in order (§6.5). The reply is a
+    """The limits that its sender sets for the other end: (identifier, value) pairs, in order (§6.5). The reply is a
     SettingsAck."""
 
     values: list[tuple[int, int]]

@@ -1,7 +1,7 @@
 r"""HTTP/2's field blocks: heads and trailers as lists of fields, and as bytes (RFC 9113 §8.2, §8.3; HPACK, RFC 7541).
 
-A head is a list of fields. What HTTP/1.1 writes into its start line comes first, as *pseudo-header fields*, whose names begin
-with a colon. HPACK compresses the list: a field that both ends have seen before is one byte. This is a request for
+A head is a list of fields. The parts of HTTP/1.1's start line come first, as *pseudo-header fields*, whose names begin with a
+colon. HPACK compresses the list: a field that both ends have seen before is one byte. This is a request for
 https://example.org/, sent twice on one connection:
 
     >>> coder = FieldCoder(max_block=1_000)
@@ -19,7 +19,7 @@ https://example.org/, sent twice on one connection:
     be      0x80 + 62, in the second block: the newest entry, ":authority: example.org"
 
 So a block can be read only by an end that has read every block before it, in order. Both ends keep a table for each direction;
-here the tables are those of the ``hpack`` library.
+here the ``hpack`` library has the tables.
 
 An app sees the same ``RequestHead`` as from HTTP/1.1, with a Host field in the place of :authority:
 
@@ -53,7 +53,7 @@ from minproto.http import (
     RequestHead,
     ResponseHead,
     check_target,
-    field_block,
+    is_field,
     is_host,
     parse_content_length,
     same_authority,
@@ -70,7 +70,7 @@ from minproto.http2_frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, PROTOCOL
 Fields = Sequence[tuple[str, str]]
 """Names and values in their order, pseudo-header fields among them. Each character stands for one byte (ISO-8859-1)."""
 
-OF_CONNECTION = frozenset({"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"})
+CONNECTION_SPECIFIC = frozenset({"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"})
 """The connection-specific fields: they speak of an HTTP/1.1 connection, and make a message of HTTP/2 malformed (§8.2.2)."""
 _REQUEST_PSEUDO = frozenset({":method", ":scheme", ":authority", ":path", ":protocol"})
 _RESPONSE_PSEUDO = frozenset({":status"})
@@ -102,11 +102,11 @@ def split_pseudo(fields: Fields, allowed: frozenset[str]) -> tuple[dict[str, str
             raise malformed(f"pseudo-header field {name!r} is unknown, misplaced or repeated")
         pseudo[name] = value
     headers = Headers(fields[len(pseudo) :])
-    if field_block(headers) is None:  # no valid name has a colon, so a pseudo-header field that comes late fails here
-        wrong = next(field[0] for field in headers if field_block([field]) is None)
-        raise malformed(f"the field {wrong!r} has an invalid value, or name (they are in lower case)")
+    for field in headers:
+        if not is_field(field):  # no valid name has a colon, so a pseudo-header field that comes late fails here
+            raise malformed(f"the field {field[0]!r} has an invalid value, or name (they are in lower case)")
     for name, value in headers:
-        if name in OF_CONNECTION or (name == "te" and value.lower() != "trailers"):
+        if name in CONNECTION_SPECIFIC or (name == "te" and value.lower() != "trailers"):
             raise malformed(f"connection-specific field {name!r}")  # §8.2.2
     return pseudo, headers
 

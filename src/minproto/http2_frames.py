@@ -237,7 +237,7 @@ def _check_dependency(payload: bytes, stream: int, fault: Callable[[str, int], E
 
 
 def parse_number(payload: bytes) -> int:
-    """Return the error code of a RST_STREAM frame."""
+    """Return the error code of a RST_STREAM frame: 32 bits, and also codes that RFC 9113 does not define are right (§7)."""
     return int(_NUMBER.unpack(payload)[0])
 
 
@@ -270,7 +270,14 @@ def parse_goaway(payload: bytes) -> tuple[int, int, bytes]:
 
 
 def encode_headers(stream: int, block: bytes, end_stream: bool) -> bytes:
-    """Return a field block as a HEADERS frame, with as many CONTINUATION frames behind it as the block needs (§4.3)."""
+    """Return a field block as a HEADERS frame, with as many CONTINUATION frames behind it as the block needs (§4.3).
+
+    END_STREAM is a flag of the first frame, END_HEADERS of the last one. So 16,387 bytes are two frames:
+
+        >>> both = encode_headers(1, bytes(16_387), end_stream=True)
+        >>> parse_header(both), parse_header(both, 9 + 16_384)
+        (Header(length=16384, type=1, flags=1, stream=1), Header(length=3, type=9, flags=4, stream=1))
+    """
     first, rest = block[:MAX_FRAME], block[MAX_FRAME:]
     flags = END_STREAM if end_stream else 0
     if not rest:

@@ -143,7 +143,11 @@ class FrameReader:
         return header
 
     def _check_order(self, header: Header) -> None:
-        """Refuse a frame that may not come at this place."""
+        """Refuse a frame that may not come at this place.
+
+        The first frame is SETTINGS, and not the ACK of ours. An HTTP/1.1 server, say, answers our preface with ``HTTP/1.1
+        400``: these nine bytes read as the header of a frame of type 0x50, so that the error can say what is wrong at once.
+        """
         if self._is_first and (header.type != SETTINGS or header.flags & ACK):  # §3.4: so another protocol is noticed at once
             raise RemoteProtocolError("this is not HTTP/2: the first frame has to be SETTINGS", PROTOCOL_ERROR)
         begin = self._block_begin

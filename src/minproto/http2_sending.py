@@ -35,7 +35,29 @@ that has used up its window leaves the round, and a WINDOW_UPDATE of the peer le
 
 **The end of a message** is easy to get wrong. It is the flag END_STREAM on the last frame. With a Content-Length, the frame
 that reaches the length has the flag, which saves an empty frame; so the EndOfMessage that the app sends next produces no
-bytes. Without one, EndOfMessage is an empty DATA frame with the flag, or the trailers.
+bytes. Without one, EndOfMessage is an empty DATA frame with the flag, or the trailers. Here is each of the three; the fifth
+byte of a frame has the flags, and END_STREAM is 1:
+
+    >>> _, settings = client.receive_data(start[0]), list(client.events())
+    >>> for stream, fields in ((5, [("content-length", "2")]), (7, []), (9, [])):
+    ...     head = client.send(RequestHead("POST", "/", Headers([("host", "a"), *fields]), "2", stream))
+    >>> client.send(Data(b"hi", 5)).hex(" "), client.send(EndOfMessage(stream=5))
+    ('00 00 02 00 01 00 00 00 05 68 69', b'')
+    >>> client.send(Data(b"hi", 7)).hex(" "), client.send(EndOfMessage(stream=7)).hex(" ")
+    ('00 00 02 00 00 00 00 00 07 68 69', '00 00 00 00 01 00 00 00 07')
+    >>> client.send(EndOfMessage(Headers([("x", "1")]), 9))[:9].hex(" ")    # HEADERS (type 1), END_HEADERS and END_STREAM
+    '00 00 05 01 05 00 00 00 09'
+
+An event that does not fit is refused, and the stream goes on as before. A head without Content-Length is no fault: its content
+may have any length. But with one, content and end have to keep to it:
+
+    >>> head = client.send(RequestHead("POST", "/", Headers([("host", "a"), ("content-length", "2")]), "2", 11))
+    >>> client.send(Data(b"too long", 11))
+    Traceback (most recent call last):
+    minproto.core.LocalProtocolError: more content than its Content-Length
+    >>> client.send(EndOfMessage(stream=11))
+    Traceback (most recent call last):
+    minproto.core.LocalProtocolError: the message is not complete
 """
 
 from collections.abc import Callable
@@ -44,16 +66,7 @@ from typing import ClassVar
 from minproto import http2_frames as frames
 from minproto.core import CLIENT, SERVER, Core, Event, LocalProtocolError, Role
 from minproto.http import Data, EndOfMessage, RequestHead, ResponseHead, has_no_content
-from minproto.http2_events import (
-    Consumed,
-    GoAway,
-    Limits,
-    Ping,
-    Reset,
-    Settings,
-    SettingsAck,
-    WindowUpdate,
-)
+from minproto.http2_events import Consumed, GoAway, Limits, Ping, Reset, Settings, SettingsAck, WindowUpdate
 from minproto.http2_fields import WITHOUT_CONTENT, FieldCoder, Fields, declared_length, section_size, trailer_fields
 from minproto.http2_flow import ReceiveWindow, Scheduler, SendWindow
 from minproto.http2_frames import HEADER_SIZE, MAX_FRAME, MAX_ID, PREFACE
@@ -87,6 +100,7 @@ class SendingHalf(Core):
     coder = FieldCoder
 
     def __init__(self, role: Role, limits: Limits, scheme: str) -> None:
+        """``scheme``: the scheme of a client's requests."""
         super().__init__(HEADER_SIZE + MAX_FRAME)
         self.role = role
         self.limits = limits
@@ -103,7 +117,7 @@ class SendingHalf(Core):
         self._faults: dict[int, int] = {}  # closed streams that the peer is still to be told of by a Reset, with the code
         self._receive_window = ReceiveWindow(limits.connection_window)  # of the connection
         self._send_window = SendWindow()  # of the connection
-        self._scheduler = Scheduler()
+        self._scheduler = Scheduler()  # the streams that have content and credit of their own
         self._resets = Budget(limits.max_resets, "streams that were reset")
         self._idle_frames = Budget(limits.max_idle_frames, "frames that bring nothing")
 
@@ -118,17 +132,17 @@ class SendingHalf(Core):
     # -- what a shell asks
 
     @property
-    def peer(self) -> dict[int, int]:
+    def peer_settings(self) -> dict[int, int]:
         """The settings that the peer has sent: identifier -> value."""
         return self._settings.peer
 
     @property
-    def settled(self) -> bool:
+    def settings_received(self) -> bool:
         """Whether the peer's first settings have come."""
         return self._settings.received
 
     @property
-    def acknowledged(self) -> bool:
+    def settings_acknowledged(self) -> bool:
         """Whether the peer has acknowledged all our settings."""
         return self._settings.acknowledged
 
@@ -143,7 +157,10 @@ class SendingHalf(Core):
         return self._streams.last_id
 
     def is_open(self, stream: int) -> bool:
-        """Return whether a stream is open or half-closed, so that a Reset would have a meaning."""
+        """Return whether a stream is open or half-closed, so that a Reset would have a meaning.
+
+        After our Reset, or a StreamFault without a status, it is closed at once, although the peer may not know of it yet.
+        """
         return stream in self._streams.open
 
     @property
@@ -153,16 +170,19 @@ class SendingHalf(Core):
 
     @property
     def max_active(self) -> int:
-        """The number of streams that the peer lets us have open at once (§5.1.2)."""
+        """The number of streams that the peer lets us have open at once (§5.1.2).
+
+        That is for clients, who open streams. A server's own limit is ``Limits.max_streams``, which its greeting tells.
+        """
         return self._settings.max_streams
 
-    def calm(self, frames_: int) -> None:
+    def refill_budgets(self, frames_: int) -> None:
         """Give so many frames back to both budgets, because time has gone by. The core has no clock, so the shell says
         when."""
         self._idle_frames.refund(frames_)
         self._resets.refund(frames_)
 
-    # -- the state of a stream
+    # -- the state of a stream; both halves move it
 
     def _move(self, stream: Stream, step: Step) -> None:
         """Move the state of a stream by the table in ``http2_streams.py``, and clean up behind a stream that is closed.
@@ -170,7 +190,7 @@ class SendingHalf(Core):
         Raises StreamError for a step that the state does not allow.
         """
         before = stream.state
-        stream.move(step)
+        stream.move(step)  # raises before anything has changed
         if step is SEND_END or stream.state is CLOSED:
             self.withdraw(stream.id)
         if stream.state is not CLOSED:
@@ -208,7 +228,10 @@ class SendingHalf(Core):
             self._schedule(found)
 
     def _schedule(self, stream: Stream) -> None:
-        """Let a stream take part in the round, as long as it has content and credit of its own."""
+        """Let a stream take part in the round, as long as it has content and credit of its own.
+
+        The credit of the connection is not looked at here: it is the same for all streams, and changes with each frame.
+        """
         ready = stream.offering and stream.send_window.size > 0
         if ready and stream.id not in self._scheduler:
             self._scheduler.add(stream.id, *stream.priority)
@@ -221,7 +244,11 @@ class SendingHalf(Core):
         return len(self._scheduler) > 0 and self._send_window.size > 0
 
     def next_ready(self) -> tuple[int, int] | None:
-        """Return the stream whose turn it is, and how many bytes its next Data may have; None where no stream can send."""
+        """Return the stream whose turn it is, and how many bytes its next Data may have; None where no stream can send.
+
+        Ask only when there is room for a frame in the transport. What waits there cannot be overtaken any more, so with much
+        of it an urgent response would be as slow as any.
+        """
         if self._send_window.size <= 0 or (id_ := self._scheduler.next()) is None:
             return None
         return id_, min(self._send_window.size, self._streams.open[id_].send_window.size, MAX_FRAME)
@@ -229,13 +256,21 @@ class SendingHalf(Core):
     # -- sending: messages
 
     def send(self, event: Event) -> bytes:
+        """Return the frames of an event, and move our state. Raises LocalProtocolError, with nothing changed.
+
+        The first event of all is ``greeting()``, because a peer takes no other frame before the first SETTINGS (§3.4).
+        """
         send = self._SENDERS.get(type(event))
         if send is None or (not self._greeted and type(event) is not Settings):
             raise LocalProtocolError(f"can't send {type(event).__name__}" + ("" if self._greeted else " before the greeting"))
         return send(self, event)
 
     def _stream_for(self, id_: int, step: Step) -> Stream:
-        """Return the stream on which we may take this step. Raises LocalProtocolError where its state does not allow it."""
+        """Return the stream on which we may take this step. Raises LocalProtocolError where its state does not allow it.
+
+        A stream that has ended by its length is in HALF_CLOSED_LOCAL or CLOSED, although its EndOfMessage is still to come.
+        Its callers that may get this EndOfMessage look at ``_ended_by_length`` first.
+        """
         stream = self._streams.open.get(id_)
         if stream is None or (stream.state, step) not in TRANSITIONS or id_ in self._ended_by_length:
             state = stream.state.name if stream else "closed, or was never open"
@@ -243,13 +278,18 @@ class SendingHalf(Core):
         return stream
 
     def _send_request(self, head: RequestHead) -> bytes:
+        """Open the next stream of a client with a request's head.
+
+        A GET, HEAD or DELETE without Content-Length has no content, so its HEADERS frame ends the stream. Otherwise a server
+        would have to wait for one more frame before it knows that no content will come.
+        """
         if self.role is SERVER or head.stream != self.next_stream or head.stream > MAX_ID:
             raise LocalProtocolError("a request is a client's, on the next stream")
-        if self.going_away is not None:
+        if self.going_away is not None:  # §6.8: MUST NOT open another stream
             raise LocalProtocolError("the server takes no more requests on this connection")
-        if len(self._streams.open) >= self.max_active:
+        if len(self._streams.open) >= self.max_active:  # §5.1.2: MUST NOT exceed the limit
             raise LocalProtocolError("the server allows no more streams at once")
-        if head.protocol and not self.peer.get(frames.ENABLE_CONNECT_PROTOCOL):
+        if head.protocol and not self.peer_settings.get(frames.ENABLE_CONNECT_PROTOCOL):
             raise LocalProtocolError("the server knows no extended CONNECT")  # RFC 8441 §3
         fields = self._coder.request_fields(head, self._scheme)
         self._check_section(fields)
@@ -264,16 +304,22 @@ class SendingHalf(Core):
         """Refuse to send fields that are larger than the server's SETTINGS_MAX_HEADER_LIST_SIZE.
 
         The server would refuse them, too, perhaps by ending the connection for all requests on it (§10.5.1). And it would do
-        so again each time that the request is made.
+        so again each time that the request is made. A server keeps to no such limit of its client's: the setting is advice,
+        and a client that cannot take a response resets one stream.
         """
-        size, most = section_size(fields), self.peer.get(frames.MAX_HEADER_LIST_SIZE)
-        if self.role is CLIENT and most is not None and size > most:
+        most = self.peer_settings.get(frames.MAX_HEADER_LIST_SIZE)
+        if self.role is CLIENT and most is not None and (size := section_size(fields)) > most:
             raise LocalProtocolError(
                 f"the fields have {size} bytes (each counts 32 more than it has), and the server takes {most}"
                 " (SETTINGS_MAX_HEADER_LIST_SIZE)"
             )
 
     def _send_response(self, head: ResponseHead) -> bytes:
+        """Send an interim response (1xx), of which there may be several, or the final one.
+
+        Some responses never have content, whatever their Content-Length says: 204, 304, and each answer to HEAD. Their HEADERS
+        frame ends the stream. A 2xx to CONNECT is the opposite: it makes the stream a tunnel, whose content has no length.
+        """
         stream = self._stream_for(head.stream, SEND_HEADERS)
         if self.role is CLIENT or stream.head_sent:
             raise LocalProtocolError("a response is a server's, and has one head")
@@ -305,6 +351,10 @@ class SendingHalf(Core):
         self._move(stream, SEND_END)
 
     def _send_data(self, event: Data) -> bytes:
+        """Send content. It has to fit into both windows and into the declared Content-Length; no bytes produce no frame.
+
+        More content than was declared would make the message malformed at the peer, which would reset the stream (§8.1.1).
+        """
         if event.stream in self._ended_by_length:
             if event.data:
                 raise LocalProtocolError("more content than its Content-Length, or none was given where it needs one")
@@ -332,6 +382,10 @@ class SendingHalf(Core):
         return encoded
 
     def _send_end(self, event: EndOfMessage) -> bytes:
+        """Send END_STREAM: with the trailers, or else on an empty DATA frame, which needs no credit (§6.9.1).
+
+        Raises LocalProtocolError where content is missing that the Content-Length has declared.
+        """
         if event.stream in self._ended_by_length:  # END_STREAM has left already, and this says nothing more
             if event.trailers:
                 raise LocalProtocolError("what has a declared length has no trailers")
@@ -350,6 +404,11 @@ class SendingHalf(Core):
     # -- sending: frames of the connection's own
 
     def _send_settings(self, event: Settings) -> bytes:
+        """Send settings of ours; a client's first ones follow the preface (§3.4). They hold once the peer has acknowledged
+        them.
+
+        MAX_FRAME_SIZE stays at 16 KiB, because the reader stores whole frames: a larger one would need a larger buffer.
+        """
         encoded = frames.encode_settings(event.values)
         if any(name == frames.MAX_FRAME_SIZE and value > MAX_FRAME for name, value in event.values):
             raise LocalProtocolError("frames above 16 KiB are not taken")
@@ -359,16 +418,22 @@ class SendingHalf(Core):
         return preface + encoded
 
     def _send_acknowledgement(self, event: SettingsAck) -> bytes:
+        """Tell the peer that its oldest settings hold; an ACK too many would confuse its count."""
         self._settings.send_ack()
         return frames.encode_frame(frames.SETTINGS, frames.ACK, 0)
 
     def _send_ping(self, event: Ping) -> bytes:
+        """Send a PING, or with ``ack`` the answer to one. The eight bytes have no meaning; they tell the answers apart."""
         if len(event.data) != 8:
             raise LocalProtocolError("a PING has eight bytes")
         return frames.encode_frame(frames.PING, frames.ACK if event.ack else 0, 0, event.data)
 
     def _send_consumed(self, event: Consumed) -> bytes:
-        """Return a WINDOW_UPDATE for a stream; nothing where the credit is not worth a frame, or no more content will come."""
+        """Return a WINDOW_UPDATE for a stream; nothing where the credit is not worth a frame, or no more content will come.
+
+        The credit of padding goes back with it: the app never sees padding, so it cannot count it. Raises LocalProtocolError
+        for more bytes than have arrived: the peer would be given credit for bytes that it has not sent.
+        """
         stream = self._streams.open.get(event.stream)
         if stream is None or stream.state is HALF_CLOSED_REMOTE:
             return b""
@@ -392,6 +457,7 @@ class SendingHalf(Core):
         return frames.encode_window_update(0, event.increment)
 
     def _send_reset(self, event: Reset) -> bytes:
+        """Close a stream in both directions, or tell the peer of a stream that was closed for its fault."""
         if self._faults.pop(event.stream, None) is None:  # or the stream is closed already, for a fault of the peer's
             stream = self._streams.open.get(event.stream)
             if stream is None:
@@ -400,6 +466,11 @@ class SendingHalf(Core):
         return frames.encode_rst_stream(event.stream, event.code)
 
     def _send_goaway(self, event: GoAway) -> bytes:
+        """Tell the peer the last stream that we will look at. It can make the requests above that one elsewhere, without harm.
+
+        A server that stops sends two: the first with the highest id of all, which only says that an end is near, and a second
+        one when the requests on their way have arrived (§6.8). So no request is lost in between.
+        """
         if event.last > self._streams.last_accepted:  # §6.8: MUST NOT increase
             raise LocalProtocolError("the last stream of a GOAWAY can't grow")
         self._streams.last_accepted = event.last
@@ -424,7 +495,10 @@ class SendingHalf(Core):
 
 
 def _encode_data(stream: int, data: bytes, ends: bool) -> bytes:
-    """Return content as DATA frames of at most 16 KiB; where the content ends the stream, the last one has END_STREAM."""
+    """Return content as DATA frames of at most 16 KiB; where the content ends the stream, the last one has END_STREAM.
+
+    A shell that asks ``next_ready`` sends one frame for each Data. The loop is for a caller that has the window for more.
+    """
     flags = frames.END_STREAM if ends else 0
     if len(data) <= MAX_FRAME:
         return frames.encode_frame(frames.DATA, flags, stream, data)

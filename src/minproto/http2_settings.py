@@ -1,4 +1,4 @@
-r"""HTTP/2's settings: what each end wants the other to keep to, and from which moment on (RFC 9113 §6.5).
+r"""HTTP/2's settings: the limits that each end sets for the other, and the moment when they begin to hold (RFC 9113 §6.5).
 
 Each end sends a SETTINGS frame as its first frame, and may send more at any time. This is the payload of our client's first
 one, three settings of six bytes (an identifier and a value):
@@ -24,7 +24,7 @@ one:
     >>> exchange.acknowledged, exchange.receive_ack(), exchange.receive_ack(), exchange.acknowledged
     (False, [(4, 100)], [(4, 50)], True)
 
-This class keeps the books. What a setting does (to windows, to the compression table) is done by ``http2.py``.
+This class keeps the books. The effects of a setting (on windows, on the compression table) are in ``http2.py``.
 """
 
 from collections import deque

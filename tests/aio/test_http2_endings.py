@@ -363,7 +363,7 @@ async def test_a_quiet_connection_may_ping_for_hours() -> None:
 async def test_frames_that_never_end_with_a_read_are_no_slow_ones() -> None:
     """An upload for a minute, each read of which ends in the middle of a frame."""
     async with talking(App()) as (_, peer):
-        await peer.until(lambda: peer.core.acknowledged)
+        await peer.until(lambda: peer.core.settings_acknowledged)
         stream = peer.open("POST", "/read")
         half = b""
         for _ in range(60):
@@ -383,7 +383,7 @@ async def test_frames_that_never_end_with_a_read_are_no_slow_ones() -> None:
 async def test_a_client_that_half_closes_gets_its_answers() -> None:
     async with talking(App()) as (_, peer):
         slow, slowly = peer.ask("GET", "/slow"), peer.ask("GET", "/slowly")
-        await peer.until(lambda: peer.core.acknowledged)
+        await peer.until(lambda: peer.core.settings_acknowledged)
         await asyncio.sleep(1)
         peer.replies = False
         peer.pipe.close_write()

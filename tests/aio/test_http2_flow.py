@@ -53,7 +53,7 @@ async def test_a_stalled_upload_stops_no_other() -> None:
     """Its own window is full, and nobody else's."""
     app = App()
     async with talking(app) as (_, peer):
-        await peer.until(lambda: peer.core.peer)
+        await peer.until(lambda: peer.core.peer_settings)
         stalled = [peer.open("POST", "/stalls") for _ in range(20)]
         uploads = [asyncio.create_task(peer.upload(stream, b"x" * MEGABYTE)) for stream in stalled]
         await asyncio.sleep(1)
@@ -144,7 +144,7 @@ async def test_a_large_answer_into_a_large_window() -> None:
     """It goes out in turns, so others come between, and it is no flood that a peer would be ended for."""
     app = App()
     async with talking(app, Limits(stream_window=1 << 30, connection_window=1 << 30)) as (_, peer):
-        await peer.until(lambda: peer.core.peer)
+        await peer.until(lambda: peer.core.peer_settings)
         peer.send(WindowUpdate(0, (1 << 30) - 65_535))
         large = peer.ask("GET", "/bytes?count=2000000")
         await asyncio.sleep(0.001)
@@ -161,7 +161,7 @@ async def test_a_hundred_uploads_take_bounded_memory() -> None:
     """100 MB under way for handlers that do not read yet: no more than 100 windows of it is held."""
     app = App()
     async with talking(app, peer={"net": {"capacity": 1 << 17}}) as (_, peer):
-        await peer.until(lambda: peer.core.peer)
+        await peer.until(lambda: peer.core.peer_settings)
         streams = [peer.open("POST", "/stalls") for _ in range(100)]
         data = bytes(MEGABYTE)
         tracemalloc.start()
@@ -183,7 +183,7 @@ async def test_a_hundred_uploads_take_bounded_memory() -> None:
 async def test_a_window_that_is_filled_byte_by_byte_is_no_larger() -> None:
     app = App()
     async with talking(app) as (_, peer):
-        await peer.until(lambda: peer.core.peer)
+        await peer.until(lambda: peer.core.peer_settings)
         stream = peer.open("POST", "/stalls")
         frame = b"\0\0\1\0\0" + stream.to_bytes(4, "big") + b"x"
         tracemalloc.start()
@@ -221,7 +221,7 @@ async def test_a_window_that_is_zero_at_first() -> None:
     limits = Limits()
     object.__setattr__(limits, "stream_window", 0)  # which users of ours can't set: a server with such limits hangs
     async with talking(App(), limits, peer={"hold": True}) as (_, peer):
-        await peer.until(lambda: peer.core.peer)
+        await peer.until(lambda: peer.core.peer_settings)
         stream = peer.ask("GET", "/bytes?count=10")
         await peer.until(lambda: peer.answers[stream].status)
         await asyncio.sleep(1)

@@ -74,7 +74,7 @@ async def test_a_head_beyond_a_limit_is_answered_as_in_http1(target: str, fields
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
         expected = await client.ask(f"GET {target} HTTP/1.1\r\nHost: a\r\n{lines}\r\n".encode())
         await client.pipe.close()
-        peer.core.peer.pop(MAX_HEADER_LIST_SIZE, None)  # our client would keep to it
+        peer.core.peer_settings.pop(MAX_HEADER_LIST_SIZE, None)  # our client would keep to it
         answer = await peer.get(target, *fields)
         assert answer.status == expected.status
         assert ("date" in dict(answer.headers), answer.reset) == (True, None)
@@ -171,7 +171,7 @@ async def test_content_that_is_not_as_long_as_declared_is_logged(caplog: pytest.
 async def test_requests_that_were_sent_before_our_settings_are_refused_and_forgiven() -> None:
     """400 at once, with room for 100: the client could not know. The refusals use up no patience."""
     async with talking(app) as (server, peer):
-        peer.core.peer[3] = 1000
+        peer.core.peer_settings[3] = 1000
         streams = [peer.ask("GET", "/slow") for _ in range(400)]
         for stream in streams[:100]:
             assert (await peer.answer(stream)).status == 200
@@ -185,7 +185,7 @@ async def test_requests_that_were_sent_before_our_settings_are_refused_and_forgi
 async def test_what_belongs_to_refused_requests_is_forgiven() -> None:
     """Their content, its end, credit and resets were on their way."""
     async with talking(app, peer={"replies": False}) as (_, peer):
-        peer.core.peer[3] = 2_000
+        peer.core.peer_settings[3] = 2_000
         for _ in range(1_500):
             stream = peer.open("POST", "/slow")
             peer.raw(0, 0, stream, b"content")
@@ -203,7 +203,7 @@ async def test_refusals_after_our_settings_were_acknowledged_have_an_end() -> No
     """A client that knows how many streams it may open, and opens more and more, is none that made a mistake."""
     async with talking(app) as (_, peer):
         assert (await peer.get("/hello")).status == 200
-        peer.core.peer[3] = 10_000
+        peer.core.peer_settings[3] = 10_000
         for _ in range(101 + Http2Limits().max_resets):
             peer.ask("GET", "/slow")
         await peer.ends()
@@ -219,7 +219,7 @@ async def test_requests_after_our_goaway_are_forgiven() -> None:
         closing = asyncio.create_task(server.server.close())
         await peer.until(lambda: len(peer.goaways) == 2)
         peer.core.going_away = None
-        peer.core.peer[3] = 10_000
+        peer.core.peer_settings[3] = 10_000
         for _ in range(2 * Http2Limits().max_idle_frames):
             peer.raw(3, 0, peer.ask("GET", "/hello"), bytes(4))
         assert (await peer.answer(slow)).body == b"taken"

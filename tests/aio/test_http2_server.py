@@ -96,7 +96,7 @@ async def test_what_the_server_itself_answers() -> None:
         assert (await peer.get("/hello", method="BREW")).status == 501
         tunnel = peer.open("CONNECT", "a:80", host="a:80")
         assert (await peer.answer(tunnel)).status == 404
-        await peer.until(lambda: peer.core.peer)
+        await peer.until(lambda: peer.core.peer_settings)
         unknown = peer.open("CONNECT", "/hello", protocol="unknown")
         answer = await peer.answer(unknown)
         assert (answer.status, answer.body) == (501, b"no tunnels here\n")  # though /hello would have answered 200
@@ -458,7 +458,7 @@ async def test_handlers_that_do_not_end_when_they_are_reset_are_bounded() -> Non
         return Response(pieces(3))
 
     async with talking(stubborn, http2_limits=Limits(max_streams=4, max_resets=1000)) as (_, peer):
-        await peer.until(lambda: peer.core.peer)
+        await peer.until(lambda: peer.core.peer_settings)
         for _ in range(40):
             stream = peer.ask("GET", "/")
             await asyncio.sleep(0.1)
@@ -495,7 +495,7 @@ async def test_a_malformed_request_is_one_streams_fault() -> None:
 async def test_streams_above_the_maximum_are_refused() -> None:
     """And can be tried again, also on this connection."""
     async with talking(app, http2_limits=Limits(max_streams=3)) as (server, peer):
-        peer.core.peer[3] = 100  # it has not heard of the maximum, or does not care
+        peer.core.peer_settings[3] = 100  # it has not heard of the maximum, or does not care
         streams = [peer.ask("GET", "/slow") for _ in range(4)]
         with pytest.raises(StreamReset) as reset:
             await peer.answer(streams[3])

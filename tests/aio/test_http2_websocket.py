@@ -53,7 +53,7 @@ class Socket:
 async def session(handler: Any, **options: Any) -> AsyncIterator[tuple[Any, Socket]]:
     """A server whose app is a WebSocket handler, and a socket to it."""
     async with talking(app_with(handler, **options.pop("upgrade", {})), **options) as (server, peer):
-        await peer.until(lambda: peer.core.peer)
+        await peer.until(lambda: peer.core.peer_settings)
         yield server, await Socket(peer).opened()
 
 
@@ -103,7 +103,7 @@ async def test_several_on_one_connection() -> None:
 @virtual
 async def test_compression_and_subprotocol() -> None:
     async with talking(app_with(echo, subprotocols=["chat"])) as (_, peer):
-        await peer.until(lambda: peer.core.peer)
+        await peer.until(lambda: peer.core.peer_settings)
         socket = await Socket(
             peer, ("sec-websocket-protocol", "other, chat"), ("sec-websocket-extensions", "permessage-deflate")
         ).opened()
@@ -115,7 +115,7 @@ async def test_compression_and_subprotocol() -> None:
 async def test_refusals() -> None:
     """By the handshake's rules; and one that asks by HTTP/1.1's Upgrade is malformed."""
     async with talking(app_with(echo)) as (_, peer):
-        await peer.until(lambda: peer.core.peer)
+        await peer.until(lambda: peer.core.peer_settings)
         old = peer.open("CONNECT", "/ws", ("sec-websocket-version", "8"), protocol="websocket")
         answer = await peer.answer(old)
         assert (answer.status, answer.headers.get("sec-websocket-version")) == (426, "13")

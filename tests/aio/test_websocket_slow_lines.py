@@ -51,7 +51,7 @@ async def test_a_long_message_on_a_slow_stream_of_http2():
         await ws.receive()
 
     async with talking_http2(app_with(handler), peer={"net": line(50_000)}) as (_, peer):
-        await peer.until(lambda: peer.core.peer)
+        await peer.until(lambda: peer.core.peer_settings)
         socket = await Socket(peer).opened()
         socket.core = type(socket.core)(socket.core.role, limits=WebSocketLimits(max_message=LONG))
         pings = 0
@@ -162,7 +162,7 @@ async def test_a_conversation_has_no_limit_of_a_transfer():
     """A WebSocket on a stream of HTTP/2 outlives ``Timeouts.body`` and ``max_body`` of its server, which are for uploads."""
     options = {"limits": HttpLimits(max_body=1_000), "timeouts": Timeouts(body=1, idle=5, head=2)}
     async with talking_http2(app_with(echo), **options) as (_, peer):
-        await peer.until(lambda: peer.core.peer)
+        await peer.until(lambda: peer.core.peer_settings)
         socket = await Socket(peer).opened()
         for _ in range(3):
             await socket.send(Message("x" * 10_000))

@@ -157,7 +157,7 @@ async def close_http(port, **options):
 async def close_http2(port, ssl, **options):
     ssl.set_alpn_protocols(["h2"])
     client = await connect_http2("127.0.0.1", port, ssl, **options)
-    while not client.core.settled:  # noqa: ASYNC110 - data that comes behind the end of our TLS would end the wait for it
+    while not client.core.settings_received:  # noqa: ASYNC110 - data that comes behind the end of our TLS would end the wait for it
         await asyncio.sleep(0.01)
     return client.close
 

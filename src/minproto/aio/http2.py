@@ -44,7 +44,7 @@ from minproto.aio.sockets import connect_pipe
 from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProtocolError
 from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
 from minproto.http2 import Connection, GoAway, Limits, Ping, Reset, Settings, StreamFault
-from minproto.http2_fields import OF_CONNECTION
+from minproto.http2_fields import CONNECTION_SPECIFIC
 from minproto.http2_frames import CANCEL, INTERNAL_ERROR, MAX_ID, NO_ERROR, REFUSED_STREAM, code_name
 
 FAIR_SHARE = 32
@@ -450,7 +450,7 @@ class _Exchange:
         await self._send_content(response, response.body)
 
     def _send_head(self, response: Response) -> None:
-        headers = Headers([field for field in response.headers if field[0] not in OF_CONNECTION])  # §8.2.2
+        headers = Headers([field for field in response.headers if field[0] not in CONNECTION_SPECIFIC])  # §8.2.2
         names = [name for name, _ in headers]
         if "content-length" in names or response.status in (204, 304):
             _check_content(self._head, response)
@@ -657,7 +657,7 @@ class ClientConnection(Multiplexer):
     @property
     def _room(self) -> int:
         """Streams that may be opened now: one, as long as we don't know better, so that none is refused."""
-        return (self.core.max_active if self.core.settled else 1) - self.core.active - self._admitted
+        return (self.core.max_active if self.core.settings_received else 1) - self.core.active - self._admitted
 
     def _admit(self) -> None:
         """Wake who waits for a stream: as many as there is room for, or all if there will be none."""

@@ -416,7 +416,7 @@ class Multiplexer:
                 self._frame_began = now
             return self._frame_began + self._frame_time - now
         self._frame_began = None
-        if not self.core.acknowledged:
+        if not self.core.settings_acknowledged:
             return self._acknowledged_by - now
         return self.timeouts.idle if self.streams else self._idle_until - now
 
@@ -444,14 +444,14 @@ class Multiplexer:
         if self.core.in_frame and not self.endpoint.received and self._patience() <= 0:
             self._fail("no settings came", ENHANCE_YOUR_CALM)
         if self._frame_began is not None and now >= self._frame_began + self._frame_time:
-            self._fail("a frame took too long" if self.core.settled else "no settings came", ENHANCE_YOUR_CALM)
-        if not self.core.in_frame and not self.core.acknowledged and now >= self._acknowledged_by:
+            self._fail("a frame took too long" if self.core.settings_received else "no settings came", ENHANCE_YOUR_CALM)
+        if not self.core.in_frame and not self.core.settings_acknowledged and now >= self._acknowledged_by:
             self._fail("the settings were not acknowledged", SETTINGS_TIMEOUT)  # RFC 9113 §6.5.3
 
     def _calm(self) -> None:
         frames = int((self._clock() - self._calm_since) * CALM_RATE)
         if frames:
-            self.core.calm(frames)
+            self.core.refill_budgets(frames)
             self._calm_since = self._clock()
 
     def _fail(self, reason: str, code: int) -> None:
