@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from minproto import Answer, Broker, BrokerServer, EventSource, EventStream, Gap, RemoteBroker, Request, Response, Server
-from minproto.aio.http1 import connect_http
+from minproto.aio.http1_client import connect_http
 
 
 class App:

@@ -7,7 +7,7 @@ import pytest
 from harness import FIN, HELLO, get, now, pieces, post, serving, trickle, virtual
 
 from minproto import ProtocolError, RemoteProtocolError, Response
-from minproto.aio.http1 import MAX_DISCARD
+from minproto.aio.http1_content import MAX_DISCARD
 
 CHUNKED = get("/", "Transfer-Encoding: chunked", method="POST")
 EXPECTING = get("/", "Content-Length: 5", "Expect: 100-continue", method="POST")

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minproto import Limits, RemoteProtocolError, Response, Upgrade
-from minproto.aio.http1 import FAIR_SHARE
+from minproto.aio.http1_server import FAIR_SHARE
 from minproto.aio.listener import MAX_REFUSALS
 from minproto.testing import clock, cuts, strategies
 

@@ -22,7 +22,7 @@ from minproto import (
     connect_http,
     connect_http2,
 )
-from minproto.aio import http1, http2
+from minproto.aio import http1_client, http2
 from minproto.aio.pipe import Pipe
 from minproto.core import SERVER
 from minproto.http2 import Connection, GoAway, Ping, Reset
@@ -68,7 +68,7 @@ async def test_a_connection_is_a_block_without_an_await(
         async def dial(*_: Any, **options: Any) -> Pipe:
             return server.attach()
 
-        monkeypatch.setattr(http1 if version == 1 else http2, "connect_pipe", dial)
+        monkeypatch.setattr(http1_client if version == 1 else http2, "connect_pipe", dial)
         async with connect("a", 80) as client:
             assert await (await client.request("GET", "/")).read() == b"a"
         async with await connect("a", 80) as client:

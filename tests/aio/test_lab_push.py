@@ -8,7 +8,7 @@ import pytest
 from harness import virtual
 from lab_harness import Control, Page, lab
 
-from minproto.aio.http1 import ClientResponse
+from minproto.aio.http_client import ClientResponse
 from minproto.core import CLIENT
 from minproto.lab.push import MAX_CLIENTS, MAX_COMMAND
 from minproto.sse import Connection, ServerSentEvent

@@ -13,8 +13,8 @@ next one finds. In HTTP/2 each has a task of its own.
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from email.utils import formatdate
 from typing import Any, NoReturn, Protocol
 from urllib.parse import parse_qsl, unquote
@@ -257,48 +257,6 @@ RESET_COMES = 0.25
 """Seconds in which a client that is gone answers our bytes with a reset. A client that reads on sends none."""
 
 
-class UploadPace:
-    """How long a server waits for the next piece of a request's content: see ``Timeouts.body`` and ``Timeouts.min_body_rate``.
-
-    For example, with 30 seconds for a piece and at least 500 bytes a second: a client that has sent 10,000 bytes, and was
-    waited for 45 seconds in all, has 5 seconds more (30 + 10,000 / 500 - 45).
-    """
-
-    __slots__ = ("_min_rate", "_waited", "received")
-
-    def __init__(self, min_rate: float) -> None:
-        self._min_rate = min_rate
-        self.begin()
-
-    def begin(self) -> None:
-        """A request begins."""
-        self.received = 0
-        """Bytes of its content so far."""
-        self._waited = 0.0
-
-    @contextmanager
-    def waiting(self, seconds: float | None) -> Iterator[float | None]:
-        """Give the seconds that a wait may take where a piece has ``seconds`` (None: no limit); and count those that it takes,
-        also where it is cancelled."""
-        if seconds is None:
-            yield None
-            return
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        try:
-            yield min(seconds, seconds + self.received / self._min_rate - self._waited)
-        finally:
-            self._waited += clock() - began
-
-    def log(self, head: RequestHead) -> None:
-        """Write the line for a request that is answered 408."""
-        logger.warning(
-            "%s %s: 408, since %d bytes of content came in %.0f seconds of waiting: see Timeouts.body, "
-            "Timeouts.min_body_rate, and Request.body_timeout for one request",
-            head.method, head.target, self.received, self._waited,
-        )  # fmt: skip
-
-
 def log_failure_unseen(head: RequestHead, error: BaseException) -> None:
     """Log what an app raises when its client has left: the failure of a clean-up, or of work that ran to its end. An error
     that only passes on the loss itself is not logged, and neither is a group of such errors."""
@@ -517,7 +475,7 @@ def date_field() -> tuple[str, str]:
     return _date[1]
 
 
-async def ask(app: App, request: Request, methods: Iterable[str], scheme: str | None) -> tuple[Answer, bytes]:
+async def call_app(app: App, request: Request, methods: Iterable[str], scheme: str | None) -> tuple[Answer, bytes]:
     """The app's answer, and the first piece of content that is made while it is sent. Raises what the app does, TypeError.
 
     ``methods``: those of the server, for ``OPTIONS *``, a question to it and not to a resource of the app (RFC 9110 §9.3.7).

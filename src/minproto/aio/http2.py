@@ -27,18 +27,25 @@ from minproto.aio.http import (
     Request,
     Response,
     Upgrade,
-    UploadPace,
     announced,
-    ask,
+    call_app,
     date_field,
     log_failure_unseen,
     served_scheme,
     trailers_of,
 )
-from minproto.aio.http1 import ClientResponse, Connecting, Patience, RequestRefused, explained, request_fields, unheard
+from minproto.aio.http_client import (
+    ClientResponse,
+    Connecting,
+    RequestRefused,
+    advice_on_silence,
+    request_fields,
+    with_first_bytes,
+)
 from minproto.aio.multiplex import Multiplexer, MuxStream, end_tasks
 from minproto.aio.observe import Observer
 from minproto.aio.options import check_common
+from minproto.aio.patience import ResponsePatience, UploadPace
 from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.aio.sockets import connect_pipe
 from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProtocolError
@@ -352,7 +359,7 @@ class _Exchange:
                 return Response.text("method not implemented\n", 501)
             self._check_length(announced(head.headers))
             connection = self._connection
-            answer, self._first = await ask(connection.app, request, connection.methods, connection.scheme)
+            answer, self._first = await call_app(connection.app, request, connection.methods, connection.scheme)
             self._answered = self._error is not None
             return answer
         except APP_ENDS as error:
@@ -550,7 +557,7 @@ class ClientConnection(Multiplexer):
             await self.read()
             error = self._loss("the server closed the connection" if self.ended else "the connection was closed")
         except RemoteProtocolError as fault:
-            error = explained(fault, self.endpoint, "HTTP/2")
+            error = with_first_bytes(fault, self.endpoint, "HTTP/2")
             last_words = self.core.farewell(fault)
             if self.ended:  # a server that is gone has broken no rule
                 error = self._loss(str(error))
@@ -568,7 +575,8 @@ class ClientConnection(Multiplexer):
 
     def _loss(self, reason: str) -> ConnectionError:
         said = self.core.going_away
-        return ConnectionResetError(f"{reason}, after GOAWAY {goaway_text(said)}" if said else reason + unheard(self.endpoint))
+        advice = advice_on_silence(self.endpoint)
+        return ConnectionResetError(f"{reason}, after GOAWAY {goaway_text(said)}" if said else reason + advice)
 
     def is_done(self) -> bool:
         return self._closing or self.is_idle or (self.core.going_away is not None and not self.streams)
@@ -717,7 +725,7 @@ class _ClientExchange:
         self._connection = connection
         self._stream = stream
         self._tunnel = False
-        self._patience = Patience(connection.endpoint, None)
+        self._patience = ResponsePatience(connection.endpoint, None)
 
     def upload(self, body: bytes | AsyncIterator[bytes]) -> None:
         """Send content. What takes time is sent while the response is awaited, or read."""
@@ -727,7 +735,7 @@ class _ClientExchange:
         if not isinstance(body, bytes) or self._stream.unsent:
             self._stream.task = asyncio.create_task(self._send_content(body))
             self._stream.task.add_done_callback(lambda _: self._connection.settle(self._stream))
-        self._patience = Patience(self._connection.endpoint, self._stream.task)
+        self._patience = ResponsePatience(self._connection.endpoint, self._stream.task)
 
     async def _send_content(self, body: bytes | AsyncIterator[bytes]) -> None:
         try:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, Unpack
 
-from minproto.aio import http1, http2
+from minproto.aio import http1_server, http2
 from minproto.aio.deadline import Deadline
 from minproto.aio.endpoint import Endpoint
 from minproto.aio.http import App, check_app, check_method
@@ -94,10 +94,10 @@ class Server(Listener):
             return _Undecided(self, pipe)
         return self.http2(pipe) if tls_object.selected_alpn_protocol() == "h2" else self.http1(pipe)
 
-    def http1(self, pipe: Pipe) -> http1.ServerConnection:
+    def http1(self, pipe: Pipe) -> http1_server.ServerConnection:
         """A connection of HTTP/1.1."""
         config = self.config
-        return http1.ServerConnection(
+        return http1_server.ServerConnection(
             self._app, pipe, config.limits, config.timeouts, self._methods, self._observers, config.trusted_gateway
         )
 
@@ -120,7 +120,7 @@ class _Undecided:
         self._server = server
         self._pipe = pipe
         self._deadline = Deadline(asyncio.get_running_loop())
-        self._connection: http1.ServerConnection | http2.ServerConnection | None = None
+        self._connection: http1_server.ServerConnection | http2.ServerConnection | None = None
         self._draining = False
         self._began = 0.0  # when the first byte came
 
@@ -151,7 +151,7 @@ class _Undecided:
         linger = self._server.config.timeouts.linger
         await self._choose(await self._first_bytes(linger, linger)).refuse()
 
-    def _choose(self, first: bytes) -> http1.ServerConnection | http2.ServerConnection:
+    def _choose(self, first: bytes) -> http1_server.ServerConnection | http2.ServerConnection:
         server, pipe = self._server, self._pipe
         connection = server.http2(pipe) if first.startswith(_FIRST_LINE) else server.http1(pipe)
         connection.begin(first, self._began)

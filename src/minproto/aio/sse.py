@@ -25,7 +25,8 @@ from minproto.aio.broker import Item, Message, Subscription
 from minproto.aio.content import close_body
 from minproto.aio.endpoint import Timeouts, logger
 from minproto.aio.http import HeaderFields, Response, make_headers
-from minproto.aio.http1 import ClientConnection, ClientResponse, connect_http
+from minproto.aio.http1_client import ClientConnection, connect_http
+from minproto.aio.http_client import ClientResponse
 from minproto.aio.options import check_common, check_seconds, client_context, refuse
 from minproto.aio.reconnect import Refused, read_refusal, reconnecting
 from minproto.aio.remote import RemoteSubscription

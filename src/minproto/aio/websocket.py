@@ -27,7 +27,8 @@ from minproto.aio.content import Pieces, close_body, was_cancelled
 from minproto.aio.cores import chosen
 from minproto.aio.endpoint import APP_ENDS, Deadline, Endpoint, Pace, Timeouts, call_later_turn, let_arrive, logger
 from minproto.aio.http import Answer, HeaderFields, Request, Response, Upgrade, make_headers
-from minproto.aio.http1 import ClientConnection, ClientResponse, Connecting, connect_http
+from minproto.aio.http1_client import ClientConnection, connect_http
+from minproto.aio.http_client import ClientResponse, Connecting
 from minproto.aio.options import (
     check_common,
     check_elements,

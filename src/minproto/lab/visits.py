@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
-from minproto.aio.http1 import connect_http
+from minproto.aio.http1_client import connect_http
 from minproto.aio.http2 import connect_http2
 from minproto.aio.websocket import connect
 from minproto.resp import encode_command

@@ -1,0 +1,335 @@
+r"""An HTTP/1.1 client's side of one connection: one request at a time.
+
+The user's task sends a request and reads the response. A second task sends content that does not fit into the pipe at once, so
+that a response can come before its upload is done:
+
+    user's task                                  upload task                              server
+      |--- POST / HTTP/1.1 -----------------------------------------------------------------> |
+      |    starts the upload ---------------------> |                                         |
+      |    waits for the head                       |--- content, piece by piece -----------> |
+      |    (ResponsePatience)                       |    waits while the server is slow       |
+      | <-------------------------------------------------- HTTP/1.1 413 Content Too Large ---|
+      |    stops the upload ----------------------> X    (RFC 9112 §9.5: SHOULD)              |
+      |    returns a ClientResponse
+
+**One request at a time.** Pipelining (§9.3.2) is left out. A slow response would hold up the responses behind it (head-of-line
+blocking), and when the connection breaks, nobody knows which requests the server has processed. A user whose requests have to
+run side by side opens several connections, or speaks HTTP/2.
+
+**Keep-alive.** A server closes a connection that was idle for too long, and may do so at the same moment in which we want to
+use it. So ``request`` looks first whether the end has arrived. If it has, nothing was sent, and RequestRefused tells the user
+that the request can be made again. A server may also say something before it closes, such as a 408. Such bytes came unasked,
+so they must never be taken for the response to the next request (§9.2).
+
+Easy to get wrong:
+
+- When the user ends a connection while a response is read, our own abort looks like the end of the peer's output. Content that
+  lasts until the connection ends would look complete. So the error is kept, and raised before the core is asked.
+- A response may be complete while its upload goes on. The next request has to wait for the upload's end.
+- The iterator of an upload can fail while the user waits for the response. The user is told of the iterator's own error, and
+  not of the timeout, or of the server's 408, that would come later.
+"""
+
+import asyncio
+import math
+import ssl as tls
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Self
+
+from minproto.aio.address import Address
+from minproto.aio.content import CANCELLED_BY_APP, Pieces, checked, close_body
+from minproto.aio.cores import chosen
+from minproto.aio.endpoint import Endpoint
+from minproto.aio.http import HeaderFields
+from minproto.aio.http_client import (
+    ClientResponse,
+    Connecting,
+    RequestRefused,
+    advice_on_silence,
+    request_fields,
+    with_first_bytes,
+)
+from minproto.aio.options import Timeouts, check_common, refuse
+from minproto.aio.patience import ResponsePatience
+from minproto.aio.pipe import Pipe
+from minproto.aio.sockets import connect_pipe
+from minproto.core import Event, LocalProtocolError, RemoteProtocolError, Role
+from minproto.http import Data, EndOfMessage, RequestHead, ResponseHead
+from minproto.http1 import DONE, HEAD, IDLE, SWITCHED, Connection, Limits
+
+
+class ClientConnection:
+    """A client's connection: one request at a time, each response read to its end before the next request."""
+
+    def __init__(self, pipe: Pipe, host: str, limits: Limits = Limits(), timeouts: Timeouts = Timeouts()) -> None:  # noqa: B008
+        if isinstance(pipe, str):
+            refuse("pipe", "a connected pipe (connect_http(host, port) makes one)", pipe)
+        self.host = host
+        """Host and port for the Host field, unless the target of a request is a whole URL, which has its own."""
+        self._core = chosen(Connection)(Role.CLIENT, limits)
+        self.endpoint = Endpoint(self._core, pipe, timeouts)
+        self._timeouts = timeouts
+        self._error: Exception | None = None  # why the connection is over, for all who read on
+        self._starting = asyncio.Lock()  # of two requests at once only one may find that the connection is free
+        self._upload: asyncio.Task[None] | None = None  # the last upload that did not fit into the pipe at once
+        self._upload_is_stopped = False  # we have cancelled it
+        self._patience = ResponsePatience(self.endpoint, None)
+        self._content_size = 0  # bytes of the present response's content, so far
+
+    async def request(
+        self,
+        method: str,
+        target: str,
+        headers: HeaderFields = (),
+        body: bytes | AsyncIterator[bytes] = b"",
+    ) -> ClientResponse:
+        """Send a request, and return the response as soon as its head has come. Interim responses (1xx) are passed over.
+
+        The head may come before an upload is done. Otherwise we wait for it for ``Timeouts.idle`` seconds from the end of the
+        upload on.
+
+        Raises LocalProtocolError and TypeError for what can't be sent, and what an iterator of content raises. RequestRefused:
+        nothing was sent, because the server has closed the connection before, or a request before was its last one.
+        ConnectionError: the server closed without an answer. TimeoutError: it was too slow. RemoteProtocolError: its answer is
+        not HTTP/1.1. A request that has begun, and fails, closes the connection.
+        """
+        fields = request_fields(method, target, headers, body, self.host)
+        if not isinstance(body, bytes) and {"content-length", "transfer-encoding"}.isdisjoint(dict(fields)):
+            fields.append(("transfer-encoding", "chunked"))
+        async with self._starting:
+            await self._get_ready()
+            self.endpoint.send(RequestHead(method, target, fields))
+        self._start_upload(body)
+        self._content_size = 0
+        head = await self._receive_head()
+        if not self._core.skip_empty_body():
+            return ClientResponse(head, self, self._timeouts.body)
+        await self._finish()  # nobody has a reason to read the content of a 204, so its end must not wait for that
+        return ClientResponse(head, None)
+
+    # -- before a request
+
+    async def _get_ready(self) -> None:
+        """Wait until a request can be sent. Raises RequestRefused where none ever can be, LocalProtocolError."""
+        if self._core.response is DONE and self._upload is not None:
+            await asyncio.wait([self._upload])  # the response came before the end of its request
+        self._check_usable()
+        if self._core.response is not IDLE:
+            raise LocalProtocolError("read the response to its end first, and after a change of the protocol ask no more")
+        await self._expect_silence()
+        self._check_usable()  # the user may have closed the connection meanwhile
+
+    def _check_usable(self) -> None:
+        if self._error is not None:
+            raise RequestRefused(f"the connection is used up: {self._error!r}") from self._error
+
+    async def _expect_silence(self) -> None:
+        """Check that the server has not closed the idle connection, or said something. Raises RequestRefused.
+
+        Bytes that came unasked are a server's last words, such as a 408, before it closes a connection that was idle for too
+        long. That is no fault of the server's, and no response to the request that comes next (§9.2).
+        """
+        try:
+            self._core.next_event()
+            for _ in range(2):  # in the first wait the bytes that the kernel holds arrive, the second one takes them
+                with suppress(TimeoutError):
+                    if not await self.endpoint.receive(0):
+                        raise ConnectionResetError("its end has come")
+                    self._core.next_event()
+        except (ConnectionError, RemoteProtocolError) as error:
+            said = self._core.trailing_data.partition(b"\r\n")[0][:100].decode("latin-1")
+            reason = f"it said {said!a}" if said else str(error)
+            refusal = RequestRefused(f"the server has closed the connection before this request: {reason}")
+            self._end(refusal)
+            raise refusal from error
+
+    # -- an upload
+
+    def _start_upload(self, body: bytes | AsyncIterator[bytes]) -> None:
+        """Send content. A task sends it where that takes time: meanwhile the response is awaited, or read."""
+        if isinstance(body, bytes):
+            self.endpoint.send(Data(body))
+            self.endpoint.send(EndOfMessage())
+            sending = self.endpoint.flush() if self.endpoint.congested else None
+        else:
+            sending = self._send_content(body)
+        if sending is not None:
+            self._upload_is_stopped = False
+            self._upload = asyncio.create_task(sending)
+            self._upload.add_done_callback(self._uploaded)
+        self._patience = ResponsePatience(self.endpoint, self._upload)
+
+    async def _send_content(self, body: AsyncIterator[bytes]) -> None:
+        """The upload task, for content that the user makes while it is sent."""
+        pieces = Pieces(body)
+        try:
+            async for piece in pieces:
+                self.endpoint.send(Data(checked(piece)))
+                if self.endpoint.congested:
+                    await pieces.pause_for(self.endpoint.flush())
+        except asyncio.CancelledError as error:
+            if self._upload_is_stopped:
+                raise
+            raise RuntimeError(CANCELLED_BY_APP) from error
+        finally:
+            await close_body(body)
+        self.endpoint.send(EndOfMessage())
+
+    def _uploaded(self, upload: asyncio.Task[None]) -> None:
+        """The upload task is over. Where it has failed, whoever waits for the response is told why.
+
+        A server that has broken the connection may have said the reason before, in a response that has arrived. So the reader
+        goes on there, and finds that response, or the end.
+        """
+        failure = None if upload.cancelled() else upload.exception()
+        if failure is not None and (self._core.response is DONE or not self.endpoint.lost):
+            self._end(failure)
+
+    async def _stop_upload(self) -> BaseException | None:
+        """End the upload, if there is one. Return the error by which it had failed before, if it had."""
+        if self._upload is None:
+            return None
+        self._upload_is_stopped = True
+        self._upload.cancel()
+        await asyncio.wait([self._upload])
+        return None if self._upload.cancelled() else self._upload.exception()
+
+    # -- a response
+
+    async def _receive_head(self) -> ResponseHead:
+        """Wait for the head of the final response."""
+        self._patience.begin(self._timeouts.idle, for_head=True)  # once for all heads: interim ones could come without end
+        while True:
+            event = await self._receive()
+            if isinstance(event, ResponseHead) and (event.status >= 200 or event.status == 101):
+                break
+        if event.status >= 400:  # §9.5: a client SHOULD stop sending content that the server does not want
+            await self._stop_upload()
+        return event
+
+    async def receive_content(self, seconds: float | None) -> Event:
+        """Wait for the next Data, or EndOfMessage. Raises TimeoutError after ``seconds`` without one; None: no limit."""
+        self._patience.begin(math.inf if seconds is None else seconds)
+        event = await self._receive()
+        if isinstance(event, Data):
+            self._content_size += len(event.data)
+        if isinstance(event, EndOfMessage):
+            await self._finish()
+        return event
+
+    async def _receive(self) -> Event:
+        """Wait for an event. Whatever goes wrong ends the connection, and the upload with it."""
+        try:
+            while (event := self._next_event()) is None:
+                await self._receive_bytes()
+        except BaseException as error:
+            failure = await self._stop_upload()
+            if failure is not None and isinstance(error, ConnectionError):  # the upload's failure broke the connection
+                self._end(failure)
+                raise failure from None
+            self._end(error)
+            raise
+        return event
+
+    def _next_event(self) -> Event | None:
+        """Return an event that has arrived, or None. Raises what has ended the connection, before anything else."""
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        try:
+            return self._core.next_event()
+        except RemoteProtocolError as error:
+            if left := self._core.content_left:
+                came = f"Content-Length is {self._content_size + left}, and {self._content_size} bytes of content came"
+                raise RemoteProtocolError(f"{error}: {came}", error.code) from None
+            raise with_first_bytes(error, self.endpoint, "HTTP/1") from None
+
+    async def _receive_bytes(self) -> None:
+        """Wait for bytes, or until the patience wants to look again. Raises TimeoutError, ConnectionResetError."""
+        try:
+            size = await self.endpoint.receive(self._patience.left())
+        except TimeoutError:
+            if self._patience.left() <= 0:
+                raise self._patience.error() from None
+            return
+        except ConnectionError as error:
+            raise ConnectionResetError(f"{error}{advice_on_silence(self.endpoint)}") from error
+        # The end of the server's output, where no byte of a response has come, breaks no rule of HTTP. The core would say so.
+        if not size and (self._core.response is HEAD or self.endpoint.lost):
+            advice = advice_on_silence(self.endpoint)
+            raise self._error or ConnectionResetError(f"the server closed before it answered{advice}")
+
+    # -- the end
+
+    async def _finish(self) -> None:
+        """A response is complete. Close the connection where it was the last one: a client MUST (§9.6).
+
+        It is also the last one where its request can't be completed any more, because the upload was stopped.
+        """
+        core = self._core
+        if core.response is IDLE or (core.keep_alive and self._upload is not None and not self._upload.done()):
+            return
+        if core.response is DONE or self.endpoint.unsent:
+            self.endpoint.abort()  # nobody wants the part of the request that was not sent
+        await self.close()
+
+    def _end(self, error: BaseException) -> None:
+        """End the connection at once, unless it has ended before. All who read on are told of ``error``."""
+        if self._error is None:
+            self._error = error if isinstance(error, Exception) else ConnectionResetError("the connection was given up")
+            self.endpoint.abort()
+
+    def tunnel(self) -> Pipe | None:
+        """Return the pipe for another protocol, with the bytes that came behind the response; None where HTTP goes on."""
+        return self.endpoint.hand_over() if self._core.response is SWITCHED else None
+
+    async def give_up(self) -> None:
+        """The user wants no more of a response. In HTTP/1.1 that ends the connection."""
+        await self._stop_upload()
+        self._end(ConnectionResetError("the response was given up"))
+
+    async def close(self) -> None:
+        """Close the connection."""
+        self._error = self._error or ConnectionResetError("the connection was closed")
+        await self._stop_upload()
+        await self.endpoint.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:  # a block that is cancelled, or fails, waits for no peer
+            await self.give_up()
+        await self.close()
+
+
+# ---- connecting --------------------------------------------------------------------------------------------------------
+
+
+def connect_http(
+    host: str,
+    port: int,
+    ssl: tls.SSLContext | None = None,
+    *,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    timeouts: Timeouts = Timeouts(),  # noqa: B008
+) -> Connecting[ClientConnection]:
+    """Connect to an HTTP/1.1 server, within ``Timeouts.handshake`` seconds: ``async with connect_http(host, port) as client``,
+    or ``client = await connect_http(host, port)``.
+
+    Raises ValueError for a value that is no host, such as a URL; OSError and TimeoutError; RemoteProtocolError where ``ssl``
+    offers HTTP/2, and the server has chosen that (RFC 9113 §3.2).
+    """
+    return Connecting(_connect_http(host, port, ssl, limits, timeouts))
+
+
+async def _connect_http(
+    host: str, port: int, ssl: tls.SSLContext | None, limits: Limits, timeouts: Timeouts
+) -> ClientConnection:
+    check_common(limits, Limits, timeouts, ssl)
+    address = Address(host, port)
+    pipe = await connect_pipe(address, ssl, handshake=timeouts.handshake, linger=timeouts.linger)
+    if ssl is not None and pipe.info("ssl_object").selected_alpn_protocol() == "h2":
+        pipe.abort()
+        raise RemoteProtocolError("HTTP/2 was chosen, since the context offers it: use connect_http2, or another context")
+    return ClientConnection(pipe, address.authority("https" if ssl else "http"), limits, timeouts)

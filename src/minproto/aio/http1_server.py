@@ -1,0 +1,669 @@
+r"""An HTTP/1.1 server's side of one connection: read a request, call the app, send the response, and begin anew.
+
+One task serves one client. The same task reads the bytes, runs the app's handler, and sends what the handler returns:
+
+    client                       the connection's task                                      the app's handler
+      |                              |                                                          |
+      |--- GET /a HTTP/1.1 --------> | waits for a head: Timeouts.idle seconds, and from the    |
+      |                              | head's first byte on Timeouts.head seconds               |
+      |                              |--- Request --------------------------------------------> | is called
+      |--- content ----------------> | waits only while the handler does ... <------------------| await request.read()
+      |                              |--- content --------------------------------------------> |
+      | <-- HTTP/1.1 200 OK ---------| <------------------------------------------ Response ----| returns
+      |                              | reads away the content that the handler did not read     |
+      |--- GET /b HTTP/1.1 --------> | ... (keep-alive, RFC 9112 §9.3)                          |
+
+**Pipelining.** A client may send its second request before it has the first response (§9.3.2). The second request waits in
+the core's buffer, and behind it the bytes wait in the kernel, until the first response is sent. So the responses are in order
+without any queue, and a slow response holds up the responses behind it (head-of-line blocking). A client that sends requests
+faster than the app answers them is slowed by TCP's own backpressure. Responses that are made in the same turn of the event
+loop leave in one write:
+
+    >>> from minproto import Response, Server
+    >>> from minproto.testing import network
+    >>> async def app(request):
+    ...     return Response(request.path.encode(), headers=[("date", "today")])
+    >>> async def converse():
+    ...     client, server_end = network.pair()
+    ...     Server(app).attach(server_end)
+    ...     client.write(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n" b"GET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    ...     while data := await client.read():
+    ...         print(len(data), *data.decode().split("\r\n"), sep="|")
+    >>> asyncio.run(converse())
+    125|HTTP/1.1 200 OK|date: today|content-length: 2||/aHTTP/1.1 200 OK|date: today|connection: close|content-length: 2||/b
+
+**A client that leaves.** While the handler runs, nobody reads from the pipe, so the pipe itself tells this connection when the
+client ends its output or is lost (``Pipe.watch``). A client that has only ended its output is *half-closed*: it may still read
+the response (§9.6). A client that is lost can't, so the handler is cancelled.
+
+**Faults.** A malformed request gets one last response, such as 400, and one line in the log. Where another response has begun,
+no status can be sent any more. Then the connection ends in the middle of the message, and the client sees that the content is
+incomplete: a chunk is missing, or some bytes of the Content-Length.
+
+**The ending.** A server that stops calls ``drain``. The request in flight is then answered with ``Connection: close``, and an
+idle connection is closed at once. How a close is kept from destroying the last response stands in ``endpoint.py``.
+
+Easy to get wrong:
+
+- The task that runs the handler is the task that serves the connection. A cancellation of this task may come from the server,
+  because the client is lost, or from the handler itself, and only the first may end the connection in silence.
+- An exception that comes out of a handler need not be the handler's fault. The client may have sent a malformed chunk, or may
+  be gone. ``_raise_cause`` sorts these out.
+- HTTP/1.0 knows neither chunks nor interim responses, and closes the connection unless both sides ask to keep it.
+
+The parts of this file stand in the order in which a request meets them: the loop, a request's head, the app and its failures,
+a whole response, a response that is made while it is sent, an Upgrade, the end. How the content of a request is read stands in
+``http1_content.py``.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+
+from minproto.aio.content import Pieces, checked, clear_cancellation, close_body, was_cancelled
+from minproto.aio.cores import chosen
+from minproto.aio.endpoint import Endpoint
+from minproto.aio.http import (
+    RESET_COMES,
+    UNANSWERED,
+    Answer,
+    App,
+    Request,
+    Response,
+    Upgrade,
+    call_app,
+    date_field,
+    log_failure_unseen,
+    served_scheme,
+    trailers_of,
+)
+from minproto.aio.http1_content import MAX_DISCARD, RequestContent
+from minproto.aio.observe import APP_ENDS, Observer, logger, peer_name
+from minproto.aio.options import Timeouts
+from minproto.aio.pipe import Pipe
+from minproto.core import Event, LocalProtocolError, RemoteProtocolError, Role
+from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
+from minproto.http1 import BODY, Connection, Limits, PreparedHead
+from minproto.http1_body import Chunked, UntilClose
+
+FAIR_SHARE = 32
+"""Steps that one connection may do in a row without a wait: requests answered, or pieces of content sent. Then the other
+connections get their turn of the event loop."""
+
+
+class _BrokenOffError(Exception):
+    """A response can't be completed. The reason is in the log."""
+
+
+class ServerConnection:
+    """Serves one client: requests one after the other, until one of the two sides ends the connection."""
+
+    def __init__(
+        self,
+        app: App,
+        pipe: Pipe,
+        limits: Limits,
+        timeouts: Timeouts,
+        methods: frozenset[str] = METHODS,
+        observers: Sequence[Observer] = (),
+        trusted_gateway: bool = False,
+    ) -> None:
+        """``methods``: a request with another one is answered 501. ``trusted_gateway``: see ``Config.trusted_gateway``."""
+        self._app = app
+        self._pipe = pipe
+        self._scheme = served_scheme(pipe, trusted_gateway)
+        self._core = chosen(Connection)(Role.SERVER, limits, methods)
+        self.endpoint = Endpoint(self._core, pipe, timeouts)
+        """Counts the bytes on the wire, for the metrics."""
+        self._timeouts = timeouts
+        self._observers = observers
+        self._task: asyncio.Task[Any] | None = None  # that runs this connection, and the app's handler
+        self._draining = False  # the request in flight is the last one
+        self._client_ended = False  # the client has ended its output, or is lost
+        self._cancels_app = False  # the client is lost, so the handler was cancelled by us
+        self._steps = 0  # that this connection has done so far: see FAIR_SHARE
+        # The exchange in flight:
+        self._head_began: float | None = None  # when the first byte of its head came
+        self._head: RequestHead | None = None  # until the observers are told of its end
+        self._request: Request | None = None  # while the app is at work on it
+        self._content = RequestContent(self._core, self.endpoint)
+        self._first_piece = b""  # of the response's content, made before its head
+        self._answer: Answer | None = None  # that is being sent, or that has taken the connection over
+        self._status = UNANSWERED  # of the response, as soon as its head is sent
+        self._sent = 0  # bytes of the response's content
+
+    def begin(self, first: bytes, began: float) -> None:
+        """Take the first bytes of the connection, by which the client has chosen HTTP/1.1.
+
+        ``began``: the time of the loop when the first of them came. From then on the head has ``Timeouts.head`` seconds.
+        """
+        self._head_began = began
+        self.endpoint.feed(first)
+
+    async def run(self) -> None:
+        """Serve until the connection ends. Raises CancelledError. Any other exception is a bug of ours.
+
+        The loop below ends in one of these ways:
+
+            it returns              there is no next request: the connection was closed in order
+            RemoteProtocolError     the client broke a rule: it gets an error response, if it can
+            _BrokenOffError         the app failed in the middle of a response
+            ConnectionError         the client is gone, or does not read: the access log says 499
+            CancelledError          the server stops, and its patience is over
+        """
+        self._task = asyncio.current_task()
+        self._pipe.watch(self._on_leaving)
+        try:
+            try:
+                await self._serve()
+            except RemoteProtocolError as error:
+                await self._say_farewell(error)
+            except _BrokenOffError:
+                await self._break_off()
+        except ConnectionError:  # the client is lost, perhaps while the last response was on its way
+            self._status = UNANSWERED
+            self.endpoint.abort()
+        except BaseException:
+            self._status = UNANSWERED
+            self.endpoint.abort()
+            raise
+        finally:
+            self._pipe.watch(None)
+            self._end_request()
+            if self._head is not None:
+                self._tell_observers()
+
+    async def _serve(self) -> None:
+        """Answer one request after the other. Return where there is no next request.
+
+        Nothing in here waits for an event that has arrived already. So pipelined requests are answered without a pause, up to
+        ``FAIR_SHARE`` of them.
+        """
+        core, endpoint = self._core, self.endpoint
+        while (head := await self._next_head()) is not None:
+            answer = await self._ask_app(head, self._begin_exchange(head))
+            if isinstance(answer, Upgrade):
+                return await self._switch_protocol(head, answer)
+            if isinstance(answer.body, bytes):
+                self._send_whole(head, answer)
+            else:
+                await self._stream(head, answer, answer.body)
+            if endpoint.congested:  # backpressure: no further request is read before the client has taken its responses
+                await endpoint.flush()
+            self._end_request()
+            if not self._client_ended:  # else the access log waits for a reset, which would tell that the client is gone
+                self._tell_observers()
+            if core.request is BODY and not (core.keep_alive and await self._content.discard()):
+                break
+            self._steps += 1
+            if self._steps % FAIR_SHARE == 0:
+                await asyncio.sleep(0)
+            del head, answer  # an idle connection holds no memory for them
+        # Over TLS the client can't see our end before we close, so reading on only delays the close. There we read on only
+        # where we know that the client is sending.
+        half_closes = self._pipe.info("ssl_object") is None
+        await self._close(linger=half_closes or core.request is BODY or core.buffered > 0)
+
+    def drain(self) -> None:
+        """The server stops: finish the request in flight, then close. Without a request in flight, close now."""
+        self._draining = True
+        if self._answer is not None:
+            self._answer.drain()
+        elif self._head is None:
+            self.endpoint.interrupt()
+
+    def abort(self) -> None:
+        """End the connection at once, whatever its handler does."""
+        self.endpoint.abort()
+
+    def _on_leaving(self, lost: bool) -> None:
+        """The pipe calls this: the client has ended its output (half-closed), or is lost.
+
+        Only a client that is lost can't read the response any more, so only then the handler is cancelled.
+        """
+        self._client_ended = True
+        self.endpoint.lost = self.endpoint.lost or lost
+        request = self._request
+        if request is None:
+            return
+        request.leave()
+        if isinstance(self._answer, Response):
+            self._answer.client_ended()
+        if lost and request.cancellable and self._task is not None:
+            self._cancels_app = True
+            self._end_request()
+            self._task.cancel()
+
+    # -- a request's head
+
+    async def _next_head(self) -> RequestHead | None:
+        """Wait for the next request. Return None where there will be none. Raises RemoteProtocolError, ConnectionError."""
+        try:
+            head = await self.endpoint.next_event(self._patience)
+        except TimeoutError:
+            if self._draining or not self._core.buffered:  # nobody has asked anything, so there is nobody to answer 408
+                return None
+            error = RemoteProtocolError("the request's head took too long", 408)
+            self._core.fail(error)
+            raise error from None
+        assert head is None or isinstance(head, RequestHead)
+        return head
+
+    def _patience(self) -> float:
+        """Return the seconds that the next wait for a head may take. Raises TimeoutError where the server stops.
+
+        A head has its time from its first byte to its last, however the bytes are cut. A client that sends one byte now and
+        then (a slowloris attack) gets no more by that.
+        """
+        if self._draining:
+            raise TimeoutError
+        if not self._core.buffered:  # no byte, or only an empty line, which is not a part of a head (RFC 9112 §2.2)
+            self._head_began = None
+            return self._timeouts.idle if self.endpoint.received else self._timeouts.first_idle
+        now = asyncio.get_running_loop().time()
+        if self._head_began is None:
+            self._head_began = now
+        return self._head_began + self._timeouts.head - now
+
+    def _begin_exchange(self, head: RequestHead) -> Request:
+        """Return the app's view of a request whose head has come. Everything that is counted for a request starts at 0."""
+        if self._head is not None:  # the client is half-closed: only now it is certain that the last response was taken
+            self._tell_observers()
+        self._head, self._head_began, self._status = head, None, UNANSWERED
+        self._sent = 0
+        for observer in self._observers:
+            observer.begin()
+        has_content = not self._core.skip_empty_body()
+        request = self._request = Request(head, self._content, self._pipe, has_content, self._timeouts.body)
+        if has_content:
+            self._content.begin(request)
+        if self._client_ended:
+            request.leave()
+        return request
+
+    def _end_request(self) -> None:
+        """The app's work on the request is over. A task that the app has left behind can't read its content any more."""
+        request, self._request = self._request, None
+        if request is not None:
+            request.close()
+
+    # -- the app, and what it may do wrong
+
+    async def _ask_app(self, head: RequestHead, request: Request) -> Answer:
+        """Return the app's answer; 500 where it fails. Raises what ended the request, where that is not the app's doing."""
+        try:
+            answer, self._first_piece = await call_app(self._app, request, self._core.methods, self._scheme)
+            if self._task is not None and self._task.cancelling():
+                await self._meet_cancellation()
+        except APP_ENDS as error:
+            self._raise_cause(error)
+            logger.exception("%s %s failed", head.method, head.target)
+            self._forgive_cancellation(error)
+            return Response.text("internal server error\n", 500)
+        return answer
+
+    def _raise_cause(self, error: BaseException, answered: RemoteProtocolError | None = None) -> None:
+        """Raise the cause of an exception that came out of the app, where this is ours or the client's doing.
+
+        Return where it is the app's own. ``answered``: a fault of the request that the app has answered in its own way. It has
+        nothing to do with an exception that comes later.
+        """
+        if was_cancelled(error) and (self._cancels_app or self._draining):
+            raise error
+        if self._core.error is not None and self._core.error is not answered:
+            raise self._core.error  # even if the app has made another exception of it
+        if self.endpoint.lost:
+            assert self._head is not None
+            log_failure_unseen(self._head, error)
+            raise ConnectionResetError("the peer is gone")
+
+    async def _meet_cancellation(self) -> None:
+        """Let a cancellation of this task come out here. A handler may cancel its own task, and return without any await.
+
+        Then the CancelledError would come out of our next wait, where nothing tells any more whose doing it is.
+        """
+        await asyncio.sleep(0)
+
+    def _forgive_cancellation(self, error: BaseException) -> None:
+        """Go on where a handler has cancelled its own task, which is also this connection's: the client is to get its 500.
+
+        Behind that response the connection ends. We can't tell such a cancellation from one of the whole program, as by
+        ``asyncio.run`` at its end, and there this task has to end soon.
+        """
+        if was_cancelled(error):
+            clear_cancellation()
+            self._draining = True
+
+    # -- a response whose content is there
+
+    def _send_whole(self, head: RequestHead, response: Response) -> None:
+        """Send a response whose content is bytes.
+
+        The core checks a whole response before it moves. So where the app's response is invalid, nothing of it was sent, and a
+        500 can take its place.
+        """
+        try:
+            self._queue_whole(head, response)
+        except Exception:  # LocalProtocolError; or a TypeError, where a field is no str, for example
+            logger.exception("%s %s: the response can't be sent", head.method, head.target)
+            response = Response.text("internal server error\n", 500)
+            self._queue_whole(head, response)
+        self._status = response.status
+
+    def _queue_whole(self, head: RequestHead, response: Response) -> None:
+        """Encode head and content in one step, and queue the bytes for the end of this turn. Raises LocalProtocolError."""
+        core, content = self._core, response.body
+        assert isinstance(content, bytes)
+        option = self._connection_option(head, closes=core.request is BODY and self._leaves_too_much())
+        headers = response.headers if head.version != "1.0" else _without_chunks(response)
+        prepared = prepared_head(response.status, tuple(headers), date_field(), option)
+        self.endpoint.queue(core.send_whole(prepared, content))
+        self._sent = 0 if head.method == "HEAD" else len(content)
+
+    def _leaves_too_much(self) -> bool:
+        """Return whether the content that the app did not read ends the connection. The response SHOULD say so (§9.6).
+
+        A Content-Length says how many bytes are still to come. With chunks nobody knows, unless the last chunk has arrived.
+        For example, a 404 to an upload:
+
+            Content-Length: 1000, and 200 bytes have arrived       800 are read away, and the connection persists
+            Content-Length: 1000000                                too much: the response says "connection: close"
+            chunks, and the last one (0 CRLF CRLF) has arrived     nothing is left: the connection persists
+            chunks, and the last one has not arrived               could be anything: "connection: close"
+        """
+        core = self._core
+        with suppress(RemoteProtocolError):  # the core raises it again, behind this response
+            while not core.content_left and core.request is BODY:
+                if core.next_event() is None:
+                    break
+        return core.request is BODY and not 0 < core.content_left <= MAX_DISCARD
+
+    def _connection_option(self, head: RequestHead, closes: bool) -> str:
+        """Return the option for the response's Connection field: "close", "keep-alive", or "" for no such field (§9.3).
+
+        Between HTTP/1.1 and HTTP/1.1, a connection persists without a word. ``closes``: this response ends the connection for
+        a reason of its own.
+        """
+        if closes or self._draining or not self._core.keep_alive:
+            return "close"
+        if self._core.expects_continue:  # the client got no 100, and may send its content or not: where is the next head?
+            return "close"
+        if head.method == "CONNECT":  # the tunnel is refused, and the bytes that the client has sent into it are no request
+            return "close"
+        return "keep-alive" if head.version == "1.0" else ""
+
+    # -- a response whose content is made while it is sent
+
+    async def _stream(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
+        """Send a response whose content an iterator makes. Raises _BrokenOffError where the app fails; ConnectionError.
+
+        Once the head is sent, a failure can't become a 500 any more: the client has read "200 OK". (``call_app`` has made the
+        first piece before the head, so that a generator that fails at once is a 500 all the same.)
+        """
+        try:
+            self._send_head(head, response)
+        except Exception:
+            logger.exception("%s %s: the response can't be sent", head.method, head.target)
+            self._first_piece = b""
+            await close_body(body)
+            return self._send_whole(head, Response.text("internal server error\n", 500))
+        self._begin_answer(response)
+        answered = self._core.error
+        try:
+            await self._send_content(head, response, body)
+        except APP_ENDS as error:
+            self._raise_cause(error, answered)
+            logger.exception("%s %s: the response broke off", head.method, head.target)
+            self._forgive_cancellation(error)
+            raise _BrokenOffError from error
+        finally:
+            self._answer = None
+            self._end_request()  # a client that is lost from now on cancels nothing: that would hit the app's clean-up
+            await close_body(body)
+
+    def _send_head(self, head: RequestHead, response: Response) -> None:
+        """Send a head before its content is complete. Raises LocalProtocolError, with nothing sent.
+
+        Where the app gives no length, the content goes out in chunks (§7.1). A client of HTTP/1.0 knows no chunks. There the
+        content ends when the connection ends.
+        """
+        if response.status in (204, 304):
+            raise LocalProtocolError("a 204 or 304 has no content")
+        # The client sees the head of the response, and still holds its content back: both sides would wait for ever.
+        if response.early_head and self._core.expects_continue:
+            self.endpoint.send(ResponseHead(100, Headers()))
+        fields = Headers(response.headers if head.version != "1.0" else _without_chunks(response))
+        framed = not {"content-length", "transfer-encoding"}.isdisjoint(name for name, _ in fields)
+        if not framed and head.version != "1.0":
+            fields.append(("transfer-encoding", "chunked"))
+        option = self._connection_option(head, closes=not framed and head.version == "1.0")
+        self.endpoint.send(ResponseHead(response.status, response_fields(fields, date_field(), option)))
+        self._status = response.status
+
+    def _begin_answer(self, answer: Answer) -> None:
+        """From now on the answer itself is told when the server stops, and when the client has ended its output."""
+        self._answer = answer
+        if self._draining:
+            answer.drain()
+        if self._client_ended and isinstance(answer, Response):
+            answer.client_ended()
+
+    async def _send_content(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
+        """Send piece by piece, under backpressure: while more than 64 KiB wait for the client, no further piece is made.
+
+        An answer to HEAD has the head of a GET and no content (RFC 9110 §9.3.2), so its iterator makes no piece at all.
+        """
+        if head.method != "HEAD":
+            pieces = Pieces(body, self._first_piece)
+            self._first_piece = b""
+            async for piece in pieces:
+                self.endpoint.send(Data(checked(piece)))
+                self._sent += len(piece)
+                self._steps += 1
+                if self.endpoint.congested or not piece or self._steps % FAIR_SHARE == 0:
+                    await pieces.pause_for(self._give_way(piece))
+            if self._task is not None and self._task.cancelling():
+                await self._meet_cancellation()
+        self.endpoint.send(EndOfMessage(trailers_of(response, head, possible=self._core.framing == Chunked())))
+
+    async def _give_way(self, piece: bytes) -> None:
+        """Wait for a slow client, and give the other connections their turn of the event loop."""
+        if self.endpoint.congested:
+            await self.endpoint.flush()
+        elif not piece:  # b"" sends nothing: the content's maker wants to know whether the client is still there
+            await self.endpoint.drain()
+        await asyncio.sleep(0)
+
+    # -- an Upgrade
+
+    async def _switch_protocol(self, head: RequestHead, answer: Upgrade) -> None:
+        """Give the pipe to another protocol, such as WebSocket, with the bytes that came behind the request.
+
+        The request has to be complete first: the content that the app did not read stands before the first byte of the other
+        protocol. When the handler returns, the connection is closed; this task never reads HTTP again.
+        """
+        self._end_request()
+        if self._core.expects_continue:  # RFC 9110 §7.8: a server MUST send the 100 before the 101
+            self.endpoint.send(ResponseHead(100, Headers()))
+        if not await self._content.discard():  # behind content that nobody has read, no other protocol can begin
+            self._draining = True
+            self._send_whole(head, Response.text("content too large\n", 413))
+            return await self._close(linger=True)
+        try:
+            self.endpoint.send(ResponseHead(answer.status, upgrade_fields(head, answer)))
+        except Exception:  # LocalProtocolError; or a TypeError, where a field is no str, for example
+            logger.exception("%s %s: no upgrade here", head.method, head.target)
+            self._send_whole(head, Response.text("internal server error\n", 500))
+            return await self._close(linger=True)
+        await self.endpoint.flush()
+        self._status = answer.status
+        self._tell_observers()
+        self._begin_answer(answer)
+        try:
+            await answer.handler(self.endpoint.hand_over())
+        except APP_ENDS as error:
+            if was_cancelled(error):
+                raise
+            logger.exception("%s %s: the upgraded connection failed", head.method, head.target)
+            self.endpoint.abort()
+        else:
+            await self.endpoint.close()
+
+    # -- the end
+
+    async def refuse(self) -> None:
+        """Answer 503 without reading a request: the server has too many connections."""
+        # A line in the log for each refused connection would be many, while the server has other worries.
+        error = self._content.expected_fault = RemoteProtocolError("too many connections", 503)
+        self._core.fail(error)
+        await self._say_farewell(error)
+
+    async def _say_farewell(self, error: RemoteProtocolError) -> None:
+        """Send the error response to a client that has broken a rule, and close.
+
+        The core knows the words, for example 400 and "invalid Content-Length". It has none where the response to this request
+        was complete before its fault came.
+        """
+        self._end_request()
+        if self._core.response is BODY:  # another response has begun, so there is no place for a status
+            self._log_fault(error, "breaks its response off")
+            return await self._break_off()
+        words = self._core.farewell(error)
+        if words:
+            self._log_fault(error, f"is answered {error.code}")
+        self._sent = sum(len(event.data) for event in words if isinstance(event, Data))
+        for event in words:
+            if isinstance(event, ResponseHead):
+                event.headers.append(date_field())  # RFC 9110 §6.6.1; a core has no clock
+                self._status = event.status
+        if not words:
+            return await self._close(linger=True)
+        if not self._client_ended:
+            self._tell_observers()
+            return await self._close(words, linger=True)
+        try:
+            await self._close(words, linger=True)
+        finally:  # only the close has told whether a half-closed client got the response
+            self._tell_observers()
+
+    def _log_fault(self, error: RemoteProtocolError, outcome: str) -> None:
+        """Write one line that tells an operator what was wrong with a request.
+
+        A fault ends the connection, so a flood of bad requests is one line for each connection. A client that left in the
+        middle of a request has broken no rule, and gets no line.
+        """
+        if error is self._content.expected_fault or self.endpoint.ended:
+            return
+        request = f"{self._head.method} {self._head.target}" if self._head is not None else "-"
+        logger.warning("the request %.200a from %s %s: %.200s", request, peer_name(self._pipe), outcome, error)
+
+    async def _break_off(self) -> None:
+        """End in the middle of a response, so that the client sees that the content is incomplete.
+
+        The framing shows it: a chunk, or some bytes, are missing. Content that lasts until the connection ends has no framing,
+        and a normal close would be its normal end. There only a reset shows that something is missing.
+        """
+        if not self._client_ended and self._head is not None:
+            self._tell_observers()
+        if self._core.framing == UntilClose():
+            self.endpoint.abort()
+        else:
+            await self._close(linger=True)
+
+    async def _close(self, words: Sequence[Event] = (), *, linger: bool) -> None:
+        """Send ``words``, and close. Raises ConnectionError where a half-closed client did not get the last response.
+
+        A client whose output has ended may be half-closed, and read on. Or it has closed its socket, which looks the same from
+        here. When our bytes arrive at a closed socket, its kernel answers with a reset. We wait a moment for that reset, so
+        that the access log can say 499 instead of 200.
+        """
+        if self._client_ended and self._observers:
+            for event in words:
+                self.endpoint.send(event)
+            words = ()
+            await self.endpoint.flush()
+            self._pipe.close_write()
+            await asyncio.sleep(RESET_COMES)
+            await self.endpoint.drain()
+        self._pipe.watch(None)  # from here on the client's end is the answer to our own
+        error = self._core.error
+        # A client that was too slow (408) has had its time. A client that has broken another rule may be in an upload.
+        sending = self._core.request is BODY or (error is not None and error.code != 408)
+        await self.endpoint.close(words, linger=linger, sending=sending)
+
+    def _tell_observers(self) -> None:
+        """Report the end of the exchange: its response is complete, or the client is gone (499).
+
+        The head is None where a request could not be read.
+        """
+        status = UNANSWERED if self.endpoint.lost else self._status
+        for observer in self._observers:
+            observer.finish(self._head, status, self._sent, self._pipe)
+        self._head = None
+
+
+# ---- the fields of a response ------------------------------------------------------------------------------------------
+
+
+def response_fields(headers: Sequence[tuple[str, str]], date: tuple[str, str], option: str) -> Headers:
+    """Return a response's fields: the app's, and those that are the server's business.
+
+    These are Date (RFC 9110 §6.6.1), and what becomes of the connection, where ``option`` says something about it:
+
+        >>> response_fields([("x", "y")], ("date", "now"), "close")
+        [('x', 'y'), ('date', 'now'), ('connection', 'close')]
+        >>> response_fields([("date", "then"), ("connection", "close")], ("date", "now"), "keep-alive")
+        [('date', 'then'), ('connection', 'close')]
+    """
+    names, fields = dict(headers), Headers(headers)
+    if "date" not in names:
+        fields.append(date)
+    said = split_list(names.get("connection", ""))
+    if option and option not in said and (not said or option == "close"):
+        fields.append(("connection", option))
+    return fields
+
+
+def prepared_head(status: int, headers: tuple[tuple[str, str], ...], date: tuple[str, str], option: str) -> PreparedHead:
+    """Return the head of a response whose content is there.
+
+    Most responses of an app have the same head as a response before, within the same second. So the 64 latest heads are kept,
+    and the core keeps in each of them how it was encoded. All connections share them. A head that sets a cookie is for one
+    client alone, so it is made anew.
+    """
+    make = _make_head if "set-cookie" not in dict(headers) else _make_head.__wrapped__
+    return make(status, headers, date, option)
+
+
+@lru_cache(64, typed=True)
+def _make_head(status: int, headers: tuple[tuple[str, str], ...], date: tuple[str, str], option: str) -> PreparedHead:
+    return PreparedHead(status, response_fields(headers, date, option))
+
+
+def upgrade_fields(head: RequestHead, answer: Upgrade) -> Headers:
+    """Return the fields of the response that gives the connection to another protocol.
+
+    A 101 needs a Connection field that says "upgrade" (RFC 9110 §7.8), which the app need not write. Raises LocalProtocolError
+    where a 101 names no protocol, or one that the client has not offered.
+    """
+    if answer.status != 101:
+        return answer.headers
+    chosen_protocol = answer.headers.get("upgrade") or ""
+    offered = set(split_list(head.headers.get("upgrade") or ""))
+    if not chosen_protocol or not set(split_list(chosen_protocol)) <= offered:
+        raise LocalProtocolError(f"a 101 has an upgrade field with a protocol that the client offers, not {chosen_protocol!r}")
+    if "upgrade" in split_list(answer.headers.get("connection") or ""):
+        return answer.headers
+    return Headers([*answer.headers, ("connection", "upgrade")])
+
+
+def _without_chunks(response: Response) -> Headers:
+    """Return a response's fields for a client of HTTP/1.0, which knows no chunks (RFC 9112 §6.1).
+
+    Where the app asks for chunks, its content goes out without them, and ends with its length or with the connection.
+    """
+    if (response.headers.get("transfer-encoding") or "").lower() != "chunked":
+        return response.headers
+    return Headers([field for field in response.headers if field[0] != "transfer-encoding"])

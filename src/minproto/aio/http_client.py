@@ -1,0 +1,248 @@
+"""What the clients of HTTP/1.1 and HTTP/2 share: a request's fields, a response, and errors that say what to do.
+
+A user does not see which version carries a request. Both clients have the same method, and it returns the same class:
+
+    async with connect_http("example.org", 80) as client:            # or connect_http2
+        response = await client.request("POST", "/items", body=b"an item")
+        if response.status == 201:
+            print(await response.read())
+
+What happens, and who does it:
+
+    user                  ClientConnection                  ClientResponse                     server
+      |--- request() ---------> |                                                                 |
+      |                         | request_fields(): Host, Content-Length                          |
+      |                         |--- head, content ---------------------------------------------> |
+      |                         | <-------------------------------------------- status, fields ---|
+      | <-- ClientResponse -----|                                  |                              |
+      |--- read() -----------------------------------------------> |                              |
+      |                         | <-- receive_content() -----------|                              |
+      |                         | <-------------------------------------------------- content ----|
+      | <-- the content ----------------------------------------- |                               |
+
+The head comes back alone, so that the user can look at the status before the content is read. ``ClientExchange`` is what a
+response asks of its connection. HTTP/1.1 has one request at a time, so the connection itself is the exchange. In HTTP/2 the
+exchange is one stream of many.
+
+**Errors.** There are three questions that a user asks of a failed request, and each has its own answer:
+
+- May I make it again? RequestRefused says yes, whatever the method: the server has not processed the request. After any other
+  ConnectionError nobody knows. So only a request whose method is idempotent (RFC 9110 §9.2.2), such as GET, may be repeated.
+- Whose fault is it? LocalProtocolError: ours. RemoteProtocolError: the server's.
+- What do I do about it? The message says it where it can: a server that answers in the bytes of TLS is named as such.
+"""
+
+import re
+from collections.abc import AsyncIterator, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, TypeVar
+
+from minproto.aio.content import check_content
+from minproto.aio.endpoint import Endpoint
+from minproto.aio.http import HeaderFields, make_headers
+from minproto.aio.options import Timeouts, check_type
+from minproto.aio.pipe import Pipe
+from minproto.core import Event, LocalProtocolError, RemoteProtocolError
+from minproto.http import TARGET, TOKEN, Data, EndOfMessage, Headers, ResponseHead, check_target, is_host, split_target
+
+
+class RequestRefused(ConnectionError):
+    """The server has not processed the request, so it can be made again on another connection, whatever its method.
+
+    In HTTP/1.1 nothing of it was sent, because the server had closed the idle connection before. In HTTP/2 the server may also
+    have said that it did not process the request (RFC 9113 §8.7).
+    """
+
+
+# ---- a request ---------------------------------------------------------------------------------------------------------
+
+
+def request_fields(
+    method: str, target: str, headers: HeaderFields, body: bytes | AsyncIterator[bytes], host: str
+) -> Headers:
+    """Return the fields of a request: the user's, and Host and Content-Length where the user gives none.
+
+        >>> request_fields("POST", "/items", {"X": "y"}, b"an item", "example.org")
+        [('host', 'example.org'), ('x', 'y'), ('content-length', '7')]
+        >>> request_fields("GET", "/", {"host": "other.example"}, b"", "example.org")
+        [('host', 'other.example')]
+
+    Raises TypeError for an argument of a wrong type. Raises LocalProtocolError for a method or target that can't be sent, and
+    for a Content-Length that is not the length of the content.
+    """
+    _check_request_line(method, target)
+    check_content(body)
+    fields = make_headers(headers)
+    given_host = fields.get("host")
+    if given_host is not None and not is_host(given_host):
+        raise LocalProtocolError(f"Host has to be one host, such as example.org:8080, not {given_host!r}")
+    if given_host is None:  # RFC 9112 §3.2: where the target is a whole URL, Host MUST be the authority in it
+        fields.insert(0, ("host", (target and split_target(method, target)[0]) or host))
+    if isinstance(body, bytes):
+        _add_length(fields, method, body)
+    return fields
+
+
+def _add_length(fields: Headers, method: str, content: bytes) -> None:
+    """Add a Content-Length where one is missing, and check one that is there. Raises LocalProtocolError.
+
+    A POST without content says "content-length: 0", because the method gives content a meaning (RFC 9110 §8.6: SHOULD). A GET
+    without content says nothing.
+    """
+    length = fields.get("content-length")
+    if length not in (None, str(len(content))):
+        raise LocalProtocolError(
+            f"Content-Length is {length}, not the length of the content, which is {len(content)} bytes"
+        )
+    if length is None and fields.get("transfer-encoding") is None and (content or method in ("POST", "PUT", "PATCH")):
+        fields.append(("content-length", str(len(content))))
+
+
+def _check_request_line(method: str, target: str) -> None:
+    """Raise TypeError or LocalProtocolError for a method or target that can't be sent, and name the value.
+
+    The cores check both as well. They raise for each wrong head alike, and don't say which of its parts is the wrong one.
+    """
+    check_type("method", method, str)
+    check_type("target", target, str)
+    if not TOKEN.fullmatch(method):
+        raise LocalProtocolError(f"a method is a token, such as GET, not {method!r}")
+    if not _TARGET.fullmatch(target):
+        raise LocalProtocolError(f"a target is a path, such as /a?b=c, with other characters percent-encoded, not {target!r}")
+    try:
+        check_target(method, target, LocalProtocolError)
+    except LocalProtocolError as error:
+        advice = "" if method == "CONNECT" else " (a target is a path, such as /a?b=c)"
+        raise LocalProtocolError(f"{error}: {target!r}{advice}") from None
+
+
+_TARGET = re.compile(f"[{TARGET}]+")
+
+
+# ---- a response --------------------------------------------------------------------------------------------------------
+
+
+class ClientExchange(Protocol):
+    """What a ``ClientResponse`` asks of its connection."""
+
+    async def receive_content(self, seconds: float | None) -> Event:
+        """Wait for the next Data, or EndOfMessage. Raises TimeoutError after ``seconds`` without one; None: no limit."""
+
+    def tunnel(self) -> Pipe | None:
+        """Return the pipe for another protocol, where the response has given the connection to one."""
+
+    async def give_up(self) -> None:
+        """The user wants no more of the response."""
+
+
+class ClientResponse:
+    """A response: its head, and its content as it arrives. ``async for piece in response``, or ``await response.read()``."""
+
+    def __init__(
+        self, head: ResponseHead, exchange: ClientExchange | None, body_timeout: float | None = Timeouts.body
+    ) -> None:
+        """``exchange``: None where the head was all of the response."""
+        self.status = head.status
+        self.headers = head.headers
+        self.trailers = Headers()
+        """The fields behind the content; complete when the content was read to its end."""
+        self.body_timeout = body_timeout
+        """Seconds to wait for the next piece of content, at first ``Timeouts.body``; None: no limit. Set it before you read
+        content of which the server sends a piece only now and then, such as the messages of a gRPC call."""
+        self.pipe = exchange.tunnel() if exchange is not None else None
+        """Behind a 101, or a 2xx to CONNECT: what the other protocol runs on. Such a response has no content."""
+        self._exchange = exchange if self.pipe is None else None  # None: there is no more content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._exchange is None:
+            raise StopAsyncIteration
+        event = await self._exchange.receive_content(self.body_timeout)
+        if isinstance(event, Data):
+            return event.data
+        assert isinstance(event, EndOfMessage)
+        self.trailers = event.trailers
+        self._exchange = None
+        raise StopAsyncIteration
+
+    async def read(self) -> bytes:
+        """Return the whole content. The limits of the connection bound its size."""
+        return b"".join([piece async for piece in self])
+
+    async def close(self) -> None:
+        """Read no more of it. HTTP/2 resets the stream. HTTP/1.1 has to end the connection: nothing else stops the content."""
+        if self._exchange is not None:
+            await self._exchange.give_up()
+            self._exchange = None
+
+    aclose = close  # the name that a generator has: a proxy can give this response to ``Response`` as its content
+
+
+# ---- errors that say what to do ----------------------------------------------------------------------------------------
+
+
+def with_first_bytes(error: RemoteProtocolError, endpoint: Endpoint, ours: str) -> RemoteProtocolError:
+    """Return an error that also says what the server sent, where it is about the server's very first bytes.
+
+    Bytes of a protocol that we know are named, with the way to speak it. For example, an HTTP/1.1 client on a port with TLS
+    gets ``15 03 03 00 02 02 46``, a TLS alert. ``ours``: "HTTP/1" or "HTTP/2", which is not what is wrong.
+    """
+    start = endpoint.core.trailing_data
+    if not start or len(start) != endpoint.received:
+        return error
+    known = [what for what, looks in _PROTOCOLS.items() if looks.match(start) and not what.startswith(ours)]
+    text = f"the server speaks {known[0]} ({error})" if known else f"{error}: the server said {start[:60]!a}"
+    return RemoteProtocolError(text, error.code)
+
+
+_PROTOCOLS = {
+    "HTTP/1 on this port, not HTTP/2: use connect_http": re.compile(rb"HTTP/1\."),
+    # a frame: three bytes of length, the type SETTINGS (4), flags, and the stream 0
+    "HTTP/2 on this port, not HTTP/1.1: use connect_http2": re.compile(rb"..." rb"\x04." rb"\0\0\0\0", re.DOTALL),
+    # a record: the type alert (0x15) or handshake (0x16), and the version 3.x
+    "TLS on this port: give the client a context (ssl=…)": re.compile(rb"[\x15\x16]\x03"),
+}
+"""What to tell a user, and how the first bytes of that protocol look."""
+
+
+def advice_on_silence(endpoint: Endpoint) -> str:
+    """Return advice where a server has closed a connection in clear text without a word. Many servers of TLS do so."""
+    silent = not endpoint.received and endpoint.pipe.info("ssl_object") is None
+    return " (it said nothing at all: does it want TLS on this port, by ssl=…?)" if silent else ""
+
+
+# ---- connecting --------------------------------------------------------------------------------------------------------
+
+C = TypeVar("C", bound=AbstractAsyncContextManager[Any])
+
+
+class Connecting(Coroutine[Any, Any, C]):
+    """What a function that connects returns. ``await`` it, or use it as a block: ``async with connect_http(...) as client``.
+
+    A plain coroutine could only be awaited, and the block would be ``async with await connect_http(...)``. This is a coroutine
+    in all other respects: it can be made a task, or given to ``asyncio.wait_for``.
+    """
+
+    def __init__(self, connecting: Coroutine[Any, Any, C]) -> None:
+        self._connecting = connecting
+
+    def __await__(self) -> Generator[Any, Any, C]:
+        return self._connecting.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._connecting.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._connecting.throw(*error)
+
+    def close(self) -> None:
+        self._connecting.close()
+
+    async def __aenter__(self) -> C:
+        self._connection = await self._connecting
+        return self._connection
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
+        await self._connection.__aexit__(kind, error, trace)
