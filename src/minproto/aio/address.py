@@ -1,14 +1,26 @@
-"""Where a client connects to, and what it calls the server once it is connected: not always the same text.
+r"""Where a client connects to, and what it calls the server once it is connected: not always the same text.
 
-    given           connects to     TLS asks for     Host over https
-    EXAMPLE.org.    example.org.    example.org      example.org.
-    bücher.example  xn--bcher-…     xn--bcher-…      xn--bcher-kva.example
-    fe80::1%eth0    fe80::1%eth0    fe80::1          [fe80::1]
-    0:0:0:0::1      ::1             ::1              [::1]
+A user gives a host and a port, or a URL. Three readers want the host in three spellings:
 
-The zone of an IPv6 address (``%eth0``) names one of this machine's own interfaces, so no other machine may see it (RFC 6874
-§4). The dot at the end of a name tells DNS not to try the machine's search domains; certificates and SNI have none (RFC 6066
-§3). The port is left out of Host where the scheme implies it.
+    connect_http("fe80::1%eth0", 8000)      url_address(urlsplit("https://EXAMPLE.org./a"))
+                  \                            /
+                   v                          v
+                 Address(connect_host, port): one spelling for each host
+                   |                 |                      |
+                   | connect_host    | server_name          | authority(scheme)
+                   v                 v                      v
+         system: DNS, connect()      TLS: SNI, certificate  HTTP: Host and :authority
+
+    given            connect_host             server_name              authority("https"), port 443
+    EXAMPLE.org.     example.org.             example.org              example.org.
+    bücher.example   xn--bcher-kva.example    xn--bcher-kva.example    xn--bcher-kva.example
+    fe80::1%eth0     fe80::1%eth0             fe80::1                  [fe80::1]
+    0:0:0:0::1       ::1                      ::1                      [::1]
+
+- The zone of an IPv6 address (``%eth0``) names an interface of this machine, so no other machine may see it (RFC 6874 §4).
+- The dot at the end of a name tells DNS not to try the machine's search domains. Certificates and SNI (the name that TLS asks
+  for) have no such dot (RFC 6066 §3).
+- Host has no port where the scheme implies it: 443 for https.
 """
 
 import re
@@ -21,11 +33,12 @@ from minproto.core import check_count
 from minproto.http import DEFAULT_PORTS, MAX_PORT, TARGET, is_host, same_authority
 
 PORTS = DEFAULT_PORTS | {"redis": 6379, "rediss": 6379}
-"""The port that a URL means when it has none."""
+"""Scheme -> the port that a URL means when it names none."""
 ADVICE = "give a name or an IP address, without scheme, path and port"
 _URL = re.compile(rf"([^/?#\0- \x7f]*//)?[^/?#\0- \x7f]*[#{TARGET}]*")
-"""A URL that can be sent as it is. Its host may be in any script: ``Address`` encodes that."""
+"""A URL that can be sent as it is. Only its host may be in any script: ``Address`` encodes the host."""
 _USER = re.compile("//[^/?#]*@")
+"""The user and the password of a URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +49,7 @@ class Address:
     """
 
     connect_host: str
-    """What the system resolves and connects to, in one spelling: lower case, the zone included."""
+    """The name or address for the system, in one spelling: lower case, an IPv6 address in its short form, with its zone."""
     port: int
 
     def __post_init__(self) -> None:
@@ -49,17 +62,17 @@ class Address:
 
     @property
     def server_name(self) -> str:
-        """The name or IP address for TLS, in SNI and in the certificate: without the zone, and without a dot at the end."""
+        """The name or IP address for TLS, without a zone and without a dot at the end: what the certificate has to be for."""
         return self.connect_host.partition("%")[0].removesuffix(".")
 
     def authority(self, scheme: str) -> str:
-        """The text for Host and :authority: without the zone, and without the port that ``scheme`` implies."""
+        """Return the text for Host and :authority, without a zone, and without the port where ``scheme`` implies it."""
         host = self.connect_host.partition("%")[0]
         host = f"[{host}]" if ":" in host else host
         return host if self.port == DEFAULT_PORTS.get(scheme) else f"{host}:{self.port}"
 
     def url(self, scheme: str) -> str:
-        """The URL of this address, for programs on this machine: the zone is kept, in a URL's spelling (RFC 6874 §2)."""
+        """Return a URL for programs on this machine. It keeps the zone, and spells its "%" as "%25" (RFC 6874 §2)."""
         host = self.connect_host.replace("%", "%25")
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
@@ -106,14 +119,16 @@ def request_target(parts: SplitResult) -> str:
 def is_origin_of(origin: str, authority: str) -> bool:
     """Return whether an Origin field (``https://example.org``) names the host and port of ``authority``, a Host field.
 
-    The scheme is not compared: behind a proxy that ends TLS, the page has https and this server has http. It only tells
-    which port a missing port means. The origin ``null`` is the same as no other.
+    The scheme is not compared: behind a proxy that ends TLS, the page has https and this server has http. The scheme only
+    tells which port a missing port means. The origin ``null``, of a sandboxed page, equals no other.
     """
     scheme, separator, host = origin.partition("://")
     return separator != "" and host != "" and same_authority(host, authority, scheme.lower())
 
 
 def _normal_host(host: str) -> str:
+    """Return the one spelling of a host. Raises ValueError for a text that is no host. Names may be in any script: IDNA, in
+    Python's codec, encodes them as ASCII (``xn--...``)."""
     text = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if ":" in text:
         address, percent, zone = text.partition("%")

@@ -39,11 +39,14 @@ FAST: dict[type[Any], type[Any]] = {
     minproto.aio.pipe.StreamPipe: minproto.aio.pipe_fast.ProtocolPipe,
     minproto.websocket.Connection: minproto.fast.websocket.Connection,
 }
-"""Plain class -> fast class. A core that is not in here has no fast twin."""
+"""Plain class -> fast class. A core that is not in here has no fast twin: its plain text is fast enough."""
 
 
 def chosen(plain: type[T]) -> type[T]:
-    """Return the class to make a core of: the fast twin of ``plain``, unless it has none or the plain one is asked for."""
+    """Return the class to make an object of: the fast twin of ``plain``.
+
+    It is ``plain`` itself where there is no twin, and where ``MINPROTO_PLAIN=1`` asks for it.
+    """
     if os.environ.get("MINPROTO_PLAIN") == "1":
         return plain
     return cast(type[T], FAST.get(plain, plain))

@@ -1,14 +1,25 @@
-"""One connection to a broker in another process: where it goes, what is sent and received on it, and what its errors mean.
+"""One connection to a broker in another process: its URL, its commands and values, and what its errors mean.
 
-    redis://[[user]:password@]host[:port][/database]    clear text; port 6379 unless it is said
-    rediss://…                                          over TLS
+``RemoteBroker`` (remote.py) has one connection for publishing and one for each subscription. Each of them is a ``Link``:
+
+    RemoteBroker.publish("news", b"hello")          RemoteSubscription
+      | link.send(b"PUBLISH", b"news", b"hello")      ^ await link.value(...)
+      v                                               |
+    Link --> Endpoint --> pipe --> redis-server --> pipe --> Endpoint --> Link
+         *3 $7 PUBLISH $4 news $5 hello                 *3 $7 message $4 news $5 hello
+
+The URL has the form that the clients of Redis have agreed on:
+
+    redis://[[user]:password@]host[:port][/database]    clear text; the port is 6379 where none is given
+    rediss://...                                        over TLS
     unix:///path/of/the/socket                          also redis+unix://
 
-Publish and subscribe know no databases, so the number of one is accepted and ignored, in the path or as ``?db=``. The client
-speaks version 2 of RESP, in which a server may say all that is needed here; ``?protocol=`` changes nothing.
+Publish and subscribe know no databases, so the number of a database is accepted and ignored, in the path or as ``?db=``.
+The client speaks version 2 of RESP (the Redis serialization protocol), which has all that is needed here, so ``?protocol=``
+changes nothing.
 
-A string that is longer than the limits is passed over as it arrives, and the connection goes on: it was somebody else who
-published it, and whoever listens should lose one message and not the connection.
+A string that is longer than the limits is dropped as it arrives, and the connection goes on. Somebody else has published that
+string. The listener should lose one message, and not the connection with all messages behind it.
 """
 
 import ssl as tls
@@ -28,11 +39,11 @@ from minproto.core import RemoteProtocolError, Role
 from minproto.resp import Command, Connection, Error, Limits, Push, Reply
 
 PASSING = ("LOADING ", "BUSY ", "MASTERDOWN ", "CLUSTERDOWN ", "TRYAGAIN ", "MISCONF ", "ERR max number of clients")
-"""How the errors begin that time heals; MISCONF, that a disk is full, is what such a redis-server answers to a PING."""
+"""How an error begins that passes with time. MISCONF: the disk of a redis-server is full, and it answers so even to a PING."""
 LONGEST_SKIPPED = 512 << 20
-"""Bytes of the longest string that is passed over: no redis-server sends a longer one unless it is told to."""
+"""Bytes (512 MiB) of the longest string that we drop. A redis-server sends no longer one unless it is configured to."""
 TLS_ALERT = b"\x15\x03"
-"""The first bytes of a TLS record that says: this is no TLS."""
+"""How a TLS server answers clear text: a record of type 21 (alert), of TLS version 3.x."""
 
 
 # ---- where to connect ------------------------------------------------------------------------------------------------
@@ -44,20 +55,24 @@ _DIGITS = frozenset("0123456789")
 
 @dataclass(frozen=True)
 class Target:
-    """A broker's address and password. As text: its URL without the password."""
+    """A broker's address and password. Its text is the URL without the password, which must not get into a log."""
 
     address: Address | str
     """A str is the path of a Unix socket."""
     scheme: str
     auth: tuple[bytes, ...] = field(default=(), repr=False)
-    """The arguments of AUTH; none where no password is given."""
+    """The arguments of the command AUTH: a password, or a user and a password; () where the URL has none."""
 
     def __str__(self) -> str:
         return f"unix://{self.address}" if isinstance(self.address, str) else self.address.url(self.scheme)
 
 
+# Each check is a line of its own with an answer of its own: "invalid URL" would leave the user to guess.
+
+
 def parse_url(url: str) -> Target:
-    """Return where a URL leads. Raises ValueError, which says what is wrong and quotes nothing: there may be a password."""
+    """Return where a URL leads. Raises ValueError, which says what is wrong and never quotes the URL: a password may be in it.
+    """
     if not isinstance(url, str):
         raise TypeError(f"{_FORM}: it is a str, not {type(url).__name__}")
     target = _parse(url)
@@ -79,7 +94,8 @@ def _parse(url: str) -> Target | str:
 
 
 def _fault(parts: SplitResult) -> str | None:
-    """Return what is wrong with a URL, or None; its host may still be misspelt. Raises ValueError for a port that is none."""
+    """Return what is wrong with a URL, or None. Raises ValueError for a port like ":abc". The host is not looked at here:
+    ``Address`` checks its spelling."""
     is_unix = parts.scheme in _UNIX
     if parts.scheme not in ("redis", "rediss", *_UNIX):
         return "its scheme is another"
@@ -99,6 +115,8 @@ def _fault(parts: SplitResult) -> str | None:
 
 
 def _query_fault(query: str) -> str | None:
+    """Return what is wrong with the part behind "?", or None. An option that we would ignore in silence is an error: users of
+    other clients write ``?socket_timeout=5`` and expect that it works."""
     for name, value in parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)):
         if name not in ("db", "protocol"):
             return f"there is no option {name!r} (db and protocol are accepted; all others are arguments of RemoteBroker)"
@@ -108,6 +126,7 @@ def _query_fault(query: str) -> str | None:
 
 
 def _auth(parts: SplitResult) -> tuple[bytes, ...]:
+    """Return the arguments of AUTH. ``redis://:secret@host`` has no user, only a password."""
     if parts.password is None:
         return ()
     password = unquote(parts.password).encode()
@@ -115,7 +134,7 @@ def _auth(parts: SplitResult) -> tuple[bytes, ...]:
 
 
 async def open_pipe(address: Address | str, ssl: tls.SSLContext | None, timeouts: Timeouts) -> Pipe:
-    """Connect to a host and port, or to a Unix socket. Raises OSError."""
+    """Connect to a host and port, or to a Unix socket. Return the pipe. Raises OSError, which names the host or the path."""
     if isinstance(address, Address):
         return await connect_pipe(address, ssl, handshake=timeouts.handshake, linger=timeouts.linger)
     return await open_unix_pipe(address)
@@ -125,22 +144,24 @@ async def open_pipe(address: Address | str, ssl: tls.SSLContext | None, timeouts
 
 
 class Skipped(bytes):
-    """Stands, empty, for a string that was longer than the limits allow."""
+    """Stands for a string that was longer than the limits allow. It is empty itself."""
 
     length: int = 0
-    """Bytes that it had."""
+    """Bytes that the dropped string had."""
 
 
 class _SkippingConnection(Connection):
-    """The client's core of RESP; it passes over a string that is too long, where the plain one fails.
+    r"""The client's core of RESP. It drops a string that is too long, where the core that it derives from fails.
 
-        $2000000\r\n   more than Limits.max_bulk: from here 2,000,002 bytes are dropped as they arrive
-        …\r\n          the last two of them: a Skipped stands for the string
+        $2000000\r\n   the length is more than Limits.max_bulk: from here on 2,000,000 bytes are dropped as they arrive
+        ...            so the buffer never holds more than one chunk of them
+        \r\n           the string's own end. A Skipped takes its place in the message
     """
 
-    _left = 0  # bytes of such a string that have not arrived, its CRLF among them
+    _left = 0  # bytes of the dropped string that have not arrived, and 2 for its CRLF; 0: no string is being dropped
 
     def _check_bulk(self, length: int | None) -> int:
+        """Accept a length beyond the limits as well, and note that this string has to be dropped."""
         limits = self.limits
         if length is None or not min(limits.max_bulk, limits.max_command - self._taken) < length <= LONGEST_SKIPPED:
             return super()._check_bulk(length)
@@ -148,6 +169,7 @@ class _SkippingConnection(Connection):
         return length
 
     def _read_bulk(self, length: int) -> bytes | None:
+        """Drop the bytes that have arrived. Return a Skipped when the string's CRLF has come, None before."""
         if not self._left:
             return super()._read_bulk(length)
         arrived = min(self._left - 2, self._buffer.size)
@@ -164,7 +186,7 @@ class _SkippingConnection(Connection):
 
     @property
     def begins_like_tls(self) -> bool:
-        """Whether what has arrived, and is no reply, is the answer of a server that expects TLS."""
+        """Whether the bytes that have arrived, and that are no reply, are the answer of a server that expects TLS."""
         return self._buffer.peek(0, 2) == TLS_ALERT
 
 
@@ -172,23 +194,24 @@ class _SkippingConnection(Connection):
 
 
 def refusal(error: Error) -> Exception:
-    """The exception for an error reply: one rule for all commands.
+    """Return the exception for an error reply: one rule for all commands.
 
-    ConnectionRefusedError for what may pass with time (the broker is loading, busy or full): it has done nothing of what was
-    asked, so it can be asked again. RemoteProtocolError for everything else.
+    It is a ConnectionRefusedError where the reason may pass with time (the broker is loading its data, busy, or full). The
+    broker has done nothing then, so the caller may try again. It is a RemoteProtocolError for every other reply, which will be
+    the same next time: a wrong password, an unknown command.
     """
     return (ConnectionRefusedError if error.text.startswith(PASSING) else RemoteProtocolError)(error.text)
 
 
 def check(value: Any) -> Any:
-    """Return a value that is no error reply. Raises what ``refusal`` gives for one."""
+    """Return a value that is no error reply. Raises the exception of ``refusal`` for an error reply."""
     if isinstance(value, Error):
         raise refusal(value)
     return value
 
 
 class Link:
-    """A client's connection: commands out, values in."""
+    """A client's connection: commands out, values in. The caller knows which value answers which command."""
 
     def __init__(self, pipe: Pipe, limits: Limits, timeouts: Timeouts) -> None:
         self._core = _SkippingConnection(Role.CLIENT, limits)
@@ -197,12 +220,15 @@ class Link:
         self.timeouts = timeouts
 
     def send(self, *words: bytes) -> int:
-        """Send a command, without waiting; ``flush`` comes after it. Return its end, counted in bytes of this connection."""
+        """Send a command. It never waits, so a ``flush`` comes after it.
+
+        Return the position behind the command, in bytes since the connection began: see ``progress``.
+        """
         self._endpoint.send(Command(list(words)))
         return self._endpoint.position
 
     async def flush(self) -> None:
-        """Wait while the peer is slow to take what was sent. Raises ConnectionError."""
+        """Wait while the broker is slow to read what was sent. Raises ConnectionError."""
         if self._endpoint.congested:
             await self._endpoint.flush()
 
@@ -211,14 +237,14 @@ class Link:
         return signs_of_life(self._endpoint, end)
 
     async def value(self, seconds: float) -> Any:
-        """Wait for the next value, of a reply or a push, at most ``seconds`` for each piece of it.
+        """Wait for the next value, of a reply or a push, for at most ``seconds`` between two chunks of it.
 
-        Raises OSError, RemoteProtocolError; cancelled, it has taken nothing.
+        Raises OSError (TimeoutError among them) and RemoteProtocolError. A call that is cancelled has taken nothing.
         """
         try:
             event = await self._endpoint.next_event(lambda: seconds)
         except RemoteProtocolError:
-            if self._endpoint.ended:  # within a reply: the broker has stopped, which is no fault of its RESP
+            if self._endpoint.ended:  # in the middle of a reply: the broker has stopped, and its RESP was right so far
                 raise self._ended() from None
             raise
         if event is None:
@@ -227,7 +253,8 @@ class Link:
         return event.value if isinstance(event, Reply) else event.items
 
     def _ended(self) -> Exception:
-        """The error of a connection that the broker has closed."""
+        """Return the error of a connection that the broker has closed. Most often one of the two sides expects TLS, and the
+        other one does not know that."""
         if self._core.begins_like_tls:
             return RemoteProtocolError("the broker's port speaks TLS: its URL begins with rediss://, not redis://")
         if not self._endpoint.received and self._endpoint.pipe.info("ssl_object") is None:
@@ -236,8 +263,11 @@ class Link:
             )
         return ConnectionResetError("the broker has closed the connection")
 
-    async def ask(self, *commands: Iterable[bytes]) -> list[Any]:
-        """Send commands and wait for their answers. Raises as ``value``, and as ``check`` for the first error among them."""
+    async def request(self, *commands: Iterable[bytes]) -> list[Any]:
+        """Send commands together and wait for all answers, so that the network is crossed once.
+
+        Raises as ``value`` does, and as ``check`` does for the first answer that is an error.
+        """
         for words in commands:
             self.send(*words)
         await self.flush()
@@ -245,7 +275,7 @@ class Link:
         return [check(answer) for answer in answers]
 
     async def close(self) -> None:
-        """End the connection, when what was sent is written."""
+        """Write what was sent, and end the connection."""
         await self._endpoint.close()
 
     def abort(self) -> None:

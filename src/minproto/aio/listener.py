@@ -1,10 +1,30 @@
 """The life of a server, whatever it serves: listen, accept, serve, drain, stop.
 
-A server owns its connections: each is one task, and none outlives the server. A TaskGroup would do that, too, but it ends
-everything when one task fails, and waits without end for one that ignores its cancellation; a server must do neither.
+A server that ends by ``sys.exit()`` breaks off every response that is under way. A server that waits for its clients may wait
+for ever. This file is the way between, for all servers of the package; a class that derives from ``Listener`` only says what
+a pipe becomes.
 
-To stop is to stop accepting, then to let each connection finish what it was asked, and at a deadline to cut off the rest. A
-handler that never returns does not hold that up.
+    listen       sockets.listen(host, port)             sockets that listen, all on one port
+      |
+    accept       sockets.Acceptor --> _accepted(sock)   the connection takes one of max_connections' places
+      |                                |
+      |                                | a task: _make_pipe. Over TLS: the handshake, in which ALPN chooses the protocol
+      |                                v
+    serve                            attach(pipe) ------> _connect(pipe)   HTTP/1.1, HTTP/2, RESP: the subclass decides
+      |                                |                        |
+      |                                | is full                | has room
+      |                                v                        v
+      |                        connection.refuse()       connection.run(), a task for each connection
+      |                          say "too many"                 |
+    drain        close() ----------------------------->  connection.drain()    finish the request in flight
+      |                                                         |
+    stop         after Timeouts.drain: cancel the task          v
+                                                             it ends
+
+The server owns its connections: each is one task, and no task outlives the server. An ``asyncio.TaskGroup`` would own them
+as well. But a TaskGroup ends all tasks when one fails, and it waits without end for a task that ignores its cancellation. A
+server must do neither: one broken connection is no reason to end the others, and a handler that never returns must not keep
+the process from its end.
 """
 
 import asyncio
@@ -29,37 +49,39 @@ from minproto.aio.sockets import Acceptor, accept_pipe, listen, tls_options
 from minproto.core import check_count
 
 MAX_REFUSALS = 32
-"""Connections over the maximum that are being told so; beyond these, one is closed without a word."""
+"""Connections over the maximum that are told so at one time (a 503, say). A connection beyond these is closed without a
+word: to be polite costs a task and a file, and a flood of connections must not cost us more of both."""
 RESERVED_FILES = MAX_REFUSALS + 32
-"""Files that the process needs besides its clients' sockets."""
+"""Files that the process needs besides its clients' sockets: the refusals, the listening sockets, the log, the app's own."""
 LAST_WAIT = 1.0
-"""Seconds for cancelled handlers to clean up."""
+"""Seconds for handlers to clean up after they were cancelled."""
 OPEN_MAX = 10_240
-"""Files that a process can ask for where the system has no limit, yet refuses "no limit" as a wish (macOS)."""
+"""Files that a process asks for where the system has no limit and yet refuses "no limit" as a wish (macOS)."""
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """How a program on this machine reaches a server that listens on all addresses, which is no address to connect to."""
 
 
 @dataclass(frozen=True)
 class ListenerConfig:
-    """What any server can be told. Raises TypeError or ValueError for a wrong value, in one line that names the option."""
+    """The options that every server has. Raises TypeError or ValueError for a wrong value: one line that names the option."""
 
     host: str = "127.0.0.1"
     """The name or address to listen on. "0.0.0.0" is every address of IPv4, "::" every one of IPv6. A name with several
     addresses, as "localhost" often has, means all of them, on one port."""
     port: int = 0
-    """0: any free one."""
+    """0: any free port. ``Listener.port`` says which one it became."""
     ssl: tls.SSLContext | None = None
-    """A server's context, as ``minproto.tls_context`` makes it: serve over TLS."""
+    """Serve over TLS, with this context. ``minproto.tls_context`` makes one."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     """How long to wait for what."""
     max_connections: int = 10_000
-    """Each costs some 10 KiB and an open file, so fewer where the process may not open so many. Beyond:
-    refused, so 0 refuses all. A connection whose TLS handshake is not done counts, too."""
+    """Connections at one time; a connection beyond them is refused, so 0 refuses all. Each costs some 10 KiB and an open file,
+    so the number is lower where the process may not open so many. A connection counts from its accept on: a client that never
+    finishes its TLS handshake takes a place as well."""
     metrics: Metrics | None = None
     """Counts connections, requests and bytes."""
     on_drain: Callable[[], None] | None = None
-    """Called when it begins to stop: for an app to answer what would wait, say a long poll, and hold up the end."""
+    """Called when the server begins to stop. An app answers here what would wait for long and hold up the end: a long poll."""
 
     def __post_init__(self) -> None:
         Address(self.host, self.port)  # checks both
@@ -84,50 +106,55 @@ class ListenerOptions(TypedDict, total=False):
 
 
 class Connection(Protocol):
-    """What a server makes of a pipe."""
+    """One client's connection, of any protocol. A server calls ``run`` or ``refuse``, once."""
 
     @property
     def endpoint(self) -> Counts:
-        """Counts the bytes on the wire."""
+        """The object that counts the connection's bytes."""
 
     async def run(self) -> None:
-        """Serve until the connection ends. Raises CancelledError; anything else is a bug of ours."""
+        """Serve until the connection ends. Raises CancelledError; any other exception is a bug of ours."""
 
     async def refuse(self) -> None:
-        """Say that there are too many connections, and end this one."""
+        """Tell the client in its own protocol that there are too many connections, and end this one."""
 
     def drain(self) -> None:
-        """Finish what was asked, and end; where nothing was, end now."""
+        """Finish the requests that have come, and then end. Where no request has come, end now."""
 
     def abort(self) -> None:
-        """End at once, whatever its handler does."""
+        """End at once, whatever the handler does."""
 
 
 class Listener(ABC):
-    """``async with`` it: serves until the block is left; then it drains. Who derives from it says what a pipe becomes."""
+    """A server: ``async with listener:`` serves until the block is left, and then drains.
+
+    A subclass says by ``_connect`` what a pipe becomes.
+    """
 
     scheme: ClassVar[str]
-    """Of its URL; with TLS it gets an "s"."""
+    """The scheme of the server's URL. With TLS it gets an "s": "http", "https"."""
     config: ListenerConfig
 
     def __init__(self, config: ListenerConfig) -> None:
         self.config = config
         self._acceptor: Acceptor | None = None
-        self._handshakes: set[asyncio.Task[None]] = set()  # accepted, and each has one of max_connections' places
-        self._connections: dict[asyncio.Task[None], Connection] = {}
-        self._refusals: set[asyncio.Task[None]] = set()
+        # Each connection is in one of these three sets. The first two hold the places of max_connections.
+        self._handshakes: set[asyncio.Task[None]] = set()  # accepted, and no pipe yet
+        self._connections: dict[asyncio.Task[None], Connection] = {}  # served
+        self._refusals: set[asyncio.Task[None]] = set()  # too many, and told so
         self._draining = False
-        self._loop: asyncio.AbstractEventLoop | None = None  # that it serves in
+        self._loop: asyncio.AbstractEventLoop | None = None  # the loop that the server runs in
 
     @abstractmethod
     def _connect(self, pipe: Pipe) -> Connection:
-        """What serves a client on this pipe."""
+        """Return the connection that serves a client on this pipe. Over TLS the handshake is done."""
 
     async def __aenter__(self) -> Self:
         if self._acceptor is not None or self._draining:
             raise RuntimeError("a server serves once: make another")
         self._loop = asyncio.get_running_loop()
-        # Where the files of the process run out first, accept() fails, and nobody can be told why.
+        # Each socket is a file. Where the process may open fewer files than max_connections, accept() would fail before the
+        # server is full, and a client would wait in the kernel's queue without an answer. A refusal tells it why.
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if files != resource.RLIM_INFINITY:
             room = max(1, files - RESERVED_FILES)
@@ -140,18 +167,18 @@ class Listener(ABC):
 
     @property
     def port(self) -> int:
-        """The port that it listens on. Raises RuntimeError while it does not."""
+        """The port that the server listens on. Raises RuntimeError while it does not listen."""
         return self._listening.port
 
     @property
     def url(self) -> str:
-        """Where a program on this machine reaches it."""
+        """The URL by which a program on this machine reaches the server. Raises RuntimeError while it does not listen."""
         host = LOOPBACK.get(self._listening.host, self.config.host)
         return Address(host, self.port).url(f"{self.scheme}s" if self.config.ssl else self.scheme)
 
     @property
     def is_everywhere(self) -> bool:
-        """True where it listens on all addresses, also by another spelling, such as "0" for "0.0.0.0"."""
+        """Whether the server listens on all addresses, also by another spelling, such as "0" for "0.0.0.0"."""
         return self._listening.host in LOOPBACK
 
     @property
@@ -167,7 +194,11 @@ class Listener(ABC):
         return len(self._connections) + len(self._handshakes) >= self.config.max_connections
 
     def _accepted(self, sock: socket) -> None:
-        """A client has connected. It takes its place now: over TLS it may be long, or never, until there is a pipe."""
+        """The acceptor calls this: a client has connected.
+
+        The client takes its place now, and not when its TLS handshake is done. Otherwise a flood of clients that are silent in
+        their handshakes would cost us without limit.
+        """
         waiting = self._refusals if self._is_full else self._handshakes
         if len(self._refusals) >= MAX_REFUSALS and waiting is self._refusals:
             return sock.close()
@@ -176,23 +207,24 @@ class Listener(ABC):
         task.add_done_callback(waiting.discard)
 
     async def _make_pipe(self, sock: socket) -> None:
+        """Run in a task: make a pipe of a socket, which takes as long as the TLS handshake, and serve the client on it."""
         task, ssl, timeouts = asyncio.current_task(), self.config.ssl, self.config.timeouts
 
         def connected(pipe: Pipe) -> None:
-            self._handshakes.discard(task)
+            self._handshakes.discard(task)  # in the same step ``attach`` takes the place
             self._refusals.discard(task)
             try:
                 self.attach(pipe)
-            except BaseException:  # asyncio only logs it
+            except BaseException:  # asyncio would only log it, and the client would wait
                 pipe.abort()
                 raise
 
         options = {} if ssl is None else tls_options(ssl, timeouts.handshake, timeouts.linger)
-        with suppress(OSError):  # of a client's handshake: an SSLError or TimeoutError is one, too
+        with suppress(OSError):  # a handshake that failed is the client's business. SSLError and TimeoutError are OSErrors
             await accept_pipe(sock, connected, **options)
 
     def attach(self, pipe: Pipe) -> None:
-        """Serve a client on a pipe: what listening does with each connection, and what tests do without a network."""
+        """Serve a client on this pipe. The server does this with each socket, and tests do it with pipes in memory."""
         if self._draining or len(self._refusals) >= MAX_REFUSALS:
             return pipe.abort()
         connection = self._connect(pipe)
@@ -205,9 +237,9 @@ class Listener(ABC):
             self.config.metrics.opened(connection.endpoint)
         task = asyncio.create_task(connection.run())
         self._connections[task] = connection
-        task.add_done_callback(self._forget)
+        task.add_done_callback(self._remove)
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
+    def _remove(self, task: asyncio.Task[None]) -> None:
         connection = self._connections.pop(task)
         if self.config.metrics is not None:
             self.config.metrics.closed(connection.endpoint)
@@ -216,9 +248,10 @@ class Listener(ABC):
     # -- the end
 
     async def close(self) -> None:
-        """Stop accepting, finish what was asked, cut off the rest at the deadline. A second call waits for the same end.
+        """Stop accepting, finish the requests in flight, and cut off at the deadline what is not done by then.
 
-        Raises RuntimeError in another thread than the loop's."""
+        A second call waits for the end of the first. Raises RuntimeError in another thread than the loop's.
+        """
         if self._loop is not None:
             check_loop(self._loop, "asyncio.run_coroutine_threadsafe(server.close(), loop)")
         if not self._draining:
@@ -227,12 +260,13 @@ class Listener(ABC):
             await _wait(self._tasks(), self.config.timeouts.drain)
         finally:
             self.abort()
-        await _wait(self._tasks(), LAST_WAIT)
+        await _wait(self._tasks(), LAST_WAIT)  # the tasks are cancelled: now they may close files and databases
         for connection in self._connections.values():
             logger.error("a handler ignores that it is cancelled")
             connection.abort()
 
     def _drain(self) -> None:
+        """Begin to stop: from now on nobody is served who has not been."""
         self._draining = True
         if self._acceptor is not None:
             self._acceptor.close()
@@ -247,7 +281,7 @@ class Listener(ABC):
             connection.drain()
 
     def abort(self) -> None:
-        """Cut off all connections now. Raises RuntimeError in another thread than the loop's."""
+        """Cut off all connections now, by cancelling their tasks. Raises RuntimeError in another thread than the loop's."""
         if self._loop is not None:
             check_loop(self._loop, "loop.call_soon_threadsafe(server.abort)")
         for task in self._tasks():
@@ -258,42 +292,46 @@ class Listener(ABC):
 
 
 def _reset_failed(connection: Connection, task: asyncio.Task[None]) -> None:
-    """When a connection fails, by a bug of ours, its client must not wait for what will never come."""
+    """Reset a connection whose task has failed, by a bug of ours: its client must not wait for an answer that never comes."""
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.error("a connection failed", exc_info=error)
         connection.abort()
 
 
 async def _wait(tasks: set[asyncio.Task[None]], seconds: float) -> None:
-    """Wait for tasks, but not too long."""
+    """Wait for tasks, for at most so many seconds. An empty set is no error here, as it is to asyncio."""
     if tasks:
         await asyncio.wait(tasks, timeout=seconds)
 
 
 def _announced(listener: Listener) -> str:
-    """The line that says where a server is: also that it can be reached from other machines, which its URL does not show."""
+    """Return the line that says where a server is. A URL does not show that other machines reach the server, too."""
     everywhere = " and all other addresses of this machine" if listener.is_everywhere else ""
     return f"minproto serves on {listener.url}{everywhere}\n"
 
 
 async def serve_until_signal(*listeners: Listener) -> None:
-    """Serve until SIGINT or SIGTERM, then drain all; a second signal stops at once. Prints the URLs. Raises OSError;
-    RuntimeError outside of the main thread."""
+    """Serve until SIGINT (Ctrl-C) or SIGTERM, then drain all servers; a second signal stops at once. Prints the URLs.
+
+    Raises OSError where a server can't listen, RuntimeError outside of the main thread.
+    """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("only the main thread gets signals: in another one, use `async with Server(...)`")
     async with _until_signal(listeners) as stopped, AsyncExitStack() as stack:
         for listener in listeners:
             await stack.enter_async_context(listener)
         output = standard_output()
-        output.write("".join([_announced(listener) for listener in listeners]))  # now that none has failed
+        # All URLs at once, now that no server has failed: a script may wait for this line before it connects.
+        output.write("".join([_announced(listener) for listener in listeners]))
         output.flush()
         await stopped.wait()
-        await asyncio.gather(*(listener.close() for listener in listeners))  # together, or each has a deadline of its own
+        # Together: one after the other, each would begin its own Timeouts.drain when the one before has ended.
+        await asyncio.gather(*(listener.close() for listener in listeners))
 
 
 @asynccontextmanager
 async def _until_signal(listeners: Sequence[Listener]) -> AsyncIterator[asyncio.Event]:
-    """An event that the first signal sets; the second aborts the servers."""
+    """Yield an event that the first signal sets. A second signal aborts the servers: the operator has no patience."""
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
 
     def stop() -> None:
@@ -309,12 +347,15 @@ async def _until_signal(listeners: Sequence[Listener]) -> AsyncIterator[asyncio.
         yield stopped
     finally:
         for number, handler in before.items():
-            loop.remove_signal_handler(number)  # leaves Python's default, and not the program's own handler
+            loop.remove_signal_handler(number)  # this leaves Python's default, and not the handler that the program had
             signal.signal(number, handler or signal.SIG_DFL)
 
 
 def raise_file_limit() -> None:
-    """Let this process open as many files as it is allowed to: each connection is one, and the usual default is 1,024."""
+    """Let this process open as many files as it is allowed to. Each connection is a file, and the usual limit is 1,024.
+
+    A limit has two values. The soft one holds, and a process may raise it as far as the hard one.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for wish in (hard, OPEN_MAX):
         if soft == resource.RLIM_INFINITY or (wish != resource.RLIM_INFINITY and wish <= soft):

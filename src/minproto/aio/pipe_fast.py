@@ -40,7 +40,12 @@ FIRST_LOOK = LOOK / 16
 
 
 class ProtocolPipe(asyncio.Protocol):
-    """The pipe as an asyncio.Protocol: TCP, TLS and Unix sockets."""
+    """The pipe as an asyncio.Protocol: TCP, TLS and Unix sockets.
+
+    asyncio calls its methods in this order: ``connection_made``, any number of ``data_received``, perhaps ``eof_received``,
+    and ``connection_lost`` once. ``pause_writing`` and ``resume_writing`` come between, by turns. All of them run in callbacks
+    of the loop. So no other code runs in the middle of one, and the attributes need no lock.
+    """
 
     __slots__ = (
         "_arrived", "_change", "_connected", "_ended", "_ending", "_error", "_full", "_looks", "_loop", "_lost", "_paused",
@@ -75,6 +80,7 @@ class ProtocolPipe(asyncio.Protocol):
         if self._reading is not None:
             raise RuntimeError("read while another read waits")
         if not (self._arrived or self._ended):
+            # The future carries no bytes, it only wakes us. If a timeout cancels us now, the bytes wait for the next read.
             self._reading = self._loop.create_future()
             try:
                 await self._reading
@@ -83,7 +89,7 @@ class ProtocolPipe(asyncio.Protocol):
         data, self._arrived = self._arrived, b""
         if not data and self._error is not None:
             raise self._error
-        if len(data) > READ_SIZE:
+        if len(data) > READ_SIZE:  # asyncio's TLS may give 256 KiB at once
             data, self._arrived = data[:READ_SIZE], data[READ_SIZE:]
         elif self._paused:
             self._paused = False
@@ -92,7 +98,7 @@ class ProtocolPipe(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio calls this: bytes have arrived. They stay here until a read returns, so a cancelled read loses none."""
-        self._arrived = self._arrived + data if self._arrived else data
+        self._arrived = self._arrived + data if self._arrived else data  # mostly nothing waits: then nothing is copied
         if len(self._arrived) > READ_SIZE:
             self._paused = True
             self._transport.pause_reading()
@@ -133,12 +139,13 @@ class ProtocolPipe(asyncio.Protocol):
         return self._transport.get_write_buffer_size()
 
     async def drain(self) -> None:
+        # Behind the peer's end asyncio does not read from the socket any more, so a reset shows only if we ask for it.
         if self._transport.is_closing() or (self._ended and has_error(self._socket)):
             raise ConnectionResetError("connection lost")
         self._written = 0
         self.congested = False
         if not self._full:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # without this, a fast reader of an endless response would keep the loop for itself
         while self._full and not self._lost:
             await self._changes()
         if self._lost:
@@ -154,6 +161,7 @@ class ProtocolPipe(asyncio.Protocol):
         self._changed()
 
     async def _changes(self) -> None:
+        """Wait until ``_full``, ``_lost`` or ``_error`` has changed. Any number of tasks may wait."""
         if self._change is None:
             self._change = self._loop.create_future()
         await asyncio.shield(self._change)  # other tasks wait for the same future, and we may be cancelled
@@ -188,7 +196,7 @@ class ProtocolPipe(asyncio.Protocol):
 
     def watch(self, told: Watcher | None) -> None:
         self._watcher = told
-        if told is not None and self._ended:
+        if told is not None and self._ended:  # the news is old, and the new watcher does not know it
             self._loop.call_soon(self._tell_watcher, self._lost)
         if told is not None and (self._ended or self._paused):
             self._look_later(FIRST_LOOK)
@@ -198,13 +206,17 @@ class ProtocolPipe(asyncio.Protocol):
             self._watcher(lost)
 
     def _look_later(self, seconds: float) -> None:
-        """Look for a reset after ``seconds``, and then at growing gaps. asyncio does not watch a socket whose end has come, or
-        whose reading is paused, so without a look nobody would hear of a reset before the next write."""
+        """Look for a reset after ``seconds``, and then at growing gaps.
+
+        asyncio does not watch a socket whose end has come, or whose reading is paused. Without a look nobody would hear of a
+        reset before the next write, and a handler that computes for a minute would compute for nobody.
+        """
         if not self._looks and self._watcher is not None:
             self._looks = True
             self._loop.call_later(seconds, self._look, seconds)
 
     def _look(self, seconds: float) -> None:
+        """Ask the kernel. Where the connection is reset, end it; else look again later, as long as there is a reason to."""
         self._looks = False
         if self._transport.is_closing() or not (self._ended or self._paused):
             return

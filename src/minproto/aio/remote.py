@@ -144,7 +144,7 @@ class RemoteBroker:
         link = Link(await open_pipe(self.target.address, self._ssl, self._timeouts), self._limits, self._timeouts)
         try:
             if self.target.auth:
-                await self.within_handshake(link.ask((b"AUTH", *self.target.auth)))
+                await self.within_handshake(link.request((b"AUTH", *self.target.auth)))
         except BaseException:
             link.abort()
             raise
@@ -486,7 +486,7 @@ class _History:
         after = await self._start(link) if self._after is None else self._after
         most = b"%d" % _batch(link.limits)
         id = _encode_id(after)
-        ask = link.ask((b"XREAD", b"COUNT", most, b"STREAMS", self._topic, id), (b"XRANGE", self._topic, id, id))
+        ask = link.request((b"XREAD", b"COUNT", most, b"STREAMS", self._topic, id), (b"XRANGE", self._topic, id, id))
         read, found = await ask
         stream = await _stream(link, self._topic)
         lost = _lost_until(stream)
@@ -501,7 +501,7 @@ class _History:
         bound, missing = b"+", self._last + 1
         while True:
             most = b"%d" % min(missing, _batch(link.limits))
-            (answer,) = await link.ask((b"XREVRANGE", self._topic, bound, b"-", b"COUNT", most))
+            (answer,) = await link.request((b"XREVRANGE", self._topic, bound, b"-", b"COUNT", most))
             entries = _entries(answer)
             if not entries:
                 return _lost_until(await _stream(link, self._topic))
@@ -572,7 +572,7 @@ def _entry(topic: str, entry: Any, limits: Limits) -> Item:
 async def _stream(link: Link, topic: bytes) -> dict[bytes, Any]:
     """Return what the broker knows of a topic's history. Raises RemoteProtocolError where there is none."""
     try:
-        (answer,) = await link.ask((b"XINFO", b"STREAM", topic))
+        (answer,) = await link.request((b"XINFO", b"STREAM", topic))
     except RemoteProtocolError as error:
         if not str(error).startswith(NO_HISTORY):
             raise

@@ -1,7 +1,19 @@
-"""The HTTP server: an app, and what a client's pipe becomes. The life of a server is ``minproto.aio.listener``.
+r"""The HTTP server: which version of HTTP a client speaks, and the TLS context that offers both.
 
-Both versions of HTTP share a port. Over TLS the handshake has chosen one (ALPN, RFC 9113 §3.2). In clear text a client that
-wants HTTP/2 says so by its first line, which no request of HTTP/1.1 can begin with (§3.3, §3.4); ``Upgrade: h2c`` is ignored.
+HTTP/1.1 and HTTP/2 share a port, so a new connection may be either. There are two ways to know:
+
+    over TLS          ClientHello, ALPN: h2, http/1.1   -->  the handshake chooses one (RFC 9113 §3.2)
+    in clear text     b"PRI * HTTP/2.0\r\n..."           -->  HTTP/2: the client's *preface* (§3.4)
+                      b"GET /hello HTTP/1.1\r\n..."      -->  HTTP/1.1
+
+No request of HTTP/1.1 can begin with the preface's line, since it names version 2.0. A client that sends it has *prior
+knowledge* that this server speaks HTTP/2 (§3.3). ``Upgrade: h2c``, the third way of the older RFC 7540, is ignored: browsers
+never had it, and the new RFC has dropped it.
+
+    Listener.attach(pipe)             the life of a server is minproto.aio.listener
+      Server._connect(pipe)
+        over TLS       --> http1_server.ServerConnection or http2.ServerConnection
+        in clear text  --> _ClearTextConnection: reads up to 16 bytes, and becomes one of the two
 """
 
 import asyncio
@@ -30,21 +42,21 @@ from minproto.http2_frames import PREFACE
 
 @dataclass(frozen=True)
 class Config(ListenerConfig):
-    """What an HTTP server can be told. Connections beyond ``max_connections`` are answered 503, or by GOAWAY."""
+    """The options of an HTTP server. A connection beyond ``max_connections`` is answered 503, or GOAWAY in HTTP/2."""
 
     port: int = 8000
-    """0: any free one."""
+    """0: any free port."""
     limits: Limits = field(default_factory=Limits)
-    """What a client of HTTP/1.1 could make unbounded. Its ``max_body`` holds for HTTP/2, too."""
+    """Bounds on what a client of HTTP/1.1 could make unbounded. ``max_body`` among them holds for HTTP/2, too."""
     http2_limits: Http2Limits = field(default_factory=Http2Limits)
-    """What a client of HTTP/2 could make unbounded."""
+    """Bounds on what a client of HTTP/2 could make unbounded."""
     methods: Collection[str] = METHODS
-    """Requests with another method are answered 501."""
+    """The methods that the app knows. A request with another one is answered 501 (Not Implemented)."""
     observers: Sequence[Observer] = ()
-    """Are told of each request: ``[AccessLog()]``, say."""
+    """Objects that are told of each request: ``[AccessLog()]``, say."""
     trusted_gateway: bool = False
-    """Set it where a gateway that you trust stands before the server and ends TLS: a request may then name another scheme than
-    that of the connection (RFC 9110 §7.4). Without it, such a request is answered 421."""
+    """Set this where a gateway that you trust stands before the server and ends TLS. The clients say https then, although the
+    connection has no TLS (RFC 9110 §7.4). Without this option, such a request is answered 421 (Misdirected Request)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,17 +80,19 @@ class ServerOptions(ListenerOptions, total=False):
 
 
 def _check_observer(name: str, value: object) -> None:
+    """Check that a value has the two methods of an Observer. A class is refused: ``AccessLog`` is not yet ``AccessLog()``."""
     if inspect.isclass(value) or not (callable(getattr(value, "begin", None)) and callable(getattr(value, "finish", None))):
         refuse(name, "an object with the methods begin and finish, such as AccessLog()", value)
 
 
 class Server(Listener):
-    """``async with Server(app, port=0) as server:`` serves until the block is left; then it drains. Options: ``Config``."""
+    """``async with Server(app, port=0) as server:`` serves until the block is left, and then drains. Options: ``Config``."""
 
     scheme = "http"
     config: Config
 
     def __init__(self, app: App, **options: Unpack[ServerOptions]) -> None:
+        """``app``: the async function that answers each request. Raises TypeError or ValueError for a wrong option."""
         check_app(app)
         super().__init__(configure(Config, options))
         if self.config.ssl is not None and not try_handshake(self.config.ssl):
@@ -89,20 +103,21 @@ class Server(Listener):
         self._observers = [Guarded(observer) for observer in observers]
 
     def _connect(self, pipe: Pipe) -> Connection:
+        """Return a connection of the version that the client speaks, or one that will find it out."""
         tls_object = pipe.info("ssl_object")
         if tls_object is None:
-            return _Undecided(self, pipe)
+            return _ClearTextConnection(self, pipe)
         return self.http2(pipe) if tls_object.selected_alpn_protocol() == "h2" else self.http1(pipe)
 
     def http1(self, pipe: Pipe) -> http1_server.ServerConnection:
-        """A connection of HTTP/1.1."""
+        """Return a connection of HTTP/1.1 on this pipe."""
         config = self.config
         return http1_server.ServerConnection(
             self._app, pipe, config.limits, config.timeouts, self._methods, self._observers, config.trusted_gateway
         )
 
     def http2(self, pipe: Pipe) -> http2.ServerConnection:
-        """A connection of HTTP/2."""
+        """Return a connection of HTTP/2 on this pipe."""
         config = self.config
         return http2.ServerConnection(
             self._app, pipe, config.http2_limits, config.timeouts, self._methods, self._observers, config.limits.max_body,
@@ -111,10 +126,19 @@ class Server(Listener):
 
 
 _FIRST_LINE = PREFACE.partition(b"\r\n")[0]
+"""The first 14 bytes of every HTTP/2 connection: ``PRI * HTTP/2.0``."""
 
 
-class _Undecided:
-    """A connection in clear text: its first bytes tell which version of HTTP it speaks."""
+class _ClearTextConnection:
+    """A connection in clear text. Its first bytes tell which version of HTTP the client speaks:
+
+        bytes so far          the line begins with them?    then
+        PRI * HT              yes                           wait for more, for up to Timeouts.head
+        PRI * HTTP/2.0        it is the line                HTTP/2
+        GET /hello HT         no                            HTTP/1.1, also if the first byte alone is wrong
+
+    The bytes that were read are handed to the connection, as if it had read them itself.
+    """
 
     def __init__(self, server: Server, pipe: Pipe) -> None:
         self._server = server
@@ -122,15 +146,15 @@ class _Undecided:
         self._deadline = Deadline(asyncio.get_running_loop())
         self._connection: http1_server.ServerConnection | http2.ServerConnection | None = None
         self._draining = False
-        self._began = 0.0  # when the first byte came
+        self._began = 0.0  # the loop's time at which the first byte came: the time for a head runs from there
 
     @property
-    def endpoint(self) -> "_Undecided":
+    def endpoint(self) -> "_ClearTextConnection":
+        """Count the bytes of the connection that this one becomes."""
         return self
 
     @property
     def received(self) -> int:
-        """Bytes on the wire."""
         return self._connection.endpoint.received if self._connection else 0
 
     @property
@@ -138,27 +162,38 @@ class _Undecided:
         return self._connection.endpoint.sent if self._connection else 0
 
     async def run(self) -> None:
+        """Wait for the first bytes, and serve. A client that says nothing within the idle time is closed without a word."""
         timeouts = self._server.config.timeouts
         first = await self._first_bytes(timeouts.first_idle, timeouts.head)
         if not first or self._draining:
             return await Endpoint(Core(0), self._pipe, timeouts).close(linger=True)
         self._connection = self._choose(first)
-        del first  # or it would stay as long as the connection: what asyncio has read takes a page of memory, however short
+        del first  # a chunk from asyncio takes a page of memory (4 KiB), however short, and would live as long as this task
         await self._connection.run()
 
     async def refuse(self) -> None:
-        """In the client's own version, since an HTTP/2 client can't read a 503. Who is silent for a while gets that."""
+        """Say in the client's own version that there are too many connections: an HTTP/2 client can't read a 503.
+
+        A client that is silent for ``Timeouts.linger`` gets the 503.
+        """
         linger = self._server.config.timeouts.linger
         await self._choose(await self._first_bytes(linger, linger)).refuse()
 
     def _choose(self, first: bytes) -> http1_server.ServerConnection | http2.ServerConnection:
+        """Return the connection of the right version, with the bytes that were read.
+
+        HTTP/1.1 is also the choice for nonsense: a client that speaks no HTTP at all then gets a 400, which people can read.
+        """
         server, pipe = self._server, self._pipe
         connection = server.http2(pipe) if first.startswith(_FIRST_LINE) else server.http1(pipe)
         connection.begin(first, self._began)
         return connection
 
     async def _first_bytes(self, idle: float, head: float) -> bytes:
-        """As many as it takes to decide; fewer where no more come within ``head`` seconds, none where none do in ``idle``."""
+        """Return as many bytes as it takes to decide.
+
+        They are fewer where no more come within ``head`` seconds of the first one, and b"" where none comes within ``idle``.
+        """
         first, clock = b"", asyncio.get_running_loop().time
         ends = clock() + idle
         try:
@@ -172,17 +207,18 @@ class _Undecided:
                 if not data or len(first) >= len(_FIRST_LINE):
                     break
         except TimeoutError:
-            pass  # then these are all
+            pass  # no more bytes come, so these have to do
         except BaseException as error:
             self._pipe.abort()
             if not isinstance(error, OSError):
                 raise
-            first = b""  # whoever sent it is gone
+            first = b""  # the client is gone
         finally:
             self._deadline.stop()
         return first
 
     def drain(self) -> None:
+        """Let the connection finish. A client that has not said anything is closed now."""
         self._draining = True
         if self._connection is not None:
             self._connection.drain()
@@ -190,22 +226,29 @@ class _Undecided:
             self._deadline.expire()
 
     def abort(self) -> None:
+        """Reset the connection, whatever it has become."""
         self._pipe.abort()
 
 
 async def serve(app: App, **options: Unpack[ServerOptions]) -> None:
-    """Serve until SIGINT or SIGTERM, then drain; a second signal stops at once. Options: ``Config``. Raises OSError."""
+    """Serve until SIGINT (Ctrl-C) or SIGTERM, then drain; a second signal stops at once.
+
+    The options are the fields of ``Config``. Raises OSError where the server can't listen.
+    """
     await serve_until_signal(Server(app, **options))
 
+
+# ---- the TLS context ---------------------------------------------------------------------------------------------------
 
 FilePath = str | os.PathLike[str]
 
 
 def tls_context(certificate: FilePath, key: FilePath | None = None, password: str | None = None) -> tls.SSLContext:
-    """Return a server's TLS context that offers HTTP/2 and HTTP/1.1 (ALPN).
+    """Return a server's TLS context that offers HTTP/2 and HTTP/1.1 by ALPN.
 
-    ``certificate``: a file with the chain in PEM. ``key``: the file of the private key, if that is not in the first one, and
-    ``password`` that of an encrypted key. Raises OSError, which says of which file what is wrong.
+    ``certificate``: a file in PEM with the server's certificate, and behind it those that vouch for it (the chain).
+    ``key``: the file of the private key; None where the key is in the first file.
+    ``password``: of a key that is encrypted. Raises OSError, which says what is wrong with which file.
     """
     _check_path("certificate", certificate)
     if key is not None:
@@ -221,8 +264,10 @@ def tls_context(certificate: FilePath, key: FilePath | None = None, password: st
             hint = "" if password is None else " (is the password right?)"
             reason = f"can't use certificate {certificate} with key {key or certificate}: {error}{hint}"
         raise OSError(reason) from error
-    # RFC 9113 §9.2: what HTTP/2 demands of TLS, which is good for HTTP/1.1, too: no renegotiation, and of TLS 1.2 no cipher
-    # without an ephemeral key exchange or authenticated encryption (§9.2.2). Compression is off wherever Python has TLS.
+    # HTTP/2 demands these of TLS (RFC 9113 §9.2), and they are good for HTTP/1.1 as well. No renegotiation: it would change
+    # the keys in the middle of a connection (§9.2.1). Of TLS 1.2 only ciphers with an ephemeral key exchange, so that a key
+    # that is stolen later opens no recorded traffic, and with authenticated encryption (§9.2.2; TLS 1.3 has no others). TLS
+    # compression has to be off, too: Python's contexts never turn it on.
     context.options |= tls.OP_NO_RENEGOTIATION
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.set_alpn_protocols(["h2", "http/1.1"])
@@ -230,7 +275,7 @@ def tls_context(certificate: FilePath, key: FilePath | None = None, password: st
 
 
 def _check_path(name: str, path: object) -> None:
-    """Check the path of a file. The error does not show the value: it may be the private key itself."""
+    """Check the path of a file. The error does not show the value, since users give the private key itself by mistake."""
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"{name} has to be the path of a file, not {type(path).__name__}")
     if not str(path) or "-----BEGIN" in str(path):
@@ -238,10 +283,13 @@ def _check_path(name: str, path: object) -> None:
 
 
 def _certificate_fault(certificate: FilePath, key: FilePath | None, error: OSError) -> str | None:
-    """Return what is wrong with the files, or None where only OpenSSL's ``error`` says more. OpenSSL calls the commonest
-    mistakes, such as a missing key or swapped files, "PEM lib", and never says which of the two files it means."""
+    """Return what is wrong with the files, or None where only OpenSSL's ``error`` can say.
+
+    OpenSSL calls the commonest mistakes, such as a missing key or swapped files, "PEM lib", and never says which of the two
+    files it means.
+    """
     for path, kind in ((certificate, "CERTIFICATE"), (key or certificate, "PRIVATE KEY")):
-        if Path(path).is_fifo():  # OpenSSL has taken what was in it
+        if Path(path).is_fifo():  # a pipe of the shell, `<(...)`: OpenSSL has read it, and it can't be read twice
             return None
         try:
             content = Path(path).read_bytes()
@@ -256,9 +304,9 @@ def _certificate_fault(certificate: FilePath, key: FilePath | None, error: OSErr
 
 
 _WRONG_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
-"""What OpenSSL calls a key that belongs to another certificate; the last, where the two algorithms differ."""
+"""OpenSSL's names for a key that belongs to another certificate; the last one where the two algorithms differ."""
 
 
 def _no_password() -> NoReturn:
-    """Asked for by OpenSSL where a key is encrypted. Without this, it would ask on the terminal, and wait."""
+    """Refuse. OpenSSL calls this where a key is encrypted; otherwise it would ask on the terminal, and wait."""
     raise OSError("the key is encrypted, and no password was given")

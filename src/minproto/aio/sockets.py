@@ -37,13 +37,13 @@ logger = logging.getLogger("minproto")
 ATTEMPT_DELAY = 0.25
 """Seconds until ``dial`` tries the next address as well (RFC 8305 §5: "Connection Attempt Delay")."""
 BACKLOG = 1024
-"""Connections that the kernel may hold for us between two turns of the loop."""
+"""Connections that the kernel may hold for us until we accept them. A client beyond them has to try again after a second."""
 BURST = 128
 """Connections that are accepted in one turn of the loop; then the connections that are there have their turn."""
 ACCEPT_PAUSE = 1.0
-"""Seconds until accept is tried again after it failed."""
+"""Seconds until we try to accept again after it failed."""
 PORT_TRIES = 16
-"""How many free ports of the first address are tried on the others."""
+"""Free ports of a host's first address that we try on its other addresses, until one is free on all of them."""
 
 LEAST = 1e-9
 """Seconds that asyncio gets where a timeout is 0, which asyncio refuses."""
@@ -57,8 +57,17 @@ _AddressInfo = tuple[Any, ...]  # family, type, protocol, canonical name, addres
 
 
 async def dial(host: str, port: int) -> socket.socket:
-    """Return a socket that is connected to the first address of ``host`` that answers. Raises OSError, which names the host
-    where no address was found."""
+    """Return a socket that is connected to the first address of ``host`` that answers.
+
+    For example, ``example.org`` has the addresses 2001:db8::1 and 192.0.2.1, and a broken router drops all IPv6:
+
+        0.00 s   connect to 2001:db8::1      no answer
+        0.25 s   connect to 192.0.2.1        the first one may still answer
+        0.27 s   192.0.2.1 has answered      return its socket, and cancel the first attempt
+
+    An address that refuses at once does not cost the delay: the next attempt starts when one has failed. Raises OSError, with
+    the texts of all attempts where they differ; it names the host where no address was found.
+    """
     waiting = _interleaved(await _resolve(host, port))
     running: set[asyncio.Task[socket.socket]] = set()
     errors: list[OSError] = []
@@ -77,14 +86,15 @@ async def dial(host: str, port: int) -> socket.socket:
                 errors.append(error)
     finally:
         for task in running:
-            task.cancel()
+            task.cancel()  # which comes too late for a task whose connection is there already: its socket has to be closed
             task.add_done_callback(_close_unused)
     raise _one_of(errors)
 
 
 async def _resolve(host: str, port: int) -> Sequence[_AddressInfo]:
-    name = "localhost" if host == "localhost." else host  # RFC 6761 §6.3: the same, but /etc/hosts knows no dot at the end
-    with suppress(socket.gaierror):  # for an IP address, which takes no network and so no thread
+    """Return the addresses of a host, as ``getaddrinfo`` does. Raises socket.gaierror, an OSError, which names the host."""
+    name = "localhost" if host == "localhost." else host  # RFC 6761 §6.3: the same name, but /etc/hosts has it without the dot
+    with suppress(socket.gaierror):  # raised for a name. An IP address needs no network, and so no thread
         return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     loop = asyncio.get_running_loop()
     try:
@@ -95,13 +105,17 @@ async def _resolve(host: str, port: int) -> Sequence[_AddressInfo]:
 
 
 def _interleaved(found: Sequence[_AddressInfo]) -> list[_AddressInfo]:
-    """IPv6 and IPv4 by turns, the family of the first address first (RFC 8305 §4): one broken family costs one delay."""
+    """Return IPv6 and IPv4 addresses by turns, the family of the first address first (RFC 8305 §4).
+
+    A host may have eight addresses of IPv6. Where all IPv6 is broken, that costs one delay in this order, and not eight.
+    """
     first = [info for info in found if info[0] == found[0][0]]
     others = [info for info in found if info[0] != found[0][0]]
     return [info for info in chain.from_iterable(zip_longest(first, others)) if info is not None]
 
 
 async def _dial_one(info: _AddressInfo) -> socket.socket:
+    """Return a socket that is connected to one address. Raises OSError. A call that is cancelled leaves no socket open."""
     family, kind, protocol, _, address = info
     sock = socket.socket(family, kind, protocol)
     try:
@@ -114,13 +128,13 @@ async def _dial_one(info: _AddressInfo) -> socket.socket:
 
 
 def _close_unused(task: "asyncio.Task[socket.socket]") -> None:
-    """Another address was faster."""
+    """Close the socket of an attempt that came in second."""
     if not task.cancelled() and task.exception() is None:
         task.result().close()
 
 
 def _one_of(errors: list[OSError]) -> OSError:
-    """The error for the user: the only one, or one with the texts of all."""
+    """Return the error for the user: the first one where all are alike, otherwise one with the texts of all."""
     if len({error.errno for error in errors}) == 1:
         return errors[0]
     return OSError("; ".join(str(error) for error in errors))
@@ -156,7 +170,10 @@ async def connect_pipe(
 
 
 async def make_pipe(sock: socket.socket, **options: Any) -> Pipe:
-    """Return the pipe of a connected socket of a client. ``options`` are asyncio's, for TLS. Raises OSError."""
+    """Return the pipe of a client's socket that is connected. ``options`` are asyncio's, for TLS.
+
+    Raises OSError where the TLS handshake fails, and closes the socket.
+    """
     loop = asyncio.get_running_loop()
     pipes: list[Pipe] = []
     try:
@@ -203,11 +220,13 @@ def keep_alive(pipe: Pipe, seconds: int) -> None:
 
 
 async def listen(host: str, port: int) -> list[socket.socket]:
-    """Return sockets that listen on every address of ``host``, all on one port; ``port`` 0: any port that is free on all of
-    them. Raises OSError, which names host and port.
+    """Return sockets that listen on every address of ``host``, all on one port. Raises OSError, which names host and port.
 
-    "0.0.0.0" is every IPv4 address, and "::" every IPv6 address: an IPv6 socket takes no IPv4 here, whatever the system's
-    default is.
+    ``port`` 0 is any port that is free on all addresses. The system finds one for the first address, and another program may
+    have it on the second: then we begin anew with another port.
+
+    "0.0.0.0" is every IPv4 address, and "::" every IPv6 address. On Linux a socket on "::" takes IPv4 as well, unless it is
+    told not to, and elsewhere it does not. Here it never does.
     """
     found = await _resolve(host, port)
     tries = PORT_TRIES if port == 0 else 1  # the port that is free on the first address may be taken on another one
@@ -222,6 +241,11 @@ async def listen(host: str, port: int) -> list[socket.socket]:
 
 
 def _listen_on_all(found: Sequence[_AddressInfo], port: int) -> list[socket.socket]:
+    """Return a socket for each address that this machine has, or raise OSError and leave no socket open.
+
+    An address that the machine does not have is no error as long as there is another: /etc/hosts often has ::1 for localhost,
+    on machines without IPv6.
+    """
     sockets: list[socket.socket] = []
     missing: OSError | None = None
     try:
@@ -231,9 +255,9 @@ def _listen_on_all(found: Sequence[_AddressInfo], port: int) -> list[socket.sock
             except OSError as error:
                 if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                     raise
-                missing = error  # this machine has no IPv6, say, though /etc/hosts has ::1
+                missing = error
             else:
-                port = sockets[0].getsockname()[1]
+                port = sockets[0].getsockname()[1]  # for port 0 the system has chosen one, and the next address has to take it
         if missing is not None and not sockets:
             raise missing
     except BaseException:
@@ -244,11 +268,14 @@ def _listen_on_all(found: Sequence[_AddressInfo], port: int) -> list[socket.sock
 
 
 def _listen_on(info: _AddressInfo, port: int) -> socket.socket:
+    """Return a socket that listens on one address. Raises OSError, and leaves no socket open then."""
     family, kind, protocol, _, address = info
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # otherwise a restart waits for the old sockets' TIME_WAIT
+        # Connections of a server that was here before are in TIME_WAIT for a minute: they are over, but the kernel still
+        # waits for late packets. Without this option, bind() would fail for that minute.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address[0], port, *address[2:]))
@@ -263,21 +290,26 @@ def _listen_on(info: _AddressInfo, port: int) -> socket.socket:
 
 
 class Acceptor:
-    """Gives every connection of some listening sockets to ``accepted``, until ``close``, which closes the sockets, too."""
+    """Accepts connections on listening sockets, and calls ``accepted`` with the socket of each, until ``close``.
+
+    The loop calls ``_accept`` when a listening socket is readable, which means that a client waits. One call accepts up to
+    ``BURST`` connections, until the kernel has no more. So a burst of clients costs one turn of the loop, and the connections
+    that are there have their turn in between.
+    """
 
     def __init__(self, sockets: list[socket.socket], accepted: Callable[[socket.socket], None]) -> None:
         self._sockets = sockets
         self._accepted = accepted
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None  # until accept is tried again
-        self._failing = False  # accept has failed, and has not emptied the kernel's queue since
+        self._timer: asyncio.TimerHandle | None = None  # set while we pause after a failure
+        self._failing = False  # accept has failed, and has not emptied the kernel's queue since then
         self.host: str
         self.port: int
         self.host, self.port = sockets[0].getsockname()[:2]
         self._watch()
 
     def close(self) -> None:
-        """Accept no more. Whoever connects from now on is refused by the kernel."""
+        """Accept no more, and close the listening sockets. From now on the kernel refuses clients."""
         self._unwatch()
         for sock in self._sockets:
             sock.close()
@@ -298,13 +330,13 @@ class Acceptor:
 
     def _accept(self, sock: socket.socket) -> None:
         for _ in range(BURST):
-            if sock.fileno() < 0:  # the connection before this one made its owner close us
+            if sock.fileno() < 0:  # ``accepted`` has called ``close``, for the connection before this one
                 return
             try:
                 connection, _ = sock.accept()
             except (BlockingIOError, InterruptedError):
                 return self._recover()
-            except ConnectionAbortedError:  # the client has left the queue already
+            except ConnectionAbortedError:  # the client has given up while it was in the kernel's queue
                 continue
             except OSError as error:
                 return self._pause(error)
@@ -312,8 +344,11 @@ class Acceptor:
             self._accepted(connection)
 
     def _pause(self, error: OSError) -> None:
-        """Wait: most often the process has no file left (EMFILE). The socket stays readable, so that to watch it meanwhile
-        would mean to fail again in every turn of the loop."""
+        """Stop to watch the sockets for a second. Most often the process has no file left (EMFILE).
+
+        The client stays in the kernel's queue, so the listening socket stays readable. The loop would call us again in each
+        turn, we would fail each time, and the process would be busy with nothing else.
+        """
         if not self._failing:
             self._failing = True
             logger.warning("port %d can't accept connections: %s; the server tries again every second", self.port, error)
@@ -321,13 +356,16 @@ class Acceptor:
         self._timer = self._loop.call_later(ACCEPT_PAUSE, self._watch)
 
     def _recover(self) -> None:
+        """The kernel's queue is empty, so all clients that waited have been accepted. Say so, if we had trouble before."""
         if self._failing:
             self._failing = False
             logger.info("port %d accepts connections again", self.port)
 
 
 async def accept_pipe(sock: socket.socket, connected: Callable[[Pipe], None], **options: Any) -> None:
-    """Call ``connected`` with the pipe of a socket that was accepted, over TLS once the handshake is done. ``options`` are
-    asyncio's, for TLS. Raises OSError, of which SSLError and TimeoutError are children."""
+    """Call ``connected`` with the pipe of a socket that was accepted; over TLS, when the handshake is done.
+
+    ``options`` are asyncio's, for TLS: see ``tls_options``. Raises OSError, of which SSLError and TimeoutError are children.
+    """
     loop = asyncio.get_running_loop()
     await loop.connect_accepted_socket(lambda: chosen(StreamPipe).protocol(connected), sock, **options)
