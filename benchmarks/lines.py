@@ -16,14 +16,15 @@ import minproto
 OURS = Path(minproto.__file__).parent
 CORE = "core.py buffer.py"
 HTTP1 = f"{CORE} http.py http1.py http1_body.py"
-WEBSOCKET = f"{CORE} http.py websocket.py deflate.py"
+WEBSOCKET = f"{CORE} http.py websocket.py websocket_handshake.py deflate.py"
 HTTP2 = f"{CORE} http.py http2.py http2_events.py http2_fields.py http2_flow.py http2_frames.py http2_reader.py"
 HTTP2 = f"{HTTP2} http2_sending.py http2_settings.py http2_streams.py"
 ENDPOINT = "aio/pipe.py aio/endpoint.py aio/deadline.py aio/turn.py aio/patience.py"
 SHELL = f"{ENDPOINT} aio/listener.py aio/http.py aio/content.py aio/observe.py"
 SHELL1 = f"{SHELL} aio/http_client.py aio/http1_client.py aio/http1_content.py aio/http1_server.py"
-SOCKETS = f"{HTTP1} {WEBSOCKET} {SHELL1} aio/websocket.py"
-SERVER = f"{HTTP1} {HTTP2} {WEBSOCKET} {SHELL1} aio/multiplex.py aio/http2.py aio/server.py aio/websocket.py"
+WEBSOCKETS = "aio/websocket.py aio/websocket_server.py aio/websocket_client.py"
+SOCKETS = f"{HTTP1} {WEBSOCKET} {SHELL1} {WEBSOCKETS}"
+SERVER = f"{HTTP1} {HTTP2} {WEBSOCKET} {SHELL1} {WEBSOCKETS} aio/multiplex.py aio/http2.py aio/server.py"
 JOBS = (
     ("HTTP/1.1, no I/O", HTTP1, "h11", ""),
     ("WebSocket, no I/O", WEBSOCKET, "wsproto", "h11 reads its handshakes, and is not counted"),

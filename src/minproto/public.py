@@ -15,7 +15,9 @@ from minproto.aio.remote import RemoteBroker, RemoteSubscription
 from minproto.aio.resp import BrokerServer
 from minproto.aio.server import Server, serve, tls_context
 from minproto.aio.sse import EventSource, EventStream, StreamRefused
-from minproto.aio.websocket import ConnectionClosed, HandshakeRefused, WebSocket, broadcast, connect, same_origin, upgrade
+from minproto.aio.websocket import ConnectionClosed, WebSocket, broadcast
+from minproto.aio.websocket_client import HandshakeRefused, connect
+from minproto.aio.websocket_server import same_origin, upgrade
 from minproto.core import LocalProtocolError, ProtocolError, RemoteProtocolError
 from minproto.deflate import Compression
 from minproto.http1 import Limits

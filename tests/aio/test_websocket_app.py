@@ -696,7 +696,7 @@ async def test_an_app_that_does_not_receive_stops_the_peer(message, most):
         sending = asyncio.create_task(flood(peer, message, count))
         await asyncio.sleep(10)
         assert not sending.done() and peer.pipe.waiting > 65_536
-        assert len(ws._messages) == most
+        assert len(ws._inbox.messages) == most
         assert [await ws.receive() for _ in range(count)] == [message] * count
         await sending
 

@@ -26,7 +26,7 @@ from minproto import (
     connect,
     reconnecting,
 )
-from minproto.aio import reconnect, websocket
+from minproto.aio import reconnect, websocket_client
 from minproto.core import Role
 from minproto.testing import network
 from minproto.websocket import BINARY, CLOSE, CONTINUATION, FIN, MASKED, PING, TEXT, encode_frame
@@ -45,7 +45,7 @@ def dial(monkeypatch):
             dialled.append((host, port, ssl is not None))
             return ClientConnection(attach(), f"[{host}]:{port}" if ":" in host else host, **options)
 
-        monkeypatch.setattr(websocket, "connect_http", connect_http)
+        monkeypatch.setattr(websocket_client, "connect_http", connect_http)
         return dialled
 
     return use

@@ -1,50 +1,78 @@
-"""A WebSocket on a pipe: what an app gets, on either side.
+"""A WebSocket on a pipe: the object that an app uses, in a server (``websocket_server.py``) and in a client
+(``websocket_client.py``).
 
-Beside the app's handler runs a reader. It answers Pings, asks a silent peer whether it is still there, and notices a Close,
-whatever the handler does; messages it puts into a short queue. When the queue is full it stops reading, so a peer that sends
-faster than the app takes is slowed by its own network stack. While it does not read, the peer's silence says nothing: now and
-then it writes a Ping, which fails where nobody is left.
+    >>> from minproto.testing.network import pair
+    >>> async def talk():
+    ...     ours, theirs = pair()
+    ...     client, server = WebSocket(ours, Role.CLIENT), WebSocket(theirs, Role.SERVER)
+    ...     await client.send("question")
+    ...     print(await server.receive())
+    ...     await server.close(4000, "no time")
+    ...     try:
+    ...         await client.receive()
+    ...     except ConnectionClosed as closed:
+    ...         print(closed.code, closed.reason)
+    >>> asyncio.run(talk())
+    question
+    4000 no time
 
-An ending is orderly where it can be. What came before the peer's Close (or its fault) is delivered first, and the app may
-still answer it; then our Close goes out. After our own Close the peer has a few seconds for its own.
+Two tasks work on one connection. The handler is the app's: it receives, it sends, and it may do neither for an hour. The
+reader is ours, and runs beside it. So a Ping is answered and a Close is noticed whatever the handler does:
+
+    peer          the reader's task                           the handler's task (the app's)
+     |              |                                           |
+     |-- Message -->|-- Inbox (64 messages or 1 MiB) ---------->|  await ws.receive()
+     |-- Ping ----->|-- Pong ---------------------------------->|    (the app sees no Ping)
+     |<-------------|                                           |
+     |<---------------------------------------------------------|  await ws.send("hello")
+     |              |                                           |    waits while the peer reads slowly (backpressure)
+     |   20 s of silence                                        |
+     |<-- Ping -----|  keepalive: 20 s for any sign of life     |
+     |-- Pong ----->|                                           |
+     |-- Close ---->|  ``close_code`` is set                    |
+     |              |  the farewell: the app may still take,    |  receives what came before the Close, answers it,
+     |              |  and answer, what came before the Close   |    and then gets ConnectionClosed
+     |<-- Close ----|  then the core's reply, and the end       |
+     |<-- FIN ------|                                           |
+
+**Backpressure.** When the inbox is full, the reader stops reading. The peer's messages then wait in the kernel's buffers,
+TCP's window closes, and the peer's ``send`` waits. While we do not read, the peer's silence says nothing: its Pong may stand
+behind the messages that we leave unread. So the reader accuses nobody then. It writes a Ping now and then, because writing to
+a peer that is gone fails.
+
+**Deadlock.** The reader reads while the app's ``send`` waits. If the reader waited, too, two ends that both send a long
+message would wait for each other to read, for ever. The price is that a peer which sends Pings and never reads makes us queue
+Pongs. The bytes of these Pongs are counted, and beyond 64 KiB the reader waits after all.
+
+**The end** is orderly where it can be: each side sends a Close, and waits for the Close of the other side. Messages before the
+peer's Close (or before its fault) are delivered first, and the app has half a second for each message to answer it. Whoever
+begins, the reader ends the connection: ``close`` only sends our Close, and waits until the reader's task is over.
+
+    who ends it                                 close_code     sent to the peer
+    the peer, by a Close with 1000              1000           a Close with 1000
+    the app, by close(4000)                     4000           a Close with 4000; then the peer has 10 s for its own
+    the peer, by a fault such as wrong UTF-8    1007           a Close with 1007
+    a connection that breaks, or abort()        1006           nothing
+
+Left out: a way to receive a message in fragments, since ``max_message`` bounds it to what fits into memory.
 """
 
 import asyncio
-import math
-import ssl as tls
-from base64 import b64encode
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable
 from contextlib import suppress
-from dataclasses import replace
-from inspect import isasyncgenfunction, isawaitable, isclass
 from secrets import token_bytes
 from typing import Self, TypeVar
-from urllib.parse import SplitResult
 
-from minproto.aio.address import is_origin_of, request_target, split_client_url, url_address
-from minproto.aio.content import Pieces, close_body, was_cancelled
+from minproto.aio.content import Pieces, close_body
 from minproto.aio.cores import chosen
-from minproto.aio.endpoint import APP_ENDS, Deadline, Endpoint, Pace, Timeouts, call_later_turn, let_arrive, logger
-from minproto.aio.http import Answer, HeaderFields, Request, Response, Upgrade, make_headers
-from minproto.aio.http1_client import ClientConnection, connect_http
-from minproto.aio.http_client import ClientResponse, Connecting
-from minproto.aio.options import (
-    check_common,
-    check_elements,
-    check_function,
-    check_loop,
-    check_text,
-    check_type,
-    client_context,
-    refuse,
-    show,
-)
+from minproto.aio.deadline import call_after_grace, let_arrive
+from minproto.aio.endpoint import Endpoint
+from minproto.aio.observe import logger
+from minproto.aio.options import Timeouts, check_loop, check_type, show
+from minproto.aio.patience import OutputPace
 from minproto.aio.pipe import HIGH_WATER, Pipe
-from minproto.aio.reconnect import Refused, read_refusal
-from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProtocolError, Role
-from minproto.deflate import Compression
-from minproto.http import Headers, RequestHead, ResponseHead
+from minproto.core import CLIENT, Event, RemoteProtocolError, Role
 from minproto.websocket import (
     ABNORMAL,
     GOING_AWAY,
@@ -62,30 +90,103 @@ from minproto.websocket import (
     State,
     encode_payload,
 )
-from minproto.websocket_handshake import Agreement, accept_request, check_response, handshake, refusal
+from minproto.websocket_handshake import Agreement
 
 MAX_QUEUED = 64
-"""Messages that wait for the app,"""
+"""Messages that wait for the app before the reader stops reading."""
 MAX_QUEUED_BYTES = 1 << 20
-"""or bytes of them, before we stop reading; one message more may be on top."""
+"""Bytes of messages that wait for the app before the reader stops reading. The last of them may go beyond."""
 FAIR_SHARE = 64
-"""Control frames of one peer that we take in a row before other connections get their turn."""
+"""Control frames or fragments of one peer that the reader takes in a row, before other connections get their turn."""
 MAX_UNSENT = 1 << 20
-"""Bytes that a connection may have waiting when a broadcast comes; beyond, it is closed with 1013."""
+"""Bytes that a connection may have waiting when a broadcast comes. A connection with more is closed with 1013."""
 SHORTEST_LOOK = 1.0
 """Seconds after which a look at the peer's progress says something, where ``Timeouts.close`` is shorter than that."""
-_HANDSHAKE_FIELDS = frozenset(["connection", "upgrade", "content-length", "transfer-encoding"])
+
+T = TypeVar("T")
 
 
 class ConnectionClosed(ConnectionError):
-    """There is nothing more to receive, or nobody to send to. ``code`` and ``reason`` are those of the WebSocket; while the
-    peer's Close is awaited, those of ours. With 1006 (no Close), ``reason`` says how the connection was lost, if that is
-    known."""
+    """There is nothing more to receive, or nobody to send to.
+
+    ``code`` and ``reason`` are the WebSocket's ``close_code`` and ``close_reason``. While the peer's Close is awaited, they
+    are the code and the reason of our own Close. With 1006 (no Close), ``reason`` says how the connection was lost, if that is
+    known: "Connection reset by peer", for example.
+    """
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"the WebSocket is closed ({code}{f': {reason}' if reason else ''})")
         self.code = code
         self.reason = reason
+
+
+class Inbox:
+    """The messages that the reader has received and the app has not taken. It is where the two tasks wait for each other.
+
+        the reader:  put(message); while is_full: await wait_until_taken(), and read nothing meanwhile
+        the app:     await wait_for_message(); take()
+
+    Both waits are for a future that the other side resolves. Neither side may rely on its wake-up: between the wake-up and its
+    next turn of the loop, things may have changed again. So each wait stands in a ``while`` that looks at its condition.
+    """
+
+    def __init__(self) -> None:
+        self.messages: deque[str | bytes] = deque()
+        self.app_may_answer = False
+        """The app has taken a message and has not asked for another: it may be about to answer the one it has."""
+        self._size = 0  # of the messages: bytes, and for text characters, which is near enough
+        self._arrival: asyncio.Future[None] | None = None  # the app waits for it
+        self._taken: asyncio.Future[None] | None = None  # the reader waits for it
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.messages) >= MAX_QUEUED or self._size >= MAX_QUEUED_BYTES
+
+    def put(self, message: str | bytes) -> None:
+        self.messages.append(message)
+        self._size += len(message)
+        self.wake_app()
+
+    def take(self) -> str | bytes:
+        """Return the oldest message. There has to be one."""
+        message = self.messages.popleft()
+        self._size -= len(message)
+        self.app_may_answer = True
+        self.wake_reader()
+        return message
+
+    def ask_for_more(self) -> None:
+        """The app wants a message, so it has no answer to the last one left to send."""
+        self.app_may_answer = False
+        self.wake_reader()
+
+    async def wait_for_message(self) -> None:
+        """Wait until a message arrives, or ``wake_app`` is called. One task may wait at a time."""
+        if self._arrival is not None:
+            raise RuntimeError("another task is receiving")
+        self._arrival = asyncio.get_running_loop().create_future()
+        try:
+            await self._arrival
+        finally:
+            self._arrival = None
+
+    async def wait_until_taken(self) -> None:
+        """Wait until the app takes a message, or asks for one, or ``wake_reader`` is called."""
+        self._taken = asyncio.get_running_loop().create_future()
+        try:
+            await self._taken
+        finally:
+            self._taken = None
+
+    def wake_app(self) -> None:
+        """Let ``wait_for_message`` return, with a message or without: at the end of the connection there is none."""
+        if self._arrival is not None:
+            _settle(self._arrival, None)
+
+    def wake_reader(self) -> None:
+        """Let ``wait_until_taken`` return, so that the reader looks at its condition again."""
+        if self._taken is not None:
+            _settle(self._taken, None)
 
 
 class WebSocket:
@@ -103,111 +204,118 @@ class WebSocket:
         timeouts: Timeouts = Timeouts(),  # noqa: B008
     ) -> None:
         self.subprotocol = agreement.subprotocol
-        """The one that the handshake settled, or None."""
+        """The subprotocol that the handshake settled, or None."""
         self.close_code: int | None = None
         """None while open. Then the peer's code, or ours if we ended it for its fault; 1006 if there was no Close at all."""
         self.close_reason = ""
-        self._core = chosen(Connection)(role, agreement, limits)
+        self._core = chosen(Connection)(role, agreement, limits)  # ``_core.state`` says what we may still send
         self._endpoint = Endpoint(self._core, pipe, timeouts)
         self._timeouts = timeouts
         self._loop = asyncio.get_running_loop()
-        self._messages: deque[str | bytes] = deque()
-        self._queued = 0  # bytes of them, roughly: characters of text
-        self._arrival: asyncio.Future[None] | None = None  # what receive waits for
-        self._answering = False  # the app has taken a message, and not yet come back for another
-        self._room: asyncio.Future[None] | None = None  # what the reader waits for
-        self._composing = asyncio.Lock()  # held while a message is being sent in fragments
-        self._deferred: list[Shared] = []  # broadcasts that came meanwhile
-        self._pings: dict[bytes, asyncio.Future[bool]] = {}  # true: answered, false: the connection has ended
-        self._replies = 0  # bytes of Pongs that may still be unsent
-        self._asked: Pace | None = None  # set while a keepalive Ping is out: whether the peer takes what was sent
-        self._deadline: asyncio.TimerHandle | None = None  # for the closing handshake
-        self._closing: Close | None = None  # our side wants to end, so
-        self._loss = ""  # how the connection was lost
-        self._late = False  # the peer did not answer our Close in time
-        self._over = False  # nothing more can be sent
+        self._inbox = Inbox()
+        # Sending:
+        self._fragmenting = asyncio.Lock()  # held while a message is being sent in fragments
+        self._deferred: list[Shared] = []  # broadcasts that came between the fragments of a message
+        self._sending_is_over = False  # the reader has ended: nothing more can be sent
+        # Keepalive:
+        self._pings: dict[bytes, asyncio.Future[bool]] = {}  # of ``ping``. True: answered; False: the connection has ended
+        self._pong_bytes = 0  # of Pongs that may be unsent
+        self._heard = 0  # bytes received up to the last look
+        self._ping_pace: OutputPace | None = None  # set while a keepalive Ping is unanswered: whether the peer reads
+        self._others_had_their_turn = False
+        # Closing:
+        self._our_close: Close | None = None  # our side wants to end, with this
+        self._close_timer: asyncio.TimerHandle | None = None  # for the peer's Close to come after ours
+        self._peer_is_late = False  # the timer has gone off
+        self._loss = ""  # how the connection was lost, for people
         self._reader = asyncio.create_task(self._read())
 
     @property
     def ending(self) -> bool:
-        """A Close of either side, or what took its place, has begun the end."""
-        return self.close_code is not None or self._closing is not None or self._endpoint.lost
+        """Whether the end has begun: by a Close of either side, or by the loss of the connection.
 
-    # -- what the app does
+        A handler that raises ConnectionClosed then has only noticed the end, and has not failed.
+        """
+        return self.close_code is not None or self._our_close is not None or self._endpoint.lost
+
+    # -- receiving
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> str | bytes:
-        if self._messages:
-            return self._pop()
+        if self._inbox.messages:  # not through ``receive``: that would be a coroutine more for each message
+            return self._inbox.take()
         try:
             return await self.receive()
         except ConnectionClosed:
             raise StopAsyncIteration from None
 
     async def receive(self) -> str | bytes:
-        """The next message. Raises ConnectionClosed after the last; cancelled, it has taken nothing."""
-        while not self._messages:
-            self._answering = False
-            self._wake_reader()
+        """Return the next message. Raises ConnectionClosed after the last one.
+
+        Cancelled, for example by ``asyncio.timeout``, it has taken no message: the next call returns it. Raises RuntimeError
+        where another task is receiving, since nobody could say which of the two gets which message.
+        """
+        while not self._inbox.messages:
+            self._inbox.ask_for_more()
             if self.close_code is not None:
                 raise self._closed()
-            if self._arrival is not None:
-                raise RuntimeError("another task is receiving")
             check_loop(self._loop, "asyncio.run_coroutine_threadsafe(ws.receive(), loop)")
-            self._arrival = self._loop.create_future()
-            try:
-                await self._arrival
-            finally:
-                self._arrival = None
-        return self._pop()
+            await self._inbox.wait_for_message()
+        return self._inbox.take()
 
-    def _pop(self) -> str | bytes:
-        message = self._messages.popleft()
-        self._queued -= len(message)
-        self._answering = True
-        self._wake_reader()
-        return message
+    # -- sending
 
     async def send(self, message: str | bytes | AsyncIterable[str | bytes]) -> None:
-        """Send a message; an iterator's items become its fragments. Waits while the peer is slow.
+        """Send a message; an async iterator's items become its fragments. Waits while the peer reads slowly.
 
-        Raises ConnectionClosed, LocalProtocolError for text with lone surrogates. Cancelled while the peer is slow, a message
-        is sent all the same; while another's fragments are being sent, it is not. An iterator that ends with an exception, or
-        is cancelled, leaves half a message, so that closes the connection with 1011.
+        Raises ConnectionClosed, and LocalProtocolError for text with lone surrogates. A cancellation while the peer is slow
+        comes after the message was queued, so the message is sent nevertheless. A cancellation while another task's fragments
+        are being sent comes before: the message is not sent. An iterator that fails, or is cancelled, leaves half a message,
+        which nothing can repair: the connection is closed with 1011.
         """
         if not isinstance(message, str | bytes):
-            await self._compose(message)
-        elif self._composing.locked():
-            async with self._composing:
+            await self._send_fragments(message)
+        elif self._fragmenting.locked():
+            async with self._fragmenting:
                 self._send(Message(message))
         else:
             self._send(Message(message))
         if self._endpoint.congested:
             await self._flush()
 
+    def _send(self, event: Event) -> None:
+        """Queue an event for the end of this turn of the loop. Raises ConnectionClosed behind our Close, or after the end."""
+        if self._sending_is_over or self._core.state is State.CLOSED:
+            raise self._closed()
+        if asyncio.get_running_loop() is not self._loop:  # looked at here, so that each message costs only this line
+            check_loop(self._loop, "asyncio.run_coroutine_threadsafe(ws.send(message), loop)")
+        self._endpoint.send(event)
+
     async def _flush(self) -> None:
+        """Wait while the peer reads slowly. Raises ConnectionClosed where the connection is lost meanwhile.
+
+        A peer that reads too slowly for ``Timeouts.write`` counts as lost.
+        """
         try:
             await self._endpoint.flush()
         except ConnectionError as error:
             self._note_loss(error)
             raise self._closed() from None
 
-    def _closed(self) -> ConnectionClosed:
-        ours = self._closing or Close(ABNORMAL)
-        code, reason = (self.close_code, self.close_reason) if self.close_code is not None else (ours.code, ours.reason)
-        return ConnectionClosed(code, reason or (self._loss if code == ABNORMAL else ""))
+    async def _send_fragments(self, pieces: AsyncIterable[str | bytes]) -> None:
+        """Send each item as a fragment. Only control frames may come between the fragments of a message (RFC 6455 §5.4).
 
-    async def _compose(self, pieces: AsyncIterable[str | bytes]) -> None:
-        """Send fragments. Only control frames may come between them (RFC 6455 §5.4)."""
+        How many items there are is known when the iterator ends. So the last fragment is an empty one.
+        """
         if not isinstance(pieces, AsyncIterable):
             raise TypeError(f"a message is str, bytes or an async iterator of fragments, not {type(pieces).__name__}")
         piece: str | bytes = b""
         iterator = aiter(pieces)
         fragments = Pieces(iterator)
         try:
-            async with self._composing:
+            async with self._fragmenting:
                 try:
                     async for piece in fragments:
                         if not isinstance(piece, str | bytes):
@@ -215,28 +323,45 @@ class WebSocket:
                         self._send(Fragment(piece))
                         if self._endpoint.congested:
                             await fragments.pause_for(self._flush())
-                    self._send(Fragment(piece[:0], last=True))
+                    self._send(Fragment(piece[:0], last=True))  # "" or b"", as the fragments before it
                 finally:
-                    self._end_composing()
+                    self._end_fragments()
         finally:
             await close_body(iterator)
 
-    def _end_composing(self) -> None:
+    def _end_fragments(self) -> None:
+        """Close the connection if the message is not complete; else send the broadcasts that had to wait for its end."""
         if self._core.state is State.WITHIN:
             self._start_closing(INTERNAL_ERROR, "a message broke off")
-        deferred, self._deferred = self._deferred, []  # ``_share`` judges each by those before it
+        deferred, self._deferred = self._deferred, []  # ``_send_shared`` counts what waits: only those that were sent again
         for shared in deferred:
-            self._share(shared)
+            self._send_shared(shared)
+
+    def _send_shared(self, shared: Shared) -> None:
+        """Send a broadcast, without waiting.
+
+        Between the fragments of a message only control frames may be sent. So a broadcast that comes then has to wait for the
+        last fragment, and counts as waiting bytes meanwhile.
+        """
+        if self._sending_is_over or self._core.state is State.CLOSED:
+            return
+        waiting = self._endpoint.unsent + sum(len(deferred.data) for deferred in self._deferred)
+        if waiting > MAX_UNSENT or len(self._deferred) > MAX_QUEUED:
+            self._start_closing(TRY_AGAIN_LATER, "too slow")
+        elif self._core.state is State.WITHIN:
+            self._deferred.append(shared)
+        else:
+            self._endpoint.send_at_once(shared)
 
     async def ping(self) -> float:
-        """Ask the peer for a sign of life; the round-trip time in seconds.
+        """Send a Ping, wait for its Pong, and return the round-trip time in seconds.
 
-        Raises ConnectionClosed; TimeoutError after ``Timeouts.pong`` seconds in which the peer has neither answered nor taken
-        what was sent before, also where so many messages come before the answer that they fill the queue, and wait for the app
-        to take them.
+        Raises ConnectionClosed. Raises TimeoutError after ``Timeouts.pong`` seconds in which the peer has neither answered nor
+        read what was sent before. That also happens where so many messages come before the Pong that the inbox is full, and
+        the app does not take them.
         """
         data = token_bytes(8)
-        pace = Pace(self._endpoint)
+        pace = OutputPace(self._endpoint)
         pong = self._pings[data] = self._loop.create_future()
         began = self._loop.time()
         try:
@@ -248,20 +373,25 @@ class WebSocket:
             raise self._closed()
         return self._loop.time() - began
 
-    async def _until_pong(self, pong: "asyncio.Future[bool]", pace: Pace) -> None:
-        """Wait for the Pong, or the end of the connection. Raises TimeoutError."""
+    async def _until_pong(self, pong: "asyncio.Future[bool]", pace: OutputPace) -> None:
+        """Wait for the Pong, or for the end of the connection. Raises TimeoutError.
+
+        The Pong can come only when the peer has read what we sent before the Ping. So the time begins anew while it reads.
+        """
         seconds = self._timeouts.pong
         while not pong.done():
             await asyncio.wait([pong], timeout=seconds)
             await let_arrive()
-            if not pong.done() and not pace.is_kept(seconds):
+            if not pong.done() and not pace.check(seconds):
                 raise TimeoutError(f"no answer to a ping within {seconds:g} s")
 
-    async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Close, and wait for the peer's Close, for ``Timeouts.close`` seconds. Raises LocalProtocolError for a code or a
-        reason that can't be sent, TypeError for a code that is no number.
+    # -- closing, from our side
 
-        If the peer's Close came first, its code is the one that is answered, and ours goes nowhere.
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Send a Close, and wait for the peer's, for ``Timeouts.close`` seconds.
+
+        If the peer's Close came first, its code is the one that is answered, and ours goes nowhere. Raises LocalProtocolError
+        for a code or a reason that can't be sent, TypeError for a code that is no number.
         """
         check_type("the code of a Close", code, int)
         check_type("the reason of a Close", reason, str)
@@ -269,12 +399,24 @@ class WebSocket:
         self._start_closing(code, reason)
         await asyncio.wait([self._reader])
 
+    def going_away(self) -> None:
+        """Close with 1001, without waiting: the server stops, and its clients may come back to another one."""
+        self._start_closing(GOING_AWAY, "")
+
     def abort(self) -> None:
-        """End the connection at once. Raises RuntimeError in another thread than the loop's."""
+        """End the connection at once, without a Close: the peer sees a reset, and its code is 1006.
+
+        Messages in the inbox can still be received. Raises RuntimeError in another thread than the loop's.
+        """
         check_loop(self._loop, "loop.call_soon_threadsafe(ws.abort)")
-        self._end()
+        self._end_sending()
         self._endpoint.abort()
         self._reader.cancel()
+
+    async def leave(self) -> None:
+        """Abort, and wait until no task of the connection runs any more. That takes no time."""
+        self.abort()
+        await asyncio.wait([self._reader])
 
     async def __aenter__(self) -> Self:
         return self
@@ -282,46 +424,58 @@ class WebSocket:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         """Close. A block that is cancelled, also while it closes, has no time for the peer's Close: it aborts."""
         if error is not None and not isinstance(error, Exception):
-            return await self._leave()
+            return await self.leave()
         try:
             await self.close(NORMAL if error is None else INTERNAL_ERROR)
         except asyncio.CancelledError:
-            await self._leave()
+            await self.leave()
             raise
 
-    async def _leave(self) -> None:
-        """Abort, and wait until nothing of the connection runs any more: that takes no time."""
-        self.abort()
-        await asyncio.wait([self._reader])
+    def _start_closing(self, code: int, reason: str) -> None:
+        """Send a Close, unless a Close of either side is under way. The reader does all that follows.
 
-    def _send(self, event: Event) -> None:
-        if self._over or self._core.state is State.CLOSED:
-            raise self._closed()
-        if asyncio.get_running_loop() is not self._loop:  # looked at here, so that each message costs only this line
-            check_loop(self._loop, "asyncio.run_coroutine_threadsafe(ws.send(message), loop)")
-        self._endpoint.send(event)
+        The timer for the peer's Close starts here, and not in ``close``. A broadcast to a slow peer and a server that stops
+        close without waiting. Their peers must not hold the connection for ever either.
+        """
+        if self.close_code is None and self._core.state is not State.CLOSED:
+            pace = OutputPace(self._endpoint)  # of the bytes before our Close
+            self._endpoint.send(Close(code, reason))
+            self._give_up_after(self._timeouts.close, pace)
+        self._our_close = self._our_close or Close(code, reason)
+        self._inbox.wake_reader()
 
-    # -- broadcasts
+    def _give_up_after(self, seconds: float, pace: OutputPace) -> None:
+        self._close_timer = self._loop.call_later(seconds, call_after_grace, self._give_up, seconds, pace)
 
-    def _share(self, shared: Shared) -> None:
-        """Send what goes to others, too; without waiting."""
-        if self._over or self._core.state is State.CLOSED:
+    def _give_up(self, seconds: float, pace: OutputPace) -> None:
+        """Cut off a peer whose Close has not come within ``seconds``.
+
+        A peer that is still reading the bytes before our Close gets more time, because it cannot have read our Close yet. With
+        ``Timeouts.close`` of 0, for example, a message of 40 KB on a slow line is delivered, and then nothing is waited for.
+        """
+        if self._sending_is_over:
             return
-        waiting = self._endpoint.unsent + sum(len(deferred.data) for deferred in self._deferred)
-        if waiting > MAX_UNSENT or len(self._deferred) > MAX_QUEUED:
-            self._start_closing(TRY_AGAIN_LATER, "too slow")
-        elif self._core.state is State.WITHIN:
-            self._deferred.append(shared)
-        else:
-            self._endpoint.send_at_once(shared)
+        wait, unread = self._timeouts.close, self._endpoint.delivered < self._endpoint.position
+        if pace.check(seconds) or (unread and seconds < SHORTEST_LOOK):
+            # In less than a second even a peer that reads may take nothing, for its acknowledgement is still on its way.
+            return self._give_up_after(max(wait, SHORTEST_LOOK) if unread else wait, pace)
+        self._peer_is_late = True
+        if self._endpoint.unsent:
+            self._endpoint.abort()
+        else:  # the kernel may still have bytes for the peer: a reset would destroy them
+            self._endpoint.interrupt()
 
     # -- the reader
 
     async def _read(self) -> None:
-        """Read until the end; then say ours."""
+        """The reader's task: read until the peer's Close, its fault or the loss of the connection, then end our side.
+
+        Each of the three ways to end gives ``last_words``: the Close that answers the peer's Close, the Close that names the
+        peer's fault, or nothing where nobody is left to read it.
+        """
         last_words: Iterable[Event] = ()
         try:
-            close = await self._read_all()
+            close = await self._read_until_close()
             last_words = await self._answer(close)
         except RemoteProtocolError as error:
             last_words = await self._refuse(error)
@@ -331,197 +485,217 @@ class WebSocket:
             logger.exception("the reader of a WebSocket failed")
             last_words = await self._refuse(RemoteProtocolError("", INTERNAL_ERROR))
         finally:
-            self._end()
-        # What comes behind the peer's Close, or its fault, must not turn our end into a reset, which destroys our Close. Over
-        # TLS the peer can't see our end before we close: a server that read on would only make it wait (RFC 6455 §7.1.1).
+            self._end_sending()
+        # To close a socket with unread bytes in it sends a reset, and a reset would destroy our Close on its way. So where
+        # more bytes may come, we end our side, and read on for a while. Over TLS the peer can't see our end before we close: a
+        # server that read on would only make it wait (RFC 6455 §7.1.1).
         half_closes = self._endpoint.pipe.info("ssl_object") is None
-        client = self._core.role is CLIENT  # §7.1.1: SHOULD wait for the server to close
-        linger = (half_closes or self._core.error is not None or client) and not self._late
+        client = self._core.role is CLIENT  # §7.1.1: a client SHOULD wait for the server to close TCP
+        linger = (half_closes or self._core.error is not None or client) and not self._peer_is_late
         await self._endpoint.close(last_words, linger=linger, first=not client)
 
+    async def _read_until_close(self) -> Close:
+        """Take events until the peer's Close, and return it. Raises RemoteProtocolError, ConnectionError.
+
+        Messages that have arrived are taken without an await, so a burst of them costs no turns of the loop; the full inbox
+        ends the burst. Control frames have no inbox. After ``FAIR_SHARE`` of them, other connections get their turn.
+        """
+        control_frames = 0
+        while True:
+            event = await self._next_event()
+            if type(event) is Message:
+                self._deliver(event.data)
+                if self._inbox.is_full:
+                    await self._wait_while_full()
+                continue
+            if isinstance(event, Close):
+                return event
+            self._take_control(event)
+            control_frames += 1
+            if control_frames % FAIR_SHARE == 0:
+                await asyncio.sleep(0)
+            await self._bound_pongs()
+
+    async def _next_event(self) -> Event:
+        """Wait for the next event, however long the peer is silent, as long as it answers our Pings. Raises
+        RemoteProtocolError, ConnectionError."""
+        while True:
+            try:
+                event = await self._endpoint.next_event(self._patience)
+            except _OthersFirst:
+                await asyncio.sleep(0)
+            except TimeoutError:
+                self._on_silence()
+            else:
+                assert event is not None  # the core ends with a Close, or with an error
+                return event
+
+    def _patience(self) -> float:
+        """Return the seconds for which the peer may be silent: until a keepalive Ping, or for the answer to that Ping.
+
+        Any byte answers a Ping: a peer that is sending a long message can only send its Pong behind it.
+
+        Raises _OthersFirst where the peer sends a message in thousands of fragments. They complete no event, so they all are
+        read in one call of ``next_event``; and a wait for bytes that have arrived already takes no turn of the loop.
+        """
+        if self._core.fragments > FAIR_SHARE and not self._others_had_their_turn:
+            self._others_had_their_turn = True
+            raise _OthersFirst
+        self._others_had_their_turn = False
+        if self._endpoint.received > self._heard:
+            self._heard, self._ping_pace = self._endpoint.received, None
+        return self._timeouts.pong if self._ping_pace else self._timeouts.ping
+
+    def _on_silence(self) -> None:
+        """Send a Ping to a peer that has been silent for ``Timeouts.ping``, or give up a peer that has not answered one.
+
+        TCP alone does not tell that a peer is gone: a phone that loses its network sends no FIN. Raises RemoteProtocolError
+        (1011) if the peer has neither answered the Ping nor read the bytes before it. Behind our Close there are no Pings: the
+        peer has the time of ``_give_up``, which interrupts this wait, and then this method raises ConnectionResetError.
+        """
+        if self._peer_is_late:
+            raise ConnectionResetError("no Close from the peer")
+        if self._core.state is State.CLOSED or (self._ping_pace and self._ping_pace.check(self._timeouts.pong)):
+            return
+        if self._ping_pace:
+            error = RemoteProtocolError("no answer to a ping", INTERNAL_ERROR)
+            self._core.fail(error)
+            raise error
+        self._ping_pace = OutputPace(self._endpoint)
+        self._endpoint.send(Ping())
+
+    def _deliver(self, message: str | bytes) -> None:
+        """Give a message to the app. Behind our own Close nobody waits for messages any more, so they are dropped.
+
+        They are still read, because the peer's Close stands behind them.
+        """
+        if self._core.state is not State.CLOSED:
+            self._inbox.put(message)
+
+    def _take_control(self, event: Event) -> None:
+        """Answer a Ping, or tell ``ping`` of its Pong. A Pong that nobody waits for is ignored (RFC 6455 §5.5.3)."""
+        if (reply := self._core.reply(event)) is not None:
+            self._endpoint.send(reply)
+            self._pong_bytes += 2 + len(event.data) if isinstance(event, Ping) else 0  # with the header: the data may be empty
+        elif isinstance(event, Pong) and event.data in self._pings:
+            # §5.5.3: a peer may answer only the latest of several Pings. So this Pong also answers the Pings before that.
+            for data in list(self._pings):
+                _settle(self._pings.pop(data), True)
+                if data == event.data:
+                    break
+
+    async def _bound_pongs(self) -> None:
+        """Wait for a peer that sends Pings and does not read: beyond 64 KiB of unread Pongs, we do not read either.
+
+        The count begins anew whenever the peer has caught up, so a peer that pings for years is never slowed.
+        """
+        if not self._endpoint.congested:
+            self._pong_bytes = 0
+        elif self._pong_bytes > HIGH_WATER:
+            await self._endpoint.flush()
+
+    async def _wait_while_full(self) -> None:
+        """Read nothing until the app has taken messages.
+
+        No Pong can reach us meanwhile, so nobody is accused of silence. But a Ping is written now and then: where the peer's
+        machine is gone, the kernel gives up sending it after some minutes, and tells us that the connection is lost.
+        """
+        while self._inbox.is_full and self._core.state is not State.CLOSED:
+            try:
+                async with asyncio.timeout(self._timeouts.ping):
+                    await self._inbox.wait_until_taken()
+            except TimeoutError:
+                self._endpoint.send(Ping())
+                if self._endpoint.congested:
+                    await self._endpoint.flush()
+
+    # -- the end
+
+    async def _answer(self, close: Close) -> list[Event]:
+        """Return the Close that answers the peer's, after the app has answered the messages before it."""
+        self._note_end(close.code, close.reason)
+        await self._let_app_answer()
+        reply = self._core.reply(close)
+        return [reply] if reply else []
+
     async def _refuse(self, error: RemoteProtocolError) -> list[Event]:
-        """The Close for the peer's fault. What comes behind our own Close is none: we are only waiting for the peer's."""
+        """Return the Close for the peer's fault. Behind our own Close there is none, since we only wait for the peer's."""
         if self._core.state is State.CLOSED:
             self._note_end(ABNORMAL, "")
         self._note_end(error.code, str(error))
         await self._let_app_answer()
         return self._core.farewell(error)
 
-    async def _read_all(self) -> Close:
-        """Take events until the peer's Close. Raises RemoteProtocolError, ConnectionError."""
-        core, endpoint = self._core, self._endpoint
-        steps = 0
-        while True:
-            while (event := core.next_event()) is not None:
-                if type(event) is Message:
-                    self._deliver(event.data)
-                    if len(self._messages) >= MAX_QUEUED or self._queued >= MAX_QUEUED_BYTES:
-                        await self._wait_while_full()
-                elif isinstance(event, Close):
-                    return event
-                else:
-                    self._take_control(event)
-                    steps += 1
-                    if steps % FAIR_SHARE == 0:
-                        await asyncio.sleep(0)
-            if core.fragments > FAIR_SHARE:  # a chunk may hold 10,000, and what arrives may be several chunks
-                await asyncio.sleep(0)
-            # A reader that always waited here would not read while the app sends, and two ends that do so wait for ever.
-            if not endpoint.congested:
-                self._replies = 0
-            elif self._replies > HIGH_WATER:  # a peer that asks and asks, and does not read
-                await endpoint.flush()
-            await self._receive()
-
-    async def _receive(self) -> None:
-        """Wait for bytes. Ask a peer that is silent for too long whether it is there, and fail the connection if it neither
-        answers nor takes what was sent before. Behind our Close the peer has its own time."""
-        seconds = self._timeouts.pong if self._asked else self._timeouts.ping
-        try:
-            await self._endpoint.receive(seconds)
-            self._asked = None
-        except TimeoutError:
-            if self._late:
-                raise ConnectionResetError("no Close from the peer") from None
-            if self._core.state is State.CLOSED or (self._asked and self._asked.is_kept(seconds)):
-                return
-            if self._asked:
-                error = RemoteProtocolError("no answer to a ping", INTERNAL_ERROR)
-                self._core.fail(error)
-                raise error from None
-            self._asked = Pace(self._endpoint)
-            self._endpoint.send(Ping())
-
-    def _deliver(self, message: str | bytes) -> None:
-        if self._core.state is State.CLOSED:  # we have said our last: nobody waits for it
-            return
-        self._messages.append(message)
-        self._queued += len(message)
-        if self._arrival is not None:
-            _wake(self._arrival)
-
-    def _take_control(self, event: Event) -> None:
-        if (reply := self._core.reply(event)) is not None:
-            self._endpoint.send(reply)
-            self._replies += 2 + len(event.data) if isinstance(event, Ping) else 0  # with its header: a flood may have no data
-        elif isinstance(event, Pong) and event.data in self._pings:
-            # RFC 6455 §5.5.3: a peer may answer only the latest of several Pings.
-            for data in list(self._pings):
-                _settle(self._pings.pop(data), True)
-                if data == event.data:
-                    break
-
-    async def _wait_while_full(self) -> None:
-        while (len(self._messages) >= MAX_QUEUED or self._queued >= MAX_QUEUED_BYTES) and self._core.state is not State.CLOSED:
-            try:
-                async with asyncio.timeout(self._timeouts.ping):
-                    await self._wait_for_room()
-            except TimeoutError:  # who does not read isn't told that the peer is gone, but who writes is
-                self._endpoint.send(Ping())
-                if self._endpoint.congested:
-                    await self._endpoint.flush()
-
-    async def _wait_for_room(self) -> None:
-        self._room = self._loop.create_future()
-        try:
-            await self._room
-        finally:
-            self._room = None
-
-    def _wake_reader(self) -> None:
-        if self._room is not None:
-            _wake(self._room)
-
-    async def _answer(self, close: Close) -> list[Event]:
-        """The Close that answers the peer's, after what the app has to say to the messages before it."""
-        self._note_end(close.code, close.reason)
-        await self._let_app_answer()
-        reply = self._core.reply(close)
-        return [reply] if reply else []
-
     async def _let_app_answer(self) -> None:
-        """Wait while the app takes, one by one, what came before the end, and while the peer takes the answers."""
+        """Wait while the app takes, one by one, the messages before the end, and while the peer reads the answers.
+
+        For example, a client sends a question and a Close in one packet. If we answered the Close at once, the handler could
+        not send its answer any more, since nothing may follow our Close. ``Timeouts.last_words`` bounds each step: a handler
+        that has taken a message and does something else meanwhile holds the Close up for half a second.
+        """
         with suppress(TimeoutError, ConnectionError):
-            while (self._messages or self._answering) and not self._closing:
+            while (self._inbox.messages or self._inbox.app_may_answer) and not self._our_close:
                 if self._endpoint.congested:
                     await self._endpoint.flush()
                     continue  # during the flush the app may have taken the last message, and nobody would wake us any more
                 async with asyncio.timeout(self._timeouts.last_words):
-                    await self._wait_for_room()
+                    await self._inbox.wait_until_taken()
 
     def _note_end(self, code: int, reason: str) -> None:
-        """Nothing more will be received."""
+        """Nothing more will be received: wake the app, whose ``receive`` raises when the inbox is empty.
+
+        The first code that is noted stays. For example, a peer sends its Close and then resets the connection: the code of
+        its Close tells more than 1006.
+        """
         if self.close_code is None:
             self.close_code, self.close_reason = code, reason
-        if self._arrival is not None:
-            _wake(self._arrival)
+        self._inbox.wake_app()
 
     def _note_loss(self, error: ConnectionError) -> None:
-        """The connection is lost. What the system says of it is more than what we say."""
+        """The connection is lost. The system's words, such as "Broken pipe", tell more than ours."""
         self._loss = self._loss or str(error.__cause__ or "") or str(error)
         self._note_end(ABNORMAL, "")
 
-    def _end(self) -> None:
-        """Nothing more will be sent, but the last words."""
+    def _end_sending(self) -> None:
+        """Nothing more will be sent, except for the last words of the reader.
+
+        Tasks that wait for a Pong are woken: ``ping`` raises ConnectionClosed. ``send`` raises it from now on.
+        """
         self._note_end(ABNORMAL, "")
-        self._over = True
+        self._sending_is_over = True
         for pong in self._pings.values():
             _settle(pong, False)
-        if self._deadline is not None:
-            self._deadline.cancel()
+        if self._close_timer is not None:
+            self._close_timer.cancel()
 
-    def _start_closing(self, code: int, reason: str) -> None:
-        """Send a Close, unless one of either side is under way. The reader sees to the rest."""
-        if self.close_code is None and self._core.state is not State.CLOSED:
-            pace = Pace(self._endpoint)
-            self._endpoint.send(Close(code, reason))
-            self._give_up_after(self._timeouts.close, pace)
-        self._closing = self._closing or Close(code, reason)
-        self._wake_reader()
-
-    def _give_up_after(self, seconds: float, pace: Pace) -> None:
-        self._deadline = self._loop.call_later(seconds, call_later_turn, self._give_up, seconds, pace)
-
-    def _give_up(self, seconds: float, pace: Pace) -> None:
-        """Cut off a peer whose Close has not come within ``seconds``. A peer that is still taking the bytes before our Close
-        gets more time, because it cannot have read our Close yet."""
-        if self._over:
-            return
-        wait, waits = self._timeouts.close, self._endpoint.delivered < self._endpoint.position
-        if pace.is_kept(seconds) or (waits and seconds < SHORTEST_LOOK):
-            # In less than a second even a peer that reads may take nothing, for its acknowledgement is still on its way.
-            return self._give_up_after(max(wait, SHORTEST_LOOK) if waits else wait, pace)
-        self._late = True
-        if self._endpoint.unsent:
-            self._endpoint.abort()
-        else:  # the kernel may still have bytes for the peer: a reset would destroy them
-            self._endpoint.interrupt()
-
-    def going_away(self) -> None:
-        """The server stops: close with 1001, and do not wait."""
-        self._start_closing(GOING_AWAY, "")
+    def _closed(self) -> ConnectionClosed:
+        """Return the error for the app: with the code of the end, or while that is awaited with our own."""
+        ours = self._our_close or Close(ABNORMAL)
+        code, reason = (self.close_code, self.close_reason) if self.close_code is not None else (ours.code, ours.reason)
+        return ConnectionClosed(code, reason or (self._loss if code == ABNORMAL else ""))
 
 
-def _wake(future: "asyncio.Future[None]") -> None:
-    _settle(future, None)
-
-
-T = TypeVar("T")
+class _OthersFirst(Exception):
+    """Other connections get their turn before the reader goes on."""
 
 
 def _settle(future: "asyncio.Future[T]", result: T) -> None:
+    """Give a future its result, unless it has one: the task that waits may have been cancelled, or woken before."""
     if not future.done():
         future.set_result(result)
 
 
 def broadcast(connections: Iterable[WebSocket], message: str | bytes) -> None:
-    """Send a message to many connections, encoded once; without waiting. Raises LocalProtocolError for what is no text.
+    """Send a message to many connections, without waiting.
 
-    Raises RuntimeError in another thread than the loop's. There call
+    The message is encoded once, and compressed once for all connections that have agreed on equal parameters.
+
+    It returns at once, however slow the peers are. A slow peer costs memory: the unread bytes wait here. So a
+    connection that has more than 1 MiB waiting is closed with 1013 (try again later) instead, and delays no other. The
+    waiting bytes of its own ``send`` count as well. So send long messages in fragments to connections that get broadcasts.
+
+    Raises LocalProtocolError for text with lone surrogates. Raises RuntimeError in another thread than the loop's: there call
     ``loop.call_soon_threadsafe(broadcast, connections, message)``.
-
-    One that has more than 1 MiB waiting is closed with 1013 (try again later) instead, and delays no other. What its own
-    ``send`` is sending counts, too: to those that get broadcasts, long messages are better sent in fragments.
     """
     if isinstance(connections, str | WebSocket) or not isinstance(connections, Iterable):
         raise TypeError(f"broadcast takes a list of WebSockets, as in broadcast([ws], message), not {show(connections)}")
@@ -531,225 +705,7 @@ def broadcast(connections: Iterable[WebSocket], message: str | bytes) -> None:
     for connection in connections:  # all checks come before the first send
         check_type("each of connections", connection, WebSocket)
         check_loop(connection._loop, "loop.call_soon_threadsafe(broadcast, connections, message)")
-    encode_payload(message)  # text that has none fails here, and not in the send of somebody in the middle of a message
+    encode_payload(message)  # text that can't be encoded fails here, and not at a connection in the middle of the list
     shared = Shared(message)
     for connection in connections:
-        connection._share(shared)
-
-
-# ---- the server's side -------------------------------------------------------------------------------------------------
-
-Handler = Callable[[WebSocket], Awaitable[None]]
-
-
-def same_origin(request: Request, origin: str) -> bool:
-    """Whether a script of our own pages is connecting. Else any page that a user visits could use the user's cookies here."""
-    check_type("request", request, Request)
-    return is_origin_of(origin, request.authority)
-
-
-def _check_offer(subprotocols: object, compression: object) -> None:
-    check_elements("subprotocols", subprotocols, check_text)
-    check_type("compression", compression, Compression, or_none=True)
-
-
-def upgrade(
-    request: Request,
-    handler: Handler,
-    *,
-    subprotocols: Sequence[str] = (),
-    allow_origin: Callable[[Request, str], bool] = same_origin,
-    compression: Compression | None = Compression(),  # noqa: B008 - frozen
-    limits: Limits = Limits(),  # noqa: B008
-    timeouts: Timeouts = Timeouts(),  # noqa: B008
-) -> Answer:
-    """The app's answer to a handshake: ``handler`` gets the WebSocket; or the response that refuses (RFC 6455 §4.2.2).
-
-    When the handler returns, the connection is closed with 1000; if it fails, with 1011. When the connection ends first, the
-    handler has ``Timeouts.drain`` to come to its own end, and is then cancelled. ``compression=None`` does without. The
-    server's own timeouts are for HTTP: those of a WebSocket are told here.
-    """
-    check_type("request", request, Request)
-    _check_handler(handler)
-    if not callable(allow_origin):
-        refuse("allow_origin", 'a function, such as lambda request, origin: origin == "https://example.org"', allow_origin)
-    check_function("allow_origin", allow_origin)
-    check_common(limits, Limits, timeouts)
-    _check_offer(subprotocols, compression)
-    try:
-        head, agreement = accept_request(
-            request.head, subprotocols, compression, lambda origin: _is_allowed(allow_origin, request, origin)
-        )
-    except RemoteProtocolError as error:
-        return Response.text(f"{error}\n", error.code, refusal(error).headers)
-    session = _Session(request, handler, agreement, limits, timeouts)
-    return Upgrade(session.run, head.headers, head.status, session.drain)
-
-
-def _check_handler(handler: object) -> None:
-    """Find a handler that can't be one before the 101 is sent. Raises TypeError."""
-    if not callable(handler) or isclass(handler) or isasyncgenfunction(handler):
-        refuse("handler", "an async function of one argument, the WebSocket", handler)
-
-
-def _is_allowed(allow_origin: Callable[[Request, str], bool], request: Request, origin: str) -> bool:
-    """Ask the app, and tell the log what was compared: behind a proxy that changes Host, no Origin fits. Raises TypeError."""
-    allowed = allow_origin(request, origin)
-    if isawaitable(allowed):  # an awaitable is true, whatever it would give
-        raise TypeError("allow_origin has to return a bool at once: nobody awaits what it returns")
-    if not allowed:
-        logger.warning(
-            "the WebSocket %.200a is refused with 403: its Origin is %.200a, and the authority that it asks for is %.200a; if"
-            " this is a page of yours (behind a proxy, say), give upgrade() an allow_origin that says so",
-            request.target, origin, request.authority,
-        )  # fmt: skip
-    return allowed
-
-
-class _Session:
-    """The handler of an upgraded connection, from the handshake to the end."""
-
-    def __init__(
-        self, request: Request, handler: Handler, agreement: Agreement, limits: Limits, timeouts: Timeouts
-    ) -> None:
-        self._target = request.target
-        self._handler = handler
-        self._options = agreement, limits, timeouts
-        self._socket: WebSocket | None = None
-        self._draining = False
-
-    def drain(self) -> None:
-        self._draining = True
-        if self._socket is not None:
-            self._socket.going_away()
-
-    async def run(self, pipe: Pipe) -> None:
-        socket = self._socket = WebSocket(pipe, SERVER, *self._options)
-        if self._draining:
-            socket.going_away()
-        code = INTERNAL_ERROR
-        try:
-            async with asyncio.timeout(None) as limit:
-                socket._reader.add_done_callback(lambda _: self._hurry(limit))
-                await self._handle(socket)
-            code = NORMAL
-        except APP_ENDS as error:
-            if was_cancelled(error):
-                await socket._leave()
-                raise
-            if isinstance(error, ConnectionClosed) and socket.ending:  # the peer went, and the handler did not mind
-                code = NORMAL
-            elif not limit.expired():
-                logger.exception("%.200a: the handler of a WebSocket failed", self._target)
-        await socket.close(code)
-
-    async def _handle(self, socket: WebSocket) -> None:
-        handling = self._handler(socket)
-        if not isawaitable(handling):
-            name = getattr(self._handler, "__qualname__", repr(self._handler))
-            raise TypeError(f"the handler {name} has to be an async function: it returned {handling!r:.60}, and no coroutine")
-        await handling
-
-    def _hurry(self, limit: asyncio.Timeout) -> None:
-        """The connection is over: its handler must not outlive it for long."""
-        with suppress(RuntimeError):  # it has returned
-            limit.reschedule(asyncio.get_running_loop().time() + self._options[2].drain)
-
-
-# ---- the client's side -------------------------------------------------------------------------------------------------
-
-
-class HandshakeRefused(Refused):
-    """A server's answer to ``connect`` that opens no WebSocket. ``response`` has its ``status``, ``headers`` and ``body``;
-    ``code`` is the status, or 0 for a 101 that is wrong."""
-
-
-def connect(
-    url: str,
-    *,
-    subprotocols: Sequence[str] = (),
-    headers: HeaderFields = (),
-    ssl: tls.SSLContext | None = None,
-    compression: Compression | None = Compression(),  # noqa: B008 - frozen
-    limits: Limits = Limits(),  # noqa: B008
-    timeouts: Timeouts = Timeouts(),  # noqa: B008
-) -> Connecting[WebSocket]:
-    """A WebSocket to ``ws://…`` or ``wss://…``: ``async with connect(url) as ws``, or ``ws = await connect(url)``. ``headers``
-    are added to the handshake (an Origin, cookies); a Host takes the place of ours. Fields that make the handshake, such as
-    Sec-WebSocket-Protocol, can't be among them.
-
-    Raises ValueError for another URL, LocalProtocolError for what can't stand in a handshake, OSError, TimeoutError (all
-    together has ``Timeouts.handshake``), HandshakeRefused for an answer that opens no WebSocket, and RemoteProtocolError for
-    one that is not HTTP.
-    """
-    return Connecting(_connect(url, subprotocols, headers, ssl, compression, limits, timeouts))
-
-
-async def _connect(
-    url: str,
-    subprotocols: Sequence[str],
-    headers: HeaderFields,
-    ssl: tls.SSLContext | None,
-    compression: Compression | None,
-    limits: Limits,
-    timeouts: Timeouts,
-) -> WebSocket:
-    check_common(limits, Limits, timeouts, ssl)
-    _check_offer(subprotocols, compression)
-    parts = split_client_url(url, "ws")
-    if "#" in url:
-        raise ValueError(f"{url}: the URL of a WebSocket has no fragment")  # §3
-    context, fields = client_context(ssl, parts.scheme, "wss"), _check_fields(make_headers(headers))
-    http, request, response = await _shake_hands(parts, fields, context, subprotocols, compression, timeouts)
-    try:
-        agreement = check_response(request, ResponseHead(response.status, response.headers), compression)
-    except RemoteProtocolError as error:
-        try:
-            refusal = await read_refusal(response, timeouts.linger)
-            await http.close()
-        finally:
-            http.endpoint.abort()  # nothing, where it is closed
-        raise HandshakeRefused(str(error), error.code, refusal) from None
-    http.endpoint.stop()
-    assert response.pipe is not None
-    return WebSocket(response.pipe, CLIENT, agreement, limits, timeouts)
-
-
-def _check_fields(fields: Headers) -> Headers:
-    """Find a user's field that would stand twice in the handshake. Raises LocalProtocolError."""
-    for name, _ in fields:
-        if name in _HANDSHAKE_FIELDS or name.startswith("sec-websocket-"):
-            raise LocalProtocolError(f"headers can't hold {name}: connect() sends its own (see subprotocols=, compression=)")
-    return fields
-
-
-async def _shake_hands(
-    parts: SplitResult,
-    headers: Headers,
-    ssl: tls.SSLContext | None,
-    subprotocols: Sequence[str],
-    compression: Compression | None,
-    timeouts: Timeouts,
-) -> tuple[ClientConnection, RequestHead, ClientResponse]:
-    """Ask, and wait for the head of the answer: all together within ``Timeouts.handshake``, whatever the timeouts of an HTTP
-    request are."""
-    timeouts = replace(timeouts, idle=math.inf, head=math.inf)
-    address, target = url_address(parts), request_target(parts)
-    deadline = Deadline(asyncio.get_running_loop())
-    try:
-        with deadline(timeouts.handshake):
-            http = await connect_http(address.connect_host, address.port, ssl, timeouts=timeouts)
-            try:
-                host = headers.get("host") or http.host
-                request = handshake(host, target, b64encode(token_bytes(16)).decode(), subprotocols, compression)
-                others = [field for field in headers if field[0] != "host"]
-                return http, request, await http.request("GET", target, [*request.headers, *others])
-            except BaseException:
-                http.endpoint.abort()
-                raise
-    except TimeoutError as error:
-        if str(error):
-            raise
-        raise TimeoutError(f"{address}: no answer to the handshake of a WebSocket within {timeouts.handshake:g} s") from error
-    finally:
-        deadline.stop()
+        connection._send_shared(shared)

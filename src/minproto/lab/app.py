@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from minproto.aio.broker import Broker
 from minproto.aio.http import Answer, Request, Response, not_allowed
 from minproto.aio.observe import Metrics
-from minproto.aio.websocket import WebSocket, upgrade
+from minproto.aio.websocket import WebSocket
+from minproto.aio.websocket_server import upgrade
 from minproto.lab.feeds import Feeds
 from minproto.websocket import Limits
 

@@ -20,7 +20,8 @@ from minproto.aio.broker import Broker, Item, Message, Subscription
 from minproto.aio.endpoint import logger
 from minproto.aio.http import Answer, Request, Response, not_allowed
 from minproto.aio.sse import EventStream
-from minproto.aio.websocket import WebSocket, same_origin, upgrade
+from minproto.aio.websocket import WebSocket
+from minproto.aio.websocket_server import same_origin, upgrade
 from minproto.broker import MAX_NAME
 from minproto.websocket import TRY_AGAIN_LATER
 

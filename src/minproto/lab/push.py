@@ -25,7 +25,8 @@ from typing import Any
 from minproto.aio.broker import Broker, Item, Message, Subscription
 from minproto.aio.http import Answer, Request, Response, not_allowed
 from minproto.aio.sse import EventStream
-from minproto.aio.websocket import WebSocket, upgrade
+from minproto.aio.websocket import WebSocket
+from minproto.aio.websocket_server import upgrade
 from minproto.broker import Limits
 from minproto.lab.feeds import LONG_POLL_SECONDS, beside, poll, text
 from minproto.lab.line import Account, Line

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from minproto.aio.http1_client import connect_http
 from minproto.aio.http2 import connect_http2
-from minproto.aio.websocket import connect
+from minproto.aio.websocket_client import connect
 from minproto.resp import encode_command
 
 HOST = "127.0.0.1"

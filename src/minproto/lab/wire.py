@@ -25,7 +25,8 @@ from minproto.aio.broker import Broker, Item, Message, Subscription
 from minproto.aio.endpoint import logger
 from minproto.aio.http import Answer, Request, Response, not_allowed
 from minproto.aio.pipe import READ_SIZE, Pipe
-from minproto.aio.websocket import WebSocket, upgrade
+from minproto.aio.websocket import WebSocket
+from minproto.aio.websocket_server import upgrade
 from minproto.broker import Limits
 from minproto.core import CLIENT, SERVER, Role
 from minproto.explain import Explainer, Row
