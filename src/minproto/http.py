@@ -1,11 +1,31 @@
-"""What HTTP means in every version: the events, and the rules that do not depend on how they are written (RFC 9110).
+r"""The part of HTTP that all its versions share: the events, and the rules that do not depend on bytes (RFC 9110).
 
-A message is a head, content in pieces, and an end that may carry trailers. HTTP/1.1 writes them as lines and chunks, HTTP/2
-as frames; an app sees the same five names. Header names are lower-case ``str`` (they are case-insensitive, §5.1), values are
-``str`` whose characters are the bytes received (ISO-8859-1, §5.5), and order and repetitions are kept, since both matter for
-some fields (§5.3). Content is ``bytes``.
+A message is a head, content in pieces, and an end that may carry trailers. HTTP/1.1 writes a message as lines of text and
+chunks, HTTP/2 as frames. An app sees the same events for both. This is a GET with its response, as events:
 
-Left out: everything that is the business of an app, a cache or a proxy (conditional requests, ranges, content negotiation).
+    >>> request = RequestHead("GET", "/where?q=now", Headers([("host", "www.example.org"), ("accept", "text/plain")]))
+    >>> request.target, request.headers
+    ('/where?q=now', [('host', 'www.example.org'), ('accept', 'text/plain')])
+    >>> EndOfMessage()                                             # a GET has no content
+    EndOfMessage(trailers=[], stream=0)
+    >>> ResponseHead(200, Headers([("content-length", "5")]))
+    ResponseHead(status=200, headers=[('content-length', '5')], version='1.1', stream=0)
+    >>> Data(b"hello"), EndOfMessage()
+    (Data(data=b'hello', stream=0), EndOfMessage(trailers=[], stream=0))
+
+``stream`` is the number of the stream in HTTP/2, which carries many messages at once. In HTTP/1.1 it is always 0.
+
+How fields are represented:
+
+- A *name* is a ``str`` in lower case: ``Host`` and ``HOST`` are the same field (§5.1).
+- A *value* is a ``str`` with one character for each byte (ISO-8859-1, §5.5). So every value that can arrive can be shown, and
+  sent again unchanged.
+- *Order and repetitions* are kept: several lines with one name may have a meaning, as for ``set-cookie`` (§5.3).
+
+The rules below decide what a field, a Host or a target may look like. Many attacks begin with a spelling that two programs
+understand in two ways, so the rules accept what the grammar has, and nothing else.
+
+Left out: all that is the business of an app, a cache or a proxy (conditional requests, ranges, content negotiation).
 """
 
 import re
@@ -18,7 +38,8 @@ from typing import Any, SupportsIndex, overload
 from minproto.core import Event, ProtocolError
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "PATCH"})
-"""What a server understands unless told otherwise (§9.3). TRACE is not among them: it would echo cookies and credentials."""
+"""The methods that a server accepts unless it is told otherwise (§9.3). TRACE is not among them: its response would repeat the
+request with its cookies and credentials, which a script on a page must not see."""
 
 REASONS = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",  # the names of RFC 9110 §15.5, which older Pythons do not have yet
@@ -26,25 +47,34 @@ REASONS = {status.value: status.phrase for status in HTTPStatus} | {
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
 }
-"""Status code -> reason phrase (§15)."""
+"""Status code -> reason phrase (§15). Only people read the phrase; HTTP/2 does not send it."""
 
 
 class Headers(list[tuple[str, str]]):
-    """Field lines in the order received: (lower-case name, value). It equals any list of the same pairs.
+    """The field lines of a head, in their order: a list of (lower-case name, value). It equals any list of the same pairs.
 
-    With a name, in any case (§5.1), it is a mapping, too: ``"Host" in headers``, ``headers["host"]`` (as ``get``, but raises
-    KeyError), ``headers["x"] = "1"`` (in the place of all values that the field had).
+    It can also be asked by a name, in any case:
+
+        >>> headers = Headers([("accept", "text/html"), ("accept", "text/plain"), ("host", "a")])
+        >>> headers["Accept"], "Cookie" in headers, headers.get("cookie"), headers.get_all("accept")
+        ('text/html, text/plain', False, None, ['text/html', 'text/plain'])
+        >>> headers["accept"] = "*/*"  # replaces all lines of this name
+        >>> headers
+        [('host', 'a'), ('accept', '*/*')]
     """
 
     __slots__ = ()
 
     def get(self, name: str, default: str | None = None) -> str | None:
-        """All values of a field, joined by ", " as §5.3 allows (not fit for ``set-cookie``)."""
+        """Return the values of a field, joined by ", " as §5.3 allows; ``default`` where no line has the name.
+
+        Not for ``set-cookie``: its values have commas of their own, so use ``get_all``.
+        """
         values = self.get_all(name)
         return ", ".join(values) if values else default
 
     def get_all(self, name: str) -> list[str]:
-        """The values of a field, one for each line."""
+        """Return the values of a field, one for each line that has the name."""
         try:
             name = str.lower(name)
         except TypeError:
@@ -75,23 +105,23 @@ class Headers(list[tuple[str, str]]):
 
 @dataclass(slots=True)
 class RequestHead(Event):
-    """The start of a request: control data and header fields (§6)."""
+    """The start of a request: its method, its target and its header fields (§6)."""
 
     method: str
     target: str
-    """As sent; see ``split_target``."""
+    """The target as it was sent, for example ``/where?q=now``; ``split_target`` takes it apart."""
     headers: Headers
     version: str = "1.1"
     stream: int = 0
     protocol: str = ""
-    """Of an extended CONNECT in HTTP/2: what the stream is to be used for (RFC 8441 §4)."""
+    """In HTTP/2, for a CONNECT: the protocol that the stream is to be used for, such as ``websocket`` (RFC 8441 §4)."""
     scheme: str = field(default="", compare=False)
-    """Received in HTTP/2: the value of ``:scheme``. In HTTP/1.1 only an absolute target names one."""
+    """In HTTP/2, where it was received: the value of ``:scheme``. In HTTP/1.1 only an absolute target names a scheme."""
 
 
 @dataclass(slots=True)
 class ResponseHead(Event):
-    """The start of a response, or (with a status below 200) an interim one, which a final one follows (§15.2)."""
+    """The start of a response. With a status below 200 it is an interim response: another ResponseHead follows (§15.2)."""
 
     status: int
     headers: Headers
@@ -101,7 +131,7 @@ class ResponseHead(Event):
 
 @dataclass(slots=True)
 class Data(Event):
-    """A piece of content. Where one piece ends and the next begins has no meaning."""
+    """A piece of content. The places where content is cut into pieces have no meaning: the network chooses them."""
 
     data: bytes
     stream: int = 0
@@ -109,7 +139,7 @@ class Data(Event):
 
 @dataclass(slots=True)
 class EndOfMessage(Event):
-    """The message is complete. Trailer fields (§6.5) are never merged into the header."""
+    """The end of a message. Trailer fields (§6.5) stay here: merged into the header they could replace a checked field."""
 
     trailers: Headers = field(default_factory=Headers)
     stream: int = 0
@@ -125,14 +155,15 @@ TCHAR = LOWER_TCHAR + "A-Z"
 FIELD_VCHAR = r"\t\x20-\x7e\x80-\xff"
 TOKEN = re.compile(rf"[{TCHAR}]+")
 
-# As they are sent: names in lower case, NUL for the colon and its space, and no space at either end of a value.
+# As we send them: names are in lower case, and no value has a space at either end.
 _NAME = re.compile(rf"[{LOWER_TCHAR}]+")
 _VALUE = re.compile(rf"(?:(?![\t ])[{FIELD_VCHAR}]+(?<![\t ]))?")
+# All fields of a head as one text, with a NUL between name and value.
 _FIELD_BLOCK = re.compile(rf"(?:[{LOWER_TCHAR}]++\0(?:(?![\t ])[{FIELD_VCHAR}]++(?<![\t ]))?\r\n)*+")
 
 
 def field_block(headers: list[tuple[str, str]]) -> str | None:
-    """The fields as one text, "name NUL value CRLF" for each; None where one of them is not valid, or not in lower case."""
+    """Return the fields as one text, "name NUL value CRLF" for each; None where ``is_field`` is False for one of them."""
     try:
         block = "\r\n".join([*map("\0".join, headers), ""])
     except TypeError:  # a number, None or bytes, which an f-string would make a text of, and nothing else would
@@ -157,7 +188,7 @@ _IMPORTANT = frozenset({"connection", "content-length", "expect", "host", "trans
 
 
 def important_lines(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """The field lines that change how a message is read."""
+    """Return the field lines that change how a message is read."""
     found = []
     for field_line in headers:  # for one or two of them a comprehension takes longer, in CPython 3.11
         if field_line[0] in _IMPORTANT:
@@ -166,7 +197,10 @@ def important_lines(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ..
 
 
 def important_fields(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """The fields that change how a message is read, in one pass. Repeated lines are joined by ", " (§5.3)."""
+    """Return the fields that change how a message is read, by name. The values of repeated lines are joined by ", " (§5.3).
+
+    So ``Content-Length: 5`` twice becomes ``5, 5``, which is valid, and ``5`` and ``6`` become ``5, 6``, which is refused.
+    """
     found: dict[str, str] = {}
     for name, value in headers:
         if name in _IMPORTANT:
@@ -175,15 +209,23 @@ def important_fields(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 
 def split_list(value: str) -> list[str]:
-    """The elements of a comma-separated list, in lower case; empty ones MUST be ignored (§5.6.1.2)."""
+    """Return the elements of a comma-separated list, in lower case. Empty elements MUST be ignored (§5.6.1.2).
+
+        >>> split_list("Keep-Alive, , Upgrade")
+        ['keep-alive', 'upgrade']
+    """
     return [element for part in value.lower().split(",") if (element := part.strip(" \t"))]
 
 
-_LENGTH = re.compile(r"[0-9]{1,18}")  # 18 digits are an exabyte less a byte; more would overflow other implementations
+# 18 digits: an exabyte. A longer number does not fit into the 64 bits that other programs use, so they may read another one.
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 def parse_content_length(value: str, fault: type[ProtocolError]) -> int:
-    """``Content-Length = 1*DIGIT`` (§8.6); a list of equal values counts as one (RFC 9112 §6.3). Raises ``fault`` (400)."""
+    """Return the number of a Content-Length: digits and nothing else (§8.6). Raises ``fault`` (400).
+
+    A list of equal values counts as one (RFC 9112 §6.3): ``5, 5`` is 5. Python's own ``int`` would take ``+5`` and ``1_0``.
+    """
     if _LENGTH.fullmatch(value):
         return int(value)
     first, *others = (part.strip(" \t") for part in value.split(","))
@@ -203,7 +245,10 @@ _ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?]*)([^\x00]*)")
 
 
 def is_host(value: str) -> bool:
-    """Whether a Host field value is valid. Two Host lines, joined, never are: ", " holds a space."""
+    """Return whether the value of a Host field is valid: ``a.example``, ``a.example:80``, ``[::1]:80``, or nothing.
+
+    Two Host lines, joined by ", ", are never valid, for no host has a space in it.
+    """
     found = _HOST.fullmatch(value)
     if found is None or int(found[1] or 0) > MAX_PORT:
         return False
@@ -230,14 +275,17 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 def same_authority(a: str, b: str, scheme: str) -> bool:
-    """Return whether two values of Host or :authority mean the same host and port (RFC 9110 §4.2.3). Upper and lower case are
-    equal, the port that ``scheme`` implies is as good as none, and each spelling of an IPv6 address is equal to the others."""
+    """Return whether two values of Host or :authority mean the same host and port (§4.2.3).
+
+        >>> same_authority("A.example", "a.example:80", "http"), same_authority("[::1]", "[0:0::1]", "http")
+        (True, True)
+    """
     return a == b or _normal_authority(a, scheme) == _normal_authority(b, scheme)
 
 
 def _normal_authority(authority: str, scheme: str) -> tuple[str, int]:
     found = _HOST.fullmatch(authority)
-    if found is None:  # equal to nothing but the same text
+    if found is None:  # no authority: it is equal only to the same text
         return authority, -1
     host = (authority if found[1] is None else authority[: found.start(1) - 1]).lower()
     if host.startswith("[") and _is_ipv6(host[1:-1]):
@@ -252,12 +300,12 @@ def _normal_authority(authority: str, scheme: str) -> tuple[str, int]:
 
 
 TARGET = r"\x21\x24-\x3b\x3d\x3f-\x7e"
-"""The characters of a target, for use within []. RFC 9112 §3.2: others SHOULD be 400. Of those that no URI has, browsers send
-some in a query (\\ ^ ` { | }), but never " # < >, which are not among these."""
+"""The characters of a target, for use within []. A request with others SHOULD be answered 400 (RFC 9112 §3.2). No URI has
+\\ ^ ` { | }, but browsers send them in a query, so they are among these. Browsers never send " # < >, so those are not."""
 
 
 def check_target(method: str, target: str, fault: type[ProtocolError]) -> None:
-    """Raise ``fault`` (400) where the form of a target does not fit the method, or its authority is not valid."""
+    """Check that the form of a target fits the method, and that its authority is valid. Raises ``fault`` (400)."""
     if method == "CONNECT":
         host, _, port = target.rpartition(":")
         if not (host and is_host(target) and port.isdigit() and int(port)):  # RFC 9110 §9.3.6: MUST reject an invalid port
@@ -270,7 +318,11 @@ def check_target(method: str, target: str, fault: type[ProtocolError]) -> None:
 
 
 def split_target(method: str, target: str) -> tuple[str | None, str, str]:
-    """(authority or None, path, query) of a valid target. An authority here overrides Host (RFC 9112 §3.2.2)."""
+    """Return (authority or None, path, query) of a valid target. An authority here overrides Host (RFC 9112 §3.2.2).
+
+        >>> split_target("GET", "/where?q=now"), split_target("GET", "http://a:80?q")
+        ((None, '/where', 'q=now'), ('a:80', '/', 'q'))
+    """
     authority = None
     if target[0] != "/":
         if method == "CONNECT":
@@ -282,7 +334,10 @@ def split_target(method: str, target: str) -> tuple[str | None, str, str]:
 
 
 def target_scheme(head: RequestHead) -> str | None:
-    """The scheme of the URI that a request asks for, in lower case; None where the connection implies it (RFC 9112 §3.3)."""
+    """Return the scheme of the URI that a request asks for, in lower case; None where the request does not say it.
+
+    Then the connection implies the scheme: https with TLS, http without (RFC 9112 §3.3).
+    """
     absolute = None if head.target[0] == "/" or head.method == "CONNECT" else _ABSOLUTE.fullmatch(head.target)
     return (absolute[1] if absolute else head.scheme).lower() or None
 
@@ -291,5 +346,8 @@ def target_scheme(head: RequestHead) -> str | None:
 
 
 def has_no_content(method: str, status: int) -> bool:
-    """Responses that end with their head, whatever its fields say (§6.4.1, RFC 9112 §6.3)."""
+    """Return whether a response to ``method`` ends with its head, whatever the fields say (§6.4.1, RFC 9112 §6.3).
+
+    A response to HEAD has the Content-Length that GET would give. A 2xx to CONNECT begins a tunnel, which has no length.
+    """
     return status < 200 or status in (204, 304) or method == "HEAD" or (method == "CONNECT" and status < 300)

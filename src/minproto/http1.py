@@ -54,6 +54,34 @@ refuses each spelling that two programs could read in two ways:
     >>> receive("POST / HTTP/1.1", "Host: a", "Content-Length: 0")
     [('host', 'a'), ('content-length', '0')]
 
+**Keep-alive or close.** The connection goes on after a response unless one side says ``Connection: close``. Until our
+response is complete, the core does not look at the next request, even if its bytes are there (*pipelining*):
+
+    >>> def answer(server, *fields):
+    ...     server.send(ResponseHead(204, Headers(fields)))
+    ...     server.send(EndOfMessage())
+    >>> server = Connection(SERVER)
+    >>> server.receive_data(b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
+    >>> [type(event).__name__ for event in server.events()], server.wants.name, server.buffered
+    (['RequestHead', 'EndOfMessage'], 'PAUSED', 28)
+    >>> answer(server)
+    >>> server.next_event().target, server.next_event(), server.next_event()
+    ('/2', EndOfMessage(trailers=[], stream=0), None)
+    >>> answer(server, ("connection", "close"))
+    >>> server.next_event(), server.wants.name
+    (None, 'CLOSED')
+
+**Upgrade.** A request may offer to go on with another protocol. When the server accepts by a 101, HTTP is over, and the bytes
+that follow are left to the next protocol, here WebSocket:
+
+    >>> server = Connection(SERVER)
+    >>> server.receive_data(b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n\x81\x80abcd")
+    >>> request = list(server.events())
+    >>> server.send(ResponseHead(101, Headers([("upgrade", "websocket"), ("connection", "upgrade")])))
+    b'HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n'
+    >>> server.next_event(), server.wants.name, server.trailing_data
+    (None, 'PAUSED', b'\x81\x80abcd')
+
 Easy to get wrong:
 
 - A wrong byte is refused when it arrives, not when its line is complete. An attacker could otherwise send a line without end,
@@ -371,7 +399,7 @@ def persists(version: str, fields: dict[str, str]) -> bool:
 
 
 class Handling(NamedTuple):
-    """What a request's fields ask for."""
+    """The result of ``request_handling``: how a request ends, and what its fields ask of the server."""
 
     framing: Framing
     keep_alive: bool
@@ -415,6 +443,9 @@ def request_handling(version: str, headers: Sequence[tuple[str, str]], fault: ty
 #            +----------- when both are DONE: -----------+
 #             both IDLE again (keep-alive), or both CLOSED
 #
+# For example, a server that receives a GET without content moves the request IDLE, BODY, DONE and the response IDLE, HEAD. By
+# sending a 200 it moves the response to BODY and to DONE. Now both are DONE, so both are IDLE again.
+#
 # In SWITCHED the bytes belong to another protocol. When a request is malformed (BAD_REQUEST, in any state), the server may
 # still send its error response, provided that it has not begun another response. Behind that response both messages are
 # CLOSED. When a response is malformed (BAD_RESPONSE), both are CLOSED at once: the client has nobody to tell.
@@ -435,7 +466,11 @@ IDLE, HEAD, BODY, DONE, SWITCHED, _ = State  # shorter names; CLOSED is also a n
 
 
 class Step(IntEnum):
-    """What moves the two messages: an event that is sent or received, or a fault of the peer."""
+    """A reason for one or both messages to change their state. The tables look it up.
+
+    Sending and receiving are the same step: RESPONSE_END is a server that sends its EndOfMessage, and a client that receives
+    one. So both roles share the tables.
+    """
 
     REQUEST_HEAD = 0
     REQUEST_DATA = 1
@@ -533,7 +568,7 @@ class Connection(Core):
         self._empty_lines = 0  # before the request line
         self._syntax = REQUEST if role is SERVER else RESPONSE
         self._head_reader = self.head_reader(self._syntax, limits)
-        self._body: http1_body.BodyReader | None = None  # None: no head has come, or its message has no content
+        self._body: http1_body.BodyReader | None = None  # None: its head has not come, or it has no content
         # The message that is being sent:
         self.framing: Framing = NO_CONTENT
         """How the message that is being sent tells where it ends."""
@@ -551,7 +586,7 @@ class Connection(Core):
         self._method = ""
         self._empty_lines = 0
 
-    # -- receiving
+    # -- receiving. A server receives requests, a client responses; the state of that message says what has to come next.
 
     def _parse(self) -> Event | None:
         state = self.request if self.role is SERVER else self.response
@@ -567,6 +602,7 @@ class Connection(Core):
         return event
 
     def _parse_request(self) -> RequestHead | None:
+        """Return the head of a request, once all of it has come."""
         found = self._head_reader.read(self._buffer) if self._skip_empty_lines() else None
         if found is None:
             return None
@@ -600,11 +636,13 @@ class Connection(Core):
         return head
 
     def _begin_exchange(self, head: RequestHead, handling: Handling) -> None:
+        """Remember what the response depends on: a request head was sent or received."""
         self._method, self._version = head.method, head.version
         _, self.keep_alive, self._offers_upgrade, self.expects_continue = handling
         self._move(Step.REQUEST_HEAD)
 
     def _parse_response(self) -> ResponseHead | None:
+        """Return the head of a response, once all of it has come. An interim response is a head alone, without an end."""
         if self.response is IDLE:
             if self._buffer.size:  # §9.2: a client MUST NOT take data that it did not ask for as a response
                 raise RemoteProtocolError("data without a request")
@@ -649,6 +687,7 @@ class Connection(Core):
         self._move(Step.FINAL)
 
     def _parse_body(self) -> Data | EndOfMessage | None:
+        """Return the content that has come, or the end of the message."""
         event = self._body.read(self._buffer) if self._body else EndOfMessage()
         if event is None:
             return None
@@ -658,6 +697,7 @@ class Connection(Core):
         return event
 
     def _end_received(self) -> None:
+        """The message that is being received is complete."""
         self._body = None
         self._move(Step.REQUEST_END if self.role is SERVER else Step.RESPONSE_END)
 
@@ -673,6 +713,11 @@ class Connection(Core):
         return True
 
     def _parse_eof(self) -> Event | None:
+        """Decide what the end of input means: the end of content, the end of an idle connection, or a message cut short.
+
+        (A server that still has to answer is in DONE. Then ``wants`` is PAUSED, and this method is not called: a client may
+        end its output behind its request, and read on.)
+        """
         if isinstance(self._body, http1_body.UntilCloseReader):
             self._end_received()
             return EndOfMessage()
@@ -689,6 +734,7 @@ class Connection(Core):
         return self._body.left if isinstance(self._body, http1_body.LengthReader) else 0
 
     def fail(self, error: RemoteProtocolError) -> None:
+        """Record a fault of the peer. A server in IDLE or HEAD may still send an error response, see ``farewell``."""
         super().fail(error)
         self.keep_alive = False
         if self.role is CLIENT:
@@ -698,7 +744,7 @@ class Connection(Core):
             self._method = "HEAD"  # the head was not understood, but its response has no content (RFC 9110 §9.3.2)
         self._move(Step.BAD_REQUEST)
 
-    # -- sending
+    # -- sending. Each method checks first, then encodes, and moves the state last: what raises has changed nothing.
 
     def send(self, event: Event) -> bytes:
         self._check_turn(event)
@@ -719,6 +765,7 @@ class Connection(Core):
             raise LocalProtocolError(f"the {self.role.value} can't send {type(event).__name__} in {state.name}")
 
     def _send_request(self, head: RequestHead) -> bytes:
+        """Return a request's head, after the checks that a server would make: of its target, its Host and its framing."""
         line = f"{head.method} {head.target} HTTP/{head.version}"
         found = _REQUEST_LINE.fullmatch(line)
         # The line has to come apart into the parts that it was made of, or a target could bring a version of its own.
@@ -732,6 +779,8 @@ class Connection(Core):
         return encoded
 
     def _send_response(self, head: ResponseHead) -> bytes:
+        """Return a response's head. Its fields have to say where the content ends, so the caller gives a Content-Length,
+        ``Transfer-Encoding: chunked`` or ``Connection: close``; ``_check_response`` raises where none of them is there."""
         fields = important_fields(head.headers)
         framing = self._check_response(head, fields)
         line = f"HTTP/{head.version} {head.status:d} {REASONS.get(head.status, '')}"
@@ -770,6 +819,7 @@ class Connection(Core):
         self._due = framing.length if isinstance(framing, ContentLength) else 0
 
     def _send_data(self, data: bytes) -> bytes:
+        """Return content as it goes over the wire: "hello" as a chunk is ``5\\r\\nhello\\r\\n``, otherwise "hello"."""
         if isinstance(self.framing, Chunked):
             return b"%x\r\n%b\r\n" % (len(data), data) if data else b""  # a chunk of size 0 would be the last one
         if isinstance(self.framing, ContentLength):
@@ -779,6 +829,7 @@ class Connection(Core):
         return data
 
     def _send_end(self, trailers: Headers) -> bytes:
+        """Return the last chunk and the trailers; without chunks, b"": the peer knows the end by its length."""
         if self._due:
             raise LocalProtocolError("less content than its Content-Length")
         chunked = isinstance(self.framing, Chunked)

@@ -39,6 +39,8 @@ class Pair:
     """The bytes that a peer might send; the machine damages and cuts them."""
     events: SearchStrategy[Event] = field(default_factory=st.nothing)
     """The events that an owner might send."""
+    calls: SearchStrategy[tuple[Any, ...]] = field(default_factory=st.nothing)
+    """Other calls that an owner might make: the name of a method, and its arguments."""
 
 
 def outcome(call: Callable[[], Any], errors: type[Exception] = ProtocolError) -> tuple[str, Any]:
@@ -129,6 +131,11 @@ class Lockstep(RuleBasedStateMachine):
     @precondition(lambda self: not self.pair.events.is_empty)
     def send(self, data: st.DataObject) -> None:
         self.both("send", data.draw(self.pair.events, "event"))
+
+    @rule(data=st.data())
+    @precondition(lambda self: not self.pair.calls.is_empty)
+    def call(self, data: st.DataObject) -> None:
+        self.both(*data.draw(self.pair.calls, "call"))
 
     @rule()
     @precondition(lambda self: self.received is not None)
