@@ -11,7 +11,7 @@ import http2_wire
 import pytest
 from http2_wire import ALIVE, GET, OK, POST, Wire, data, frame, number, ping, reset, settings, window_update
 
-from minproto.core import CLIENT, SERVER, LocalProtocolError, RemoteProtocolError
+from minproto.core import CLIENT, SERVER, LocalProtocolError, RemoteProtocolError, Wants
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
 from minproto.http2 import Consumed, Discarded, GoAway, Ping, Reset, Settings, StreamFault
 from minproto.http2_frames import (
@@ -810,6 +810,62 @@ def test_a_request_larger_than_the_servers_limit_is_not_sent():
     assert (public(w.core), laws.snapshot(w.core._coder._encoder)) == before and not w.said
     w.feed(settings((6, size)))
     assert w.ask() == 1 and w.said[-1].type == HEADERS
+
+
+@pytest.mark.parametrize(("method", "target", "status"), [("GET", "/" * 90, 414), ("G" * 90, "/", 501)])
+def test_a_start_line_that_is_too_long_has_the_status_of_http1(method, target, status):
+    """RFC 9112 §3: it is the method that is not known here, or the target that is too long."""
+    w = Wire(max_start_line=80)
+    fault, end = w.feed(w.head(1, [(":method", method), GET[1], (":path", target), GET[3]]))
+    assert (fault.status, fault.head.method, end) == (status, method, EndOfMessage(Headers(), 1))
+    w.say(ResponseHead(fault.status, Headers(), "2", 1))
+
+
+@pytest.mark.parametrize("role", [SERVER, CLIENT])
+@pytest.mark.parametrize("part", [b"", ping()[:5], ping()[:9], frame(HEADERS, 0, 1, b"\x82")])
+def test_an_end_in_a_frame_or_in_a_field_block_is_one_in_the_middle(role, part):
+    w = Wire(role)
+    w.feed(part)
+    w.core.receive_eof()
+    if not part:
+        assert w.core.next_event() is None and w.core.wants is Wants.CLOSED
+        return
+    with pytest.raises(RemoteProtocolError, match="in the middle of a message"):
+        w.core.next_event()
+
+
+def test_the_last_stream_of_our_goaway_does_not_grow():
+    """§6.8"""
+    w = Wire()
+    w.say(GoAway(3))
+    with pytest.raises(LocalProtocolError, match="can't grow"):
+        w.say(GoAway(5))
+    w.say(GoAway(3))
+
+
+def test_a_client_opens_no_stream_that_the_server_does_not_want():
+    """§5.1.1, §5.1.2, §6.8"""
+    w = Wire(CLIENT)
+    w.feed(settings((3, 1)))
+    w.ask()
+    with pytest.raises(LocalProtocolError, match="no more streams at once"):
+        w.ask()
+    w.say(Reset(1))
+    w.core._streams.next_id = MAX_ID + 2
+    with pytest.raises(LocalProtocolError, match="on the next stream"):
+        w.ask()
+    w.core._streams.next_id = 3
+    w.feed(frame(GOAWAY, 0, 0, number(9) + number(0)))
+    with pytest.raises(LocalProtocolError, match="no more requests"):
+        w.ask()
+
+
+def test_before_the_servers_settings_a_client_opens_a_hundred_streams():
+    """§6.5.2: fewer would be no sensible limit."""
+    w = Wire(CLIENT, greeted=False)
+    assert w.core.max_active == 100
+    w.feed(settings())
+    assert w.core.max_active == MAX_ID
 
 
 def test_trailers_larger_than_the_servers_limit_are_not_sent():

@@ -113,12 +113,16 @@ Four things are easy to get wrong:
   from a ``Budget``, and progress refills it. A peer that has used up a budget gets ENHANCE_YOUR_CALM. There are two, with
   these prices (and what gives back):
 
-      resets, 200            1 for a reset of the client's, and for a StreamFault without a status
-                             (4 for a stream that both ends have completed)
-      idle frames, 1,000     1 for SETTINGS (not the first), PING, WINDOW_UPDATE, GOAWAY, PRIORITY, CONTINUATION, an unknown
-      type,
-                             DATA with neither content nor an end, an interim response, and a frame on a closed stream
-                             (1 for a request, 2 for DATA with content and for each Data that we send, 4 for a complete stream)
+      budget                 a frame spends 1              progress gives back
+      resets, 200            a reset of the client's,      4 for a stream that both ends have completed
+                             a StreamFault without status
+      idle frames, 1,000     SETTINGS, not the first,      4 for a stream that both ends have completed
+                             PING, WINDOW_UPDATE,          2 for DATA with content, and for each Data that we send
+                             GOAWAY, PRIORITY,             1 for a request
+                             CONTINUATION, unknown types,
+                             DATA without content or end,
+                             interim responses, and most
+                             frames on a closed stream
 
 - **A sender with much to send needs turns.** The core holds no content. The shell says by ``offer`` that a stream has content,
   and asks ``next_ready`` which stream may send, and how much. So a small response is not stuck behind a large one.
