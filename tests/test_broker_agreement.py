@@ -107,12 +107,43 @@ class TwoBrokers(RuleBasedStateMachine):
                 result.clear()  # as an app may: nothing else may see it
 
 
-def settle(examples: int) -> settings:
-    return settings(derandomize=True, phases=[Phase.generate], max_examples=examples, stateful_step_count=40, deadline=None)
+class TwoTables(RuleBasedStateMachine):
+    """The seam alone, the two tables of patterns: far more of its calls than whole brokers make in the same time."""
+
+    fast: ClassVar[type[minproto.broker.Patterns]] = minproto.fast.broker.Patterns
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: list[Any] = [self.fast(), minproto.broker.Patterns()]
+        self.added: list[tuple[str, str]] = []
+
+    def both(self, what: str, *arguments: Any) -> Any:
+        one, other = (outcome(partial(getattr(table, what), *arguments), Exception) for table in self.tables)
+        assert one == other, f"{what}{arguments}: one {one}, the other {other}"
+        assert len(self.tables[0]) == len(self.tables[1]), f"the length of one and the other after {what}{arguments}"
+        return one
+
+    @rule(pattern=patterns, listener=st.sampled_from("AB"))
+    def add(self, pattern: Any, listener: str) -> None:
+        if self.both("add", pattern, listener)[0] == "gives":
+            self.added = [*(each for each in self.added if each != (pattern, listener)), (pattern, listener)]
+
+    @rule(which=st.integers(0, 99))
+    def remove(self, which: int) -> None:
+        if self.added:
+            self.both("remove", *self.added.pop(which % len(self.added)))
+
+    @rule(name=topics)
+    def matching(self, name: Any) -> None:
+        self.both("matching", name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name)
 
 
 def test_the_fast_broker_is_the_plain_one() -> None:
     run_state_machine_as_test(TwoBrokers, settings=settings(stateful_step_count=40, deadline=None))
+
+
+def test_the_index_of_patterns_is_the_list_of_patterns() -> None:
+    run_state_machine_as_test(TwoTables, settings=settings(stateful_step_count=40, deadline=None))
 
 
 class Patterns(minproto.fast.broker.Patterns):
@@ -171,9 +202,11 @@ class Short(Patterns):
 
 @pytest.mark.parametrize("wrong", [Unsorted, Ageless, Stale, Absent, Lingering, Short])
 def test_a_planted_difference_is_found(wrong: type[Patterns]) -> None:
-    broker = type("Wrong", (minproto.fast.broker.Broker,), {"patterns": wrong})
+    only_search = settings(
+        derandomize=True, phases=[Phase.generate], max_examples=400, stateful_step_count=40, deadline=None
+    )
     with pytest.raises(AssertionError, match="the other"):
-        run_state_machine_as_test(type("Planted", (TwoBrokers,), {"fast": broker}), settings=settle(400))
+        run_state_machine_as_test(type("Planted", (TwoTables,), {"fast": wrong}), settings=only_search)
 
 
 def test_what_a_message_is_made_into_is_shared_alike() -> None:

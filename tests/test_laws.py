@@ -113,7 +113,7 @@ law 3. Any bytes give events or RemoteProtocolError, never anything else.
 broken by:
     b'\x00\x01\x80'
 next_event raised UnicodeDecodeError: 'utf-8' codec can't decode byte 0x80 in position 0: invalid start byte
-what is the peer's fault has to raise RemoteProtocolError, of minproto.core""",
+for a fault of the peer it has to raise RemoteProtocolError, of minproto.core""",
     "equal to all": r"""
 The contract of minproto.core is not kept, so no law can be tried.
 broken by:

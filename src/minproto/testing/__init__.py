@@ -1,7 +1,7 @@
-"""The tests' tools, for ours and for yours: cuts, strategies, the laws, an in-memory network and a virtual clock.
+"""Tools for tests, our own and yours: cuts, strategies, the laws, an in-memory network and a virtual clock.
 
-``check(Subject(make=MyParser, streams=strategies.request_streams, limit=1_000))`` runs the laws on a parser of yours; the
-README ("Test your own parser") says what a parser needs, and has a list of the strategies.
+``check(Subject(make=MyParser, streams=strategies.request_streams, limit=1_000))`` runs the laws on a parser of yours. The
+README ("Test your own parser") says what a parser needs, and lists the strategies.
 
 Needs hypothesis: ``pip install '.[testing]'`` in a clone.
 """

@@ -1,14 +1,16 @@
 """Law 13: two implementations that are driven in lockstep agree after every call.
 
-A ``Pair`` says how to make the two, what a peer might send to them, and what their owner might send. Hypothesis then calls the
-same methods of both, in any order and with bytes that are right, damaged or cut anywhere, and compares after each call:
+A ``Pair`` says how to make the two, which bytes a peer might send to them, and which events their owner might send. Hypothesis
+then calls the same methods of both, in any order and with bytes that are right, damaged or cut anywhere. After each call it
+compares:
 
-- the result, or the error by its class, text and code;
-- every public property, ``wants`` and ``buffered`` among them;
-- an event that was received is changed after the comparison, so that nothing that both share, or that a cache keeps, slips
-  through.
+- the results of the call, or the two errors, by class, text and code;
+- every public property, ``wants`` and ``buffered`` among them.
 
-The first pair is each fast core beside the plain one. The second is a reader's own parser beside ours.
+After the comparison both events are overwritten. If a cache still held one of them, or if the two cores shared it, a later
+comparison would see the overwritten values.
+
+The first use of this law compares each fast core with its plain one. You can also compare a parser of your own with ours.
 """
 
 import copy
@@ -31,10 +33,10 @@ MAX_CALLS = 60
 
 @dataclass(frozen=True)
 class Pair:
-    """Two implementations that should be the same, and what to drive them with."""
+    """Two implementations that should behave alike, and the bytes and events to drive them with."""
 
     make: Callable[[], tuple[Core, Core]]
-    """Two new cores in the same state. Where they choose at random (a masking key), they have to choose alike."""
+    """Return two new cores in the same state. Where they choose at random (a masking key), they have to choose alike."""
     streams: SearchStrategy[bytes] = field(default_factory=st.binary)
     """The bytes that a peer might send; the machine damages and cuts them."""
     events: SearchStrategy[Event] = field(default_factory=st.nothing)
@@ -63,7 +65,7 @@ def public(core: object) -> dict[str, Any]:
 
 
 def _spoil(event: Any) -> None:
-    """Change an event, as an app may: nothing else may see it."""
+    """Overwrite an event, as an app may: this must change nothing else."""
     if isinstance(event, Event) and is_dataclass(event):
         for name in (each.name for each in fields(event)):
             value = getattr(event, name)
@@ -73,16 +75,16 @@ def _spoil(event: Any) -> None:
 
 
 class Lockstep(RuleBasedStateMachine):
-    """The machine that drives a pair: its rules are the calls, with the bytes and events that the pair has for them."""
+    """The machine that drives a pair. Each of its rules is a call of both cores."""
 
     pair: ClassVar[Pair]
 
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
-        """Two new cores, and what a peer is going to send."""
+        """Make two new cores, and draw the stream that a peer sends to them."""
         self.one, self.other = self.pair.make()
         self.stream = data.draw(self.pair.streams | mutated(self.pair.streams), "stream")
-        # Calls before an end may come: where it could come at any time, few streams would be read far.
+        # The input cannot end before so many calls. If it could end at any time, few streams would be read far.
         self.calls = data.draw(st.integers(0, MAX_CALLS), "calls")
         self.received: Event | None = None
         self.ended = False
@@ -147,7 +149,7 @@ class Lockstep(RuleBasedStateMachine):
     @rule(code=st.sampled_from([0, 400, 408, 1002, 1006, 1011]), says=st.booleans())
     @precondition(lambda self: self.calls < 0 or self.one.error is not None)
     def end(self, code: int, says: bool) -> None:
-        """What a shell does with a fault: say farewell, and sometimes send it."""
+        """Ask for the farewell after a fault, and sometimes send it, as a shell does."""
         if self.one.error is None:
             self.both("fail", RemoteProtocolError("too late", code))
         for event in self.both("farewell", self.one.error)[1] if says else ():

@@ -1,13 +1,19 @@
-"""A virtual clock: a timeout of 30 seconds is tested in a millisecond, and to the same end each time.
+"""A virtual clock: a test of a timeout of 30 seconds takes a millisecond, and has the same result each time.
 
-An event loop sleeps in one place, its selector, and reads the time in one place, ``time()``. Here the selector never
-sleeps: where nothing is ready, it moves the time on to the next timer. So whatever takes its time from the loop
-(``asyncio.sleep``, ``asyncio.timeout``, ``call_later``) runs as it always does, only at once; and where there is no
-timer either, every task waits for something that will never come, which is an error here and not a hang.
+    async def main():
+        await asyncio.sleep(30)
+        print(asyncio.get_running_loop().time())
 
-Time stands still while code runs, and nothing outside is waited for: threads and real sockets need a real loop, a test
-here uses ``minproto.testing.network``. ``run`` also holds its coroutine to the law that no task outlives what started
-it, and no exception goes unseen.
+    run(main())                                # prints 30.0, at once
+
+An event loop sleeps in one place, its selector, and reads the time in one place, ``time()``. The selector here never sleeps.
+Where nothing is ready, it moves the time on to the next timer instead. Everything that takes its time from the loop
+(``asyncio.sleep``, ``asyncio.timeout``, ``call_later``) runs as always, only at once. If there is no timer either, every task
+waits for something that will never come. A real loop would hang; this one raises Deadlock.
+
+Time stands still while code runs, and the loop waits for nothing outside. Threads and real sockets need a real loop, so tests
+on this one use ``minproto.testing.network``. ``run`` also raises Leftover if a task is still there at the end, or if nobody
+has seen an exception.
 """
 
 import asyncio
@@ -19,7 +25,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 HORIZON = 86_400.0
-"""Seconds that a run may last. What comes later never comes, or a timer that goes on forever would hide a deadlock."""
+"""Seconds that a run may last. Without this bound, a timer that repeats for ever would hide a deadlock."""
 
 
 class Deadlock(RuntimeError):
@@ -27,11 +33,11 @@ class Deadlock(RuntimeError):
 
 
 class Leftover(AssertionError):
-    """The coroutine returned, and left a task behind or an exception that nobody saw."""
+    """The coroutine has returned, and a task is left over, or an exception that nobody saw."""
 
 
 class _Selector(selectors.DefaultSelector):
-    """The platform's selector, but where it would sleep it calls ``sleep``. None: until something is ready."""
+    """The platform's selector, which calls ``sleep`` where it would sleep: for some seconds, or None, for ever."""
 
     def __init__(self, sleep: Callable[[float | None], None]) -> None:
         super().__init__()
@@ -45,7 +51,7 @@ class _Selector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time begins at 0 and jumps from timer to timer. Raises Deadlock where there is none."""
+    """An event loop whose time begins at 0 and jumps from timer to timer. Raises Deadlock where there is no timer."""
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -56,20 +62,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._now
 
     def _jump(self, seconds: float | None) -> None:
-        """Rounding may land a hair before the timer; the loop fires what is less than a nanosecond away."""
+        """Move the time on. A sum of floats may end just before the timer, but asyncio allows for that."""
         if seconds is None or self._now + seconds > HORIZON:
             waiting = "".join(sorted(f"\n  {_describe(task)}" for task in asyncio.all_tasks(self)))
-            raise Deadlock(f"after {self._now:g} s all wait for what will never come:{waiting}")
+            raise Deadlock(f"after {self._now:g} s every task waits for something that will never come:{waiting}")
         self._now += seconds
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Like ``asyncio.run``, in virtual time. Raises what ``main`` raises, Deadlock, or Leftover."""
+    """Run a coroutine like ``asyncio.run``, in virtual time. Raises what ``main`` raises, Deadlock, or Leftover."""
     left: list[str] = []
-    gc.freeze()  # so that the collection below looks only at what this run made: 0.1 ms, not 30
+    gc.freeze()  # so that the collection below looks only at the objects of this run, and takes no time
     try:
         result = _run(main, left)
-        gc.collect()  # a task tells of an exception that nobody saw when it is deleted, and it may hang in a cycle
+        gc.collect()  # a task reports an exception that nobody saw when it is deleted; in a cycle of references it lives on
     finally:
         gc.unfreeze()
     if left:
@@ -78,7 +84,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 
 def _run(main: Coroutine[Any, Any, T], left: list[str]) -> T:
-    """Run it, add what is left over to ``left``, and end that."""
+    """Run the coroutine, add a line for each leftover to ``left``, and cancel the tasks that are left over."""
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         left.append(f"{context['message']}: {context.get('exception')!r}")
@@ -93,7 +99,7 @@ def _run(main: Coroutine[Any, Any, T], left: list[str]) -> T:
 
 
 def _describe(task: asyncio.Task[Any]) -> str:
-    """The task's name and where it waits: its coroutine, what that awaits, and so on down."""
+    """Return the task's name, its coroutine, the coroutine that this one awaits, and so on, each with its line."""
     at: Any = task.get_coro()
     chain = []
     while getattr(at, "cr_frame", None) is not None:

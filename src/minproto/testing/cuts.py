@@ -1,7 +1,7 @@
-"""Ways to cut a stream of bytes into the chunks that a network might deliver.
+r"""Ways to cut a stream of bytes into the chunks that a network might deliver.
 
-A parser that only ever saw whole messages has not been tested: the bytes of one line, one number, one character may come
-apart anywhere. An empty chunk is possible, too, and has to mean nothing.
+A parser that has only seen whole messages is not tested. A network may deliver ``GET / HTTP/1.1\r\n`` as ``GET / HTTP/1.1\r``
+and ``\n``, and it may cut a number or a UTF-8 character. A chunk may also be empty, which has to mean nothing.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,24 +15,27 @@ Item = TypeVar("Item")
 
 
 def whole(data: bytes) -> list[bytes]:
-    """One chunk."""
+    """Return the stream as one chunk."""
     return [data]
 
 
 def byte_by_byte(data: bytes) -> list[bytes]:
-    """As many chunks as bytes."""
+    """Return the stream as chunks of one byte."""
     return [data[at : at + 1] for at in range(len(data))]
 
 
 def cut(data: bytes, positions: Iterable[int]) -> list[bytes]:
-    """Chunks that end at these positions."""
+    """Return the stream cut at these positions: ``cut(b"abcd", [1, 3])`` is ``[b"a", b"bc", b"d"]``."""
     edges = [0, *sorted(positions), len(data)]
     return [data[start:end] for start, end in pairwise(edges)]
 
 
 def telling(data: bytes, marks: Iterable[int] = (), most: int = 48) -> list[int]:
-    """At most about ``most`` positions of a stream, where a cut or the end of input tells something: every position of a
-    short stream; otherwise its start, its end, one byte around each of ``marks`` and of each line end, and others evenly."""
+    """Return about ``most`` positions of a stream at which a cut is most likely to show a fault.
+
+    A short stream gets all its positions. A long one gets its start, its end, one byte around each of ``marks`` and each line
+    end, and other positions at equal distances.
+    """
     if len(data) < most:
         return list(range(len(data) + 1))
     lines = [at + 1 for at, byte in enumerate(data) if byte == 10]
@@ -43,20 +46,20 @@ def telling(data: bytes, marks: Iterable[int] = (), most: int = 48) -> list[int]
 
 
 def spread(items: Sequence[Item], most: int) -> list[Item]:
-    """At most ``most`` of the items, evenly, the first and the last among them."""
+    """Return ``most`` of the items at equal distances, the first and the last among them; all, if they are fewer."""
     if len(items) <= most:
         return list(items)
     return [items[round(at * (len(items) - 1) / (most - 1))] for at in range(most)]
 
 
 def smallest(data: bytes, fails: Callable[[bytes], bool]) -> bytes:
-    """The stream less all that it does not need in order to fail: lines of a text, or else bytes."""
+    """Return the stream without all lines (or bytes, where it is no text) that it does not need in order to fail."""
     pieces = data.splitlines(keepends=True) if data.isascii() and b"\n" in data else byte_by_byte(data)
     return b"".join(_fewest(pieces, fails))
 
 
 def _fewest(pieces: list[bytes], fails: Callable[[bytes], bool]) -> list[bytes]:
-    """The pieces less those that can be left out, in runs of half of them, then of a quarter, down to one."""
+    """Return the pieces without all that can be left out: first runs of half of them are tried, then quarters, down to one."""
     size = len(pieces)
     while size:
         start = 0
@@ -71,7 +74,7 @@ def _fewest(pieces: list[bytes], fails: Callable[[bytes], bool]) -> list[bytes]:
 
 
 def chunks(streams: SearchStrategy[bytes]) -> SearchStrategy[list[bytes]]:
-    """A stream in chunks drawn by hypothesis: anything from one piece to single bytes."""
+    """A strategy of streams in chunks: anything from one piece to single bytes."""
 
     @st.composite  # and not ``map``: hypothesis would show the call, ``cut(data, [1])``, and not the chunks
     def cut_anywhere(draw: st.DrawFn) -> list[bytes]:
@@ -86,7 +89,7 @@ _TELLING = st.sampled_from([b"\r", b"\n", b"\r\n", b"\0", b" ", b"\t", b":", b",
 
 
 def mutated(streams: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
-    """A stream with a few faults in it: pieces inserted, replaced, left out or repeated."""
+    """A strategy of streams with up to three faults: pieces inserted, replaced, left out or repeated."""
 
     @st.composite
     def mutate(draw: st.DrawFn) -> bytes:

@@ -1,7 +1,7 @@
-"""How the laws drive a parser: feed it chunks as a shell would, and note what it gives.
+"""How the laws drive a parser: they feed it chunks as a shell would, and note its events and its error.
 
-A ``Run`` takes one new parser through one stream. It also sees to the contract of ``minproto.core``: a parser that lacks a
-name of it, or that raises something other than RemoteProtocolError, is told so in the words of the contract.
+A ``Run`` takes one new parser through one stream. It also checks the contract of ``minproto.core``. A parser that lacks a name
+of the contract, or that raises something other than RemoteProtocolError, breaks it, and the report says so.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ from minproto.core import Core, Event, RemoteProtocolError, Wants
 from minproto.testing.report import LawBroken, describe
 
 MAX_STEPS = 100_000
-"""Events that a stream of a test may give: more means that the parser gives events without end."""
+"""Events that one chunk may give. More mean that the parser gives events without end."""
 
 GARBAGE = "3. Any bytes give events or RemoteProtocolError, never anything else."
 
@@ -29,24 +29,24 @@ CONTRACT = {
     "wants": "why next_event returned None: Wants.DATA, Wants.PAUSED or Wants.CLOSED, of minproto.core",
     "buffered": "a number: how many bytes were received and are not parsed yet",
 }
-"""What the laws use of a parser."""
+"""The names of a parser that the laws use."""
 
 
 def ignore(core: Core, event: Event) -> None:
-    """What an owner does who only listens."""
+    """Do nothing with an event: the default for ``Subject.answer``."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What the laws are run against: a parser, what a peer might send to it, and how many bytes it may hold."""
+    """A parser to run the laws against, with the streams that a peer might send to it, and the bytes that it may hold."""
 
     make: Callable[[], Core]
     """Return a new parser: a core, or anything else with its ``receive_data``, ``receive_eof``, ``next_event``, ``wants`` and
-    ``buffered`` (for ``round_trip`` also ``events`` and ``send``). Its events must compare by what they say, as dataclasses
+    ``buffered`` (for ``round_trip`` also ``events`` and ``send``). Its events must compare by their content, as dataclasses
     and tuples do. A network may cut a piece of content anywhere, so the laws join adjacent pieces before they compare: give
     such an event the class name ``Data``, make it a dataclass, and call its content ``data``."""
     streams: SearchStrategy[bytes] = field(default_factory=st.binary)
-    """What a peer might send, whole messages mostly. The laws cut, end, damage, repeat and inflate it themselves."""
+    """Streams that a peer might send, mostly of whole messages. The laws cut, end, damage and repeat them themselves."""
     limit: int = 65_536
     """Bytes that the parser may hold before the next chunk. Give the parser small limits (a few hundred bytes): only streams
     that reach a limit show whether the parser obeys it, and small limits make the search fast."""
@@ -57,7 +57,7 @@ class Subject:
 
 @dataclass
 class Trace:
-    """What a parser gave for a stream: events (adjacent Data joined), the error, and what it wants."""
+    """The result of a stream: the events (adjacent Data joined), the error as (text, code), and ``wants``."""
 
     events: list[Event]
     error: tuple[str, int] | None
@@ -66,7 +66,7 @@ class Trace:
 
 @dataclass(slots=True, repr=False)
 class EndOfInput(Event):
-    """Among the events of a run: here the input ended, and before that the parser wanted this."""
+    """A mark among the events of a run, at the end of the input. ``wanted``: the parser's ``wants`` just before it."""
 
     wanted: Wants
 
@@ -92,14 +92,14 @@ class Run:
         self.core = self._guard("make", subject.make)
         self.events: list[Event] = []
         self.error: RemoteProtocolError | None = None
-        """What the parser raised for the peer's fault."""
+        """The error that the parser raised for a fault of the peer; None while there is none."""
         self.fed: list[bytes] = []
         self.ended = False
-        self._keep = keep  # False where memory is measured: a parser may not be blamed for what this run holds
+        self._keep = keep  # False where memory is measured: then this run itself must hold nothing
 
     @property
     def wants(self) -> Wants:
-        """What the parser waits for; CLOSED after an error."""
+        """The parser's ``wants``. Raises LawBroken for a value that is no member of Wants."""
         wants: Any = self._guard("wants", lambda: self.core.wants)
         if not isinstance(wants, Wants):
             raise self._broken(f"wants is {wants!r}, but it has to be Wants.DATA, Wants.PAUSED or Wants.CLOSED")
@@ -107,7 +107,7 @@ class Run:
 
     @property
     def buffered(self) -> int:
-        """What the parser says that it holds."""
+        """The parser's ``buffered``: the bytes that it claims to hold. Raises LawBroken for a value that is no number."""
         held: Any = self._guard("buffered", lambda: self.core.buffered)
         if not isinstance(held, int):
             raise self._broken(f"buffered is {held!r}, but it has to be a number (make it a property)")
@@ -115,11 +115,11 @@ class Run:
 
     @property
     def open(self) -> bool:
-        """Whether the parser wants to read on."""
+        """Whether the parser wants more data."""
         return self.error is None and self.wants is Wants.DATA
 
     def feed(self, chunks: Iterable[bytes]) -> "Run":
-        """Give the parser chunks for as long as it wants them, and pull the events of each before the next."""
+        """Give chunks to the parser as long as it wants data, and pull all events of a chunk before the next one."""
         for chunk in chunks:
             if self._keep:
                 self.fed.append(chunk)
@@ -129,7 +129,7 @@ class Run:
         return self
 
     def end(self) -> "Run":
-        """End the input, unless the parser has ended before."""
+        """End the input, unless the parser has failed or is CLOSED."""
         if self.error is None and self.wants is not Wants.CLOSED:
             if self._keep:
                 self.events.append(EndOfInput(self.wants))
@@ -138,25 +138,25 @@ class Run:
         return self
 
     def outcome(self) -> list[Any]:
-        """All that the parser has given: events, the end of input among them, and at last the error or what it wants."""
+        """Return the events, with the mark at the end of input, and behind them the error or ``wants``."""
         if self.error is None:
             return [*join_data(self.events), Outcome(f"None, and wants is {self.wants.name}")]
         return [*join_data(self.events), Outcome(f"{self.error!r} with code {self.error.code}")]
 
     def failure(self) -> RemoteProtocolError | Event | None:
-        """What ``next_event`` raises now, or returns."""
+        """Call ``next_event``, and return its RemoteProtocolError, or its result."""
         try:
             return self._guard("next_event", self.core.next_event)  # type: ignore[no-any-return]
         except RemoteProtocolError as error:
             return error
 
     def trace(self) -> Trace:
-        """What the parser has given so far."""
+        """Return the result so far."""
         error = None if self.error is None else (str(self.error), self.error.code)
         return Trace(join_data(self.events), error, self.wants)
 
     def parts(self) -> list[tuple[bytes, str]]:
-        """The stream so far, for a report."""
+        """Return the stream so far, for a report."""
         return [(b"".join(self.fed), "end of input" if self.ended else "")]
 
     def _step(self, method: str, *arguments: bytes) -> None:
@@ -169,8 +169,8 @@ class Run:
     def _pull(self) -> None:
         next_event, count = self.core.next_event, 0
         while (event := self._guard("next_event", next_event)) is not None:
-            # ``Event`` has no fields to compare: what inherits its __eq__ equals all of its kind, and law 2 would see nothing.
-            # What inherits the __eq__ of ``object`` equals nothing else.
+            # ``Event`` has no fields, so its __eq__ finds all events of a subclass equal, and law 2 could find no difference.
+            # The __eq__ of ``object`` finds no two events equal, and law 2 would find differences everywhere.
             if type(event).__eq__ in _NO_EQUALITY and not isinstance(event, Enum):
                 raise self._broken(f"{type(event).__name__} has to be a dataclass, or to have an __eq__")
             if self._keep:
@@ -188,9 +188,9 @@ class Run:
             raise
         except Exception as error:
             what = f"{name} raised {type(error).__name__}: {error}"
-            if name in ("answer", "make"):  # of the subject, and none of the parser's business
+            if name in ("answer", "make"):  # the fault is in the subject, not in the parser
                 raise LawBroken(BROKEN_CONTRACT, what, self.parts()) from error
-            wanted = "what is the peer's fault has to raise RemoteProtocolError, of minproto.core"
+            wanted = "for a fault of the peer it has to raise RemoteProtocolError, of minproto.core"
             raise LawBroken(GARBAGE, f"{what}\n{wanted}", self.parts()) from error
 
     def _broken(self, says: str) -> LawBroken:
@@ -211,7 +211,7 @@ def trace(subject: Subject, stream: Iterable[bytes], *, eof: bool = False) -> Tr
 
 
 def check_contract(subject: Subject) -> None:
-    """Raise LawBroken, with what the contract says, if a name of it is missing."""
+    """Raise LawBroken if the parser lacks a name of the contract, with the meaning of each missing name."""
     core = subject.make()
     missing = [f"    {name}: {meaning}" for name, meaning in CONTRACT.items() if not hasattr(core, name)]
     if missing:
@@ -219,7 +219,7 @@ def check_contract(subject: Subject) -> None:
 
 
 def join_data(events: Iterable[Event]) -> list[Event]:
-    """Events with each run of Data of one stream as one, for where content is cut has no meaning."""
+    """Return the events with adjacent Data of one stream joined, for a network may cut content anywhere."""
     joined: list[Any] = []
     for event in events:
         last: Any = joined[-1] if joined else None
@@ -231,6 +231,6 @@ def join_data(events: Iterable[Event]) -> list[Event]:
 
 
 def _without_data(event: Any) -> Any:
-    """What else a Data says (its stream, where there are several); None for anything else."""
+    """Return a Data without its content: its stream remains, in HTTP/2. None for an event that is no Data."""
     is_data = type(event).__name__ == "Data" and is_dataclass(event) and not isinstance(event, type)
     return replace(event, data=b"") if is_data else None

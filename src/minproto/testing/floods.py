@@ -1,14 +1,17 @@
-"""Law 5's inputs: streams that never end, and what they cost a parser in memory.
+r"""Law 5's inputs: streams that never end, and the memory that they cost a parser.
 
-A peer that means harm sends what may be repeated without end: a header line, a frame, a whole message; the content of a chunk
-whose size it has announced as a thousand million. A bounded parser hands the bytes on as events, or refuses them. So the laws
-start at a stream that is right, repeat a part of it or announce a large number in it, go on without end, and watch.
+An attacker repeats a part of the protocol without end: a header line, a frame, a whole message. Or it announces a chunk of
+999,999,999 bytes, and sends content for it. A bounded parser passes the bytes on as events, or refuses them. So law 5 takes a
+right stream, and makes floods of it:
 
-A parser can be unbounded without saying so in ``buffered``: a list of all messages, a second buffer, events that it keeps.
-``tracemalloc`` sees each byte that Python allocates, wherever the reference to it stands. A size of the parser alone would be
-wrong either way: a parser holds tables, a window of a decompressor, half-parsed objects, each of them bounded. So the law
-asks how memory *grows*: once more bytes have gone in than the limit allows to hold, twice over, memory may not
-grow on, in each of four further steps, by an eighth of the bytes that go in.
+    POST / HTTP/1.1\r\nHost: a\r\n           behind it "Host: a\r\n", again and again
+    POST / HTTP/1.1\r\nHost: a\r\n...3\r\n    behind it "a", again and again, and 3 is now 999999999
+
+A parser can hold bytes without counting them in ``buffered``: in a list of all messages, or in a second buffer.
+``tracemalloc`` sees each byte that Python allocates, wherever it is kept. But a parser also has tables, the window of a
+decompressor, and half-parsed objects, all of them bounded. So the law looks only at how memory *grows*. First it feeds twice
+the limit. Then it measures four more steps. The parser breaks the law if memory grows, in each of the four, by an eighth of
+the bytes fed.
 """
 
 import gc
@@ -23,30 +26,30 @@ from minproto.testing.cuts import spread
 from minproto.testing.driver import Run, Subject
 
 LARGEST_PIECE = 4_096
-"""Bytes of one chunk of a flood (of a parser with a small limit: as many as the limit), at least one unit of it."""
+"""Bytes of one chunk of a flood, at most. For a parser with a smaller limit, a chunk is as long as its limit."""
 STEPS = 4
-"""How many steps in a row have to show growth. A table that doubles or a window that is made shows it in one."""
+"""Steps in a row that have to show growth. A table that doubles its size grows in one step only."""
 LEAST_STEP = 2_048
-"""Bytes of one step (of a parser with a larger limit: as many as the limit)."""
+"""Bytes of one step, at least. For a parser with a larger limit, a step is as long as its limit."""
 FLAT = 4_096
-"""Bytes after which a flood that costs no memory is over."""
+"""Bytes after which the law gives up on a flood that has cost no memory so far."""
 
 
 @dataclass(frozen=True)
 class Flood:
-    """A stream, and what is repeated behind it without end."""
+    """The beginning of a stream, and the bytes that are repeated behind it without end."""
 
     prefix: bytes
     unit: bytes
 
     def piece(self, size: int) -> bytes:
-        """One chunk of it: a new object each time, so that a parser that keeps it is seen."""
+        """Return a chunk of repeated units. It is a new object each time, so that memory grows if the parser keeps it."""
         return bytes(bytearray(self.unit) * max(1, size // len(self.unit)))
 
 
 @dataclass(frozen=True)
 class Excess:
-    """What a flood has shown: after so many bytes of it, so many are held, and so many the parser says."""
+    """The finding about a flood: after ``fed`` bytes, the parser holds ``held``, and says that it holds ``buffered``."""
 
     fed: int
     held: int
@@ -58,7 +61,7 @@ _NUMBER = re.compile(rb"(?<![0-9A-Za-z])(?:[0-9]+|[0-9A-Fa-f]{1,8})(?![0-9A-Za-z
 
 
 def floods(data: bytes, marks: Sequence[int], limit: int) -> Iterator[Flood]:
-    """Ways to make a stream endless. ``marks``: positions at which an event was given."""
+    """Yield the floods that can be made of a stream. ``marks``: the positions at which the parser gave an event."""
     lines = [at + 1 for at, byte in enumerate(data) if byte == 10]
     edges = sorted({0, *marks, *lines, len(data)})
     middles = [(start + end) // 2 for start, end in pairwise(edges)]
@@ -73,8 +76,10 @@ def floods(data: bytes, marks: Sequence[int], limit: int) -> Iterator[Flood]:
 
 
 def _announced(data: bytes, edges: Sequence[int], limit: int) -> Iterator[Flood]:
-    """Numbers of the stream made large, up to the end of the line or of the event in which they stand: lengths, behind which
-    come bytes, and counts, behind which comes what the stream has there."""
+    """Yield floods with a large number in the place of a number of the stream.
+
+    The number may be a length: then bytes follow. Or it may be a count: then the stream's own next part is repeated.
+    """
     for found in spread(list(_NUMBER.finditer(data)), 8):
         ends = [edge for edge in edges if edge >= found.end()][:4]
         for number in (*(limit << shift for shift in (2, 4, 6, 8, 10)), limit + 1, _MANY):  # read as hexadecimal: larger
@@ -88,8 +93,11 @@ _MANY = 999_999_999
 
 
 def _announced_in_binary(data: bytes, edges: Sequence[int], limit: int) -> Iterator[bytes]:
-    """A length of two, three, four or eight bytes at the start of what may be a frame, or behind its first byte; there also
-    behind a byte that says how wide it is, as in WebSocket (126: two bytes, 127: eight; with or without the bit of a mask)."""
+    """Yield beginnings of streams with a large binary length, at each position where a frame may begin.
+
+    The length has two, three, four or eight bytes. It stands in the first bytes (HTTP/2), or behind the first byte, or behind
+    a second byte that says how wide it is (WebSocket: 126 for two bytes, 127 for eight, with or without the mask bit).
+    """
     wide = [((16 * limit).to_bytes(width, "big"), width) for width in (2, 3, 4, 8) if (16 * limit) >> (8 * width) == 0]
     marked = [(bytes([marker]) + number, 1) for number, width in wide for marker in _MARKERS.get(width, ())]
     for edge in spread(edges, 6):
@@ -105,10 +113,10 @@ _MARKERS = {2: (126, 254), 8: (127, 255)}
 
 
 def unconfessed(subject: Subject, flood: Flood) -> Excess | None:
-    """What is wrong where the flood goes on and the parser holds more and more; None where it does not."""
+    """Feed a flood to a new parser. Return the finding if the parser holds more and more; None if it does not."""
     with _traced():
         found = _grows(subject, flood, collect=False)
-        return found and _grows(subject, flood, collect=True)  # rubbish in cycles is nobody's
+        return found and _grows(subject, flood, collect=True)  # garbage in reference cycles is not held
 
 
 def _grows(subject: Subject, flood: Flood, *, collect: bool) -> Excess | None:
@@ -141,8 +149,11 @@ def _memory(collect: bool) -> int:
 
 @contextmanager
 def _traced() -> Iterator[None]:
-    """See what is allocated, for a while; where a user already looks, go on. Collections pass over all that was there before:
-    in the process of a large test suite, each of them would otherwise take longer than the flood."""
+    """Trace allocations during the block, unless the user traces them already.
+
+    ``gc.freeze`` keeps the collector from looking at older objects. In the process of a large test suite, a collection would
+    otherwise take longer than the flood.
+    """
     was_tracing = tracemalloc.is_tracing()
     if not was_tracing:
         tracemalloc.start()

@@ -1,17 +1,17 @@
-"""The laws that every core obeys, as functions: each is one sentence, and raises AssertionError where it does not hold.
+"""The laws that every core obeys, as functions. Each law is one sentence, and raises AssertionError where it does not hold.
 
-They know nothing of a protocol. They take a ``Subject``: how to make a parser, what its owner does with an event, streams to
-feed it, and how many bytes it may hold; so they can be run against any object with the contract of ``minproto.core``:
+The laws know no protocol. They take a ``Subject``: how to make a parser, the streams to feed it, and how many bytes it may
+hold. So they can be run against any object that keeps the contract of ``minproto.core``:
 
     from minproto.testing import Subject, check
     check(Subject(make=MyParser, streams=st.lists(lines).map(b"".join), limit=1024))
 
-``check`` lets hypothesis look for a stream that breaks a law. For each stream the law itself then tries the places where
-parsers go wrong: laws 2, 4 and 6 cut or end it at each telling position, law 5 lets it go on without end. The report shows
-the smallest stream that was found, the one place that breaks, and the first event that differs.
+``check`` lets hypothesis look for a stream that breaks a law. With each stream, the law itself tries the places where parsers
+go wrong: laws 2, 4 and 6 cut or end it at many positions, and law 5 lets it go on without end. The report shows the smallest
+stream that was found, the one place where it breaks, and the first event that differs.
 
-The numbers are those of the README. Laws 8 to 12 speak of order, credit, replay and tasks: those are for the parts that
-have them, and are tested there.
+The README numbers the laws in the same way. Laws 8 to 12 are about order, credit, replay and tasks. Only some parts have
+these, so they are tested there. Law 13 compares two implementations (``agreement.py``).
 """
 
 import time
@@ -49,8 +49,10 @@ def round_trip(
     answer: Callable[[], None] = lambda: None,
     expected: Sequence[Event] | None = None,
 ) -> None:
-    """1. What one end sends, the other receives, equal. ``answer`` is called behind each event, to let them go on;
-    ``expected`` is what arrives, where the protocol joins some events into one."""
+    """1. What one end sends, the other receives, equal.
+
+    ``answer``: called after each event, for a protocol in which the receiver has to answer before the next one. ``expected``:
+    the events that should arrive, where the protocol joins some of ``events`` into one."""
     received: list[Event] = []
     for event in events:
         for byte in byte_by_byte(sender.send(event)):
@@ -65,7 +67,7 @@ def round_trip(
 def any_cutting(subject: Subject, stream: Sequence[bytes]) -> None:
     """2. However the bytes are cut, the events (adjacent Data joined) and the error are the same.
 
-    One cut at each telling position, then single bytes, then the cuts of ``stream``."""
+    Tried with one cut at each of many positions, then with single bytes, then with the cuts of ``stream``."""
     data = b"".join(stream)
     expected = Run(subject).feed([data]).end().outcome()
     for at in telling(data, _marks(subject, data)):
@@ -84,7 +86,7 @@ def _compare(subject: Subject, expected: list[Any], pieces: Sequence[bytes]) -> 
 
 
 def _fewest_cuts(subject: Subject, expected: list[Any], pieces: list[bytes]) -> tuple[list[bytes], list[Any]]:
-    """The pieces less the cuts that make no difference, and what they give."""
+    """Return the pieces without all cuts that make no difference, and the outcome of these pieces."""
     at = 1
     while at < len(pieces):
         fewer = [*pieces[: at - 1], pieces[at - 1] + pieces[at], *pieces[at + 1 :]]
@@ -96,7 +98,7 @@ def _fewest_cuts(subject: Subject, expected: list[Any], pieces: list[bytes]) -> 
 
 
 def _hint(expected: list[Any], got: list[Any]) -> str:
-    """What is meant where pieces of content differ, and the laws could not know them for such."""
+    """Return a hint where two events seem to be pieces of content: only events named Data are joined before a comparison."""
     first, second = next(((a, b) for a, b in zip(expected, got, strict=False) if not same(a, b)), (None, None))
     if first is None or type(first) is not type(second) or type(first).__name__ == "Data":
         return ""
@@ -117,7 +119,7 @@ def _content(event: Any) -> bytes | None:
 def garbage(subject: Subject, stream: Sequence[bytes]) -> None:
     """3. Any bytes give events or RemoteProtocolError, never anything else.
 
-    Nor does their end, wherever it comes."""
+    The same goes for the end of input, at many positions."""
     Run(subject).feed(stream).end()
     data = b"".join(stream)
     for at in telling(data, most=24):
@@ -127,7 +129,7 @@ def garbage(subject: Subject, stream: Sequence[bytes]) -> None:
 def sticky_failure(subject: Subject, stream: Sequence[bytes]) -> None:
     """4. After a failure the same error comes again, for ever.
 
-    Where the stream makes the parser fail; and where the end of input does, at a few positions."""
+    Tried where the stream makes the parser fail, and where the end of input does, at some positions."""
     _again(Run(subject).feed(stream))
     data = b"".join(stream)
     for at in telling(data, _marks(subject, data), most=16):
@@ -152,8 +154,8 @@ def _again(run: Run) -> None:
 def bounded(subject: Subject, stream: Sequence[bytes]) -> None:
     """5. A parser that wants more data never holds more than its limit, also where the peer goes on and on.
 
-    What it says that it holds (``buffered``) is looked at after each chunk; what it does not say shows in memory that grows
-    with a stream that never ends (``minproto.testing.floods``)."""
+    The law looks at ``buffered`` after each chunk. Bytes that ``buffered`` leaves out are found by memory that grows with a
+    stream that never ends (``minproto.testing.floods``)."""
     data = b"".join(stream)
     for pieces in (stream, byte_by_byte(data)):
         _holds_little(subject, pieces)
@@ -188,7 +190,7 @@ def _endless(flood: Flood, excess: Excess) -> list[tuple[bytes, str]]:
 def end_of_input(subject: Subject, stream: Sequence[bytes]) -> None:
     """6. The end of input at any byte ends the connection or fails; it never hangs.
 
-    Then nothing more comes, and nothing comes twice. Tried at each telling position of the stream."""
+    Then nothing more comes, and nothing comes twice. Tried at many positions of the stream."""
     data = b"".join(stream)
     for at in telling(data, _marks(subject, data)):
         run = Run(subject).feed([data[:at]])
@@ -199,7 +201,7 @@ def end_of_input(subject: Subject, stream: Sequence[bytes]) -> None:
 
 
 def _not_ended(run: Run, before: list[Event], waiting: int) -> str:
-    """What is wrong behind the end of input; empty where nothing is."""
+    """Return the fault behind the end of input; "" where there is none."""
     if run.wants is not Wants.CLOSED:
         return f"expected: wants is CLOSED, or RemoteProtocolError\ngot:      wants is {run.wants.name}"
     after = [event for event in run.events[len(before) :] if not isinstance(event, EndOfInput)]
@@ -211,7 +213,7 @@ def _not_ended(run: Run, before: list[Event], waiting: int) -> str:
 
 
 def _marks(subject: Subject, data: bytes) -> list[int]:
-    """Behind which bytes of the stream an event came, or the parser held no more than before: there it has taken something."""
+    """Return the positions behind which the parser gave an event, or held no more bytes than before: it parsed something."""
     marks: list[int] = []
     run, before = Run(subject), (0, 0)
     for at, byte in enumerate(byte_by_byte(data), 1):
@@ -256,7 +258,7 @@ def linear_time(subject: Subject, stream: Callable[[int], bytes], size: int = 20
 
 
 def _taken(subject: Subject, pieces: Sequence[bytes]) -> None:
-    """Of a stream that is refused at its start, time says nothing."""
+    """Check that the parser takes most of the stream: if it refuses the start, the time shows nothing."""
     run, count, size = Run(subject, keep=False), 0, sum(map(len, pieces))
     for piece in pieces:
         if run.open:
@@ -266,7 +268,7 @@ def _taken(subject: Subject, pieces: Sequence[bytes]) -> None:
 
 
 def _is_linear(subject: Subject, pieces: Callable[[bytes], list[bytes]], stream: Callable[[int], bytes], size: int) -> bool:
-    for _ in range(8):  # other programs disturb a clock, but not eight times in a row
+    for _ in range(8):  # other programs may disturb the clock, but hardly eight times in a row
         once = min(_seconds(subject, pieces(stream(size))) for _ in range(2))
         if _seconds(subject, pieces(stream(4 * size))) < 8 * max(once, _LEAST_TIME):  # linear: 4 times; quadratic: 16 times
             return True
@@ -274,7 +276,7 @@ def _is_linear(subject: Subject, pieces: Callable[[bytes], list[bytes]], stream:
 
 
 _LEAST_TIME = 0.001
-"""Seconds below which a clock shows nothing."""
+"""Seconds below which a measurement is too short to compare."""
 
 
 def _seconds(subject: Subject, pieces: Sequence[bytes]) -> float:
@@ -284,9 +286,9 @@ def _seconds(subject: Subject, pieces: Sequence[bytes]) -> float:
 
 
 def snapshot(thing: Any) -> Any:
-    """All that an object holds, in a form that can be compared: its attributes and items, theirs, and so on.
+    """Return everything that an object holds, in a form that can be compared: attributes, items, their attributes, and so on.
 
-    An iterator is not run, and a function counts as itself; of a compressor it is what ``flush`` would give."""
+    An iterator is not run, and a function stands for itself. A compressor of zlib is compared by the result of ``flush``."""
     return _snapshot(thing, ())
 
 
@@ -298,9 +300,9 @@ def _snapshot(thing: Any, within: tuple[int, ...]) -> Any:
         return thing
     if isinstance(thing, bytearray):
         return bytes(thing)
-    if id(thing) in within:  # an object that knows the one that holds it
+    if id(thing) in within:  # a reference back to an object that holds this one
         return f"{type(thing).__name__}, {len(within) - within.index(id(thing))} levels up"
-    if hasattr(thing, "copy") and hasattr(thing, "flush"):  # of zlib
+    if hasattr(thing, "copy") and hasattr(thing, "flush"):  # a compressor of zlib
         return thing.copy().flush()
     within = (*within, id(thing))
     slots = (name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ()))
@@ -317,28 +319,29 @@ def _snapshot(thing: Any, within: tuple[int, ...]) -> Any:
 Law = Callable[[Subject, Sequence[bytes]], None]
 
 RECEIVING_LAWS: tuple[Law, ...] = (garbage, any_cutting, sticky_failure, bounded, end_of_input)
-"""Those that speak of what turns bytes into events, whatever the protocol. The first is the one that the others rest on."""
+"""The laws about turning bytes into events, for every protocol. Law 3 is first: the other laws rely on it."""
 
 _COST: dict[Law, int] = {bounded: 3}
-"""How much more than the others a law costs: of hypothesis' number of examples it takes one in so many by default."""
+"""Laws that take longer with each stream. A law with the cost 3 gets a third of the streams by default."""
 _TRIES = 150
-"""How often hypothesis, and after it ``smallest``, may try a smaller stream: no seconds, so a report depends on no machine."""
+"""How many smaller streams are tried, by hypothesis and then by ``smallest``. A number of seconds would make the report
+depend on the machine."""
 
 
 def check(
     subject: Subject, laws: Iterable[Law] = RECEIVING_LAWS, *, examples: int | None = None, seed: int | None = None
 ) -> None:
-    """Look for a stream that breaks a law: right, damaged or arbitrary. Raises LawBroken, an AssertionError, with a report.
+    """Look for a stream that breaks a law: a right, a damaged or an arbitrary one. Raises LawBroken, an AssertionError.
 
-    ``examples``: how many streams each law is tried on; by default as many as hypothesis' profile says (100), or a share of
-    that for a law that tries much with each stream. ``seed``: the same number searches the same streams again; by default
+    ``examples``: the number of streams for each law. By default it is the number of hypothesis' profile (100), and a third of
+    it for law 5, which tries more with each stream. ``seed``: the same number tries the same streams again. By default
     hypothesis' profile decides (``derandomize``, or random)."""
     for law in laws:
         check_law(law, subject, examples=examples, seed=seed)
 
 
 def check_law(law: Law, subject: Subject, *, examples: int | None = None, seed: int | None = None) -> None:
-    """Look for a stream that breaks one law; ``examples`` and ``seed`` as for ``check``."""
+    """Look for a stream that breaks one law. ``examples`` and ``seed``: see ``check``."""
     check_contract(subject)
     search = _Search(law, subject)
 
@@ -349,10 +352,11 @@ def check_law(law: Law, subject: Subject, *, examples: int | None = None, seed: 
     try:
         _configured(holds, law, examples, seed)()
     except _FoundError:
-        pass  # and out of here, so that a report does not show it as its context
+        pass  # the report is raised further down, so that it does not show this error as its context
     else:
         if law in RECEIVING_LAWS and not search.events:
-            warnings.warn(f"{law.__name__} holds, but the parser made no event of any stream: are they right?", stacklevel=2)
+            warnings.warn(f"{law.__name__} holds, but the parser made no event of any stream: are the streams right?",
+            stacklevel=2)
         return
     report = search.smallest()
     _forget_search(report.__cause__)
@@ -360,7 +364,7 @@ def check_law(law: Law, subject: Subject, *, examples: int | None = None, seed: 
 
 
 def _forget_search(error: BaseException | None) -> None:
-    """Take hypothesis' part out of what a user will see of a parser's exception."""
+    """Remove our search from the chain of exceptions, so that a user sees only the parser's own exception."""
     while error is not None:
         if isinstance(error.__context__, _FoundError):
             error.__context__ = None
@@ -369,18 +373,18 @@ def _forget_search(error: BaseException | None) -> None:
 
 @st.composite
 def _right_or_wrong(draw: st.DrawFn, streams: SearchStrategy[bytes]) -> bytes:
-    """A right stream mostly: only that leads deep into a parser, and the laws cut and end it themselves."""
+    """Draw a right stream mostly. Only right streams lead deep into a parser, and the laws damage them by themselves."""
     kind = draw(st.integers(0, 9))
     return draw(streams if kind < 7 else mutated(streams) if kind < 9 else st.binary(max_size=50))
 
 
 def _configured(holds: Callable[[], None], law: Law, examples: int | None, seed: int | None) -> Callable[[], None]:
-    """The test with hypothesis' settings: those of its profile, where a caller has not said otherwise."""
+    """Return the test with hypothesis' settings: the caller's number and seed, or else the profile's."""
     number = max(1, settings().max_examples // _COST.get(law, 1)) if examples is None else examples
     if seed is not None:
         holds = seeded(seed)(holds)
-    # A machine that is busy breaks no law. One fault with its bytes says more than a group of exceptions. In its database
-    # hypothesis would mix up all subjects and laws, since the test is one function.
+    # No deadline: a busy machine breaks no law. No report of several bugs: one fault with its bytes is easier to read than a
+    # group of exceptions. No database: all laws and subjects are one test function, so hypothesis would mix up their streams.
     return settings(
         max_examples=number, deadline=None, report_multiple_bugs=False, phases=[Phase.generate, Phase.shrink], database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -388,23 +392,23 @@ def _configured(holds: Callable[[], None], law: Law, examples: int | None, seed:
 
 
 class _FoundError(Exception):
-    """A stream breaks the law."""
+    """Tells hypothesis that a stream breaks the law."""
 
 
 class _Search:
-    """The streams that break a law, as hypothesis comes upon them."""
+    """The search for a stream that breaks one law, with the streams that were found so far."""
 
     def __init__(self, law: Law, subject: Subject) -> None:
         self._law, self._subject = law, replace(subject, answer=self._answer)
         self._answered = subject.answer
         self.events = 0
-        """That all streams together gave."""
+        """The number of events that all streams together have given."""
         self._found: dict[tuple[bytes, ...], LawBroken] = {}
-        self._last: tuple[bytes, ...] = ()  # hypothesis ends with the smallest that it knows
+        self._last: tuple[bytes, ...] = ()  # hypothesis runs the smallest stream that it has found last
         self._tries = _TRIES // _COST.get(law, 1)
 
     def look(self, stream: list[bytes]) -> None:
-        """Raise _FoundError if the stream breaks the law. One that did before does again, whatever was tried since."""
+        """Raise _FoundError if the stream breaks the law. A stream that broke it before is not tried again."""
         key = tuple(stream)
         if key not in self._found:
             report = self._broken(stream) if self._tries else None
@@ -420,7 +424,7 @@ class _Search:
         self._answered(core, event)
 
     def smallest(self) -> LawBroken:
-        """The report on the least that breaks the law: what hypothesis has found, less what it does not need."""
+        """Return the report on the smallest stream: the one of hypothesis, without all that it does not need."""
         report, tries = self._found[self._last], _TRIES // _COST.get(self._law, 1)
 
         def fails(data: bytes) -> bool:
@@ -440,7 +444,7 @@ class _Search:
             self._law(self._subject, stream)
         except LawBroken as broken:
             return broken
-        except Exception as error:  # of a law that is not ours
+        except Exception as error:  # raised by a user's own law
             other = LawBroken(sentence(self._law), f"{type(error).__name__}: {error}", [(b"".join(stream), "")])
             other.__cause__ = error
             return other

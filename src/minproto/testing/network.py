@@ -1,16 +1,17 @@
-"""An in-memory network: two joined pipes that do to a protocol what a real network may, on the clock of the loop.
+"""An in-memory network: two joined pipes that are as unkind to a protocol as a real network may be.
 
-TCP promises order and nothing else. How bytes are cut into reads, how long they are under way, when the peer's buffer
-is full and what a reset destroys is up to the network, and on one machine that is mostly kind. Here the test decides:
+TCP promises order and nothing else. The network decides how bytes are cut into reads, how long they are on their way, when the
+peer's buffer is full, and which bytes a reset destroys. On one machine it is mostly kind. Here the test decides:
 
     write --> unsent --(while there is room)--> in flight --(delay)--> arrived --(cut)--> read
               ^ drain waits for this            `----- at most ``capacity`` -----'
 
-Where TCP leaves a choice, this network takes the worst: a reset overtakes all that is under way and destroys what had
-arrived unread, at both ends. And like a kernel it answers with a reset when one end closes with input unread, or the
-other writes to it afterwards: the trap because of which a server that refuses an upload has to read on (RFC 9112 §9.6).
+Where TCP leaves a choice, this network takes the worst one. A reset overtakes all bytes on their way, and destroys bytes that
+have arrived and are not read, at both ends. Like a kernel, the network answers with a reset when one end closes with unread
+input, or when the other end writes to it afterwards. That is why a server that refuses an upload has to read on: otherwise the
+reset destroys its response (RFC 9112 §9.6).
 
-Left out: loss and reordering, which TCP hides; addresses and connecting, of which a ``Pipe`` knows nothing.
+Left out: loss and reordering, which TCP hides, and addresses and connecting, which a ``Pipe`` does not know.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from minproto.aio.pipe import HIGH_WATER, READ_SIZE, Watcher
 
 
 class _Way:
-    """One direction."""
+    """One direction of a connection."""
 
     def __init__(self, capacity: int, high_water: int, cuts: Iterable[int], delays: Iterable[float]) -> None:
         self._capacity = capacity
@@ -30,17 +31,17 @@ class _Way:
         self._cuts = iter(cuts)
         self._delays = iter(delays)
         self._unsent = bytearray()
-        self._in_flight: deque[bytes] = deque()  # b"" is the end
+        self._in_flight: deque[bytes] = deque()  # b"" stands for the end of the output
         self._arrived = bytearray()
         self._held = 0  # bytes in flight and arrived
-        self._due = 0.0  # when the last piece arrives
-        self._end_unsent = False
-        self._changed = asyncio.Event()  # only ever pulsed
-        self.ended = False  # the writer's side has said so
-        self.end_arrived = False
-        self.refused = False  # the reader's side is gone
+        self._due = 0.0  # the time at which the last piece in flight arrives
+        self._end_unsent = False  # the writer has ended its output, and bytes before the end are unsent
+        self._changed = asyncio.Event()  # set and cleared at once by each change: see ``pulse``
+        self.ended = False  # the writer has ended its output
+        self.end_arrived = False  # the reader has got all bytes, and the end
+        self.refused = False  # the reader has closed its end
         self.is_reset = False
-        self.watcher: Watcher | None = None  # the reader's, who is told of the end
+        self.watcher: Watcher | None = None  # of the reader: called at the end
 
     @property
     def waiting(self) -> int:
@@ -62,20 +63,20 @@ class _Way:
         self.is_reset = True
         self._unsent.clear()
         self._held = 0
-        self.tell()  # first, as with a socket: who watches hears of it before who reads
+        self.tell()  # before ``pulse``, as with a socket: the watcher hears of the reset before a task that reads
         self.pulse()
 
     def tell(self) -> None:
-        """Have the loop tell the watcher how this direction has ended."""
+        """Let the loop call the watcher soon."""
         asyncio.get_running_loop().call_soon(self.tell_now)
 
     def tell_now(self) -> None:
-        """Tell the watcher."""
+        """Call the watcher: with True for a lost connection, False for a mere end of output."""
         if self.watcher is not None:
             self.watcher(self.is_reset or self.refused)
 
     def take(self) -> bytes:
-        """One read: the next cut of what arrived."""
+        """Return the bytes of one read: as many as the next cut says, of those that have arrived."""
         size = min(max(next(self._cuts, READ_SIZE), 1), READ_SIZE)
         data = bytes(self._arrived[:size])
         del self._arrived[:size]
@@ -100,12 +101,12 @@ class _Way:
             raise ConnectionResetError("connection reset")
 
     def pulse(self) -> None:
-        """Let everyone who waits look again."""
+        """Wake all tasks that wait, so that they look at their conditions again."""
         self._changed.set()
         self._changed.clear()
 
     def _send(self) -> None:
-        """Set under way what there is room for."""
+        """Send as many unsent bytes as there is room for on the way."""
         piece = bytes(self._unsent[: self._capacity - self._held])
         del self._unsent[: len(piece)]
         self._held += len(piece)
@@ -117,14 +118,14 @@ class _Way:
         self.pulse()
 
     def _launch(self, piece: bytes) -> None:
-        """No piece overtakes another: one that was written later arrives no sooner."""
+        """Start a timer for the arrival of a piece. A piece never arrives before one that was written earlier."""
         loop = asyncio.get_running_loop()
         self._due = max(self._due, loop.time() + next(self._delays, 0.0))
         self._in_flight.append(piece)
         loop.call_at(self._due, self._arrive)
 
     def _arrive(self) -> None:
-        """The oldest piece is there, whichever's timer this is: timers of the same moment fire in any order."""
+        """Deliver the oldest piece. Its own timer may fire later, for timers of the same moment fire in any order."""
         piece = self._in_flight.popleft()
         self._arrived += piece
         self.end_arrived = not piece
@@ -134,7 +135,7 @@ class _Way:
 
 
 class MemoryPipe:
-    """One end: a ``Pipe``, made by ``pair``."""
+    """One end of a connection: a ``Pipe``. ``pair`` makes two of them."""
 
     def __init__(self, outgoing: _Way, incoming: _Way, number: int, half_close: bool) -> None:
         self._outgoing = outgoing
@@ -146,11 +147,11 @@ class MemoryPipe:
 
     @property
     def waiting(self) -> int:
-        """Bytes that this end wrote and the other has not read."""
+        """The bytes that this end has written and the other end has not read."""
         return self._outgoing.waiting
 
     async def read(self) -> bytes:
-        """The next cut; b"" at the end. Raises ConnectionResetError, or RuntimeError while another read waits."""
+        """Return the bytes of the next cut, b"" at the end. Raises ConnectionResetError, RuntimeError for a second reader."""
         if self._reading:
             raise RuntimeError("read while another read waits")
         self._reading = True
@@ -158,10 +159,11 @@ class MemoryPipe:
             await self._incoming.until(lambda: self._closed or self._incoming.readable())
         finally:
             self._reading = False
-        return self._incoming.take()  # without a wait in between: a read that is cancelled has taken nothing
+        return self._incoming.take()  # no await from here on: a cancelled read has taken nothing
 
     def write(self, data: bytes | memoryview) -> None:
-        """Take bytes to send; lost after a reset or ``close``, as drain tells. After ``close_write``: RuntimeError."""
+        """Send bytes. After a reset or ``close`` they are lost, and ``drain`` says so. Raises RuntimeError after
+        ``close_write``."""
         if self._closed:
             return
         if data and self._outgoing.refused:
@@ -175,7 +177,7 @@ class MemoryPipe:
 
     @property
     def unsent(self) -> int:
-        """Bytes that this end wrote and that are not even under way."""
+        """The bytes that this end has written and that are not on their way yet."""
         return self._outgoing.unsent
 
     async def drain(self) -> None:
@@ -185,12 +187,12 @@ class MemoryPipe:
         await self._outgoing.until(self._outgoing.drained)
 
     def close_write(self) -> None:
-        """The other end reads b"" after what was written. Nothing where the pair was made with ``half_close=False``."""
+        """End our output: the other end reads b"" behind it. Does nothing in a pair made with ``half_close=False``."""
         if self._half_close:
             self._outgoing.end()
 
     async def close(self) -> None:
-        """End both directions; returns when what was written arrived. Raises ConnectionResetError after a reset."""
+        """End both directions, and return when our output has arrived. Raises ConnectionResetError after a reset."""
         self._closed = True
         self._incoming.pulse()
         self._outgoing.end()
@@ -201,19 +203,20 @@ class MemoryPipe:
             self._reset()
 
     def abort(self) -> None:
-        """Reset the connection at once, for both ends; nothing, once this end is closed."""
+        """Reset the connection at once, for both ends. Does nothing once this end is closed."""
         if not self._incoming.refused:
             self._reset()
 
     def watch(self, told: Watcher | None) -> None:
-        """``told(False)`` when the other end has ended its output, ``told(True)`` after a reset or our own ``close``; soon, if
-        that has come."""
+        """Call ``told(False)`` when the other end has ended its output, ``told(True)`` after a reset or our own ``close``.
+
+        If this has happened already, the call comes soon."""
         self._incoming.watcher = told
         if told is not None and (self._incoming.end_arrived or self._incoming.is_reset):
             self._incoming.tell()
 
     def info(self, name: str) -> Any:
-        """"sockname" and "peername": ("memory", 1) and ("memory", 2)."""
+        """Return ("memory", 1) and ("memory", 2) for "sockname" and "peername", and None for other names."""
         return self._info.get(name)
 
     def _reset(self) -> None:
@@ -229,15 +232,15 @@ def pair(
     delays: Iterable[float] = (),
     half_close: bool = True,
 ) -> tuple[MemoryPipe, MemoryPipe]:
-    """Two joined pipes, with the same network in each direction.
+    """Return two joined pipes, with the same network in each direction.
 
-    ``capacity``: bytes, at least 1, that are under way or wait to be read, before more stay with the writer.
+    ``capacity``: bytes, at least 1, that may be on their way or wait to be read. More bytes stay with the writer.
     ``high_water``: bytes that may stay with the writer before ``drain`` waits.
-    ``cuts``: for each read its most bytes (less than 1 counts as 1); reads are as long as can be where it ends.
-    ``delays``: for each piece that gets under way the seconds until it arrives; none where it ends.
-    ``half_close``: false for a pipe that can't, as with TLS in asyncio.
+    ``cuts``: the most bytes of each read, one number for each (at least 1). When the numbers end, reads are as long as
+    possible. ``delays``: the seconds until each piece arrives, one number for each. When they end, pieces arrive at once.
+    ``half_close``: False for pipes that cannot end their output alone, like TLS in asyncio.
     """
     if capacity < 1:
-        raise ValueError("a network that takes nothing")
+        raise ValueError(f"capacity has to be 1 or more, not {capacity}")
     one, two = (_Way(capacity, high_water, cuts, delays) for _ in range(2))
     return MemoryPipe(one, two, 1, half_close), MemoryPipe(two, one, 2, half_close)

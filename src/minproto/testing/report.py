@@ -1,4 +1,11 @@
-"""What a broken law prints: the law, the bytes that break it with the place marked, and what was expected there."""
+r"""The report on a broken law: the law, the bytes that break it with the place marked, and the first event that differs.
+
+    law 6. The end of input at any byte ends the connection or fails; it never hangs.
+    broken by:
+        b'GET / HTTP/1.1\r\n'  <-- end of input
+    expected: wants is CLOSED, or RemoteProtocolError
+    got:      wants is DATA
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,11 +21,11 @@ MOST_TEXT = 160
 """Characters of one event that a report shows."""
 
 Part = tuple[bytes, str]
-"""Bytes of a stream, and what is to be said of the place behind them."""
+"""Bytes of a stream, and the mark for the place behind them; "" for no mark."""
 
 
 class LawBroken(AssertionError):
-    """A law does not hold: ``law`` is its sentence, ``parts`` the stream that shows it, ``says`` what was wrong."""
+    """A law does not hold. ``law``: its sentence. ``parts``: the stream that shows it. ``says``: the difference."""
 
     def __init__(self, law: str, says: str, parts: Sequence[Part] = ()) -> None:
         self.law, self.says, self.parts = law, says, list(parts)
@@ -27,12 +34,12 @@ class LawBroken(AssertionError):
 
 
 def sentence(law: Any) -> str:
-    """The first paragraph of a law's docstring, on one line."""
+    """Return the first paragraph of a law's docstring, on one line."""
     return " ".join((law.__doc__ or law.__name__).split("\n\n")[0].split())
 
 
 def show(parts: Iterable[Part]) -> str:
-    """A stream as bytes literals, line by line, with a mark behind each part that has one."""
+    """Return a stream as bytes literals, line by line, with the marks of its parts."""
     lines: list[str] = []
     for data, mark in parts:
         pieces = data.splitlines(keepends=True) if data.count(b"\n") > 1 or data.endswith(b"\n") else [data]
@@ -57,7 +64,7 @@ _SAY_NOTHING: tuple[Any, ...] = (object.__repr__, Event.__repr__)
 
 
 def describe(thing: Any) -> str:
-    """An event in readable form, also one of a class that has no __repr__ of its own."""
+    """Return an event as text, also for a class that has no __repr__ of its own."""
     if type(thing).__repr__ in _SAY_NOTHING:
         names = [*getattr(thing, "__dict__", ()), *getattr(type(thing), "__slots__", ())]
         return f"{type(thing).__name__}({', '.join(f'{name}={getattr(thing, name)!r}' for name in names)})"
@@ -65,7 +72,7 @@ def describe(thing: Any) -> str:
 
 
 def same(first: Any, second: Any) -> bool:
-    """Whether two events are equal. NaN does not equal itself, so of an event that has it the text decides."""
+    """Return whether two events are equal. NaN is not equal to itself, so events that contain it are compared as text."""
     return bool(first == second) or (_NAN.search(describe(first)) is not None and describe(first) == describe(second))
 
 
@@ -73,12 +80,12 @@ _NAN = re.compile(r"\bnan\b")
 
 
 def all_same(expected: Sequence[Any], got: Sequence[Any]) -> bool:
-    """Whether two lists of events are equal."""
+    """Return whether two lists of events are equal."""
     return len(expected) == len(got) and all(map(same, expected, got))
 
 
 def difference(expected: Sequence[Any], got: Sequence[Any], names: tuple[str, str] = ("expected", "got")) -> str:
-    """The first place where two lists of events differ, in three lines."""
+    """Return three lines about the first place at which two lists of events differ."""
     longest = max(len(expected), len(got))
     at = next(i for i in range(longest) if i >= len(expected) or i >= len(got) or not same(expected[i], got[i]))
     first, second = (describe(each[at]) if at < len(each) else "no event" for each in (expected, got))
@@ -88,7 +95,7 @@ def difference(expected: Sequence[Any], got: Sequence[Any], names: tuple[str, st
 
 
 def _near_difference(first: str, second: str) -> tuple[str, str]:
-    """Two texts cut down to where they differ."""
+    """Return two texts, cut down to the part in which they differ."""
     same = next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second)))
     start = same - 40 if same > MOST_TEXT // 2 else 0
     return _shorten(first, start), _shorten(second, start)

@@ -1,8 +1,9 @@
-"""Hypothesis strategies for what peers say, protocol by protocol: events that can be sent, and streams of bytes.
+"""Hypothesis strategies, protocol by protocol, of the events that a peer can send, and of the bytes.
 
-A strategy of *events* gives what ``send`` of a core takes in that order, so that a test can send them through two ends, or
-encode them for a parser of its own. A strategy of *bytes* (``…_streams``) is for ``Subject.streams``: messages as a peer sends
-them, most of them right, some wrong in a way that a parser has to see. The laws damage the bytes further.
+A strategy of *events* draws a list that the ``send`` method of a core accepts in this order. A test can send the events
+through two ends, or encode them for a parser of its own. A strategy of *bytes* (``…_streams``) is for ``Subject.streams``:
+messages as a peer sends them. Most of them are right, and some are wrong in a way that a parser has to notice. The laws damage
+them further.
 
     from hypothesis import given
     from minproto.testing import strategies
@@ -56,21 +57,21 @@ _VISIBLE = st.characters(min_codepoint=0x21, max_codepoint=0xFF, exclude_charact
 field_names = st.one_of(
     st.sampled_from(["accept", "cookie", "x-a", "set-cookie"]), st.text(_TCHARS, min_size=1, max_size=8).map("x-".__add__)
 )
-"""Names of fields, in lower case; none of them frames a message or routes it."""
+"""Names of fields, in lower case. None of them says where a message ends, or where it goes."""
 field_values = st.lists(st.text(_VISIBLE, min_size=1, max_size=5), max_size=3).map(" ".join)
 """Values of fields: visible characters of ISO-8859-1, with single spaces between them."""
 fields = st.lists(st.tuples(field_names, field_values), max_size=4)
 """A few field lines, as (name, value)."""
 hosts = st.sampled_from(["a", "example.org", "example.org:80", "127.0.0.1:8000", "[::1]:8000", "", "a%2Fb"])
-"""Values of Host."""
+"""Values of the Host field."""
 _paths = st.text("/abc%20?&=;|~", max_size=8).map("/".__add__)
 content = st.lists(st.binary(max_size=20), max_size=4)
-"""Content in pieces."""
+"""Content as a list of pieces, which may be empty."""
 
 
 @st.composite
 def requests(draw: st.DrawFn) -> list[Event]:
-    """The events of one request that a client may send on a connection that goes on."""
+    """The events of one request, after which the connection can carry another one."""
     method = draw(st.sampled_from(["GET", "HEAD", "POST", "PUT", "OPTIONS", "DELETE"]))
     target = draw(st.one_of(_paths, _paths.map("http://example.org".__add__), st.just("/")))
     if method == "OPTIONS":
@@ -81,7 +82,9 @@ def requests(draw: st.DrawFn) -> list[Event]:
 
 @st.composite
 def responses(draw: st.DrawFn, method: str = "GET") -> list[Event]:
-    """The events of one response to a request with this method, interim ones before it; the connection goes on."""
+    """The events of one response to a request with this method, with interim responses (1xx) before it.
+
+    The connection can carry another exchange afterwards."""
     interim = draw(st.lists(st.sampled_from([100, 102, 103]), max_size=2))
     status = draw(st.sampled_from([200, 204, 206, 304, 404, 500, 599]))
     headers = Headers(draw(fields))
@@ -92,7 +95,7 @@ def responses(draw: st.DrawFn, method: str = "GET") -> list[Event]:
 
 @st.composite
 def _bodies(draw: st.DrawFn, headers: Headers, *, with_body: bool) -> list[Event]:
-    """Content and end, with the field that frames them added to the head."""
+    """Content and the end of the message. Adds Content-Length or Transfer-Encoding to the head's fields."""
     if not with_body:
         return [EndOfMessage()]
     pieces = draw(content)
@@ -114,7 +117,7 @@ _CHUNKED = [b"0\r\n\r\n", b"3\r\nabc\r\n0\r\n\r\n", b"a;x=y\r\n0123456789\r\n1 ;
 
 @st.composite
 def _messages(draw: st.DrawFn, start_lines: list[bytes]) -> bytes:
-    """A message as bytes; mostly right, but nothing sees to it that its fields agree with its body."""
+    """A message as bytes, of lines that are mostly right. Its fields may disagree with its body."""
     lines = [draw(st.sampled_from(start_lines)), *draw(st.lists(st.sampled_from(_HEAD_LINES), max_size=4))]
     head = b"".join(line + b"\r\n" for line in lines) + b"\r\n"
     if b"Transfer-Encoding: chunked" in lines:
@@ -131,7 +134,7 @@ _STATUS_LINES = [b"HTTP/1.1 200 OK", b"HTTP/1.1 204 ", b"HTTP/1.1 100 Continue",
 
 @st.composite
 def _right_messages(draw: st.DrawFn, start_line: bytes) -> bytes:
-    """A message whose fields agree with its body: without one, with a length, or in chunks."""
+    """A message whose fields agree with its body: no body, a body with a length, or chunks."""
     lines = [start_line, *draw(st.lists(st.sampled_from(_OTHER_LINES), max_size=1))]
     body = b""
     match draw(st.sampled_from([0, 1, 2, 2, 2, 2])):
@@ -155,7 +158,7 @@ _right_responses = _right_messages(b"HTTP/1.1 200 OK")
 
 
 def _one_after_the_other(right: SearchStrategy[bytes], others: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
-    """Messages that are right, or some that are and some that may be."""
+    """A stream of one or two right messages, or of up to three messages that may be wrong."""
     messages = st.one_of(st.lists(right, min_size=1, max_size=2), st.lists(st.one_of(right, others), max_size=3))
     return messages.map(b"".join)
 
@@ -163,10 +166,10 @@ def _one_after_the_other(right: SearchStrategy[bytes], others: SearchStrategy[by
 request_streams: SearchStrategy[bytes] = _one_after_the_other(
     _right_requests, _messages([b"GET / HTTP/1.1\r\nHost: a", *_REQUEST_LINES])
 )
-"""Requests as a client of HTTP/1.1 sends them, one after the other, with a body of each kind. Most streams are right as a
-whole, in others a message is right mostly."""
+"""Requests that an HTTP/1.1 client sends one after the other, with a body of each kind. Most streams are right as a whole; in
+the other streams, most messages are right."""
 response_streams: SearchStrategy[bytes] = _one_after_the_other(_right_responses, _messages(_STATUS_LINES))
-"""Responses as a server of HTTP/1.1 sends them, likewise. A client that takes them has to have asked."""
+"""Responses that an HTTP/1.1 server sends, in the same way. A client accepts them only after it has sent requests."""
 
 # ---- WebSocket -------------------------------------------------------------------------------------------------------
 
@@ -175,14 +178,14 @@ _edges = st.sampled_from([b"", "", "x" * 125, b"y" * 126, "\u20ac" * 90])
 _payloads: SearchStrategy[Any] = st.one_of(_text, st.binary(max_size=40), _edges)
 _controls = st.one_of(st.binary(max_size=125).map(Ping), st.binary(max_size=125).map(Pong))
 close_codes = st.one_of(st.sampled_from([1000, 1001, 1002, 1003, 1014, 3000, 4999]), st.integers(1007, 1014))
-"""Codes that a Close may carry."""
+"""Close codes that may be sent."""
 closes = st.one_of(st.just(Close()), st.builds(Close, close_codes, st.text(max_size=30)))
-"""A Close: without a code, or with code and reason."""
+"""A Close without a code, or with a code and a reason."""
 
 
 @st.composite
 def _message_events(draw: st.DrawFn) -> list[Event]:
-    """A message, whole or in fragments with control frames between them."""
+    """A whole message, or its fragments with control frames between them."""
     if draw(st.booleans()):
         return [Message(draw(_payloads))]
     pieces = draw(st.one_of(st.lists(_text, min_size=1, max_size=4), st.lists(st.binary(max_size=9), min_size=1, max_size=4)))
@@ -196,11 +199,11 @@ websocket_events: SearchStrategy[list[Event]] = st.builds(
     lambda messages, controls, close: [*chain.from_iterable(messages), *controls, *close],
     st.lists(_message_events(), max_size=4), st.lists(_controls, max_size=2), st.lists(closes, max_size=1),
 )  # fmt: skip
-"""What one end may send on a new connection, to its Close or not so far."""
+"""Events that one end may send on a new connection. The last one may be its Close."""
 
 
 def arrives_as(events: list[Event]) -> list[Event]:
-    """What the other end then receives: fragments come as one message, with its last."""
+    """Return the events that the other end receives. A message in fragments arrives with its last fragment."""
     received: list[Event] = []
     pieces: list[Any] = []
     for event in events:
@@ -228,7 +231,7 @@ _frame_payloads = st.one_of(
 
 @st.composite
 def _right_message(draw: st.DrawFn, keys: SearchStrategy[bytes], deflate: bool) -> bytes:
-    """The frames of one message, with a Ping between its fragments at times."""
+    """The frames of one message, in some cases with a Ping between its fragments."""
     opcode = draw(st.sampled_from([TEXT, BINARY]))
     payload = draw(st.sampled_from([b"", b"Hello", "\u20ac".encode() * 9, b"x" * 130]))
     if deflate and draw(st.booleans()):
@@ -243,8 +246,10 @@ def _right_message(draw: st.DrawFn, keys: SearchStrategy[bytes], deflate: bool) 
 
 
 def frame_streams(*, masked: bool, deflate: bool = False) -> SearchStrategy[bytes]:
-    """Frames of a WebSocket: of a client (``masked``) or a server. Most streams have messages that are right, compressed ones
-    among them with ``deflate``; in others, frames are right one by one, and make no sense one after the other."""
+    """Return a strategy of WebSocket frames, of a client (``masked``) or of a server.
+
+    Most streams have right messages, some of them compressed if ``deflate`` is true. In the other streams each frame is right,
+    but the frames make no sense in their order."""
     keys = st.binary(min_size=4, max_size=4) if masked else st.just(b"")
     frame = st.builds(encode_frame, st.sampled_from(_FIRST_BYTES), _frame_payloads, keys)
     message = _right_message(keys, deflate)
@@ -271,7 +276,7 @@ server_sent_events: SearchStrategy[list[Event]] = st.lists(
     ),
     max_size=6,
 )
-"""What a server of an event stream may send."""
+"""Events that a server may send on an event stream."""
 _stream_lines = st.sampled_from([
     "data", "data:", "data: a", "data:\u20ac", "id: 1", "id", "id: \0", "event: x", "retry: 5", "retry: x", ": c", ":", "x: y",
     "", "data" * 100,
@@ -282,7 +287,7 @@ event_streams: SearchStrategy[bytes] = st.builds(
     st.sampled_from([b"", b"\xef\xbb\xbf", b"\xff"]),
     st.lists(st.tuples(_stream_lines, _line_ends), max_size=12),
 )
-"""An event stream in lines of each kind and with each line end, with a byte order mark or a wrong byte before it."""
+"""An event stream with each kind of line and of line end. A byte order mark or a wrong byte may stand before it."""
 
 # ---- RESP ------------------------------------------------------------------------------------------------------------
 
@@ -297,7 +302,7 @@ _scalars3 = st.one_of(
 replies2: SearchStrategy[Any] = st.recursive(
     st.one_of(_scalars, st.just(NullArray())), lambda values: st.lists(values, max_size=4), max_leaves=8
 )
-"""Values that version 2 of RESP tells apart."""
+"""Values that RESP version 2 can encode."""
 replies3: SearchStrategy[Any] = st.recursive(
     _scalars3,
     lambda values: st.one_of(
@@ -307,13 +312,13 @@ replies3: SearchStrategy[Any] = st.recursive(
     ),
     max_leaves=8,
 )
-"""Values of version 3 of RESP."""
+"""Values that RESP version 3 can encode."""
 commands: SearchStrategy[Event] = st.lists(st.binary(max_size=20), min_size=1, max_size=5).map(Command)
-"""Commands as a client sends them."""
+"""Commands that a client sends."""
 server_events2: SearchStrategy[Event] = st.builds(Reply, replies2)
-"""What a server sends in version 2 of RESP."""
+"""Events that a server sends in RESP version 2."""
 server_events3: SearchStrategy[Event] = st.one_of(st.builds(Reply, replies3), st.builds(Push, st.lists(replies3, max_size=3)))
-"""What a server sends in version 3: replies and pushes."""
+"""Events that a server sends in RESP version 3: replies and pushes."""
 
 _inline = st.sampled_from([
     b"PING\r\n", b"\r\n", b"\n", b"ECHO hi\n", b'set "a\\x41\\n" \'b c\'\r\n', b'a"b', b"'\r\n", b'x"y z"\r\n', b"a" * 70,
@@ -340,7 +345,7 @@ _reply_heads = st.sampled_from([
 reply_streams: SearchStrategy[bytes] = st.lists(
     st.one_of(replies3.map(lambda value: encode_value(value, 3)), replies2.map(encode_value), _reply_heads), max_size=6
 ).map(b"".join)
-"""Replies of both versions, and heads of arrays that what follows has to fill."""
+"""Replies of both versions, and heads of arrays, whose elements are whatever comes next in the stream."""
 
 # ---- HTTP/2 ----------------------------------------------------------------------------------------------------------
 
@@ -388,7 +393,7 @@ def _data_frames(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def http2_streams(draw: st.DrawFn, preface: bytes = frames.PREFACE) -> bytes:
-    """Frames that are right one by one, mostly; nothing sees to it that they make sense one after the other."""
+    """HTTP/2 frames, each of them mostly right. They need not make sense in their order."""
     encoder = Encoder()
     pieces = [preface, draw(st.sampled_from([frames.encode_settings([(4, 20)]), frames.encode_settings([]), b""]))]
     for _ in range(draw(st.integers(0, 8))):
@@ -403,7 +408,7 @@ def http2_streams(draw: st.DrawFn, preface: bytes = frames.PREFACE) -> bytes:
 
 @st.composite
 def http2_exchanges(draw: st.DrawFn, preface: bytes = frames.PREFACE) -> bytes:
-    """Requests with content, stream after stream, as a client sends them; now and then another frame comes between."""
+    """Requests with content that a client sends, stream after stream. Now and then another frame comes between."""
     encoder = Encoder()
     pieces = [preface, frames.encode_settings([])]
     for id_ in range(1, 2 * draw(st.integers(1, 4)), 2):
@@ -425,7 +430,7 @@ def http2_exchanges(draw: st.DrawFn, preface: bytes = frames.PREFACE) -> bytes:
 
 @st.composite
 def _headers_frames(draw: st.DrawFn, block: bytes) -> bytes:
-    """HEADERS with padding, a priority, CONTINUATIONs, or none of it."""
+    """HEADERS, in some cases with padding, a priority, or a CONTINUATION."""
     flags, id_ = draw(st.sampled_from([0, frames.END_STREAM])), draw(_stream_ids)
     cut = draw(st.sampled_from([len(block), len(block), len(block), 1, 5]))
     first, rest, before, after = block[:cut], block[cut:], b"", b""

@@ -1,4 +1,4 @@
-"""Our own cores as the laws take them."""
+"""Our own cores as subjects of the laws: each with an owner that answers, small limits, and fitting streams."""
 
 from minproto import http2, resp, sse, websocket
 from minproto.core import Core, Event, Role
@@ -11,11 +11,11 @@ from minproto.testing.laws import Subject
 from minproto.websocket_handshake import Agreement
 
 SMALL = Limits(max_start_line=64, max_head=256, max_headers=3, max_body=1_000, max_chunk_line=32)
-"""Limits that generated streams do reach."""
+"""Limits so small that the generated streams reach them."""
 
 
 def _refuse(core: Core, event: Event) -> None:
-    """A server's owner that answers each complete request with 404."""
+    """Answer each complete request with a 404, as the owner of a server's core."""
     if isinstance(core, Connection) and core.request == DONE:
         core.send(ResponseHead(404, Headers([("content-length", "0")])))
         core.send(EndOfMessage())
@@ -27,18 +27,18 @@ def _ask(core: Core) -> None:
 
 
 def _ask_again(core: Core, event: Event) -> None:
-    """A client's owner that sends the next request as soon as it may."""
+    """Send the next request as soon as it is allowed, as the owner of a client's core."""
     if isinstance(core, Connection) and core.request == IDLE:
         _ask(core)
 
 
 def http1_server(kind: type[Connection] = Connection) -> Subject:
-    """A server of HTTP/1.1, by a subclass of our core."""
+    """Return the subject for a server of HTTP/1.1. ``kind``: our core, or a subclass with a planted fault."""
     return Subject(lambda: kind(Role.SERVER, SMALL), strategies.request_streams, SMALL.max_head, _refuse)
 
 
 def http1_client(kind: type[Connection] = Connection) -> Subject:
-    """A client of HTTP/1.1 that has sent a request."""
+    """Return the subject for a client of HTTP/1.1 that has sent a request."""
 
     def make() -> Connection:
         client = kind(Role.CLIENT, SMALL)
@@ -56,7 +56,7 @@ _HELD = websocket.MAX_HEADER + websocket.MAX_CONTROL + SMALL_MESSAGES.max_messag
 
 
 def _reply(core: Core, event: Event) -> None:
-    """An owner that gives what the protocol demands, and nothing else."""
+    """Send only the replies that the protocol demands."""
     if (reply := core.reply(event)) is not None:
         core.send(reply)
 
@@ -83,7 +83,7 @@ FEW_STREAMS = http2.Limits(
 
 
 def _exchange(core: Core, event: Event) -> None:
-    """An owner of HTTP/2 that takes all content, answers each request, and gives what the protocol demands."""
+    """Accept all content, answer each request, and send the replies that HTTP/2 demands."""
     assert isinstance(core, http2.Connection)
     _reply(core, event)
     if isinstance(event, Data):
@@ -122,4 +122,4 @@ ALL = {
     "websocket server, deflate": _websocket(Role.SERVER, Parameters()),
     "websocket client, deflate": _websocket(Role.CLIENT, Parameters(server_no_context_takeover=True)),
 }
-"""By name."""
+"""All subjects by name."""
