@@ -95,7 +95,7 @@ class Endpoint:
         self._loop = asyncio.get_running_loop()
         self._out: list[bytes | memoryview] = []  # encoded, and not handed to the pipe yet
         self._pending = 0  # bytes in _out
-        self._flushing = asyncio.Lock()  # held by the one who writes _out bit by bit
+        self._flushing = asyncio.Lock()  # held by the task that writes _out bit by bit. Two at once would mix their pieces
         self._batch = batch_of(self._loop)
         self._reading = Deadline(self._loop)
         self._writing = Deadline(self._loop)
@@ -142,7 +142,7 @@ class Endpoint:
     async def pause(self, seconds: float) -> None:
         """Wait like ``receive``, but without reading. Raises TimeoutError, always: after ``seconds``, or by ``interrupt``."""
         with self._reading(seconds):
-            await self._loop.create_future()
+            await self._loop.create_future()  # nobody ever sets a result
 
     def interrupt(self) -> None:
         """End a wait in ``next_event``, ``receive`` or ``pause`` with TimeoutError. Without such a wait, do nothing."""
@@ -157,7 +157,7 @@ class Endpoint:
     def send(self, event: Event) -> None:
         """Encode an event. The bytes leave at the end of this turn of the event loop. Raises LocalProtocolError."""
         data = self.core.send(event)
-        if data:
+        if data:  # an event may need no byte: the end of a message whose length was announced
             self.queue(data)
 
     def queue(self, data: bytes) -> None:
@@ -226,6 +226,7 @@ class Endpoint:
             raise ConnectionResetError("the peer is gone, or does not read") from error
 
     async def _drain(self) -> None:
+        """Wait once, for ``Timeouts.write`` seconds. Raises TimeoutError."""
         with self._writing(self.timeouts.write):
             await self.pipe.drain()
 
@@ -290,15 +291,16 @@ class Endpoint:
                     self.pipe.close_write()
                 await self._read_away(sending)
             await while_taken(self, self._close)
-        except (ConnectionError, TimeoutError):
+        except (ConnectionError, TimeoutError):  # the peer is gone, or does not read: there is nobody to be polite to
             self.abort()
-        except BaseException:
+        except BaseException:  # we are cancelled, so the peer gets a reset instead of waiting for an end
             self.abort()
             raise
         finally:
             self.stop()
 
     async def _close(self) -> None:
+        """Close the pipe, which first sends what it holds, within ``Timeouts.write`` seconds. Raises TimeoutError."""
         async with asyncio.timeout(self.timeouts.write):
             await self.pipe.close()
 
@@ -324,7 +326,7 @@ class Endpoint:
 
     def abort(self) -> None:
         """End the connection at once, with a reset. What was not sent is lost. A second call does nothing."""
-        self._out.clear()
+        self._out.clear()  # or the batch would write it on the closed pipe, at the end of this turn
         self._pending = 0
         self.pipe.abort()
         self.stop()

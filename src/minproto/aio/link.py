@@ -163,6 +163,7 @@ class _SkippingConnection(Connection):
     def _check_bulk(self, length: int | None) -> int:
         """Accept a length beyond the limits as well, and note that this string has to be dropped."""
         limits = self.limits
+        # The core's own check comes first in all other cases: also for a length beyond LONGEST_SKIPPED, which it refuses.
         if length is None or not min(limits.max_bulk, limits.max_command - self._taken) < length <= LONGEST_SKIPPED:
             return super()._check_bulk(length)
         self._left = length + 2
@@ -177,7 +178,7 @@ class _SkippingConnection(Connection):
         self._left -= arrived
         if self._left > 2 or self._buffer.size < 2:
             return None
-        if self._buffer.take(2) != b"\r\n":
+        if self._buffer.take(2) != b"\r\n":  # the length was wrong, so nobody knows where the next value begins
             raise RemoteProtocolError("a string does not end in CRLF")
         self._left, self._bulk_length = 0, None
         skipped = Skipped()
@@ -257,6 +258,7 @@ class Link:
         other one does not know that."""
         if self._core.begins_like_tls:
             return RemoteProtocolError("the broker's port speaks TLS: its URL begins with rediss://, not redis://")
+        # A TLS server that gets clear text either sends an alert, or just closes.
         if not self._endpoint.received and self._endpoint.pipe.info("ssl_object") is None:
             return ConnectionResetError(
                 "the broker has closed the connection without a word (as a port does that speaks TLS: rediss://)"

@@ -84,7 +84,7 @@ class ListenerConfig:
     """Called when the server begins to stop. An app answers here what would wait for long and hold up the end: a long poll."""
 
     def __post_init__(self) -> None:
-        Address(self.host, self.port)  # checks both
+        Address(self.host, self.port)  # an Address checks both
         check_tls("ssl", self.ssl, server=True)
         check_type("timeouts", self.timeouts, Timeouts)
         check_count("max_connections", self.max_connections, 0)
@@ -94,7 +94,7 @@ class ListenerConfig:
 
 
 class ListenerOptions(TypedDict, total=False):
-    """The fields of ``ListenerConfig`` as keyword arguments, which editors and type checkers know."""
+    """The fields of ``ListenerConfig`` as keyword arguments. Editors and type checkers read them here; a test compares."""
 
     host: str
     port: int
@@ -150,6 +150,7 @@ class Listener(ABC):
         """Return the connection that serves a client on this pipe. Over TLS the handshake is done."""
 
     async def __aenter__(self) -> Self:
+        """Listen. Raises OSError, which names host and port, and RuntimeError where the server has served before."""
         if self._acceptor is not None or self._draining:
             raise RuntimeError("a server serves once: make another")
         self._loop = asyncio.get_running_loop()
@@ -163,6 +164,7 @@ class Listener(ABC):
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        """Drain, also where the block has failed: the clients have done nothing wrong."""
         await self.close()
 
     @property
@@ -183,6 +185,7 @@ class Listener(ABC):
 
     @property
     def _listening(self) -> Acceptor:
+        """The acceptor, while there is one."""
         if self._acceptor is None or self._draining:
             raise RuntimeError("the server does not listen")
         return self._acceptor
@@ -191,6 +194,7 @@ class Listener(ABC):
 
     @property
     def _is_full(self) -> bool:
+        """Whether all places are taken. Refusals take none: they are bounded by MAX_REFUSALS."""
         return len(self._connections) + len(self._handshakes) >= self.config.max_connections
 
     def _accepted(self, sock: socket) -> None:
@@ -225,7 +229,7 @@ class Listener(ABC):
 
     def attach(self, pipe: Pipe) -> None:
         """Serve a client on this pipe. The server does this with each socket, and tests do it with pipes in memory."""
-        if self._draining or len(self._refusals) >= MAX_REFUSALS:
+        if self._draining or len(self._refusals) >= MAX_REFUSALS:  # many may have become too many since the accept
             return pipe.abort()
         connection = self._connect(pipe)
         if self._is_full:
@@ -240,6 +244,7 @@ class Listener(ABC):
         task.add_done_callback(self._remove)
 
     def _remove(self, task: asyncio.Task[None]) -> None:
+        """A connection's task is done: its place is free."""
         connection = self._connections.pop(task)
         if self.config.metrics is not None:
             self.config.metrics.closed(connection.endpoint)
@@ -258,7 +263,7 @@ class Listener(ABC):
             self._drain()
         try:
             await _wait(self._tasks(), self.config.timeouts.drain)
-        finally:
+        finally:  # also where our own task is cancelled meanwhile
             self.abort()
         await _wait(self._tasks(), LAST_WAIT)  # the tasks are cancelled: now they may close files and databases
         for connection in self._connections.values():
@@ -277,7 +282,7 @@ class Listener(ABC):
                 self.config.on_drain()
             except APP_FAILURES:
                 logger.exception("on_drain failed")
-        for connection in list(self._connections.values()):
+        for connection in list(self._connections.values()):  # a copy: an idle connection may end at once
             connection.drain()
 
     def abort(self) -> None:
@@ -288,6 +293,7 @@ class Listener(ABC):
             task.cancel()
 
     def _tasks(self) -> set[asyncio.Task[None]]:
+        """All tasks of the server. A copy: the sets change when a task ends."""
         return {*self._connections, *self._refusals, *self._handshakes}
 
 

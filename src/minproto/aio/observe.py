@@ -1,6 +1,17 @@
-"""What an operator sees: an access log, and figures for Prometheus. Both hang on the same two calls for each request.
+"""What an operator sees of a server: an access log, and metrics for Prometheus.
 
-A server without observers makes no calls, so they cost nothing when off.
+Both are *observers*: objects that a connection calls twice for each request.
+
+    client               connection                       observers: AccessLog, Metrics, one of your own
+      |--- GET /hello -->|
+      |                  |--- begin() ------------------> Metrics: one more request in flight
+      |                  |    the handler answers
+      |<-- 200, 13 bytes-|
+      |                  |--- finish(head, 200, 13) ----> Metrics: one more 200; AccessLog: a line
+
+``finish`` is called when the answer is complete, or given up, so a download of an hour is in the log an hour late. A server
+without observers makes no calls at all. Metrics also count connections and bytes: a server tells them of each connection by
+``opened`` and ``closed``, and they read the counters of the connections that are open only when somebody asks.
 """
 
 import asyncio
@@ -37,17 +48,21 @@ class Counts(Protocol):
 
 
 class Observer(Protocol):
-    """Is told of each request."""
+    """An object that is told of each request. Its methods are called in the event loop, so they must not block."""
 
     def begin(self) -> None:
-        """A request's head has been read."""
+        """Take note that the head of a request has been read."""
 
     def finish(self, head: RequestHead | None, status: int, sent: int, pipe: Pipe) -> None:
-        """Its answer is complete, or was given up: ``sent`` bytes of content. A head that could not be read is None."""
+        """Take note that an answer is complete, or was given up.
+
+        ``head``: the request; None where it could not be read (a 400, say). ``status``: 499 where the client left before its
+        answer was complete. ``sent``: bytes of content. ``pipe``: the client's, for its address.
+        """
 
 
 class Guarded:
-    """An observer whose failure, even a ``sys.exit()``, is logged and harms no request."""
+    """An observer around another one. A failure of that one, even a ``sys.exit()``, is logged and harms no request."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
@@ -71,36 +86,42 @@ def peer_name(pipe: Pipe) -> str:
     return str(peer[0]) if isinstance(peer, tuple) else "-"
 
 
+# A target, as a client sends it, becomes part of a line. A control character is written like \x0a in it, and a quote as \".
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {ord('"'): '\\"', ord("\\"): "\\\\"}
 
 
 class AccessLog:
-    """One line for each request, in the common log format:
+    """Writes one line for each request, in the common log format, which every log analyser reads:
 
-    127.0.0.1 - - [22/Nov/2026:15:04:05 +0000] "GET /hello HTTP/1.1" 200 13
+        127.0.0.1 - - [22/Nov/2026:15:04:05 +0000] "GET /hello HTTP/1.1" 200 13
+        address       time of the end              request line          status, bytes of content
     """
 
     def __init__(self, write: Callable[[str], Any] | None = None) -> None:
-        """``write`` takes each line, and must not block: the event loop calls it. By default the lines go to standard output,
-        by a thread; lines that nobody reads are dropped and counted."""
+        """``write`` takes each line. The event loop calls it, so it must not block.
+
+        By default the lines go to standard output by a thread, and lines that nobody reads are dropped and counted: see
+        ``minproto.aio.output``.
+        """
         if write is not None:
             check_function("write", write)
         self._write: Callable[[str], Any] = write or standard_output().write
         self._time = (0, "")
 
     def begin(self) -> None:
-        """Nothing: a line is written at the end."""
+        """Do nothing: the line is written at the end, when the status is known."""
 
     def finish(self, head: RequestHead | None, status: int, sent: int, pipe: Pipe) -> None:
         host = peer_name(pipe)
-        # A quote or a control character in a target could end the field, or begin a line of the peer's own.
+        # A quote in a target would end the field, and a line break would begin a line of the client's own making.
         line = f"{head.method} {head.target} HTTP/{head.version}".translate(_ESCAPES) if head else "-"
         try:
             self._write(f'{host} - - [{self._now()}] "{line}" {status} {sent}\n')
-        except OSError:  # whoever read the log is gone: that must not end the service
+        except OSError:  # the reader of the log is gone. The service goes on, without a log
             self._write = len
 
     def _now(self) -> str:
+        """Return the time for a line. It is formatted once a second, since that takes longer than the rest of the line."""
         now = int(time.time())
         if self._time[0] != now:
             self._time = now, time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now))
@@ -108,39 +129,40 @@ class AccessLog:
 
 
 class Metrics:
-    """Counts, rendered in Prometheus' text format."""
+    """Counters of a server, for Prometheus: ``Server(app, metrics=metrics)``, and an app that answers ``metrics.render()``."""
 
     def __init__(self) -> None:
         self.requests: dict[int, int] = {}
         """Requests answered, by status."""
         self.in_flight = 0
+        """Requests that have begun, and whose answer is not complete."""
         self._open: set[Counts] = set()
         self._received = 0  # bytes of connections that have ended
         self._sent = 0
 
     def opened(self, wire: Counts) -> None:
-        """A connection begins."""
+        """Count a connection from now on. ``wire`` is read whenever somebody asks for the bytes."""
         self._open.add(wire)
 
     def closed(self, wire: Counts) -> None:
-        """It has ended."""
+        """Add the bytes of a connection that has ended to those of the past."""
         self._open.discard(wire)
         self._received += wire.received
         self._sent += wire.sent
 
     @property
     def connections(self) -> int:
-        """Open now."""
+        """Connections that are open now."""
         return len(self._open)
 
     @property
     def received(self) -> int:
-        """Bytes on the wire from all peers."""
+        """Bytes from all clients so far, inside of TLS."""
         return self._received + sum(wire.received for wire in self._open)
 
     @property
     def sent(self) -> int:
-        """Bytes on the wire to all peers."""
+        """Bytes to all clients so far, inside of TLS."""
         return self._sent + sum(wire.sent for wire in self._open)
 
     def begin(self) -> None:
@@ -148,10 +170,10 @@ class Metrics:
 
     def finish(self, head: RequestHead | None, status: int, sent: int, pipe: Pipe) -> None:
         self.requests[status] = self.requests.get(status, 0) + 1
-        self.in_flight -= head is not None
+        self.in_flight -= head is not None  # a head that could not be read has not begun
 
     def render(self) -> str:
-        """The exposition: for each family its type, then a line for each value."""
+        """Return the text that Prometheus fetches: for each family of values its type, then a line for each value."""
         lines = ["# TYPE minproto_requests_total counter"]
         lines += [f'minproto_requests_total{{status="{status}"}} {n}' for status, n in sorted(self.requests.items())]
         for name, kind, value in (

@@ -4,8 +4,14 @@
     Traceback (most recent call last):
     TypeError: url has to be str, not None
 
-Every check raises TypeError for a value of another type, or ValueError for one that is out of range, in one line: the name of
-the option, what it has to be, and the value. Limits are counts alone: they check themselves by ``minproto.core.check_counts``.
+Every check raises TypeError for a value of a wrong type, or ValueError for a value out of range. The error is one line with
+the name of the option, what it has to be, and the value. Why so much care? A server with ``Timeouts(idle="75")`` would start,
+and fail in the middle of its first connection, with a TypeError that names no option.
+
+    Server(app, prot=8000)                configure: "there is no option prot: did you mean port?"
+      Config(...).__post_init__           check_type, check_tls, check_count, ...: each field
+        Timeouts(...).__post_init__       check_seconds: each field
+        Limits(...)                       counts alone, which check themselves (minproto.core.check_counts)
 """
 
 import asyncio
@@ -18,7 +24,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn, TypeVar
 
 LONGEST = 100
-"""Characters of a value that an error shows."""
+"""Characters of a value that an error shows: a whole certificate in a log helps nobody."""
 
 T = TypeVar("T")
 
@@ -26,7 +32,7 @@ T = TypeVar("T")
 def configure(kind: Callable[..., T], options: Mapping[str, object]) -> T:
     """Make a dataclass of options. Raises TypeError for an option that it does not have, and names the one that is nearest."""
     known = [option.name for option in fields(kind)]  # type: ignore[arg-type]
-    for name in options:
+    for name in options:  # Python would say no more than "unexpected keyword argument"
         if name not in known:
             near = get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
@@ -54,7 +60,7 @@ def refuse(name: str, wanted: str, value: object, error: type[Exception] = TypeE
 
 
 def show(value: object) -> str:
-    """A value as an error names it: its ``repr``, cut off; a class and an object of ours by their public names."""
+    """Return a value as an error names it: its ``repr``, cut off. A class or an object of ours has its public name."""
     if inspect.isclass(value):
         return f"the class {public_name(value)}"
     text = repr(value)
@@ -64,7 +70,7 @@ def show(value: object) -> str:
 
 
 def public_name(kind: type) -> str:
-    """How a user imports a class: ``minproto.Http2Limits``, where ``kind.__name__`` says no more than "Limits"."""
+    """Return the name by which a user imports a class: ``minproto.Http2Limits``. Several classes of ours are named Limits."""
     import minproto  # not above: it imports this module
 
     for name in minproto.__all__:
@@ -80,7 +86,7 @@ def check_type(name: str, value: object, kind: type, *, or_none: bool = False) -
 
 
 def check_text(name: str, value: object) -> None:
-    """Check that a value is a str with something in it: an empty one is mostly a variable that nobody has set."""
+    """Check that a value is a str and not empty. An empty one is mostly an environment variable that nobody has set."""
     if not isinstance(value, str):
         refuse(name, "str", value)
     if not value:
@@ -96,7 +102,7 @@ def check_seconds(name: str, value: object, *, positive: bool = False) -> None:
 
 
 def check_function(name: str, value: object) -> None:
-    """Check that a value can be called, and is not a coroutine function: the caller would not await it."""
+    """Check that a value can be called and is not a coroutine function: a callback is not awaited, so it would never run."""
     if not callable(value) or inspect.isclass(value):
         refuse(name, "a function", value)
     if inspect.iscoroutinefunction(value):
@@ -104,7 +110,8 @@ def check_function(name: str, value: object) -> None:
 
 
 def check_host(name: str, value: object) -> None:
-    """Check that a value is a name or an address. To asyncio "" and None are all interfaces, which nobody means by them."""
+    """Check that a value is a name or an address. asyncio takes "" and None for all interfaces: a server that is meant for
+    this machine alone would be open to the network."""
     if not isinstance(value, str):
         refuse(name, 'a name or an IP address (str), such as "127.0.0.1"', value)
     if not value:
@@ -114,7 +121,7 @@ def check_host(name: str, value: object) -> None:
 
 
 def check_secret(name: str, value: object) -> None:
-    """Check that a value is a str with something in it, or None. The error does not show it, since it may be a password."""
+    """Check that a value is a str and not empty, or None. The error does not show the value: it may be a password."""
     if not isinstance(value, str | None):
         raise TypeError(f"{name} has to be a str or None, not {type(value).__name__}")
     if value == "":
@@ -122,7 +129,7 @@ def check_secret(name: str, value: object) -> None:
 
 
 def check_tls(name: str, value: object, *, server: bool) -> None:
-    """Check that a value is None or a TLS context of the right side; a server's needs a certificate."""
+    """Check that a value is None, or a TLS context of the right side. A server's context needs a certificate."""
     made_by = "minproto.tls_context(certificate, key)" if server else "ssl.create_default_context()"
     if not isinstance(value, tls.SSLContext | None):
         refuse(name, f"an ssl.SSLContext, as {made_by} makes it, or None", value)
@@ -135,8 +142,10 @@ def check_tls(name: str, value: object, *, server: bool) -> None:
 
 
 def client_context(ssl: tls.SSLContext | None, scheme: str, secure: str) -> tls.SSLContext | None:
-    """Return the context of a client whose URL has this scheme: the user's, or a default one; None unless it is ``secure``.
-    Raises ValueError for a context that would not be used."""
+    """Return the TLS context for a client's URL: the user's, or a default one; None where the scheme is not ``secure``.
+
+    Raises ValueError for a context that would not be used: the user believes that the connection has TLS.
+    """
     if scheme == secure:
         return ssl or tls.create_default_context()
     if ssl is not None:
@@ -145,10 +154,11 @@ def client_context(ssl: tls.SSLContext | None, scheme: str, secure: str) -> tls.
 
 
 def try_handshake(context: tls.SSLContext) -> str | None:
-    """Let a server's context answer the first message of a client. Return what it chose by ALPN, "" if it chose nothing.
+    """Let a server's context answer the first message of a client, in memory. Return the protocol that it chose by ALPN.
 
-    None: it has no certificate that it could show. A context does not tell either in another way. One that chooses by the
-    name of the server is believed to have both: its callback may not expect a client without a name.
+    The result is "" where it chose none, and None where it has no certificate to show. An SSLContext can't be asked for either
+    in another way. A context that chooses by the name of the server is believed to have both: its callback may not expect a
+    client without a name.
     """
     if context.sni_callback is not None:
         return "h2"
@@ -170,14 +180,14 @@ def try_handshake(context: tls.SSLContext) -> str | None:
 
 
 def check_common(limits: object, kind: type, timeouts: object, ssl: object = None) -> None:
-    """Check the options that all our clients, and WebSockets, have; ``kind`` is the class of their limits."""
+    """Check the options that all our clients have, and WebSockets as well. ``kind`` is the class of their limits."""
     check_tls("ssl", ssl, server=False)
     check_type("limits", limits, kind)
     check_type("timeouts", timeouts, Timeouts)
 
 
 def check_elements(name: str, value: Any, check: Callable[[str, object], None]) -> None:
-    """Check each element of a collection. A str is none here: each of its letters would be taken for an element."""
+    """Check each element of a collection. A str is refused, although it is one: ``methods="GET"`` would mean G, E and T."""
     if isinstance(value, str | bytes) or not isinstance(value, Collection):
         refuse(name, "a list", value)
     for element in value:
@@ -230,5 +240,5 @@ class Timeouts:
     @property
     def first_idle(self) -> float:
         """How long a new connection may be silent. ``idle=0`` says that a connection is not kept *between* two messages; there
-        is a first message all the same, which gets the time of a head."""
-        return self.idle or self.head
+        is a first message all the same, which gets the time of a head or of a handshake."""
+        return self.idle or max(self.head, self.handshake)

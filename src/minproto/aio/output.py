@@ -1,18 +1,19 @@
 """Lines for the process's standard output and standard error, which never make the event loop wait.
 
-A write to a terminal or a pipe blocks while nobody reads at the other end: `minproto serve | less` shows one screen, less
-stops reading, and 64 KiB later (what a Linux pipe holds) the next write waits until the user presses a key. A write in the
-event loop would stop every connection with it, and the handler of SIGTERM, too. So the loop only queues its lines:
+A write to a terminal or a pipe blocks while nobody reads at the other end. For example, `minproto serve | less` shows one
+screen, and less stops reading. A Linux pipe holds 64 KiB. Behind those the next write waits until the user presses a key. A
+write in the event loop would stop every connection with it, and the handler of SIGTERM as well. So the loop only queues its
+lines, and a thread writes them:
 
     write("line 1\\n")  ->  queue, at most MAX_WAITING bytes  ->  thread  ->  os.write  ->  terminal or pipe
     write("line 2\\n")      full: the line is dropped and counted
 
-When the reader reads again, the thread writes what waited, and then how much is missing: "… 123 lines dropped: the output is
-not read". The order of the lines is kept. A regular file always takes what it is given, so it needs no thread.
+When the reader reads again, the thread writes the lines that waited, and then how many are missing: "… 123 lines dropped: the
+output is not read". The order of the lines is kept. A regular file always takes what it is given, so it needs no thread.
 
 At the end of the process ``finish`` waits for the thread, as long as the reader takes something within each second. The thread
-is a daemon and calls ``os.write``, not ``sys.stdout.write``: a thread that waits inside ``sys.stdout`` holds a lock, for which
-Python would wait at its own end.
+is a daemon, for which Python does not wait. It calls ``os.write`` and not ``sys.stdout.write``: a thread that waits inside of
+``sys.stdout`` holds a lock, and Python takes that lock at its own end.
 """
 
 import atexit
@@ -28,11 +29,11 @@ from functools import cache
 from typing import Protocol, TextIO
 
 MAX_WAITING = 4 * 1024 * 1024
-"""Bytes that wait for a slow reader: some 50,000 lines of an access log. Beyond, lines are dropped."""
+"""Bytes (4 MiB) that wait for a slow reader: some 50,000 lines of an access log. Lines beyond these are dropped."""
 PIECE = 16_384
-"""Bytes of one ``os.write``: the end of the process is held up only while a reader takes that much each second."""
+"""Bytes of one ``os.write``. At the end we wait for a reader that takes this much each second."""
 PAUSE = 0.01
-"""Seconds between two batches, so that a busy server pays for the thread a hundred times a second, not once a line."""
+"""Seconds between two batches. So a busy server pays for a change of threads a hundred times a second, not once a line."""
 PATIENCE = 1.0
 """Seconds without any progress after which ``finish`` gives up."""
 LAST_WAIT = 5.0
@@ -41,27 +42,33 @@ LAST_WAIT = 5.0
 STANDARD = (1, 2)
 """The file descriptors of standard output and standard error."""
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)  # a disk may have room again; after any other error the output is gone
+# Errors that may pass: a disk may have room again. After any other error nobody will ever read the output.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Lines(Protocol):
     """A place for lines: an ``Output``, or the object that a program has put in the place of ``sys.stdout``."""
 
     def write(self, text: str, /) -> object:
-        """Take a few whole lines."""
+        """Take whole lines, each with its line break."""
 
     def flush(self) -> object:
         """Write at once what was taken."""
 
 
 class Output:
-    """A text stream whose ``write`` never waits and never fails. Threads may share it."""
+    """A text stream whose ``write`` never waits and never fails. Threads may share it.
+
+    One lock, with a condition, guards the queue. The thread waits for lines, and ``finish`` waits for the thread.
+    """
 
     def __init__(self, put: Callable[[bytes], object], *, encoding: str = "utf-8", direct: bool = False) -> None:
-        """``put`` writes all of its bytes, may block, and may raise OSError. ``direct``: it does not block, and so needs no
-        thread."""
+        """``put`` writes all of its bytes. It may block, and may raise OSError.
+
+        ``direct``: ``put`` never blocks, so it is called without a thread.
+        """
         self.on_broken: Callable[[], object] = lambda: None
-        """Called once, by the thread, when the reader is gone: say, with `| head -1`."""
+        """Called once, by the thread, when the reader is gone: `minproto wire ... | head -1` has no reason to go on."""
         self._put = put
         self._encoding = encoding
         self._direct = direct
@@ -75,12 +82,13 @@ class Output:
         self._broken = False
 
     def write(self, text: str) -> None:
-        """Queue whole lines. Lines that do not fit are dropped and counted; after the reader has gone, all are dropped."""
+        """Queue whole lines. Lines that do not fit are dropped and counted. After the reader has gone, all are dropped."""
         data = text.encode(self._encoding, "backslashreplace")
         with self._changed:
             if self._broken:
                 return
-            # A text that is longer than the queue is taken where nothing else waits: a reader who reads gets every line.
+            # Behind a line that was dropped, all lines are dropped until the queue is written: the notice counts a gap in one
+            # place. A text that is longer than the queue is taken where nothing waits, so a reader that reads gets every line.
             if self._waiting and (self._dropped or self._size + len(data) > MAX_WAITING):
                 self._dropped += text.count("\n")
                 return
@@ -97,6 +105,7 @@ class Output:
     def finish(self) -> None:
         """Wait until everything is written; give up where the reader takes nothing for a second."""
         ends = time.monotonic() + LAST_WAIT
+        # The thread notifies us after each piece. A second without one means that the reader takes nothing.
         with self._changed:
             while (self._waiting or self._busy) and not self._broken:
                 patience = min(PATIENCE, ends - time.monotonic())
@@ -104,6 +113,7 @@ class Output:
                     return self._break()
 
     def _wake(self) -> None:
+        """Have the thread write. The first line starts it, so a program that writes nothing has no thread."""
         if self._thread is None or not self._thread.is_alive():  # in the child of a fork it is not
             self._thread = threading.Thread(target=self._run, name="minproto-output", daemon=True)
             try:
@@ -114,7 +124,10 @@ class Output:
         self._changed.notify_all()
 
     def _run(self) -> None:
-        """Run in the thread: take all lines that wait, write them as one batch, and begin anew."""
+        """Run in the thread: take all lines that wait, write them as one batch, and begin anew.
+
+        The lock is not held while we write, so ``write`` never waits for a slow reader.
+        """
         while not self._broken:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
@@ -127,12 +140,13 @@ class Output:
             time.sleep(PAUSE)
 
     def _take(self) -> bytes:
-        """Empty the queue. Return its lines, and behind them a line that counts the dropped ones."""
+        """Empty the queue. Return its lines, and behind them a line that counts those that were dropped."""
         batch = b"".join([*self._waiting, self._notice(self._dropped, "the output is not read")])
         self._waiting, self._size, self._dropped = [], 0, 0
         return batch
 
     def _write_batch(self, batch: bytes) -> None:
+        """Write a batch in pieces, and tell ``finish`` of each, which sees by that that the reader reads."""
         pieces = [batch[start : start + PIECE] for start in range(0, len(batch), PIECE)]
         pieces.insert(0, self._notice(self._failed, "the disk is full"))
         for number, piece in enumerate(pieces):
@@ -145,36 +159,41 @@ class Output:
                 self._changed.notify_all()
 
     def _fail(self, error: OSError, lines: int) -> None:
+        """Take note that a write has failed, and with it so many lines."""
         if error.errno in _FULL:
-            self._failed += lines
+            self._failed += lines  # and the next batch that can be written says so
             return
         self._break()
         self.on_broken()
 
     def _break(self) -> None:
+        """Give up: nobody reads the output any more."""
         with self._changed:
             self._broken = True
             self._waiting.clear()
             self._changed.notify_all()
 
     def _notice(self, lines: int, reason: str) -> bytes:
+        """Return the line that says how many lines are missing here; b"" where none is."""
         text = f"… {lines:,} line{'' if lines == 1 else 's'} dropped: {reason}\n" if lines else ""
         return text.encode(self._encoding, "replace")
 
 
 def standard_output() -> Lines:
-    """Where to write lines that are for standard output."""
+    """Return the place for lines that are for standard output."""
     return _lines(sys.stdout)
 
 
 def standard_error() -> Lines:
-    """Where to write lines that are for standard error."""
+    """Return the place for lines that are for standard error."""
     return _lines(sys.stderr)
 
 
 def _lines(stream: TextIO | None) -> Lines:
-    """The ``Output`` of the process's standard output or error, which all users share, where ``stream`` leads there. Where a
-    program has put something else in its place (a notebook, a test that listens), that."""
+    """Return the ``Output`` of the process's standard output or error, which all users share.
+
+    A program may have put another object in the place of ``sys.stdout``: a notebook, a test that listens. Then return that.
+    """
     if stream is None or stream.closed:  # `>&-`, as under some supervisors: the file may be somebody's socket by now
         return Output(len, direct=True)
     try:
@@ -189,6 +208,7 @@ def _lines(stream: TextIO | None) -> Lines:
 
 @cache
 def _own(descriptor: int, encoding: str) -> Output:
+    """Return the one Output of a file descriptor. Two of them would mix their lines."""
     is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
     output = Output(lambda data: _write_all(descriptor, data), encoding=encoding, direct=is_file)
     _used.append(output)
@@ -200,17 +220,17 @@ _used: list[Output] = []
 
 @atexit.register
 def finish_output() -> None:
-    """At the end of the process: write what waits for standard output and standard error, where somebody reads it."""
+    """Write what waits for standard output and standard error, as long as somebody reads it. Python calls this at its end."""
     for output in _used:
         output.finish()
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
-    """Write, and wait where need be. Raises OSError."""
+    """Write all bytes, and wait where that takes time. Raises OSError."""
     while data:
         try:
             data = data[os.write(descriptor, data) :]
-        except BlockingIOError:  # another process that has this terminal has made it non-blocking: for all
+        except BlockingIOError:  # another process on this terminal has made it non-blocking, which holds for all of them
             waiting = select.poll()
             waiting.register(descriptor, select.POLLOUT)
             waiting.poll()

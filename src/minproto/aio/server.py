@@ -70,7 +70,7 @@ class Config(ListenerConfig):
 
 
 class ServerOptions(ListenerOptions, total=False):
-    """The fields of ``Config`` as keyword arguments, which editors and type checkers know."""
+    """The fields of ``Config`` as keyword arguments. Editors and type checkers read them from here; a test compares."""
 
     limits: Limits
     http2_limits: Http2Limits
@@ -99,6 +99,7 @@ class Server(Listener):
             logger.warning("clients get HTTP/1.1: ssl offers no HTTP/2 (ALPN), as a context of minproto.tls_context does")
         self._app = app
         self._methods = frozenset(self.config.methods)
+        # Metrics are an observer as well: they count requests by their status.
         observers = [*self.config.observers, *([self.config.metrics] if self.config.metrics else [])]
         self._observers = [Guarded(observer) for observer in observers]
 
@@ -165,7 +166,7 @@ class _ClearTextConnection:
         """Wait for the first bytes, and serve. A client that says nothing within the idle time is closed without a word."""
         timeouts = self._server.config.timeouts
         first = await self._first_bytes(timeouts.first_idle, timeouts.head)
-        if not first or self._draining:
+        if not first or self._draining:  # there is no version, so there is no core: Core(0) only lets the endpoint close
             return await Endpoint(Core(0), self._pipe, timeouts).close(linger=True)
         self._connection = self._choose(first)
         del first  # a chunk from asyncio takes a page of memory (4 KiB), however short, and would live as long as this task
@@ -195,12 +196,12 @@ class _ClearTextConnection:
         They are fewer where no more come within ``head`` seconds of the first one, and b"" where none comes within ``idle``.
         """
         first, clock = b"", asyncio.get_running_loop().time
-        ends = clock() + idle
+        ends = clock() + idle  # one end for all reads: a byte now and then must not begin a new time
         try:
             while _FIRST_LINE.startswith(first):
                 with self._deadline(ends - clock()):
                     data = await self._pipe.read()
-                if not first:
+                if not first:  # from here on the client is no idle one, but one with an unfinished head
                     self._began = clock()
                     ends = self._began + head
                 first += data
@@ -257,6 +258,7 @@ def tls_context(certificate: FilePath, key: FilePath | None = None, password: st
     context = tls.create_default_context(tls.Purpose.CLIENT_AUTH)
     context.minimum_version = tls.TLSVersion.TLSv1_2
     try:
+        # OpenSSL checks here that the key belongs to the certificate.
         context.load_cert_chain(certificate, key, _no_password if password is None else password)
     except OSError as error:
         reason = _certificate_fault(certificate, key, error)

@@ -50,7 +50,8 @@ LEAST = 1e-9
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
 """OpenSSL's reasons where clear text comes in the place of a TLS record; its versions use different ones."""
 
-_AddressInfo = tuple[Any, ...]  # family, type, protocol, canonical name, address
+_AddressInfo = tuple[Any, ...]
+"""An answer of ``getaddrinfo``: family, type, protocol, canonical name, address."""
 
 
 # ---- connecting ---------------------------------------------------------------------------------------------------------
@@ -68,9 +69,9 @@ async def dial(host: str, port: int) -> socket.socket:
     An address that refuses at once does not cost the delay: the next attempt starts when one has failed. Raises OSError, with
     the texts of all attempts where they differ; it names the host where no address was found.
     """
-    waiting = _interleaved(await _resolve(host, port))
-    running: set[asyncio.Task[socket.socket]] = set()
-    errors: list[OSError] = []
+    waiting = _interleaved(await _resolve(host, port))  # addresses that we have not tried
+    running: set[asyncio.Task[socket.socket]] = set()  # attempts that have no answer yet
+    errors: list[OSError] = []  # of the attempts that have failed
     try:
         while waiting or running:
             if waiting:
@@ -81,7 +82,7 @@ async def dial(host: str, port: int) -> socket.socket:
                 running.remove(task)
                 if (error := task.exception()) is None:
                     return task.result()
-                if not isinstance(error, OSError):
+                if not isinstance(error, OSError):  # a bug, and no network's doing
                     raise error
                 errors.append(error)
     finally:
@@ -153,7 +154,7 @@ async def connect_pipe(
     options = {} if ssl is None else {"server_hostname": address.server_name} | tls_options(ssl, handshake, linger)
     missing = "no answer"
     try:
-        async with asyncio.timeout(handshake):
+        async with asyncio.timeout(handshake):  # one time for both: DNS and TCP, and the TLS handshake
             sock = await dial(address.connect_host, address.port)
             missing = "no answer to the TLS handshake"
             return await make_pipe(sock, **options)
@@ -162,6 +163,7 @@ async def connect_pipe(
     except ConnectionResetError as error:
         if str(error):
             raise
+        # asyncio raises it without a text where the peer ends TCP in the middle of the handshake.
         raise ConnectionResetError(f"{address} ended the connection during the TLS handshake") from error
     except tls.SSLError as error:
         if error.reason not in NO_TLS:
@@ -316,11 +318,13 @@ class Acceptor:
         self._sockets = []
 
     def _watch(self) -> None:
+        """Have the loop call us when a client waits."""
         self._timer = None
         for sock in self._sockets:
             self._loop.add_reader(sock, self._accept, sock)
 
     def _unwatch(self) -> None:
+        """Have the loop call us no more: neither for a client, nor at the end of a pause."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -329,18 +333,19 @@ class Acceptor:
             self._loop.remove_reader(sock)
 
     def _accept(self, sock: socket.socket) -> None:
+        """The loop calls this: accept what the kernel has, up to ``BURST`` connections."""
         for _ in range(BURST):
             if sock.fileno() < 0:  # ``accepted`` has called ``close``, for the connection before this one
                 return
             try:
                 connection, _ = sock.accept()
-            except (BlockingIOError, InterruptedError):
+            except (BlockingIOError, InterruptedError):  # no client waits any more
                 return self._recover()
             except ConnectionAbortedError:  # the client has given up while it was in the kernel's queue
                 continue
             except OSError as error:
                 return self._pause(error)
-            connection.setblocking(False)
+            connection.setblocking(False)  # it does not inherit that from the listening socket everywhere
             self._accepted(connection)
 
     def _pause(self, error: OSError) -> None:
