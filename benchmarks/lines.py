@@ -24,7 +24,7 @@ SHELL = f"{ENDPOINT} aio/listener.py aio/http.py aio/content.py aio/observe.py"
 SHELL1 = f"{SHELL} aio/http_client.py aio/http1_client.py aio/http1_content.py aio/http1_server.py"
 WEBSOCKETS = "aio/websocket.py aio/websocket_server.py aio/websocket_client.py"
 SOCKETS = f"{HTTP1} {WEBSOCKET} {SHELL1} {WEBSOCKETS}"
-SERVER = f"{HTTP1} {HTTP2} {WEBSOCKET} {SHELL1} {WEBSOCKETS} aio/multiplex.py aio/http2.py aio/server.py"
+SERVER = f"{HTTP1} {HTTP2} {WEBSOCKET} {SHELL1} {WEBSOCKETS} aio/multiplex.py aio/http2_server.py aio/server.py"
 JOBS = (
     ("HTTP/1.1, no I/O", HTTP1, "h11", ""),
     ("WebSocket, no I/O", WEBSOCKET, "wsproto", "h11 reads its handshakes, and is not counted"),

@@ -60,7 +60,7 @@ It prints:
 import asyncio
 
 from minproto import ClientConnection, Request, Response, Server
-from minproto.aio.http2 import ClientConnection as Http2ClientConnection
+from minproto.aio.http2_client import ClientConnection as Http2ClientConnection
 from minproto.testing import clock, network
 
 TILES = 24

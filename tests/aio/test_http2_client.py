@@ -9,7 +9,7 @@ import pytest
 from harness import now, pieces, serving, virtual
 
 from minproto import Answer, LocalProtocolError, RemoteProtocolError, Request, RequestRefused, Response, Timeouts
-from minproto.aio.http2 import ClientConnection
+from minproto.aio.http2_client import ClientConnection
 from minproto.core import SERVER, Event
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
 from minproto.http2 import Connection, GoAway, Limits, Reset

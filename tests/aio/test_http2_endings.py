@@ -8,7 +8,7 @@ from h2_harness import Peer, StreamReset, peer_of, talking
 from harness import FIN, HELLO, RST, get, now, pieces, serving, virtual
 
 from minproto import Answer, Broker, EventStream, Request, RequestRefused, Response, Timeouts, Upgrade
-from minproto.aio.http2 import ClientConnection
+from minproto.aio.http2_client import ClientConnection
 from minproto.http import Data
 from minproto.http2 import GoAway, Limits, Ping, SettingsAck
 from minproto.http2_frames import (
@@ -648,7 +648,7 @@ async def test_without_idle_time_a_first_request_is_answered() -> None:
 @virtual
 async def test_without_idle_time_our_client_can_ask_once() -> None:
     async with serving(App()) as server:
-        client = ClientConnection(server.attach(), "a", "http", timeouts=Timeouts(idle=0, head=0))
+        client = ClientConnection(server.attach(), "a", "http", timeouts=Timeouts(idle=0))
         await asyncio.sleep(1)
         asking = asyncio.create_task(client.request("GET", "/hello"))
         await asyncio.wait([asking])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minproto import Answer, Request, Response
-from minproto.aio.multiplex import MAX_UNSENT
+from minproto.aio.multiplex import MAX_UNREAD_REPLIES
 from minproto.aio.pipe import HIGH_WATER
 from minproto.http2 import Consumed, Limits, Ping, WindowUpdate
 from minproto.http2_frames import ENHANCE_YOUR_CALM, INITIAL_WINDOW_SIZE
@@ -289,7 +289,7 @@ async def test_answers_that_are_not_read_are_not_collected_for_ever() -> None:
         for _ in range(400):
             peer.pipe.write(pings)
             await asyncio.sleep(0.001)
-        assert server.ends[-1].unsent < MAX_UNSENT + HIGH_WATER + 20_000
+        assert server.ends[-1].unsent < MAX_UNREAD_REPLIES + HIGH_WATER + 20_000
         peer.read_on()
         await peer.ends()
         assert not peer.goaways or peer.goaways[-1].code == ENHANCE_YOUR_CALM

@@ -10,7 +10,7 @@ from test_http2_client import Playing, against, client_of
 from test_http2_websocket import session
 
 from minproto import Answer, LocalProtocolError, Request, RequestRefused, Response, Timeouts
-from minproto.aio.http2 import ClientConnection
+from minproto.aio.http2_client import ClientConnection
 from minproto.http2 import GoAway
 from minproto.http2_frames import ENHANCE_YOUR_CALM, INTERNAL_ERROR, NO_ERROR
 from minproto.testing import network

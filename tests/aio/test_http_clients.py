@@ -22,7 +22,7 @@ from minproto import (
     connect_http,
     connect_http2,
 )
-from minproto.aio import http1_client, http2
+from minproto.aio import http1_client, http2_client
 from minproto.aio.pipe import Pipe
 from minproto.core import SERVER
 from minproto.http2 import Connection, GoAway, Ping, Reset
@@ -68,7 +68,7 @@ async def test_a_connection_is_a_block_without_an_await(
         async def dial(*_: Any, **options: Any) -> Pipe:
             return server.attach()
 
-        monkeypatch.setattr(http1_client if version == 1 else http2, "connect_pipe", dial)
+        monkeypatch.setattr(http1_client if version == 1 else http2_client, "connect_pipe", dial)
         async with connect("a", 80) as client:
             assert await (await client.request("GET", "/")).read() == b"a"
         async with await connect("a", 80) as client:
@@ -86,7 +86,7 @@ async def count(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 def client_on(pipe: Any, version: int, timeouts: Timeouts = Timeouts()) -> Any:  # noqa: B008
     if version == 1:
         return ClientConnection(pipe, "a", timeouts=timeouts)
-    return http2.ClientConnection(pipe, "a", "http", timeouts=timeouts)
+    return http2_client.ClientConnection(pipe, "a", "http", timeouts=timeouts)
 
 
 async def relay(source: Any, target: Any, rate: float) -> None:
@@ -207,7 +207,7 @@ async def test_a_goaway_is_in_the_errors_of_our_client() -> None:
     ours, theirs = network.pair()
     core = Connection(SERVER)
     theirs.write(core.send(core.greeting()))
-    async with http2.ClientConnection(ours, "a", "http") as client:
+    async with http2_client.ClientConnection(ours, "a", "http") as client:
         first, second = (asyncio.create_task(client.request("GET", "/")) for _ in range(2))
         await asyncio.sleep(1)
         theirs.write(encode_frame(7, 0, 0, bytes([0, 0, 0, 1, 0, 0, 0, ENHANCE_YOUR_CALM]) + b"too_many_pings"))
@@ -225,7 +225,7 @@ async def test_a_reset_is_told_by_the_name_of_its_code() -> None:
     ours, theirs = network.pair()
     core = Connection(SERVER)
     theirs.write(core.send(core.greeting()))
-    async with http2.ClientConnection(ours, "a", "http") as client:
+    async with http2_client.ClientConnection(ours, "a", "http") as client:
         asking = asyncio.create_task(client.request("GET", "/"))
         await asyncio.sleep(1)
         core.receive_data(await theirs.read())
@@ -325,48 +325,48 @@ async def test_an_empty_response_need_not_be_read(version: int, method: str, pat
 @virtual
 async def test_responses_that_nobody_reads_take_no_memory() -> None:
     """Once they are whole, and the caller has dropped them: also those with content, and those of uploads."""
-    async with serving(app) as server, http2.ClientConnection(server.attach(), "a", "http") as client:
+    async with serving(app) as server, http2_client.ClientConnection(server.attach(), "a", "http") as client:
         for path, body in (("/204", b""), ("/", b""), ("/204", pieces), ("/count", bytes(100_000))):
             for _ in range(50):
                 await client.request("POST", path, body=pieces(2) if body is pieces else body)
                 await asyncio.sleep(0.01)
             gc.collect()
             assert client.streams == {}
-            assert not [thing for thing in gc.get_objects() if isinstance(thing, http2._ClientExchange)]
+            assert not [thing for thing in gc.get_objects() if isinstance(thing, http2_client.Exchange)]
 
 
 @virtual
 async def test_requests_that_give_up_waiting_leave_nothing_behind() -> None:
     """Nobody else has to end for that."""
     async with serving(app, http2_limits=Http2Limits(max_streams=1)) as server:
-        async with http2.ClientConnection(server.attach(), "a", "http") as client:
+        async with http2_client.ClientConnection(server.attach(), "a", "http") as client:
             slow = asyncio.create_task(client.request("GET", "/slow"))
             await asyncio.sleep(0.1)
             for _ in range(10):
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0.1):
                         await client.request("GET", "/")
-            assert (len(client._waiting), client._admitted) == (0, 0)
+            assert (len(client._waiting), client._promised) == (0, 0)
             assert (await slow).status == 200
 
 
 @virtual
 async def test_answers_that_were_read_leave_nothing_behind() -> None:
     """A connection that answers pings between its own frames for days."""
-    async with serving(app) as server, http2.ClientConnection(server.attach(), "a", "http") as client:
+    async with serving(app) as server, http2_client.ClientConnection(server.attach(), "a", "http") as client:
         for _ in range(100):
             await (await client.request("GET", "/")).read()
             client.endpoint.send(Ping(bytes(8)))
         await asyncio.sleep(1)
         connection: Any = next(iter(server.server._connections.values()))
-        assert len(connection._connection._answers) <= 2
+        assert len(connection._connection._replies._spans) <= 2
 
 
 @virtual
 async def test_a_response_that_was_let_go_of_is_read_all_the_same() -> None:
     """Also after the connection has ended: it was complete."""
     async with serving(app) as server:
-        async with http2.ClientConnection(server.attach(), "a", "http") as client:
+        async with http2_client.ClientConnection(server.attach(), "a", "http") as client:
             response = await client.request("GET", "/")
             await asyncio.sleep(1)
         assert await response.read() == b"a"
@@ -474,7 +474,7 @@ async def test_a_malformed_answer_of_another_stream_is_no_end_of_ours() -> None:
     ours, theirs = network.pair()
     core = Connection(SERVER)
     theirs.write(core.send(core.greeting()))
-    async with http2.ClientConnection(ours, "a", "http") as client:
+    async with http2_client.ClientConnection(ours, "a", "http") as client:
         asking = asyncio.create_task(client.request("GET", "/"))
         await asyncio.sleep(1)
         block = core._coder.encode([(":status", "200"), ("content-length", "3")])

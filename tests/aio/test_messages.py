@@ -10,7 +10,7 @@ from harness import serving, virtual
 from minproto import AccessLog, EventSource, LocalProtocolError, Request, Response, Upgrade, connect
 from minproto.aio.http import Query
 from minproto.aio.http1_client import ClientConnection
-from minproto.aio.http2 import ClientConnection as Http2Connection
+from minproto.aio.http2_client import ClientConnection as Http2Connection
 from minproto.http import Headers, RequestHead
 
 

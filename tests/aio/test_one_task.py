@@ -9,14 +9,14 @@ from harness import get, now, serving, virtual
 from ws_harness import talking
 
 from minproto import ClientConnection, RemoteProtocolError, Response
-from minproto.aio import http2
+from minproto.aio import http2_client
 from minproto.websocket import Close
 
 PLACE = ContextVar("place", default="")
 
 
 def client_on(pipe, version):
-    return ClientConnection(pipe, "a") if version == "1.1" else http2.ClientConnection(pipe, "a", "http")
+    return ClientConnection(pipe, "a") if version == "1.1" else http2_client.ClientConnection(pipe, "a", "http")
 
 
 async def response(iterator, version):

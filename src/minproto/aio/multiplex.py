@@ -1,26 +1,115 @@
-"""Many streams on one pipe: the ground of both ends of HTTP/2.
+"""Many streams on one pipe: the tasks that both ends of an HTTP/2 connection run.
 
-A reader takes in what comes, for all streams, and never waits for an app: what an app has not taken yet stays in its stream,
-and the stream's window says how much that can be. What the protocol demands in answer goes out before more is read (RFC 9113
-§5.2.2), so a peer that stops reading our answers but goes on asking is one that we end.
+On one connection of HTTP/2 many exchanges go on at once (*multiplexing*). The core, ``minproto.http2``, turns the bytes into
+events of numbered streams. It never waits. This file adds what waits: one reader, one writer, and a pipe for each stream.
 
-A writer sends what the streams hold, in the order that the core tells, and only while little waits in the transport. What is
-in there can't be overtaken any more, so with much in it an urgent response would be as slow as any.
+    the peer                                                                 the app, one task for each stream
+        |                              +---------------+   receive(event)    +------------+  read, next_event
+        |--- bytes ------------------> |  READER task  | ------------------> |  stream 1  | <------------------ handler 1
+        |                              |               | ------------.       |            | <------------------   write, drain
+        |                              +---------------+             |       +------------+
+        |                                |           |               |              |
+        |              replies (acks,    |           | WINDOW_UPDATE |       +------------+  read, next_event
+        |              resets, credit)   |           | or SETTINGS:  '-----> |  stream 3  | <------------------ handler 3
+        |                                |           | start writing         |            | <------------------   write, drain
+        |                                v           v                       +------------+
+        |                       +----------+   +---------------+                    |
+        | <--- bytes ---------- | endpoint | <-|  WRITER task  | <------------------'
+        |                       +----------+   +---------------+   content that waits for a window or for its turn
 
-A stream is a ``Pipe``: a protocol that runs on a connection runs on a stream, unchanged (RFC 8441).
+Each task waits for one thing, and somebody else wakes it:
+
+    who              waits for                                            is woken by
+    the reader       bytes from the peer                                  the pipe; a timeout; ``endpoint.interrupt()``
+    a handler reads  an event of its stream                               the reader, which calls ``receive`` or ``fail``
+    a handler drains its content to be sent                               the writer, which calls ``send_piece``
+    the writer       room in the transport                                the pipe
+
+The writer exists only while there is content that may be sent. ``start_writing`` makes it, and it ends when it finds nothing
+more. The reader calls ``start_writing`` when a WINDOW_UPDATE or a SETTINGS frame has opened a window; a handler's ``write``
+calls it when the windows are open already.
+
+**The reader never waits for an app**, nor for the peer to take what we send (RFC 9113 §5.2.2: endpoints MUST read and process
+frames as soon as data is available). Imagine a reader that handed each piece of content to its handler and waited until the
+handler had taken it. Handler 1 takes no content, because it is in a ``drain``: it waits for credit of the peer. The
+WINDOW_UPDATE with that credit has arrived, behind the content that nobody takes. So the reader waits for the handler, and the
+handler waits for the reader: a deadlock. One slow handler would also stop all other streams (*head-of-line blocking*).
+
+So the reader must not wait, and yet a peer must not fill our memory. Each kind of bytes has its own bound:
+
+- Content that has arrived stays in its stream. The stream's flow-control window bounds it: the peer gets credit back when the
+  handler has taken the content (``Consumed``), and not before.
+- Content to be sent stays with its handler, which has to ``drain``: that waits while more than 64 KiB are unsent.
+- Heads and trailers have no window. The task that sends one waits for ``wait_for_room`` first.
+- Replies (acknowledgements, resets, credit) are provoked by the peer, and the reader sends them without waiting. A peer that
+  provokes replies and does not read them is ended when 256 KiB wait for it: see ``ReplyBacklog``.
+
+**The writer takes turns.** The core says whose turn it is (``next_ready``), by priority. The writer asks only while little
+waits in the transport: bytes in the transport cannot be overtaken, so with much in it an urgent response would be as late as
+any other.
+
+Here is an exchange whose client lets each stream have 10 bytes. The handler writes 25. ``unsent`` is what the stream holds,
+``window`` what the client still lets it send:
+
+    >>> from minproto.core import CLIENT, SERVER
+    >>> from minproto.http import RequestHead, ResponseHead
+    >>> from minproto.http2 import Limits
+    >>> from minproto.testing import clock, network
+    >>> class OneStream(Multiplexer):
+    ...     def on_event(self, event):
+    ...         if isinstance(event, RequestHead):
+    ...             self.streams[event.stream] = Http2Stream(self, event.stream)
+    ...     def is_done(self):
+    ...         return False
+    >>> async def trace():
+    ...     pipe, client_pipe = network.pair()
+    ...     server = OneStream(Connection(SERVER), pipe, Timeouts())
+    ...     reader = asyncio.create_task(server.read())
+    ...     client = Connection(CLIENT, Limits(stream_window=10), "http")
+    ...     client_pipe.write(client.send(client.greeting()))
+    ...     client_pipe.write(client.send(RequestHead("GET", "/", Headers([("host", "a")]), "2", stream=1)))
+    ...     await asyncio.sleep(1)                       # the reader takes in both
+    ...
+    ...     stream = server.streams[1]                   # from here on this task is the handler
+    ...     stream.send(ResponseHead(200, Headers(), "2", stream=1))
+    ...     stream.write(bytes(25))                      # more than the window: the content waits in the stream
+    ...     stream.close_write()
+    ...     print("written: unsent", stream.unsent, "window", server.core.sendable(1))
+    ...     while stream.unsent:
+    ...         await asyncio.sleep(1)                   # the writer sends what the window allows
+    ...         client.receive_data(await client_pipe.read())
+    ...         for event in client.events():
+    ...             if isinstance(event, Data):
+    ...                 print(f"DATA {len(event.data)}: unsent", stream.unsent, "window", server.core.sendable(1))
+    ...                 client_pipe.write(client.send(Consumed(1, len(event.data))))  # WINDOW_UPDATE, 10 bytes
+    ...     reader.cancel()
+    >>> clock.run(trace())
+    written: unsent 25 window 10
+    DATA 10: unsent 15 window 0
+    DATA 10: unsent 5 window 0
+    DATA 5: unsent 0 window 0
+
+Step by step: ``write`` finds 25 bytes for a window of 10, so it calls ``start_writing``. The writer sends 10 bytes, finds no
+window, and ends. The client's WINDOW_UPDATE arrives at the reader, which calls ``start_writing``: a new writer sends 10 bytes
+more. After the third DATA frame the stream is empty, and ``close_write`` has asked for the end, which follows at once.
+
+A stream is a ``Pipe``. So a protocol that runs on a connection runs on a stream, unchanged: a WebSocket, for example
+(RFC 8441).
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
-from minproto.aio.endpoint import ENOUGH, Endpoint, Timeouts
+from minproto.aio.endpoint import Endpoint
+from minproto.aio.options import Timeouts
+from minproto.aio.patience import ENOUGH
 from minproto.aio.pipe import HIGH_WATER, Pipe, Watcher
-from minproto.core import Event, RemoteProtocolError, Wants
+from minproto.core import Event, RemoteProtocolError
 from minproto.http import Data, EndOfMessage, Headers
-from minproto.http2 import Connection, Consumed, Reset, Settings, StreamFault, WindowUpdate
+from minproto.http2 import Connection, Consumed, GoAway, Reset, Settings, StreamFault, WindowUpdate
 from minproto.http2_frames import (
     CANCEL,
     ENHANCE_YOUR_CALM,
@@ -32,513 +121,637 @@ from minproto.http2_frames import (
     code_name,
 )
 
-MAX_UNSENT = 4 * HIGH_WATER
-"""Bytes of answers that may wait for a peer who goes on asking; then it is one who does not read them."""
-CALM_RATE = 10
-"""Frames a second that nobody would call a flood: pings of a quiet connection must not add up to one."""
+MAX_UNREAD_REPLIES = 4 * HIGH_WATER
+"""Bytes (256 KiB) of replies that may wait for a peer that goes on provoking replies. A peer with more does not read them."""
+HARMLESS_RATE = 10
+"""Frames a second that nobody would call a flood: the pings of a quiet connection must not add up to one over the hours."""
 FAIR_SHARE = 256
-"""Events that one connection may bring in a row before others get their turn: a read can have thousands."""
+"""Events that the reader takes in before other tasks get the loop: one chunk of 64 KiB can hold thousands of small frames."""
 SMALL = 1024
-"""Bytes of a piece that the next one is joined to: or a window, filled byte by byte, would be a thousand times its size."""
+"""Bytes. A waiting piece of content that is smaller is joined with the next one. A peer can fill a window byte by byte, and an
+event for each byte would take a thousand times the memory of the window."""
 PARTING = 0.25
-"""Seconds for the peer's end of a stream to come after ours: what is on its way, right or wrong, needs no reset to stop it."""
+"""Seconds that the peer has to end its side of a stream after we have ended ours, before we reset the stream."""
 
 
-class MuxStream:
-    """One stream, as a pipe. What comes in is bounded by its window, what goes out by whoever writes and drains."""
+class Http2Stream:
+    """One stream of an HTTP/2 connection, as a pipe (see ``Pipe``), for one task that reads and one that writes.
+
+    Both wait for *news* of the stream. The reader task of the connection brings all news that come from the peer: it calls
+    ``receive`` for an event, and ``fail`` where the stream is over before its time. The writer task calls ``send_piece``.
+    """
 
     __slots__ = (
-        "_changed", "_ends", "_events", "_limit", "_mux", "_out", "_taken", "_trailers", "_watcher", "failure", "id", "sent",
-        "task", "unsent",
+        "_connection", "_events", "_news", "_output", "_output_ends", "_taken", "_trailers", "_watcher", "_write_limit",
+        "failure", "id", "sent", "unsent", "upload",
     )  # fmt: skip
 
-    def __init__(self, mux: "Multiplexer", id_: int) -> None:
+    def __init__(self, connection: "Multiplexer", id_: int) -> None:
         self.id = id_
-        self._mux = mux
-        self._events: deque[Event] = deque()  # received, and not taken yet
-        self._out: deque[memoryview] = deque()  # written, and not sent yet
-        self.unsent = 0
-        """Bytes of that."""
-        self._ends = False  # nothing more will be written
-        self._trailers = Headers()
-        self._changed: asyncio.Future[None] | None = None  # somebody waits for any news
-        self._limit: asyncio.Timeout | None = None  # of who waits for the peer to take something,
-        self._taken = 0  # which was so much since then
+        """The number of the stream: odd, and higher than that of each stream before it (RFC 9113 §5.1.1)."""
+        self._connection = connection
+        self._events: deque[Event] = deque()  # received, and not taken by the app yet
+        self._output: deque[memoryview] = deque()  # written by the app, and not sent yet
+        self._output_ends = False  # the app writes no more
+        self._trailers = Headers()  # to be sent behind the output
+        self._news: asyncio.Future[None] | None = None  # somebody waits for news
+        self._write_limit: asyncio.Timeout | None = None  # of a wait until output is sent
+        self._taken = 0  # bytes that the peer has let us send since that limit began
         self._watcher: Watcher | None = None
-        self.task: asyncio.Task[Any] | None = None
-        """Who is to be cancelled when the stream is reset, or lost."""
-        self.failure: Exception | None = None
-        """Why the stream is over, if it is before its time."""
+        self.unsent = 0
+        """Bytes that were written and are not sent yet."""
         self.sent = 0
-        """Bytes of content that were written."""
+        """Bytes of content that were written so far, the unsent ones among them."""
+        self.upload: asyncio.Task[None] | None = None
+        """The task that sends a client's request. It is cancelled when the stream fails."""
+        self.failure: Exception | None = None
+        """Why the stream is over before its time; None while it is not."""
 
-    # -- receiving
+    # -- receiving: the reader task calls ``receive``, the app's task the other two
 
     def receive(self, event: Event) -> None:
-        """Something for this stream has come."""
+        """Take in an event that has come on this stream. The flow-control window bounds what can be in here."""
         if isinstance(event, Data):
-            if not event.data:  # padding: its credit goes back
-                return self._mux.endpoint.send(Consumed(self.id, 0))
+            if not event.data:  # a frame of padding alone: there is nothing to take, so its credit goes back at once
+                return self._connection.endpoint.send(Consumed(self.id, 0))
             last = self._events[-1] if self._events else None
             if isinstance(last, Data) and len(last.data) < SMALL:
                 last.data += event.data
                 return
         self._events.append(event)
-        self._wake()
+        self._tell_news()
         if isinstance(event, EndOfMessage):
-            self._tell_soon(False)
+            self._tell_watcher_soon(lost=False)
 
     @property
-    def arrived(self) -> bool:
-        """Whether something has come that was not taken yet."""
+    def has_arrived(self) -> bool:
+        """Whether an event has come that the app has not taken yet."""
         return bool(self._events)
 
     async def next_event(self) -> Event:
-        """The next event. Raises ConnectionError where the stream was reset, or is lost."""
+        """Wait for the next event, and take it. Raises ``failure``: ConnectionError where the stream was reset or is lost.
+
+        Events that came before the failure are given first.
+        """
         while not self._events:
             if self.failure is not None:
                 raise self.failure
-            await self._news()
+            await self._wait_for_news()
         event = self._events.popleft()
         if isinstance(event, Data) and self.failure is None:
-            self._mux.endpoint.send(Consumed(self.id, len(event.data)))
+            self._connection.endpoint.send(Consumed(self.id, len(event.data)))  # now the peer may send as much again
         return event
 
     async def read(self) -> bytes:
-        """As a pipe: content, b"" at its end."""
+        """Wait for content, as ``Pipe.read`` does; b"" at its end."""
         event = await self.next_event()
         if isinstance(event, Data):
             return event.data
-        self._events.append(event)  # there it ends, for every later read, too
+        self._events.append(event)  # the end stays, for every later call
         return b""
 
-    # -- sending
+    # -- sending: the app's task writes and waits, the writer task calls ``send_piece``
 
     def send(self, event: Event) -> None:
-        """Send a head. Raises LocalProtocolError where it is not valid, ConnectionError where the stream is over."""
+        """Send a head. Raises LocalProtocolError where it is not valid, and ``failure`` where the stream is over."""
         if self.failure is not None:
             raise self.failure
-        self._mux.endpoint.send(event)
+        self._connection.endpoint.send(event)
 
     def write(self, data: bytes | memoryview) -> None:
-        """Take content to send; at once, if it is no more than a turn, nothing is before it, and everything lets it through.
+        """Take content to send. This never waits, so ``drain`` or ``finish`` has to follow.
 
-        Content that is not what the head has announced, such as more than its length, ends the stream. That is not raised
-        here, where a pipe raises nothing, but by the next ``drain`` or ``finish``.
+        Short content is sent at once where nothing is in its way: no older content of this stream, no window, no full
+        transport. All other content waits for the writer task. A small answer therefore needs no second task.
+
+        A pipe's ``write`` raises nothing. So content that the head has not announced, such as more than its Content-Length,
+        ends the stream, and the next ``drain`` or ``finish`` raises the LocalProtocolError.
         """
-        if self.failure is not None or self._ends or not data:
+        if self.failure is not None or self._output_ends or not data:
             return
         self.sent += len(data)
-        mux = self._mux
-        if not self._out and len(data) <= min(mux.core.sendable(self.id), MAX_FRAME) and mux.endpoint.unsent <= HIGH_WATER:
+        connection, size = self._connection, len(data)
+        sendable = min(connection.core.sendable(self.id), MAX_FRAME)
+        if not self._output and size <= sendable and connection.endpoint.unsent <= HIGH_WATER:
             return self._send(Data(bytes(data), self.id))
-        if not mux.core.offer(self.id):  # it has had all its content: what is wrong with more, ``send`` says
+        if not connection.core.offer(self.id):  # the stream can have no content any more: ``send`` says why
             return self._send(Data(bytes(data), self.id))
-        self._out.append(memoryview(data))
-        self.unsent += len(data)
-        mux.wake()
+        self._output.append(memoryview(data))
+        self.unsent += size
+        connection.start_writing()
 
-    def take_turn(self, room: int) -> None:
-        """Send so many bytes of what waits."""
+    def send_piece(self, size: int) -> None:
+        """Send the next ``size`` bytes of the output, or all of it where it is shorter, as one DATA frame."""
         pieces = []
-        left = room
-        while left and self._out:
-            view = self._out.popleft()
-            if len(view) > left:
-                self._out.appendleft(view[left:])
-                view = view[:left]
-            pieces.append(view)
-            left -= len(view)
-        self.unsent -= room - left
+        left = size
+        while left and self._output:
+            piece = self._output.popleft()
+            if len(piece) > left:
+                self._output.appendleft(piece[left:])
+                piece = piece[:left]
+            pieces.append(piece)
+            left -= len(piece)
+        self.unsent -= size - left
         self._send(Data(b"".join(pieces), self.id))
         if self.failure is None:
-            self._took(room - left)
+            self._note_progress(size - left)
 
-    def _took(self, count: int) -> None:
-        """So much was sent: who waits for that has a reason to wait on, if all streams at this pace would take enough."""
-        if not self._out:
-            self._mux.core.withdraw(self.id)
-            if self._ends:
-                self._end()
+    def _note_progress(self, count: int) -> None:
+        """So many bytes were sent. A task that waits for that gets more time, once the peer has let us send enough.
+
+        All streams share the bytes (``ENOUGH``) that a peer has to read in ``Timeouts.write``. With 10 streams each has to
+        get a tenth of them.
+        """
+        if not self._output:
+            self._connection.core.withdraw(self.id)
+            if self._output_ends:
+                self._send_end()
         self._taken += count
-        if self._limit is not None and self._taken * len(self._mux.streams) >= ENOUGH:
+        if self._write_limit is not None and self._taken * len(self._connection.streams) >= ENOUGH:
             self._taken = 0
-            with suppress(RuntimeError):  # it has expired, just now
-                self._limit.reschedule(asyncio.get_running_loop().time() + self._mux.timeouts.write)
-        self._wake()
+            with suppress(RuntimeError):  # the limit has expired in this very turn of the loop
+                self._write_limit.reschedule(asyncio.get_running_loop().time() + self._connection.timeouts.write)
+        self._tell_news()
 
     def _send(self, event: Event) -> None:
+        """Send, and let an error end this stream alone. The writer task sends for all streams, so it must not fail."""
         try:
-            self._mux.endpoint.send(event)
-        except Exception as error:  # whatever it is, the writer of all streams must not suffer
+            self._connection.endpoint.send(event)
+        except Exception as error:
             self.reset(INTERNAL_ERROR)
             self.fail(error)
 
     @property
     def congested(self) -> bool:
+        """Whether ``drain`` would wait or raise."""
         return self.unsent > HIGH_WATER or self.failure is not None
 
     async def drain(self) -> None:
-        """Let others run, and wait until little is unsent. Raises ConnectionError where the stream is over."""
-        await self._unsent_at_most(HIGH_WATER // 4 if self.unsent > HIGH_WATER else HIGH_WATER)
+        """Let other tasks run, and wait while more than 64 KiB are unsent. Raises ``failure`` where the stream is over.
+
+        A wait goes on until only 16 KiB are unsent. Otherwise the app would be woken for each frame.
+        """
+        await self._wait_until_unsent(HIGH_WATER // 4 if self.unsent > HIGH_WATER else HIGH_WATER)
         await asyncio.sleep(0)
 
-    async def _unsent_at_most(self, size: int) -> None:
-        while self._has_unsent(size):
+    async def finish(self) -> None:
+        """Wait until all output is sent. Raises ``failure``, such as the LocalProtocolError of content that is too long."""
+        await self._wait_until_unsent(0)
+
+    async def _wait_until_unsent(self, at_most: int) -> None:
+        while self._has_unsent(at_most):
             self._taken = 0
             try:
-                async with asyncio.timeout(self._mux.timeouts.write) as self._limit:
-                    while self._has_unsent(size):
-                        await self._news()
+                async with asyncio.timeout(self._connection.timeouts.write) as self._write_limit:
+                    while self._has_unsent(at_most):
+                        await self._wait_for_news()
             except TimeoutError:
-                # Some may have been taken in this very turn; and while the window has room, more urgent streams have theirs.
-                if self._has_unsent(size) and not self._mux.core.sendable(self.id):
+                # The peer is to blame only where it has closed our window. While the window is open, streams that are more
+                # urgent have had their turns. And some output may have been sent in this very turn of the loop.
+                if self._has_unsent(at_most) and not self._connection.core.sendable(self.id):
                     self.reset(ENHANCE_YOUR_CALM)
                     self.fail(ConnectionResetError("the peer does not read"))
             finally:
-                self._limit = None
+                self._write_limit = None
         if self.failure is not None:
             raise self.failure
 
-    def _has_unsent(self, size: int) -> bool:
-        return self.failure is None and self.unsent > size
+    def _has_unsent(self, at_most: int) -> bool:
+        return self.failure is None and self.unsent > at_most
 
     def close_write(self) -> None:
-        """The end of our output, after what was written."""
+        """Send the end of our output, behind what was written."""
         self.end(Headers())
 
     def end(self, trailers: Headers) -> None:
-        """The same, with trailers."""
-        if self._ends or self.failure is not None:
+        """Send the end of our output, with trailers, behind what was written."""
+        if self._output_ends or self.failure is not None:
             return
-        self._ends = True
+        self._output_ends = True
         self._trailers = trailers
-        if not self._out:
-            self._end()
+        if not self._output:
+            self._send_end()
 
-    def _end(self) -> None:
+    def _send_end(self) -> None:
         self._send(EndOfMessage(self._trailers, self.id))
-        self._mux.settle(self)
-
-    async def finish(self) -> None:
-        """Wait until all of our output is sent. Raises ConnectionError; LocalProtocolError where it was not as announced."""
-        await self._unsent_at_most(0)
-
-    async def close(self) -> None:
-        """Send what was written and our end. What the peer sends after that is not wanted, which a reset without an error
-        says (RFC 9113 §8.1); but first it has a moment to end by itself, or to show that its message is malformed."""
-        self.close_write()
-        await self.finish()
-        if self._mux.core.is_open(self.id):
-            await self._parting()
-            self.reset(NO_ERROR)
-        self._mux.release(self)
-
-    async def _parting(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PARTING):
-                while self.failure is None and self._mux.core.is_open(self.id):
-                    await self._news()
-
-    def abort(self) -> None:
-        self.reset(CANCEL)
-        self.fail(ConnectionResetError("the stream was given up"))
-        self._mux.release(self)
-
-    def info(self, name: str) -> Any:
-        return self._mux.endpoint.pipe.info(name)
+        self._connection.on_half_closed(self)
 
     # -- endings
 
+    async def close(self) -> None:
+        """Send what was written and our end. Then reset the stream if the peer goes on sending.
+
+        A response may be complete before its request is, and nobody wants what is left of that request. A reset with NO_ERROR
+        tells the peer so, and does not harm the response (RFC 9113 §8.1). But most of such content is on its way already, and
+        a reset would only be one more frame. So the peer gets a moment to end by itself.
+        """
+        self.close_write()
+        await self.finish()
+        if self._connection.core.is_open(self.id):
+            await self._wait_for_end_of_peer()
+            self.reset(NO_ERROR)
+        self._connection.on_closed(self)
+
+    async def _wait_for_end_of_peer(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PARTING):
+                while self.failure is None and self._connection.core.is_open(self.id):
+                    await self._wait_for_news()
+
+    def abort(self) -> None:
+        """End both directions at once. Tell the peer by a reset with CANCEL."""
+        self.reset(CANCEL)
+        self.fail(ConnectionResetError("the stream was given up"))
+        self._connection.on_closed(self)
+
     def reset(self, code: int) -> None:
-        """End both directions now, unless they have ended."""
-        self._out.clear()
-        self.unsent = 0
-        if self.failure is None and self._mux.core.is_open(self.id):
-            self._mux.endpoint.send(Reset(self.id, code))
+        """Drop the output, and send a reset, unless both directions have ended already."""
+        self._drop_output()
+        if self.failure is None and self._connection.core.is_open(self.id):
+            self._connection.endpoint.send(Reset(self.id, code))
 
     def fail(self, error: Exception) -> None:
-        """The stream is over: whoever waits here is told."""
+        """Note why the stream is over, and wake the tasks that wait for it. The first reason counts."""
         if self.failure is None:
             self.failure = error
-        self._out.clear()
+        self._drop_output()
+        self._tell_news()
+        self._tell_watcher_soon(lost=True)
+
+    def _drop_output(self) -> None:
+        self._output.clear()
         self.unsent = 0
-        self._wake()
-        self._tell_soon(True)
 
-    def watch(self, told: Watcher | None) -> None:
-        self._watcher = told
-        if self.failure is not None or any(isinstance(event, EndOfMessage) for event in self._events):
-            self._tell_soon(self.failure is not None)
-
-    def _tell_soon(self, lost: bool) -> None:
-        if self._watcher is not None:
-            asyncio.get_running_loop().call_soon(self._tell, lost)
-
-    def _tell(self, lost: bool) -> None:
-        if self._watcher is not None:
-            self._watcher(lost)
+    def info(self, name: str) -> Any:
+        """Return what the connection's pipe knows, such as the peer's address for "peername"."""
+        return self._connection.endpoint.pipe.info(name)
 
     # -- waiting
 
-    async def _news(self) -> None:
-        """Wait for anything to happen to this stream: one task reads, and at most one other writes."""
-        if self._changed is None or self._changed.done():
-            self._changed = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._changed)
+    async def _wait_for_news(self) -> None:
+        """Wait until anything has happened to this stream. The caller has to look what: many things are news.
 
-    def _wake(self) -> None:
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
+        One task may wait to read while another waits to write. Both wait for one future, so each shields it: a cancellation
+        of the one must not cancel the future of the other.
+        """
+        if self._news is None or self._news.done():
+            self._news = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._news)
+
+    def _tell_news(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    def watch(self, told: Watcher | None) -> None:
+        """See ``Pipe.watch``: an event that the peer has ended its side, or a failure, is told in the loop's next turn."""
+        self._watcher = told
+        if self.failure is not None or any(isinstance(event, EndOfMessage) for event in self._events):
+            self._tell_watcher_soon(lost=self.failure is not None)
+
+    def _tell_watcher_soon(self, *, lost: bool) -> None:
+        if self._watcher is not None:
+            asyncio.get_running_loop().call_soon(self._tell_watcher, lost)
+
+    def _tell_watcher(self, lost: bool) -> None:
+        if self._watcher is not None:  # it may have been removed since
+            self._watcher(lost)
+
+
+class ReplyBacklog:
+    """Counts the bytes of replies that the peer has not read yet, among all other bytes that we send.
+
+    All bytes that we send on a connection are numbered from 0 on. A reply occupies a span of them. For example, a PING's reply
+    has 17 bytes, from 100 to 117. Content follows it, up to 5,000. Then a second reply has the bytes 5,000 to 5,017:
+
+    >>> backlog = ReplyBacklog()
+    >>> backlog.add(100, 117)
+    >>> backlog.add(5_000, 5_017)
+    >>> backlog.unread(taken=0), backlog.unread(taken=110), backlog.unread(taken=4_000), backlog.unread(taken=5_017)
+    (34, 24, 17, 0)
+
+    ``taken`` is the number of bytes that have left our memory. The content does not count: a window has allowed it.
+    """
+
+    __slots__ = ("_size", "_spans")
+
+    def __init__(self) -> None:
+        self._spans: list[list[int]] = []  # [first byte, byte behind the last], in order
+        self._size = 0  # bytes of all spans
+
+    def add(self, begins: int, ends: int) -> None:
+        """Add a reply that occupies the bytes from ``begins`` up to, but not including, ``ends``."""
+        self._size += ends - begins
+        if self._spans and self._spans[-1][1] == begins:  # it follows another reply: one span for both
+            self._spans[-1][1] = ends
+        else:
+            self._spans.append([begins, ends])
+
+    def unread(self, taken: int) -> int:
+        """Return how many bytes of replies still wait, where the first ``taken`` bytes have left. ``taken`` never shrinks."""
+        while self._spans and self._spans[0][1] <= taken:
+            begins, ends = self._spans.pop(0)
+            self._size -= ends - begins
+        return self._size - max(0, taken - self._spans[0][0]) if self._spans else 0
+
+
+class _ClockedEndpoint(Endpoint):
+    """An endpoint that tells the core how much time has gone by, before each chunk.
+
+    The core has *budgets*: bounds on frames that cost us more than they cost the peer. Progress refills them, and so does
+    time, but a core has no clock.
+    """
+
+    __slots__ = ("_refilled_at",)
+
+    core: Connection
+
+    def __init__(self, core: Connection, pipe: Pipe, timeouts: Timeouts) -> None:
+        super().__init__(core, pipe, timeouts)
+        self._refilled_at = self._loop.time()
+
+    def feed(self, data: bytes) -> None:
+        frames = int((self._loop.time() - self._refilled_at) * HARMLESS_RATE)
+        if frames:
+            self.core.refill_budgets(frames)
+            self._refilled_at = self._loop.time()
+        super().feed(data)
+
+
+class _Deadline(NamedTuple):
+    """Until when the peer has to send more, and what is wrong with a peer that does not."""
+
+    when: float
+    """In seconds of the event loop's clock."""
+    fault: str = ""
+    """The reason for the GOAWAY; empty where the silence is no fault, but may end an idle connection."""
+    code: int = ENHANCE_YOUR_CALM
+
+
+class _DoneReadingError(Exception):
+    """There is no reason to read on."""
 
 
 class Multiplexer:
-    """A core on a pipe, with its streams: the part that server and client share."""
+    """What both ends of a connection share: the core on its pipe, the streams, the reader task and the writer task.
+
+    A subclass is one end. It says what an event means to it (``on_event``), when the connection is done (``is_done``), and
+    what follows where a stream ends (``on_half_closed``, ``on_closed``).
+    """
 
     refusal: type[ConnectionError] = ConnectionResetError
-    """The error of a stream that the peer has refused."""
+    """The error of a stream that the peer has refused by REFUSED_STREAM."""
 
     def __init__(self, core: Connection, pipe: Pipe, timeouts: Timeouts) -> None:
         self.core = core
-        self.endpoint = Endpoint(core, pipe, timeouts)
-        """Counts the bytes on the wire."""
+        self.endpoint: Endpoint = _ClockedEndpoint(core, pipe, timeouts)
         self.timeouts = timeouts
-        self.streams: dict[int, MuxStream] = {}
-        self._writer: asyncio.Task[None] | None = None  # sends what the streams hold,
-        self._writing = False  # while there is something that may be sent
+        self.streams: dict[int, Http2Stream] = {}
+        """The streams in use, by number."""
         self._clock = asyncio.get_running_loop().time
-        self._began = self._calm_since = self.idle_since = self._clock()
-        self._frame_began: float | None = None
-        self.ended = False
-        """The peer has sent its end."""
-        self._answers: list[list[int]] = []  # where in our output what the peer has provoked begins and ends
-        self._provoked = 0  # bytes of that
-        self._waiting_for_room: list[asyncio.Future[None]] = []
-        self._lost = False
+        self._began = self.idle_since = self._clock()
+        self._frame_began: float | None = None  # when the first byte came of the frame that is not complete yet
+        self._replies = ReplyBacklog()
+        self._writer: asyncio.Task[None] | None = None
+        self._is_writing = False  # the writer task runs, or will run soon
+        self._waiting_for_room: list[asyncio.Future[None]] = []  # one for each task that wants to send a head
+        self._lost = False  # nothing can be sent any more
         self.endpoint.send(core.greeting())
 
     # -- what the two ends do differently
 
     def on_event(self, event: Event) -> None:
-        """An event that is neither content nor of the connection's own housekeeping."""
+        """Handle an event; content of streams in use has been handed to them already. Must not wait."""
         raise NotImplementedError
 
     def is_done(self) -> bool:
-        """Whether there is no reason to read on."""
+        """Return whether there is no reason to read on."""
         raise NotImplementedError
 
-    def release(self, stream: MuxStream) -> None:
-        """Whoever had a stream as a pipe has closed it."""
+    def on_half_closed(self, stream: Http2Stream) -> None:
+        """One side of a stream has ended. If the other side has, too, the stream is over."""
 
-    def settle(self, stream: MuxStream) -> None:
-        """One side of a stream has ended, perhaps the second."""
+    def on_closed(self, stream: Http2Stream) -> None:
+        """The user of a stream has closed or aborted it."""
 
-    # -- reading
+    # -- the reader task
 
     def begin(self, first: bytes, began: float) -> None:
-        """Take the bytes by which a client has chosen HTTP/2; the time for its preface runs since the first of them came."""
+        """Take the first bytes of a client, by which it has chosen HTTP/2. ``began``: when the first of them came."""
         self._frame_began = began
         self.endpoint.feed(first)
 
     async def read(self) -> None:
-        """Read until the connection is done. Raises RemoteProtocolError, ConnectionError."""
-        core, endpoint = self.core, self.endpoint
-        while True:
-            for count, event in enumerate(core.events(), 1):
+        """Take in what the peer sends, until the connection is done. This is the reader task.
+
+        It waits for bytes, and for nothing else. Every call in this loop returns at once, whatever an app does.
+
+        Raises RemoteProtocolError for a fault of the peer, and ConnectionError where the connection is lost.
+        """
+        count = 0
+        with suppress(_DoneReadingError):
+            while True:
+                try:
+                    event = await self.endpoint.next_event(self._patience)
+                except TimeoutError:
+                    self._check_deadline()
+                    continue
+                if event is None:  # the core wants no more bytes: the peer has ended
+                    return
                 self._frame_began = None
                 self._receive(event)
+                count += 1
                 if count % FAIR_SHARE == 0:
                     await asyncio.sleep(0)
-            if core.wants is Wants.CLOSED or self.is_done():
-                return
-            if self._provoked > MAX_UNSENT and self._unread_answers() > MAX_UNSENT:
-                self._fail("the peer does not read what it asked for", ENHANCE_YOUR_CALM)
-            try:
-                self.ended = not await endpoint.receive(self._patience())
-            except TimeoutError:
-                self._check_time()
-            self._calm()
 
     def _receive(self, event: Event) -> None:
-        """One event: who it is for, and the answer that the protocol demands."""
+        """Hand an event to the stream or the task that it is for, and send the reply that the protocol demands."""
         kind = type(event)
         if kind is Data or kind is EndOfMessage:
             if stream := self.streams.get(event.stream):  # type: ignore[attr-defined]
                 stream.receive(event)
                 if kind is EndOfMessage:
-                    self.settle(stream)
+                    self.on_half_closed(stream)
         elif kind is WindowUpdate or kind is Settings:
-            self.wake()
+            self.start_writing()
         elif kind is Reset or (kind is StreamFault and not event.status):  # type: ignore[attr-defined]
-            self._on_reset(event)  # type: ignore[arg-type]
+            self._fail_stream(event)  # type: ignore[arg-type]
         self.on_event(event)
         reply = self.core.reply(event)
         if reply is not None:
-            self.answer(reply)
+            self.send_reply(reply)
 
-    def answer(self, event: Event) -> None:
-        """Send what the peer has provoked. Nothing waits for room with that, so how much of it may be unread has a bound."""
+    def send_reply(self, event: Event) -> None:
+        """Send an event that the peer has provoked, without waiting for anything, and count its bytes."""
         begins = self.endpoint.position
         self.endpoint.send(event)
-        ends = self.endpoint.position
-        self._provoked += ends - begins
-        if self._answers and self._answers[-1][1] == begins:
-            self._answers[-1][1] = ends
-        else:
-            self._unread_answers()
-            self._answers.append([begins, ends])
+        self._replies.add(begins, self.endpoint.position)
 
-    def _unread_answers(self) -> int:
-        """Bytes of what the peer has provoked that still wait for it."""
-        taken, answers = self.endpoint.taken, self._answers
-        while answers and answers[0][1] <= taken:
-            begins, ends = answers.pop(0)
-            self._provoked -= ends - begins
-        return self._provoked - max(0, taken - answers[0][0]) if answers else 0
-
-    def _on_reset(self, event: Reset | StreamFault) -> None:
+    def _fail_stream(self, event: Reset | StreamFault) -> None:
+        """End a stream that the peer has reset, or on which the peer has broken a rule."""
         stream = self.streams.get(event.stream)
         if stream is None:
             return
         reason = event.reason if isinstance(event, StreamFault) else f"the peer reset the stream: {code_name(event.code)}"
         stream.fail((self.refusal if event.code == REFUSED_STREAM else ConnectionResetError)(reason))
-        if stream.task is not None:
-            stream.task.cancel()
-        self.settle(stream)
+        if stream.upload is not None:
+            stream.upload.cancel()
+        self.on_half_closed(stream)
+
+    # -- how long the reader waits
 
     def _patience(self) -> float:
-        """How long to wait for the next bytes: for the rest of a frame, else of the handshake, else as long as it is idle."""
+        """Return how many seconds the reader waits for the next bytes. The endpoint asks before each wait, so all events of
+        the bytes that have come are handled."""
+        if self.is_done():
+            raise _DoneReadingError
+        if self._replies.unread(self.endpoint.taken) > MAX_UNREAD_REPLIES:
+            self._fail("the peer does not read what it asked for", ENHANCE_YOUR_CALM)
+        return self._deadline().when - self._clock()
+
+    def _deadline(self) -> _Deadline:
+        """Return until when the next bytes have to come. Four cases, from the strictest to the mildest:
+
+        1. Nothing has come at all. The peer has to send its preface and settings, and may need a slow TLS round trip for it.
+        2. A frame has begun. It has the time of a head, or more where it is DATA: the time that the least rate gives it.
+        3. Our settings are not acknowledged (RFC 9113 §6.5.3). See ``_settings_due``.
+        4. All else is idle time.
+        """
         now = self._clock()
         if self.core.in_frame:
-            if not self.endpoint.received:  # nothing has begun
-                return self._began + max(self.timeouts.head, self.timeouts.handshake) - now
+            if not self.endpoint.received:
+                return _Deadline(self._began + max(self.timeouts.head, self.timeouts.handshake), "no settings came")
             if self._frame_began is None:
                 self._frame_began = now
-            return self._frame_began + self._frame_time - now
+            seconds = max(self.timeouts.head, self.core.content_awaited / self.timeouts.min_body_rate)
+            fault = "a frame took too long" if self.core.settings_received else "no settings came"
+            return _Deadline(self._frame_began + seconds, fault)
         self._frame_began = None
         if not self.core.settings_acknowledged:
-            return self._acknowledged_by - now
-        return self.timeouts.idle if self.streams else self._idle_until - now
+            return _Deadline(self._settings_due, "the settings were not acknowledged", SETTINGS_TIMEOUT)
+        return _Deadline(now + self.timeouts.idle if self.streams else self._idle_until)
 
     @property
-    def _acknowledged_by(self) -> float:
-        """When our settings have to be acknowledged. On a slow link that waits for what the peer had sent before it saw them:
-        each KiB that has come gives it the time that ``min_body_rate`` allows."""
-        return self._began + self.timeouts.handshake + (self.endpoint.received // 1024) * 1024 / self.timeouts.min_body_rate
+    def _settings_due(self) -> float:
+        """When the peer has to have acknowledged our settings. On a slow line the acknowledgement waits behind all that the
+        peer had sent before it saw them. So each KiB that has come gives it the time that ``min_body_rate`` allows for it."""
+        came = self.endpoint.received // 1024 * 1024
+        return self._began + self.timeouts.handshake + came / self.timeouts.min_body_rate
 
     @property
     def _idle_until(self) -> float:
-        """When the connection is closed if nothing happens. With an idle time of 0, which is *between* two messages, there is
-        a first one all the same."""
-        first = not self.core.last_stream and self.core.next_stream == 1
-        return self.idle_since + (self.timeouts.idle or (self.timeouts.handshake if first else 0))
+        """When the connection is closed if no stream is in use until then."""
+        is_first = not self.core.last_stream and self.core.next_stream == 1
+        return self.idle_since + (self.timeouts.first_idle if is_first else self.timeouts.idle)
 
     @property
-    def _frame_time(self) -> float:
-        """Seconds that the present frame may take in all: as long as a head, or its content at the least rate."""
-        return max(self.timeouts.head, self.core.content_awaited / self.timeouts.min_body_rate)
+    def is_idle(self) -> bool:
+        """Whether no stream has been in use for so long that the connection is not worth keeping."""
+        return not self.streams and self._clock() >= self._idle_until
 
-    def _check_time(self) -> None:
-        """A wait was too long, or somebody has interrupted it."""
-        now = self._clock()
-        if self.core.in_frame and not self.endpoint.received and self._patience() <= 0:
-            self._fail("no settings came", ENHANCE_YOUR_CALM)
-        if self._frame_began is not None and now >= self._frame_began + self._frame_time:
-            self._fail("a frame took too long" if self.core.settings_received else "no settings came", ENHANCE_YOUR_CALM)
-        if not self.core.in_frame and not self.core.settings_acknowledged and now >= self._acknowledged_by:
-            self._fail("the settings were not acknowledged", SETTINGS_TIMEOUT)  # RFC 9113 §6.5.3
+    def _check_deadline(self) -> None:
+        """Look whether the peer is late. Otherwise ``interrupt`` has ended the wait, or only idle time is over."""
+        deadline = self._deadline()
+        if deadline.fault and self._clock() >= deadline.when:
+            self._fail(deadline.fault, deadline.code)
 
-    def _calm(self) -> None:
-        frames = int((self._clock() - self._calm_since) * CALM_RATE)
-        if frames:
-            self.core.refill_budgets(frames)
-            self._calm_since = self._clock()
-
-    def _fail(self, reason: str, code: int) -> None:
+    def _fail(self, reason: str, code: int) -> NoReturn:
+        """Make a fault that only a clock or a buffer shows a fault of the core, too."""
         error = RemoteProtocolError(reason, code)
         self.core.fail(error)
         raise error
 
-    @property
-    def is_idle(self) -> bool:
-        """Nothing was asked for so long that the connection is not worth keeping."""
-        return not self.streams and self._clock() >= self._idle_until
+    # -- the writer task
 
-    # -- writing
+    def start_writing(self) -> None:
+        """Start the writer task, if a stream has content that it may send now.
 
-    def wake(self) -> None:
-        """Something may be sent that could not be before. (A writer that only waits would be 2 KiB of an idle connection.)"""
+        The task ends when there is no more: a task that only waited would cost an idle connection 2 KiB.
+        """
         if self.core.is_ready:
             self._start_writer()
 
     def _start_writer(self) -> None:
-        if not self._writing:
-            self._writing = True  # not told by the task: an eager one runs before create_task returns it
+        if not self._is_writing:
+            self._is_writing = True  # not looked up in the task: an eager task runs before create_task has returned it
             self._writer = asyncio.create_task(self._write())
 
-    async def room(self) -> None:
-        """Wait until little waits in the transport. Whoever sends a head or trailers, which no window bounds, waits for that
-        first: so there is a bound for what we send ourselves, without anything that the peer did wrong."""
+    async def _write(self) -> None:
+        """Send the content that the streams hold, until no more may be sent. This is the writer task.
+
+        It is the only task that waits for the transport, so the order of the frames is the core's choice up to the end.
+        """
+        try:
+            while self._send_pieces() or self._waiting_for_room:
+                await self.endpoint.flush()
+                if self.endpoint.unsent > HIGH_WATER:
+                    await self.endpoint.drain()
+                if self._give_room():
+                    await asyncio.sleep(0)  # the heads come first: content would fill the room again
+        except ConnectionError:
+            """The peer does not read, or is gone. The pipe is closed now, so the reader task sees the end, too."""
+        finally:
+            self._is_writing = False
+            self._give_room()
+
+    def _send_pieces(self) -> bool:
+        """Send frames of streams, in the order of their turns, until the transport has enough. Return whether that, and not
+        a lack of content, was the reason to stop."""
+        while self.endpoint.unsent <= HIGH_WATER:
+            turn = self.core.next_ready()
+            if turn is None:
+                return False
+            stream, size = turn
+            self.streams[stream].send_piece(size)
+        return True
+
+    async def wait_for_room(self) -> None:
+        """Wait until at most 64 KiB wait in the transport. A task that sends a head or trailers calls this first.
+
+        No window bounds heads. A thousand requests with 8 KiB of fields at once would be 8 MB in memory, which no peer has
+        asked for.
+        """
         while not self._lost and self.endpoint.unsent > HIGH_WATER:
             waiting = asyncio.get_running_loop().create_future()
             self._waiting_for_room.append(waiting)
             self._start_writer()
             await waiting
 
-    def _let_in(self) -> bool:
-        """Tell those who wait for room that there is some; whether there were any."""
+    def _give_room(self) -> bool:
+        """Wake the tasks that wait for room. Return whether there were any."""
         waiting, self._waiting_for_room = self._waiting_for_room, []
         for future in waiting:
-            if not future.done():
+            if not future.done():  # its task may have been cancelled
                 future.set_result(None)
         return len(waiting) > 0
 
-    async def _write(self) -> None:
-        """Send what the streams hold."""
-        try:
-            while self._take_turns() or self._waiting_for_room:
-                await self.endpoint.flush()
-                if self.endpoint.unsent > HIGH_WATER:
-                    await self.endpoint.drain()
-                if self._let_in():
-                    await asyncio.sleep(0)  # their heads come first: content would fill the room again
-        except ConnectionError:
-            """The peer does not read, or is gone: the pipe is closed, and so the reader sees it, too."""
-        finally:
-            self._writing = False
-            self._let_in()
-
-    def _take_turns(self) -> bool:
-        """Let streams send, one frame each, as long as little waits in the transport. Whether there may be more."""
-        while self.endpoint.unsent <= HIGH_WATER:
-            turn = self.core.next_ready()
-            if turn is None:
-                return False
-            self.streams[turn[0]].take_turn(turn[1])
-        return True
-
     # -- the end
 
-    def forget(self, stream: MuxStream) -> None:
-        """A stream is over, for us as well."""
+    def remove(self, stream: Http2Stream) -> None:
+        """Drop a stream that nobody uses any more. With the last one the idle time begins."""
         del self.streams[stream.id]
         if not self.streams:
             self.idle_since = self._clock()
 
-    def lose(self, error: Exception) -> None:
-        """The connection is over: so are its streams, and the tasks that serve them."""
+    def fail_all(self, error: Exception) -> None:
+        """End all streams, because the connection is over: their tasks are woken, or cancelled."""
         self._lost = True
-        self._let_in()
+        self._give_room()
         for stream in list(self.streams.values()):
             stream.fail(error)
-            if stream.task is not None:
-                stream.task.cancel()
+            if stream.upload is not None:
+                stream.upload.cancel()
         if self._writer is not None:
             self._writer.cancel()
 
 
+def goaway_text(event: GoAway) -> str:
+    """Return the reason of a GOAWAY in words, such as ENHANCE_YOUR_CALM ('too_many_pings')."""
+    debug = event.debug[:200].decode("latin-1")
+    return code_name(event.code) + (f" ({debug!a})" if debug else "")
+
+
 async def end_tasks(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
-    """Cancel tasks, and wait until they have ended: none outlives its connection."""
+    """Cancel tasks, and wait until they have ended: no task outlives its connection."""
     running = [task for task in tasks if task is not None and not task.done()]
     for task in running:
         task.cancel()

@@ -12,7 +12,7 @@ never had it, and the new RFC has dropped it.
 
     Listener.attach(pipe)             the life of a server is minproto.aio.listener
       Server._connect(pipe)
-        over TLS       --> http1_server.ServerConnection or http2.ServerConnection
+        over TLS       --> http1_server.ServerConnection or http2_server.ServerConnection
         in clear text  --> _ClearTextConnection: reads up to 16 bytes, and becomes one of the two
 """
 
@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, Unpack
 
-from minproto.aio import http1_server, http2
+from minproto.aio import http1_server, http2_server
 from minproto.aio.deadline import Deadline
 from minproto.aio.endpoint import Endpoint
 from minproto.aio.http import App, check_app, check_method
@@ -117,10 +117,10 @@ class Server(Listener):
             self._app, pipe, config.limits, config.timeouts, self._methods, self._observers, config.trusted_gateway
         )
 
-    def http2(self, pipe: Pipe) -> http2.ServerConnection:
+    def http2(self, pipe: Pipe) -> http2_server.ServerConnection:
         """Return a connection of HTTP/2 on this pipe."""
         config = self.config
-        return http2.ServerConnection(
+        return http2_server.ServerConnection(
             self._app, pipe, config.http2_limits, config.timeouts, self._methods, self._observers, config.limits.max_body,
             config.trusted_gateway,
         )  # fmt: skip
@@ -145,7 +145,7 @@ class _ClearTextConnection:
         self._server = server
         self._pipe = pipe
         self._deadline = Deadline(asyncio.get_running_loop())
-        self._connection: http1_server.ServerConnection | http2.ServerConnection | None = None
+        self._connection: http1_server.ServerConnection | http2_server.ServerConnection | None = None
         self._draining = False
         self._began = 0.0  # the loop's time at which the first byte came: the time for a head runs from there
 
@@ -180,7 +180,7 @@ class _ClearTextConnection:
         linger = self._server.config.timeouts.linger
         await self._choose(await self._first_bytes(linger, linger)).refuse()
 
-    def _choose(self, first: bytes) -> http1_server.ServerConnection | http2.ServerConnection:
+    def _choose(self, first: bytes) -> http1_server.ServerConnection | http2_server.ServerConnection:
         """Return the connection of the right version, with the bytes that were read.
 
         HTTP/1.1 is also the choice for nonsense: a client that speaks no HTTP at all then gets a 400, which people can read.

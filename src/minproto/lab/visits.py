@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
 from minproto.aio.http1_client import connect_http
-from minproto.aio.http2 import connect_http2
+from minproto.aio.http2_client import connect_http2
 from minproto.aio.websocket_client import connect
 from minproto.resp import encode_command
 
