@@ -834,6 +834,37 @@ def test_an_end_in_a_frame_or_in_a_field_block_is_one_in_the_middle(role, part):
         w.core.next_event()
 
 
+@pytest.mark.parametrize(("name", "most"), [("max_head", 14 + 37 + 36), ("max_headers", 2)])
+def test_a_limit_is_worth_what_it_says(name, most):
+    """``GET / HTTP/1.1`` counts, host: a has 4 + 1 + 32 bytes, and x-y: z has 3 + 1 + 32."""
+    for limit, kind in ((most - 1, StreamFault), (most, RequestHead)):
+        w = Wire(**{name: limit})
+        assert type(w.feed(w.head(1, fields(("x-y", "z"))))[0]) is kind
+
+
+def test_what_is_repeated_is_named():
+    w = Wire()
+    assert "':method' is unknown, misplaced or repeated" in w.feed(w.head(1, [*GET, (":method", "GET")]))[0].reason
+
+
+def test_a_tunnel_goes_to_its_authority():
+    """§8.5: CONNECT has no other place for its target."""
+    w = Wire(CLIENT)
+    with pytest.raises(LocalProtocolError, match="the target of CONNECT is its authority"):
+        w.say(RequestHead("CONNECT", "b:80", Headers([("host", "a:80")]), "2", 1))
+
+
+def test_data_beyond_the_connections_window_is_refused_at_its_header():
+    """§6.9.1; bytes of a field block that is not complete are held, and count as such."""
+    w = Wire(connection_window=10)
+    w.core._receive_window.window = 10
+    w.feed(w.head(1, POST, end=False))
+    assert w.verdict(data(1, b"12345678901")[:9]) == connection(F)
+    w = Wire()
+    w.feed(frame(HEADERS, 0, 1, b"\x82\x87"), frame(CONTINUATION, 0, 1, b"\x84")[:9])
+    assert w.core.buffered == 2
+
+
 def test_the_last_stream_of_our_goaway_does_not_grow():
     """§6.8"""
     w = Wire()

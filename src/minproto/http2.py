@@ -100,6 +100,27 @@ request is taken. Then the client sends DATA on stream 7, which it has not opene
   Reset, and DATA becomes a ``Discarded`` event. But on a stream that the peer has ended itself, nothing can be late:
   STREAM_CLOSED, a fault of the connection where both directions are closed, and one of the stream where ours is still open.
 
+This is what becomes of the wrong frames, with the numbers of the codes. Most are found by the reader, which looks at a frame's
+nine bytes before its payload arrives, or by ``http2_frames.py``:
+
+    the peer sends                                                         the fault
+    a wrong preface; a first frame that is not SETTINGS                    connection, PROTOCOL_ERROR 0x1
+    a frame of over 16,384 bytes, or of a length that its type forbids     connection, FRAME_SIZE_ERROR 0x6 (PRIORITY: stream)
+    a frame of the connection on a stream, or the reverse; PUSH_PROMISE    connection, PROTOCOL_ERROR
+    padding as long as the payload; a setting out of its range             connection, PROTOCOL_ERROR (window size: 0x3)
+    a field block that is interrupted, or has no beginning                 connection, PROTOCOL_ERROR
+    a field block that cannot be decoded                                   connection, COMPRESSION_ERROR 0x9
+    a block over max_block, settings over max_settings, a budget is over   connection, ENHANCE_YOUR_CALM 0xb
+    DATA, RST_STREAM or WINDOW_UPDATE on an idle stream                    connection, PROTOCOL_ERROR
+    HEADERS with an even id, or with an id that was passed over            connection, PROTOCOL_ERROR
+    HEADERS or DATA where the peer has ended its direction, ours is open   stream, STREAM_CLOSED 0x5
+    HEADERS or DATA on a stream that both have ended, or that it reset     connection, STREAM_CLOSED
+    DATA beyond a window; a window over 2^31-1                             stream or connection, FLOW_CONTROL_ERROR 0x3
+    an increment of 0                                                      stream or connection, PROTOCOL_ERROR
+    a malformed message; DATA that does not fit its Content-Length         stream, PROTOCOL_ERROR
+    a request more than max_streams                                        stream, REFUSED_STREAM 0x7
+    PRIORITY, RST_STREAM or WINDOW_UPDATE on a closed stream               none: ignored
+
 ``wants`` is DATA until the peer's end of input, for a stream that waits for our answer must not stop another one. So it is
 never PAUSED. At the end of input it is CLOSED, and ``next_event`` raises where a message is cut short.
 

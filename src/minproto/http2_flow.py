@@ -1,8 +1,8 @@
 """Flow control and priority in HTTP/2: how many bytes each end may send (RFC 9113 §5.2), and in which order (RFC 9218 §10).
 
 **Flow control.** A receiver grants credit, in bytes of DATA; a sender may send no more than its credit. There is a window of
-credit for each stream, and one more for the whole connection; a DATA frame spends from both. This is how a slow upload cannot
-fill our memory. For example, with windows of 100 bytes:
+credit for each stream, and one more for the whole connection; a DATA frame spends from both. So an upload that our app reads
+slowly cannot fill our memory. For example, with windows of 100 bytes:
 
     the peer sends              our window   held for the app   owed      then we send
     (SETTINGS says 100)                100                  0      0
@@ -11,7 +11,19 @@ fill our memory. For example, with windows of 100 bytes:
     (the app reads 30)                  40                  0     60      WINDOW_UPDATE, increment 60
                                        100                  0      0
 
-In each row window + held + owed is 100. The rules that keep this sound:
+In each row window + held + owed is 100:
+
+    >>> window = ReceiveWindow(size=100, window=100)
+    >>> window.receive(60), window.window, window.owed
+    (True, 40, 0)
+    >>> window.consume(30), window.owed, window.due
+    (None, 30, 0)
+    >>> window.consume(30), window.owed, window.due
+    (None, 60, 60)
+    >>> window.grant(60), window.window, window.owed
+    (None, 100, 0)
+
+The rules that keep this sound:
 
 1. Both ends count the same window. The two counts differ only by the frames that are on their way.
 2. Credit is given back in portions, when half of the window was used up. A WINDOW_UPDATE for each DATA frame would double the

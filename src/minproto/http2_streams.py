@@ -8,6 +8,18 @@ an id is never used again. Each direction ends by itself: END_STREAM on a frame 
                                              <-----  HEADERS
                                              <-----  DATA, END_STREAM       CLOSED               CLOSED
 
+This is the server's side. Each step is looked up in the table below, which the drawing shows:
+
+    >>> stream = Stream(1, "GET", send_window=100, receive_window=100)
+    >>> for step in (RECEIVE_HEADERS, RECEIVE_END, SEND_HEADERS, SEND_DATA, SEND_END):
+    ...     stream.move(step)
+    ...     print(step.name, "->", stream.state.name)
+    RECEIVE_HEADERS -> OPEN
+    RECEIVE_END -> HALF_CLOSED_REMOTE
+    SEND_HEADERS -> HALF_CLOSED_REMOTE
+    SEND_DATA -> HALF_CLOSED_REMOTE
+    SEND_END -> CLOSED
+
 A RST_STREAM ends both directions at once, from either side.
 """
 
@@ -211,6 +223,13 @@ class StreamTable:
         id 5    closed, by END_STREAM or a reset; or skipped: a late frame, or a wrong one (see ClosedStreams)
         id 8    idle: a client's streams are odd, so nobody has opened it. Only HEADERS and PRIORITY may come (§5.1)
         id 9    above our GOAWAY: the client may not have read it yet, so everything on the stream is ignored (§6.8)
+
+        >>> table = StreamTable(SERVER)
+        >>> table.last_id = table.last_accepted = 7
+        >>> three = table.add(3, "GET")
+        >>> table.closed.add(5, late=True)  # we have reset it
+        >>> table.find(3) is three, table.find(5), table.is_idle(8), table.find(9)
+        (True, None, True, None)
     """
 
     def __init__(self, role: Role) -> None:
