@@ -199,12 +199,17 @@ def test_a_client_sends_what_its_table_has_and_nothing_else() -> None:
         (lambda: asked(POST, response=b"HTTP/1.1 200 x\r\n\r\n")(), BODY, BODY),
         (lambda: asked(POST, response=b"HTTP/1.1 204 x\r\n\r\n")(), BODY, DONE),
         (lambda: asked(GET, EndOfMessage(), response=b"HTTP/1.1 204 x\r\n\r\n")(), IDLE, IDLE),
+        (lambda: asked(UPGRADING, response=b"HTTP/1.1 101 x\r\n\r\n")(), SWITCHED, SWITCHED),
+        (lambda: asked(UPGRADING, EndOfMessage(), response=b"HTTP/1.1 101 x\r\n\r\n")(), SWITCHED, SWITCHED),
     ],
 )
 def test_the_tables_drive(make: Callable[[], minproto.http1.Connection], request_state: State, response_state: State) -> None:
     """Each arc of both drawings, and the table of what follows when both messages are done."""
     core = make()
     assert (core.request, core.response) == (request_state, response_state)
+
+
+UPGRADING = RequestHead("POST", "/", Headers([*HOST, *CHUNKED, ("upgrade", "x"), ("connection", "upgrade")]))
 
 
 def broken(data: bytes, *events: Event) -> minproto.http1.Connection:

@@ -130,8 +130,11 @@ class Connection(http1.Connection):
     encode_fields = staticmethod(encode_fields)
 
     def _skip_empty_lines(self) -> bool:
+        """Nearly always a request line is next, or nothing has come yet."""
+        if not self._buffer.size:
+            return False
         data, start = self._buffer.window()
-        return (self._buffer.size > 0 and data[start] != _CR) or super()._skip_empty_lines()
+        return data[start] != _CR or super()._skip_empty_lines()
 
     def _body_reader(self, framing: Framing) -> BodyReader | None:
         return None if framing is NO_CONTENT else super()._body_reader(framing)
