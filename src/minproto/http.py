@@ -158,22 +158,6 @@ TOKEN = re.compile(rf"[{TCHAR}]+")
 # As we send them: names are in lower case, and no value has a space at either end.
 _NAME = re.compile(rf"[{LOWER_TCHAR}]+")
 _VALUE = re.compile(rf"(?:(?![\t ])[{FIELD_VCHAR}]+(?<![\t ]))?")
-# All fields of a head as one text, with a NUL between name and value.
-_FIELD_BLOCK = re.compile(rf"(?:[{LOWER_TCHAR}]++\0(?:(?![\t ])[{FIELD_VCHAR}]++(?<![\t ]))?\r\n)*+")
-
-
-def field_block(headers: list[tuple[str, str]]) -> str | None:
-    """Return the fields as one text, "name NUL value CRLF" for each; None where ``is_field`` is False for one of them."""
-    try:
-        block = "\r\n".join([*map("\0".join, headers), ""])
-    except TypeError:  # a number, None or bytes, which an f-string would make a text of, and nothing else would
-        return None
-    if str in map(type, headers):  # "te" is no pair, and would come apart as the name "t" and the value "e"
-        return None
-    # The whole block is checked at once. A line break inside of a value could make two lines of one field (response
-    # splitting, RFC 9112 §11.1), a colon inside of a name another name. NUL can be in neither: if it stands once in each
-    # line, and there are as many as fields, then nothing was split and nothing was joined.
-    return block if block.count("\0") == len(headers) and _FIELD_BLOCK.fullmatch(block) else None
 
 
 def is_field(field: tuple[str, str]) -> bool:
@@ -185,15 +169,6 @@ def is_field(field: tuple[str, str]) -> bool:
 
 
 _IMPORTANT = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"})
-
-
-def important_lines(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Return the field lines that change how a message is read."""
-    found = []
-    for field_line in headers:  # for one or two of them a comprehension takes longer, in CPython 3.11
-        if field_line[0] in _IMPORTANT:
-            found.append(field_line)
-    return tuple(found)
 
 
 def important_fields(headers: Sequence[tuple[str, str]]) -> dict[str, str]:

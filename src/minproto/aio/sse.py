@@ -32,7 +32,7 @@ from minproto.aio.reconnect import Refused, read_refusal, reconnecting
 from minproto.aio.remote import RemoteSubscription
 from minproto.aio.sockets import keep_alive
 from minproto.core import CLIENT, Event, RemoteProtocolError, check_count
-from minproto.http import Headers, field_block
+from minproto.http import Headers, is_field
 from minproto.http1 import Limits as HttpLimits
 from minproto.sse import MAX_RETRY, MEDIA_TYPE, Comment, Connection, LastEventId, Limits, Retry, ServerSentEvent, encode
 
@@ -445,7 +445,7 @@ class EventSource:
     def _resume(self) -> list[tuple[str, str]]:
         """The last event id, in UTF-8, as a field; nothing for one that no field can carry (RFC 9110 §5.5)."""
         field = ("last-event-id", self.last_event_id.encode().decode("latin-1").strip(" \t"))
-        return [field] if field[1] and field_block([field]) else []
+        return [field] if field[1] and is_field(field) else []
 
 
 def _content_kind(headers: Headers) -> str:
