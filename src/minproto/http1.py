@@ -194,7 +194,7 @@ class Part(NamedTuple):
     allowed: re.Pattern[bytes]
     """Matches as many bytes as the part may have."""
     ends: dict[bytes, str]
-    """The bytes that end the part, and the name of the part behind them."""
+    """The bytes that end the part, and the name of the part behind them. Longer bytes stand before shorter ones."""
     least: int = 1
     """The number of bytes that the part has at least."""
     fixed: bool = False
@@ -300,12 +300,14 @@ class HeadReader:
         length = position - self._part_start
         ends = part.ends if length >= part.least else part.instead
         behind = buffer.peek(position, min(position + 3, end))
-        if not behind or any(each.startswith(behind) and each != behind for each in ends):
-            return False  # nothing yet; or the first half of a CRLF; or a CRLF, and behind it a space would be a fold
+        if not behind:
+            return False
         for each, after in ends.items():
             if behind.startswith(each):
                 self._end_part(buffer, len(each), after)
                 return True
+            if each.startswith(behind):
+                return False  # the first half of a CRLF; or a CRLF, and a space behind it would be a fold
         raise RemoteProtocolError(f"unexpected byte 0x{behind[0]:02x} in the {self._part} of a head", 400)
 
     def _end_part(self, buffer: Buffer, size: int, after: str) -> None:
