@@ -68,11 +68,12 @@ Left out: persistence, acknowledgements (at-least-once delivery), and a second p
 
 import re
 import sys
+from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import takewhile
+from itertools import islice
 from typing import Protocol
 
 from minproto.core import check_count, check_counts
@@ -96,8 +97,8 @@ class Limits:
     max_log_bytes: int = 16 << 20
     """Bytes of one topic's log. Beyond it, the log loses its oldest messages."""
     max_history_bytes: int = 128 << 20
-    """Bytes of all logs together. Beyond it, the topic that was silent for longest loses its log. In both limits of bytes a
-    message counts with its data, its topic, and ``MESSAGE_COST``."""
+    """Bytes of all logs together. Beyond it, the topic that was silent for longest loses its log. Here and in
+    ``max_log_bytes`` a message counts with its data, its topic and ``MESSAGE_COST``."""
 
     def __post_init__(self) -> None:
         check_counts(self)
@@ -163,7 +164,9 @@ class Listener(Protocol):
     """An object that a broker gives messages to: a subscription, or one that stands for many receivers (``session.py``)."""
 
     def offer(self, message: Message) -> int:
-        """Accept a message that matches; called during ``publish``. Return how many receive it."""
+        """Accept a message that matches, and return how many receive it.
+
+        ``publish`` calls it once for the topic and once for each pattern that matches, if this listener listens to them."""
 
     def receiver_count(self, topic: str) -> int:
         """Return how many receivers have named the topic itself."""
@@ -202,11 +205,13 @@ def _key(message: Message) -> IdKey:
 class _Log:
     """The last messages of a topic, and the id where they begin.
 
-    ``start`` is what makes a replay honest. It is the id of the last message that the log has lost, or of the moment in which
-    the log began. A subscriber that has seen ``start`` misses nothing; a subscriber that has seen only an earlier id does.
+    ``start`` tells whether a replay has a gap. It is the id of the last message that the log has lost, or of the moment in
+    which the log began. A subscriber that has seen ``start`` misses nothing. A subscriber that has seen only an earlier id
+    does.
 
-        messages lost      start      kept
-        1000-0, 1000-1 ... 1000-2  |  1000-3  1000-4  1000-5
+        lost                          kept
+        1000-0   1000-1   1000-2   |  1000-3   1000-4   1000-5
+                          start
     """
 
     def __init__(self, max_messages: int, max_bytes: int, start: str) -> None:
@@ -241,12 +246,9 @@ class _Log:
         assert newest is not None
         if key is None or key > newest:
             return Gap(None, self.start), list(self.messages)
-        # Walk from the newest message: most subscribers were away for a moment only.
-        later = list(takewhile(lambda message: _key(message) > key, reversed(self.messages)))
-        later.reverse()
-        kept_before = len(self.messages) - len(later)
-        seen = self.messages[kept_before - 1].id if kept_before else self.start
-        return None if id == seen else Gap(None, seen), later
+        before = bisect_right(self.messages, key, key=_key)  # ids grow, so a binary search finds how many are not behind
+        seen = self.messages[before - 1].id if before else self.start
+        return None if id == seen else Gap(None, seen), list(islice(self.messages, before, None))
 
 
 def _cost(message: Message) -> int:
@@ -459,8 +461,8 @@ class Subscription:
     def take(self, most: int, most_bytes: int = sys.maxsize) -> list[Item]:
         """Remove and return the next messages and gaps; an empty list where nothing waits.
 
-        ``most``: the number of items at most. ``most_bytes``: no further item once the taken messages have so many bytes of
-        data; so the last one may exceed it, and a large message is never stuck.
+        ``most``: the number of items at most. ``most_bytes``: no further message once the taken ones have so many bytes of
+        data. So the last message may exceed it, for otherwise a large message would be stuck; with 0 there is none.
 
         Raises TypeError for a count that is not an int, ValueError for a negative one.
         """
