@@ -239,6 +239,33 @@ async def test_silence_is_no_lost_connection(servers):
     assert served.times == [0, 80_003]
 
 
+@pytest.mark.parametrize("name", ["head", "body", "idle", "write", "linger", "pong", "close", "last_words", "drain"])
+@virtual
+async def test_a_timeout_of_0_that_is_for_something_else_ends_no_stream(servers, name):
+    """``head`` is from the first byte of a head to its last: here it comes in one piece. The others are for other waits."""
+
+    async def pauses(pipe):
+        await asyncio.sleep(10)
+        pipe.write(HEAD + b"data: a\n\n")
+        await asyncio.sleep(10)
+        pipe.write(b"data: b\n\n")
+
+    servers(pauses, STOP)
+    source = EventSource("http://a/", timeouts=Timeouts(**{name: 0}))
+    assert [event.data for event in await all_of(source)] == ["a", "b"]
+
+
+@virtual
+async def test_a_refusal_with_a_linger_of_0_has_the_content_that_has_arrived(servers):
+    async def refuse(pipe):
+        pipe.write(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 5\r\n\r\nwrong")
+
+    servers(refuse)
+    with pytest.raises(StreamRefused) as refused:
+        await all_of(EventSource("http://a/", timeouts=Timeouts(linger=0)))
+    assert refused.value.response.body == b"wrong"
+
+
 @virtual
 async def test_a_head_may_come_as_late_as_the_first_event(servers):
     """Many servers send both together."""

@@ -415,7 +415,7 @@ async def test_an_iterator_is_closed(stage, way):
     [
         (ValueError("secret"), "secret"),
         # that of a task of its own, say: it has failed, too, and nobody asks it for ever
-        (asyncio.CancelledError("of something else"), "was cancelled, and not by us"),
+        (asyncio.CancelledError("of something else"), "its iterator was cancelled, and not by minproto"),
     ],
 )
 @virtual

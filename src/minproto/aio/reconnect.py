@@ -1,18 +1,30 @@
-"""Connect again, and again: back-off with jitter, for any client.
+"""Connect again, and again: exponential backoff with jitter, for any client.
 
-A server that comes back after a pause is met by all its clients at once, and may go down under them. So each client waits
-longer after each attempt that failed, and a random part of that time, so that no two clients come together.
+    async with aclosing(reconnecting(lambda: connect("ws://a/"))) as connections:
+        async for ws in connections:
+            async for message in ws:
+                ...
 
-    attempt   connect()               wait before the next attempt, with first=0.5
+A server that comes back after an outage is met by all its clients at once, and may go down under them (a *thundering herd*).
+So each client waits longer after each attempt that failed. And it waits for a random part of that time (*jitter*), so that
+clients which lost their connections together do not come back together:
+
+    attempt   connect()               the wait before the next attempt, with first=0.5
     1         ConnectionRefusedError  0.1 to 1 s
     2         ConnectionRefusedError  0.1 to 2 s
-    3         a connection            0.1 to 0.5 s after its end
+    3         ConnectionRefusedError  0.1 to 4 s        (and so on, to at most ``longest``)
+    4         a connection            0.1 to 0.5 s after its end
 
 An attempt has succeeded when ``connect`` returns a connection: a WebSocket whose handshake is complete, a response with status
-200 and events, a broker that has confirmed a subscription. How long the connection lasts, or who ends it, does not matter: a
-server of events may close each stream on purpose after one event (WHATWG HTML, "Server-sent events", waits its reconnection
-time then, and backs off only where the attempt failed). A server that accepts and drops at once is still asked at most
+200 and events, a broker that has confirmed a subscription. How long the connection lasts does not matter, and neither does who
+ends it: a server of events may close each stream on purpose after one event. WHATWG HTML has a client wait its reconnection
+time then, and back off only where the attempt failed. A server that accepts and drops at once is still asked at most
 ``1 / SHORTEST`` times a second.
+
+Time heals some errors and not others. A server that is down may come back, so its ECONNREFUSED is one more failed attempt. A
+certificate for another name stays wrong, so it is raised at once. ``Attempts.may_pass`` decides.
+
+Left out: a number of attempts after which to give up. The caller's ``asyncio.timeout`` or ``break`` does that.
 """
 
 import asyncio
@@ -26,7 +38,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Protocol, TypeVar
 
-from minproto.aio.endpoint import logger
+from minproto.aio.observe import logger
 from minproto.aio.options import check_seconds, refuse
 from minproto.core import RemoteProtocolError
 from minproto.http import Headers
@@ -34,13 +46,16 @@ from minproto.http import Headers
 SHORTEST = 0.1
 """Seconds between two connections at the least, also where the server asks for none."""
 NO_NAME = {getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)}
-"""What ``getaddrinfo`` says of a name that does not exist, or that has no address."""
+"""Error numbers of ``getaddrinfo`` for a name that does not exist, or that has no address."""
 NAME_TRIES = 5
-"""Attempts after which a name that does not exist is an error, if no attempt has succeeded before: it is misspelt."""
+"""Attempts after which a name that does not exist is an error, if no attempt has succeeded before: it is misspelt.
+
+One attempt is not enough: a laptop that wakes up has no DNS for some seconds."""
 MAX_REFUSAL = 65_536
 """Bytes of the content of a refusal that are kept for the user."""
-_HINTS = ("location", "retry-after", "www-authenticate")
-_BRIEF_TLS_FAULTS = (tls.SSLEOFError, tls.SSLZeroReturnError, tls.SSLSyscallError)  # the server went, which it may do any time
+_HINTS = ("location", "retry-after", "www-authenticate")  # fields that say what would be accepted
+_BRIEF_TLS_FAULTS = (tls.SSLEOFError, tls.SSLZeroReturnError, tls.SSLSyscallError)
+"""Errors of TLS that a server causes which stops in the middle of a handshake: it may be restarting."""
 
 
 # ---- an answer that refuses --------------------------------------------------------------------------------------------
@@ -48,7 +63,7 @@ _BRIEF_TLS_FAULTS = (tls.SSLEOFError, tls.SSLZeroReturnError, tls.SSLSyscallErro
 
 @dataclass(frozen=True)
 class RefusedResponse:
-    """The response by which a server refused: its status, its header fields, and up to 64 KiB of its content."""
+    """The response with which a server refused: its status, its header fields, and up to 64 KiB of its content."""
 
     status: int
     headers: Headers
@@ -56,7 +71,10 @@ class RefusedResponse:
 
 
 class Refused(RemoteProtocolError):
-    """The server answered, but not with what was asked for. ``response`` is its answer."""
+    """The server answered, but did not give what was asked for. ``response`` is its answer, and ``code`` the status.
+
+    The text names the fields that help: ``the server answered 302, not 101; location: https://b.example/``.
+    """
 
     def __init__(self, message: str, code: int, response: RefusedResponse) -> None:
         hints = "".join(f"; {name}: {value:.200}" for name in _HINTS if (value := response.headers.get(name)) is not None)
@@ -65,17 +83,20 @@ class Refused(RemoteProtocolError):
 
 
 class _Response(Protocol):
-    """The response of a client."""
+    """A client's response, of either version of HTTP."""
 
     status: int
     headers: Headers
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """Its content."""
+        """Iterate over the pieces of its content."""
 
 
 async def read_refusal(response: _Response, seconds: float) -> RefusedResponse:
-    """Read the content of a refusal: as much as comes within so many seconds, and fits."""
+    """Read the content of a refusal: as much as comes within so many seconds, and at most 64 KiB.
+
+    A refusal that breaks off, or never ends, is a refusal nevertheless. So this raises nothing of the network's.
+    """
     pieces: list[bytes] = []
     size = 0
     try:
@@ -85,13 +106,17 @@ async def read_refusal(response: _Response, seconds: float) -> RefusedResponse:
                 size += len(piece)
                 if size >= MAX_REFUSAL:
                     break
-    except (OSError, RemoteProtocolError):  # TimeoutError among them: the status is what counts
+    except (OSError, RemoteProtocolError):  # TimeoutError among them: the status counts, and it has arrived
         pass
     return RefusedResponse(response.status, response.headers, b"".join(pieces)[:MAX_REFUSAL])
 
 
 def retry_after(error: BaseException) -> float:
-    """Return the seconds that a refusal asks to wait (RFC 9110 §10.2.3: a number, or a date); 0 where it does not ask."""
+    """Return the seconds that a refusal asks to wait (RFC 9110 §10.2.3); 0 where it does not ask.
+
+    The field is a number of seconds, ``120``, or a date, ``Fri, 31 Dec 1999 23:59:59 GMT``. A date needs our clock, which may
+    be wrong: a date in the past is 0.
+    """
     if not isinstance(error, Refused):
         return 0.0
     value = error.response.headers.get("retry-after") or ""
@@ -107,10 +132,10 @@ def retry_after(error: BaseException) -> float:
 
 
 class Closable(Protocol):
-    """What a client gives."""
+    """A connection of any kind. If it has ``abort``, that is used where there is no time to close."""
 
     async def close(self) -> None:
-        """End it."""
+        """End the connection."""
 
 
 T = TypeVar("T", bound=Closable)
@@ -123,20 +148,25 @@ def reconnecting(
     longest: float = 60.0,
     name: str = "the server",
 ) -> AsyncGenerator[T, None]:
-    """Connections, one after the other: ``async for connection in reconnecting(lambda: connect(url)): …``
+    """Yield connections, one after the other: ``async for connection in reconnecting(lambda: connect(url)): …``
 
-    Each connection is closed when the body of the loop is done with it. After that come up to ``first`` seconds of pause,
-    twice as many for each attempt in a row that failed, and never more than ``longest``. Where ``first`` is a function, it
-    returns what the server asks for: the pause is never shorter than that, and exactly that after a connection. A refusal with
+    Each connection is closed when the body of the loop is done with it. Then comes a pause of up to ``first`` seconds. The
+    bound doubles with each attempt in a row that failed, up to ``longest``. Where ``first`` is a function, it returns the
+    seconds that the server asks for: the pause is never shorter, and exactly as long after a connection. A refusal with
     Retry-After is not tried again sooner than it says.
 
     An outage, which is one failed attempt or more in a row, writes two lines to the log: a warning when it begins, and when it
     is over how long it took. ``name`` is what they call the server.
 
-    Raises what time does not heal: RemoteProtocolError, but for a status of 408, 429 or 5xx; a certificate that is wrong, and
-    a server that does not speak TLS; a name that was looked up in vain ``NAME_TRIES`` times; and every other error that is not
-    one of the network. Who leaves the loop in the middle should close the generator (``contextlib.aclosing``): until then the
-    last connection stays open.
+    Raises the errors that time does not heal:
+
+    - RemoteProtocolError, except for a status of 408, 429 or 5xx;
+    - a certificate that is wrong, and a server that does not speak TLS;
+    - a name that was looked up in vain ``NAME_TRIES`` times;
+    - every error that is none of the network, such as a TypeError of ``connect``.
+
+    A user who leaves the loop in the middle should close the generator (``contextlib.aclosing``). Until then the last
+    connection stays open.
     """
     if not callable(connect):
         refuse("connect", "a function that connects, such as lambda: connect(url)", connect)
@@ -152,8 +182,11 @@ async def reconnect(
     first: float | Callable[[], float] = 0.5,
     longest: float = 60.0,
 ) -> AsyncGenerator[T, None]:
-    """The same, with attempts that outlive the generator: a cancelled generator is over, and the next one goes on with its
-    outage and its pause."""
+    """Yield connections as ``reconnecting`` does, and count in ``attempts``, which may outlive this generator.
+
+    For example, ``RemoteSubscription.__anext__`` may be cancelled in the middle of a pause. That ends the generator. The next
+    call makes a new one, which goes on with the outage and with the remaining pause.
+    """
     while True:
         await attempts.pause()
         asked = 0.0
@@ -174,8 +207,7 @@ async def reconnect(
 
 
 async def _let_go(connection: Closable) -> None:
-    """Close a connection. A task that is being cancelled has no time for a peer that may be gone, so it aborts, where it
-    can."""
+    """Close a connection. A task that is being cancelled has no time for a peer that may be gone, so it aborts instead."""
     task, abort = asyncio.current_task(), getattr(connection, "abort", None)
     if abort is not None and task is not None and task.cancelling():
         abort()
@@ -185,6 +217,10 @@ async def _let_go(connection: Closable) -> None:
 
 
 def _pause(first: float | Callable[[], float], longest: float, failures: int) -> float:
+    """Return a random number of seconds: with first=0.5 and 3 failures, between ``SHORTEST`` and 0.5 * 2**3 = 4.
+
+    The exponent is bounded, since 2**1000 is no float, and an outage over a weekend has as many failures.
+    """
     start = max(first() if callable(first) else first, SHORTEST)
     least = start if callable(first) else SHORTEST
     return random.uniform(least, max(least, min(longest, start * 2 ** min(failures, 32))))
@@ -195,11 +231,11 @@ class Attempts:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._ever = False  # an attempt has succeeded
-        self._began = 0.0  # the outage
+        self._has_succeeded = False  # ever
+        self._outage_began = 0.0  # the loop's time
         self._next = 0.0  # the loop's time before which no attempt begins
         self.failures = 0
-        """In a row, up to now."""
+        """Failed attempts in a row, up to now."""
 
     def wait(self, seconds: float) -> None:
         """Let the next attempt begin after so many seconds."""
@@ -212,27 +248,33 @@ class Attempts:
             await asyncio.sleep(seconds)
 
     def succeeded(self) -> None:
+        """Note a connection. If it ends an outage, the log says how long the outage took."""
         if self.failures:
-            seconds = asyncio.get_running_loop().time() - self._began
+            seconds = asyncio.get_running_loop().time() - self._outage_began
             logger.info("%s is reached again after %.1f s, at attempt %d", self._name, seconds, self.failures + 1)
-        self._ever, self.failures = True, 0
+        self._has_succeeded, self.failures = True, 0
 
     def failed(self, error: Exception) -> None:
+        """Note a failed attempt. The first of an outage is logged; a line for each would fill the log overnight."""
         if not self.failures:
-            self._began = asyncio.get_running_loop().time()
+            self._outage_began = asyncio.get_running_loop().time()
             logger.warning("%s can't be reached: %s; trying again until it can", self._name, describe(error))
         self.failures += 1
 
     def may_pass(self, error: Exception) -> bool:
-        """Return whether time may heal an error."""
+        """Return whether time may heal an error, so that another attempt makes sense.
+
+        Python's ssl raises one class for many faults. Most of them are lasting: a wrong certificate, no version of TLS in
+        common. An "internal error" is what many servers send while they start.
+        """
         if isinstance(error, RemoteProtocolError):
             return error.code in (408, 429) or 500 <= error.code <= 599
         if isinstance(error, socket.gaierror) and error.errno in NO_NAME:
-            return self._ever or self.failures + 1 < NAME_TRIES
+            return self._has_succeeded or self.failures + 1 < NAME_TRIES
         fault = error.__cause__ if isinstance(error.__cause__, tls.SSLError) else error
         return not isinstance(fault, tls.SSLError) or isinstance(fault, _BRIEF_TLS_FAULTS) or "INTERNAL" in str(fault)
 
 
 def describe(error: BaseException) -> str:
-    """An error in one line: many of the system's have no text, or one that does not say what they are."""
+    """Return an error in one line, with its class: TimeoutError, for one, often has no text of its own."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,19 +1,44 @@
-"""Server-Sent Events over HTTP: a response that goes on, and a client that comes back.
+"""Server-Sent Events over HTTP: ``EventStream``, a response that goes on, and ``EventSource``, a client that comes back.
 
-The stream of a topic can be resumed: each event has the id that the topic's log gave it, a browser that lost its connection
-names the last one that it saw, and gets what came after it. The current id goes out at once, before any event, so that this
-holds also for a connection that ends early. If the log does not go back that far, an event of the type ``gap`` says so.
+A stream can be resumed, because each event has the id that the topic's log gave it. This is a connection that breaks after the
+first of two events (the ids are shortened):
 
-Where nothing is published, a comment every few seconds keeps proxies from closing the stream, and shows us a client that has
-gone: the first write into a dead connection brings its reset, so we look again a moment later. An end alone is no proof: who
-sends no more may still read.
+    client                                    server
+    GET /events                               subscribes the client to the topic
+                                              200, content-type: text/event-stream
+                                              id: 41                    where the stream begins, at once
+                                              id: 42 / data: first
+                    --- the connection breaks ---
+    waits, as long as ``retry:`` says         data "second" is published, with the id 43
+    GET /events, last-event-id: 42            takes 43 from the topic's log
+                                              id: 43 / data: second
+
+The id at the beginning is for a connection that breaks before its first event. Without it the client would have no id to
+resume from, and would miss 42. If the log does not go back as far as the client's id, an event of the type ``gap`` says so.
+
+**Keepalive.** Where nothing is published, the server sends a comment every few seconds. It keeps proxies from closing the
+stream, and it shows us a client that has gone: TCP answers the first write into a dead connection with a reset. The reset
+needs a round trip. So the server looks at the connection again a second after a comment. The client's end of output (FIN)
+proves nothing: a client that sends no more may still read.
+
+**Two tasks.** The connection's task sends; a task of its own runs the app's iterator, if there is one:
+
+    the app's generator        _IteratorSource             EventStream                   connection (HTTP/1.1 or HTTP/2)
+      |                          |                           |                             |
+      |                          |                           | <-------- next piece -------|
+      |                          | <-- ready() --------------|    waits, at most 15 s      |
+      | <-- one step ------------|                           |                             |
+      |-- yield event ---------->|-- take() --> bytes ------>|-- piece of content -------->|-- write, drain -->
+      | stands still             |                           |    while the client reads slowly (backpressure)
+
+Left out: compression, because a compressor holds bytes back until it has enough of them, and an event must not wait.
 """
 
 import asyncio
 import math
 import ssl as tls
 import sys
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import aclosing, suppress
 from contextvars import copy_context
 from dataclasses import replace
@@ -22,12 +47,12 @@ from typing import Protocol, Self
 
 from minproto.aio.address import request_target, split_client_url, url_address
 from minproto.aio.broker import Item, Message, Subscription
-from minproto.aio.content import close_body
-from minproto.aio.endpoint import Timeouts, logger
+from minproto.aio.content import CANCELLED_BY_APP, Pieces, close_body
 from minproto.aio.http import HeaderFields, Response, make_headers
 from minproto.aio.http1_client import ClientConnection, connect_http
 from minproto.aio.http_client import ClientResponse
-from minproto.aio.options import check_common, check_seconds, client_context, refuse
+from minproto.aio.observe import logger
+from minproto.aio.options import Timeouts, check_common, check_seconds, client_context, refuse
 from minproto.aio.reconnect import Refused, read_refusal, reconnecting
 from minproto.aio.remote import RemoteSubscription
 from minproto.aio.sockets import keep_alive
@@ -39,18 +64,18 @@ from minproto.sse import MAX_RETRY, MEDIA_TYPE, Comment, Connection, LastEventId
 BATCH = 64
 """Messages that become one piece of content, at most."""
 BATCH_BYTES = 65_536
-"""Bytes of those: none is added to so many."""
+"""Bytes of messages at which a piece of content is full: no message is added any more."""
 LOOK = 1.0
-"""Seconds after a comment until we look whether it has shown that the client is gone."""
+"""Seconds after a comment until we look whether the comment has shown that the client is gone."""
 DEFAULT_RETRY = 3_000
-"""Milliseconds until a client comes back, if nobody says otherwise."""
+"""Milliseconds until a client comes back, if neither the app nor the server says otherwise."""
 KEEPALIVE = 60
 """Seconds of silence until the kernel asks whether the machine of a stream's server still exists."""
-_ENDLESS = HttpLimits(max_body=sys.maxsize)  # a stream of events is as long as it goes on
+_ENDLESS = HttpLimits(max_body=sys.maxsize)  # a stream of events is as long as it goes on, so no length is too much
 _HEADERS = [
     ("content-type", MEDIA_TYPE),
     ("cache-control", "no-store"),
-    ("x-accel-buffering", "no"),  # nginx would hold events back
+    ("x-accel-buffering", "no"),  # nginx would hold events back until it has a few kilobytes
 ]
 
 
@@ -58,10 +83,19 @@ _HEADERS = [
 
 
 class EventStream(Response):
-    """A response of events: the messages of a subscription, or what an iterator gives (events, or text for one).
+    r"""A response of events: the messages of a subscription, or the items of an async iterator (events, or text for one).
 
-    A RemoteSubscription gives neither: a generator that enters it can make events, ``item.data.decode()`` say. A generator
-    runs in one task of its own, in a copy of the context of the handler, from its first step to its ``finally``.
+        >>> async def ticks():
+        ...     yield "one"
+        ...     yield ServerSentEvent("two", event="tick", id="2")
+        >>> async def content():
+        ...     return [piece async for piece in EventStream(ticks())]
+        >>> asyncio.run(content())
+        [b': hello\n\n', b'data: one\n\n', b'id: 2\nevent: tick\ndata: two\n\n']
+
+    A RemoteSubscription gives neither: an async generator that enters it can make events, for example of
+    ``item.data.decode()``. A generator runs in one task of its own, in a copy of the handler's context, from its first step to
+    its ``finally``.
     """
 
     def __init__(
@@ -75,8 +109,8 @@ class EventStream(Response):
         """``retry``: milliseconds that clients are to wait before they come back. ``keepalive``: seconds between comments.
         ``headers``: more fields, such as ``access-control-allow-origin``; a ``cache-control`` takes the place of ours.
 
-        Raises TypeError for a source that gives no events and for what is no number, ValueError for a number out of range and
-        for a ``content-type``.
+        Raises TypeError for a source that gives no events and for an option that is no number, ValueError for a number out of
+        range and for a ``content-type``.
         """
         if retry is not None:
             check_count("retry", retry, 0, MAX_RETRY)
@@ -85,65 +119,82 @@ class EventStream(Response):
         super().__init__(self, headers=headers)
         self.headers = _stream_headers(self.headers)
         self._pieces = self._content()
-        self._source: _Source = _Messages(events) if isinstance(events, Subscription) else _Events(aiter(events))
+        self._source: _Source = (
+            _SubscriptionSource(events) if isinstance(events, Subscription) else _IteratorSource(aiter(events))
+        )
         self._retry = retry
         self._keepalive = keepalive
         self._draining = False
-        self._limit = asyncio.timeout(None)  # of the present wait for the source
-        self._doubtful = False  # the client has ended its output, which may be all that we hear of its leaving
+        self._wait = asyncio.timeout(None)  # the present wait for the source
+        self._client_may_be_gone = False  # it has ended its output, and we have not looked since
 
     def client_ended(self) -> None:
-        self._doubtful = True
-        with suppress(RuntimeError):  # nothing waits: the next wait is short
-            self._limit.reschedule(asyncio.get_running_loop().time())
+        """The client has ended its output. Look soon whether it still reads: see "Keepalive" above."""
+        self._client_may_be_gone = True
+        with suppress(RuntimeError):  # there is no wait now, and the next one will be short
+            self._wait.reschedule(asyncio.get_running_loop().time())
 
     def drain(self) -> None:
+        """The server stops: send the events that wait, then a ``retry:``, and end."""
         self._draining = True
         self._source.end()
 
     def __aiter__(self) -> Self:
+        """Return itself: the response is its own content, and the server iterates over it."""
         return self
 
     async def __anext__(self) -> bytes:
+        """Return the next piece: whole events, a comment, or b"" to have the connection looked at."""
         return await anext(self._pieces)
 
     async def aclose(self) -> None:
-        """Nobody reads on, or ever did (HEAD): let go of the source."""
+        """End the subscription, or the iterator. Nobody reads on, or nobody ever did (a HEAD request)."""
         try:
             await self._pieces.aclose()
         finally:
             await self._source.close()
 
     async def _content(self) -> AsyncGenerator[bytes, None]:
+        """Yield the pieces of the response. An empty piece sends nothing, but makes the server look at the connection.
+
+        Each turn of the loop is one wait for the source. If events come, they are sent. If nothing comes for ``keepalive``
+        seconds, a comment is sent, and a second later the empty piece. With ``keepalive=15`` and a source without events:
+
+            second 0    the greeting
+            second 15   ": still here"
+            second 16   b"", the look
+            second 30   ": still here"
+        """
         source = self._source
         yield source.greeting() + (encode(Retry(self._retry)) if self._retry is not None else b"")
-        looked = 0.0
+        waited = 0.0  # for the look: a part of the time until the next comment
         while not source.ended or source.waiting:
-            if await self._is_ready(self._keepalive - looked):
-                looked = 0.0
+            if await self._is_ready(self._keepalive - waited):
+                waited = 0.0
                 if pieces := source.take():
                     yield b"".join(pieces)
                 continue
             yield encode(Comment("still here"))
-            looked = min(LOOK, self._keepalive / 2)
-            await self._is_ready(looked)
-            yield b""  # who is to send nothing asks the connection whether the client is still there
-        if self._draining:
+            waited = min(LOOK, self._keepalive / 2)
+            await self._is_ready(waited)
+            yield b""
+        if self._draining:  # all clients of this server come back: without a pause they would come at once, and together
             yield encode(Retry(DEFAULT_RETRY if self._retry is None else self._retry))
 
     async def _is_ready(self, seconds: float) -> bool:
-        if self._doubtful:
+        """Wait for the source; return False if nothing has come within ``seconds``, or if the client may be gone."""
+        if self._client_may_be_gone:
             seconds = 0.0
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds) as self._limit:
+            async with asyncio.timeout(seconds) as self._wait:
                 await self._source.ready()
                 return True
-        self._doubtful = False
+        self._client_may_be_gone = False
         return False
 
 
 def _check_source(events: object) -> None:
-    """Find a wrong source before the 200 is sent. Raises TypeError."""
+    """Find an object that gives no events before the 200 is sent. Raises TypeError, which says what to do instead."""
     if isinstance(events, AsyncIterable) and not isinstance(events, RemoteSubscription):
         return
     name = f"{type(events).__name__} {events!r:.60}"
@@ -155,45 +206,46 @@ def _check_source(events: object) -> None:
 
 
 def _stream_headers(headers: Headers) -> Headers:
-    """The app's fields, and ours where the app gives none of the same name. Raises ValueError."""
+    """Return the app's fields, and each of ours whose name the app has not used. Raises ValueError."""
     if headers.get("content-type") is not None:
         raise ValueError(f"the content-type of an EventStream is {MEDIA_TYPE}, not {headers.get('content-type')}")
     return _with_ours(_HEADERS, headers)
 
 
 def _with_ours(ours: list[tuple[str, str]], headers: Headers) -> Headers:
+    """Return all ``headers``, behind each of our fields whose name is not among them."""
     return Headers([*(field for field in ours if headers.get(field[0]) is None), *headers])
 
 
 class _Source(Protocol):
-    """Where events come from."""
+    """Where events come from: a subscription to a topic, or an app's iterator."""
 
     @property
     def ended(self) -> bool:
-        """Nothing more will come."""
+        """Whether nothing more will come. Events may still wait."""
 
     @property
     def waiting(self) -> bool:
-        """There is something to take."""
+        """Whether there is something to take."""
 
     def greeting(self) -> bytes:
-        """What goes out at once."""
+        """Return the first bytes of the stream, which go out at once."""
 
     async def ready(self) -> None:
-        """Wait until there is something to take, or nothing will come. May be cancelled."""
+        """Wait until there is something to take, or until nothing will come. May be cancelled, without a loss."""
 
     def take(self) -> list[bytes]:
-        """Events, encoded."""
+        """Return events that wait, encoded. Raises what the app's iterator has raised."""
 
     def end(self) -> None:
-        """There is no need for more than what waits."""
+        """Ask for no more events. Events that wait already can still be taken."""
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Let go of everything: the subscription ends, the iterator is closed."""
 
 
-class _Messages:
-    """A subscription."""
+class _SubscriptionSource:
+    """The messages of a subscription. They wait in the subscription's own queue, which is bounded."""
 
     def __init__(self, subscription: Subscription) -> None:
         self._subscription = subscription
@@ -207,7 +259,11 @@ class _Messages:
         return self._subscription.inner.waiting
 
     def greeting(self) -> bytes:
-        """Where it begins; a mere comment where there is no such id, or the first event is the gap that says it."""
+        """Return the id where the stream begins, as an event without data.
+
+        A subscription to several topics has no such id, and neither has one whose first item is a gap, for the gap has it.
+        Then the greeting is a comment: the client sees that the stream is open.
+        """
         id = self._subscription.start
         return encode(LastEventId(id)) if id is not None else encode(Comment("hello"))
 
@@ -215,41 +271,56 @@ class _Messages:
         await self._subscription.ready()
 
     def take(self) -> list[bytes]:
-        return [_form(item) for item in self._subscription.take(BATCH, BATCH_BYTES)]
+        """Return up to ``BATCH`` messages. Where the client was too slow for the queue, a gap stands for those that are lost.
+
+        The queue is the broker's: see ``on_overflow`` of ``Broker.subscribe``.
+        """
+        return [_encode_message(item) for item in self._subscription.take(BATCH, BATCH_BYTES)]
 
     def end(self) -> None:
+        """Stop listening. Messages that were published before are in the queue, and are still sent."""
         self._subscription.end()
 
     async def close(self) -> None:
         self._subscription.close()
 
 
-def _form(item: Item) -> bytes:
-    """The bytes of a message, made once for all who receive it. Not all data is text, but all of a stream has to be."""
+def _encode_message(item: Item) -> bytes:
+    """Return the bytes of a message. They are made once, and kept with the message for its other receivers.
+
+    A broker's data may be any bytes, and an event stream has to be UTF-8: wrong bytes become U+FFFD.
+    """
     if not isinstance(item, Message):
         return encode(ServerSentEvent("" if item.count is None else str(item.count), "gap", item.id))
-    form = item.encodings.get("sse")
-    if form is None:
+    encoded = item.encodings.get("sse")
+    if encoded is None:
         data = item.data.decode("utf-8", "replace")
-        form = item.encodings["sse"] = encode(ServerSentEvent(data, id=item.id))
-    return form
+        encoded = item.encodings["sse"] = encode(ServerSentEvent(data, id=item.id))
+    return encoded
 
 
-class _Events:
-    """An iterator of an app.
+class _IteratorSource:
+    """The events of an app's iterator.
 
     One task runs the iterator from its first step to its end. So a generator keeps its context variables from one ``yield``
-    to the next, and ``asyncio.timeout``, a task group or a cancel scope may span a ``yield``. The task takes a step only when
-    somebody waits for an event: a slow client slows the iterator.
+    to the next, and ``asyncio.timeout``, a task group or a cancel scope may span a ``yield``. A task for each step would break
+    all of these. The task takes a step only when somebody waits for an event: a slow client slows the iterator.
+
+        the connection's task             the iterator's task
+        ready(): sets ``_wanted``         takes a step, to the next ``yield``
+          waits for ``_news``             puts the event into ``_events``, sets ``_news``
+        take(): clears ``_news``          waits for ``_wanted``
+          sends the event                   (the iterator stands still)
+        ready(): sets ``_wanted``         takes the next step
     """
 
     def __init__(self, iterator: AsyncIterator[Event | str]) -> None:
         self._iterator = iterator
-        self._context = copy_context()  # of the handler, which the server may run in another task than the response
+        self._context = copy_context()  # the handler's: the server may send the response in another task
         self._task: asyncio.Task[None] | None = None
         self._events: list[Event | str] = []  # not taken yet
         self._ended = False
-        self._failure: BaseException | None = None  # of the iterator, for whoever takes next
+        self._failure: BaseException | None = None  # the iterator's error, which the next ``take`` raises
         self._wanted = asyncio.Event()  # somebody waits for an event
         self._news = asyncio.Event()  # there is an event, or the end
 
@@ -262,9 +333,14 @@ class _Events:
         return bool(self._events) or self._failure is not None
 
     def greeting(self) -> bytes:
+        """Return a comment: an app's events need not have ids, so there is none to begin with."""
         return encode(Comment("hello"))
 
     async def ready(self) -> None:
+        """Have the task take one step, and wait for its event. The first call starts the task.
+
+        A stream that nobody reads (HEAD) calls ``close`` alone, so its generator never begins.
+        """
         if self._ended or self.waiting:
             return
         self._wanted.set()
@@ -273,6 +349,7 @@ class _Events:
         await self._news.wait()
 
     def take(self) -> list[bytes]:
+        """Return the event of the last step. The iterator's error comes behind its events, and is raised once."""
         events, self._events = self._events, []
         if not events and self._failure is not None:
             failure, self._failure = self._failure, None
@@ -282,18 +359,20 @@ class _Events:
         return [_encode_item(event) for event in events]
 
     def end(self) -> None:
+        """End the iterator: it is cancelled where it waits, or at its ``yield``, so that its ``finally`` runs."""
         self._ended = True
         self._news.set()
         if self._task is not None:
             self._task.cancel()
 
     async def close(self) -> None:
+        """End the iterator's task, and wait for its clean-up. An error of the clean-up is logged: the client has left."""
         self.end()
         if self._task is None:
             return await close_body(self._iterator)
         try:
             await asyncio.wait([self._task])
-        except asyncio.CancelledError:  # the iterator is cancelled as if it ran in the present task, and ends before that
+        except asyncio.CancelledError:  # pass the cancellation on, and wait for the iterator, as if it ran in this task
             self._task.cancel()
             await asyncio.wait([self._task])
             raise
@@ -303,55 +382,50 @@ class _Events:
     # -- the task
 
     async def _run(self) -> None:
+        """The task: take steps, and keep the error with which the iterator ends, if it ends before we do.
+
+        An iterator that awaits a task which it has cancelled, for example, raises a CancelledError that is not ours. It
+        becomes a RuntimeError: as a CancelledError it would look like the end of the connection, and nobody would be told.
+        """
         try:
             await self._take_steps()
         except BaseException as error:
-            if not self._ended:
-                self._failure = _not_ours(error)
-            elif not isinstance(error, asyncio.CancelledError):
-                logger.exception("the iterator of an EventStream failed while it was being closed")
+            if self._ended:
+                if not isinstance(error, asyncio.CancelledError):
+                    logger.exception("the iterator of an EventStream failed while it was being closed")
+                return
+            self._failure = error
+            if isinstance(error, asyncio.CancelledError):
+                self._failure = RuntimeError(CANCELLED_BY_APP)
+                self._failure.__cause__ = error
         finally:
             self._ended = True
             self._news.set()
 
     async def _take_steps(self) -> None:
+        """Take a step for each event that is wanted.
+
+        Between two steps the generator stands at its ``yield``. A timeout in the generator that goes off then cancels this
+        task, which waits for ``_wanted``. ``Pieces`` raises the cancellation where it belongs, in the generator.
+        """
+        pieces = Pieces(self._iterator)
         try:
-            step = anext(self._iterator)
-            while True:
-                self._events.append(await step)
+            async for event in pieces:
+                self._events.append(event)
                 self._news.set()
                 if self._ended:  # the generator has caught our cancellation, which does not come twice
                     return
-                step = await self._next_step()
-        except StopAsyncIteration:
-            pass
+                self._wanted.clear()
+                await pieces.pause_for(self._until_wanted())
         finally:
             await close_body(self._iterator)
 
-    async def _next_step(self) -> Awaitable[Event | str]:
-        """Wait until an event is wanted. A cancellation meanwhile is not ours, but that of a timeout, a task group or a cancel
-        scope in the generator, which stands at its ``yield``: there it has to be raised."""
-        self._wanted.clear()
-        try:
-            await self._wanted.wait()
-        except asyncio.CancelledError as error:
-            if self._ended or not isinstance(self._iterator, AsyncGenerator):
-                raise
-            return self._iterator.athrow(error)
-        return anext(self._iterator)
-
-
-def _not_ours(error: BaseException) -> BaseException:
-    """The error by which an iterator ended; of a task that it had cancelled itself, say, it is an error, too."""
-    if not isinstance(error, asyncio.CancelledError):
-        return error
-    failure = RuntimeError("the iterator of events was cancelled, and not by us")
-    failure.__cause__ = error
-    return failure
+    async def _until_wanted(self) -> None:
+        await self._wanted.wait()
 
 
 def _encode_item(item: object) -> bytes:
-    """The bytes of what an iterator gave. Raises TypeError for what is neither an event nor text."""
+    """Return the bytes of an iterator's item. Raises TypeError for an item that is neither an event nor text."""
     if isinstance(item, str):
         return encode(ServerSentEvent(item))
     if isinstance(item, Event):
@@ -363,17 +437,19 @@ def _encode_item(item: object) -> bytes:
 
 
 class StreamRefused(Refused):
-    """A server's answer to an EventSource that is no stream of events. ``response`` has its ``status``, ``headers`` and
-    ``body``."""
+    """A server's answer to an EventSource that is no stream of events.
+
+    ``response`` has its ``status``, ``headers`` and ``body``; ``code`` is the status.
+    """
 
 
 class EventSource:
     """The events of a URL, as a browser's EventSource gives them: ``async for event in EventSource(url)``.
 
-    When a stream ends, the client waits as long as ``retry`` of the server says, comes back, and names the event that it saw
-    last; but no id with control characters in it, which no field can carry, nor the blanks around one. It waits longer where
-    the attempt failed (see ``minproto.aio.reconnect``), and as long as Retry-After says after a 429 or a 503. It ends where
-    the server wants it to (204), and raises StreamRefused, with the status as its code, for what is no stream of events.
+    When a stream ends, the client waits as long as the server's ``retry:`` says, comes back, and names the id of the last
+    event that it saw. It waits longer where the attempt failed (see ``minproto.aio.reconnect``), and as long as Retry-After
+    says after a 429 or a 503. The iteration ends where the server answers 204, which asks the client not to come back. It
+    raises StreamRefused for any other answer that is no stream of events.
 
     A stream has no limit of bytes, and may be silent for any time: TCP notices within minutes that a machine is gone. Even the
     head of the response may take any time, for many servers send it together with the first event. For a server that is known
@@ -393,6 +469,7 @@ class EventSource:
     ) -> None:
         """``last_event_id``: where to resume. ``headers``: more fields; an ``accept`` or a ``cache-control`` replaces ours.
         ``silence``: seconds without a byte, also before the head, after which a stream counts as lost.
+        ``timeouts``: of these, ``idle`` and ``body`` do not apply.
 
         Raises ValueError for another URL, and for one with a character that has to be percent-encoded.
         """
@@ -401,19 +478,20 @@ class EventSource:
         if not isinstance(last_event_id, str):
             refuse("last_event_id", 'str ("" for none)', last_event_id)
         parts = split_client_url(url, "http")
-        self._name = f"{parts.scheme}://{parts.netloc}{parts.path}"  # without the query, which may hold a secret
+        self._name = f"{parts.scheme}://{parts.netloc}{parts.path}"  # for the log: the query may hold a secret
         self._ssl = client_context(ssl, parts.scheme, "https")
         self._address = url_address(parts)
         self._target = request_target(parts)
         self._headers = _request_headers(make_headers(headers))
         self._limits = limits
-        self._timeouts = replace(timeouts, idle=silence, body=silence)
+        self._timeouts = replace(timeouts, idle=silence, body=silence)  # for the head, and for each piece behind it
         self.last_event_id = last_event_id
-        """The last one that the server gave."""
+        """The last id that the server gave."""
         self.retry = DEFAULT_RETRY
         """Milliseconds to wait before coming back."""
 
     async def __aiter__(self) -> AsyncGenerator[ServerSentEvent, None]:
+        """Yield the events of one connection after the other. ``retry`` and ``last_event_id`` outlive a connection."""
         streams = reconnecting(self._open, first=lambda: self.retry / 1_000, name=self._name)
         async with aclosing(streams):  # when the user leaves in the middle, the connection is closed at once
             async for stream in streams:
@@ -427,6 +505,13 @@ class EventSource:
                         yield event
 
     async def _open(self) -> "_Stream":
+        """Connect, ask, and return the stream of the answer. Raises StreamRefused, OSError, RemoteProtocolError.
+
+        The media type has to be right: a login page with the status 200 must not count as a stream that happens to be silent.
+        A 204 has no content, and is returned for ``__aiter__``, which ends there.
+        """
+        # TCP's own keepalive (``keep_alive`` below) asks the server's kernel, not the server. It finds a machine that has lost
+        # its power, and it costs no byte of the stream.
         host, port = self._address.connect_host, self._address.port
         client = await connect_http(host, port, self._ssl, limits=_ENDLESS, timeouts=self._timeouts)
         try:
@@ -438,33 +523,39 @@ class EventSource:
                 await client.close()
                 raise StreamRefused(f"no stream of events: {response.status} {kind}".rstrip(), response.status, refusal)
         except BaseException:
-            client.endpoint.abort()  # nothing, where it is closed
+            client.endpoint.abort()  # does nothing to a connection that is closed
             raise
         return _Stream(client, response, Connection(CLIENT, self._limits, self.last_event_id))
 
     def _resume(self) -> list[tuple[str, str]]:
-        """The last event id, in UTF-8, as a field; nothing for one that no field can carry (RFC 9110 §5.5)."""
+        """Return the Last-Event-ID field; none where there is no id.
+
+        An id may be any text of UTF-8, and a field's value may not (RFC 9110 §5.5). An id with control characters in it is not
+        sent, and the blanks around an id are left out: this is what a field cannot carry.
+        """
         field = ("last-event-id", self.last_event_id.encode().decode("latin-1").strip(" \t"))
         return [field] if field[1] and is_field(field) else []
 
 
 def _content_kind(headers: Headers) -> str:
-    """Return the media type of a response, and its content coding if it has one. An EventSource decodes no coding: a stream
-    that a server compresses unasked would look like a stream without events."""
+    """Return the media type of a response. A content coding is added to it: "text/event-stream, content-encoding gzip".
+
+    An EventSource decodes no coding. A stream that a server compresses unasked would look like a stream without events.
+    """
     coding = headers.get("content-encoding") or "identity"
     kind = (headers.get("content-type") or "").partition(";")[0].strip().lower()
     return kind if coding.lower() == "identity" else f"{kind}, content-encoding {coding}"
 
 
 def _request_headers(headers: Headers) -> Headers:
-    """The user's fields, and ours where the user gives none of the same name. Raises ValueError."""
-    if headers.get("last-event-id") is not None:  # it changes with each event, and two of them are none
+    """Return the user's fields, and each of ours whose name the user has not used. Raises ValueError."""
+    if headers.get("last-event-id") is not None:  # it changes with each event, and a request may have only one
         raise ValueError("headers can't hold a last-event-id: last_event_id= of EventSource says where to resume")
     return _with_ours([("accept", MEDIA_TYPE), ("cache-control", "no-store")], headers)
 
 
 class _Stream:
-    """One connection's events."""
+    """The events of one connection: a driver for the core, fed with the pieces of a response's content."""
 
     def __init__(self, client: ClientConnection, response: ClientResponse, core: Connection) -> None:
         self._client = client
@@ -475,15 +566,18 @@ class _Stream:
         return self
 
     async def __anext__(self) -> Event:
+        """Return the next event. A connection that breaks ends the iteration as its proper end does: the client comes back,
+        and resumes from the last event that was complete."""
         while (event := self.core.next_event()) is None:
             try:
                 piece = await anext(self.response)
-            except (OSError, RemoteProtocolError):  # broken off: it may be better the next time
+            except (OSError, RemoteProtocolError):
                 raise StopAsyncIteration from None
             self.core.receive_data(piece)
         return event
 
     async def close(self) -> None:
+        """Close the connection. A stream's response has no end to wait for, so the connection can't be used again."""
         await self._client.close()
 
     def abort(self) -> None:

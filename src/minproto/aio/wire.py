@@ -1,13 +1,25 @@
-"""The wire between a client and a server: what crosses is passed on as it is, and explained as it passes.
+"""The wire between a client and a server (``minproto wire``): bytes are passed on as they are, and explained as they pass.
 
     client  <-->  pipe  <-- Relay -->  pipe  <-->  server
                               |
                             Watch: an Explainer, and lines of text
 
-A relay adds nothing and hides nothing. Each direction is read only as fast as the other end takes it, so a slow reader still
-slows its writer; an end of output is passed on while the other direction goes on; a reset becomes a reset. So neither end
-behaves as if the other were somebody else. There are no timeouts but one, for connecting: how long to wait is the ends'
-business.
+A learner who watches a protocol should see the protocol, and not the relay. So a relay adds nothing and hides nothing:
+
+    one end does                  the other end sees
+    writes bytes                  the same bytes, perhaps cut in other places, as TCP may cut them anyway
+    reads slowly                  that its own writing waits (backpressure): each direction has a buffer of 64 KiB, no more
+    ends its output (FIN)         the end of that direction, while the other direction goes on (half-closed)
+    resets the connection (RST)   a reset
+    leaves                        a reset, also while it sends nothing: both pipes are watched
+
+There is one timeout, for connecting to the server. How long to wait for anything else is the business of the two ends.
+
+Two tasks run for each connection, one for each direction. Each is a loop of ``read``, ``write`` and ``drain``. A relay is also
+what a ``Listener`` expects of a connection (``run``, ``refuse``, ``drain``, ``abort``, and the counts of bytes), so
+``minproto wire`` has the listener's limits, and its orderly end.
+
+Left out: TLS. The bytes of a TLS connection can be passed on, and say nothing.
 """
 
 import asyncio
@@ -30,23 +42,49 @@ CONNECT_TIMEOUT = 10.0
 
 
 class Tap(Protocol):
-    """What sees a connection pass by."""
+    """Whatever watches a connection: ``Watch`` prints it, and the lab shows it in a page."""
 
     def data(self, sender: Role, data: bytes) -> None:
-        """Bytes, before they are passed on."""
+        """See bytes, before they are passed on."""
 
     def ended(self, sender: Role) -> None:
         """One side will send no more."""
 
     def closed(self, reason: str) -> None:
-        """The connection is over."""
+        """The connection is over: "closed", "reset", "stopped", or why the server can't be reached."""
 
 
 class Relay:
-    """A client's pipe, joined to one to the server."""
+    """A client's pipe, joined to a new pipe to the server.
+
+    The client sends four bytes, the server answers with five, and then both ends say that they have no more:
+
+        >>> from minproto.testing.network import pair
+        >>> class Print:
+        ...     def data(self, sender, data): print("from the", sender.value, data)
+        ...     def ended(self, sender): print("end of the", sender.value)
+        ...     def closed(self, reason): print(reason)
+        >>> async def talk():
+        ...     (client, near), (far, server) = pair(), pair()
+        ...     async def connect():
+        ...         return far
+        ...     relay = asyncio.create_task(Relay(near, connect, Print()).run())
+        ...     client.write(b"ping")
+        ...     server.write(await server.read() + b"?")
+        ...     await client.read()
+        ...     client.close_write()
+        ...     server.close_write()
+        ...     await relay
+        >>> asyncio.run(talk())
+        from the client b'ping'
+        from the server b'ping?'
+        end of the client
+        end of the server
+        closed
+    """
 
     def __init__(self, client: Pipe, connect: Callable[[], Awaitable[Pipe]], tap: Tap) -> None:
-        """``connect`` raises OSError, with a text for people."""
+        """``connect`` makes the pipe to the server. It raises OSError, with a text for people."""
         self._client = client
         self._pipes = [client]
         self._connect = connect
@@ -60,10 +98,11 @@ class Relay:
 
     @property
     def endpoint(self) -> "Relay":
+        """Return itself: the listener asks a connection's endpoint for its counts of bytes, and a relay counts them itself."""
         return self
 
     async def run(self) -> None:
-        """Until both directions have ended, or one is broken."""
+        """Pass on until both directions have ended, or until one of the pipes is broken. The tap is told of the end."""
         reason = "stopped"
         self._task = asyncio.current_task()
         try:
@@ -84,7 +123,11 @@ class Relay:
             self._show(lambda tap: tap.closed(reason))
 
     async def _join(self, server: Pipe) -> None:
-        """Pass on in both directions, then close both pipes."""
+        """Pass on in both directions, then close both pipes.
+
+        ``close`` waits until the kernel has sent everything. So both pipes are closed at the same time: a slow client does not
+        make the server wait for the end.
+        """
         for pipe in self._pipes:  # an end that goes away is noticed also while nothing is to be read from it
             pipe.watch(lambda lost: self._break() if lost else None)
         async with asyncio.TaskGroup() as group:
@@ -97,6 +140,8 @@ class Relay:
                 group.create_task(self._close(pipe))
 
     async def _pass_on(self, sender: Role, source: Pipe, target: Pipe) -> None:
+        """Pass on one direction to its end: the tap sees each chunk, the target gets it, and no chunk is read before the
+        target has room for it."""
         try:
             while data := await source.read():
                 self._count(sender, data)
@@ -116,6 +161,7 @@ class Relay:
             self.sent += len(data)
 
     async def _close(self, pipe: Pipe) -> None:
+        """Close one pipe in good order, unless a reset has come: then there is nothing left to close."""
         try:
             if not self._reset:
                 await pipe.close()
@@ -123,13 +169,17 @@ class Relay:
             self._break()
 
     def _break(self) -> None:
-        """A reset of one end is one for the other, too. Whatever waits for the pipes comes to its end by that."""
+        """Reset both pipes, because one of them is broken. Every wait for them ends with an error by that.
+
+        Without this, the other end would wait for an answer that can't come any more.
+        """
         self._reset = True
         for pipe in self._pipes:
             pipe.abort()
 
     def _show(self, show: Callable[[Tap], None]) -> None:
-        """Show the tap something. Where that fails, it sees no more: what watches a connection must not harm it."""
+        """Show the tap something. A tap that fails is logged and sees no more, because watching a connection must not harm
+        it."""
         try:
             if self._tap is not None:
                 show(self._tap)
@@ -138,12 +188,12 @@ class Relay:
             logger.exception("a connection is passed on, but can't be shown any further")
 
     async def refuse(self) -> None:
-        """One too many."""
+        """Reset a client that is one too many. There is no protocol here in which to say so."""
         self._client.abort()
         self._show(lambda tap: tap.closed("too many connections"))
 
     def drain(self) -> None:
-        """A wire has nothing of its own to finish."""
+        """End at once, since the wire has no request of its own to finish. Both ends see a reset."""
         self._stopped = True
         if self._task is not None:
             self._task.cancel()
@@ -153,16 +203,28 @@ class Relay:
 
 
 class Watch:
-    """A tap that explains what it sees, line by line."""
+    """A tap that prints each byte's meaning, line by line.
+
+    The Explainer keeps bytes whose meaning it does not know yet, such as half a head. It prints nothing for them until the
+    missing bytes have come.
+
+        >>> async def watch():
+        ...     tap = Watch(7, Printer(100), print)
+        ...     tap.data(CLIENT, b"*1\\r\\n$4\\r\\n")  # half a command of RESP
+        ...     tap.data(CLIENT, b"PING\\r\\n")
+        >>> asyncio.run(watch())  # doctest: +ELLIPSIS
+        #7 → 0.00... s, byte 0, RESP: PING
+        ...
+    """
 
     def __init__(self, number: int, printer: Printer, write: Callable[[str], object]) -> None:
-        """``write`` takes text, each time a few whole lines."""
+        """``number``: of the connection, since the lines of several are mixed. ``write`` takes a few whole lines at a time."""
         self._number = number
         self._printer = printer
         self._write = write
         self._explainer = Explainer()
         self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
+        self._opened_at = self._loop.time()
         self._counts = {CLIENT: 0, SERVER: 0}
 
     def data(self, sender: Role, data: bytes) -> None:
@@ -181,14 +243,16 @@ class Watch:
         self.say(f"{reason} after {self._seconds:.3f} s: {sent}")
 
     def say(self, text: str) -> None:
-        """A line about the connection itself."""
+        """Print a line about the connection itself."""
         self._write_lines(self._printer.note(f"#{self._number} {text}"))
 
     @property
     def _seconds(self) -> float:
-        return self._loop.time() - self._began
+        """Seconds since the connection was opened."""
+        return self._loop.time() - self._opened_at
 
     def _print_rows(self) -> None:
+        """Print each message, frame or command that the last bytes have completed."""
         for row in self._explainer.rows():
             self._write_lines(self._printer.lines(row, self._number, self._seconds))
 
@@ -197,7 +261,7 @@ class Watch:
 
 
 class Wire(Listener):
-    """Listens, and joins each client to the server at ``to``. Options: ``ListenerConfig``."""
+    """A listener that joins each of its clients to the server at ``to``. Options: see ``ListenerConfig``."""
 
     scheme = "tcp"
 
@@ -218,10 +282,13 @@ class Wire(Listener):
         return Relay(pipe, self.connect, watch)
 
     async def connect(self) -> Pipe:
-        """A connection to the server. Raises OSError, which says why there is none."""
+        """Connect to the server. Raises OSError, whose text names the server and the reason.
+
+        The system's own texts differ: some begin with "[Errno 111] Connect call failed", and repeat the address.
+        """
         try:
             return await connect_pipe(self._to, handshake=CONNECT_TIMEOUT)
-        except TimeoutError:  # it says all this already
+        except TimeoutError:  # its text names the server and the seconds already
             raise
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
