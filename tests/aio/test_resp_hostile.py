@@ -238,6 +238,18 @@ async def test_commands_that_never_end_where_a_chunk_does():
 
 
 @virtual
+async def test_the_time_of_the_first_command_begins_with_its_first_byte():
+    """And not with the connection, which a pool may have made long before."""
+    async with serving() as server:
+        client = server.client()
+        await asyncio.sleep(1_000)
+        client.pipe.write(command("ping")[:-1])
+        await asyncio.sleep(1)
+        client.pipe.write(command("ping")[-1:])
+        assert await client.reply() == PONG
+
+
+@virtual
 async def test_guesses_of_the_password():
     """A stranger has half a minute, short commands, and no memory of ours."""
     async with serving(password="secret") as server:

@@ -1,53 +1,91 @@
 """The broker's server: RESP on pipes, for redis-cli and the client libraries of Redis.
 
-A connection is one task. It reads a chunk, does each command in it, and sends the answers together. Messages come from beside:
-the switchboard gathers what one turn of the loop brought, and at its end writes it to each subscriber, once.
+Each client has one task, which reads commands, does them and sends the answers. Messages for a subscriber do not pass through
+its task: the task of the *publisher* hands them to the switchboard, and a callback at the end of the turn writes them.
 
-A publisher is slowed by nothing but its own connection: who does not read its answers is not read either. A subscriber that
-does not read is cut off when more than a bound waits for it, and delays nobody. There is no timeout for a client that has
-nothing to say, for that is what subscribers do; the kernel asks now and then whether it still exists. But a command that was
-begun has to come to its end.
+    client A        task of A                       switchboard              task of B        client B, a subscriber
+       |               |                                 |                       |                |
+       |-- PUBLISH --> | execute() -> broker.publish() ->| gathers the message   | waits in       |
+       |               |                                 |                       | next_event()   |
+       |  <---- :1 ----| writes at the end of the turn   |                       |                |
+       |               |                                 |                       |                |
+       |               |   call_soon, behind all tasks that are ready: flush()   |                |
+       |               |                                 |-- B's endpoint.send_at_once() -------> |  the message
+
+So ten messages that were published in one turn are one write for each subscriber.
+
+**Backpressure.** Two kinds of client are too slow in two ways:
+
+- A client that asks and does not read the answers is not read either: its task waits in ``flush``. Nobody else is delayed.
+- A subscriber cannot be made to wait, because others publish what it receives. When more than ``max_output`` bytes wait for
+  it, it is cut off. A Redis client library connects again by itself.
+
+**Timeouts.** A subscriber may be silent for days, so silence is no fault. Now and then the kernel asks whether the peer still
+exists (TCP keep-alive). Only a client that has begun a command has to finish it in time, and a client that has yet to give the
+password has to give it.
+
+**The end.** A connection ends in one of these ways:
+
+    QUIT, or the client's end of output        after the answers that are due
+    the server stops                           after the commands that were received
+    a malformed command                        after the answers before it, and an error reply: -ERR Protocol error: …
+    an unfinished command, or no password      after -ERR timeout
+    a subscriber that does not read            at once, by a reset: it would not read an error either
+    a browser's HTTP request                   at once, by a reset: a web page that made the browser send it learns nothing
+
+**XREAD BLOCK** is the one command that waits. Its client may leave meanwhile, so its task goes on reading:
+
+    XREAD BLOCK 5000 STREAMS news $     execute() returns a Wait, because nothing is behind the newest id
+                                        the task listens to the topic, and waits in receive(), 5 seconds at most
+    PUBLISH news hello, by another      the listener calls endpoint.interrupt(), which ends the wait
+                                        Wait.answer() returns the entry, and the task sends it
+
+Commands that the client sends in the meantime stay in the buffer, because a server answers in the order of the commands.
 """
 
 import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Unpack
+from typing import Unpack
 
 from minproto.aio.broker import Broker
 from minproto.aio.cores import chosen
-from minproto.aio.endpoint import Endpoint, logger
+from minproto.aio.endpoint import Endpoint
 from minproto.aio.listener import Connection, Listener, ListenerConfig, ListenerOptions
+from minproto.aio.observe import logger
 from minproto.aio.options import check_secret, check_type, configure
 from minproto.aio.pipe import READ_SIZE, Pipe
 from minproto.aio.sockets import keep_alive
 from minproto.broker import Message
 from minproto.commands import CrossProtocolRequest, execute
-from minproto.core import RemoteProtocolError, Role, Wants, check_count
+from minproto.core import RemoteProtocolError, Role, check_count
 from minproto.resp import Command, Encoded, Limits, NullArray, Reply
 from minproto.resp import Connection as Core
 from minproto.session import Events, Session, Switchboard, Wait
 
 FAIR_SHARE = 1_000
-"""Commands that one connection may have done in a row before others get their turn."""
+"""Commands of one connection after which the other connections get their turn. A chunk of 64 KiB may hold 5,000 commands, and
+while they are done nothing else runs."""
 KEEPALIVE = 300
-"""Seconds of silence until the kernel asks whether the peer still exists, as in Redis."""
+"""Seconds of silence until the kernel asks whether the peer still exists. Redis has the same default."""
 
 
 @dataclass(frozen=True)
 class Config(ListenerConfig):
-    """What the broker's server can be told."""
+    """The options of the broker's server."""
 
     port: int = 6379
-    """0: any free one."""
+    """The port to listen on; 0: any free one."""
     limits: Limits = field(default_factory=Limits)
-    """What a client could make unbounded."""
+    """The bounds on a command: see ``minproto.resp.Limits``."""
     password: str | None = field(default=None, repr=False)
-    """What clients have to give first (AUTH, HELLO)."""
+    """The password that a client has to give before all else (with AUTH or HELLO); None: there is none."""
     max_output: int = 8 << 20
-    """Bytes that may wait for a subscriber to read them, answers among them, before it is cut off. On top may be the messages
-    of one turn. Who does not subscribe is not cut off for that: while an answer waits, however long, no command is done."""
+    """Bytes that may wait for one subscriber, answers among them, before it is cut off.
+
+    The messages of one turn may come on top. With 100 subscribers that all stop reading, the memory is 100 times as much. A
+    client without a subscription has no use for this bound: it is not read while 64 KiB of answers wait for it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,21 +113,29 @@ class BrokerServer(Listener):
         super().__init__(configure(Config, options))
         self._broker = broker
         self._switchboard = Switchboard(broker.inner, self.config.password)
-        self._switchboard.on_ready = self._flush_soon
+        self._switchboard.on_ready = self._flush_at_end_of_turn
 
     def _connect(self, pipe: Pipe) -> Connection:
+        """Return the connection of a new client. Raises RuntimeError where the broker belongs to another event loop.
+
+        The server's clients would change the broker's dicts while its own loop reads them; a log line says so.
+        """
         self._broker.check_loop()
         keep_alive(pipe, KEEPALIVE)
         return ServerConnection(self._switchboard, pipe, self.config)
 
-    def _flush_soon(self) -> None:
+    def _flush_at_end_of_turn(self) -> None:
+        """Let the switchboard flush behind everything that is ready now, so that what is published now shares one flush.
+
+        Raises RuntimeError in a thread without a loop: then the message that was published there waits for the next one.
+        """
         asyncio.get_running_loop().call_soon(self._switchboard.flush)
 
 
 class ServerConnection:
-    """Serves one client."""
+    """The connection of one client."""
 
-    __slots__ = ("_began", "_config", "_core", "_draining", "_loop", "_session", "_switchboard", "_task", "endpoint")
+    __slots__ = ("_command_began", "_config", "_core", "_draining", "_loop", "_session", "_switchboard", "endpoint")
 
     def __init__(self, switchboard: Switchboard, pipe: Pipe, config: Config) -> None:
         self._switchboard = switchboard
@@ -97,38 +143,37 @@ class ServerConnection:
         self._loop = asyncio.get_running_loop()
         self._core = chosen(Core)(Role.SERVER, config.limits)
         self.endpoint = Endpoint(self._core, pipe, config.timeouts)
-        """Counts the bytes on the wire."""
+        """The core on the pipe. The server counts its bytes."""
         self._session: Session = switchboard.open(self._push)
         self._core.authenticated = self._session.authenticated
-        self._task: asyncio.Task[Any] | None = None
         self._draining = False
-        self._began = self._loop.time()  # the command that is not complete, or the connection
+        # When the unfinished command began; None: none is unfinished. A client that has yet to give the password has one time
+        # for all its commands together, from the beginning of the connection: else it could say ECHO for ever.
+        self._command_began = None if self._session.authenticated else self._loop.time()
 
     async def run(self) -> None:
-        """Serve until the connection ends. Raises CancelledError; anything else is a bug of ours."""
-        self._task = asyncio.current_task()
+        """Serve until the connection ends. Raises CancelledError; any other exception is a bug of ours."""
         try:
             await self._serve()
             await self._close()
-        except RemoteProtocolError as error:
+        except RemoteProtocolError as error:  # the client's fault: an error reply says which, behind the answers before it
             await self._close(self._core.farewell(error))
-        except (CrossProtocolRequest, ConnectionError):
+        except (CrossProtocolRequest, ConnectionError):  # nobody is there to read an answer, or nobody should get one
             self.endpoint.abort()
-        except BaseException:
+        except BaseException:  # a cancellation by the server, which has lost patience; or a bug of ours
             self.endpoint.abort()
             raise
         finally:
             self._session.close()
 
     async def refuse(self) -> None:
-        """Too many connections: say so without reading a command."""
-        self._session.close()
+        """Tell the client that there are too many connections, and close. No command is read."""
         error = RemoteProtocolError("max number of clients reached")
         self._core.fail(error)
         await self._close(self._core.farewell(error))
 
     async def _close(self, last_words: Events = []) -> None:  # noqa: B006 - never changed
-        self._session.close()  # what is published from now on is not for this client
+        self._session.close()  # messages that are published from now on are not for this client
         await self.endpoint.close(last_words, linger=True)
 
     def abort(self) -> None:
@@ -136,90 +181,120 @@ class ServerConnection:
         self.endpoint.abort()
 
     def drain(self) -> None:
-        """Do the commands that were received, and close."""
+        """Do the commands that were received, then close. An XREAD that waits is answered at once, with null.
+
+        Where the task is not waiting but doing a command, ``interrupt`` does nothing, and ``_patience`` sees the flag later.
+        """
         self._draining = True
         self.endpoint.interrupt()
 
     # -- commands
 
     async def _serve(self) -> None:
-        """Do commands until the end of input, QUIT, or the end of the server."""
-        core, session = self._core, self._session
+        """Do commands, one after the other, until the client has ended its output or said QUIT, or the server stops.
+
+        The answers to all commands of one chunk leave in one write, because nothing in this loop waits between them. That is
+        why a client with a pipeline of 100 commands needs one round trip, and not 100.
+        """
+        session = self._session
         done = 0
-        while True:
-            while (command := core.next_event()) is not None:
-                assert isinstance(command, Command)
-                await self._do(command.arguments)
-                if session.closing:
-                    return
-                done += 1
-                if done % FAIR_SHARE == 0:
-                    await asyncio.sleep(0)
-            if core.wants is Wants.CLOSED or self._draining:
+        while (command := await self._next_command()) is not None:
+            await self._do(command.arguments)
+            if session.closing:
                 return
-            if done and session.authenticated:
-                self._began, done = math.inf, 0
-            await self._read()
+            if session.authenticated:
+                self._command_began = None
+            # The loop only waits where no command is complete. Without a sleep, a client with a long pipeline would keep the
+            # event loop for itself.
+            done += 1
+            if done % FAIR_SHARE == 0:
+                await asyncio.sleep(0)
+
+    async def _next_command(self) -> Command | None:
+        """Return the next command; None where none is to be done any more. Raises RemoteProtocolError, ConnectionError."""
+        try:
+            command = await self.endpoint.next_event(self._patience)
+        except TimeoutError:
+            if self._draining:
+                return None
+            error = RemoteProtocolError("timeout")
+            self._core.fail(error)
+            raise error from None
+        assert command is None or isinstance(command, Command)
+        return command
+
+    def _patience(self) -> float:
+        """Return the seconds to wait for the next chunk. While the server stops, raise TimeoutError: nothing more is read.
+
+        Between two commands there is no limit. An unfinished command has ``Timeouts.body`` seconds, and more the more of it is
+        there: with 30 s and 1,000 bytes a second, a command of 1 MB may take 1,030 s. So a slow line may send a large command,
+        but a client that sends one byte now and then cannot hold its memory here for long.
+        """
+        if self._draining:
+            raise TimeoutError
+        buffered = self._core.buffered
+        if not buffered and self._session.authenticated:
+            return math.inf
+        now = self._loop.time()
+        if self._command_began is None:
+            self._command_began = now
+        timeouts = self._config.timeouts
+        return max(0.0, self._command_began + timeouts.body + buffered / timeouts.min_body_rate - now)
 
     async def _do(self, arguments: list[bytes]) -> None:
+        """Do a command, and send the answer.
+
+        A command may change what the core has to know: the version in which to send (HELLO), and whether longer commands are
+        taken (AUTH). The core cannot read that from the bytes, so it is told here, before it encodes the answer.
+
+        Raises ConnectionError where the client does not read, and CrossProtocolRequest.
+        """
         session, endpoint = self._session, self.endpoint
         answer = execute(session, arguments)
         if isinstance(answer, Wait):
-            answer = await self._wait(answer)
+            answer = await self._wait_for_answer(answer)
         self._core.version, self._core.authenticated = session.version, session.authenticated
         if session.subscription_count:
-            self._switchboard.flush()  # what was published before the answer comes before it
+            # A subscriber that publishes on its own topic gets the message and the answer. Redis sends the message first.
+            self._switchboard.flush()
         for event in answer:
             endpoint.send(event)
         if not session.subscription_count:
-            if endpoint.congested:
+            if endpoint.congested:  # wait, so that this task reads no further command
                 await endpoint.flush()
-        elif endpoint.unsent > self._config.max_output:
+        elif endpoint.unsent > self._config.max_output:  # no wait: messages for this client would pile up meanwhile
             raise ConnectionResetError("the client does not read")
-
-    async def _read(self) -> None:
-        """Wait for bytes. Raises RemoteProtocolError when the rest of a command, or the password, does not come."""
-        try:
-            await self.endpoint.receive(self._patience())
-        except TimeoutError:
-            if not self._draining:
-                error = RemoteProtocolError("timeout")
-                self._core.fail(error)
-                raise error from None
-
-    def _patience(self) -> float:
-        """A command may take longer the more there is of it, so that a slow line can send a large one, but no trickle."""
-        buffered, now = self._core.buffered, self._loop.time()
-        if not buffered and self._session.authenticated:
-            return math.inf
-        self._began = min(self._began, now)
-        timeouts = self._config.timeouts
-        return max(0.0, self._began + timeouts.body + buffered / timeouts.min_body_rate - now)
 
     # -- XREAD BLOCK
 
-    async def _wait(self, wait: Wait) -> Events:
-        """Wait for a message of a topic, for the time to be over, or for the client to go."""
+    async def _wait_for_answer(self, wait: Wait) -> Events:
+        """Wait until one of the topics has a message, or the time is over, or the client is gone; return what to send."""
         broker = self._switchboard.broker
-        alarm = _Alarm(self.endpoint.interrupt)
+        listener = _Waking(self.endpoint.interrupt)
         until = self._loop.time() + wait.milliseconds / 1_000 if wait.milliseconds else math.inf
-        for topic in dict.fromkeys(wait.topics):
-            broker.listen(topic, alarm)
+        topics = list(dict.fromkeys(wait.topics))  # the client may have named one twice
+        for topic in topics:
+            broker.listen(topic, listener)
         try:
             while (answer := wait.answer()) is None:
                 left = until - self._loop.time()
                 if left <= 0 or self._draining:
                     return [Reply(NullArray())]
-                if not await self._sleep(left):
+                if not await self._is_there_after(left):
                     self._session.closing = True
                     return []
             return answer
         finally:
-            for topic in dict.fromkeys(wait.topics):
-                broker.ignore(topic, alarm)
+            for topic in topics:
+                broker.ignore(topic, listener)
 
-    async def _sleep(self, seconds: float) -> bool:
-        """Read meanwhile, to notice that the client is gone: False. No more than a chunk or two. Raises ConnectionError."""
+    async def _is_there_after(self, seconds: float) -> bool:
+        """Wait, and return whether the client is still there. A message or ``drain`` ends the wait early.
+
+        To notice that a client is gone, one has to read. But the client may send further commands while it waits for its
+        answer, and all of them would have to be stored. With more than one chunk in the buffer this method only sleeps:
+        further bytes wait in the kernel, and an end of the connection is seen later. Raises ConnectionError.
+        """
         try:
             if self._core.buffered > READ_SIZE:
                 await self.endpoint.pause(seconds)
@@ -232,7 +307,10 @@ class ServerConnection:
     # -- messages
 
     def _push(self, data: bytes) -> None:
-        """Send this client what was published. Never raises: an error here would keep the messages from other clients."""
+        """Send published messages to this client. Never raises: an error here would keep the messages from other clients.
+
+        The switchboard calls it, in the task of nobody. So there is no waiting here, and no flow control but the bound.
+        """
         try:
             self.endpoint.send_at_once(Encoded(data))
         except Exception:
@@ -241,19 +319,25 @@ class ServerConnection:
             self.endpoint.abort()
             return
         if self.endpoint.unsent > self._config.max_output:
-            logger.warning("client %d is cut off: it does not read what it subscribed to", self._session.id)
+            logger.warning(
+                "client %d is cut off: over %d bytes wait for it (max_output), and it does not read what it subscribed to",
+                self._session.id, self._config.max_output,
+            )  # fmt: skip
             self._session.close()
             self.endpoint.abort()
 
 
-class _Alarm:
-    """A listener that receives nothing, and only wants to know when there is something."""
+class _Waking:
+    """A listener that takes no message: it only calls ``wake`` when there is one.
 
-    def __init__(self, ring: Callable[[], None]) -> None:
-        self._ring = ring
+    PUBLISH counts it as no receiver, because in Redis a stream's readers do not count either.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
 
     def offer(self, message: Message) -> int:
-        self._ring()
+        self._wake()
         return 0
 
     def receiver_count(self, topic: str) -> int:
