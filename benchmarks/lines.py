@@ -15,6 +15,7 @@ import minproto
 
 OURS = Path(minproto.__file__).parent
 CORE = "core.py buffer.py"
+REMOTE = "aio/link.py aio/remote.py aio/remote_subscription.py aio/remote_history.py"
 HTTP1 = f"{CORE} http.py http1.py http1_body.py"
 WEBSOCKET = f"{CORE} http.py websocket.py websocket_handshake.py deflate.py"
 HTTP2 = f"{CORE} http.py http2.py http2_events.py http2_fields.py http2_flow.py http2_frames.py http2_reader.py"
@@ -31,7 +32,7 @@ JOBS = (
     ("WebSocket, with I/O", SOCKETS, "websockets", "threads and trio, too"),
     ("HTTP/2, no I/O", HTTP2, "h2 hyperframe", "priorities by a third library; push"),
     ("a server of all three", SERVER, "hypercorn h11 h2 hyperframe wsproto priority", "ASGI, WSGI, trio, HTTP/3"),
-    ("Redis pub/sub, client", f"{CORE} resp.py {ENDPOINT} aio/link.py aio/remote.py", "redis", "all commands of Redis"),
+    ("Redis pub/sub, client", f"{CORE} resp.py {ENDPOINT} {REMOTE}", "redis", "all commands of Redis"),
     ("Server-Sent Events", "sse.py aio/sse.py", "sse_starlette", "on starlette, not counted; no client"),
 )
 IGNORED = {

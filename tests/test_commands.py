@@ -91,6 +91,8 @@ def test_more_than_a_mebibyte_does_not_wait():
     assert pushed == []
     board.broker.publish("a", b"y")
     assert messages(pushed) == [[b"x" * MAX_GATHERED, b"y"]]
+    board.broker.publish("a", b"z")  # counted anew
+    assert len(pushed) == 1
 
 
 def test_who_goes_gets_what_was_published_before():

@@ -11,7 +11,8 @@ from minproto.aio.http2_client import connect_http2
 from minproto.aio.http_client import ClientResponse, RequestRefused
 from minproto.aio.observe import AccessLog, Metrics
 from minproto.aio.reconnect import reconnecting
-from minproto.aio.remote import RemoteBroker, RemoteSubscription
+from minproto.aio.remote import RemoteBroker
+from minproto.aio.remote_subscription import RemoteSubscription
 from minproto.aio.resp import BrokerServer
 from minproto.aio.server import Server, serve, tls_context
 from minproto.aio.sse import EventSource, EventStream, StreamRefused

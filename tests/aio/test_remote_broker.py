@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-from harness import now, virtual
+from harness import now, raised_in_a_thread, virtual
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from resp_harness import Serving, command, serving
@@ -798,3 +798,46 @@ async def test_closed_while_it_connects_again(connect):
         assert (await listening, now()) == ("the end", began)
         await asyncio.sleep(1_000)
         assert (server.broker.inner.subscriber_count("a"), len(server.ends)) == (0, 1)
+
+
+# ---- other threads -----------------------------------------------------------------------------------------------------
+
+CALLS = {
+    "publish": lambda broker, subscription: asyncio.run(broker.publish("a", b"wrong")),
+    "last_id": lambda broker, subscription: asyncio.run(broker.last_id("a")),
+    "subscribe": lambda broker, subscription: broker.subscribe("a"),
+    "close": lambda broker, subscription: asyncio.run(broker.close()),
+    "next item": lambda broker, subscription: asyncio.run(subscription.__anext__()),
+    "enter": lambda broker, subscription: asyncio.run(subscription.__aenter__()),
+    "end of the subscription": lambda broker, subscription: asyncio.run(subscription.close()),
+}
+
+
+@pytest.mark.parametrize("debug", [False, True], ids=["", "debug mode"])
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@virtual
+async def test_another_thread_is_told_what_to_call(connect, call, debug):
+    """Nothing has happened, and the connections go on: what the error names works."""
+    loop = asyncio.get_running_loop()
+    loop.set_debug(debug)
+    async with serving() as server:
+        connect(server)
+        async with RemoteBroker(URL) as broker, broker.subscribe("a") as subscription:
+            assert await broker.publish("a", b"first") == 1
+            error = raised_in_a_thread(call, broker, subscription)
+            assert type(error) is RuntimeError
+            assert "asyncio.run_coroutine_threadsafe(broker.publish(topic, data), loop)" in str(error)
+            assert raised_in_a_thread(asyncio.run_coroutine_threadsafe, broker.publish("a", b"right"), loop) is None
+            assert [(await anext(subscription)).data for _ in range(2)] == [b"first", b"right"]
+
+
+def test_one_object_in_two_event_loops_one_after_the_other(connect):
+    """``asyncio.run`` twice: the first loop has ended, so the second one may use it."""
+    broker = RemoteBroker(URL)
+
+    async def publish():
+        async with serving() as server:
+            connect(server)
+            return await broker.publish("a", b"x")
+
+    assert [clock.run(publish()) for _ in range(2)] == [0, 0]

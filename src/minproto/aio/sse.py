@@ -54,7 +54,7 @@ from minproto.aio.http_client import ClientResponse
 from minproto.aio.observe import logger
 from minproto.aio.options import Timeouts, check_common, check_seconds, client_context, refuse
 from minproto.aio.reconnect import Refused, read_refusal, reconnecting
-from minproto.aio.remote import RemoteSubscription
+from minproto.aio.remote_subscription import RemoteSubscription
 from minproto.aio.sockets import keep_alive
 from minproto.core import CLIENT, Event, RemoteProtocolError, check_count
 from minproto.http import Headers, is_field

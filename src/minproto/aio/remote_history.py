@@ -1,0 +1,222 @@
+r"""A subscription that resumes from the broker's history: XREAD, with every message under its id.
+
+minproto's broker keeps the last messages of a topic (``Broker(history=…)``), and gives them out with the commands that Redis
+has for streams (``minproto.stream_commands``). So a subscription can name the last message that it has received, and go on
+behind it, on any connection. The source ``History`` asks again and again for what comes behind its id:
+
+    sent                                        answered
+
+    XREAD COUNT 7 BLOCK 20000 STREAMS news 7-0  [[news, [8-0 [data, hello]], [9-0 [data, world]]]]
+    XINFO STREAM news                           [..., max-deleted-entry-id, 3-0, ...]
+
+    -> Message("news", "8-0", b"hello"), Message("news", "9-0", b"world"), and the next XREAD asks behind 9-0
+
+XREAD says which messages are behind an id, but not whether some are missing there: the history has an end, and a slow client
+may find that it has passed. XINFO STREAM says it. Its ``max-deleted-entry-id`` is the newest id that is not kept any more:
+
+    our id    max-deleted-entry-id
+    7-0       3-0                     8-0 and later are all there: nothing is missing
+    7-0       7-0                     the same: only the message that we have was dropped
+    7-0       8-0                     8-0 was dropped, and we have not seen it: a Gap comes first
+
+Both commands are sent in one write, the XINFO behind the XREAD. If the history drops
+a message between the two commands, there is a Gap too many. In the other order a Gap would be missing.
+
+**Another broker.** After a lost connection there may be another broker at the same address, whose ids say nothing about ours.
+So on a new connection ``begin`` looks for the very message of our id (XRANGE from the id to the id). It has to be in the
+history, or be the last one that the history has dropped. Otherwise a Gap comes first, and then every message that the history
+has.
+"""
+
+import math
+from typing import Any
+
+from minproto.aio.link import Link, Skipped, check
+from minproto.aio.remote_subscription import SHORTEST_PING, too_long
+from minproto.broker import Gap, Item, Message, parse_id
+from minproto.core import RemoteProtocolError
+from minproto.resp import Limits, NullArray, to_text
+from minproto.stream_commands import MAX_ID, Id
+
+NO_HISTORY = ("ERR no such key", "ERR unknown command", "WRONGTYPE ")
+"""The beginnings of the errors of XINFO STREAM for a topic without a history. The first is minproto's and Redis's, the second
+that of a server without streams, and the third that of a Redis with other data under this name."""
+ENTRY_COST = 1_024
+"""Bytes that an entry may need besides its data: its id, its field, and the lines before them."""
+OLDEST = (0, 0)
+
+
+class History:
+    """The messages of one topic behind an id, and then all that come."""
+
+    def __init__(self, topic: bytes, after: str | None, last: int) -> None:
+        """``after``: the id to begin behind. None: begin ``last`` messages ago."""
+        self._topic = topic
+        self._after = None if after is None else _id_or_oldest(after)
+        self._last = last
+        # A wait may be cancelled between the answers to XREAD and XINFO. The next call then goes on with the second one.
+        self._asked: Link | None = None  # the connection on which the two answers are due; None: nothing was asked
+        self._read: list[Any] = []  # the answer to XREAD, once it has come
+
+    async def begin(self, link: Link) -> list[Item]:
+        """Return the first messages behind the id, and a Gap before them where messages may be missing."""
+        after = await self._start(link) if self._after is None else self._after
+        most = b"%d" % _batch(link.limits)
+        id = _encode_id(after)
+        read, same = await link.request(
+            (b"XREAD", b"COUNT", most, b"STREAMS", self._topic, id), (b"XRANGE", self._topic, id, id)
+        )
+        stream = await stream_info(link, self._topic)
+        dropped = _last_dropped(stream)
+        if after > _parse_id(stream[b"last-generated-id"]):  # of another broker, whose clock was ahead: read all there is
+            return self._received(dropped, None, link.limits, gap=True)
+        if same or after == dropped:
+            return self._received(after, read, link.limits)
+        return self._received(max(after, dropped), read, link.limits, gap=True)
+
+    async def _start(self, link: Link) -> Id:
+        """Return the id behind which the last messages come. They are found by going backwards, in batches."""
+        bound, missing = b"+", self._last + 1
+        while True:
+            most = b"%d" % min(missing, _batch(link.limits))
+            (answer,) = await link.request((b"XREVRANGE", self._topic, bound, b"-", b"COUNT", most))
+            entries = _entries(answer)
+            if not entries:  # fewer are kept: begin with the first
+                return _last_dropped(await stream_info(link, self._topic))
+            missing -= len(entries)
+            oldest = _parse_id(entries[-1][0])
+            if missing <= 0:
+                return oldest
+            bound = b"(" + _encode_id(oldest)
+
+    async def next(self, link: Link) -> list[Item]:
+        """Wait for the next messages. Where none comes for ``Timeouts.ping`` seconds, the broker answers with none.
+
+        So XREAD is also the sign of life that a silent connection needs, and there is no PING.
+        """
+        assert self._after is not None  # ``begin`` has set it
+        timeouts = link.timeouts
+        pause = max(timeouts.ping, SHORTEST_PING)
+        if self._asked is not link:
+            self._asked, self._read = link, []
+            block = b"0" if pause == math.inf else b"%d" % (pause * 1_000)  # 0: without end
+            most = b"%d" % _batch(link.limits)
+            link.send(b"XREAD", b"COUNT", most, b"BLOCK", block, b"STREAMS", self._topic, _encode_id(self._after))
+            link.send(b"XINFO", b"STREAM", self._topic)
+            await link.flush()
+        if not self._read:
+            self._read = [check(await link.value(pause + timeouts.pong))]
+        stream = _pairs(check(await link.value(timeouts.pong)))
+        self._asked = None
+        dropped = _last_dropped(stream)
+        return self._received(max(self._after, dropped), self._read[0], link.limits, gap=dropped > self._after)
+
+    def _received(self, after: Id, read: Any, limits: Limits, *, gap: bool = False) -> list[Item]:
+        """Return the items of an answer to XREAD, and note the id behind which the next XREAD asks.
+
+        That is the id of the last item, or ``after`` where there is none. Nothing is noted before all of it has been parsed,
+        so an error or a cancellation before this point repeats the question, and loses nothing.
+        """
+        items: list[Item] = [Gap(None, reason="the broker's history does not go back so far")] if gap else []
+        entries = _entries_read(read)
+        items += [_item(to_text(self._topic), entry, limits) for entry in entries]
+        self._after = _parse_id(entries[-1][0]) if entries else after
+        return items
+
+
+def _batch(limits: Limits) -> int:
+    """Return how many entries one answer may have: even if each is as long as the limits allow, the answer is within them.
+
+    With the default limits, messages of 1 MiB in commands of 8 MiB, that is 7. More entries come with the next XREAD.
+    """
+    return max(1, limits.max_command // (limits.max_bulk + ENTRY_COST))
+
+
+# ---- answers -----------------------------------------------------------------------------------------------------------
+#
+#   XRANGE, XREVRANGE     [entry, entry, …]
+#   XREAD                 [[topic, [entry, entry, …]]]     or null
+#   entry                 [id, [field, value, …]]
+#   XINFO STREAM          [name, value, name, value, …]
+#
+# They come from another program, so each function checks the shape before it uses an answer, and raises RemoteProtocolError.
+
+
+def _entries(answer: Any) -> list[list[Any]]:
+    """Return the entries in an answer to XRANGE or XREVRANGE. Each has at least an id; ``_item`` looks at its fields."""
+    if isinstance(answer, list) and all(isinstance(entry, list) and entry[:1] for entry in answer):
+        return answer
+    raise RemoteProtocolError(f"not the entries of a stream: {str(answer)[:60]}")
+
+
+def _entries_read(answer: Any) -> list[list[Any]]:
+    """Return the entries in an answer to XREAD of one topic: none for null, which is the answer when nothing has come."""
+    match answer:
+        case None | NullArray():
+            return []
+        case [[_, entries]]:
+            return _entries(entries)
+    raise RemoteProtocolError(f"not what XREAD answers: {str(answer)[:60]}")
+
+
+def _item(topic: str, entry: Any, limits: Limits) -> Item:
+    """Return the message of an entry; a Gap for one that was too long."""
+    match entry:
+        case [bytes(id), [b"data", Skipped() as data]]:
+            return too_long(data, limits, to_text(id))
+        case [bytes(id), [b"data", bytes(data)]]:
+            return Message(topic, to_text(id), data)
+    raise RemoteProtocolError(f"an entry of {topic} without the one field data: {str(entry)[:60]}")
+
+
+async def stream_info(link: Link, topic: bytes) -> dict[bytes, Any]:
+    """Ask what the broker knows of a topic's history, and return the fields by name. Raises RemoteProtocolError for none."""
+    try:
+        (answer,) = await link.request((b"XINFO", b"STREAM", topic))
+    except RemoteProtocolError as error:
+        if not str(error).startswith(NO_HISTORY):
+            raise
+        raise RemoteProtocolError(f"the broker keeps no history of {to_text(topic)}: {error}") from error
+    return _pairs(answer)
+
+
+def _pairs(answer: Any) -> dict[bytes, Any]:
+    """Return the fields of an answer to XINFO STREAM."""
+    if isinstance(answer, list) and len(answer) % 2 == 0 and all(isinstance(name, bytes) for name in answer[::2]):
+        pairs = dict(zip(answer[::2], answer[1::2], strict=True))
+        if b"last-generated-id" in pairs:
+            return pairs
+    raise RemoteProtocolError(f"not what XINFO STREAM answers: {str(answer)[:60]}")
+
+
+def _last_dropped(stream: dict[bytes, Any]) -> Id:
+    """Return the newest id that is not kept any more.
+
+    A redis-server counts there what XDEL has deleted, but not what MAXLEN has trimmed. If it has added more entries than it
+    has, then some were trimmed, and the first that it has is taken for the edge: the Gap may be one message too many.
+    """
+    dropped = _parse_id(stream.get(b"max-deleted-entry-id", b"0-0"))
+    first = stream.get(b"first-entry")
+    if dropped == OLDEST and first and stream.get(b"entries-added") != stream.get(b"length"):
+        return _parse_id(first[0])
+    return dropped
+
+
+def _id_or_oldest(text: str) -> Id:
+    """Return an id of the user. A text that is no id counts as older than every id: all is read, behind a Gap.
+
+    ``Broker`` treats it alike. Ids come from cookies and Last-Event-ID fields, and a wrong one is no reason to fail.
+    """
+    id = parse_id(text)
+    return id if id is not None and max(id) <= MAX_ID else OLDEST
+
+
+def _encode_id(id: Id) -> bytes:
+    return b"%d-%d" % id
+
+
+def _parse_id(text: Any) -> Id:
+    id = parse_id(to_text(text)) if isinstance(text, bytes) else None
+    if id is None:
+        raise RemoteProtocolError(f"not an id: {str(text)[:60]}")
+    return id

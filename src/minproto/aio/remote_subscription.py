@@ -1,0 +1,255 @@
+r"""A subscription to a broker in another process: items in order, and a ``Gap`` wherever messages may be missing.
+
+``RemoteBroker.subscribe`` makes a ``RemoteSubscription``. It has one connection at a time, and connects again by itself when
+it loses one. There are two ways to listen, which differ in what happens to messages that are published in between. Each is a
+*source* here:
+
+    subscribe("a", "b", patterns=["c*"])   Live: SUBSCRIBE. Such messages are lost, and a Gap stands in their place
+    subscribe("a", after=id)               History: XREAD. They come from the broker's history, each with its id; a Gap stands
+    subscribe("a", last=50)                only where the history does not go back so far (``remote_history.py``)
+
+This is what a user of the first kind sees when the broker is restarted:
+
+    the user                     the subscription                                   the broker
+    anext()                      connects, sends SUBSCRIBE a       -------------->
+                                 waits for the confirmation        <--------------  subscribe a 1
+                                 waits for a push                  <--------------  message a one
+    Message("a", "", b"one")
+    anext()                      waits for a push                  <--------------  (the connection ends)
+                                 waits up to a second, then connects again, and sends SUBSCRIBE a
+    Gap(None)                    for messages may have been published meanwhile
+    anext()                      ...
+
+The subscription has no task of its own. All of this happens within the ``anext`` of its user, so a user that takes no items
+reads nothing, and TCP makes the broker wait (backpressure).
+
+**Silence** is no fault: a topic may have no message for days. But a connection can also be dead without a word, because a
+router has forgotten it. So after ``Timeouts.ping`` seconds without a byte the subscription sends PING, and connects again if
+nothing comes back within ``Timeouts.pong`` seconds.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+from minproto.aio.deadline import Deadline
+from minproto.aio.link import Link, Skipped, Target, check
+from minproto.aio.reconnect import Attempts, reconnect
+from minproto.broker import Gap, Item, Message
+from minproto.core import RemoteProtocolError
+from minproto.resp import Limits, to_text
+
+SHORTEST_PING = 1.0
+"""Seconds between two PINGs at the least, also where ``Timeouts.ping`` is 0: without a bound the client would do nothing
+else."""
+
+T = TypeVar("T")
+
+
+class Source(Protocol):
+    """How a subscription gets its items from a connection."""
+
+    async def begin(self, link: Link) -> list[Item]:
+        """Prepare a new connection, and return the items that come first on it.
+
+        Where it raises or is cancelled, nothing has changed: the next connection begins at the same place.
+        """
+
+    async def next(self, link: Link) -> list[Item]:
+        """Wait for the next items; there may be none. Cancelled, it has taken nothing. Raises OSError, RemoteProtocolError."""
+
+
+class Connector(Protocol):
+    """The part of a ``RemoteBroker`` that its subscriptions need."""
+
+    target: Target
+
+    async def connect(self) -> Link:
+        """Return a new connection. Raises OSError, RemoteProtocolError."""
+
+    async def within_handshake(self, answer: Awaitable[T]) -> T:
+        """Wait for the first answers on a connection. Raises TimeoutError."""
+
+    def check_loop(self) -> None:
+        """Raise RuntimeError in another thread."""
+
+
+class RemoteSubscription:
+    """Messages, and a Gap wherever some are missing: ``async for item in subscription``. ``async with`` ends it.
+
+    A message has no id (``""``), for Redis gives none; unless it comes from a history (``after=``, ``last=``).
+    """
+
+    def __init__(self, broker: Connector, source: Source) -> None:
+        self._broker = broker
+        self._source = source
+        self._attempts = Attempts(f"the broker at {broker.target}")
+        self._links = reconnect(self._connect, self._attempts)
+        self._connecting: Deadline | None = None  # the wait for the next connection, which ``close`` ends
+        self._link: Link | None = None
+        self._items: deque[Item] = deque()  # received, and not taken yet
+        self._closed = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Item:
+        """Wait for the next item. Cancelled, it has taken nothing, so ``asyncio.timeout`` around it is safe.
+
+        Raises RemoteProtocolError where the broker refuses for good, and RuntimeError in another thread than the loop's.
+        """
+        self._broker.check_loop()
+        while not self._closed:
+            if self._items:
+                return self._items.popleft()
+            link = self._link
+            if link is None:
+                await self._next_link()
+                continue
+            try:
+                self._items += await self._source.next(link)
+            except OSError:  # the connection is lost, or the broker is silent (TimeoutError): the loop connects again
+                self._drop(link)
+            except RemoteProtocolError:  # another connection would not help
+                self._drop(link)
+                raise
+        raise StopAsyncIteration
+
+    def _drop(self, link: Link) -> None:
+        """Give up a connection, at once: a peer that is silent or wrong would not answer a polite end."""
+        link.abort()
+        self._link = None
+
+    async def _next_link(self) -> None:
+        """Wait for a connection, or until the subscription is closed. An attempt that fails is followed by the next one.
+
+        The pauses between attempts grow (``reconnect.py``). A cancellation must not shorten them: else a user with a timeout
+        of 0.1 s around each ``anext`` would connect ten times a second. So ``self._attempts`` outlives the generator.
+        """
+        self._connecting = Deadline(asyncio.get_running_loop())
+        try:
+            with self._connecting(math.inf):
+                self._link = await anext(self._links)
+        except TimeoutError:  # by ``close``
+            return
+        except BaseException:
+            self._links = reconnect(self._connect, self._attempts)  # a generator that failed or was cancelled is over
+            raise
+
+    async def _connect(self) -> Link:
+        """Return a connection that is prepared: the broker has confirmed, so every message from now on arrives.
+
+        The items that came first are in the queue before ``anext`` sees the connection, so they stay in order. The time limit
+        is for the confirmation alone: behind it, silence is no fault.
+        """
+        link = await self._broker.connect()
+        try:
+            self._items += await self._broker.within_handshake(self._source.begin(link))
+        except BaseException:
+            link.abort()
+            raise
+        return link
+
+    async def close(self) -> None:
+        """End the subscription. A task that waits for an item gets StopAsyncIteration.
+
+        Items that were received and not taken are dropped.
+        """
+        self._broker.check_loop()
+        self._closed = True
+        if self._connecting is not None:
+            self._connecting.expire()
+        if self._link is not None:
+            await self._link.close()
+        with suppress(RuntimeError):  # the generator is running in another task, whose wait is over
+            await self._links.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Wait until the broker has confirmed. Messages published from now on arrive. Raises RemoteProtocolError.
+
+        Without ``async with``, the first ``anext`` does it, and misses messages that were published before it.
+        """
+        self._broker.check_loop()
+        if self._link is None:
+            await self._next_link()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and self._link is not None:
+            self._link.abort()  # a block that is cancelled waits for no peer
+        await self.close()
+
+
+class Live:
+    """Messages as they are published: SUBSCRIBE and PSUBSCRIBE."""
+
+    def __init__(self, topics: list[bytes], patterns: list[bytes]) -> None:
+        self._topics = topics
+        self._patterns = patterns
+        self._was_connected = False
+
+    async def begin(self, link: Link) -> list[Item]:
+        """Subscribe, and wait for the confirmations: one for each topic and each pattern.
+
+        Messages may come between them, because the broker confirms one name after the other:
+
+            SUBSCRIBE a b  ->  subscribe a 1,  message a hello,  subscribe b 2
+        """
+        if self._topics:
+            link.send(b"SUBSCRIBE", *self._topics)
+        if self._patterns:
+            link.send(b"PSUBSCRIBE", *self._patterns)
+        await link.flush()
+        items: list[Item] = [Gap(None, reason="the connection was lost")] if self._was_connected else []
+        unconfirmed = len(self._topics) + len(self._patterns)
+        while unconfirmed:
+            found = _items_of(check(await link.value(link.timeouts.handshake)), link.limits)
+            unconfirmed -= not found
+            items += found
+        self._was_connected = True
+        return items
+
+    async def next(self, link: Link) -> list[Item]:
+        """Wait for a push, and return the message in it, if it is one.
+
+        An error reply is no message. ``check`` raises it: the broker has taken away the right to listen, say.
+        """
+        return _items_of(check(await self._next_value(link)), link.limits)
+
+    async def _next_value(self, link: Link) -> Any:
+        """Wait for the next value. A broker that is silent for long is asked whether it is there. Raises TimeoutError."""
+        try:
+            return await link.value(max(link.timeouts.ping, SHORTEST_PING))
+        except TimeoutError:
+            link.send(b"PING")
+            await link.flush()
+            return await link.value(link.timeouts.pong)
+
+
+def _items_of(value: Any, limits: Limits) -> list[Item]:
+    """Return the message of a push; nothing for a confirmation or a pong.
+
+    Raises RemoteProtocolError for a value that no subscriber should get. A string beyond the limits is a ``Skipped`` here: the
+    message is lost, and the connection is not.
+    """
+    match value:
+        case [b"message" | b"pmessage", *_, Skipped() as long] | [b"pmessage", _, Skipped() as long, _]:  # data, or topic
+            return [too_long(long, limits)]
+        case [b"message", bytes(topic), bytes(data)]:
+            return [Message(to_text(topic), "", data)]
+        case [b"pmessage", bytes(pattern), bytes(topic), bytes(data)]:
+            return [Message(to_text(topic), "", data, to_text(pattern))]
+        case [b"subscribe" | b"psubscribe" | b"pong", *_]:
+            return []
+    raise RemoteProtocolError(f"not for a subscriber: {str(value)[:60]}")
+
+
+def too_long(data: Skipped, limits: Limits, id: str | None = None) -> Gap:
+    """Return the notice for one message whose data were beyond the limits. ``id``: the id of the message, where it has one."""
+    return Gap(1, id, f"a message of {data.length:,} bytes was not received: limits.max_bulk is {limits.max_bulk:,}")
