@@ -119,7 +119,7 @@ def xrange(session: Session, arguments: list[bytes]) -> Events:
     >>> session = Switchboard(broker).open(print)
     >>> for data in (b"one", b"two", b"three"):
     ...     receivers = broker.publish("news", data)
-    >>> for words in (b"XRANGE news - + COUNT 1", b"XRANGE news (1700000000000-2 +"):
+    >>> for words in (b"XRANGE news - 1700000000000 COUNT 1", b"XRANGE news (1700000000000-2 +"):
     ...     xrange(session, words.split())
     [Reply(value=[[b'1700000000000-1', [b'data', b'one']]])]
     [Reply(value=[[b'1700000000000-3', [b'data', b'three']]])]
