@@ -198,30 +198,24 @@ class ServerConnection:
         """
         session = self._session
         done = 0
-        while (command := await self._next_command()) is not None:
-            await self._do(command.arguments)
-            if session.closing:
-                return
-            if session.authenticated:
-                self._command_began = None
-            # The loop only waits where no command is complete. Without a sleep, a client with a long pipeline would keep the
-            # event loop for itself.
-            done += 1
-            if done % FAIR_SHARE == 0:
-                await asyncio.sleep(0)
-
-    async def _next_command(self) -> Command | None:
-        """Return the next command; None where none is to be done any more. Raises RemoteProtocolError, ConnectionError."""
         try:
-            command = await self.endpoint.next_event(self._patience)
-        except TimeoutError:
-            if self._draining:
-                return None
-            error = RemoteProtocolError("timeout")
-            self._core.fail(error)
-            raise error from None
-        assert command is None or isinstance(command, Command)
-        return command
+            while (command := await self.endpoint.next_event(self._patience)) is not None:
+                assert isinstance(command, Command)
+                await self._do(command.arguments)
+                if session.closing:
+                    return
+                if session.authenticated:
+                    self._command_began = None
+                # The loop only waits where no command is complete. Without a sleep, a client with a long pipeline would keep
+                # the event loop for itself.
+                done += 1
+                if done % FAIR_SHARE == 0:
+                    await asyncio.sleep(0)
+        except TimeoutError:  # of ``next_event``: a slow client, or the end of the server
+            if not self._draining:
+                error = RemoteProtocolError("timeout")
+                self._core.fail(error)
+                raise error from None
 
     def _patience(self) -> float:
         """Return the seconds to wait for the next chunk. While the server stops, raise TimeoutError: nothing more is read.
