@@ -10,7 +10,23 @@ context variables from one ``yield`` to the next, and a timeout, a task group or
 
 That needs care in one place. ``asyncio.timeout`` knows only the task, and it acts by cancelling the task. Where the task waits
 for a slow client at that moment, the cancellation comes out of our wait, although it is meant for the generator. ``Pieces``
-raises it where the generator stands, at its ``yield``.
+raises it where the generator stands, at its ``yield``:
+
+    >>> async def rows():
+    ...     try:
+    ...         async with asyncio.timeout(0.01):
+    ...             yield b"a row"
+    ...             yield b"another row"
+    ...     except TimeoutError:
+    ...         yield b"no more rows: the client is too slow"
+    >>> async def send():
+    ...     pieces = Pieces(rows())
+    ...     async for piece in pieces:
+    ...         print(piece)
+    ...         await pieces.pause_for(asyncio.sleep(0.1))      # the client is slow
+    >>> asyncio.run(send())
+    b'a row'
+    b'no more rows: the client is too slow'
 """
 
 import asyncio
@@ -97,8 +113,11 @@ async def _given(piece: T) -> T:
 
 
 async def first_piece(body: AsyncIterator[bytes]) -> bytes:
-    """Begin to make content, before its head goes out: what fails here can still be a 500 or a 400. And if it is made from
-    the request's content, whose client may be waiting for a 100, that has to come first."""
+    """Make the first piece of a response's content; b"" where there is none. Raises TypeError, and what the iterator raises.
+
+    It is made before the head of the response is sent, so a failure can still be a 500 or a 400. And content that is made from
+    the request's content makes the server send a 100 (Continue) first, for which the client may be waiting.
+    """
     try:
         return checked(await anext(body, b""))
     except BaseException:
@@ -107,9 +126,9 @@ async def first_piece(body: AsyncIterator[bytes]) -> bytes:
 
 
 async def close_body(body: Any) -> None:
-    """Let an async generator run its ``finally`` now rather than at some collection of garbage.
+    """Let an async generator run its ``finally`` now, and not when it is collected as garbage.
 
-    An error of that clean-up is logged and not raised: what the client gets is decided already.
+    An error of that clean-up is logged and not raised: the client has its response, or its reset, already.
     """
     if hasattr(body, "aclose"):
         try:
@@ -127,8 +146,11 @@ def _is_only_exit(error: BaseException) -> bool:
 
 
 def was_cancelled(error: BaseException) -> bool:
-    """Whether it is by us that the current task has to end. ``cancelling()`` alone does not tell: CPython 3.11 and 3.12 leave
-    it at 1 when a task of a TaskGroup fails; nor does a CancelledError: the app may have awaited a task that it cancelled."""
+    """Return whether the current task was told to end, and ``error`` is how it hears of that.
+
+    Neither sign is enough alone. ``cancelling()`` stays at 1 in CPython 3.11 and 3.12 when a task of a TaskGroup has failed.
+    And a CancelledError can come from another task, which the app has cancelled and then awaited.
+    """
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
@@ -142,7 +164,8 @@ def clear_cancellation() -> None:
 
 
 def checked(piece: bytes) -> bytes:
-    """A piece of content as it is. Raises TypeError for a str, and for a buffer, which may change before it is written."""
+    """Return a piece of content as it is. Raises TypeError for a str, and for a bytearray or a memoryview, whose bytes could
+    change before they are written."""
     if not isinstance(piece, bytes):
         raise TypeError(f"content has to be bytes, not {type(piece).__name__}")
     return piece

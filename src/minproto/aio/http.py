@@ -1,13 +1,40 @@
 """What an app sees of HTTP, whichever version carries it: an async function from Request to Response.
 
-    async def app(request: Request) -> Response: ...
+    async def app(request: Request) -> Response:
+        if request.path == "/upload":
+            size = 0
+            async for piece in request.body:                            # content, as it arrives
+                size += len(piece)
+            return Response.text(f"{size} bytes")
+        return Response(rows(), headers={"content-type": "text/csv"})   # content, made while it is sent
 
-The content of a request is read while it arrives, and that of a response may be made while it is sent; both under
-back-pressure, so that a body of any size takes little memory. How the response is framed is not the app's business: content
-of known length gets a Content-Length, an iterator is sent in whatever way the version has for an unknown length.
+How the parts fit together, for one request:
 
-The requests of one connection of HTTP/1.1 share a task, and so its context variables: what an app sets for one request, the
-next one finds. In HTTP/2 each has a task of its own.
+    a connection of HTTP/1.1,               this file                                     the app
+    or a stream of HTTP/2
+      |                                       |                                             |
+      |--- RequestHead, an Exchange --------> | Request --------------------------------->  |
+      |                                       |                                             |
+      | <-- receive_content() ----------------| <----------------------- request.read() ----|
+      |--- Data, EndOfMessage --------------> | bytes ----------------------------------->  |
+      |                                       |                                             |
+      | <-- Response, its first piece --------| call_app() <-------------------- Response --|
+
+The content of a request is read while it arrives, and the content of a response can be made while it is sent. Both are under
+backpressure, so a body of any size takes little memory. How a message tells where it ends is not the app's business: bytes get
+a Content-Length, and an iterator is sent in the way that the version has for content of unknown length.
+
+The requests of one HTTP/1.1 connection share a task, and so its context variables: a variable that the app sets for one
+request is still set for the next one. In HTTP/2 each request has a task of its own.
+
+Easy to get wrong:
+
+- An exception behind the head of a response can't become a 500: the client has read "200 OK". So ``call_app`` makes the first
+  piece of an iterator's content before the head is sent. Most failures of a generator show up there.
+- When the client has left, most exceptions of the handler are consequences of that, and belong in no log. The failure of a
+  clean-up is no such consequence: see ``log_failure_unseen``.
+- A request can outlive its exchange, in a task that the app has started. Reading its content must then raise: a quiet end
+  would look like the end of an empty body.
 """
 
 import asyncio
@@ -20,35 +47,131 @@ from typing import Any, NoReturn, Protocol
 from urllib.parse import parse_qsl, unquote
 
 from minproto.aio.content import check_content, close_body, first_piece
-from minproto.aio.endpoint import Timeouts, logger
-from minproto.aio.options import check_elements, check_function, check_text, refuse
+from minproto.aio.observe import logger
+from minproto.aio.options import Timeouts, check_elements, check_function, check_text, refuse
 from minproto.aio.pipe import Pipe
 from minproto.core import LocalProtocolError, RemoteProtocolError, check_count
 from minproto.http import TOKEN, Data, EndOfMessage, Headers, RequestHead, split_target, target_scheme
 
+MAX_READ = 1 << 20
+"""Bytes of content that ``Request.read`` holds in memory, unless its caller names another limit."""
+UNANSWERED = 499
+"""The status in the access log of a request whose client left before it had the response. nginx writes it so, too."""
+RESET_COMES = 0.25
+"""Seconds in which a client that is gone answers our bytes with a reset. A client that reads on sends none."""
+LATE = "an interim response comes before the answer, which has begun already"
+"""The error of ``Request.inform`` behind the head of the response (RFC 9110 §15.2)."""
+
+
+# ---- header fields -----------------------------------------------------------------------------------------------------
+
 HeaderFields = Mapping[str, str] | Iterable[tuple[str, str]]
 """Header fields as users give them: a mapping, or pairs, in which a name may occur more than once."""
+_COMMON_TYPES = frozenset({list, tuple, Headers})
+
+
+def make_headers(fields: HeaderFields) -> Headers:
+    """Return the fields with their names in lower case, in which the cores compare them.
+
+        >>> make_headers({"Content-Type": "text/css"}), make_headers([("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")])
+        ([('content-type', 'text/css')], [('set-cookie', 'a=1'), ('set-cookie', 'b=2')])
+
+    Raises TypeError for an argument that is neither a mapping nor pairs of str, and names the part that is wrong.
+    """
+    if type(fields) not in _COMMON_TYPES:  # ``isinstance`` with an abstract class is slow, and every response comes by here
+        fields = _field_lines(fields)
+    made = Headers()
+    line: Any
+    for line in fields:
+        # A list of two is a pair as well. The str "te" is none: it would come apart as the field "t" with the value "e".
+        if type(line) is not tuple and not isinstance(line, list):
+            refuse("each of headers", "a pair of a name and a value", line)
+        try:
+            name, value = line
+            made.append((str.lower(name), value))
+        except (TypeError, ValueError):
+            refuse("each of headers", "a pair of a name and a value that are str", line)
+        if type(value) is not str and not isinstance(value, str):
+            refuse("each of headers", "a pair of a name and a value that are str", line)
+    return made
+
+
+def _field_lines(fields: Any) -> Iterable[tuple[str, str]]:
+    if isinstance(fields, Mapping):
+        return fields.items()
+    if isinstance(fields, str | bytes) or not isinstance(fields, Iterable):
+        refuse("headers", "a mapping, or pairs of a name and a value", fields)
+    return fields
+
+
+def announced(headers: Headers) -> int:
+    """Return the length of the content that a valid head announces; 0 where it announces none.
+
+    The cores accept "5, 5", which a program makes that joins two equal fields (RFC 9110 §8.6). The first number is the length.
+    """
+    return int((headers.get("content-length") or "0").split(",")[0])
+
+
+_date = (0.0, ("date", ""))
+
+
+def date_field() -> tuple[str, str]:
+    """Return the Date field with the present time (RFC 9110 §5.6.7).
+
+    Its resolution is a second, so it is made once a second: to make it takes as long as to parse a small request.
+    """
+    global _date
+    now = time.time() // 1
+    if _date[0] != now:
+        _date = now, ("date", formatdate(now, usegmt=True))
+    return _date[1]
+
+
+# ---- a request ---------------------------------------------------------------------------------------------------------
 
 
 class Exchange(Protocol):
-    """What a request's content comes from: a connection of HTTP/1.1, a stream of HTTP/2."""
+    """What a ``Request`` asks of its connection (HTTP/1.1) or of its stream (HTTP/2)."""
 
     async def receive_content(self) -> Data | EndOfMessage:
-        """The next piece, or the end. Raises RemoteProtocolError for a broken body, ConnectionError when the peer is gone."""
+        """Wait for the next piece, or the end. Raises RemoteProtocolError for a malformed body, ConnectionError."""
 
     def fail(self, error: RemoteProtocolError) -> None:
-        """The content is not acceptable: read no more, and tell the peer."""
+        """The app does not accept the content. Read no more of it, and tell the client why."""
 
     async def inform(self, status: int, headers: Headers) -> None:
-        """Send an interim response. Raises LocalProtocolError where it can't be sent, ConnectionError if the peer is gone."""
+        """Send an interim response. Raises LocalProtocolError where it can't be sent, ConnectionError."""
 
 
-MAX_READ = 1 << 20
-"""Bytes of content that ``Request.read`` holds in memory, unless told otherwise."""
+class _ClosedExchange:
+    """The exchange of a request that is over. The rest of its content is lost, so reading raises."""
+
+    async def receive_content(self) -> Data | EndOfMessage:
+        raise ConnectionError("the exchange is over")
+
+    def fail(self, error: RemoteProtocolError) -> None:
+        """Nobody can be told any more."""
+
+    async def inform(self, status: int, headers: Headers) -> None:
+        raise LocalProtocolError(LATE)
+
+
+_CLOSED_EXCHANGE = _ClosedExchange()
 
 
 class Request:
-    """A request, as the app gets it. HEAD appears as GET: the server drops the content (RFC 9110 §9.3.2)."""
+    """A request, as the app gets it.
+
+        >>> head = RequestHead("HEAD", "/a%20b?x=1&x=2", Headers([("host", "example.org:8080")]))
+        >>> request = Request(head, None, pipe=None, has_content=False)
+        >>> request.method, request.path, request.query, request.query.get_all("x")
+        ('GET', '/a b', {'x': '2'}, ['1', '2'])
+        >>> request.target, request.authority, request.headers["host"]
+        ('/a%20b?x=1&x=2', 'example.org:8080', 'example.org:8080')
+
+    HEAD appears as GET, since a response to HEAD has the same head as one to GET. The server leaves the content out (RFC 9110
+    §9.3.2). ``request.head.method`` tells the two apart.
+    """
 
     __slots__ = (
         "_content", "_exchange", "_leaving", "_left", "_split", "_trailers",
@@ -63,27 +186,31 @@ class Request:
         has_content: bool = True,
         body_timeout: float | None = Timeouts.body,
     ) -> None:
+        """``exchange``: None only in tests of an app, for a request that nobody sent."""
         self.head = head
         """The head as received."""
         self.method = "GET" if head.method == "HEAD" or head.protocol else head.method
         self.pipe = pipe
-        """What carries the request; ``pipe.info("peername")`` is the peer's address."""
+        """What carries the request; ``pipe.info("peername")`` is the client's address."""
         self.body_timeout = body_timeout
         """Seconds to wait for the next piece of content, at first ``Timeouts.body``; None: without a limit, also of
-        ``Timeouts.min_body_rate``. Both hold until the response begins; from then on the app decides how long it waits."""
+        ``Timeouts.min_body_rate``. Both hold until the response begins. From then on the app decides how long it waits."""
         self.cancellable = True
-        """Whether the app is cancelled when the client can't receive the answer any more. Set it to False for work that has to
-        run to its end, such as a payment."""
+        """Whether the app is cancelled when the client can't receive the response any more. Set it to False for work that has
+        to run to its end, such as a payment."""
         self._trailers: Headers | None = None
         self._exchange = exchange
         self._content = exchange if has_content else None  # None: there is no more content
         self._left = False  # the client has left, or the exchange is over
-        self._leaving: asyncio.Future[None] | None = None  # somebody waits for that
-        self._split: tuple[str | None, str, str] | None = None
+        self._leaving: asyncio.Future[None] | None = None  # made when the app waits for that
+        self._split: tuple[str | None, str, str] | None = None  # authority, path and query, split when first asked for
+
+    # -- its head
 
     @property
     def protocol(self) -> str:
-        """What an extended CONNECT of HTTP/2 wants the stream for, such as "websocket"; such a request appears as GET."""
+        """The protocol for which an extended CONNECT of HTTP/2 wants the stream, such as "websocket" (RFC 8441); else "".
+        Such a request appears as GET, which a WebSocket's handshake is in HTTP/1.1."""
         return self.head.protocol
 
     @property
@@ -93,18 +220,12 @@ class Request:
 
     @property
     def headers(self) -> Headers:
+        """The header fields, with their names in lower case."""
         return self.head.headers
 
     @property
-    def trailers(self) -> Headers:
-        """Trailer fields; complete when the body was read to its end."""
-        if self._trailers is None:
-            self._trailers = Headers()
-        return self._trailers
-
-    @property
     def path(self) -> str:
-        """The path, percent-decoded as UTF-8. "%2F" has become "/": use ``target`` where that matters."""
+        """The path, percent-decoded as UTF-8. "%2F" has become "/": use ``target`` where the difference matters."""
         path = self._parts[1]
         return unquote(path) if "%" in path else path
 
@@ -114,30 +235,43 @@ class Request:
         return Query(parse_qsl(self._parts[2], keep_blank_values=True))
 
     @property
+    def authority(self) -> str:
+        """The host and port that are asked for: a whole URL in the target overrides the Host field (RFC 9112 §3.2.2)."""
+        return self._parts[0] or self.headers.get("host", "") or ""
+
+    @property
     def last_event_id(self) -> str | None:
         """Where a client wants to resume a stream of events: ``Last-Event-ID``, else ``lastEventId`` of the query.
 
-        Unlike other fields that one is UTF-8 (WHATWG HTML, "Server-sent events"); what is not is replaced.
+        Unlike other fields this one is UTF-8 (WHATWG HTML, "Server-sent events"). Bytes that are not UTF-8 become U+FFFD.
         """
         if field := self.headers.get("last-event-id"):
             return field.encode("latin-1").decode("utf-8", "replace")
         return self.query.get("lastEventId") or None
 
     @property
-    def authority(self) -> str:
-        """Host and port asked for: that of an absolute target overrides the Host field (RFC 9112 §3.2.2)."""
-        return self._parts[0] or self.headers.get("host", "") or ""
+    def _parts(self) -> tuple[str | None, str, str]:
+        if self._split is None:
+            self._split = split_target(self.method, self.head.target)
+        return self._split
+
+    # -- its content
 
     @property
     def body(self) -> "AsyncIterator[bytes]":
-        """The content, in pieces as they arrive: for one reader, once. Raises RemoteProtocolError where it is broken,
-        ConnectionError where the answer was sent before the content was read, or where the client of a request that is not
-        ``cancellable`` is gone."""
+        """The content, in pieces as they arrive: for one reader, once.
+
+        Raises RemoteProtocolError where the content is malformed or too slow. Raises ConnectionError where the response was
+        sent before the content was read, or where the client is gone and the request is not ``cancellable``.
+        """
         return Body(self)
 
     async def read(self, limit: int = MAX_READ) -> bytes:
-        """The whole content. Raises RemoteProtocolError (413, which the client is told) beyond ``limit`` bytes, or where the
-        head announces more than that: before the client is told to continue."""
+        """Return the whole content.
+
+        Raises RemoteProtocolError (413) beyond ``limit`` bytes, and the client is told. Where the head announces more than
+        that, no byte is read: a client that waits for a 100 (Continue) then sends no content at all.
+        """
         check_count("limit", limit, 0)
         if self._content is not None and announced(self.headers) > limit:
             self._refuse(RemoteProtocolError("content too large", 413))
@@ -150,14 +284,8 @@ class Request:
             pieces.append(piece)
         return b"".join(pieces)
 
-    @property
-    def _parts(self) -> tuple[str | None, str, str]:
-        if self._split is None:
-            self._split = split_target(self.method, self.head.target)
-        return self._split
-
     async def receive(self) -> bytes:
-        """The next piece of content, b"" at its end."""
+        """Return the next piece of content, b"" at its end."""
         if self._content is None:
             return b""
         event = await self._content.receive_content()
@@ -167,11 +295,25 @@ class Request:
         self._content = None
         return b""
 
-    async def inform(self, status: int, headers: HeaderFields = ()) -> None:
-        """Send an interim response (RFC 9110 §15.2) before the answer, such as 103 (Early Hints) with ``link`` fields.
+    @property
+    def trailers(self) -> Headers:
+        """The fields behind the content; complete when the content was read to its end."""
+        if self._trailers is None:
+            self._trailers = Headers()
+        return self._trailers
 
-        A client of HTTP/1.0 gets none. Raises TypeError or ValueError for a status that is not interim, LocalProtocolError
-        where the answer has begun or a field is not valid, ConnectionError when the client is gone.
+    def _refuse(self, error: RemoteProtocolError) -> NoReturn:
+        if self._content is not None:
+            self._content.fail(error)
+        raise error
+
+    # -- before the response
+
+    async def inform(self, status: int, headers: HeaderFields = ()) -> None:
+        """Send an interim response (RFC 9110 §15.2) before the response, such as 103 (Early Hints) with ``link`` fields.
+
+        A client of HTTP/1.0 gets none, since it would take that for the response. Raises TypeError or ValueError for a status
+        that is not interim, LocalProtocolError where the response has begun or a field is not valid, ConnectionError.
         """
         check_count("the status of an interim response", status, 100, 199)
         if status == 101:
@@ -182,37 +324,34 @@ class Request:
     async def disconnected(self) -> None:
         """Wait until the client has left: its stream was reset, its connection was reset or lost, or it sends nothing more.
 
-        Returns also when the answer has been sent, so that a task that waits here ends with the exchange.
+        Returns also when the response has been sent, so that a task that waits here ends with the exchange.
         """
         if self._left:
             return
         if self._leaving is None:
             self._leaving = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._leaving)
+        await asyncio.shield(self._leaving)  # several tasks may wait, and the end of one of them is not the others' end
+
+    # -- what the server calls
 
     def leave(self) -> None:
-        """The shell's call: the client has left."""
+        """The server calls this when the client has left."""
         self._left = True
         if self._leaving is not None and not self._leaving.done():
             self._leaving.set_result(None)
 
-    def _refuse(self, error: RemoteProtocolError) -> NoReturn:
-        if self._content is not None:
-            self._content.fail(error)
-        raise error
-
     def close(self) -> None:
-        """The shell's call: the exchange is over. What was not read never will be."""
+        """The server calls this when the exchange is over. Content that was not read is not there any more."""
         if self._content is not None:
-            self._content = _OVER
-        self._exchange = _OVER
+            self._content = _CLOSED_EXCHANGE
+        self._exchange = _CLOSED_EXCHANGE
         self._left = True
         if self._leaving is not None:
             self.leave()
 
 
 class Query(dict[str, str]):
-    """The parameters of a query; of a name that is repeated, the last value.
+    """The parameters of a query. Of a name that is repeated, the last value.
 
     "+" is a space, as HTML forms send it. Percent-encoded bytes that are not UTF-8 become U+FFFD. A "%" stays as it is where
     no two hexadecimal digits follow it.
@@ -225,7 +364,7 @@ class Query(dict[str, str]):
         self._pairs = pairs
 
     def get_all(self, name: str) -> list[str]:
-        """The values of a name, in the order sent: of checkboxes, say."""
+        """Return the values of a name, in the order sent: of checkboxes, for example."""
         return [value for key, value in self._pairs if key == name]
 
 
@@ -248,92 +387,15 @@ class Body:
     def _misused(self) -> NoReturn:
         raise TypeError("request.body is an iterator: write `async for piece in request.body`, or `await request.read()`")
 
+    # In other frameworks ``await request.body`` and ``await request.body()`` are right, so both say what is right here.
     __call__ = __await__ = _misused
 
 
-UNANSWERED = 499
-"""The status in the access log of a request whose client left before it got its answer, as nginx writes it."""
-RESET_COMES = 0.25
-"""Seconds in which a client that is gone answers our bytes with a reset. A client that reads on sends none."""
-
-
-def log_failure_unseen(head: RequestHead, error: BaseException) -> None:
-    """Log what an app raises when its client has left: the failure of a clean-up, or of work that ran to its end. An error
-    that only passes on the loss itself is not logged, and neither is a group of such errors."""
-    rest = error.split(_LOSSES)[1] if isinstance(error, BaseExceptionGroup) else error
-    if rest is not None and not isinstance(rest, _LOSSES):
-        logger.error("%s %s failed, after its client left", head.method, head.target, exc_info=rest)
-
-
-_LOSSES = (ConnectionError, asyncio.CancelledError, RemoteProtocolError)
-"""What an app gets to see of the loss of its client."""
-
-
-def served_scheme(pipe: Pipe, trusted_gateway: bool) -> str | None:
-    """The scheme that requests on this pipe may ask for; None: any, since a trusted gateway has checked it."""
-    if trusted_gateway:
-        return None
-    return "http" if pipe.info("ssl_object") is None else "https"
-
-
-def announced(headers: Headers) -> int:
-    """Bytes of content that a valid head tells of; 0 also where it does not."""
-    return int((headers.get("content-length") or "0").split(",")[0])
-
-
-LATE = "an interim response comes before the answer, which has begun already"
-"""The error of ``Request.inform`` behind the head of the answer (RFC 9110 §15.2)."""
-
-
-class _Over:
-    """What is left of an exchange to who still wants to read the request: that it was not read to its end must show."""
-
-    async def receive_content(self) -> Data | EndOfMessage:
-        raise ConnectionError("the exchange is over")
-
-    def fail(self, error: RemoteProtocolError) -> None:
-        """Nobody listens."""
-
-    async def inform(self, status: int, headers: Headers) -> None:
-        raise LocalProtocolError(LATE)
-
-
-_OVER = _Over()
-
-
-_PLAIN = frozenset({list, tuple, Headers})
-
-
-def make_headers(fields: HeaderFields) -> Headers:
-    """The fields with their names in lower case. Raises TypeError for what is neither a mapping nor pairs of str."""
-    if type(fields) not in _PLAIN:  # to ask for the abstract classes takes longer than all the rest of a short response
-        fields = _field_lines(fields)
-    made = Headers()
-    line: Any
-    for line in fields:
-        # A list is a pair, too; but not "te", which would come apart as the name "t" and the value "e".
-        if type(line) is not tuple and not isinstance(line, list):
-            refuse("each of headers", "a pair of a name and a value", line)
-        try:
-            name, value = line
-            made.append((str.lower(name), value))
-        except (TypeError, ValueError):
-            refuse("each of headers", "a pair of a name and a value that are str", line)
-        if type(value) is not str and not isinstance(value, str):
-            refuse("each of headers", "a pair of a name and a value that are str", line)
-    return made
-
-
-def _field_lines(fields: Any) -> Iterable[tuple[str, str]]:
-    if isinstance(fields, Mapping):
-        return fields.items()
-    if isinstance(fields, str | bytes) or not isinstance(fields, Iterable):
-        refuse("headers", "a mapping, or pairs of a name and a value", fields)
-    return fields
+# ---- a response --------------------------------------------------------------------------------------------------------
 
 
 class Response:
-    """An answer: status, header fields, and content as bytes or as an async iterator of bytes."""
+    """A response: status, header fields, and content as bytes or as an async iterator of bytes."""
 
     __slots__ = ("_trailers", "body", "early_head", "headers", "status")
 
@@ -352,7 +414,7 @@ class Response:
         """
         if not isinstance(body, bytes):
             check_content(body)
-        if type(status) is not int or not 200 <= status <= 599:  # the check is for an HTTPStatus, and for the error
+        if type(status) is not int or not 200 <= status <= 599:  # the check accepts an HTTPStatus, and raises otherwise
             check_count("status", status, 200, 599)
         self.body = body
         self.status = status
@@ -360,9 +422,19 @@ class Response:
         self.early_head = early_head
         self._trailers: Headers | None = None
 
+    @staticmethod
+    def text(text: str, status: int = 200, headers: HeaderFields = ()) -> "Response":
+        """Return a response with text in UTF-8. It is plain text, unless ``headers`` has another ``content-type``."""
+        if not isinstance(text, str):
+            refuse("text", "str", text)
+        response = Response(text.encode(), status, headers)
+        if not headers or "content-type" not in dict(response.headers):
+            response.headers.insert(0, ("content-type", "text/plain; charset=utf-8"))
+        return response
+
     @property
     def trailers(self) -> Headers:
-        """Fields to be sent after the content. An iterator may add them while it runs.
+        """Fields to be sent behind the content. An iterator may add them while it runs.
 
         They follow content whose length the head does not give, so ``bytes`` with trailers are sent without a Content-Length.
         An iterator whose response has a Content-Length gets none, and a line in the log says so. A client of HTTP/1.0 and an
@@ -373,25 +445,15 @@ class Response:
         return self._trailers
 
     def drain(self) -> None:
-        """The server stops. Content that would never end has to end soon; of all other, nothing."""
+        """The server stops. A response that would never end overrides this, and ends soon. All others need do nothing."""
 
     def client_ended(self) -> None:
-        """In HTTP/1.1: the client has ended its output. Content that can send something at any time does, since only a reset
-        in answer to that tells whether the client is gone; all other, nothing."""
-
-    @staticmethod
-    def text(text: str, status: int = 200, headers: HeaderFields = ()) -> "Response":
-        """Text in UTF-8: plain, unless a ``content-type`` is given."""
-        if not isinstance(text, str):
-            refuse("text", "str", text)
-        response = Response(text.encode(), status, headers)
-        if not headers or "content-type" not in dict(response.headers):
-            response.headers.insert(0, ("content-type", "text/plain; charset=utf-8"))
-        return response
+        """In HTTP/1.1, the client has ended its output, and may be gone: only a reset in answer to our bytes would tell. A
+        response that can send something at any time overrides this, and sends something. All others need do nothing."""
 
 
 class Upgrade:
-    """An answer that gives the connection away: ``handler`` gets the pipe, with the bytes that came after the request.
+    """An answer that gives the connection away: ``handler`` gets the pipe, with the bytes that came behind the request.
 
     101 with the ``upgrade`` field for a request that offered it (RFC 9110 §7.8), or 200 for CONNECT (§9.3.6). When the
     handler returns, the pipe is closed. ``drain`` is called when the server stops: it should make the handler return soon.
@@ -418,13 +480,34 @@ class Upgrade:
         self.drain = drain
 
 
+def check_method(name: str, value: object) -> None:
+    """Check a method: a token, and in capitals, since "get" is another method than "GET" (RFC 9110 §9.1)."""
+    check_text(name, value)
+    if not TOKEN.fullmatch(str(value)) or value != str(value).upper():
+        refuse(name, 'a method in capitals, such as "GET"', value, ValueError)
+
+
+def not_allowed(*methods: str) -> Response:
+    """Return a 405 for a resource that knows only these methods. The Allow field MUST name them (RFC 9110 §15.5.6).
+
+    Raises TypeError for a list in the place of several methods, ValueError for a method in small letters.
+    """
+    check_elements("methods", methods, check_method)
+    return Response.text("method not allowed\n", 405, [("allow", ", ".join(methods))])
+
+
+# ---- an app ------------------------------------------------------------------------------------------------------------
+
 Answer = Response | Upgrade
 App = Callable[[Request], Awaitable[Answer]]
 
 
 def check_app(app: object) -> None:
-    """Check that an app can be called with one request. Raises TypeError for a class, for the coroutine of an app that was
-    called, and for an app that was written for ASGI or WSGI."""
+    """Check that an app can be called with one request.
+
+    Raises TypeError for a class, for the coroutine of an app that was called, and for an app that is written for ASGI or WSGI.
+    Without this check each request would fail, and the first user would find out.
+    """
     if not callable(app) or inspect.isclass(app):
         refuse("app", "an async function that takes a Request", app)
     try:
@@ -447,39 +530,24 @@ _FOREIGN = {
 """The parameters of the apps that other servers call."""
 
 
-def check_method(name: str, value: object) -> None:
-    """Check a method: a token, and in capitals, since "get" is another method than "GET" (RFC 9110 §9.1)."""
-    check_text(name, value)
-    if not TOKEN.fullmatch(str(value)) or value != str(value).upper():
-        refuse(name, 'a method in capitals, such as "GET"', value, ValueError)
-
-
-def not_allowed(*methods: str) -> Response:
-    """405 for a resource that knows only these methods, which the Allow field MUST name (RFC 9110 §15.5.6).
-
-    Raises TypeError for a list in the place of several methods, ValueError for a method in small letters.
-    """
-    check_elements("methods", methods, check_method)
-    return Response.text("method not allowed\n", 405, [("allow", ", ".join(methods))])
-
-
-_date = (0.0, ("date", ""))
-
-
-def date_field() -> tuple[str, str]:
-    """Date, with the present time (RFC 9110 §5.6.7). Made once a second: making it takes as long as a small parse."""
-    global _date
-    now = time.time() // 1
-    if _date[0] != now:
-        _date = now, ("date", formatdate(now, usegmt=True))
-    return _date[1]
-
-
 async def call_app(app: App, request: Request, methods: Iterable[str], scheme: str | None) -> tuple[Answer, bytes]:
-    """The app's answer, and the first piece of content that is made while it is sent. Raises what the app does, TypeError.
+    """Return the app's answer, and the first piece of its content where an iterator makes that. Raises what the app raises.
 
-    ``methods``: those of the server, for ``OPTIONS *``, a question to it and not to a resource of the app (RFC 9110 §9.3.7).
-    ``scheme``: the one that this connection serves; None: a trusted gateway may ask for any.
+        the app ...                                         this function returns
+        -------------------------------------------------   ------------------------------------------------------
+        returns Response(b"...")                            the response, and no piece
+        returns Response(generator())                       the response, and the generator's first piece
+        returns Response(generator(), early_head=True)      the response, and no piece: the head must not wait for it
+        returns Upgrade(handler)                            the upgrade, and no piece
+        returns None, say                                   it raises TypeError, which becomes a 500
+        returns a 200 to CONNECT                            a 501: a 2xx would say that a tunnel begins
+        is not called: the scheme is wrong, OPTIONS *       the server's own response
+
+    The first piece is made before the head is sent. A generator that fails at once can still be a 500. And a generator that
+    reads the request's content can still make the server send a 100 (Continue) first.
+
+    ``methods``: the server's, for ``OPTIONS *``, which asks the server and not the app (RFC 9110 §9.3.7).
+    ``scheme``: see ``served_scheme``.
     """
     head = request.head
     if (own := _own_answer(head, methods, scheme)) is not None:
@@ -501,10 +569,17 @@ async def call_app(app: App, request: Request, methods: Iterable[str], scheme: s
     return answer, await first_piece(answer.body)
 
 
+def served_scheme(pipe: Pipe, trusted_gateway: bool) -> str | None:
+    """Return the scheme that a request on this pipe may ask for; None: any, because a trusted gateway has checked it."""
+    if trusted_gateway:
+        return None
+    return "http" if pipe.info("ssl_object") is None else "https"
+
+
 def _own_answer(head: RequestHead, methods: Iterable[str], scheme: str | None) -> Response | None:
     """Return the server's own answer: 421 for a scheme that it does not serve here, 204 for ``OPTIONS *``; else None."""
     if scheme and (head.scheme or head.target[0] != "/") and (asked := target_scheme(head)) not in (None, scheme):
-        # RFC 9110 §7.4: a server MUST reject a request for a resource of a scheme that the connection does not secure.
+        # RFC 9110 §7.4: a server MUST reject ``GET https://bank.example/`` on a connection that is not secure.
         return Response.text(f"this connection serves {scheme}, not {asked}\n", 421)
     if head.target == "*":
         return Response(status=204, headers=[("allow", ", ".join(sorted(methods)))])
@@ -512,16 +587,33 @@ def _own_answer(head: RequestHead, methods: Iterable[str], scheme: str | None) -
 
 
 def _check_upgrade(answer: object) -> Upgrade:
-    """Raises TypeError for what is neither a response nor an upgrade."""
+    """Return an Upgrade. Raises TypeError for an object that is neither a response nor an upgrade."""
     if isinstance(answer, Upgrade):
         return answer
     hint = "an app returns a Response, for example Response.text('hello')"
     raise TypeError(f"the app returned {type(answer).__name__}, which is no response: {hint}")
 
 
+def log_failure_unseen(head: RequestHead, error: BaseException) -> None:
+    """Log an exception of an app whose client has left: a clean-up has failed, or work that ran to its end.
+
+    An exception that only passes on the loss of the client is not logged. A group is logged without such exceptions in it.
+    """
+    rest = error.split(_LOSSES)[1] if isinstance(error, BaseExceptionGroup) else error
+    if rest is not None and not isinstance(rest, _LOSSES):
+        logger.error("%s %s failed, after its client left", head.method, head.target, exc_info=rest)
+
+
+_LOSSES = (ConnectionError, asyncio.CancelledError, RemoteProtocolError)
+"""The exceptions by which an app hears of the loss of its client."""
+
+
+# ---- trailers ----------------------------------------------------------------------------------------------------------
+
+
 def _with_trailers(response: Response, head: RequestHead) -> Response:
-    """Return the response with its content as an iterator, since no trailers can follow content of a declared length. A
-    client of HTTP/1.0 gets no trailers, so its response stays as it is.
+    """Return the response with its content as an iterator: no trailers can follow content of a declared length (RFC 9112
+    §7.1.2). A client of HTTP/1.0 gets no trailers, so there the response stays as it is.
 
     Raises LocalProtocolError for a 204 or 304, which has no content, and for a Content-Length that is wrong.
     """
@@ -540,8 +632,11 @@ def _with_trailers(response: Response, head: RequestHead) -> Response:
 
 
 def trailers_of(response: Response, head: RequestHead, *, possible: bool) -> Headers:
-    """Return the trailers to send behind the content. ``possible``: whether its framing has a place for trailers; where it has
-    none, the log names those that the app has set."""
+    """Return the trailers to send behind the content.
+
+    ``possible``: whether the framing of the content has a place for trailers. Where it has none, the log names those that the
+    app has set.
+    """
     if not response._trailers or head.method == "HEAD" or head.version == "1.0":
         return Headers()
     if possible:

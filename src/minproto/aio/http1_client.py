@@ -12,6 +12,21 @@ that a response can come before its upload is done:
       |    stops the upload ----------------------> X    (RFC 9112 §9.5: SHOULD)              |
       |    returns a ClientResponse
 
+With bytes that fit into the pipe there is no second task:
+
+    >>> from minproto.testing import network
+    >>> async def converse():
+    ...     pipe, server = network.pair()
+    ...     async with ClientConnection(pipe, "example.org") as client:
+    ...         asking = asyncio.create_task(client.request("POST", "/items", body=b"an item"))
+    ...         print(await server.read())
+    ...         server.write(b"HTTP/1.1 103 \r\nLink: </a.css>\r\n\r\n" b"HTTP/1.1 201 \r\nContent-Length: 2\r\n\r\nhi")
+    ...         response = await asking
+    ...         print(response.status, await response.read())
+    >>> asyncio.run(converse())
+    b'POST /items HTTP/1.1\r\nhost: example.org\r\ncontent-length: 7\r\n\r\nan item'
+    201 b'hi'
+
 **One request at a time.** Pipelining (§9.3.2) is left out. A slow response would hold up the responses behind it (head-of-line
 blocking), and when the connection breaks, nobody knows which requests the server has processed. A user whose requests have to
 run side by side opens several connections, or speaks HTTP/2.
@@ -60,7 +75,20 @@ from minproto.http1 import DONE, HEAD, IDLE, SWITCHED, Connection, Limits
 
 
 class ClientConnection:
-    """A client's connection: one request at a time, each response read to its end before the next request."""
+    """A client's connection: one request at a time, each response read to its end before the next request.
+
+    What becomes of the connection:
+
+        what happened                                             the connection      the next request raises
+        -------------------------------------------------------   -----------------   --------------------------------------
+        the response was read to its end                          persists            nothing
+        ... and it said "Connection: close"                       is closed           RequestRefused
+        the response is not read to its end yet                   waits for that      LocalProtocolError: read it first
+        the response was closed unread                            is aborted          RequestRefused
+        a request failed: TimeoutError, a malformed response      is aborted          RequestRefused
+        the server has closed it while it was idle                is aborted          RequestRefused
+        the response has given it to another protocol             is the protocol's   LocalProtocolError
+    """
 
     def __init__(self, pipe: Pipe, host: str, limits: Limits = Limits(), timeouts: Timeouts = Timeouts()) -> None:  # noqa: B008
         if isinstance(pipe, str):
@@ -161,7 +189,11 @@ class ClientConnection:
         self._patience = ResponsePatience(self.endpoint, self._upload)
 
     async def _send_content(self, body: AsyncIterator[bytes]) -> None:
-        """The upload task, for content that the user makes while it is sent."""
+        """Send content that the user makes while it is sent: this is the upload task, and it runs the user's iterator.
+
+        A timeout in the iterator has to end the iterator, and not this task: see ``Pieces``. An iterator that cancels its own
+        task would look as if we had stopped the upload. It has failed, so ``request`` raises that.
+        """
         pieces = Pieces(body)
         try:
             async for piece in pieces:
@@ -219,7 +251,11 @@ class ClientConnection:
         return event
 
     async def _receive(self) -> Event:
-        """Wait for an event. Whatever goes wrong ends the connection, and the upload with it."""
+        """Wait for an event. Whatever goes wrong ends the connection, and the upload with it.
+
+        That is true for a cancellation, too. The user has stopped waiting, but the response may still come, and it would then
+        be taken for the response to the next request.
+        """
         try:
             while (event := self._next_event()) is None:
                 await self._receive_bytes()
@@ -233,7 +269,11 @@ class ClientConnection:
         return event
 
     def _next_event(self) -> Event | None:
-        """Return an event that has arrived, or None. Raises what has ended the connection, before anything else."""
+        """Return an event that has arrived, or None. Raises the error that has ended the connection, before anything else.
+
+        The core says only that the message was cut off. Its error gets the two lengths, or what the server has sent instead
+        of HTTP/1.1.
+        """
         if self._error is not None:
             raise self._error.with_traceback(None)
         try:

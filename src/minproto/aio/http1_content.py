@@ -57,7 +57,7 @@ class RequestContent:
         """A fault that needs no line in the log: it has one, or the status in the access log says enough."""
 
     def begin(self, request: Request) -> None:
-        """A request with content begins. What is counted for it starts at 0."""
+        """Begin with the content of another request. What is counted for it starts at 0."""
         self._request, self._end = request, None
         self._pace.begin()
 
@@ -131,7 +131,12 @@ class RequestContent:
             self._waiting = False
 
     def _timeout(self) -> float | None:
-        """Return the seconds that the next piece may take; None: any time."""
+        """Return the seconds that the next piece may take; None: any time.
+
+            the response has not begun            Request.body_timeout, at first Timeouts.body
+            the response has begun                None: client and app are in a conversation
+            the response is complete              Timeouts.body, while the rest of the content is read away
+        """
         if self._request is None:  # read away
             return self._endpoint.timeouts.body
         return None if self._core.response is BODY else self._request.body_timeout

@@ -221,7 +221,8 @@ class ServerConnection:
     def _on_leaving(self, lost: bool) -> None:
         """The pipe calls this: the client has ended its output (half-closed), or is lost.
 
-        Only a client that is lost can't read the response any more, so only then the handler is cancelled.
+        Only a client that is lost can't read the response any more, so only then the handler is cancelled. A handler that has
+        set ``Request.cancellable`` to False runs to its end all the same: to take a payment, say.
         """
         self._client_ended = True
         self.endpoint.lost = self.endpoint.lost or lost
@@ -255,7 +256,13 @@ class ServerConnection:
         """Return the seconds that the next wait for a head may take. Raises TimeoutError where the server stops.
 
         A head has its time from its first byte to its last, however the bytes are cut. A client that sends one byte now and
-        then (a slowloris attack) gets no more by that.
+        then (a slowloris attack) gets no more by that. With ``Timeouts(idle=75, head=20)``:
+
+            second    the client sends            the wait that begins then may take
+            0         nothing yet                 75 seconds
+            10        GET /hel                    20 seconds, until second 30
+            25        lo HTTP/1.1 CRLF            5 seconds: still until second 30
+            27        Host: a CRLF CRLF           the head is complete; behind its response, 75 seconds again
         """
         if self._draining:
             raise TimeoutError
@@ -268,7 +275,11 @@ class ServerConnection:
         return self._head_began + self._timeouts.head - now
 
     def _begin_exchange(self, head: RequestHead) -> Request:
-        """Return the app's view of a request whose head has come. Everything that is counted for a request starts at 0."""
+        """Return the app's view of a request whose head has come. Everything that is counted for a request starts at 0.
+
+        Most requests have no content. Then the core is already at the end of the message, and ``Request.read`` returns b""
+        without asking anybody.
+        """
         if self._head is not None:  # the client is half-closed: only now it is certain that the last response was taken
             self._tell_observers()
         self._head, self._head_began, self._status = head, None, UNANSWERED
@@ -292,7 +303,10 @@ class ServerConnection:
     # -- the app, and what it may do wrong
 
     async def _ask_app(self, head: RequestHead, request: Request) -> Answer:
-        """Return the app's answer; 500 where it fails. Raises what ended the request, where that is not the app's doing."""
+        """Return the app's answer; 500 where it fails. Raises what ended the request, where that is not the app's doing.
+
+        Nothing of a response was sent so far, so the connection can go on behind a 500.
+        """
         try:
             answer, self._first_piece = await call_app(self._app, request, self._core.methods, self._scheme)
             if self._task is not None and self._task.cancelling():
@@ -443,7 +457,10 @@ class ServerConnection:
         self._status = response.status
 
     def _begin_answer(self, answer: Answer) -> None:
-        """From now on the answer itself is told when the server stops, and when the client has ended its output."""
+        """From now on the answer itself is told when the server stops, and when the client has ended its output.
+
+        A stream of events, for example, would otherwise go on for ever, and a server that stops would cut it off at last.
+        """
         self._answer = answer
         if self._draining:
             answer.drain()
