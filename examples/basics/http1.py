@@ -1,7 +1,7 @@
 """HTTP/1.1 with the core alone: an HTTP server on asyncio's streams, without any of minproto's shell.
 
 The loop is the whole secret: read bytes, give them to the core, pull its events, write what the core makes of our answers.
-What is missing here is in `minproto/aio/`: timeouts, back-pressure, a bound on connections, and the end of a server.
+What is missing here is in `minproto/aio/`: timeouts, backpressure, a bound on connections, and the end of a server.
 
 It prints:
 

@@ -1,4 +1,4 @@
-"""The content of requests: read while it arrives, under back-pressure, and what becomes of the rest; 100 (Continue)."""
+"""The content of requests: read while it arrives, under backpressure, and what becomes of the rest; 100 (Continue)."""
 
 import asyncio
 from contextlib import suppress
@@ -232,7 +232,7 @@ async def test_content_that_arrived_in_many_chunks_is_given_in_one_piece():
         assert (await client.ask(get("/", "Content-Length: 0"))).body == b"([], [])"
 
 
-# ---- back-pressure ---------------------------------------------------------------------------------------------------
+# ---- backpressure ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("chunked", [False, True])

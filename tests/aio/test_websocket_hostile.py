@@ -196,7 +196,7 @@ async def test_the_close_arrives_although_the_peer_is_still_sending():
 
 
 async def pour(peer, data, count, pause=0.0):
-    """Write under back-pressure, until the server has enough."""
+    """Write under backpressure, until the server has enough."""
     try:
         for _ in range(count):
             peer.send(data)
