@@ -6,7 +6,7 @@ import pytest
 from harness import answering, now, pieces, serving, virtual
 
 from minproto import ClientConnection, LocalProtocolError, RemoteProtocolError, RequestRefused, Response, Timeouts
-from minproto.aio import http1_client, http2, sockets
+from minproto.aio import http1_client, http2_client, sockets
 from minproto.testing import network
 
 
@@ -420,13 +420,13 @@ async def test_who_closes_is_not_told_that_the_server_did():
             await asking
 
 
-@pytest.mark.parametrize("module", [http1_client, http2])
+@pytest.mark.parametrize("module", [http1_client, http2_client])
 @virtual
 async def test_connecting_takes_no_longer_than_a_handshake(module, monkeypatch):
     """Of TCP and TLS together."""
 
     monkeypatch.setattr(sockets, "dial", lambda *_: asyncio.sleep(1000))
-    connect = http1_client.connect_http if module is http1_client else http2.connect_http2
+    connect = http1_client.connect_http if module is http1_client else http2_client.connect_http2
     with pytest.raises(TimeoutError):
         await connect("a", 80, timeouts=Timeouts(handshake=3))
     assert now() == 3
