@@ -315,6 +315,7 @@ def test_a_chunk_is_refused_at_its_first_wrong_byte(wrong: bytes) -> None:
     [
         (b"GET /" + b"a" * 60, {"max_start_line": 50}, 414),
         (b"GET /" + b"a" * 60 + b" HTTP/1.1\r\nHost: a\r\n\r\n", {"max_start_line": 50}, 414),
+        (b"GET /" + b"a" * 60, {"max_start_line": 55, "max_head": 50}, 431),
         (b"G" * 60, {"max_start_line": 50}, 501),
         (b"G" * 60 + b" / HTTP/1.1\r\nHost: a\r\n\r\n", {"max_start_line": 50}, 501),
         (b"GET / HTTP/1.1\r\nX: " + b"a" * 90, {"max_head": 100}, 431),
@@ -701,8 +702,16 @@ def test_a_response_that_is_wrong(response: bytes) -> None:
 
 def test_a_client_replaces_a_fold_by_a_space() -> None:
     """§5.2: a user agent MUST."""
-    head = client(GET, b"HTTP/1.1 200 OK\r\nX: a \r\n \tb\r\nY: c\r\n\r\n").next_event()
-    assert head == ResponseHead(200, Headers([("x", "a  b"), ("y", "c")]))
+    head = client(GET, b"HTTP/1.1 200 OK\r\nX: a \r\n \tb\r\nY: c\r\n\td\r\n\r\n").next_event()
+    assert head == ResponseHead(200, Headers([("x", "a  b"), ("y", "c d")]))
+
+
+def test_http_1_0_has_no_upgrade() -> None:
+    """RFC 9110 §7.8: it MUST be ignored there, so a 101 is not an answer to it."""
+    core = client(RequestHead("GET", "/", Headers([("upgrade", "x"), ("connection", "upgrade")]), "1.0"))
+    core.receive_data(b"HTTP/1.1 101 x\r\n\r\n")
+    with pytest.raises(RemoteProtocolError, match="101 without a request to upgrade"):
+        core.next_event()
 
 
 def test_a_client_replaces_a_fold_in_a_trailer_too() -> None:
