@@ -172,6 +172,7 @@ WRONG: dict[str, tuple[tuple[str, int] | tuple[str, int, int], Case]] = {
     "5.1 idle: RST_STREAM": (connection(P), lambda w: reset(1)),
     "5.1 idle: WINDOW_UPDATE": (connection(P), lambda w: window_update(1, 100)),
     "5.1 idle: WINDOW_UPDATE on an even id": (connection(P), lambda w: window_update(2, 100)),
+    "5.1 idle: WINDOW_UPDATE on an even id below the last one": (connection(P), lambda w: [w.head(7), window_update(4, 100)]),
     "5.1 idle: CONTINUATION": (connection(P), lambda w: frame(CONTINUATION, END_HEADERS, 1)),
     "5.1 half-closed (remote): DATA": (stream(S), lambda w: [w.head(), data(1, b"x")]),
     "5.1 half-closed (remote): DATA with END_STREAM": (stream(S), lambda w: [w.head(), data(1, b"x", end=True)]),
@@ -694,6 +695,14 @@ def test_connect_makes_a_tunnel_whose_content_length_means_nothing():
     w.say(ResponseHead(200, Headers(), "2", 1))
     w.say(Data(b"67890", 1))
     assert w.said[-1] == (DATA, 0, 1, b"67890")
+
+
+@pytest.mark.parametrize("status", [200, 299, 300])
+def test_a_client_takes_content_behind_each_2xx_to_connect_as_the_tunnels(status):
+    w = Wire(CLIENT)
+    w.say(RequestHead("CONNECT", "a:80", Headers([("host", "a:80")]), "2", 1))
+    head, piece = w.feed(w.head(1, [(":status", str(status)), ("content-length", "3")], end=False), data(1, b"12345"))[:2]
+    assert head.status == status and isinstance(piece, Data if status < 300 else StreamFault)
 
 
 def test_extended_connect_is_a_request_with_a_protocol():

@@ -97,8 +97,8 @@ request is taken. Then the client sends DATA on stream 7, which it has not opene
 - **A fault of the connection** concerns what all streams share: the framing, the compression table, the connection's window,
   an id. ``next_event`` raises, and the farewell is a GOAWAY with the same code.
 - **A frame that may merely be late is no fault.** After our Reset, frames are ignored that the peer sent before it read the
-  Reset, and DATA becomes a ``Discarded`` event. But on a stream that the peer has ended itself, nothing can be late:
-  STREAM_CLOSED, a fault of the connection where both directions are closed, and one of the stream where ours is still open.
+  Reset, and DATA becomes a ``Discarded`` event. But on a stream that the peer has ended itself, nothing can be late. HEADERS
+  or DATA is a fault there: of the stream where our direction is still open, of the connection where both are closed.
 
 This is what becomes of the wrong frames, with the numbers of the codes. Most are found by the reader, which looks at a frame's
 nine bytes before its payload arrives, or by ``http2_frames.py``:
@@ -550,8 +550,10 @@ class Connection(SendingHalf):
     def reply(self, event: Event) -> Event | None:
         """Return what the protocol demands in answer to an event, or None.
 
-        That is a SettingsAck for Settings (§6.5.3), a Ping with ``ack`` for a Ping (§6.7), a Reset for a StreamFault that has
-        no status, and for DATA a WindowUpdate of the connection, where half of its window is owed.
+            Settings                        SettingsAck (§6.5.3)
+            Ping                            Ping with ``ack`` (§6.7); None for an answer to a Ping of ours
+            StreamFault without a status    Reset with its code
+            Data, Discarded                 WindowUpdate of the connection, once half of its window is owed; else None
         """
         if type(event) is Settings:
             return SettingsAck()

@@ -255,8 +255,8 @@ def declared_length(headers: Headers) -> int | None:
 MAX_TABLE = 4_096
 """Bytes of the table that we compress with, whatever the peer would let us have: it is our memory."""
 _NEVER_INDEXED = frozenset({"authorization", "proxy-authorization"})
-"""Fields that no end may put into its table. There, a guess that is right makes a block shorter, so who can make requests on
-our connection and sees the length of our packets could find the secret byte by byte (RFC 7541 §7.1)."""
+"""Fields that no end may put into its table. A table makes the block of a right guess shorter. So an attacker who can make
+requests on our connection, and sees the length of our packets, could find the secret guess by guess (RFC 7541 §7.1)."""
 
 
 class FieldCoder:

@@ -91,7 +91,7 @@ class ReceiveWindow:
 
     @property
     def due(self) -> int:
-        """The increment for a WINDOW_UPDATE now; 0 while less than half of the window is owed: not worth a frame."""
+        """The increment for a WINDOW_UPDATE now; 0 while less than half of the window is owed, which is not worth a frame."""
         return self.owed if self.owed > 0 and self.owed * 2 >= self.size else 0
 
     def grant(self, increment: int) -> None:

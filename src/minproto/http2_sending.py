@@ -172,7 +172,8 @@ class SendingHalf(Core):
     def max_active(self) -> int:
         """The number of streams that the peer lets us have open at once (§5.1.2).
 
-        That is for clients, who open streams. A server's own limit is ``Limits.max_streams``, which its greeting tells.
+        Only clients open streams, so only a client needs this number. A server's own limit is ``Limits.max_streams``, which
+        its greeting tells.
         """
         return self._settings.max_streams
 
@@ -230,7 +231,7 @@ class SendingHalf(Core):
     def _schedule(self, stream: Stream) -> None:
         """Let a stream take part in the round, as long as it has content and credit of its own.
 
-        The credit of the connection is not looked at here: it is the same for all streams, and changes with each frame.
+        The credit of the connection is not looked at here: it counts for all streams alike, and changes with each frame.
         """
         ready = stream.offering and stream.send_window.size > 0
         if ready and stream.id not in self._scheduler:
@@ -246,8 +247,8 @@ class SendingHalf(Core):
     def next_ready(self) -> tuple[int, int] | None:
         """Return the stream whose turn it is, and how many bytes its next Data may have; None where no stream can send.
 
-        Ask only when there is room for a frame in the transport. What waits there cannot be overtaken any more, so with much
-        of it an urgent response would be as slow as any.
+        Ask only when there is room for a frame in the transport. Bytes that wait there cannot be overtaken any more,
+        so behind many of them an urgent response would be as slow as any other.
         """
         if self._send_window.size <= 0 or (id_ := self._scheduler.next()) is None:
             return None
@@ -336,7 +337,7 @@ class SendingHalf(Core):
         return self._send_head(stream, fields, length)
 
     def _send_head(self, stream: Stream, fields: Fields, length: int | None) -> bytes:
-        """Send a head. Where no content follows (``length`` is 0) the head ends its stream; None: the length is not known."""
+        """Send a head, and END_STREAM with it where ``length`` is 0: no content follows. None: the length is not known."""
         self._move(stream, SEND_HEADERS)
         stream.head_sent = True
         stream.send_left = length
@@ -423,7 +424,8 @@ class SendingHalf(Core):
         return frames.encode_frame(frames.SETTINGS, frames.ACK, 0)
 
     def _send_ping(self, event: Ping) -> bytes:
-        """Send a PING, or with ``ack`` the answer to one. The eight bytes have no meaning; they tell the answers apart."""
+        """Send a PING, or with ``ack`` the answer to one. The peer sends the same eight bytes back, so they tell
+        the answers to several PINGs apart."""
         if len(event.data) != 8:
             raise LocalProtocolError("a PING has eight bytes")
         return frames.encode_frame(frames.PING, frames.ACK if event.ack else 0, 0, event.data)
@@ -468,8 +470,8 @@ class SendingHalf(Core):
     def _send_goaway(self, event: GoAway) -> bytes:
         """Tell the peer the last stream that we will look at. It can make the requests above that one elsewhere, without harm.
 
-        A server that stops sends two: the first with the highest id of all, which only says that an end is near, and a second
-        one when the requests on their way have arrived (§6.8). So no request is lost in between.
+        A server that stops sends two GOAWAYs (§6.8). The first has the highest id of all, and only says that an end is near.
+        The second follows when the requests on their way have arrived, and has the real last stream. So no request is lost.
         """
         if event.last > self._streams.last_accepted:  # §6.8: MUST NOT increase
             raise LocalProtocolError("the last stream of a GOAWAY can't grow")
