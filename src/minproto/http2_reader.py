@@ -61,6 +61,11 @@ from minproto.http2_streams import Budget
 class FrameReader:
     """Takes whole frames from a receive buffer, and checks all that a frame's header shows."""
 
+    __slots__ = (
+        "_block", "_block_begin", "_buffer", "_idle_frames", "_is_first", "_max_block", "_max_settings", "_preface", "_window",
+        "header",
+    )  # fmt: skip
+
     def __init__(
         self,
         buffer: Buffer,

@@ -27,8 +27,6 @@ one:
 This class keeps the books. The effects of a setting (on windows, on the compression table) are in ``http2.py``.
 """
 
-from collections import deque
-
 from minproto.core import CLIENT, LocalProtocolError, RemoteProtocolError, Role
 from minproto.http2_frames import ENABLE_CONNECT_PROTOCOL, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, MAX_ID, PROTOCOL_ERROR
 
@@ -42,13 +40,15 @@ STREAMS_BEFORE_SETTINGS = 100
 class SettingsExchange:
     """The settings of both ends, and which of them are not acknowledged yet."""
 
+    __slots__ = ("_role", "_to_acknowledge", "_unacknowledged", "peer", "received")
+
     def __init__(self, role: Role) -> None:
         self._role = role
         self.peer: dict[int, int] = {}
         """The peer's settings as it has sent them so far: identifier -> value. A setting that is missing has its default."""
         self.received = False
         """Whether the peer's first SETTINGS frame has come."""
-        self._unacknowledged: deque[Values] = deque()  # our frames without an ACK, the oldest first
+        self._unacknowledged: list[Values] = []  # our frames without an ACK, the oldest first
         self._to_acknowledge = 0  # the peer's frames that we have not acknowledged
 
     # -- our settings
@@ -59,7 +59,7 @@ class SettingsExchange:
 
     def receive_ack(self) -> Values:
         """Take the peer's ACK, and return the settings that hold from now on; none for an ACK that nobody waits for."""
-        return self._unacknowledged.popleft() if self._unacknowledged else []
+        return self._unacknowledged.pop(0) if self._unacknowledged else []
 
     @property
     def acknowledged(self) -> bool:

@@ -187,6 +187,8 @@ class ClosedStreams:
     REMEMBERED = 256
     """Streams. Of an older stream nobody knows how it was closed, so its frames are taken for late ones."""
 
+    __slots__ = ("_forgotten", "_late")
+
     def __init__(self) -> None:
         self._late: dict[int, bool] = {}  # stream -> whether late frames are possible; in the order of closing
         self._forgotten = 0  # the highest id that was removed from _late
@@ -231,6 +233,10 @@ class StreamTable:
         >>> table.find(3) is three, table.find(5), table.is_idle(8), table.find(9)
         (True, None, True, None)
     """
+
+    __slots__ = (
+        "_role", "closed", "initial_receive_window", "initial_send_window", "last_accepted", "last_id", "next_id", "open",
+    )  # fmt: skip
 
     def __init__(self, role: Role) -> None:
         self._role = role
