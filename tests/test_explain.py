@@ -481,7 +481,7 @@ def test_a_command_and_its_reply() -> None:
         ("length", b"$2\r\n", "2"),
         ("argument 1", b"hi\r\n", "hi"),
     ]
-    assert command.fields[2].meaning == "say that again"
+    assert command.fields[2].meaning == "send this text back"
 
 
 def test_an_inline_command() -> None:

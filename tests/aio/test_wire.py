@@ -171,12 +171,12 @@ async def test_what_is_printed() -> None:
     await joined.task
     assert "".join(lines) == (
         "#7 → 0.500 s, byte 0, HTTP/1.1: GET /a\n"
-        "    47 45 54 20              GET·      method = GET (send what is there; RFC 9110 §9.3.1)\n"
-        "    2f 61 20                 /a·       request-target = /a (what is asked; RFC 9112 §3.2)\n"
-        "    48 54 54 50 2f 31 2e 31  HTTP/1.1  HTTP-version = 1.1 (what the client speaks; RFC 9112 §2.3)\n"
+        "    47 45 54 20              GET·      method = GET (send the resource; RFC 9110 §9.3.1)\n"
+        "    2f 61 20                 /a·       request-target = /a (the resource; RFC 9112 §3.2)\n"
+        "    48 54 54 50 2f 31 2e 31  HTTP/1.1  HTTP-version = 1.1 (the client's version; RFC 9112 §2.3)\n"
         "    0d 0a                    ··\n"
-        "    48 6f 73 74 3a 20 61 0d  Host:·a·  host = a (host and port that are asked: one address may have\n"
-        "    0a                       ·         many; RFC 9110 §7.2)\n"
+        "    48 6f 73 74 3a 20 61 0d  Host:·a·  host = a (host and port of the target: one address may serve\n"
+        "    0a                       ·         many hosts; RFC 9110 §7.2)\n"
         "    0d 0a                    ··        empty line (the end of the fields; RFC 9112 §2.1)\n"
         "#7 → 0.500 s, byte 28, HTTP/1.1: request\n"
         "    error: the connection ended in the middle\n"

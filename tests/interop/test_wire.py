@@ -107,7 +107,7 @@ def test_curl(clear: Serving, wire: Wire) -> None:
     request, answer = bytes_of(printed, "→"), bytes_of(printed, "←")
     assert request.startswith(b"GET /hello HTTP/1.1\r\n") and request.endswith(b"\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and answer.endswith(b"\r\n\r\nHello, World!")
-    assert "method = GET (send what is there; RFC 9110 §9.3.1)" in printed
+    assert "method = GET (send the resource; RFC 9110 §9.3.1)" in printed
     assert "content-length = 13 (bytes of content: where the message ends; RFC 9110 §8.6)" in printed
     assert f": {len(request)} bytes from the client, {len(answer)} bytes from the server\n" in printed
 
@@ -175,7 +175,7 @@ def test_redis_cli(either: Address, wire: Wire) -> None:
     wait_until(lambda: "#1 closed" in wired.printed)
     printed = wired.stop()
     assert re.search(r"#1 → [\d.]+ s, byte 0, RESP: ECHO hi\n", printed)
-    assert "command = ECHO (say that again; RESP, bulk strings)" in printed
+    assert "command = ECHO (send this text back; RESP, bulk strings)" in printed
     assert (bytes_of(printed, "→"), bytes_of(printed, "←")) == (b"*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n", b"$2\r\nhi\r\n")
 
 
@@ -187,7 +187,7 @@ def test_nghttp(clear: Serving, wire: Wire) -> None:
     wait_until(lambda: re.search("#1 (closed|reset) after", wired.printed) is not None)  # it may be gone before our GOAWAY
     printed = wired.stop()
     assert re.search(r"#1 → [\d.]+ s, byte \d+, HTTP/2, stream 13: HEADERS: GET /hello, END_STREAM\n", printed)
-    assert ":method = GET (what to do; indexed: entry 2; RFC 7541 §6.1, RFC 9113 §8.3.1)" in printed
+    assert ":method = GET (the method; indexed: entry 2; RFC 7541 §6.1, RFC 9113 §8.3.1)" in printed
     assert "window of the connection = 65,535 - 13 = 65,522 (" in printed
     assert "error:" not in printed
     assert bytes_of(printed, "→").startswith(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0")

@@ -182,8 +182,8 @@ def _add_request_line(side: Side, line: bytes, method: str, target: str, version
     target_at = len(method) + 1
     version_at = target_at + len(target) + 1
     side.add("method", line[:target_at], method, *meanings.METHODS.get(method, meanings.OTHER_METHOD))
-    side.add("request-target", line[target_at:version_at], target, "what is asked", "RFC 9112 §3.2")
-    side.add("HTTP-version", line[version_at:], version, "what the client speaks", "RFC 9112 §2.3")
+    side.add("request-target", line[target_at:version_at], target, "the resource", "RFC 9112 §3.2")
+    side.add("HTTP-version", line[version_at:], version, "the client's version", "RFC 9112 §2.3")
 
 
 def _add_status_line(side: Side, line: bytes, version: str, status: str) -> None:
@@ -191,7 +191,7 @@ def _add_status_line(side: Side, line: bytes, version: str, status: str) -> None
     reason_at = min(status_at + len("200 "), line.index(b"\r"))
     reason = line[reason_at:-2].decode("latin-1")
     side.begin(f"{status} {reason}".rstrip())
-    side.add("HTTP-version", line[:status_at], version, "what the server speaks", "RFC 9112 §2.3")
+    side.add("HTTP-version", line[:status_at], version, "the server's version", "RFC 9112 §2.3")
     side.add("status-code", line[status_at:reason_at], status, *meanings.of_status(int(status)))
     side.add("reason-phrase", line[reason_at:], reason, "for people: programs ignore it", "RFC 9112 §4")
 

@@ -158,7 +158,7 @@ def _client(side: Side, connection: _Connection) -> Script[None]:
     side.protocol = "HTTP/2"
     side.begin("preface")
     yield from side.need(len(PREFACE))
-    meaning = "HTTP/2 from here on, without asking; to a server of HTTP/1.1 it is a request that fails"
+    meaning = "the client speaks HTTP/2; a server of HTTP/1.1 would refuse this as a request"
     side.add("preface", side.take(len(PREFACE)), "PRI * HTTP/2.0, SM", meaning, "RFC 9113 §3.4")
     yield side.row()
     yield from _Frames(side, connection).script()
@@ -216,7 +216,7 @@ class _Frames:
         side.add("Type", raw[3:4], f"{name} ({header.type})", meaning, section)
         names = ", ".join(flag[1] for flag in flags) or "none"
         bits = tuple(Bits.of(header.flags, *flag) for flag in flags)
-        side.add("Flags", raw[4:5], names, "what a bit means depends on the type", section, bits)
+        side.add("Flags", raw[4:5], names, "the meaning of each bit depends on the type", section, bits)
         whose = "the stream" if header.stream else "the connection itself"
         side.add("Stream Identifier", raw[5:], str(header.stream), whose, "RFC 9113 §4.1")
         self._check(header)
@@ -310,7 +310,7 @@ class _Frames:
 
     def _padding(self, count: int) -> None:
         if count:
-            self._take(count, "Padding", "", "zeroes that hide how long the rest is", "RFC 9113 §6.1")
+            self._take(count, "Padding", "", "zeroes that hide the length of the content", "RFC 9113 §6.1")
 
     # -- field blocks (§4.3, §6.2, §6.6, §6.10)
 
@@ -338,7 +338,7 @@ class _Frames:
             self._pad_length()
             rest -= 1
         self._promised = parse_number(block[:4]) & MAX_ID
-        self._take(4, "Promised Stream ID", str(self._promised), "where the response will come", "RFC 9113 §6.6")
+        self._take(4, "Promised Stream ID", str(self._promised), "the stream on which the response will come", "RFC 9113 §6.6")
         self._connection.open(self._promised).ended.add(CLIENT)
         self._block = header
         self._add_block(header._replace(length=len(block) - 4))
@@ -395,8 +395,8 @@ class _Frames:
     def _dependency(self) -> None:
         number = parse_number(self._side.buffer.peek(0, 4))
         value = f"{number & MAX_ID}{', exclusive' if number > MAX_ID else ''}"
-        self._take(4, "E, Stream Dependency", value, "the stream that it depended on", "RFC 9113 §5.3.2")
-        self._take(1, "Weight", str(self._side.buffer.peek(0, 1)[0] + 1), "its share: not followed", "RFC 9113 §5.3.2")
+        self._take(4, "E, Stream Dependency", value, "the stream on which this one depends: ignored", "RFC 9113 §5.3.2")
+        self._take(1, "Weight", str(self._side.buffer.peek(0, 1)[0] + 1), "its share: ignored", "RFC 9113 §5.3.2")
 
     def _priority(self, header: Header) -> None:
         check_priority(self._frame(header))
@@ -404,7 +404,7 @@ class _Frames:
 
     def _code(self) -> None:
         code = code_name(parse_number(self._side.buffer.peek(0, 4)))
-        self._take(4, "Error Code", code, "why", "RFC 9113 §7")
+        self._take(4, "Error Code", code, "the reason", "RFC 9113 §7")
         self._side.title = f"{self._side.title.partition(',')[0]}, {code}"
 
     def _rst_stream(self, header: Header) -> None:
@@ -424,11 +424,11 @@ class _Frames:
 
     def _ping(self, header: Header) -> None:
         self._side.title = "PING, ACK" if header.flags & ACK else "PING"
-        self._take(8, "Opaque Data", self._side.buffer.peek(0, 8).hex(" "), "the answer has the same", "RFC 9113 §6.7")
+        self._take(8, "Opaque Data", self._side.buffer.peek(0, 8).hex(" "), "the answer repeats them", "RFC 9113 §6.7")
 
     def _goaway(self, header: Header) -> None:
         last, _, debug = parse_goaway(self._frame(header).payload)
-        self._take(4, "Last-Stream-ID", str(last), "streams above it were not looked at", "RFC 9113 §6.8")
+        self._take(4, "Last-Stream-ID", str(last), "streams above this number were not processed", "RFC 9113 §6.8")
         self._code()
         if debug:
             self._take(len(debug), "Additional Debug Data", readable(debug), "for people who read logs", "RFC 9113 §6.8")
@@ -436,7 +436,7 @@ class _Frames:
     def _window_update(self, header: Header) -> None:
         increment = parse_window_update(self._frame(header).payload)
         self._side.title = f"WINDOW_UPDATE, {increment:,}"
-        self._take(4, "Window Size Increment", str(increment), "bytes more of DATA", "RFC 9113 §6.9")
+        self._take(4, "Window Size Increment", str(increment), "bytes of DATA that may be sent in addition", "RFC 9113 §6.9")
         if not increment:
             raise RemoteProtocolError("a window update of 0", PROTOCOL_ERROR)
         stream = self._connection.streams.get(header.stream)
@@ -449,6 +449,7 @@ class _Frames:
         if header.length < 4:
             raise RemoteProtocolError("PRIORITY_UPDATE without a stream", PROTOCOL_ERROR)
         number = parse_number(self._side.buffer.peek(0, 4)) & MAX_ID
-        self._take(4, "Prioritized Stream ID", str(number), "whose priority this is", "RFC 9218 §7.1")
+        self._take(4, "Prioritized Stream ID", str(number), "the stream that gets the priority", "RFC 9218 §7.1")
         value = self._side.buffer.peek(0, header.length - 4)
-        self._take(len(value), "Priority Field Value", readable(value), "urgency, and whether to take turns", "RFC 9218 §4")
+        meaning = "its urgency, and whether it is sent in turns with others"
+        self._take(len(value), "Priority Field Value", readable(value), meaning, "RFC 9218 §4")

@@ -31,23 +31,23 @@ PRIORITY_UPDATE = 0x10
 TYPES = {
     DATA: ("DATA", "content", "RFC 9113 §6.1"),
     HEADERS: ("HEADERS", "a head, or trailers", "RFC 9113 §6.2"),
-    PRIORITY: ("PRIORITY", "how important a stream is: nobody follows it any more", "RFC 9113 §6.3"),
+    PRIORITY: ("PRIORITY", "a priority of the old kind, which is ignored", "RFC 9113 §6.3"),
     RST_STREAM: ("RST_STREAM", "ends a stream at once", "RFC 9113 §6.4"),
-    SETTINGS: ("SETTINGS", "what the sender is ready to take", "RFC 9113 §6.5"),
-    PUSH_PROMISE: ("PUSH_PROMISE", "a response to come that nobody asked for", "RFC 9113 §6.6"),
-    PING: ("PING", "is anybody there?", "RFC 9113 §6.7"),
-    GOAWAY: ("GOAWAY", "no new streams any more", "RFC 9113 §6.8"),
+    SETTINGS: ("SETTINGS", "the sender's settings, which the other side has to respect", "RFC 9113 §6.5"),
+    PUSH_PROMISE: ("PUSH_PROMISE", "announces a response that the client did not ask for", "RFC 9113 §6.6"),
+    PING: ("PING", "a test of the connection", "RFC 9113 §6.7"),
+    GOAWAY: ("GOAWAY", "the sender accepts no new streams", "RFC 9113 §6.8"),
     WINDOW_UPDATE: ("WINDOW_UPDATE", "the other side may send more DATA", "RFC 9113 §6.9"),
-    CONTINUATION: ("CONTINUATION", "more of a field block", "RFC 9113 §6.10"),
-    PRIORITY_UPDATE: ("PRIORITY_UPDATE", "a stream has another priority", "RFC 9218 §7.1"),
+    CONTINUATION: ("CONTINUATION", "the next part of a field block", "RFC 9113 §6.10"),
+    PRIORITY_UPDATE: ("PRIORITY_UPDATE", "a new priority for a stream", "RFC 9218 §7.1"),
 }
-UNKNOWN_TYPE = ("unknown", "a type that is not known is ignored", "RFC 9113 §5.5")
+UNKNOWN_TYPE = ("unknown", "an unknown type, which is ignored", "RFC 9113 §5.5")
 
-_ACK = ("ACK", "the answer to one of the other side")
-_END_STREAM = ("END_STREAM", "the last of this side")
+_ACK = ("ACK", "the answer to such a frame of the other side")
+_END_STREAM = ("END_STREAM", "the last frame of this side on the stream")
 _END_HEADERS = ("END_HEADERS", "the field block ends here")
-_PADDED = ("PADDED", "there are bytes that hide the length")
-_PRIORITY = ("PRIORITY", "there are five bytes about its importance")
+_PADDED = ("PADDED", "there is padding, which hides the length")
+_PRIORITY = ("PRIORITY", "there are five bytes of the old priority")
 FLAGS: dict[int, dict[int, tuple[str, str]]] = {
     DATA: {PADDED: _PADDED, END_STREAM: _END_STREAM},
     HEADERS: {PRIORITIZED: _PRIORITY, PADDED: _PADDED, END_HEADERS: _END_HEADERS, END_STREAM: _END_STREAM},
@@ -58,12 +58,12 @@ FLAGS: dict[int, dict[int, tuple[str, str]]] = {
 }
 
 SETTINGS_NAMES = {
-    HEADER_TABLE_SIZE: ("HEADER_TABLE_SIZE", "bytes of the table that the other side may compress with", "RFC 9113 §6.5.2"),
+    HEADER_TABLE_SIZE: ("HEADER_TABLE_SIZE", "bytes of the other side's table for compression", "RFC 9113 §6.5.2"),
     ENABLE_PUSH: ("ENABLE_PUSH", "whether the server may push", "RFC 9113 §6.5.2"),
     MAX_CONCURRENT_STREAMS: ("MAX_CONCURRENT_STREAMS", "streams that the other side may have open", "RFC 9113 §6.5.2"),
     INITIAL_WINDOW_SIZE: ("INITIAL_WINDOW_SIZE", "bytes of DATA that may come on a new stream", "RFC 9113 §6.5.2"),
-    MAX_FRAME_SIZE: ("MAX_FRAME_SIZE", "bytes of the largest payload that is taken", "RFC 9113 §6.5.2"),
-    MAX_HEADER_LIST_SIZE: ("MAX_HEADER_LIST_SIZE", "bytes of the largest head that is taken", "RFC 9113 §6.5.2"),
+    MAX_FRAME_SIZE: ("MAX_FRAME_SIZE", "bytes of the largest payload that the sender accepts", "RFC 9113 §6.5.2"),
+    MAX_HEADER_LIST_SIZE: ("MAX_HEADER_LIST_SIZE", "bytes of the largest head that the sender accepts", "RFC 9113 §6.5.2"),
     ENABLE_CONNECT_PROTOCOL: ("ENABLE_CONNECT_PROTOCOL", "whether CONNECT can open a WebSocket", "RFC 8441 §3"),
     NO_RFC7540_PRIORITIES: ("NO_RFC7540_PRIORITIES", "whether PRIORITY is ignored", "RFC 9218 §2.1"),
 }

@@ -23,30 +23,30 @@ MAX_COUNT = 1 << 31
 _WORDS, _WORD = 5, 40  # words of a command or reply in its title, and characters of each
 
 COMMANDS = {
-    b"AUTH": "who the client is, with a password",
-    b"CLIENT": "something about this connection",
-    b"COMMAND": "which commands there are",
+    b"AUTH": "authenticate with a password",
+    b"CLIENT": "read or change a property of this connection",
+    b"COMMAND": "list the commands of the server",
     b"DEL": "remove keys",
-    b"ECHO": "say that again",
-    b"GET": "the value of a key",
-    b"HELLO": "from here on speak this version of RESP",
-    b"INFO": "what the server says of itself",
-    b"PING": "is anybody there?",
-    b"PSUBSCRIBE": "send me what is published to topics that match",
-    b"PUBLISH": "send a message to a topic; the answer counts who got it",
-    b"PUBSUB": "who listens to what",
-    b"PUNSUBSCRIBE": "no more of these patterns",
+    b"ECHO": "send this text back",
+    b"GET": "read the value of a key",
+    b"HELLO": "switch to this version of RESP",
+    b"INFO": "read facts and figures about the server",
+    b"PING": "test the connection",
+    b"PSUBSCRIBE": "receive the messages of all topics that match",
+    b"PUBLISH": "publish a message; the reply is the number of receivers",
+    b"PUBSUB": "list topics, or count their subscribers",
+    b"PUNSUBSCRIBE": "stop receiving for these patterns",
     b"QUIT": "close the connection",
-    b"RESET": "forget all about this connection",
+    b"RESET": "reset this connection to its initial state",
     b"SELECT": "use another database",
-    b"SET": "give a key a value",
-    b"SUBSCRIBE": "send me what is published to these topics",
-    b"UNSUBSCRIBE": "no more of these topics",
+    b"SET": "set the value of a key",
+    b"SUBSCRIBE": "receive the messages of these topics",
+    b"UNSUBSCRIBE": "stop receiving for these topics",
     b"XADD": "append an entry to a stream",
-    b"XLEN": "how many entries a stream has",
-    b"XRANGE": "entries of a stream, from one id to another",
-    b"XREAD": "entries of streams behind these ids; BLOCK waits for one",
-    b"XREVRANGE": "entries of a stream, backwards",
+    b"XLEN": "count the entries of a stream",
+    b"XRANGE": "read the entries of a stream from one id to another",
+    b"XREAD": "read the entries behind these ids; with BLOCK, wait for one",
+    b"XREVRANGE": "read the entries of a stream backwards",
 }
 
 _KINDS = {
@@ -59,12 +59,12 @@ _KINDS = {
     b"#": ("boolean", "t or f"),
     b",": ("double", "a floating-point number"),
     b"(": ("big number", "an integer of any size"),
-    b"=": ("length", "bytes of a text for people, with three letters before it that say of what kind it is"),
+    b"=": ("length", "bytes of the text that follows, with its format in three letters"),
     b"!": ("length", "bytes of the error that follows"),
     b"%": ("map", "pairs of key and value that follow"),
     b"~": ("set", "values that follow, in no order"),
-    b">": ("push", "values that follow; no command asked for them"),
-    b"|": ("attribute", "pairs that say something about the value behind them"),
+    b">": ("push", "values that follow, and that no command has asked for"),
+    b"|": ("attribute", "pairs that describe the next value"),
 }
 _PLURALS = {b"$": "bulk strings", b"=": "verbatim strings", b"!": "bulk errors", b">": "pushes"}
 
@@ -91,7 +91,7 @@ def _inline(side: Side, words: list[str]) -> Script[None]:
     """Explain an inline command: a line of words, as typed by hand. LF alone may end it."""
     line = yield from _line(side, b"\n")
     _add_words(side, words, *parse_inline(line[:-1].removesuffix(b"\r")))
-    meaning = COMMANDS.get(words[0].upper().encode(), "a command") if words else "an empty line: passed over"
+    meaning = COMMANDS.get(words[0].upper().encode(), "a command") if words else "an empty line, which is ignored"
     side.add("inline command", side.take(len(line)), readable(line.strip()), meaning, "RESP, inline commands")
 
 
@@ -113,8 +113,9 @@ def _array(side: Side, words: list[str]) -> Script[None]:
             if len(words) < _WORDS:
                 _add_words(side, words, data)
             if name == "command":
-                meaning = COMMANDS.get(data.upper(), "what to do")
-            side.add(name, raw, readable(data), meaning if name == "command" else "of the command", "RESP, bulk strings")
+                meaning = COMMANDS.get(data.upper(), "the command")
+            says = meaning if name == "command" else "an argument of the command"
+            side.add(name, raw, readable(data), says, "RESP, bulk strings")
 
         yield from _string(side, length, add)
 

@@ -1,15 +1,15 @@
 r"""Print rows as lines of text, for a terminal:
 
     #1 → 0.001 s, byte 0, HTTP/1.1: GET /hello
-        47 45 54 20              GET·      method = GET (send what is there; RFC 9110 §9.3.1)
-        2f 68 65 6c 6c 6f 20     /hello·   request-target = /hello (what is asked; RFC 9112 §3.2)
+        47 45 54 20              GET·      method = GET (send the resource; RFC 9110 §9.3.1)
+        2f 68 65 6c 6c 6f 20     /hello·   request-target = /hello (the resource; RFC 9112 §3.2)
 
 The bytes stand at the left, eight to a line, in hexadecimal and as text. Their explanation stands at the right. A terminal
 that is too narrow for this gets the explanation first, and the bytes below it:
 
     #1 → 0.001 s, byte 0, HTTP/1.1: GET
         /hello
-        method = GET (send what is there;
+        method = GET (send the resource;
         RFC 9110 §9.3.1)
           47 45 54 20              GET·
 
