@@ -107,6 +107,7 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Run the command's coroutine, and return the exit status: 1 for an OSError, such as a port in use, otherwise 0."""
     # The format that Python's logging has without any configuration. The stream is ours: it writes in a thread, so a terminal
     # that nobody reads cannot stop the event loop.
     logging.basicConfig(format="%(message)s", stream=standard_error())
@@ -122,6 +123,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 async def _command(options: argparse.Namespace) -> None:
+    """Run the command's coroutine inside the event loop."""
     try:
         await options.run(options)
     finally:  # now asyncio.run closes the loop; a signal that interrupted this would leave coroutines behind
@@ -210,12 +212,14 @@ def _add_wire_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _text(text: str) -> str:
+    """Accept any text but an empty one: ``--password "$PASSWORD"`` with an unset variable must not mean "no password"."""
     if not text:
         raise argparse.ArgumentTypeError("may not be empty: leave the option out, or give it a value")
     return text
 
 
 def _host(text: str) -> str:
+    """Parse an address to listen on. An empty one would mean all addresses to asyncio, which nobody expects."""
     if not text:
         raise argparse.ArgumentTypeError("may not be empty: 0.0.0.0 listens on all IPv4 addresses, :: on all addresses")
     try:
@@ -225,6 +229,7 @@ def _host(text: str) -> str:
 
 
 def _port(text: str) -> int:
+    """Parse a port. ``int`` alone would accept "+80", "8_0" and digits of other scripts."""
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= MAX_PORT):
         raise argparse.ArgumentTypeError(f"not a port: {text!r} (0 to {MAX_PORT})")
     return int(text)
@@ -243,12 +248,14 @@ def _address(text: str) -> Address:
 
 
 def _count(text: str) -> int:
+    """Parse a number of messages."""
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise argparse.ArgumentTypeError(f"not a number of messages: {text!r}")
     return int(text)
 
 
 async def _lab(options: argparse.Namespace) -> None:
+    """Serve the lab until a signal. Ports of 0 never clash, for each of them becomes another free port."""
     ports = [port for port in (options.port, options.tls_port, options.broker_port) if port]
     if len(set(ports)) < len(ports):
         options.parser.error(f"--port, --tls-port and --broker-port must differ: {', '.join(map(str, ports))}")
@@ -257,12 +264,14 @@ async def _lab(options: argparse.Namespace) -> None:
 
 
 async def _broker(options: argparse.Namespace) -> None:
+    """Serve a broker for Redis clients until a signal."""
     raise_file_limit()
     broker = Broker(history=options.history)
     await serve_until_signal(BrokerServer(broker, host=options.host, port=options.port, password=options.password))
 
 
 async def _serve(options: argparse.Namespace) -> None:
+    """Serve the demo app until a signal: HTTP/1.1, WebSocket, SSE, and HTTP/2 with prior knowledge or by ALPN."""
     if options.tls_key and not options.tls_cert:
         options.parser.error("--tls-key needs --tls-cert")
     metrics = Metrics()
@@ -280,6 +289,7 @@ async def _serve(options: argparse.Namespace) -> None:
 
 
 async def _wire(options: argparse.Namespace) -> None:
+    """Pass bytes between clients and a server until a signal, or until nobody reads the output any more."""
     raise_file_limit()
     terminal = sys.stdout is not None and sys.stdout.isatty()
     width = shutil.get_terminal_size((120, 24)).columns

@@ -65,6 +65,11 @@ class Explainer:
         return side.buffer.size + sum([len(field.raw) for field in side.fields])
 
     def _next_row(self, side: Side) -> Row | None:
+        """Run the script of one side up to its next row. Return None where the script waits for more bytes.
+
+        Bytes that can never become a row are given up: malformed bytes, an incomplete head or frame at the end of input, and
+        too many bytes that wait for the other side.
+        """
         try:
             step = next(self._scripts[side.sender])
         except RemoteProtocolError as error:
@@ -95,6 +100,7 @@ class Explainer:
         yield from self._going_on[side.sender]
 
     def _recognise(self, side: Side) -> None:
+        """Try to recognise the protocol by one side's first bytes. On success, both sides have their scripts."""
         first = side.buffer.peek(0, MAX_HELD)
         if side is self._client:
             explain = recognise(first)

@@ -73,6 +73,11 @@ def unless_http1(client: Side, server: Side, otherwise: Script[None]) -> Script[
 
 
 def _requests(side: Side, exchange: Exchange) -> Script[None]:
+    """The client's script: head and body, again and again, up to a protocol switch.
+
+    Behind a head that asks for an upgrade the script pauses until the server has answered. The client's next bytes are HTTP if
+    the server has refused, and belong to the other protocol if it has agreed.
+    """
     side.protocol = "HTTP/1.1"
     reader = HeadReader(REQUEST, LIMITS)
     while True:
@@ -111,6 +116,8 @@ def _request_head(side: Side, reader: HeadReader) -> Script[tuple[RequestHead, F
 
 
 def _responses(side: Side, exchange: Exchange) -> Script[None]:
+    """The server's script. Each response belongs to the oldest request that has no final response yet, and its body depends on
+    the method of this request."""
     side.protocol = "HTTP/1.1"
     reader = HeadReader(RESPONSE, LIMITS)
     while True:
@@ -208,6 +215,7 @@ def _add_fields(side: Side, raw: bytes, headers: Headers) -> None:
 
 
 def _body(side: Side, framing: Framing, headers: Headers, syntax: Syntax) -> Script[None]:
+    """Explain the content of a message, where its framing says that there is any."""
     add = _content(side, headers)
     if isinstance(framing, Chunked):
         yield from _chunks(side, add, HeadReader(syntax, LIMITS, "name"))
@@ -234,6 +242,7 @@ def _content(side: Side, headers: Headers) -> Callable[[bytes], None]:
 
 
 def _chunks(side: Side, add: Callable[[bytes], None], trailers: HeadReader) -> Script[None]:
+    """Explain chunks: a size in hexadecimal, so many bytes, CRLF. A chunk of size 0 is the last; trailers follow it."""
     size = -1
     while size:
         side.begin("chunk")

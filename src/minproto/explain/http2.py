@@ -155,6 +155,7 @@ def explain_http2(client: Side, server: Side) -> tuple[Script[None], Script[None
 
 
 def _client(side: Side, connection: _Connection) -> Script[None]:
+    """The client's script: the preface, and then frames."""
     side.protocol = "HTTP/2"
     side.begin("preface")
     yield from side.need(len(PREFACE))
@@ -188,6 +189,7 @@ class _Frames:
         }
 
     def script(self) -> Script[None]:
+        """Explain frames, each with a header of nine bytes. Behind a faulty header the payload is shown as plain bytes."""
         side = self._side
         side.protocol = "HTTP/2"
         while True:
@@ -268,6 +270,7 @@ class _Frames:
     # -- DATA (RFC 9113 §6.1)
 
     def _data(self, header: Header) -> Script[None]:
+        """Explain a DATA frame: its padding, its content, and what it takes from two windows. END_STREAM ends this side."""
         side = self._side
         padding = 0
         is_padded = bool(header.flags & PADDED and header.length)
@@ -315,6 +318,7 @@ class _Frames:
     # -- field blocks (§4.3, §6.2, §6.6, §6.10)
 
     def _headers(self, header: Header) -> None:
+        """Explain a HEADERS frame: padding and priority, if its flags say so, and its part of the field block."""
         block = parse_headers(self._frame(header))
         self._connection.open(header.stream)
         rest = header.length - len(block)
@@ -412,6 +416,7 @@ class _Frames:
         self._connection.streams.pop(header.stream, None)
 
     def _settings(self, header: Header) -> None:
+        """Explain a SETTINGS frame. Its values are applied later, when the other side acknowledges them."""
         side = self._side
         if header.flags & ACK:
             side.title = "SETTINGS, ACK"
@@ -434,6 +439,7 @@ class _Frames:
             self._take(len(debug), "Additional Debug Data", readable(debug), "for people who read logs", "RFC 9113 §6.8")
 
     def _window_update(self, header: Header) -> None:
+        """Explain a WINDOW_UPDATE: it enlarges the window of the *other* side, which is the one that sends DATA into it."""
         increment = parse_window_update(self._frame(header).payload)
         self._side.title = f"WINDOW_UPDATE, {increment:,}"
         self._take(4, "Window Size Increment", str(increment), "bytes of DATA that may be sent in addition", "RFC 9113 §6.9")

@@ -78,6 +78,7 @@ def explain_resp(client: Side, server: Side) -> tuple[Script[None], Script[None]
 
 
 def _commands(side: Side) -> Script[None]:
+    """The client's script: each command is an array of strings or, typed by hand, a line."""
     side.protocol = "RESP"
     while True:
         side.begin("command")
@@ -96,6 +97,7 @@ def _inline(side: Side, words: list[str]) -> Script[None]:
 
 
 def _array(side: Side, words: list[str]) -> Script[None]:
+    """Explain a command in its usual form: ``*2`` strings, each with its length before it."""
     line = yield from _line(side)
     count = _length(line, "Protocol error: invalid multibulk length", least=-1)
     side.add("array", side.take(len(line)), str(count), "strings of a command, its name first", "RESP, arrays")
@@ -130,6 +132,7 @@ def _add_words(side: Side, words: list[str], *more: bytes) -> None:
 
 
 def _replies(side: Side) -> Script[None]:
+    """The server's script. Values stand within arrays, so a stack counts how many are missing in each open array."""
     side.protocol = "RESP"
     while True:
         side.begin("reply")
@@ -173,6 +176,7 @@ def _value(side: Side, words: list[str]) -> Script[tuple[bytes, int]]:
 
 
 def _bulk(side: Side, kind: bytes, length: int, words: list[str]) -> Script[None]:
+    """Explain a string of a reply, whose length has just been read."""
     def add(raw: bytes, data: bytes) -> None:
         side.add("string", raw, readable(data), "the value", _section(kind))
         _add_word(side, words, readable(data))

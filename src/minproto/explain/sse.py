@@ -45,6 +45,7 @@ class EventStream:
                 self._note(side, event)
 
     def _add_line(self, side: Side, raw: bytes) -> None:
+        """Add the field for a line, or for a part of one whose end is in a later piece."""
         ended = raw[-1:] in (b"\r", b"\n")
         line = self._begun + raw.rstrip(b"\r\n")
         self._begun = b"" if ended else line[:MAX_PIECE]
@@ -57,6 +58,7 @@ class EventStream:
             side.add(name or "comment", raw, value, _MEANINGS.get(name, "a field that no client knows"), MEANING)
 
     def _events(self, raw: bytes) -> list[Event]:
+        """Return the events that end with this line."""
         if self._core is None:
             return []
         try:

@@ -112,6 +112,7 @@ class _Frames:
         self._fragmented = False
 
     def script(self) -> Script[None]:
+        """Explain frames: a header of 2 to 14 bytes, and the payload, whose length is in the header."""
         side = self._side
         side.protocol = "WebSocket"
         while True:
@@ -155,6 +156,7 @@ class _Frames:
     # -- the payload
 
     def _payload(self, first: int, length: int, key: bytes) -> Script[None]:
+        """Explain the payload of a frame, in pieces if it is long."""
         def add(data: bytes) -> None:  # pieces are multiples of 4 bytes, so each piece begins with the key's first byte
             if first & OPCODE == CLOSE:
                 self._add_close(data, key)
@@ -184,6 +186,7 @@ class _Frames:
     # -- the core's opinion
 
     def _feed(self, data: bytes) -> None:
+        """Give bytes to the receiving core, and note the messages that they complete, or the fault that the core finds."""
         if self._core is None:
             return
         try:

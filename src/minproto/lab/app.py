@@ -61,6 +61,7 @@ class DemoApp:
         self._closed.set()
 
     async def __call__(self, request: Request) -> Answer:
+        """Answer a request. ``match`` is the whole router; the paths that are not here belong to ``Feeds``."""
         match request.method, request.path:
             case "GET", "/hello":
                 return Response(b"Hello, World!", 200, [("content-type", "text/plain")])
@@ -97,6 +98,7 @@ async def _echo(ws: WebSocket) -> None:
 
 
 def _bytes(number: str) -> Response:
+    """Answer with N bytes, and their number in Content-Length, so that a client can show its progress."""
     if not (number.isascii() and number.isdigit() and len(number) < 12):
         return Response.text("not found\n", 404)
     count = int(number)
@@ -113,6 +115,7 @@ async def _blocks(count: int) -> AsyncIterator[bytes]:
 
 
 def _stream(request: Request) -> Response:
+    """Answer with chunks in an interval. The length is not known to the server, so the response has no Content-Length."""
     query = request.query
     try:
         chunks, size = int(query.get("chunks", "10")), int(query.get("size", "1024"))

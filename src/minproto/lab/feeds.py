@@ -44,6 +44,7 @@ class Feeds:
             subscription.end()
 
     async def __call__(self, request: Request) -> Answer:
+        """Answer a request for one of these endpoints, or a 404."""
         if len(_topic(request).encode()) > MAX_NAME:
             return Response.text(f"a topic has at most {MAX_NAME} bytes\n", 400)
         match request.method, request.path:
@@ -93,6 +94,7 @@ class Feeds:
         return Response.text(f"{self._broker.publish(_topic(request), await request.read())}\n")
 
     async def _poll(self, request: Request, seconds: float) -> Response:
+        """Answer a poll. ``close`` can end its wait, since it knows the subscription."""
         subscription = self._broker.subscribe(_topic(request), after=_after(request))
         self._polls.add(subscription)
         try:

@@ -97,6 +97,7 @@ class Push:
         return self._clients.get(request.query.get("client", "")) if request.path.startswith(PREFIX) else None
 
     async def __call__(self, request: Request) -> Answer:
+        """Answer a column's request, or a page's control. The path names the column, the query the page's token."""
         column = request.path.removeprefix(PREFIX)
         if request.method != "GET":
             return not_allowed("GET", "HEAD")
@@ -126,6 +127,7 @@ class Push:
         return upgrade(request, self._serve, limits=WebSocketLimits(max_message=MAX_COMMAND))
 
     async def _serve(self, ws: WebSocket) -> None:
+        """Serve a page's control until it ends: report to the page, publish for it, and obey its commands, all at once."""
         client = Client()
         self._clients[client.token] = client
         try:
@@ -212,6 +214,7 @@ def _item(item: Item) -> dict[str, Any]:
 
 
 def _figures(account: Account) -> dict[str, Any]:
+    """Return the figures of a column. Over HTTP/2 the bytes cannot be told apart, so they are None."""
     counted = not account.streams
     return {
         "requests": account.requests,

@@ -71,6 +71,7 @@ class LabApp:
         self._page = {file.name: file.read_bytes() for file in files(__package__).joinpath("page").iterdir()}
 
     async def __call__(self, request: Request) -> Answer:
+        """Refuse a request of another site; claim its bytes for a column; then find the part of the lab that answers it."""
         origins = self._places().origins
         if (refusal := _refusal(request, origins)) is not None:
             return refusal

@@ -85,6 +85,7 @@ class Wire:
         self._taps.pop(tap.number, None)
 
     async def __call__(self, request: Request) -> Answer:
+        """Answer a page that wants to watch, or make a visit for it, so that there is something to see."""
         word = request.path.removeprefix(PREFIX)
         if word == "watch":
             return self._watch(request) if request.method == "GET" else not_allowed("GET", "HEAD")
@@ -161,6 +162,7 @@ class _Tap:
         self._stop(reason)
 
     def _see(self, sender: Role, data: bytes) -> None:
+        """Explain bytes of one side. A tap stops when no page watches any more: nobody would read its rows."""
         if self._explainer is None:
             return
         if not self._wire.watchers:
@@ -181,6 +183,7 @@ class _Tap:
             self._stop("it can't be explained: the reason is in the lab's log")
 
     def _tell_rows(self) -> None:
+        """Give the complete rows to all pages, as long as the connection's budget of rows lasts."""
         assert self._explainer is not None
         now = self._clock()
         self._allowed = min(self._allowed + RATE * (now - self._then), BURST)

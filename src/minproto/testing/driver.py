@@ -167,6 +167,7 @@ class Run:
             self.error = error
 
     def _pull(self) -> None:
+        """Pull all events. Each has to be comparable, and there must not be endlessly many."""
         next_event, count = self.core.next_event, 0
         while (event := self._guard("next_event", next_event)) is not None:
             # ``Event`` has no fields, so its __eq__ finds all events of a subclass equal, and law 2 could find no difference.
@@ -182,6 +183,7 @@ class Run:
             self._guard("answer", self.subject.answer, self.core, event)
 
     def _guard(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Call the parser. Anything but a result or a RemoteProtocolError is a broken law or a broken contract."""
         try:
             return call(*arguments)
         except (RemoteProtocolError, AssertionError):

@@ -120,6 +120,10 @@ def unconfessed(subject: Subject, flood: Flood) -> Excess | None:
 
 
 def _grows(subject: Subject, flood: Flood, *, collect: bool) -> Excess | None:
+    """Feed a flood step by step. Return the finding if memory has grown in all of the last steps.
+
+    ``collect``: run the garbage collector before each measurement. It is slow, so it is done only to confirm a finding.
+    """
     run = Run(subject, keep=False)
     run.fed = [flood.prefix]
     run.feed([flood.prefix])

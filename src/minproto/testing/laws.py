@@ -77,6 +77,7 @@ def any_cutting(subject: Subject, stream: Sequence[bytes]) -> None:
 
 
 def _compare(subject: Subject, expected: list[Any], pieces: Sequence[bytes]) -> None:
+    """Compare the outcome of these pieces with the expected one. Raises LawBroken, with the fewest cuts that break the law."""
     if all_same(Run(subject).feed(pieces).end().outcome(), expected):
         return
     pieces, got = _fewest_cuts(subject, expected, list(pieces))
@@ -137,6 +138,7 @@ def sticky_failure(subject: Subject, stream: Sequence[bytes]) -> None:
 
 
 def _again(run: Run) -> None:
+    """Call ``next_event`` again behind a failure, also behind the end of input: the same error object has to come."""
     if run.error is None:
         return
     for _ in range(2):

@@ -94,6 +94,7 @@ def _exchange(core: Core, event: Event) -> None:
 
 
 def _http2(role: Role) -> http2.Connection:
+    """Return a core that has sent its greeting, and as a client also three requests, so that responses have a stream."""
     core = http2.Connection(role, FEW_STREAMS)
     core.send(core.greeting())
     if role is Role.CLIENT:
