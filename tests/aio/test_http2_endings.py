@@ -648,7 +648,7 @@ async def test_without_idle_time_a_first_request_is_answered() -> None:
 @virtual
 async def test_without_idle_time_our_client_can_ask_once() -> None:
     async with serving(App()) as server:
-        client = ClientConnection(server.attach(), "a", "http", timeouts=Timeouts(idle=0))
+        client = ClientConnection(server.attach(), "a", "http", timeouts=Timeouts(idle=0, head=0))
         await asyncio.sleep(1)
         asking = asyncio.create_task(client.request("GET", "/hello"))
         await asyncio.wait([asking])

@@ -24,6 +24,20 @@ Here two requests are on their way at once. The server needs 5 seconds for the f
     after 1.0 seconds: 200 b'/quick'
     after 5.0 seconds: 200 b'/slow'
 
+Three kinds of tasks take part. A request needs no task of its own, unless its content takes time:
+
+    the user's task                 the upload task                the reader task (``multiplex.py``)            the server
+          |                               |                                      |                                   |
+          |--- request(): wait until a stream is free -------------------------- | <---------- SETTINGS, ends -------|
+          |--- HEADERS ----------------------------------------------------------------------------------------------> |
+          |--- content of an iterator, -> |                                      |                                   |
+          |    or more than a window      |--- DATA, as the windows allow -----------------------------------------> |
+          | <-- ClientResponse: the head of the response ------------------------| <---------- HEADERS --------------|
+          |--- read() ---> waits for the stream's events                         | <---------- DATA, END_STREAM -----|
+
+The response may come while the upload still runs. Where the upload fails, because the user's iterator raises, the stream is
+reset, and ``request`` or ``read`` raises the iterator's error.
+
 **When a request may be sent.** The server's settings say how many streams may be open at once, and how many bytes of fields
 it takes. Until the settings have come, one request is sent and others wait: a request beyond the server's number would be
 refused. A request with large fields waits for the settings, too, because fields beyond the server's number end the whole
@@ -40,7 +54,33 @@ connection.
 
 A GOAWAY frame names the last stream that the server has looked at, so the requests above it are refused. With one exception:
 where the GOAWAY names a fault and the refused request was the first of its connection, the request itself is the likely fault.
-A caller that repeats what was refused would repeat it for ever.
+A caller that repeats what was refused would repeat it for ever. Here three requests are on their way when a server goes away
+that has looked at the first two:
+
+    >>> from minproto.core import SERVER
+    >>> from minproto.http import Headers
+    >>> async def go_away(pipe):
+    ...     server = Connection(SERVER)
+    ...     pipe.write(server.send(server.greeting()))
+    ...     await asyncio.sleep(1)
+    ...     server.receive_data(await pipe.read())
+    ...     streams = [event.stream for event in server.events() if isinstance(event, RequestHead)]
+    ...     pipe.write(server.send(GoAway(last=streams[1])))
+    ...     pipe.write(server.send(ResponseHead(204, Headers(), "2", stream=streams[0])))
+    ...     await pipe.close()                                    # and the answer to the second request never comes
+    >>> async def main():
+    ...     ours, theirs = network.pair()
+    ...     server = asyncio.create_task(go_away(theirs))
+    ...     async with ClientConnection(ours, "example.org", "http") as client:
+    ...         await asyncio.sleep(0.5)                          # the settings come, so three streams may be opened
+    ...         requests = [client.request("GET", "/") for _ in range(3)]
+    ...         for result in await asyncio.gather(*requests, return_exceptions=True):
+    ...             print(type(result).__name__)
+    ...     await server
+    >>> clock.run(main())
+    ClientResponse
+    ConnectionResetError
+    RequestRefused
 """
 
 import asyncio
@@ -98,7 +138,11 @@ class ClientConnection(Multiplexer):
     # -- the life of the connection
 
     async def _run(self) -> None:
-        """Read until the connection is over, and tell all requests why it is. This is the reader task."""
+        """Read until the connection is over, and tell all requests why it is. This is the reader task.
+
+        Requests that are under way get ``error``: nobody knows whether the server has acted on them. Requests that are made
+        later get ``self._error``, which is a RequestRefused: nothing of them was sent.
+        """
         error: Exception = ConnectionResetError("the connection was closed")
         last_words: list[Event] = [GoAway(0)]
         try:
@@ -129,9 +173,14 @@ class ClientConnection(Multiplexer):
         return ConnectionResetError(reason + more)
 
     def is_done(self) -> bool:
+        """Return whether to close: the user wants it, or the connection is idle, or the server goes away and owes nothing."""
         return self._closing or self.is_idle or (self.core.going_away is not None and not self.streams)
 
     def on_event(self, event: Event) -> None:
+        """Handle an event that is not content. Called by the reader, so it must not wait.
+
+        Each event may have made room for another request: the end of a stream, a reset, new settings.
+        """
         if isinstance(event, ResponseHead) and (stream := self.streams.get(event.stream)):
             stream.receive(event)
         elif isinstance(event, GoAway):
@@ -171,7 +220,10 @@ class ClientConnection(Multiplexer):
         The head may come before an upload is complete: the upload goes on while the response is read. Once the upload is
         complete, the server has ``Timeouts.idle`` seconds for the head. Interim responses (1xx) are passed over.
 
-        The errors are those of the table above.
+        ``headers``: a mapping, or pairs of a name and a value. ``body``: bytes, or an async iterator that makes the content
+        while it is sent.
+
+        Raises what the table in "Which error means what" says.
         """
         fields = request_fields(method, target, headers, body, self.host)
         if sum(len(name) + len(value) for name, value in fields) > LARGE_HEAD:
@@ -200,7 +252,7 @@ class ClientConnection(Multiplexer):
 
         When this returns, the caller has to send the request without an ``await`` in between, or another task takes its place.
         """
-        if not self.streams:  # the server may have closed the idle connection: read that before the request counts as lost
+        if not self.streams:  # the server may have closed the idle connection: let the reader see an end that has arrived
             await let_arrive()
         while self._error is None and self.core.going_away is None:
             if self._free_streams <= 0:
@@ -218,7 +270,10 @@ class ClientConnection(Multiplexer):
 
     @property
     def _free_streams(self) -> int:
-        """How many more streams may be opened now. Before the server's settings have come: one in all."""
+        """How many more streams may be opened now. Before the server's settings have come: one in all.
+
+        For example, the server allows 100, 97 are open, and 2 requests were woken and have not run yet: one more is free.
+        """
         allowed = self.core.max_active if self.core.settings_received else 1
         return allowed - self.core.active - self._promised
 

@@ -14,7 +14,7 @@ other, in one task. In HTTP/2 they run side by side: ``multiplex.py`` reads and 
          |--- Reset: cancel the task ---------> |                                                |
          |                                      |--- ``end``: the log line, the stream is removed
 
-What goes wrong is the fault of one request where that is possible, so the others go on:
+Wherever it is possible, a fault ends one request, and the other requests go on:
 
     what happens                                          what the client gets                    what the log gets
     ----------------------------------------------------  --------------------------------------  ------------------------
@@ -43,7 +43,38 @@ comes back, the client has read the GOAWAY, and all requests that it had sent be
        |--- GOAWAY, last stream 7: "everything above 7 was not looked at" -----> |
        |--- the answer of stream 7, then the end of the connection ------------> |
 
-A client that does not answer the PING gets the second GOAWAY after ``Timeouts.linger`` seconds.
+A client that does not answer the PING gets the second GOAWAY after ``Timeouts.linger`` seconds. Here is a drain as a
+trace. The handler of ``/slow`` takes 5 seconds, and the server is told to stop after 1 second:
+
+    >>> from minproto.core import CLIENT
+    >>> from minproto.testing import clock, network
+    >>> async def app(request):
+    ...     await asyncio.sleep(5 if request.path == "/slow" else 0)
+    ...     return Response.text(request.path)
+    >>> async def trace():
+    ...     pipe, client_pipe = network.pair()
+    ...     server = ServerConnection(app, pipe, Limits(), Timeouts())
+    ...     serving = asyncio.create_task(server.run())
+    ...     client = Connection(CLIENT, scheme="http")
+    ...     client_pipe.write(client.send(client.greeting()))
+    ...     client_pipe.write(client.send(RequestHead("GET", "/slow", Headers([("host", "a")]), "2", stream=1)))
+    ...     await asyncio.sleep(1)
+    ...     server.drain()
+    ...     client_pipe.write(client.send(RequestHead("GET", "/late", Headers([("host", "a")]), "2", stream=3)))
+    ...     while data := await client_pipe.read():
+    ...         client.receive_data(data)
+    ...         for event in client.events():
+    ...             if isinstance(event, GoAway | Ping | Data):
+    ...                 print(asyncio.get_running_loop().time(), event)
+    ...             if (reply := client.reply(event)) is not None:
+    ...                 client_pipe.write(client.send(reply))
+    ...     await serving
+    >>> clock.run(trace())
+    1.0 GoAway(last=2147483647, code=0, debug=b'')
+    1.0 Ping(data=b'draining', ack=False)
+    1.0 Data(data=b'/late', stream=3)
+    1.0 GoAway(last=3, code=0, debug=b'')
+    5.0 Data(data=b'/slow', stream=1)
 
 **A client that ends its output** (a half-closed connection) may still read, and its requests are answered. Or it is gone, and
 its end looks the same to TCP. Only a reset tells, and it comes in answer to bytes that we send. So the server sends a PING now
@@ -109,9 +140,13 @@ class ServerConnection(Multiplexer):
         max_body: int = 1 << 30,
         trusted_gateway: bool = False,
     ) -> None:
-        """``methods``: those that the server knows; others are answered 501. ``observers``: told of each request, for the log
-        and the metrics. ``max_body``: bytes of a request's content; more is answered 413. ``trusted_gateway``: a proxy in
-        front of us has checked the scheme of the requests."""
+        """Serve ``app`` on ``pipe``, once ``run`` is called.
+
+        ``methods``: the methods that the server knows; a request with another one is answered 501 (Not Implemented).
+        ``observers`` are told of each request, for the log and the metrics. ``max_body``: bytes of a request's content; more
+        is answered 413 (Content Too Large). ``trusted_gateway``: a proxy in front of us has checked the scheme of the
+        requests, so that ours, which is "http" behind the proxy, does not count.
+        """
         super().__init__(chosen(Connection)(SERVER, limits), pipe, timeouts)
         self.app = app
         self.methods = methods
@@ -142,6 +177,12 @@ class ServerConnection(Multiplexer):
             raise
 
     async def _serve(self) -> None:
+        """Read until the connection is done, then say the last words, and wait for the handlers.
+
+        There are four ways to get here. The server has drained, or the connection was idle: our GOAWAY tells the client which
+        requests were looked at. The client has ended its output: its requests are still answered. The client broke a rule of
+        the connection: the farewell is a GOAWAY with the reason. The connection is lost: nobody hears any words.
+        """
         last_words: list[Event] = []
         try:
             await self.read()
@@ -166,7 +207,9 @@ class ServerConnection(Multiplexer):
     async def _finish_for_half_closed(self) -> None:
         """Answer the requests of a client that has ended its output. Raises ConnectionError when the client proves to be gone.
 
-        ``drain`` asks the socket whether the last PING has brought a reset.
+        The loop sends a PING, and waits for the handlers: 0.05 s, then 0.1 s, 0.2 s, and so on. A client that reads on ignores
+        the PING, because it has nothing more to send. The machine of a client that is gone does not know the connection any
+        more, and answers with a TCP reset. ``drain`` asks the socket whether one has come.
         """
         for exchange in self.exchanges.values():
             exchange.note_client_left()
@@ -221,11 +264,16 @@ class ServerConnection(Multiplexer):
             self.endpoint.interrupt()  # the reader looks whether the connection is done
 
     def is_done(self) -> bool:
+        """Return whether the drain is complete, or nothing was asked for so long that the connection is not worth keeping."""
         return (self._takes_no_more and not self.streams) or self.is_idle
 
     # -- events
 
     def on_event(self, event: Event) -> None:
+        """Handle an event that is not the content of a request. Called by the reader, so it must not wait.
+
+        A GOAWAY of a client changes nothing: it says that no request follows, and those that were made are answered.
+        """
         if type(event) is RequestHead:
             self._begin(event)
         elif type(event) is Ping and event.ack and event.data == _DRAINING:
@@ -269,6 +317,7 @@ class ServerConnection(Multiplexer):
             self._observe_refused(fault.head, 503 if fault.code == REFUSED_STREAM else 400)
 
     def _warn(self, text: str, *values: object) -> None:
+        """Log a fault of the client, up to ``MAX_WARNINGS`` of them."""
         self._warnings += 1
         if self._warnings <= MAX_WARNINGS:
             logger.warning(text, *values)
@@ -296,12 +345,20 @@ class ServerConnection(Multiplexer):
 
 
 class Exchange:
-    """One request and its answer. The app's ``Request`` reads its content from here."""
+    """One request and its answer. The app's ``Request`` reads its content from here.
+
+    Its task ends in one of three ways, and each has its own last frame:
+
+    - The answer is sent: END_STREAM. ``delivered`` is True.
+    - The client has left, or the server ends the connection: the task is cancelled, RST_STREAM with CANCEL.
+    - The answer broke off, because the app failed behind the head: RST_STREAM with INTERNAL_ERROR. The client can't take the
+      part that it has for the whole.
+    """
 
     task: asyncio.Task[None]
 
     def __init__(self, connection: ServerConnection, head: RequestHead, error: RemoteProtocolError | None) -> None:
-        """``error``: what is wrong with the request, where that is known already."""
+        """``error``: the fault of the request, where it is known before the app is called. The app is not called then."""
         self._connection = connection
         self.head = head
         self.stream = Http2Stream(connection, head.stream)
@@ -319,7 +376,11 @@ class Exchange:
     # -- the life of the exchange
 
     async def run(self) -> None:
-        """Serve the request, whatever happens. This is the exchange's task."""
+        """Serve the request, whatever happens. This is the exchange's task.
+
+        Every exception of an app ends here, so that a bug of an app fails one request. KeyboardInterrupt is the exception:
+        Ctrl-C has to end the program.
+        """
         connection = self._connection
         for observer in connection.observers:
             observer.begin()
@@ -350,7 +411,12 @@ class Exchange:
             connection.end(self, self._status)
 
     async def _serve(self) -> None:
-        """Call the app, and send its answer."""
+        """Call the app, and send its answer.
+
+        The order at the end matters. ``finish`` waits until the client's windows have let the whole answer through. Only then
+        is it ``delivered``: a reset that comes later changes nothing any more, in the log neither. ``close`` may wait for the
+        rest of the request's content, so the app is released before that.
+        """
         connection = self._connection
         request = Request(self.head, self, connection.endpoint.pipe, body_timeout=connection.timeouts.body)
         self._request = request
@@ -505,6 +571,7 @@ class Exchange:
             self._expects_continue = False
 
     def _check_length(self, size: int) -> None:
+        """Raise RemoteProtocolError (413) for content beyond ``max_body``: announced in the head, or counted as it comes."""
         if size > self._connection.max_body:
             self.fail(RemoteProtocolError("content too large", 413))
 
@@ -535,7 +602,11 @@ class Exchange:
         await self._send_content(response, response.body)
 
     def _send_head(self, response: Response) -> None:
-        """Send the head, with the fields that are the server's business, and without those of HTTP/1.1's connections."""
+        """Send the head of a response. Raises LocalProtocolError where a field of the app can't be sent.
+
+        The server adds two fields where the app has not set them: Date (RFC 9110 §6.6.1), and the Content-Length of content
+        that is there as a whole. Content of an iterator has no length: END_STREAM on its last frame tells where it ends.
+        """
         # RFC 9113 §8.2.2: a field such as ``connection: keep-alive`` MUST NOT be sent. An app made for HTTP/1.1 may give some.
         headers = Headers([field for field in response.headers if field[0] not in CONNECTION_SPECIFIC])
         names = [name for name, _ in headers]
@@ -550,7 +621,12 @@ class Exchange:
         self.stream.send(ResponseHead(response.status, headers, "2", self.stream.id))
 
     async def _send_content(self, response: Response, body: AsyncIterator[bytes]) -> None:
-        """Send content while the app makes it. A slow client makes the app wait (*backpressure*)."""
+        """Send content while the app makes it. A slow client makes the app wait (*backpressure*).
+
+        ``write`` never waits, so a fast generator would fill our memory. After each piece the loop looks whether the stream is
+        ``congested``, which means that 64 KiB wait for the client. A generator that is never congested still gives way to
+        other tasks after ``FAIR_SHARE`` pieces.
+        """
         self._begin_answer(response)
         steps = 0
         try:
@@ -575,7 +651,11 @@ class Exchange:
             answer.drain()
 
     async def _hand_over(self, answer: Upgrade) -> None:
-        """Give the stream to another protocol, such as WebSocket: RFC 9113 §8.5 (CONNECT), RFC 8441 §5."""
+        """Give the stream to another protocol, such as WebSocket: RFC 9113 §8.5 (CONNECT), RFC 8441 §5.
+
+        From then on the stream is a pipe, and the handler of the other protocol has it for itself. For the log the request is
+        answered by its head: how long the other protocol goes on, and how it ends, is no matter of HTTP.
+        """
         try:
             if self.head.method != "CONNECT":  # §8.6: there is no other upgrade in HTTP/2
                 raise LocalProtocolError("only CONNECT can be upgraded")

@@ -148,7 +148,7 @@ class Http2Stream:
 
     def __init__(self, connection: "Multiplexer", id_: int) -> None:
         self.id = id_
-        """The number of the stream: odd, and higher than that of each stream before it (RFC 9113 §5.1.1)."""
+        """The number of the stream: odd, and higher than the number of each earlier stream (RFC 9113 §5.1.1)."""
         self._connection = connection
         self._events: deque[Event] = deque()  # received, and not taken by the app yet
         self._output: deque[memoryview] = deque()  # written by the app, and not sent yet
@@ -492,7 +492,7 @@ class _DoneReadingError(Exception):
 
 
 class Multiplexer:
-    """What both ends of a connection share: the core on its pipe, the streams, the reader task and the writer task.
+    """The common part of a server's and a client's connection: the core on its pipe, the streams, the reader and the writer.
 
     A subclass is one end. It says what an event means to it (``on_event``), when the connection is done (``is_done``), and
     what follows where a stream ends (``on_half_closed``, ``on_closed``).
