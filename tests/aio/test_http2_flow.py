@@ -260,6 +260,16 @@ def test_any_window_finishes(window: int, sizes: list[int], server_window: int, 
 
 
 @virtual
+async def test_each_byte_that_the_app_takes_gives_its_credit_back() -> None:
+    """A window of one byte: a single byte of credit that is lost stops the stream for ever."""
+    async with talking(App(), http2_limits=Limits(stream_window=1)) as (_, peer):
+        await peer.until(lambda: peer.core.peer_settings)
+        stream = peer.open("POST", "/echo")
+        await peer.upload(stream, b"0123456789")
+        assert (await peer.answer(stream)).body == b"0123456789"
+
+
+@virtual
 async def test_both_directions_full() -> None:
     """Neither end reads for a while what the other sends: that ends when one reads again."""
     network = {"net": {"capacity": 3_000, "high_water": 3_000}, "hold": True}
@@ -293,6 +303,20 @@ async def test_answers_that_are_not_read_are_not_collected_for_ever() -> None:
         peer.read_on()
         await peer.ends()
         assert not peer.goaways or peer.goaways[-1].code == ENHANCE_YOUR_CALM
+
+
+@virtual
+async def test_one_chunk_of_many_frames_does_not_keep_the_loop() -> None:
+    """64 KiB can hold thousands of frames. Other tasks get turns while the reader takes them in."""
+    async with talking(App()) as (server, peer):
+        await peer.until(lambda: peer.core.peer_settings)
+        connection: Any = next(iter(server.server._connections.values()))
+        peer.pipe.write(b"".join(peer.core.send(Ping(bytes(8))) for _ in range(900)))
+        seen = set()
+        for _ in range(100):
+            seen.add(connection._connection.endpoint.position)
+            await asyncio.sleep(0)
+        assert len(seen) >= 4
 
 
 @virtual
