@@ -703,3 +703,38 @@ async def test_content_that_fails_behind_an_early_head_breaks_the_response_off(v
         with pytest.raises((RemoteProtocolError, StreamReset)):
             await visitor.answer()
         assert "no content" in logged.pop()
+
+
+# -- an app that ends the exchange itself
+
+
+@VERSIONS
+@pytest.mark.parametrize("begun", [False, True])
+@virtual
+async def test_an_app_resets_its_exchange(version, begun):
+    """Say, a proxy whose own server has broken off: the client must not take what it has for the whole. Nothing is logged."""
+    story = []
+
+    async def app(request):
+        async def content():
+            yield b"some"
+            await asyncio.sleep(1)
+            await wait(request)
+
+        return Response(content()) if begun else await wait(request)
+
+    async def wait(request):
+        request.abort()
+        try:
+            await asyncio.sleep(1_000)
+        except asyncio.CancelledError:
+            story.append(now())
+            request.abort()  # a second time: nothing
+            raise
+
+    async with visited(app, version) as (server, visitor):
+        visitor.get()
+        with pytest.raises((ConnectionResetError, StreamReset)):
+            await visitor.answer()
+        await asyncio.sleep(0.1)
+        assert (story, statuses(server)) == ([float(begun)], [499])

@@ -142,6 +142,9 @@ class Exchange(Protocol):
     async def inform(self, status: int, headers: Headers) -> None:
         """Send an interim response. Raises LocalProtocolError where it can't be sent, ConnectionError."""
 
+    def abort(self) -> None:
+        """End the exchange with a reset. From then on it is as if the client had left."""
+
 
 class _ClosedExchange:
     """The exchange of a request that is over. The rest of its content is lost, so reading raises."""
@@ -154,6 +157,9 @@ class _ClosedExchange:
 
     async def inform(self, status: int, headers: Headers) -> None:
         raise LocalProtocolError(LATE)
+
+    def abort(self) -> None:
+        """It has ended."""
 
 
 _CLOSED_EXCHANGE = _ClosedExchange()
@@ -331,6 +337,15 @@ class Request:
         if self._leaving is None:
             self._leaving = asyncio.get_running_loop().create_future()
         await asyncio.shield(self._leaving)  # several tasks may wait, and the end of one of them is not the others' end
+
+    def abort(self) -> None:
+        """End the exchange at once, with a reset, so that the client sees that its response is broken off.
+
+        HTTP/2 resets the stream, and HTTP/1.1 the whole connection. From then on it is as if the client had left: the app is
+        cancelled, unless the request is not ``cancellable``. A proxy does this when its own server breaks off a response.
+        """
+        if self._exchange is not None:
+            self._exchange.abort()
 
     # -- what the server calls
 

@@ -102,6 +102,11 @@ class RequestContent:
         if self._endpoint.congested:
             await self._endpoint.flush()
 
+    def abort(self) -> None:
+        """End the connection with a reset. Its watcher, which is the connection, hears of that as of a lost client."""
+        self._endpoint.lost = True
+        self._endpoint.abort()
+
     async def discard(self) -> bool:
         """Read away the content that the app did not read. Return False where that is too much: the connection has to end."""
         self._request = None

@@ -580,6 +580,11 @@ class Exchange:
         self._error = error
         raise error
 
+    def abort(self) -> None:
+        """Reset the stream for the app. From here on it is as if the client had reset it."""
+        self.stream.reset(CANCEL)
+        self.stream.fail(ConnectionResetError("the app has reset the stream"))
+
     # -- the answer
 
     async def _respond(self, response: Response) -> None:

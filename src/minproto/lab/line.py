@@ -22,6 +22,7 @@ import asyncio
 from collections import deque
 from typing import Any, Protocol
 
+from minproto.aio.http import Request
 from minproto.aio.pipe import Pipe, Watcher
 
 SLOW_RATE = 500
@@ -55,8 +56,8 @@ class Account:
         self.sent = 0
         self.lines: set[Line] = set()
         """The lines whose last claim is this account's."""
-        self.streams: deque[asyncio.Task[Any]] = deque(maxlen=2)
-        """The tasks that serve the account's latest streams of HTTP/2. All columns share one line there, so nobody can tell
+        self.streams: deque[Request] = deque(maxlen=2)
+        """The account's latest requests of HTTP/2. All columns share one line there, so nobody can tell
         their bytes apart, and the page shows none."""
         self._slow = False
 
@@ -75,8 +76,8 @@ class Account:
         """Reset the connections of the column, and lose the bytes on their way. Over HTTP/2 reset its streams instead."""
         for line in list(self.lines):
             line.abort()
-        for stream in self.streams:
-            stream.cancel()
+        for request in self.streams:
+            request.abort()
 
 
 class Line:

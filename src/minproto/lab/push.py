@@ -81,15 +81,15 @@ class Push:
     def claim(self, request: Request) -> None:
         """Count the request, and the bytes of its connection, for its column; called with each request of the lab.
 
-        A request of HTTP/2 shares its connection with all others, so only the request is counted. Its task is kept, so that
-        the page can cut the stream.
+        A request of HTTP/2 shares its connection with all others, so only the request is counted. It is kept, so that the
+        page can cut its stream.
         """
         client, column = self._client(request), request.path.removeprefix(PREFIX)
         account = client.accounts.get(column) if client else None
-        line, task = request.pipe.info("line"), asyncio.current_task()
-        if request.head.stream and account is not None and task is not None:
+        line = request.pipe.info("line")
+        if request.head.stream and account is not None:
             account.requests += 1
-            account.streams.append(task)
+            account.streams.append(request)
         elif not request.head.stream and isinstance(line, Line):
             line.claim(account, onward=column == "ws")
 
