@@ -1,5 +1,6 @@
 """Law 13 for HTTP/1.1: the fast core is the plain one, and a planted difference in each of its methods is found."""
 
+from collections.abc import Callable
 from itertools import chain
 
 import pytest
@@ -155,7 +156,7 @@ class Impatient(Fast):
     """Skips the end of content that is there."""
 
     def skip_empty_body(self):
-        self._body = None if self.content_left else self._body
+        self._body = None
         return super().skip_empty_body()
 
 
@@ -192,18 +193,23 @@ class Unexpected(Fast):
         return minproto.fast.http1.request_handling(version, headers, fault)._replace(expects_continue=False)
 
 
-WRONG = [Folds, ManyFields, Stuck, Unskipped, Bodiless, Persistent, Impatient, Closed, Talkative, Careless, Unexpected]
+WRONG = [  # and where it shows
+    (Folds, talk, Role.CLIENT), (ManyFields, pair, Role.SERVER), (Stuck, talk, Role.CLIENT), (Unskipped, talk, Role.SERVER),
+    (Bodiless, talk, Role.SERVER), (Persistent, talk, Role.SERVER), (Impatient, talk, Role.CLIENT),
+    (Closed, talk, Role.SERVER), (Talkative, talk, Role.SERVER), (Careless, pair, Role.SERVER),
+    (Unexpected, talk, Role.SERVER),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-def test_a_planted_difference_is_found(wrong: type[http1.Connection]) -> None:
+@pytest.mark.parametrize(("wrong", "kind", "role"), WRONG)
+def test_a_planted_difference_is_found(
+    wrong: type[http1.Connection], kind: Callable[[Role, type[http1.Connection]], Pair], role: Role
+) -> None:
     only_search = settings(
         derandomize=True, phases=[Phase.generate], max_examples=150, stateful_step_count=MAX_CALLS, deadline=None
     )
     with pytest.raises((AssertionError, ValueError)):
-        for kind in (talk, pair):
-            for role in (Role.SERVER, Role.CLIENT):
-                run_state_machine_as_test(lockstep(kind(role, wrong)), settings=only_search)
+        run_state_machine_as_test(lockstep(kind(role, wrong)), settings=only_search)
 
 
 def test_the_memories_hold_no_secret_and_are_bounded() -> None:
