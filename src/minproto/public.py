@@ -4,12 +4,12 @@
 """
 
 from minproto.aio.broker import Broker, Gap, Message, Subscription
-from minproto.aio.endpoint import Timeouts
 from minproto.aio.http import Answer, App, Request, Response, Upgrade, not_allowed
 from minproto.aio.http1_client import ClientConnection, connect_http
 from minproto.aio.http2_client import connect_http2
 from minproto.aio.http_client import ClientResponse, RequestRefused
 from minproto.aio.observe import AccessLog, Metrics
+from minproto.aio.options import Timeouts
 from minproto.aio.reconnect import reconnecting
 from minproto.aio.remote import RemoteBroker
 from minproto.aio.remote_subscription import RemoteSubscription

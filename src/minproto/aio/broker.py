@@ -34,7 +34,7 @@ from typing import Literal, Self
 
 from minproto import broker
 from minproto.aio.cores import chosen
-from minproto.aio.endpoint import logger
+from minproto.aio.observe import logger
 from minproto.aio.options import check_type
 from minproto.broker import Gap, Item, Limits, Message
 from minproto.core import check_count

@@ -34,7 +34,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaita
 from types import CoroutineType, FunctionType
 from typing import Any, Generic, Self, TypeVar
 
-from minproto.aio.endpoint import APP_ENDS, logger
+from minproto.aio.observe import APP_ENDS, logger
 
 T = TypeVar("T")
 CANCELLED_BY_APP = "the content was given up: its iterator was cancelled, and not by minproto"

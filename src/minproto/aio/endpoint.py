@@ -45,31 +45,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from minproto.aio.deadline import Deadline
-from minproto.aio.deadline import call_after_grace as call_later_turn
-from minproto.aio.deadline import let_arrive as let_arrive
-from minproto.aio.observe import APP_ENDS as APP_ENDS
-from minproto.aio.observe import APP_FAILURES as APP_FAILURES
-from minproto.aio.observe import logger as logger
 from minproto.aio.options import Timeouts
-from minproto.aio.patience import ENOUGH as ENOUGH
-from minproto.aio.patience import OutputPace, Patience, while_taken
+from minproto.aio.patience import Patience, while_taken
 from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.aio.turn import batch_of
 from minproto.core import DATA, Core, Event
 
-__all__ = [
-    "APP_ENDS", "APP_FAILURES", "ENOUGH", "Deadline", "Endpoint", "Pace", "Timeouts", "call_later_turn", "let_arrive",
-    "logger",
-]  # fmt: skip
-
 MAX_READ_AWAY = 1 << 26
 """Bytes (64 MiB) of a refused upload that we read at most, to let the peer read our answer: see ``Timeouts.read_away``."""
-
-
-class Pace(OutputPace):
-    """The old name, until its users have moved."""
-
-    is_kept = OutputPace.check
 
 
 class Endpoint:

@@ -28,8 +28,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol, Unpack
 
 from minproto.aio.address import Address
-from minproto.aio.endpoint import logger
 from minproto.aio.listener import Listener, ListenerConfig, ListenerOptions
+from minproto.aio.observe import logger
 from minproto.aio.options import configure
 from minproto.aio.pipe import Pipe
 from minproto.aio.sockets import connect_pipe

@@ -17,8 +17,8 @@ from importlib.resources import files
 from typing import Any
 
 from minproto.aio.broker import Broker, Item, Message, Subscription
-from minproto.aio.endpoint import logger
 from minproto.aio.http import Answer, Request, Response, not_allowed
+from minproto.aio.observe import logger
 from minproto.aio.sse import EventStream
 from minproto.aio.websocket import WebSocket
 from minproto.aio.websocket_server import same_origin, upgrade

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from minproto.aio.address import is_origin_of
-from minproto.aio.endpoint import logger
 from minproto.aio.http import Answer, App, Request, Response, not_allowed
+from minproto.aio.observe import logger
 from minproto.aio.websocket import WebSocket
 from minproto.aio.websocket_server import upgrade
 from minproto.lab.feeds import beside

@@ -22,8 +22,8 @@ from secrets import token_urlsafe
 from typing import Any
 
 from minproto.aio.broker import Broker, Item, Message, Subscription
-from minproto.aio.endpoint import logger
 from minproto.aio.http import Answer, Request, Response, not_allowed
+from minproto.aio.observe import logger
 from minproto.aio.pipe import READ_SIZE, Pipe
 from minproto.aio.websocket import WebSocket
 from minproto.aio.websocket_server import upgrade
