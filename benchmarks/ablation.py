@@ -220,8 +220,8 @@ JOBS: dict[str, tuple[Work, int]] = {
 
 # ---- what can be taken out ---------------------------------------------------------------------------------------------
 
-TRICKS = ["deadline", "turn", "pipe"]
-"""The short cuts of the shells, by the names of their files."""
+TRICKS = ["Deadline", "WriteBatch", "ProtocolPipe"]
+"""The short cuts of the shells."""
 ALL, NOTHING = "all of them", ""
 
 
@@ -248,13 +248,13 @@ def take_out(job: str, name: str) -> None:
             if f"{kind.__name__}.{attribute}" in wanted:
                 delattr(kind, attribute)
         return
-    from minproto.aio import cores, deadline, endpoint, pipe, turn
+    from minproto.aio import cores, endpoint, loop, pipe
 
-    if "deadline" in wanted:
-        endpoint.Deadline = deadline.PlainDeadline  # type: ignore[misc, assignment]
-    if "turn" in wanted:
-        turn.WriteBatch = turn.PlainWriteBatch  # type: ignore[misc, assignment]
-    if "pipe" in wanted:
+    if "Deadline" in wanted:
+        endpoint.Deadline = loop.PlainDeadline  # type: ignore[misc, assignment]
+    if "WriteBatch" in wanted:
+        loop.WriteBatch = loop.PlainWriteBatch  # type: ignore[misc, assignment]
+    if "ProtocolPipe" in wanted:
         del cores.FAST[pipe.StreamPipe]
 
 

@@ -9,10 +9,10 @@ import weakref
 import pytest
 from harness import now, virtual
 
-from minproto.aio import turn
+from minproto.aio import loop
 from minproto.aio.endpoint import Endpoint
+from minproto.aio.loop import PlainWriteBatch, WriteBatch
 from minproto.aio.options import Timeouts
-from minproto.aio.turn import PlainWriteBatch, WriteBatch
 from minproto.core import CLIENT, Core, RemoteProtocolError, Wants
 from minproto.resp import Connection, Limits, Reply, Simple
 from minproto.testing import network
@@ -47,7 +47,7 @@ def queued(*pipes):
 @pytest.fixture(params=[PlainWriteBatch, WriteBatch])
 def batch(request, monkeypatch):
     """Endpoints are written with the plain batch, and with the one that has one callback for all of them."""
-    monkeypatch.setattr(turn, "WriteBatch", request.param)
+    monkeypatch.setattr(loop, "WriteBatch", request.param)
 
 
 async def test_what_one_turn_brings_is_written_in_one_piece_each(batch):
@@ -137,6 +137,36 @@ async def test_what_the_kernel_calls_a_timeout_is_a_lost_connection():
     with pytest.raises(ConnectionResetError):
         await endpoint.receive(5)
     assert endpoint.lost
+    endpoint.stop()
+
+
+async def test_what_is_sent_during_a_flush_waits_for_its_turn(batch):
+    """Otherwise the end of the turn would put all of it into a pipe that is full."""
+
+    class Full(Paper):
+        congested = True
+        room = asyncio.Event()
+
+        async def drain(self):
+            await self.room.wait()
+            self.room.clear()
+
+    pipe = Full()
+    endpoint = Endpoint(Core(0), pipe, Timeouts())
+
+    async def send_much():
+        endpoint.queue(bytes(70_000))
+        await endpoint.flush()
+
+    sending = asyncio.create_task(send_much())
+    await asyncio.sleep(0)
+    endpoint.queue(bytes(70_000))
+    await asyncio.sleep(0.01)
+    assert [len(data) for data in pipe.written] == [65_536]
+    while not sending.done():
+        pipe.room.set()
+        await asyncio.sleep(0)
+    assert sum(len(data) for data in pipe.written) == 140_000 == endpoint.position
     endpoint.stop()
 
 

@@ -26,7 +26,7 @@ Who calls whom, for one request of HTTP/1.1:
      |             | <---------- write() --|    all bytes that wait, in one piece             |
      | <-- bytes --|                       |                          |                       |
 
-A loop awaits once for each chunk of up to 64 KiB and writes once for each turn of the event loop (``minproto.aio.turn``).
+A loop awaits once for each chunk of up to 64 KiB and writes once for each turn of the event loop (``minproto.aio.loop``).
 Nothing is awaited for a single event that has arrived already, so a task for each connection is as fast as callbacks.
 
 **Backpressure.** ``send`` never waits. Code that sends much looks at ``congested``, and awaits ``flush`` where it is true, so
@@ -44,11 +44,10 @@ import termios
 from collections.abc import Iterable
 from contextlib import suppress
 
-from minproto.aio.deadline import Deadline
+from minproto.aio.loop import Deadline, batch_of
 from minproto.aio.options import Timeouts
 from minproto.aio.patience import Patience, while_taken
 from minproto.aio.pipe import HIGH_WATER, Pipe
-from minproto.aio.turn import batch_of
 from minproto.core import DATA, Core, Event
 
 MAX_READ_AWAY = 1 << 26

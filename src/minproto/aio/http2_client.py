@@ -94,7 +94,6 @@ from typing import Self
 from minproto.aio.address import Address
 from minproto.aio.content import CANCELLED_BY_APP, Pieces, checked, close_body
 from minproto.aio.cores import chosen
-from minproto.aio.deadline import let_arrive
 from minproto.aio.http import HeaderFields
 from minproto.aio.http_client import (
     ClientResponse,
@@ -104,6 +103,7 @@ from minproto.aio.http_client import (
     request_fields,
     with_first_bytes,
 )
+from minproto.aio.loop import let_arrive
 from minproto.aio.multiplex import Http2Stream, Multiplexer, end_tasks, goaway_text
 from minproto.aio.options import Timeouts, check_common
 from minproto.aio.patience import ResponsePatience

@@ -87,7 +87,6 @@ from typing import NoReturn
 
 from minproto.aio.content import Pieces, checked, clear_cancellation, close_body, was_cancelled
 from minproto.aio.cores import chosen
-from minproto.aio.deadline import let_arrive
 from minproto.aio.http import (
     LATE,
     RESET_COMES,
@@ -104,6 +103,7 @@ from minproto.aio.http import (
     served_scheme,
     trailers_of,
 )
+from minproto.aio.loop import let_arrive
 from minproto.aio.multiplex import Http2Stream, Multiplexer, end_tasks, goaway_text
 from minproto.aio.observe import APP_ENDS, Observer, logger
 from minproto.aio.options import Timeouts

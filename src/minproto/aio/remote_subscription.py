@@ -36,8 +36,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-from minproto.aio.deadline import Deadline
 from minproto.aio.link import Link, Skipped, Target, check
+from minproto.aio.loop import Deadline
 from minproto.aio.reconnect import Attempts, reconnect
 from minproto.broker import Gap, Item, Message
 from minproto.core import RemoteProtocolError

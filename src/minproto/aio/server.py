@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import NoReturn, Unpack
 
 from minproto.aio import http1_server, http2_server
-from minproto.aio.deadline import Deadline
 from minproto.aio.endpoint import Endpoint
 from minproto.aio.http import App, check_app, check_method
 from minproto.aio.listener import Connection, Listener, ListenerConfig, ListenerOptions, serve_until_signal
+from minproto.aio.loop import Deadline
 from minproto.aio.observe import Guarded, Observer, logger
 from minproto.aio.options import check_elements, check_secret, check_type, configure, refuse, try_handshake
 from minproto.aio.pipe import Pipe

@@ -66,8 +66,8 @@ from typing import Self, TypeVar
 
 from minproto.aio.content import Pieces, close_body
 from minproto.aio.cores import chosen
-from minproto.aio.deadline import call_after_grace, let_arrive
 from minproto.aio.endpoint import Endpoint
+from minproto.aio.loop import call_after_grace, let_arrive
 from minproto.aio.observe import logger
 from minproto.aio.options import Timeouts, check_loop, check_type, show
 from minproto.aio.patience import OutputPace

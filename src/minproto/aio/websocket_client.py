@@ -27,10 +27,10 @@ from secrets import token_bytes
 from urllib.parse import SplitResult
 
 from minproto.aio.address import request_target, split_client_url, url_address
-from minproto.aio.deadline import Deadline
 from minproto.aio.http import HeaderFields, make_headers
 from minproto.aio.http1_client import ClientConnection, connect_http
 from minproto.aio.http_client import ClientResponse, Connecting
+from minproto.aio.loop import Deadline
 from minproto.aio.options import Timeouts, check_common, client_context
 from minproto.aio.reconnect import Refused, read_refusal
 from minproto.aio.websocket import WebSocket

@@ -6,7 +6,7 @@ import math
 import pytest
 from harness import now, virtual
 
-from minproto.aio.deadline import Deadline, PlainDeadline
+from minproto.aio.loop import Deadline, PlainDeadline
 
 both = pytest.mark.parametrize("kind", [PlainDeadline, Deadline])
 
@@ -37,6 +37,36 @@ async def test_a_wait_that_is_over_expires_no_more(kind):
         await asyncio.sleep(1)
     await asyncio.sleep(10)
     deadline.expire()
+    with deadline(50):
+        await asyncio.sleep(40)
+    deadline.stop()
+
+
+@both
+@virtual
+async def test_a_wait_counts_from_its_own_beginning(kind):
+    """Not from that of a longer or shorter one that was over before its time."""
+    deadline = deadline_of(kind)
+    for first, second in (75, 2), (2, 75):
+        with deadline(first):
+            await asyncio.sleep(1)
+        began = now()
+        with pytest.raises(TimeoutError), deadline(second):
+            await asyncio.sleep(100)
+        assert now() - began == pytest.approx(second)
+    deadline.stop()
+
+
+@both
+@virtual
+async def test_a_timer_that_has_fired_is_for_its_own_wait_alone(kind):
+    """The wait ends in the turns of grace, and the next one begins in them."""
+    deadline = deadline_of(kind)
+    loop = asyncio.get_running_loop()
+    arrival = loop.create_future()
+    loop.call_later(5, lambda: loop.call_soon(arrival.set_result, None))
+    with deadline(5):
+        await arrival
     with deadline(50):
         await asyncio.sleep(40)
     deadline.stop()

@@ -1,16 +1,17 @@
-"""A time limit for a wait that comes again and again: ``with deadline(seconds): await ...`` raises TimeoutError.
+"""Two things that every connection asks of the event loop: a time limit for each wait, one write for each turn.
 
-A connection waits thousands of times: for the next request, for the next piece of a body, for a slow reader. Each wait needs
-a limit, and almost no wait reaches it, because the bytes come first.
+Both come in two classes that do the same: a plain one, which says what happens, and the one that the connections use, which
+asks the loop less often. A busy server has ten thousand requests a second, so what it asks for each of them adds up.
+
+**A time limit** for a wait that comes again and again. A connection waits for the next request, for the next piece of a body,
+for a slow reader. Each wait needs a limit, and almost no wait reaches it, because the bytes come first.
 
     with deadline(30.0):               # from here on the deadline may cancel this task
         data = await pipe.read()       # no byte for 30 seconds: the deadline calls task.cancel()
                                        # the end of the block turns CancelledError into TimeoutError
 
-``asyncio.timeout`` does the same, and the first class here (``PlainDeadline``) works like it: it sets a timer when the wait
-begins, and cancels the timer when the wait is over. So ten thousand requests set and cancel ten thousand timers.
-
-``Deadline`` is the class that the shells use. It leaves one timer standing, and each wait only writes down another time:
+``asyncio.timeout`` does the same, and ``PlainDeadline`` works like it: it sets a timer when the wait begins, and cancels the
+timer when the wait is over. ``Deadline`` leaves one timer standing, and each wait only writes down another time:
 
     second     what happens                            when the wait ends     when the timer fires
     0          a wait of 75 seconds begins             75                     75   (set)
@@ -24,13 +25,36 @@ Both have two differences from ``asyncio.timeout``:
 - Another task may end the wait early by ``expire``. A server that stops does this with connections that are idle.
 - The wait gets a few more turns of the loop before it is called late. Where some code has kept the loop busy for too long, the
   timer and the peer's bytes become ready in the same turn. Those bytes were in time, so they must win.
+
+**One write for each turn.** A turn of the event loop runs every callback that is ready. Say, in one turn the requests of three
+clients have arrived:
+
+    turn 1     connection A: send() head, send() content -->  +-----------+
+               connection B: send() head, send() content -->  | the batch |
+               connection C: send() head, send() content -->  +-----------+
+    turn 2     the batch: A.write_turn(), B.write_turn(), C.write_turn()      one system call each
+
+So each endpoint writes once a turn, whatever number of events its core has encoded: a system call costs as much as encoding a
+dozen events. The writes also come close together. The first of them wakes the peer, or the proxy in front of us, and the
+others find it awake. ``PlainWriteBatch`` asks the loop for one callback for each endpoint, ``WriteBatch`` for one callback for
+all endpoints of the loop. Both keep two promises:
+
+- An endpoint writes behind everything that is ready now, so that an answer that is made in this turn is in the same write.
+- A pipe that fails takes only its own connection down, and the other endpoints write as if nothing had happened.
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
+from weakref import WeakValueDictionary
+
+logger = logging.getLogger("minproto")
+
+
+# ---- a time limit for each wait ----------------------------------------------------------------------------------------
 
 GRACE_TURNS = 3
 """Turns of the event loop in which bytes that the kernel holds already reach the task that waits for them. One turn is enough
@@ -152,3 +176,68 @@ class Deadline(PlainDeadline):
             call_after_grace(self._expire_if_late, self._when)
         elif self._when < math.inf:
             self._set_timer()
+
+
+# ---- one write for each turn -------------------------------------------------------------------------------------------
+
+
+class Writer(Protocol):
+    """What a batch calls: an endpoint that has bytes to write."""
+
+    def write_turn(self) -> None:
+        """Write what was sent during this turn."""
+
+    def abort(self) -> None:
+        """End the connection."""
+
+
+class PlainWriteBatch:
+    """The plain batch: one callback of the loop for each endpoint."""
+
+    __slots__ = ("__weakref__", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def add(self, endpoint: Writer) -> None:
+        """Let ``endpoint`` write at the end of this turn. The endpoint calls this once a turn."""
+        self._loop.call_soon(self._write, endpoint)
+
+    def _write(self, *endpoints: Writer) -> None:
+        for endpoint in endpoints:
+            try:
+                endpoint.write_turn()
+            except (Exception, asyncio.CancelledError):  # a pipe may raise anything, and the other endpoints must not suffer
+                logger.exception("a connection can't be written to")
+                endpoint.abort()
+
+
+class WriteBatch(PlainWriteBatch):
+    """The batch that the endpoints use: one callback of the loop for all endpoints."""
+
+    __slots__ = ("_endpoints",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._endpoints: list[Writer] = []
+
+    def add(self, endpoint: Writer) -> None:
+        if not self._endpoints:
+            self._loop.call_soon(self._write_all)
+        self._endpoints.append(endpoint)
+
+    def _write_all(self) -> None:
+        endpoints, self._endpoints = self._endpoints, []  # whoever sends while we write is written in the next turn
+        self._write(*endpoints)
+
+
+_batches: WeakValueDictionary[asyncio.AbstractEventLoop, PlainWriteBatch] = WeakValueDictionary()
+
+
+def batch_of(loop: asyncio.AbstractEventLoop) -> PlainWriteBatch:
+    """Return the batch of an event loop, which all endpoints of that loop share.
+
+    The dictionary is weak, so a batch lives as long as an endpoint holds it. A strong one would keep every loop that a program
+    has ever run, and ``asyncio.run`` makes a new loop each time.
+    """
+    return _batches.setdefault(loop, WriteBatch(loop))
