@@ -75,8 +75,9 @@ async def test_what_is_not_read_pauses_the_transport():
     with peer:
         protocol_of(pipe).data_received(bytes(READ_SIZE))
         assert pipe._transport.is_reading()
-        protocol_of(pipe).data_received(bytes(READ_SIZE) + b"x")
+        protocol_of(pipe).data_received(b"x")
         assert not pipe._transport.is_reading()
+        protocol_of(pipe).data_received(bytes(READ_SIZE))
         sizes = [len(await pipe.read()) for _ in range(3)]
         assert sizes == [READ_SIZE, READ_SIZE, 1]
         assert pipe._transport.is_reading()
@@ -93,6 +94,36 @@ async def test_the_end_comes_after_what_arrived():
     await pipe.close()
     assert peer.recv(10) == b"answer"
     peer.close()
+
+
+async def test_what_arrived_before_a_reset_is_read_before_it():
+    """A server that is in a hurry sends its answer and a reset."""
+    pipe, peer = await joined()
+    with peer:
+        protocol_of(pipe).data_received(b"answer")
+        protocol_of(pipe).connection_lost(ConnectionResetError("reset"))
+        assert await pipe.read() == b"answer"
+        for _ in range(2):
+            with pytest.raises(ConnectionResetError):
+                await pipe.read()
+        pipe.abort()
+
+
+async def test_a_close_that_is_given_up_can_be_waited_for_again():
+    """The first wait ends by its timeout, while the peer still reads what was written."""
+    pipe, peer = await joined()
+    with peer:
+        while not pipe.unsent > HIGH_WATER:
+            pipe.write(bytes(HIGH_WATER))
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await pipe.close()
+        closing = asyncio.create_task(pipe.close())
+        while not closing.done():
+            await asyncio.wait_for(asyncio.get_running_loop().sock_recv(peer, 1 << 20), 5)
+            await asyncio.sleep(0)
+        await closing
 
 
 async def test_all_who_drain_wait_until_the_peer_reads():

@@ -34,7 +34,11 @@ at most some 64 KiB of each connection wait in memory. Where the peer reads too 
 
 **The ending** has stages (RFC 9112 §9.6). When a program closes a socket whose received bytes were not read, TCP sends a
 reset. A reset makes the peer throw away what *it* has not read yet: the very answer that tells it what went wrong. So the
-method ``close`` sends our end first, reads on for a short while (``linger``), and only then closes the socket.
+method ``close`` sends our end first, reads on for a short while (``linger``), and only then closes the socket:
+
+    our last words, FIN  --->      the peer reads them, and stops sending
+                         <---      FIN. The peer has seen ours, so it has the last words
+    close()                        no byte is unread, so TCP sends no reset
 """
 
 import asyncio

@@ -20,6 +20,14 @@ changes nothing.
 
 A string that is longer than the limits is dropped as it arrives, and the connection goes on. Somebody else has published that
 string. The listener should lose one message, and not the connection with all messages behind it.
+
+What is easy to get wrong:
+
+- A password is part of the URL, and URLs get into logs. No error here quotes the URL, and a ``Target`` prints itself without
+  the password.
+- An error reply may mean "not now" or "never". Who tries again after a wrong password hammers the broker for ever, and who
+  gives up while the broker loads its data loses its subscription at every restart. ``refusal`` tells the two apart.
+- A broker that hangs still acknowledges TCP. Only a value that does not come in time shows it, so ``value`` takes seconds.
 """
 
 import ssl as tls
@@ -76,7 +84,7 @@ def parse_url(url: str) -> Target:
     if not isinstance(url, str):
         raise TypeError(f"{_FORM}: it is a str, not {type(url).__name__}")
     target = _parse(url)
-    if isinstance(target, str):
+    if isinstance(target, str):  # what is wrong, in words
         raise ValueError(f"{_FORM}: {target}")
     return target
 
@@ -88,6 +96,7 @@ def _parse(url: str) -> Target | str:
         wrong = _fault(parts)
         if wrong is not None:
             return wrong
+        # A path of a Unix socket may hold blanks and the like, which a URL spells with "%".
         address = unquote(parts.path) if parts.scheme in _UNIX else url_address(parts)
         return Target(address, parts.scheme, _auth(parts))
     return "its host or port is not valid"
@@ -250,7 +259,7 @@ class Link:
             raise
         if event is None:
             raise self._ended()
-        assert isinstance(event, Reply | Push)
+        assert isinstance(event, Reply | Push)  # a client's core gives nothing else
         return event.value if isinstance(event, Reply) else event.items
 
     def _ended(self) -> Exception:
@@ -273,6 +282,7 @@ class Link:
         for words in commands:
             self.send(*words)
         await self.flush()
+        # All answers are read before one of them raises: otherwise the next command would get the answer to this one.
         answers = [await self.value(self.timeouts.handshake) for _ in commands]
         return [check(answer) for answer in answers]
 

@@ -25,6 +25,12 @@ The server owns its connections: each is one task, and no task outlives the serv
 as well. But a TaskGroup ends all tasks when one fails, and it waits without end for a task that ignores its cancellation. A
 server must do neither: one broken connection is no reason to end the others, and a handler that never returns must not keep
 the process from its end.
+
+What is easy to get wrong:
+
+- A client that is silent in its TLS handshake has to count from its accept on, or handshakes are an attack without limit.
+- A file is needed to tell a client that there are too many. So some files are kept back (``RESERVED_FILES``).
+- "Stop" has three stages: accept nobody, finish what was asked, cut off what is late. Two signals skip the second stage.
 """
 
 import asyncio
@@ -239,6 +245,7 @@ class Listener(ABC):
             return refusal.add_done_callback(partial(_reset_failed, connection))
         if self.config.metrics is not None:
             self.config.metrics.opened(connection.endpoint)
+        # asyncio may run the task's first step at once (eager tasks), even to its end. ``_remove`` comes later all the same.
         task = asyncio.create_task(connection.run())
         self._connections[task] = connection
         task.add_done_callback(self._remove)
@@ -267,7 +274,7 @@ class Listener(ABC):
             self.abort()
         await _wait(self._tasks(), LAST_WAIT)  # the tasks are cancelled: now they may close files and databases
         for connection in self._connections.values():
-            logger.error("a handler ignores that it is cancelled")
+            logger.error("a handler ignores that it is cancelled")  # it goes on, but without its client
             connection.abort()
 
     def _drain(self) -> None:
@@ -275,7 +282,7 @@ class Listener(ABC):
         self._draining = True
         if self._acceptor is not None:
             self._acceptor.close()
-        for task in self._handshakes:
+        for task in self._handshakes:  # these clients have asked for nothing yet
             task.cancel()
         if self.config.on_drain is not None:
             try:
@@ -341,7 +348,7 @@ async def _until_signal(listeners: Sequence[Listener]) -> AsyncIterator[asyncio.
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
 
     def stop() -> None:
-        if stopped.is_set():
+        if stopped.is_set():  # the second signal
             for listener in listeners:
                 listener.abort()
         stopped.set()

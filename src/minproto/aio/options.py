@@ -80,7 +80,10 @@ def public_name(kind: type) -> str:
 
 
 def check_type(name: str, value: object, kind: type, *, or_none: bool = False) -> None:
-    """Check that a value is an object of a class (or None)."""
+    """Check that a value is an object of a class, or None where that is allowed.
+
+    A common mistake is a class in the place of an object: ``timeouts=Timeouts``. The error says "the class minproto.Timeouts".
+    """
     if not (isinstance(value, kind) or (or_none and value is None)):
         refuse(name, f"{public_name(kind)}{' or None' if or_none else ''}", value)
 
@@ -95,7 +98,7 @@ def check_text(name: str, value: object) -> None:
 
 def check_seconds(name: str, value: object, *, positive: bool = False) -> None:
     """Check that a value is a number of at least 0 (or above 0). ``math.inf`` is one: no limit."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, int | float) or isinstance(value, bool):  # to Python a bool is an int
         refuse(name, "a number (math.inf for no limit)", value)
     if not (value > 0 or (value == 0 and not positive)):  # written so that NaN, which compares as false, is refused
         refuse(name, "above 0" if positive else "0 or more", value, ValueError)

@@ -14,6 +14,10 @@ output is not read". The order of the lines is kept. A regular file always takes
 At the end of the process ``finish`` waits for the thread, as long as the reader takes something within each second. The thread
 is a daemon, for which Python does not wait. It calls ``os.write`` and not ``sys.stdout.write``: a thread that waits inside of
 ``sys.stdout`` holds a lock, and Python takes that lock at its own end.
+
+A write can fail in two ways. A full disk (ENOSPC) may have room again, so the lines of that batch are counted as lost, and the
+next batch is tried. Any other error means that nobody will read: for example EPIPE behind `| head -1`. Then all lines are
+dropped from there on, and ``on_broken`` is called, by which `minproto wire` ends.
 """
 
 import atexit
@@ -47,7 +51,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Lines(Protocol):
-    """A place for lines: an ``Output``, or the object that a program has put in the place of ``sys.stdout``."""
+    """A place for lines: an ``Output``, or the object that a program has put in the place of ``sys.stdout``.
+
+    Both are written to in the event loop. An ``Output`` never blocks; whether the other one does is the program's business.
+    """
 
     def write(self, text: str, /) -> object:
         """Take whole lines, each with its line break."""
@@ -72,14 +79,14 @@ class Output:
         self._put = put
         self._encoding = encoding
         self._direct = direct
-        self._changed = threading.Condition()
-        self._waiting: list[bytes] = []
-        self._size = 0  # of what waits, in bytes
-        self._dropped = 0  # lines, after those that wait
-        self._failed = 0  # lines before those that wait, which the output did not take
+        self._changed = threading.Condition()  # and the lock of all attributes below
+        self._waiting: list[bytes] = []  # texts that the thread has not taken yet
+        self._size = 0  # bytes of these
+        self._dropped = 0  # lines that came after these and found no room
+        self._failed = 0  # lines that came before these, and that a full disk did not take
         self._thread: threading.Thread | None = None
-        self._busy = False  # the thread has taken a batch
-        self._broken = False
+        self._busy = False  # the thread writes a batch
+        self._broken = False  # nobody will ever read the output
 
     def write(self, text: str) -> None:
         """Queue whole lines. Lines that do not fit are dropped and counted. After the reader has gone, all are dropped."""
@@ -137,7 +144,7 @@ class Output:
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
-            time.sleep(PAUSE)
+            time.sleep(PAUSE)  # lines gather meanwhile
 
     def _take(self) -> bytes:
         """Empty the queue. Return its lines, and behind them a line that counts those that were dropped."""
@@ -160,10 +167,11 @@ class Output:
 
     def _fail(self, error: OSError, lines: int) -> None:
         """Take note that a write has failed, and with it so many lines."""
+        # What was not written is lost: to keep it until the disk has room would fill the memory instead.
         if error.errno in _FULL:
             self._failed += lines  # and the next batch that can be written says so
             return
-        self._break()
+        self._break()  # first, since on_broken may end the program, and ``finish`` must not wait then
         self.on_broken()
 
     def _break(self) -> None:
@@ -216,6 +224,7 @@ def _own(descriptor: int, encoding: str) -> Output:
 
 
 _used: list[Output] = []
+"""The outputs of this process: at most two, for standard output and standard error."""
 
 
 @atexit.register

@@ -14,6 +14,18 @@ around. This file keeps the same promises with fewer steps for each chunk:
   the end (or the pause) began, and then at gaps that double up to a second.
 
 uvloop differs in one call: it tells of the end of TCP below TLS by ``connection_lost`` alone, asyncio by ``eof_received``.
+
+Four attributes say in what state a connection is, and each is set once and for all:
+
+    attribute   set by                                      means
+    _ended      eof_received, connection_lost               no byte will arrive any more
+    _ending     close, abort                                we have ended it, so an end is no surprise
+    _lost       connection_lost                             no byte can be sent any more, either
+    _error      a cut in TLS, a reset, connection_lost      how it broke: read raises it behind the last byte
+
+Two more come and go: ``_paused`` while the app does not read and more than 64 KiB have arrived, ``_full`` while the peer does
+not read and more than 64 KiB wait to be sent. These two are the whole of the backpressure: the first makes the kernel's buffer
+run full, and by it the peer's; the second makes ``drain`` wait.
 """
 
 import asyncio
@@ -36,7 +48,8 @@ from minproto.aio.pipe import (
 )
 
 FIRST_LOOK = LOOK / 16
-"""Seconds until the first look for a reset, where asyncio does not watch the socket any more."""
+"""Seconds until the first look for a reset, where asyncio does not watch the socket any more. Most clients that go away reset
+their connection soon after its end, so the first look is early."""
 
 
 class ProtocolPipe(asyncio.Protocol):
@@ -77,7 +90,7 @@ class ProtocolPipe(asyncio.Protocol):
     # -- reading
 
     async def read(self) -> bytes:
-        if self._reading is not None:
+        if self._reading is not None:  # two readers would each get some of the bytes, and neither a whole message
             raise RuntimeError("read while another read waits")
         if not (self._arrived or self._ended):
             # The future carries no bytes, it only wakes us. If a timeout cancels us now, the bytes wait for the next read.
@@ -87,11 +100,11 @@ class ProtocolPipe(asyncio.Protocol):
             finally:
                 self._reading = None
         data, self._arrived = self._arrived, b""
-        if not data and self._error is not None:
+        if not data and self._error is not None:  # only now: what came before the error is good
             raise self._error
         if len(data) > READ_SIZE:  # asyncio's TLS may give 256 KiB at once
             data, self._arrived = data[:READ_SIZE], data[READ_SIZE:]
-        elif self._paused:
+        elif self._paused:  # all is read, so the transport may read from the socket again
             self._paused = False
             self._transport.resume_reading()
         return data
@@ -100,7 +113,7 @@ class ProtocolPipe(asyncio.Protocol):
         """asyncio calls this: bytes have arrived. They stay here until a read returns, so a cancelled read loses none."""
         self._arrived = self._arrived + data if self._arrived else data  # mostly nothing waits: then nothing is copied
         if len(self._arrived) > READ_SIZE:
-            self._paused = True
+            self._paused = True  # nobody reads: the kernel's buffer fills, and then the peer has to wait
             self._transport.pause_reading()
             self._look_later(LOOK)
         self._wake_reader()
@@ -121,6 +134,7 @@ class ProtocolPipe(asyncio.Protocol):
         return not self._ending and is_cut_off(self._tls)
 
     def _wake_reader(self) -> None:
+        """Let a read that waits look again. The future may be done: by an earlier chunk in the same turn, or by a timeout."""
         if self._reading is not None and not self._reading.done():
             self._reading.set_result(None)
 
@@ -130,7 +144,7 @@ class ProtocolPipe(asyncio.Protocol):
         if self._lost:  # asyncio logs each write behind a reset, from the fifth on: that could fill a disk
             return
         self._written += len(data)
-        if self._written > HIGH_WATER:
+        if self._written > HIGH_WATER:  # also where the kernel has taken all of it: others have to get their turn
             self.congested = True
         self._transport.write(data)
 
@@ -146,13 +160,16 @@ class ProtocolPipe(asyncio.Protocol):
         self.congested = False
         if not self._full:
             await asyncio.sleep(0)  # without this, a fast reader of an endless response would keep the loop for itself
-        while self._full and not self._lost:
+        while self._full and not self._lost:  # a loop: another task may have filled it again before we were woken
             await self._changes()
         if self._lost:
             raise ConnectionResetError("connection lost")
 
     def pause_writing(self) -> None:
-        """asyncio calls this: the transport holds more than the high-water mark."""
+        """asyncio calls this: the transport holds more than the high-water mark (64 KiB).
+
+        From now on ``drain`` waits, until the peer has read so much that 16 KiB are left.
+        """
         self._full = self.congested = True
 
     def resume_writing(self) -> None:
@@ -167,15 +184,16 @@ class ProtocolPipe(asyncio.Protocol):
         await asyncio.shield(self._change)  # other tasks wait for the same future, and we may be cancelled
 
     def _changed(self) -> None:
+        """Wake all tasks that wait in ``_changes``. Each looks by itself whether it may go on."""
         if self._change is not None:
             self._change.set_result(None)
-            self._change = None
+            self._change = None  # the next to wait makes a new one
 
     # -- the life of the connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio calls this: there is a connection, and over TLS the handshake is done."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has the same methods, and another base class
         self._peername = transport.get_extra_info("peername")  # asyncio's TLS forgets these when the connection is lost
         self._socket: socket.socket | None = transport.get_extra_info("socket")
         self._tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
@@ -188,7 +206,7 @@ class ProtocolPipe(asyncio.Protocol):
         """asyncio calls this: both directions are over."""
         if error is None and not self._ended and self._is_cut_off():  # uvloop calls no eof_received for this end
             error = ConnectionResetError(CUT_OFF)
-        self._lost = self._ended = self.congested = True
+        self._lost = self._ended = self.congested = True  # congested: so that writers call drain, and hear of it
         self._error = error or self._error
         self._wake_reader()
         self._changed()
@@ -202,6 +220,7 @@ class ProtocolPipe(asyncio.Protocol):
             self._look_later(FIRST_LOOK)
 
     def _tell_watcher(self, lost: bool) -> None:
+        """Call the watcher, if there is one: a HTTP/1.1 server, which cancels the handler of a client that is lost."""
         if self._watcher is not None:
             self._watcher(lost)
 
@@ -226,11 +245,13 @@ class ProtocolPipe(asyncio.Protocol):
         self._look_later(min(2 * seconds, LOOK))
 
     def close_write(self) -> None:
+        # TLS can't be half-closed here, and asyncio says so by can_write_eof.
         if self._transport.can_write_eof() and not self._transport.is_closing():
             with suppress(OSError):  # the peer is gone: reading will tell
                 self._transport.write_eof()
 
     async def close(self) -> None:
+        # From now on ``drain`` has bad news for everybody else, so they have to be made to call it.
         self.congested = self._ending = True
         if not self._transport.is_closing():  # to close twice is fatal to asyncio's transport for TLS
             self._transport.close()
@@ -245,6 +266,7 @@ class ProtocolPipe(asyncio.Protocol):
         self._transport.abort()
 
     def info(self, name: str) -> Any:
+        # The address of a peer is wanted most when it is gone: for the line in the log.
         if name == "peername":
             return self._peername
         with suppress(AttributeError):  # asyncio's TLS, of a connection that is lost

@@ -10,10 +10,22 @@ No request of HTTP/1.1 can begin with the preface's line, since it names version
 knowledge* that this server speaks HTTP/2 (§3.3). ``Upgrade: h2c``, the third way of the older RFC 7540, is ignored: browsers
 never had it, and the new RFC has dropped it.
 
+In clear text the server has to read before it knows what it reads. The line above is chosen so that one look at 14 bytes is
+enough, and a client of HTTP/1.1 is known by its first byte that differs: ``G`` is no ``P``. A POST needs one byte more.
+
     Listener.attach(pipe)             the life of a server is minproto.aio.listener
       Server._connect(pipe)
         over TLS       --> http1_server.ServerConnection or http2_server.ServerConnection
-        in clear text  --> _ClearTextConnection: reads up to 16 bytes, and becomes one of the two
+        in clear text  --> _ClearTextConnection: reads until it knows, and becomes one of the two
+
+What is easy to get wrong:
+
+- While the server reads to find out, the client is a connection like any other: it has an idle time, the time for a head runs
+  from its first byte, it counts among the connections, a drain ends it, and too many of them are refused.
+- The bytes that were read belong to the version that was chosen. They are handed over, and not read again.
+- A TLS context without ALPN works, but all its clients get HTTP/1.1, and nobody is told. So the server logs a warning.
+
+Left out: HTTP/3, which runs on UDP and has nothing of this file in common.
 """
 
 import asyncio
@@ -98,7 +110,7 @@ class Server(Listener):
         if self.config.ssl is not None and not try_handshake(self.config.ssl):
             logger.warning("clients get HTTP/1.1: ssl offers no HTTP/2 (ALPN), as a context of minproto.tls_context does")
         self._app = app
-        self._methods = frozenset(self.config.methods)
+        self._methods = frozenset(self.config.methods)  # a set: each request looks its method up
         # Metrics are an observer as well: they count requests by their status.
         observers = [*self.config.observers, *([self.config.metrics] if self.config.metrics else [])]
         self._observers = [Guarded(observer) for observer in observers]
@@ -108,6 +120,7 @@ class Server(Listener):
         tls_object = pipe.info("ssl_object")
         if tls_object is None:
             return _ClearTextConnection(self, pipe)
+        # A client without ALPN has chosen nothing (None), and then HTTP/1.1 is what it speaks.
         return self.http2(pipe) if tls_object.selected_alpn_protocol() == "h2" else self.http1(pipe)
 
     def http1(self, pipe: Pipe) -> http1_server.ServerConnection:
@@ -142,9 +155,10 @@ class _ClearTextConnection:
     """
 
     def __init__(self, server: Server, pipe: Pipe) -> None:
+        """``server`` makes the connection of the version that is chosen."""
         self._server = server
         self._pipe = pipe
-        self._deadline = Deadline(asyncio.get_running_loop())
+        self._deadline = Deadline(asyncio.get_running_loop())  # for the first bytes. The connection has its own
         self._connection: http1_server.ServerConnection | http2_server.ServerConnection | None = None
         self._draining = False
         self._began = 0.0  # the loop's time at which the first byte came: the time for a head runs from there
@@ -159,7 +173,7 @@ class _ClearTextConnection:
         return self._connection.endpoint.received if self._connection else 0
 
     @property
-    def sent(self) -> int:
+    def sent(self) -> int:  # nothing is sent before there is a connection
         return self._connection.endpoint.sent if self._connection else 0
 
     async def run(self) -> None:
@@ -168,7 +182,7 @@ class _ClearTextConnection:
         first = await self._first_bytes(timeouts.first_idle, timeouts.head)
         if not first or self._draining:  # there is no version, so there is no core: Core(0) only lets the endpoint close
             return await Endpoint(Core(0), self._pipe, timeouts).close(linger=True)
-        self._connection = self._choose(first)
+        self._connection = self._choose(first)  # from here on drain, abort and the counts are those of this connection
         del first  # a chunk from asyncio takes a page of memory (4 KiB), however short, and would live as long as this task
         await self._connection.run()
 
@@ -205,13 +219,13 @@ class _ClearTextConnection:
                     self._began = clock()
                     ends = self._began + head
                 first += data
-                if not data or len(first) >= len(_FIRST_LINE):
+                if not data or len(first) >= len(_FIRST_LINE):  # b"": the client has ended, and sends no more
                     break
         except TimeoutError:
             pass  # no more bytes come, so these have to do
         except BaseException as error:
             self._pipe.abort()
-            if not isinstance(error, OSError):
+            if not isinstance(error, OSError):  # the server has cancelled us
                 raise
             first = b""  # the client is gone
         finally:
@@ -224,7 +238,7 @@ class _ClearTextConnection:
         if self._connection is not None:
             self._connection.drain()
         else:
-            self._deadline.expire()
+            self._deadline.expire()  # ends the wait for the first bytes
 
     def abort(self) -> None:
         """Reset the connection, whatever it has become."""
@@ -251,6 +265,7 @@ def tls_context(certificate: FilePath, key: FilePath | None = None, password: st
     ``key``: the file of the private key; None where the key is in the first file.
     ``password``: of a key that is encrypted. Raises OSError, which says what is wrong with which file.
     """
+    # OpenSSL's own errors do not say which argument was wrong, so each is checked before.
     _check_path("certificate", certificate)
     if key is not None:
         _check_path("key", key)
@@ -261,7 +276,7 @@ def tls_context(certificate: FilePath, key: FilePath | None = None, password: st
         # OpenSSL checks here that the key belongs to the certificate.
         context.load_cert_chain(certificate, key, _no_password if password is None else password)
     except OSError as error:
-        reason = _certificate_fault(certificate, key, error)
+        reason = _certificate_fault(certificate, key, error)  # in words that name the file
         if reason is None:
             hint = "" if password is None else " (is the password right?)"
             reason = f"can't use certificate {certificate} with key {key or certificate}: {error}{hint}"
@@ -290,6 +305,7 @@ def _certificate_fault(certificate: FilePath, key: FilePath | None, error: OSErr
     OpenSSL calls the commonest mistakes, such as a missing key or swapped files, "PEM lib", and never says which of the two
     files it means.
     """
+    # In PEM each part is named: -----BEGIN CERTIFICATE-----, -----BEGIN EC PRIVATE KEY-----.
     for path, kind in ((certificate, "CERTIFICATE"), (key or certificate, "PRIVATE KEY")):
         if Path(path).is_fifo():  # a pipe of the shell, `<(...)`: OpenSSL has read it, and it can't be read twice
             return None

@@ -16,6 +16,13 @@ asyncio can do each of these steps, and each has a default that a network progra
 - When the process has no file left, asyncio's server repeats the failed accept 1,024 times, and logs each. ``Acceptor`` tries
   again after a second, and logs one line when that begins and one when it is over.
 - The TLS handshake of a silent peer may take 60 s, and the end of TLS 30 s. ``tls_options`` says how long we wait instead.
+
+What is easy to get wrong:
+
+- A connection attempt that came in second may succeed after all. Its socket has to be closed, or the server at the other end
+  waits for a request that never comes.
+- After ``accept`` has failed, the listening socket is still readable. A loop that goes on watching it does nothing else.
+- An error has to say which host, which port and which step: "connection refused" alone sends the reader of a log to guess.
 """
 
 import asyncio
@@ -76,10 +83,10 @@ async def dial(host: str, port: int) -> socket.socket:
         while waiting or running:
             if waiting:
                 running.add(asyncio.create_task(_dial_one(waiting.pop(0))))
-            delay = ATTEMPT_DELAY if waiting else None
+            delay = ATTEMPT_DELAY if waiting else None  # after the last address there is nothing else to start
             done = (await asyncio.wait(running, timeout=delay, return_when=asyncio.FIRST_COMPLETED))[0]
             for task in done:
-                running.remove(task)
+                running.remove(task)  # so the ``finally`` below cancels the other attempts, and leaves this one alone
                 if (error := task.exception()) is None:
                     return task.result()
                 if not isinstance(error, OSError):  # a bug, and no network's doing
@@ -94,6 +101,7 @@ async def dial(host: str, port: int) -> socket.socket:
 
 async def _resolve(host: str, port: int) -> Sequence[_AddressInfo]:
     """Return the addresses of a host, as ``getaddrinfo`` does. Raises socket.gaierror, an OSError, which names the host."""
+    # A resolver has no asyncio: the loop runs getaddrinfo in a thread, where a slow DNS server delays nobody else.
     name = "localhost" if host == "localhost." else host  # RFC 6761 §6.3: the same name, but /etc/hosts has it without the dot
     with suppress(socket.gaierror):  # raised for a name. An IP address needs no network, and so no thread
         return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
@@ -120,7 +128,7 @@ async def _dial_one(info: _AddressInfo) -> socket.socket:
     family, kind, protocol, _, address = info
     sock = socket.socket(family, kind, protocol)
     try:
-        sock.setblocking(False)
+        sock.setblocking(False)  # or connect() would stop the whole loop until the peer answers
         await asyncio.get_running_loop().sock_connect(sock, address)
     except BaseException:
         sock.close()
@@ -210,7 +218,7 @@ def keep_alive(pipe: Pipe, seconds: int) -> None:
     is left as it is.
     """
     sock = pipe.info("socket")
-    if sock is None or sock.family == socket.AF_UNIX:
+    if sock is None or sock.family == socket.AF_UNIX:  # in memory, or on this machine: there is no cable to be cut
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_KEEPIDLE"):  # Linux
@@ -232,12 +240,12 @@ async def listen(host: str, port: int) -> list[socket.socket]:
     """
     found = await _resolve(host, port)
     tries = PORT_TRIES if port == 0 else 1  # the port that is free on the first address may be taken on another one
-    while True:
+    while True:  # it ends by a return, or by the last try's error
         tries -= 1
         try:
             return _listen_on_all(found, port)
         except OSError as error:
-            if not tries or error.errno != errno.EADDRINUSE:
+            if not tries or error.errno != errno.EADDRINUSE:  # not allowed, no such address: another port helps nothing
                 text = f"can't listen on {host}, port {port}: {(error.strerror or str(error)).lower()}"
                 raise OSError(error.errno, text) from error
 
@@ -278,10 +286,10 @@ def _listen_on(info: _AddressInfo, port: int) -> socket.socket:
         # Connections of a server that was here before are in TIME_WAIT for a minute: they are over, but the kernel still
         # waits for late packets. Without this option, bind() would fail for that minute.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
+        if family == socket.AF_INET6:  # or the socket would take IPv4 as well, and collide with the one that listens there
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((address[0], port, *address[2:]))
-        sock.listen(BACKLOG)
+        sock.bind((address[0], port, *address[2:]))  # behind the port, IPv6 has the flow label and the zone
+        sock.listen(BACKLOG)  # from here on the kernel accepts for us, and keeps the connections until we ask
     except BaseException:
         sock.close()
         raise
@@ -306,7 +314,9 @@ class Acceptor:
         self._timer: asyncio.TimerHandle | None = None  # set while we pause after a failure
         self._failing = False  # accept has failed, and has not emptied the kernel's queue since then
         self.host: str
+        """The address of the first socket, as the system spells it: "0.0.0.0" where the user has said "0"."""
         self.port: int
+        """The port of all sockets."""
         self.host, self.port = sockets[0].getsockname()[:2]
         self._watch()
 
@@ -354,7 +364,7 @@ class Acceptor:
         The client stays in the kernel's queue, so the listening socket stays readable. The loop would call us again in each
         turn, we would fail each time, and the process would be busy with nothing else.
         """
-        if not self._failing:
+        if not self._failing:  # one line for each trouble, and not one a second
             self._failing = True
             logger.warning("port %d can't accept connections: %s; the server tries again every second", self.port, error)
         self._unwatch()
