@@ -52,7 +52,7 @@ FIELDS = {
     "date": ("when the message was made", "RFC 9110 §6.6.1"),
     "etag": ("the version of the resource", "RFC 9110 §8.8.3"),
     "expect": ("the client waits for 100 before it sends content", "RFC 9110 §10.1.1"),
-    "host": ("host and port of the target: one address may serve many hosts", "RFC 9110 §7.2"),
+    "host": ("host and port of the target: one address can have many", "RFC 9110 §7.2"),
     "keep-alive": ("how long the connection may be idle", "RFC 2068 §19.7.1"),
     "last-event-id": ("the last event that the client has received", "WHATWG HTML §9.2.4"),
     "last-modified": ("when the resource changed last", "RFC 9110 §8.8.2"),
