@@ -162,6 +162,22 @@ async def test_who_gives_up_waiting_for_a_stream_takes_nobodys_place() -> None:
 
 
 @virtual
+async def test_who_is_cancelled_in_the_moment_in_which_it_is_woken_takes_nobodys_place() -> None:
+    """It was promised the stream, and has not run yet: the next one in the line gets the promise."""
+    async with serving(app, http2_limits=Limits(max_streams=1)) as server, client_of(server) as client:
+        await _whole(client, "/")
+        first, second, third = (asyncio.create_task(_whole(client, path)) for path in ("/slow", "/", "/"))
+        await asyncio.sleep(5)
+        for _ in range(100):
+            if client._promised:
+                break
+            await asyncio.sleep(0)
+        second.cancel()
+        assert await asyncio.wait_for(third, 1) == b"GET / example.org" and await first
+        assert client._promised == 0
+
+
+@virtual
 async def test_what_cannot_be_sent_takes_nobodys_place() -> None:
     async with serving(app, http2_limits=Limits(max_streams=1)) as server, client_of(server) as client:
         first = asyncio.create_task(_whole(client, "/slow"))

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import tracemalloc
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -317,6 +318,29 @@ async def test_one_chunk_of_many_frames_does_not_keep_the_loop() -> None:
             seen.add(connection._connection.endpoint.position)
             await asyncio.sleep(0)
         assert len(seen) >= 4
+
+
+@virtual
+async def test_a_generator_that_never_waits_does_not_keep_the_loop() -> None:
+    """Its pieces fit into the window and the transport, so nothing else makes it wait."""
+
+    async def app(request: Request) -> Response:
+        async def content() -> AsyncIterator[bytes]:
+            for _ in range(320):
+                yield b"x"
+
+        return Response(content())
+
+    async with talking(app) as (server, peer):
+        await peer.until(lambda: peer.core.peer_settings)
+        connection: Any = next(iter(server.server._connections.values()))
+        stream = peer.ask("GET", "/")
+        seen = set()
+        for _ in range(100):
+            seen.add(connection._connection.endpoint.position)
+            await asyncio.sleep(0)
+        assert len(seen) >= 10
+        assert (await peer.answer(stream)).body == b"x" * 320
 
 
 @virtual

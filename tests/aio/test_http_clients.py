@@ -23,7 +23,7 @@ from minproto import (
     connect_http2,
 )
 from minproto.aio import http1_client, http2_client
-from minproto.aio.pipe import Pipe
+from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.core import SERVER
 from minproto.http2 import Connection, GoAway, Ping, Reset
 from minproto.http2_frames import ENHANCE_YOUR_CALM, HEADERS, encode_frame
@@ -380,9 +380,13 @@ async def test_many_requests_with_large_heads_at_once_on_a_slow_link() -> None:
     """They wait for each other: what our own user asked for is nothing that the server provoked."""
     async with over_slow_link(2, 50_000) as client:
         fields = [(f"x-{n}", "y" * 80) for n in range(90)]
-        asking = [client.request("GET", "/", [*fields, ("x", str(n))]) for n in range(100)]
-        statuses = [response.status for response in await asyncio.gather(*asking)]
-        assert statuses == [200] * 100
+        asking = asyncio.gather(*(client.request("GET", "/", [*fields, ("x", str(n))]) for n in range(100)))
+        unsent = []
+        while not asking.done():
+            await asyncio.sleep(0.1)
+            unsent.append(client.endpoint.unsent)
+        assert [response.status for response in await asking] == [200] * 100
+        assert max(unsent) < HIGH_WATER + 10_000  # not all of the 800 KB
 
 
 @virtual

@@ -25,6 +25,7 @@ Wherever it is possible, a fault ends one request, and the other requests go on:
     the app raises before its response has begun          a response: 500                         500 and the traceback
     the app raises later                                  RST_STREAM, INTERNAL_ERROR              the traceback
     the client resets the stream, or is lost              nothing; the app's task is cancelled    499
+    the app calls ``Request.abort``                       RST_STREAM, CANCEL; as if it had left   499
     a fault of the connection: a wrong frame, say         GOAWAY with the reason                  a warning
 
 **Whose cancellation?** A task that ends by CancelledError is silent in asyncio. When the client has left, that is right. But
