@@ -28,7 +28,8 @@ A subscription and a message, in version 2 of RESP. A is a subscriber, B a publi
     >>> switchboard.flush()
     b'*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nhello\r\n'
 
-Three rules decide whether a client may say a command now. They are looked at in the order of redis-server:
+A command that does not exist is an error first. For one that exists, three rules decide whether a client may say it now. They
+are looked at in the order of redis-server (a fourth one, about transactions, stands beside MULTI below):
 
 - The number of words. Each command has an *arity*: 2 means exactly two words, its name among them; -2 means two or more.
 - The password. A client that has yet to give it may say AUTH, HELLO, RESET and QUIT.
@@ -125,7 +126,8 @@ def _find(session: Session, arguments: list[bytes]) -> Entry:
 
 def _complaint(session: Session, entry: Entry, name: str, words: int) -> str | None:
     """Return why the command may not be said now, in the order in which Redis looks; None if it may."""
-    if words != entry.arity if entry.arity > 0 else words < -entry.arity:
+    wrong_number = words < -entry.arity if entry.arity < 0 else words != entry.arity
+    if wrong_number:
         return f"ERR wrong number of arguments for '{name}' command"
     if not (session.authenticated or entry.before_password):
         return "NOAUTH Authentication required."
@@ -192,6 +194,7 @@ def _echo(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _quit(session: Session, arguments: list[bytes]) -> Events:
+    """QUIT: answer OK. The shell looks at ``closing``, and ends the connection behind the answer."""
     session.closing = True
     return OK
 

@@ -96,6 +96,10 @@ common in ``http.py``.
 
 Left out: transfer codings other than chunked (nobody sends them; the content of such a response is passed on as it is),
 HTTP/0.9, ``message/http`` (§10), and pipelining by our client. Reason phrases are sent and not read (§4).
+
+In the texts, "a 1xx" is any status from 100 to 199: an *interim* response, behind which another response to the same request
+comes. An *important* field is one that changes how a message is read: ``important_fields`` in ``http.py`` has their names, and
+joins the values of repeated lines.
 """
 
 import re
@@ -200,7 +204,8 @@ class Part(NamedTuple):
     fixed: bool = False
     """Whether each byte has its own place, as in "HTTP/1.1"; else the part is a run of bytes that are all of one kind."""
     instead: dict[bytes, str] = _NOTHING
-    """The bytes that may stand there instead of the part."""
+    """The bytes that may stand there instead of the part, where fewer than ``least`` bytes of it have come. Only a name has such
+    bytes: the CRLF of the empty line, which ends the head. Behind two digits of a status, any other byte is wrong."""
 
 
 Syntax = dict[str, Part]
@@ -262,7 +267,7 @@ class HeadReader:
         self._syntax = syntax
         self._limits = limits
         self._first_part = first_part or next(iter(syntax))
-        self._max_line = limits.max_start_line if syntax is REQUEST else limits.max_head  # a status line is never too long
+        self._max_line = limits.max_start_line if syntax is REQUEST else limits.max_head  # so a status line is never too long
         self._begin()
 
     def _begin(self) -> None:
@@ -299,7 +304,7 @@ class HeadReader:
         self._position = position
         length = position - self._part_start
         ends = part.ends if length >= part.least else part.instead
-        behind = buffer.peek(position, min(position + 3, end))
+        behind = buffer.peek(position, min(position + 3, end))  # the longest end has three bytes: CR LF SP, a fold
         if not behind:
             return False
         for each, after in ends.items():
@@ -433,7 +438,7 @@ def request_handling(version: str, headers: Sequence[tuple[str, str]], fault: ty
 #            | REQUEST_HEAD                              | REQUEST_HEAD
 #            v                                           v
 #     +---> BODY ---------> CLOSED                +---> HEAD ------> SWITCHED (both messages)
-#     +------+  BAD_REQUEST                       +------+  SWITCH: a 101, or a 2xx to CONNECT
+#     +------+  BAD_REQUEST                       +------+  SWITCH: a 101 (the request is DONE), or a 2xx to CONNECT
 #            |  REQUEST_DATA                             |  INTERIM: another 1xx
 #            |                                           | FINAL
 #            |                                           v
@@ -491,7 +496,7 @@ REQUEST_TRANSITIONS: dict[tuple[State, Step], State] = {
     (IDLE, Step.REQUEST_HEAD): BODY,
     (BODY, Step.REQUEST_DATA): BODY,
     (BODY, Step.REQUEST_END): DONE,
-    (BODY, Step.SWITCH): SWITCHED,
+    (BODY, Step.SWITCH): SWITCHED,  # a 2xx to CONNECT: the server need not wait for an end of the request
     (DONE, Step.SWITCH): SWITCHED,
     (IDLE, Step.END_OF_INPUT): State.CLOSED,
 }
@@ -736,7 +741,10 @@ class Connection(Core):
         return self._body.left if isinstance(self._body, http1_body.LengthReader) else 0
 
     def fail(self, error: RemoteProtocolError) -> None:
-        """Record a fault of the peer. A server in IDLE or HEAD may still send an error response, see ``farewell``."""
+        """Record a fault of the peer. A server in IDLE or HEAD may still send an error response, see ``farewell``.
+
+        In a client the ``code`` of the error becomes 0: nobody can be told.
+        """
         super().fail(error)
         self.keep_alive = False
         if self.role is CLIENT:
@@ -802,6 +810,7 @@ class Connection(Core):
         if status < 200 and self._version == "1.0":  # RFC 9110 §15.2: its client takes it for the final response
             raise LocalProtocolError("an interim response to HTTP/1.0")
         if status == 101 and not (self._offers_upgrade and self.request is DONE):  # RFC 9110 §7.8
+            # The content that is still to come would stand among the bytes of the next protocol.
             raise LocalProtocolError("101 before a complete request to upgrade")
         framed = "content-length" in fields or "transfer-encoding" in fields
         if framed and (status < 200 or status == 204 or (self._method == "CONNECT" and status < 300)):

@@ -396,6 +396,9 @@ def parse_bulk(kind: bytes, data: bytes) -> Any:
 #
 # In double quotes a backslash begins an escape: \x41 is "A", and \q is "q". In single quotes only \' is one.
 
+# ``*+`` takes as many bytes as it can and gives none back, so no line takes more than linear time. ``(?=\s|\Z)`` looks for a
+# blank or the end of the line behind a closing quote, and takes neither.
+
 _WORD = re.compile(
     rb"""([^ \n\r\t"']*+)(?:"((?:\\.|[^"\\])*+)"(?=\s|\Z)|'((?:\\'|[^'])*+)'(?=\s|\Z)|(?=[ \n\r\t]|\Z))""", re.DOTALL
 )
@@ -512,7 +515,11 @@ class Connection(Core):
     # -- commands
 
     def _parse_command(self) -> Command | None:
-        """Return the next command, once all of it has arrived. Empty commands get no reply: they are passed over."""
+        """Return the next command, once all of it has arrived. Empty commands get no reply: they are passed over.
+
+        A command that begins with ``*`` is an array. Every other one is inline, also ``$1`` or ``:5``: those first bytes give
+        a type to replies and to arguments, not to commands.
+        """
         while True:
             in_array = self._arguments is not None or self._buffer.peek(0, 1) == b"*"
             arguments = self._read_array() if in_array else self._read_inline()
@@ -553,7 +560,10 @@ class Connection(Core):
         return arguments
 
     def _read_argument_count(self) -> int | None:
-        r"""Return the number in a line such as ``*2\r\n``; None until the line has arrived. 0 or less: no strings come."""
+        r"""Return the number in a line such as ``*2\r\n``; None until the line has arrived. 0 or less: no strings come.
+
+        Redis calls the array of a command *multibulk*, because it holds bulk strings; the errors do as well.
+        """
         line = self._take_line(MAX_LENGTH_LINE, "Protocol error: invalid multibulk length")
         if line is None:
             return None
@@ -565,10 +575,13 @@ class Connection(Core):
         return count
 
     def _read_argument(self) -> bytes | None:
-        """Return the next string of a command; None until all of it has arrived. Every argument is a string, also a number."""
+        """Return the next string of a command; None until all of it has arrived.
+
+        Every argument is a bulk string, also a number: ``$1\r\n5\r\n`` is right, and ``:5\r\n`` is refused.
+        """
         if self._bulk_length is None:
             first = self._buffer.peek(0, 1)
-            if first != b"$" and first:  # seen at its first byte, for the end of this line may never come
+            if first not in (b"", b"$"):  # refused at its first byte, for the end of this line may never come
                 raise RemoteProtocolError(f"Protocol error: expected '$', got '{_printable(first)}'")
             line = self._take_line(MAX_LENGTH_LINE, "Protocol error: invalid bulk length")
             if line is None:
