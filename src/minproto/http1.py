@@ -204,8 +204,8 @@ class Part(NamedTuple):
     fixed: bool = False
     """Whether each byte has its own place, as in "HTTP/1.1"; else the part is a run of bytes that are all of one kind."""
     instead: dict[bytes, str] = _NOTHING
-    """The bytes that may stand there instead of the part, where fewer than ``least`` bytes of it have come. Only a name has such
-    bytes: the CRLF of the empty line, which ends the head. Behind two digits of a status, any other byte is wrong."""
+    """The bytes that may stand there instead of the part, where fewer than ``least`` bytes of it have come. Only a name has
+    such bytes: the CRLF of the empty line, which ends the head. Behind two digits of a status any other byte is wrong."""
 
 
 Syntax = dict[str, Part]
