@@ -86,3 +86,10 @@ def test_so_are_the_matches_that_are_remembered(monkeypatch):
         assert sum(1 + len(found) for found in broker._patterns._found.values()) <= 100 + 31
     subscription.close()
     assert broker._patterns._remembered == 0
+
+
+@pytest.mark.parametrize(("pattern", "topic"), [(r"\*a", "*a"), (r"\ab*", "abc"), (r"*a\b", "cab"), (r"*\?", "a?")])
+def test_an_escaped_letter_is_looked_up_without_its_backslash(pattern, topic):
+    broker = ticking()
+    broker.subscribe(patterns=[pattern])
+    assert (broker.publish(topic, b""), broker.publish(f"\\{topic}!", b"")) == (1, 0)

@@ -80,6 +80,23 @@ async def test_a_wait_that_is_cancelled_has_taken_nothing():
 
 
 @virtual
+async def test_a_waiter_that_is_cancelled_or_woken_already_is_woken_once(logged):
+    """All in one turn of the loop, before the task runs: a cancellation and a message; a message and the end."""
+    broker = Broker()
+    cancelled, ended = broker.subscribe("a"), broker.subscribe("a")
+    tasks = [asyncio.ensure_future(subscription.ready()) for subscription in (cancelled, ended)]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    assert broker.publish("a", b"x") == 2
+    ended.end()
+    assert [type(result) for result in await asyncio.gather(*tasks, return_exceptions=True)] == [
+        asyncio.CancelledError,
+        type(None),
+    ]
+    assert [subscription.take(9)[0].data for subscription in (cancelled, ended)] == [b"x", b"x"]
+
+
+@virtual
 async def test_one_task_at_a_time_waits():
     subscription = Broker().subscribe("a")
     waiting = asyncio.ensure_future(subscription.ready())
