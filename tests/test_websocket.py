@@ -706,6 +706,13 @@ def test_shared_messages_among_others_inflate(sent, deflate):
         assert kind is Message or len(event.frames) == 1
 
 
+def test_a_message_behind_a_shared_one_refers_to_no_message_before_that():
+    """The receiver's window has the shared message in it, and the sender's has not: the distances would differ."""
+    sender, receiver = Connection(SERVER, DEFLATE), client(DEFLATE)
+    for event in (Message("the same words"), Shared("something else"), Message("the same words")):
+        assert events(receiver, sender.send(event)) == [Message(event.data)]
+
+
 def test_inflating_gives_pieces_of_bounded_size():
     data = Deflater(15, 8, context_takeover=True).compress(bytes(1 << 20))
     inflater = Inflater(15, context_takeover=True)
