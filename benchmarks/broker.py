@@ -1,11 +1,14 @@
 """The broker beside redis-server: `python -m benchmarks.broker`, from the repository root.
 
-Three questions. How many messages a second reach their receivers, where one client publishes in a pipeline without end and a
-hundred listen (64-byte messages; a run counts only if every subscriber got every message, to the byte)? What does an idle
-subscriber cost in memory? And does a publish cost more the more topics and patterns there are that it has nothing to do with?
+There are three questions:
 
-Both servers do the same job over the same bytes. redis-server writes nothing to disk here; ours keeps the last 1,000 messages
-of each topic, as it does by default.
+- How many messages a second reach their receivers? One client publishes 64-byte messages in an endless pipeline, and a hundred
+  clients listen. A run counts only if every subscriber got every message, to the byte.
+- How much memory does an idle subscriber cost?
+- Does a publish take longer where there are many other topics and patterns, with which it has nothing to do?
+
+Both servers do the same job over the same bytes. redis-server writes nothing to disk here. Our server keeps the last 1,000
+messages of each topic, which is its default.
 """
 
 import argparse
@@ -50,16 +53,16 @@ MESSAGE = b"*3\r\n$7\r\nmessage\r\n$5\r\ntopic\r\n$64\r\n" + DATA + b"\r\n"
 BATCH = 500
 """Messages that the publisher hands to its socket at a time."""
 WINDOW = 20_000
-"""Answers that it may be short of: the pipeline is never empty, and does not end up in a buffer of the kernel."""
+"""Answers that may be outstanding: enough for the pipeline never to be empty, too few to fill the kernel's buffers."""
 IDLE = 9_900
-"""Both servers take 10,000 clients, and some are needed for the rest."""
+"""Both servers take 10,000 clients. Some of these are for the publisher and the measurement."""
 MEMORY_TARGET = 12.0
 UNRELATED = (1, 100, 10_000)
 PUBLISHES = 20_000
 
 
 def check(peer: Peer, port: int) -> None:
-    """The same answers, to the byte, before anything is measured."""
+    """Check that both servers give equal answers, to the byte, before anything is measured."""
     with socket.create_connection((HOST, port), timeout=5) as sock:
         sock.sendall(b"PING\r\n" + SUBSCRIBE)
         heard, expected = b"", b"+PONG\r\n" + CONFIRMED
@@ -74,7 +77,7 @@ def check(peer: Peer, port: int) -> None:
 
 @dataclass
 class Run:
-    """What came of a measurement."""
+    """The result of one measurement."""
 
     rate: float
     server: float  # share of its CPU
@@ -104,7 +107,7 @@ class Load:
         self._selector.register(self._publisher, selectors.EVENT_READ | selectors.EVENT_WRITE, None)
 
     def run(self, seconds: float) -> float:
-        """Publish for so long, then wait for the rest; deliveries a second until the last has arrived."""
+        """Publish for so long, and wait until all messages have arrived. Return the deliveries in a second of that time."""
         began = time.perf_counter()
         while time.perf_counter() < began + seconds:
             self._turn(publishing=True)
@@ -134,7 +137,7 @@ class Load:
             self._listen(selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0))
 
     def _listen(self, events: int) -> None:
-        """What to look for at the publisher's end: where there is nothing to write, room for it would keep us awake."""
+        """Return the events to select for. Where nothing is to be written, a socket with room would wake us all the time."""
         if self._selector.get_key(self._publisher).events != events:
             self._selector.modify(self._publisher, events)
 
@@ -182,14 +185,14 @@ async def subscribe(port: int) -> Connection:
 
 
 async def growth(server: Server, count: int) -> float:
-    """KiB for each of so many idle subscribers; a result only if each of them then gets a message."""
+    """Return the KiB of each of so many idle subscribers. It is a result only if each of them then gets a message."""
     connections: list[Connection] = []
 
     async def more(most: int) -> None:
         while (left := most - len(connections)) > 0:
             connections.extend(await asyncio.gather(*(subscribe(server.port) for _ in range(min(left, AT_ONCE)))))
 
-    await more(AT_ONCE)  # what a server builds at its first clients is paid once
+    await more(AT_ONCE)  # a server builds some objects for its first clients only
     await asyncio.sleep(0.5)
     before = resident_kib(server.pid)
     await more(AT_ONCE + count)
@@ -217,7 +220,7 @@ def memory(cpu: int | None, peers: list[Peer], count: int) -> None:
 
 
 def cost(topics: int, patterns: int) -> float:
-    """Microseconds of a publish to one subscriber, beside so many others."""
+    """Return the microseconds of a publish to one subscriber, beside so many others."""
     broker = Broker(lambda: time.time_ns() // 1_000_000)
     subscription = broker.subscribe("topic")
     others = [f"other {number}" for number in range(topics)]

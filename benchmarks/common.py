@@ -1,10 +1,12 @@
-"""What every benchmark shares: which servers there are, and how one is started, pinned to a CPU, and stopped.
+"""The common part of all benchmarks: which servers there are, and how one is started, pinned to a CPU, and stopped.
 
-A server and its load generator that compete for one CPU measure the scheduler, so the harness moves itself (and with it
-every load generator that it starts) to one CPU and each server to another. A server is a process of its own, fresh for
-each measurement, on a loopback port that was free a moment before; it counts as started when it has given the answer
-that all peers must give, so that no figure is that of an error page; and it ends with the measurement, come what may.
-Servers take turns, and ratios are those of one turn: a machine's speed drifts (heat, neighbours).
+Where a server and its load generator compete for one CPU, a benchmark measures the scheduler. So the harness moves itself,
+with every load generator that it starts, to one CPU, and each server to another. A server is a new process for each
+measurement, on a loopback port that was free a moment before. It counts as started when it has given the answer that all peers
+must give: otherwise a figure could be the speed of an error page. It is stopped at the end of the measurement, also after an
+error.
+
+Servers take turns, and a ratio compares two figures of one turn, because a machine's speed drifts (heat, other programs).
 """
 
 import http.client
@@ -33,7 +35,7 @@ SPARE_FILES = 100
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A server to measure: what must be installed for it, and the command that starts it, bar the port."""
+    """A server to measure: the packages that it needs, and the command that starts it, without the port."""
 
     name: str
     needs: tuple[str, ...]
@@ -52,7 +54,7 @@ class Server:
 
 
 class Measured(Protocol):
-    """What came of one measurement."""
+    """The result of one measurement."""
 
     @property
     def rate(self) -> float: ...
@@ -97,7 +99,7 @@ WS_PEERS = (
 
 
 def installed(peers: Iterable[Peer]) -> list[Peer]:
-    """Those that can run; one that lacks a library is named and left out."""
+    """Return the servers that can run. A server that lacks a library is named on standard error and left out."""
     found = []
     for peer in peers:
         if missing := peer.missing():
@@ -108,7 +110,7 @@ def installed(peers: Iterable[Peer]) -> list[Peer]:
 
 
 def versions(peers: list[Peer]) -> str:
-    """What was measured: a ratio means nothing without it."""
+    """Print the machine and the versions: a ratio means nothing without them."""
     libraries = sorted({module.partition(".")[0] for peer in peers for module in peer.needs} - {"minproto"})
     return ", ".join([f"Python {sys.version.split()[0]}", *(f"{name} {metadata.version(name)}" for name in libraries)])
 
@@ -133,7 +135,7 @@ def prepare() -> int | None:
 
 
 def allow_files(count: int) -> None:
-    """For so many connections. Both ends need a descriptor for each; the servers inherit the limit."""
+    """Raise the limit of open files for so many connections. Both ends need one each; the servers inherit the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < count + SPARE_FILES:
         sys.exit(f"only {hard} open files allowed here, so at most {hard - SPARE_FILES} connections")
@@ -141,7 +143,7 @@ def allow_files(count: int) -> None:
 
 
 def take_turns(peers: list[Peer], title: str, rounds: int, measure: Callable[[Peer], Run]) -> dict[str, list[Run]]:
-    """Each peer once, then each again: what came of it, by the peer's name."""
+    """Measure each peer once, then each again, and so on. Return the results by the peer's name."""
     runs: dict[str, list[Run]] = {peer.name: [] for peer in peers}
     for number in range(1, rounds + 1):
         for peer in peers:
@@ -152,7 +154,7 @@ def take_turns(peers: list[Peer], title: str, rounds: int, measure: Callable[[Pe
 
 
 def compare(ours: list[Run], theirs: list[Run], target: float | None) -> str:
-    """The ratios of the rounds: their median, and how far they spread; and whether that is the target."""
+    """Describe the ratios of the rounds: their median, how far they spread, and whether the target is reached."""
     ratios = [our.rate / their.rate for our, their in zip(ours, theirs, strict=False)]
     ratio = median(ratios)
     spread = f"{ratio:.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
@@ -162,13 +164,13 @@ def compare(ours: list[Run], theirs: list[Run], target: float | None) -> str:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time that a process has used: fields 14 and 15 of its stat, counted behind the name, which may have blanks."""
+    """Return the CPU time of a process: fields 14 and 15 of its stat, behind the name, which may contain blanks."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def check_hello(peer: Peer, port: int) -> None:
-    """Peers are compared at the same job only: the same 13 bytes, and a head that says so and is dated."""
+    """Check that a server does the job of all peers: the same 13 bytes, with their length and a date in the head."""
     connection = http.client.HTTPConnection(HOST, port, timeout=START_SECONDS)
     connection.request("GET", "/hello")
     answer = connection.getresponse()

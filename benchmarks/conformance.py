@@ -1,10 +1,11 @@
-"""Requests that break the grammar, and who takes them: `python -m benchmarks.conformance`, from the repository root.
+"""Requests that break the grammar, and the servers that accept them: `python -m benchmarks.conformance`, from the root.
 
-Each is sent to each server on a connection of its own. What one server takes and the next refuses, or reads in another way,
-is what request smuggling is made of. MUST: the section demands a refusal; the others are a choice, in which we are strict.
-The list is ours, so it says more of the peers than of us. On standard error they log what they refuse: ``2>/dev/null``.
+Each request is sent to each server, on a connection of its own. Request smuggling is made of requests that one server accepts
+and the next one refuses, or reads in another way. "MUST" marks the requests that a section demands to refuse. The others are
+a server's choice, and our server refuses them. We wrote the list, so it says more about the peers than about us. The peers log
+their refusals on standard error: ``2>/dev/null`` hides them.
 
-Heads alone: whether content that is malformed is ever seen depends on the app, which may not read it.
+The list has heads only. Whether a server sees malformed content depends on the app, which may not read it.
 """
 
 import socket
@@ -43,7 +44,7 @@ TAKEN = ("2", "404", "405")
 
 
 def ask(port: int, request: bytes) -> str:
-    """The status of the answer; or "closed" without one, or "waits" where there is neither."""
+    """Return the status of the answer; "closed" for an end without an answer, "waits" where neither comes."""
     with socket.create_connection((HOST, port), SECONDS) as sock:
         try:
             sock.sendall(request)

@@ -1,13 +1,13 @@
 """How many GET /hello a second, beside other Python servers: `python -m benchmarks.http1` from the repository root.
 
-Requests a second say more about the machine than about the server, so what counts here is the ratio. A machine's speed
-drifts (heat, neighbours), so servers take turns, A B C D, A B C D ..., and each ratio is of two figures of one round;
-the median of the rounds is the result, and the smallest and largest say how far to trust it. Where other programs use the
+Requests a second say more about the machine than about the server, so only the ratios count here. A machine's speed drifts
+(heat, other programs). So servers take turns, A B C D, A B C D ..., and each ratio compares two figures of one round. The
+median of the rounds is the result; the smallest and the largest ratio tell how far to trust it. Where other programs use the
 CPUs, the CPU time that a server takes for a request is the steadier figure.
 
-There are three scenes, since a server can be fast at one kind of head only: a request with a Host and nothing else; one
-with ten more headers, as a browser sends them; and one whose target and header differ each time, so that no cache of
-whole heads can help.
+There are three scenes, since a server can be fast at one kind of head only. One is a request with a Host and nothing else. One
+has ten more headers, as a browser sends them. One has another target and header each time, so that no cache of whole heads
+helps.
 """
 
 import argparse
@@ -53,7 +53,7 @@ SCENES: dict[str, tuple[str, ...]] = {"plain": (), "browser": BROWSER, "varied":
 
 
 class Run(NamedTuple):
-    """One run of wrk: requests a second, latency in milliseconds; and CPU time of the server in microseconds a request."""
+    """One run of wrk: requests a second, the latency in milliseconds, and the server's CPU time in µs a request."""
 
     rate: float
     p50: float

@@ -1,8 +1,8 @@
 """HTTP/2 beside other Python servers: `python -m benchmarks.http2` from the repository root.
 
 Two scenes, in clear text with prior knowledge: GET /hello by h2load with 8 connections of 16 streams each, and one download
-of 100 MB on one stream. And one that minproto does alone, since it is about memory: 100 uploads of 1 MB at once, on one
-connection, each read by the app before it answers; what counts is the peak of the server's resident memory over what it was.
+of 100 MB on one stream. A third scene is about memory, and minproto does it alone: 100 uploads of 1 MB at once, on one
+connection, each of which the app reads before it answers. The result is how far the server's resident memory grew at its peak.
 
 Servers take turns, and ratios are of one round, as in `benchmarks.http1`.
 """
@@ -26,7 +26,7 @@ UPLOADS, UPLOAD = 100, 1_000_000
 
 
 class Run(NamedTuple):
-    """Requests a second (or bytes), and how many did not succeed."""
+    """One run: the requests (or bytes) in a second, and how many requests did not succeed."""
 
     rate: float
     failed: int
@@ -56,7 +56,7 @@ def download(peer: Peer, cpu: int | None) -> Run:
 
 
 def uploads(cpu: int | None) -> None:
-    """What 100 uploads at once take of memory."""
+    """Return the memory that 100 uploads at once take."""
     with running(MINPROTO, cpu) as server:
         status = Path(f"/proc/{server.pid}/status")
         before = _kib(status, "VmRSS")

@@ -1,8 +1,8 @@
 """How much there is to read, beside the peers: `python -m benchmarks.lines`, from the repository root.
 
-A line counts where it has code: no blank line, no comment, no docstring (nor any other statement that is a string alone).
-What a job takes counts whole, with the libraries that a peer stands on, as they are installed; C does not count. A peer may
-do more than we do, and says so in the last column.
+A line counts where it has code: no blank line, no comment, no docstring (nor any other statement that is a string alone). All
+files that a job needs count, with the installed libraries on which a peer is built. C code does not count. A peer may do more
+than we do: the last column says so.
 """
 
 import ast
@@ -41,7 +41,7 @@ IGNORED = {
 
 
 def code_lines(source: str) -> int:
-    """Lines of a file that have code."""
+    """Return the number of lines of a file that have code."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     lines = {line for it in tokens if it.type not in IGNORED for line in range(it.start[0], it.end[0] + 1)}
     for node in ast.walk(ast.parse(source)):
@@ -59,7 +59,7 @@ def count_ours(names: str) -> int:
 
 
 def files_of(package: str) -> list[Path]:
-    """Of an installed package, or none."""
+    """Return the number for an installed package; None where it is not installed."""
     spec = find_spec(package)
     return sorted(Path(str(spec.origin)).parent.rglob("*.py")) if spec else []
 

@@ -1,11 +1,11 @@
-"""What an idle connection costs: `python -m benchmarks.memory`, or with `--websocket` or `--http2`, from the repository root.
+"""The memory of an idle connection: `python -m benchmarks.memory`, or with `--websocket` or `--http2`, from the root.
 
-Most connections of a server are idle most of the time, so their memory bounds how many it can hold. Each connection
-here has asked for /hello and read the whole answer (a WebSocket: had a message of 64 bytes echoed), and then stays open:
-what grew meanwhile in the server's resident memory, divided by their number, is the price of one. What the kernel holds for
-a socket is not in it.
+Most connections of a server are idle most of the time, so their memory bounds how many it can hold. Each connection here has
+asked for /hello and read the whole answer (a WebSocket: had a message of 64 bytes echoed), and then stays open. The growth of
+the server's resident memory, divided by the number of connections, is the price of one. The kernel's memory for the sockets is
+not included.
 
-A connection that the server closed would make it look cheap, so a result counts only if all are open after the reading.
+A connection that the server has closed would look cheap. So a result counts only if all are still open after the measurement.
 """
 
 import argparse
@@ -83,7 +83,7 @@ async def visit_websocket(port: int) -> Connection:
 
 @dataclass(frozen=True)
 class Kind:
-    """What kind of connections."""
+    """The kind of connections."""
 
     ours: Peer
     peers: tuple[Peer, ...]
@@ -112,14 +112,14 @@ def close(kind: Kind, connections: list[Connection]) -> None:
 
 
 def resident_kib(pid: int) -> int:
-    """From smaps_rollup, which counts pages; VmRSS in `status` may lag behind by what each CPU has not yet added up."""
+    """Return the resident memory by smaps_rollup, which counts pages. VmRSS in `status` may lag behind by some pages."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("Rss:")))
 
 
 async def growth(kind: Kind, server: Server, count: int) -> float:
-    """KiB for each of `count` idle connections."""
-    close(kind, await visits(kind, server.port, AT_ONCE))  # what a server imports or builds at its first requests is paid once
+    """Return the KiB for each of `count` idle connections."""
+    close(kind, await visits(kind, server.port, AT_ONCE))  # a server imports and builds some things at its first requests only
     await asyncio.sleep(0.5)
     before = resident_kib(server.pid)
     connections = await visits(kind, server.port, count)

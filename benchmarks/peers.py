@@ -1,15 +1,15 @@
 """The servers that minproto is compared with, each on the standard event loop: `python -m benchmarks.peers NAME PORT`.
 
-All answer GET /hello with the same 13 bytes of text/plain, write no access log and do nothing else. `bare` is no server
-at all: asyncio streams that answer whatever arrives without a look at it, which is what HTTP would cost if parsing were
-free, and so the ceiling for anything written on streams.
+All answer GET /hello with the same 13 bytes of text/plain, write no access log and do nothing else. `bare` is no server at
+all: asyncio streams that answer each chunk without a look at it. It shows how fast HTTP would be if parsing took no time, and
+is the ceiling for any server on asyncio's streams.
 
-`hypercorn` and `granian` speak HTTP/2 on the same port, too; granian's server is written in Rust.
+`hypercorn` and `granian` also speak HTTP/2 on the same port. granian's server is written in Rust.
 
-Those whose name begins with `ws-` serve WebSocket, minproto's own among them, so that all do the same: /echo gives each
-message back and /broadcast gives it to everybody there, without compression. The rest is each library's default.
+The peers whose names begin with `ws-` serve WebSocket, and `ws-minproto` is one of them. /echo sends each message back, and
+/broadcast sends it to all connections, without compression. All other settings are the defaults of each library.
 
-Libraries are imported by the function that runs them, since any of them may be absent.
+Each library is imported by the function that runs it, since any of them may be absent.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ async def hello(scope: dict[str, Any], receive: Any, send: Callable[[dict[str, A
 
 
 async def blocks(count: int, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
-    """So many bytes, in pieces of 64 KiB, as minproto's demo app makes them."""
+    """Yield so many bytes, in pieces of 64 KiB, as minproto's demo app does."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % count)]})
     for left in range(count, 0, -len(BLOCK)):
         await send({"type": "http.response.body", "body": BLOCK[:left], "more_body": left > len(BLOCK)})

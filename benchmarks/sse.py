@@ -1,11 +1,11 @@
 """Server-Sent Events beside sse-starlette on uvicorn: `python -m benchmarks.sse`, from the repository root.
 
-How many events a second reach a hundred clients, where the app publishes as fast as its slowest client takes? Each event has
-64 bytes of data and an id, and goes to all. In minproto that is a topic of the broker and a subscription for each client. With
-sse-starlette it is a queue for each client, which the app's publisher fills and a generator empties, as one would write it.
-Both publishers wait when a client has 1,000 events outstanding.
+How many events a second reach a hundred clients, where the app publishes as fast as its slowest client reads? Each event has
+64 bytes of data and an id, and goes to all clients. The app for minproto has a topic of the broker, and a subscription for
+each client. The app for sse-starlette has a queue for each client, which the publisher fills and a generator empties, as a
+user would write it. Both publishers wait when a client has 1,000 events outstanding.
 
-The load is plain sockets that count events; a run counts only if no client got less than half of what the average client got.
+The load is plain sockets that count events. A run counts only if each client got at least half of the average client's events.
 """
 
 import argparse
@@ -97,7 +97,7 @@ def serve_starlette(port: int) -> None:
             app, HOST, port, loop="asyncio", http="httptools", access_log=False, log_level="warning", lifespan="off",
             timeout_graceful_shutdown=1,
         )  # fmt: skip
-        logging.getLogger("asyncio").setLevel(logging.ERROR)  # or it complains of each write after the clients have left
+        logging.getLogger("asyncio").setLevel(logging.ERROR)  # or it logs each write after the clients have left
         publishing = asyncio.create_task(publish())
         await Server(config).serve()
         publishing.cancel()
@@ -111,7 +111,7 @@ SERVERS = {"minproto": serve_minproto, "sse-starlette": serve_starlette}
 
 
 class Run(NamedTuple):
-    """What came of a measurement."""
+    """The result of one measurement."""
 
     rate: float
 
@@ -123,7 +123,7 @@ def connect(port: int) -> socket.socket:
 
 
 def check(peer: Peer, port: int) -> None:
-    """A stream of events whose events are those that are counted, each with an id."""
+    """Check that a server streams the events that are counted, each with an id."""
     with connect(port) as sock:
         heard = b""
         while heard.count(MARK) < 3 and (data := sock.recv(65_536)):

@@ -1,16 +1,21 @@
 """How many WebSocket messages a second, beside other Python servers: `python -m benchmarks.websocket`.
 
-As in benchmarks/http1.py, ratios count and not figures, servers take turns, and each runs in a fresh process on a CPU of its
-own. Compression is off everywhere; all else is as each library has it by default. All have to give the same bytes before they
-are measured (benchmarks/wsload.py has the load).
+As in benchmarks/http1.py, only ratios count, servers take turns, and each runs in a new process on a CPU of its own.
+Compression is off in all of them. Every other setting is the library's default. Before a server is measured, it has to give
+the same bytes as the others (benchmarks/wsload.py has the load and the check).
 
-Scenes: `small` and `text` are where the work on each frame counts, `large` is where the work on each byte does, `ping-pong`
-is where each message is a turn of the loop, a wake-up and two system calls, and `broadcast` is one message for a thousand
-connections, then the next when all have it: a delivery is one of them that got it. If the load's CPU is busier than the
-server's, a line says more about the load.
+The scenes:
 
-`picows` is a frame parser that calls back, with its own transport in C; it joins no fragments, checks no UTF-8 and has no
-queue between the network and the app. `picows-messages` does those things: it is the same library's copy of websockets' API.
+- `small` and `text`: the work on each frame counts.
+- `large`: the work on each byte counts.
+- `ping-pong`: each message takes a turn of the loop, a wake-up and two system calls.
+- `broadcast`: one message for a thousand connections, and the next one when all of them have it. Each connection that got a
+  message is one delivery.
+
+If the load's CPU is busier than the server's, a figure says more about the load.
+
+`picows` is a frame parser that calls back, with its own transport in C. It joins no fragments, checks no UTF-8 and has no
+queue between the network and the app. `picows-messages` does all three: it is the same library with an API like websockets'.
 """
 
 import argparse
@@ -43,7 +48,7 @@ MAX_SECONDS = 15  # websockets pings every 20 s, and the load would not answer
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is sent, and the ratios that we aim at."""
+    """The messages that are sent, and the ratios that we aim at."""
 
     size: int
     connections: int
@@ -67,7 +72,7 @@ SCENES = {
 
 
 class Run(NamedTuple):
-    """One run: messages delivered in a second, and how busy (of one CPU) the server and the load were."""
+    """One run: the messages delivered in a second, and how busy (of one CPU) the server and the load were."""
 
     rate: float
     server: float

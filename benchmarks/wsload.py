@@ -1,11 +1,11 @@
 """The other end of many WebSockets: load for benchmarks/websocket.py, and a check that all servers give the same answers.
 
-The load has to be much faster than any server, so it does nothing that can be done before. Its frames are made, and masked
-with random keys, once. Of what comes back it counts the bytes: the server's frames are not masked, so all answers to one
-payload have one size. That is enough, since each server has to echo correctly, byte for byte, before it is measured, and
-since a run is over only when all that was sent has come back, neither a byte less nor a byte more.
+The load has to be much faster than any server, so it prepares everything before a run. Its frames are made once, and masked
+with random keys. Of the answers it counts the bytes only: a server's frames are not masked, so all answers to one payload have
+one size. Counting is enough. Each server has to echo correctly, byte for byte, before it is measured, and a run is over only
+when exactly as many bytes have come back as were sent.
 
-Nothing of minproto is used here: a mistake that both ends make would not be seen.
+Nothing of minproto is used here, since nobody would see a mistake that both ends make.
 """
 
 import selectors
@@ -30,7 +30,7 @@ CHECKS = (
 
 
 def handshake(path: str) -> bytes:
-    """Nothing is offered: no compression, no subprotocol."""
+    """Return a handshake that offers nothing: no compression, no subprotocol."""
     return (
         f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -50,7 +50,7 @@ def header(opcode: int, size: int, masked: int = 0) -> bytes:
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
-    """A client's, masked. No byte of the key is 0, lest a server finds nothing to do."""
+    """Return a client's frame, masked. No byte of the key is 0: a server could skip the work for such a byte."""
     size, key = len(payload), bytes(choice(range(1, 256)) for _ in range(4))
     keys = (key * (size // 4 + 1))[:size]
     masked = int.from_bytes(payload, "big") ^ int.from_bytes(keys, "big")
@@ -61,7 +61,7 @@ CLOSE = frame(8, struct.pack("!H", 1000))
 
 
 def answer(opcode: int, payload: bytes) -> bytes:
-    """What a server has to make of that: one frame, not masked."""
+    """Return the answer that a server has to give: one frame, not masked."""
     return header(opcode, len(payload)) + payload
 
 
@@ -81,7 +81,7 @@ def connect(port: int, path: str) -> socket.socket:
 
 
 def check(peer: Peer, port: int) -> None:
-    """Peers are compared at the same job only: the same bytes for messages of all kinds and sizes."""
+    """Check that a server does the job of all peers: the same bytes for messages of all kinds and sizes."""
     sock = connect(port, ECHO)
     for opcode, payload in CHECKS:
         sock.sendall(frame(opcode, payload))
@@ -94,7 +94,7 @@ def check(peer: Peer, port: int) -> None:
 
 
 def leave(sockets: list[socket.socket]) -> None:
-    """In the way that a server need not complain of: a Close from each side, then the end."""
+    """End in good order, so that no server logs an error: a Close from each side, then the end."""
     for sock in sockets:
         sock.settimeout(PATIENCE)
         sock.sendall(CLOSE)
@@ -105,7 +105,7 @@ def leave(sockets: list[socket.socket]) -> None:
 
 
 class Channel:
-    """Sockets that all get what the first of them says: one socket where a server echoes, all where it broadcasts."""
+    """Sockets that get the messages of the first of them: one socket where a server echoes, all where it broadcasts."""
 
     __slots__ = ("due", "got", "sockets", "speaker", "unsent")
 
@@ -118,7 +118,7 @@ class Channel:
 
 
 class Load:
-    """Connections that each have so many messages in flight: an answer is followed by the next message."""
+    """Connections that each have so many messages in flight: after each answer the next message is sent."""
 
     def __init__(self, port: int, path: str, opcode: int, payload: bytes, connections: int, in_flight: int) -> None:
         self._frames = memoryview(b"".join(frame(opcode, payload) for _ in range(in_flight)))
@@ -147,7 +147,7 @@ class Load:
             leave([sock for channel in self._channels for sock in channel.sockets])
 
     def run(self, seconds: float) -> float:
-        """Messages delivered in a second. What is then on its way is waited for, but does not count."""
+        """Return the messages delivered in a second. Messages that are still on their way then do not count."""
         self._delivered, self._sending = 0, True
         began = time.perf_counter()
         for channel in self._channels:

@@ -1,7 +1,8 @@
-"""A chat room: what one says, everybody gets. ``python examples/chat.py 8000`` serves it with a page for the browser.
+"""A chat room: each message of a visitor goes to all visitors.
 
-A broadcast is encoded once, however many listen, and who reads too slowly is cut off rather than waited for. Without a
-port it shows itself, with two visitors.
+A broadcast is encoded once, however many visitors there are. A visitor who reads too slowly is cut off, so that nobody waits
+for them. ``python examples/chat.py 8000`` serves the room, with a page for the browser. Without a port, the example plays two
+visitors itself.
 
 It prints:
 

@@ -1,8 +1,9 @@
-"""A live dashboard: figures that a page shows as they change, over Server-Sent Events, and a connection that may be lost.
+"""A live dashboard: a page shows figures as they change, over Server-Sent Events, and loses none when its connection breaks.
 
-The page is the few lines of HTML below; a browser's EventSource does the rest. With a port (``python examples/dashboard.py
-8000``) it serves that page. Without, our own EventSource stands in for the browser, and after three figures the server stops
-and starts again: the client comes back by itself, says which id it saw last, and has missed nothing.
+The page is the few lines of HTML below. The browser's EventSource connects, reconnects and resumes by itself. With a port
+(``python examples/dashboard.py 8000``) the example serves the page. Without a port, our own EventSource plays the browser.
+After three figures the server stops and starts again. The client comes back, names the last id that it saw, and has missed
+nothing.
 
 It prints:
 

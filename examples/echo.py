@@ -1,4 +1,4 @@
-"""A WebSocket that gives each message back, and a client: text is ``str``, binary is ``bytes``.
+"""A WebSocket server that sends each message back, and a client. Text messages are ``str``, binary messages are ``bytes``.
 
 It prints:
 

@@ -1,4 +1,4 @@
-"""Every byte of a connection, with its name: what ``minproto wire`` prints, as objects.
+"""Every byte of a connection, with its name: the objects from which ``minproto wire`` makes its lines.
 
 It prints:
 
@@ -23,7 +23,7 @@ from minproto.explain import Explainer
 
 explainer = Explainer()
 for sender, data in [
-    (CLIENT, b"GET / HTTP/1.1\r\nHo"),  # it may come in any pieces
+    (CLIENT, b"GET / HTTP/1.1\r\nHo"),  # the bytes may arrive in any pieces
     (CLIENT, b"st: a\r\n\r\n"),
     (SERVER, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
 ]:

@@ -1,4 +1,4 @@
-"""Someone else's implementation under the same laws: h11, the well-known HTTP/1.1 library, behind our contract.
+"""Someone else's implementation under our laws: h11, the well-known HTTP/1.1 library, behind the contract of a core.
 
 It prints:
 
@@ -21,7 +21,7 @@ LIMIT = 1024
 
 
 class H11Server(Core):
-    """h11's events as ours; its sentinels as ``wants``."""
+    """An adapter: h11's events become our events, and its sentinels become ``wants``."""
 
     def __init__(self) -> None:
         super().__init__(LIMIT)
@@ -32,7 +32,7 @@ class H11Server(Core):
         return len(self.h11.trailing_data[0])
 
     def receive_data(self, data: bytes) -> None:
-        if data:  # to h11 an empty chunk is the end of input
+        if data:  # h11 takes an empty chunk for the end of input
             self.h11.receive_data(data)
 
     def receive_eof(self) -> None:
@@ -42,7 +42,7 @@ class H11Server(Core):
         try:
             event = self.h11.next_event()
         except h11.RemoteProtocolError as error:
-            # Its words for one and the same fault depend on the cuts, so law 2 compares the status only.
+            # h11 describes one fault in several ways, depending on the cuts. So law 2 compares only the status.
             raise RemoteProtocolError("refused", error.error_status_hint) from error
         match event:
             case h11.Request():

@@ -1,4 +1,4 @@
-"""A server, and a client that asks it twice on one connection.
+"""A server, and a client that sends it two requests on one connection (keep-alive).
 
 It prints:
 

@@ -1,7 +1,8 @@
-"""The laws on a parser of your own: it looks right, and the laws find the two bytes that show that it is not.
+"""The laws on a parser of your own: the parser looks right, and the laws find two bytes that prove it wrong.
 
-The parser gives the lines of a stream that end in CRLF. It remembers how far it has searched, so that a line that comes
-byte by byte is not searched again from its start; but a CR at the end of what it has seen may be half of a CRLF.
+The parser splits a stream into lines, each of which ends in CRLF. It remembers how far it has searched. Without this, a line
+that arrives byte by byte would be searched again from its start for each byte. But the parser forgets one case: a CR at the
+end of the bytes so far may be half of a CRLF.
 
 It prints:
 
@@ -29,7 +30,7 @@ class Line(Event):
 
 
 class LineParser:
-    """Any object with these five names is a subject."""
+    """A subject of the laws: any object that has these five attributes and methods."""
 
     def __init__(self) -> None:
         self.data, self.searched, self.wants = b"", 0, Wants.DATA

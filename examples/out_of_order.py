@@ -1,8 +1,8 @@
 """HTTP/2, frame by frame: three requests on one connection, answered in another order than they were asked in.
 
-Each frame says which stream it belongs to, so an answer that is ready need not wait for one that is not: the opposite of
-``keep_alive.py``. What comes first is each end's SETTINGS, and an acknowledgement of the other's (RFC 9113 §3.4, §6.5.3).
-Network and clock are in memory, so it is the same each time.
+Each frame carries the number of its stream (*multiplexing*). So an answer that is ready does not wait for a slower one, as it
+would in ``keep_alive.py``. First, each end sends its SETTINGS, and acknowledges the SETTINGS of the other end (RFC 9113 §3.4,
+§6.5.3). The network and the clock are in memory, so the output is equal in every run.
 
 It prints:
 

@@ -1,4 +1,6 @@
-"""A client that connects again when its connection ends, with a pause that grows and that no two clients share.
+"""A client that connects again when its connection ends. The pause before each attempt is random, and grows after failures.
+
+The random part keeps a thousand clients that lost one server from coming back in the same moment.
 
 It prints:
 

@@ -1,6 +1,7 @@
-"""Two clients of Redis, in two languages, meet on our broker: redis-py publishes, node-redis subscribes.
+"""Two client libraries of Redis, in two languages, meet on our broker: redis-py publishes, and node-redis subscribes.
 
-Neither knows that there is no redis-server. Needs redis-py (``pip install redis``), node and npm, which brings node-redis.
+Neither library notices that there is no redis-server. Needs redis-py (``pip install redis``), node, and npm, with which the
+example installs node-redis.
 
 It prints:
 
@@ -33,7 +34,7 @@ client.connect().then(async () => {
 
 
 def install(folder: str) -> None:
-    """Bring node-redis; end the program with a line that says why that was not possible."""
+    """Install node-redis. If that fails, end the program with a line that says why."""
     words = ["npm", "install", "redis@5", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts"]
     try:
         subprocess.run(words, check=True, capture_output=True, text=True)

@@ -1,7 +1,8 @@
-"""Six connections against one: 24 tiles, of which each takes the server 100 ms, in a waterfall.
+"""Six connections against one: 24 tiles of a map, each of which takes the server 100 ms, in a waterfall.
 
-A browser opens six connections of HTTP/1.1 to a host, and each carries one request at a time, so the tiles come in four
-rounds. One connection of HTTP/2 carries all of them at once. Network and clock are in memory, so the figures are exact.
+A browser opens six connections of HTTP/1.1 to a host. Each connection carries one request at a time, so the tiles come in four
+rounds. One connection of HTTP/2 carries all 24 requests at once. The network and the clock are in memory, so the figures are
+exact.
 
 It prints:
 
@@ -72,7 +73,7 @@ async def app(request: Request) -> Response:
 
 
 async def fetch(client: ClientConnection | Http2ClientConnection, tiles: list[int], rows: dict[int, str]) -> None:
-    """Tile by tile, until none is left; each becomes a row, with a # for every 25 ms."""
+    """Fetch tile after tile, until none is left. Each becomes a row, with a # for every 25 ms."""
     now = asyncio.get_running_loop().time
     while tiles:
         tile, began = tiles.pop(0), now()

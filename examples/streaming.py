@@ -1,7 +1,7 @@
-"""Content of any size in little memory: an upload is hashed while it arrives, a download is made while it is sent.
+"""Content of any size in little memory: the server counts an upload while it arrives, and makes a download while it is sent.
 
-Neither side ever holds more than a few chunks: who is slow to read makes the other wait. The hash follows its content as
-a trailer field, since it is known only then.
+Neither side ever holds more than a few chunks, because a slow reader makes the writer wait (backpressure). The hash of the
+download is known only at its end. So the server sends it behind the content, as a trailer field.
 
 It prints:
 

@@ -1,7 +1,7 @@
-"""Waiting is not working: five requests at once for a job that waits for a second, on one thread each way.
+"""Waiting is not working: five requests at once, each for a job that waits for a second, on one thread.
 
-With one synchronous worker each job waits until those before it are done. On the event loop all five wait together, and
-so takes the whole as long as one.
+With one synchronous worker, each job waits until all jobs before it are done. On the event loop, all five jobs wait at the
+same time. So the five together take as long as one.
 
 It prints:
 

@@ -1,7 +1,7 @@
-"""A ticker that only pushes: its handler never receives, and still notices when the client goes.
+"""A ticker that only sends. Its handler never receives anything, and yet it notices that the client has gone.
 
-Beside each handler runs a reader, which answers Pings and sees a Close while the handler sleeps; the next ``send`` then
-raises ConnectionClosed, which ends the handler quietly.
+Beside each handler runs a reader, a task of its own. The reader answers Pings and sees a Close while the handler sleeps. The
+handler's next ``send`` then raises ConnectionClosed.
 
 It prints:
 

@@ -1,8 +1,9 @@
 """Two web servers that share a redis-server: how an app grows past one machine.
 
-Each server has a broker of its own, whose log and ids its browsers resume from, and relays into it what comes from Redis.
-What a client of one server publishes goes to Redis first, so clients of both get it, in one order. Without a redis-server on
-this machine minproto's own broker takes its place, and a line on standard error says so.
+Each server has a broker of its own. The browsers of a server resume from this broker's log and ids. A server publishes each
+message to Redis first, and relays all messages that Redis sends into its own broker. So the clients of both servers get all
+messages, in one order. Without a redis-server on this machine, minproto's own broker takes its place, and a line on standard
+error says so.
 
 It prints:
 
@@ -40,7 +41,7 @@ class App:
 
 @asynccontextmanager
 async def redis() -> AsyncIterator[str]:
-    """The URL of a redis-server, or of what takes its place."""
+    """Yield the URL of a redis-server, or of our own broker where there is none."""
     if shutil.which("redis-server") is None:
         print("no redis-server here: minproto's broker takes its place", file=sys.stderr)
         async with BrokerServer(Broker(), port=0) as server:
@@ -59,7 +60,7 @@ async def redis() -> AsyncIterator[str]:
 
 async def main() -> None:
     async with redis() as url, Server(one := App(url), port=0) as first, Server(two := App(url), port=0) as second:
-        ready = [asyncio.Event(), asyncio.Event()]  # a relay tries until Redis is up
+        ready = [asyncio.Event(), asyncio.Event()]  # a relay tries again until Redis is up
         relays = [asyncio.create_task(app.relay(event)) for app, event in zip((one, two), ready, strict=True)]
         await asyncio.gather(*(event.wait() for event in ready))
         starts = [app.local.last_id("updates") for app in (one, two)]

@@ -1,8 +1,9 @@
 """Polling against long polling against Server-Sent Events: how many requests does it take to hear of a message, and how soon?
 
-Five messages are published, 0.3 s apart. Who polls once a second hears late, and asks in vain when nothing happens. A long
-poll is answered as soon as there is something, but each message costs a request. A stream costs one, whatever comes. All three
-read one log by its ids, so none loses a message between two requests.
+Five messages are published, 0.3 s apart. A client that polls once a second hears of a message late, and asks in vain while
+nothing happens. A long poll is answered as soon as there is a message, but each message costs a request. A stream costs one
+request, however many messages come. All three clients read one log by its ids, so none of them misses a message between two
+requests.
 
 It prints:
 
@@ -41,7 +42,7 @@ async def app(request: Request) -> Answer:
 
 
 async def asking(port: int, path: str, pause: float) -> AsyncIterator[str]:
-    """The messages' data, by one request after the other; the first only asks where to begin."""
+    """Yield the data of messages, by one request after the other. The first request only asks where to begin."""
     async with connect_http("127.0.0.1", port) as client:
         response = await client.request("GET", "/poll")
         while True:

@@ -720,6 +720,15 @@ def test_inflating_gives_pieces_of_bounded_size():
     assert sum(map(len, pieces)) == 1 << 20 and max(map(len, pieces)) <= 65_536
 
 
+def test_inflating_gives_all_that_the_bytes_so_far_hold():
+    """zlib may hold output back behind a full piece: with it a message over the limit would pass until the next bytes."""
+    for size in range(65_537, 65_537 + 600, 7):
+        data = Deflater(15, 8, context_takeover=True).compress(bytes(size))
+        for cut in range(len(data) - 6, len(data) + 1):
+            inflated = sum(map(len, Inflater(15, context_takeover=True).inflate(data[:cut], 1 << 20)))
+            assert inflated == len(zlib.decompressobj(-15).decompress(data[:cut]))
+
+
 def test_the_subjects_of_the_laws_do_inflate():
     """What the laws are run on has compressed messages in it."""
     subject = subjects.ALL["websocket client, deflate"]

@@ -1,8 +1,8 @@
 """Publish and subscribe with the cores alone: `redis-cli` could talk to this server on asyncio's streams.
 
 Two cores work together. `resp` turns bytes into commands, and replies into bytes. `broker` keeps topics and subscriptions,
-and calls `on_ready` when a subscription has something to take. What is missing here is in `minproto/aio/resp.py`: the other
-commands, the end of a subscription, and a bound on what waits for a slow reader.
+and calls `on_ready` when a subscription has something to take. `minproto/aio/resp.py` has the parts that are missing here: the
+other commands, the end of a subscription, and a bound on the messages that wait for a slow reader.
 
 It prints:
 

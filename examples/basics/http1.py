@@ -1,7 +1,8 @@
 """HTTP/1.1 with the core alone: an HTTP server on asyncio's streams, without any of minproto's shell.
 
-The loop is the whole secret: read bytes, give them to the core, pull its events, write what the core makes of our answers.
-What is missing here is in `minproto/aio/`: timeouts, backpressure, a bound on connections, and the end of a server.
+The loop is the whole secret: read bytes, give them to the core, pull its events, and write the bytes that the core makes of
+our answers. `minproto/aio/` has the parts that are missing here: timeouts, backpressure, a bound on connections, and the
+orderly end of a server.
 
 It prints:
 
@@ -26,9 +27,9 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         try:
             for event in core.events():
                 if isinstance(event, EndOfMessage):  # the request is complete: answer it
-                    writer.writelines(core.send(said) for said in ANSWER)
+                    writer.writelines(core.send(part) for part in ANSWER)
         except RemoteProtocolError as error:
-            writer.writelines(core.send(said) for said in core.farewell(error))
+            writer.writelines(core.send(part) for part in core.farewell(error))
         await writer.drain()
     writer.close()
 

@@ -1,7 +1,8 @@
 """HTTP/2 with the core alone: two requests side by side on one connection, on asyncio's streams.
 
-Both ends run the same loop. `greeting` is the first thing that each end sends, its settings; `reply` answers the peer's
-settings and pings. A client says Consumed when it has taken content, or the server's flow-control window would stay used up.
+Both ends run the same loop. Each end first sends its settings, which `greeting` returns. `reply` answers the peer's settings
+and pings. A client sends Consumed when it has taken content. Without it, the server's flow-control window would stay used up,
+and the server would wait for ever.
 
 It prints:
 
@@ -40,7 +41,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def fetch(targets: list[str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     core, waiting = Connection(Role.CLIENT), set()
     async for event in drive(core, reader, writer):
-        while targets:  # all of them at once, as soon as the server has told its settings
+        while targets:  # all requests at once, as soon as the server's settings have come
             head = RequestHead("GET", targets.pop(0), Headers([("host", "a")]), "2", core.next_stream)
             writer.writelines([core.send(head), core.send(EndOfMessage(Headers(), head.stream))])
             waiting.add(head.stream)

@@ -1,7 +1,7 @@
 """A WebSocket with the core alone: an echo server on asyncio's streams, once the handshake is done.
 
-`reply` is what the protocol demands in answer to an event: a Pong for a Ping, a Close for a Close. The app's own answer is
-an echo of each message. The client here sends frames as bytes, masked with a key of zeros so that they can be read.
+`reply` returns the answer that the protocol demands: a Pong for a Ping, a Close for a Close. The app's own answer is an echo
+of each message. The client here sends its frames as bytes. Their masking key is four zeros, so that a reader can read them.
 
 It prints:
 
