@@ -154,6 +154,14 @@ def test_only_a_get_of_http_1_1_can_be_a_handshake(method, version):
     assert caught.value.code == 400
 
 
+@pytest.mark.parametrize("origin", ["", "null", "https://b"])
+def test_each_origin_is_asked_for(origin):
+    """Also an empty one: a page that can make its Origin empty must not pass for a program."""
+    with pytest.raises(RemoteProtocolError) as caught:
+        accept_request(request(origin=origin), allow_origin=lambda asked: asked == "https://a")
+    assert caught.value.code == 403
+
+
 def test_over_http_2_there_is_no_upgrade_and_no_key():
     """RFC 8441 §5: an extended CONNECT, answered by 200, with all other fields as they are."""
     headers = Headers([("sec-websocket-version", "13"), ("sec-websocket-protocol", "chat"), ("origin", "https://a")])
@@ -734,6 +742,46 @@ def test_the_subjects_of_the_laws_do_inflate():
     subject = subjects.ALL["websocket client, deflate"]
     frame = encode_frame(0xC1, Deflater(12, 5, context_takeover=False).compress(b"Hello"))
     assert laws.trace(subject, [frame]).events == [Message("Hello")]
+
+
+@pytest.mark.parametrize("size", [0, 1, 20, 125])
+def test_a_short_frame_without_a_mask_is_refused_by_a_server(size):
+    """Also where enough bytes have arrived for a mask and the payload."""
+    core = server()
+    core.receive_data(encode_frame(0x82, bytes(size)) + bytes(8))
+    with pytest.raises(RemoteProtocolError, match="has to mask"):
+        core.next_event()
+
+
+@pytest.mark.parametrize("first", [0x81, 0x82])
+def test_a_whole_message_inside_of_another_is_refused(first):
+    core = server()
+    assert events(core, encode_frame(0x01, b"Hel", b"abcd")) == []
+    core.receive_data(encode_frame(first, b"lo", b"abcd"))
+    with pytest.raises(RemoteProtocolError, match="a new message before the last fragment"):
+        core.next_event()
+
+
+def test_what_a_server_has_encoded_for_others_is_masked_by_a_client():
+    """An app may be both: the frames of one broadcast, to clients and to another server."""
+    shared = Shared("x")
+    ours, theirs = server(), server()
+    assert ours.send(shared) == b"\x81\x01x"
+    assert events(theirs, client().send(shared)) == [Message("x")]
+
+
+@pytest.mark.parametrize("size", [0, 1, 1_023, 1_024, 1_025, 1_026, 1_027, 1_028, 70_000])
+def test_a_mask_is_the_xor_of_each_byte(size):
+    data, key = bytes(number % 251 for number in range(size)), b"\x01\x20\x80\xff"
+    assert Connection.mask(data, key) == bytes(byte ^ key[at % 4] for at, byte in enumerate(data))
+
+
+@pytest.mark.parametrize("size", [0, 20, 125, 126, 1_000])
+def test_between_two_messages_there_are_no_fragments(size):
+    """However the message before was read."""
+    core = server()
+    core.receive_data(encode_frame(0x82, bytes(size), b"abcd"))
+    assert (core.next_event(), core.fragments) == (Message(bytes(size)), 0)
 
 
 @pytest.mark.parametrize("size", [1, 20, 125])
