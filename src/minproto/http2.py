@@ -106,10 +106,12 @@ nine bytes before its payload arrives, or by ``http2_frames.py``:
     the peer sends                                                         the fault
     a wrong preface; a first frame that is not SETTINGS                    connection, PROTOCOL_ERROR 0x1
     a frame of over 16,384 bytes, or of a length that its type forbids     connection, FRAME_SIZE_ERROR 0x6 (PRIORITY: stream)
+    the flag PADDED without the byte that tells how much padding           connection, FRAME_SIZE_ERROR
     a frame of the connection on a stream, or the reverse; PUSH_PROMISE    connection, PROTOCOL_ERROR
     padding as long as the payload; a setting out of its range             connection, PROTOCOL_ERROR (window size: 0x3)
     a field block that is interrupted, or has no beginning                 connection, PROTOCOL_ERROR
-    a field block that cannot be decoded                                   connection, COMPRESSION_ERROR 0x9
+    a field block that cannot be decoded: it is cut short, has an index    connection, COMPRESSION_ERROR 0x9
+    that no entry has, or makes the table larger than 4,096 bytes
     a block over max_block, settings over max_settings, a budget is over   connection, ENHANCE_YOUR_CALM 0xb
     DATA, RST_STREAM or WINDOW_UPDATE on an idle stream                    connection, PROTOCOL_ERROR
     HEADERS with an even id, or with an id that was passed over            connection, PROTOCOL_ERROR
@@ -120,6 +122,10 @@ nine bytes before its payload arrives, or by ``http2_frames.py``:
     a malformed message; DATA that does not fit its Content-Length         stream, PROTOCOL_ERROR
     a request more than max_streams                                        stream, REFUSED_STREAM 0x7
     PRIORITY, RST_STREAM or WINDOW_UPDATE on a closed stream               none: ignored
+
+A message is malformed where HTTP/1.1 could not carry it, or could carry it in two ways: a pseudo-header field is missing,
+unknown, repeated or late; a name has a capital letter, a space or a colon; a value has a line break, a NUL or a space at an
+end; there are two hosts that differ, or a field that speaks of an HTTP/1.1 connection (``http2_fields.py``).
 
 ``wants`` is DATA until the peer's end of input, for a stream that waits for our answer must not stop another one. So it is
 never PAUSED. At the end of input it is CLOSED, and ``next_event`` raises where a message is cut short.

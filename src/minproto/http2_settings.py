@@ -7,6 +7,17 @@ one, three settings of six bytes (an identifier and a value):
     00 04  00 02 00 00     INITIAL_WINDOW_SIZE 131072: a stream may hold so many bytes of DATA that our app has not taken
     00 06  00 01 00 00     MAX_HEADER_LIST_SIZE 65536: the fields of a message may have so many bytes
 
+These are all settings that we know. Others are ignored, and a value out of its range ends the connection:
+
+    0x1  HEADER_TABLE_SIZE           bytes of compression table, at first 4,096
+    0x2  ENABLE_PUSH                 0 or 1
+    0x3  MAX_CONCURRENT_STREAMS      streams that the other end may have open; at first unlimited
+    0x4  INITIAL_WINDOW_SIZE         bytes, up to 2^31-1 (else FLOW_CONTROL_ERROR); at first 65,535
+    0x5  MAX_FRAME_SIZE              bytes of a payload, 16,384 to 2^24-1 (else PROTOCOL_ERROR)
+    0x6  MAX_HEADER_LIST_SIZE        bytes of a head, decoded
+    0x8  ENABLE_CONNECT_PROTOCOL     0 or 1: CONNECT may open a WebSocket; never back to 0 (RFC 8441 §3)
+    0x9  NO_RFC7540_PRIORITIES       0 or 1: PRIORITY frames are not followed (RFC 9218 §2.1)
+
 A setting is no offer and is not negotiated. Its sender states a fact about itself, and the receiver MUST keep to it and
 acknowledge the frame, with an empty SETTINGS frame that has the flag ACK. So there are two moments, which is easy to get
 wrong:
