@@ -27,6 +27,7 @@ from minproto import (
     connect_http,
     connect_http2,
 )
+from minproto.aio import sockets
 from minproto.aio.address import Address
 from minproto.aio.listener import MAX_REFUSALS
 from minproto.aio.server import tls_context
@@ -78,6 +79,25 @@ async def test_an_address_that_swallows_packets_costs_a_quarter_of_a_second(monk
             began = time.monotonic()
             assert await hello("two.example", server.port) == 200
             assert 0.2 < time.monotonic() - began < 1
+
+
+async def test_a_connection_that_came_in_second_is_closed(monkeypatch):
+    """Its server would wait for a request."""
+    gate, made = asyncio.Event(), []
+
+    async def dial_one(_):
+        sock = socket.socket()
+        made.append(sock)
+        await gate.wait()
+        return sock
+
+    monkeypatch.setattr(sockets, "_dial_one", dial_one)
+    monkeypatch.setattr(sockets, "ATTEMPT_DELAY", 0.01)
+    resolving(monkeypatch, ("127.0.0.1", 1), ("127.0.0.1", 2))
+    asyncio.get_running_loop().call_later(0.1, gate.set)
+    with await sockets.dial("two.example", 1):
+        await asyncio.sleep(0.01)
+        assert sorted(sock.fileno() < 0 for sock in made) == [False, True]
 
 
 async def test_an_address_that_refuses_costs_nothing(monkeypatch):
@@ -332,7 +352,9 @@ async def test_without_a_file_left_one_line_is_logged_and_later_all_are_served(c
         late = socket.socket()
         with no_file_left():
             late.connect(("127.0.0.1", server.port))
+            busy = time.process_time()
             await asyncio.sleep(2.2)
+            assert time.process_time() - busy < 1  # it does not try again in every turn of the loop
         await asyncio.sleep(1.1)
         assert await hello("127.0.0.1", server.port) == 200
         for sock in (*waiting, late):
