@@ -81,7 +81,7 @@ class Endpoint:
         self._loop = asyncio.get_running_loop()
         self._out: list[bytes | memoryview] = []  # encoded, and not handed to the pipe yet
         self._pending = 0  # bytes in _out
-        self._flushing = asyncio.Lock()  # held by the task that writes _out bit by bit. Two at once would mix their pieces
+        self._flushing: asyncio.Lock | None = None  # held by the task that writes _out bit by bit: two would mix their pieces
         self._batch = batch_of(self._loop)
         self._reading = Deadline(self._loop)
         self._writing = Deadline(self._loop)
@@ -181,7 +181,7 @@ class Endpoint:
 
     def write_turn(self) -> None:
         """The batch calls this at the end of a turn: write, unless a ``flush`` is at it, bit by bit."""
-        if not self._flushing.locked():
+        if self._flushing is None or not self._flushing.locked():
             self.write()
 
     async def flush(self) -> None:
@@ -190,6 +190,7 @@ class Endpoint:
         Each step writes 64 KiB, as much as the pipe holds. ``Timeouts.write`` is the time to read that much: a body of 1 GB
         would be cut off in the middle if it were the time for all of it.
         """
+        self._flushing = self._flushing or asyncio.Lock()  # most connections never need one
         async with self._flushing:
             try:
                 while True:

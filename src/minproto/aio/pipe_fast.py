@@ -116,7 +116,8 @@ class ProtocolPipe(asyncio.Protocol):
             self._paused = True  # nobody reads: the kernel's buffer fills, and then the peer has to wait
             self._transport.pause_reading()
             self._look_later(LOOK)
-        self._wake_reader()
+        if self._reading is not None and not self._reading.done():  # _wake_reader, without a call for each chunk
+            self._reading.set_result(None)
 
     def eof_received(self) -> bool:
         """asyncio calls this: the peer will send no more. Return True where we may go on sending, which TLS can't."""
