@@ -85,6 +85,19 @@ class OutputPace:
 
     A check counts the bytes that waited at the check before it, and none that were sent since: our own Ping must not look like
     progress. Where no bytes waited, silence is silence.
+
+    >>> from types import SimpleNamespace
+    >>> output = SimpleNamespace(timeouts=Timeouts(write=30), position=12_000_000, delivered=0)
+    >>> pace = OutputPace(output)
+    >>> output.delivered += 4_000_000   # 20 seconds later: the peer reads
+    >>> pace.check(20)
+    True
+    >>> output.delivered += 10_000      # 20 seconds later: too little, since 48 KiB in 30 seconds are 32 KiB in 20
+    >>> pace.check(20)
+    False
+    >>> output.delivered = output.position
+    >>> pace.check(20), pace.check(20)  # the peer has read all, and 20 seconds later it is silent without a reason
+    (True, False)
     """
 
     __slots__ = ("_delivered", "_output", "_waiting")
