@@ -434,7 +434,7 @@ ALLOWED = {
         ("data behind a final block", BOTH, "1007 1002", ENDED, server_sends(
             (RSV1 | TEXT, LAST_BLOCK + b"\xff"), (3, b""), deflate=Parameters()), "they find the next fault"),
         ("no limit", WP, "1009 ", "", server_sends((BINARY, b"abc"), (TEXT, b""), limit=2), "it finds the next fault"),
-        ("payload before order", WP, "1002 1007 a message inside", "^4", server_sends(
+        ("payload before order", WP, "1002 1007 a new message", "^4", server_sends(
             (RSV1 | BINARY, b""), (TEXT, b"\xff"), deflate=Parameters()), "it inflates first"),
         ("interrupted compression", WP, r"100\d 100\d", INTERRUPTED, server_sends(
             (RSV1 | TEXT, b"\xca"), (FIN | PING, b""), (0, b"\xc8\4\0"), rest=b"\xc0", deflate=Parameters()), "as above"),

@@ -870,7 +870,8 @@ class Connection(Core):
         if self._method == "HEAD":
             content = b""
         elif isinstance(framing, ContentLength) and framing.length != len(content):
-            raise LocalProtocolError(f"this {head.status} has {framing.length} bytes of content, not {len(content)}")
+            possible = framing.length
+            raise LocalProtocolError(f"a {head.status} with this head has {possible} bytes of content, not {len(content)}")
         return self.send(head) + self.send(Data(content)) + self.send(EndOfMessage())
 
     def farewell(self, error: ProtocolError) -> list[Event]:
