@@ -29,7 +29,7 @@ An app sees the same ``RequestHead`` as from HTTP/1.1, with a Host field in the 
 
 Three things are easy to get wrong:
 
-- **Field values are any bytes.** HTTP/2 can carry a line break in a value, two Hosts, or a second Content-Length. A gateway
+- **Field values are any bytes.** HTTP/2 can carry a CR or LF in a value, two Hosts, or a second Content-Length. A gateway
   that writes such a head as HTTP/1.1 makes two requests of one: *request smuggling* (§10.3). So a field is checked here as
   strictly as a line of HTTP/1.1. A malformed message is a fault of its stream (§8.1.1), so here it raises StreamError.
 - **A block cannot be skipped.** It changes the table to which all later blocks refer. So even the block of a request that will
@@ -84,7 +84,7 @@ FIELD_OVERHEAD = 32
 
 
 def malformed(reason: str) -> StreamError:
-    """Return the error for a malformed message: PROTOCOL_ERROR, on its stream alone (§8.1.1)."""
+    """Return the error for a malformed message: PROTOCOL_ERROR (0x1), on its stream alone (§8.1.1)."""
     return StreamError(reason, PROTOCOL_ERROR)
 
 
@@ -92,7 +92,8 @@ def split_pseudo(fields: Fields, allowed: frozenset[str]) -> tuple[dict[str, str
     """Split a field list into its pseudo-header fields and its regular fields (§8.3).
 
     Raises StreamError unless each pseudo-header field is one of ``allowed``, occurs once, and precedes all regular fields, and
-    each regular field is valid: a lower-case name, and a value that HTTP/1.1 could carry.
+    each regular field is valid: a lower-case name without space and colon, and a value without CR, LF, NUL and without a space
+    at either end, so that HTTP/1.1 could carry it.
     """
     pseudo: dict[str, str] = {}
     for name, value in fields:
@@ -112,7 +113,10 @@ def split_pseudo(fields: Fields, allowed: frozenset[str]) -> tuple[dict[str, str
 
 
 def parse_request(fields: Fields, stream: int) -> RequestHead:
-    """Return the head of a request. Its first field is Host, with the value of :authority. Raises StreamError: malformed."""
+    """Return the head of a request. Its first field is Host, with the value of :authority. Raises StreamError: malformed.
+
+    A Content-Length is not looked at here, so ``+5`` passes; ``content_length`` refuses it when the connection asks for it.
+    """
     pseudo, headers = split_pseudo(fields, _REQUEST_PSEUDO)
     method, scheme = pseudo.get(":method", ""), pseudo.get(":scheme", "")
     target = _request_target(pseudo, method)
@@ -124,7 +128,7 @@ def parse_request(fields: Fields, stream: int) -> RequestHead:
 
 
 def _request_target(pseudo: dict[str, str], method: str) -> str:
-    """Return the request-target, which HTTP/1.1 would write into its start line."""
+    """Return the request-target, which HTTP/1.1 would write into its start line. A method is a TOKEN: it has no space."""
     protocol = pseudo.get(":protocol", "")
     if not TOKEN.fullmatch(method) or (":protocol" in pseudo and not (method == "CONNECT" and TOKEN.fullmatch(protocol))):
         raise malformed("missing or invalid :method or :protocol")
@@ -153,7 +157,8 @@ def _is_target(method: str, target: str) -> bool:
 def _set_host(headers: Headers, authority: str | None, scheme: str) -> None:
     """Put the authority into a Host field in the first place, in the place of any Host that came (§8.3.1).
 
-    A Host that names another authority is malformed: two servers on the way could each serve another of the two. So is a
+    An authority is a host and perhaps a port. ``me@a`` is none: the user name of a URI is not sent (§8.3.1). A Host that names
+    another authority is malformed: two servers on the way could each serve another of the two. So is a
     request with neither of both, since nobody knows which site it is for.
     """
     hosts = headers.get_all("host")
@@ -280,9 +285,9 @@ class FieldCoder:
         try:
             decoded = self._decoder.decode(block, raw=True)
         except OversizedHeaderListError:
-            raise RemoteProtocolError("a field block that decodes to too much", ENHANCE_YOUR_CALM) from None
+            raise RemoteProtocolError("a field block that decodes to too much", ENHANCE_YOUR_CALM) from None  # 0xb
         except HPACKError as error:  # its text is not for the peer: it can have addresses of our memory in it
-            raise RemoteProtocolError("a field block that can't be decoded", COMPRESSION_ERROR) from error
+            raise RemoteProtocolError("a field block that can't be decoded", COMPRESSION_ERROR) from error  # 0x9
         return tuple([(str(name, "latin-1"), str(value, "latin-1")) for name, value in decoded])
 
     def encode(self, fields: Fields) -> bytes:
