@@ -14,7 +14,8 @@ also keep a *log* of each topic: the last N messages, for subscribers who come b
          +--> listens to "news.uk" --> queue of subscription A --> take()         v
          +--> listens to "news.*"  --> queue of subscription B --> take()    queue of a new subscription C --> take()
 
-A worked example. The log of "news" keeps three messages. An id is a millisecond and a number, and the clock stands still:
+A worked example. The log of "news" keeps three messages. An id is a millisecond and a number, and the clock stands still at
+1000, where the broker was made (it has taken 1000-0 for itself):
 
     call                                  id       log of "news"      queue of A    what take returns
     A = subscribe("news")                          -                  -
@@ -205,9 +206,9 @@ def _key(message: Message) -> IdKey:
 class _Log:
     """The last messages of a topic, and the id where they begin.
 
-    ``start`` tells whether a replay has a gap. It is the id of the last message that the log has lost, or of the moment in
-    which the log began. A subscriber that has seen ``start`` misses nothing. A subscriber that has seen only an earlier id
-    does.
+    ``start`` tells whether a replay has a gap. It is the id of the last message that the log has lost. Of a log that has lost
+    none it is an id before its first message: see ``_log_of``. A subscriber that has seen ``start`` misses nothing. A
+    subscriber that has seen only an earlier id may miss messages.
 
         lost                          kept
         1000-0   1000-1   1000-2   |  1000-3   1000-4   1000-5
@@ -234,10 +235,10 @@ class _Log:
         """Return the messages behind an id; in front of them a Gap, where a message may be missing between the two.
 
         With the log of the picture above: after 1000-4 comes 1000-5. After 1000-2 come all three. After 1000-1 come a Gap
-        that ends at 1000-2, and all three. Three more kinds of ids occur, and each gets a Gap, for the subscriber has seen
-        another stream than this one:
+        that ends at 1000-2, and all three; so after any earlier id, also where the log is empty. Three more kinds of ids
+        occur, and each gets a Gap, for the subscriber has seen another stream than this one:
 
-        - An id of another topic, such as 1000-4 where the log has 1000-3 and 1000-5. The messages that are later follow.
+        - An id of another topic, such as 1000-4 in a log that has 1000-3 and 1000-5 alone. The later messages follow.
         - An id later than all of ours: an earlier broker gave it, on a machine whose clock was ahead. All messages follow.
         - A text that is no id. All messages follow.
         """
@@ -649,8 +650,11 @@ class Broker:
     def __init__(
         self, clock: Callable[[], int], history: int | Mapping[str, int] = 0, limits: Limits = Limits()
     ) -> None:
-        """``clock``: returns the milliseconds since 1970. ``history``: how many messages to keep of each topic, or of each
-        topic in a mapping. Raises TypeError or ValueError for a number that is none, or negative."""
+        """Make a broker. Raises TypeError or ValueError for a history that is no count.
+
+        ``clock``: returns the milliseconds since 1970; the broker looks at it now, and once for each message. ``history``: how
+        many messages to keep of each topic, or of each topic in a mapping.
+        """
         for name, count in history.items() if isinstance(history, Mapping) else [("", history)]:
             check_count(f"history{f' of {name}' if name else ''}", count, 0)
         self._clock = clock
@@ -669,7 +673,8 @@ class Broker:
 
     def publish(self, topic: str, data: bytes) -> int:
         """Give a message to everybody who listens. Return the number of deliveries, counted as Redis does: a subscription
-        that named the topic and two patterns that match gets the message three times.
+        that named the topic and two patterns that match gets the message three times, first for the topic. A delivery that
+        its subscription drops counts as well.
 
         Raises ValueError for a topic that is too long, TypeError for data that is not bytes. An error of a listener goes to
         ``on_error``. A listener must not publish from within ``offer`` or ``on_ready``.

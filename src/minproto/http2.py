@@ -98,7 +98,9 @@ request is taken. Then the client sends DATA on stream 7, which it has not opene
   an id. ``next_event`` raises, and the farewell is a GOAWAY with the same code.
 - **A frame that may merely be late is no fault.** After our Reset, frames are ignored that the peer sent before it read the
   Reset, and DATA becomes a ``Discarded`` event. But on a stream that the peer has ended itself, nothing can be late. HEADERS
-  or DATA is a fault there: of the stream where our direction is still open, of the connection where both are closed.
+  or DATA is a fault there: of the stream where our direction is still open, of the connection where both are closed. The DATA
+  of a fault is a ``Discarded``, too, behind the StreamFault; and once the fault has made us reset the stream, frames are late
+  again.
 
 This is what becomes of the wrong frames, with the numbers of the codes. Most are found by the reader, which looks at a frame's
 nine bytes before its payload arrives, or by ``http2_frames.py``:
@@ -121,7 +123,7 @@ nine bytes before its payload arrives, or by ``http2_frames.py``:
     an increment of 0                                                      stream or connection, PROTOCOL_ERROR
     a malformed message; DATA that does not fit its Content-Length         stream, PROTOCOL_ERROR
     a request more than max_streams                                        stream, REFUSED_STREAM 0x7
-    PRIORITY, RST_STREAM or WINDOW_UPDATE on a closed stream               none: ignored
+    PRIORITY, RST_STREAM or WINDOW_UPDATE on a closed stream               none: ignored (but not an increment of 0)
 
 A message is malformed where HTTP/1.1 could not carry it, or could carry it in two ways: a pseudo-header field is missing,
 unknown, repeated or late; a name has a capital letter, a space or a colon; a value has a line break, a NUL or a space at an
@@ -142,7 +144,8 @@ Four things are easy to get wrong:
 
       budget                 a frame spends 1              progress gives back
       resets, 200            a reset of the client's,      4 for a stream that both ends have completed
-                             a StreamFault without status
+                             a StreamFault without status  (REFUSED_STREAM before the client has acknowledged our
+                                                           settings costs nothing: it did not know the maximum)
       idle frames, 1,000     SETTINGS, not the first,      4 for a stream that both ends have completed
                              PING, WINDOW_UPDATE,          2 for DATA with content, and for each Data that we send
                              GOAWAY, PRIORITY,             1 for a request

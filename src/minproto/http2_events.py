@@ -11,9 +11,9 @@ one frame, and the same event is received by one end and sent by the other:
     Ping                          PING
     GoAway                        GOAWAY
     WindowUpdate                  WINDOW_UPDATE
-    StreamFault, Discarded        nothing that the peer has sent in this form: received only, they tell what became of its
-    frames Consumed                      sent only: the app has taken content, which becomes a WINDOW_UPDATE when it is worth a
-    frame
+    StreamFault, Discarded        no frame: only received; they tell what became of frames of the peer's
+    Consumed                      no frame at once: only sent; the app has taken content. A WINDOW_UPDATE follows when it is
+                                  worth a frame
 """
 
 from dataclasses import dataclass

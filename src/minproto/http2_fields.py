@@ -62,10 +62,14 @@ from minproto.http2_frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, PROTOCOL
 
 # ---- what a field list says (§8.2, §8.3) -------------------------------------------------------------------------------
 #
-#   request    :method  :scheme  :authority  :path             fields ...          CONNECT: :method and :authority alone
-#              and :protocol with CONNECT (RFC 8441 §4)                            (§8.5); with :protocol all of them
-#   response   :status                                         fields ...
-#   trailers                                                   fields ...
+#   request              :method  :scheme  :authority  :path                  fields ...
+#   CONNECT              :method           :authority                         fields ...                    (§8.5)
+#   extended CONNECT     :method  :scheme  :authority  :path  :protocol       fields ...                    (RFC 8441 §4)
+#   response             :status                                              fields ...
+#   trailers                                                                  fields ...
+#
+# The pseudo-header fields are what the start line is in HTTP/1.1. They come first, so that a recipient knows method, target
+# and host before it acts on any other field, and no later field can contradict them.
 
 Fields = Sequence[tuple[str, str]]
 """Names and values in their order, pseudo-header fields among them. Each character stands for one byte (ISO-8859-1)."""
@@ -84,7 +88,10 @@ FIELD_OVERHEAD = 32
 
 
 def malformed(reason: str) -> StreamError:
-    """Return the error for a malformed message: PROTOCOL_ERROR (0x1), on its stream alone (§8.1.1)."""
+    """Return the error for a malformed message: PROTOCOL_ERROR (0x1), on its stream alone (§8.1.1).
+
+    A StreamError has a ``code`` as every ProtocolError has. ``http2.py`` makes a StreamFault event of it.
+    """
     return StreamError(reason, PROTOCOL_ERROR)
 
 
@@ -107,8 +114,9 @@ def split_pseudo(fields: Fields, allowed: frozenset[str]) -> tuple[dict[str, str
         if not is_field(field):  # no valid name has a colon, so a pseudo-header field that comes late fails here
             raise malformed(f"the field {field[0]!r} has an invalid value, or name (they are in lower case)")
     for name, value in headers:
+        # §8.2.2: TE may say "trailers" (the client takes trailer fields), and nothing about transfer codings, as HTTP/1.1 has.
         if name in CONNECTION_SPECIFIC or (name == "te" and value.lower() != "trailers"):
-            raise malformed(f"connection-specific field {name!r}")  # §8.2.2
+            raise malformed(f"connection-specific field {name!r}")
     return pseudo, headers
 
 
@@ -232,7 +240,7 @@ def exceeded_limit(fields: Fields, max_head: int, max_headers: int, line: str = 
 
 def claimed_head(fields: Fields, stream: int) -> RequestHead:
     """Return the method and target that a request claims to have, valid or not, without its fields: for a log."""
-    said = dict(reversed(fields))
+    said = dict(reversed(fields))  # of a repeated name the first value is kept
     return RequestHead(said.get(":method", "-"), said.get(":path") or said.get(":authority", "-"), Headers(), "2", stream)
 
 
@@ -261,7 +269,8 @@ MAX_TABLE = 4_096
 """Bytes of the table that we compress with, whatever the peer would let us have: it is our memory."""
 _NEVER_INDEXED = frozenset({"authorization", "proxy-authorization"})
 """Fields that no end may put into its table. A table makes the block of a right guess shorter. So an attacker who can make
-requests on our connection, and sees the length of our packets, could find the secret guess by guess (RFC 7541 §7.1)."""
+requests on our connection, and sees the length of our packets, could find the secret guess by guess (RFC 7541 §7.1). The
+block marks such a field (§6.2.3), so a proxy must not index it either when it passes the field on."""
 
 
 class FieldCoder:

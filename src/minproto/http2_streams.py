@@ -208,10 +208,9 @@ class ClosedStreams:
 
     def check(self, stream: int) -> None:
         """Raise RemoteProtocolError for a frame on a stream that is closed, or was skipped, unless the frame may be late."""
-        late = self._late.get(stream, None if stream > self._forgotten else True)
-        if late is None:  # §5.1.1: to open a stream closes every idle stream with a lower id
+        if stream not in self._late and stream > self._forgotten:  # §5.1.1: to open a stream closes all idle ones below it
             raise RemoteProtocolError("a stream that was not opened in its order", PROTOCOL_ERROR)
-        if not late:
+        if not self._late.get(stream, True):  # a stream that was forgotten counts as one with late frames
             raise RemoteProtocolError("a frame on a stream that is closed", STREAM_CLOSED)
 
 
