@@ -116,6 +116,7 @@ async def _connect(
         raise HandshakeRefused(str(error), error.code, refusal) from None
     http.endpoint.stop()  # its timers: from here on the pipe belongs to the WebSocket's own endpoint
     assert response.pipe is not None  # there is one behind every 101
+    # A server may send its first message together with the 101. ``response.pipe`` gives those bytes first.
     return WebSocket(response.pipe, CLIENT, agreement, limits, timeouts)
 
 

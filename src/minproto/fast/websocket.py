@@ -48,7 +48,8 @@ class Connection(websocket.Connection):
     def _parse(self) -> Event | None:
         """Read a message in one short frame in place, where it is the next thing in the buffer and nothing is wrong with it.
 
-        The next frame begins a message where no frame is begun, and where the frame before it ended a message.
+        The next frame begins a message where no frame is begun, and where the frame before it ended a message. Within a
+        message the same bytes are an error, which the plain method finds.
         """
         between = self._first_byte is None and self._allowed_next is self._between_messages and self.wants is _DATA
         message = self._read_short() if between else None
@@ -68,7 +69,7 @@ class Connection(websocket.Connection):
         payload = start + size
         found = bytes(data[payload : payload + length])
         message = _message(first, mask(found, data[start + 2 : payload]) if size == 6 else found)
-        if message is not None:
+        if message is not None:  # otherwise the bytes stay where they are, for the plain method
             self._buffer.skip(size + length)
         return message
 
@@ -82,6 +83,7 @@ class Connection(websocket.Connection):
         if not one_frame or self._buffer.size < self._payload_left:
             return super()._read_payload()
         found = self._buffer.peek(0, self._payload_left)
+        # ``_key`` is not rotated yet: where an earlier piece has rotated it, that piece is in ``_message``.
         message = _message(first, mask(found, self._key) if self._key else found)
         if message is None:
             return super()._read_payload()
