@@ -145,14 +145,16 @@ class Inbox:
     def put(self, message: str | bytes) -> None:
         self.messages.append(message)
         self._size += len(message)
-        self.wake_app()
+        if self._arrival is not None:
+            self.wake_app()
 
     def take(self) -> str | bytes:
         """Return the oldest message. There has to be one."""
         message = self.messages.popleft()
         self._size -= len(message)
         self.app_may_answer = True
-        self.wake_reader()
+        if self._taken is not None:
+            self.wake_reader()
         return message
 
     def ask_for_more(self) -> None:
@@ -502,7 +504,7 @@ class WebSocket:
         """
         control_frames = 0
         while True:
-            event = await self._next_event()
+            event = self._core.next_event() or await self._next_event()  # a coroutine only for a wait
             if type(event) is Message:
                 self._deliver(event.data)
                 if self._inbox.is_full:
