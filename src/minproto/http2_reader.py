@@ -95,7 +95,11 @@ class FrameReader:
 
     @property
     def in_frame(self) -> bool:
-        """Return whether the peer has begun something that it has to complete: a frame or a field block."""
+        """Return whether the peer has begun something that it has to complete: a frame or a field block.
+
+        Between two frames the peer may be silent for as long as it likes. Within a frame, or between HEADERS and the last
+        CONTINUATION, it may not: a shell bounds that time.
+        """
         return self._buffer.size > 0 or self.header is not None or self._block_begin is not None
 
     @property
@@ -127,7 +131,10 @@ class FrameReader:
         return not self._preface
 
     def _whole_frame(self) -> Frame | None:
-        """Return the next frame as it was sent, once its payload has arrived."""
+        """Return the next frame as it was sent, once its payload has arrived; None as long as it has not.
+
+        The header is taken and kept, so that it is judged once, however many chunks its payload comes in.
+        """
         header = self.header or self._read_header()
         if header is None or self._buffer.size < header.length:
             return None
