@@ -12,7 +12,7 @@ nothing else runs over all of them: a WebSocket over HTTP/2 is the same code as 
                  v
                Pipe ---+-- StreamPipe    here: on asyncio's StreamReader and StreamWriter
                        +-- ProtocolPipe  pipe_fast.py: an asyncio.Protocol itself, which the servers use
-                       +-- MuxStream     multiplex.py: one stream of HTTP/2
+                       +-- Http2Stream   multiplex.py: one stream of HTTP/2
                        +-- HandedOver    endpoint.py: behind an Upgrade
                        +-- MemoryPipe    testing/network.py: no socket at all
 
