@@ -15,9 +15,13 @@ import minproto.fast.http2
 import minproto.http2
 from minproto.testing import clock
 
-settings.register_profile("ci", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("home", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("ci" if os.environ.get("CI") else "home")
+EXAMPLES = int(os.environ.get("MINPROTO_EXAMPLES", "40"))
+"""Of each random test. The default is small, so that all tests take less than two minutes on two cores; CI takes 100 once."""
+
+settings.register_profile(
+    "ours", derandomize="CI" in os.environ, max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("ours")
 
 
 if loops.LOOP == "eager":
