@@ -151,6 +151,18 @@ def test_contributing_has_a_word_for_each_chore() -> None:
     assert set(re.findall(r"`nox -s (\w+)", (ROOT / "CONTRIBUTING.md").read_text())) == sessions
 
 
+def test_the_recipes_of_contributing_name_what_is_there() -> None:
+    """Each row: a file of the source, and the names in it that a change touches."""
+    text = (ROOT / "CONTRIBUTING.md").read_text().partition("## How to add")[2].partition("\n## ")[0]
+    rows = re.findall(r"(?m)^\|[^|]*\| `([\w/]+\.py)` \| (.*) \|$", text)
+    assert len(rows) > 15
+    for name, place in rows:
+        source = (SOURCE / name).read_text()
+        places = [word for word in re.findall(r"`([^`]+)`", place.partition(" (elsewhere")[0]) if word.isidentifier()]
+        assert places, place
+        assert not [word for word in places if word not in source], (name, place)
+
+
 def test_the_readme_app_serves() -> None:
     """The first example of the README, on a port of its own, asked by its own clients."""
     block = next(code for code in re.findall(r"(?s)```python\n(.*?)```", README) if "asyncio.run(serve(" in code)

@@ -9,7 +9,6 @@ from minproto.buffer import Buffer
 from minproto.core import SERVER, ProtocolError, Wants
 from minproto.http import FIELD_VCHAR, REASONS, TARGET, TCHAR, Headers, RequestHead, ResponseHead, important_fields
 from minproto.http1 import BODY, DONE, HEAD, IDLE, NO_CONTENT, REQUEST, Handling, PreparedHead, persists
-from minproto.http1_body import BodyReader, Framing
 
 _REQUEST_LINE = re.compile(rf"([{TCHAR}]++) ([{TARGET}]++) (HTTP/[0-9]\.[0-9])")
 _STATUS_LINE = re.compile(rf"(HTTP/[0-9]\.[0-9]) ([0-9]{{3}})(?: [{FIELD_VCHAR}]*+)?")
@@ -135,9 +134,6 @@ class Connection(http1.Connection):
             return False
         data, start = self._buffer.window()
         return data[start] != _CR or super()._skip_empty_lines()
-
-    def _body_reader(self, framing: Framing) -> BodyReader | None:
-        return None if framing is NO_CONTENT else super()._body_reader(framing)
 
     def _begin_exchange(self, head: RequestHead, handling: Handling) -> None:
         self._method, self._version = head.method, head.version
