@@ -43,7 +43,7 @@ def lint(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The README, the examples, the pages of docs/ and the traces in the source do what they say."""
     session.install("-e", ".[test,interop]")
-    session.run("pytest", "tests/test_rules.py", "tests/test_traces.py", *session.posargs)
+    session.run("pytest", "tests/test_rules.py", "tests/test_traces.py", "tests/test_how_it_runs.py", *session.posargs)
 
 
 @nox.session
