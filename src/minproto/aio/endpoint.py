@@ -200,20 +200,20 @@ class Endpoint:
                     if not self._out:
                         return
             finally:
-                if self._out:  # the task was cancelled, but what is sent is sent
+                if self._out:  # the task was cancelled, but its callers have been told that these bytes are on their way
                     self._batch.add(self)
 
     async def drain(self) -> None:
         """Wait until the pipe has room again. Raises ConnectionError, also when the peer reads too slowly."""
         try:
-            await while_taken(self, self._drain)
+            await while_taken(self, self._drain)  # waits again as long as the peer has read 48 KiB during the wait before
         except (ConnectionError, TimeoutError) as error:
             self.lost = True
             self.abort()
             raise ConnectionResetError("the peer is gone, or does not read") from error
 
     async def _drain(self) -> None:
-        """Wait once, for ``Timeouts.write`` seconds. Raises TimeoutError."""
+        """Wait once, for ``Timeouts.write`` seconds; with 0 the time is over at once. Raises TimeoutError."""
         with self._writing(self.timeouts.write):
             await self.pipe.drain()
 
@@ -221,12 +221,12 @@ class Endpoint:
 
     @property
     def position(self) -> int:
-        """Bytes that were sent so far: where the next byte will stand in our output."""
+        """Bytes given to ``send`` so far, encoded: where the next byte will stand in our output."""
         return self.sent + self._pending
 
     @property
     def unsent(self) -> int:
-        """Bytes that were sent, and that wait in our memory for the peer to read."""
+        """Bytes given to ``send`` that still wait in our memory, here or in the pipe, for the peer to read."""
         return self._pending + self.pipe.unsent
 
     @property

@@ -56,7 +56,8 @@ from minproto.http import TOKEN, Data, EndOfMessage, Headers, RequestHead, split
 MAX_READ = 1 << 20
 """Bytes of content that ``Request.read`` holds in memory, unless its caller names another limit."""
 UNANSWERED = 499
-"""The status in the access log of a request whose client left before it had the response. nginx writes it so, too."""
+"""The status in the access log of a request whose client left before it had the response. nginx writes it so, too. Until its
+response begins, a request has this status: if it ends then, nobody was answered."""
 RESET_COMES = 0.25
 """Seconds in which a client that is gone answers our bytes with a reset. A client that reads on sends none."""
 LATE = "an interim response comes before the answer, which has begun already"

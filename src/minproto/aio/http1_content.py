@@ -88,7 +88,10 @@ class RequestContent:
         return event
 
     def fail(self, error: RemoteProtocolError) -> None:
-        """The app refuses the content, for example because it is too large for it (413)."""
+        """The app refuses the content, for example because it is too large for it (413).
+
+        Such a fault is not the client's, so it is ``expected_fault``: the log says nothing of it.
+        """
         self.expected_fault = error
         self._core.fail(error)
 

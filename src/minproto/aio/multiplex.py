@@ -25,9 +25,9 @@ Each task waits for one thing, and somebody else wakes it:
     a handler drains its content to be sent                               the writer, which calls ``send_piece``
     the writer       room in the transport                                the pipe
 
-The writer exists only while there is content that may be sent. ``start_writing`` makes it, and it ends when it finds nothing
-more. The reader calls ``start_writing`` when a WINDOW_UPDATE or a SETTINGS frame has opened a window; a handler's ``write``
-calls it when the windows are open already.
+The writer exists only while there is content that may be sent, or a task that waits for room in the transport. It ends when it
+finds nothing more. ``start_writing`` makes it. The reader calls ``start_writing`` when a WINDOW_UPDATE or a SETTINGS frame has
+opened a window; a handler's ``write`` calls it when the windows are open already.
 
 **The reader never waits for an app**, nor for the peer to take what we send (RFC 9113 §5.2.2: endpoints MUST read and process
 frames as soon as data is available). Imagine a reader that handed each piece of content to its handler and waited until the
@@ -44,9 +44,10 @@ So the reader must not wait, and yet a peer must not fill our memory. Each kind 
 - Replies (acknowledgements, resets, credit) are provoked by the peer, and the reader sends them without waiting. A peer that
   provokes replies and does not read them is ended when 256 KiB wait for it: see ``ReplyBacklog``.
 
-**The writer takes turns.** The core says whose turn it is (``next_ready``), by priority. The writer asks only while little
-waits in the transport: bytes in the transport cannot be overtaken, so with much in it an urgent response would be as late as
-any other.
+**The writer takes turns.** A stream that has content tells the core (``core.offer``; ``core.withdraw`` takes this back). The
+core says whose turn it is (``core.next_ready``), by priority, and how much both windows allow, the stream's and the connection's
+(``core.sendable``). The writer asks only while little waits in the transport: bytes in the transport cannot be overtaken, so
+with much in it an urgent response would be as late as any other.
 
 Here is an exchange whose client lets each stream have 10 bytes. The handler writes 25. ``unsent`` is what the stream holds,
 ``window`` what the client still lets it send:

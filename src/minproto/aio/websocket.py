@@ -45,8 +45,10 @@ message would wait for each other to read, for ever. The price is that a peer wh
 Pongs. The bytes of these Pongs are counted, and beyond 64 KiB the reader waits after all.
 
 **The end** is orderly where it can be: each side sends a Close, and waits for the Close of the other side. Messages before the
-peer's Close (or before its fault) are delivered first, and the app has half a second for each message to answer it. Whoever
-begins, the reader ends the connection: ``close`` only sends our Close, and waits until the reader's task is over.
+peer's Close (or before its fault) are delivered first. The app has half a second (``Timeouts.last_words``) to take the next
+one, or to ask for another; the first time that it does neither, our Close goes out. Whoever begins, the reader ends the
+connection: ``close`` only sends our Close, and waits until the reader's task is over. (The core's ``State.CLOSED`` means that
+our Close is sent. The peer's may still be to come.)
 
     who ends it                                 close_code     sent to the peer
     the peer, by a Close with 1000              1000           a Close with 1000
@@ -101,7 +103,7 @@ FAIR_SHARE = 64
 MAX_UNSENT = 1 << 20
 """Bytes that a connection may have waiting when a broadcast comes. A connection with more is closed with 1013."""
 SHORTEST_LOOK = 1.0
-"""Seconds after which a look at the peer's progress says something, where ``Timeouts.close`` is shorter than that."""
+"""Seconds between two looks at the peer's progress, where ``Timeouts.close`` is shorter: a shorter time says nothing."""
 
 T = TypeVar("T")
 
@@ -440,7 +442,7 @@ class WebSocket:
         close without waiting. Their peers must not hold the connection for ever either.
         """
         if self.close_code is None and self._core.state is not State.CLOSED:
-            pace = OutputPace(self._endpoint)  # of the bytes before our Close
+            pace = OutputPace(self._endpoint)  # of the bytes before our Close; the Close itself is no progress
             self._endpoint.send(Close(code, reason))
             self._give_up_after(self._timeouts.close, pace)
         self._our_close = self._our_close or Close(code, reason)
