@@ -45,9 +45,9 @@ So the reader must not wait, and yet a peer must not fill our memory. Each kind 
   provokes replies and does not read them is ended when 256 KiB wait for it: see ``ReplyBacklog``.
 
 **The writer takes turns.** A stream that has content tells the core (``core.offer``; ``core.withdraw`` takes this back). The
-core says whose turn it is (``core.next_ready``), by priority, and how much both windows allow, the stream's and the connection's
-(``core.sendable``). The writer asks only while little waits in the transport: bytes in the transport cannot be overtaken, so
-with much in it an urgent response would be as late as any other.
+core says whose turn it is (``core.next_ready``), by priority, and how much both windows allow, the stream's and the
+connection's (``core.sendable``). The writer asks only while little waits in the transport: bytes in the transport cannot be
+overtaken, so with much in it an urgent response would be as late as any other.
 
 Here is an exchange whose client lets each stream have 10 bytes. The handler writes 25. ``unsent`` is what the stream holds,
 ``window`` what the client still lets it send:
