@@ -168,7 +168,7 @@ def is_field(field: tuple[str, str]) -> bool:
     return _NAME.fullmatch(name) is not None and _VALUE.fullmatch(value) is not None
 
 
-_IMPORTANT = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"})
+IMPORTANT = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"})
 
 
 def important_fields(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -178,7 +178,7 @@ def important_fields(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name, value in headers:
-        if name in _IMPORTANT:
+        if name in IMPORTANT:
             found[name] = f"{found[name]}, {value}" if name in found else value
     return found
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from minproto import http1
 from minproto.buffer import Buffer
 from minproto.core import SERVER, ProtocolError, Wants
-from minproto.http import FIELD_VCHAR, REASONS, TARGET, TCHAR, Headers, RequestHead, ResponseHead, important_fields
+from minproto.http import FIELD_VCHAR, IMPORTANT, REASONS, TARGET, TCHAR, Headers, RequestHead, ResponseHead, important_fields
 from minproto.http1 import BODY, DONE, HEAD, IDLE, NO_CONTENT, REQUEST, Handling, PreparedHead, persists
 
 _REQUEST_LINE = re.compile(rf"([{TCHAR}]++) ([{TARGET}]++) (HTTP/[0-9]\.[0-9])")
@@ -19,7 +19,6 @@ _CR = ord("\r")
 
 # What connections share holds nothing that is secret, and nothing that is long.
 _SECRET = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
-_IMPORTANT = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"})
 _WITHOUT_CONTENT = frozenset({"HEAD", "CONNECT"})
 _MOST = 256
 _LONG = 4_096
@@ -95,7 +94,7 @@ def request_handling(version: str, headers: Sequence[tuple[str, str]], fault: ty
     """The same as the plain ``request_handling``, by the few fields that matter."""
     important = []
     for field in headers:  # for one or two of them a comprehension takes longer, in CPython 3.11
-        if field[0] in _IMPORTANT:
+        if field[0] in IMPORTANT:
             important.append(field)
     return _handling(version, tuple(important), fault)  # type: ignore[arg-type]  # to mypy no class is hashable
 
