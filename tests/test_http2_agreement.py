@@ -200,3 +200,13 @@ def test_what_a_connection_remembers_is_bounded_and_its_own():
     for coder in (one, other):
         assert max(map(len, (coder._decoded, coder._encoded, coder._requests, coder._responses))) <= 64
     assert not other._requests
+
+
+def test_a_long_head_is_not_remembered():
+    """A client may send 64 KiB of fields with each request, and 64 such heads would be 4 MiB for each idle connection."""
+    one, other = FieldCoder(1 << 20), FieldCoder(1 << 20)
+    for number in range(10, 110):
+        fields = [*_GET, ("authorization", str(number) * 3_000)]
+        assert list(other.decode(one.encode(fields))) == fields
+        other.parse_request(fields, 1), other.parse_response([(":status", "200"), ("x", str(number) * 3_000)], 1)
+    assert not any((one._encoded, other._decoded, other._requests, other._responses))

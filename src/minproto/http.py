@@ -170,6 +170,9 @@ def is_field(field: tuple[str, str]) -> bool:
 
 IMPORTANT = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"})
 
+SECRET = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
+"""Fields that are for one connection alone: no memory that connections share may hold one."""
+
 
 def important_fields(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Return the fields that change how a message is read, by name. The values of repeated lines are joined by ", " (§5.3).

@@ -1,12 +1,13 @@
 """The content of requests: read while it arrives, under backpressure, and what becomes of the rest; 100 (Continue)."""
 
 import asyncio
+import gc
 from contextlib import suppress
 
 import pytest
 from harness import FIN, HELLO, get, now, pieces, post, serving, trickle, virtual
 
-from minproto import ProtocolError, RemoteProtocolError, Response
+from minproto import ProtocolError, RemoteProtocolError, Request, Response
 from minproto.aio.http1_content import MAX_DISCARD
 
 CHUNKED = get("/", "Transfer-Encoding: chunked", method="POST")
@@ -531,3 +532,15 @@ async def test_an_iterator_that_never_reads_the_content_is_an_answer_as_any_othe
             answer = await client.ask(EXPECTING.replace(b"/", target.encode(), 1))
             assert (answer.interim, answer.body) == ([], body)
             assert await client.end() == FIN
+
+
+@virtual
+async def test_an_idle_connection_holds_no_request():
+    """Neither its head, which may have a secret, nor 64 KiB of fields for each connection that is kept alive."""
+    async with serving(read) as server:
+        client = server.client()
+        answer = await client.ask(get("/", "Content-Length: 5", "Authorization: secret", method="POST") + b"hello")
+        assert answer.body == b"hello"
+        await asyncio.sleep(1)
+        gc.collect()
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, Request)]

@@ -61,6 +61,10 @@ class RequestContent:
         self._request, self._end = request, None
         self._pace.begin()
 
+    def end(self) -> None:
+        """Let go of a request that is over: an idle connection holds no memory for its head."""
+        self._request = None
+
     async def receive_content(self) -> Data | EndOfMessage:
         r"""Wait for the next piece of content, or its end. Raises RemoteProtocolError (400, 408, 413), ConnectionError.
 

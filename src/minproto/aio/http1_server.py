@@ -84,7 +84,7 @@ from minproto.aio.observe import APP_ENDS, Observer, logger, peer_name
 from minproto.aio.options import Timeouts
 from minproto.aio.pipe import Pipe
 from minproto.core import Event, LocalProtocolError, RemoteProtocolError, Role
-from minproto.http import METHODS, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
+from minproto.http import METHODS, SECRET, Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
 from minproto.http1 import BODY, Connection, Limits, PreparedHead
 from minproto.http1_body import Chunked, UntilClose
 
@@ -197,6 +197,7 @@ class ServerConnection:
                 self._tell_observers()
             if core.request is BODY and not (core.keep_alive and await self._content.discard()):
                 break
+            self._content.end()
             self._steps += 1
             if self._steps % FAIR_SHARE == 0:
                 await asyncio.sleep(0)
@@ -647,10 +648,10 @@ def prepared_head(status: int, headers: tuple[tuple[str, str], ...], date: tuple
     """Return the head of a response whose content is there.
 
     Most responses of an app have the same head as a response before, within the same second. So the 64 latest heads are kept,
-    and the core keeps in each of them how it was encoded. All connections share them. A head that sets a cookie is for one
-    client alone, so it is made anew.
+    and the core keeps in each of them how it was encoded. All connections share them, so a head with a field that is for one
+    client alone, such as Set-Cookie, is made each time.
     """
-    make = _make_head if "set-cookie" not in dict(headers) else _make_head.__wrapped__
+    make = _make_head if SECRET.isdisjoint(dict(headers)) else _make_head.__wrapped__
     return make(status, headers, date, option)
 
 

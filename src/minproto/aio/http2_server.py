@@ -194,7 +194,7 @@ class ServerConnection(Multiplexer):
         except RemoteProtocolError as error:
             last_words = self.core.farewell(error)
             if self.endpoint.received and not self.endpoint.ended:  # a client that has gone has broken no rule
-                logger.warning("we end the HTTP/2 connection: %s (%s)", code_name(error.code), error)
+                logger.warning("we end the HTTP/2 connection: %s (%.200s)", code_name(error.code), error)
         except ConnectionError:
             self.endpoint.abort()
         self._end_streams()
@@ -309,7 +309,7 @@ class ServerConnection(Multiplexer):
         answered = exchange is not None and exchange.delivered
         if fault.code != REFUSED_STREAM and head is not None and not answered:
             request, code = f"{head.method} {head.target}", fault.status or code_name(fault.code)
-            self._warn("the request %.200a is answered %s: %s", request, code, fault.reason)
+            self._warn("the request %.200a is answered %s: %.200s", request, code, fault.reason)
         if fault.status and exchange is not None:
             exchange.stream.receive(fault)
         elif fault.status and head is not None:

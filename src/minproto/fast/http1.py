@@ -7,7 +7,18 @@ from functools import lru_cache
 from minproto import http1
 from minproto.buffer import Buffer
 from minproto.core import SERVER, ProtocolError, Wants
-from minproto.http import FIELD_VCHAR, IMPORTANT, REASONS, TARGET, TCHAR, Headers, RequestHead, ResponseHead, important_fields
+from minproto.http import (
+    FIELD_VCHAR,
+    IMPORTANT,
+    REASONS,
+    SECRET,
+    TARGET,
+    TCHAR,
+    Headers,
+    RequestHead,
+    ResponseHead,
+    important_fields,
+)
 from minproto.http1 import BODY, DONE, HEAD, IDLE, NO_CONTENT, REQUEST, Handling, PreparedHead, persists
 
 _REQUEST_LINE = re.compile(rf"([{TCHAR}]++) ([{TARGET}]++) (HTTP/[0-9]\.[0-9])")
@@ -17,8 +28,7 @@ _CLOSED = http1.State.CLOSED  # module names: CPython 3.11 looks up a member of 
 _DATA = Wants.DATA
 _CR = ord("\r")
 
-# What connections share holds nothing that is secret, and nothing that is long.
-_SECRET = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
+# What connections share holds no secret field, and no long field line.
 _WITHOUT_CONTENT = frozenset({"HEAD", "CONNECT"})
 _MOST = 256
 _LONG = 4_096
@@ -65,7 +75,7 @@ def _parse_field(line: str, short: bool) -> tuple[str, str] | None:
     if found is None:
         return known
     field = found[1].lower(), found[2].rstrip("\t ")
-    if short and field[0] not in _SECRET:
+    if short and field[0] not in SECRET:
         if len(_parsed) >= _MOST:
             _parsed.clear()
         _parsed[line] = field
@@ -83,7 +93,7 @@ def encode_fields(headers: Sequence[tuple[str, str]]) -> str:
 
 def _encode_field(field: tuple[str, str]) -> str:
     line = http1.encode_fields([field])
-    if len(line) <= _LONG and field[0] not in _SECRET:
+    if len(line) <= _LONG and field[0] not in SECRET:
         if len(_encoded) >= _MOST:
             _encoded.clear()
         _encoded[field] = line

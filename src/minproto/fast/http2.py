@@ -10,6 +10,8 @@ from minproto.http2_fields import Fields
 
 _MOST = 64
 """Heads of each kind that a connection remembers."""
+_LONG = 4_096
+"""Bytes of a head that is not remembered, because memory costs more than the work: 64 heads of 64 KiB would be 4 MiB."""
 
 
 class _Memory(dict[Any, Any]):
@@ -25,15 +27,20 @@ class _Memory(dict[Any, Any]):
         self._newest: Any = None  # the entry that was added last
         self._size = 0, table.maxsize
 
-    def put(self, key: Any, value: Any) -> None:
+    def put(self, key: Any, value: Any, *, short: bool) -> None:
         """Remember what was coded just now, unless that has changed the table: then forget everything before it."""
         entries = self._table.dynamic_entries
         newest, size = entries[0] if entries else None, (len(entries), self._table.maxsize)
         if newest is self._newest and size == self._size and len(self) < _MOST:
-            self[key] = value
+            if short:
+                self[key] = value
         else:
             self._newest, self._size = newest, size
             self.clear()
+
+
+def _is_short(fields: Fields) -> bool:
+    return http2_fields.section_size(fields) <= _LONG
 
 
 class FieldCoder(http2_fields.FieldCoder):
@@ -52,7 +59,7 @@ class FieldCoder(http2_fields.FieldCoder):
         known: Fields | None = self._decoded.get(block)
         if known is None:
             known = super().decode(block)
-            self._decoded.put(block, known)
+            self._decoded.put(block, known, short=_is_short(known))
         return known
 
     def encode(self, fields: Fields) -> bytes:
@@ -60,7 +67,7 @@ class FieldCoder(http2_fields.FieldCoder):
         known: bytes | None = self._encoded.get(key)
         if known is None:
             known = super().encode(fields)
-            self._encoded.put(key, known)
+            self._encoded.put(key, known, short=_is_short(fields))
         return known
 
     def resize_decoder(self, size: int) -> None:
@@ -79,6 +86,8 @@ class FieldCoder(http2_fields.FieldCoder):
             return super().parse_request(fields, stream)
         if known is None:
             head = super().parse_request(fields, stream)
+            if not _is_short(fields):
+                return head
             if len(self._requests) >= _MOST:
                 self._requests.clear()
             self._requests[key] = RequestHead(
@@ -95,6 +104,8 @@ class FieldCoder(http2_fields.FieldCoder):
             return super().parse_response(fields, stream)
         if known is None:
             head = super().parse_response(fields, stream)
+            if not _is_short(fields):
+                return head
             if len(self._responses) >= _MOST:
                 self._responses.clear()
             self._responses[key] = ResponseHead(head.status, Headers(head.headers), "2", 0)
