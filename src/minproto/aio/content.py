@@ -33,6 +33,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Iterator
 from types import CoroutineType, FunctionType
 from typing import Any, Generic, Self, TypeVar
+from weakref import WeakSet
 
 from minproto.aio.observe import APP_ENDS, logger
 
@@ -40,6 +41,7 @@ T = TypeVar("T")
 CANCELLED_BY_APP = "the content was given up: its iterator was cancelled, and not by minproto"
 """The error of an iterator that has cancelled its own task, say. A CancelledError would look like one of ours, and nobody
 would be told."""
+_stopped: "WeakSet[asyncio.Task[Any]]" = WeakSet()  # the tasks that ``stop_task`` has cancelled
 
 
 class Pieces(Generic[T]):
@@ -153,6 +155,35 @@ def was_cancelled(error: BaseException) -> bool:
     """
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def stop_task(task: "asyncio.Task[Any]") -> None:
+    """Cancel a task that may run an app's handler, and remember that minproto did it: see ``was_stopped``."""
+    _stopped.add(task)
+    task.cancel()
+
+
+def was_stopped(error: BaseException) -> bool:
+    """Return whether ``error`` is the end of the current task by ``stop_task``, or by the end of ``asyncio.run``.
+
+    Any other cancellation is the app's own doing: its handler has cancelled its own task, say, and so it has failed.
+
+    ``asyncio.run`` tells us nothing at its end. But it cancels all tasks that are left, in one step, and this shows: no task
+    of the loop goes on. A program whose only task is the handler looks the same, and there we stay silent, too.
+    """
+    if not was_cancelled(error):
+        return False
+    return asyncio.current_task() in _stopped or all(task.cancelling() for task in asyncio.all_tasks())
+
+
+async def meet_cancellation() -> None:
+    """Let a cancellation of the current task come out here. A handler may cancel its own task, and return without any await.
+
+    Then the CancelledError would come out of our next wait, where nothing tells any more whose doing it is.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        await asyncio.sleep(0)
 
 
 def clear_cancellation() -> None:

@@ -62,7 +62,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-from minproto.aio.content import Pieces, checked, clear_cancellation, close_body, was_cancelled
+from minproto.aio.content import Pieces, checked, clear_cancellation, close_body, meet_cancellation, was_cancelled, was_stopped
 from minproto.aio.cores import chosen
 from minproto.aio.endpoint import Endpoint
 from minproto.aio.http import (
@@ -311,7 +311,7 @@ class ServerConnection:
         try:
             answer, self._first_piece = await call_app(self._app, request, self._core.methods, self._scheme)
             if self._task is not None and self._task.cancelling():
-                await self._meet_cancellation()
+                await meet_cancellation()
         except APP_ENDS as error:
             self._raise_cause(error)
             logger.exception("%s %s failed", head.method, head.target)
@@ -333,13 +333,6 @@ class ServerConnection:
             assert self._head is not None
             log_failure_unseen(self._head, error)
             raise ConnectionResetError("the peer is gone")
-
-    async def _meet_cancellation(self) -> None:
-        """Let a cancellation of this task come out here. A handler may cancel its own task, and return without any await.
-
-        Then the CancelledError would come out of our next wait, where nothing tells any more whose doing it is.
-        """
-        await asyncio.sleep(0)
 
     def _forgive_cancellation(self, error: BaseException) -> None:
         """Go on where a handler has cancelled its own task, which is also this connection's: the client is to get its 500.
@@ -483,7 +476,7 @@ class ServerConnection:
                 if self.endpoint.congested or not piece or self._steps % FAIR_SHARE == 0:
                     await pieces.pause_for(self._give_way(piece))
             if self._task is not None and self._task.cancelling():
-                await self._meet_cancellation()
+                await meet_cancellation()
         self.endpoint.send(EndOfMessage(trailers_of(response, head, possible=self._core.framing == Chunked())))
 
     async def _give_way(self, piece: bytes) -> None:
@@ -500,7 +493,8 @@ class ServerConnection:
         """Give the pipe to another protocol, such as WebSocket, with the bytes that came behind the request.
 
         The request has to be complete first: the content that the app did not read stands before the first byte of the other
-        protocol. When the handler returns, the connection is closed; this task never reads HTTP again.
+        protocol. When the handler returns, the connection is closed; this task never reads HTTP again. When the handler fails,
+        also by a cancellation that is the app's own doing, the connection is reset.
         """
         self._end_request()
         if self._core.expects_continue:  # RFC 9110 §7.8: a server MUST send the 100 before the 101
@@ -521,9 +515,11 @@ class ServerConnection:
         self._begin_answer(answer)
         try:
             await answer.handler(self.endpoint.hand_over())
+            await meet_cancellation()
         except APP_ENDS as error:
-            if was_cancelled(error):
+            if was_stopped(error):
                 raise
+            clear_cancellation()
             logger.exception("%s %s: the upgraded connection failed", head.method, head.target)
             self.endpoint.abort()
         else:

@@ -86,7 +86,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import NoReturn
 
-from minproto.aio.content import Pieces, checked, clear_cancellation, close_body, was_cancelled
+from minproto.aio.content import Pieces, checked, clear_cancellation, close_body, meet_cancellation, was_cancelled
 from minproto.aio.cores import chosen
 from minproto.aio.http import (
     LATE,
@@ -675,6 +675,7 @@ class Exchange:
         self._close_request()
         self.stream.watch(None)  # the other protocol sees a reset by itself, as on a connection of its own
         await answer.handler(self.stream)
+        await meet_cancellation()
         await self.stream.close()
 
 

@@ -47,6 +47,7 @@ from socket import socket
 from typing import ClassVar, Protocol, Self, TypedDict
 
 from minproto.aio.address import Address
+from minproto.aio.content import stop_task
 from minproto.aio.observe import APP_FAILURES, Counts, Metrics, logger
 from minproto.aio.options import Timeouts, check_function, check_loop, check_tls, check_type
 from minproto.aio.output import standard_output
@@ -297,7 +298,7 @@ class Listener(ABC):
         if self._loop is not None:
             check_loop(self._loop, "loop.call_soon_threadsafe(server.abort)")
         for task in self._tasks():
-            task.cancel()
+            stop_task(task)
 
     def _tasks(self) -> set[asyncio.Task[None]]:
         """All tasks of the server. A copy: the sets change when a task ends."""

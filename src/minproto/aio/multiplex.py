@@ -104,6 +104,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
+from minproto.aio.content import stop_task
 from minproto.aio.endpoint import Endpoint
 from minproto.aio.options import Timeouts
 from minproto.aio.patience import ENOUGH
@@ -755,6 +756,6 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
     """Cancel tasks, and wait until they have ended: no task outlives its connection."""
     running = [task for task in tasks if task is not None and not task.done()]
     for task in running:
-        task.cancel()
+        stop_task(task)
     if running:
         await asyncio.wait(running)

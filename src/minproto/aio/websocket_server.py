@@ -29,7 +29,7 @@ from contextlib import suppress
 from inspect import isasyncgenfunction, isawaitable, isclass
 
 from minproto.aio.address import is_origin_of
-from minproto.aio.content import was_cancelled
+from minproto.aio.content import clear_cancellation, meet_cancellation, was_stopped
 from minproto.aio.http import Answer, Request, Response, Upgrade
 from minproto.aio.observe import APP_ENDS, logger
 from minproto.aio.options import Timeouts, check_common, check_elements, check_function, check_text, check_type, refuse
@@ -154,8 +154,10 @@ class _Session:
     async def run(self, pipe: Pipe) -> None:
         """Make the WebSocket, run the handler on it, and close it.
 
-        A handler that fails is logged, and the peer gets 1011. Two failures are none: ConnectionClosed, where the peer was the
-        one that ended the connection; and the TimeoutError of our own limit, set by ``_hurry``.
+        A handler that fails is logged, and the peer gets 1011. A handler whose task the app has cancelled, the handler itself
+        perhaps, has failed as well. Three ends are no failures: ConnectionClosed, where the peer was the one that ended the
+        connection; the TimeoutError of our own limit, set by ``_hurry``; and a cancellation by the server, which leaves the
+        peer without a Close.
         """
         socket = self._socket = WebSocket(pipe, SERVER, *self._options)
         if self._draining:  # ``drain`` came before the WebSocket was made
@@ -167,9 +169,10 @@ class _Session:
                 await self._handle(socket)
             code = NORMAL
         except APP_ENDS as error:  # SystemExit among them: sys.exit() in a handler must not end the server
-            if was_cancelled(error):
+            if was_stopped(error):
                 await socket.leave()
                 raise
+            clear_cancellation()  # the task goes on: it has the WebSocket to close
             if isinstance(error, ConnectionClosed) and socket.ending:
                 code = NORMAL
             elif not limit.expired():
@@ -183,6 +186,7 @@ class _Session:
             name = getattr(self._handler, "__qualname__", repr(self._handler))
             raise TypeError(f"the handler {name} has to be an async function: it returned {handling!r:.60}, and no coroutine")
         await handling
+        await meet_cancellation()
 
     def _hurry(self, limit: asyncio.Timeout) -> None:
         """The connection is over: its handler must not outlive it by more than ``Timeouts.drain``.
