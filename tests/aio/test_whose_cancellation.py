@@ -16,7 +16,7 @@ from harness import FIN, RST, Client, Serving, get, now, serving, virtual
 from test_http2_websocket import Socket
 from ws_harness import app_with
 
-from minproto import Answer, Request, Server, Timeouts, Upgrade
+from minproto import Answer, Request, Response, Server, Timeouts, Upgrade
 from minproto.http2_frames import INTERNAL_ERROR
 from minproto.testing import network
 from minproto.websocket import Close
@@ -251,3 +251,40 @@ def test_the_end_of_asyncio_run_is_no_failure_of_a_handler(version: str, kind: s
 
     asyncio.run(main())
     assert [handler.ends for handler in handlers] == [["CancelledError"]] * count
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_end_of_asyncio_run_is_no_failure_of_a_request(count: int) -> None:
+    handlers = [Waits() for _ in range(count)]
+
+    async def main() -> None:
+        for handler in handlers:
+            ours, theirs = network.pair()
+            Server(waiting_in(handler)).attach(theirs)
+            ours.write(get("/"))
+            await handler.has_begun.wait()
+
+    asyncio.run(main())
+    assert [handler.ends for handler in handlers] == [["CancelledError"]] * count
+
+
+@virtual
+async def test_an_abort_of_the_server_is_no_failure_of_a_request() -> None:
+    handler = Waits()
+    server = Serving(waiting_in(handler), {})
+    client = server.client()
+    client.send(get("/"))
+    await handler.has_begun.wait()
+    server.server.abort()
+    assert (await client.end(), now(), handler.ends) == (RST, 0, ["CancelledError"])
+    await server.server.close()
+
+
+def waiting_in(handler: Waits) -> Any:
+    """An app whose handler waits in each request."""
+
+    async def app(_: Request) -> Answer:
+        await handler(None)
+        return Response()
+
+    return app

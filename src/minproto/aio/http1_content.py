@@ -61,10 +61,6 @@ class RequestContent:
         self._request, self._end = request, None
         self._pace.begin()
 
-    def end(self) -> None:
-        """Let go of a request that is over: an idle connection holds no memory for its head."""
-        self._request = None
-
     async def receive_content(self) -> Data | EndOfMessage:
         r"""Wait for the next piece of content, or its end. Raises RemoteProtocolError (400, 408, 413), ConnectionError.
 
@@ -85,6 +81,8 @@ class RequestContent:
         while isinstance(event, Data):
             pieces.append(event.data)
             event = core.next_event()
+        if event is not None:  # no further wait: an idle connection must not hold the memory of a request that is over
+            self._request = None
         if pieces:
             self._end = event
             return Data(b"".join(pieces))

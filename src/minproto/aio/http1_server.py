@@ -197,7 +197,6 @@ class ServerConnection:
                 self._tell_observers()
             if core.request is BODY and not (core.keep_alive and await self._content.discard()):
                 break
-            self._content.end()
             self._steps += 1
             if self._steps % FAIR_SHARE == 0:
                 await asyncio.sleep(0)
@@ -325,7 +324,7 @@ class ServerConnection:
         Return where it is the app's own. ``answered``: a fault of the request that the app has answered in its own way. It has
         nothing to do with an exception that comes later.
         """
-        if was_cancelled(error) and (self._cancels_app or self._draining):
+        if was_stopped(error) or (was_cancelled(error) and (self._cancels_app or self._draining)):
             raise error
         if self._core.error is not None and self._core.error is not answered:
             raise self._core.error  # even if the app has made another exception of it
@@ -337,8 +336,7 @@ class ServerConnection:
     def _forgive_cancellation(self, error: BaseException) -> None:
         """Go on where a handler has cancelled its own task, which is also this connection's: the client is to get its 500.
 
-        Behind that response the connection ends. We can't tell such a cancellation from one of the whole program, as by
-        ``asyncio.run`` at its end, and there this task has to end soon.
+        After that response the connection ends: a task that somebody has cancelled should not go on for long.
         """
         if was_cancelled(error):
             clear_cancellation()
