@@ -1,4 +1,4 @@
-"""The entry of ``python -m minproto`` and of the command ``minproto``."""
+"""The entry point of ``python -m minproto`` and of the command ``minproto``."""
 
 import signal
 import sys
@@ -8,7 +8,7 @@ def main() -> int:
     """Run the command line, and return its exit status.
 
     ``minproto.cli`` takes a while to import, and a user may press Ctrl-C meanwhile. Python's own handler would print a
-    traceback of half an import. The system's default handler ends the process without a word.
+    traceback from the middle of an import. The system's default handler ends the process without a word.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from minproto import cli

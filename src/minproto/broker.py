@@ -1,9 +1,9 @@
 r"""A publish/subscribe broker in memory: topics, patterns, logs and subscriptions. It has no bytes, no clock, and never waits.
 
 A *publisher* gives a message to a *topic*, such as ``news.uk``, and does not know who receives it. A *subscriber* names the
-topics that it wants, or patterns such as ``news.*``, and takes its messages when it has time for them. Between the two stands
-the broker. It gives each message an id, and copies a reference to it into the queue of each subscription that matches. It can
-also keep a *log* of each topic: the last N messages, for subscribers who come back after a lost connection.
+topics that it wants, or patterns such as ``news.*``, and takes its messages when it has time for them. The broker sits between
+publishers and subscribers. It gives each message an id, and copies a reference to it into the queue of each subscription that
+matches. It can also keep a *log* of each topic: the last N messages, for subscribers that come back after a lost connection.
 
     publish("news.uk", b"rain")
          |
@@ -14,8 +14,8 @@ also keep a *log* of each topic: the last N messages, for subscribers who come b
          +--> listens to "news.uk" --> queue of subscription A --> take()         v
          +--> listens to "news.*"  --> queue of subscription B --> take()    queue of a new subscription C --> take()
 
-A worked example. The log of "news" keeps three messages. An id is a millisecond and a number, and the clock stands still at
-1000, where the broker was made (it has taken 1000-0 for itself):
+A worked example. The log of "news" keeps three messages. An id is a millisecond and a number. The clock is stopped at 1000,
+the time at which the broker was made (the broker has taken 1000-0 for itself):
 
     call                                  id       log of "news"      queue of A    what take returns
     A = subscribe("news")                          -                  -
@@ -46,23 +46,23 @@ Six ideas carry the rest of this file:
 
 - **Fan-out.** A thousand subscribers to one topic cost a thousand references to one Message, not a thousand copies.
 - **Backpressure** ends here. A publisher is never slowed down, so a subscriber that is slower than its publishers would need a
-  queue without end. Each queue is therefore bounded (``Limits``), and each subscription chooses what happens at the bound
-  (``Overflow``). A shell takes messages only while its own write buffer is low, so that messages wait in this one place.
-- **Gap.** Where a subscriber misses messages, a Gap stands in their place in its stream. No message is lost silently.
+  queue of unlimited length. Each queue is therefore bounded (``Limits``), and each subscription chooses what happens at the
+  bound (``Overflow``). A shell takes messages only while its own write buffer is low, so messages queue up in this one place.
+- **Gap.** When a subscriber misses messages, a Gap takes their place in its stream. No message is lost silently.
 - **At-most-once delivery.** A message that was taken is gone from the queue; nobody acknowledges it. A subscriber that loses
   its connection may have lost messages on the way. It resumes with the id of the last message that it has seen. Its replay
-  then holds exactly the messages behind this id, or begins with a Gap.
-- **One step.** If the log got a message first and the queues later, a subscriber that resumes in between would receive the
+  then holds exactly the messages after this id, or begins with a Gap.
+- **One step.** If the log got a message first and the queues later, a subscriber that resumed in between would receive the
   message twice: in its replay and live. In the other order it would miss the message. Nothing here is concurrent, so there is
   no "in between", and order, replay and counting need no lock.
 - **Conservation.** For each subscription, after each call: ``matched == taken + dropped + pending``.
 
 Three things are easy to get wrong:
 
-- A clock may go back, and the ids must still grow.
+- A clock may go backwards, and the ids must still grow.
 - A replay may be longer than the limit of a queue, and must not overflow the queue.
-- A pattern such as ``*a*a*a*a*b`` must not make a matcher try all ways to place its stars. With twenty stars and a topic of a
-  thousand bytes that takes longer than a lifetime.
+- A pattern such as ``*a*a*a*a*b`` must not make a matcher try every way of placing its stars. With twenty stars and a topic
+  of a thousand bytes, that would take longer than a lifetime.
 
 Left out: persistence, acknowledgements (at-least-once delivery), and a second process (``aio/remote.py`` reaches one).
 """
@@ -80,35 +80,35 @@ from typing import Protocol
 from minproto.core import check_count, check_counts
 
 MAX_NAME = 1_024
-"""Bytes of a topic or a pattern. To match one against the other may take as many steps as the product of both lengths."""
+"""Bytes of a topic or a pattern. Matching one against the other can take up to len(topic) * len(pattern) steps."""
 MESSAGE_COST = 500
-"""Bytes, roughly, that a message takes in memory besides its data."""
+"""Bytes, roughly, that a message takes up in memory besides its data."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds on what publishers and subscribers could make endless."""
+    """The bounds on what publishers and subscribers could otherwise grow without end."""
 
     max_pending: int = 10_000
-    """Messages that wait in a subscription's queue. The messages of its replay come on top of this limit."""
+    """Messages pending in a subscription's queue. The messages of its replay come on top of this limit."""
     max_pending_bytes: int = 8 << 20
-    """Bytes of data in a queue. A message that is larger is accepted where nothing else waits, or nobody could send it."""
+    """Bytes of data in a queue. A larger message is accepted when the queue is empty; otherwise it could never be sent."""
     max_logs: int = 10_000
-    """Topics that have a log. Beyond it, the topic that was silent for longest loses its log."""
+    """Topics that have a log. Beyond the limit, the topic that has been silent longest loses its log."""
     max_log_bytes: int = 16 << 20
-    """Bytes of one topic's log. Beyond it, the log loses its oldest messages."""
+    """Bytes of one topic's log. Beyond the limit, the log loses its oldest messages."""
     max_history_bytes: int = 128 << 20
-    """Bytes of all logs together. Beyond it, the topic that was silent for longest loses its log. Here and in
-    ``max_log_bytes`` a message counts with its data, its topic and ``MESSAGE_COST``."""
+    """Bytes of all logs together. Beyond the limit, the topic that has been silent longest loses its log. Here and in
+    ``max_log_bytes``, the size of a message is its data, its topic and ``MESSAGE_COST``."""
 
     def __post_init__(self) -> None:
         check_counts(self)
 
 
 class Overflow(Enum):
-    """The policy of a subscription for a message that arrives at a full queue.
+    """A subscription's policy for a message that arrives at a full queue.
 
-    For example, a queue with room for two messages gets three. Each policy leaves a Gap, so the subscriber knows of its loss:
+    For example, a queue with room for two messages gets three. Each policy leaves a Gap, so the subscriber learns of its loss:
 
         >>> for policy in Overflow:
         ...     broker = Broker(clock=lambda: 1000, limits=Limits(max_pending=2))
@@ -127,7 +127,7 @@ class Overflow(Enum):
     DROP_OLDEST = "drop_oldest"
     """The oldest messages make room: for a subscriber that wants the newest price, not all prices."""
     DROP_NEWEST = "drop_newest"
-    """The message is dropped: for a subscriber that has to work through its messages from the first one on."""
+    """The new message is dropped: for a subscriber that has to work through its messages from the first one on."""
 
 
 @dataclass(slots=True)
@@ -136,13 +136,13 @@ class Message:
 
     topic: str
     id: str
-    """``milliseconds-sequence``, such as "1700000000000-0". The ids of a broker grow with each message, over all topics."""
+    """``milliseconds-sequence``, such as "1700000000000-0". A broker's ids grow with each message, across all topics."""
     data: bytes
     pattern: str | None = None
     """The pattern that this delivery is for. None: the subscription named the topic itself."""
     encodings: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
-    """The bytes that a shell has made of the message, by the shell's name. All deliveries of a message share this dict, so
-    each shell encodes the message once, however many subscribers receive it."""
+    """The message as each shell has encoded it, by the shell's name. All deliveries of a message share this dict, so each
+    shell encodes the message once, however many subscribers receive it."""
 
 
 @dataclass(slots=True)
@@ -150,24 +150,24 @@ class Gap:
     """A notice that messages are missing at this place in the stream."""
 
     count: int | None
-    """How many messages are missing; None where the broker cannot know."""
+    """How many messages are missing; None if the broker cannot know."""
     id: str | None = None
-    """The id to resume from, for a subscriber that has seen this notice and nothing behind it. None: the id of the message
+    """The id to resume from, for a subscriber that has seen this notice and nothing after it. None: the id of the message
     before the notice."""
     reason: str | None = field(default=None, compare=False)
-    """Why, where a shell knows of another cause than a queue or a log that was too short."""
+    """Why messages are missing, if a shell knows of a cause other than too short a queue or log."""
 
 
 Item = Message | Gap
 
 
 class Listener(Protocol):
-    """An object that a broker gives messages to: a subscription, or one that stands for many receivers (``session.py``)."""
+    """An object that a broker gives messages to: a subscription, or an object that represents many (``session.py``)."""
 
     def offer(self, message: Message) -> int:
         """Accept a message that matches, and return how many receive it.
 
-        ``publish`` calls it once for the topic and once for each pattern that matches, if this listener listens to them."""
+        ``publish`` calls it once if this listener listens to the topic, and once for each matching pattern it listens to."""
 
     def receiver_count(self, topic: str) -> int:
         """Return how many receivers have named the topic itself."""
@@ -178,13 +178,13 @@ class Listener(Protocol):
 #   id = milliseconds "-" sequence     as in a Redis stream: "1700000000000-0", then "1700000000000-1" in the same millisecond
 
 IdKey = tuple[int, int]
-_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")  # 64 bits have up to 20 digits, and ``int`` refuses thousands of digits
+_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")  # a 64-bit number has up to 20 digits, and ``int`` refuses thousands
 
 
 def parse_id(id: str) -> IdKey | None:
-    """Return an id as (milliseconds, sequence), for comparisons; None for a text that is no id.
+    """Return an id as (milliseconds, sequence), for comparisons; None for a text that is not an id.
 
-    As texts, ids compare wrongly: "9-0" > "10-0".
+    Compared as text, ids come out in the wrong order: "9-0" > "10-0".
     """
     found = _ID.fullmatch(id)
     return (int(found[1]), int(found[2])) if found else None
@@ -204,10 +204,10 @@ def _key(message: Message) -> IdKey:
 
 
 class _Log:
-    """The last messages of a topic, and the id where they begin.
+    """The last messages of a topic, and the id after which they begin.
 
-    ``start`` tells whether a replay has a gap. It is the id of the last message that the log has lost. Of a log that has lost
-    none it is an id before its first message: see ``_log_of``. A subscriber that has seen ``start`` misses nothing. A
+    ``start`` tells whether a replay has a gap. It is the id of the last message that the log has lost. If the log has lost
+    none, ``start`` is an id before its first message: see ``_log_of``. A subscriber that has seen ``start`` misses nothing. A
     subscriber that has seen only an earlier id may miss messages.
 
         lost                          kept
@@ -223,7 +223,7 @@ class _Log:
         self.start = start
 
     def append(self, message: Message) -> None:
-        """Keep a message, and lose the oldest ones beyond the limits: this very one, where it alone is too large."""
+        """Keep a message, and lose the oldest ones beyond the limits: even this one, if it is too large by itself."""
         self.messages.append(message)
         self.bytes += _cost(message)
         while self.messages and (len(self.messages) > self._max_messages or self.bytes > self._max_bytes):
@@ -232,22 +232,22 @@ class _Log:
             self.start = lost.id
 
     def after(self, id: str) -> tuple[Gap | None, list[Message]]:
-        """Return the messages behind an id; in front of them a Gap, where a message may be missing between the two.
+        """Return the messages after an id, preceded by a Gap if a message may be missing between the id and the first of them.
 
-        With the log of the picture above: after 1000-4 comes 1000-5. After 1000-2 come all three. After 1000-1 come a Gap
-        that ends at 1000-2, and all three; so after any earlier id, also where the log is empty. Three more kinds of ids
-        occur, and each gets a Gap, for the subscriber has seen another stream than this one:
+        With the log in the picture above: after 1000-4 comes 1000-5. After 1000-2 come all three. After 1000-1 come a Gap
+        that ends at 1000-2, and all three; likewise after any earlier id, even if the log is empty. Three more kinds of ids
+        occur, and each gets a Gap, because the subscriber has seen a different stream from this one:
 
-        - An id of another topic, such as 1000-4 in a log that has 1000-3 and 1000-5 alone. The later messages follow.
+        - An id of another topic, such as 1000-4 in a log that has only 1000-3 and 1000-5. The later messages follow.
         - An id later than all of ours: an earlier broker gave it, on a machine whose clock was ahead. All messages follow.
-        - A text that is no id. All messages follow.
+        - A text that is not an id. All messages follow.
         """
         key = parse_id(id)
         newest = _key(self.messages[-1]) if self.messages else parse_id(self.start)
         assert newest is not None
         if key is None or key > newest:
             return Gap(None, self.start), list(self.messages)
-        before = bisect_right(self.messages, key, key=_key)  # ids grow, so a binary search finds how many are not behind
+        before = bisect_right(self.messages, key, key=_key)  # ids grow, so a binary search finds how many come up to key
         seen = self.messages[before - 1].id if before else self.start
         return None if id == seen else Gap(None, seen), list(islice(self.messages, before, None))
 
@@ -260,10 +260,10 @@ def _cost(message: Message) -> int:
 #
 #   *        any bytes, or none           [abc] [a-z]   one byte of the class; [z-a] is the same as [a-z]
 #   ?        one byte                     [^abc]        one byte that is not in the class
-#   \x       the byte x itself            [abc          a class without its end goes on to the end of the pattern
+#   \x       the byte x itself            [abc          an unclosed class goes on to the end of the pattern
 #
-# These are the rules of Redis, which matches bytes and not characters. So do we: "?" does not match "é", which has two bytes
-# in UTF-8. "*" does not match the empty topic. Where C has signed characters, Redis lets a range that begins in ASCII and ends
+# These are the rules of Redis, which matches bytes, not characters. So do we: "?" does not match "é", which is two bytes in
+# UTF-8. "*" does not match the empty topic. Where C has signed characters, Redis lets a range that begins in ASCII and ends
 # beyond it run from -128 to 127; here the bytes of a range always go from 0 to 255.
 
 _PARTS = re.compile(rb"(?s)\*+|\?|\[\^?(?:\\.|[^\]]-.|[^\]])*\]?|\\.|.")
@@ -286,9 +286,9 @@ def glob(pattern: str) -> re.Pattern[bytes]:
         news.* becomes (?=.)news\..*
         *a*b becomes (?=.)(?>.*?a).*b
 
-    ``(?=.)`` asks for a topic that is not empty. The last line shows the defence against hostile patterns. A star followed by
+    ``(?=.)`` requires a topic that is not empty. The last line shows the defence against hostile patterns. A star followed by
     ``a`` takes the *first* ``a`` that it can find, and the atomic group ``(?>...)`` never tries a later one. That loses no
-    match, for what follows is another star, which can skip any bytes. Without the atomic group, a pattern with twenty stars
+    match, because another star follows, which can skip any bytes. Without the atomic group, a pattern with twenty stars
     would make the regular expression try all combinations of twenty places.
 
     Raises ValueError for a pattern of more than MAX_NAME bytes.
@@ -308,7 +308,7 @@ def glob(pattern: str) -> re.Pattern[bytes]:
 
 
 def _one_byte(part: bytes) -> bytes:
-    """Return the regular expression of a part that stands for exactly one byte of the topic."""
+    """Return the regular expression for a part that matches exactly one byte of the topic."""
     if part == b"?":
         return b"."
     found = _CLASS.match(part)
@@ -328,9 +328,9 @@ def _member(member: re.Match[bytes]) -> bytes:
 
 
 def name_bytes(text: str) -> bytes:
-    """Return the bytes of a topic or a pattern, in UTF-8. A Redis client may send other bytes: as surrogates they survive.
+    """Return the bytes of a topic or a pattern, in UTF-8. A Redis client may send other bytes: they survive as surrogates.
 
-    Raises ValueError for more than MAX_NAME bytes, TypeError for another type than str.
+    Raises ValueError for more than MAX_NAME bytes, TypeError for any type but str.
     """
     if not isinstance(text, str):
         raise TypeError(f"a topic or pattern is a str, not {type(text).__name__}: {text!r:.60}")
@@ -341,7 +341,7 @@ def name_bytes(text: str) -> bytes:
 
 
 class Patterns:
-    """The patterns that somebody listens to, and their listeners. Each pattern is tried on each message.
+    """The patterns in use, and their listeners. Each pattern is tried on each message.
 
     A message is delivered once for each pattern that matches, in the order in which the patterns came into use:
 
@@ -361,7 +361,7 @@ class Patterns:
         return len(self._globs)
 
     def add(self, pattern: str, listener: Listener) -> None:
-        """Let a listener hear the topics that match. Raises ValueError for a pattern that is too long."""
+        """Add a listener to the topics that match. Raises ValueError for a pattern that is too long."""
         if pattern not in self._globs:
             self._globs[pattern] = glob(pattern)
             self._listeners[pattern] = {}
@@ -384,14 +384,14 @@ class Patterns:
 #     take() <-----  | first gap | item | item | item | ... |  <----- offer(), for each message that matches
 #                    '----------------------------------------'
 #
-# An item is a Message or, with DROP_NEWEST, a Gap between two messages. The first gap is apart from the items: it stands for
-# messages that were missing in the log, or that were dropped from the front.
+# An item is a Message or, with DROP_NEWEST, a Gap between two messages. The first gap is kept apart from the items: it covers
+# messages that were missing from the log, or that were dropped from the front.
 
 
 class Subscription:
     """A queue of messages for one subscriber. ``Broker.subscribe`` makes it.
 
-    After each call ``matched == taken + dropped + pending``: a message that matched is with the subscriber, lost, or waiting.
+    After each call ``matched == taken + dropped + pending``: a message that matched has been taken, lost, or is still waiting.
 
         >>> broker = Broker(clock=lambda: 1000, limits=Limits(max_pending=2))
         >>> subscription = broker.subscribe("news", on_overflow="drop_oldest")
@@ -409,30 +409,30 @@ class Subscription:
         self._first_gap: Gap | None = None
         self._items: deque[Item] = deque()
         self._bytes = 0  # of the messages among the items
-        # The room that a replay adds to the limits, until it is taken: see ``replay``.
+        # The room that a replay adds to the limits, until its messages are taken: see ``replay``.
         self._extra_messages = self._extra_bytes = 0
         self.start: str | None = None
         """The id to resume from, for a subscriber that has received nothing yet. None: the subscription cannot be resumed
-        (it has several topics, or patterns), or a Gap comes first, whose id says where to resume."""
+        (it has several topics, or patterns), or its first item is a Gap, whose id says where to resume."""
         self.topics: dict[str, None] = {}
         self.patterns: dict[str, None] = {}
         self.matched = 0
-        """Messages that were offered to the subscription: by the replay, and by each publish since."""
+        """Messages that have been offered to the subscription: by the replay, and by each publish since."""
         self.taken = 0
         self.dropped = 0
-        """Messages lost by an overflow, or by ``close``."""
+        """Messages lost to an overflow, or to ``close``."""
         self.pending = 0
-        """Messages that wait in the queue. A Gap counts nowhere."""
+        """Messages waiting in the queue. No counter includes a Gap."""
         self.ended: str | None = None
         """Why no more messages will match: "closed" or "overflow". None: the subscription is alive."""
         self.on_ready: Callable[[], None] = lambda: None
         """Called when the queue is no longer empty, once until ``take``; and at the end. If it raises, the next message calls
-        it again. A shell wakes the task here that takes the messages."""
-        self._notified = False  # on_ready has been called for the items that wait
+        it again. A shell uses it to wake the task that takes the messages."""
+        self._notified = False  # on_ready has been called for the pending items
 
     def add(self, topic: str) -> None:
-        """Listen to one more topic. A second ``add`` of a topic changes nothing. Raises ValueError for too long a name."""
-        if self.ended is None:  # an ended subscription would stay in the broker's tables for ever
+        """Listen to one more topic. Adding a topic again has no effect. Raises ValueError for a name that is too long."""
+        if self.ended is None:  # an ended subscription would stay in the broker's tables forever
             self._broker.listen(topic, self)
             self.topics[topic] = None
 
@@ -460,10 +460,10 @@ class Subscription:
         return bool(self._items) or self._first_gap is not None
 
     def take(self, most: int, most_bytes: int = sys.maxsize) -> list[Item]:
-        """Remove and return the next messages and gaps; an empty list where nothing waits.
+        """Remove and return the next messages and gaps; an empty list if nothing is waiting.
 
-        ``most``: the number of items at most. ``most_bytes``: no further message once the taken ones have so many bytes of
-        data. So the last message may exceed it, for otherwise a large message would be stuck; with 0 there is none.
+        ``most``: the maximum number of items. ``most_bytes``: stop once the messages taken have this many bytes of data. The
+        last message may exceed ``most_bytes``, or a large message would be stuck forever; with 0, no message is taken.
 
         Raises TypeError for a count that is not an int, ValueError for a negative one.
         """
@@ -506,28 +506,28 @@ class Subscription:
     def replay(self, gap: Gap | None, messages: list[Message]) -> None:
         """Fill the new queue with messages of a log, and add as much room as they take to the limits.
 
-        Without the extra room, a subscriber that resumes from a long log would overflow by its first live message. With a
-        limit of two messages and a replay of five, seven may wait. Each message taken gives one place back, down to the two.
+        Without the extra room, a subscriber that resumes from a long log would overflow at its first live message. With a
+        limit of two messages and a replay of five, seven may wait. Each message taken gives one place back, down to two.
         """
         self._first_gap = gap
         self._items.extend(messages)
-        self._notified = self.waiting  # the subscriber takes at once, so nobody has to be woken
+        self._notified = self.waiting  # the subscriber takes messages at once, so no task has to be woken
         self._bytes = self._extra_bytes = sum(len(message.data) for message in messages)
         self.matched = self.pending = self._extra_messages = len(messages)
 
     def _give_back_room(self, message: Message) -> None:
-        """Take back the extra room of one message, as one is taken.
+        """Take back the extra room of one message, because a message was taken.
 
-        The message need not be one of the replay: DROP_OLDEST may have put a newer one of another size in its place. So the
-        extra bytes stop at 0, and they are 0 when the last extra place is given back.
+        That message need not come from the replay: DROP_OLDEST may have put a newer one of another size in its place. So the
+        extra bytes never fall below 0, and they become 0 when the last extra place is given back.
         """
         self._extra_messages -= 1
         self._extra_bytes = max(0, self._extra_bytes - len(message.data)) if self._extra_messages else 0
 
     def offer(self, message: Message) -> int:
-        """Put a message that matches into the queue, or do what the policy says if the queue is full. Return 1: one receiver.
+        """Put a message that matches into the queue, or apply the policy if the queue is full. Return 1: one receiver.
 
-        Return 0 after the end: a message that matches two patterns may end the subscription at the first of them.
+        Return 0 if the subscription has ended: a message that matches two patterns may end it at the first of them.
         """
         if self.ended is not None:
             return 0
@@ -543,7 +543,7 @@ class Subscription:
         return 1
 
     def _is_full(self, message: Message) -> bool:
-        if not self.pending:  # a message is accepted alone, whatever its size: no waiting would make room for it
+        if not self.pending:  # an empty queue accepts a message of any size: waiting would not make more room for it
             return False
         too_many = self.pending >= self._limits.max_pending + self._extra_messages
         return too_many or self._bytes + len(message.data) > self._limits.max_pending_bytes + self._extra_bytes
@@ -553,8 +553,8 @@ class Subscription:
         self._count(message, 1)
         if not self._notified:
             self.on_ready()
-            # Only now, so that the next message calls on_ready again if this call has raised. If the call itself has taken
-            # the message, the queue is empty, and the next message has to be announced as well.
+            # Set only now, so that the next message calls on_ready again if this call has raised. If on_ready itself has
+            # taken the message, the queue is empty, and the next message has to be announced as well.
             self._notified = self.waiting
 
     def _overflow(self, message: Message) -> None:
@@ -562,21 +562,21 @@ class Subscription:
             case Overflow.DISCONNECT:
                 self._disconnect()
             case Overflow.DROP_OLDEST:
-                while self._items and self._is_full(message):  # a large message may need the place of several
+                while self._items and self._is_full(message):  # a large message may take the place of several
                     self._drop_oldest()
                 self._append(message)
             case Overflow.DROP_NEWEST:
                 self._drop_newest(message)
 
     def _disconnect(self) -> None:
-        """End the subscription. Its one last item is a Gap for all messages that it did not get."""
+        """End the subscription. Its only remaining item is a Gap for all the messages that it did not get."""
         self.dropped += 1  # the message that does not fit
-        log_had_a_gap = self._first_gap is not None  # then nobody knows how many are missing in all
+        log_had_a_gap = self._first_gap is not None  # then the total that is missing is unknown
         self._drop_all(Gap(None if log_had_a_gap else self.pending + 1))
         self.end("overflow")
 
     def _drop_oldest(self) -> None:
-        """Drop the message at the front. The gap stands where the message was: in front of the queue."""
+        """Drop the message at the front. The gap goes where the message was: at the front of the queue."""
         message = self._items.popleft()
         assert isinstance(message, Message)  # only DROP_NEWEST puts a Gap among the items
         self._count(message, -1)
@@ -586,7 +586,7 @@ class Subscription:
         _extend(self._first_gap, message)
 
     def _drop_newest(self, message: Message) -> None:
-        """Drop the new message. The gap stands at the back, where the message would be; the next dropped one extends it."""
+        """Drop the new message. The gap goes at the back, where the message would be; the next dropped message extends it."""
         self.dropped += 1
         if not self._items or isinstance(self._items[-1], Message):
             self._items.append(Gap(0))
@@ -604,7 +604,7 @@ class Subscription:
 
 
 def _extend(gap: Item, message: Message) -> None:
-    """Count one more missing message in a gap. Whoever has seen the gap resumes behind this message."""
+    """Count one more missing message in a gap. A subscriber that has seen the gap resumes after this message."""
     assert isinstance(gap, Gap)
     if gap.count is not None:
         gap.count += 1
@@ -614,7 +614,7 @@ def _extend(gap: Item, message: Message) -> None:
 def pattern_list(topics: Sequence[str], patterns: Iterable[str]) -> list[str]:
     """Return the patterns of a new subscription as a list.
 
-    Raises ValueError for a subscription to nothing, TypeError for a str: its letters would be patterns, "*" among them.
+    Raises ValueError for a subscription to nothing, TypeError for a str: its letters would be taken as patterns, even "*".
     """
     if isinstance(patterns, str):
         raise TypeError(f"patterns are a list of str: [{patterns!r}]")
@@ -642,18 +642,18 @@ def _raise(error: Exception) -> None:
 
 
 class Broker:
-    """Topics, their logs, and everybody who listens to them."""
+    """Topics, their logs, and everything that listens to them."""
 
     patterns = Patterns
-    """The class of the table of patterns. ``fast/broker.py`` has one that does not try each pattern on each message."""
+    """The class for the table of patterns. ``fast/broker.py`` has one that does not try each pattern on each message."""
 
     def __init__(
         self, clock: Callable[[], int], history: int | Mapping[str, int] = 0, limits: Limits = Limits()
     ) -> None:
-        """Make a broker. Raises TypeError or ValueError for a history that is no count.
+        """Make a broker. Raises TypeError or ValueError for a history that is not a count.
 
-        ``clock``: returns the milliseconds since 1970; the broker looks at it now, and once for each message. ``history``: how
-        many messages to keep of each topic, or of each topic in a mapping.
+        ``clock``: returns the milliseconds since 1970; the broker calls it now, and once for each message. ``history``: how
+        many messages to keep for every topic, or a mapping from topics to such numbers.
         """
         for name, count in history.items() if isinstance(history, Mapping) else [("", history)]:
             check_count(f"history{f' of {name}' if name else ''}", count, 0)
@@ -661,30 +661,30 @@ class Broker:
         self._history = history
         self.limits = limits
         self._last_key = (clock(), 0)
-        # A topic without a log may have had messages up to here. At first this id is before all of ours, and after all ids of
-        # a broker that ran before this one: a subscriber of that broker is told of a gap.
+        # A topic without a log may have had messages up to this id. At first the id comes before all of ours, and after all
+        # ids of any broker that ran before this one: a subscriber of that broker is told of a gap.
         self._forgotten_until = _encode_id(self._last_key)
         self._listeners: dict[str, dict[Listener, None]] = {}
         self._patterns = self.patterns()
-        self._logs: OrderedDict[str, _Log] = OrderedDict()  # the topic that was silent for longest comes first
+        self._logs: OrderedDict[str, _Log] = OrderedDict()  # the topic that has been silent longest is first
         self._history_bytes = 0  # of all logs
         self.on_error: Callable[[Exception], None] = _raise
-        """Called with an exception that a listener has raised, after all listeners have the message."""
+        """Called with an exception that a listener raised, once all listeners have the message."""
 
     def publish(self, topic: str, data: bytes) -> int:
-        """Give a message to everybody who listens. Return the number of deliveries, counted as Redis does: a subscription
+        """Give a message to every listener. Return the number of deliveries, counted as Redis does: a subscription
         that named the topic and two patterns that match gets the message three times, first for the topic. A delivery that
-        its subscription drops counts as well.
+        the subscription drops counts as well.
 
-        Raises ValueError for a topic that is too long, TypeError for data that is not bytes. An error of a listener goes to
-        ``on_error``. A listener must not publish from within ``offer`` or ``on_ready``.
+        Raises ValueError for a topic that is too long, TypeError for data that is not bytes. An error raised by a listener
+        goes to ``on_error``. A listener must not publish from within ``offer`` or ``on_ready``.
         """
         if not isinstance(data, bytes):
             raise TypeError(f"a message is bytes, not {type(data).__name__}")
         name = name_bytes(topic)
         message = Message(topic, self._next_id(), data)
         self._keep(message)
-        # A list, made before the first delivery: a delivery that ends a subscription changes the tables of listeners.
+        # The list is made before the first delivery: a delivery that ends a subscription changes the tables of listeners.
         deliveries: list[tuple[Listener, Message]] = [(listener, message) for listener in self._listeners.get(topic, ())]
         for pattern, listeners in self._patterns.matching(name):
             copy = Message(topic, message.id, data, pattern, message.encodings)
@@ -709,11 +709,11 @@ class Broker:
     ) -> Subscription:
         """Return a new subscription to topics and patterns.
 
-        ``after``: an id that a subscriber to this one topic has seen. The messages behind it in the topic's log come first.
-        None: only messages that are published from now on. ``limits``: of the queue; None: the limits of the broker.
+        ``after``: an id that a subscriber to this one topic has seen. The messages after it in the topic's log come first.
+        None: only messages that are published from now on. ``limits``: for the queue; None: the broker's limits.
 
         Raises ValueError for ``after`` with several topics or with a pattern: one id cannot be a place in several logs. Raises
-        it also for an unknown policy, a name that is too long, and no name at all. Raises TypeError for patterns in one str.
+        it also for an unknown policy, a name that is too long, and no name at all. Raises TypeError if ``patterns`` is a str.
         """
         patterns = pattern_list(topics, patterns)
         if after is not None and (len(topics) != 1 or patterns):
@@ -737,7 +737,7 @@ class Broker:
     # -- logs and listeners, to look at
 
     def history(self, topic: str) -> int:
-        """Return how many messages of the topic are kept at most."""
+        """Return the maximum number of messages kept for the topic."""
         return self._history if isinstance(self._history, int) else self._history.get(topic, 0)
 
     def log(self, topic: str) -> list[Message]:
@@ -751,14 +751,14 @@ class Broker:
     def last_id(self, topic: str, back: int = 0) -> str:
         """Return the id whose ``after=`` replays the last ``back`` messages that are kept, or all, if fewer are kept.
 
-        With 0 it is the newest id of the topic: only later messages follow.
+        With ``back`` 0 it is the newest id of the topic: only later messages follow.
         """
-        name_bytes(topic)  # raises TypeError for another type than str
+        name_bytes(topic)  # raises TypeError for any type but str
         log = self._log_of(topic)
         return log.messages[-1 - back].id if back < len(log.messages) else log.start
 
     def subscriber_count(self, topic: str) -> int:
-        """Return the number of subscribers that have named the topic itself. Subscribers by a pattern do not count."""
+        """Return the number of subscribers that have named the topic itself. Subscribers to a pattern do not count."""
         return sum(listener.receiver_count(topic) for listener in self._listeners.get(topic, ()))
 
     @property
@@ -795,7 +795,7 @@ class Broker:
     # -- ids and logs
 
     def _next_id(self) -> str:
-        """Return an id later than all before. The clock may stand still, or go back: then only the sequence grows.
+        """Return an id later than all the others. If the clock stops or goes backwards, only the sequence grows.
 
             clock    1000     1000     1001     500      1002
             id       1000-1   1000-2   1001-0   1001-1   1002-0         (the broker was made at 1000, and took 1000-0)
@@ -808,8 +808,8 @@ class Broker:
     def _log_of(self, topic: str) -> _Log:
         """Return the log of the topic, or an empty one that begins now, as if all earlier messages were lost.
 
-        A topic that has a history and no log yet begins where the last log was forgotten: it may have been this topic's. A
-        topic without a history begins at this moment, for nobody knows whether a message was published before.
+        A topic that has a history and no log yet begins where the last log was forgotten: that log may have been this topic's.
+        A topic without a history begins at this moment, because earlier messages may have been published and not recorded.
         """
         log = self._logs.get(topic)
         if log is not None:
@@ -818,7 +818,7 @@ class Broker:
         return _Log(size, self.limits.max_log_bytes, self._forgotten_until if size else _encode_id(self._last_key))
 
     def _keep(self, message: Message) -> None:
-        """Append a message to its topic's log, and forget logs beyond the limits on all of them together."""
+        """Append a message to its topic's log, and forget whole logs while all logs together exceed the limits."""
         if not self.history(message.topic):
             return
         log = self._logs[message.topic] = self._log_of(message.topic)
@@ -832,5 +832,5 @@ class Broker:
             self._forgotten_until = _encode_id(self._last_key)
 
     def _has_too_many_bytes(self) -> bool:
-        """Whether a log has to go. The log of the message that was just published stays, for its own limit bounds it."""
+        """Whether a log has to go. The log of the message just published stays, because its own limit bounds it."""
         return self._history_bytes > self.limits.max_history_bytes and len(self._logs) > 1

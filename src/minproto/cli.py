@@ -5,13 +5,13 @@
       _run        asyncio.run(_command(options)); an OSError becomes one line and status 1
         _serve    the coroutine of the command; ``serve`` returns after SIGINT or SIGTERM, when the server has drained
 
-No user ever sees a traceback for a mistake of theirs. The rest of this file is about signals, for each of them can come at a
-bad moment, and each moment needs its own answer:
+No user ever sees a traceback because of their own mistake. The rest of this file is about signals, since a signal can come at
+a bad moment, and each moment needs its own response:
 
     while Python loads this module      the process ends without a word (``__main__.py``)
-    before the server listens           KeyboardInterrupt, at once (``_interrupt``)
-    while the server runs               it drains; a second signal cuts the drain short (``serve_until_signal``)
-    while the event loop is closed      ignored: that takes no time, and an interruption would leave coroutines behind
+    before the server is listening      KeyboardInterrupt, at once (``_interrupt``)
+    while the server is running         it drains; a second signal cuts the drain short (``serve_until_signal``)
+    while the event loop is closing     ignored: closing takes no time, and an interruption would leave coroutines behind
     while the last lines are written    KeyboardInterrupt: the user does not want to wait for them
 """
 
@@ -55,9 +55,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command, and return its exit status: 0, or 1 where it failed. ``arguments``: None means ``sys.argv``.
+    """Run a command, and return its exit status: 0, or 1 if it failed. ``arguments``: None means ``sys.argv``.
 
-    Raises SystemExit with status 2 for words that make no command, and with 0 behind ``--help`` and ``--version``.
+    Raises SystemExit with status 2 for words that are not a command, and with 0 after ``--help`` and ``--version``.
     """
     _open_standard_files()
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _on_signals(_interrupt)  # until a server has its own handlers for both signals
     try:
         return _run(options)
-    except KeyboardInterrupt:  # nothing was there to drain yet, or everything has been drained
+    except KeyboardInterrupt:  # there was nothing to drain yet, or everything has been drained
         return 0
     finally:
         _on_signals(signal.SIG_IGN)  # from here to the end, a signal could only change the exit status
@@ -77,10 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _open_standard_files() -> None:
-    """Open the null device as each standard file that is closed, as a shell's ``>&-`` leaves it.
+    """Open the null device in place of each standard file that is closed, as it is after a shell's ``>&-``.
 
     A new file or socket gets the lowest free number. Without this, a client's socket could become file 2, and the client would
-    receive what a library writes to standard error. (libuv, on which uvloop stands, aborts in this case.)
+    receive what a library writes to standard error. (libuv, on which uvloop is built, aborts in this case.)
     """
     while (file := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
@@ -88,7 +88,7 @@ def _open_standard_files() -> None:
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
-    """Parse the words. An unknown option gets the list of known ones, which argparse itself does not give."""
+    """Parse the words. An unknown option is answered with a list of the known ones, which argparse itself does not give."""
     options, unknown = _parser().parse_known_args(words)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)} (the options are {options.parser.options})")
@@ -101,15 +101,15 @@ def _on_signals(handler: Callable[[int, FrameType | None], object] | signal.Hand
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
-    # asyncio.run has a handler of its own, which cancels the main task. That would wait for the task's next await, and there
-    # may be none for seconds: while a key is generated, for example.
+    # asyncio.run has a handler of its own, which cancels the main task. That would wait for the task's next await, which may
+    # be seconds away: while a key is being generated, for example.
     raise KeyboardInterrupt
 
 
 def _run(options: argparse.Namespace) -> int:
     """Run the command's coroutine, and return the exit status: 1 for an OSError, such as a port in use, otherwise 0."""
     # The format that Python's logging has without any configuration. The stream is ours: it writes in a thread, so a terminal
-    # that nobody reads cannot stop the event loop.
+    # that nobody is reading cannot stop the event loop.
     logging.basicConfig(format="%(message)s", stream=standard_error())
     status = 0
     try:
@@ -131,7 +131,7 @@ async def _command(options: argparse.Namespace) -> None:
 
 
 def _explain(error: OSError) -> str:
-    """Return the text of an error in one line, without the number that Python puts in front, such as "[Errno 98]"."""
+    """Return the text of an error on one line, without the number that Python puts in front, such as "[Errno 98]"."""
     text = error.strerror if error.strerror and error.filename is None else str(error)
     hint = " (choose another port, or 0 for any free one)" if error.errno == errno.EADDRINUSE else ""
     return (text or type(error).__name__) + hint
@@ -140,7 +140,7 @@ def _explain(error: OSError) -> str:
 def _forget_output() -> None:
     """Drop what is still buffered in ``sys.stdout`` if its reader has gone (``| head -1``).
 
-    Python flushes ``sys.stdout`` as it ends, and would report a broken pipe there. So the null device takes the place of the
+    Python flushes ``sys.stdout`` when it exits, and would then report a broken pipe. So the null device takes the place of the
     pipe.
     """
     if sys.stdout is not None:
@@ -174,7 +174,7 @@ def _add_lab_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_plain(parser: argparse.ArgumentParser) -> None:
-    """Add the option that all commands with a server of ours have. ``wire`` only passes bytes on, so it runs no core."""
+    """Add the option of all commands that run one of our servers. ``wire`` only passes bytes on, so it runs no core."""
     parser.add_argument("--plain", action="store_true", help="run on the plain cores in src/minproto/*.py, which are slower")
 
 
@@ -212,14 +212,14 @@ def _add_wire_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _text(text: str) -> str:
-    """Accept any text but an empty one: ``--password "$PASSWORD"`` with an unset variable must not mean "no password"."""
+    """Accept any text except an empty one: ``--password "$PASSWORD"`` with an unset variable must not mean "no password"."""
     if not text:
         raise argparse.ArgumentTypeError("may not be empty: leave the option out, or give it a value")
     return text
 
 
 def _host(text: str) -> str:
-    """Parse an address to listen on. An empty one would mean all addresses to asyncio, which nobody expects."""
+    """Parse an address to listen on. To asyncio, an empty address would mean all addresses, which nobody expects."""
     if not text:
         raise argparse.ArgumentTypeError("may not be empty: 0.0.0.0 listens on all IPv4 addresses, :: on all addresses")
     try:
@@ -229,14 +229,14 @@ def _host(text: str) -> str:
 
 
 def _port(text: str) -> int:
-    """Parse a port. ``int`` alone would accept "+80", "8_0" and digits of other scripts."""
+    """Parse a port. ``int`` alone would accept "+80", "8_0" and digits from other scripts."""
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= MAX_PORT):
         raise argparse.ArgumentTypeError(f"not a port: {text!r} (0 to {MAX_PORT})")
     return int(text)
 
 
 def _address(text: str) -> Address:
-    """Parse HOST:PORT. An IPv6 address stands in brackets, or its last part would be taken for the port: [::1]:8000."""
+    """Parse HOST:PORT. An IPv6 address has to be in brackets, or its last part would be taken for the port: [::1]:8000."""
     host, _, port = text.rpartition(":")
     if host and port.isascii() and port.isdigit() and (":" not in host or host.startswith("[")):
         try:
@@ -255,7 +255,7 @@ def _count(text: str) -> int:
 
 
 async def _lab(options: argparse.Namespace) -> None:
-    """Serve the lab until a signal. Ports of 0 never clash, for each of them becomes another free port."""
+    """Serve the lab until a signal. Ports of 0 never clash, since each becomes a different free port."""
     ports = [port for port in (options.port, options.tls_port, options.broker_port) if port]
     if len(set(ports)) < len(ports):
         options.parser.error(f"--port, --tls-port and --broker-port must differ: {', '.join(map(str, ports))}")
@@ -289,7 +289,7 @@ async def _serve(options: argparse.Namespace) -> None:
 
 
 async def _wire(options: argparse.Namespace) -> None:
-    """Pass bytes between clients and a server until a signal, or until nobody reads the output any more."""
+    """Pass bytes between clients and a server until a signal, or until nobody is reading the output any more."""
     raise_file_limit()
     terminal = sys.stdout is not None and sys.stdout.isatty()
     width = shutil.get_terminal_size((120, 24)).columns
@@ -309,7 +309,7 @@ async def _wire(options: argparse.Namespace) -> None:
 
 
 def _end_current_task() -> Callable[[], None]:
-    """Return a function that cancels the current task, and that the thread which writes the output may call.
+    """Return a function that cancels the current task, and that may be called by the thread that writes the output.
 
     The wire's job is to print. When its reader has gone (``| head -1``), the wire ends as it does on Ctrl-C.
     """
@@ -317,7 +317,7 @@ def _end_current_task() -> Callable[[], None]:
     assert task is not None
 
     def end() -> None:
-        with suppress(RuntimeError):  # the loop is closed already, so the wire is ending
+        with suppress(RuntimeError):  # the loop is already closed, so the wire is ending
             loop.call_soon_threadsafe(task.cancel)
 
     return end

@@ -1,11 +1,11 @@
 r"""The commands that the broker's server understands, their effect on a client's session, and their answers.
 
-Client libraries of Redis talk to the broker with these commands, and cannot tell the difference. Four groups are here:
+Redis client libraries talk to the broker with these commands, and cannot tell it from Redis. There are four groups:
 
-    the connection     PING, ECHO, HELLO, AUTH, SELECT, RESET, QUIT, CLIENT, COMMAND, INFO: client libraries send them at first
+    the connection     PING, ECHO, HELLO, AUTH, SELECT, RESET, QUIT, CLIENT, COMMAND, INFO: client libraries send them first
     pub/sub            PUBLISH, SUBSCRIBE, UNSUBSCRIBE, PSUBSCRIBE, PUNSUBSCRIBE, PUBSUB
     history            XLEN, XRANGE, XREVRANGE, XREAD, XINFO: in ``stream_commands.py``
-    transactions       MULTI, EXEC, DISCARD, WATCH: known only to be refused in a safe way
+    transactions       MULTI, EXEC, DISCARD, WATCH: known only so that they can be refused safely
 
 A subscription and a message, in version 2 of RESP. A is a subscriber, B a publisher:
 
@@ -15,7 +15,7 @@ A subscription and a message, in version 2 of RESP. A is a subscriber, B a publi
     B receives    :1\r\n                                                           1 subscriber receives the message
     A receives    *3\r\n $7\r\nmessage\r\n $4\r\nnews\r\n $5\r\nhello\r\n          the message, sent unasked
 
-``execute`` does a command. A's ``print`` stands for its connection here:
+``execute`` runs a command. Here ``print`` takes the place of each connection:
 
     >>> from minproto.broker import Broker
     >>> from minproto.session import Switchboard
@@ -28,19 +28,19 @@ A subscription and a message, in version 2 of RESP. A is a subscriber, B a publi
     >>> switchboard.flush()
     b'*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nhello\r\n'
 
-A command that does not exist is an error first. For one that exists, three rules decide whether a client may say it now. They
-are looked at in the order of redis-server (a fourth one, about transactions, stands beside MULTI below):
+A command that does not exist is refused first. For a command that exists, three rules decide whether a client may send it now.
+They are checked in the same order as in redis-server (a fourth rule, about transactions, is beside MULTI below):
 
-- The number of words. Each command has an *arity*: 2 means exactly two words, its name among them; -2 means two or more.
-- The password. A client that has yet to give it may say AUTH, HELLO, RESET and QUIT.
-- The subscriptions. In version 2 a message has the form of a reply, so a subscriber could take the one for the other.
-  Therefore a subscriber may only change its subscriptions, or say PING, RESET or QUIT. Version 3 has no such rule.
+- The number of words. Each command has an *arity*: 2 means exactly two words, including its name; -2 means two or more.
+- The password. A client that has yet to give it may send AUTH, HELLO, RESET and QUIT.
+- The subscriptions. In version 2 a message has the form of a reply, so a subscriber could mistake one for the other.
+  Therefore a subscriber may only change its subscriptions, or send PING, RESET or QUIT. Version 3 has no such rule.
 
     >>> print(execute(a, [b"ECHO", b"hi"])[0].value.text)
     ERR Can't execute 'echo': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context
 
-Errors have the words of redis-server 7.0, because client libraries act on them. For the same reason HELLO calls this server
-"redis". Left out: every command that stores data (SET, GET, XADD), because this is a broker and no database.
+Errors use the words of redis-server 7.0, because client libraries act on them. For the same reason HELLO calls this server
+"redis". Left out: every command that stores data (SET, GET, XADD), because this is a broker, not a database.
 """
 
 import hmac
@@ -54,9 +54,9 @@ from minproto.session import OK, Events, Refusal, Session, Wait, checked_name, i
 from minproto.stream_commands import xinfo_stream, xlen, xrange, xread, xrevrange
 
 REDIS_VERSION = "7.0.15"
-"""The version of redis-server whose replies these are. Clients look at it to find out which commands a server has."""
+"""The version of redis-server whose replies we imitate. Clients check it to find out which commands a server has."""
 MAX_QUOTED = 128
-"""Bytes of a client's words that an error quotes."""
+"""The maximum number of bytes of a client's words that an error quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +64,26 @@ class Entry:
     """A row of the table of commands."""
 
     function: Callable[[Session, list[bytes]], Events | Wait]
-    """Does the command. It is called with the session and the words of the command, the name among them."""
+    """Runs the command. It is called with the session and the words of the command, including the name."""
     arity: int
-    """The number of words, the name among them; negative: at least so many."""
+    """The number of words, including the name; negative: at least that many."""
     before_password: bool = False
-    """A client may say it before it gives the password."""
+    """A client may send it before giving the password."""
     while_subscribed: bool = False
-    """A subscriber may say it in version 2 of RESP."""
+    """A subscriber may send it in version 2 of RESP."""
     within_multi: bool = False
-    """Redis does it at once between MULTI and EXEC, where it puts all other commands into the transaction."""
+    """Redis runs it at once between MULTI and EXEC, when it puts all other commands into the transaction."""
     subcommands: "dict[bytes, Entry]" = field(default_factory=dict)
-    """By the second word. A command with subcommands is done by its subcommand, unless it comes as one word."""
+    """By the second word. A command with subcommands is run by its subcommand, unless it arrives as one word."""
     help: tuple[str, ...] = ()
-    """Of a subcommand: its lines in the answer to HELP, first how it is said, then what it does."""
+    """For a subcommand: its lines in the answer to HELP, first its usage, then what it does."""
 
 
 class CrossProtocolRequest(Exception):
-    """A browser was made to speak to us: the client sent the head of an HTTP request. The shell closes without an answer.
+    """A web page made a browser talk to us: the client sent the head of an HTTP request. The shell closes without an answer.
 
-    A web page can make its reader's browser send ``POST / HTTP/1.1`` to any port of the reader's own machine. Each line of the
-    request would be taken for an inline command, and the content is the page's choice. Redis guards against it in this way.
+    A web page can make its reader's browser send ``POST / HTTP/1.1`` to any port on the reader's own machine. Each line of the
+    request would be taken for an inline command, and the page chooses the content. Redis guards against it in the same way.
     """
 
 
@@ -91,9 +91,9 @@ class CrossProtocolRequest(Exception):
 
 
 def execute(session: Session, arguments: list[bytes]) -> Events | Wait:
-    """Do a command, and return what to send. Raises CrossProtocolRequest.
+    """Run a command, and return what to send. Raises CrossProtocolRequest.
 
-    ``arguments``: the words of the command, its name first; there is at least the name. A Wait means: not yet.
+    ``arguments``: the words of the command, its name first; there is at least the name. A Wait means: no answer yet.
     """
     try:
         return _find(session, arguments).function(session, arguments)
@@ -102,7 +102,7 @@ def execute(session: Session, arguments: list[bytes]) -> Events | Wait:
 
 
 def _find(session: Session, arguments: list[bytes]) -> Entry:
-    """Return the entry of a command that may be said now. Raises Refusal with the error that Redis answers otherwise."""
+    """Return the entry of a command that may be sent now; otherwise raise Refusal with the error that Redis answers."""
     name = arguments[0].lower()
     entry = COMMANDS.get(name) or TRANSACTIONS.get(name)
     if entry is None:
@@ -116,7 +116,7 @@ def _find(session: Session, arguments: list[bytes]) -> Entry:
         if entry is None:
             raise Refusal(f"ERR unknown subcommand '{_quoted(arguments[1])}'. Try {_quoted(arguments[0]).upper()} HELP.")
     complaint = _complaint(session, entry, name.decode(), len(arguments))
-    if complaint and name == b"exec":  # every EXEC ends the transaction, also one that is refused
+    if complaint and name == b"exec":  # every EXEC ends the transaction, even if it is refused
         session.refuses_transaction = False
         complaint = f"EXECABORT Transaction discarded because of: {complaint.removeprefix('ERR ')}"
     if complaint:
@@ -125,7 +125,7 @@ def _find(session: Session, arguments: list[bytes]) -> Entry:
 
 
 def _complaint(session: Session, entry: Entry, name: str, words: int) -> str | None:
-    """Return why the command may not be said now, in the order in which Redis looks; None if it may."""
+    """Return why the command may not be sent now, checked in Redis's order; None if it may."""
     wrong_number = words < -entry.arity if entry.arity < 0 else words != entry.arity
     if wrong_number:
         return f"ERR wrong number of arguments for '{name}' command"
@@ -152,7 +152,7 @@ def _unknown(arguments: list[bytes]) -> str:
 
 
 def _quoted(word: bytes, most: int | None = MAX_QUOTED) -> str:
-    """Return a word as C prints it into an error: up to its first NUL."""
+    """Return a word as C prints it in an error: up to its first NUL."""
     return _one_line(word.partition(b"\0")[0][:most])
 
 
@@ -162,7 +162,7 @@ def _one_line(text: bytes) -> str:
 
 
 def _help(session: Session, arguments: list[bytes]) -> Events:
-    """CLIENT HELP, and HELP of the other commands that have subcommands: answer what they are."""
+    """CLIENT HELP, and HELP for the other commands that have subcommands: answer a list of the subcommands."""
     name = arguments[0].lower()
     lines = [f"{name.decode().upper()} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
     for entry in COMMANDS[name].subcommands.values():
@@ -173,7 +173,7 @@ def _help(session: Session, arguments: list[bytes]) -> Events:
 
 # ---- the connection ----------------------------------------------------------------------------------------------------
 #
-# What redis-py 5 says when it connects with a password, in version 3. It lives with errors to all but the first:
+# What redis-py 5 sends when it connects with a password, in version 3. It tolerates an error for all but the first:
 #
 #     HELLO 3 AUTH default secret             a map: this is the server "redis", of this version, in this version of RESP
 #     CLIENT SETINFO LIB-NAME redis-py        +OK
@@ -181,7 +181,7 @@ def _help(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _ping(session: Session, arguments: list[bytes]) -> Events:
-    """PING [text]: answer PONG, or the text. To a subscriber in version 2 it answers in the form of a message."""
+    """PING [text]: answer PONG, or the text. A subscriber in version 2 gets the answer in the form of a message."""
     if len(arguments) > 2:
         raise Refusal("ERR wrong number of arguments for 'ping' command")
     if session.subscription_count and session.version == 2:
@@ -194,7 +194,7 @@ def _echo(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _quit(session: Session, arguments: list[bytes]) -> Events:
-    """QUIT: answer OK. The shell looks at ``closing``, and ends the connection behind the answer."""
+    """QUIT: answer OK. The shell checks ``closing``, and ends the connection after the answer."""
     session.closing = True
     return OK
 
@@ -205,7 +205,7 @@ def _reset(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _select(session: Session, arguments: list[bytes]) -> Events:
-    """SELECT number: choose a database. There is only number 0, and nothing is in it."""
+    """SELECT number: choose a database. There is only number 0, and it is empty."""
     number = integer(arguments[1])
     if not -(1 << 31) <= number < 1 << 31:
         raise Refusal("ERR value is out of range, value must between -2147483648 and 2147483647")
@@ -230,8 +230,8 @@ def _auth(session: Session, arguments: list[bytes]) -> Events:
 def _check_password(session: Session, user: bytes, password: bytes) -> None:
     """Let the client in, or raise Refusal.
 
-    ``==`` stops at the first byte that differs, so its time would tell a guesser how many bytes are right. The time of
-    ``compare_digest`` does not.
+    ``==`` stops at the first byte that differs, so the time it takes would tell a guesser how many bytes are right. The time
+    that ``compare_digest`` takes does not.
     """
     right = session.switchboard.password is None or hmac.compare_digest(session.switchboard.password, password)
     if user != b"default" or not right:
@@ -240,7 +240,7 @@ def _check_password(session: Session, user: bytes, password: bytes) -> None:
 
 
 def _hello(session: Session, arguments: list[bytes]) -> Events:
-    r"""HELLO [version [AUTH user password] [SETNAME name]]: change the version of RESP, and answer what the server is.
+    r"""HELLO [version [AUTH user password] [SETNAME name]]: change the version of RESP, and answer with facts on the server.
 
     >>> from minproto.broker import Broker
     >>> from minproto.session import Switchboard
@@ -301,14 +301,14 @@ def _set_name(session: Session, name: bytes) -> None:
 
 
 def _client_setinfo(session: Session, arguments: list[bytes]) -> Events:
-    """CLIENT SETINFO option value: the name or version of the client's library, which is not kept. New in Redis 7.2."""
+    """CLIENT SETINFO option value: the name or version of the client's library, which we do not keep. New in Redis 7.2."""
     if arguments[2].lower() not in (b"lib-name", b"lib-ver"):
         raise Refusal(f"ERR Unrecognized option '{_quoted(arguments[2])}'")
     return OK
 
 
 def _command(session: Session, arguments: list[bytes]) -> Events:
-    """COMMAND: answer a description of each command. redis-cli asks for it when it starts, for its completions."""
+    """COMMAND: answer a description of each command. redis-cli asks for it at startup, for its completions."""
     return reply([_described(name) for name in COMMANDS])
 
 
@@ -321,12 +321,12 @@ def _command_info(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _described(name: bytes) -> object:
-    """Return name, arity and flags of a command, and where its keys are. None of ours has keys, for keys are data."""
+    """Return a command's name, arity and flags, and where its keys are. None of ours has keys, because keys are data."""
     return [name, COMMANDS[name].arity, [], 0, 0, 0, [], [], [], []] if name in COMMANDS else None
 
 
 def _info(session: Session, arguments: list[bytes]) -> Events:
-    """INFO [section …]: answer facts about the server as text, in sections. Without a name, all of them."""
+    """INFO [section …]: answer facts about the server as text, in sections. Without a name, answer all sections."""
     switchboard = session.switchboard
     broker = switchboard.broker
     facts: dict[str, dict[str, object]] = {
@@ -345,15 +345,15 @@ def _info(session: Session, arguments: list[bytes]) -> Events:
 
 # ---- transactions ------------------------------------------------------------------------------------------------------
 #
-# MULTI begins a transaction, EXEC runs the commands between the two. This broker has no transactions. If only MULTI were an
-# error, the damage would be done behind it: client libraries send all of it in one piece, without waiting for an answer.
+# MULTI begins a transaction, and EXEC runs the commands in between. This broker has no transactions. If only MULTI were an
+# error, the commands after it would do the damage: client libraries send them all in one piece, without awaiting an answer.
 #
 #     client sends                if only MULTI is refused                 here
 #     MULTI                       -ERR unknown command                     -ERR unknown command 'MULTI': …
 #     PUBLISH news hello          :3       published                       -ERR 'publish' has not been run: …
 #     EXEC                        -ERR unknown command                     -EXECABORT Transaction discarded …
 #
-# In the middle column the user sees a transaction that has failed, and tries it again: "hello" is published twice.
+# In the middle column the user sees that the transaction has failed, and tries again: "hello" is published twice.
 
 
 def _multi(session: Session, arguments: list[bytes]) -> Events:
@@ -396,12 +396,12 @@ def _watch(session: Session, arguments: list[bytes]) -> Events:
 
 # ---- pub/sub -----------------------------------------------------------------------------------------------------------
 #
-# SUBSCRIBE and its relatives have no reply. They are answered by pushes instead, one for each name:
+# SUBSCRIBE and its relatives have no reply. Instead they are answered by pushes, one for each name:
 #
 #     SUBSCRIBE a b       subscribe a 1,  subscribe b 2         the number counts topics and patterns together
 #     PSUBSCRIBE n*       psubscribe n* 3
 #     UNSUBSCRIBE         unsubscribe a 2,  unsubscribe b 1     without a name: all topics, but no pattern
-#     UNSUBSCRIBE         unsubscribe (null) 1                  nothing was left, and a client waits for an answer
+#     UNSUBSCRIBE         unsubscribe (null) 1                  nothing was left, but the client awaits an answer
 
 
 def _publish(session: Session, arguments: list[bytes]) -> Events:
@@ -432,14 +432,14 @@ def _punsubscribe(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _checked(names: list[bytes]) -> list[bytes]:
-    """Check all names before anything is done for the first of them. Raises Refusal."""
+    """Check all names before acting on the first of them. Raises Refusal."""
     for name in names:
         checked_name(name)
     return names
 
 
 def _change(session: Session, kind: bytes, change: Callable[[str], None], names: list[bytes]) -> Events:
-    """Call ``change`` with each name, and return a confirmation for each. Without any name there is one, with a null."""
+    """Call ``change`` with each name, and return a confirmation for each. Without any name, return one with a null."""
     events: Events = []
     for name in names:
         change(to_text(name))
@@ -448,7 +448,7 @@ def _change(session: Session, kind: bytes, change: Callable[[str], None], names:
 
 
 def _pubsub_channels(session: Session, arguments: list[bytes]) -> Events:
-    """PUBSUB CHANNELS [pattern]: answer the topics that somebody has subscribed to by name."""
+    """PUBSUB CHANNELS [pattern]: answer the topics that have a subscriber by name."""
     if len(arguments) > 3:
         raise Refusal(
             f"ERR unknown subcommand or wrong number of arguments for '{_quoted(arguments[1])}'. Try PUBSUB HELP."
@@ -461,29 +461,29 @@ def _pubsub_channels(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _pubsub_numsub(session: Session, arguments: list[bytes]) -> Events:
-    """PUBSUB NUMSUB [topic …]: answer each topic, and behind it the number of its subscribers."""
+    """PUBSUB NUMSUB [topic …]: answer each topic, followed by its number of subscribers."""
     broker = session.switchboard.broker
     return reply([part for name in arguments[2:] for part in (name, broker.subscriber_count(to_text(name)))])
 
 
 def _pubsub_numpat(session: Session, arguments: list[bytes]) -> Events:
-    """PUBSUB NUMPAT: answer the number of different patterns that are in use."""
+    """PUBSUB NUMPAT: answer the number of different patterns in use."""
     return reply(session.switchboard.broker.pattern_count)
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------
 #
-# Each row: the name, the function, the arity (-2: two words or more), when the command may be said, and what it does.
+# Each row: the name, the function, the arity (-2: two words or more), when the command may be sent, and what it does.
 
 _HELP = Entry(_help, 2, help=("HELP", "Prints this help."))
 COMMANDS: dict[bytes, Entry] = {
-    b"ping": Entry(_ping, -1, while_subscribed=True),  # PONG: is anybody there?
+    b"ping": Entry(_ping, -1, while_subscribed=True),  # PONG: is anyone there?
     b"echo": Entry(_echo, 2),  # the argument
     b"hello": Entry(_hello, -1, before_password=True),  # another version of RESP, and the password with it
     b"auth": Entry(_auth, -2, before_password=True),  # the password
     b"select": Entry(_select, 2),  # a database: there is only number 0
     b"reset": Entry(_reset, 1, before_password=True, while_subscribed=True, within_multi=True),  # as if just connected
-    b"quit": Entry(_quit, -1, before_password=True, while_subscribed=True, within_multi=True),  # OK, then the end
+    b"quit": Entry(_quit, -1, before_password=True, while_subscribed=True, within_multi=True),  # OK, then the connection ends
     b"info": Entry(_info, -1),  # facts about the server
     b"client": Entry(_help, -2, subcommands={  # the name and number of this connection
         b"getname": Entry(_client_getname, 2, help=("GETNAME", "Return the name of the current connection.")),
@@ -492,26 +492,26 @@ COMMANDS: dict[bytes, Entry] = {
         b"setname": Entry(_client_setname, 3, help=("SETNAME <name>", "Assign the name <name> to the current connection.")),
         b"help": _HELP,
     }),
-    b"command": Entry(_command, -1, subcommands={  # which commands there are
+    b"command": Entry(_command, -1, subcommands={  # which commands exist
         b"count": Entry(_command_count, 2, help=("COUNT", "Return the total number of commands in this server.")),
         b"info": Entry(_command_info, -2, help=("INFO [<command-name> ...]", "Return details about these commands, or all.")),
         b"help": _HELP,
     }),
-    b"publish": Entry(_publish, 3),  # a message to all who have subscribed
+    b"publish": Entry(_publish, 3),  # a message to all subscribers
     b"subscribe": Entry(_subscribe, -2, while_subscribed=True),  # from now on, the messages of these topics
-    b"unsubscribe": Entry(_unsubscribe, -1, while_subscribed=True),  # no more of them, or of any topic
+    b"unsubscribe": Entry(_unsubscribe, -1, while_subscribed=True),  # stop listening to these topics, or to all
     b"psubscribe": Entry(_psubscribe, -2, while_subscribed=True),  # the messages of all topics that match these patterns
-    b"punsubscribe": Entry(_punsubscribe, -1, while_subscribed=True),  # no more of them, or of any pattern
+    b"punsubscribe": Entry(_punsubscribe, -1, while_subscribed=True),  # no longer these patterns, or any
     b"pubsub": Entry(_help, -2, subcommands={  # how many have subscribed to what
         b"channels": Entry(_pubsub_channels, -2, help=("CHANNELS [<pattern>]", "Return the currently active channels.")),
         b"numpat": Entry(_pubsub_numpat, 2, help=("NUMPAT", "Return number of subscriptions to patterns.")),
         b"numsub": Entry(_pubsub_numsub, -2, help=("NUMSUB [<channel> ...]", "Return the numbers of their subscribers.")),
         b"help": _HELP,
     }),
-    b"xlen": Entry(xlen, 2),  # the number of messages that are kept of a topic
+    b"xlen": Entry(xlen, 2),  # the number of messages kept for a topic
     b"xrange": Entry(xrange, -4),  # kept messages from one id to another
-    b"xrevrange": Entry(xrevrange, -4),  # the newest of them first
-    b"xread": Entry(xread, -4),  # the messages behind an id; with BLOCK it waits for one
+    b"xrevrange": Entry(xrevrange, -4),  # the same, newest first
+    b"xread": Entry(xread, -4),  # the messages after an id; with BLOCK it waits for one
     b"xinfo": Entry(_help, -2, subcommands={  # the history of a topic
         b"stream": Entry(xinfo_stream, -3, help=("STREAM <topic>", "Show what is kept of the topic.")),
         b"help": _HELP,
@@ -524,4 +524,4 @@ TRANSACTIONS = {
     b"discard": Entry(_discard, 1, within_multi=True),
     b"watch": Entry(_watch, -2, within_multi=True),
 }
-"""Known only to be refused, so COMMAND does not name them."""
+"""Known only so that they can be refused, so COMMAND does not list them."""

@@ -1,7 +1,7 @@
 r"""The contract that every protocol core keeps: bytes in, events out; events in, bytes out.
 
-This style is called *sans-I/O*. A core has no socket and no clock, and it never waits. So a test can cut its input anywhere, a
-reader can step through it, and any program can drive it: asyncio (``minproto.aio``), threads, or the dozen lines below.
+This style is called *sans-I/O*. A core has no socket and no clock, and it never waits. So a test can cut the input anywhere, a
+reader can step through a core, and any program can drive it: asyncio (``minproto.aio``), threads, or the dozen lines below.
 
     bytes from the peer --> receive_data() --> next_event() --> events for the app
     bytes for the peer  <-- send(event)                     <-- events from the app
@@ -9,7 +9,7 @@ reader can step through it, and any program can drive it: asyncio (``minproto.ai
 For example, an HTTP/1.1 server's core is given ``GET / HTTP/1.1\r\nHost: a\r\n\r\n``. Its ``next_event`` returns a
 RequestHead, then an EndOfMessage, then None. The app answers: ``send(ResponseHead(...))`` returns the bytes of a head.
 
-The program that drives a core is called its *shell*. Here is a whole shell, on a blocking socket, for any of the cores:
+The program that drives a core is called its *shell*. Here is a complete shell, on a blocking socket, for any of the cores:
 
     def drive(core, sock):
         try:
@@ -29,7 +29,7 @@ The program that drives a core is called its *shell*. Here is a whole shell, on 
 Two decisions behind the contract:
 
 - **Input is pulled.** ``receive_data`` only stores bytes, and ``next_event`` parses exactly one event. A core that returned a
-  list of events from ``receive_data`` would lose the events in front of a fault, because it would have to raise. Pulling also
+  list of events from ``receive_data`` would lose the events before a fault, because it would have to raise. Pulling also
   makes a pause simple: a server that is busy with one request stops pulling, and the next request waits in the buffer.
 - **Output is explicit.** A core never writes by itself. ``reply`` returns the event that the protocol demands in answer to
   another, ``farewell`` returns the last words to a peer that broke the rules, and the shell sends both. So every byte that
@@ -51,10 +51,10 @@ class Event:
 
 
 class ProtocolError(Exception):
-    """A rule of the protocol was broken. One of the two subclasses says by whom.
+    """A rule of the protocol was broken. The subclass says by whom.
 
     ``code`` is the protocol's number for the fault: an HTTP status, a WebSocket close code or an HTTP/2 error code; 0: none.
-    Where the peer can still be told, ``farewell`` tells it this number.
+    If the peer can still be told, ``farewell`` tells it this number.
     """
 
     def __init__(self, message: str, code: int = 0) -> None:
@@ -79,9 +79,9 @@ def check_count(name: str, value: object, least: int = 1, most: int = sys.maxsiz
 
 
 def check_counts(limits: Any, **bounds: tuple[int, int]) -> None:
-    """Check each field of a dataclass that is annotated as int: it is 1 or more, or within its ``bounds``.
+    """Check that each field of a dataclass annotated as int is 1 or more, or within its ``bounds``.
 
-    A wrong limit would otherwise fail where it is first compared, in the middle of every connection.
+    Otherwise a wrong limit would fail only where it is first compared, in the middle of every connection.
     """
     for field in fields(limits):
         if field.type is int:
@@ -112,23 +112,23 @@ DATA, PAUSED, _ = Wants  # shorter names for use elsewhere; CLOSED is also the n
 class Core:
     """The common part of every connection: the receive buffer, the end of input, and a failure that stays.
 
-    Each protocol adds its parser (``_parse`` and ``_parse_eof``) and its three ways to talk back: ``send``, ``reply`` and
+    Each protocol adds its parser (``_parse`` and ``_parse_eof``) and its three ways of talking back: ``send``, ``reply`` and
     ``farewell``.
     """
 
     def __init__(self, max_buffered: int) -> None:
-        """``max_buffered``: bytes. A chunk of any size is stored, unless more than these wait already: then it is refused."""
+        """``max_buffered``: bytes. A chunk of any size is stored, unless more bytes than that are already pending."""
         self._buffer = Buffer(max_buffered)
         self._eof = False
         self.error: RemoteProtocolError | None = None
-        """The fault of the peer that ended this connection; None while there is none."""
+        """The peer's fault that ended this connection; None if there has been none."""
         self.wants = Wants.DATA
 
     def receive_data(self, data: bytes) -> None:
         """Store bytes from the peer. Never parses, so the bytes may be anything, and none of them is an error yet.
 
-        Raises LocalProtocolError after ``receive_eof``, and where more than ``max_buffered`` bytes wait already: a shell has
-        to pull events between two chunks.
+        Raises LocalProtocolError after ``receive_eof``, and if more than ``max_buffered`` bytes are already pending: a shell
+        has to pull events between two chunks.
         """
         if self._eof and data:
             raise LocalProtocolError("data received after the end of input")
@@ -140,13 +140,13 @@ class Core:
         self._eof = True
 
     def next_event(self) -> Event | None:
-        """Parse and return one event, or None where ``wants`` says why there is none.
+        """Parse and return one event, or None; then ``wants`` says why there is none.
 
-        Raises RemoteProtocolError where the bytes break the protocol. From then on every call raises the same error, so a
-        shell that looks again (to send an answer first, say) cannot mistake a broken connection for a quiet one.
+        Raises RemoteProtocolError if the bytes break the protocol. From then on every call raises the same error, so a
+        shell that calls again (after sending an answer, say) cannot mistake a broken connection for a quiet one.
         """
         if self.error is not None:
-            raise self.error.with_traceback(None)  # or the traceback would grow by each call
+            raise self.error.with_traceback(None)  # or the traceback would grow with each call
         try:
             event = self._parse()
             if event is None and self._eof and self.wants is Wants.DATA:
@@ -157,7 +157,7 @@ class Core:
         return event
 
     def fail(self, error: RemoteProtocolError) -> None:
-        """Record a fault of the peer that only the shell can see, such as a timeout, for a core has no clock.
+        """Record a fault of the peer that only the shell can see, such as a timeout, since a core has no clock.
 
         From now on the core behaves as if its parser had found the fault: ``next_event`` raises it.
         """
@@ -165,14 +165,14 @@ class Core:
         self.wants = Wants.CLOSED
 
     def events(self) -> Iterator[Event]:
-        """Yield every event that the bytes so far hold. Raises as ``next_event`` does, behind the events before the fault."""
+        """Yield every event that the bytes so far hold. Raises as ``next_event`` does, after the events before the fault."""
         while (event := self.next_event()) is not None:
             yield event
 
     def send(self, event: Event) -> bytes:
-        """Return the bytes of an event, and move our state. The shell has to write the bytes, in the order of the calls.
+        """Return the bytes of an event, and advance our state. The shell has to write the bytes, in the order of the calls.
 
-        Raises LocalProtocolError, with nothing changed, where our state does not allow the event, or its content is invalid.
+        Raises LocalProtocolError, with nothing changed, if our state does not allow the event, or its content is invalid.
         """
         raise NotImplementedError
 
@@ -183,19 +183,19 @@ class Core:
     def farewell(self, error: ProtocolError) -> list[Event]:
         """Return the events to send to a peer that broke the rules (a 400, a Close, a GOAWAY), before the shell closes.
 
-        The list is empty where nothing may be said any more, for example in the middle of an HTTP response. The shell adds
-        what needs a clock, such as the Date field.
+        The list is empty if nothing may be said any more, for example in the middle of an HTTP response. The shell adds
+        whatever needs a clock, such as the Date field.
         """
         return []
 
     @property
     def buffered(self) -> int:
-        """The number of bytes that were received and not delivered yet, the parts of an unfinished event among them."""
+        """The number of bytes received but not delivered yet, including the parts of an unfinished event."""
         return self._buffer.size
 
     @property
     def trailing_data(self) -> bytes:
-        """The bytes that are not parsed yet. After an Upgrade they belong to the next protocol."""
+        """The bytes that have not been parsed yet. After an Upgrade they belong to the next protocol."""
         return self._buffer.peek()
 
     def _parse(self) -> Event | None:
@@ -203,7 +203,7 @@ class Core:
         raise NotImplementedError
 
     def _parse_eof(self) -> Event | None:
-        """Decide what the end of input means here, with an incomplete event in the buffer, or none.
+        """Decide what the end of input means here, whether or not the buffer has an incomplete event.
 
         Return a last event; or set ``wants`` to CLOSED and return None; or raise RemoteProtocolError for a message cut short.
         """

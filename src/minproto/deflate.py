@@ -1,13 +1,13 @@
 r"""permessage-deflate: the messages of a WebSocket, compressed (RFC 7692).
 
-Text such as JSON shrinks to a fifth or less, so a chat or a feed of prices needs less of the network. The price is time and
-memory on both ends. The two ends agree on four parameters in the handshake:
+Text such as JSON shrinks to a fifth or less, so a chat or a price feed needs less bandwidth. The cost is time and memory
+on both ends. The two ends agree on four parameters in the handshake:
 
     client:  Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits; server_max_window_bits=12
     server:  Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=12; client_max_window_bits=12
 
 A message is then compressed as raw deflate data, without the header and checksum of zlib. The sender flushes to a byte
-boundary. Such a flush always ends with the bytes ``00 00 ff ff``, so the sender leaves these out and the receiver puts them
+boundary. Such a flush always ends with the bytes ``00 00 ff ff``, so the sender leaves them out and the receiver puts them
 back (§7.2):
 
     >>> Deflater(15, 8, context_takeover=True).compress(b"Hello").hex(" ")
@@ -15,26 +15,26 @@ back (§7.2):
     >>> b"".join(Inflater(15, context_takeover=True).inflate(bytes.fromhex("f248cdc9c907000000ffff"), room=100))
     b'Hello'
 
-With *context takeover*, a message may refer back to the bytes of the messages before it. Small messages that resemble each
-other shrink far more then: the second "Hello" has five bytes, and a longer text that comes again would not need more.
+With *context takeover*, a message may refer back to the bytes of earlier messages. Small messages that resemble each other
+then shrink far more: the second "Hello" has five bytes, and a longer text sent again would not need more.
 
     >>> deflater = Deflater(15, 8, context_takeover=True)
     >>> [deflater.compress(b"Hello").hex(" ") for _ in range(2)]
     ['f2 48 cd c9 c9 07 00', 'f2 00 11 00 00']
 
-The price is memory, because each end keeps a *window* for every connection: the last bytes that it has sent or received, 2^9
-to 2^15 of them. ``Compression`` bounds this memory.
+The cost is memory, because each end keeps a *window* for every connection: the last 2^9 to 2^15 bytes that it has sent or
+received. ``Compression`` bounds this memory.
 
 Compressed data is also an attack: a few kilobytes can become gigabytes (a decompression bomb). So a message is inflated in
-pieces of bounded size, and the limit of a message stops it long before memory is full. Here about a kilobyte would become a
-million bytes. With room for 100 bytes, the receiver gets 101, which show that there are too many, and inflates no further:
+pieces of bounded size, and the limit for a message stops it long before memory is full. Here about a kilobyte would become a
+million bytes. With room for 100 bytes, the receiver gets 101, which shows that there are too many, and inflates no further:
 
     >>> bomb = Deflater(15, 8, context_takeover=True).compress(bytes(1_000_000))
     >>> len(bomb) < 1_100, sum(len(piece) for piece in Inflater(15, context_takeover=True).inflate(bomb, room=100))
     (True, 101)
 
-Left out: other extensions and other compression methods, since no other is registered; and the choice for each message
-whether to compress it. An app that sends compressed images turns compression off for its connections.
+Left out: other extensions and other compression methods, since none is registered; and choosing for each message whether to
+compress it. An app that sends compressed images turns compression off for its connections.
 """
 
 import re
@@ -49,22 +49,22 @@ from minproto.http import TCHAR
 NAME = "permessage-deflate"
 _TAIL = b"\x00\x00\xff\xff"  # the end of every sync flush, which is not sent (§7.2.1)
 _BITS = re.compile(r"[89]|1[0-5]")  # §7.1.2: a window of 2**8 to 2**15 bytes; no leading zeros
-_PIECE = 65_536  # bytes: at most so many are inflated before the caller counts them
+_PIECE = 65_536  # bytes: at most this many are inflated before the caller counts them
 
 
 @dataclass(frozen=True)
 class Compression:
-    """How to compress, if the peer agrees. Raises TypeError and ValueError for values that zlib does not support."""
+    """How to compress, if the peer agrees. Raises TypeError or ValueError for values that zlib does not support."""
 
     window_bits: int = 12
-    """The size of our window, and of the peer's where the peer agrees: 2**bits bytes, 9 to 15. With zlib's default of 15 a
-    window takes 8 times the memory. A peer that does not agree to a bound may use 15, which costs 40 KiB to inflate.
+    """The size of our window, and of the peer's if the peer agrees: 2**bits bytes, 9 to 15. With zlib's default of 15 a
+    window takes 8 times the memory. A peer that does not agree to a bound may use 15, which costs us 40 KiB to inflate.
     """
     memory_level: int = 5
-    """zlib's memLevel, 1 to 9. With 5 and 12 window bits, a connection takes 32 KiB to compress, from its first sent message
-    on, and 11 KiB to inflate, from its first received message on."""
+    """zlib's memLevel, 1 to 9. With 5 and 12 window bits, a connection takes 32 KiB to compress, once it has sent a message,
+    and 11 KiB to inflate, once it has received one."""
     context_takeover: bool = True
-    """False: neither end keeps a window between two messages. Each message is compressed by itself, and shrinks less."""
+    """False: neither end keeps a window between messages. Each message is compressed on its own, and shrinks less."""
 
     def __post_init__(self) -> None:
         check_counts(self, window_bits=(9, 15), memory_level=(1, 9))
@@ -74,7 +74,7 @@ class Compression:
 
 @dataclass(frozen=True)
 class Parameters:
-    """The parameters that both ends have agreed on (§7.1). Each direction has its own compressor, so each has its own two.
+    """The parameters that both ends have agreed on (§7.1). Two are for each direction, which has its own compressor.
 
     For example, ``server_max_window_bits=12`` bounds how far the server's messages refer back: 4,096 bytes. So it bounds the
     memory of the client, which has to keep these bytes in order to inflate the next message.
@@ -85,7 +85,7 @@ class Parameters:
     server_max_window_bits: int = 15
     client_max_window_bits: int = 15
     memory_level: int = 8
-    """zlib's memLevel for our own side; no part of the agreement."""
+    """zlib's memLevel for our own side; not part of the agreement."""
 
 
 # ---- the header field --------------------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ class Parameters:
 # many blanks or semicolons could make the search try exponentially many ways to split it (ReDoS).
 
 _TOKEN = rf"[{TCHAR}]++"
-_QUOTED = rf'"(?:\\?[{TCHAR}])++"'  # a quoted pair is legal, as long as a token comes out
+_QUOTED = rf'"(?:\\?[{TCHAR}])++"'  # a quoted pair is legal, as long as the result is a token
 _PARAMETER = rf"[ \t]*+;[ \t]*+{_TOKEN}(?:[ \t]*+=[ \t]*+(?:{_TOKEN}|{_QUOTED}))?+"
 _EXTENSION = re.compile(rf"[ \t]*+({_TOKEN})((?:{_PARAMETER})*+)[ \t]*+(?:,|\Z)")
 _ONE_PARAMETER = re.compile(rf";[ \t]*+({_TOKEN})(?:[ \t]*+=[ \t]*+({_TOKEN}|{_QUOTED}))?")
@@ -107,7 +107,7 @@ Extension = tuple[str, list[tuple[str, str | None]]]
 
 
 def parse_extensions(value: str) -> list[Extension]:
-    """Return the extensions of a field, each with its parameters. A parameter without a value has the value None.
+    """Return the extensions in a field, each with its parameters. A parameter without a value has the value None.
 
         >>> parse_extensions("permessage-deflate; client_max_window_bits; server_max_window_bits=10")
         [('permessage-deflate', [('client_max_window_bits', None), ('server_max_window_bits', '10')])]
@@ -128,12 +128,12 @@ def parse_extensions(value: str) -> list[Extension]:
 
 
 def _unquote(value: str) -> str | None:
-    """Return a value without the quotes and backslashes of a quoted string: ``"1\\0"`` is 10. None for no value."""
+    """Return a value without the quotes and backslashes of a quoted string: ``"1\\0"`` is 10. None if there is no value."""
     return re.sub(r'["\\]', "", value) or None
 
 
 def offer(compression: Compression) -> str:
-    """Return a client's offer, the value of its Sec-WebSocket-Extensions.
+    """Return a client's offer: the value of its Sec-WebSocket-Extensions.
 
         >>> offer(Compression(window_bits=15))
         'permessage-deflate; client_max_window_bits'
@@ -152,7 +152,7 @@ def offer(compression: Compression) -> str:
 
 
 def accept(extensions: list[Extension], compression: Compression) -> tuple[str, Parameters] | None:
-    """Choose the first offer that a server can keep (§5.1). Return (the text of the answer, its parameters), or None.
+    """Choose the first offer that a server can accept (§5.1). Return (the text of the answer, its parameters), or None.
 
     None means that the server declines: its answer has no extension, and the messages are not compressed.
 
@@ -171,7 +171,7 @@ def _answer(offered: dict[str, str | None], compression: Compression) -> tuple[s
     """Return the answer to an offer that the server accepts, and its parameters.
 
     A server may always ask the client to keep no window (``client_no_context_takeover``), but it may bound the client's window
-    only where the client has offered that.
+    only if the client has offered that.
     """
     words = [NAME]
     server_resets = "server_no_context_takeover" in offered or not compression.context_takeover
@@ -188,7 +188,7 @@ def _answer(offered: dict[str, str | None], compression: Compression) -> tuple[s
 
 
 def agree(parameters: list[tuple[str, str | None]], compression: Compression) -> Parameters:
-    """Return the parameters of the server's answer to ``offer``. Raises RemoteProtocolError for an answer beyond the offer."""
+    """Return the parameters in the server's answer to ``offer``. Raises RemoteProtocolError if that exceeds the offer."""
     answered = _read(parameters)
     if answered is None or any(answered.get(name, "") is None for name in _BITS_PARAMETERS):
         raise RemoteProtocolError("the server's answer to permessage-deflate is invalid")
@@ -208,7 +208,7 @@ _BITS_PARAMETERS = ("server_max_window_bits", "client_max_window_bits")
 
 
 def _read(parameters: list[tuple[str, str | None]]) -> dict[str, str | None] | None:
-    """Return the parameters by name; None where one is unknown, repeated or has a wrong value: then decline (§7)."""
+    """Return the parameters by name; None if one is unknown, repeated or has a wrong value: then decline (§7)."""
     found: dict[str, str | None] = {}
     for name, value in parameters:
         bare = value is None and (name in _FLAGS or name == "client_max_window_bits")
@@ -231,7 +231,7 @@ class Deflater:
         self._bits = bits
         self._level = memory_level
         self._context = context_takeover
-        self._stream: zlib._Compress | None = None  # made for the first message, so that an idle connection has none
+        self._stream: zlib._Compress | None = None  # created at the first message, so that an idle connection has none
 
     @classmethod
     def of(cls, parameters: Parameters, *, server: bool) -> Self:
@@ -263,7 +263,7 @@ class Deflater:
         return encoded[:-4]
 
     def drop_window(self) -> None:
-        """Drop the window: the next message refers to no message before it."""
+        """Drop the window: the next message refers to no earlier message."""
         self._stream = None
 
 
@@ -271,9 +271,9 @@ class Inflater:
     """Decompresses the messages that we receive.
 
     A peer that refers back further than its agreed window breaks §7.1.2. zlib notices some of these references and misses
-    others, depending on how the data was cut. To notice all of them would take the memory of the largest window.
+    others, depending on how the data was cut. Noticing all of them would take the memory of the largest window.
 
-    A message may consist of several deflate streams: where one ends with a final block, ``inflate`` begins the next.
+    A message may consist of several deflate streams: when one ends with a final block, ``inflate`` begins the next.
     """
 
     __slots__ = ("_bits", "_context", "_stream")
@@ -293,8 +293,8 @@ class Inflater:
     def inflate(self, data: bytes, room: int) -> Iterator[bytes]:
         """Yield the inflated data in pieces of bounded size, up to the first byte beyond ``room`` bytes.
 
-        The caller adds the lengths up: more than ``room`` bytes mean that the message is too long. Nothing is read behind the
-        first byte too many. So a message that is too long, and malformed behind that byte, is always "too long", however the
+        The caller adds up the lengths: more than ``room`` bytes mean that the message is too long. Nothing is read after the
+        first excess byte. So a message that is too long, and malformed after that byte, is always "too long", however the
         network has cut it (law 2). Raises zlib.error for data that is not deflate.
         """
         rest, full = memoryview(data), False
@@ -302,7 +302,7 @@ class Inflater:
             if self._stream is None:
                 self._stream = zlib.decompressobj(-self._bits)
             # zlib reads input for as long as the output has room. At the limit it is given one byte at a time. Given more, it
-            # could meet malformed data behind the first byte too many, and raise before it returned that byte.
+            # could meet malformed data after the first excess byte, and raise before returning that byte.
             size, taken = (min(_PIECE, room), len(rest)) if room else (1, 1)
             piece = self._stream.decompress(rest[:taken], size)
             rest = memoryview(self._stream.unused_data or self._stream.unconsumed_tail) if room else rest[1:]
@@ -312,9 +312,9 @@ class Inflater:
             yield piece
 
     def finish(self, room: int) -> Iterator[bytes]:
-        """Yield the end of a message, after all of its bytes were passed to ``inflate``.
+        """Yield the end of a message, after all of its bytes have been passed to ``inflate``.
 
-        zlib may hold bytes back until it sees the end of a block. The four bytes that the sender has left out are this end
+        zlib may hold bytes back until it sees the end of a block. The four bytes that the sender left out are this end
         (§7.2.2).
         """
         yield from self.inflate(_TAIL, room)

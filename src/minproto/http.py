@@ -19,13 +19,13 @@ How fields are represented:
 
 - A *name* is a ``str`` in lower case: ``Host`` and ``HOST`` are the same field (§5.1).
 - A *value* is a ``str`` with one character for each byte (ISO-8859-1, §5.5). So every value that can arrive can be shown, and
-  sent again unchanged.
-- *Order and repetitions* are kept: several lines with one name may have a meaning, as for ``set-cookie`` (§5.3).
+  can be sent on unchanged.
+- *Order and repetitions* are kept: several lines with the same name may have a meaning, as for ``set-cookie`` (§5.3).
 
 The rules below decide what a field, a Host or a target may look like. Many attacks begin with a spelling that two programs
-understand in two ways, so the rules accept what the grammar has, and nothing else.
+understand in different ways, so the rules accept what the grammar allows, and nothing else.
 
-Left out: all that is the business of an app, a cache or a proxy (conditional requests, ranges, content negotiation).
+Left out: everything that is up to an app, a cache or a proxy (conditional requests, ranges, content negotiation).
 """
 
 import re
@@ -42,7 +42,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS
 request with its cookies and credentials, which a script on a page must not see."""
 
 REASONS = {status.value: status.phrase for status in HTTPStatus} | {
-    413: "Content Too Large",  # the names of RFC 9110 §15.5, which older Pythons do not have yet
+    413: "Content Too Large",  # the names in RFC 9110 §15.5, which older Python versions lack
     414: "URI Too Long",
     416: "Range Not Satisfiable",
     422: "Unprocessable Content",
@@ -53,7 +53,7 @@ REASONS = {status.value: status.phrase for status in HTTPStatus} | {
 class Headers(list[tuple[str, str]]):
     """The field lines of a head, in their order: a list of (lower-case name, value). It equals any list of the same pairs.
 
-    It can also be asked by a name, in any case:
+    Fields can also be looked up by name, in upper or lower case:
 
         >>> headers = Headers([("accept", "text/html"), ("accept", "text/plain"), ("host", "a")])
         >>> headers["Accept"], "Cookie" in headers, headers.get("cookie"), headers.get_all("accept")
@@ -66,9 +66,9 @@ class Headers(list[tuple[str, str]]):
     __slots__ = ()
 
     def get(self, name: str, default: str | None = None) -> str | None:
-        """Return the values of a field, joined by ", " as §5.3 allows; ``default`` where no line has the name.
+        """Return the values of a field, joined by ", " as §5.3 allows; ``default`` if no line has the name.
 
-        Not for ``set-cookie``: its values have commas of their own, so use ``get_all``.
+        Not for ``set-cookie``: its values contain commas themselves, so use ``get_all``.
         """
         values = self.get_all(name)
         return ", ".join(values) if values else default
@@ -116,7 +116,7 @@ class RequestHead(Event):
     protocol: str = ""
     """In HTTP/2, for a CONNECT: the protocol that the stream is to be used for, such as ``websocket`` (RFC 8441 §4)."""
     scheme: str = field(default="", compare=False)
-    """In HTTP/2, where it was received: the value of ``:scheme``. In HTTP/1.1 only an absolute target names a scheme."""
+    """In HTTP/2, the value of ``:scheme`` in a received head. In HTTP/1.1 only an absolute target names a scheme."""
 
 
 @dataclass(slots=True)
@@ -131,7 +131,7 @@ class ResponseHead(Event):
 
 @dataclass(slots=True)
 class Data(Event):
-    """A piece of content. The places where content is cut into pieces have no meaning: the network chooses them."""
+    """A piece of content. The places where content is cut have no meaning: the network chooses them."""
 
     data: bytes
     stream: int = 0
@@ -139,7 +139,7 @@ class Data(Event):
 
 @dataclass(slots=True)
 class EndOfMessage(Event):
-    """The end of a message. Trailer fields (§6.5) stay here: merged into the header they could replace a checked field."""
+    """The end of a message. Trailer fields (§6.5) stay here: merged into the header, they could replace a checked field."""
 
     trailers: Headers = field(default_factory=Headers)
     stream: int = 0
@@ -155,7 +155,7 @@ TCHAR = LOWER_TCHAR + "A-Z"
 FIELD_VCHAR = r"\t\x20-\x7e\x80-\xff"
 TOKEN = re.compile(rf"[{TCHAR}]+")
 
-# As we send them: names are in lower case, and no value has a space at either end.
+# As we send fields: names are in lower case, and no value has a space at either end.
 _NAME = re.compile(rf"[{LOWER_TCHAR}]+")
 _VALUE = re.compile(rf"(?:(?![\t ])[{FIELD_VCHAR}]+(?<![\t ]))?")
 
@@ -163,7 +163,7 @@ _VALUE = re.compile(rf"(?:(?![\t ])[{FIELD_VCHAR}]+(?<![\t ]))?")
 def is_field(field: tuple[str, str]) -> bool:
     """Return whether a field can be sent: a name in lower case and a value without a space at either end, both str."""
     if isinstance(field, str) or len(field) != 2 or not all(isinstance(part, str) for part in field):
-        return False  # the text "te" is no pair, though it would come apart as the name "t" and the value "e"
+        return False  # the text "te" is not a pair, though it would unpack into the name "t" and the value "e"
     name, value = field
     return _NAME.fullmatch(name) is not None and _VALUE.fullmatch(value) is not None
 
@@ -177,7 +177,7 @@ SECRET = frozenset({"authorization", "cookie", "proxy-authorization", "set-cooki
 def important_fields(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Return the fields that change how a message is read, by name. The values of repeated lines are joined by ", " (§5.3).
 
-    So ``Content-Length: 5`` twice becomes ``5, 5``, which is valid, and ``5`` and ``6`` become ``5, 6``, which is refused.
+    So two lines ``Content-Length: 5`` become ``5, 5``, which is valid, and ``5`` and ``6`` become ``5, 6``, which is refused.
     """
     found: dict[str, str] = {}
     for name, value in headers:
@@ -195,7 +195,7 @@ def split_list(value: str) -> list[str]:
     return [element for part in value.lower().split(",") if (element := part.strip(" \t"))]
 
 
-# 18 digits: an exabyte. A longer number does not fit into the 64 bits that other programs use, so they may read another one.
+# 18 digits: an exabyte. A longer number may not fit into the 64 bits that other programs use, so they may misread it.
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
@@ -225,7 +225,7 @@ _ABSOLUTE = re.compile(r"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?]*)([^\x00]*)")
 def is_host(value: str) -> bool:
     """Return whether the value of a Host field is valid: ``a.example``, ``a.example:80``, ``[::1]:80``, or nothing.
 
-    Two Host lines, joined by ", ", are never valid, for no host has a space in it.
+    Two Host lines, joined by ", ", are never valid, since no host contains a space.
     """
     found = _HOST.fullmatch(value)
     if found is None or int(found[1] or 0) > MAX_PORT:
@@ -234,11 +234,11 @@ def is_host(value: str) -> bool:
 
 
 def check_host(version: str, fields: dict[str, str], fault: type[ProtocolError]) -> None:
-    """Check Host (§3.2). Raises ``fault`` (400): it is missing in HTTP/1.1, or it is there twice, or it is invalid."""
+    """Check Host (§3.2). Raises ``fault`` (400) if Host is missing in HTTP/1.1, occurs twice, or is invalid."""
     if "host" not in fields:
         if version != "1.0":
             raise fault("missing Host", 400)
-    elif not is_host(fields["host"]):  # two Host lines are joined by ", ", which no valid Host has
+    elif not is_host(fields["host"]):  # two Host lines are joined by ", ", which no valid Host contains
         raise fault("repeated or invalid Host", 400)
 
 
@@ -263,7 +263,7 @@ def same_authority(a: str, b: str, scheme: str) -> bool:
 
 def _normal_authority(authority: str, scheme: str) -> tuple[str, int]:
     found = _HOST.fullmatch(authority)
-    if found is None:  # no authority: it is equal only to the same text
+    if found is None:  # not an authority: equal only to the same text
         return authority, -1
     host = (authority if found[1] is None else authority[: found.start(1) - 1]).lower()
     if host.startswith("[") and _is_ipv6(host[1:-1]):
@@ -278,8 +278,8 @@ def _normal_authority(authority: str, scheme: str) -> tuple[str, int]:
 
 
 TARGET = r"\x21\x24-\x3b\x3d\x3f-\x7e"
-"""The characters of a target, for use within []. A request with others SHOULD be answered 400 (RFC 9112 §3.2). No URI has
-\\ ^ ` { | }, but browsers send them in a query, so they are among these. Browsers never send " # < >, so those are not."""
+"""The characters of a target, for use within []. A request with others SHOULD be answered with 400 (RFC 9112 §3.2). No URI has
+\\ ^ ` { | }, but browsers send them in a query, so we accept them. Browsers never send " # < >, so we refuse those."""
 
 
 def check_target(method: str, target: str, fault: type[ProtocolError]) -> None:
@@ -312,9 +312,9 @@ def split_target(method: str, target: str) -> tuple[str | None, str, str]:
 
 
 def target_scheme(head: RequestHead) -> str | None:
-    """Return the scheme of the URI that a request asks for, in lower case; None where the request does not say it.
+    """Return the scheme of the URI that a request asks for, in lower case; None if the request does not name it.
 
-    Then the connection implies the scheme: https with TLS, http without (RFC 9112 §3.3).
+    In that case the connection implies the scheme: https with TLS, http without (RFC 9112 §3.3).
     """
     absolute = None if head.target[0] == "/" or head.method == "CONNECT" else _ABSOLUTE.fullmatch(head.target)
     return (absolute[1] if absolute else head.scheme).lower() or None

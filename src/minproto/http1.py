@@ -14,8 +14,8 @@ are CR LF, ``\r\n`` in Python:
 
     hi
 
-Behind the ``hi`` the next request may follow on the same connection (*keep-alive*, §9.3). Nothing but the fields tells where
-one message ends and the next begins. In the core, that exchange looks like this:
+After the ``hi``, the next request may follow on the same connection (*keep-alive*, §9.3). Only the fields tell where one
+message ends and the next begins. In the core, that exchange looks like this:
 
     >>> server = Connection(SERVER)
     >>> for chunk in (b"POST /echo HT", b"TP/1.1\r\nHost: example.com\r\nContent-", b"Length: 5\r\n\r\nhello"):
@@ -29,12 +29,12 @@ one message ends and the next begins. In the core, that exchange looks like this
     >>> server.send(Data(b"hi")), server.send(EndOfMessage())
     (b'hi', b'')
 
-The head arrives in three chunks, and its 68 bytes wait in the buffer until the last one is there. Content does not wait.
+The head arrives in three chunks, and its 61 bytes stay in the buffer until the last chunk is there. Content does not wait.
 
-**Request smuggling** is what this file has to prevent. A proxy often stands between client and server, and sends the requests
+**Request smuggling** is what this file has to prevent. A proxy often sits between client and server, and sends the requests
 of many users over one connection. If the proxy and the server disagree on where a request ends, an attacker can hide a second
-request in the content of the first one: the proxy has checked one request, the server sees two (§11.2). So a server here
-refuses each spelling that two programs could read in two ways:
+request in the content of the first one: the proxy has checked one request, the server sees two (§11.2). So our server
+refuses every spelling that two programs could read in different ways:
 
     >>> def receive(*lines):
     ...     server = Connection(SERVER)
@@ -71,7 +71,7 @@ response is complete, the core does not look at the next request, even if its by
     >>> server.next_event(), server.wants.name
     (None, 'CLOSED')
 
-**Upgrade.** A request may offer to go on with another protocol. When the server accepts by a 101, HTTP is over, and the bytes
+**Upgrade.** A request may offer to go on with another protocol. When the server accepts with a 101, HTTP ends, and the bytes
 that follow are left to the next protocol, here WebSocket:
 
     >>> server = Connection(SERVER)
@@ -84,20 +84,19 @@ that follow are left to the next protocol, here WebSocket:
 
 Easy to get wrong:
 
-- A wrong byte is refused when it arrives, not when its line is complete. An attacker could otherwise send a line without end,
+- A wrong byte is refused when it arrives, not when its line is complete. Otherwise an attacker could send an endless line,
   and a TLS client on the wrong port would wait for an answer to its hello.
-- The end of a response depends on the request: a response to HEAD has a Content-Length, and no content.
+- The end of a response depends on the request: a response to HEAD has a Content-Length but no content.
 - A client has to accept what old servers send: a header line that is folded into two (§5.2), content that ends when the server
   closes (§6.3). A server accepts neither.
 
-The parts of this file: limits; the syntax of a head; framing, which is the way in which a message tells where it ends; the
-states of a connection; the connection. How content is read stands in ``http1_body.py``, and what all versions of HTTP have in
-common in ``http.py``.
+The parts of this file: limits; the syntax of a head; framing, which is how a message tells where it ends; the states of
+a connection; the connection. ``http1_body.py`` reads content, and ``http.py`` has what all versions of HTTP share.
 
 Left out: transfer codings other than chunked (nobody sends them; the content of such a response is passed on as it is),
 HTTP/0.9, ``message/http`` (§10), and pipelining by our client. Reason phrases are sent and not read (§4).
 
-In the texts, "a 1xx" is any status from 100 to 199: an *interim* response, behind which another response to the same request
+Below, "a 1xx" is any status from 100 to 199: an *interim* response, after which another response to the same request
 comes. An *important* field is one that changes how a message is read: ``important_fields`` in ``http.py`` has their names, and
 joins the values of repeated lines.
 """
@@ -151,7 +150,7 @@ from minproto.http1_body import Chunked, ContentLength, Framing, UntilClose
 class Limits:
     """The bounds on everything that a peer could make endless, in bytes unless said otherwise.
 
-    The number behind "Else" is the status with which a server refuses.
+    The number after "Else" is the status with which a server refuses.
     """
 
     max_start_line: int = 8_192
@@ -162,11 +161,11 @@ class Limits:
     max_headers: int = 100
     """Field lines of a head, and of a trailer section: each costs an object, so bytes alone do not bound memory. Else 431."""
     max_body: int = 1 << 30
-    """The content of one message: for the server's disk and the app's patience. (Flow control bounds memory.) Else 413."""
+    """The content of one message: spares the server's disk and the app's patience. (Flow control bounds memory.) Else 413."""
     max_chunk_line: int = 256
-    """A chunk's size and its extensions, which nobody needs, and which could be sent without end (§7.1.1). Else 400."""
+    """A chunk's size and its extensions, which nobody needs, and which could be endless (§7.1.1). Else 400."""
     max_empty_lines: int = 4
-    """Empty lines that are skipped before a request line, as a count; §2.2 wants at least one. Else 400."""
+    """The number of empty lines skipped before a request line; §2.2 asks for at least one. Else 400."""
 
     def __post_init__(self) -> None:
         check_counts(self, max_body=(0, sys.maxsize))
@@ -196,16 +195,16 @@ class Part(NamedTuple):
     """A part of a head, as the reader meets it."""
 
     allowed: re.Pattern[bytes]
-    """Matches as many bytes as the part may have."""
+    """Matches as many bytes as can belong to the part."""
     ends: dict[bytes, str]
-    """The bytes that end the part, and the name of the part behind them. Longer bytes stand before shorter ones."""
+    """The bytes that end the part, and the name of the part that follows. Longer ends come before shorter ones."""
     least: int = 1
-    """The number of bytes that the part has at least."""
+    """The minimum number of bytes in the part."""
     fixed: bool = False
-    """Whether each byte has its own place, as in "HTTP/1.1"; else the part is a run of bytes that are all of one kind."""
+    """Whether each byte has its own place, as in "HTTP/1.1"; otherwise the part is a run of bytes of one kind."""
     instead: dict[bytes, str] = _NOTHING
-    """The bytes that may stand there instead of the part, where fewer than ``least`` bytes of it have come. Only a name has
-    such bytes: the CRLF of the empty line, which ends the head. Behind two digits of a status any other byte is wrong."""
+    """The bytes that may come instead of the part, if fewer than ``least`` bytes of it have arrived. Only a name has such
+    bytes: the CRLF of the empty line, which ends the head. After two digits of a status, only a third digit may come."""
 
 
 Syntax = dict[str, Part]
@@ -220,8 +219,8 @@ _FIELDS: Syntax = {
     "name": Part(_run(TCHAR), {b":": "value"}, instead={b"\r\n": END}),
     "value": Part(_run(FIELD_VCHAR), {b"\r\n": "name"}, least=0),
 }
-# A server may fold a value: it goes on in the next line, which begins with a space or a tab. A user agent MUST accept this
-# (§5.2); nothing else may, since a proxy that takes the second line for a field of its own would read another head than we do.
+# A server may fold a value: continue it on the next line, which begins with a space or a tab. A user agent MUST accept this
+# (§5.2); nothing else may, since a proxy that takes the second line for a separate field would see a different head from ours.
 _FOLDED_FIELDS = _FIELDS | {
     "value": Part(_run(FIELD_VCHAR), {b"\r\n ": "value", b"\r\n\t": "value", b"\r\n": "name"}, least=0)
 }
@@ -236,17 +235,17 @@ REQUEST: Syntax = {
 } | _FIELDS
 RESPONSE: Syntax = {
     "version": Part(_VERSION, {b" ": "status"}, least=len("HTTP/1.1"), fixed=True),
-    # §4: a server MUST send the space behind the status code. Some send none, where they have no reason: nothing is ambiguous.
+    # §4: a server MUST send the space after the status code. Some omit it when they send no reason: nothing is ambiguous.
     "status": Part(re.compile(rb"[0-9]{0,3}+"), {b" ": "reason", b"\r\n": "name"}, least=3, fixed=True),
     "reason": Part(_run(FIELD_VCHAR), {b"\r\n": "name"}, least=0),
 } | _FOLDED_FIELDS
 
 
 class HeadReader:
-    r"""Reads one head after the other, or one trailer section, out of a buffer, however the bytes are cut.
+    r"""Reads one head after another, or one trailer section, out of a buffer, however the bytes are cut.
 
-    The reader remembers where it stopped, so no byte is looked at twice: a value of 64 KiB may arrive one byte at a time. Here
-    is what it remembers of a head in three chunks: the part that it is in, where this part began, and where to go on.
+    The reader remembers where it stopped, so no byte is looked at twice: a value of 64 KiB may arrive one byte at a time. This
+    is what it remembers while a head arrives in three chunks: the current part, where this part began, and where to go on.
 
         >>> buffer, reader = Buffer(100), HeadReader(REQUEST, Limits())
         >>> for chunk in (b"GET /a HT", b"TP/1.1\r\nHo", b"st: b\r\n\r\n"):
@@ -256,8 +255,8 @@ class HeadReader:
         None name 17 19
         (['GET', '/a', 'HTTP/1.1'], [('host', 'b')]) method 0 0
 
-    The bytes stay in the buffer until the head is complete. So whoever asks the connection how much is waiting, or reads on
-    with another parser, sees all of it.
+    The bytes stay in the buffer until the head is complete. So code that asks the connection how many bytes are pending, or
+    reads on with another parser, sees all of them.
     """
 
     __slots__ = ("_fields", "_first_part", "_limits", "_max_line", "_part", "_part_start", "_position", "_start", "_syntax")
@@ -273,14 +272,15 @@ class HeadReader:
     def _begin(self) -> None:
         self._part = self._first_part
         self._part_start = 0  # the position of the part's first byte
-        self._position = 0  # of the first byte that was not looked at
+        self._position = 0  # of the first byte that has not been looked at
         self._start: list[str] = []  # the parts of the start line
         self._fields: list[str] = []  # name, value, name, value, ...
 
     def read(self, buffer: Buffer) -> tuple[Sequence[str], Headers] | None:
-        """Take a head, once it is complete, and return the parts of its start line, and its fields; until then, None.
+        """Take a head once it is complete, and return the parts of its start line and its fields; until then, return None.
 
-        Raises RemoteProtocolError: 400 for the first byte that no head has there; 414, 431 or 501 for what is too long.
+        Raises RemoteProtocolError: 400 at the first byte that no head can have in that place; 414, 431 or 501 if a part is
+        too long.
         """
         while self._part != END:
             if not self._read_part(buffer, min(buffer.size, self._limits.max_head)):
@@ -294,12 +294,12 @@ class HeadReader:
         return head
 
     def _read_part(self, buffer: Buffer, end: int) -> bool:
-        """Read the present part up to the position ``end``. Return False where its end has not arrived."""
+        """Read the current part up to the position ``end``. Return False if the part's end has not arrived."""
         part = self._syntax[self._part]
-        # "TTP" is right only behind an "H": a part in which each byte has its place is matched from its first byte again.
+        # "TTP" is right only after an "H": so a part in which each byte has its place is matched again from its first byte.
         position = min(end, buffer.match(part.allowed, self._part_start if part.fixed else self._position))
         if position > self._max_line and self._part in ("method", "target", "version"):
-            # §3: a server SHOULD answer a too long method with 501, and MUST answer a too long target with 414.
+            # §3: a server SHOULD answer an overlong method with 501, and MUST answer an overlong target with 414.
             raise RemoteProtocolError("request line too long", 501 if self._part == "method" else 414)
         self._position = position
         length = position - self._part_start
@@ -312,16 +312,16 @@ class HeadReader:
                 self._end_part(buffer, len(each), after)
                 return True
             if each.startswith(behind):
-                return False  # the first half of a CRLF; or a CRLF, and a space behind it would be a fold
+                return False  # the first half of a CRLF; or a CRLF that a space would make a fold
         raise RemoteProtocolError(f"unexpected byte 0x{behind[0]:02x} in the {self._part} of a head", 400)
 
     def _end_part(self, buffer: Buffer, size: int, after: str) -> None:
-        """Keep the text of the present part, and go on behind its end, which has ``size`` bytes."""
+        """Keep the text of the current part, and go on after its end, which has ``size`` bytes."""
         start, position = self._part_start, self._position
         self._position += size
         if after == self._part:  # a fold: the value goes on
             return
-        if after != END:  # behind the last field there is no other name
+        if after != END:  # after the last field no name follows
             texts = self._fields if self._part in _FIELDS else self._start
             texts.append(buffer.peek(start, position).decode("latin-1"))
         if len(self._fields) > 2 * self._limits.max_headers:
@@ -332,8 +332,8 @@ class HeadReader:
 def encode_fields(headers: Sequence[tuple[str, str]]) -> str:
     """Return field lines, each with its CRLF. Raises LocalProtocolError for a field that is not valid.
 
-    A value with a line break in it would become two lines. Where a user's input gets into a value, an attacker could so add
-    fields, or a whole response (response splitting, §11.1).
+    A value with a line break in it would become two lines. If a user's input got into a value, an attacker could add fields,
+    or a whole response (response splitting, §11.1).
     """
     for line in headers:
         if not is_field(line):
@@ -344,11 +344,11 @@ def encode_fields(headers: Sequence[tuple[str, str]]) -> str:
 
 # ---- framing: where a message ends (§6.3) ----------------------------------------------------------------------------
 #
-# Of a request:                                        Of a response, the first rule that fits:
+# For a request:                                       For a response, the first rule that fits:
 #
 #   Transfer-Encoding   its last coding is chunked       a 1xx, 204, 304, or to HEAD, or 2xx to CONNECT   no content
-#   Content-Length      so many bytes                    Transfer-Encoding    chunked last: chunked; else until close
-#   neither             no content                       Content-Length       so many bytes
+#   Content-Length      that many bytes                  Transfer-Encoding    chunked last: chunked; else until close
+#   neither             no content                       Content-Length       that many bytes
 #   both                refused                          neither              until the server closes
 #                                                        both                 refused
 
@@ -361,7 +361,7 @@ def request_framing(version: str, fields: dict[str, str], fault: type[ProtocolEr
     if "transfer-encoding" not in fields:
         return ContentLength(parse_content_length(fields.get("content-length", "0"), fault))
     codings = _transfer_codings(version, fields, fault)
-    # §6.1: a sender MUST NOT apply chunked more than once; §6.3: where it is not last, the server MUST respond with 400.
+    # §6.1: a sender MUST NOT apply chunked more than once; §6.3: if it is not last, the server MUST respond with 400.
     if codings[-1:] != ["chunked"] or codings.count("chunked") > 1:
         raise fault("in Transfer-Encoding, chunked must come last, and once", 400)
     if len(codings) > 1:
@@ -386,7 +386,7 @@ def _transfer_codings(version: str, fields: dict[str, str], fault: type[Protocol
     """Return the transfer codings in the order in which they were applied. Raises ``fault`` (400) for an ambiguous framing."""
     if version == "1.0":  # §6.1: MUST treat the message as if the framing is faulty: HTTP/1.0 does not know the field
         raise fault("Transfer-Encoding in HTTP/1.0", 400)
-    if "content-length" in fields:  # §6.3: ought to be handled as an error, for it may be an attempt at request smuggling
+    if "content-length" in fields:  # §6.3: ought to be handled as an error, as it may be an attempt at request smuggling
         raise fault("both Transfer-Encoding and Content-Length", 400)
     codings = split_list(fields["transfer-encoding"])
     if any(coding.startswith("chunked") and coding[7:].strip("\t ")[:1] == ";" for coding in codings):
@@ -395,7 +395,7 @@ def _transfer_codings(version: str, fields: dict[str, str], fault: type[Protocol
 
 
 def persists(version: str, fields: dict[str, str]) -> bool:
-    """Return whether the connection stays open, as far as one of the two messages says (keep-alive, §9.3).
+    """Return whether the connection stays open, according to one message of the exchange (keep-alive, §9.3).
 
     HTTP/1.1 keeps a connection unless one side says ``Connection: close``, HTTP/1.0 only if both say ``keep-alive``.
     """
@@ -411,7 +411,7 @@ class Handling(NamedTuple):
     framing: Framing
     keep_alive: bool
     upgrade: bool
-    """The request offers to go on with another protocol, such as WebSocket."""
+    """The request offers to switch to another protocol, such as WebSocket."""
     expects_continue: bool
 
 
@@ -420,7 +420,7 @@ def request_handling(version: str, headers: Sequence[tuple[str, str]], fault: ty
     fields = important_fields(headers)
     check_host(version, fields, fault)
     framing = request_framing(version, fields, fault)
-    # RFC 9110 §7.8: Upgrade needs "Connection: upgrade" beside it, or a proxy would pass it on. HTTP/1.0 MUST ignore it.
+    # RFC 9110 §7.8: Upgrade needs "Connection: upgrade" beside it, or a proxy would pass it on. Ignored in HTTP/1.0 (a MUST).
     offered = "upgrade" in fields and version != "1.0"
     upgrade = offered and "upgrade" in split_list(fields.get("connection", ""))
     # RFC 9110 §10.1.1: "Expect: 100-continue" MUST be ignored in HTTP/1.0. Without content there is nothing to hold back.
@@ -430,7 +430,7 @@ def request_handling(version: str, headers: Sequence[tuple[str, str]], fault: ty
 
 # ---- the states of a connection --------------------------------------------------------------------------------------
 #
-# There are always two messages, each with a state of its own, for a server may answer before the request is complete:
+# There are always two messages, each with a state of its own, since a server may answer before the request is complete:
 #
 #        the request                                 the response
 #
@@ -450,19 +450,19 @@ def request_handling(version: str, headers: Sequence[tuple[str, str]], fault: ty
 #            +----------- when both are DONE: -----------+
 #             both IDLE again (keep-alive), or both CLOSED
 #
-# For example, a server that receives a GET without content moves the request IDLE, BODY, DONE and the response IDLE, HEAD. By
-# sending a 200 it moves the response to BODY and to DONE. Now both are DONE, so both are IDLE again.
+# For example, when a server receives a GET without content, the request goes from IDLE to BODY and DONE, and the response from
+# IDLE to HEAD. Sending a 200 takes the response to BODY and DONE. Now both are DONE, so both become IDLE again.
 #
 # In SWITCHED the bytes belong to another protocol. When a request is malformed (BAD_REQUEST, in any state), the server may
-# still send its error response, provided that it has not begun another response. Behind that response both messages are
+# still send its error response, provided that it has not begun another response. After that response both messages are
 # CLOSED. When a response is malformed (BAD_RESPONSE), both are CLOSED at once: the client has nobody to tell.
 
 
 class State(IntEnum):
-    """How far one message of the two is."""
+    """How far one of the two messages has come."""
 
     IDLE = 0  # it has not begun
-    HEAD = 1  # of a response: its head comes next
+    HEAD = 1  # only for a response: its head comes next
     BODY = 2  # the head is complete; content comes next, or the end
     DONE = 3
     SWITCHED = 4
@@ -475,8 +475,8 @@ IDLE, HEAD, BODY, DONE, SWITCHED, _ = State  # shorter names; CLOSED is also a n
 class Step(IntEnum):
     """A reason for one or both messages to change their state. The tables look it up.
 
-    Sending and receiving are the same step: RESPONSE_END is a server that sends its EndOfMessage, and a client that receives
-    one. So both roles share the tables.
+    Sending and receiving are the same step: a server that sends its EndOfMessage, and a client that receives it, both take
+    RESPONSE_END. So both roles share the tables.
     """
 
     REQUEST_HEAD = 0
@@ -496,7 +496,7 @@ REQUEST_TRANSITIONS: dict[tuple[State, Step], State] = {
     (IDLE, Step.REQUEST_HEAD): BODY,
     (BODY, Step.REQUEST_DATA): BODY,
     (BODY, Step.REQUEST_END): DONE,
-    (BODY, Step.SWITCH): SWITCHED,  # a 2xx to CONNECT: the server need not wait for an end of the request
+    (BODY, Step.SWITCH): SWITCHED,  # a 2xx to CONNECT: the server need not wait for the end of the request
     (DONE, Step.SWITCH): SWITCHED,
     (IDLE, Step.END_OF_INPUT): State.CLOSED,
 }
@@ -556,7 +556,7 @@ class Connection(Core):
     encode_fields = staticmethod(encode_fields)
 
     def __init__(self, role: Role, limits: Limits = Limits(), methods: frozenset[str] = METHODS) -> None:
-        """``methods``: of a server; a request with another method is answered 501."""
+        """``methods``: for a server; a request with any other method is answered with 501."""
         super().__init__(max(limits.max_head, limits.max_chunk_line))
         self.role = role
         self.limits = limits
@@ -565,7 +565,7 @@ class Connection(Core):
         self.response = IDLE
         # The exchange: a request and its response.
         self.keep_alive = True
-        """Whether the connection persists after this exchange, as far as the heads have said so far (§9.3)."""
+        """Whether the connection persists after this exchange, according to the heads so far (§9.3)."""
         self.expects_continue = False
         """Whether the client holds its content back until it sees a 100 (RFC 9110 §10.1.1)."""
         self._method = ""  # of the request
@@ -575,14 +575,14 @@ class Connection(Core):
         self._empty_lines = 0  # before the request line
         self._syntax = REQUEST if role is SERVER else RESPONSE
         self._head_reader = self.head_reader(self._syntax, limits)
-        self._body: http1_body.BodyReader | None = None  # None: its head has not come, or it has no content
+        self._body: http1_body.BodyReader | None = None  # None: its head has not arrived, or it has no content
         # The message that is being sent:
         self.framing: Framing = NO_CONTENT
         """How the message that is being sent tells where it ends."""
-        self._due = 0  # bytes that its Content-Length has announced, and that were not sent yet
+        self._due = 0  # bytes that its Content-Length announced, and that have not been sent yet
 
     def _move(self, step: Step) -> None:
-        """Move both messages, each by its table. A message whose table lacks the step stays where it is."""
+        """Advance both messages, each by its table. A message whose table lacks the step keeps its state."""
         self.request = REQUEST_TRANSITIONS.get((self.request, step), self.request)
         self.response = RESPONSE_TRANSITIONS.get((self.response, step), self.response)
         after = BOTH_DONE.get((self.request, self.response, self.keep_alive))
@@ -601,7 +601,7 @@ class Connection(Core):
             event: Event | None = self._parse_request() if self.role is SERVER else self._parse_response()
         elif state is BODY:
             event = self._parse_body()
-        else:  # DONE: the other message has to be, too, before the next request; SWITCHED: these bytes are not HTTP
+        else:  # DONE: the other message has to be DONE, too, before the next request; SWITCHED: these bytes are not HTTP
             self.wants = Wants.CLOSED if state is State.CLOSED else PAUSED
             return None
         if event is None:
@@ -609,7 +609,7 @@ class Connection(Core):
         return event
 
     def _parse_request(self) -> RequestHead | None:
-        """Return the head of a request, once all of it has come."""
+        """Return the head of a request, once all of it has arrived."""
         found = self._head_reader.read(self._buffer) if self._skip_empty_lines() else None
         if found is None:
             return None
@@ -617,9 +617,9 @@ class Connection(Core):
         return self._check_request(method, target, version.removeprefix("HTTP/"), headers)
 
     def _skip_empty_lines(self) -> bool:
-        """Skip empty lines, and return whether a request line may begin behind them; False: more bytes have to come.
+        """Skip empty lines, and return whether a request line may begin after them; False: more bytes are needed.
 
-        §2.2: a server SHOULD ignore at least one empty line before a request line. Old clients send one behind each request.
+        §2.2: a server SHOULD ignore at least one empty line before a request line. Old clients send one after each request.
         """
         while (start := self._buffer.peek(0, 2)) == b"\r\n":
             self._empty_lines += 1
@@ -629,7 +629,7 @@ class Connection(Core):
         return start not in (b"", b"\r")  # a CR may be the first half of one more empty line
 
     def _check_request(self, method: str, target: str, version: str, headers: Headers) -> RequestHead:
-        """Begin an exchange with a head whose syntax is right. Raises RemoteProtocolError for what it says."""
+        """Begin an exchange with a head whose syntax is right. Raises RemoteProtocolError if the request is refused."""
         self._method = method  # an error response to HEAD has no content either
         if version[0] != "1":
             raise RemoteProtocolError("only HTTP/1.x is spoken here", 505)
@@ -643,15 +643,15 @@ class Connection(Core):
         return head
 
     def _begin_exchange(self, head: RequestHead, handling: Handling) -> None:
-        """Remember what the response depends on: a request head was sent or received."""
+        """Remember what the response depends on, now that a request head was sent or received."""
         self._method, self._version = head.method, head.version
         _, self.keep_alive, self._offers_upgrade, self.expects_continue = handling
         self._move(Step.REQUEST_HEAD)
 
     def _parse_response(self) -> ResponseHead | None:
-        """Return the head of a response, once all of it has come. An interim response is a head alone, without an end."""
+        """Return the head of a response, once all of it has arrived. An interim response is a head alone, without an end."""
         if self.response is IDLE:
-            if self._buffer.size:  # §9.2: a client MUST NOT take data that it did not ask for as a response
+            if self._buffer.size:  # §9.2: a client MUST NOT treat data that it did not ask for as a response
                 raise RemoteProtocolError("data without a request")
             return None
         found = self._head_reader.read(self._buffer)
@@ -682,19 +682,19 @@ class Connection(Core):
         return http1_body.LengthReader(framing.length) if framing.length else None
 
     def _note_response(self, status: int, version: str, fields: dict[str, str], framing: Framing) -> None:
-        """Move by the head of a response, sent or received."""
+        """Advance the state for the head of a response, sent or received."""
         self.expects_continue = False
         if status == 101 or (self._method == "CONNECT" and 200 <= status < 300):
             return self._move(Step.SWITCH)
         if status < 200:
             return self._move(Step.INTERIM)
-        if self._version == "1.0":  # the lower version of the two is what both ends understand (§6.1, §9.3)
+        if self._version == "1.0":  # the lower of the two versions is what both ends understand (§6.1, §9.3)
             version = "1.0"
         self.keep_alive = self.keep_alive and framing != UntilClose() and persists(version, fields)
         self._move(Step.FINAL)
 
     def _parse_body(self) -> Data | EndOfMessage | None:
-        """Return the content that has come, or the end of the message."""
+        """Return the content that has arrived, or the end of the message."""
         event = self._body.read(self._buffer) if self._body else EndOfMessage()
         if event is None:
             return None
@@ -704,14 +704,14 @@ class Connection(Core):
         return event
 
     def _end_received(self) -> None:
-        """The message that is being received is complete."""
+        """Note that the message being received is complete."""
         self._body = None
         self._move(Step.REQUEST_END if self.role is SERVER else Step.RESPONSE_END)
 
     def skip_empty_body(self) -> bool:
-        """Take the end of a message without content, right behind its head. Return False, with nothing done, for any other.
+        """Take the end of a message without content, right after its head. For any other message, do nothing and return False.
 
-        A shell that asks this first saves an event for most requests, and knows that there is nothing to read.
+        A shell that calls this first saves an event for most requests, and knows that there is nothing to read.
         """
         state = self.request if self.role is SERVER else self.response
         if state is not BODY or self._body is not None:
@@ -723,7 +723,7 @@ class Connection(Core):
         """Decide what the end of input means: the end of content, the end of an idle connection, or a message cut short.
 
         (A server that still has to answer is in DONE. Then ``wants`` is PAUSED, and this method is not called: a client may
-        end its output behind its request, and read on.)
+        end its output after its request, and read on.)
         """
         if isinstance(self._body, http1_body.UntilCloseReader):
             self._end_received()
@@ -737,13 +737,13 @@ class Connection(Core):
 
     @property
     def content_left(self) -> int:
-        """The number of bytes of content that are still to come; 0 also where the head did not tell."""
+        """The number of bytes of content that are still to come; 0 also if the head did not say."""
         return self._body.left if isinstance(self._body, http1_body.LengthReader) else 0
 
     def fail(self, error: RemoteProtocolError) -> None:
         """Record a fault of the peer. A server in IDLE or HEAD may still send an error response, see ``farewell``.
 
-        In a client the ``code`` of the error becomes 0: nobody can be told.
+        In a client the ``code`` of the error becomes 0: there is nobody to tell.
         """
         super().fail(error)
         self.keep_alive = False
@@ -754,7 +754,7 @@ class Connection(Core):
             self._method = "HEAD"  # the head was not understood, but its response has no content (RFC 9110 §9.3.2)
         self._move(Step.BAD_REQUEST)
 
-    # -- sending. Each method checks first, then encodes, and moves the state last: what raises has changed nothing.
+    # -- sending. Each method checks first, then encodes, and changes the state last: a call that raises changes nothing.
 
     def send(self, event: Event) -> bytes:
         self._check_turn(event)
@@ -764,11 +764,11 @@ class Connection(Core):
             return self._send_response(event)
         if isinstance(event, Data):
             return self._send_data(event.data)
-        assert isinstance(event, EndOfMessage)  # _SENT has no other
+        assert isinstance(event, EndOfMessage)  # _SENT has no other event
         return self._send_end(event.trailers)
 
     def _check_turn(self, event: Event) -> None:
-        """Raise LocalProtocolError where our role never sends such an event, or our message is in another state."""
+        """Raise LocalProtocolError if our role never sends such an event, or our message is in the wrong state for it."""
         step = _SENT.get((self.role, type(event)))
         state, table = (self.request, REQUEST_TRANSITIONS) if self.role is CLIENT else (self.response, RESPONSE_TRANSITIONS)
         if step is None or (state, step) not in table:
@@ -778,7 +778,7 @@ class Connection(Core):
         """Return a request's head, after the checks that a server would make: of its target, its Host and its framing."""
         line = f"{head.method} {head.target} HTTP/{head.version}"
         found = _REQUEST_LINE.fullmatch(line)
-        # The line has to come apart into the parts that it was made of, or a target could bring a version of its own.
+        # The line has to split into the parts that it was made from, or a target could bring a version of its own.
         if found is None or found.groups() != (head.method, head.target, head.version):
             raise LocalProtocolError("a method, target or version that no request line can have")
         check_target(head.method, head.target, LocalProtocolError)
@@ -790,7 +790,7 @@ class Connection(Core):
 
     def _send_response(self, head: ResponseHead) -> bytes:
         """Return a response's head. Its fields have to say where the content ends, so the caller gives a Content-Length,
-        ``Transfer-Encoding: chunked`` or ``Connection: close``; ``_check_response`` raises where none of them is there."""
+        ``Transfer-Encoding: chunked`` or ``Connection: close``; ``_check_response`` raises if none of them is there."""
         fields = important_fields(head.headers)
         framing = self._check_response(head, fields)
         line = f"HTTP/{head.version} {head.status:d} {REASONS.get(head.status, '')}"
@@ -800,17 +800,17 @@ class Connection(Core):
         return encoded
 
     def _check_response(self, head: ResponseHead, fields: dict[str, str]) -> Framing:
-        """Return how a response says where it ends. Raises LocalProtocolError where a client would understand another end."""
+        """Return how a response says where it ends. Raises LocalProtocolError if a client would see a different end."""
         status, version = head.status, head.version
-        # RFC 9110 §15: other codes are invalid, though a client has to take such a response as an error of the server.
+        # RFC 9110 §15: other codes are invalid, though a client has to treat such a response as a server error.
         if not 100 <= status <= 599:
             raise LocalProtocolError(f"no response has status {status}")
         if version not in ("1.0", "1.1"):
             raise LocalProtocolError(f"no response of HTTP/1.x has version {version}")
-        if status < 200 and self._version == "1.0":  # RFC 9110 §15.2: its client takes it for the final response
+        if status < 200 and self._version == "1.0":  # RFC 9110 §15.2: the client would take it for the final one
             raise LocalProtocolError("an interim response to HTTP/1.0")
         if status == 101 and not (self._offers_upgrade and self.request is DONE):  # RFC 9110 §7.8
-            # The content that is still to come would stand among the bytes of the next protocol.
+            # The content that is still to come would end up among the bytes of the next protocol.
             raise LocalProtocolError("101 before a complete request to upgrade")
         framed = "content-length" in fields or "transfer-encoding" in fields
         if framed and (status < 200 or status == 204 or (self._method == "CONNECT" and status < 300)):
@@ -825,7 +825,7 @@ class Connection(Core):
         return framing
 
     def _begin_content(self, framing: Framing) -> None:
-        """Get ready to send the content behind a head."""
+        """Get ready to send the content that follows a head."""
         self.framing = framing
         self._due = framing.length if isinstance(framing, ContentLength) else 0
 
@@ -840,11 +840,11 @@ class Connection(Core):
         return data
 
     def _send_end(self, trailers: Headers) -> bytes:
-        """Return the last chunk and the trailers; without chunks, b"": the peer knows the end by its length."""
+        """Return the last chunk and the trailers; without chunks, b"": the peer knows the end from the length."""
         if self._due:
             raise LocalProtocolError("less content than its Content-Length")
         chunked = isinstance(self.framing, Chunked)
-        # RFC 9110 §6.5.1: only chunks have a place for trailers. A field that frames or routes comes too late there.
+        # RFC 9110 §6.5.1: only chunked has a place for trailers. A field that frames or routes would come too late there.
         if trailers and (not chunked or important_fields(trailers)):
             raise LocalProtocolError("trailers need chunked, and can't frame or route")
         encoded = f"0\r\n{self.encode_fields(trailers)}\r\n".encode("latin-1") if chunked else b""
@@ -856,7 +856,7 @@ class Connection(Core):
         """Return the bytes of a whole final response: its head, its content, and an end without trailers.
 
         A head that does not say where its content ends gets a Content-Length. In answer to HEAD the content is left out.
-        Raises LocalProtocolError where ``send`` would, but before anything has changed.
+        Raises LocalProtocolError when ``send`` would, but before anything has changed.
         """
         head = ResponseHead(head.status, head.headers, head.version)
         fields = important_fields(head.headers)
@@ -875,7 +875,7 @@ class Connection(Core):
         return self.send(head) + self.send(Data(content)) + self.send(EndOfMessage())
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        """Return a server's error response to a bad request; or nothing, where it has begun another response."""
+        """Return a server's error response to a bad request; or nothing, if it has begun another response."""
         if self.role is CLIENT or self.response is not HEAD:
             return []
         text = f"{error}\n".encode()

@@ -6,14 +6,14 @@ There are three ways to find the end of content, and one reader for each:
     Transfer-Encoding: chunked   3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n            ChunkedReader: up to a chunk of size 0
     neither, in a response       hello, and then the server closes           UntilCloseReader: all that comes
 
-``http1.py`` decides by the fields of a head which of the three it is. Each reader takes bytes out of the receive buffer, and
-returns one event for each call: a Data with the content that has arrived, then an EndOfMessage; or None where more bytes have
-to come. A reader never waits for a piece of content to be complete, so content of any length needs little memory.
+``http1.py`` decides which of the three applies from the head's fields. Each reader takes bytes out of the receive buffer, and
+returns one event for each call: a Data with the content that has arrived, then an EndOfMessage; or None if more bytes are
+needed. A reader never waits for a piece of content to be complete, so content of any length needs little memory.
 
-A sender that makes its content while it sends does not know the length beforehand. So it sends *chunks*. The size of each
+A sender that generates its content on the fly does not know the length beforehand. So it sends *chunks*. The size of each
 chunk comes first, in hexadecimal. A chunk of size 0 is the end, and fields may follow it: *trailers*, such as a checksum that
 is known only at the end. Here the content arrives in four pieces that end anywhere. Each line shows a piece, the events, and
-the bytes that wait in the buffer:
+the number of pending bytes in the buffer:
 
     >>> from minproto.core import SERVER
     >>> from minproto.http1 import Connection
@@ -28,14 +28,14 @@ the bytes that wait in the buffer:
     b'lo\r\n0' Data(data=b'lo', stream=0) 1
     b'\r\nDigest: x\r\n\r\n' EndOfMessage(trailers=[('digest', 'x')], stream=0) 0
 
-The first piece may be the beginning of ``5\r\n`` (a complete size) or of ``5\rX`` (a fault), so its two bytes wait. Of the
-chunk's five bytes three are delivered as soon as they are there.
+The first piece may be the beginning of ``5\r\n`` (a complete size) or of ``5\rX`` (a fault), so its two bytes wait. The first
+three of the chunk's five bytes are delivered as soon as they are there.
 
-Easy to get wrong: a chunk line is a place where two programs can disagree on the end of a message, and an attacker can use
-that (request smuggling, §11.2). So a size is hexadecimal digits and nothing else: no sign, no ``0x``, no space in front. A
+Easy to get wrong: a chunk line is a place where two programs can disagree on the end of a message, and an attacker can exploit
+this (request smuggling, §11.2). So a size is hexadecimal digits and nothing else: no sign, no ``0x``, no space in front. A
 line ends in CRLF, and so does the data of a chunk.
 
-Left out: the meaning of chunk extensions (``5;name=value``), for nobody uses them (§7.1.1). They are checked and skipped.
+Left out: the meaning of chunk extensions (``5;name=value``), since nobody uses them (§7.1.1). They are checked and skipped.
 """
 
 import re
@@ -51,7 +51,7 @@ from minproto.http import FIELD_VCHAR, TCHAR, Data, EndOfMessage, Headers
 
 @dataclass(frozen=True, slots=True)
 class ContentLength:
-    """The content has so many bytes; 0 also where there can be no content."""
+    """The content has this many bytes; 0 also if there can be no content."""
 
     length: int
 
@@ -63,7 +63,7 @@ class Chunked:
 
 @dataclass(frozen=True, slots=True)
 class UntilClose:
-    """The content ends when the server closes the connection. Only a response can be framed so (§6.3, rule 8)."""
+    """The content ends when the server closes the connection. Only a response can be framed this way (§6.3, rule 8)."""
 
 
 Framing = ContentLength | Chunked | UntilClose
@@ -82,7 +82,7 @@ class LengthReader:
         """The number of bytes that have not arrived."""
 
     def read(self, buffer: Buffer) -> Data | EndOfMessage | None:
-        """Return the content that has arrived, or the end behind the last byte of it."""
+        """Return the content that has arrived, or the end after its last byte."""
         if not self.left:
             return EndOfMessage()
         data = buffer.take(self.left)
@@ -93,8 +93,8 @@ class LengthReader:
 class UntilCloseReader:
     """Reads content that ends with the connection: only a response can have it (§6.3, rule 8).
 
-    Nothing in the bytes shows whether such content is complete: a connection that broke looks like one that ended. The end is
-    found by the connection (``receive_eof``), so this reader never returns an EndOfMessage.
+    Nothing in the bytes shows whether such content is complete: a connection that broke looks like one that ended. The
+    connection finds the end (``receive_eof``), so this reader never returns an EndOfMessage.
     """
 
     __slots__ = ("_room",)
@@ -103,7 +103,7 @@ class UntilCloseReader:
         self._room = max_content
 
     def read(self, buffer: Buffer) -> Data | None:
-        """Return the content that has arrived. Raises RemoteProtocolError (413) for the first byte beyond the limit."""
+        """Return the content that has arrived. Raises RemoteProtocolError (413) at the first byte beyond the limit."""
         data = buffer.take(self._room)
         self._room -= len(data)
         if not data and buffer.size:
@@ -122,8 +122,8 @@ class UntilCloseReader:
 # accept it.
 #
 # Two patterns read such a line. The first one matches a whole line. The second one matches the beginning of a line whose end
-# has not arrived, as far as no byte of it is wrong; so a fault is found when its byte arrives, not when the line is complete.
-# *+ and ++ are possessive: they give nothing back, so a match takes time in proportion to the line, whatever it holds.
+# has not arrived, up to the first wrong byte; so a fault is found when its byte arrives, not when the line is complete.
+# *+ and ++ are possessive: they give nothing back, so a match takes time in proportion to the line, whatever it contains.
 
 _QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
 _EXTENSION = rf"[\t ]*+;[\t ]*+[{TCHAR}]++(?:[\t ]*+=[\t ]*+(?:[{TCHAR}]++|{_QUOTED}))?"
@@ -134,8 +134,8 @@ _CHUNK_LINE_SO_FAR = re.compile(rf"(?:[0-9A-Fa-f]{{1,16}}+(?:[\t ]*+(?:;[{FIELD_
 def parse_chunk_line(buffer: Buffer, max_line: int) -> tuple[int, int] | None:
     r"""Take the line before a chunk's data. Return the size of the data, and the number of bytes of extensions in the line.
 
-    Return None where the line is not complete. Raises RemoteProtocolError (400) for a wrong byte, and for a line of which
-    ``max_line`` bytes have come without an end.
+    Return None if the line is not complete. Raises RemoteProtocolError (400) for a wrong byte, and if ``max_line`` bytes of a
+    line have arrived without its end.
 
         >>> buffer = Buffer(limit=100)
         >>> stored = buffer.append(b'A;sig="x y"\r\n0123456789')
@@ -155,10 +155,10 @@ def parse_chunk_line(buffer: Buffer, max_line: int) -> tuple[int, int] | None:
 
 
 def parse_chunk_end(buffer: Buffer) -> bool | None:
-    """Take the CRLF behind a chunk's data, and return True. Return None where it is not complete.
+    """Take the CRLF after a chunk's data, and return True. Return None if the CRLF is not complete.
 
-    Raises RemoteProtocolError (400) where other bytes stand there: then the size was wrong, and we cannot know where the
-    message ends.
+    Raises RemoteProtocolError (400) if other bytes come there: then the size was wrong, and we cannot know where the message
+    ends.
     """
     found = buffer.peek(0, 2)
     if not b"\r\n".startswith(found):
@@ -170,7 +170,7 @@ def parse_chunk_end(buffer: Buffer) -> bool | None:
 
 
 class ChunkedReader:
-    """Reads content in chunks, and the trailers behind them (§7.1).
+    """Reads content in chunks, and the trailers after them (§7.1).
 
         SIZE --> DATA --> CRLF --> SIZE --> ... --> SIZE (it is 0) --> TRAILERS
     """
@@ -194,12 +194,12 @@ class ChunkedReader:
         self._read_trailers = read_trailers
         self._extensions = 0  # bytes of extensions so far
         self._part = "SIZE"  # what has to come next
-        self._left = 0  # bytes of the present chunk's data that have not arrived
+        self._left = 0  # bytes of the current chunk's data that have not arrived
 
     def read(self, buffer: Buffer) -> Data | EndOfMessage | None:
-        """Return the content that has arrived of one chunk, or the end with its trailers.
+        """Return the content of one chunk, as far as it has arrived, or the end with its trailers.
 
-        Raises RemoteProtocolError: 400 for malformed chunks, 413 for a chunk that does not fit into the limit.
+        Raises RemoteProtocolError: 400 for malformed chunks, 413 for a chunk that exceeds the limit.
         """
         if self._part == "CRLF" and parse_chunk_end(buffer):
             self._part = "SIZE"
@@ -222,7 +222,7 @@ class ChunkedReader:
         if line is None:
             return
         size, extensions = line
-        # A peer could send a long extension with each byte of content, and make us read for ever (§7.1.1).
+        # A peer could send a long extension with each byte of content, and make us read forever (§7.1.1).
         self._extensions += extensions
         if self._extensions > self._max_extensions:
             raise RemoteProtocolError("too many chunk extensions", 400)

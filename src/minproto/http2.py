@@ -1,11 +1,11 @@
 r"""HTTP/2: many exchanges at once on one connection (RFC 9113).
 
-An exchange is a request and its response. Each exchange has a *stream*: a number, and frames that carry it. A head is a block
-of compressed fields in a HEADERS frame, content is DATA frames. Frames of different streams may follow each other in any order
-(*multiplexing*), so a slow response does not hold up the next one, as it does in HTTP/1.1 (*head-of-line blocking*).
+An exchange is a request and its response. Each exchange has a *stream*: a number, and the frames that carry that number. A
+head is a block of compressed fields in a HEADERS frame; content is in DATA frames. Frames of different streams may come in
+any order (*multiplexing*), so a slow response does not block the next one, as it does in HTTP/1.1 (*head-of-line blocking*).
 
 This is a whole connection, with each frame that crosses it. A client begins with 24 fixed bytes, the preface; then each end
-tells its SETTINGS and acknowledges the SETTINGS of its peer (``http2_settings.py``):
+sends its SETTINGS and acknowledges its peer's (``http2_settings.py``):
 
     >>> client, server = Connection(CLIENT), Connection(SERVER)
     >>> hello = client.send(client.greeting())
@@ -59,10 +59,10 @@ client's SETTINGS have raised the stream's window to 131,072:
     >>> events[1:]
     [Data(data=b'Hello', stream=1), EndOfMessage(trailers=[], stream=1)]
 
-The DATA frame has END_STREAM, because its byte is the last one of the Content-Length. The client gives credit back in
+The DATA frame has END_STREAM, because its last byte is the last one of the Content-Length. The client gives credit back in
 portions. Its connection window may hold 1,048,576 bytes, of which the server knows 65,535 so far; so the first reply is a
-WINDOW_UPDATE over the difference and the five bytes. A server that wants to close says GOAWAY first, here with stream 7 as the
-last one that it will look at:
+WINDOW_UPDATE for the difference plus the five bytes. A server that wants to close sends GOAWAY first. Here stream 7 is the
+last one that it will process:
 
     >>> client.reply(events[1])
     WindowUpdate(stream=0, increment=983046)
@@ -71,9 +71,9 @@ last one that it will look at:
     >>> server.send(GoAway(last=7)).hex(" ")           # the last four bytes are the error code: NO_ERROR
     '00 00 08 07 00 00 00 00 00 00 00 00 07 00 00 00 00'
 
-**Faults** are of one stream or of the whole connection (§5.4). Here a client sends a request whose field name has a capital
-letter, which is malformed. The stream is closed; the reply is a Reset (RST_STREAM, with the code PROTOCOL_ERROR), and the next
-request is taken. Then the client sends DATA on stream 7, which it has not opened:
+**Faults** concern one stream or the whole connection (§5.4). Here a client sends a request whose field name has a capital
+letter, so the request is malformed. The stream is closed, the reply is a Reset (RST_STREAM, with the code PROTOCOL_ERROR), and
+the next request is accepted. Then the client sends DATA on stream 7, which it has not opened:
 
     >>> bad = frames.encode_headers(3, bytes.fromhex("82 87 84 41 01 61 40 01 58 01 79"), end_stream=True)
     >>> server.receive_data(bad + frames.encode_headers(5, bytes.fromhex("82 87 84 bf"), end_stream=True))
@@ -89,21 +89,21 @@ request is taken. Then the client sends DATA on stream 7, which it has not opene
     >>> server.farewell(server.error)
     [GoAway(last=5, code=1, debug=b'a frame on a stream that is idle')]
 
-- **A fault of a stream** is a malformed message (PROTOCOL_ERROR), a frame that the state of the stream does not allow
+- **A stream fault** is a malformed message (PROTOCOL_ERROR), a frame that the state of the stream does not allow
   (STREAM_CLOSED), DATA beyond the stream's window (FLOW_CONTROL_ERROR), or a request beyond ``max_streams`` (REFUSED_STREAM).
-  All other streams go on. Where the stream is idle, there is nothing to reset, so the fault is one of the connection.
+  All other streams go on. If the stream is idle, there is nothing to reset, so it is a connection fault instead.
 - **A request that is only too large** is a ``StreamFault``, too, with a ``status``: 414 (or 501) for the start line, 431 for
   the fields. There is no Reset, because the stream is open: the app answers with the status, as in HTTP/1.1.
-- **A fault of the connection** concerns what all streams share: the framing, the compression table, the connection's window,
+- **A connection fault** concerns what all streams share: the framing, the compression table, the connection's window,
   an id. ``next_event`` raises, and the farewell is a GOAWAY with the same code.
-- **A frame that may merely be late is no fault.** After our Reset, frames are ignored that the peer sent before it read the
+- **A frame that may merely be late is not a fault.** After our Reset, we ignore frames that the peer sent before it read the
   Reset, and DATA becomes a ``Discarded`` event. But on a stream that the peer has ended itself, nothing can be late. HEADERS
-  or DATA is a fault there: of the stream where our direction is still open, of the connection where both are closed. The DATA
-  of a fault is a ``Discarded``, too, behind the StreamFault; and once the fault has made us reset the stream, frames are late
+  or DATA is a fault there: a stream fault if our direction is still open, a connection fault if both are closed. Faulty DATA
+  also becomes a ``Discarded``, after the StreamFault. Once the fault has made us reset the stream, frames count as late
   again.
 
-This is what becomes of the wrong frames, with the numbers of the codes. Most are found by the reader, which looks at a frame's
-nine bytes before its payload arrives, or by ``http2_frames.py``:
+This table shows how each wrong frame is treated, with the numbers of the codes. Most are found by the reader, which checks a
+frame's nine header bytes before its payload arrives, or by ``http2_frames.py``:
 
     the peer sends                                                         the fault
     a wrong preface; a first frame that is not SETTINGS                    connection, PROTOCOL_ERROR 0x1
@@ -125,22 +125,22 @@ nine bytes before its payload arrives, or by ``http2_frames.py``:
     a request more than max_streams                                        stream, REFUSED_STREAM 0x7
     PRIORITY, RST_STREAM or WINDOW_UPDATE on a closed stream               none: ignored (but not an increment of 0)
 
-A message is malformed where HTTP/1.1 could not carry it, or could carry it in two ways: a pseudo-header field is missing,
-unknown, repeated or late; a name has a capital letter, a space or a colon; a value has a line break, a NUL or a space at an
-end; there are two hosts that differ, or a field that speaks of an HTTP/1.1 connection (``http2_fields.py``).
+A message is malformed if HTTP/1.1 could not carry it, or could carry it in two ways: a pseudo-header field is missing,
+unknown, repeated or late; a name has a capital letter, a space or a colon; a value has a line break, a NUL, or a space at
+either end; there are two different hosts, or a field about an HTTP/1.1 connection (``http2_fields.py``).
 
-``wants`` is DATA until the peer's end of input, for a stream that waits for our answer must not stop another one. So it is
-never PAUSED. At the end of input it is CLOSED, and ``next_event`` raises where a message is cut short.
+``wants`` is DATA until the peer ends its output. It is never PAUSED, because a stream that is waiting for our answer must not
+hold up another. At the end of input ``wants`` is CLOSED, and ``next_event`` raises if a message is cut short.
 
 Four things are easy to get wrong:
 
-- **The compression table is shared.** Each field block is decoded, also a block of a stream that we refuse.
-- **Credit must not be lost.** DATA that we throw away is paid for with the connection's credit, so the credit is given back.
+- **The compression table is shared.** Every field block is decoded, even one for a stream that we refuse.
+- **Credit must not be lost.** DATA that we throw away has used up the connection's credit, so the credit is given back.
 - **Frames are cheap for their sender.** A client that opens streams and resets them at once makes a server work for nothing
   (*rapid reset*, CVE-2023-44487); so do pings, settings and empty frames without end (CVE-2019-9512 to 9518), a head of
   endless CONTINUATION frames (CVE-2024-27316), and frames that make us reset a stream (CVE-2025-8671). Each such frame spends
-  from a ``Budget``, and progress refills it. A peer that has used up a budget gets ENHANCE_YOUR_CALM. There are two, with
-  these prices (and what gives back):
+  from a ``Budget``, and progress refills it. A peer that has used up a budget gets ENHANCE_YOUR_CALM. There are two
+  budgets, with these prices and refunds:
 
       budget                 a frame spends 1              progress gives back
       resets, 200            a reset of the client's,      4 for a stream that both ends have completed
@@ -154,8 +154,8 @@ Four things are easy to get wrong:
                              interim responses, and most
                              frames on a closed stream
 
-- **A sender with much to send needs turns.** The core holds no content. The shell says by ``offer`` that a stream has content,
-  and asks ``next_ready`` which stream may send, and how much. So a small response is not stuck behind a large one.
+- **Streams with a lot to send must take turns.** The core holds no content. The shell calls ``offer`` when a stream has
+  content, and asks ``next_ready`` which stream may send, and how much. So a small response is not stuck behind a large one.
 
 Left out: push (§8.4; browsers have removed it), the tree of priorities of RFC 7540 (§5.3.2 retired it), PRIORITY_UPDATE (RFC
 9218 §7: it changes a priority later, and few clients send it; the first priority is a field), frames above 16 KiB, and
@@ -224,7 +224,7 @@ class Connection(SendingHalf):
             max_block=limits.max_block,
             max_settings=limits.max_settings,
         )
-        self._events: list[Event] = []  # the events of the last frame that nobody has pulled yet: few, mostly one
+        self._events: list[Event] = []  # events of the last frame, not pulled yet: few, mostly one
 
     @property
     def in_frame(self) -> bool:
@@ -233,13 +233,13 @@ class Connection(SendingHalf):
 
     @property
     def content_awaited(self) -> int:
-        """The bytes of payload of the DATA frame that has begun; 0 where no frame has begun, or one of another type."""
+        """The payload size of the DATA frame that has begun; 0 if no frame has begun, or if the frame has another type."""
         header = self._reader.header
         return header.length if header is not None and header.type == frames.DATA else 0
 
     @property
     def buffered(self) -> int:
-        """The bytes that were received and not parsed yet, an unfinished field block among them."""
+        """The number of bytes received but not parsed yet, including those of an unfinished field block."""
         return self._reader.buffered
 
     # -- receiving
@@ -255,10 +255,10 @@ class Connection(SendingHalf):
         return self._events.pop(0)
 
     def _parse_eof(self) -> Event | None:
-        """Close, where the peer has completed everything that it had begun; else its last message is cut short.
+        """Close if the peer has completed everything that it had begun; otherwise raise, as its last message is cut short.
 
-        A stream in OPEN or HALF_CLOSED_LOCAL is one on which the peer has not sent END_STREAM. Streams that wait for our
-        answer alone are no fault: the peer has closed its direction of TCP, and may still read.
+        A stream in OPEN or HALF_CLOSED_LOCAL is one on which the peer has not sent END_STREAM. Streams that are only waiting
+        for our answer are not a fault: the peer has closed its direction of TCP, and may still read.
         """
         if not self.settings_received:
             raise RemoteProtocolError("this is not HTTP/2: it was closed before the first SETTINGS", PROTOCOL_ERROR)
@@ -270,7 +270,7 @@ class Connection(SendingHalf):
     def _receive(self, frame: Frame) -> None:
         """Act on a whole frame: its events are appended to ``_events``."""
         receive = self._RECEIVERS.get(frame.type)
-        if receive is None:  # §5.5: a frame of an unknown type MUST be discarded, but a flood of them is still one
+        if receive is None:  # §5.5: a frame of an unknown type MUST be discarded, but a flood is still a flood
             return self._idle_frames.spend()
         try:
             receive(self, frame)
@@ -278,13 +278,13 @@ class Connection(SendingHalf):
             self._fault(frame.stream, error)
 
     def _fault(self, id_: int, error: StreamError, head: RequestHead | None = None) -> None:
-        """Close a stream for a fault of the peer's. The shell sends the Reset, which is the reply to the event."""
+        """Close a stream because of the peer's fault. The shell sends the Reset, which is the reply to the event."""
         if self._streams.is_idle(id_):  # a stream that was never opened cannot be reset, so the connection ends
             raise RemoteProtocolError(str(error), error.code)
         if error.code == REFUSED_STREAM and not self.settings_acknowledged:
             self._idle_frames.refund(4)  # the client did not know our maximum yet, and other frames follow on this stream
         else:
-            self._resets.spend()  # CVE-2025-8671: it costs us as much as a reset of the peer's own
+            self._resets.spend()  # CVE-2025-8671: this costs us as much as a reset by the peer
         if stream := self._streams.open.get(id_):
             self._move(stream, SEND_RESET)
         self._streams.closed.add(id_, late=True)
@@ -294,9 +294,9 @@ class Connection(SendingHalf):
     # -- receiving: DATA (§6.1)
 
     def _receive_data(self, frame: Frame) -> None:
-        """Take content. All of the payload uses up credit, padding too (§6.9.1).
+        """Take content. The whole payload uses up credit, including the padding (§6.9.1).
 
-        The connection's credit is owed back from here on, whatever becomes of the bytes; the reply to the event gives it back.
+        From here on we owe the connection's credit, whatever happens to the bytes; the reply to the event gives it back.
         """
         data = frames.parse_data(frame)
         size = len(frame.payload)
@@ -305,17 +305,17 @@ class Connection(SendingHalf):
         ends = frame.flags & frames.END_STREAM != 0
         stream = self._streams.find(frame.stream)
         if not data and not (ends and stream):
-            self._idle_frames.spend()  # CVE-2019-9518: a frame that has neither content nor an end
+            self._idle_frames.spend()  # CVE-2019-9518: a frame with neither content nor END_STREAM
         try:
             if stream is not None:
                 return self._receive_content(stream, data, size, ends)
-        except StreamError as error:  # caught here and not in _receive, because the bytes are to be told as Discarded, too
+        except StreamError as error:  # caught here and not in _receive, to report the bytes as Discarded as well
             self._fault(frame.stream, error)
         if size:
             self._events.append(Discarded(frame.stream, size))
 
     def _receive_content(self, stream: Stream, data: bytes, size: int, ends: bool) -> None:
-        """Take content for an open stream. ``size``: bytes of the payload, that is ``data`` and padding."""
+        """Take content for an open stream. ``size``: bytes of the payload, that is, of ``data`` and padding."""
         self._move(stream, RECEIVE_DATA)
         if not stream.head_received:
             raise malformed("DATA before the head")
@@ -326,7 +326,7 @@ class Connection(SendingHalf):
         if ends:
             stream.check_complete()
         if data:
-            self._idle_frames.refund(2)  # progress: gRPC, for one, sends pings around its content, to measure the line
+            self._idle_frames.refund(2)  # progress: gRPC, for one, sends pings around its content, to measure bandwidth
         if size:  # padding alone is an event, too: the app's Consumed(stream, 0) gives its credit back
             self._events.append(Data(data, stream.id))
         if ends:
@@ -341,8 +341,7 @@ class Connection(SendingHalf):
     # -- receiving: HEADERS (§6.2); the reader has joined its CONTINUATION frames
 
     def _receive_headers(self, frame: Frame) -> None:
-        """Take a request, a response or trailers. The block is decoded first: it changes the table whatever it is for
-        (§4.3)."""
+        """Take a request, a response or trailers. The block is decoded first, since every block changes the table (§4.3)."""
         id_, ends = frame.stream, frame.flags & frames.END_STREAM != 0
         fields = self._coder.decode(frame.payload)
         if self.role is SERVER and self._streams.is_idle(id_):
@@ -357,22 +356,22 @@ class Connection(SendingHalf):
             self._receive_response(stream, fields, ends)
 
     def _receive_new_stream(self, id_: int, fields: Fields, ends: bool) -> None:
-        """Take the head of a request. Its id has to be odd, and higher than all ids before it (§5.1.1)."""
+        """Take the head of a request. Its id has to be odd, and higher than all earlier ids (§5.1.1)."""
         if id_ & 1 == 0:
             raise RemoteProtocolError("a client's stream has an odd id", PROTOCOL_ERROR)  # §5.1.1
         if self._streams.is_ignored(id_):
-            # The client may not have read our GOAWAY, so the frames of this stream are no flood.
+            # The client may not have read our GOAWAY, so the frames on this stream are not a flood.
             return self._idle_frames.refund(4)
-        self._streams.last_id = id_  # whatever becomes of the request, its id is used up
+        self._streams.last_id = id_  # whatever happens to the request, its id is used up
         try:
             self._receive_request(id_, fields, ends)
         except StreamError as error:
             self._fault(id_, error, claimed_head(fields, id_))
 
     def _receive_request(self, id_: int, fields: Fields, ends: bool) -> None:
-        """Open a stream for a request. Raises StreamError where it is refused or malformed; then no stream is opened.
+        """Open a stream for a request. Raises StreamError, and opens no stream, if the request is refused or malformed.
 
-        A request that is only too large is well understood. So its stream is opened for the answer, with a StreamFault in the
+        A request that is only too large is well understood. So its stream is opened for the answer, with a StreamFault in
         place of the RequestHead.
         """
         if len(self._streams.open) >= self.limits.max_streams:  # §5.1.2
@@ -403,7 +402,7 @@ class Connection(SendingHalf):
         return (431 if reason else 0), reason
 
     def _receive_response(self, stream: Stream, fields: Fields, ends: bool) -> None:
-        """Take the head of a response, or an interim one before it (100, 103). Raises StreamError: malformed, or too large."""
+        """Take the head of a final or interim (100, 103) response. Raises StreamError if it is malformed or too large."""
         head = self._coder.parse_response(fields, stream.id)
         if reason := exceeded_limit(head.headers, self.limits.max_head, self.limits.max_headers):
             raise StreamError(reason, ENHANCE_YOUR_CALM)
@@ -417,7 +416,7 @@ class Connection(SendingHalf):
         # RFC 9110 §9.3.6: DATA belongs to the tunnel, and a Content-Length means nothing.
         if stream.becomes_tunnel(head.status):
             stream.expect_content(None)
-        elif has_no_content(stream.method, head.status):  # say, an answer to HEAD: its Content-Length is what GET would have
+        elif has_no_content(stream.method, head.status):  # an answer to HEAD, say: its Content-Length is the one for GET
             stream.expect_content(0)
         else:
             stream.expect_content(content_length(head.headers))
@@ -428,16 +427,16 @@ class Connection(SendingHalf):
             self._receive_end(stream, Headers())
 
     def _receive_trailers(self, stream: Stream, fields: Fields, ends: bool) -> None:
-        """Take the second field block of a message, which has to end it. Raises StreamError: malformed, or too large.
+        """Take the second field block of a message, which has to end it. Raises StreamError if it is malformed or too large.
 
-        A server that has not answered yet can still answer 431, so there the fault has a status and takes the place of the
-        end.
+        A server that has not answered yet can still answer 431, so in that case the fault has a status and replaces the
+        EndOfMessage.
         """
         if not ends:
             raise malformed("a second head, or trailers without END_STREAM")  # §8.1
         trailers = parse_trailers(fields)
         reason = exceeded_limit(trailers, self.limits.max_head, self.limits.max_headers)
-        if reason and (self.role is CLIENT or stream.head_sent):  # nobody is left who could answer 431
+        if reason and (self.role is CLIENT or stream.head_sent):  # it is too late for a 431
             raise StreamError(reason, ENHANCE_YOUR_CALM)
         self._receive_end(stream, trailers)
         if reason:
@@ -446,20 +445,20 @@ class Connection(SendingHalf):
     # -- receiving: the other types, in the order of §6
 
     def _receive_priority(self, frame: Frame) -> None:
-        """Check a PRIORITY frame, and forget it: RFC 9113 §5.3.2 has retired its meaning. It may come on any stream, also
-        idle."""
+        """Check a PRIORITY frame, and forget it: RFC 9113 §5.3.2 has retired its meaning. It may come on any stream, even
+        an idle one."""
         self._idle_frames.spend()
         frames.check_priority(frame)
 
     def _receive_reset(self, frame: Frame) -> None:
-        """Close a stream that the peer gives up. On a closed one it says nothing new, but from then on no frame is late."""
+        """Close a stream that the peer gives up. If it was closed already, frames after the reset do not count as late."""
         self._streams.check_opened(frame.stream)  # §6.4
         stream = self._streams.open.get(frame.stream)
         if stream is None:
             self._streams.closed.end(frame.stream)
             return self._idle_frames.spend()
         code = frames.parse_number(frame.payload)
-        if self.role is SERVER:  # CVE-2023-44487: a request costs its client two small frames, and us a task of the app
+        if self.role is SERVER:  # CVE-2023-44487: a request costs its client two small frames, and us a task running the app
             self._resets.spend()
         self._move(stream, RECEIVE_RESET)
         self._events.append(Reset(frame.stream, code))
@@ -479,8 +478,8 @@ class Connection(SendingHalf):
         self._events.append(Settings(values))
 
     def _receive_acknowledgement(self) -> None:
-        """Keep the peer to our oldest settings: from now on it knows of them."""
-        if self.settings_acknowledged:  # an ACK that nobody asked for does no harm
+        """Hold the peer to our oldest unacknowledged settings: from now on it knows them."""
+        if self.settings_acknowledged:  # an unexpected ACK does no harm
             return
         for name, value in self._settings.receive_ack():
             if name == frames.INITIAL_WINDOW_SIZE:
@@ -490,36 +489,36 @@ class Connection(SendingHalf):
         self._events.append(SettingsAck())
 
     def _apply(self, name: int, value: int) -> None:
-        """Keep to a setting of the peer's from now on."""
+        """Obey one of the peer's settings from now on."""
         if name == frames.HEADER_TABLE_SIZE:
             self._coder.resize_encoder(value)
         elif name == frames.INITIAL_WINDOW_SIZE:
-            self._idle_frames.spend()  # a frame can have many of them, and each is a step for each open stream
+            self._idle_frames.spend()  # a frame can have many of these, each with work for every open stream
             change = value - self._streams.initial_send_window
             self._streams.initial_send_window = value
             for stream in self._streams.open.values():
                 self._grow(stream, change, RemoteProtocolError)
 
     def _grow(self, stream: Stream, change: int, fault: Callable[[str, int], Exception]) -> None:
-        """Change what we may send on a stream. Raises ``fault`` where its window passes 2^31-1 (§6.9.1, §6.9.2)."""
+        """Change what we may send on a stream. Raises ``fault`` if its window exceeds 2^31-1 (§6.9.1, §6.9.2)."""
         if not stream.send_window.grow(change):
             raise fault("a window over 2^31-1", FLOW_CONTROL_ERROR)
         self._schedule(stream)
 
     def _receive_ping(self, frame: Frame) -> None:
-        """Take a PING, which is answered by ``reply``, or the answer to one of ours."""
+        """Take a PING, which ``reply`` answers, or the answer to one of ours."""
         self._idle_frames.spend()
         self._events.append(Ping(frame.payload, frame.flags & frames.ACK != 0))
 
     def _receive_goaway(self, frame: Frame) -> None:
-        """Note that the peer looks at no streams above the last one. Here the requests on higher streams are over (§8.7)."""
+        """Note that the peer will process no stream above the last one. Our requests on higher streams are over (§8.7)."""
         self._idle_frames.spend()
         last, code, debug = frames.parse_goaway(frame.payload)
         if self.going_away is not None and last > self.going_away.last:  # §6.8
             raise RemoteProtocolError("a GOAWAY whose last stream grows", PROTOCOL_ERROR)
         self.going_away = GoAway(last, code, debug)
         self._events.append(self.going_away)
-        if self.role is CLIENT:  # no frame will come for them; the Reset tells the app that it can make the requests elsewhere
+        if self.role is CLIENT:  # no frames will follow; a Reset tells the app that it can make the request elsewhere
             for stream in [stream for id_, stream in self._streams.open.items() if id_ > last]:
                 self._move(stream, RECEIVE_RESET)
                 self._events.append(Reset(stream.id, REFUSED_STREAM))
@@ -531,11 +530,11 @@ class Connection(SendingHalf):
         increment = frames.parse_window_update(frame.payload)
         if frame.stream:
             self._streams.check_opened(frame.stream)
-            if not increment:  # a fault on a closed stream, too: the verdict must not depend on how fast we have answered
+            if not increment:  # a fault even on a closed stream: the verdict must not depend on how fast we answer
                 raise malformed("an increment of 0")
             stream = self._streams.open.get(frame.stream)
             if stream is None:
-                return  # §5.1: the update may come for a while after the stream was closed
+                return  # §5.1: an update may still arrive shortly after the stream was closed
             self._grow(stream, increment, StreamError)
         elif not increment:
             raise RemoteProtocolError("an increment of 0", PROTOCOL_ERROR)  # §6.9
@@ -575,6 +574,6 @@ class Connection(SendingHalf):
         return None
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        """Return a GOAWAY with the error code and the last stream that was looked at (§5.4.1); nothing before our greeting."""
+        """Return a GOAWAY with the error code and the last stream processed (§5.4.1); nothing before our greeting is sent."""
         last = min(self.last_stream, self._streams.last_accepted)
         return [GoAway(last, error.code, str(error).encode())] if self._greeted else []

@@ -1,7 +1,7 @@
-"""HTTP/2's vocabulary: the limits of a connection, and the events by which its two ends talk.
+"""HTTP/2's vocabulary: the limits of a connection, and the events through which its two ends talk.
 
-A message is told by the events of ``http.py``, each with the number of its stream. The others are of HTTP/2 alone. Most are
-one frame, and the same event is received by one end and sent by the other:
+A message is a sequence of events from ``http.py``, each with the number of its stream. The other events exist only in HTTP/2.
+Most are one frame, and the event that one end sends is the event that the other receives:
 
     RequestHead, ResponseHead     HEADERS, and CONTINUATION where the head is long
     Data                          DATA
@@ -28,30 +28,30 @@ class Limits:
     """The bounds on everything that a peer could make unbounded. Bytes unless said otherwise."""
 
     max_streams: int = 100
-    """Streams open at once; §6.5.2 recommends no fewer than 100. Each is a task of the app. One more is refused with
+    """Streams open at once; §6.5.2 recommends no fewer than 100. Each is a task running the app. One more is refused with
     REFUSED_STREAM, which says that the request can be made again."""
     stream_window: int = 131_072
-    """Bytes that may wait for the app on one stream. Times ``max_streams`` it bounds the memory of a connection."""
+    """Bytes that may be waiting for the app on one stream. Times ``max_streams``, this bounds the memory of a connection."""
     connection_window: int = 1 << 20
-    """Bytes that may be on their way on all streams. This credit is given back as soon as bytes arrive, and not when the app
-    has taken them: so one slow app stops the upload on its own stream, and no other."""
+    """Bytes that may be on their way on all streams. This credit is given back as soon as bytes arrive, not when the app
+    has taken them: so a slow handler stops only the upload on its own stream."""
     max_start_line: int = 8_192
-    """Method and target, with the spaces and the version that HTTP/1.1 would write beside them. Else 414, as in HTTP/1.1."""
+    """Method and target, with the spaces and version of an HTTP/1.1 start line. Beyond it: 414, as in HTTP/1.1."""
     max_head: int = 65_536
-    """Fields of a head after decoding, each with 32 bytes on top (§6.5.2). Else 431, as in HTTP/1.1; a response is reset."""
+    """Fields of a head after decoding, plus 32 bytes each (§6.5.2). Beyond it: 431, as in HTTP/1.1; a response is reset."""
     max_headers: int = 100
-    """Fields of a head, all cookies together as one. Else 431, as in HTTP/1.1; a response is reset."""
+    """The number of fields in a head, all cookies counting as one. Beyond it: 431, as in HTTP/1.1; a response is reset."""
     max_block: int = 131_072
-    """A field block in all its frames, and also its fields after decoding. Beyond it the connection ends, because a block
+    """A field block across all its frames, and also its decoded fields. Beyond it the connection ends, because a block
     cannot be skipped."""
     max_settings: int = 32
-    """Settings in a frame. Some ten are known, and each change of the window size is a step for each open stream."""
+    """The number of settings in a frame. About ten are known, and each new window size costs a step for each open stream."""
     max_resets: int = 200
-    """The budget for streams that end early, by a reset of the peer's or for its fault. A stream that ends in time gives four
-    back: as long as one stream in five does, a client may cancel four of five for ever."""
+    """The budget for streams that end early, through the peer's reset or fault. A stream that completes gives four
+    back: as long as one stream in five completes, a client may cancel the other four for ever."""
     max_idle_frames: int = 1_000
     """The budget for frames that bring nothing: settings, pings, credit, empty or unknown ones. Content, new streams and
-    streams that end in time give back: four for an end, because an honest exchange has some of such frames, too."""
+    completed streams refund it: four for a completed stream, because an honest exchange has a few such frames, too."""
 
     def __post_init__(self) -> None:
         window, setting = (1, 2**31 - 1), (1, 2**32 - 1)  # §6.9.1, §6.5.1
@@ -60,7 +60,7 @@ class Limits:
 
 # ---- events ----------------------------------------------------------------------------------------------------------
 #
-# Heads, Data and EndOfMessage are those of ``http.py``. These are the connection's own; ``stream`` 0 is the connection.
+# Heads, Data and EndOfMessage are in ``http.py``. These are the connection's own; ``stream`` 0 means the connection.
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ class Settings(Event):
 
 @dataclass(slots=True)
 class SettingsAck(Event):
-    """The other end keeps from now on to the oldest settings that were not acknowledged yet (§6.5.3)."""
+    """From now on the other end respects the oldest settings that were not yet acknowledged (§6.5.3)."""
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ class Ping(Event):
 
 @dataclass(slots=True)
 class WindowUpdate(Event):
-    """Credit for so many more bytes of DATA, on a stream or (0) on the connection (§6.9)."""
+    """Credit for ``increment`` more bytes of DATA, on a stream or (0) on the connection (§6.9)."""
 
     stream: int
     increment: int
@@ -94,7 +94,7 @@ class WindowUpdate(Event):
 
 @dataclass(slots=True)
 class Consumed(Event):
-    """To be sent: the app has taken so many bytes of a stream, so their credit can go back. It arrives as a WindowUpdate."""
+    """To be sent: the app has taken ``count`` bytes of a stream, so their credit can go back. It arrives as a WindowUpdate."""
 
     stream: int
     count: int
@@ -102,7 +102,7 @@ class Consumed(Event):
 
 @dataclass(slots=True)
 class Discarded(Event):
-    """Received: bytes for a stream that is over. They are gone, and the reply gives their credit for the connection back."""
+    """Received: bytes for a stream that is over. They are gone, and the reply gives the connection's credit for them back."""
 
     stream: int
     count: int
@@ -120,20 +120,20 @@ class Reset(Event):
 class StreamFault(Event):
     """Received: the peer broke a rule on one stream, and the stream is closed. The reply is a Reset.
 
-    Unless it has a ``status``: then the request is only too large, the stream is open, and the app answers with the status.
+    If the fault has a ``status``, the request is only too large: the stream is open, and the app answers with the status.
     """
 
     stream: int
     code: int
     reason: str
     head: RequestHead | None = None
-    """The method and target that a refused request claims to have; the whole head where there is a ``status``."""
+    """The method and target that a refused request claims to have; the whole head if there is a ``status``."""
     status: int = 0
 
 
 @dataclass(slots=True)
 class GoAway(Event):
-    """No stream above ``last`` was looked at, or will be. The streams up to ``last`` go on (§6.8)."""
+    """No stream above ``last`` was or will be processed. The streams up to ``last`` go on (§6.8)."""
 
     last: int
     code: int = NO_ERROR

@@ -1,7 +1,7 @@
 r"""HTTP/2's field blocks: heads and trailers as lists of fields, and as bytes (RFC 9113 §8.2, §8.3; HPACK, RFC 7541).
 
 A head is a list of fields. The parts of HTTP/1.1's start line come first, as *pseudo-header fields*, whose names begin with a
-colon. HPACK compresses the list: a field that both ends have seen before is one byte. This is a request for
+colon. HPACK compresses the list: a field that both ends have seen before takes one byte. This is a request for
 https://example.org/, sent twice on one connection:
 
     >>> coder = FieldCoder(max_block=1_000)
@@ -21,7 +21,7 @@ https://example.org/, sent twice on one connection:
 So a block can be read only by an end that has read every block before it, in order. Both ends keep a table for each direction;
 here the ``hpack`` library has the tables.
 
-An app sees the same ``RequestHead`` as from HTTP/1.1, with a Host field in the place of :authority:
+An app sees the same ``RequestHead`` as with HTTP/1.1, with a Host field in place of :authority:
 
     >>> parse_request([*request, ("cookie", "a=1"), ("cookie", "b=2")], stream=1)  # doctest: +NORMALIZE_WHITESPACE
     RequestHead(method='GET', target='/', headers=[('host', 'example.org'), ('cookie', 'a=1; b=2')], version='2', stream=1,
@@ -29,15 +29,16 @@ An app sees the same ``RequestHead`` as from HTTP/1.1, with a Host field in the 
 
 Three things are easy to get wrong:
 
-- **Field values are any bytes.** HTTP/2 can carry a CR or LF in a value, two Hosts, or a second Content-Length. A gateway
-  that writes such a head as HTTP/1.1 makes two requests of one: *request smuggling* (§10.3). So a field is checked here as
-  strictly as a line of HTTP/1.1. A malformed message is a fault of its stream (§8.1.1), so here it raises StreamError.
+- **Field values can be any bytes.** HTTP/2 can carry a CR or LF in a value, two Hosts, or a second Content-Length. A gateway
+  that writes such a head as HTTP/1.1 turns one request into two: *request smuggling* (§10.3). So a field is checked here as
+  strictly as a line of HTTP/1.1. A malformed message is a stream fault (§8.1.1), so it raises StreamError here.
 - **A block cannot be skipped.** It changes the table to which all later blocks refer. So even the block of a request that will
-  be refused is decoded to its end, and a block that cannot be decoded ends the connection: RemoteProtocolError (§4.3).
-- **A small block can decode to much.** One byte may stand for a field of 4,000 bytes (a *header bomb*). So ``max_block``
-  bounds the decoded bytes too, and a head that is too large for an app is found after decoding, by ``exceeded_limit``.
+  be refused is decoded to the end, and a block that cannot be decoded ends the connection: RemoteProtocolError (§4.3).
+- **A small block can decode to a huge list.** One byte may represent a field of 4,000 bytes (a *header bomb*). So
+  ``max_block`` bounds the decoded bytes too; a head that is too large for an app is found after decoding, by
+  ``exceeded_limit``.
 
-Left out: nothing of the two standards, but the encoder makes little effort. It uses 4,096 bytes of table at most.
+Nothing in the two standards is left out, but the encoder makes little effort. Its table has 4,096 bytes at most.
 """
 
 import re
@@ -68,14 +69,14 @@ from minproto.http2_frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, PROTOCOL
 #   response             :status                                              fields ...
 #   trailers                                                                  fields ...
 #
-# The pseudo-header fields are what the start line is in HTTP/1.1. They come first, so that a recipient knows method, target
+# The pseudo-header fields correspond to the start line in HTTP/1.1. They come first, so that a recipient knows method, target
 # and host before it acts on any other field, and no later field can contradict them.
 
 Fields = Sequence[tuple[str, str]]
-"""Names and values in their order, pseudo-header fields among them. Each character stands for one byte (ISO-8859-1)."""
+"""Names and values in order, including pseudo-header fields. Each character represents one byte (ISO-8859-1)."""
 
 CONNECTION_SPECIFIC = frozenset({"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"})
-"""The connection-specific fields: they speak of an HTTP/1.1 connection, and make a message of HTTP/2 malformed (§8.2.2)."""
+"""The connection-specific fields: they are about an HTTP/1.1 connection, and make an HTTP/2 message malformed (§8.2.2)."""
 _REQUEST_PSEUDO = frozenset({":method", ":scheme", ":authority", ":path", ":protocol"})
 _RESPONSE_PSEUDO = frozenset({":status"})
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*")
@@ -84,13 +85,13 @@ WITHOUT_CONTENT = frozenset({"GET", "HEAD", "DELETE"})
 """Methods whose requests end with their head, unless there is a Content-Length: content has no meaning there (RFC 9110
 §9.3)."""
 FIELD_OVERHEAD = 32
-"""Bytes that each field counts for, besides its name and value: about the memory that a table entry needs (§6.5.2)."""
+"""Bytes counted for each field in addition to its name and value: about the memory of a table entry (§6.5.2)."""
 
 
 def malformed(reason: str) -> StreamError:
     """Return the error for a malformed message: PROTOCOL_ERROR (0x1), on its stream alone (§8.1.1).
 
-    A StreamError has a ``code`` as every ProtocolError has. ``http2.py`` makes a StreamFault event of it.
+    Like every ProtocolError, a StreamError has a ``code``. ``http2.py`` turns the error into a StreamFault event.
     """
     return StreamError(reason, PROTOCOL_ERROR)
 
@@ -99,8 +100,8 @@ def split_pseudo(fields: Fields, allowed: frozenset[str]) -> tuple[dict[str, str
     """Split a field list into its pseudo-header fields and its regular fields (§8.3).
 
     Raises StreamError unless each pseudo-header field is one of ``allowed``, occurs once, and precedes all regular fields, and
-    each regular field is valid: a lower-case name without space and colon, and a value without CR, LF, NUL and without a space
-    at either end, so that HTTP/1.1 could carry it.
+    each regular field is valid: a lower-case name without space or colon, and a value without CR, LF or NUL and without a
+    space at either end, so that HTTP/1.1 could carry it.
     """
     pseudo: dict[str, str] = {}
     for name, value in fields:
@@ -111,19 +112,19 @@ def split_pseudo(fields: Fields, allowed: frozenset[str]) -> tuple[dict[str, str
         pseudo[name] = value
     headers = Headers(fields[len(pseudo) :])
     for field in headers:
-        if not is_field(field):  # no valid name has a colon, so a pseudo-header field that comes late fails here
+        if not is_field(field):  # no valid name has a colon, so a late pseudo-header field fails here
             raise malformed(f"the field {field[0]!r} has an invalid value, or name (they are in lower case)")
     for name, value in headers:
-        # §8.2.2: TE may say "trailers" (the client takes trailer fields), and nothing about transfer codings, as HTTP/1.1 has.
+        # §8.2.2: TE may say "trailers" (the client accepts trailer fields), but may not name transfer codings as in HTTP/1.1.
         if name in CONNECTION_SPECIFIC or (name == "te" and value.lower() != "trailers"):
             raise malformed(f"connection-specific field {name!r}")
     return pseudo, headers
 
 
 def parse_request(fields: Fields, stream: int) -> RequestHead:
-    """Return the head of a request. Its first field is Host, with the value of :authority. Raises StreamError: malformed.
+    """Return the head of a request. Its first field is Host, with the value of :authority. Raises StreamError if malformed.
 
-    A Content-Length is not looked at here, so ``+5`` passes; ``content_length`` refuses it when the connection asks for it.
+    A Content-Length is not checked here, so ``+5`` passes; ``content_length`` refuses it when the connection asks for it.
     """
     pseudo, headers = split_pseudo(fields, _REQUEST_PSEUDO)
     method, scheme = pseudo.get(":method", ""), pseudo.get(":scheme", "")
@@ -136,7 +137,7 @@ def parse_request(fields: Fields, stream: int) -> RequestHead:
 
 
 def _request_target(pseudo: dict[str, str], method: str) -> str:
-    """Return the request-target, which HTTP/1.1 would write into its start line. A method is a TOKEN: it has no space."""
+    """Return the request-target, which HTTP/1.1 would write in its start line. A method is a TOKEN: it has no space."""
     protocol = pseudo.get(":protocol", "")
     if not TOKEN.fullmatch(method) or (":protocol" in pseudo and not (method == "CONNECT" and TOKEN.fullmatch(protocol))):
         raise malformed("missing or invalid :method or :protocol")
@@ -147,14 +148,14 @@ def _request_target(pseudo: dict[str, str], method: str) -> str:
     path = pseudo.get(":path", "")
     if not _SCHEME.fullmatch(pseudo.get(":scheme", "")):
         raise malformed("missing or invalid :scheme")
-    # An extended CONNECT names a path as a GET does (RFC 8441 §4). "*" is for OPTIONS alone, as in HTTP/1.1.
+    # An extended CONNECT names a path as a GET does (RFC 8441 §4). "*" is for OPTIONS only, as in HTTP/1.1.
     if path[:1] not in ("/", "*") or not _PATH.fullmatch(path) or not _is_target("GET" if protocol else method, path):
         raise malformed(f"missing or invalid :path: {path!a:.200}")
     return path
 
 
 def _is_target(method: str, target: str) -> bool:
-    """Return whether HTTP/1.1 would take this target for this method."""
+    """Return whether HTTP/1.1 would accept this target for this method."""
     try:
         check_target(method, target, RemoteProtocolError)
     except RemoteProtocolError:
@@ -163,11 +164,11 @@ def _is_target(method: str, target: str) -> bool:
 
 
 def _set_host(headers: Headers, authority: str | None, scheme: str) -> None:
-    """Put the authority into a Host field in the first place, in the place of any Host that came (§8.3.1).
+    """Put the authority into a Host field at the front, replacing any Host that came (§8.3.1).
 
-    An authority is a host and perhaps a port. ``me@a`` is none: the user name of a URI is not sent (§8.3.1). A Host that names
-    another authority is malformed: two servers on the way could each serve another of the two. So is a
-    request with neither of both, since nobody knows which site it is for.
+    An authority is a host and perhaps a port. ``me@a`` is not one: the user name of a URI is not sent (§8.3.1). A Host that
+    names a different authority is malformed: two servers on the way could each pick a different one. A
+    request with neither is malformed as well, since nobody knows which site it is for.
     """
     hosts = headers.get_all("host")
     if authority is None:
@@ -180,10 +181,10 @@ def _set_host(headers: Headers, authority: str | None, scheme: str) -> None:
 
 
 def _join_cookies(headers: Headers) -> None:
-    """Join the cookie fields, in the place of the first.
+    """Join the cookie fields, at the place of the first.
 
-    Browsers send each cookie as a field of its own, because one cookie that changes would otherwise spoil the compression of
-    all. Anything that is not HTTP/2 knows one Cookie field, so the crumbs MUST be joined before they are passed on (§8.2.3).
+    Browsers send each cookie as a field of its own, because otherwise one changed cookie would spoil the compression of
+    all. Everything but HTTP/2 expects one Cookie field, so the crumbs MUST be joined before they are passed on (§8.2.3).
     """
     cookies = headers.get_all("cookie")
     if len(cookies) > 1:
@@ -193,7 +194,7 @@ def _join_cookies(headers: Headers) -> None:
 
 
 def parse_response(fields: Fields, stream: int) -> ResponseHead:
-    """Return the head of a response. Raises StreamError where it is malformed."""
+    """Return the head of a response. Raises StreamError if it is malformed."""
     pseudo, headers = split_pseudo(fields, _RESPONSE_PSEUDO)
     status = pseudo.get(":status", "")
     if not re.fullmatch("[1-9][0-9][0-9]", status) or status == "101":  # §8.6: HTTP/2 has no Upgrade, so it has no 101
@@ -202,12 +203,12 @@ def parse_response(fields: Fields, stream: int) -> ResponseHead:
 
 
 def parse_trailers(fields: Fields) -> Headers:
-    """Return the trailers of a message. Raises StreamError, also for a pseudo-header field among them (§8.1)."""
+    """Return the trailers of a message. Raises StreamError if malformed, or if a pseudo-header field is among them (§8.1)."""
     return split_pseudo(fields, frozenset())[1]
 
 
 def content_length(headers: Headers) -> int | None:
-    """Return the Content-Length that the peer declares, None for none. Raises StreamError for one that is no number."""
+    """Return the Content-Length that the peer declares, None if absent. Raises StreamError if it is not a number."""
     values = headers.get("content-length")
     if values is None:
         return None
@@ -218,7 +219,7 @@ def content_length(headers: Headers) -> int | None:
 
 
 def section_size(fields: Fields) -> int:
-    """Return the size of a field list as SETTINGS_MAX_HEADER_LIST_SIZE counts it, in bytes, not compressed (§6.5.2).
+    """Return the size of a field list as SETTINGS_MAX_HEADER_LIST_SIZE counts it, in uncompressed bytes (§6.5.2).
 
     >>> section_size([(":path", "/")])  # 5 + 1 + 32
     38
@@ -227,10 +228,10 @@ def section_size(fields: Fields) -> int:
 
 
 def exceeded_limit(fields: Fields, max_head: int, max_headers: int, line: str = "") -> str:
-    """Return which limit a head or trailers go beyond, in words; "" for none.
+    """Return, in words, which limit a head or trailers exceed; "" for none.
 
-    ``line``: the start line that HTTP/1.1 would write, which counts too. Ask after the cookies were joined: they are one
-    field, as in HTTP/1.1. And ask after the whole block was decoded, since a block cannot be skipped.
+    ``line``: the start line that HTTP/1.1 would write, which counts too. Call this after the cookies are joined: they are one
+    field, as in HTTP/1.1. And call it after the whole block is decoded, since a block cannot be skipped.
     """
     if len(fields) > max_headers:
         return f"{len(fields)} fields, and max_headers is {max_headers}"
@@ -240,7 +241,7 @@ def exceeded_limit(fields: Fields, max_head: int, max_headers: int, line: str = 
 
 def claimed_head(fields: Fields, stream: int) -> RequestHead:
     """Return the method and target that a request claims to have, valid or not, without its fields: for a log."""
-    said = dict(reversed(fields))  # of a repeated name the first value is kept
+    said = dict(reversed(fields))  # if a name is repeated, its first value is kept
     return RequestHead(said.get(":method", "-"), said.get(":path") or said.get(":authority", "-"), Headers(), "2", stream)
 
 
@@ -248,7 +249,7 @@ def claimed_head(fields: Fields, stream: int) -> RequestHead:
 
 
 def trailer_fields(trailers: Headers) -> Fields:
-    """Return trailers as they are sent. Raises LocalProtocolError where a peer would find them malformed."""
+    """Return trailers as they are sent. Raises LocalProtocolError if a peer would find them malformed."""
     try:
         return parse_trailers(trailers)
     except StreamError as error:
@@ -256,7 +257,7 @@ def trailer_fields(trailers: Headers) -> Fields:
 
 
 def declared_length(headers: Headers) -> int | None:
-    """Return the Content-Length of a message that we send, None for none. Raises LocalProtocolError for an invalid one."""
+    """Return the Content-Length of a message that we send, None if absent. Raises LocalProtocolError if it is invalid."""
     try:
         return content_length(headers)
     except StreamError as error:
@@ -266,23 +267,23 @@ def declared_length(headers: Headers) -> int | None:
 # ---- compression (RFC 7541) --------------------------------------------------------------------------------------------
 
 MAX_TABLE = 4_096
-"""Bytes of the table that we compress with, whatever the peer would let us have: it is our memory."""
+"""The size of our compression table in bytes, however much the peer would allow: the memory is ours."""
 _NEVER_INDEXED = frozenset({"authorization", "proxy-authorization"})
-"""Fields that no end may put into its table. A table makes the block of a right guess shorter. So an attacker who can make
-requests on our connection, and sees the length of our packets, could find the secret guess by guess (RFC 7541 §7.1). The
-block marks such a field (§6.2.3), so a proxy must not index it either when it passes the field on."""
+"""Fields that neither end may put into its table. With a table, a right guess makes the block shorter. So an attacker who can
+make requests on our connection, and sees the length of our packets, could find the secret guess by guess (RFC 7541 §7.1). The
+block marks such a field (§6.2.3), so a proxy that passes the field on must not index it either."""
 
 
 class FieldCoder:
-    """The fields of one connection: field lists into blocks and back, and heads into field lists and back.
+    """Converts the fields of one connection: field lists to blocks and back, and heads to field lists and back.
 
-    It has a compression table for each direction. ``minproto.fast`` replaces this class by one that remembers whole heads.
+    It has a compression table for each direction. ``minproto.fast`` replaces this class with one that remembers whole heads.
     """
 
     __slots__ = ("_decoder", "_encoder", "_table_sizes")
 
     def __init__(self, max_block: int) -> None:
-        """``max_block``: bytes that a received block may decode to, with 32 on top for each field."""
+        """``max_block``: bytes that a received block may decode to, counting 32 extra for each field."""
         self._decoder = Decoder(max_block)
         self._encoder = Encoder()
         self._table_sizes: list[int] = []  # sizes of our table that the peer has set since our last block, at most two
@@ -295,12 +296,12 @@ class FieldCoder:
             decoded = self._decoder.decode(block, raw=True)
         except OversizedHeaderListError:
             raise RemoteProtocolError("a field block that decodes to too much", ENHANCE_YOUR_CALM) from None  # 0xb
-        except HPACKError as error:  # its text is not for the peer: it can have addresses of our memory in it
+        except HPACKError as error:  # the peer must not see its text, which can contain memory addresses of ours
             raise RemoteProtocolError("a field block that can't be decoded", COMPRESSION_ERROR) from error  # 0x9
         return tuple([(str(name, "latin-1"), str(value, "latin-1")) for name, value in decoded])
 
     def encode(self, fields: Fields) -> bytes:
-        """Return the block of a field list that was checked, for the peer to decode next: blocks are sent in this order."""
+        """Return the block for a checked field list. Blocks have to be sent in the order in which they were encoded."""
         for size in self._table_sizes:  # each makes the library begin the block with a size update (RFC 7541 §6.3)
             self._encoder.header_table_size = size
         self._table_sizes = []
@@ -309,13 +310,13 @@ class FieldCoder:
         )
 
     def resize_decoder(self, size: int) -> None:
-        """Keep the peer to the SETTINGS_HEADER_TABLE_SIZE of ours that it has just acknowledged (§4.3.1)."""
+        """Hold the peer to our SETTINGS_HEADER_TABLE_SIZE, which it has just acknowledged (§4.3.1)."""
         self._decoder.max_allowed_table_size = size
 
     def resize_encoder(self, size: int) -> None:
-        """Take over the peer's SETTINGS_HEADER_TABLE_SIZE. The next block begins with what the peer has to know of it.
+        """Adopt the peer's SETTINGS_HEADER_TABLE_SIZE. The next block begins by announcing the change.
 
-        However often the peer has changed its mind, that is the smallest size and then the last one (RFC 7541 §4.2). The
+        However often the peer has changed its mind, we announce the smallest size and then the last one (RFC 7541 §4.2). The
         smallest matters, because entries that it pushed out are gone, although the table may have grown again:
 
             >>> coder = FieldCoder(max_block=1_000)
@@ -336,7 +337,7 @@ class FieldCoder:
     parse_response = staticmethod(parse_response)
 
     def request_fields(self, head: RequestHead, scheme: str) -> Fields:
-        """Return a request's head as fields. Raises LocalProtocolError where a server would find the head malformed."""
+        """Return a request's head as fields. Raises LocalProtocolError if a server would find the head malformed."""
         fields: list[tuple[str, str]] = [(":method", head.method)]
         if head.protocol or head.method != "CONNECT":
             fields += [(":scheme", scheme), (":path", head.target)]
@@ -353,7 +354,7 @@ class FieldCoder:
         return fields
 
     def response_fields(self, head: ResponseHead) -> Fields:
-        """Return a response's head as fields. Raises LocalProtocolError where a client would find the head malformed."""
+        """Return a response's head as fields. Raises LocalProtocolError if a client would find the head malformed."""
         fields = ((":status", str(head.status)), *head.headers)
         try:
             self.parse_response(fields, head.stream)

@@ -25,16 +25,16 @@ In each row window + held + owed is 100:
 
 The rules that keep this sound:
 
-1. Both ends count the same window. The two counts differ only by the frames that are on their way.
-2. Credit is given back in portions, when half of the window was used up. A WINDOW_UPDATE for each DATA frame would double the
-   number of frames; none before the window is empty would make the sender wait for a round trip.
-3. Every byte is counted. Padding and the DATA of a stream that was reset are thrown away, but the peer has spent credit on
-   them, so the credit is given back. A single forgotten byte stays lost, and enough of them stop the connection for ever.
+1. Both ends count the same window. Their counts differ only by the frames that are on their way.
+2. Credit is given back in portions, when half of the window is used up. A WINDOW_UPDATE for each DATA frame would double the
+   number of frames; waiting until the window is empty would cost the sender a round trip.
+3. Every byte is counted. Padding and DATA on a reset stream are thrown away, but the peer has spent credit on
+   them, so the credit is given back. A forgotten byte stays lost for good, and enough of them stop the connection for ever.
 4. A window can be negative. SETTINGS may lower the initial size of a window after the sender has used more (§6.9.2); then the
-   sender waits until the window is positive again. A window never passes 2^31-1 (§6.9.1).
+   sender waits until the window is positive again. A window never exceeds 2^31-1 (§6.9.1).
 
 **Priority.** Streams that have something to send, and credit to send it, take turns. A client says how urgent a response is (0
-to 7), and whether it is incremental: whether a part of it is of use. Half of an image is, half of a script is not.
+to 7), and whether it is incremental: whether part of it is already useful. Half an image is, half a script is not.
 """
 
 import re
@@ -57,7 +57,7 @@ class SendWindow:
         """Bytes that we may send now. Negative after the peer has lowered its initial window size: then we wait."""
 
     def grow(self, increment: int) -> bool:
-        """Add credit from a WINDOW_UPDATE. False: the window passes 2^31-1, which a peer MUST NOT cause (§6.9.1)."""
+        """Add credit from a WINDOW_UPDATE. False: the window exceeds 2^31-1, which a peer MUST NOT cause (§6.9.1)."""
         self.size += increment
         return self.size <= MAX_ID
 
@@ -75,7 +75,7 @@ class ReceiveWindow:
         self.window = window
         """Bytes that the peer may send now."""
         self.owed = size - window
-        """Bytes of credit to give back: they were used up and are held no longer, or they were never granted."""
+        """Bytes of credit to give back: used up for content that is no longer held, or never granted."""
 
     def receive(self, count: int) -> bool:
         """Count the bytes of a DATA frame. False: the peer had no credit for them (a FLOW_CONTROL_ERROR).
@@ -86,7 +86,7 @@ class ReceiveWindow:
         return self.window >= 0 or not count
 
     def consume(self, count: int) -> None:
-        """Count bytes that the app has taken, or that we threw away: we can hold others in their place."""
+        """Count bytes that the app has taken, or that we threw away: we have room for others in their place."""
         self.owed += count
 
     @property
@@ -100,7 +100,7 @@ class ReceiveWindow:
         self.window += increment
 
     def resize(self, size: int) -> None:
-        """Apply another initial size, once the peer has acknowledged it: the window moves by the difference (§6.9.2)."""
+        """Apply a new initial size, once the peer has acknowledged it: the window changes by the difference (§6.9.2)."""
         self.window += size - self.size
         self.size = size
 
@@ -117,10 +117,10 @@ DEFAULT_URGENCY = 3
 
 
 def parse_priority(value: str | None) -> tuple[int, bool]:
-    """Return (urgency, incremental) for the value of a priority field, None for no such field.
+    """Return (urgency, incremental) for the value of a priority field. ``value`` is None if the request has no such field.
 
-    Of a repeated parameter the last one counts, and an invalid value means the default (§4). A request without the field
-    counts as incremental: its sender knows nothing of priorities, and turns are fair to each of its requests.
+    If a parameter is repeated, the last one counts; an invalid value means the default (§4). A request without the field
+    counts as incremental: its sender knows nothing of priorities, and taking turns is fair to all its requests.
     """
     if value is None:
         return DEFAULT_URGENCY, True
@@ -131,9 +131,9 @@ def parse_priority(value: str | None) -> tuple[int, bool]:
 class Scheduler:
     """The streams that have something to send, and the order of their turns (RFC 9218 §10).
 
-    The most urgent streams go first; less urgent ones wait until no more urgent stream has anything to send. Streams of one
+    The most urgent streams go first; less urgent ones wait until no more urgent stream has anything to send. Streams of equal
     urgency take turns, in a round. In the round each incremental stream has a place of its own. The streams that are not
-    incremental have one place together, and within it the stream with the lowest id is served until it is done.
+    incremental share one place, and within it the stream with the lowest id is served until it is done.
 
     For example, streams 1 and 3 are scripts, streams 5 and 7 are images (incremental), all of urgency 3:
 
@@ -146,7 +146,7 @@ class Scheduler:
         >>> [scheduler.next() for _ in range(6)]
         [3, 5, 7, 3, 5, 7]
 
-    So a response without an end (an event stream that is not incremental) does not stop the incremental streams.
+    So an endless response (an event stream that is not incremental) does not stop the incremental streams.
     """
 
     _SHARED = 0  # in a round: the place of the streams that are not incremental. No stream has the id 0.
@@ -174,7 +174,7 @@ class Scheduler:
         insort(self._sequences[urgency], stream)
 
     def remove(self, stream: int) -> None:
-        """Note that a stream has nothing to send any more."""
+        """Note that a stream has nothing more to send."""
         urgency, incremental = self._kinds.pop(stream)
         round_ = self._rounds[urgency]
         if incremental:
@@ -188,7 +188,7 @@ class Scheduler:
             del self._rounds[urgency]
 
     def next(self) -> int | None:
-        """Return the stream whose turn it is, and move its place to the end of its round. None: there is no stream."""
+        """Return the stream whose turn it is, and move its place to the end of its round; None if there is no stream."""
         if not self._rounds:
             return None
         urgency = min(self._rounds)

@@ -1,6 +1,6 @@
 r"""HTTP/2's frames as bytes (RFC 9113 §4, §6): a header of nine bytes, then a payload of one of ten types.
 
-Everything that an HTTP/2 connection says is a sequence of frames. This is a client's request for ``/`` as one HEADERS frame:
+Everything sent on an HTTP/2 connection is a sequence of frames. This is a client's request for ``/`` as one HEADERS frame:
 
     00 00 03   01     05                        00 00 00 01   82 84 86
     length 3   HEADERS END_STREAM|END_HEADERS   stream 1      field block: :method GET, :path /, :scheme http
@@ -14,12 +14,12 @@ The header alone tells how long the payload is and which stream it belongs to. S
 payload arrives. ``check_header`` is called as soon as nine bytes are there: a peer that announces 16 megabytes is refused
 before we store one of them.
 
-A fault concerns the whole connection, or one stream (§5.4). Here RemoteProtocolError is a fault of the connection, and
-StreamError is a fault of one stream. Both carry the error code that the peer is told (§7).
+A fault concerns the whole connection, or one stream (§5.4). Here RemoteProtocolError is a connection fault, and
+StreamError is a stream fault. Both carry the error code to send to the peer (§7).
 
 Frames of an unknown type, and unknown flags, are ignored (§4.1, §5.5): later versions of the protocol may add some. Two old
 parts of HTTP/2 are left out. PUSH_PROMISE is always an error, because this package never lets a server push (§8.4). The
-priorities of RFC 7540, five bytes in HEADERS and PRIORITY, are checked and not followed (§5.3.2); RFC 9218 replaces them.
+priorities of RFC 7540, five bytes in HEADERS and PRIORITY, are checked but not followed (§5.3.2); RFC 9218 replaces them.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from typing import NamedTuple
 from minproto.core import LocalProtocolError, RemoteProtocolError
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""The first bytes of every client (§3.4). An HTTP/1.1 server takes them for a request in an unknown version, and closes."""
+"""The first bytes from every client (§3.4). An HTTP/1.1 server takes them for a request in an unknown version, and closes."""
 
 # Frame types (§6).
 DATA = 0x0
@@ -87,13 +87,13 @@ ENABLE_CONNECT_PROTOCOL = 0x8
 NO_RFC7540_PRIORITIES = 0x9
 
 MAX_FRAME = 16_384
-"""Bytes of payload. Each end MUST accept so many (§4.2); this package neither sends nor accepts more."""
+"""Bytes of payload. Each end MUST accept this many (§4.2); this package neither sends nor accepts more."""
 MAX_ID = (1 << 31) - 1
 """The highest id of a stream (31 bits); also the largest flow-control window, in bytes (§6.9.1)."""
 
 
 class StreamError(Exception):
-    """A fault of the peer that concerns one stream only (§5.4.2). ``code`` is the error code for the RST_STREAM."""
+    """A fault by the peer that concerns only one stream (§5.4.2). ``code`` is the error code for the RST_STREAM."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -117,7 +117,7 @@ HEADER_SIZE = _HEADER.size
 
 
 class Frame(NamedTuple):
-    """A whole frame as it was received."""
+    """A whole frame, as received."""
 
     type: int
     flags: int
@@ -152,7 +152,7 @@ _EXACT_LENGTH = {RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
 
 
 def check_header(header: Header) -> None:
-    """Raise RemoteProtocolError for a fault of the connection that the header alone shows.
+    """Raise RemoteProtocolError for a connection fault that is visible in the header alone.
 
     The first check is the bound on our memory: a payload is stored whole, so its length has to be judged before it arrives.
     """
@@ -172,7 +172,7 @@ def check_header(header: Header) -> None:
 
 
 def _least_length(type_: int, flags: int) -> int:
-    """Return the least number of bytes that a payload needs for the fields that its flags announce."""
+    """Return the minimum number of bytes that a payload needs for the fields that its flags announce."""
     if type_ == HEADERS:
         return (1 if flags & PADDED else 0) + (_DEPENDENCY if flags & PRIORITIZED else 0)
     return 8 if type_ == GOAWAY else 1 if type_ == DATA and flags & PADDED else 0
@@ -204,13 +204,13 @@ def parse_data(frame: Frame) -> bytes:
 
 
 def parse_headers(frame: Frame) -> bytes:
-    """Return the field block of a HEADERS frame, or the first part of it where CONTINUATION frames follow."""
+    """Return the field block of a HEADERS frame, or the first part of it if CONTINUATION frames follow."""
     block = _unpadded(frame) if frame.flags & PADDED else frame.payload
     if not frame.flags & PRIORITIZED:
         return block
-    if len(block) < _DEPENDENCY:  # §6.2: the padding takes the room of the priority fields
+    if len(block) < _DEPENDENCY:  # §6.2: the padding leaves no room for the priority fields
         raise RemoteProtocolError("more padding than payload", PROTOCOL_ERROR)
-    _check_dependency(block, frame.stream, RemoteProtocolError)  # not of the stream: its field block would stay undecoded
+    _check_dependency(block, frame.stream, RemoteProtocolError)  # not a StreamError: the field block would stay undecoded
     return block[_DEPENDENCY:]
 
 
@@ -224,7 +224,7 @@ def _unpadded(frame: Frame) -> bytes:
 
 
 def check_priority(frame: Frame) -> None:
-    """Check a PRIORITY frame, and ignore its content. Raises StreamError where it has not five bytes (§6.3)."""
+    """Check a PRIORITY frame, and ignore its content. Raises StreamError if it does not have five bytes (§6.3)."""
     if len(frame.payload) != _DEPENDENCY:
         raise StreamError("PRIORITY of a wrong length", FRAME_SIZE_ERROR)
     _check_dependency(frame.payload, frame.stream, StreamError)
@@ -237,12 +237,12 @@ def _check_dependency(payload: bytes, stream: int, fault: Callable[[str, int], E
 
 
 def parse_number(payload: bytes) -> int:
-    """Return the error code of a RST_STREAM frame: 32 bits, and also codes that RFC 9113 does not define are right (§7)."""
+    """Return the error code of a RST_STREAM frame: 32 bits. Codes that RFC 9113 does not define are valid too (§7)."""
     return int(_NUMBER.unpack(payload)[0])
 
 
 def parse_window_update(payload: bytes) -> int:
-    """Return the increment of a WINDOW_UPDATE frame. 0 is an error, of the stream or of the connection (§6.9)."""
+    """Return the increment of a WINDOW_UPDATE frame. 0 is a stream error or a connection error (§6.9)."""
     return int(_NUMBER.unpack(payload)[0]) & MAX_ID
 
 
@@ -270,9 +270,9 @@ def parse_goaway(payload: bytes) -> tuple[int, int, bytes]:
 
 
 def encode_headers(stream: int, block: bytes, end_stream: bool) -> bytes:
-    """Return a field block as a HEADERS frame, with as many CONTINUATION frames behind it as the block needs (§4.3).
+    """Return a field block as a HEADERS frame, followed by as many CONTINUATION frames as the block needs (§4.3).
 
-    END_STREAM is a flag of the first frame, END_HEADERS of the last one. So 16,387 bytes are two frames:
+    END_STREAM is a flag of the first frame, END_HEADERS of the last one. So 16,387 bytes take two frames:
 
         >>> both = encode_headers(1, bytes(16_387), end_stream=True)
         >>> parse_header(both), parse_header(both, 9 + 16_384)

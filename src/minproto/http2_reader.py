@@ -1,15 +1,15 @@
 r"""HTTP/2's input: bytes into frames, and several frames into one field block (RFC 9113 §3.4, §4.1, §6.10).
 
-A connection's bytes are cut anywhere by the network. The reader turns them into whole frames, in their order:
+The network cuts a connection's bytes anywhere. The reader turns them into whole frames, in order:
 
     50 52 49 20 2a 20 48 54 54 50 2f 32 2e 30 0d 0a ...   the preface, 24 bytes: a client's first words
     00 00 00  04 00  00 00 00 00                          SETTINGS, no payload
     00 00 02  01 01  00 00 00 01   82 87                  HEADERS, END_STREAM, stream 1: the first two bytes of a field block
     00 00 02  09 04  00 00 00 01   84 41                  CONTINUATION, END_HEADERS: the other two bytes
 
-A *field block* is the compressed form of a message's fields. A block that is longer than a frame may be goes on in
-CONTINUATION frames, and only the frame with the flag END_HEADERS completes it. Nobody behind the reader sees a CONTINUATION:
-the reader gives the example's last two frames as one HEADERS frame with four bytes, and only when both have arrived.
+A *field block* is the compressed form of a message's fields. A block that exceeds the maximum size of a frame continues
+in CONTINUATION frames, and only the frame with the flag END_HEADERS completes it. No code beyond the reader sees a
+CONTINUATION: the reader returns the example's last two frames as one HEADERS frame of four bytes, once both have arrived.
 
     >>> from minproto.http2_frames import PREFACE, encode_settings
     >>> buffer = Buffer(limit=100)
@@ -24,14 +24,14 @@ the reader gives the example's last two frames as one HEADERS frame with four by
 
 Three things are easy to get wrong:
 
-- **What is wrong has to be seen early.** Most faults show in the nine bytes of a header: the type, the stream, the length. The
-  reader judges a header as soon as it is complete, so that no payload is stored of a frame that will be refused.
+- **Faults have to be found early.** Most faults show in the nine bytes of a header: the type, the stream, the length. The
+  reader checks a header as soon as it is complete, so that no payload is stored for a frame that will be refused.
 - **Nothing may interrupt a field block.** Both ends have one compression table, which each block changes. So a block has to be
-  read as one piece, and a frame of any other type or stream between its frames is a fault of the connection (§4.3).
-- **A field block may be endless.** Each frame of it is small, and the block is not complete before END_HEADERS. So its bytes
-  have a limit, and its frames have one, too, for they may be empty: the *CONTINUATION flood* (CVE-2024-27316).
+  read as one piece, and a frame of any other type or stream between its frames is a connection fault (§4.3).
+- **A field block may be endless.** Each of its frames is small, and the block is not complete before END_HEADERS. So its bytes
+  have a limit, and so do its frames, since they may be empty: the *CONTINUATION flood* (CVE-2024-27316).
 
-Every fault that the reader finds is a fault of the connection: RemoteProtocolError.
+Every fault that the reader finds is a connection fault: RemoteProtocolError.
 """
 
 from minproto.buffer import Buffer
@@ -59,7 +59,7 @@ from minproto.http2_streams import Budget
 
 
 class FrameReader:
-    """Takes whole frames from a receive buffer, and checks all that a frame's header shows."""
+    """Takes whole frames from a receive buffer, and checks everything that a frame's header shows."""
 
     __slots__ = (
         "_block", "_block_begin", "_buffer", "_idle_frames", "_is_first", "_max_block", "_max_settings", "_preface", "_window",
@@ -78,11 +78,11 @@ class FrameReader:
     ) -> None:
         """``preface``: the bytes that have to come first: PREFACE from a client, none from a server.
 
-        ``window``: the connection's receive window, which no DATA frame may pass. ``idle_frames``: each CONTINUATION spends
-        one. ``max_block``: bytes of a field block in all its frames. ``max_settings``: settings in one frame.
+        ``window``: the connection's receive window, which no DATA frame may exceed. ``idle_frames``: each CONTINUATION spends
+        one. ``max_block``: bytes of a field block across all its frames. ``max_settings``: settings in one frame.
         """
         self._buffer = buffer
-        self._preface = preface  # the part of it that has not arrived yet
+        self._preface = preface  # the part that has not arrived yet
         self._window = window
         self._idle_frames = idle_frames
         self._max_block = max_block
@@ -104,14 +104,14 @@ class FrameReader:
 
     @property
     def buffered(self) -> int:
-        """The bytes that wait here: of an unfinished frame, and of an unfinished field block."""
+        """The number of pending bytes: those of an unfinished frame, and of an unfinished field block."""
         return self._buffer.size + len(self._block)
 
     def next_frame(self) -> Frame | None:
-        """Return the next frame, or None where it is not complete. A field block comes as one HEADERS frame, whatever its
-        cuts.
+        """Return the next frame, or None if it is not complete. A field block comes as one HEADERS frame, however it was
+        cut.
 
-        The payload of a HEADERS frame is the field block alone, without padding and priority. Raises RemoteProtocolError.
+        The payload of a HEADERS frame is only the field block, without padding or priority. Raises RemoteProtocolError.
         """
         if self._preface and not self._skip_preface():
             return None
@@ -123,7 +123,7 @@ class FrameReader:
         return None
 
     def _skip_preface(self) -> bool:
-        """Take what has arrived of the preface, and return whether it is complete. Its first wrong byte is an error (§3.4)."""
+        """Take what has arrived of the preface, and return whether it is complete. Any wrong byte is an error (§3.4)."""
         found = self._buffer.take(len(self._preface))
         if not self._preface.startswith(found):
             raise RemoteProtocolError("this is not the preface of HTTP/2", PROTOCOL_ERROR)
@@ -131,9 +131,9 @@ class FrameReader:
         return not self._preface
 
     def _whole_frame(self) -> Frame | None:
-        """Return the next frame as it was sent, once its payload has arrived; None as long as it has not.
+        """Return the next frame as it was sent, once its payload has arrived; None until then.
 
-        The header is taken and kept, so that it is judged once, however many chunks its payload comes in.
+        The header is taken and kept, so that it is checked only once, however many chunks its payload comes in.
         """
         header = self.header or self._read_header()
         if header is None or self._buffer.size < header.length:
@@ -143,7 +143,7 @@ class FrameReader:
         return Frame(header.type, header.flags, header.stream, self._buffer.take(header.length))
 
     def _read_header(self) -> Header | None:
-        """Take nine bytes, and refuse what they show to be wrong before a byte of the payload is waited for."""
+        """Take the nine bytes of a header, and refuse a faulty frame before waiting for its payload."""
         if self._buffer.size < HEADER_SIZE:
             return None
         header = parse_header(self._buffer.peek(0, HEADER_SIZE))
@@ -155,12 +155,12 @@ class FrameReader:
         return header
 
     def _check_order(self, header: Header) -> None:
-        """Refuse a frame that may not come at this place.
+        """Refuse a frame that may not come at this point.
 
-        The first frame is SETTINGS, and not the ACK of ours. An HTTP/1.1 server, say, answers our preface with ``HTTP/1.1
-        400``: these nine bytes read as the header of a frame of type 0x50, so that the error can say what is wrong at once.
+        The first frame is SETTINGS, and not an ACK of ours. An HTTP/1.1 server, say, answers our preface with ``HTTP/1.1
+        400``: its first nine bytes look like the header of a frame of type 0x50, so the error can name the cause at once.
         """
-        if self._is_first and (header.type != SETTINGS or header.flags & ACK):  # §3.4: so another protocol is noticed at once
+        if self._is_first and (header.type != SETTINGS or header.flags & ACK):  # §3.4: this detects another protocol at once
             raise RemoteProtocolError("this is not HTTP/2: the first frame has to be SETTINGS", PROTOCOL_ERROR)
         begin = self._block_begin
         continues = header.type == CONTINUATION
@@ -169,7 +169,7 @@ class FrameReader:
             raise RemoteProtocolError("a field block that is interrupted, or continued without a beginning", PROTOCOL_ERROR)
 
     def _check_room(self, header: Header) -> None:
-        """Refuse a payload that goes beyond one of our bounds, before its first byte is stored."""
+        """Refuse a payload that exceeds one of our bounds, before its first byte is stored."""
         length, type_, _, _ = header
         if type_ == DATA and length > self._window.window:  # §6.9.1
             raise RemoteProtocolError("DATA beyond the connection's window", FLOW_CONTROL_ERROR)

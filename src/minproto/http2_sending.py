@@ -1,13 +1,13 @@
 r"""HTTP/2's sending half: our frames, and whose turn it is to send content (RFC 9113 §5.2, §8.1; RFC 9218 §10).
 
-A connection sends the frames of many streams. This half decides two questions: may this event be sent now, and which stream
-may send content next. It holds no content itself: an upload of a gigabyte stays in the program that drives the core.
+A connection sends the frames of many streams. This half answers two questions: may this event be sent now, and which stream
+may send content next? It holds no content itself: an upload of a gigabyte stays in the program that drives the core.
 
 **Whether.** Each stream has a state, and the table in ``http2_streams.py`` says which steps it allows. Everything is checked
-before anything changes, so an event that raises LocalProtocolError has cost nothing: no credit, and no change of the
-compression table, which the peer would not know of.
+before anything changes, so an event that raises LocalProtocolError costs nothing: no credit, and no change to the
+compression table, of which the peer would not know.
 
-**How much, and who.** Content needs credit in two windows, the stream's and the connection's. The shell says by ``offer`` that
+**How much, and which.** Content needs credit in two windows, the stream's and the connection's. The shell calls ``offer`` when
 a stream has content, and then asks ``next_ready`` before each frame. Here streams 1 and 3 are two responses, and the client
 lets each stream send 20,000 bytes:
 
@@ -31,12 +31,12 @@ lets each stream send 20,000 bytes:
     (3, 3616) left of stream 1, 3: 0 0
 
 A turn is one frame of at most 16,384 bytes, so no stream is held up for long by another (*head-of-line blocking*). A stream
-that has used up its window leaves the round, and a WINDOW_UPDATE of the peer lets it in again.
+that has used up its window leaves the round, and a WINDOW_UPDATE from the peer brings it back.
 
 **The end of a message** is easy to get wrong. It is the flag END_STREAM on the last frame. With a Content-Length, the frame
 that reaches the length has the flag, which saves an empty frame; so the EndOfMessage that the app sends next produces no
-bytes. Without one, EndOfMessage is an empty DATA frame with the flag, or the trailers. Here is each of the three; the fifth
-byte of a frame has the flags, and END_STREAM is 1:
+bytes. Without a length, EndOfMessage is an empty DATA frame with the flag, or the trailers. Here are all three; the fifth
+byte of a frame holds the flags, and END_STREAM is 1:
 
     >>> _, settings = client.receive_data(start[0]), list(client.events())
     >>> for stream, fields in ((5, [("content-length", "2")]), (7, []), (9, [])):
@@ -48,8 +48,8 @@ byte of a frame has the flags, and END_STREAM is 1:
     >>> client.send(EndOfMessage(Headers([("x", "1")]), 9))[:9].hex(" ")    # HEADERS (type 1), END_HEADERS and END_STREAM
     '00 00 05 01 05 00 00 00 09'
 
-An event that does not fit is refused, and the stream goes on as before. A head without Content-Length is no fault: its content
-may have any length. But with one, content and end have to keep to it:
+An event that does not fit is refused, and the stream goes on as before. A head without Content-Length is not a fault: its
+content may have any length. But with a Content-Length, content and end have to match it:
 
     >>> head = client.send(RequestHead("POST", "/", Headers([("host", "a"), ("content-length", "2")]), "2", 11))
     >>> client.send(Data(b"too long", 11))
@@ -87,14 +87,14 @@ from minproto.http2_streams import (
 )
 
 _CREDIT_PORTION = 256
-"""Some peers give credit back for each read of their app. So for this many bytes that we send, one WINDOW_UPDATE is no
+"""Some peers return credit every time their app reads. So one WINDOW_UPDATE for this many bytes that we send is not a
 flood."""
 
 
 class SendingHalf(Core):
     """The part of a connection that sends, and the state that both halves share. ``http2.py`` adds the receiving half.
 
-    ``coder`` makes the FieldCoder; ``minproto.fast`` has another one.
+    ``coder`` creates the FieldCoder; ``minproto.fast`` has a different one.
     """
 
     coder = FieldCoder
@@ -107,14 +107,14 @@ class SendingHalf(Core):
         self._scheme = scheme
         self._greeted = False  # our first SETTINGS frame is sent
         self.going_away: GoAway | None = None
-        """The peer's last GOAWAY; None before it."""
+        """The peer's last GOAWAY; None if none has come."""
         self._settings = SettingsExchange(role)
         self._streams = StreamTable(role)
         self._coder = self.coder(limits.max_block)
         self._ended_by_length: set[int] = set()
         """Streams whose last frame had END_STREAM, because the declared Content-Length was reached. The EndOfMessage that the
         app sends next must produce no frame."""
-        self._faults: dict[int, int] = {}  # closed streams that the peer is still to be told of by a Reset, with the code
+        self._faults: dict[int, int] = {}  # closed streams -> the code of the Reset that the peer still has to get
         self._receive_window = ReceiveWindow(limits.connection_window)  # of the connection
         self._send_window = SendWindow()  # of the connection
         self._scheduler = Scheduler()  # the streams that have content and credit of their own
@@ -153,13 +153,13 @@ class SendingHalf(Core):
 
     @property
     def last_stream(self) -> int:
-        """As a server: the highest id that a request had."""
+        """As a server: the highest id of a request so far."""
         return self._streams.last_id
 
     def is_open(self, stream: int) -> bool:
-        """Return whether a stream is open or half-closed, so that a Reset would have a meaning.
+        """Return whether a stream is open or half-closed, so that a Reset would make sense.
 
-        After our Reset, or a StreamFault without a status, it is closed at once, although the peer may not know of it yet.
+        After our Reset, or a StreamFault without a status, it is closed at once, although the peer may not know that yet.
         """
         return stream in self._streams.open
 
@@ -173,20 +173,20 @@ class SendingHalf(Core):
         """The number of streams that the peer lets us have open at once (§5.1.2).
 
         Only clients open streams, so only a client needs this number. A server's own limit is ``Limits.max_streams``, which
-        its greeting tells.
+        its greeting announces.
         """
         return self._settings.max_streams
 
     def refill_budgets(self, frames_: int) -> None:
-        """Give so many frames back to both budgets, because time has gone by. The core has no clock, so the shell says
+        """Give ``frames_`` frames back to both budgets, because time has gone by. The core has no clock, so the shell says
         when."""
         self._idle_frames.refund(frames_)
         self._resets.refund(frames_)
 
-    # -- the state of a stream; both halves move it
+    # -- the state of a stream; both halves change it
 
     def _move(self, stream: Stream, step: Step) -> None:
-        """Move the state of a stream by the table in ``http2_streams.py``, and clean up behind a stream that is closed.
+        """Change a stream's state by the table in ``http2_streams.py``, and clean up after a stream that is now closed.
 
         Raises StreamError for a step that the state does not allow.
         """
@@ -197,7 +197,7 @@ class SendingHalf(Core):
         if stream.state is not CLOSED:
             return
         del self._streams.open[stream.id]
-        # After our reset, frames may still come that the peer sent before it knew; but not where it had ended its direction.
+        # After our reset, frames that the peer sent before it knew may still come; but not if it had ended its direction.
         self._streams.closed.add(stream.id, late=step is SEND_RESET and before is not HALF_CLOSED_REMOTE)
         if step is SEND_END or step is RECEIVE_END:  # the exchange is complete: progress
             self._resets.refund(4)
@@ -208,7 +208,7 @@ class SendingHalf(Core):
     # -- whose turn it is to send
 
     def sendable(self, stream: int) -> int:
-        """Return the bytes of content that a stream may send now: the smaller one of both windows; 0 for a closed stream."""
+        """Return the bytes of content that a stream may send now: the smaller of the two windows; 0 for a closed stream."""
         found = self._streams.open.get(stream)
         return max(0, min(found.send_window.size, self._send_window.size)) if found else 0
 
@@ -222,7 +222,7 @@ class SendingHalf(Core):
         return True
 
     def withdraw(self, stream: int) -> None:
-        """Note that a stream has no content to send any more."""
+        """Note that a stream has no more content to send."""
         found = self._streams.open.get(stream)
         if found is not None:
             found.offering = False
@@ -231,7 +231,7 @@ class SendingHalf(Core):
     def _schedule(self, stream: Stream) -> None:
         """Let a stream take part in the round, as long as it has content and credit of its own.
 
-        The credit of the connection is not looked at here: it counts for all streams alike, and changes with each frame.
+        The connection's credit is not checked here: it counts for all streams alike, and changes with each frame.
         """
         ready = stream.offering and stream.send_window.size > 0
         if ready and stream.id not in self._scheduler:
@@ -245,9 +245,9 @@ class SendingHalf(Core):
         return len(self._scheduler) > 0 and self._send_window.size > 0
 
     def next_ready(self) -> tuple[int, int] | None:
-        """Return the stream whose turn it is, and how many bytes its next Data may have; None where no stream can send.
+        """Return the stream whose turn it is, and how many bytes its next Data may have; None if no stream can send.
 
-        Ask only when there is room for a frame in the transport. Bytes that wait there cannot be overtaken any more,
+        Ask only when there is room for a frame in the transport. Bytes queued there can no longer be overtaken,
         so behind many of them an urgent response would be as slow as any other.
         """
         if self._send_window.size <= 0 or (id_ := self._scheduler.next()) is None:
@@ -257,9 +257,9 @@ class SendingHalf(Core):
     # -- sending: messages
 
     def send(self, event: Event) -> bytes:
-        """Return the frames of an event, and move our state. Raises LocalProtocolError, with nothing changed.
+        """Return the frames for an event, and advance our state. Raises LocalProtocolError, with nothing changed.
 
-        The first event of all is ``greeting()``, because a peer takes no other frame before the first SETTINGS (§3.4).
+        The very first event is ``greeting()``, because a peer accepts no other frame before the first SETTINGS (§3.4).
         """
         send = self._SENDERS.get(type(event))
         if send is None or (not self._greeted and type(event) is not Settings):
@@ -267,10 +267,10 @@ class SendingHalf(Core):
         return send(self, event)
 
     def _stream_for(self, id_: int, step: Step) -> Stream:
-        """Return the stream on which we may take this step. Raises LocalProtocolError where its state does not allow it.
+        """Return the stream on which we may take this step. Raises LocalProtocolError if its state does not allow it.
 
         A stream that has ended by its length is in HALF_CLOSED_LOCAL or CLOSED, although its EndOfMessage is still to come.
-        Its callers that may get this EndOfMessage look at ``_ended_by_length`` first.
+        Callers that may get this EndOfMessage check ``_ended_by_length`` first.
         """
         stream = self._streams.open.get(id_)
         if stream is None or (stream.state, step) not in TRANSITIONS or id_ in self._ended_by_length:
@@ -279,7 +279,7 @@ class SendingHalf(Core):
         return stream
 
     def _send_request(self, head: RequestHead) -> bytes:
-        """Open the next stream of a client with a request's head.
+        """Open a client's next stream with a request's head.
 
         A GET, HEAD or DELETE without Content-Length has no content, so its HEADERS frame ends the stream. Otherwise a server
         would have to wait for one more frame before it knows that no content will come.
@@ -305,8 +305,8 @@ class SendingHalf(Core):
         """Refuse to send fields that are larger than the server's SETTINGS_MAX_HEADER_LIST_SIZE.
 
         The server would refuse them, too, perhaps by ending the connection for all requests on it (§10.5.1). And it would do
-        so again each time that the request is made. A server keeps to no such limit of its client's: the setting is advice,
-        and a client that cannot take a response resets one stream.
+        so again whenever the request is repeated. A server ignores the same limit from its client: the setting is advice,
+        and a client that cannot take a response resets only one stream.
         """
         most = self.peer_settings.get(frames.MAX_HEADER_LIST_SIZE)
         if self.role is CLIENT and most is not None and (size := section_size(fields)) > most:
@@ -318,8 +318,8 @@ class SendingHalf(Core):
     def _send_response(self, head: ResponseHead) -> bytes:
         """Send an interim response (1xx), of which there may be several, or the final one.
 
-        Some responses never have content, whatever their Content-Length says: 204, 304, and each answer to HEAD. Their HEADERS
-        frame ends the stream. A 2xx to CONNECT is the opposite: it makes the stream a tunnel, whose content has no length.
+        Some responses never have content, whatever their Content-Length says: 204, 304, and every answer to HEAD. Their
+        HEADERS frame ends the stream. A 2xx to CONNECT is the opposite: the stream becomes a tunnel without a length.
         """
         stream = self._stream_for(head.stream, SEND_HEADERS)
         if self.role is CLIENT or stream.head_sent:
@@ -337,7 +337,7 @@ class SendingHalf(Core):
         return self._send_head(stream, fields, length)
 
     def _send_head(self, stream: Stream, fields: Fields, length: int | None) -> bytes:
-        """Send a head, and END_STREAM with it where ``length`` is 0: no content follows. None: the length is not known."""
+        """Send a head, with END_STREAM if ``length`` is 0: no content follows. ``length`` None: not known."""
         self._move(stream, SEND_HEADERS)
         stream.head_sent = True
         stream.send_left = length
@@ -352,7 +352,7 @@ class SendingHalf(Core):
         self._move(stream, SEND_END)
 
     def _send_data(self, event: Data) -> bytes:
-        """Send content. It has to fit into both windows and into the declared Content-Length; no bytes produce no frame.
+        """Send content. It has to fit into both windows and into the declared Content-Length; an empty Data produces no frame.
 
         More content than was declared would make the message malformed at the peer, which would reset the stream (§8.1.1).
         """
@@ -375,7 +375,7 @@ class SendingHalf(Core):
         self._send_window.size -= size
         stream.send_window.size -= size
         self._schedule(stream)
-        self._idle_frames.refund(2 + size // _CREDIT_PORTION)  # its credit comes back in WINDOW_UPDATE frames, of both levels
+        self._idle_frames.refund(2 + size // _CREDIT_PORTION)  # its credit comes back in WINDOW_UPDATEs, for both windows
         if left is not None:
             stream.send_left = left - size
         if ends:
@@ -385,9 +385,9 @@ class SendingHalf(Core):
     def _send_end(self, event: EndOfMessage) -> bytes:
         """Send END_STREAM: with the trailers, or else on an empty DATA frame, which needs no credit (§6.9.1).
 
-        Raises LocalProtocolError where content is missing that the Content-Length has declared.
+        Raises LocalProtocolError if content that the Content-Length declares is missing.
         """
-        if event.stream in self._ended_by_length:  # END_STREAM has left already, and this says nothing more
+        if event.stream in self._ended_by_length:  # END_STREAM is sent already, so this adds nothing
             if event.trailers:
                 raise LocalProtocolError("what has a declared length has no trailers")
             self._ended_by_length.discard(event.stream)
@@ -402,13 +402,13 @@ class SendingHalf(Core):
             return frames.encode_headers(event.stream, self._coder.encode(fields), True)
         return frames.encode_frame(frames.DATA, frames.END_STREAM, event.stream)
 
-    # -- sending: frames of the connection's own
+    # -- sending: the connection's own frames
 
     def _send_settings(self, event: Settings) -> bytes:
-        """Send settings of ours; a client's first ones follow the preface (§3.4). They hold once the peer has acknowledged
+        """Send our settings; a client's first ones follow the preface (§3.4). They take effect once the peer has acknowledged
         them.
 
-        MAX_FRAME_SIZE stays at 16 KiB, because the reader stores whole frames: a larger one would need a larger buffer.
+        MAX_FRAME_SIZE stays at 16 KiB, because the reader stores whole frames: larger frames would need a larger buffer.
         """
         encoded = frames.encode_settings(event.values)
         if any(name == frames.MAX_FRAME_SIZE and value > MAX_FRAME for name, value in event.values):
@@ -419,7 +419,7 @@ class SendingHalf(Core):
         return preface + encoded
 
     def _send_acknowledgement(self, event: SettingsAck) -> bytes:
-        """Tell the peer that its oldest settings hold; an ACK too many would confuse its count."""
+        """Tell the peer that its oldest settings are in effect; an extra ACK would confuse its count."""
         self._settings.send_ack()
         return frames.encode_frame(frames.SETTINGS, frames.ACK, 0)
 
@@ -431,16 +431,16 @@ class SendingHalf(Core):
         return frames.encode_frame(frames.PING, frames.ACK if event.ack else 0, 0, event.data)
 
     def _send_consumed(self, event: Consumed) -> bytes:
-        """Return a WINDOW_UPDATE for a stream; nothing where the credit is not worth a frame, or no more content will come.
+        """Return a WINDOW_UPDATE for a stream; nothing if the credit is not worth a frame, or no more content will come.
 
-        The credit of padding goes back with it: the app never sees padding, so it cannot count it. Raises LocalProtocolError
+        The credit for padding goes back with it: the app never sees padding, so it cannot count it. Raises LocalProtocolError
         for more bytes than have arrived: the peer would be given credit for bytes that it has not sent.
         """
         stream = self._streams.open.get(event.stream)
         if stream is None or stream.state is HALF_CLOSED_REMOTE:
             return b""
         window = stream.receive_window
-        held = window.size - window.window - window.owed  # bytes that have arrived, and whose credit nobody has given back
+        held = window.size - window.window - window.owed  # bytes that have arrived, and whose credit is not given back yet
         if event.count > held - stream.padding:
             raise LocalProtocolError("more consumed than received")
         window.consume(event.count + stream.padding)
@@ -459,8 +459,8 @@ class SendingHalf(Core):
         return frames.encode_window_update(0, event.increment)
 
     def _send_reset(self, event: Reset) -> bytes:
-        """Close a stream in both directions, or tell the peer of a stream that was closed for its fault."""
-        if self._faults.pop(event.stream, None) is None:  # or the stream is closed already, for a fault of the peer's
+        """Close a stream in both directions, or tell the peer that a stream was closed because of the peer's fault."""
+        if self._faults.pop(event.stream, None) is None:  # else the stream is closed already, for the peer's fault
             stream = self._streams.open.get(event.stream)
             if stream is None:
                 raise LocalProtocolError(f"stream {event.stream} is closed, or was never open")
@@ -468,10 +468,10 @@ class SendingHalf(Core):
         return frames.encode_rst_stream(event.stream, event.code)
 
     def _send_goaway(self, event: GoAway) -> bytes:
-        """Tell the peer the last stream that we will look at. It can make the requests above that one elsewhere, without harm.
+        """Tell the peer the last stream that we will process. It can safely make the requests above that one elsewhere.
 
-        A server that stops sends two GOAWAYs (§6.8). The first has the highest id of all, and only says that an end is near.
-        The second follows when the requests on their way have arrived, and has the real last stream. So no request is lost.
+        A server that is stopping sends two GOAWAYs (§6.8). The first has the highest possible id, and only says that the end
+        is near. The second follows when the requests on their way have arrived, and has the real last stream. So none is lost.
         """
         if event.last > self._streams.last_accepted:  # §6.8: MUST NOT increase
             raise LocalProtocolError("the last stream of a GOAWAY can't grow")
@@ -497,9 +497,9 @@ class SendingHalf(Core):
 
 
 def _encode_data(stream: int, data: bytes, ends: bool) -> bytes:
-    """Return content as DATA frames of at most 16 KiB; where the content ends the stream, the last one has END_STREAM.
+    """Return content as DATA frames of at most 16 KiB; if the content ends the stream, the last one has END_STREAM.
 
-    A shell that asks ``next_ready`` sends one frame for each Data. The loop is for a caller that has the window for more.
+    A shell that asks ``next_ready`` sends one frame for each Data. The loop is for a caller whose window allows more.
     """
     flags = frames.END_STREAM if ends else 0
     if len(data) <= MAX_FRAME:

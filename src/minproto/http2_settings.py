@@ -1,4 +1,4 @@
-r"""HTTP/2's settings: the limits that each end sets for the other, and the moment when they begin to hold (RFC 9113 §6.5).
+r"""HTTP/2's settings: the limits that each end sets for the other, and the moment they take effect (RFC 9113 §6.5).
 
 Each end sends a SETTINGS frame as its first frame, and may send more at any time. This is the payload of our client's first
 one, three settings of six bytes (an identifier and a value):
@@ -7,7 +7,7 @@ one, three settings of six bytes (an identifier and a value):
     00 04  00 02 00 00     INITIAL_WINDOW_SIZE 131072: a stream may hold so many bytes of DATA that our app has not taken
     00 06  00 01 00 00     MAX_HEADER_LIST_SIZE 65536: the fields of a message may have so many bytes
 
-These are all settings that we know. Others are ignored, and a value out of its range ends the connection:
+These are all the settings that we know. Others are ignored, and a value out of range ends the connection:
 
     0x1  HEADER_TABLE_SIZE           bytes of compression table, at first 4,096
     0x2  ENABLE_PUSH                 0 or 1
@@ -18,16 +18,16 @@ These are all settings that we know. Others are ignored, and a value out of its 
     0x8  ENABLE_CONNECT_PROTOCOL     0 or 1: CONNECT may open a WebSocket; never back to 0 (RFC 8441 §3)
     0x9  NO_RFC7540_PRIORITIES       0 or 1: PRIORITY frames are not followed (RFC 9218 §2.1)
 
-A setting is no offer and is not negotiated. Its sender states a fact about itself, and the receiver MUST keep to it and
-acknowledge the frame, with an empty SETTINGS frame that has the flag ACK. So there are two moments, which is easy to get
-wrong:
+A setting is not an offer, and is not negotiated. Its sender states a fact about itself, and the receiver MUST respect it and
+acknowledge the frame, with an empty SETTINGS frame that has the flag ACK. So settings take effect at two different moments,
+which is easy to get wrong:
 
-- **The peer's settings hold at once.** We apply them when they arrive, in the order in which they stand, and then acknowledge.
-- **Our own settings hold when the peer's ACK arrives.** The frames before the ACK were sent by a peer that may not have known
-  of them. For example, we make the windows of our streams smaller. Until the ACK, DATA in the size of the old window is right.
+- **The peer's settings take effect at once.** We apply them when they arrive, in the order listed, and then acknowledge them.
+- **Our own settings take effect when the peer's ACK arrives.** The peer may have sent the frames before the ACK without
+  knowing of them. For example, we make our streams' windows smaller. Until the ACK, DATA that fits the old window is valid.
 
-An ACK has no number. Frames are acknowledged in the order in which they were sent, so an ACK is for the oldest frame without
-one:
+An ACK has no number. Frames are acknowledged in the order in which they were sent, so an ACK is for the oldest unacknowledged
+frame:
 
     >>> exchange = SettingsExchange(Role.SERVER)
     >>> exchange.sent([(4, 100)]), exchange.sent([(4, 50)])
@@ -35,7 +35,7 @@ one:
     >>> exchange.acknowledged, exchange.receive_ack(), exchange.receive_ack(), exchange.acknowledged
     (False, [(4, 100)], [(4, 50)], True)
 
-This class keeps the books. The effects of a setting (on windows, on the compression table) are in ``http2.py``.
+This class only keeps track. The effects of a setting (on windows, on the compression table) are in ``http2.py``.
 """
 
 from minproto.core import CLIENT, LocalProtocolError, RemoteProtocolError, Role
@@ -56,10 +56,10 @@ class SettingsExchange:
     def __init__(self, role: Role) -> None:
         self._role = role
         self.peer: dict[int, int] = {}
-        """The peer's settings as it has sent them so far: identifier -> value. A setting that is missing has its default."""
+        """The settings that the peer has sent so far: identifier -> value. A missing setting has its default."""
         self.received = False
         """Whether the peer's first SETTINGS frame has come."""
-        self._unacknowledged: list[Values] = []  # our frames without an ACK, the oldest first
+        self._unacknowledged: list[Values] = []  # our frames without an ACK, oldest first
         self._to_acknowledge = 0  # the peer's frames that we have not acknowledged
 
     # -- our settings
@@ -69,7 +69,7 @@ class SettingsExchange:
         self._unacknowledged.append(values)
 
     def receive_ack(self) -> Values:
-        """Take the peer's ACK, and return the settings that hold from now on; none for an ACK that nobody waits for."""
+        """Take the peer's ACK, and return the settings that take effect now; none if the ACK was unexpected."""
         return self._unacknowledged.pop(0) if self._unacknowledged else []
 
     @property
@@ -80,11 +80,11 @@ class SettingsExchange:
     # -- the peer's settings
 
     def receive(self, name: int, value: int) -> None:
-        """Take one setting of the peer's. Raises RemoteProtocolError where it may not be changed in this way.
+        """Take one of the peer's settings. Raises RemoteProtocolError if it may not be changed in this way.
 
         The range of a value has been checked already, by ``http2_frames``.
         """
-        if name == ENABLE_PUSH and value and self._role is CLIENT:  # §6.5.2: it is the client who allows push
+        if name == ENABLE_PUSH and value and self._role is CLIENT:  # §6.5.2: only a client can allow push
             raise RemoteProtocolError("a server can't enable push", PROTOCOL_ERROR)
         if name == ENABLE_CONNECT_PROTOCOL and not value and self.peer.get(name):  # RFC 8441 §3
             raise RemoteProtocolError("what was enabled can't be disabled", PROTOCOL_ERROR)
@@ -95,12 +95,12 @@ class SettingsExchange:
         self._to_acknowledge += 1
 
     def send_ack(self) -> None:
-        """Note that we acknowledge the peer's oldest frame. Raises LocalProtocolError where there is none."""
+        """Note that we acknowledge the peer's oldest frame. Raises LocalProtocolError if there is none."""
         if not self._to_acknowledge:
             raise LocalProtocolError("there are no settings to acknowledge")
         self._to_acknowledge -= 1
 
     @property
     def max_streams(self) -> int:
-        """The number of streams that the peer lets us have open at once. Unlimited where its settings do not say (§5.1.2)."""
+        """The number of streams that the peer lets us have open at once. Unlimited if its settings do not say (§5.1.2)."""
         return self.peer.get(MAX_CONCURRENT_STREAMS, MAX_ID if self.received else STREAMS_BEFORE_SETTINGS)

@@ -1,14 +1,14 @@
-"""The life of an HTTP/2 stream (RFC 9113 §5.1): its states, the memory of closed streams, and budgets against floods.
+"""The life of an HTTP/2 stream (RFC 9113 §5.1): its states, a memory of closed streams, and budgets against floods.
 
 A stream carries one request and its response. A client opens stream 1 with HEADERS, the next request is stream 3, and so on;
-an id is never used again. Each direction ends by itself: END_STREAM on a frame says that its sender is done with this stream.
+an id is never used again. Each direction ends separately: END_STREAM on a frame says that its sender is done with this stream.
 
     client                                          server          client's state       server's state
     HEADERS, stream 1, END_STREAM  (GET /)   ----->                 HALF_CLOSED_LOCAL    HALF_CLOSED_REMOTE
                                              <-----  HEADERS
                                              <-----  DATA, END_STREAM       CLOSED               CLOSED
 
-This is the server's side. Each step is looked up in the table below, which the drawing shows:
+This is the server's side. Each step is looked up in the table below, which the drawing illustrates:
 
     >>> stream = Stream(1, "GET", send_window=100, receive_window=100)
     >>> for step in (RECEIVE_HEADERS, RECEIVE_END, SEND_HEADERS, SEND_DATA, SEND_END):
@@ -62,7 +62,7 @@ class State(IntEnum):
 
 
 class Step(IntEnum):
-    """A frame, or the END_STREAM flag of a frame, that moves the state of a stream."""
+    """A frame, or the END_STREAM flag of a frame, that changes the state of a stream."""
 
     SEND_HEADERS = 0
     SEND_DATA = 1
@@ -77,8 +77,8 @@ class Step(IntEnum):
 IDLE, OPEN, HALF_CLOSED_LOCAL, HALF_CLOSED_REMOTE, CLOSED = State
 SEND_HEADERS, SEND_DATA, SEND_END, SEND_RESET, RECEIVE_HEADERS, RECEIVE_DATA, RECEIVE_END, RECEIVE_RESET = Step
 
-# A step that the table lacks is not allowed in its state. For a frame to be sent that is a LocalProtocolError. For a received
-# frame it is a fault of the stream or of the connection; ``http2.py`` decides which.
+# A step that the table lacks is not allowed in its state. Sending such a frame is a LocalProtocolError. Receiving
+# one is a stream fault or a connection fault; ``http2.py`` decides which.
 TRANSITIONS: dict[tuple[State, Step], State] = {
     (IDLE, SEND_HEADERS): OPEN,
     (IDLE, RECEIVE_HEADERS): OPEN,
@@ -98,7 +98,7 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
 
 
 class Stream:
-    """One stream: its state, its two windows, and what was announced of its content."""
+    """One stream: its state, its two windows, and what was announced about its content."""
 
     __slots__ = (
         "head_received", "head_sent", "id", "method", "offering", "padding", "priority", "receive_left", "receive_length",
@@ -111,16 +111,16 @@ class Stream:
         self.method = method  # of the request: a response to HEAD has no content
         self.send_window = SendWindow(send_window)
         self.receive_window = ReceiveWindow(receive_window, receive_window)
-        self.padding = 0  # bytes of padding that arrived; their credit is given back with the credit of the next content
+        self.padding = 0  # bytes of padding that arrived; their credit is given back along with the next content's
         self.head_sent = self.head_received = False
-        self.send_left: int | None = None  # bytes still to be sent of our Content-Length; None: we have declared none
-        self.receive_left: int | None = None  # bytes still to be received of the peer's Content-Length
+        self.send_left: int | None = None  # bytes of our Content-Length still to be sent; None: we declared none
+        self.receive_left: int | None = None  # bytes of the peer's Content-Length still to be received
         self.receive_length: int | None = None  # the peer's Content-Length itself, for the text of an error
         self.offering = False  # the shell has content to send
         self.priority = parse_priority(None)
 
     def move(self, step: Step) -> None:
-        """Move the state by the table. Raises StreamError (STREAM_CLOSED) for a step that the state does not allow (§5.1)."""
+        """Take a step by the table. Raises StreamError (STREAM_CLOSED) for a step that the state does not allow (§5.1)."""
         state = TRANSITIONS.get((self.state, step))
         if state is None:
             raise StreamError(f"{step.name} in {self.state.name}", STREAM_CLOSED)
@@ -131,18 +131,18 @@ class Stream:
         return self.method == "CONNECT" and 200 <= status < 300
 
     def expect_content(self, length: int | None) -> None:
-        """Note how many bytes of content the peer has declared; None for a message whose END_STREAM alone tells its end."""
+        """Note how many bytes of content the peer has declared; None for a message that only END_STREAM ends."""
         self.receive_left = self.receive_length = length
 
     def receive_content(self, count: int) -> None:
-        """Count bytes of content. Raises StreamError where they are more than the peer has declared: malformed (§8.1.1)."""
+        """Count bytes of content. Raises StreamError if they exceed what the peer has declared: malformed (§8.1.1)."""
         if self.receive_left is not None:
             self.receive_left -= count
             if self.receive_left < 0:
                 raise self._wrong_length()
 
     def check_complete(self) -> None:
-        """Raise StreamError where the peer ends its direction before the declared length: malformed (§8.1.1)."""
+        """Raise StreamError if the peer ends its direction short of the declared length: malformed (§8.1.1)."""
         if self.receive_left:
             raise self._wrong_length()
 
@@ -157,7 +157,7 @@ class Budget:
 
     For example, a budget of 100 resets: each reset spends one, each finished stream refunds some. A connection with ordinary
     traffic never runs out, however long it lives; a peer that only opens and resets streams ("rapid reset", CVE-2023-44487)
-    does so after 100.
+    runs out after 100.
     """
 
     __slots__ = ("_what", "left", "size")
@@ -167,25 +167,25 @@ class Budget:
         self._what = what
 
     def spend(self) -> None:
-        """Spend one. Raises RemoteProtocolError (ENHANCE_YOUR_CALM) where nothing is left."""
+        """Spend one. Raises RemoteProtocolError (ENHANCE_YOUR_CALM) if nothing is left."""
         self.left -= 1
         if self.left < 0:
             raise RemoteProtocolError(f"too many {self._what}", ENHANCE_YOUR_CALM)
 
     def refund(self, count: int) -> None:
-        """Give back so many, for progress that the peer has made; never more than the whole budget."""
+        """Give back ``count``, for progress that the peer has made; never more than the whole budget."""
         self.left = min(self.size, self.left + count)
 
 
 class ClosedStreams:
-    """The last streams that were closed, so that a late frame can be told from a wrong one (§5.1).
+    """The most recently closed streams, so that a late frame can be told from a wrong one (§5.1).
 
-    After our RST_STREAM, frames of the peer may arrive that it sent before it knew of the reset. Such frames are late, and are
+    After our RST_STREAM, frames may arrive that the peer sent before it knew of the reset. Such frames are late, and are
     ignored. A frame on a stream that the peer itself has ended is wrong.
     """
 
     REMEMBERED = 256
-    """Streams. Of an older stream nobody knows how it was closed, so its frames are taken for late ones."""
+    """Streams. We no longer know how an older stream was closed, so we take its frames for late ones."""
 
     __slots__ = ("_forgotten", "_late")
 
@@ -194,7 +194,7 @@ class ClosedStreams:
         self._forgotten = 0  # the highest id that was removed from _late
 
     def add(self, stream: int, *, late: bool) -> None:
-        """Remember a stream that is closed. ``late``: we have reset it, so frames may still be on their way."""
+        """Remember a closed stream. ``late``: we have reset it, so frames may still be on their way."""
         self._late[stream] = late
         if len(self._late) > self.REMEMBERED:
             oldest = next(iter(self._late))
@@ -207,18 +207,18 @@ class ClosedStreams:
             self._late[stream] = False
 
     def check(self, stream: int) -> None:
-        """Raise RemoteProtocolError for a frame on a stream that is closed, or was skipped, unless the frame may be late."""
-        if stream not in self._late and stream > self._forgotten:  # §5.1.1: to open a stream closes all idle ones below it
+        """Raise RemoteProtocolError for a frame on a closed or skipped stream, unless the frame may be late."""
+        if stream not in self._late and stream > self._forgotten:  # §5.1.1: opening a stream closes all idle ones below it
             raise RemoteProtocolError("a stream that was not opened in its order", PROTOCOL_ERROR)
-        if not self._late.get(stream, True):  # a stream that was forgotten counts as one with late frames
+        if not self._late.get(stream, True):  # on a forgotten stream, any frame may be late
             raise RemoteProtocolError("a frame on a stream that is closed", STREAM_CLOSED)
 
 
 class StreamTable:
     """The streams of one connection: the open ones, and what is known of every other id.
 
-    A frame names its stream by an id, and four cases have to be told apart (here a server, whose client's last request was
-    stream 7; streams 3 and 7 are open, and we have sent GOAWAY with the last stream 7):
+    A frame names its stream by an id, and four cases have to be told apart (here for a server whose client's last request was
+    stream 7; streams 3 and 7 are open, and we have sent a GOAWAY whose last stream is 7):
 
         id 3    open: the frame is for it
         id 5    closed, by END_STREAM or a reset; or skipped: a late frame, or a wrong one (see ClosedStreams)
@@ -245,9 +245,9 @@ class StreamTable:
         self.next_id = 1
         """As a client: the id of the next request."""
         self.last_id = 0
-        """As a server: the highest id that a request had."""
+        """As a server: the highest id of a request so far."""
         self.last_accepted = MAX_ID
-        """The highest id that we said we would look at, in our last GOAWAY."""
+        """The highest id that we promised to process, in our last GOAWAY."""
         self.initial_send_window = DEFAULT_WINDOW
         """Bytes that the peer lets a new stream send: its SETTINGS_INITIAL_WINDOW_SIZE."""
         self.initial_receive_window = DEFAULT_WINDOW
@@ -264,7 +264,7 @@ class StreamTable:
         return id_ & 1 == 0 or (id_ > self.last_id if self._role is SERVER else id_ >= self.next_id)
 
     def is_ignored(self, id_: int) -> bool:
-        """Return whether our GOAWAY says that we will not look at a client's stream (§6.8)."""
+        """Return whether our GOAWAY says that we will not process a client's stream (§6.8)."""
         return id_ > self.last_accepted and self._role is SERVER and id_ & 1 == 1
 
     def check_opened(self, id_: int) -> None:
@@ -273,7 +273,7 @@ class StreamTable:
             raise RemoteProtocolError("a frame on a stream that is idle", PROTOCOL_ERROR)
 
     def find(self, id_: int) -> Stream | None:
-        """Return the stream that a frame has come for; None where the frame is to be ignored: late, or above our GOAWAY.
+        """Return the stream that a frame has come for; None if the frame is to be ignored: late, or above our GOAWAY.
 
         Raises RemoteProtocolError for a stream on which nothing may come.
         """

@@ -1,6 +1,6 @@
 """The public names of the package, and the modules that define them.
 
-``import minproto`` does not import this module. The first use of a public name does (``minproto.__getattr__``).
+``import minproto`` does not import this module; the first use of a public name does (``minproto.__getattr__``).
 """
 
 from minproto.aio.broker import Broker, Gap, Message, Subscription

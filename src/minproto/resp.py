@@ -13,10 +13,10 @@ serialization protocol specification". This is a command and its reply:
     $2\r\nhi\r\n          the reply: a string of 2 bytes
 
 The first byte of each value is its type: ``$`` is a string, ``*`` an array. A server sends one reply for each command, in the
-order of the commands. So a client may send its second command before it has the first reply. That is called *pipelining*.
+order of the commands. So a client may send its second command before it has received the first reply: *pipelining*.
 
 A connection begins in version 2 (RESP2). A client that sends the command ``HELLO 3`` changes it to version 3 (RESP3), which
-has more types. Here is a reply in both versions, a map of one pair, and then a push:
+has more types. Here are a reply (a map of one pair) and a push, each in both versions:
 
     version 2:    *2\r\n$4\r\nport\r\n:6379\r\n                   an array of 2 values: in version 2 all collections are arrays
     version 3:    %1\r\n$4\r\nport\r\n:6379\r\n                   a map of 1 pair
@@ -28,9 +28,9 @@ A *push* is something that the server sends without being asked: here the messag
 "a". In version 2 a push has the form of an array, so a client cannot tell it from a reply. Therefore a client that has
 subscribed may send only a few commands in version 2 (``commands.py`` says which).
 
-The length of a string stands before the string. So a string may hold any bytes, a CRLF among them; nothing has to be escaped,
+The length of a string comes before the string. So a string may hold any bytes, including a CRLF; nothing has to be escaped,
 and the parser never searches for the end. Here a command arrives in three chunks. ``buffered`` counts the bytes of its strings
-that were read, and the bytes that were not read yet:
+that have been read, and the bytes that have not been read yet:
 
     >>> server = Connection(SERVER)
     >>> for chunk in (b"*2\r\n$4\r", b"\nECHO\r\n$2\r\nh", b"i\r\n"):
@@ -40,22 +40,22 @@ that were read, and the bytes that were not read yet:
     b'\nECHO\r\n$2\r\nh' [] 5
     b'i\r\n' [Command(arguments=[b'ECHO', b'hi'])] 0
 
-After the first chunk the server knows that two strings come. The three bytes ``$4\r`` wait, because a line is read when its LF
-is there. After the second chunk it holds ECHO (four bytes), and one byte of the two that ``$2`` has announced.
+After the first chunk the server knows that two strings will come. The three bytes ``$4\r`` wait, because a line is read only
+once its LF is there. After the second chunk the server holds ECHO (four bytes), and one of the two bytes announced by ``$2``.
 
 Three things are easy to get wrong:
 
 - A length is only a claim. ``*1000000000\r\n`` is 13 bytes, and it announces a thousand million strings. A parser that
-  reserves memory for them fails. So each length is compared with its limit when its line ends, before any content comes.
-- Arrays hold arrays. Limits for each array alone would multiply: 100 values, each an array of 100 values, and so on. So one
-  count of values and one depth hold for the whole reply. And a parser that calls itself for each array is at the mercy of the
+  reserves memory for them fails. So each length is checked against its limit when its line ends, before any content arrives.
+- Arrays hold arrays. Limits on each array alone would multiply: 100 values, each an array of 100 values, and so on. So one
+  count of values and one depth apply to the whole reply. And a parser that calls itself for each array is at the mercy of the
   peer's nesting; here a list holds the arrays that are open.
 - There are three ways to write "no value": ``$-1\r\n`` and ``*-1\r\n`` in version 2, ``_\r\n`` in version 3. A client should
   expect all three.
 
-Errors of the server's side have the words of redis-server 7.0, because client libraries compare them. In three
-places we look where redis-server does not. A string has to end in CRLF; redis-server skips two bytes, whatever they are. The
-line of a length has at most 34 bytes. And a NUL in an inline command is a byte like any other, where C takes it for the end.
+The server's errors use the words of redis-server 7.0, because client libraries compare them. In three
+places we differ from redis-server. A string has to end in CRLF; redis-server skips two bytes, whatever they are. The line
+with a length has at most 34 bytes. And a NUL in an inline command is a byte like any other, whereas C takes it for the end.
 
 Left out: streamed strings and arrays (``$?``) of version 3, because no server sends them. Attributes (``|``) are read and
 dropped.
@@ -81,38 +81,38 @@ from minproto.core import (
 
 CRLF = b"\r\n"
 BULKS = (b"$", b"=", b"!")
-"""The types whose line is a length in bytes: a string (a "bulk string" to Redis), a verbatim string, an error."""
+"""The types whose line is a length in bytes: a string (Redis calls it a "bulk string"), a verbatim string, an error."""
 ARRAYS = (b"*", b"~", b"%", b"|", b">")
 """The types whose line is a count of values, or of pairs: an array, a set, a map, an attribute, a push."""
 MAX_LENGTH_LINE = 34
-"""Bytes of a line with a length in a command, its type and CRLF among them. The number of 64 bits in it has 20 at most."""
+"""Bytes of a line with a length in a command, including its type and CRLF. Its 64-bit number has at most 20 characters."""
 MAX_INTEGER = (1 << 63) - 1
 MAX_DIGITS = 4_000
-"""Digits of a big number. The time to read a number grows with the square of its digits, so Python refuses more than 4,300."""
+"""Digits of a big number. Parsing time grows with the square of the number of digits, so Python refuses more than 4,300."""
 UNAUTHENTICATED_ARGUMENTS = 10
-"""Arguments of a command, while the client has not given the password. AUTH and HELLO need no more. Redis has the same."""
+"""Arguments of a command, until the client has given the password. AUTH and HELLO need no more. Redis has the same limit."""
 UNAUTHENTICATED_BULK = 16_384
-"""Bytes of each argument, while the client has not given the password. Redis has the same."""
+"""Bytes of each argument, until the client has given the password. Redis has the same limit."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds on what a peer could make endless, or announce at no cost. Bytes, unless it says otherwise.
+    """The bounds on what a peer could otherwise grow without end, or announce at no cost. In bytes, unless noted otherwise.
 
     A command or a reply is delivered whole, so all of it has to fit into memory.
     """
 
     max_bulk: int = 1 << 20
-    """Bytes of one string. Checked against its length, before the string arrives."""
+    """Bytes of one string. The announced length is checked, before the string arrives."""
     max_command: int = 8 << 20
     """Bytes of all strings of one command; in a reply, of all its strings and lines."""
     max_array: int = 1 << 17
     """Arguments of a command, or values in a reply, at all depths together. A string of two bytes costs its sender eight
-    bytes, and us about 50, for each value is an object."""
+    bytes, and us about 50, because each value is an object."""
     max_depth: int = 16
-    """Arrays within arrays, in a reply. The replies of Redis have five at most."""
+    """Arrays within arrays, in a reply. Redis's replies have at most five."""
     max_line: int = 65_536
-    """Bytes of an inline command, or of a line in a reply: such a line has no length before it. Redis has the same."""
+    """Bytes of an inline command, or of a line in a reply: no length precedes such a line. Redis has the same limit."""
 
     def __post_init__(self) -> None:
         check_counts(self)
@@ -123,7 +123,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Command(Event):
-    """A command of a client: its name, then its arguments. The name's case does not matter."""
+    """A command from a client: its name, then its arguments. The case of the name does not matter."""
 
     arguments: list[bytes]
 
@@ -141,7 +141,7 @@ class Reply(Event):
 
 @dataclass(slots=True)
 class Push(Event):
-    """Values that a server sends unasked: a message, say. In version 2 a push arrives as a Reply whose value is a list."""
+    """Values that a server sends unasked, such as a message. In version 2 a push arrives as a Reply whose value is a list."""
 
     items: list[Any]
 
@@ -162,7 +162,7 @@ class Simple:
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    r"""An error: ``-ERR syntax error\r\n``. By its first word, here ERR, a client tells kinds of errors apart."""
+    r"""An error: ``-ERR syntax error\r\n``. Its first word, here ERR, tells a client what kind of error it is."""
 
     text: str
 
@@ -174,7 +174,7 @@ class NullArray:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """A text to be shown to a person as it is. ``kind`` is its format in three letters: "txt", or "mkd" for Markdown."""
+    """A text to be shown to a person as is. ``kind`` is its format in three letters: "txt", or "mkd" for Markdown."""
 
     data: bytes
     kind: str = "txt"
@@ -182,22 +182,22 @@ class Verbatim:
 
 @dataclass(slots=True)
 class Map:
-    """Pairs of key and value. This is no dict, because a peer may send an array as a key, which Python cannot hash."""
+    """Pairs of key and value. This is not a dict, because a peer may send an array as a key, which Python cannot hash."""
 
     pairs: list[tuple[Any, Any]]
 
 
 @dataclass(slots=True)
 class Set:
-    """Values whose order means nothing."""
+    """Values in no particular order."""
 
     items: list[Any]
 
 
 # ---- text ------------------------------------------------------------------------------------------------------------
 #
-# Names and lines are bytes to Redis, and most of them are UTF-8. A byte that is not UTF-8 must survive the way to str and
-# back: b"caf\xe9" becomes "caf\udce9". Half a surrogate pair is in no UTF-8 text, so Python uses it to mark such a byte.
+# Names and lines are bytes to Redis, and most of them are UTF-8. A byte that is not UTF-8 must survive the round trip to str
+# and back: b"caf\xe9" becomes "caf\udce9". UTF-8 text never holds half a surrogate pair, so Python marks such a byte with one.
 
 
 def to_text(data: bytes) -> str:
@@ -206,7 +206,7 @@ def to_text(data: bytes) -> str:
 
 
 def to_bytes(text: str) -> bytes:
-    """Return the bytes that ``to_text`` has made into this text. Raises UnicodeEncodeError for half a pair of other origin."""
+    """Return the bytes that ``to_text`` turned into this text. Raises UnicodeEncodeError for any other half of a pair."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -216,14 +216,14 @@ def to_bytes(text: str) -> bytes:
 #
 #   +OK\r\n            Simple: a line of text             _\r\n               null
 #   -ERR no\r\n        Error                              #t\r\n  #f\r\n      true and false
-#   :7\r\n             an integer of 64 bits              ,1.5\r\n            a float; also inf, -inf and nan
+#   :7\r\n             a 64-bit integer                   ,1.5\r\n            a float; also inf, -inf and nan
 #   $2\r\nhi\r\n       a string and its length            (12345678901\r\n    a big number
 #   $-1\r\n            null, as a string                  =6\r\ntxt:hi\r\n    Verbatim: its kind, then its text
 #   *2\r\n…            an array of 2 values               !6\r\nERR no\r\n    Error, which may have line breaks
 #   *-1\r\n            NullArray: null, as an array       %1\r\n…             Map of 1 pair: a key, then its value
 #                                                         ~2\r\n…             Set of 2 values
 #                                                         >3\r\n…             Push of 3 values
-#                                                         |1\r\n…             attribute: pairs about the value behind them
+#                                                         |1\r\n…             attribute: pairs about the value after them
 
 
 def encode_command(arguments: list[bytes]) -> bytes:
@@ -232,8 +232,8 @@ def encode_command(arguments: list[bytes]) -> bytes:
 
 
 def encode_value(value: Any, version: int = 2) -> bytes:
-    """Return the bytes of a value. Raises LocalProtocolError for a line break in a line, and for an object of another type."""
-    encode = _ENCODERS.get(type(value))  # by the exact type: to Python a bool is an int, too
+    """Return the bytes of a value. Raises LocalProtocolError for a line break in a line, and for an unknown type of object."""
+    encode = _ENCODERS.get(type(value))  # by the exact type: in Python a bool is also an int
     if encode is None:
         raise LocalProtocolError(f"{type(value).__name__} is no value of RESP")
     return encode(value, version)
@@ -245,12 +245,12 @@ def encode_bulk(data: bytes) -> bytes:
 
 
 def encode_items(kind: bytes, items: list[Any], version: int) -> bytes:
-    """Return the bytes of values as an array, or as another type that is a count and its values."""
+    """Return the bytes of values as an array, or as another type that consists of a count and its values."""
     return b"%b%d\r\n%b" % (kind, len(items), b"".join([encode_value(item, version) for item in items]))
 
 
 def _encode_line(kind: bytes, text: str) -> bytes:
-    if "\r" in text or "\n" in text:  # the text behind the line break would be another reply
+    if "\r" in text or "\n" in text:  # the text after the line break would be another reply
         raise LocalProtocolError("a line break in a line")
     return kind + to_bytes(text) + CRLF
 
@@ -273,7 +273,7 @@ def _encode_verbatim(value: Verbatim, version: int) -> bytes:
 
 
 def _encode_map(value: Map, version: int) -> bytes:
-    """Return a map: in version 3 its count is of pairs, in version 2 of values."""
+    """Return the bytes of a map: in version 3 the count is of pairs, in version 2 of values."""
     flat = encode_items(b"*", [part for pair in value.pairs for part in pair], version)
     return flat if version == 2 else b"%%%d\r\n%b" % (len(value.pairs), flat.partition(CRLF)[2])
 
@@ -296,7 +296,7 @@ _ENCODERS: dict[type, Callable[[Any, int], bytes]] = {
 
 # ---- bytes as values -------------------------------------------------------------------------------------------------
 #
-# Python's int and float take more than the protocol allows: "1_0", " 7", "٣", "0x1". So a pattern comes before each of them.
+# Python's int and float accept more than the protocol allows: "1_0", " 7", "٣", "0x1". So a pattern checks the text first.
 
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 _BIG = re.compile(rb"[+-]?[0-9]{1,%d}" % MAX_DIGITS)
@@ -304,10 +304,10 @@ _DOUBLE = re.compile(rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|inf)")
 
 
 def parse_integer(text: bytes) -> int | None:
-    """Return an integer of 64 bits, or None for any other text.
+    """Return a 64-bit integer, or None for any other text.
 
-    Redis takes one way to write each number. ``+1``, ``01`` and ``-0`` are none: two programs that read a length in two ways
-    would disagree where the next command begins.
+    Redis accepts only one spelling of each number, so not ``+1``, ``01`` or ``-0``: two programs that read a length in
+    different ways would disagree about where the next command begins.
     """
     if _INTEGER.fullmatch(text) is None:
         return None
@@ -316,9 +316,9 @@ def parse_integer(text: bytes) -> int | None:
 
 
 def parse_line(kind: bytes, text: bytes) -> Any:
-    r"""Return the value of a line such as ``:7\r\n``, here of the kind ``:`` and the text ``7``.
+    r"""Return the value of a line such as ``:7\r\n``, whose kind is ``:`` and whose text is ``7``.
 
-    Raises RemoteProtocolError for a wrong text, and KeyError for a kind that is no value in one line.
+    Raises RemoteProtocolError for a wrong text, and KeyError for a kind whose value is not a single line.
     """
     try:
         return _LINES[kind](text)
@@ -327,7 +327,7 @@ def parse_line(kind: bytes, text: bytes) -> Any:
 
 
 def _parse_text(text: bytes) -> str:
-    if b"\r" in text or b"\n" in text:  # a line ends in CRLF; alone, neither of the two may stand in it
+    if b"\r" in text or b"\n" in text:  # a line ends in CRLF, and neither CR nor LF may occur within it
         raise ValueError
     return to_text(text)
 
@@ -373,11 +373,11 @@ _LINES: dict[bytes, Callable[[bytes], Any]] = {
     b",": _parse_double,
     b"(": _parse_big,
 }
-"""The types whose value is the line itself, and how to read it. Each raises ValueError for a wrong text."""
+"""The types whose value is the line itself, and how to read it. Each function raises ValueError for a wrong text."""
 
 
 def parse_bulk(kind: bytes, data: bytes) -> Any:
-    """Return the value of a string of one of the ``BULKS``. Raises RemoteProtocolError for a verbatim one without its kind."""
+    """Return the value of a string of one of the ``BULKS``. Raises RemoteProtocolError if a verbatim string lacks its kind."""
     if kind == b"!":
         return Error(to_text(data))
     if kind == b"$":
@@ -390,14 +390,14 @@ def parse_bulk(kind: bytes, data: bytes) -> Any:
 # ---- inline commands -------------------------------------------------------------------------------------------------
 #
 #   line    =  *blank *( word 1*blank ) LF               ``SET greeting "hello, \"you\""`` has three words
-#   word    =  *plain [ quoted ]                          behind a closing quote comes a blank, or the end
+#   word    =  *plain [ quoted ]                          after a closing quote comes a blank, or the end
 #   quoted  =  '"' *( escape / other ) '"'  /  "'" *( "\'" / other ) "'"
 #   escape  =  "\n" / "\r" / "\t" / "\b" / "\a" / "\x" 2HEX / "\" other
 #
-# In double quotes a backslash begins an escape: \x41 is "A", and \q is "q". In single quotes only \' is one.
+# In double quotes a backslash begins an escape: \x41 is "A", and \q is "q". In single quotes the only escape is \'.
 
 # ``*+`` takes as many bytes as it can and gives none back, so no line takes more than linear time. ``(?=\s|\Z)`` looks for a
-# blank or the end of the line behind a closing quote, and takes neither.
+# blank or the end of the line after a closing quote, and consumes neither.
 
 _WORD = re.compile(
     rb"""([^ \n\r\t"']*+)(?:"((?:\\.|[^"\\])*+)"(?=\s|\Z)|'((?:\\'|[^'])*+)'(?=\s|\Z)|(?=[ \n\r\t]|\Z))""", re.DOTALL
@@ -413,7 +413,7 @@ def parse_inline(line: bytes) -> list[bytes]:
     >>> parse_inline(rb'''SET greeting "say \"hi\"\x21" 'it\'s' ''')
     [b'SET', b'greeting', b'say "hi"!', b"it's"]
 
-    Raises RemoteProtocolError for a quote that is not closed, or that has a letter right behind it.
+    Raises RemoteProtocolError for a quote that is not closed, or that is followed directly by a letter.
     """
     words: list[bytes] = []
     position = _skip_blanks(line, 0)
@@ -429,7 +429,7 @@ def parse_inline(line: bytes) -> list[bytes]:
 
 def _skip_blanks(line: bytes, position: int) -> int:
     blanks = _BLANKS.match(line, position)
-    assert blanks is not None  # no blanks are a match, too
+    assert blanks is not None  # the pattern also matches no blanks at all
     return blanks.end()
 
 
@@ -442,16 +442,16 @@ def _unescape(escape: re.Match[bytes]) -> bytes:
 #   CLIENT  ---- Command, Command, … --------->  SERVER
 #           <--- Reply, Reply, Push, Reply … --
 #
-# There is no table of states. Each side may send at any time, and the connection itself never ends: either side closes TCP.
+# There is no table of states. Each side may send at any time, and RESP has no end of its own: either side closes TCP.
 
 
 Values = tuple[Any, ...]
-"""One value, or no value: (). None could not stand for "no value", because None is itself a value, the null."""
+"""One value, or no value: (). None could not mean "no value", because None is itself a value, the null."""
 
 
 @dataclass(slots=True)
 class _OpenArray:
-    """An array of a reply, some of whose values have not arrived."""
+    """An array in a reply, some of whose values have not arrived yet."""
 
     kind: bytes
     missing: int
@@ -468,18 +468,18 @@ class Connection(Core):
         self.version = 2
         """The version in which a server sends, 2 or 3. The shell changes it after a HELLO. A client reads both versions."""
         self.authenticated = True
-        """Of a server: False while the client has yet to give the password. Then only short commands are taken, so that a
-        stranger cannot fill our memory. The shell changes it, because a core does not know what AUTH means."""
+        """On a server: False until the client has given the password. Until then only short commands are accepted, so that a
+        stranger cannot fill our memory. The shell sets it, because a core does not know what AUTH means."""
         # The command or reply that is being read:
-        self._taken = 0  # bytes of its strings and lines that left the buffer
-        self._bulk_length: int | None = None  # a string of so many bytes comes next; None: a line comes next
+        self._taken = 0  # bytes of its strings and lines that have left the buffer
+        self._bulk_length: int | None = None  # a string of this many bytes comes next; None: a line comes next
         self._bulk_kind = b"$"
         # In a command:
         self._arguments: list[bytes] | None = None  # None: between two commands
-        self._argument_count = 0  # when the list has so many arguments, the command is complete
+        self._argument_count = 0  # once the list has this many arguments, the command is complete
         # In a reply:
         self._open_arrays: list[_OpenArray] = []  # from the outermost to the innermost; empty: between two replies
-        self._announced = 0  # values in all its arrays and attributes so far
+        self._announced = 0  # values announced so far in all its arrays and attributes
 
     def send(self, event: Event) -> bytes:
         if self.role is SERVER:
@@ -489,24 +489,24 @@ class Connection(Core):
                 return event.data
             if isinstance(event, Push):
                 return encode_items(b">" if self.version == 3 else b"*", event.items, self.version)
-        elif isinstance(event, Command) and event.arguments:  # a server passes over an empty one
+        elif isinstance(event, Command) and event.arguments:  # a server ignores an empty command
             return encode_command(event.arguments)
         raise LocalProtocolError(f"a {self.role.value} can't send {event!r:.100}")
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        """Return an error reply, as redis-server sends it before it closes. A client that has closed its end gets none."""
+        """Return an error reply, as redis-server sends before it closes. A client that has closed its end gets none."""
         return [Reply(Error(f"ERR {error}"))] if self.role is SERVER and not self._eof else []
 
     @property
     def buffered(self) -> int:
-        """Bytes that were received and not delivered yet, the strings of an unfinished command or reply among them."""
+        """Bytes received but not delivered yet, including the strings of an unfinished command or reply."""
         return self._buffer.size + self._taken
 
     def _parse(self) -> Event | None:
         return self._parse_command() if self.role is SERVER else self._parse_reply()
 
     def _parse_eof(self) -> Event | None:
-        """End the connection, which is no fault between two commands or two replies."""
+        """End the connection. Between two commands or two replies that is not a fault."""
         if self._buffer.size or self._arguments is not None or self._announced or self._bulk_length is not None:
             raise RemoteProtocolError(f"the end came in the middle of a {'command' if self.role is SERVER else 'reply'}")
         self.wants = Wants.CLOSED
@@ -515,10 +515,10 @@ class Connection(Core):
     # -- commands
 
     def _parse_command(self) -> Command | None:
-        """Return the next command, once all of it has arrived. Empty commands get no reply: they are passed over.
+        """Return the next command, once all of it has arrived. Empty commands get no reply: they are ignored.
 
-        A command that begins with ``*`` is an array. Every other one is inline, also ``$1`` or ``:5``: those first bytes give
-        a type to replies and to arguments, not to commands.
+        A command that begins with ``*`` is an array. Every other command is inline, even ``$1`` or ``:5``: those first bytes
+        give the type of a reply or an argument, not of a command.
         """
         while True:
             in_array = self._arguments is not None or self._buffer.peek(0, 1) == b"*"
@@ -529,7 +529,7 @@ class Connection(Core):
                 return Command(arguments)
 
     def _read_inline(self) -> list[bytes] | None:
-        """Return the words of the next line; None until it has arrived. Its end may be LF alone, as some terminals send it."""
+        """Return the words of the next line; None until it has arrived. It may end in LF alone, as some terminals send."""
         end = self._buffer.find(b"\n", self.limits.max_line)
         if end >= 0:
             return parse_inline(self._buffer.take(end + 1))  # CR and LF are blanks at the end of the line
@@ -540,7 +540,7 @@ class Connection(Core):
     def _read_array(self) -> list[bytes] | None:
         r"""Return the strings of a command; None until all have arrived. Here a command of two strings arrives bit by bit:
 
-            chunk                  _arguments           what the method waits for
+            chunk                  _arguments           what the method is waiting for
             *2\r\n                 []                   the line before a string
             $4\r\nECHO\r\n$2\r      [b"ECHO"]            the LF of the second such line
             \nhi\r                 [b"ECHO"]            _bulk_length is 2: four bytes, of which three are there
@@ -562,7 +562,7 @@ class Connection(Core):
     def _read_argument_count(self) -> int | None:
         r"""Return the number in a line such as ``*2\r\n``; None until the line has arrived. 0 or less: no strings come.
 
-        Redis calls the array of a command *multibulk*, because it holds bulk strings; the errors do as well.
+        Redis calls the array of a command *multibulk*, because it holds bulk strings; so do the errors.
         """
         line = self._take_line(MAX_LENGTH_LINE, "Protocol error: invalid multibulk length")
         if line is None:
@@ -577,11 +577,11 @@ class Connection(Core):
     def _read_argument(self) -> bytes | None:
         """Return the next string of a command; None until all of it has arrived.
 
-        Every argument is a bulk string, also a number: ``$1\r\n5\r\n`` is right, and ``:5\r\n`` is refused.
+        Every argument is a bulk string, even a number: ``$1\r\n5\r\n`` is right, and ``:5\r\n`` is refused.
         """
         if self._bulk_length is None:
             first = self._buffer.peek(0, 1)
-            if first not in (b"", b"$"):  # refused at its first byte, for the end of this line may never come
+            if first not in (b"", b"$"):  # refused at its first byte, because the line may never end
                 raise RemoteProtocolError(f"Protocol error: expected '$', got '{_printable(first)}'")
             line = self._take_line(MAX_LENGTH_LINE, "Protocol error: invalid bulk length")
             if line is None:
@@ -605,7 +605,7 @@ class Connection(Core):
     def _read_value(self) -> Values | None:
         """Read one line, or one string; None until it has arrived.
 
-        Return the value that it is. Return () for the line before a string, and for the line before the values of an array.
+        Return its value. Return () for the line before a string, and for the line before the values of an array.
         """
         if self._bulk_length is not None:
             data = self._read_bulk(self._bulk_length)
@@ -629,20 +629,20 @@ class Connection(Core):
             raise RemoteProtocolError(f"a reply of more than {self.limits.max_command:,} bytes (limits.max_command)")
 
     def _begin_bulk(self, kind: bytes, text: bytes) -> Values:
-        """Note the kind and the length of a string, which comes next. ``$-1`` is the null: nothing comes behind it."""
+        """Note the kind and the length of the string that comes next. ``$-1`` is the null: no string follows it."""
         if text == b"-1" and kind == b"$":
             return (None,)
         self._bulk_kind, self._bulk_length = kind, self._check_bulk(parse_integer(text))
         return ()
 
     def _begin_array(self, kind: bytes, text: bytes) -> Values:
-        """Open an array of so many values. ``*-1`` is the null array: nothing comes behind it."""
+        """Open an array of the announced number of values. ``*-1`` is the null array: no values follow it."""
         if text == b"-1" and kind == b"*":
             return (NullArray(),)
         count = parse_integer(text)
         if count is not None and kind in (b"%", b"|"):
             count *= 2  # the line counts pairs
-        itself = kind == b"|"  # an attribute is no value of the reply, but a peer could send attributes for ever
+        itself = kind == b"|"  # an attribute is not a value, but a peer could send attributes forever
         if count is None or not 0 <= count <= self.limits.max_array - self._announced - itself:
             raise RemoteProtocolError(f"an array of no, or too many values: {text[:40]!r} (limits.max_array)")
         if len(self._open_arrays) >= self.limits.max_depth:
@@ -657,8 +657,8 @@ class Connection(Core):
         r"""Append ``values`` to the innermost open array. An array that is now full becomes a value of the array around it,
         and so on outwards. Return the Reply or Push when the outermost value is complete, otherwise None.
 
-        Here an array of 7 and of another array arrives. For each open array the trace shows how many values are missing, and
-        the values that are there:
+        Here an array arrives that holds 7 and another array. For each open array the trace shows how many values are missing,
+        and the values that have arrived:
 
         >>> client = Connection(Role.CLIENT)
         >>> for chunk in (b"*2\r\n", b":7\r\n", b"*2\r\n", b"$2\r\nhi\r\n", b"#t\r\n"):
@@ -688,7 +688,7 @@ class Connection(Core):
     # -- both
 
     def _take_line(self, limit: int, complaint: str) -> bytes | None:
-        """Take the next line, without its CRLF; None until the CRLF has arrived. Raises when the line is beyond the limit."""
+        """Take the next line, without its CRLF; None until the CRLF has arrived. Raises if the line exceeds the limit."""
         end = self._buffer.find(CRLF, limit)
         if end >= 0:
             return self._buffer.take(end + 2)[:-2]
@@ -697,7 +697,7 @@ class Connection(Core):
         return None
 
     def _check_bulk(self, length: int | None) -> int:
-        """Return a length that is within the limits. Raises RemoteProtocolError for any other, before a byte of it arrives."""
+        """Return a length within the limits. Raises RemoteProtocolError for any other, before a byte of the string arrives."""
         limits = self.limits
         if length is None or not 0 <= length <= min(limits.max_bulk, limits.max_command - self._taken):
             raise RemoteProtocolError("Protocol error: invalid bulk length")
@@ -721,7 +721,7 @@ class Connection(Core):
 
 
 def _close(array: _OpenArray) -> Values:
-    """Return the value that an array, set or map is. An attribute is (): it only describes the value that comes next."""
+    """Return a complete array, set or map as a value. An attribute is (): it only describes the value that comes next."""
     match array.kind:
         case b"|":
             return ()

@@ -1,7 +1,7 @@
-r"""Sessions and the switchboard: the state of each client of the broker's server, and the way of a message to all of them.
+r"""Sessions and the switchboard: the state of each client of the broker's server, and a message's way to all of them.
 
 A *session* is one client's state: its version of RESP, whether it has given the password, and its subscriptions. The
-*switchboard* stands between the broker and all sessions. A message crosses it like this:
+*switchboard* sits between the broker and all sessions. A message passes through it like this:
 
     session A -- PUBLISH --> broker -- offer() --> switchboard     gathers the messages of one turn of the event loop
                                                        |
@@ -10,16 +10,16 @@ A *session* is one client's state: its version of RESP, whether it has given the
                                                        +--> push(bytes) of session B
                                                        +--> push(the same bytes) of session C
 
-To the broker the switchboard is one single listener. Without it, each session would be a listener of its own: a message for
-1,000 clients would be 1,000 calls, 1,000 encodings and 1,000 writes, and ten messages ten times as many. With it, ten messages
-that are published in one turn are ten calls and ten encodings, and each client gets one write.
+To the broker the switchboard is a single listener. Without it, each session would be a listener of its own: a message for
+1,000 clients would take 1,000 calls, 1,000 encodings and 1,000 writes, and ten messages ten times as many. With it, ten
+messages published in one turn take ten calls and ten encodings, and each client gets one write.
 
-Messages wait here only until the end of the turn. Bytes that a slow client has not read wait in the buffer of its connection,
-which has a bound (``aio/resp.py``).
+Messages wait here only until the end of the turn. Bytes that a slow client has not read wait in its connection's buffer,
+which is bounded (``aio/resp.py``).
 
-The order is easy to get wrong. A client that subscribes must not get a message that was published before, and a
-client that unsubscribes must still get it. Both change who receives, so the switchboard flushes first. The two sessions here
-print what is pushed to them; B unsubscribes in the same turn in which A publishes:
+The order is easy to get wrong. A client that subscribes must not get an earlier message, and a client that unsubscribes
+must still get it. Both commands change the receivers, so the switchboard flushes first. The two sessions here print what is
+pushed to them; B unsubscribes in the same turn in which A publishes:
 
     >>> broker = Broker(clock=lambda: 1_700_000_000_000)
     >>> switchboard = Switchboard(broker)
@@ -36,7 +36,7 @@ print what is pushed to them; B unsubscribes in the same turn in which A publish
     >>> switchboard.flush()
     C gets b'*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$3\r\ntwo\r\n'
 
-Like a core, all of this is synchronous and knows no socket. ``commands.py`` says what each command does to a session.
+Like a core, all of this is synchronous and knows of no socket. ``commands.py`` says what each command does to a session.
 """
 
 from collections.abc import Callable
@@ -49,35 +49,35 @@ from minproto.core import Event
 from minproto.resp import Reply, Simple, encode_bulk, parse_integer, to_bytes, to_text
 
 MAX_GATHERED = 1 << 20
-"""Bytes of messages that the switchboard gathers. With more of them it flushes at once, before the turn has ended."""
+"""Bytes of messages that the switchboard gathers. Beyond that it flushes at once, before the turn has ended."""
 
 
 # ---- what a command answers ------------------------------------------------------------------------------------------
 
 Events = list[Event]
-"""The replies and pushes that a command answers, in the order in which they are sent."""
+"""The replies and pushes that answer a command, in the order in which they are sent."""
 
 
 @dataclass(slots=True)
 class Wait(Event):
     """No answer yet, from a command that waits for messages (XREAD BLOCK).
 
-    The shell calls ``answer`` again when one of the topics has a new message. When the time is over it answers for itself.
+    The shell calls ``answer`` again when one of the topics has a new message. When time runs out, the shell itself answers.
     """
 
     topics: list[str]
     milliseconds: int
-    """The longest wait; 0: without end."""
+    """The longest wait; 0: forever."""
     answer: Callable[[], Events | None]
-    """Returns the answer, or None while there is none."""
+    """Returns the answer, or None until there is one."""
 
 
 class Refusal(Exception):
-    """The command is answered with this error, and nothing else happens."""
+    """The command is answered with this error, and has no other effect."""
 
 
 def reply(value: object) -> Events:
-    """Return the answer that is one reply."""
+    """Return an answer that consists of one reply."""
     return [Reply(value)]
 
 
@@ -85,7 +85,7 @@ OK = reply(Simple("OK"))
 
 
 def integer(text: bytes, complaint: str = "value is not an integer or out of range") -> int:
-    """Parse an argument that is a number. Raises Refusal."""
+    """Parse a number given as an argument. Raises Refusal."""
     value = parse_integer(text)
     if value is None:
         raise Refusal(f"ERR {complaint}")
@@ -93,7 +93,7 @@ def integer(text: bytes, complaint: str = "value is not an integer or out of ran
 
 
 def checked_name(argument: bytes) -> str:
-    """Return a topic or a pattern as text. Raises Refusal for one that is too long for the broker; Redis takes any."""
+    """Return a topic or a pattern as text. Raises Refusal if it is too long for the broker; Redis accepts any length."""
     if len(argument) > MAX_NAME:
         raise Refusal(f"ERR a channel or pattern has at most {MAX_NAME} bytes")
     return to_text(argument)
@@ -116,7 +116,7 @@ class Session:
         self.push = push
         """Called with bytes to be sent to the client: messages, encoded as pushes."""
         self.closing = False
-        """The connection is to be closed after the answer: the client has said QUIT, or has gone away while it waited."""
+        """The connection is to be closed after the answer: the client has sent QUIT, or has gone away while waiting."""
         self.topics: dict[str, None] = {}
         """The topics that the client has subscribed to, in order. (A dict is a set that keeps its order.)"""
         self.patterns: dict[str, None] = {}
@@ -125,30 +125,30 @@ class Session:
     def reset(self) -> None:
         """Forget everything, as if the client had just connected."""
         self.version = 2
-        """The version of RESP in which the client is spoken to."""
+        """The version of RESP in which we talk to the client."""
         self.name = b""
         """The name that the client has given its connection, with CLIENT SETNAME."""
         self.authenticated = self.switchboard.password is None
         """Whether the client may use all commands: it has given the password, or there is none."""
         self.refuses_transaction = False
-        """Between a MULTI, which was refused, and its EXEC or DISCARD: no command is run."""
+        """True between a MULTI, which was refused, and its EXEC or DISCARD: no command is run."""
         self.unsubscribe_all()
 
     @property
     def subscription_count(self) -> int:
-        """The number of topics and patterns. Each confirmation of a subscription tells it to the client."""
+        """The number of topics and patterns. Each confirmation of a subscription tells the client this number."""
         return len(self.topics) + len(self.patterns)
 
     def subscribe(self, topic: str) -> None:
-        """Receive the messages that are published on a topic from now on. A second time it changes nothing."""
+        """Receive the messages that are published on a topic from now on. Calling it again has no effect."""
         if topic not in self.topics:
             self.switchboard.by_topic.add(self, topic)
             self.topics[topic] = None
 
     def unsubscribe(self, topic: str) -> None:
-        """Receive the messages that were published on a topic before, and no more.
+        """Receive the messages already published on a topic, and no more.
 
-        The flush in here may find that this client does not read. Then the session is closed when this method returns.
+        The flush in here may find that this client is not reading. The session is then closed by the time this returns.
         """
         if topic in self.topics:
             del self.topics[topic]
@@ -161,7 +161,7 @@ class Session:
             self.patterns[pattern] = None
 
     def unsubscribe_pattern(self, pattern: str) -> None:
-        """End the subscription to a pattern, as ``unsubscribe`` does it for a topic."""
+        """End the subscription to a pattern, as ``unsubscribe`` does for a topic."""
         if pattern in self.patterns:
             del self.patterns[pattern]
             self.switchboard.by_pattern.remove(self, pattern)
@@ -169,8 +169,8 @@ class Session:
     def unsubscribe_all(self) -> None:
         """End all subscriptions, the last one first.
 
-        Taking the first key of a dict again and again costs quadratic time, because the search for it passes over the places
-        of all keys that were removed. ``popitem`` takes the last key, at once.
+        Taking the first key of a dict again and again costs quadratic time, because the search for it passes over the slots
+        of all removed keys. ``popitem`` takes the last key, in constant time.
         """
         while self.topics:
             self.switchboard.by_topic.remove(self, self.topics.popitem()[0])
@@ -178,7 +178,7 @@ class Session:
             self.switchboard.by_pattern.remove(self, self.patterns.popitem()[0])
 
     def close(self) -> None:
-        """End the session: the client is gone. A second time it changes nothing."""
+        """End the session: the client is gone. Calling it again has no effect."""
         self.unsubscribe_all()
         self.switchboard.sessions.pop(self, None)
 
@@ -186,7 +186,7 @@ class Session:
 # ---- all sessions ----------------------------------------------------------------------------------------------------
 
 Receivers = dict[Session, None]
-"""The sessions that receive a message, in the order in which they have subscribed."""
+"""The sessions that receive a message, in the order in which they subscribed."""
 Listens = Callable[[str, Listener], None]
 """A method of the broker that takes a name and a listener."""
 
@@ -198,15 +198,15 @@ class Subscribers:
     """
 
     def __init__(self, switchboard: "Switchboard", listen: Listens, ignore: Listens) -> None:
-        """``listen`` and ``ignore``: the methods of the broker, for the first subscriber of a name and behind its last."""
+        """``listen`` and ``ignore``: the broker's methods, called for a name's first subscriber and after its last."""
         self._switchboard = switchboard
         self._listen = listen
         self._ignore = ignore
         self.sessions: dict[str, Receivers] = {}
-        """By the name of a topic or a pattern. No name is in here without a subscriber."""
+        """By the name of a topic or a pattern. Every name in here has a subscriber."""
 
     def add(self, session: Session, name: str) -> None:
-        """Add a subscriber. Messages published before are not for this subscriber, so the others get them first."""
+        """Add a subscriber. Messages published before this call are not for this subscriber, so the others get them first."""
         self._switchboard.flush()
         if name not in self.sessions:
             self.sessions[name] = {}
@@ -214,7 +214,7 @@ class Subscribers:
         self.sessions[name][session] = None
 
     def remove(self, session: Session, name: str) -> None:
-        """Remove a subscriber. Messages published before are still for this subscriber, so it gets them first."""
+        """Remove a subscriber. Messages published before this call still belong to it, so they are delivered first."""
         self._switchboard.flush()
         del self.sessions[name][session]
         if not self.sessions[name]:
@@ -229,9 +229,9 @@ class Switchboard:
         self.broker = broker
         self.password = None if password is None else password.encode()
         self.on_ready: Callable[[], None] = lambda: None
-        """Called when messages are gathered and none were before. The shell then calls ``flush`` at the end of the turn."""
+        """Called when the first message is gathered after none was waiting. The shell calls ``flush`` at the turn's end."""
         self.sessions: Receivers = {}
-        """The sessions that are open."""
+        """The open sessions."""
         self.by_topic = Subscribers(self, broker.listen, broker.ignore)
         self.by_pattern = Subscribers(self, broker.listen_to_pattern, broker.ignore_pattern)
         self._gathered: list[Message] = []
@@ -248,13 +248,13 @@ class Switchboard:
     def offer(self, message: Message) -> int:
         """Gather a message, and return how many sessions will receive it.
 
-        The broker calls this once for the topic, and once for each pattern that matches; the message says for which.
+        The broker calls this once for the topic, and once for each pattern that matches; the message says which one.
         """
         self._gathered.append(message)
         self._gathered_bytes += len(message.data)
         if not self._flush_is_due:
             self.on_ready()
-            self._flush_is_due = True  # behind the call: where the call raises, the next message makes another
+            self._flush_is_due = True  # after the call: if on_ready raises, the next message calls it again
         if self._gathered_bytes > MAX_GATHERED:
             self.flush()
         return len(self._receivers(message.topic, message.pattern))
@@ -267,7 +267,7 @@ class Switchboard:
         return self.by_topic.sessions.get(topic, {}) if pattern is None else self.by_pattern.sessions.get(pattern, {})
 
     def flush(self) -> None:
-        """Push the gathered messages to the sessions that receive them now, to each of them in one piece."""
+        """Push the gathered messages to their current receivers, to each session in one piece."""
         if not self._gathered:
             return
         messages, self._gathered, self._gathered_bytes, self._flush_is_due = self._gathered, [], 0, False
@@ -278,17 +278,17 @@ class Switchboard:
                 if session.version not in encoded:
                     encoded[session.version] = encode_messages(neighbours, session.version)
                 pieces.setdefault(session, []).append(encoded[session.version])
-        for session, parts in pieces.items():  # a loop of its own, because a push may close a session and change the receivers
+        for session, parts in pieces.items():  # a separate loop, because a push may close a session and change the receivers
             session.push(parts[0] if len(parts) == 1 else b"".join(parts))
 
 
 def encode_messages(messages: list[Message], version: int) -> bytes:
-    r"""Return messages as pushes. All of them are of one topic, and were delivered for the same pattern, or for none.
+    r"""Return messages as pushes. All messages have the same topic, and were delivered for the same pattern, or for none.
 
         subscribed to the topic "a"       >3\r\n$7\r\nmessage\r\n                $1\r\na\r\n $2\r\nhi\r\n
         subscribed to the pattern "a*"    >4\r\n$8\r\npmessage\r\n $2\r\na*\r\n  $1\r\na\r\n $2\r\nhi\r\n
 
-    In version 2 the first byte is ``*``. All bytes before the data are alike, so they are encoded once.
+    In version 2 the first byte is ``*``. The bytes before the data are the same in every push, so they are encoded once.
     """
     topic, pattern = messages[0].topic, messages[0].pattern
     if pattern is None:

@@ -1,6 +1,6 @@
 r"""Server-Sent Events: an HTTP response that never ends, in lines of text (WHATWG HTML, section "Server-sent events").
 
-    id: 1700000000000-0       An event is a few fields, one on each line. An empty line sends the event off.
+    id: 1700000000000-0       An event is a few fields, one on each line. An empty line dispatches the event.
     event: price
     data: first line          The client joins data lines with LF: this event says "first line\nsecond line".
     data: second line
@@ -8,12 +8,12 @@ r"""Server-Sent Events: an HTTP response that never ends, in lines of text (WHAT
     : still here              A line that begins with a colon is a comment. Comments keep proxies from closing a stream on
                               which nothing happens.
 
-A client that lost its connection asks again, and sends the id of the last event that it received in ``Last-Event-ID``. If
-the server's ids name places in a log, the stream goes on without a loss (``aio/sse.py``).
+A client that has lost its connection asks again, with the id of the last event that it received in ``Last-Event-ID``. If
+the server's ids name places in a log, the stream goes on without loss (``aio/sse.py``).
 
 Line breaks are the danger in this format. CR, LF and CRLF each end a line, and two mistakes follow:
 
-- A server that writes a user's text as it is lets the user write fields: ``hi\nevent: admin``. ``encode`` splits data into
+- A server that writes a user's text unchanged lets the user write fields: ``hi\nevent: admin``. ``encode`` splits data into
   lines at each kind of line break, and refuses a line break anywhere else.
 - A client that reads ``data: a\r`` from the network does not know yet whether this CR is a line break or half of one. It must
   not wait for the next byte, which may be minutes away: it ends the line, and ignores an LF that comes next.
@@ -28,10 +28,10 @@ This is the second case. ``\r\n\r\n`` is cut after its third byte, the second CR
     b'\n\r' [ServerSentEvent(data='a', event='message', id=None)]
     b'\ndata: b\n\n' [ServerSentEvent(data='b', event='message', id=None)]
 
-A client drops an event that its stream ends before the empty line: such an event may be cut short. Therefore a server writes
+If a stream ends before an event's empty line, the client drops the event, which may be cut short. Therefore a server writes
 an event's empty line in the same piece as the event.
 
-Nothing of the format is left out. To wait and to connect again is the business of ``aio/sse.py``.
+Nothing of the format is left out. Waiting and reconnecting are up to ``aio/sse.py``.
 """
 
 import re
@@ -44,12 +44,12 @@ MEDIA_TYPE = "text/event-stream"
 
 @dataclass(frozen=True)
 class Limits:
-    """The sizes that a server decides, and that a client has to bound."""
+    """The sizes that a server chooses, and that a client has to bound."""
 
     max_event: int = 1 << 20
     """Characters of one event's fields, and bytes of any line. An event is delivered whole, so it has to fit into memory.
 
-    One mebibyte is far more than servers send, and little beside the memory of a client."""
+    One mebibyte is far more than servers send, and little of a client's memory."""
 
     def __post_init__(self) -> None:
         check_counts(self)
@@ -60,17 +60,17 @@ class Limits:
 
 @dataclass(slots=True)
 class ServerSentEvent(Event):
-    """A message of the server; browsers call it MessageEvent. Each line break in ``data`` arrives as LF.
+    """A message from the server; browsers call it MessageEvent. Each line break in ``data`` arrives as LF.
 
     Raises TypeError for a field that is not str, and ValueError for a line break in a type or an id, for NUL in an id, and for
-    text that UTF-8 cannot encode: where the event is made, and not later, in the middle of a stream.
+    text that UTF-8 cannot encode: when the event is made, not later in the middle of a stream.
     """
 
     data: str
     event: str = "message"
     """The type, by which a page chooses its listener: ``source.addEventListener("price", …)``."""
     id: str | None = None
-    """None: the event has no id, so the last event id stays what it was."""
+    """None: the event has no id, so the last event id is unchanged."""
 
     def __post_init__(self) -> None:
         _check_text("data", self.data)
@@ -91,7 +91,7 @@ class LastEventId(Event):
 
 @dataclass(slots=True)
 class Retry(Event):
-    """The time that a client should wait before it connects again, in milliseconds."""
+    """The time that a client should wait before reconnecting, in milliseconds."""
 
     milliseconds: int
 
@@ -112,7 +112,7 @@ class Comment(Event):
 def _check_text(name: str, value: object, forbidden: str = "") -> None:
     """Check a field of an event that a program makes. Raises TypeError or ValueError, with the value.
 
-    A wrong field would otherwise fail when it is sent: in the middle of a stream, far from the line that made it.
+    Otherwise a wrong field would fail when it is sent: in the middle of a stream, far from the line that made it.
     """
     if not isinstance(value, str):
         raise TypeError(f"{name} has to be str, not {value!r:.60}")
@@ -138,7 +138,7 @@ _LINE = re.compile(rb"[^\r\n]*+")
 _BOM = "\ufeff"
 _RETRY = re.compile(r"(?=[0-9])0*+([0-9]*+)")  # the digits, without leading zeros
 MAX_RETRY = 10**18 - 1
-"""Milliseconds, some 30 million years. The standard has no bound, so a client takes a longer time for this one."""
+"""Milliseconds, some 30 million years. The standard has no bound, so a client treats a longer time as this one."""
 
 
 def parse_line(line: str) -> tuple[str, str]:
@@ -154,9 +154,9 @@ def encode(event: Event) -> bytes:
         >>> encode(ServerSentEvent("two\\nlines", "price", "7"))
         b'id: 7\\nevent: price\\ndata: two\\ndata: lines\\n\\n'
 
-    The events have checked their fields when they were made, but a field may have been changed since then. Raises
-    LocalProtocolError for a line break in a type, an id or a comment, and for NUL in an id, which clients ignore. Raises it
-    also for a retry out of range, for text that UTF-8 cannot encode, and for an event of another protocol.
+    Events check their fields when they are made, but a field may have been changed since then. Raises LocalProtocolError for
+    a line break in a type, an id or a comment; for NUL in an id, since clients would ignore such an id; for a retry out of
+    range; for text that UTF-8 cannot encode; and for an event of another protocol.
     """
     match event:
         case ServerSentEvent(data, kind, id):
@@ -175,9 +175,9 @@ def encode(event: Event) -> bytes:
 
 
 def _encode_fields(fields: list[tuple[str, str]]) -> bytes:
-    """Return the lines of an event's fields, and the empty line that sends the event off. A comment has the name ""."""
+    """Return the lines of an event's fields, and the empty line that dispatches the event. A comment has the name ""."""
     block = "".join([f"{name}: {value}\n" for name, value in fields])
-    # One LF ends each field. Any further line break is inside of a value, and would let the value add a field of its own.
+    # One LF ends each field. Any further line break is inside a value, and would let the value add a field of its own.
     if block.count("\n") > len(fields) or "\r" in block or any(name == "id" and "\0" in value for name, value in fields):
         raise LocalProtocolError("an id, a type or a comment has a line break in it, or an id has NUL")
     try:
@@ -192,8 +192,8 @@ def _encode_fields(fields: list[tuple[str, str]]) -> bytes:
 class Connection(Core):
     """One end of an event stream: a SERVER sends events, a CLIENT receives them.
 
-    The fields of an event are collected line by line. An empty line delivers them, and begins anew. A comment and a retry are
-    delivered at once, since no other line adds to them.
+    The fields of an event are collected line by line. An empty line delivers them, and the next event begins. A comment and a
+    retry are delivered at once, since no other line adds to them.
     """
 
     def __init__(self, role: Role, limits: Limits = Limits(), last_event_id: str = "") -> None:
@@ -201,10 +201,10 @@ class Connection(Core):
         self.role = role
         self.limits = limits
         self.last_event_id = last_event_id
-        """The id for the ``Last-Event-ID`` field when the client connects again; "" for none."""
-        self._began = False  # the first line was read: only that line may begin with a byte order mark (BOM)
+        """The id for the ``Last-Event-ID`` field when the client reconnects; "" for none."""
+        self._began = False  # the first line has been read: only that line may begin with a byte order mark (BOM)
         self._after_cr = False  # the last line ended with CR: an LF that comes next is the other half of a CRLF
-        self._scanned = 0  # the first so many bytes of the unfinished line were searched for a line break
+        self._scanned = 0  # bytes of the unfinished line that have been searched for a line break
         # The fields of the unfinished event, and their size in characters:
         self._size = 0
         self._data: list[str] = []
@@ -212,7 +212,7 @@ class Connection(Core):
         self._id: str | None = None
 
     def send(self, event: Event) -> bytes:
-        """Return the bytes of an event, as ``encode`` does. A client has nothing to send: its part is the request."""
+        """Return the bytes of an event, as ``encode`` does. A client has nothing to send here: it only makes the request."""
         if self.role is CLIENT:
             raise LocalProtocolError("a client of an event stream sends nothing")
         return encode(event)
@@ -229,7 +229,7 @@ class Connection(Core):
         """Return the next line without its line break; None until the line break has arrived.
 
         ``_scanned`` remembers how far the unfinished line was searched. Without it, a line of a megabyte that arrives byte by
-        byte would be searched a million times. Raises RemoteProtocolError for an event beyond the limit.
+        byte would be searched a million times. Raises RemoteProtocolError if the event exceeds the limit.
         """
         if self._after_cr and self._buffer.size:
             self._after_cr = False
@@ -250,7 +250,7 @@ class Connection(Core):
         return text
 
     def _take_line(self, line: str) -> Event | None:
-        """Take in a field, or return the event that a comment or a retry is. Fields of unknown names are ignored."""
+        """Store a field, or return the event for a comment or a retry. Fields with unknown names are ignored."""
         name, value = parse_line(line)
         self._size += len(line) if name in ("data", "event", "id") else 0  # other lines are not kept
         match name:
@@ -263,11 +263,11 @@ class Connection(Core):
             case "id" if "\0" not in value:
                 self._id = value
             case "retry" if found := _RETRY.fullmatch(value):
-                return Retry(min(int(found[1][:19] or 0), MAX_RETRY))  # 19 digits are beyond MAX_RETRY, more cost time
+                return Retry(min(int(found[1][:19] or 0), MAX_RETRY))  # 19 digits exceed MAX_RETRY; reading more costs time
         return None
 
     def _dispatch(self) -> Event | None:
-        """Return the event that an empty line has completed. Without any data it is an id, or nothing at all."""
+        """Return the event that an empty line has completed: without data, a LastEventId, or None if there is no id either."""
         data, kind, id = self._data, self._type, self._id
         self._data, self._type, self._id, self._size = [], "", None, 0
         if id is not None:
@@ -282,5 +282,5 @@ class Connection(Core):
 
     @property
     def buffered(self) -> int:
-        """Bytes that were received and not delivered yet, the fields of the unfinished event among them."""
+        """The number of bytes received but not delivered yet, including the fields of the unfinished event."""
         return self._buffer.size + self._size

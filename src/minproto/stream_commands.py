@@ -1,32 +1,32 @@
 r"""The history of a topic, read with the commands that Redis has for streams: XLEN, XRANGE, XREVRANGE, XREAD and XINFO STREAM.
 
-Redis knows two things: channels, whose messages nobody keeps, and streams, whose entries are kept under ids. Here they are
-one. A topic's messages are published with PUBLISH, the broker keeps the last of them (``Broker(history=…)``), and these
-commands read what it keeps. A message is an entry with its id and one field, ``data``:
+Redis has two separate things: channels, whose messages are not kept, and streams, whose entries are kept under ids. Here a
+topic is both. Its messages are published with PUBLISH, the broker keeps the last of them (``Broker(history=…)``), and these
+commands read what the broker keeps. A message is an entry with its id and one field, ``data``:
 
     XRANGE news - +                                  all entries of the topic "news", from the oldest (-) to the newest (+)
 
     *2\r\n                                           2 entries
       *2\r\n $15\r\n1700000000000-0\r\n              an entry is an id …
-             *2\r\n $4\r\ndata\r\n $3\r\none\r\n     … and its fields: names and values in turns
+             *2\r\n $4\r\ndata\r\n $3\r\none\r\n     … and its fields: names and values alternate
       *2\r\n $15\r\n1700000000000-1\r\n
              *2\r\n $4\r\ndata\r\n $3\r\ntwo\r\n
 
-(The bytes are one line; here each value stands by itself.) An id is the time of the message in milliseconds, and a sequence
-number among the messages of one millisecond. Both are numbers of 64 bits.
+(The bytes are contiguous; line breaks and blanks are added here.) An id is the time of the message in milliseconds, and a
+sequence number among the messages of one millisecond. Both are 64-bit numbers.
 
-With these commands a client resumes after a lost connection. It remembers the id of the last entry that it has seen, and asks
-with XREAD for the entries behind it. If there are none, XREAD BLOCK waits for the next:
+With these commands a client resumes after a lost connection. It remembers the id of the last entry that it has seen, and uses
+XREAD to ask for the entries after that id. If there are none, XREAD BLOCK waits for the next:
 
-    XREAD STREAMS news 1700000000000-0               the entries behind that id, or null if there are none
-    XREAD BLOCK 5000 STREAMS news 1700000000000-1    the same; but if there are none, wait 5 seconds for one
-    XREAD BLOCK 0 STREAMS news $                     ``$`` is the newest id: wait for the next message, without end
+    XREAD STREAMS news 1700000000000-0               the entries after that id, or null if there are none
+    XREAD BLOCK 5000 STREAMS news 1700000000000-1    the same; but if there are none, wait up to 5 seconds for one
+    XREAD BLOCK 0 STREAMS news $                     ``$`` is the newest id: wait for the next message, forever if need be
 
-XREAD does not say whether entries are missing behind the id, because the history has lost them. XINFO STREAM does: all entries
-behind its ``max-deleted-entry-id`` are there.
+XREAD does not say whether the history has lost entries after the id. XINFO STREAM does: all entries after its
+``max-deleted-entry-id`` are there.
 
-Every function here takes a session and the words of a command, and returns the answer. The table of ``commands.py`` leads to
-them. Left out: consumer groups, and XADD, because PUBLISH is the only way in.
+Every function here takes a session and the words of a command, and returns the answer. The table in ``commands.py`` refers to
+these functions. Left out: consumer groups, and XADD, because PUBLISH is the only way in.
 """
 
 import re
@@ -37,25 +37,25 @@ from minproto.resp import Map, NullArray, to_bytes, to_text
 from minproto.session import Events, Refusal, Session, Wait, checked_name, integer, reply
 
 Id = tuple[int, int]
-"""An id as milliseconds and sequence, so that two ids can be compared. As texts "9-0" would be behind "10-0"."""
+"""An id as milliseconds and sequence, so that two ids can be compared. As text, "9-0" would come after "10-0"."""
 
 MAX_ID = (1 << 64) - 1
 """The largest milliseconds, and the largest sequence."""
 FIRST, LAST = (0, 0), (MAX_ID, MAX_ID)
 MAX_ID_TEXT = 127
-"""Bytes of an id as text. Redis has the same bound, and a number of any length would cost time."""
+"""Bytes of an id as text. Redis has the same bound. Without a bound, parsing a very long number would cost time."""
 
 
 # ---- ids ---------------------------------------------------------------------------------------------------------------
 #
 #   id     =  milliseconds [ "-" sequence ]           1700000000000-0; without a sequence, the command says which is meant
-#   bound  =  "-" / "+" / [ "(" ] id                   the first id, the last id, an id; behind "(" an id that is excluded
+#   bound  =  "-" / "+" / [ "(" ] id                   the first id, the last id, an id; after "(" an id that is excluded
 
 _ID = re.compile(rb"([0-9]+)(?:-([0-9]+))?")
 
 
 def _parse_id(text: bytes, missing: int) -> Id:
-    """Return an id. ``missing`` is the sequence of one that has none. Raises Refusal."""
+    """Return an id. ``missing``: the sequence to use if the text has none. Raises Refusal."""
     found = _ID.fullmatch(text) if len(text) <= MAX_ID_TEXT else None
     if found is not None:
         id = int(found[1]), missing if found[2] is None else int(found[2])
@@ -68,7 +68,7 @@ def _parse_bound(text: bytes, missing: int, step: int, complaint: str) -> Id:
     """Return one end of a range, as the first or last id that is in the range. Raises Refusal.
 
     ``(5-0`` excludes the id 5-0. As a start it means 5-1, the id one step up; as an end it means the id one step down, which
-    is 4-18446744073709551615. To step over the edge of a sequence, both numbers of an id are taken as one of 128 bits.
+    is 4-18446744073709551615. To step past the edge of a sequence, both numbers of an id are combined into one of 128 bits.
     """
     if text in (b"-", b"+"):
         return FIRST if text == b"-" else LAST
@@ -82,7 +82,7 @@ def _parse_bound(text: bytes, missing: int, step: int, complaint: str) -> Id:
 
 
 def _parse_start(broker: Broker, topic: str, text: bytes) -> Id:
-    """Return the id behind which XREAD reads. ``$`` is the newest id of the topic, at the time of the command."""
+    """Return the id after which XREAD reads. ``$`` is the newest id of the topic at the time of the command."""
     if text == b"$":
         text = broker.last_id(topic).encode()
     if text == b">":
@@ -107,7 +107,7 @@ def _entries(messages: list[Message]) -> list[object]:
 
 
 def xlen(session: Session, arguments: list[bytes]) -> Events:
-    """XLEN topic: answer the number of messages that are kept."""
+    """XLEN topic: answer the number of messages kept."""
     return reply(session.switchboard.broker.log_length(to_text(arguments[1])))
 
 
@@ -142,7 +142,7 @@ def _range(session: Session, arguments: list[bytes], start: bytes, end: bytes, b
         most = max(0, integer(arguments[position + 1]))
     log = session.switchboard.broker.log(to_text(arguments[1]))
     if most == 0 and log:
-        return reply(NullArray())  # as Redis: an empty array is the answer only where there is no stream
+        return reply(NullArray())  # as Redis does: it answers an empty array only if there is no stream
     messages = log[bisect_left(log, first, key=_id_of) : bisect_right(log, last, key=_id_of)]
     if backwards:
         messages.reverse()
@@ -150,10 +150,10 @@ def _range(session: Session, arguments: list[bytes], start: bytes, end: bytes, b
 
 
 def xinfo_stream(session: Session, arguments: list[bytes]) -> Events:
-    """XINFO STREAM topic: answer what a client needs that wants to resume, in the fields in which Redis says it.
+    """XINFO STREAM topic: answer what a client needs in order to resume, in the fields that Redis uses.
 
-    ``max-deleted-entry-id`` is the newest id that is not kept any more: no entry behind it is missing. A client that resumes
-    behind an older id has missed messages, perhaps.
+    ``max-deleted-entry-id`` is the newest id that is no longer kept: no entry after it is missing. A client that resumes
+    after an older id may have missed messages.
     """
     if len(arguments) > 3:
         raise Refusal("ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO HELP.")
@@ -170,9 +170,9 @@ def xinfo_stream(session: Session, arguments: list[bytes]) -> Events:
 
 
 def xread(session: Session, arguments: list[bytes]) -> Events | Wait:
-    """XREAD [COUNT number] [BLOCK milliseconds] STREAMS topic … id …: answer the entries behind an id, of each topic.
+    """XREAD [COUNT number] [BLOCK milliseconds] STREAMS topic … id …: answer each topic's entries after its id.
 
-    Without any entry, the answer is null; with BLOCK, it is a Wait, whose ``answer`` reads once more:
+    If there are no entries, the answer is null; with BLOCK, it is a Wait, whose ``answer`` reads again:
 
     >>> from minproto.session import Switchboard
     >>> broker = Broker(clock=lambda: 1_700_000_000_000, history=10)
@@ -199,7 +199,7 @@ def xread(session: Session, arguments: list[bytes]) -> Events | Wait:
 
 
 def _read_options(arguments: list[bytes]) -> tuple[int | None, int | None, int]:
-    """Return COUNT, BLOCK (None for either that is not given), and the position of the first topic, behind STREAMS."""
+    """Return COUNT and BLOCK (None for either if not given), and the position of the first topic, after STREAMS."""
     most, block, position = 0, None, 1
     while position < len(arguments) - 1 and (option := arguments[position].lower()) != b"streams":
         if option == b"block":
@@ -217,16 +217,16 @@ def _read_options(arguments: list[bytes]) -> tuple[int | None, int | None, int]:
 
 
 def _wrong_option(option: bytes, more: int) -> str:
-    """Return the error for an option, with so many words behind it. The options of XREADGROUP have an error of their own."""
+    """Return the error for an option with ``more`` words after it. The options of XREADGROUP have an error of their own."""
     if (option == b"group" and more >= 2) or option == b"noack":
         return f"ERR The {option.decode().upper()} option is only supported by XREADGROUP. You called XREAD instead."
     return "ERR syntax error"
 
 
 def _read(session: Session, topics: list[str], after: list[Id], most: int | None) -> Events | None:
-    """Return the entries that each topic has behind its id, at most so many of each; None where no topic has any.
+    """Return the entries that each topic has after its id, at most ``most`` of each; None if no topic has any.
 
-    Version 2 has no maps. Redis then answers pairs, as arrays within an array, and not keys and values in turns.
+    Version 2 has no maps. Redis then answers pairs, as arrays within an array, not alternating keys and values.
     """
     found: list[tuple[bytes, object]] = []
     for topic, id in zip(topics, after, strict=True):

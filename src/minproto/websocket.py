@@ -3,14 +3,14 @@ r"""WebSocket: messages in both directions, over one connection that begins as H
 A WebSocket begins with a handshake: a GET that only a WebSocket client would send, and an answer that only a WebSocket
 server would give (``websocket_handshake.py``). So neither side can be tricked into the protocol (§1.3). After the handshake
 each side sends *frames*.
-These are the two frames of an exchange, a client's "Hello" and a server's "Hi":
+Here are the two frames of an exchange, a client's "Hello" and a server's "Hi":
 
     81     85     37 fa 21 3d   7f 9f 4d 51 58      FIN + text | MASK + 5 bytes | masking key | "Hello", masked
     81     02                   48 69               FIN + text |        2 bytes |             | "Hi"
 
 A *message* is one frame, or several: fragments. The first fragment has the opcode of the message (text or binary), the others
 have the opcode 0 (continuation), and the last one has the FIN bit. *Control frames* (Ping, Pong, Close) may come between the
-fragments, so a Ping is answered even in the middle of a long message. Here a server's Ping arrives inside of "Hello":
+fragments, so a Ping is answered even in the middle of a long message. Here a server's Ping arrives in the middle of "Hello":
 
     >>> client = Connection(CLIENT)
     >>> for chunk in (b"\x01\x03Hel", b"\x89\x00\x80", b"\x02lo"):
@@ -21,11 +21,11 @@ fragments, so a Ping is answered even in the middle of a long message. Here a se
     b'\x02lo' [Message(data='Hello')]
 
 A client masks each frame with a new random key. A web page's script can choose what it sends, but not which bytes go over
-the wire. So it cannot write bytes that an HTTP cache between the two takes for a request or a response, and keeps for other
-users (§10.3). A server has no reason to trick a cache of its own, so its frames need no mask.
+the wire. So it cannot write bytes that an HTTP cache on the way would mistake for a request or a response and store for
+other users (§10.3). A server has no reason to trick a cache of its own, so its frames need no mask.
 
-A connection ends with a Close from each side. Here the server asks for the end with the code 1001 (going away), which is
-``03 e9``. The client owes a Close in return, and ``reply`` returns it. After that the core sends nothing more:
+A connection ends with a Close from each side. Here the server asks to end it with the code 1001 (going away), which is
+``03 e9``. The client owes a Close in return, which ``reply`` returns. After that the core sends nothing more:
 
     >>> client.receive_data(bytes.fromhex("8802 03e9"))
     >>> close = client.next_event()
@@ -37,23 +37,23 @@ A connection ends with a Close from each side. Here the server asks for the end 
     Traceback (most recent call last):
     minproto.core.LocalProtocolError: can't send Message in CLOSED
 
-Received bytes pass through three stages. Only the first stage can wait for more bytes without having stored payload:
+Received bytes pass through three stages. Only the first stage waits for more bytes without having stored any payload:
 
     the buffer --_read_header--> a frame's length and key --_read_payload--> _message (unmasked, inflated, checked) -> Message
                                                                         `--> a Ping, a Pong or a Close, once it is complete
 
 Four things are easy to get wrong:
 
-- Text has to be UTF-8. A wrong byte must be found when it arrives, not when its message is complete, which may be never
+- Text has to be UTF-8. A wrong byte must be found when it arrives, not when its message is complete, which may never happen
   (§8.1).
-- A length can be up to 2^63 - 1 bytes. It is checked against the limit before a byte of the payload is stored.
+- A length can be up to 2^63 - 1 bytes. It is checked against the limit before any byte of the payload is stored.
 - A fragment may be empty. So a limit on the bytes of a message does not bound the work: the number of fragments has a limit
   of its own.
-- Without a Close from the peer, nobody knows whether more messages were on their way. The app is told by the code 1006, which
-  is never sent.
+- Without a Close from the peer, nobody knows whether more messages were on their way. The code 1006 tells the app so; this
+  code is never sent.
 
-Left out: extensions other than permessage-deflate, for none is in use; and received fragments as events, for an app wants
-whole messages.
+Left out: extensions other than permessage-deflate, since none is in use; and received fragments as events, since an app
+wants whole messages.
 """
 
 import zlib
@@ -89,7 +89,7 @@ PONG = 0xA
 
 # Bits of a frame's first byte, and (MASKED) of its second byte. For example, 0x81 is FIN | TEXT: a whole message of text.
 FIN = 0x80  # this frame is the last one of its message
-RSV1 = 0x40  # the message is compressed, where permessage-deflate was agreed on (RFC 7692 §6)
+RSV1 = 0x40  # the message is compressed, if permessage-deflate was agreed on (RFC 7692 §6)
 RSV = 0x70  # the three reserved bits: each is 0, unless an extension gives it a meaning
 CONTROL = 0x08  # set in the opcodes of control frames
 OPCODE = 0x0F
@@ -99,8 +99,8 @@ MASKED = 0x80
 NORMAL = 1000
 GOING_AWAY = 1001
 PROTOCOL_ERROR = 1002
-NO_STATUS = 1005  # never sent: stands for a Close without a code
-ABNORMAL = 1006  # never sent: stands for a connection that ended without a Close
+NO_STATUS = 1005  # never sent: means a Close without a code
+ABNORMAL = 1006  # never sent: means a connection that ended without a Close
 INVALID_DATA = 1007
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
@@ -109,7 +109,7 @@ TRY_AGAIN_LATER = 1013
 MAX_HEADER = 14
 """Bytes of the longest header: two, eight of length, four of masking key."""
 MAX_CONTROL = 125
-"""Bytes of payload that a control frame may have (§5.5): so a control frame holds up no message for long."""
+"""Bytes of payload that a control frame may have (§5.5), so that it does not hold up a message for long."""
 _LENGTH_16, _LENGTH_64, _CODE = Struct("!H"), Struct("!Q"), Struct("!H")
 
 
@@ -140,7 +140,7 @@ class Message(Event):
 class Fragment(Event):
     """A part of a message that we send in parts, for example because its end is not known yet.
 
-    The peer's app gets a Message. The places where we cut it have no meaning: a proxy may join or split fragments (§5.4).
+    The peer's app gets a Message. Where we cut it has no meaning: a proxy may join or split fragments (§5.4).
     """
 
     data: str | bytes
@@ -149,23 +149,23 @@ class Fragment(Event):
 
 @dataclass(slots=True)
 class Shared(Event):
-    """A message for many connections. It is encoded and compressed once for all connections with equal parameters."""
+    """A message for many connections. It is encoded and compressed once for all connections with the same parameters."""
 
     data: str | bytes
     frames: dict[tuple[int, int] | None, bytes] = field(default_factory=dict)
-    """The frames that were encoded so far, by (window bits, memory level) of the compression; None: not compressed."""
+    """The frames encoded so far, by (window bits, memory level) of the compression; None: not compressed."""
 
 
 @dataclass(slots=True)
 class Ping(Event):
-    """A sign of life, which the peer MUST answer with a Pong (§5.5.2)."""
+    """A check that the peer is alive, which it MUST answer with a Pong (§5.5.2)."""
 
     data: bytes = b""
 
 
 @dataclass(slots=True)
 class Pong(Event):
-    """The answer to a Ping, with the data of the Ping; or, unasked, a sign of life that needs no answer (§5.5.3)."""
+    """The answer to a Ping, with the Ping's data; or, unsolicited, a sign of life that needs no answer (§5.5.3)."""
 
     data: bytes = b""
 
@@ -184,7 +184,7 @@ class Close(Event):
 def is_close_code(code: int) -> bool:
     """Return whether a Close may carry this code (§7.4).
 
-    Below 3000 these are the registered codes, without 1004 (no meaning) and 1005, 1006 and 1015 (each stands for a Close that
+    Below 3000 these are the registered codes, without 1004 (no meaning) and 1005, 1006 and 1015 (each reports a Close that
     was not received). 3000 to 4999 are for libraries and apps.
     """
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
@@ -205,9 +205,9 @@ def is_close_code(code: int) -> bool:
 
 
 def parse_header(data: bytes) -> tuple[int, bytes, int] | None:
-    """Return (length of the payload, masking key or b"", size of the header); None where the header is not complete.
+    """Return (length of the payload, masking key or b"", size of the header); None if the header is not complete.
 
-    ``data``: at least two bytes. Three headers: a client's, one with a length of 16 bits, and the first half of that one:
+    ``data``: at least two bytes. Three headers: a client's, one with a length of 16 bits, and a part of the second one:
 
         >>> parse_header(bytes.fromhex("81 85 37fa213d"))  # 85 is MASKED + 5
         (5, b'7\\xfa!=', 6)
@@ -215,7 +215,7 @@ def parse_header(data: bytes) -> tuple[int, bytes, int] | None:
         (256, b'', 4)
         >>> parse_header(bytes.fromhex("82 7e 01"))
 
-    Raises RemoteProtocolError (1002) for a length that is not in its shortest form. With two forms for one length, a firewall
+    Raises RemoteProtocolError (1002) if the length is not in its shortest form. With two forms for one length, a firewall
     and a server could read the same bytes as different frames.
     """
     length = data[1] & 127
@@ -254,7 +254,7 @@ def encode_header(first: int, length: int, masked: bool) -> bytes:
 def mask(data: bytes | bytearray, key: bytes | bytearray) -> bytes:
     """Return each byte XORed with its byte of the key: the first with key[0], the fifth with key[0] again (§5.3).
 
-    To mask twice with the same key is to unmask. The bytes are taken as one large number, since Python has no XOR of bytes:
+    Masking twice with the same key unmasks. The bytes are treated as one large number, since Python has no XOR of bytes:
 
         >>> mask(b"Hello", bytes.fromhex("37fa213d")).hex(" ")
         '7f 9f 4d 51 58'
@@ -280,24 +280,24 @@ def encode_frame(first: int, payload: bytes, key: bytes = b"") -> bytes:
 #                  |          LAST_FRAGMENT          v
 #                  +------------ CLOSE ---------> CLOSED               A LAST_FRAGMENT in OPEN is a message of one fragment.
 #
-# This is the state of our own direction alone. The peer's direction is independent of it: messages may arrive until the peer's
+# This is the state of our own direction only. The peer's direction is independent of it: messages may arrive until the peer's
 # Close, even after we have sent ours (§5.5.1).
 #
-# MESSAGE is missing in WITHIN: its first frame has an opcode of its own, and the peer would take it for an error (§5.4). So an
-# app that sends a long message in fragments holds up its other messages until the last fragment. HTTP/2 avoids this by stream
-# numbers in its frames (multiplexing); a WebSocket has one stream.
+# MESSAGE is not possible in WITHIN: its first frame has an opcode of its own, which the peer would treat as an error (§5.4).
+# So an app that sends a long message in fragments holds up its other messages until the last fragment. HTTP/2 avoids this with
+# stream numbers in its frames (multiplexing); a WebSocket has one stream.
 
 
 class State(IntEnum):
     """Which events we may send next."""
 
     OPEN = 0  # we are between two messages
-    WITHIN = 1  # we have sent fragments of a message, and not its last one
+    WITHIN = 1  # we have sent fragments of a message, but not the last one
     CLOSED = 2  # we have sent our Close, and nothing may follow it
 
 
 class Step(IntEnum):
-    """An event to be sent, as the table of transitions knows it."""
+    """An event to be sent, as the table of transitions sees it."""
 
     MESSAGE = 0
     FRAGMENT = 1
@@ -329,7 +329,7 @@ _STEPS: dict[type[Event], Step] = {
 
 
 def step_of(event: Event) -> Step | None:
-    """Return the step that an event is; None for an event of another protocol."""
+    """Return the step for an event; None for an event of another protocol."""
     if isinstance(event, Fragment) and event.last:
         return Step.LAST_FRAGMENT
     return _STEPS.get(type(event))
@@ -337,7 +337,7 @@ def step_of(event: Event) -> Step | None:
 
 # ---- the connection ----------------------------------------------------------------------------------------------------
 
-# The first bytes that a received frame may have. There are few, so a set of them says in one step what §5.2, §5.4 and §5.5
+# The first bytes that a received frame may have. They are few, so one look-up in a set checks all that §5.2, §5.4 and §5.5
 # forbid. For example, within a message 0x00 and 0x80 continue it, 0x8a is a Pong, and 0x81 would begin another message.
 _CONTROLS = frozenset({FIN | CLOSE, FIN | PING, FIN | PONG})
 _BETWEEN_MESSAGES = _CONTROLS | {FIN | TEXT, FIN | BINARY, TEXT, BINARY}
@@ -352,7 +352,7 @@ class Connection(Core):
 
     A subclass may replace ``mask`` and ``new_key``: ``minproto.fast`` masks faster, and tests want keys that they can predict.
 
-    One server, from a handshake's end to its own Close. The client's frame arrives in two pieces, the cut is in the payload:
+    A server, from the end of the handshake to its own Close. The client's frame arrives in two pieces, cut within the payload:
 
         >>> server = Connection(SERVER)
         >>> server.receive_data(bytes.fromhex("81 85 37fa213d 7f9f"))
@@ -373,14 +373,14 @@ class Connection(Core):
     def new_key() -> bytes:
         """Return a masking key: four bytes that nobody can predict, new for each frame (a MUST, §5.3).
 
-        A script that could predict the key would choose its message so that the masked bytes are a request of its making.
+        A script that could predict the key would choose its message so that the masked bytes become a request of its own.
         """
         return token_bytes(4)
 
     def __init__(
         self, role: Role, agreement: Agreement = Agreement(), limits: Limits = Limits()  # noqa: B008 - frozen
     ) -> None:
-        # Only a header or a control frame waits in the buffer. Other payload is moved to _message as it arrives.
+        # Only a header or a control frame stays in the buffer. Other payload is moved to _message as it arrives.
         super().__init__(MAX_HEADER + MAX_CONTROL)
         self.role = role
         self.limits = limits
@@ -396,13 +396,13 @@ class Connection(Core):
         self._payload_left = 0  # bytes of its payload that have not arrived
         self._key = b""  # its masking key, rotated so that the first byte is for the next byte of payload
         # The message that is being received:
-        self._message = bytearray()  # its content so far: unmasked, inflated, and right UTF-8 if it is text
+        self._message = bytearray()  # its content so far: unmasked, inflated, and valid UTF-8 if it is text
         self._opcode = TEXT  # or BINARY, from its first frame
         self._inflating = False  # its first frame had RSV1
         self._announced = 0  # bytes of payload that its frames' headers have announced, before inflating
         self.fragments = 0
         """Frames of the unfinished message so far."""
-        self._utf8 = _Utf8()  # checks text as it arrives; behind a complete text it is as new
+        self._utf8 = _Utf8()  # checks text as it arrives; after a complete text it is as good as new
 
     # -- receiving
 
@@ -412,14 +412,14 @@ class Connection(Core):
             if self._first_byte is None and not self._read_header():
                 return None
             event = self._read_payload()
-            if event is not None or self._first_byte is not None:  # a frame that is still begun: its payload goes on
+            if event is not None or self._first_byte is not None:  # an unfinished frame: more of its payload will come
                 return event
         return None
 
     def _read_header(self) -> bool:
         """Begin a frame, if its header is complete; return whether it is.
 
-        A fault is found at the first byte that shows it. For example, an opcode that is reserved is refused when the first
+        A fault is found at the first byte that shows it. For example, a reserved opcode is refused as soon as the first
         byte has arrived, although the length is still on its way (law 5).
         """
         head = self._buffer.peek(0, MAX_HEADER)
@@ -446,8 +446,8 @@ class Connection(Core):
     def _explain_refusal(self, first: int) -> str:
         """Return what is wrong with a first byte that is not allowed here. Each line excludes the cases above it.
 
-        For example, the first byte 0x81 (FIN + TEXT) is allowed between two messages. So where it is not allowed, we are
-        within a message.
+        For example, the first byte 0x81 (FIN + TEXT) is allowed between two messages. So if it is not allowed, we are within
+        a message.
         """
         if first & OPCODE not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
             return f"reserved opcode {first & OPCODE}"  # §5.2
@@ -462,7 +462,7 @@ class Connection(Core):
     def _begin_data_frame(self, first: int, length: int) -> None:
         """Check a data frame against the limits, before any of its payload is stored. Raises RemoteProtocolError (1009).
 
-        A header of 14 bytes can announce 2^63 - 1 bytes. Whoever stored first and compared afterwards would be out of memory.
+        A header of 14 bytes can announce 2^63 - 1 bytes. Storing first and comparing afterwards would exhaust the memory.
         """
         if first & OPCODE:  # not a continuation
             self._opcode = first & OPCODE
@@ -484,7 +484,8 @@ class Connection(Core):
     def _read_payload(self) -> Event | None:
         """Take the payload that has arrived. Return the event that the frame completes, or None.
 
-        When the frame is complete, ``_first_byte`` is None again. A frame that is no message's last one completes no event.
+        When the frame is complete, ``_first_byte`` is None again. A frame that is not the last one of a message completes no
+        event.
         """
         first = self._first_byte
         assert first is not None
@@ -497,7 +498,7 @@ class Connection(Core):
         return self._end_message() if first & FIN else None
 
     def _read_control(self, opcode: int) -> Event | None:
-        """Return a Ping, a Pong or a Close, once all of it has arrived. It has at most 125 bytes, which wait in the buffer."""
+        """Return a Ping, a Pong or a Close once it is complete. Its payload, at most 125 bytes, waits in the buffer."""
         if self._buffer.size < self._payload_left:
             return None
         data = self._take_payload()
@@ -511,8 +512,8 @@ class Connection(Core):
     def _take_payload(self) -> bytes:
         """Take the payload that has arrived, and unmask it.
 
-        The mask goes on where the last piece ended. Of ``7f 9f | 4d 51 58`` the second piece begins with the third byte, so
-        it is unmasked with the key turned by two: ``21 3d 37 fa`` in place of ``37 fa 21 3d``.
+        The mask goes on where the last piece ended. In ``7f 9f | 4d 51 58`` the second piece begins with the third byte, so
+        it is unmasked with the key rotated by two: ``21 3d 37 fa`` in place of ``37 fa 21 3d``.
         """
         data = self._buffer.take(self._payload_left)
         self._payload_left -= len(data)
@@ -524,7 +525,7 @@ class Connection(Core):
         return unmasked
 
     def _add_payload(self, data: bytes) -> None:
-        """Add payload to the message, after inflating it where the message is compressed."""
+        """Add payload to the message, after inflating it if the message is compressed."""
         if not self._inflating:
             return self._store(data)
         assert self._inflater is not None
@@ -540,13 +541,13 @@ class Connection(Core):
 
     @property
     def _room(self) -> int:
-        """Bytes by which the message may still grow."""
+        """The number of bytes by which the message may still grow."""
         return self.limits.max_message - len(self._message)
 
     def _store(self, data: bytes) -> None:
         """Add content to the message, and check it.
 
-        Where text is both too long and not UTF-8, the error is the one that stands first in the text. To report the one that
+        If text is both too long and not UTF-8, whichever fault comes first in the text is reported. Reporting the fault that
         is found first would make the error depend on how the network has cut the bytes (law 2).
         """
         room = self._room
@@ -562,13 +563,13 @@ class Connection(Core):
             self._utf8.decode(data)
         except UnicodeDecodeError:
             raise _invalid() from None
-        # ED A0 to ED BF begin half a surrogate pair, which is not UTF-8. Python's decoder holds these two bytes, and finds the
-        # fault only at the third.
+        # ED A0 to ED BF begin half a surrogate pair, which is not UTF-8. Python's decoder holds these two bytes back, and
+        # finds the fault only at the third.
         if b"\xed\xa0" <= self._utf8.getstate()[0] < b"\xee":
             raise _invalid()
 
     def _end_message(self) -> Message:
-        """Return the message, all of whose frames have arrived, and make room for the next."""
+        """Return the message, now that all of its frames have arrived, and make room for the next."""
         if self._inflating:
             assert self._inflater is not None
             self._store_pieces(self._inflater.finish(self._room))
@@ -583,19 +584,19 @@ class Connection(Core):
 
     @property
     def buffered(self) -> int:
-        """Bytes that were received and not delivered yet, the unfinished message among them."""
+        """The number of bytes received but not delivered yet, including the unfinished message."""
         return self._buffer.size + len(self._message)
 
     # -- sending
 
     def send(self, event: Event) -> bytes:
-        """Return the frame of an event, and move our state. Raises LocalProtocolError, with nothing changed, where the table
+        """Return the frame for an event, and advance our state. Raises LocalProtocolError, with nothing changed, if the table
         has no such step, or the event's content cannot be sent."""
         step = step_of(event)
         after = None if step is None else TRANSITIONS.get((self.state, step))
         if after is None:
             raise LocalProtocolError(f"can't send {type(event).__name__} in {self.state.name}")
-        encoded = self._encode_event(event)  # raises before the state moves
+        encoded = self._encode_event(event)  # raises before the state changes
         self.state = after
         return encoded
 
@@ -611,7 +612,7 @@ class Connection(Core):
                 return self._encode(FIN | CLOSE, _encode_close(event))
             case Ping(data) | Pong(data):
                 return self._encode_control(PING if isinstance(event, Ping) else PONG, data)
-        raise AssertionError(event)  # step_of knows no other
+        raise AssertionError(event)  # step_of knows no other event
 
     def _encode_control(self, opcode: int, data: bytes) -> bytes:
         """Return a Ping or a Pong. The peer answers a Ping with the same data, so the data can say which Ping it was."""
@@ -620,21 +621,21 @@ class Connection(Core):
         return self._encode(FIN | opcode, data)
 
     def _encode(self, first: int, payload: bytes) -> bytes:
-        """Return a frame; of a client, masked."""
+        """Return a frame; masked if we are a client."""
         if self.role is CLIENT:
             key = self.new_key()
             return encode_header(first, len(payload), masked=True) + key + self.mask(payload, key)
         return encode_header(first, len(payload), masked=False) + payload
 
     def _encode_message(self, data: str | bytes) -> bytes:
-        """Return a message in one frame, compressed where that was agreed on."""
+        """Return a message in one frame, compressed if that was agreed on."""
         opcode, payload = encode_payload(data)
         if self._deflater is None:
             return self._encode(FIN | opcode, payload)
         return self._encode(FIN | RSV1 | opcode, self._deflater.compress(payload))
 
     def _encode_fragment(self, event: Fragment) -> bytes:
-        """Return a frame of a message: the opcode and the mark of compression stand in its first frame only (§5.4).
+        """Return one frame of a message. Only its first frame has the opcode and the compression bit (§5.4).
 
         ``Fragment("Hel")`` and ``Fragment("lo", last=True)`` become ``01 03 48 65 6c`` and ``80 02 6c 6f``.
         """
@@ -650,8 +651,8 @@ class Connection(Core):
         return self._encode(first, payload)
 
     def _encode_shared(self, event: Shared) -> bytes:
-        """Return the frame of a message for many connections. The first connection with its parameters encodes it."""
-        if self.role is CLIENT:  # each frame of a client has a masking key of its own
+        """Return the frame of a message for many connections. The first connection with given parameters encodes it."""
+        if self.role is CLIENT:  # each frame from a client has a masking key of its own
             return self._encode_message(event.data)
         deflater = self._deflater
         parameters = deflater.parameters if deflater else None
@@ -663,8 +664,8 @@ class Connection(Core):
                 fresh = Deflater(*deflater.parameters, context_takeover=False)
                 event.frames[parameters] = encode_frame(FIN | RSV1 | opcode, fresh.compress(payload))
         if deflater is not None:
-            # The shared frame refers to no message before it, so every peer can inflate it. Each peer adds it to its window of
-            # the last bytes; our own window lacks it, since another compressor has made it. So the next message begins anew.
+            # The shared frame refers to no earlier message, so every peer can inflate it. Each peer adds the message to its
+            # window; our own window lacks it, since another compressor made the frame. So the next message starts afresh.
             deflater.drop_window()
         return event.frames[parameters]
 
@@ -677,7 +678,7 @@ class Connection(Core):
         return Close(event.code) if isinstance(event, Close) else None
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        """Return a Close that says what was wrong (§7.1.7): none where ours was sent, or where the connection is lost."""
+        """Return a Close that says what was wrong (§7.1.7): none if ours was sent, or if the connection is lost."""
         if self.state is State.CLOSED or error.code == ABNORMAL:
             return []
         return [Close(error.code or PROTOCOL_ERROR, str(error))]
@@ -687,7 +688,7 @@ class Connection(Core):
 
 
 def _whole_message(opcode: int, data: bytes) -> Message:
-    """Return the Message of an opcode and a payload. Raises RemoteProtocolError (1007) for text that is not UTF-8."""
+    """Return the Message for an opcode and a payload. Raises RemoteProtocolError (1007) for text that is not UTF-8."""
     if opcode == BINARY:
         return Message(data)
     try:
@@ -699,8 +700,8 @@ def _whole_message(opcode: int, data: bytes) -> Message:
 def _invalid() -> RemoteProtocolError:
     """Return the one error for wrong UTF-8 and wrong compressed data.
 
-    In compressed text both can be wrong, and the network's cuts decide which of the two faults is found first. One error for
-    both keeps the cuts from being seen (law 2).
+    In compressed text both can be wrong, and the network's cuts decide which of the two faults is found first. With one
+    error for both, the cuts make no difference (law 2).
     """
     return RemoteProtocolError("text that is not UTF-8, or data that can't be inflated", INVALID_DATA)
 
@@ -716,7 +717,7 @@ def encode_payload(data: str | bytes) -> tuple[int, bytes]:
 
 
 def _parse_close(data: bytes) -> Close:
-    """Return the Close of a payload: nothing, or a code of two bytes and a reason in UTF-8 (§5.5.1).
+    """Return the Close for a payload: nothing, or a code of two bytes and a reason in UTF-8 (§5.5.1).
 
         >>> _parse_close(bytes.fromhex("03e8 627965"))
         Close(code=1000, reason='bye')
@@ -738,7 +739,7 @@ def _parse_close(data: bytes) -> Close:
 
 
 def _encode_close(event: Close) -> bytes:
-    """Return the payload of a Close. Raises LocalProtocolError for a code that no Close may carry, and for a long reason."""
+    """Return the payload of a Close. Raises LocalProtocolError for a code that no Close may carry, or a reason too long."""
     if event.code == NO_STATUS and not event.reason:
         return b""
     if not is_close_code(event.code):

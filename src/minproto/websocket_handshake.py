@@ -7,8 +7,8 @@ r"""The handshake of a WebSocket: an HTTP request and its response, after which 
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==
     Sec-WebSocket-Version: 13
 
-Optional fields are Origin (a browser says whose script is connecting), Sec-WebSocket-Protocol (a list of subprotocols, of
-which the server chooses one) and Sec-WebSocket-Extensions (``deflate.py``). Both sides in one trace:
+Optional fields are Origin (a browser says whose script is connecting), Sec-WebSocket-Protocol (a list of subprotocols, from
+which the server chooses one) and Sec-WebSocket-Extensions (``deflate.py``). Here are both sides in one trace:
 
     >>> request = handshake("server.example.com", "/chat", "dGhlIHNhbXBsZSBub25jZQ==", ["soap", "chat"])
     >>> response, agreement = accept_request(request, ["chat"])
@@ -19,11 +19,11 @@ which the server chooses one) and Sec-WebSocket-Extensions (``deflate.py``). Bot
     >>> agreement
     Agreement(subprotocol='chat', deflate=None)
 
-The key and its Accept prove one thing: the server has read this handshake, and understood it. A web page can make a browser
-send nearly any request to nearly any server. But no server that knows only HTTP would answer a key with its SHA-1 hash, and
+The key and its Accept prove one thing: the server has read this handshake and understood it. A web page can make a browser
+send nearly any request to nearly any server. But no server that knows only HTTP would answer a key with its SHA-1 hash,
 so a script cannot open a "WebSocket" to a mail server. The key is no secret and authenticates nobody.
 
-HTTP/2 has no Upgrade, Connection, Key and Accept. There a CONNECT with ``:protocol = websocket`` asks, and 200 accepts (RFC
+HTTP/2 has no Upgrade, Connection, Key or Accept. There a CONNECT with ``:protocol = websocket`` asks, and a 200 accepts (RFC
 8441 §5). The other fields have the same meaning in both versions.
 
 Left out: the versions of WebSocket before 13, which no browser speaks any more.
@@ -46,7 +46,7 @@ _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
 
 @dataclass(frozen=True)
 class Agreement:
-    """The result of a handshake: the subprotocol and the compression, None for neither."""
+    """The result of a handshake: the subprotocol and the compression, each None if there is none."""
 
     subprotocol: str | None = None
     deflate: Parameters | None = None
@@ -69,14 +69,14 @@ def accept_request(
 ) -> tuple[ResponseHead, Agreement]:
     """Return a server's answer to a handshake, and what the two sides agree on (§4.2).
 
-    ``subprotocols``: the names that the app speaks; the server takes the client's first choice among them.
+    ``subprotocols``: the subprotocols that the app speaks; the server takes the client's first choice among them.
     ``compression``: how the server would compress; None: it declines permessage-deflate.
     ``allow_origin`` is called with the Origin field, if there is one. Only browsers send it: it says whose script is
     connecting (§10.2). A browser adds the user's cookies to a handshake, whichever page asks for it. So a server that lets
     every Origin in lets every page act as the user (cross-site WebSocket hijacking).
 
-    Raises RemoteProtocolError, whose ``code`` is an HTTP status: 400 for a malformed request, 426 for a right one that is no
-    WebSocket of version 13, and 403 for an Origin that is not allowed. ``refusal`` makes the head of that response.
+    Raises RemoteProtocolError, whose ``code`` is an HTTP status: 400 for a malformed request, 426 for a valid one that does
+    not ask for version 13 of WebSocket, and 403 for an Origin that is not allowed. ``refusal`` makes the response's head.
     """
     _check_upgrade(request)
     headers = request.headers
@@ -91,7 +91,7 @@ def accept_request(
     fields = Headers()
     if request.version != "2":
         key = headers.get("sec-websocket-key") or ""
-        if not _KEY.fullmatch(key):  # two keys, joined by a comma, do not match either: there MUST be one (§11.3.1)
+        if not _KEY.fullmatch(key):  # two keys, joined by a comma, do not match either: there MUST be only one (§11.3.1)
             raise RemoteProtocolError("missing, repeated or invalid Sec-WebSocket-Key", 400)
         fields += [("upgrade", "websocket"), ("connection", "Upgrade"), ("sec-websocket-accept", accept_key(key))]
     agreement = _negotiate(headers, subprotocols, compression, fields)
@@ -119,8 +119,8 @@ def _negotiate(
 ) -> Agreement:
     """Choose a subprotocol and an extension among the offered ones, and add the fields that say so to ``answer``.
 
-    Where nothing fits, the field is left out, and the connection has no subprotocol, or no compression: this is no error
-    (§4.2.2). The client may close the connection then.
+    If nothing fits, the field is left out, and the connection has no subprotocol or no compression: this is not an error
+    (§4.2.2). The client may then close the connection.
     """
     _check_own_subprotocols(subprotocols)
     offered = _subprotocols(headers.get("sec-websocket-protocol"))
@@ -135,7 +135,7 @@ def _negotiate(
 
 
 def _subprotocols(value: str | None) -> list[str]:
-    """Return the names of a field: tokens (§4.3), each of them once (§4.1), in the client's order of preference.
+    """Return the names in a field: tokens (§4.3), each of them once (§4.1), in the client's order of preference.
 
     Empty elements are ignored (RFC 9110 §5.6.1.2): ``soap,, chat`` has two names. Raises RemoteProtocolError (400).
     """
@@ -148,7 +148,7 @@ def _subprotocols(value: str | None) -> list[str]:
 
 
 def _check_own_subprotocols(names: Sequence[str]) -> None:
-    """Check the names that our own app gives. Raises TypeError for a str, whose letters would count as names."""
+    """Check the names that our own app passes. Raises TypeError for a str, whose letters would count as names."""
     if isinstance(names, str):
         raise TypeError("subprotocols are a list of names, not one")
     if not _are_subprotocols(names):
@@ -160,7 +160,7 @@ def _are_subprotocols(names: Sequence[str]) -> bool:
 
 
 def refusal(error: RemoteProtocolError) -> ResponseHead:
-    """Return the head of a refusal, whose status is ``error.code``.
+    """Return the head of a refusal with the status ``error.code``.
 
     A 426 (Upgrade Required) MUST say which protocol and version the server would accept (§4.4, RFC 9110 §15.5.22).
     """
@@ -176,7 +176,7 @@ def handshake(
     ``key``: 16 random bytes in base64, new for each connection, so that no cache can answer with an old response.
     ``compression``: the offer of permessage-deflate; None: no offer.
 
-    Raises LocalProtocolError for a subprotocol that is no token, or stands there twice.
+    Raises LocalProtocolError for a subprotocol that is not a token, or that is listed twice.
     """
     _check_own_subprotocols(subprotocols)
     fields = [("host", host), ("upgrade", "websocket"), ("connection", "Upgrade")]
@@ -191,8 +191,8 @@ def handshake(
 def check_response(request: RequestHead, response: ResponseHead, compression: Compression | None = None) -> Agreement:
     """Check a server's answer, and return what was agreed on.
 
-    Raises RemoteProtocolError where a client MUST fail the connection (§4.1). Its ``code`` is the status of an answer that is
-    no 101 (for example a 401, or a 302 with a Location), and 0 for a 101 that is wrong.
+    Raises RemoteProtocolError if a client MUST fail the connection (§4.1). Its ``code`` is the status of an answer that is not
+    a 101 (for example a 401, or a 302 with a Location), and 0 for a 101 that is wrong.
     """
     if response.status != 101:
         raise RemoteProtocolError(f"the server answered {response.status}, not 101", response.status)
@@ -207,9 +207,9 @@ def check_response(request: RequestHead, response: ResponseHead, compression: Co
 
 
 def agreed(request: RequestHead, response: ResponseHead, compression: Compression | None = None) -> Agreement:
-    """Return what an accepting answer agrees on, in either version of HTTP.
+    """Return what an accepting answer agrees to, in either version of HTTP.
 
-    Raises RemoteProtocolError for a subprotocol or an extension that the client did not offer: the client could not speak it.
+    Raises RemoteProtocolError for a subprotocol or an extension that the client did not offer, and so could not speak.
     """
     headers = response.headers
     subprotocol = headers.get("sec-websocket-protocol")

@@ -1,6 +1,6 @@
 r"""Where a client connects to, and what it calls the server once it is connected: not always the same text.
 
-A user gives a host and a port, or a URL. Three readers want the host in three spellings:
+A user gives a host and a port, or a URL. Three readers need the host in three spellings:
 
     connect_http("fe80::1%eth0", 8000)      url_address(urlsplit("https://EXAMPLE.org./a"))
                   \                            /
@@ -19,8 +19,8 @@ A user gives a host and a port, or a URL. Three readers want the host in three s
 
 - The zone of an IPv6 address (``%eth0``) names an interface of this machine, so no other machine may see it (RFC 6874 §4).
 - The dot at the end of a name tells DNS not to try the machine's search domains. Certificates and SNI (the name that TLS asks
-  for) have no such dot (RFC 6066 §3).
-- Host has no port where the scheme implies it: 443 for https.
+  for) do not have that dot (RFC 6066 §3).
+- Host has no port if the scheme implies it: 443 for https.
 """
 
 import re
@@ -33,7 +33,7 @@ from minproto.core import check_count
 from minproto.http import DEFAULT_PORTS, MAX_PORT, TARGET, is_host, same_authority
 
 PORTS = DEFAULT_PORTS | {"redis": 6379, "rediss": 6379}
-"""Scheme -> the port that a URL means when it names none."""
+"""Scheme -> the port of a URL that does not name one."""
 ADVICE = "give a name or an IP address, without scheme, path and port"
 _URL = re.compile(rf"([^/?#\0- \x7f]*//)?[^/?#\0- \x7f]*[#{TARGET}]*")
 """A URL that can be sent as it is. Only its host may be in any script: ``Address`` encodes the host."""
@@ -45,7 +45,7 @@ _USER = re.compile("//[^/?#]*@")
 class Address:
     """A host and a port. The host may be a name (with IDNA: any script), an IPv4 or an IPv6 address (bare or in brackets).
 
-    Raises ValueError for a host that is none of these, say a URL, and for a port beyond 65535; TypeError for another type.
+    Raises ValueError for a host that is none of these (a URL, say), and for a port above 65535; TypeError for a wrong type.
     """
 
     connect_host: str
@@ -62,11 +62,11 @@ class Address:
 
     @property
     def server_name(self) -> str:
-        """The name or IP address for TLS, without a zone and without a dot at the end: what the certificate has to be for."""
+        """The name or IP address for TLS, without a zone and without a final dot: the certificate has to be for this name."""
         return self.connect_host.partition("%")[0].removesuffix(".")
 
     def authority(self, scheme: str) -> str:
-        """Return the text for Host and :authority, without a zone, and without the port where ``scheme`` implies it."""
+        """Return the text for Host and :authority, without a zone, and without the port if ``scheme`` implies it."""
         host = self.connect_host.partition("%")[0]
         host = f"[{host}]" if ":" in host else host
         return host if self.port == DEFAULT_PORTS.get(scheme) else f"{host}:{self.port}"
@@ -78,11 +78,11 @@ class Address:
 
 
 def url_address(parts: SplitResult) -> Address:
-    """Return the address of a URL whose scheme is one of ``PORTS``. Raises ValueError where the URL names none."""
+    """Return the address of a URL whose scheme is one of ``PORTS``. Raises ValueError if the URL names no host."""
     host = parts.hostname or ""
     if ":" not in host:
         host = unquote(host)  # RFC 3986 §3.2.2: a name may be percent-encoded
-    else:  # RFC 6874 §2: "%" itself is written "%25" before a zone; many write it bare
+    else:  # RFC 6874 §2: "%" itself is written "%25" before a zone, but often it is bare
         address, percent, zone = host.partition("%")
         host = address + percent + (zone.removeprefix("25") or zone)
     return Address(host, PORTS[parts.scheme] if parts.port is None else parts.port)
@@ -93,11 +93,11 @@ def split_client_url(url: str, scheme: str) -> SplitResult:
     ValueError, which says what is wrong and what to do."""
     check_text("url", url)
     shown = _USER.sub("//", url)  # an error ends up in a log, and a password must not
-    if not _URL.fullmatch(url):  # before urlsplit, which drops tabs and line breaks
+    if not _URL.fullmatch(url):  # checked before urlsplit, which drops tabs and line breaks
         raise ValueError(f"{shown!a}: in a URL, blanks, control characters and what is not ASCII have to be percent-encoded")
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises ValueError for a port that is none
+        parts.port  # noqa: B018 - raises ValueError for an invalid port
     except ValueError as error:
         raise ValueError(f"{shown}: {error}") from None
     if parts.username is not None:
@@ -120,15 +120,15 @@ def is_origin_of(origin: str, authority: str) -> bool:
     """Return whether an Origin field (``https://example.org``) names the host and port of ``authority``, a Host field.
 
     The scheme is not compared: behind a proxy that ends TLS, the page has https and this server has http. The scheme only
-    tells which port a missing port means. The origin ``null``, of a sandboxed page, equals no other.
+    says which port a missing port means. The origin ``null``, of a sandboxed page, equals no other.
     """
     scheme, separator, host = origin.partition("://")
     return separator != "" and host != "" and same_authority(host, authority, scheme.lower())
 
 
 def _normal_host(host: str) -> str:
-    """Return the one spelling of a host. Raises ValueError for a text that is no host. Names may be in any script: IDNA, in
-    Python's codec, encodes them as ASCII (``xn--...``)."""
+    """Return the one spelling of a host. Raises ValueError for a text that is not a host. Names may be in any script: Python's
+    IDNA codec encodes them as ASCII (``xn--...``)."""
     text = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if ":" in text:
         address, percent, zone = text.partition("%")

@@ -1,11 +1,11 @@
-"""The broker with waiting: ``async for`` over a subscription. Topics, queues and logs are in ``minproto.broker``.
+"""The broker with waiting added: ``async for`` over a subscription. Topics, queues and logs are in ``minproto.broker``.
 
 The core never waits, so it has nothing that a task could await. Instead, each subscription has a callback, ``on_ready``. This
 file turns the callback into a wait:
 
     the subscriber's task                           the publisher's task
     ---------------------                           --------------------
-    items = inner.take(1)  -> [], nothing waits
+    items = inner.take(1)  -> [], nothing pending
     await future           ... sleeps ...
                                                     broker.publish("news", b"rain")
                                                       the queue gets the message
@@ -13,17 +13,17 @@ file turns the callback into a wait:
     wakes in the next turn of the loop
     items = inner.take(1)  -> [Message(...)]
 
-The task looks at the queue again after it wakes, and takes only then. So a task that is cancelled while it waits has taken
+The task checks the queue again after it wakes, and takes only then. So a task that is cancelled while it is waiting has taken
 nothing: its message is still in the queue.
 
 A broker belongs to one event loop, as everything in asyncio does. Another thread publishes through the loop:
 
     loop.call_soon_threadsafe(broker.publish, topic, data)
 
-A publish made directly in another thread would put its message into the queues, but it would not wake the loop, which may
-sleep for seconds until something else happens. It could also come between two lines of the loop's own thread, and the core has
-no lock. So while the loop runs, all methods raise RuntimeError in another thread. A broker may be made before the loop runs,
-and it may be used without any loop, as tests do.
+Calling publish directly from another thread would put the message into the queues, but would not wake the loop, which may
+sleep for seconds until something else happens. The call could also run between two lines of the loop's own thread, and the
+core has no lock. So while the loop is running, all methods raise RuntimeError when called from another thread. A broker may be
+made before the loop runs, and it may be used without any loop, as tests do.
 """
 
 import asyncio
@@ -43,23 +43,23 @@ __all__ = ["Broker", "Gap", "Item", "Limits", "Message", "Subscription"]
 
 
 def _now() -> int:
-    """Return the milliseconds since 1970: the clock that the core is given, for it has none."""
+    """Return the milliseconds since 1970. The core is given this clock, because it has none of its own."""
     return time.time_ns() // 1_000_000
 
 
 class Subscription:
     """Messages, and a Gap where messages are missing: ``async for item in subscription``.
 
-    The iteration ends when the subscription does. If the broker ended it because the subscriber was too slow, a Gap comes
-    last, and ``ended`` is "overflow". ``async with subscription:`` closes it at the end of the block.
+    The iteration ends when the subscription does. If the broker ended it because the subscriber was too slow, the last item is
+    a Gap, and ``ended`` is "overflow". ``async with subscription:`` closes the subscription at the end of the block.
     """
 
     def __init__(self, inner: broker.Subscription, check_loop: Callable[[], None]) -> None:
-        """``check_loop``: raises RuntimeError in another thread (``Broker.check_loop``)."""
+        """``check_loop``: raises RuntimeError when called from another thread (``Broker.check_loop``)."""
         self.inner = inner
-        """The subscription of the core: its counts, topics and patterns."""
+        """The core's subscription: its counts, topics and patterns."""
         self._check_loop = check_loop
-        self._waiter: asyncio.Future[None] | None = None  # of the task that waits in ``ready``
+        self._waiter: asyncio.Future[None] | None = None  # of the task waiting in ``ready``
         inner.on_ready = self._wake
 
     def __aiter__(self) -> Self:
@@ -69,15 +69,15 @@ class Subscription:
         while True:
             if items := self.take(1):
                 return items[0]
-            if self.inner.ended is not None:  # only now: messages that came before the end are still delivered
+            if self.inner.ended is not None:  # checked last: messages from before the end are still delivered
                 raise StopAsyncIteration
             await self.ready()
 
     def take(self, most: int, most_bytes: int = sys.maxsize) -> list[Item]:
-        """Return the items that wait now, without waiting for more: at most ``most``, and no further one once they have
+        """Return the pending items, without waiting for more: at most ``most``, and no further item once they have
         ``most_bytes`` of data.
 
-        Raises TypeError or ValueError for a wrong count, RuntimeError in another thread than the loop's.
+        Raises TypeError or ValueError for a wrong count, RuntimeError when called from a thread other than the loop's.
         """
         self._check_loop()
         return self.inner.take(most, most_bytes)
@@ -85,8 +85,8 @@ class Subscription:
     async def ready(self) -> None:
         """Wait until ``take`` would return something, or the subscription has ended.
 
-        It takes nothing, so nothing is lost when the wait is cancelled. Raises RuntimeError where another task waits already:
-        both would be woken by one message. Raises it also in another thread than the loop's.
+        It takes nothing, so nothing is lost when the wait is cancelled. Raises RuntimeError if another task is already
+        waiting: one message would wake both. Raises it also when called from a thread other than the loop's.
         """
         self._check_loop()
         if self.inner.waiting or self.inner.ended is not None:
@@ -100,30 +100,30 @@ class Subscription:
             self._waiter = None
 
     def _wake(self) -> None:
-        """End the wait in ``ready``. The future may be done already: cancelled, while its task has not run yet."""
+        """End the wait in ``ready``. The future may be done already: it was cancelled, but its task has not run yet."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     @property
     def ended(self) -> str | None:
-        """Why no more messages will come: "closed", or "overflow" for a subscriber that was too slow. None: they may come."""
+        """Why no more messages will come: "closed", or "overflow" if the subscriber was too slow. None: more may come."""
         return self.inner.ended
 
     @property
     def start(self) -> str | None:
         """The id to resume from (``after=``), for a subscriber that has received nothing yet.
 
-        None for several topics or patterns, which cannot resume, and where a Gap comes first: then its id says where.
+        None for several topics or patterns, which cannot resume, and if a Gap comes first: then resume from the Gap's id.
         """
         return self.inner.start
 
     def end(self) -> None:
-        """Stop listening. The messages in the queue can still be taken. Raises RuntimeError in another thread."""
+        """Stop listening. The messages in the queue can still be taken. Raises RuntimeError if called from another thread."""
         self._check_loop()
         self.inner.end()
 
     def close(self) -> None:
-        """Stop listening, and drop the messages in the queue. Raises RuntimeError in another thread than the loop's."""
+        """Stop listening, and drop the messages in the queue. Raises RuntimeError if called from another thread."""
         self._check_loop()
         self.inner.close()
 
@@ -137,12 +137,13 @@ class Subscription:
 class Broker:
     """Publish and subscribe, in one process and one event loop. ``minproto.broker`` explains how it works.
 
-    While its loop runs, every method raises RuntimeError in another thread. Publish from there with
+    While its loop is running, every method raises RuntimeError when called from another thread. Publish from there with
     ``loop.call_soon_threadsafe(broker.publish, topic, data)``.
     """
 
     def __init__(self, history: int | Mapping[str, int] = 0, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
-        """``history``: how many messages to keep of each topic, or of each topic in a mapping, for subscribers who come back.
+        """``history``: how many messages to keep for every topic, or a mapping from topics to such numbers, for subscribers
+        that come back.
 
         Raises TypeError or ValueError for a wrong value."""
         check_type("limits", limits, Limits)
@@ -151,7 +152,7 @@ class Broker:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def publish(self, topic: str, data: bytes) -> int:
-        """Give a message to everybody who listens. Return the number of deliveries. Never waits.
+        """Give a message to every listener. Return the number of deliveries. Never waits.
 
         ``topic``: any text; ``""`` is a topic like any other. Raises TypeError for a topic that is not a str and for data that
         is not bytes, ValueError for a topic of more than 1,024 bytes.
@@ -168,17 +169,17 @@ class Broker:
         limits: Limits | None = None,
         on_overflow: Literal["disconnect", "drop_oldest", "drop_newest"] = "disconnect",
     ) -> Subscription:
-        """Return a new subscription to topics and patterns. A subscription to one topic can begin with messages of its log.
+        """Return a new subscription to topics and patterns. A subscription to one topic can begin with messages from its log.
 
-        ``after``: the id of a message that the subscriber has seen. The later messages come first. A Gap comes before them
-        where some of them are not kept any more. ``after="0"`` is older than any log, so its first item is a Gap.
-        ``last``: without ``after``, so many of the kept messages come first, or all, if fewer are kept. There is no Gap, for
-        a newcomer has missed nothing. Together the two serve newcomers and subscribers who come back alike:
-        ``after=request.last_event_id, last=50``.
-        ``limits``: the bounds of this subscription's queue, instead of the broker's.
+        ``after``: the id of a message that the subscriber has seen. The later messages come first. A Gap precedes them
+        if some of them are no longer kept. ``after="0"`` is older than any log, so the first item is a Gap.
+        ``last``: without ``after``, this many of the kept messages come first, or all, if fewer are kept. There is no Gap,
+        because a newcomer has missed nothing. Together, ``after`` and ``last`` serve newcomers and returning subscribers
+        alike: ``after=request.last_event_id, last=50``.
+        ``limits``: the bounds on this subscription's queue, instead of the broker's.
         ``on_overflow``: what happens to a subscriber that is too slow: "disconnect", "drop_oldest" or "drop_newest".
 
-        Raises TypeError or ValueError for an argument that can mean nothing.
+        Raises TypeError or ValueError for an argument that makes no sense.
         """
         self.check_loop()
         check_start(after, last)
@@ -191,14 +192,14 @@ class Broker:
         return Subscription(inner, self.check_loop)
 
     def last_id(self, topic: str) -> str:
-        """Return the newest id of the topic: what ``after=`` needs for the messages from now on."""
+        """Return the newest id of the topic: give it to ``after=`` to get the messages from now on."""
         self.check_loop()
         return self.inner.last_id(topic)
 
     def check_loop(self) -> None:
-        """Raise RuntimeError while the broker's event loop runs in another thread than the caller's.
+        """Raise RuntimeError if the broker's event loop is running in a different thread from the caller's.
 
-        The broker belongs to the first loop that it sees. After this loop has ended it belongs to the next one: a test that
+        The broker belongs to the first loop that it sees. After that loop has ended, it belongs to the next one: a test that
         calls ``asyncio.run`` twice can use one broker.
         """
         try:
@@ -216,11 +217,11 @@ class Broker:
 
 
 def check_start(after: object, last: object) -> None:
-    """Check the options of ``subscribe`` that say where to begin. Raises TypeError or ValueError for what means nothing."""
+    """Check the options of ``subscribe`` that say where to begin. Raises TypeError or ValueError if one makes no sense."""
     check_type("after", after, str, or_none=True)
     check_count("last", last, 0)
 
 
 def _log_error(error: Exception) -> None:
-    """Log an error of one listener's ``on_ready``: it is neither the publisher's nor another listener's."""
+    """Log an error from one listener's ``on_ready``: it is neither the publisher's fault nor another listener's."""
     logger.error("a subscription's on_ready has failed: its message waits for the next call", exc_info=error)

@@ -1,16 +1,16 @@
-"""Content that an app makes while it is sent: an async iterator of bytes, such as a generator.
+"""Content generated on the fly, as it is sent: an async iterator of bytes, such as a generator.
 
     async def rows():
         async with asyncio.timeout(60):  # for the whole of it
             async for row in database:
-                yield row                # here the generator stands still while the client is slow
+                yield row                # here the generator is suspended while the client is slow
 
 The task that sends the content also runs the generator, from its first step to its ``finally``. So a generator keeps its
 context variables from one ``yield`` to the next, and a timeout, a task group or a cancel scope may span a ``yield``.
 
-That needs care in one place. ``asyncio.timeout`` knows only the task, and it acts by cancelling the task. Where the task waits
-for a slow client at that moment, the cancellation comes out of our wait, although it is meant for the generator. ``Pieces``
-raises it where the generator stands, at its ``yield``:
+That needs care in one place. ``asyncio.timeout`` knows only the task, and it acts by cancelling the task. If the task is
+waiting for a slow client at that moment, the cancellation comes out of our wait, although it is meant for the generator.
+``Pieces`` raises it at the ``yield`` where the generator is suspended:
 
     >>> async def rows():
     ...     try:
@@ -39,8 +39,8 @@ from minproto.aio.observe import APP_ENDS, logger
 
 T = TypeVar("T")
 CANCELLED_BY_APP = "the content was given up: its iterator was cancelled, and not by minproto"
-"""The error of an iterator that has cancelled its own task, say. A CancelledError would look like one of ours, and nobody
-would be told."""
+"""The error of an iterator that has cancelled its own task, say. A CancelledError would look like one of ours, and the failure
+would go unnoticed."""
 _stopped: "WeakSet[asyncio.Task[Any]]" = WeakSet()  # the tasks that ``stop_task`` has cancelled
 
 
@@ -59,10 +59,10 @@ class Pieces(Generic[T]):
     __slots__ = ("_cancellation", "_cancelling", "_first", "_iterator")
 
     def __init__(self, iterator: AsyncIterator[T], first: T | None = None) -> None:
-        """``first``: a piece that was taken out of the iterator before; empty, or None, where there was none."""
+        """``first``: a piece already taken out of the iterator; empty, or None, if there was none."""
         self._iterator = iterator
         self._first = first
-        self._cancellation: asyncio.CancelledError | None = None  # that the generator's next step has to raise
+        self._cancellation: asyncio.CancelledError | None = None  # the generator's next step has to raise this
         self._cancelling = 0  # how often the task had been cancelled before that
 
     def __aiter__(self) -> Self:
@@ -78,7 +78,7 @@ class Pieces(Generic[T]):
         return anext(self._iterator)
 
     async def _throw(self, error: asyncio.CancelledError) -> T:
-        """Raise a cancellation in the generator. Where nothing in the generator has asked for it, the task has to end: neither
+        """Raise a cancellation in the generator. If nothing in the generator has asked for it, the task has to end: neither
         an error of the generator's clean-up nor its silent end takes the place of the cancellation."""
         assert isinstance(self._iterator, AsyncGenerator)
         try:
@@ -93,12 +93,12 @@ class Pieces(Generic[T]):
             raise error from None
 
     async def pause_for(self, wait: Awaitable[None]) -> None:
-        """Await ``wait`` while the iterator stands at its ``yield``.
+        """Await ``wait`` while the iterator is suspended at its ``yield``.
 
-        Where the task is cancelled meanwhile, the next step raises the cancellation in the generator. A timeout there makes a
-        TimeoutError of it, and the generator may go on. A cancellation by the server, because the client has left, passes
-        through the generator and comes out of the next step. An iterator that is no generator has no place where anything
-        could be raised, so the cancellation comes out of here.
+        If the task is cancelled meanwhile, the next step raises the cancellation in the generator. A timeout there turns it
+        into a TimeoutError, and the generator may go on. A cancellation by the server, because the client has left, passes
+        through the generator and comes out of the next step. An iterator that is not a generator has no place where anything
+        could be raised, so the cancellation comes out of this method.
         """
         task = asyncio.current_task()
         self._cancelling = task.cancelling() if task is not None else 0
@@ -115,10 +115,10 @@ async def _given(piece: T) -> T:
 
 
 async def first_piece(body: AsyncIterator[bytes]) -> bytes:
-    """Make the first piece of a response's content; b"" where there is none. Raises TypeError, and what the iterator raises.
+    """Return the first piece of a response's content; b"" if there is none. Raises TypeError, and what the iterator raises.
 
-    It is made before the head of the response is sent, so a failure can still be a 500 or a 400. And content that is made from
-    the request's content makes the server send a 100 (Continue) first, for which the client may be waiting.
+    It is made before the head of the response is sent, so a failure can still be a 500 or a 400. And content generated from
+    the request's content makes the server send the 100 (Continue) for which the client may be waiting.
     """
     try:
         return checked(await anext(body, b""))
@@ -128,9 +128,9 @@ async def first_piece(body: AsyncIterator[bytes]) -> bytes:
 
 
 async def close_body(body: Any) -> None:
-    """Let an async generator run its ``finally`` now, and not when it is collected as garbage.
+    """Let an async generator run its ``finally`` now, not when it is garbage-collected.
 
-    An error of that clean-up is logged and not raised: the client has its response, or its reset, already.
+    An error in that clean-up is logged, not raised: the client already has its response, or its reset.
     """
     if hasattr(body, "aclose"):
         try:
@@ -148,7 +148,7 @@ def _is_only_exit(error: BaseException) -> bool:
 
 
 def was_cancelled(error: BaseException) -> bool:
-    """Return whether the current task was told to end, and ``error`` is how it hears of that.
+    """Return whether the current task was told to end, and ``error`` is how that reached it.
 
     Neither sign is enough alone. ``cancelling()`` stays at 1 in CPython 3.11 and 3.12 when a task of a TaskGroup has failed.
     And a CancelledError can come from another task, which the app has cancelled and then awaited.
@@ -216,7 +216,7 @@ _CONTENT_HINTS: list[tuple[type | tuple[type, ...], str]] = [
 
 
 def check_content(body: object) -> None:
-    """Check the content of a message. Raises TypeError, with the way to make content of such an object."""
+    """Check the content of a message. Raises TypeError, with a hint on turning such an object into content."""
     if isinstance(body, bytes) or hasattr(body, "__anext__"):
         return
     hint = next((f": {hint}" for kind, hint in _CONTENT_HINTS if isinstance(body, kind)), "")

@@ -6,7 +6,7 @@ protocol. The endpoint joins the two, so the reader of each protocol is one loop
     while (event := await endpoint.next_event(patience)) is not None:
         ...                                         # and in here, endpoint.send(answer)
 
-Who calls whom, for one request of HTTP/1.1:
+Who calls whom, for one HTTP/1.1 request:
 
     peer          pipe                  endpoint                    core                   connection (the reader)
      |             |                       |                          |                       |
@@ -21,23 +21,23 @@ Who calls whom, for one request of HTTP/1.1:
      |             |                       |--- RequestHead --------------------------------> |  calls the handler
      |             |                       | <------------------------- send(ResponseHead) ---|
      |             |                       |--- send() -------------> |                       |
-     |             |                       | <-- bytes: they wait ----|                       |
+     |             |                       | <-- bytes, now pending --|                       |
      |             |                       |   ... the turn of the event loop ends ...        |
-     |             | <---------- write() --|    all bytes that wait, in one piece             |
+     |             | <---------- write() --|    all pending bytes, in one piece               |
      | <-- bytes --|                       |                          |                       |
 
-A loop awaits once for each chunk of up to 64 KiB and writes once for each turn of the event loop (``minproto.aio.loop``).
-Nothing is awaited for a single event that has arrived already, so a task for each connection is as fast as callbacks.
+A loop awaits once per chunk of up to 64 KiB and writes once per turn of the event loop (``minproto.aio.loop``).
+It awaits nothing for an event that has already arrived, so one task per connection is as fast as callbacks.
 
-**Backpressure.** ``send`` never waits. Code that sends much looks at ``congested``, and awaits ``flush`` where it is true, so
-at most some 64 KiB of each connection wait in memory. Where the peer reads too slowly, ``flush`` ends the connection.
+**Backpressure.** ``send`` never waits. Code that sends a lot checks ``congested`` and awaits ``flush`` when it is true, so
+at most some 64 KiB per connection are held in memory. If the peer reads too slowly, ``flush`` ends the connection.
 
-**The ending** has stages (RFC 9112 §9.6). When a program closes a socket whose received bytes were not read, TCP sends a
+**The ending** has stages (RFC 9112 §9.6). When a program closes a socket before reading all bytes received on it, TCP sends a
 reset. A reset makes the peer throw away what *it* has not read yet: the very answer that tells it what went wrong. So the
-method ``close`` sends our end first, reads on for a short while (``linger``), and only then closes the socket:
+method ``close`` sends our FIN first, keeps reading for a short while (``linger``), and only then closes the socket:
 
     our last words, FIN  --->      the peer reads them, and stops sending
-                         <---      FIN. The peer has seen ours, so it has the last words
+                         <---      FIN. The peer has seen our FIN, so it has the last words
     close()                        no byte is unread, so TCP sends no reset
 """
 
@@ -55,11 +55,11 @@ from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.core import DATA, Core, Event
 
 MAX_READ_AWAY = 1 << 26
-"""Bytes (64 MiB) of a refused upload that we read at most, to let the peer read our answer: see ``Timeouts.read_away``."""
+"""The most bytes (64 MiB) that we read of a refused upload, so the peer can read our answer: see ``Timeouts.read_away``."""
 
 
 class Endpoint:
-    """A core on a pipe, and the bytes that wait for the next write."""
+    """A core on a pipe, and the bytes pending for the next write."""
 
     __slots__ = (
         "_batch", "_flushing", "_loop", "_out", "_pending", "_reading", "_writing",
@@ -71,17 +71,17 @@ class Endpoint:
         self.pipe = pipe
         self.timeouts = timeouts
         self.received = 0
-        """Bytes from the peer, as the core sees them: inside of TLS."""
+        """Bytes from the peer, as the core sees them: inside TLS."""
         self.sent = 0
-        """Bytes handed to the pipe. What still waits for the end of the turn is not among them."""
+        """Bytes handed to the pipe. Bytes still pending until the end of the turn are not counted."""
         self.ended = False
         """The peer has ended its output. It may still read ours."""
         self.lost = False
-        """The connection is broken: a ConnectionError was the peer's doing, and not the app's."""
+        """The connection is broken: a ConnectionError was the peer's doing, not the app's."""
         self._loop = asyncio.get_running_loop()
-        self._out: list[bytes | memoryview] = []  # encoded, and not handed to the pipe yet
+        self._out: list[bytes | memoryview] = []  # encoded, but not yet handed to the pipe
         self._pending = 0  # bytes in _out
-        self._flushing: asyncio.Lock | None = None  # held by the task that writes _out bit by bit: two would mix their pieces
+        self._flushing: asyncio.Lock | None = None  # held by the task that writes _out bit by bit: two tasks would mix pieces
         self._batch = batch_of(self._loop)
         self._reading = Deadline(self._loop)
         self._writing = Deadline(self._loop)
@@ -89,13 +89,13 @@ class Endpoint:
     # -- receiving
 
     async def next_event(self, patience: Patience) -> Event | None:
-        """Wait for the core's next event. Return None where the core wants no bytes: see ``core.wants`` for what it waits for.
+        """Wait for the core's next event. Return None if the core wants no bytes: ``core.wants`` says what it waits for.
 
         ``patience`` is called before each wait, and returns the seconds that this wait may take: one event may need several
-        chunks, and the first byte of a request's head begins another time limit than its last one.
+        chunks, and the first byte of a request's head starts a different time limit from its last byte.
 
-        Raises RemoteProtocolError where the peer breaks the protocol, ConnectionResetError where the connection is lost, and
-        TimeoutError where the patience is over, or ``interrupt`` was called. After a TimeoutError, and after a cancellation,
+        Raises RemoteProtocolError if the peer breaks the protocol, ConnectionResetError if the connection is lost, and
+        TimeoutError if the patience runs out or ``interrupt`` is called. After a TimeoutError or a cancellation,
         the next call goes on as if nothing had happened.
         """
         while (event := self.core.next_event()) is None and self.core.wants is DATA:
@@ -105,19 +105,19 @@ class Endpoint:
     async def receive(self, seconds: float) -> int:
         """Wait for a chunk, and give it to the core. Return its size; 0 at the end of the peer's output.
 
-        Raises TimeoutError after ``seconds``, ConnectionResetError where the connection is lost.
+        Raises TimeoutError after ``seconds``, ConnectionResetError if the connection is lost.
         """
         with self._reading(seconds):
             try:
                 data = await self.pipe.read()
-            except OSError as error:  # the kernel's own TimeoutError among them: no answer to TCP's keep-alive
+            except OSError as error:  # including the kernel's own TimeoutError: no answer to TCP's keep-alive
                 self.lost = True
                 raise ConnectionResetError("the peer is gone") from error
         self.feed(data)
         return len(data)
 
     def feed(self, data: bytes) -> None:
-        """Give the core a chunk; with b"" the end of the peer's output."""
+        """Give the core a chunk; b"" means the end of the peer's output."""
         if data:
             self.received += len(data)
             self.core.receive_data(data)
@@ -126,7 +126,7 @@ class Endpoint:
             self.core.receive_eof()
 
     async def pause(self, seconds: float) -> None:
-        """Wait like ``receive``, but without reading. Raises TimeoutError, always: after ``seconds``, or by ``interrupt``."""
+        """Wait like ``receive``, but without reading. Always raises TimeoutError: after ``seconds``, or on ``interrupt``."""
         with self._reading(seconds):
             await self._loop.create_future()  # nobody ever sets a result
 
@@ -147,16 +147,16 @@ class Endpoint:
             self.queue(data)
 
     def queue(self, data: bytes) -> None:
-        """Send bytes that the core has encoded already. They leave at the end of this turn of the event loop."""
+        """Send bytes that the core has already encoded. They leave at the end of this turn of the event loop."""
         if not self._out:
             self._batch.add(self)
         self._out.append(data)
         self._pending += len(data)
 
     def send_at_once(self, event: Event) -> None:
-        """Encode an event and write it now, unless other bytes wait: then those have to leave first.
+        """Encode an event and write it now, unless other bytes are pending: those have to leave first.
 
-        This is for a broadcast, one event for a thousand connections. To add each of them to the batch, and write it in the
+        This is for a broadcast, one event for a thousand connections. Adding each of them to the batch, to be written in the
         next turn, would only be more work: no connection has anything else to say.
         """
         if self._out:
@@ -166,13 +166,13 @@ class Endpoint:
         self.pipe.write(data)
 
     def write(self, limit: int = sys.maxsize) -> None:
-        """Hand the bytes that wait to the pipe, in one piece of at most ``limit`` bytes."""
+        """Hand the pending bytes to the pipe, in one piece of at most ``limit`` bytes."""
         if not self._out:
             return
         data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
         self._out.clear()
         if len(data) > limit:
-            view = memoryview(data)  # to cut it copies nothing
+            view = memoryview(data)  # cutting it copies nothing
             data = view[:limit]
             self._out.append(view[limit:])
         self._pending -= len(data)
@@ -180,15 +180,15 @@ class Endpoint:
         self.pipe.write(data)
 
     def write_turn(self) -> None:
-        """The batch calls this at the end of a turn: write, unless a ``flush`` is at it, bit by bit."""
+        """The batch calls this at the end of a turn: write, unless a ``flush`` is already writing, bit by bit."""
         if self._flushing is None or not self._flushing.locked():
             self.write()
 
     async def flush(self) -> None:
-        """Write now, and wait while the peer reads slowly. Raises ConnectionError, also when it is too slow.
+        """Write now, and wait while the peer reads slowly. Raises ConnectionError, also if the peer is too slow.
 
-        Each step writes 64 KiB, as much as the pipe holds. ``Timeouts.write`` is the time to read that much: a body of 1 GB
-        would be cut off in the middle if it were the time for all of it.
+        Each step writes 64 KiB, as much as the pipe holds. ``Timeouts.write`` is the time to read that much: if it were
+        the time for a whole body, a body of 1 GB would be cut off in the middle.
         """
         self._flushing = self._flushing or asyncio.Lock()  # most connections never need one
         async with self._flushing:
@@ -204,16 +204,16 @@ class Endpoint:
                     self._batch.add(self)
 
     async def drain(self) -> None:
-        """Wait until the pipe has room again. Raises ConnectionError, also when the peer reads too slowly."""
+        """Wait until the pipe has room again. Raises ConnectionError, also if the peer reads too slowly."""
         try:
-            await while_taken(self, self._drain)  # waits again as long as the peer has read 48 KiB during the wait before
+            await while_taken(self, self._drain)  # waits again as long as the peer read 48 KiB during the last wait
         except (ConnectionError, TimeoutError) as error:
             self.lost = True
             self.abort()
             raise ConnectionResetError("the peer is gone, or does not read") from error
 
     async def _drain(self) -> None:
-        """Wait once, for ``Timeouts.write`` seconds; with 0 the time is over at once. Raises TimeoutError."""
+        """Wait once, for ``Timeouts.write`` seconds; with 0, time is up at once. Raises TimeoutError."""
         with self._writing(self.timeouts.write):
             await self.pipe.drain()
 
@@ -221,12 +221,12 @@ class Endpoint:
 
     @property
     def position(self) -> int:
-        """Bytes given to ``send`` so far, encoded: where the next byte will stand in our output."""
+        """Bytes given to ``send`` so far, encoded: the place of the next byte in our output."""
         return self.sent + self._pending
 
     @property
     def unsent(self) -> int:
-        """Bytes given to ``send`` that still wait in our memory, here or in the pipe, for the peer to read."""
+        """Bytes given to ``send`` that are still in our memory, here or in the pipe, because the peer has not read them."""
         return self._pending + self.pipe.unsent
 
     @property
@@ -243,8 +243,8 @@ class Endpoint:
     def delivered(self) -> int:
         """Bytes that have reached the peer's machine, as far as our kernel tells.
 
-        Linux counts the bytes that were not acknowledged (TIOCOUTQ); on a slow line these are some seconds' worth. Where the
-        system can't tell, all that the kernel has taken counts as delivered.
+        Linux counts the bytes that were not acknowledged (TIOCOUTQ); on a slow line these are some seconds' worth. If the
+        system can't tell, every byte that the kernel has taken counts as delivered.
         """
         sock = self.pipe.info("socket")
         try:
@@ -255,7 +255,7 @@ class Endpoint:
 
     @property
     def congested(self) -> bool:
-        """Whether so much was sent that a ``flush`` has to come before more."""
+        """Whether so much was sent that the app has to ``flush`` before it sends more."""
         return self._pending > HIGH_WATER or self.pipe.congested
 
     # -- the end
@@ -263,10 +263,10 @@ class Endpoint:
     async def close(
         self, last_words: Iterable[Event] = (), *, linger: bool = False, first: bool = True, sending: bool = False
     ) -> None:
-        """Send what waits and ``last_words``, then close. Never raises ConnectionError.
+        """Send the pending bytes and ``last_words``, then close. Never raises ConnectionError.
 
-        ``linger``: the peer may still be sending. Read that away, so that TCP sends no reset.
-        ``first``: also end our side of TCP first. A WebSocket's client leaves that to the server (RFC 6455 §7.1.1).
+        ``linger``: the peer may still be sending. Read and drop those bytes, so that TCP sends no reset.
+        ``first``: also end our side of TCP first. A WebSocket client leaves that to the server (RFC 6455 §7.1.1).
         ``sending``: we know that the peer is in the middle of an upload, so read for longer.
         """
         for event in last_words:
@@ -280,28 +280,28 @@ class Endpoint:
             await while_taken(self, self._close)
         except (ConnectionError, TimeoutError):  # the peer is gone, or does not read: there is nobody to be polite to
             self.abort()
-        except BaseException:  # we are cancelled, so the peer gets a reset instead of waiting for an end
+        except BaseException:  # we are being cancelled: a reset, so that the peer does not wait for an end
             self.abort()
             raise
         finally:
             self.stop()
 
     async def _close(self) -> None:
-        """Close the pipe, which first sends what it holds, within ``Timeouts.write`` seconds. Raises TimeoutError."""
+        """Close the pipe, which first sends the bytes it holds, within ``Timeouts.write`` seconds. Raises TimeoutError."""
         async with asyncio.timeout(self.timeouts.write):
             await self.pipe.close()
 
     async def _read_away(self, sending: bool) -> None:
-        """Read, and drop, what the peer sends, until the peer has seen our end and has ended as well.
+        """Read and drop what the peer sends, until the peer has seen our FIN and has ended its output as well.
 
         TLS can't be half-closed, so there the peer sees no end before we close: it is enough that nothing comes for a while.
-        A peer that is ``sending`` an upload looks for our answer only when it has sent everything, however slowly. So we read
-        on as long as bytes come, within a bound of time and of bytes.
+        A peer that is ``sending`` an upload looks for our answer only after it has sent everything, however slowly. So we keep
+        reading as long as bytes come, up to a limit of time and of bytes.
         """
         linger = self.timeouts.linger
         silence = linger if sending or self.pipe.info("ssl_object") is None else linger / 4
         room = MAX_READ_AWAY
-        with suppress(OSError):  # TimeoutError among them
+        with suppress(OSError):  # including TimeoutError
             async with asyncio.timeout(max(linger, self.timeouts.read_away) if sending else linger):
                 while room > 0:
                     async with asyncio.timeout(silence):
@@ -309,11 +309,11 @@ class Endpoint:
                     if not data:
                         return
                     room -= len(data)
-                    await asyncio.sleep(0)  # a peer that sends without end must not keep the loop from the timeout
+                    await asyncio.sleep(0)  # or a peer that never stops sending would keep the timeout from firing
 
     def abort(self) -> None:
-        """End the connection at once, with a reset. What was not sent is lost. A second call does nothing."""
-        self._out.clear()  # or the batch would write it on the closed pipe, at the end of this turn
+        """End the connection at once, with a reset. Unsent bytes are lost. A second call does nothing."""
+        self._out.clear()  # or the batch would write it to the closed pipe, at the end of this turn
         self._pending = 0
         self.pipe.abort()
         self.stop()
@@ -328,7 +328,7 @@ class HandedOver:
     """The pipe of an endpoint that has stopped reading, for the protocol after an Upgrade.
 
     A chunk does not end where a protocol ends. A client may send its handshake and its first message in one packet. Then the
-    core has bytes in its buffer that are not its own, and these come first. The endpoint goes on counting, for the metrics.
+    core's buffer holds bytes of the next protocol, and these come first. The endpoint keeps counting, for the metrics.
     """
 
     __slots__ = ("_endpoint", "_pipe", "_unread", "abort", "close", "close_write", "drain", "info", "watch")

@@ -6,12 +6,12 @@
             async for piece in request.body:                            # content, as it arrives
                 size += len(piece)
             return Response.text(f"{size} bytes")
-        return Response(rows(), headers={"content-type": "text/csv"})   # content, made while it is sent
+        return Response(rows(), headers={"content-type": "text/csv"})   # content, generated while it is being sent
 
 How the parts fit together, for one request:
 
-    a connection of HTTP/1.1,               this file                                     the app
-    or a stream of HTTP/2
+    an HTTP/1.1 connection,                 this file                                     the app
+    or an HTTP/2 stream
       |                                       |                                             |
       |--- RequestHead, an Exchange --------> | Request --------------------------------->  |
       |                                       |                                             |
@@ -20,20 +20,20 @@ How the parts fit together, for one request:
       |                                       |                                             |
       | <-- Response, its first piece --------| call_app() <-------------------- Response --|
 
-The content of a request is read while it arrives, and the content of a response can be made while it is sent. Both are under
-backpressure, so a body of any size takes little memory. How a message tells where it ends is not the app's business: bytes get
-a Content-Length, and an iterator is sent in the way that the version has for content of unknown length.
+A request's content is read while it arrives, and a response's content can be generated while it is being sent. Both are
+under backpressure, so a body of any size takes little memory. The app need not care how a message marks its end: bytes get
+a Content-Length, and an iterator is sent in the way that the HTTP version has for content of unknown length.
 
-The requests of one HTTP/1.1 connection share a task, and so its context variables: a variable that the app sets for one
+All requests of one HTTP/1.1 connection share a task, and so its context variables: a variable that the app sets for one
 request is still set for the next one. In HTTP/2 each request has a task of its own.
 
 Easy to get wrong:
 
-- An exception behind the head of a response can't become a 500: the client has read "200 OK". So ``call_app`` makes the first
+- An exception after the head of a response can't become a 500: the client has read "200 OK". So ``call_app`` takes the first
   piece of an iterator's content before the head is sent. Most failures of a generator show up there.
-- When the client has left, most exceptions of the handler are consequences of that, and belong in no log. The failure of a
-  clean-up is no such consequence: see ``log_failure_unseen``.
-- A request can outlive its exchange, in a task that the app has started. Reading its content must then raise: a quiet end
+- After the client has left, most exceptions from the handler are consequences of that, and belong in no log. The failure of
+  a clean-up is not such a consequence: see ``log_failure_unseen``.
+- A request can outlive its exchange, in a task that the app has started. Reading its content must then raise: a silent end
   would look like the end of an empty body.
 """
 
@@ -56,12 +56,12 @@ from minproto.http import TOKEN, Data, EndOfMessage, Headers, RequestHead, split
 MAX_READ = 1 << 20
 """Bytes of content that ``Request.read`` holds in memory, unless its caller names another limit."""
 UNANSWERED = 499
-"""The status in the access log of a request whose client left before it had the response. nginx writes it so, too. Until its
-response begins, a request has this status: if it ends then, nobody was answered."""
+"""The status in the access log of a request whose client left before it had the response. nginx does the same. Until its
+response begins, a request has this status: if it ends then, it was not answered."""
 RESET_COMES = 0.25
-"""Seconds in which a client that is gone answers our bytes with a reset. A client that reads on sends none."""
+"""Seconds in which a client that is gone answers our bytes with a reset. A client that is still reading sends none."""
 LATE = "an interim response comes before the answer, which has begun already"
-"""The error of ``Request.inform`` behind the head of the response (RFC 9110 §15.2)."""
+"""The error of ``Request.inform`` after the head of the response (RFC 9110 §15.2)."""
 
 
 # ---- header fields -----------------------------------------------------------------------------------------------------
@@ -72,19 +72,19 @@ _COMMON_TYPES = frozenset({list, tuple, Headers})
 
 
 def make_headers(fields: HeaderFields) -> Headers:
-    """Return the fields with their names in lower case, in which the cores compare them.
+    """Return the fields with their names in lower case, as the cores compare them.
 
         >>> make_headers({"Content-Type": "text/css"}), make_headers([("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")])
         ([('content-type', 'text/css')], [('set-cookie', 'a=1'), ('set-cookie', 'b=2')])
 
     Raises TypeError for an argument that is neither a mapping nor pairs of str, and names the part that is wrong.
     """
-    if type(fields) not in _COMMON_TYPES:  # ``isinstance`` with an abstract class is slow, and every response comes by here
+    if type(fields) not in _COMMON_TYPES:  # ``isinstance`` with an abstract class is slow, and every response gets here
         fields = _field_lines(fields)
     made = Headers()
     line: Any
     for line in fields:
-        # A list of two is a pair as well. The str "te" is none: it would come apart as the field "t" with the value "e".
+        # A list of two is a pair as well. The str "te" is not: it would be unpacked as the field "t" with the value "e".
         if type(line) is not tuple and not isinstance(line, list):
             refuse("each of headers", "a pair of a name and a value", line)
         try:
@@ -106,9 +106,9 @@ def _field_lines(fields: Any) -> Iterable[tuple[str, str]]:
 
 
 def announced(headers: Headers) -> int:
-    """Return the length of the content that a valid head announces; 0 where it announces none.
+    """Return the length of the content that a valid head announces; 0 if it announces none.
 
-    The cores accept "5, 5", which a program makes that joins two equal fields (RFC 9110 §8.6). The first number is the length.
+    The cores accept "5, 5", the result of joining two equal fields (RFC 9110 §8.6). The first number is the length.
     """
     return int((headers.get("content-length") or "0").split(",")[0])
 
@@ -117,9 +117,9 @@ _date = (0.0, ("date", ""))
 
 
 def date_field() -> tuple[str, str]:
-    """Return the Date field with the present time (RFC 9110 §5.6.7).
+    """Return the Date field with the current time (RFC 9110 §5.6.7).
 
-    Its resolution is a second, so it is made once a second: to make it takes as long as to parse a small request.
+    Its resolution is a second, so it is made once a second: making it takes as long as parsing a small request.
     """
     global _date
     now = time.time() // 1
@@ -141,10 +141,10 @@ class Exchange(Protocol):
         """The app does not accept the content. Read no more of it, and tell the client why."""
 
     async def inform(self, status: int, headers: Headers) -> None:
-        """Send an interim response. Raises LocalProtocolError where it can't be sent, ConnectionError."""
+        """Send an interim response. Raises LocalProtocolError if it can't be sent, ConnectionError."""
 
     def abort(self) -> None:
-        """End the exchange with a reset. From then on it is as if the client had left."""
+        """End the exchange with a reset. From then on, everything is as if the client had left."""
 
 
 class _ClosedExchange:
@@ -154,13 +154,13 @@ class _ClosedExchange:
         raise ConnectionError("the exchange is over")
 
     def fail(self, error: RemoteProtocolError) -> None:
-        """Nobody can be told any more."""
+        """Do nothing: the client can't be told any more."""
 
     async def inform(self, status: int, headers: Headers) -> None:
         raise LocalProtocolError(LATE)
 
     def abort(self) -> None:
-        """It has ended."""
+        """Do nothing: the exchange has ended."""
 
 
 _CLOSED_EXCHANGE = _ClosedExchange()
@@ -176,8 +176,8 @@ class Request:
         >>> request.target, request.authority, request.headers["host"]
         ('/a%20b?x=1&x=2', 'example.org:8080', 'example.org:8080')
 
-    HEAD appears as GET, since a response to HEAD has the same head as one to GET. The server leaves the content out (RFC 9110
-    §9.3.2). ``request.head.method`` tells the two apart.
+    HEAD appears as GET, since a response to HEAD has the same head as one to GET. The server leaves out the content (RFC 9110
+    §9.3.2). ``request.head.method`` tells GET and HEAD apart.
     """
 
     __slots__ = (
@@ -198,26 +198,26 @@ class Request:
         """The head as received."""
         self.method = "GET" if head.method == "HEAD" or head.protocol else head.method
         self.pipe = pipe
-        """What carries the request; ``pipe.info("peername")`` is the client's address."""
+        """The pipe that carries the request; ``pipe.info("peername")`` is the client's address."""
         self.body_timeout = body_timeout
-        """Seconds to wait for the next piece of content, at first ``Timeouts.body``; None: without a limit, also of
-        ``Timeouts.min_body_rate``. Both hold until the response begins. From then on the app decides how long it waits."""
+        """Seconds to wait for the next piece of content, at first ``Timeouts.body``; None: no limit, not even
+        ``Timeouts.min_body_rate``. Both apply until the response begins. From then on the app decides how long it waits."""
         self.cancellable = True
-        """Whether the app is cancelled when the client can't receive the response any more. Set it to False for work that has
-        to run to its end, such as a payment."""
+        """Whether the app is cancelled when the client can no longer receive the response. Set it to False for work that has
+        to run to completion, such as a payment."""
         self._trailers: Headers | None = None
         self._exchange = exchange
         self._content = exchange if has_content else None  # None: there is no more content
         self._left = False  # the client has left, or the exchange is over
-        self._leaving: asyncio.Future[None] | None = None  # made when the app waits for that
+        self._leaving: asyncio.Future[None] | None = None  # made when the app waits for the client to leave
         self._split: tuple[str | None, str, str] | None = None  # authority, path and query, split when first asked for
 
     # -- its head
 
     @property
     def protocol(self) -> str:
-        """The protocol for which an extended CONNECT of HTTP/2 wants the stream, such as "websocket" (RFC 8441); else "".
-        Such a request appears as GET, which a WebSocket's handshake is in HTTP/1.1."""
+        """The protocol for which an HTTP/2 extended CONNECT wants the stream, such as "websocket" (RFC 8441); else "".
+        Such a request appears as GET, the method of a WebSocket handshake in HTTP/1.1."""
         return self.head.protocol
 
     @property
@@ -232,7 +232,7 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The path, percent-decoded as UTF-8. "%2F" has become "/": use ``target`` where the difference matters."""
+        """The path, percent-decoded as UTF-8. "%2F" has become "/": use ``target`` if the difference matters."""
         path = self._parts[1]
         return unquote(path) if "%" in path else path
 
@@ -243,14 +243,14 @@ class Request:
 
     @property
     def authority(self) -> str:
-        """The host and port that are asked for: a whole URL in the target overrides the Host field (RFC 9112 §3.2.2)."""
+        """The host and port that the client asks for: a whole URL in the target overrides the Host field (RFC 9112 §3.2.2)."""
         return self._parts[0] or self.headers.get("host", "") or ""
 
     @property
     def last_event_id(self) -> str | None:
-        """Where a client wants to resume a stream of events: ``Last-Event-ID``, else ``lastEventId`` of the query.
+        """Where a client wants to resume a stream of events: ``Last-Event-ID``, else ``lastEventId`` in the query.
 
-        Unlike other fields this one is UTF-8 (WHATWG HTML, "Server-sent events"). Bytes that are not UTF-8 become U+FFFD.
+        Unlike other fields, the header is UTF-8 (WHATWG HTML, "Server-sent events"). Bytes that are not UTF-8 become U+FFFD.
         """
         if field := self.headers.get("last-event-id"):
             return field.encode("latin-1").decode("utf-8", "replace")
@@ -268,16 +268,16 @@ class Request:
     def body(self) -> "AsyncIterator[bytes]":
         """The content, in pieces as they arrive: for one reader, once.
 
-        Raises RemoteProtocolError where the content is malformed or too slow. Raises ConnectionError where the response was
-        sent before the content was read, or where the client is gone and the request is not ``cancellable``.
+        Raises RemoteProtocolError if the content is malformed or too slow. Raises ConnectionError if the response was
+        sent before the content was read, or if the client is gone and the request is not ``cancellable``.
         """
         return Body(self)
 
     async def read(self, limit: int = MAX_READ) -> bytes:
         """Return the whole content.
 
-        Raises RemoteProtocolError (413) beyond ``limit`` bytes, and the client is told. Where the head announces more than
-        that, no byte is read: a client that waits for a 100 (Continue) then sends no content at all.
+        Raises RemoteProtocolError (413) beyond ``limit`` bytes, and tells the client. If the head announces more than
+        that, no byte is read: a client that is waiting for a 100 (Continue) then sends no content at all.
         """
         check_count("limit", limit, 0)
         if self._content is not None and announced(self.headers) > limit:
@@ -304,7 +304,7 @@ class Request:
 
     @property
     def trailers(self) -> Headers:
-        """The fields behind the content; complete when the content was read to its end."""
+        """The fields after the content; complete once the content has been read to its end."""
         if self._trailers is None:
             self._trailers = Headers()
         return self._trailers
@@ -319,8 +319,8 @@ class Request:
     async def inform(self, status: int, headers: HeaderFields = ()) -> None:
         """Send an interim response (RFC 9110 §15.2) before the response, such as 103 (Early Hints) with ``link`` fields.
 
-        A client of HTTP/1.0 gets none, since it would take that for the response. Raises TypeError or ValueError for a status
-        that is not interim, LocalProtocolError where the response has begun or a field is not valid, ConnectionError.
+        An HTTP/1.0 client gets none, since it would take that for the response. Raises TypeError or ValueError for a status
+        that is not interim, LocalProtocolError if the response has begun or a field is not valid, ConnectionError.
         """
         check_count("the status of an interim response", status, 100, 199)
         if status == 101:
@@ -331,19 +331,19 @@ class Request:
     async def disconnected(self) -> None:
         """Wait until the client has left: its stream was reset, its connection was reset or lost, or it sends nothing more.
 
-        Returns also when the response has been sent, so that a task that waits here ends with the exchange.
+        Also returns when the response has been sent, so that a task waiting here ends with the exchange.
         """
         if self._left:
             return
         if self._leaving is None:
             self._leaving = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._leaving)  # several tasks may wait, and the end of one of them is not the others' end
+        await asyncio.shield(self._leaving)  # several tasks may wait: cancelling one must not cancel the others
 
     def abort(self) -> None:
         """End the exchange at once, with a reset, so that the client sees that its response is broken off.
 
-        HTTP/2 resets the stream, and HTTP/1.1 the whole connection. From then on it is as if the client had left: the app is
-        cancelled, unless the request is not ``cancellable``. A proxy does this when its own server breaks off a response.
+        HTTP/2 resets the stream, HTTP/1.1 the whole connection. From then on, everything is as if the client had left: the app
+        is cancelled, unless the request is not ``cancellable``. A proxy does this when its own server breaks off a response.
         """
         if self._exchange is not None:
             self._exchange.abort()
@@ -357,7 +357,7 @@ class Request:
             self._leaving.set_result(None)
 
     def close(self) -> None:
-        """The server calls this when the exchange is over. Content that was not read is not there any more."""
+        """The server calls this when the exchange is over. Content that was not read is gone."""
         if self._content is not None:
             self._content = _CLOSED_EXCHANGE
         self._exchange = _CLOSED_EXCHANGE
@@ -367,10 +367,10 @@ class Request:
 
 
 class Query(dict[str, str]):
-    """The parameters of a query. Of a name that is repeated, the last value.
+    """The parameters of a query. For a repeated name, the last value.
 
-    "+" is a space, as HTML forms send it. Percent-encoded bytes that are not UTF-8 become U+FFFD. A "%" stays as it is where
-    no two hexadecimal digits follow it.
+    "+" is a space, as HTML forms send it. Percent-encoded bytes that are not UTF-8 become U+FFFD. A "%" stays as it is unless
+    two hexadecimal digits follow it.
     """
 
     __slots__ = ("_pairs",)
@@ -425,8 +425,8 @@ class Response:
     ) -> None:
         """``headers``: a mapping or pairs, with names in any case. Raises TypeError or ValueError for a wrong argument.
 
-        ``early_head``: send the head at once, and not with the first piece that an iterator gives. A client that waits for
-        the head before it sends its first message needs this. What fails after the head can't become a 500 any more.
+        ``early_head``: send the head at once, not with the first piece that an iterator gives. A client that waits for
+        the head before it sends its first message needs this. A failure after the head can no longer become a 500.
         """
         if not isinstance(body, bytes):
             check_content(body)
@@ -450,26 +450,26 @@ class Response:
 
     @property
     def trailers(self) -> Headers:
-        """Fields to be sent behind the content. An iterator may add them while it runs.
+        """Fields to be sent after the content. An iterator may add them while it runs.
 
         They follow content whose length the head does not give, so ``bytes`` with trailers are sent without a Content-Length.
-        An iterator whose response has a Content-Length gets none, and a line in the log says so. A client of HTTP/1.0 and an
-        answer to HEAD get none either.
+        If an iterator's response has a Content-Length, no trailers are sent, and a line in the log says so. Nor are any sent
+        to an HTTP/1.0 client or in answer to HEAD.
         """
         if self._trailers is None:
             self._trailers = Headers()
         return self._trailers
 
     def drain(self) -> None:
-        """The server stops. A response that would never end overrides this, and ends soon. All others need do nothing."""
+        """The server is stopping. A response that would never end overrides this, and ends soon. Others need do nothing."""
 
     def client_ended(self) -> None:
-        """In HTTP/1.1, the client has ended its output, and may be gone: only a reset in answer to our bytes would tell. A
+        """In HTTP/1.1, the client has ended its output, and may be gone: only a reset in answer to our bytes would show. A
         response that can send something at any time overrides this, and sends something. All others need do nothing."""
 
 
 class Upgrade:
-    """An answer that gives the connection away: ``handler`` gets the pipe, with the bytes that came behind the request.
+    """An answer that gives the connection away: ``handler`` gets the pipe, with the bytes that came after the request.
 
     101 with the ``upgrade`` field for a request that offered it (RFC 9110 §7.8), or 200 for CONNECT (§9.3.6). When the
     handler returns, the pipe is closed. ``drain`` is called when the server stops: it should make the handler return soon.
@@ -497,16 +497,16 @@ class Upgrade:
 
 
 def check_method(name: str, value: object) -> None:
-    """Check a method: a token, and in capitals, since "get" is another method than "GET" (RFC 9110 §9.1)."""
+    """Check a method: a token, and in capitals, since "get" is a different method from "GET" (RFC 9110 §9.1)."""
     check_text(name, value)
     if not TOKEN.fullmatch(str(value)) or value != str(value).upper():
         refuse(name, 'a method in capitals, such as "GET"', value, ValueError)
 
 
 def not_allowed(*methods: str) -> Response:
-    """Return a 405 for a resource that knows only these methods. The Allow field MUST name them (RFC 9110 §15.5.6).
+    """Return a 405 for a resource that supports only these methods. The Allow field MUST name them (RFC 9110 §15.5.6).
 
-    Raises TypeError for a list in the place of several methods, ValueError for a method in small letters.
+    Raises TypeError for a list instead of several methods, ValueError for a method in lower case.
     """
     check_elements("methods", methods, check_method)
     return Response.text("method not allowed\n", 405, [("allow", ", ".join(methods))])
@@ -521,8 +521,8 @@ App = Callable[[Request], Awaitable[Answer]]
 def check_app(app: object) -> None:
     """Check that an app can be called with one request.
 
-    Raises TypeError for a class, for the coroutine of an app that was called, and for an app that is written for ASGI or WSGI.
-    Without this check each request would fail, and the first user would find out.
+    Raises TypeError for a class, for the coroutine of an app that was called, and for an app written for ASGI or WSGI.
+    Without this check every request would fail, and the first user would be the one to find out.
     """
     if not callable(app) or inspect.isclass(app):
         refuse("app", "an async function that takes a Request", app)
@@ -547,7 +547,7 @@ _FOREIGN = {
 
 
 async def call_app(app: App, request: Request, methods: Iterable[str], scheme: str | None) -> tuple[Answer, bytes]:
-    """Return the app's answer, and the first piece of its content where an iterator makes that. Raises what the app raises.
+    """Return the app's answer, and the first piece of its content if that comes from an iterator. Raises what the app raises.
 
         the app ...                                         this function returns
         -------------------------------------------------   ------------------------------------------------------
@@ -559,10 +559,10 @@ async def call_app(app: App, request: Request, methods: Iterable[str], scheme: s
         returns a 200 to CONNECT                            a 501: a 2xx would say that a tunnel begins
         is not called: the scheme is wrong, OPTIONS *       the server's own response
 
-    The first piece is made before the head is sent. A generator that fails at once can still be a 500. And a generator that
-    reads the request's content can still make the server send a 100 (Continue) first.
+    The first piece is made before the head is sent. So a generator that fails at once can still become a 500. And a generator
+    that reads the request's content can still make the server send a 100 (Continue) first.
 
-    ``methods``: the server's, for ``OPTIONS *``, which asks the server and not the app (RFC 9110 §9.3.7).
+    ``methods``: the server's, for ``OPTIONS *``, which asks the server, not the app (RFC 9110 §9.3.7).
     ``scheme``: see ``served_scheme``.
     """
     head = request.head
@@ -611,9 +611,9 @@ def _check_upgrade(answer: object) -> Upgrade:
 
 
 def log_failure_unseen(head: RequestHead, error: BaseException) -> None:
-    """Log an exception of an app whose client has left: a clean-up has failed, or work that ran to its end.
+    """Log an exception of an app whose client has left: a clean-up has failed, or work that ran to completion.
 
-    An exception that only passes on the loss of the client is not logged. A group is logged without such exceptions in it.
+    An exception that only passes on the loss of the client is not logged. A group is logged without any such exceptions.
     """
     rest = error.split(_LOSSES)[1] if isinstance(error, BaseExceptionGroup) else error
     if rest is not None and not isinstance(rest, _LOSSES):
@@ -621,7 +621,7 @@ def log_failure_unseen(head: RequestHead, error: BaseException) -> None:
 
 
 _LOSSES = (ConnectionError, asyncio.CancelledError, RemoteProtocolError)
-"""The exceptions by which an app hears of the loss of its client."""
+"""The exceptions that tell an app that its client is lost."""
 
 
 # ---- trailers ----------------------------------------------------------------------------------------------------------
@@ -629,7 +629,7 @@ _LOSSES = (ConnectionError, asyncio.CancelledError, RemoteProtocolError)
 
 def _with_trailers(response: Response, head: RequestHead) -> Response:
     """Return the response with its content as an iterator: no trailers can follow content of a declared length (RFC 9112
-    §7.1.2). A client of HTTP/1.0 gets no trailers, so there the response stays as it is.
+    §7.1.2). An HTTP/1.0 client gets no trailers, so its response stays as it is.
 
     Raises LocalProtocolError for a 204 or 304, which has no content, and for a Content-Length that is wrong.
     """
@@ -648,9 +648,9 @@ def _with_trailers(response: Response, head: RequestHead) -> Response:
 
 
 def trailers_of(response: Response, head: RequestHead, *, possible: bool) -> Headers:
-    """Return the trailers to send behind the content.
+    """Return the trailers to send after the content.
 
-    ``possible``: whether the framing of the content has a place for trailers. Where it has none, the log names those that the
+    ``possible``: whether the framing of the content has a place for trailers. If it has none, the log names those that the
     app has set.
     """
     if not response._trailers or head.method == "HEAD" or head.version == "1.0":

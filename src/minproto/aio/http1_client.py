@@ -12,7 +12,7 @@ that a response can come before its upload is done:
       |    stops the upload ----------------------> X    (RFC 9112 §9.5: SHOULD)              |
       |    returns a ClientResponse
 
-With bytes that fit into the pipe there is no second task:
+If the bytes fit into the pipe there is no second task:
 
     >>> from minproto.testing import network
     >>> async def converse():
@@ -29,20 +29,20 @@ With bytes that fit into the pipe there is no second task:
 
 **One request at a time.** Pipelining (§9.3.2) is left out. A slow response would hold up the responses behind it (head-of-line
 blocking), and when the connection breaks, nobody knows which requests the server has processed. A user whose requests have to
-run side by side opens several connections, or speaks HTTP/2.
+run in parallel opens several connections, or speaks HTTP/2.
 
-**Keep-alive.** A server closes a connection that was idle for too long, and may do so at the same moment in which we want to
-use it. So ``request`` looks first whether the end has arrived. If it has, nothing was sent, and RequestRefused tells the user
-that the request can be made again. A server may also say something before it closes, such as a 408. Such bytes came unasked,
-so they must never be taken for the response to the next request (§9.2).
+**Keep-alive.** A server closes a connection that was idle for too long, and may do so at the very moment when we want to
+use it. So ``request`` first checks whether the server's FIN has arrived. If so, nothing is sent, and RequestRefused tells the
+user that the request can be made again. A server may also send something before it closes, such as a 408. Such bytes came
+unasked, so they must never be taken for the response to the next request (§9.2).
 
 Easy to get wrong:
 
-- When the user ends a connection while a response is read, our own abort looks like the end of the peer's output. Content that
-  lasts until the connection ends would look complete. So the error is kept, and raised before the core is asked.
-- A response may be complete while its upload goes on. The next request has to wait for the upload's end.
-- The iterator of an upload can fail while the user waits for the response. The user is told of the iterator's own error, and
-  not of the timeout, or of the server's 408, that would come later.
+- If the user ends a connection while a response is being read, our own abort looks like the end of the peer's output. Content
+  that lasts until the connection ends would look complete. So the error is kept, and raised before the core is asked.
+- A response may be complete while its upload is still going on. The next request has to wait until the upload has ended.
+- The iterator of an upload can fail while the user waits for the response. The user is told of the iterator's own error, not
+  of the timeout, or the server's 408, that would come later.
 """
 
 import asyncio
@@ -77,13 +77,13 @@ from minproto.http1 import DONE, HEAD, IDLE, SWITCHED, Connection, Limits
 class ClientConnection:
     """A client's connection: one request at a time, each response read to its end before the next request.
 
-    What becomes of the connection:
+    What happens to the connection:
 
         what happened                                             the connection      the next request raises
         -------------------------------------------------------   -----------------   --------------------------------------
         the response was read to its end                          persists            nothing
         ... and it said "Connection: close"                       is closed           RequestRefused
-        the response is not read to its end yet                   waits for that      LocalProtocolError: read it first
+        the response is not yet read to its end                   waits for that      LocalProtocolError: read it first
         the response was closed unread                            is aborted          RequestRefused
         a request failed: TimeoutError, a malformed response      is aborted          RequestRefused
         the server has closed it while it was idle                is aborted          RequestRefused
@@ -94,16 +94,16 @@ class ClientConnection:
         if isinstance(pipe, str):
             refuse("pipe", "a connected pipe (connect_http(host, port) makes one)", pipe)
         self.host = host
-        """Host and port for the Host field, unless the target of a request is a whole URL, which has its own."""
+        """Host and port for the Host field, unless a request's target is a whole URL, which has its own."""
         self._core = chosen(Connection)(Role.CLIENT, limits)
         self.endpoint = Endpoint(self._core, pipe, timeouts)
         self._timeouts = timeouts
-        self._error: Exception | None = None  # why the connection is over, for all who read on
-        self._starting = asyncio.Lock()  # of two requests at once only one may find that the connection is free
+        self._error: Exception | None = None  # why the connection is over, for all later reads
+        self._starting = asyncio.Lock()  # of two concurrent requests, only one may find the connection free
         self._upload: asyncio.Task[None] | None = None  # the last upload that did not fit into the pipe at once
         self._upload_is_stopped = False  # we have cancelled it
         self._patience = ResponsePatience(self.endpoint, None)
-        self._content_size = 0  # bytes of the present response's content, so far
+        self._content_size = 0  # bytes of the current response's content, so far
 
     async def request(
         self,
@@ -112,15 +112,15 @@ class ClientConnection:
         headers: HeaderFields = (),
         body: bytes | AsyncIterator[bytes] = b"",
     ) -> ClientResponse:
-        """Send a request, and return the response as soon as its head has come. Interim responses (1xx) are passed over.
+        """Send a request, and return the response as soon as its head has arrived. Interim responses (1xx) are skipped.
 
-        The head may come before an upload is done. Otherwise we wait for it for ``Timeouts.idle`` seconds from the end of the
-        upload on.
+        The head may arrive before an upload is done. Otherwise we wait for the head for ``Timeouts.idle`` seconds, counted
+        from the end of the upload.
 
         Raises LocalProtocolError and TypeError for what can't be sent, and what an iterator of content raises. RequestRefused:
-        nothing was sent, because the server has closed the connection before, or a request before was its last one.
+        nothing was sent, because the server has already closed the connection, or an earlier request was its last one.
         ConnectionError: the server closed without an answer. TimeoutError: it was too slow. RemoteProtocolError: its answer is
-        not HTTP/1.1. A request that has begun, and fails, closes the connection.
+        not HTTP/1.1. A request that fails after it has begun closes the connection.
         """
         fields = request_fields(method, target, headers, body, self.host)
         if not isinstance(body, bytes) and {"content-length", "transfer-encoding"}.isdisjoint(dict(fields)):
@@ -133,15 +133,15 @@ class ClientConnection:
         head = await self._receive_head()
         if not self._core.skip_empty_body():
             return ClientResponse(head, self, self._timeouts.body)
-        await self._finish()  # nobody has a reason to read the content of a 204, so its end must not wait for that
+        await self._finish()  # nobody will read the content of a 204, so finishing must not wait for that
         return ClientResponse(head, None)
 
     # -- before a request
 
     async def _get_ready(self) -> None:
-        """Wait until a request can be sent. Raises RequestRefused where none ever can be, LocalProtocolError."""
+        """Wait until a request can be sent. Raises RequestRefused if none can ever be sent, LocalProtocolError."""
         if self._core.response is DONE and self._upload is not None:
-            await asyncio.wait([self._upload])  # the response came before the end of its request
+            await asyncio.wait([self._upload])  # the response came before its request was complete
         self._check_usable()
         if self._core.response is not IDLE:
             raise LocalProtocolError("read the response to its end first, and after a change of the protocol ask no more")
@@ -153,14 +153,14 @@ class ClientConnection:
             raise RequestRefused(f"the connection is used up: {self._error!r}") from self._error
 
     async def _expect_silence(self) -> None:
-        """Check that the server has not closed the idle connection, or said something. Raises RequestRefused.
+        """Check that the server has not closed the idle connection, or sent anything. Raises RequestRefused.
 
         Bytes that came unasked are a server's last words, such as a 408, before it closes a connection that was idle for too
-        long. That is no fault of the server's, and no response to the request that comes next (§9.2).
+        long. They are not a fault of the server's, and not a response to the next request (§9.2).
         """
         try:
             self._core.next_event()
-            for _ in range(2):  # in the first wait the bytes that the kernel holds arrive, the second one takes them
+            for _ in range(2):  # during the first wait, bytes in the kernel arrive; the second one takes them
                 with suppress(TimeoutError):
                     if not await self.endpoint.receive(0):
                         raise ConnectionResetError("its end has come")
@@ -175,7 +175,7 @@ class ClientConnection:
     # -- an upload
 
     def _start_upload(self, body: bytes | AsyncIterator[bytes]) -> None:
-        """Send content. A task sends it where that takes time: meanwhile the response is awaited, or read."""
+        """Send content; in a task if that takes time: meanwhile the response is awaited, or read."""
         if isinstance(body, bytes):
             self.endpoint.send(Data(body))
             self.endpoint.send(EndOfMessage())
@@ -189,10 +189,10 @@ class ClientConnection:
         self._patience = ResponsePatience(self.endpoint, self._upload)
 
     async def _send_content(self, body: AsyncIterator[bytes]) -> None:
-        """Send content that the user makes while it is sent: this is the upload task, and it runs the user's iterator.
+        """Send content that the user generates as it is sent: this is the upload task, and it runs the user's iterator.
 
-        A timeout in the iterator has to end the iterator, and not this task: see ``Pieces``. An iterator that cancels its own
-        task would look as if we had stopped the upload. It has failed, so ``request`` raises that.
+        A timeout in the iterator has to end the iterator, not this task: see ``Pieces``. An iterator that cancels its own
+        task would look as if we had stopped the upload. The iterator has failed, so ``request`` raises that error.
         """
         pieces = Pieces(body)
         try:
@@ -209,17 +209,17 @@ class ClientConnection:
         self.endpoint.send(EndOfMessage())
 
     def _uploaded(self, upload: asyncio.Task[None]) -> None:
-        """The upload task is over. Where it has failed, whoever waits for the response is told why.
+        """The upload task is over. If it has failed, whoever is waiting for the response is told why.
 
-        A server that has broken the connection may have said the reason before, in a response that has arrived. So the reader
-        goes on there, and finds that response, or the end.
+        A server that has broken the connection may have given the reason first, in a response that has arrived. Then the
+        reader goes on, and finds that response, or the end.
         """
         failure = None if upload.cancelled() else upload.exception()
         if failure is not None and (self._core.response is DONE or not self.endpoint.lost):
             self._end(failure)
 
     async def _stop_upload(self) -> BaseException | None:
-        """End the upload, if there is one. Return the error by which it had failed before, if it had."""
+        """End the upload, if there is one. Return its error if it had already failed."""
         if self._upload is None:
             return None
         self._upload_is_stopped = True
@@ -231,7 +231,7 @@ class ClientConnection:
 
     async def _receive_head(self) -> ResponseHead:
         """Wait for the head of the final response."""
-        self._patience.begin(self._timeouts.idle, for_head=True)  # once for all heads: interim ones could come without end
+        self._patience.begin(self._timeouts.idle, for_head=True)  # once for all heads: interim ones could come for ever
         while True:
             event = await self._receive()
             if isinstance(event, ResponseHead) and (event.status >= 200 or event.status == 101):
@@ -253,7 +253,7 @@ class ClientConnection:
     async def _receive(self) -> Event:
         """Wait for an event. Whatever goes wrong ends the connection, and the upload with it.
 
-        That is true for a cancellation, too. The user has stopped waiting, but the response may still come, and it would then
+        That is true for a cancellation, too. The user has stopped waiting, but the response may still come, and would then
         be taken for the response to the next request.
         """
         try:
@@ -271,8 +271,8 @@ class ClientConnection:
     def _next_event(self) -> Event | None:
         """Return an event that has arrived, or None. Raises the error that has ended the connection, before anything else.
 
-        The core says only that the message was cut off. Its error gets the two lengths, or what the server has sent instead
-        of HTTP/1.1.
+        The core says only that the message was cut off. We add the two lengths to its error, or what the server has sent
+        instead of HTTP/1.1.
         """
         if self._error is not None:
             raise self._error.with_traceback(None)
@@ -285,7 +285,7 @@ class ClientConnection:
             raise with_first_bytes(error, self.endpoint, "HTTP/1") from None
 
     async def _receive_bytes(self) -> None:
-        """Wait for bytes, or until the patience wants to look again. Raises TimeoutError, ConnectionResetError."""
+        """Wait for bytes, or until the patience wants to check again. Raises TimeoutError, ConnectionResetError."""
         try:
             size = await self.endpoint.receive(self._patience.left())
         except TimeoutError:
@@ -294,7 +294,7 @@ class ClientConnection:
             return
         except ConnectionError as error:
             raise ConnectionResetError(f"{error}{advice_on_silence(self.endpoint)}") from error
-        # The end of the server's output, where no byte of a response has come, breaks no rule of HTTP. The core would say so.
+        # A server that ends its output before any byte of a response breaks no rule of HTTP, but the core would say so.
         if not size and (self._core.response is HEAD or self.endpoint.lost):
             advice = advice_on_silence(self.endpoint)
             raise self._error or ConnectionResetError(f"the server closed before it answered{advice}")
@@ -302,25 +302,25 @@ class ClientConnection:
     # -- the end
 
     async def _finish(self) -> None:
-        """A response is complete. Close the connection where it was the last one: a client MUST (§9.6).
+        """A response is complete. Close the connection if it was the last one: a client MUST (§9.6).
 
-        It is also the last one where its request can't be completed any more, because the upload was stopped.
+        It is also the last one if its request can no longer be completed, because the upload was stopped.
         """
         core = self._core
         if core.response is IDLE or (core.keep_alive and self._upload is not None and not self._upload.done()):
             return
         if core.response is DONE or self.endpoint.unsent:
-            self.endpoint.abort()  # nobody wants the part of the request that was not sent
+            self.endpoint.abort()  # nobody wants the unsent part of the request
         await self.close()
 
     def _end(self, error: BaseException) -> None:
-        """End the connection at once, unless it has ended before. All who read on are told of ``error``."""
+        """End the connection at once, unless it has already ended. All later reads raise ``error``."""
         if self._error is None:
             self._error = error if isinstance(error, Exception) else ConnectionResetError("the connection was given up")
             self.endpoint.abort()
 
     def tunnel(self) -> Pipe | None:
-        """Return the pipe for another protocol, with the bytes that came behind the response; None where HTTP goes on."""
+        """Return the pipe for another protocol, with the bytes that came after the response; None if HTTP goes on."""
         return self.endpoint.hand_over() if self._core.response is SWITCHED else None
 
     async def give_up(self) -> None:
@@ -338,7 +338,7 @@ class ClientConnection:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:  # a block that is cancelled, or fails, waits for no peer
+        if kind is not None:  # a block that is cancelled, or fails, does not wait for the peer
             await self.give_up()
         await self.close()
 
@@ -357,7 +357,7 @@ def connect_http(
     """Connect to an HTTP/1.1 server, within ``Timeouts.handshake`` seconds: ``async with connect_http(host, port) as client``,
     or ``client = await connect_http(host, port)``.
 
-    Raises ValueError for a value that is no host, such as a URL; OSError and TimeoutError; RemoteProtocolError where ``ssl``
+    Raises ValueError if ``host`` is not a host (a URL, for example); OSError and TimeoutError; RemoteProtocolError if ``ssl``
     offers HTTP/2, and the server has chosen that (RFC 9113 §3.2).
     """
     return Connecting(_connect_http(host, port, ssl, limits, timeouts))

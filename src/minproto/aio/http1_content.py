@@ -1,7 +1,7 @@
-r"""The content of a request of HTTP/1.1, as the app reads it: ``await request.read()``, ``async for piece in request.body``.
+r"""The content of an HTTP/1.1 request, as the app reads it: ``await request.read()``, ``async for piece in request.body``.
 
 Content is read when the app asks for it, and not before. Until then its bytes wait in the kernel, and TCP's backpressure stops
-the client. So an upload of any size takes little memory, and an app that wants none of it can refuse it unread.
+the client. So an upload of any size takes little memory, and an app that does not want it can refuse it unread.
 
     client                                 RequestContent                                app
       |--- POST / HTTP/1.1                       |                                        |
@@ -18,12 +18,12 @@ A GET has no content, and never comes here.
 Easy to get wrong:
 
 - ``Expect: 100-continue`` (RFC 9110 §10.1.1). A client that sends this field holds its content back until it sees a 100.
-  The 100 is sent when the app first waits for content. Where the app answers without reading, no 100 is sent, and the client
+  The 100 is sent when the app first waits for content. If the app answers without reading, no 100 is sent, and the client
   need not send its content at all.
-- The time limit of an upload ends where the response begins. From then on the two sides are in a conversation, as in gRPC, and
-  how long the client may be silent is the app's business.
-- Content that the app did not read stands before the next request. It is read away in order to keep the connection, but only
-  if there is little of it: a client could otherwise make us read a gigabyte for a 404.
+- The time limit of an upload ends when the response begins. From then on the two sides are in a conversation, as in gRPC, and
+  the app decides how long the client may be silent.
+- Content that the app did not read comes before the next request. We read and drop it to keep the connection, but only
+  if there is little of it: otherwise a client could make us read a gigabyte for a 404.
 """
 
 import asyncio
@@ -37,12 +37,12 @@ from minproto.http import Data, EndOfMessage, Headers, ResponseHead
 from minproto.http1 import BODY, HEAD, Connection
 
 MAX_DISCARD = 262_144
-"""Bytes of content that the app did not read, and that are read away in order to keep the connection. To read 256 KiB costs
+"""The most bytes of unread content that we read and drop in order to keep the connection. Reading 256 KiB costs
 about as much as a new connection."""
 
 
 class RequestContent:
-    """What each ``Request`` of a connection asks of it: an ``Exchange`` (see ``http.py``)."""
+    """The content side of a connection, as each ``Request`` sees it: an ``Exchange`` (see ``http.py``)."""
 
     __slots__ = ("_core", "_end", "_endpoint", "_pace", "_request", "_waiting", "expected_fault")
 
@@ -50,21 +50,21 @@ class RequestContent:
         self._core = core
         self._endpoint = endpoint
         self._pace = UploadPace(endpoint.timeouts.min_body_rate)
-        self._request: Request | None = None  # whose content this is, until the rest of it is read away
-        self._waiting = False  # a task waits for more bytes
+        self._request: Request | None = None  # whose content this is, until we drop the rest
+        self._waiting = False  # a task is waiting for more bytes
         self._end: Event | None = None  # the end of the content has arrived, and the app has not taken it
         self.expected_fault: RemoteProtocolError | None = None
-        """A fault that needs no line in the log: it has one, or the status in the access log says enough."""
+        """A fault that needs no line in the log: it already has one, or the status in the access log says enough."""
 
     def begin(self, request: Request) -> None:
-        """Begin with the content of another request. What is counted for it starts at 0."""
+        """Begin with the content of another request. Everything counted per request starts at 0."""
         self._request, self._end = request, None
         self._pace.begin()
 
     async def receive_content(self) -> Data | EndOfMessage:
         r"""Wait for the next piece of content, or its end. Raises RemoteProtocolError (400, 408, 413), ConnectionError.
 
-        All that has arrived is joined into one piece, and looked through first. Say, a good chunk and a malformed one have
+        All content that has arrived is joined into one piece, and checked first. Say a good chunk and a malformed one have
         arrived together, and the app answers after the first. That would be a 200 to a malformed request, so the malformed
         chunk raises now:
 
@@ -90,15 +90,15 @@ class RequestContent:
         return event
 
     def fail(self, error: RemoteProtocolError) -> None:
-        """The app refuses the content, for example because it is too large for it (413).
+        """The app refuses the content, for example because it is too large (413).
 
-        Such a fault is not the client's, so it is ``expected_fault``: the log says nothing of it.
+        Such a fault is not the client's, so it is ``expected_fault``: the log does not mention it.
         """
         self.expected_fault = error
         self._core.fail(error)
 
     async def inform(self, status: int, headers: Headers) -> None:
-        """Send an interim response. Raises LocalProtocolError where the response has begun, ConnectionError."""
+        """Send an interim response. Raises LocalProtocolError if the response has begun, ConnectionError."""
         if self._endpoint.lost:
             raise ConnectionResetError("the client is gone")
         if self._core.response is not HEAD:
@@ -108,14 +108,14 @@ class RequestContent:
             await self._endpoint.flush()
 
     def abort(self) -> None:
-        """End the connection with a reset. Its watcher, which is the connection, hears of that as of a lost client."""
+        """End the connection with a reset. Its watcher, the connection, sees that as the loss of the client."""
         self._endpoint.lost = True
         self._endpoint.abort()
 
     async def discard(self) -> bool:
-        """Read away the content that the app did not read. Return False where that is too much: the connection has to end."""
+        """Read and drop the content that the app did not read. Return False if that is too much: the connection has to end."""
         self._request = None
-        if self._waiting:  # a task that the app has left behind still waits: its wait ends before ours begins
+        if self._waiting:  # a task that the app has left behind is still waiting: its wait ends before ours begins
             self._waiting = False
             self._endpoint.interrupt()
             await asyncio.sleep(0)
@@ -130,7 +130,7 @@ class RequestContent:
     # -- waiting
 
     async def _wait(self) -> None:
-        """Wait for more bytes, as long as the client keeps to the least rate. Raises RemoteProtocolError (408)."""
+        """Wait for more bytes, as long as the client keeps to the minimum rate. Raises RemoteProtocolError (408)."""
         if self._waiting:
             raise RuntimeError("another task waits for the request's content")
         self._waiting = True
@@ -145,14 +145,14 @@ class RequestContent:
 
             the response has not begun            Request.body_timeout, at first Timeouts.body
             the response has begun                None: client and app are in a conversation
-            the response is complete              Timeouts.body, while the rest of the content is read away
+            the response is complete              Timeouts.body, while we drop the rest of the content
         """
-        if self._request is None:  # read away
+        if self._request is None:  # we are dropping the rest
             return self._endpoint.timeouts.body
         return None if self._core.response is BODY else self._request.body_timeout
 
     async def _receive_within(self, seconds: float | None) -> bool:
-        """Wait for more bytes, where a piece may take ``seconds``. Return False where that limit has changed meanwhile."""
+        """Wait for more bytes; a piece may take ``seconds``. Return False if that limit has changed meanwhile."""
         pace = self._pace
         try:
             with pace.waiting(seconds) as patience:

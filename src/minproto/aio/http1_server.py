@@ -1,4 +1,4 @@
-r"""An HTTP/1.1 server's side of one connection: read a request, call the app, send the response, and begin anew.
+r"""An HTTP/1.1 server's side of one connection: read a request, call the app, send the response, start over.
 
 One task serves one client. The same task reads the bytes, runs the app's handler, and sends what the handler returns:
 
@@ -10,13 +10,13 @@ One task serves one client. The same task reads the bytes, runs the app's handle
       |--- content ----------------> | waits only while the handler does ... <------------------| await request.read()
       |                              |--- content --------------------------------------------> |
       | <-- HTTP/1.1 200 OK ---------| <------------------------------------------ Response ----| returns
-      |                              | reads away the content that the handler did not read     |
+      |                              | drops the content that the handler did not read          |
       |--- GET /b HTTP/1.1 --------> | ... (keep-alive, RFC 9112 §9.3)                          |
 
 **Pipelining.** A client may send its second request before it has the first response (§9.3.2). The second request waits in
-the core's buffer, and behind it the bytes wait in the kernel, until the first response is sent. So the responses are in order
+the core's buffer, and any bytes after it wait in the kernel, until the first response is sent. So responses are in order
 without any queue, and a slow response holds up the responses behind it (head-of-line blocking). A client that sends requests
-faster than the app answers them is slowed by TCP's own backpressure. Responses that are made in the same turn of the event
+faster than the app answers them is slowed by TCP's own backpressure. Responses made in the same turn of the event
 loop leave in one write:
 
     >>> from minproto import Response, Server
@@ -32,28 +32,28 @@ loop leave in one write:
     >>> asyncio.run(converse())
     125|HTTP/1.1 200 OK|date: today|content-length: 2||/aHTTP/1.1 200 OK|date: today|connection: close|content-length: 2||/b
 
-**A client that leaves.** While the handler runs, nobody reads from the pipe, so the pipe itself tells this connection when the
-client ends its output or is lost (``Pipe.watch``). A client that has only ended its output is *half-closed*: it may still read
-the response (§9.6). A client that is lost can't, so the handler is cancelled.
+**A client that leaves.** While the handler runs, nothing reads from the pipe, so the pipe itself tells this connection when
+the client ends its output or is lost (``Pipe.watch``). A client that has only ended its output is *half-closed*: it may still
+read the response (§9.6). A client that is lost can't, so the handler is cancelled.
 
-**Faults.** A malformed request gets one last response, such as 400, and one line in the log. Where another response has begun,
-no status can be sent any more. Then the connection ends in the middle of the message, and the client sees that the content is
-incomplete: a chunk is missing, or some bytes of the Content-Length.
+**Faults.** A malformed request gets one last response, such as 400, and one line in the log. If another response has already
+begun, a status can no longer be sent. Then the connection ends in the middle of the message, and the client sees that the
+content is incomplete: a chunk is missing, or some bytes of the Content-Length.
 
-**The ending.** A server that stops calls ``drain``. The request in flight is then answered with ``Connection: close``, and an
-idle connection is closed at once. How a close is kept from destroying the last response stands in ``endpoint.py``.
+**The ending.** A server that is stopping calls ``drain``. The request in flight is then answered with ``Connection: close``;
+an idle connection is closed at once. ``endpoint.py`` explains how a close is kept from destroying the last response.
 
 Easy to get wrong:
 
 - The task that runs the handler is the task that serves the connection. A cancellation of this task may come from the server,
-  because the client is lost, or from the handler itself, and only the first may end the connection in silence.
+  because the client is lost, or from the handler itself, and only the server's may end the connection silently.
 - An exception that comes out of a handler need not be the handler's fault. The client may have sent a malformed chunk, or may
   be gone. ``_raise_cause`` sorts these out.
 - HTTP/1.0 knows neither chunks nor interim responses, and closes the connection unless both sides ask to keep it.
 
-The parts of this file stand in the order in which a request meets them: the loop, a request's head, the app and its failures,
-a whole response, a response that is made while it is sent, an Upgrade, the end. How the content of a request is read stands in
-``http1_content.py``.
+The parts of this file come in the order in which a request meets them: the loop, a request's head, the app and its failures,
+a whole response, a response generated while it is being sent, an Upgrade, the end. ``http1_content.py`` reads the content of
+a request.
 """
 
 import asyncio
@@ -89,7 +89,7 @@ from minproto.http1 import BODY, Connection, Limits, PreparedHead
 from minproto.http1_body import Chunked, UntilClose
 
 FAIR_SHARE = 32
-"""Steps that one connection may do in a row without a wait: requests answered, or pieces of content sent. Then the other
+"""Steps that one connection may take in a row without waiting: requests answered, or pieces of content sent. Then the other
 connections get their turn of the event loop."""
 
 
@@ -98,7 +98,7 @@ class _BrokenOffError(Exception):
 
 
 class ServerConnection:
-    """Serves one client: requests one after the other, until one of the two sides ends the connection."""
+    """Serves one client: one request after the other, until either side ends the connection."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class ServerConnection:
         observers: Sequence[Observer] = (),
         trusted_gateway: bool = False,
     ) -> None:
-        """``methods``: a request with another one is answered 501. ``trusted_gateway``: see ``Config.trusted_gateway``."""
+        """``methods``: a request with any other one is answered 501. ``trusted_gateway``: see ``Config.trusted_gateway``."""
         self._app = app
         self._pipe = pipe
         self._scheme = served_scheme(pipe, trusted_gateway)
@@ -119,25 +119,25 @@ class ServerConnection:
         """Counts the bytes on the wire, for the metrics."""
         self._timeouts = timeouts
         self._observers = observers
-        self._task: asyncio.Task[Any] | None = None  # that runs this connection, and the app's handler
+        self._task: asyncio.Task[Any] | None = None  # the task that runs this connection, and the app's handler
         self._draining = False  # the request in flight is the last one
         self._client_ended = False  # the client has ended its output, or is lost
-        self._cancels_app = False  # the client is lost, so the handler was cancelled by us
-        self._steps = 0  # that this connection has done so far: see FAIR_SHARE
+        self._cancels_app = False  # the client is lost, so we cancelled the handler
+        self._steps = 0  # taken by this connection so far: see FAIR_SHARE
         # The exchange in flight:
-        self._head_began: float | None = None  # when the first byte of its head came
-        self._head: RequestHead | None = None  # until the observers are told of its end
-        self._request: Request | None = None  # while the app is at work on it
+        self._head_began: float | None = None  # when the first byte of its head arrived
+        self._head: RequestHead | None = None  # until the observers are told that the exchange has ended
+        self._request: Request | None = None  # while the app is working on it
         self._content = RequestContent(self._core, self.endpoint)
-        self._first_piece = b""  # of the response's content, made before its head
-        self._answer: Answer | None = None  # that is being sent, or that has taken the connection over
+        self._first_piece = b""  # of the response's content, generated before its head is sent
+        self._answer: Answer | None = None  # being sent, or has taken over the connection
         self._status = UNANSWERED  # of the response, as soon as its head is sent
         self._sent = 0  # bytes of the response's content
 
     def begin(self, first: bytes, began: float) -> None:
         """Take the first bytes of the connection, by which the client has chosen HTTP/1.1.
 
-        ``began``: the time of the loop when the first of them came. From then on the head has ``Timeouts.head`` seconds.
+        ``began``: the loop's time when the first of these bytes arrived. From then on the head has ``Timeouts.head`` seconds.
         """
         self._head_began = began
         self.endpoint.feed(first)
@@ -147,11 +147,11 @@ class ServerConnection:
 
         The loop below ends in one of these ways:
 
-            it returns              there is no next request: the connection was closed in order
+            it returns              there is no next request: the connection was closed normally
             RemoteProtocolError     the client broke a rule: it gets an error response, if it can
             _BrokenOffError         the app failed in the middle of a response
             ConnectionError         the client is gone, or does not read: the access log says 499
-            CancelledError          the server stops, and its patience is over
+            CancelledError          the server is stopping, and its patience has run out
         """
         self._task = asyncio.current_task()
         self._pipe.watch(self._on_leaving)
@@ -162,7 +162,7 @@ class ServerConnection:
                 await self._say_farewell(error)
             except _BrokenOffError:
                 await self._break_off()
-        except ConnectionError:  # the client is lost, perhaps while the last response was on its way
+        except ConnectionError:  # the client is lost, perhaps while the last response was in transit
             self._status = UNANSWERED
             self.endpoint.abort()
         except BaseException:
@@ -176,10 +176,10 @@ class ServerConnection:
                 self._tell_observers()
 
     async def _serve(self) -> None:
-        """Answer one request after the other. Return where there is no next request.
+        """Answer one request after the other. Return when there is no next request.
 
-        Nothing in here waits for an event that has arrived already. So pipelined requests are answered without a pause, up to
-        ``FAIR_SHARE`` of them.
+        Nothing in here waits for an event that has already arrived. So up to ``FAIR_SHARE`` pipelined requests are answered
+        without a pause.
         """
         core, endpoint = self._core, self.endpoint
         while (head := await self._next_head()) is not None:
@@ -190,10 +190,10 @@ class ServerConnection:
                 self._send_whole(head, answer)
             else:
                 await self._stream(head, answer, answer.body)
-            if endpoint.congested:  # backpressure: no further request is read before the client has taken its responses
+            if endpoint.congested:  # backpressure: read no further request until the client has taken its responses
                 await endpoint.flush()
             self._end_request()
-            if not self._client_ended:  # else the access log waits for a reset, which would tell that the client is gone
+            if not self._client_ended:  # else the access log waits for a reset, which would mean that the client is gone
                 self._tell_observers()
             if core.request is BODY and not (core.keep_alive and await self._content.discard()):
                 break
@@ -201,13 +201,13 @@ class ServerConnection:
             if self._steps % FAIR_SHARE == 0:
                 await asyncio.sleep(0)
             del head, answer  # an idle connection holds no memory for them
-        # Over TLS the client can't see our end before we close, so reading on only delays the close. There we read on only
-        # where we know that the client is sending.
+        # Over TLS the client can't see our end before we close, so reading on only delays the close. There we keep reading
+        # only if we know that the client is sending.
         half_closes = self._pipe.info("ssl_object") is None
         await self._close(linger=half_closes or core.request is BODY or core.buffered > 0)
 
     def drain(self) -> None:
-        """The server stops: finish the request in flight, then close. Without a request in flight, close now."""
+        """The server is stopping: finish the request in flight, then close. Without a request in flight, close now."""
         self._draining = True
         if self._answer is not None:
             self._answer.drain()
@@ -215,14 +215,14 @@ class ServerConnection:
             self.endpoint.interrupt()
 
     def abort(self) -> None:
-        """End the connection at once, whatever its handler does."""
+        """End the connection at once, whatever its handler is doing."""
         self.endpoint.abort()
 
     def _on_leaving(self, lost: bool) -> None:
         """The pipe calls this: the client has ended its output (half-closed), or is lost.
 
-        Only a client that is lost can't read the response any more, so only then the handler is cancelled. A handler that has
-        set ``Request.cancellable`` to False runs to its end all the same: to take a payment, say.
+        Only a lost client can no longer read the response, so only then is the handler cancelled. A handler that has
+        set ``Request.cancellable`` to False runs to completion all the same: to take a payment, say.
         """
         self._client_ended = True
         self.endpoint.lost = self.endpoint.lost or lost
@@ -240,11 +240,11 @@ class ServerConnection:
     # -- a request's head
 
     async def _next_head(self) -> RequestHead | None:
-        """Wait for the next request. Return None where there will be none. Raises RemoteProtocolError, ConnectionError."""
+        """Wait for the next request. Return None if there will be none. Raises RemoteProtocolError, ConnectionError."""
         try:
             head = await self.endpoint.next_event(self._patience)
         except TimeoutError:
-            if self._draining or not self._core.buffered:  # nobody has asked anything, so there is nobody to answer 408
+            if self._draining or not self._core.buffered:  # no request has begun, so there is nothing to answer with 408
                 return None
             error = RemoteProtocolError("the request's head took too long", 408)
             self._core.fail(error)
@@ -253,16 +253,16 @@ class ServerConnection:
         return head
 
     def _patience(self) -> float:
-        """Return the seconds that the next wait for a head may take. Raises TimeoutError where the server stops.
+        """Return the seconds that the next wait for a head may take. Raises TimeoutError if the server is stopping.
 
-        A head has its time from its first byte to its last, however the bytes are cut. A client that sends one byte now and
-        then (a slowloris attack) gets no more by that. With ``Timeouts(idle=75, head=20)``:
+        A head has one time limit, from its first byte to its last, however the bytes are split. A client that sends one byte
+        now and then (a slowloris attack) gains no time. With ``Timeouts(idle=75, head=20)``:
 
             second    the client sends            the wait that begins then may take
             0         nothing yet                 75 seconds
             10        GET /hel                    20 seconds, until second 30
             25        lo HTTP/1.1 CRLF            5 seconds: still until second 30
-            27        Host: a CRLF CRLF           the head is complete; behind its response, 75 seconds again
+            27        Host: a CRLF CRLF           the head is complete; after its response, 75 seconds again
         """
         if self._draining:
             raise TimeoutError
@@ -275,12 +275,12 @@ class ServerConnection:
         return self._head_began + self._timeouts.head - now
 
     def _begin_exchange(self, head: RequestHead) -> Request:
-        """Return the app's view of a request whose head has come. Everything that is counted for a request starts at 0.
+        """Return the app's view of a request whose head has arrived. Everything counted per request starts at 0.
 
         Most requests have no content. Then the core is already at the end of the message, and ``Request.read`` returns b""
-        without asking anybody.
+        without asking the core.
         """
-        if self._head is not None:  # the client is half-closed: only now it is certain that the last response was taken
+        if self._head is not None:  # the client is half-closed: only now is it certain that the last response was taken
             self._tell_observers()
         self._head, self._head_began, self._status = head, None, UNANSWERED
         self._sent = 0
@@ -295,7 +295,7 @@ class ServerConnection:
         return request
 
     def _end_request(self) -> None:
-        """The app's work on the request is over. A task that the app has left behind can't read its content any more."""
+        """The app has finished with the request. A task that the app has left behind can no longer read its content."""
         request, self._request = self._request, None
         if request is not None:
             request.close()
@@ -303,9 +303,9 @@ class ServerConnection:
     # -- the app, and what it may do wrong
 
     async def _ask_app(self, head: RequestHead, request: Request) -> Answer:
-        """Return the app's answer; 500 where it fails. Raises what ended the request, where that is not the app's doing.
+        """Return the app's answer; 500 if the app fails. Raises what ended the request, if that is not the app's doing.
 
-        Nothing of a response was sent so far, so the connection can go on behind a 500.
+        No byte of a response has been sent yet, so the connection can go on after a 500.
         """
         try:
             answer, self._first_piece = await call_app(self._app, request, self._core.methods, self._scheme)
@@ -319,22 +319,22 @@ class ServerConnection:
         return answer
 
     def _raise_cause(self, error: BaseException, answered: RemoteProtocolError | None = None) -> None:
-        """Raise the cause of an exception that came out of the app, where this is ours or the client's doing.
+        """Raise the cause of an exception that came out of the app, if the cause is our or the client's doing.
 
-        Return where it is the app's own. ``answered``: a fault of the request that the app has answered in its own way. It has
-        nothing to do with an exception that comes later.
+        Return if the exception is the app's own. ``answered``: a fault in the request that the app has answered in its own
+        way. That fault has nothing to do with an exception raised later.
         """
         if was_stopped(error) or (was_cancelled(error) and (self._cancels_app or self._draining)):
             raise error
         if self._core.error is not None and self._core.error is not answered:
-            raise self._core.error  # even if the app has made another exception of it
+            raise self._core.error  # even if the app has turned it into a different exception
         if self.endpoint.lost:
             assert self._head is not None
             log_failure_unseen(self._head, error)
             raise ConnectionResetError("the peer is gone")
 
     def _forgive_cancellation(self, error: BaseException) -> None:
-        """Go on where a handler has cancelled its own task, which is also this connection's: the client is to get its 500.
+        """Go on if a handler has cancelled its own task, which is also this connection's: the client is to get its 500.
 
         After that response the connection ends: a task that somebody has cancelled should not go on for long.
         """
@@ -342,17 +342,17 @@ class ServerConnection:
             clear_cancellation()
             self._draining = True
 
-    # -- a response whose content is there
+    # -- a response whose content is complete
 
     def _send_whole(self, head: RequestHead, response: Response) -> None:
         """Send a response whose content is bytes.
 
-        The core checks a whole response before it moves. So where the app's response is invalid, nothing of it was sent, and a
-        500 can take its place.
+        The core checks a whole response before it changes its state. So if the app's response is invalid, nothing was sent,
+        and a 500 can take its place.
         """
         try:
             self._queue_whole(head, response)
-        except Exception:  # LocalProtocolError; or a TypeError, where a field is no str, for example
+        except Exception:  # LocalProtocolError; or a TypeError, if a field is not a str, for example
             logger.exception("%s %s: the response can't be sent", head.method, head.target)
             response = Response.text("internal server error\n", 500)
             self._queue_whole(head, response)
@@ -369,18 +369,18 @@ class ServerConnection:
         self._sent = 0 if head.method == "HEAD" else len(content)
 
     def _leaves_too_much(self) -> bool:
-        """Return whether the content that the app did not read ends the connection. The response SHOULD say so (§9.6).
+        """Return whether the unread content ends the connection. The response SHOULD say so (§9.6).
 
-        A Content-Length says how many bytes are still to come. With chunks nobody knows, unless the last chunk has arrived.
+        A Content-Length says how many bytes are still to come. With chunks nobody knows, until the last chunk has arrived.
         For example, a 404 to an upload:
 
-            Content-Length: 1000, and 200 bytes have arrived       800 are read away, and the connection persists
+            Content-Length: 1000, and 200 bytes have arrived       800 are read and dropped; the connection persists
             Content-Length: 1000000                                too much: the response says "connection: close"
             chunks, and the last one (0 CRLF CRLF) has arrived     nothing is left: the connection persists
             chunks, and the last one has not arrived               could be anything: "connection: close"
         """
         core = self._core
-        with suppress(RemoteProtocolError):  # the core raises it again, behind this response
+        with suppress(RemoteProtocolError):  # the core raises it again, after this response
             while not core.content_left and core.request is BODY:
                 if core.next_event() is None:
                     break
@@ -389,24 +389,24 @@ class ServerConnection:
     def _connection_option(self, head: RequestHead, closes: bool) -> str:
         """Return the option for the response's Connection field: "close", "keep-alive", or "" for no such field (§9.3).
 
-        Between HTTP/1.1 and HTTP/1.1, a connection persists without a word. ``closes``: this response ends the connection for
-        a reason of its own.
+        When both sides speak HTTP/1.1, a connection persists without a Connection field. ``closes``: this response
+        ends the connection for a reason of its own.
         """
         if closes or self._draining or not self._core.keep_alive:
             return "close"
-        if self._core.expects_continue:  # the client got no 100, and may send its content or not: where is the next head?
+        if self._core.expects_continue:  # without a 100, the client may or may not send its content: where is the next head?
             return "close"
-        if head.method == "CONNECT":  # the tunnel is refused, and the bytes that the client has sent into it are no request
+        if head.method == "CONNECT":  # the tunnel is refused, and bytes that the client has sent into it are not a request
             return "close"
         return "keep-alive" if head.version == "1.0" else ""
 
-    # -- a response whose content is made while it is sent
+    # -- a response whose content is generated while it is being sent
 
     async def _stream(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
-        """Send a response whose content an iterator makes. Raises _BrokenOffError where the app fails; ConnectionError.
+        """Send a response whose content comes from an iterator. Raises _BrokenOffError if the app fails; ConnectionError.
 
-        Once the head is sent, a failure can't become a 500 any more: the client has read "200 OK". (``call_app`` has made the
-        first piece before the head, so that a generator that fails at once is a 500 all the same.)
+        Once the head is sent, a failure can no longer become a 500: the client has read "200 OK". (``call_app`` has taken the
+        first piece before the head was sent, so a generator that fails at once still becomes a 500.)
         """
         try:
             self._send_head(head, response)
@@ -426,18 +426,18 @@ class ServerConnection:
             raise _BrokenOffError from error
         finally:
             self._answer = None
-            self._end_request()  # a client that is lost from now on cancels nothing: that would hit the app's clean-up
+            self._end_request()  # losing the client from now on cancels nothing: that would hit the app's clean-up
             await close_body(body)
 
     def _send_head(self, head: RequestHead, response: Response) -> None:
         """Send a head before its content is complete. Raises LocalProtocolError, with nothing sent.
 
-        Where the app gives no length, the content goes out in chunks (§7.1). A client of HTTP/1.0 knows no chunks. There the
+        If the app gives no length, the content goes out in chunks (§7.1). An HTTP/1.0 client knows no chunks. There the
         content ends when the connection ends.
         """
         if response.status in (204, 304):
             raise LocalProtocolError("a 204 or 304 has no content")
-        # The client sees the head of the response, and still holds its content back: both sides would wait for ever.
+        # The client would see the response's head but still hold its content back: both sides would wait for ever.
         if response.early_head and self._core.expects_continue:
             self.endpoint.send(ResponseHead(100, Headers()))
         fields = Headers(response.headers if head.version != "1.0" else _without_chunks(response))
@@ -449,9 +449,9 @@ class ServerConnection:
         self._status = response.status
 
     def _begin_answer(self, answer: Answer) -> None:
-        """From now on the answer itself is told when the server stops, and when the client has ended its output.
+        """From now on, tell the answer itself when the server stops, and when the client has ended its output.
 
-        A stream of events, for example, would otherwise go on for ever, and a server that stops would cut it off at last.
+        A stream of events, for example, would otherwise go on for ever, until the stopping server cut it off.
         """
         self._answer = answer
         if self._draining:
@@ -460,9 +460,9 @@ class ServerConnection:
             answer.client_ended()
 
     async def _send_content(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
-        """Send piece by piece, under backpressure: while more than 64 KiB wait for the client, no further piece is made.
+        """Send piece by piece, under backpressure: while more than 64 KiB are pending, no further piece is generated.
 
-        An answer to HEAD has the head of a GET and no content (RFC 9110 §9.3.2), so its iterator makes no piece at all.
+        An answer to HEAD has the head of a GET and no content (RFC 9110 §9.3.2), so its iterator is not asked for any piece.
         """
         if head.method != "HEAD":
             pieces = Pieces(body, self._first_piece)
@@ -481,29 +481,29 @@ class ServerConnection:
         """Wait for a slow client, and give the other connections their turn of the event loop."""
         if self.endpoint.congested:
             await self.endpoint.flush()
-        elif not piece:  # b"" sends nothing: the content's maker wants to know whether the client is still there
+        elif not piece:  # b"" sends nothing: the generator wants to know whether the client is still there
             await self.endpoint.drain()
         await asyncio.sleep(0)
 
     # -- an Upgrade
 
     async def _switch_protocol(self, head: RequestHead, answer: Upgrade) -> None:
-        """Give the pipe to another protocol, such as WebSocket, with the bytes that came behind the request.
+        """Give the pipe to another protocol, such as WebSocket, with the bytes that came after the request.
 
-        The request has to be complete first: the content that the app did not read stands before the first byte of the other
+        The request has to be complete first: content that the app did not read comes before the first byte of the other
         protocol. When the handler returns, the connection is closed; this task never reads HTTP again. When the handler fails,
-        also by a cancellation that is the app's own doing, the connection is reset.
+        or is cancelled by the app itself, the connection is reset.
         """
         self._end_request()
         if self._core.expects_continue:  # RFC 9110 §7.8: a server MUST send the 100 before the 101
             self.endpoint.send(ResponseHead(100, Headers()))
-        if not await self._content.discard():  # behind content that nobody has read, no other protocol can begin
+        if not await self._content.discard():  # no other protocol can begin while content is unread
             self._draining = True
             self._send_whole(head, Response.text("content too large\n", 413))
             return await self._close(linger=True)
         try:
             self.endpoint.send(ResponseHead(answer.status, upgrade_fields(head, answer)))
-        except Exception:  # LocalProtocolError; or a TypeError, where a field is no str, for example
+        except Exception:  # LocalProtocolError; or a TypeError, if a field is not a str, for example
             logger.exception("%s %s: no upgrade here", head.method, head.target)
             self._send_whole(head, Response.text("internal server error\n", 500))
             return await self._close(linger=True)
@@ -527,7 +527,7 @@ class ServerConnection:
 
     async def refuse(self) -> None:
         """Answer 503 without reading a request: the server has too many connections."""
-        # A line in the log for each refused connection would be many, while the server has other worries.
+        # One line in the log per refused connection would be a lot, at a time when the server has other worries.
         error = self._content.expected_fault = RemoteProtocolError("too many connections", 503)
         self._core.fail(error)
         await self._say_farewell(error)
@@ -535,8 +535,8 @@ class ServerConnection:
     async def _say_farewell(self, error: RemoteProtocolError) -> None:
         """Send the error response to a client that has broken a rule, and close.
 
-        The core knows the words, for example 400 and "invalid Content-Length". It has none where the response to this request
-        was complete before its fault came.
+        The core knows the words, for example 400 and "invalid Content-Length". It has none if the response to this request
+        was complete before the fault was found.
         """
         self._end_request()
         if self._core.response is BODY:  # another response has begun, so there is no place for a status
@@ -557,14 +557,14 @@ class ServerConnection:
             return await self._close(words, linger=True)
         try:
             await self._close(words, linger=True)
-        finally:  # only the close has told whether a half-closed client got the response
+        finally:  # only the close shows whether a half-closed client got the response
             self._tell_observers()
 
     def _log_fault(self, error: RemoteProtocolError, outcome: str) -> None:
         """Write one line that tells an operator what was wrong with a request.
 
-        A fault ends the connection, so a flood of bad requests is one line for each connection. A client that left in the
-        middle of a request has broken no rule, and gets no line.
+        A fault ends the connection, so a flood of bad requests causes one line per connection. A client that left in the
+        middle of a request has broken no rule, and causes no line.
         """
         if error is self._content.expected_fault or self.endpoint.ended:
             return
@@ -574,8 +574,8 @@ class ServerConnection:
     async def _break_off(self) -> None:
         """End in the middle of a response, so that the client sees that the content is incomplete.
 
-        The framing shows it: a chunk, or some bytes, are missing. Content that lasts until the connection ends has no framing,
-        and a normal close would be its normal end. There only a reset shows that something is missing.
+        The framing shows this: a chunk, or some bytes, are missing. Content that lasts until the connection ends has no
+        framing, and a normal close would look like its normal end. There, only a reset shows that something is missing.
         """
         if not self._client_ended and self._head is not None:
             self._tell_observers()
@@ -585,11 +585,11 @@ class ServerConnection:
             await self._close(linger=True)
 
     async def _close(self, words: Sequence[Event] = (), *, linger: bool) -> None:
-        """Send ``words``, and close. Raises ConnectionError where a half-closed client did not get the last response.
+        """Send ``words``, and close. Raises ConnectionError if a half-closed client did not get the last response.
 
-        A client whose output has ended may be half-closed, and read on. Or it has closed its socket, which looks the same from
-        here. When our bytes arrive at a closed socket, its kernel answers with a reset. We wait a moment for that reset, so
-        that the access log can say 499 instead of 200.
+        A client whose output has ended may be half-closed and still reading. Or it has closed its socket, which looks the same
+        from here. When our bytes arrive at a closed socket, its kernel answers with a reset. We wait a moment for that reset,
+        so that the access log can say 499 instead of 200.
         """
         if self._client_ended and self._observers:
             for event in words:
@@ -599,16 +599,16 @@ class ServerConnection:
             self._pipe.close_write()
             await asyncio.sleep(RESET_COMES)
             await self.endpoint.drain()
-        self._pipe.watch(None)  # from here on the client's end is the answer to our own
+        self._pipe.watch(None)  # from here on, the client's FIN is the answer to ours
         error = self._core.error
-        # A client that was too slow (408) has had its time. A client that has broken another rule may be in an upload.
+        # A client that was too slow (408) has had its time. A client that broke another rule may still be uploading.
         sending = self._core.request is BODY or (error is not None and error.code != 408)
         await self.endpoint.close(words, linger=linger, sending=sending)
 
     def _tell_observers(self) -> None:
         """Report the end of the exchange: its response is complete, or the client is gone (499).
 
-        The head is None where a request could not be read.
+        The head is None if a request could not be read.
         """
         status = UNANSWERED if self.endpoint.lost else self._status
         for observer in self._observers:
@@ -620,9 +620,9 @@ class ServerConnection:
 
 
 def response_fields(headers: Sequence[tuple[str, str]], date: tuple[str, str], option: str) -> Headers:
-    """Return a response's fields: the app's, and those that are the server's business.
+    """Return a response's fields: the app's, and those that the server adds.
 
-    These are Date (RFC 9110 §6.6.1), and what becomes of the connection, where ``option`` says something about it:
+    These are Date (RFC 9110 §6.6.1), and Connection if ``option`` says what happens to the connection:
 
         >>> response_fields([("x", "y")], ("date", "now"), "close")
         [('x', 'y'), ('date', 'now'), ('connection', 'close')]
@@ -639,11 +639,11 @@ def response_fields(headers: Sequence[tuple[str, str]], date: tuple[str, str], o
 
 
 def prepared_head(status: int, headers: tuple[tuple[str, str], ...], date: tuple[str, str], option: str) -> PreparedHead:
-    """Return the head of a response whose content is there.
+    """Return the head of a response whose content is complete.
 
-    Most responses of an app have the same head as a response before, within the same second. So the 64 latest heads are kept,
-    and the core keeps in each of them how it was encoded. All connections share them, so a head with a field that is for one
-    client alone, such as Set-Cookie, is made each time.
+    Most of an app's responses have the same head as an earlier response in the same second. So the 64 latest heads are kept,
+    each with the bytes that the core encoded it to. All connections share them, so a head with a field for one client alone,
+    such as Set-Cookie, is always built from scratch.
     """
     make = _make_head if SECRET.isdisjoint(dict(headers)) else _make_head.__wrapped__
     return make(status, headers, date, option)
@@ -658,7 +658,7 @@ def upgrade_fields(head: RequestHead, answer: Upgrade) -> Headers:
     """Return the fields of the response that gives the connection to another protocol.
 
     A 101 needs a Connection field that says "upgrade" (RFC 9110 §7.8), which the app need not write. Raises LocalProtocolError
-    where a 101 names no protocol, or one that the client has not offered.
+    if a 101 names no protocol, or one that the client has not offered.
     """
     if answer.status != 101:
         return answer.headers
@@ -672,9 +672,9 @@ def upgrade_fields(head: RequestHead, answer: Upgrade) -> Headers:
 
 
 def _without_chunks(response: Response) -> Headers:
-    """Return a response's fields for a client of HTTP/1.0, which knows no chunks (RFC 9112 §6.1).
+    """Return a response's fields for an HTTP/1.0 client, which knows no chunks (RFC 9112 §6.1).
 
-    Where the app asks for chunks, its content goes out without them, and ends with its length or with the connection.
+    If the app asks for chunks, its content goes out without them, and ends with its length or with the connection.
     """
     if (response.headers.get("transfer-encoding") or "").lower() != "chunked":
         return response.headers

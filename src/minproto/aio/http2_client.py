@@ -1,9 +1,9 @@
 """An HTTP/2 client: any number of tasks share one connection, and their requests run side by side.
 
-The part that both ends share, the reader, the writer and the streams, is in ``multiplex.py``. This file adds: when a request
-may be sent, how long its answer may take, and which error tells the caller what.
+The part that both ends share, the reader, the writer and the streams, is in ``multiplex.py``. This file decides when a request
+may be sent, how long its answer may take, and which error the caller gets.
 
-Here two requests are on their way at once. The server needs 5 seconds for the first one, and 1 second for the second:
+Here two requests are in flight at once. The server needs 5 seconds for the first, and 1 second for the second:
 
     >>> import asyncio
     >>> from minproto import Response, Server
@@ -35,12 +35,12 @@ Three kinds of tasks take part. A request needs no task of its own, unless its c
           | <-- ClientResponse: the head of the response ------------------------| <---------- HEADERS --------------|
           |--- read() ---> waits for the stream's events                         | <---------- DATA, END_STREAM -----|
 
-The response may come while the upload still runs. Where the upload fails, because the user's iterator raises, the stream is
+The response may come while the upload is still running. If the upload fails because the user's iterator raises, the stream is
 reset, and ``request`` or ``read`` raises the iterator's error.
 
 **When a request may be sent.** The server's settings say how many streams may be open at once, and how many bytes of fields
-it takes. Until the settings have come, one request is sent and others wait: a request beyond the server's number would be
-refused. A request with large fields waits for the settings, too, because fields beyond the server's number end the whole
+it accepts. Until the settings have come, one request is sent and others wait: a request beyond the server's limit would be
+refused. A request with large fields waits for the settings, too, because fields beyond the server's limit end the whole
 connection.
 
 **Which error means what.** A caller that gets an error wants to know one thing: may the request be made again?
@@ -52,10 +52,10 @@ connection.
     TypeError             type; an exception of the iterator that makes the content comes out as it is
     RemoteProtocolError   no: the server does not speak HTTP/2
 
-A GOAWAY frame names the last stream that the server has looked at, so the requests above it are refused. With one exception:
-where the GOAWAY names a fault and the refused request was the first of its connection, the request itself is the likely fault.
-A caller that repeats what was refused would repeat it for ever. Here three requests are on their way when a server goes away
-that has looked at the first two:
+A GOAWAY frame names the last stream that the server has processed, so requests above it are refused. There is one exception:
+if the GOAWAY names a fault and the refused request was the first of its connection, the request itself is the likely cause.
+A caller that repeats refused requests would repeat it for ever. Here three requests are in flight when a server that has
+processed the first two goes away:
 
     >>> from minproto.core import SERVER
     >>> from minproto.http import Headers
@@ -124,13 +124,13 @@ class ClientConnection(Multiplexer):
     refusal = RequestRefused
 
     def __init__(self, pipe: Pipe, host: str, scheme: str, limits: Limits = Limits(), timeouts: Timeouts = Timeouts()) -> None:  # noqa: B008
-        """``host``: host and port of the server, as the ``:authority`` of each request has them, unless the caller gives a
+        """``host``: host and port of the server, for the ``:authority`` of each request, unless the caller gives a
         Host field. ``scheme``: "http" or "https"."""
         super().__init__(chosen(Connection)(CLIENT, limits, scheme), pipe, timeouts)
         self.host = host
         self._closing = False
-        self._error: RequestRefused | None = None  # for whoever makes a request after the end of the connection
-        self._waiting: deque[asyncio.Future[None]] = deque()  # one for each request that waits until it may open a stream
+        self._error: RequestRefused | None = None  # for requests made after the end of the connection
+        self._waiting: deque[asyncio.Future[None]] = deque()  # one for each request waiting until it may open a stream
         self._promised = 0  # streams that woken requests are about to open
         self._settings_known = asyncio.Event()  # the server's settings have come, or never will
         self._reader = asyncio.create_task(self._run())
@@ -138,10 +138,10 @@ class ClientConnection(Multiplexer):
     # -- the life of the connection
 
     async def _run(self) -> None:
-        """Read until the connection is over, and tell all requests why it is. This is the reader task.
+        """Read until the connection is over, and tell all requests why. This is the reader task.
 
-        Requests that are under way get ``error``: nobody knows whether the server has acted on them. Requests that are made
-        later get ``self._error``, which is a RequestRefused: nothing of them was sent.
+        Requests in flight get ``error``: nobody knows whether the server has acted on them. Requests made
+        later get ``self._error``, which is a RequestRefused: no part of them was sent.
         """
         error: Exception = ConnectionResetError("the connection was closed")
         last_words: list[Event] = [GoAway(0)]
@@ -167,13 +167,13 @@ class ClientConnection(Multiplexer):
             await self.endpoint.close(last_words)
 
     def _loss(self, reason: str) -> ConnectionError:
-        """Return the error of the requests that are under way when the connection is lost."""
+        """Return the error for the requests in flight when the connection is lost."""
         said = self.core.going_away
         more = f", after GOAWAY {goaway_text(said)}" if said else advice_on_silence(self.endpoint)
         return ConnectionResetError(reason + more)
 
     def is_done(self) -> bool:
-        """Return whether to close: the user wants it, or the connection is idle, or the server goes away and owes nothing."""
+        """Return whether to close: the user wants it, the connection is idle, or the server is going away and owes nothing."""
         return self._closing or self.is_idle or (self.core.going_away is not None and not self.streams)
 
     def on_event(self, event: Event) -> None:
@@ -193,16 +193,16 @@ class ClientConnection(Multiplexer):
             self._wake_waiting()
 
     async def close(self) -> None:
-        """Close the connection. Requests that are under way are given up."""
+        """Close the connection. Requests in flight are given up."""
         self._closing = True
-        self.endpoint.interrupt()  # the reader looks whether the connection is done
+        self.endpoint.interrupt()  # the reader checks whether the connection is done
         await asyncio.wait([self._reader])
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:  # a block that is cancelled, or fails, waits for no peer
+        if kind is not None:  # a block that is cancelled or fails does not wait for the peer
             self.endpoint.abort()
         await self.close()
 
@@ -218,12 +218,12 @@ class ClientConnection(Multiplexer):
         """Send a request as soon as the server allows one more, and wait for the head of its response.
 
         The head may come before an upload is complete: the upload goes on while the response is read. Once the upload is
-        complete, the server has ``Timeouts.idle`` seconds for the head. Interim responses (1xx) are passed over.
+        complete, the server has ``Timeouts.idle`` seconds for the head. Interim responses (1xx) are skipped.
 
-        ``headers``: a mapping, or pairs of a name and a value. ``body``: bytes, or an async iterator that makes the content
-        while it is sent.
+        ``headers``: a mapping, or pairs of a name and a value. ``body``: bytes, or an async iterator that generates the
+        content as it is sent.
 
-        Raises what the table in "Which error means what" says.
+        Raises the exceptions listed in "Which error means what".
         """
         fields = request_fields(method, target, headers, body, self.host)
         if sum(len(name) + len(value) for name, value in fields) > LARGE_HEAD:
@@ -231,16 +231,16 @@ class ClientConnection(Multiplexer):
         await self._wait_until_allowed()
         head = RequestHead(method, target, fields, "2", self.core.next_stream)
         try:
-            if head.stream > MAX_ID:  # §5.1.1: the numbers of streams are used once
+            if head.stream > MAX_ID:  # §5.1.1: each stream number is used only once
                 raise RequestRefused("the connection has had all the requests that it can have")
             self.endpoint.send(head)
         except BaseException:
-            self._wake_waiting()  # another request may have the stream that this one was allowed
+            self._wake_waiting()  # another request may take the stream that this one was granted
             raise
         stream = self.streams[head.stream] = Http2Stream(self, head.stream)
         exchange = Exchange(self, stream)
         try:
-            if method != "CONNECT":  # a tunnel's user writes into the stream, and ends it
+            if method != "CONNECT":  # a tunnel's user writes to the stream, and ends it
                 exchange.upload(body)
             return ClientResponse(await exchange.receive_head(method), exchange, self.timeouts.body)
         except BaseException:
@@ -248,11 +248,11 @@ class ClientConnection(Multiplexer):
             raise
 
     async def _wait_until_allowed(self) -> None:
-        """Wait until a request may be sent. Raises RequestRefused where the connection takes no more requests.
+        """Wait until a request may be sent. Raises RequestRefused if the connection takes no more requests.
 
         When this returns, the caller has to send the request without an ``await`` in between, or another task takes its place.
         """
-        if not self.streams:  # the server may have closed the idle connection: let the reader see an end that has arrived
+        if not self.streams:  # the server may have closed the idle connection: let the reader see that
             await let_arrive()
         while self._error is None and self.core.going_away is None:
             if self._free_streams <= 0:
@@ -270,9 +270,9 @@ class ClientConnection(Multiplexer):
 
     @property
     def _free_streams(self) -> int:
-        """How many more streams may be opened now. Before the server's settings have come: one in all.
+        """How many more streams may be opened now. Until the server's settings have come: one in all.
 
-        For example, the server allows 100, 97 are open, and 2 requests were woken and have not run yet: one more is free.
+        For example, the server allows 100, 97 are open, and 2 requests were woken but have not run yet: one more is free.
         """
         allowed = self.core.max_active if self.core.settings_received else 1
         return allowed - self.core.active - self._promised
@@ -280,15 +280,15 @@ class ClientConnection(Multiplexer):
     async def _wait_for_stream(self) -> None:
         """Wait in line until a stream is free, or the connection takes no more requests.
 
-        The caller may be cancelled in the moment in which it was woken. Then the stream that it was promised goes to the next
-        one in the line.
+        The caller may be cancelled at the moment it is woken. Then the stream that it was promised goes to the next
+        request in line.
         """
         waiting = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         try:
             await waiting
         except BaseException:
-            with suppress(ValueError):  # it was woken, so it is not in the line any more
+            with suppress(ValueError):  # it was woken, so it is no longer in line
                 self._waiting.remove(waiting)
             self._redeem(waiting)
             self._wake_waiting()
@@ -296,12 +296,12 @@ class ClientConnection(Multiplexer):
         self._redeem(waiting)
 
     def _redeem(self, waiting: "asyncio.Future[None]") -> None:
-        """A request that was woken opens its stream now, or never will: its promise is over."""
+        """Release the promise to a woken request, which opens its stream now, or never will."""
         if not waiting.cancelled():
             self._promised -= 1
 
     def _wake_waiting(self) -> None:
-        """Wake as many requests as there are free streams; or all of them, where the connection takes no more."""
+        """Wake as many requests as there are free streams; or all of them, if the connection takes no more."""
         is_over = self._error is not None or self.core.going_away is not None
         free = len(self._waiting) if is_over else self._free_streams
         while self._waiting and free > 0:
@@ -315,22 +315,22 @@ class ClientConnection(Multiplexer):
 
     def on_half_closed(self, stream: Http2Stream) -> None:
         """Drop a stream that is over on both sides. Events that the caller has not read stay in the response. So a response
-        that nobody reads, such as a 204, is gone when the caller drops it."""
+        that nobody reads, such as a 204, is freed when the caller drops it."""
         if not self.core.is_open(stream.id) and (stream.upload is None or stream.upload.done()):
             self.on_closed(stream)
 
     def on_closed(self, stream: Http2Stream) -> None:
-        """Drop a stream that its user has left, and let the next request have its place."""
+        """Drop a stream that its user has left, and let the next request take its place."""
         if stream.id in self.streams:
             stream.reset(CANCEL)
             self.remove(stream)
             self._wake_waiting()
             if self.is_done():
-                self.endpoint.interrupt()  # the reader looks whether the connection is done
+                self.endpoint.interrupt()  # the reader checks whether the connection is done
 
 
 def _unprocessed(event: GoAway, stream: int) -> ConnectionError:
-    """Return the error of a request on a stream that the server has not looked at (RFC 9113 §6.8)."""
+    """Return the error for a request on a stream that the server has not processed (RFC 9113 §6.8)."""
     text = f"GOAWAY {goaway_text(event)}"
     if stream == 1 and event.code != NO_ERROR:  # the likely fault is this request: see "Which error means what"
         return ConnectionResetError(f"the server ended the connection at its first request: {text}")
@@ -349,7 +349,7 @@ class Exchange:
     # -- the upload
 
     def upload(self, body: bytes | AsyncIterator[bytes]) -> None:
-        """Send the request's content. Content that takes time gets a task: the server may answer before the upload is done."""
+        """Send the request's content. If that takes time, it gets a task: the server may answer before the upload is done."""
         stream = self._stream
         if isinstance(body, bytes):
             stream.write(body)
@@ -360,7 +360,7 @@ class Exchange:
         self._patience = ResponsePatience(self._connection.endpoint, stream.upload)
 
     async def _send_content(self, body: bytes | AsyncIterator[bytes]) -> None:
-        """Send content until its end. Where that fails, the request fails by the same error."""
+        """Send all the content. If that fails, the request fails with the same error."""
         try:
             if isinstance(body, bytes):
                 return await self._stream.finish()
@@ -370,7 +370,7 @@ class Exchange:
                 await pieces.pause_for(self._stream.drain())
             self._stream.close_write()
         except asyncio.CancelledError:
-            if self._stream.failure is not None:  # the cancellation is ours: the request was given up, or is lost
+            if self._stream.failure is not None:  # we cancelled this task: the request was given up, or is lost
                 raise
             self._fail_upload(RuntimeError(CANCELLED_BY_APP))
         except Exception as error:
@@ -395,7 +395,7 @@ class Exchange:
                 return event
 
     async def receive_content(self, seconds: float | None) -> Event:
-        """Wait for the next Data, or EndOfMessage. Raises TimeoutError after so many seconds; None: waits for any time."""
+        """Wait for the next Data or EndOfMessage. Raises TimeoutError after ``seconds``; None means without limit."""
         try:
             self._patience.begin(math.inf if seconds is None else seconds)
             event = await self._next_event()
@@ -409,7 +409,7 @@ class Exchange:
     async def _next_event(self) -> Event:
         """Wait for the stream's next event, as long as the patience lasts. Raises TimeoutError.
 
-        The patience is short while the server may still be reading the upload: it looks again and again what was read.
+        The patience is short while the server may still be reading the upload, so that we check its progress regularly.
         """
         while True:
             try:
@@ -417,18 +417,18 @@ class Exchange:
                 async with asyncio.timeout(None if left == math.inf else left) as limit:
                     return await self._stream.next_event()
             except TimeoutError:
-                if not limit.expired():  # it is the failure of an upload, whose iterator has a timeout of its own
+                if not limit.expired():  # an upload failed, whose iterator has a timeout of its own
                     raise
                 await let_arrive()
                 if self._patience.left() <= 0 and not self._stream.has_arrived:
                     raise self._patience.error() from None
 
     def tunnel(self) -> Pipe | None:
-        """Return the stream as a pipe, where the server has agreed to a CONNECT: another protocol runs on it from now on."""
+        """Return the stream as a pipe if the server has agreed to a CONNECT: another protocol runs on it from now on."""
         return self._stream if self._is_tunnel else None
 
     async def give_up(self) -> None:
-        """End the exchange: nobody wants more of the response, or its end has come."""
+        """End the exchange: nobody wants the rest of the response, or it is complete."""
         self._stream.abort()
         await end_tasks([self._stream.upload])
 
@@ -445,10 +445,10 @@ def connect_http2(
     or ``client = await connect_http2(host, port)``.
 
     Without ``ssl`` the server has to be known to speak HTTP/2 in clear text ("prior knowledge", RFC 9113 §3.3). ``ssl`` is a
-    context that offers HTTP/2, by ``set_alpn_protocols(["h2"])``. It is the caller's, so it is left as it is.
+    context that offers HTTP/2, by ``set_alpn_protocols(["h2"])``. It belongs to the caller, so we do not change it.
 
-    Raises ValueError for a host that is none, such as a URL; OSError and TimeoutError where the server does not answer;
-    RemoteProtocolError where TLS did not choose HTTP/2 (§3.2).
+    Raises ValueError if ``host`` is not a host name (a URL, for example); OSError or TimeoutError if the server does not
+    answer; RemoteProtocolError if TLS did not choose HTTP/2 (§3.2).
     """
     return Connecting(_connect_http2(host, port, ssl, limits, timeouts))
 

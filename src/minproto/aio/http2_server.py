@@ -1,6 +1,6 @@
-"""An HTTP/2 server on a pipe: each request is a task of its own.
+"""An HTTP/2 server on a pipe: each request runs in a task of its own.
 
-An app does not see which version of HTTP carried its request. HTTP/1.1 answers the requests of a connection one after the
+An app does not see which version of HTTP carried its request. HTTP/1.1 answers a connection's requests one after the
 other, in one task. In HTTP/2 they run side by side: ``multiplex.py`` reads and writes for all of them, and this file runs one
 ``Exchange`` for each stream.
 
@@ -14,7 +14,7 @@ other, in one task. In HTTP/2 they run side by side: ``multiplex.py`` reads and 
          |--- Reset: cancel the task ---------> |                                                |
          |                                      |--- ``end``: the log line, the stream is removed
 
-Wherever it is possible, a fault ends one request, and the other requests go on:
+Wherever possible, a fault ends one request, and the other requests go on:
 
     what happens                                          what the client gets                    what the log gets
     ----------------------------------------------------  --------------------------------------  ------------------------
@@ -29,12 +29,12 @@ Wherever it is possible, a fault ends one request, and the other requests go on:
     a fault of the connection: a wrong frame, say         GOAWAY with the reason                  a warning
 
 **Whose cancellation?** A task that ends by CancelledError is silent in asyncio. When the client has left, that is right. But
-an app can cancel its own task, and then it has failed: the client gets a 500, and the log a traceback. The method
+an app that cancels its own task has failed: the client gets a 500, and the log a traceback. The method
 ``_was_cancelled_by_us`` tells the two apart.
 
-**Draining** takes two GOAWAY frames (RFC 9113 §6.8). A server that stops must not turn away a request that the client had sent
+**Draining** takes two GOAWAY frames (RFC 9113 §6.8). A server that is stopping must not refuse a request that the client sent
 before it could know. So the first GOAWAY announces the stop, and still allows every stream. A PING follows it. When the PING
-comes back, the client has read the GOAWAY, and all requests that it had sent before that are here:
+comes back, the client has read the GOAWAY, and all requests that it sent before that have arrived:
 
     server                                                                   client
        |--- GOAWAY, last stream 2^31-1: "make no more requests" ---------------> |
@@ -77,9 +77,9 @@ trace. The handler of ``/slow`` takes 5 seconds, and the server is told to stop 
     1.0 GoAway(last=3, code=0, debug=b'')
     5.0 Data(data=b'/slow', stream=1)
 
-**A client that ends its output** (a half-closed connection) may still read, and its requests are answered. Or it is gone, and
-its end looks the same to TCP. Only a reset tells, and it comes in answer to bytes that we send. So the server sends a PING now
-and then while handlers are at work for such a client.
+**A client that ends its output** (a half-closed connection) may still read, and its requests are answered. Or it is gone:
+TCP shows both cases alike. Only a reset tells them apart, and it comes in answer to bytes that we send. So the server sends
+a PING now and then while handlers are at work for such a client.
 """
 
 import asyncio
@@ -117,18 +117,18 @@ from minproto.http2_fields import CONNECTION_SPECIFIC
 from minproto.http2_frames import CANCEL, INTERNAL_ERROR, MAX_ID, NO_ERROR, REFUSED_STREAM, code_name
 
 FAIR_SHARE = 32
-"""Pieces of content that one response may send before others get their turn, where nothing else makes it wait."""
+"""Pieces of content that one response may send before others get their turn, if nothing else makes it wait."""
 FIRST_LOOK, LAST_LOOK = 0.05, 12.8
-"""Seconds between two looks whether a client that has ended its output is still there. Each gap is twice the one before, from
-the first value up to the last: a client that is gone is mostly noticed at once, and a long poll costs few PINGs."""
+"""Seconds between two checks whether a client that has ended its output is still there. Each gap is twice the one before, from
+the first value up to the last: a client that is gone is usually noticed at once, and a long poll costs few PINGs."""
 MAX_WARNINGS = 10
-"""Faults of one client that the log explains. Without a bound a client could fill the log."""
-_DRAINING = b"draining"  # the PING behind the first GOAWAY
-_STILL_THERE = b"be here?"  # the PING that makes the machine of a client that is gone answer with a reset
+"""The number of one client's faults that the log explains. Without a bound a client could fill the log."""
+_DRAINING = b"draining"  # the PING after the first GOAWAY
+_STILL_THERE = b"be here?"  # if the client is gone, its machine answers this PING with a reset
 
 
 class ServerConnection(Multiplexer):
-    """Serves one client: its requests side by side, until one of the two has enough."""
+    """Serves one client: its requests side by side, until the client or the server ends the connection."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class ServerConnection(Multiplexer):
     ) -> None:
         """Serve ``app`` on ``pipe``, once ``run`` is called.
 
-        ``methods``: the methods that the server knows; a request with another one is answered 501 (Not Implemented).
+        ``methods``: the methods that the server knows; a request with any other is answered 501 (Not Implemented).
         ``observers`` are told of each request, for the log and the metrics. ``max_body``: bytes of a request's content; more
         is answered 413 (Content Too Large). ``trusted_gateway``: a proxy in front of us has checked the scheme of the
         requests, so that ours, which is "http" behind the proxy, does not count.
@@ -157,9 +157,9 @@ class ServerConnection(Multiplexer):
         self.exchanges: dict[int, Exchange] = {}
         """The requests that are being served, by stream."""
         self.draining = False
-        """The server stops: the first GOAWAY is sent."""
-        self._takes_no_more = False  # the second GOAWAY is sent: streams above its number are not looked at
-        self._is_over = False  # nothing is read any more
+        """The server is stopping: the first GOAWAY has been sent."""
+        self._takes_no_more = False  # the second GOAWAY is sent: we process no stream above its number
+        self._is_over = False  # we have stopped reading
         self._warnings = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -167,7 +167,7 @@ class ServerConnection(Multiplexer):
 
     async def run(self) -> None:
         """Serve until the connection ends. The caller's task is the reader task. Raises CancelledError; any other exception
-        is a bug of ours."""
+        is a bug in this package."""
         self._task = asyncio.current_task()
         try:
             await self._serve()
@@ -181,8 +181,8 @@ class ServerConnection(Multiplexer):
         """Read until the connection is done, then say the last words, and wait for the handlers.
 
         There are four ways to get here. The server has drained, or the connection was idle: our GOAWAY tells the client which
-        requests were looked at. The client has ended its output: its requests are still answered. The client broke a rule of
-        the connection: the farewell is a GOAWAY with the reason. The connection is lost: nobody hears any words.
+        requests were processed. The client has ended its output: its requests are still answered. The client broke a rule of
+        the connection: the farewell is a GOAWAY with the reason. The connection is lost: there is nobody to talk to.
         """
         last_words: list[Event] = []
         try:
@@ -199,18 +199,18 @@ class ServerConnection(Multiplexer):
             self.endpoint.abort()
         self._end_streams()
         if not self.endpoint.lost:
-            # ``close`` need not be told that the client is in the middle of an upload. We give no more credit, so the upload
+            # ``close`` need not know that the client is in the middle of an upload. We give no more credit, so the upload
             # stops by itself.
             await self.endpoint.close(last_words, linger=True)
         while tasks := self._tasks:
             await asyncio.wait(tasks)
 
     async def _finish_for_half_closed(self) -> None:
-        """Answer the requests of a client that has ended its output. Raises ConnectionError when the client proves to be gone.
+        """Answer the requests of a client that has ended its output. Raises ConnectionError if the client proves to be gone.
 
-        The loop sends a PING, and waits for the handlers: 0.05 s, then 0.1 s, 0.2 s, and so on. A client that reads on ignores
-        the PING, because it has nothing more to send. The machine of a client that is gone does not know the connection any
-        more, and answers with a TCP reset. ``drain`` asks the socket whether one has come.
+        The loop sends a PING, and waits for the handlers: 0.05 s, then 0.1 s, 0.2 s, and so on. A client that is still
+        reading ignores the PING, because it has nothing more to send. If the client is gone, its machine no longer knows
+        the connection, and answers with a TCP reset. ``drain`` asks the socket whether one has come.
         """
         for exchange in self.exchanges.values():
             exchange.note_client_left()
@@ -223,7 +223,7 @@ class ServerConnection(Multiplexer):
             gap = min(2 * gap, LAST_LOOK)
 
     def _end_streams(self) -> None:
-        """Send no more on any stream. Handlers are told, or cancelled: see ``Exchange._on_leaving``."""
+        """Send no more on any stream. Handlers are notified or cancelled: see ``Exchange._on_leaving``."""
         self._is_over = True
         self.fail_all(ConnectionResetError("the connection is over"))
 
@@ -247,7 +247,7 @@ class ServerConnection(Multiplexer):
     # -- draining
 
     def drain(self) -> None:
-        """Begin to stop: answer the requests that were made, and take no new ones. See "Draining" above."""
+        """Begin to stop: answer the requests already made, and take no new ones. See "Draining" above."""
         self.draining = True
         if self._takes_no_more or self._is_over:
             return
@@ -262,10 +262,10 @@ class ServerConnection(Multiplexer):
         if not self._takes_no_more and not self._is_over:
             self._takes_no_more = True
             self.endpoint.send(GoAway(self.core.last_stream))
-            self.endpoint.interrupt()  # the reader looks whether the connection is done
+            self.endpoint.interrupt()  # the reader checks whether the connection is done
 
     def is_done(self) -> bool:
-        """Return whether the drain is complete, or nothing was asked for so long that the connection is not worth keeping."""
+        """Return whether the drain is complete, or the connection has been idle for too long to be worth keeping."""
         return (self._takes_no_more and not self.streams) or self.is_idle
 
     # -- events
@@ -273,7 +273,7 @@ class ServerConnection(Multiplexer):
     def on_event(self, event: Event) -> None:
         """Handle an event that is not the content of a request. Called by the reader, so it must not wait.
 
-        A GOAWAY of a client changes nothing: it says that no request follows, and those that were made are answered.
+        A GOAWAY from a client changes nothing: no more requests follow it, and earlier requests are still answered.
         """
         if type(event) is RequestHead:
             self._begin(event)
@@ -285,10 +285,10 @@ class ServerConnection(Multiplexer):
             self._warn("the HTTP/2 client goes away: %s", goaway_text(event))
 
     def _begin(self, head: RequestHead, error: RemoteProtocolError | None = None) -> None:
-        """Serve a request in a task of its own. ``error``: answer with that instead, without calling the app.
+        """Serve a request in a task of its own. ``error``: answer with this error instead, without calling the app.
 
-        A stream that the client resets is closed for the core, and the client may open another. But its handler may take its
-        time to end. Twice ``max_streams`` is the bound for handlers: without one, "rapid reset" (CVE-2023-44487) would start
+        For the core, a stream that the client resets is closed, and the client may open another. But its handler may take a
+        while to end. Twice ``max_streams`` is the bound for handlers: without one, "rapid reset" (CVE-2023-44487) would start
         any number of them.
         """
         if len(self.exchanges) >= 2 * self.core.limits.max_streams:
@@ -300,9 +300,9 @@ class ServerConnection(Multiplexer):
         exchange.task = asyncio.create_task(exchange.run())
 
     def _on_fault(self, fault: StreamFault) -> None:
-        """Log the fault of one request, and answer where the fault allows a response (it has a ``status`` then).
+        """Log the fault in one request, and answer if the fault allows a response (it has a ``status`` then).
 
-        The head itself can be at fault, or what comes behind it: content, trailers.
+        The head itself can be at fault, or what follows it: content, trailers.
         """
         exchange = self.exchanges.get(fault.stream)
         head = fault.head if exchange is None else exchange.head
@@ -318,7 +318,7 @@ class ServerConnection(Multiplexer):
             self._observe_refused(fault.head, 503 if fault.code == REFUSED_STREAM else 400)
 
     def _warn(self, text: str, *values: object) -> None:
-        """Log a fault of the client, up to ``MAX_WARNINGS`` of them."""
+        """Log a client's fault, unless ``MAX_WARNINGS`` have been logged already."""
         self._warnings += 1
         if self._warnings <= MAX_WARNINGS:
             logger.warning(text, *values)
@@ -326,7 +326,7 @@ class ServerConnection(Multiplexer):
     # -- observers
 
     def _observe_refused(self, head: RequestHead, status: int) -> None:
-        """Tell the observers of a request that is reset. No response is sent: the status is what the log says."""
+        """Tell the observers about a request that is reset. No response is sent: the status is only for the log."""
         for observer in self.observers:
             observer.begin()
         self._observe(head, status)
@@ -336,13 +336,13 @@ class ServerConnection(Multiplexer):
             observer.finish(head, status, sent, self.endpoint.pipe)
 
     def end(self, exchange: "Exchange", status: int) -> None:
-        """An exchange is over: its request is answered, or its stream was reset."""
+        """Remove an exchange that is over: its request is answered, or its stream was reset."""
         self._observe(exchange.head, status, exchange.stream.sent)
-        exchange.stream.fail(ConnectionResetError("the exchange is over"))  # for a task of the app that still reads
+        exchange.stream.fail(ConnectionResetError("the exchange is over"))  # for an app's task that is still reading
         del self.exchanges[exchange.stream.id]
         self.remove(exchange.stream)
         if self._takes_no_more and not self.streams:
-            self.endpoint.interrupt()  # the reader looks whether the connection is done
+            self.endpoint.interrupt()  # the reader checks whether the connection is done
 
 
 class Exchange:
@@ -352,21 +352,21 @@ class Exchange:
 
     - The answer is sent: END_STREAM. ``delivered`` is True.
     - The client has left, or the server ends the connection: the task is cancelled, RST_STREAM with CANCEL.
-    - The answer broke off, because the app failed behind the head: RST_STREAM with INTERNAL_ERROR. The client can't take the
-      part that it has for the whole.
+    - The answer broke off, because the app failed after the head: RST_STREAM with INTERNAL_ERROR. The client can't mistake
+      the part that it has for the whole.
     """
 
     task: asyncio.Task[None]
 
     def __init__(self, connection: ServerConnection, head: RequestHead, error: RemoteProtocolError | None) -> None:
-        """``error``: the fault of the request, where it is known before the app is called. The app is not called then."""
+        """``error``: the fault in the request, if known before the app is called. The app is not called then."""
         self._connection = connection
         self.head = head
         self.stream = Http2Stream(connection, head.stream)
         self.delivered = False
-        """The client has got the whole answer, as far as we can know."""
-        self._request: Request | None = None  # while the app works on it
-        self._answer: Answer | None = None  # once the app has given it, and it takes time
+        """The client has received the whole answer, as far as we can tell."""
+        self._request: Request | None = None  # while the app is working on it
+        self._answer: Answer | None = None  # once the app has returned it, if sending it takes time
         self._first_piece = b""  # of the answer's content: made before the head was sent
         self._status = UNANSWERED
         self._error = error
@@ -379,7 +379,7 @@ class Exchange:
     async def run(self) -> None:
         """Serve the request, whatever happens. This is the exchange's task.
 
-        Every exception of an app ends here, so that a bug of an app fails one request. KeyboardInterrupt is the exception:
+        Every exception from an app ends here, so that a bug in an app fails only one request. KeyboardInterrupt is different:
         Ctrl-C has to end the program.
         """
         connection = self._connection
@@ -387,8 +387,8 @@ class Exchange:
             observer.begin()
         task = asyncio.current_task()
         assert task is not None
-        # An ordinary task begins in a later turn of the loop. Then ``task`` is set already. An eager task (Python 3.12) begins
-        # within ``create_task``, which has returned nothing yet.
+        # An ordinary task begins in a later turn of the loop, when ``task`` is already set. An eager task (Python 3.12) begins
+        # within ``create_task``, which has not returned yet.
         eager, self.task = not hasattr(self, "task"), task
         # The stream is watched from here on, and not earlier: a task that is cancelled before it has begun never runs, so
         # nobody would end the exchange.
@@ -400,7 +400,7 @@ class Exchange:
                 await self._serve()
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # also GeneratorExit, say: without an end the client would wait for ever
+        except BaseException as error:  # even GeneratorExit, say: without an end the client would wait for ever
             if self._was_cancelled_by_us(error):
                 self._status = self._status if self.delivered else UNANSWERED
                 self.stream.reset(CANCEL)
@@ -415,7 +415,7 @@ class Exchange:
         """Call the app, and send its answer.
 
         The order at the end matters. ``finish`` waits until the client's windows have let the whole answer through. Only then
-        is it ``delivered``: a reset that comes later changes nothing any more, in the log neither. ``close`` may wait for the
+        is it ``delivered``: a later reset changes nothing any more, not even in the log. ``close`` may wait for the
         rest of the request's content, so the app is released before that.
         """
         connection = self._connection
@@ -429,7 +429,7 @@ class Exchange:
         await self._respond(answer)
         await self.stream.finish()
         if connection.endpoint.ended and connection.observers:
-            # Is a client that has ended its output still there? Only its reset in answer to our bytes tells. Give it the time.
+            # Is a client that has ended its output still there? Only its reset in answer to our bytes tells. Give it time.
             await connection.endpoint.flush()
             await asyncio.sleep(RESET_COMES)
             await connection.endpoint.drain()
@@ -438,7 +438,7 @@ class Exchange:
         await self.stream.close()
 
     def drain(self) -> None:
-        """The server stops. An answer that would never end, such as a stream of events, has to end soon."""
+        """Note that the server is stopping. An answer that would never end, such as a stream of events, has to end soon."""
         if self._answer is not None:
             self._answer.drain()
 
@@ -448,10 +448,10 @@ class Exchange:
             self._request.leave()
 
     def _on_leaving(self, _: bool) -> None:
-        """The stream tells that the client has ended it, or that it has failed.
+        """React when the client has ended the stream, or the stream has failed.
 
         An end is only the end of the request. After a failure that is a ConnectionError, nobody gets the answer. Every other
-        failure is our own doing, and the task finds it by itself.
+        failure is our own doing, and the task notices it by itself.
         """
         request = self._request
         if request is None or not isinstance(self.stream.failure, ConnectionError):
@@ -462,18 +462,18 @@ class Exchange:
             self.task.cancel()
 
     def _close_request(self) -> None:
-        """The app's work on the request is over. From now on no loss of the client cancels anything, or it would hit the
-        clean-up of the app."""
+        """Note that the app is done with the request. From now on losing the client cancels nothing, or it would hit the
+        app's clean-up."""
         request, self._request = self._request, None
         if request is not None:
             request.close()
 
     def _was_cancelled_by_us(self, error: BaseException) -> bool:
-        """Return whether ``error`` says that the server has cancelled this task. A handler can cancel its own task, too."""
+        """Return whether ``error`` says that the server has cancelled this task. A handler can also cancel its own task."""
         return was_cancelled(error) and (self.stream.failure is not None or self._connection.is_cancelled)
 
     def _break_off(self, error: BaseException) -> None:
-        """Reset the stream: the answer can't be completed. Log the error, unless the client's leaving explains it."""
+        """Reset the stream: the answer can't be completed. Log the error, unless the client's departure explains it."""
         lost = isinstance(self.stream.failure, ConnectionError) or self._connection.endpoint.lost
         if lost and not self.delivered:
             self._status = UNANSWERED
@@ -484,7 +484,7 @@ class Exchange:
         self.stream.reset(INTERNAL_ERROR)
 
     async def _call_app(self, request: Request) -> Answer:
-        """Return the app's answer, or a response of ours: 500 where the app fails, or the status of a faulty request."""
+        """Return the app's answer, or a response of ours: 500 if the app fails, or the status for a faulty request."""
         head, connection = self.head, self._connection
         try:
             if self._error is not None:
@@ -497,9 +497,9 @@ class Exchange:
             return answer
         except APP_ENDS as error:
             if self.stream.failure is not None or self._was_cancelled_by_us(error):
-                raise  # the client's doing, or ours, and not the app's
+                raise  # the client's doing, or ours, not the app's
             clear_cancellation()
-            if self._error is not None:  # whatever the app has made of it
+            if self._error is not None:  # no matter how the app handled the error
                 return Response.text(f"{self._error}\n", self._error.code)
             logger.exception("%s %s failed", head.method, head.target)
             return Response.text("internal server error\n", 500)
@@ -509,7 +509,7 @@ class Exchange:
     async def receive_content(self) -> Data | EndOfMessage:
         """Wait for the next piece of the request's content, or its end.
 
-        Raises RemoteProtocolError for content that is too large (413), too slow (408) or malformed, and ConnectionError where
+        Raises RemoteProtocolError for content that is too large (413), too slow (408) or malformed, and ConnectionError if
         the client is gone.
         """
         if self._error is not None:
@@ -521,20 +521,20 @@ class Exchange:
         return event
 
     async def _next_event(self) -> Data | EndOfMessage:
-        """Wait for the next event of the content. The first wait tells a client that asks for it to continue."""
+        """Wait for the next event of the content. The first wait sends 100 (Continue) to a client that asked for it."""
         if not self.stream.has_arrived and self._status == UNANSWERED:
             self._send_continue()
         while (event := await self._event_within(self._body_timeout())) is None:
-            """The limit has changed while we waited. For example, the response has begun."""
+            """The limit has changed while we waited: the response has begun, for example."""
         if isinstance(event, StreamFault):
             self.fail(RemoteProtocolError(event.reason, event.status))
         assert isinstance(event, Data | EndOfMessage)
         return event
 
     async def _event_within(self, seconds: float | None) -> Event | None:
-        """Return the stream's next event; None where the time is over, and another limit holds by now.
+        """Return the stream's next event; None if time is up, but the limit has changed or an event has come by now.
 
-        Raises RemoteProtocolError (408) where the time is over, and nothing has come.
+        Raises RemoteProtocolError (408) if time is up and nothing has come.
         """
         try:
             with self._pace.waiting(seconds) as patience:
@@ -548,22 +548,22 @@ class Exchange:
         self.fail(RemoteProtocolError("the request's body took too long", 408))
 
     def _body_timeout(self) -> float | None:
-        """Return the seconds to wait for a piece of content; None for any time.
+        """Return the seconds to wait for a piece of content; None means without limit.
 
-        A response that has begun makes a conversation of the exchange. Its pace is the app's business: no attack by a slow
-        upload looks like that.
+        A response that has begun makes the exchange a conversation. Its pace is the app's business: a slow-upload attack
+        does not look like that.
         """
         request = self._request
         return request.body_timeout if request is not None and self._status == UNANSWERED else None
 
     def _send_continue(self) -> None:
-        """Send 100 (Continue), once, to a client that waits for it before it sends its content (RFC 9110 §10.1.1)."""
+        """Send 100 (Continue), once, to a client that is waiting for it before sending its content (RFC 9110 §10.1.1)."""
         if self._expects_continue:
             self._expects_continue = False
             self.stream.send(ResponseHead(100, Headers(), "2", self.stream.id))
 
     async def inform(self, status: int, headers: Headers) -> None:
-        """Send an interim response. Raises LocalProtocolError behind the head of the answer."""
+        """Send an interim response. Raises LocalProtocolError after the head of the answer."""
         await self._connection.wait_for_room()
         if self._status != UNANSWERED:
             raise LocalProtocolError(LATE)
@@ -572,28 +572,28 @@ class Exchange:
             self._expects_continue = False
 
     def _check_length(self, size: int) -> None:
-        """Raise RemoteProtocolError (413) for content beyond ``max_body``: announced in the head, or counted as it comes."""
+        """Raise RemoteProtocolError (413) for content over ``max_body``, announced in the head or counted as it arrives."""
         if size > self._connection.max_body:
             self.fail(RemoteProtocolError("content too large", 413))
 
     def fail(self, error: RemoteProtocolError) -> NoReturn:
-        """Note what is wrong with the request's content, and raise it: now, and at each later read."""
+        """Note what is wrong with the request's content, and raise the error: now, and at each later read."""
         self._error = error
         raise error
 
     def abort(self) -> None:
-        """Reset the stream for the app. From here on it is as if the client had reset it."""
+        """Reset the stream for the app. From here on we act as if the client had reset it."""
         self.stream.reset(CANCEL)
         self.stream.fail(ConnectionResetError("the app has reset the stream"))
 
     # -- the answer
 
     async def _respond(self, response: Response) -> None:
-        """Send a response. One that can't be sent, because a field has a line break, say, becomes a 500."""
+        """Send a response. If it can't be sent, because a field has a line break, say, send a 500 instead."""
         await self._connection.wait_for_room()
         try:
             self._send_head(response)
-        except Exception:  # LocalProtocolError, or the TypeError of a value that is no str
+        except Exception:  # LocalProtocolError, or the TypeError for a value that is not a str
             await close_body(response.body)
             if self.stream.failure is not None:
                 raise
@@ -608,12 +608,12 @@ class Exchange:
         await self._send_content(response, response.body)
 
     def _send_head(self, response: Response) -> None:
-        """Send the head of a response. Raises LocalProtocolError where a field of the app can't be sent.
+        """Send the head of a response. Raises LocalProtocolError if a field that the app set can't be sent.
 
-        The server adds two fields where the app has not set them: Date (RFC 9110 §6.6.1), and the Content-Length of content
-        that is there as a whole. Content of an iterator has no length: END_STREAM on its last frame tells where it ends.
+        The server adds two fields if the app has not set them: Date (RFC 9110 §6.6.1), and Content-Length if the content
+        is complete. Content from an iterator has no length: END_STREAM on its last frame tells where it ends.
         """
-        # RFC 9113 §8.2.2: a field such as ``connection: keep-alive`` MUST NOT be sent. An app made for HTTP/1.1 may give some.
+        # RFC 9113 §8.2.2: a field such as ``connection: keep-alive`` MUST NOT be sent. An app made for HTTP/1.1 may set one.
         headers = Headers([field for field in response.headers if field[0] not in CONNECTION_SPECIFIC])
         names = [name for name, _ in headers]
         if "content-length" in names or response.status in (204, 304):
@@ -622,16 +622,16 @@ class Exchange:
             headers.append(("content-length", str(len(response.body))))
         if "date" not in names:
             headers.append(date_field())
-        if response.early_head:  # without a 100 the client would hold its content back for ever
+        if response.early_head:  # without a 100 the client would hold back its content for ever
             self._send_continue()
         self.stream.send(ResponseHead(response.status, headers, "2", self.stream.id))
 
     async def _send_content(self, response: Response, body: AsyncIterator[bytes]) -> None:
-        """Send content while the app makes it. A slow client makes the app wait (*backpressure*).
+        """Send content as the app generates it. A slow client makes the app wait (*backpressure*).
 
-        ``write`` never waits, so a fast generator would fill our memory. After each piece the loop looks whether the stream is
-        ``congested``, which means that 64 KiB wait for the client. A generator that is never congested still gives way to
-        other tasks after ``FAIR_SHARE`` pieces.
+        ``write`` never waits, so a fast generator would fill our memory. After each piece the loop checks whether the stream
+        is ``congested``: more than 64 KiB are unsent, or the stream has failed. A generator that never meets congestion still
+        gives way to other tasks after ``FAIR_SHARE`` pieces.
         """
         self._begin_answer(response)
         steps = 0
@@ -651,7 +651,7 @@ class Exchange:
             await close_body(body)
 
     def _begin_answer(self, answer: Answer) -> None:
-        """An answer that takes time begins. From now on it hears of a drain."""
+        """Note an answer that takes time to send. From now on it is told about a drain."""
         self._answer = answer
         if self._connection.draining:
             answer.drain()
@@ -659,11 +659,11 @@ class Exchange:
     async def _hand_over(self, answer: Upgrade) -> None:
         """Give the stream to another protocol, such as WebSocket: RFC 9113 §8.5 (CONNECT), RFC 8441 §5.
 
-        From then on the stream is a pipe, and the handler of the other protocol has it for itself. For the log the request is
-        answered by its head: how long the other protocol goes on, and how it ends, is no matter of HTTP.
+        From then on the stream is a pipe, and the handler of the other protocol has it to itself. For the log, the head
+        is the whole answer: how long the other protocol goes on, and how it ends, is not HTTP's concern.
         """
         try:
-            if self.head.method != "CONNECT":  # §8.6: there is no other upgrade in HTTP/2
+            if self.head.method != "CONNECT":  # §8.6: HTTP/2 has no other upgrade
                 raise LocalProtocolError("only CONNECT can be upgraded")
             await self._connection.wait_for_room()
             self.stream.send(ResponseHead(answer.status, answer.headers, "2", self.stream.id))
@@ -682,7 +682,7 @@ class Exchange:
 def _check_content(head: RequestHead, response: Response) -> None:
     """Compare the length that the app has declared with the content, while a 500 can still be sent instead.
 
-    Raises LocalProtocolError where they differ, and for content of a 204 or 304, which have none.
+    Raises LocalProtocolError if they differ, or if a 204 or 304 has content.
     """
     if response.status in (204, 304):
         if response.body:

@@ -1,4 +1,4 @@
-"""What the clients of HTTP/1.1 and HTTP/2 share: a request's fields, a response, and errors that say what to do.
+"""What the HTTP/1.1 and HTTP/2 clients share: a request's fields, a response, and errors that say what to do.
 
 A user does not see which version carries a request. Both clients have the same method, and it returns the same class:
 
@@ -20,16 +20,16 @@ What happens, and who does it:
       |                         | <-------------------------------------------------- content ----|
       | <-- the content ----------------------------------------- |                               |
 
-The head comes back alone, so that the user can look at the status before the content is read. ``ClientExchange`` is what a
-response asks of its connection. HTTP/1.1 has one request at a time, so the connection itself is the exchange. In HTTP/2 the
+The head comes back first, so that the user can look at the status before reading the content. ``ClientExchange`` is how a
+response uses its connection. HTTP/1.1 has one request at a time, so the connection itself is the exchange. In HTTP/2 the
 exchange is one stream of many.
 
-**Errors.** There are three questions that a user asks of a failed request, and each has its own answer:
+**Errors.** A user asks three questions about a failed request, and each has its own answer:
 
 - May I make it again? RequestRefused says yes, whatever the method: the server has not processed the request. After any other
   ConnectionError nobody knows. So only a request whose method is idempotent (RFC 9110 §9.2.2), such as GET, may be repeated.
 - Whose fault is it? LocalProtocolError: ours. RemoteProtocolError: the server's.
-- What do I do about it? The message says it where it can: a server that answers in the bytes of TLS is named as such.
+- What do I do about it? The message says so if it can: a server that answers with TLS bytes, for example, is named as such.
 """
 
 import re
@@ -49,8 +49,8 @@ from minproto.http import TARGET, TOKEN, Data, EndOfMessage, Headers, ResponseHe
 class RequestRefused(ConnectionError):
     """The server has not processed the request, so it can be made again on another connection, whatever its method.
 
-    In HTTP/1.1 nothing of it was sent, because the server had closed the idle connection before. In HTTP/2 the server may also
-    have said that it did not process the request (RFC 9113 §8.7).
+    In HTTP/1.1 no byte of it was sent, because the server had already closed the idle connection. In HTTP/2 the server may
+    also have said that it did not process the request (RFC 9113 §8.7).
     """
 
 
@@ -60,7 +60,7 @@ class RequestRefused(ConnectionError):
 def request_fields(
     method: str, target: str, headers: HeaderFields, body: bytes | AsyncIterator[bytes], host: str
 ) -> Headers:
-    """Return the fields of a request: the user's, and Host and Content-Length where the user gives none.
+    """Return the fields of a request: the user's, and Host and Content-Length if the user gives none.
 
         >>> request_fields("POST", "/items", {"X": "y"}, b"an item", "example.org")
         [('host', 'example.org'), ('x', 'y'), ('content-length', '7')]
@@ -76,7 +76,7 @@ def request_fields(
     given_host = fields.get("host")
     if given_host is not None and not is_host(given_host):
         raise LocalProtocolError(f"Host has to be one host, such as example.org:8080, not {given_host!r}")
-    if given_host is None:  # RFC 9112 §3.2: where the target is a whole URL, Host MUST be the authority in it
+    if given_host is None:  # RFC 9112 §3.2: if the target is a whole URL, Host MUST be the authority in it
         fields.insert(0, ("host", (target and split_target(method, target)[0]) or host))
     if isinstance(body, bytes):
         _add_length(fields, method, body)
@@ -84,7 +84,7 @@ def request_fields(
 
 
 def _add_length(fields: Headers, method: str, content: bytes) -> None:
-    """Add a Content-Length where one is missing, and check one that is there. Raises LocalProtocolError.
+    """Add a Content-Length if it is missing, and check it if it is there. Raises LocalProtocolError.
 
     A POST without content says "content-length: 0", because the method gives content a meaning (RFC 9110 §8.6: SHOULD). A GET
     without content says nothing.
@@ -101,7 +101,7 @@ def _add_length(fields: Headers, method: str, content: bytes) -> None:
 def _check_request_line(method: str, target: str) -> None:
     """Raise TypeError or LocalProtocolError for a method or target that can't be sent, and name the value.
 
-    The cores check both as well. They raise for each wrong head alike, and don't say which of its parts is the wrong one.
+    The cores check both as well, but their error is the same for every wrong head, and does not say which part is wrong.
     """
     check_type("method", method, str)
     check_type("target", target, str)
@@ -123,13 +123,13 @@ _TARGET = re.compile(f"[{TARGET}]+")
 
 
 class ClientExchange(Protocol):
-    """What a ``ClientResponse`` asks of its connection."""
+    """The side of a connection that a ``ClientResponse`` uses."""
 
     async def receive_content(self, seconds: float | None) -> Event:
         """Wait for the next Data, or EndOfMessage. Raises TimeoutError after ``seconds`` without one; None: no limit."""
 
     def tunnel(self) -> Pipe | None:
-        """Return the pipe for another protocol, where the response has given the connection to one."""
+        """Return the pipe for another protocol, if the response has given the connection to one."""
 
     async def give_up(self) -> None:
         """The user wants no more of the response."""
@@ -141,16 +141,16 @@ class ClientResponse:
     def __init__(
         self, head: ResponseHead, exchange: ClientExchange | None, body_timeout: float | None = Timeouts.body
     ) -> None:
-        """``exchange``: None where the head was all of the response."""
+        """``exchange``: None if the response is only a head."""
         self.status = head.status
         self.headers = head.headers
         self.trailers = Headers()
-        """The fields behind the content; complete when the content was read to its end."""
+        """The fields after the content; complete once the content has been read to its end."""
         self.body_timeout = body_timeout
         """Seconds to wait for the next piece of content, at first ``Timeouts.body``; None: no limit. Set it before you read
-        content of which the server sends a piece only now and then, such as the messages of a gRPC call."""
+        content that the server sends piece by piece, now and then, such as the messages of a gRPC call."""
         self.pipe = exchange.tunnel() if exchange is not None else None
-        """Behind a 101, or a 2xx to CONNECT: what the other protocol runs on. Such a response has no content."""
+        """After a 101, or a 2xx to CONNECT: the pipe for the other protocol. Such a response has no content."""
         self._exchange = exchange if self.pipe is None else None  # None: there is no more content
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -172,22 +172,22 @@ class ClientResponse:
         return b"".join([piece async for piece in self])
 
     async def close(self) -> None:
-        """Read no more of it. HTTP/2 resets the stream. HTTP/1.1 has to end the connection: nothing else stops the content."""
+        """Stop reading the content. HTTP/2 resets the stream. HTTP/1.1 has to end the connection: nothing else would help."""
         if self._exchange is not None:
             await self._exchange.give_up()
             self._exchange = None
 
-    aclose = close  # the name that a generator has: a proxy can give this response to ``Response`` as its content
+    aclose = close  # the name that generators use: a proxy can give this response to ``Response`` as its content
 
 
 # ---- errors that say what to do ----------------------------------------------------------------------------------------
 
 
 def with_first_bytes(error: RemoteProtocolError, endpoint: Endpoint, ours: str) -> RemoteProtocolError:
-    """Return an error that also says what the server sent, where it is about the server's very first bytes.
+    """Return an error that also says what the server sent, if it is about the server's very first bytes.
 
-    Bytes of a protocol that we know are named, with the way to speak it. For example, an HTTP/1.1 client on a port with TLS
-    gets ``15 03 03 00 02 02 46``, a TLS alert. ``ours``: "HTTP/1" or "HTTP/2", which is not what is wrong.
+    If we recognize the protocol of these bytes, the error names it, and how to speak it. For example, an HTTP/1.1 client on
+    a TLS port gets ``15 03 03 00 02 02 46``, a TLS alert. ``ours``: "HTTP/1" or "HTTP/2", which can't be the cause.
     """
     start = endpoint.core.trailing_data
     if not start or len(start) != endpoint.received:
@@ -204,11 +204,11 @@ _PROTOCOLS = {
     # a record: the type alert (0x15) or handshake (0x16), and the version 3.x
     "TLS on this port: give the client a context (ssl=…)": re.compile(rb"[\x15\x16]\x03"),
 }
-"""What to tell a user, and how the first bytes of that protocol look."""
+"""What to tell a user, and what the first bytes of that protocol look like."""
 
 
 def advice_on_silence(endpoint: Endpoint) -> str:
-    """Return advice where a server has closed a connection in clear text without a word. Many servers of TLS do so."""
+    """Return advice if a server has closed a connection in clear text without a word. Many TLS servers do so."""
     silent = not endpoint.received and endpoint.pipe.info("ssl_object") is None
     return " (it said nothing at all: does it want TLS on this port, by ssl=…?)" if silent else ""
 
@@ -219,7 +219,7 @@ C = TypeVar("C", bound=AbstractAsyncContextManager[Any])
 
 
 class Connecting(Coroutine[Any, Any, C]):
-    """What a function that connects returns. ``await`` it, or use it as a block: ``async with connect_http(...) as client``.
+    """The result of a function that connects. ``await`` it, or use it as a block: ``async with connect_http(...) as client``.
 
     A plain coroutine could only be awaited, and the block would be ``async with await connect_http(...)``. This is a coroutine
     in all other respects: it can be made a task, or given to ``asyncio.wait_for``.

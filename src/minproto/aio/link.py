@@ -8,26 +8,28 @@
     Link --> Endpoint --> pipe --> redis-server --> pipe --> Endpoint --> Link
          *3 $7 PUBLISH $4 news $5 hello                 *3 $7 message $4 news $5 hello
 
-The URL has the form that the clients of Redis have agreed on:
+The URL has the form that Redis clients have agreed on:
 
-    redis://[[user]:password@]host[:port][/database]    clear text; the port is 6379 where none is given
+    redis://[[user]:password@]host[:port][/database]    clear text; the default port is 6379
     rediss://...                                        over TLS
     unix:///path/of/the/socket                          also redis+unix://
 
-Publish and subscribe know no databases, so the number of a database is accepted and ignored, in the path or as ``?db=``.
-The client speaks version 2 of RESP (the Redis serialization protocol), which has all that is needed here, so ``?protocol=``
+Publish and subscribe have no databases, so a database number is accepted and ignored, in the path or as ``?db=``.
+The client speaks version 2 of RESP (the Redis serialization protocol), which has everything needed here, so ``?protocol=``
 changes nothing.
 
-A string that is longer than the limits is dropped as it arrives, and the connection goes on. Somebody else has published that
-string. The listener should lose one message, and not the connection with all messages behind it.
+A string longer than the limits is dropped as it arrives, and the connection goes on. Another client has published that
+string. The listener should lose one message, not the connection with all the messages after it.
 
 What is easy to get wrong:
 
 - A password is part of the URL, and URLs get into logs. No error here quotes the URL, and a ``Target`` prints itself without
   the password.
-- An error reply may mean "not now" or "never". Who tries again after a wrong password hammers the broker for ever, and who
-  gives up while the broker loads its data loses its subscription at every restart. ``refusal`` tells the two apart.
-- A broker that hangs still acknowledges TCP. Only a value that does not come in time shows it, so ``value`` takes seconds.
+- An error reply may mean "not now" or "never". A client that tries again after a wrong password hammers the broker forever,
+  and one that gives up while the broker is loading its data loses its subscription at every restart. ``refusal`` tells the
+  two kinds of error apart.
+- A broker that hangs still acknowledges TCP. The only sign is a value that does not arrive in time, so ``value`` has a
+  ``seconds`` argument.
 """
 
 import ssl as tls
@@ -47,9 +49,9 @@ from minproto.core import RemoteProtocolError, Role
 from minproto.resp import Command, Connection, Error, Limits, Push, Reply
 
 PASSING = ("LOADING ", "BUSY ", "MASTERDOWN ", "CLUSTERDOWN ", "TRYAGAIN ", "MISCONF ", "ERR max number of clients")
-"""How an error begins that passes with time. MISCONF: the disk of a redis-server is full, and it answers so even to a PING."""
+"""How a temporary error begins. MISCONF: a redis-server's disk is full, and it gives this answer even to a PING."""
 LONGEST_SKIPPED = 512 << 20
-"""Bytes (512 MiB) of the longest string that we drop. A redis-server sends no longer one unless it is configured to."""
+"""Bytes (512 MiB) of the longest string that we drop. A redis-server sends no longer string unless configured to."""
 TLS_ALERT = b"\x15\x03"
 """How a TLS server answers clear text: a record of type 21 (alert), of TLS version 3.x."""
 
@@ -69,18 +71,17 @@ class Target:
     """A str is the path of a Unix socket."""
     scheme: str
     auth: tuple[bytes, ...] = field(default=(), repr=False)
-    """The arguments of the command AUTH: a password, or a user and a password; () where the URL has none."""
+    """The arguments of the command AUTH: a password, or a user and a password; () if the URL has none."""
 
     def __str__(self) -> str:
         return f"unix://{self.address}" if isinstance(self.address, str) else self.address.url(self.scheme)
 
 
-# Each check is a line of its own with an answer of its own: "invalid URL" would leave the user to guess.
+# Each check is a line of its own with an answer of its own: "invalid URL" would leave the user guessing.
 
 
 def parse_url(url: str) -> Target:
-    """Return where a URL leads. Raises ValueError, which says what is wrong and never quotes the URL: a password may be in it.
-    """
+    """Return the target of a URL. Raises ValueError, which says what is wrong but never quotes the URL and its password."""
     if not isinstance(url, str):
         raise TypeError(f"{_FORM}: it is a str, not {type(url).__name__}")
     target = _parse(url)
@@ -96,14 +97,14 @@ def _parse(url: str) -> Target | str:
         wrong = _fault(parts)
         if wrong is not None:
             return wrong
-        # A path of a Unix socket may hold blanks and the like, which a URL spells with "%".
+        # The path of a Unix socket may hold blanks and the like, which a URL spells with "%".
         address = unquote(parts.path) if parts.scheme in _UNIX else url_address(parts)
         return Target(address, parts.scheme, _auth(parts))
     return "its host or port is not valid"
 
 
 def _fault(parts: SplitResult) -> str | None:
-    """Return what is wrong with a URL, or None. Raises ValueError for a port like ":abc". The host is not looked at here:
+    """Return what is wrong with a URL, or None. Raises ValueError for a port like ":abc". The host is not checked here:
     ``Address`` checks its spelling."""
     is_unix = parts.scheme in _UNIX
     if parts.scheme not in ("redis", "rediss", *_UNIX):
@@ -124,8 +125,8 @@ def _fault(parts: SplitResult) -> str | None:
 
 
 def _query_fault(query: str) -> str | None:
-    """Return what is wrong with the part behind "?", or None. An option that we would ignore in silence is an error: users of
-    other clients write ``?socket_timeout=5`` and expect that it works."""
+    """Return what is wrong with the part after "?", or None. An option that we would silently ignore is an error: users of
+    other clients write ``?socket_timeout=5`` and expect it to work."""
     for name, value in parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)):
         if name not in ("db", "protocol"):
             return f"there is no option {name!r} (db and protocol are accepted; all others are arguments of RemoteBroker)"
@@ -153,33 +154,33 @@ async def open_pipe(address: Address | str, ssl: tls.SSLContext | None, timeouts
 
 
 class Skipped(bytes):
-    """Stands for a string that was longer than the limits allow. It is empty itself."""
+    """The placeholder for a string that was longer than the limits allow. The placeholder itself is empty."""
 
     length: int = 0
-    """Bytes that the dropped string had."""
+    """The length of the dropped string in bytes."""
 
 
 class _SkippingConnection(Connection):
-    r"""The client's core of RESP. It drops a string that is too long, where the core that it derives from fails.
+    r"""The client's core for RESP. It drops a string that is too long, whereas its base class fails.
 
         $2000000\r\n   the length is more than Limits.max_bulk: from here on 2,000,000 bytes are dropped as they arrive
         ...            so the buffer never holds more than one chunk of them
-        \r\n           the string's own end. A Skipped takes its place in the message
+        \r\n           the end of the string. A Skipped takes the string's place in the message
     """
 
     _left = 0  # bytes of the dropped string that have not arrived, and 2 for its CRLF; 0: no string is being dropped
 
     def _check_bulk(self, length: int | None) -> int:
-        """Accept a length beyond the limits as well, and note that this string has to be dropped."""
+        """Accept even a length beyond the limits, and note that this string has to be dropped."""
         limits = self.limits
-        # The core's own check comes first in all other cases: also for a length beyond LONGEST_SKIPPED, which it refuses.
+        # In all other cases the base class checks the length. It refuses a length beyond LONGEST_SKIPPED.
         if length is None or not min(limits.max_bulk, limits.max_command - self._taken) < length <= LONGEST_SKIPPED:
             return super()._check_bulk(length)
         self._left = length + 2
         return length
 
     def _read_bulk(self, length: int) -> bytes | None:
-        """Drop the bytes that have arrived. Return a Skipped when the string's CRLF has come, None before."""
+        """Drop the bytes that have arrived. Return a Skipped once the string's CRLF has arrived, None until then."""
         if not self._left:
             return super()._read_bulk(length)
         arrived = min(self._left - 2, self._buffer.size)
@@ -187,7 +188,7 @@ class _SkippingConnection(Connection):
         self._left -= arrived
         if self._left > 2 or self._buffer.size < 2:
             return None
-        if self._buffer.take(2) != b"\r\n":  # the length was wrong, so nobody knows where the next value begins
+        if self._buffer.take(2) != b"\r\n":  # the length was wrong, so we can't tell where the next value begins
             raise RemoteProtocolError("a string does not end in CRLF")
         self._left, self._bulk_length = 0, None
         skipped = Skipped()
@@ -196,7 +197,7 @@ class _SkippingConnection(Connection):
 
     @property
     def begins_like_tls(self) -> bool:
-        """Whether the bytes that have arrived, and that are no reply, are the answer of a server that expects TLS."""
+        """Whether the bytes that have arrived, which are not a reply, are the answer of a server that expects TLS."""
         return self._buffer.peek(0, 2) == TLS_ALERT
 
 
@@ -206,15 +207,15 @@ class _SkippingConnection(Connection):
 def refusal(error: Error) -> Exception:
     """Return the exception for an error reply: one rule for all commands.
 
-    It is a ConnectionRefusedError where the reason may pass with time (the broker is loading its data, busy, or full). The
-    broker has done nothing then, so the caller may try again. It is a RemoteProtocolError for every other reply, which will be
+    It is a ConnectionRefusedError if the reason may be temporary (the broker is loading its data, busy, or full). In that case
+    the broker has done nothing, so the caller may try again. It is a RemoteProtocolError for every other reply, which will be
     the same next time: a wrong password, an unknown command.
     """
     return (ConnectionRefusedError if error.text.startswith(PASSING) else RemoteProtocolError)(error.text)
 
 
 def check(value: Any) -> Any:
-    """Return a value that is no error reply. Raises the exception of ``refusal`` for an error reply."""
+    """Return the value, unless it is an error reply. Raises the exception that ``refusal`` returns for an error reply."""
     if isinstance(value, Error):
         raise refusal(value)
     return value
@@ -230,9 +231,9 @@ class Link:
         self.timeouts = timeouts
 
     def send(self, *words: bytes) -> int:
-        """Send a command. It never waits, so a ``flush`` comes after it.
+        """Send a command. It never waits, so call ``flush`` after it.
 
-        Return the position behind the command, in bytes since the connection began: see ``progress``.
+        Return the position of the command's end, in bytes since the connection began: see ``progress``.
         """
         self._endpoint.send(Command(list(words)))
         return self._endpoint.position
@@ -243,13 +244,13 @@ class Link:
             await self._endpoint.flush()
 
     def progress(self, end: int) -> tuple[int, int]:
-        """Return the bytes received, and the bytes up to ``end`` that the broker has read. While either grows, it is alive."""
+        """Return the bytes received, and the bytes up to ``end`` that the broker has read: if either grows, it is alive."""
         return signs_of_life(self._endpoint, end)
 
     async def value(self, seconds: float) -> Any:
-        """Wait for the next value, of a reply or a push, for at most ``seconds`` between two chunks of it.
+        """Wait for the next value, from a reply or a push, for at most ``seconds`` between two chunks of it.
 
-        Raises OSError (TimeoutError among them) and RemoteProtocolError. A call that is cancelled has taken nothing.
+        Raises OSError (including TimeoutError) and RemoteProtocolError. A cancelled call has taken nothing.
         """
         try:
             event = await self._endpoint.next_event(lambda: seconds)
@@ -263,11 +264,11 @@ class Link:
         return event.value if isinstance(event, Reply) else event.items
 
     def _ended(self) -> Exception:
-        """Return the error of a connection that the broker has closed. Most often one of the two sides expects TLS, and the
-        other one does not know that."""
+        """Return the error for a connection that the broker has closed. Most often one of the two sides expects TLS, and the
+        other side does not know that."""
         if self._core.begins_like_tls:
             return RemoteProtocolError("the broker's port speaks TLS: its URL begins with rediss://, not redis://")
-        # A TLS server that gets clear text either sends an alert, or just closes.
+        # A TLS server that gets clear text either sends an alert or just closes.
         if not self._endpoint.received and self._endpoint.pipe.info("ssl_object") is None:
             return ConnectionResetError(
                 "the broker has closed the connection without a word (as a port does that speaks TLS: rediss://)"
@@ -275,19 +276,19 @@ class Link:
         return ConnectionResetError("the broker has closed the connection")
 
     async def request(self, *commands: Iterable[bytes]) -> list[Any]:
-        """Send commands together and wait for all answers, so that the network is crossed once.
+        """Send commands together and wait for all their answers, so that there is only one round trip.
 
-        Raises as ``value`` does, and as ``check`` does for the first answer that is an error.
+        Raises what ``value`` raises, and what ``check`` raises for the first answer that is an error.
         """
         for words in commands:
             self.send(*words)
         await self.flush()
-        # All answers are read before one of them raises: otherwise the next command would get the answer to this one.
+        # Read all answers before one of them raises: otherwise a later command would get an answer meant for these.
         answers = [await self.value(self.timeouts.handshake) for _ in commands]
         return [check(answer) for answer in answers]
 
     async def close(self) -> None:
-        """Write what was sent, and end the connection."""
+        """Write everything that was sent, and end the connection."""
         await self._endpoint.close()
 
     def abort(self) -> None:

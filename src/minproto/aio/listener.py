@@ -1,12 +1,12 @@
 """The life of a server, whatever it serves: listen, accept, serve, drain, stop.
 
-A server that ends by ``sys.exit()`` breaks off every response that is under way. A server that waits for its clients may wait
-for ever. This file is the way between, for all servers of the package; a class that derives from ``Listener`` only says what
+A server that ends with ``sys.exit()`` breaks off every response in flight. A server that waits for its clients may wait
+for ever. This file is the middle way, for all servers of the package; a class that derives from ``Listener`` only says what
 a pipe becomes.
 
-    listen       sockets.listen(host, port)             sockets that listen, all on one port
+    listen       sockets.listen(host, port)             listening sockets, all on one port
       |
-    accept       sockets.Acceptor --> _accepted(sock)   the connection takes one of max_connections' places
+    accept       sockets.Acceptor --> _accepted(sock)   the connection takes one of max_connections places
       |                                |
       |                                | a task: _make_pipe. Over TLS: the handshake, in which ALPN chooses the protocol
       |                                v
@@ -14,7 +14,7 @@ a pipe becomes.
       |                                |                        |
       |                                | is full                | has room
       |                                v                        v
-      |                        connection.refuse()       connection.run(), a task for each connection
+      |                        connection.refuse()       connection.run(), one task per connection
       |                          say "too many"                 |
     drain        close() ----------------------------->  connection.drain()    finish the request in flight
       |                                                         |
@@ -22,15 +22,15 @@ a pipe becomes.
                                                              it ends
 
 The server owns its connections: each is one task, and no task outlives the server. An ``asyncio.TaskGroup`` would own them
-as well. But a TaskGroup ends all tasks when one fails, and it waits without end for a task that ignores its cancellation. A
+as well. But a TaskGroup ends all tasks when one fails, and it waits for ever for a task that ignores its cancellation. A
 server must do neither: one broken connection is no reason to end the others, and a handler that never returns must not keep
-the process from its end.
+the process from exiting.
 
 What is easy to get wrong:
 
-- A client that is silent in its TLS handshake has to count from its accept on, or handshakes are an attack without limit.
-- A file is needed to tell a client that there are too many. So some files are kept back (``RESERVED_FILES``).
-- "Stop" has three stages: accept nobody, finish what was asked, cut off what is late. Two signals skip the second stage.
+- A client that is silent in its TLS handshake has to count as soon as it is accepted, or handshakes are an unlimited attack.
+- Telling a client that there are too many takes a file descriptor. So some are kept back (``RESERVED_FILES``).
+- "Stop" has three stages: accept no one, finish the requests in flight, cut off late ones. Two signals skip the second stage.
 """
 
 import asyncio
@@ -56,16 +56,16 @@ from minproto.aio.sockets import Acceptor, accept_pipe, listen, tls_options
 from minproto.core import check_count
 
 MAX_REFUSALS = 32
-"""Connections over the maximum that are told so at one time (a 503, say). A connection beyond these is closed without a
-word: to be polite costs a task and a file, and a flood of connections must not cost us more of both."""
+"""Connections over the maximum that are told so at one time (with a 503, say). Further ones are closed without a word:
+being polite costs a task and a file descriptor, and a flood of connections must not cost us more of both."""
 RESERVED_FILES = MAX_REFUSALS + 32
-"""Files that the process needs besides its clients' sockets: the refusals, the listening sockets, the log, the app's own."""
+"""Descriptors that the process needs besides its clients' sockets: the refusals, the listening sockets, the log, the app's."""
 LAST_WAIT = 1.0
 """Seconds for handlers to clean up after they were cancelled."""
 OPEN_MAX = 10_240
-"""Files that a process asks for where the system has no limit and yet refuses "no limit" as a wish (macOS)."""
+"""The descriptors that a process asks for if the system has no limit and yet refuses "no limit" (macOS)."""
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""How a program on this machine reaches a server that listens on all addresses, which is no address to connect to."""
+"""How a program on this machine reaches a server that listens on all addresses: it can't connect to those."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,15 @@ class ListenerConfig:
     ssl: tls.SSLContext | None = None
     """Serve over TLS, with this context. ``minproto.tls_context`` makes one."""
     timeouts: Timeouts = field(default_factory=Timeouts)
-    """How long to wait for what."""
+    """How long to wait, and for what."""
     max_connections: int = 10_000
-    """Connections at one time; a connection beyond them is refused, so 0 refuses all. Each costs some 10 KiB and an open file,
-    so the number is lower where the process may not open so many. A connection counts from its accept on: a client that never
-    finishes its TLS handshake takes a place as well."""
+    """Connections at one time; further ones are refused, so 0 refuses all. Each costs some 10 KiB and a file descriptor, so
+    the number is lower if the process may not open that many. A connection counts as soon as it is accepted: a client that
+    never finishes its TLS handshake takes a place as well."""
     metrics: Metrics | None = None
     """Counts connections, requests and bytes."""
     on_drain: Callable[[], None] | None = None
-    """Called when the server begins to stop. An app answers here what would wait for long and hold up the end: a long poll."""
+    """Called when the server begins to stop. Here an app answers requests that would hold up the end, such as long polls."""
 
     def __post_init__(self) -> None:
         Address(self.host, self.port)  # an Address checks both
@@ -113,7 +113,7 @@ class ListenerOptions(TypedDict, total=False):
 
 
 class Connection(Protocol):
-    """One client's connection, of any protocol. A server calls ``run`` or ``refuse``, once."""
+    """One client's connection, in any protocol. A server calls ``run`` or ``refuse``, once."""
 
     @property
     def endpoint(self) -> Counts:
@@ -126,43 +126,43 @@ class Connection(Protocol):
         """Tell the client in its own protocol that there are too many connections, and end this one."""
 
     def drain(self) -> None:
-        """Finish the requests that have come, and then end. Where no request has come, end now."""
+        """Finish the requests that have arrived, and then end. If no request has arrived, end now."""
 
     def abort(self) -> None:
-        """End at once, whatever the handler does."""
+        """End at once, whatever the handler is doing."""
 
 
 class Listener(ABC):
     """A server: ``async with listener:`` serves until the block is left, and then drains.
 
-    A subclass says by ``_connect`` what a pipe becomes.
+    A subclass decides what a pipe becomes, in ``_connect``.
     """
 
     scheme: ClassVar[str]
-    """The scheme of the server's URL. With TLS it gets an "s": "http", "https"."""
+    """The scheme of the server's URL, to which TLS adds an "s": "http", "https"."""
     config: ListenerConfig
 
     def __init__(self, config: ListenerConfig) -> None:
         self.config = config
         self._acceptor: Acceptor | None = None
         # Each connection is in one of these three sets. The first two hold the places of max_connections.
-        self._handshakes: set[asyncio.Task[None]] = set()  # accepted, and no pipe yet
-        self._connections: dict[asyncio.Task[None], Connection] = {}  # served
-        self._refusals: set[asyncio.Task[None]] = set()  # too many, and told so
+        self._handshakes: set[asyncio.Task[None]] = set()  # accepted, but without a pipe yet
+        self._connections: dict[asyncio.Task[None], Connection] = {}  # being served
+        self._refusals: set[asyncio.Task[None]] = set()  # too many, and being told so
         self._draining = False
-        self._loop: asyncio.AbstractEventLoop | None = None  # the loop that the server runs in
+        self._loop: asyncio.AbstractEventLoop | None = None  # the loop in which the server runs
 
     @abstractmethod
     def _connect(self, pipe: Pipe) -> Connection:
         """Return the connection that serves a client on this pipe. Over TLS the handshake is done."""
 
     async def __aenter__(self) -> Self:
-        """Listen. Raises OSError, which names host and port, and RuntimeError where the server has served before."""
+        """Listen. Raises OSError, which names host and port, and RuntimeError if the server has served before."""
         if self._acceptor is not None or self._draining:
             raise RuntimeError("a server serves once: make another")
         self._loop = asyncio.get_running_loop()
-        # Each socket is a file. Where the process may open fewer files than max_connections, accept() would fail before the
-        # server is full, and a client would wait in the kernel's queue without an answer. A refusal tells it why.
+        # Each socket takes a file descriptor. With fewer of them than max_connections, accept() would fail before the server
+        # is full, and a client would wait in the kernel's queue without an answer. A refusal tells the client why.
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if files != resource.RLIM_INFINITY:
             room = max(1, files - RESERVED_FILES)
@@ -171,7 +171,7 @@ class Listener(ABC):
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """Drain, also where the block has failed: the clients have done nothing wrong."""
+        """Drain, even if the block has failed: the clients have done nothing wrong."""
         await self.close()
 
     @property
@@ -181,13 +181,13 @@ class Listener(ABC):
 
     @property
     def url(self) -> str:
-        """The URL by which a program on this machine reaches the server. Raises RuntimeError while it does not listen."""
+        """The URL at which a program on this machine reaches the server. Raises RuntimeError while it does not listen."""
         host = LOOPBACK.get(self._listening.host, self.config.host)
         return Address(host, self.port).url(f"{self.scheme}s" if self.config.ssl else self.scheme)
 
     @property
     def is_everywhere(self) -> bool:
-        """Whether the server listens on all addresses, also by another spelling, such as "0" for "0.0.0.0"."""
+        """Whether the server listens on all addresses, even if spelt differently, such as "0" for "0.0.0.0"."""
         return self._listening.host in LOOPBACK
 
     @property
@@ -207,7 +207,7 @@ class Listener(ABC):
     def _accepted(self, sock: socket) -> None:
         """The acceptor calls this: a client has connected.
 
-        The client takes its place now, and not when its TLS handshake is done. Otherwise a flood of clients that are silent in
+        The client takes its place now, not when its TLS handshake is done. Otherwise a flood of clients that stay silent in
         their handshakes would cost us without limit.
         """
         waiting = self._refusals if self._is_full else self._handshakes
@@ -218,7 +218,7 @@ class Listener(ABC):
         task.add_done_callback(waiting.discard)
 
     async def _make_pipe(self, sock: socket) -> None:
-        """Run in a task: make a pipe of a socket, which takes as long as the TLS handshake, and serve the client on it."""
+        """Run in a task: turn a socket into a pipe, which takes as long as the TLS handshake, and serve the client on it."""
         task, ssl, timeouts = asyncio.current_task(), self.config.ssl, self.config.timeouts
 
         def connected(pipe: Pipe) -> None:
@@ -231,12 +231,12 @@ class Listener(ABC):
                 raise
 
         options = {} if ssl is None else tls_options(ssl, timeouts.handshake, timeouts.linger)
-        with suppress(OSError):  # a handshake that failed is the client's business. SSLError and TimeoutError are OSErrors
+        with suppress(OSError):  # a failed handshake is the client's business. SSLError and TimeoutError are OSErrors
             await accept_pipe(sock, connected, **options)
 
     def attach(self, pipe: Pipe) -> None:
         """Serve a client on this pipe. The server does this with each socket, and tests do it with pipes in memory."""
-        if self._draining or len(self._refusals) >= MAX_REFUSALS:  # many may have become too many since the accept
+        if self._draining or len(self._refusals) >= MAX_REFUSALS:  # the limit may have been reached since the accept
             return pipe.abort()
         connection = self._connect(pipe)
         if self._is_full:
@@ -246,7 +246,7 @@ class Listener(ABC):
             return refusal.add_done_callback(partial(_reset_failed, connection))
         if self.config.metrics is not None:
             self.config.metrics.opened(connection.endpoint)
-        # asyncio may run the task's first step at once (eager tasks), even to its end. ``_remove`` comes later all the same.
+        # asyncio may run the task immediately (eager tasks), even to completion. ``_remove`` is still called later.
         task = asyncio.create_task(connection.run())
         self._connections[task] = connection
         task.add_done_callback(self._remove)
@@ -261,9 +261,9 @@ class Listener(ABC):
     # -- the end
 
     async def close(self) -> None:
-        """Stop accepting, finish the requests in flight, and cut off at the deadline what is not done by then.
+        """Stop accepting, finish the requests in flight, and cut off any that are not done at the deadline.
 
-        A second call waits for the end of the first. Raises RuntimeError in another thread than the loop's.
+        A second call waits until the first is done. Raises RuntimeError when called from a thread other than the loop's.
         """
         if self._loop is not None:
             check_loop(self._loop, "asyncio.run_coroutine_threadsafe(server.close(), loop)")
@@ -271,7 +271,7 @@ class Listener(ABC):
             self._drain()
         try:
             await _wait(self._tasks(), self.config.timeouts.drain)
-        finally:  # also where our own task is cancelled meanwhile
+        finally:  # even if our own task is cancelled meanwhile
             self.abort()
         await _wait(self._tasks(), LAST_WAIT)  # the tasks are cancelled: now they may close files and databases
         for connection in self._connections.values():
@@ -279,7 +279,7 @@ class Listener(ABC):
             connection.abort()
 
     def _drain(self) -> None:
-        """Begin to stop: from now on nobody is served who has not been."""
+        """Begin to stop: from now on, no new client is served."""
         self._draining = True
         if self._acceptor is not None:
             self._acceptor.close()
@@ -294,7 +294,7 @@ class Listener(ABC):
             connection.drain()
 
     def abort(self) -> None:
-        """Cut off all connections now, by cancelling their tasks. Raises RuntimeError in another thread than the loop's."""
+        """Cut off all connections now, by cancelling their tasks. Raises RuntimeError when called from another thread."""
         if self._loop is not None:
             check_loop(self._loop, "loop.call_soon_threadsafe(server.abort)")
         for task in self._tasks():
@@ -306,14 +306,14 @@ class Listener(ABC):
 
 
 def _reset_failed(connection: Connection, task: asyncio.Task[None]) -> None:
-    """Reset a connection whose task has failed, by a bug of ours: its client must not wait for an answer that never comes."""
+    """Reset a connection whose task failed through a bug of ours: its client must not wait for an answer that never comes."""
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.error("a connection failed", exc_info=error)
         connection.abort()
 
 
 async def _wait(tasks: set[asyncio.Task[None]], seconds: float) -> None:
-    """Wait for tasks, for at most so many seconds. An empty set is no error here, as it is to asyncio."""
+    """Wait up to ``seconds`` seconds for tasks. An empty set is not an error here, as it is in asyncio."""
     if tasks:
         await asyncio.wait(tasks, timeout=seconds)
 
@@ -327,7 +327,7 @@ def _announced(listener: Listener) -> str:
 async def serve_until_signal(*listeners: Listener) -> None:
     """Serve until SIGINT (Ctrl-C) or SIGTERM, then drain all servers; a second signal stops at once. Prints the URLs.
 
-    Raises OSError where a server can't listen, RuntimeError outside of the main thread.
+    Raises OSError if a server can't listen, RuntimeError outside the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("only the main thread gets signals: in another one, use `async with Server(...)`")
@@ -339,13 +339,13 @@ async def serve_until_signal(*listeners: Listener) -> None:
         output.write("".join([_announced(listener) for listener in listeners]))
         output.flush()
         await stopped.wait()
-        # Together: one after the other, each would begin its own Timeouts.drain when the one before has ended.
+        # Together: one after the other, each would begin its Timeouts.drain only when the previous one has ended.
         await asyncio.gather(*(listener.close() for listener in listeners))
 
 
 @asynccontextmanager
 async def _until_signal(listeners: Sequence[Listener]) -> AsyncIterator[asyncio.Event]:
-    """Yield an event that the first signal sets. A second signal aborts the servers: the operator has no patience."""
+    """Yield an event that the first signal sets. A second signal aborts the servers: the operator is impatient."""
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
 
     def stop() -> None:
@@ -361,14 +361,14 @@ async def _until_signal(listeners: Sequence[Listener]) -> AsyncIterator[asyncio.
         yield stopped
     finally:
         for number, handler in before.items():
-            loop.remove_signal_handler(number)  # this leaves Python's default, and not the handler that the program had
+            loop.remove_signal_handler(number)  # this leaves Python's default, not the handler that the program had
             signal.signal(number, handler or signal.SIG_DFL)
 
 
 def raise_file_limit() -> None:
-    """Let this process open as many files as it is allowed to. Each connection is a file, and the usual limit is 1,024.
+    """Let this process open as many files as it is allowed to. Each connection counts as a file, and the usual limit is 1,024.
 
-    A limit has two values. The soft one holds, and a process may raise it as far as the hard one.
+    A limit has two values. The soft one applies, and a process may raise it as far as the hard one.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for wish in (hard, OPEN_MAX):

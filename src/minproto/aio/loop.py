@@ -1,46 +1,46 @@
-"""Two things that every connection asks of the event loop: a time limit for each wait, one write for each turn.
+"""Two things that every connection asks of the event loop: a time limit for each wait, and one write per turn.
 
-Both come in two classes that do the same: a plain one, which says what happens, and the one that the connections use, which
-asks the loop less often. A busy server has ten thousand requests a second, so what it asks for each of them adds up.
+Both come in two classes that do the same: a plain one, which shows what happens, and the one that the connections use, which
+calls the loop less often. A busy server has ten thousand requests a second, so the calls for each of them add up.
 
 **A time limit** for a wait that comes again and again. A connection waits for the next request, for the next piece of a body,
-for a slow reader. Each wait needs a limit, and almost no wait reaches it, because the bytes come first.
+for a slow reader. Each wait needs a limit, and almost none reaches its limit, because the bytes come first.
 
     with deadline(30.0):               # from here on the deadline may cancel this task
         data = await pipe.read()       # no byte for 30 seconds: the deadline calls task.cancel()
                                        # the end of the block turns CancelledError into TimeoutError
 
 ``asyncio.timeout`` does the same, and ``PlainDeadline`` works like it: it sets a timer when the wait begins, and cancels the
-timer when the wait is over. ``Deadline`` leaves one timer standing, and each wait only writes down another time:
+timer when the wait is over. ``Deadline`` leaves one timer running, and each wait only writes down a new time:
 
     second     what happens                            when the wait ends     when the timer fires
     0          a wait of 75 seconds begins             75                     75   (set)
-    10         bytes came: the wait is over            nobody waits           75
+    10         bytes came: the wait is over            no wait                75
     10         the next wait of 75 seconds begins      85                     75   (left alone)
     75         the timer fires, too early              85                     85   (set again)
-    85         the timer fires, and the wait is late   TimeoutError
+    85         the timer fires: the wait is late       TimeoutError
 
 Both have two differences from ``asyncio.timeout``:
 
-- Another task may end the wait early by ``expire``. A server that stops does this with connections that are idle.
-- The wait gets a few more turns of the loop before it is called late. Where some code has kept the loop busy for too long, the
+- Another task may end the wait early with ``expire``. A server that is shutting down does this to idle connections.
+- The wait gets a few more turns of the loop before it is called late. If some code has kept the loop busy for too long, the
   timer and the peer's bytes become ready in the same turn. Those bytes were in time, so they must win.
 
-**One write for each turn.** A turn of the event loop runs every callback that is ready. Say, in one turn the requests of three
-clients have arrived:
+**One write for each turn.** A turn of the event loop runs every callback that is ready. Say the requests of three clients have
+arrived in one turn:
 
     turn 1     connection A: send() head, send() content -->  +-----------+
                connection B: send() head, send() content -->  | the batch |
                connection C: send() head, send() content -->  +-----------+
     turn 2     the batch: A.write_turn(), B.write_turn(), C.write_turn()      one system call each
 
-So each endpoint writes once a turn, whatever number of events its core has encoded: a system call costs as much as encoding a
+So each endpoint writes once a turn, however many events its core has encoded: a system call costs as much as encoding a
 dozen events. The writes also come close together. The first of them wakes the peer, or the proxy in front of us, and the
-others find it awake. ``PlainWriteBatch`` asks the loop for one callback for each endpoint, ``WriteBatch`` for one callback for
+others find it awake. ``PlainWriteBatch`` asks the loop for one callback per endpoint, ``WriteBatch`` for one callback for
 all endpoints of the loop. Both keep two promises:
 
-- An endpoint writes behind everything that is ready now, so that an answer that is made in this turn is in the same write.
-- A pipe that fails takes only its own connection down, and the other endpoints write as if nothing had happened.
+- An endpoint writes after everything that is ready now has run, so that an answer made in this turn is in the same write.
+- A pipe that fails takes only its own connection down; the other endpoints write as if nothing had happened.
 """
 
 import asyncio
@@ -57,14 +57,14 @@ logger = logging.getLogger("minproto")
 # ---- a time limit for each wait ----------------------------------------------------------------------------------------
 
 GRACE_TURNS = 3
-"""Turns of the event loop in which bytes that the kernel holds already reach the task that waits for them. One turn is enough
+"""Turns of the event loop in which bytes that the kernel already holds reach the task waiting for them. One turn is enough
 for asyncio's own loop to read the socket. uvloop runs its timers before it reads, and over TLS the bytes take another turn."""
 
 
 async def let_arrive() -> None:
-    """Give the event loop ``GRACE_TURNS`` turns to deliver the bytes that the kernel holds already.
+    """Give the event loop ``GRACE_TURNS`` turns to deliver the bytes that the kernel already holds.
 
-    A task whose wait has timed out calls this, and looks again, before it blames the peer.
+    A task whose wait has timed out calls this, and checks again, before it blames the peer.
     """
     for _ in range(GRACE_TURNS):
         await asyncio.sleep(0)
@@ -86,7 +86,7 @@ class PlainDeadline:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[Any] | None = None  # the task that waits; None while nobody does
+        self._task: asyncio.Task[Any] | None = None  # the waiting task; None while there is no wait
         self._when = math.inf  # the loop's time at which the wait ends
         self._cancelling = 0  # how often others had cancelled the task before the wait
         self._expired = False  # we have cancelled the task
@@ -104,18 +104,18 @@ class PlainDeadline:
         """Begin the wait."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """End the wait. Raises TimeoutError where it was the deadline that cancelled it."""
+        """End the wait. Raises TimeoutError if it was the deadline that cancelled the task."""
         task, self._task, self._when = self._task, None, math.inf
         self._rest()
         if self._expired:
             assert task is not None
             self._expired = False
-            # Others may have cancelled the task as well (a server that stops). Then the task has to end, and not to time out.
+            # Others may have cancelled the task as well (a server that is stopping). Then the task has to end, not time out.
             if task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
                 raise TimeoutError from error
 
     def expire(self) -> None:
-        """End the present wait with TimeoutError, as if its time were over. Without a wait, do nothing."""
+        """End the current wait with TimeoutError, as if its time were up. Without a wait, do nothing."""
         if self._task is not None and not self._expired:
             self._expired = True
             self._task.cancel()
@@ -127,17 +127,17 @@ class PlainDeadline:
             self._timer = None
 
     def _rest(self) -> None:
-        """Nobody waits now."""
+        """The wait is over."""
         self.stop()
 
     def _expire_if_late(self, when: float) -> None:
-        """Expire, unless the wait that had to end at ``when`` is over by now."""
+        """Expire, unless the wait that had to end at ``when`` is already over."""
         if self._when == when:
             self.expire()
 
 
 class Deadline(PlainDeadline):
-    """The deadline that the shells use: one timer stands, and each wait only moves the time that the timer compares with."""
+    """The deadline that the shells use: one timer keeps running, and each wait only moves the time that it compares with."""
 
     __slots__ = ("_fires",)
 
@@ -160,7 +160,7 @@ class Deadline(PlainDeadline):
         self._task, self._when = None, math.inf
 
     def _rest(self) -> None:
-        """Leave the timer standing, for the next wait."""
+        """Leave the timer running, for the next wait."""
 
     def stop(self) -> None:
         super().stop()
@@ -207,7 +207,7 @@ class PlainWriteBatch:
         for endpoint in endpoints:
             try:
                 endpoint.write_turn()
-            except (Exception, asyncio.CancelledError):  # a pipe may raise anything, and the other endpoints must not suffer
+            except (Exception, asyncio.CancelledError):  # a pipe may raise anything; the other endpoints must not suffer
                 logger.exception("a connection can't be written to")
                 endpoint.abort()
 
@@ -227,7 +227,7 @@ class WriteBatch(PlainWriteBatch):
         self._endpoints.append(endpoint)
 
     def _write_all(self) -> None:
-        endpoints, self._endpoints = self._endpoints, []  # whoever sends while we write is written in the next turn
+        endpoints, self._endpoints = self._endpoints, []  # endpoints added while we write are written in the next turn
         self._write(*endpoints)
 
 

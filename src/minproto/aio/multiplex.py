@@ -1,7 +1,7 @@
 """Many streams on one pipe: the tasks that both ends of an HTTP/2 connection run.
 
-On one connection of HTTP/2 many exchanges go on at once (*multiplexing*). The core, ``minproto.http2``, turns the bytes into
-events of numbered streams. It never waits. This file adds what waits: one reader, one writer, and a pipe for each stream.
+On one HTTP/2 connection many exchanges go on at once (*multiplexing*). The core, ``minproto.http2``, turns the bytes into
+events of numbered streams. It never waits. This file adds the parts that wait: a reader, a writer, and a pipe for each stream.
 
     the peer                                                                 the app, one task for each stream
         |                              +---------------+   receive(event)    +------------+  read, next_event
@@ -17,7 +17,7 @@ events of numbered streams. It never waits. This file adds what waits: one reade
         | <--- bytes ---------- | endpoint | <-|  WRITER task  | <------------------'
         |                       +----------+   +---------------+   content that waits for a window or for its turn
 
-Each task waits for one thing, and somebody else wakes it:
+Each task waits for one thing, and another party wakes it:
 
     who              waits for                                            is woken by
     the reader       bytes from the peer                                  the pipe; a timeout; ``endpoint.interrupt()``
@@ -25,32 +25,32 @@ Each task waits for one thing, and somebody else wakes it:
     a handler drains its content to be sent                               the writer, which calls ``send_piece``
     the writer       room in the transport                                the pipe
 
-The writer exists only while there is content that may be sent, or a task that waits for room in the transport. It ends when it
-finds nothing more. ``start_writing`` makes it. The reader calls ``start_writing`` when a WINDOW_UPDATE or a SETTINGS frame has
-opened a window; a handler's ``write`` calls it when the windows are open already.
+The writer exists only while there is content that may be sent, or a task waiting for room in the transport. It ends when
+nothing is left to do. ``start_writing`` creates it. The reader calls ``start_writing`` when a WINDOW_UPDATE or SETTINGS frame
+has opened a window; a handler's ``write`` calls it if the windows are open already.
 
 **The reader never waits for an app**, nor for the peer to take what we send (RFC 9113 §5.2.2: endpoints MUST read and process
 frames as soon as data is available). Imagine a reader that handed each piece of content to its handler and waited until the
-handler had taken it. Handler 1 takes no content, because it is in a ``drain``: it waits for credit of the peer. The
-WINDOW_UPDATE with that credit has arrived, behind the content that nobody takes. So the reader waits for the handler, and the
-handler waits for the reader: a deadlock. One slow handler would also stop all other streams (*head-of-line blocking*).
+handler had taken it. Handler 1 is taking no content, because it is in a ``drain``, waiting for credit from the peer.
+The WINDOW_UPDATE with that credit has arrived, after the content that nobody takes. So the reader waits for the handler, and
+the handler waits for the reader: a deadlock. One slow handler would also stop all other streams (*head-of-line blocking*).
 
 So the reader must not wait, and yet a peer must not fill our memory. Each kind of bytes has its own bound:
 
-- Content that has arrived stays in its stream. The stream's flow-control window bounds it: the peer gets credit back when the
-  handler has taken the content (``Consumed``), and not before.
-- Content to be sent stays with its handler, which has to ``drain``: that waits while more than 64 KiB are unsent.
+- Content that has arrived stays in its stream. The stream's flow-control window bounds it: the peer gets credit back only when
+  the handler has taken the content (``Consumed``).
+- Content to be sent stays with its handler, which has to ``drain``: ``drain`` waits while more than 64 KiB are unsent.
 - Heads and trailers have no window. The task that sends one waits for ``wait_for_room`` first.
-- Replies (acknowledgements, resets, credit) are provoked by the peer, and the reader sends them without waiting. A peer that
-  provokes replies and does not read them is ended when 256 KiB wait for it: see ``ReplyBacklog``.
+- Replies (acknowledgements, resets, credit) are provoked by the peer, and the reader sends them without waiting. If a peer
+  provokes replies and does not read them, its connection ends at 256 KiB of unread replies: see ``ReplyBacklog``.
 
 **The writer takes turns.** A stream that has content tells the core (``core.offer``; ``core.withdraw`` takes this back). The
 core says whose turn it is (``core.next_ready``), by priority, and how much both windows allow, the stream's and the
-connection's (``core.sendable``). The writer asks only while little waits in the transport: bytes in the transport cannot be
-overtaken, so with much in it an urgent response would be as late as any other.
+connection's (``core.sendable``). The writer asks only while the transport holds little: bytes in the transport cannot be
+overtaken, so if it held a lot, an urgent response would be as late as any other.
 
-Here is an exchange whose client lets each stream have 10 bytes. The handler writes 25. ``unsent`` is what the stream holds,
-``window`` what the client still lets it send:
+Here is an exchange whose client allows each stream 10 bytes. The handler writes 25. ``unsent`` is the number of bytes that the
+stream holds, ``window`` the number that the client still lets it send:
 
     >>> from minproto.core import CLIENT, SERVER
     >>> from minproto.http import RequestHead, ResponseHead
@@ -90,11 +90,11 @@ Here is an exchange whose client lets each stream have 10 bytes. The handler wri
     DATA 10: unsent 5 window 0
     DATA 5: unsent 0 window 0
 
-Step by step: ``write`` finds 25 bytes for a window of 10, so it calls ``start_writing``. The writer sends 10 bytes, finds no
-window, and ends. The client's WINDOW_UPDATE arrives at the reader, which calls ``start_writing``: a new writer sends 10 bytes
-more. After the third DATA frame the stream is empty, and ``close_write`` has asked for the end, which follows at once.
+Step by step: ``write`` has 25 bytes for a window of 10, so it calls ``start_writing``. The writer sends 10 bytes, finds the
+window empty, and ends. The client's WINDOW_UPDATE arrives at the reader, which calls ``start_writing``: a new writer sends 10
+more bytes. After the third DATA frame the stream is empty, and ``close_write`` has asked for the end, which follows at once.
 
-A stream is a ``Pipe``. So a protocol that runs on a connection runs on a stream, unchanged: a WebSocket, for example
+A stream is a ``Pipe``. So a protocol that runs on a connection also runs on a stream, unchanged: WebSocket, for example
 (RFC 8441).
 """
 
@@ -124,14 +124,14 @@ from minproto.http2_frames import (
 )
 
 MAX_UNREAD_REPLIES = 4 * HIGH_WATER
-"""Bytes (256 KiB) of replies that may wait for a peer that goes on provoking replies. A peer with more does not read them."""
+"""Bytes (256 KiB) of replies that may be pending while a peer provokes more. A peer beyond this is not reading them."""
 HARMLESS_RATE = 10
-"""Frames a second that nobody would call a flood: the pings of a quiet connection must not add up to one over the hours."""
+"""Frames a second that are never a flood: the pings of a quiet connection must not add up to one over the hours."""
 FAIR_SHARE = 256
-"""Events that the reader takes in before other tasks get the loop: one chunk of 64 KiB can hold thousands of small frames."""
+"""Events that the reader takes in before it lets other tasks run: one chunk of 64 KiB can hold thousands of small frames."""
 SMALL = 1024
-"""Bytes. A waiting piece of content that is smaller is joined with the next one. A peer can fill a window byte by byte, and an
-event for each byte would take a thousand times the memory of the window."""
+"""Bytes. A pending piece of content smaller than this is joined with the next one. A peer can fill a window byte by byte, and
+an event for each byte would take a thousand times the memory of the window."""
 PARTING = 0.25
 """Seconds that the peer has to end its side of a stream after we have ended ours, before we reset the stream."""
 
@@ -139,8 +139,8 @@ PARTING = 0.25
 class Http2Stream:
     """One stream of an HTTP/2 connection, as a pipe (see ``Pipe``), for one task that reads and one that writes.
 
-    Both wait for *news* of the stream. The reader task of the connection brings all news that come from the peer: it calls
-    ``receive`` for an event, and ``fail`` where the stream is over before its time. The writer task calls ``send_piece``.
+    Both wait for *news* of the stream. The connection's reader task brings all news from the peer: it calls
+    ``receive`` for an event, and ``fail`` if the stream is over before its time. The writer task calls ``send_piece``.
     """
 
     __slots__ = (
@@ -152,27 +152,27 @@ class Http2Stream:
         self.id = id_
         """The number of the stream: odd, and higher than the number of each earlier stream (RFC 9113 §5.1.1)."""
         self._connection = connection
-        self._events: deque[Event] = deque()  # received, and not taken by the app yet
-        self._output: deque[memoryview] = deque()  # written by the app, and not sent yet
+        self._events: deque[Event] = deque()  # received, but not taken by the app yet
+        self._output: deque[memoryview] = deque()  # written by the app, but not sent yet
         self._output_ends = False  # the app writes no more
-        self._trailers = Headers()  # to be sent behind the output
-        self._news: asyncio.Future[None] | None = None  # somebody waits for news
-        self._write_limit: asyncio.Timeout | None = None  # of a wait until output is sent
+        self._trailers = Headers()  # to be sent after the output
+        self._news: asyncio.Future[None] | None = None  # a task is waiting for news
+        self._write_limit: asyncio.Timeout | None = None  # the time limit of a wait until output is sent
         self._taken = 0  # bytes that the peer has let us send since that limit began
         self._watcher: Watcher | None = None
         self.unsent = 0
-        """Bytes that were written and are not sent yet."""
+        """Bytes written but not sent yet."""
         self.sent = 0
-        """Bytes of content that were written so far, the unsent ones among them."""
+        """Bytes of content written so far, including the unsent ones."""
         self.upload: asyncio.Task[None] | None = None
         """The task that sends a client's request. It is cancelled when the stream fails."""
         self.failure: Exception | None = None
-        """Why the stream is over before its time; None while it is not."""
+        """Why the stream ended before its time; None if it has not."""
 
     # -- receiving: the reader task calls ``receive``, the app's task the other two
 
     def receive(self, event: Event) -> None:
-        """Take in an event that has come on this stream. The flow-control window bounds what can be in here."""
+        """Take in an event that has come on this stream. The flow-control window bounds how much can pile up here."""
         if isinstance(event, Data):
             if not event.data:  # a frame of padding alone: there is nothing to take, so its credit goes back at once
                 return self._connection.endpoint.send(Consumed(self.id, 0))
@@ -187,13 +187,13 @@ class Http2Stream:
 
     @property
     def has_arrived(self) -> bool:
-        """Whether an event has come that the app has not taken yet."""
+        """Whether an event has arrived that the app has not taken yet."""
         return bool(self._events)
 
     async def next_event(self) -> Event:
-        """Wait for the next event, and take it. Raises ``failure``: ConnectionError where the stream was reset or is lost.
+        """Wait for the next event, and take it. Raises ``failure``: ConnectionError if the stream was reset or lost.
 
-        Events that came before the failure are given first.
+        Events that came before the failure are returned first.
         """
         while not self._events:
             if self.failure is not None:
@@ -201,7 +201,7 @@ class Http2Stream:
             await self._wait_for_news()
         event = self._events.popleft()
         if isinstance(event, Data) and self.failure is None:
-            self._connection.endpoint.send(Consumed(self.id, len(event.data)))  # now the peer may send as much again
+            self._connection.endpoint.send(Consumed(self.id, len(event.data)))  # now the peer may send that much more
         return event
 
     async def read(self) -> bytes:
@@ -215,7 +215,7 @@ class Http2Stream:
     # -- sending: the app's task writes and waits, the writer task calls ``send_piece``
 
     def send(self, event: Event) -> None:
-        """Send a head. Raises LocalProtocolError where it is not valid, and ``failure`` where the stream is over."""
+        """Send a head. Raises LocalProtocolError if it is not valid, and ``failure`` if the stream is over."""
         if self.failure is not None:
             raise self.failure
         self._connection.endpoint.send(event)
@@ -223,10 +223,10 @@ class Http2Stream:
     def write(self, data: bytes | memoryview) -> None:
         """Take content to send. This never waits, so ``drain`` or ``finish`` has to follow.
 
-        Short content is sent at once where nothing is in its way: no older content of this stream, no window, no full
+        Short content is sent at once if nothing is in its way: no older content of this stream, no closed window, no full
         transport. All other content waits for the writer task. A small answer therefore needs no second task.
 
-        A pipe's ``write`` raises nothing. So content that the head has not announced, such as more than its Content-Length,
+        A pipe's ``write`` raises nothing. So content that contradicts the head, such as more than its Content-Length,
         ends the stream, and the next ``drain`` or ``finish`` raises the LocalProtocolError.
         """
         if self.failure is not None or self._output_ends or not data:
@@ -236,14 +236,14 @@ class Http2Stream:
         sendable = min(connection.core.sendable(self.id), MAX_FRAME)
         if not self._output and size <= sendable and connection.endpoint.unsent <= HIGH_WATER:
             return self._send(Data(bytes(data), self.id))
-        if not connection.core.offer(self.id):  # the stream can have no content any more: ``send`` says why
+        if not connection.core.offer(self.id):  # the stream can carry no more content: ``send`` says why
             return self._send(Data(bytes(data), self.id))
         self._output.append(memoryview(data))
         self.unsent += size
         connection.start_writing()
 
     def send_piece(self, size: int) -> None:
-        """Send the next ``size`` bytes of the output, or all of it where it is shorter, as one DATA frame."""
+        """Send the next ``size`` bytes of the output, or all of it if it is shorter, as one DATA frame."""
         pieces = []
         left = size
         while left and self._output:
@@ -259,10 +259,10 @@ class Http2Stream:
             self._note_progress(size - left)
 
     def _note_progress(self, count: int) -> None:
-        """So many bytes were sent. A task that waits for that gets more time, once the peer has let us send enough.
+        """Note that ``count`` bytes were sent. A task waiting for that gets more time, once the peer has let us send enough.
 
-        All streams share the bytes (``ENOUGH``) that a peer has to read in ``Timeouts.write``. With 10 streams each has to
-        get a tenth of them.
+        All streams share the bytes (``ENOUGH``) that a peer has to read in ``Timeouts.write``. With 10 streams, each has to
+        get through a tenth of them.
         """
         if not self._output:
             self._connection.core.withdraw(self.id)
@@ -276,7 +276,7 @@ class Http2Stream:
         self._tell_news()
 
     def _send(self, event: Event) -> None:
-        """Send, and let an error end this stream alone. The writer task sends for all streams, so it must not fail."""
+        """Send an event, and let an error end only this stream. The writer task sends for all streams, so it must not fail."""
         try:
             self._connection.endpoint.send(event)
         except Exception as error:
@@ -289,7 +289,7 @@ class Http2Stream:
         return self.unsent > HIGH_WATER or self.failure is not None
 
     async def drain(self) -> None:
-        """Let other tasks run, and wait while more than 64 KiB are unsent. Raises ``failure`` where the stream is over.
+        """Let other tasks run, and wait while more than 64 KiB are unsent. Raises ``failure`` if the stream is over.
 
         A wait goes on until only 16 KiB are unsent. Otherwise the app would be woken for each frame.
         """
@@ -297,7 +297,7 @@ class Http2Stream:
         await asyncio.sleep(0)
 
     async def finish(self) -> None:
-        """Wait until all output is sent. Raises ``failure``, such as the LocalProtocolError of content that is too long."""
+        """Wait until all output is sent. Raises ``failure``, such as the LocalProtocolError for content that is too long."""
         await self._wait_until_unsent(0)
 
     async def _wait_until_unsent(self, at_most: int) -> None:
@@ -308,8 +308,8 @@ class Http2Stream:
                     while self._has_unsent(at_most):
                         await self._wait_for_news()
             except TimeoutError:
-                # The peer is to blame only where it has closed our window. While the window is open, streams that are more
-                # urgent have had their turns. And some output may have been sent in this very turn of the loop.
+                # The peer is to blame only if it keeps our window closed. While the window is open, we have only waited for
+                # more urgent streams. And some output may have been sent in this very turn of the loop.
                 if self._has_unsent(at_most) and not self._connection.core.sendable(self.id):
                     self.reset(ENHANCE_YOUR_CALM)
                     self.fail(ConnectionResetError("the peer does not read"))
@@ -322,11 +322,11 @@ class Http2Stream:
         return self.failure is None and self.unsent > at_most
 
     def close_write(self) -> None:
-        """Send the end of our output, behind what was written."""
+        """End our output, after everything already written."""
         self.end(Headers())
 
     def end(self, trailers: Headers) -> None:
-        """Send the end of our output, with trailers, behind what was written."""
+        """End our output with trailers, after everything already written."""
         if self._output_ends or self.failure is not None:
             return
         self._output_ends = True
@@ -341,10 +341,10 @@ class Http2Stream:
     # -- endings
 
     async def close(self) -> None:
-        """Send what was written and our end. Then reset the stream if the peer goes on sending.
+        """Send everything written, and end our output. Then reset the stream if the peer goes on sending.
 
-        A response may be complete before its request is, and nobody wants what is left of that request. A reset with NO_ERROR
-        tells the peer so, and does not harm the response (RFC 9113 §8.1). But most of such content is on its way already, and
+        A response may be complete before its request is, and nobody wants the rest of that request. A reset with NO_ERROR
+        tells the peer so, and does not harm the response (RFC 9113 §8.1). But most such content is on its way already, and
         a reset would only be one more frame. So the peer gets a moment to end by itself.
         """
         self.close_write()
@@ -361,7 +361,7 @@ class Http2Stream:
                     await self._wait_for_news()
 
     def abort(self) -> None:
-        """End both directions at once. Tell the peer by a reset with CANCEL."""
+        """End both directions at once, and tell the peer by a reset with CANCEL."""
         self.reset(CANCEL)
         self.fail(ConnectionResetError("the stream was given up"))
         self._connection.on_closed(self)
@@ -373,7 +373,7 @@ class Http2Stream:
             self._connection.endpoint.send(Reset(self.id, code))
 
     def fail(self, error: Exception) -> None:
-        """Note why the stream is over, and wake the tasks that wait for it. The first reason counts."""
+        """Note why the stream is over, and wake the tasks waiting for it. Only the first reason counts."""
         if self.failure is None:
             self.failure = error
         self._drop_output()
@@ -385,16 +385,16 @@ class Http2Stream:
         self.unsent = 0
 
     def info(self, name: str) -> Any:
-        """Return what the connection's pipe knows, such as the peer's address for "peername"."""
+        """Return a fact from the connection's pipe, such as the peer's address for "peername"."""
         return self._connection.endpoint.pipe.info(name)
 
     # -- waiting
 
     async def _wait_for_news(self) -> None:
-        """Wait until anything has happened to this stream. The caller has to look what: many things are news.
+        """Wait until something has happened to this stream. The caller has to check what: many things are news.
 
-        One task may wait to read while another waits to write. Both wait for one future, so each shields it: a cancellation
-        of the one must not cancel the future of the other.
+        One task may wait to read while another waits to write. Both wait for one future, so each shields it: cancelling
+        one task must not cancel the future that the other is waiting for.
         """
         if self._news is None or self._news.done():
             self._news = asyncio.get_running_loop().create_future()
@@ -405,7 +405,7 @@ class Http2Stream:
             self._news.set_result(None)
 
     def watch(self, told: Watcher | None) -> None:
-        """See ``Pipe.watch``: an event that the peer has ended its side, or a failure, is told in the loop's next turn."""
+        """See ``Pipe.watch``: the end of the peer's side, or a failure, is reported in the loop's next turn."""
         self._watcher = told
         if self.failure is not None or any(isinstance(event, EndOfMessage) for event in self._events):
             self._tell_watcher_soon(lost=self.failure is not None)
@@ -422,8 +422,8 @@ class Http2Stream:
 class ReplyBacklog:
     """Counts the bytes of replies that the peer has not read yet, among all other bytes that we send.
 
-    All bytes that we send on a connection are numbered from 0 on. A reply occupies a span of them. For example, a PING's reply
-    has 17 bytes, from 100 to 117. Content follows it, up to 5,000. Then a second reply has the bytes 5,000 to 5,017:
+    All bytes that we send on a connection are numbered from 0. A reply occupies a span of them. For example, a PING's reply
+    has 17 bytes, from 100 to 117. Content follows it, up to 5,000. Then a second reply has bytes 5,000 to 5,017:
 
     >>> backlog = ReplyBacklog()
     >>> backlog.add(100, 117)
@@ -437,7 +437,7 @@ class ReplyBacklog:
     __slots__ = ("_size", "_spans")
 
     def __init__(self) -> None:
-        self._spans: list[list[int]] = []  # [first byte, byte behind the last], in order
+        self._spans: list[list[int]] = []  # [first byte, byte after the last], in order
         self._size = 0  # bytes of all spans
 
     def add(self, begins: int, ends: int) -> None:
@@ -449,7 +449,7 @@ class ReplyBacklog:
             self._spans.append([begins, ends])
 
     def unread(self, taken: int) -> int:
-        """Return how many bytes of replies still wait, where the first ``taken`` bytes have left. ``taken`` never shrinks."""
+        """Return how many bytes of replies are pending once the first ``taken`` bytes have left. ``taken`` never shrinks."""
         while self._spans and self._spans[0][1] <= taken:
             begins, ends = self._spans.pop(0)
             self._size -= ends - begins
@@ -480,12 +480,12 @@ class _ClockedEndpoint(Endpoint):
 
 
 class _Deadline(NamedTuple):
-    """Until when the peer has to send more, and what is wrong with a peer that does not."""
+    """When the peer has to have sent more, and what is wrong with a peer that has not."""
 
     when: float
     """In seconds of the event loop's clock."""
     fault: str = ""
-    """The reason for the GOAWAY; empty where the silence is no fault, but may end an idle connection."""
+    """The reason for the GOAWAY; empty if the silence is not a fault, but may end an idle connection."""
     code: int = ENHANCE_YOUR_CALM
 
 
@@ -496,12 +496,12 @@ class _DoneReadingError(Exception):
 class Multiplexer:
     """The common part of a server's and a client's connection: the core on its pipe, the streams, the reader and the writer.
 
-    A subclass is one end. It says what an event means to it (``on_event``), when the connection is done (``is_done``), and
-    what follows where a stream ends (``on_half_closed``, ``on_closed``).
+    A subclass is one end. It defines how to handle an event (``on_event``), when the connection is done (``is_done``), and
+    what to do when a stream ends (``on_half_closed``, ``on_closed``).
     """
 
     refusal: type[ConnectionError] = ConnectionResetError
-    """The error of a stream that the peer has refused by REFUSED_STREAM."""
+    """The error for a stream that the peer has refused with REFUSED_STREAM."""
 
     def __init__(self, core: Connection, pipe: Pipe, timeouts: Timeouts) -> None:
         self.core = core
@@ -511,10 +511,10 @@ class Multiplexer:
         """The streams in use, by number."""
         self._clock = asyncio.get_running_loop().time
         self._began = self.idle_since = self._clock()
-        self._frame_began: float | None = None  # when the first byte came of the frame that is not complete yet
+        self._frame_began: float | None = None  # when the first byte of the incomplete frame came
         self._replies = ReplyBacklog()
         self._writer: asyncio.Task[None] | None = None
-        self._is_writing = False  # the writer task runs, or will run soon
+        self._is_writing = False  # the writer task is running, or will run soon
         self._waiting_for_room: list[asyncio.Future[None]] = []  # one for each task that wants to send a head
         self._lost = False  # nothing can be sent any more
         self.endpoint.send(core.greeting())
@@ -522,7 +522,7 @@ class Multiplexer:
     # -- what the two ends do differently
 
     def on_event(self, event: Event) -> None:
-        """Handle an event; content of streams in use has been handed to them already. Must not wait."""
+        """Handle an event. Content for streams in use has been handed to them already. Must not wait."""
         raise NotImplementedError
 
     def is_done(self) -> bool:
@@ -530,15 +530,15 @@ class Multiplexer:
         raise NotImplementedError
 
     def on_half_closed(self, stream: Http2Stream) -> None:
-        """One side of a stream has ended. If the other side has, too, the stream is over."""
+        """Act when one side of a stream has ended. If the other side has, too, the stream is over."""
 
     def on_closed(self, stream: Http2Stream) -> None:
-        """The user of a stream has closed or aborted it."""
+        """Act when the user of a stream has closed or aborted it."""
 
     # -- the reader task
 
     def begin(self, first: bytes, began: float) -> None:
-        """Take the first bytes of a client, by which it has chosen HTTP/2. ``began``: when the first of them came."""
+        """Take a client's first bytes, by which it has chosen HTTP/2. ``began``: when the first of them came."""
         self._frame_began = began
         self.endpoint.feed(first)
 
@@ -547,7 +547,7 @@ class Multiplexer:
 
         It waits for bytes, and for nothing else. Every call in this loop returns at once, whatever an app does.
 
-        Raises RemoteProtocolError for a fault of the peer, and ConnectionError where the connection is lost.
+        Raises RemoteProtocolError for a fault by the peer, and ConnectionError if the connection is lost.
         """
         count = 0
         with suppress(_DoneReadingError):
@@ -566,7 +566,7 @@ class Multiplexer:
                     await asyncio.sleep(0)
 
     def _receive(self, event: Event) -> None:
-        """Hand an event to the stream or the task that it is for, and send the reply that the protocol demands."""
+        """Hand an event to its stream or its task, and send the reply that the protocol demands."""
         kind = type(event)
         if kind is Data or kind is EndOfMessage:
             if stream := self.streams.get(event.stream):  # type: ignore[attr-defined]
@@ -589,7 +589,7 @@ class Multiplexer:
         self._replies.add(begins, self.endpoint.position)
 
     def _fail_stream(self, event: Reset | StreamFault) -> None:
-        """End a stream that the peer has reset, or on which the peer has broken a rule."""
+        """End a stream that the peer has reset, or on which it has broken a rule."""
         stream = self.streams.get(event.stream)
         if stream is None:
             return
@@ -602,8 +602,8 @@ class Multiplexer:
     # -- how long the reader waits
 
     def _patience(self) -> float:
-        """Return how many seconds the reader waits for the next bytes. The endpoint asks before each wait, so all events of
-        the bytes that have come are handled."""
+        """Return how many seconds the reader waits for the next bytes. The endpoint asks before each wait; by then all events
+        from earlier bytes have been handled."""
         if self.is_done():
             raise _DoneReadingError
         if self._replies.unread(self.endpoint.taken) > MAX_UNREAD_REPLIES:
@@ -611,12 +611,12 @@ class Multiplexer:
         return self._deadline().when - self._clock()
 
     def _deadline(self) -> _Deadline:
-        """Return until when the next bytes have to come. Four cases, from the strictest to the mildest:
+        """Return the deadline for the next bytes. Four cases, from the strictest to the mildest:
 
-        1. Nothing has come at all. The peer has to send its preface and settings, and may need a slow TLS round trip for it.
-        2. A frame has begun. It has the time of a head, or more where it is DATA: the time that the least rate gives it.
+        1. Nothing has come at all. The peer has to send its preface and settings, and may need a slow TLS round trip for that.
+        2. A frame has begun. It has the time of a head, or more if it is DATA: the time it takes at the minimum rate.
         3. Our settings are not acknowledged (RFC 9113 §6.5.3). See ``_settings_due``.
-        4. All else is idle time.
+        4. Otherwise, the wait is idle time.
         """
         now = self._clock()
         if self.core.in_frame:
@@ -634,8 +634,8 @@ class Multiplexer:
 
     @property
     def _settings_due(self) -> float:
-        """When the peer has to have acknowledged our settings. On a slow line the acknowledgement waits behind all that the
-        peer had sent before it saw them. So each KiB that has come gives it the time that ``min_body_rate`` allows for it."""
+        """When the peer has to have acknowledged our settings. On a slow line the acknowledgement queues behind everything the
+        peer sent before it saw them. So each KiB that has come adds the time that ``min_body_rate`` allows for it."""
         came = self.endpoint.received // 1024 * 1024
         return self._began + self.timeouts.handshake + came / self.timeouts.min_body_rate
 
@@ -651,13 +651,13 @@ class Multiplexer:
         return not self.streams and self._clock() >= self._idle_until
 
     def _check_deadline(self) -> None:
-        """Look whether the peer is late. Otherwise ``interrupt`` has ended the wait, or only idle time is over."""
+        """Check whether the peer is late. If not, ``interrupt`` has ended the wait, or only idle time is up."""
         deadline = self._deadline()
         if deadline.fault and self._clock() >= deadline.when:
             self._fail(deadline.fault, deadline.code)
 
     def _fail(self, reason: str, code: int) -> NoReturn:
-        """Make a fault that only a clock or a buffer shows a fault of the core, too."""
+        """Raise a fault that only a clock or a buffer shows, after reporting it to the core."""
         error = RemoteProtocolError(reason, code)
         self.core.fail(error)
         raise error
@@ -667,20 +667,20 @@ class Multiplexer:
     def start_writing(self) -> None:
         """Start the writer task, if a stream has content that it may send now.
 
-        The task ends when there is no more: a task that only waited would cost an idle connection 2 KiB.
+        The task ends when nothing is left: a task that only waited would cost an idle connection 2 KiB.
         """
         if self.core.is_ready:
             self._start_writer()
 
     def _start_writer(self) -> None:
         if not self._is_writing:
-            self._is_writing = True  # not looked up in the task: an eager task runs before create_task has returned it
+            self._is_writing = True  # not read from the task: an eager task runs before create_task returns
             self._writer = asyncio.create_task(self._write())
 
     async def _write(self) -> None:
         """Send the content that the streams hold, until no more may be sent. This is the writer task.
 
-        It is the only task that waits for the transport, so the order of the frames is the core's choice up to the end.
+        No other task waits for the transport, so the core chooses the order of the frames right up to the end.
         """
         try:
             while self._send_pieces() or self._waiting_for_room:
@@ -690,14 +690,14 @@ class Multiplexer:
                 if self._give_room():
                     await asyncio.sleep(0)  # the heads come first: content would fill the room again
         except ConnectionError:
-            """The peer does not read, or is gone. The pipe is closed now, so the reader task sees the end, too."""
+            """The peer is not reading, or is gone. The pipe is now closed, so the reader task sees the end, too."""
         finally:
             self._is_writing = False
             self._give_room()
 
     def _send_pieces(self) -> bool:
-        """Send frames of streams, in the order of their turns, until the transport has enough. Return whether that, and not
-        a lack of content, was the reason to stop."""
+        """Send frames for the streams whose turn it is, until the transport has enough. Return whether that was the reason
+        to stop, rather than a lack of content."""
         while self.endpoint.unsent <= HIGH_WATER:
             turn = self.core.next_ready()
             if turn is None:
@@ -707,9 +707,9 @@ class Multiplexer:
         return True
 
     async def wait_for_room(self) -> None:
-        """Wait until at most 64 KiB wait in the transport. A task that sends a head or trailers calls this first.
+        """Wait until at most 64 KiB are pending in the transport. A task calls this before it sends a head or trailers.
 
-        No window bounds heads. A thousand requests with 8 KiB of fields at once would be 8 MB in memory, which no peer has
+        No window bounds heads. A thousand requests with 8 KiB of fields at once would take 8 MB of memory that no peer has
         asked for.
         """
         while not self._lost and self.endpoint.unsent > HIGH_WATER:
@@ -719,7 +719,7 @@ class Multiplexer:
             await waiting
 
     def _give_room(self) -> bool:
-        """Wake the tasks that wait for room. Return whether there were any."""
+        """Wake the tasks waiting for room. Return whether there were any."""
         waiting, self._waiting_for_room = self._waiting_for_room, []
         for future in waiting:
             if not future.done():  # its task may have been cancelled
@@ -729,7 +729,7 @@ class Multiplexer:
     # -- the end
 
     def remove(self, stream: Http2Stream) -> None:
-        """Drop a stream that nobody uses any more. With the last one the idle time begins."""
+        """Drop a stream that is no longer in use. When the last one is dropped, the idle time begins."""
         del self.streams[stream.id]
         if not self.streams:
             self.idle_since = self._clock()
@@ -747,7 +747,7 @@ class Multiplexer:
 
 
 def goaway_text(event: GoAway) -> str:
-    """Return the reason of a GOAWAY in words, such as ENHANCE_YOUR_CALM ('too_many_pings')."""
+    """Return the reason for a GOAWAY in words, such as ENHANCE_YOUR_CALM ('too_many_pings')."""
     debug = event.debug[:200].decode("latin-1")
     return code_name(event.code) + (f" ({debug!a})" if debug else "")
 

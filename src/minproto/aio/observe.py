@@ -2,16 +2,16 @@
 
 Both are *observers*: objects that a connection calls twice for each request.
 
-    client               connection                       observers: AccessLog, Metrics, one of your own
+    client               connection                       observers: AccessLog, Metrics, or your own
       |--- GET /hello -->|
       |                  |--- begin() ------------------> Metrics: one more request in flight
       |                  |    the handler answers
       |<-- 200, 13 bytes-|
       |                  |--- finish(head, 200, 13) ----> Metrics: one more 200; AccessLog: a line
 
-``finish`` is called when the answer is complete, or given up, so a download of an hour is in the log an hour late. A server
+``finish`` is called when the answer is complete, or given up, so an hour-long download is in the log an hour late. A server
 without observers makes no calls at all. Metrics also count connections and bytes: a server tells them of each connection by
-``opened`` and ``closed``, and they read the counters of the connections that are open only when somebody asks.
+``opened`` and ``closed``, and they read the counters of open connections only when somebody asks.
 """
 
 import asyncio
@@ -28,15 +28,15 @@ from minproto.http import RequestHead
 logger = logging.getLogger("minproto")
 
 APP_FAILURES = (Exception, SystemExit, BaseExceptionGroup)
-"""The exceptions of an app's code that must not end the server. ``sys.exit()`` in a handler fails this one request: asyncio
-would end the loop, and with it all other requests. A task group wraps an exception that is no Exception, such as
+"""The exceptions from an app's code that must not end the server. ``sys.exit()`` in a handler fails this one request: asyncio
+would end the loop, and with it all other requests. A task group wraps an exception that is not an Exception, such as
 GeneratorExit, in a BaseExceptionGroup. KeyboardInterrupt is not among them: Ctrl-C has to end the program."""
 APP_ENDS = (*APP_FAILURES, asyncio.CancelledError)
-"""``APP_FAILURES``, and a cancellation. Whether the cancellation is ours or the app's own, ``was_cancelled`` says."""
+"""``APP_FAILURES``, and a cancellation. ``was_cancelled`` says whether the cancellation is ours or the app's own."""
 
 
 class Counts(Protocol):
-    """The bytes of a connection so far, on the wire: inside of TLS."""
+    """The bytes of a connection so far: inside TLS."""
 
     @property
     def received(self) -> int:
@@ -51,18 +51,18 @@ class Observer(Protocol):
     """An object that is told of each request. Its methods are called in the event loop, so they must not block."""
 
     def begin(self) -> None:
-        """Take note that the head of a request has been read."""
+        """Note that the head of a request has been read."""
 
     def finish(self, head: RequestHead | None, status: int, sent: int, pipe: Pipe) -> None:
-        """Take note that an answer is complete, or was given up.
+        """Note that an answer is complete, or was given up.
 
-        ``head``: the request; None where it could not be read (a 400, say). ``status``: 499 where the client left before its
+        ``head``: the request; None if it could not be read (a 400, say). ``status``: 499 if the client left before its
         answer was complete. ``sent``: bytes of content. ``pipe``: the client's, for its address.
         """
 
 
 class Guarded:
-    """An observer around another one. A failure of that one, even a ``sys.exit()``, is logged and harms no request."""
+    """An observer around another one. Any failure of the inner one, even ``sys.exit()``, is logged and harms no request."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
@@ -81,17 +81,17 @@ class Guarded:
 
 
 def peer_name(pipe: Pipe) -> str:
-    """Return the address of a peer as the logs write it; "-" where it has none."""
+    """Return the address of a peer as the logs write it; "-" if it has none."""
     peer = pipe.info("peername")
     return str(peer[0]) if isinstance(peer, tuple) else "-"
 
 
-# A target, as a client sends it, becomes part of a line. A control character is written like \x0a in it, and a quote as \".
+# A target, as a client sends it, becomes part of a line. In it a control character is written like \x0a, and a quote as \".
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {ord('"'): '\\"', ord("\\"): "\\\\"}
 
 
 class AccessLog:
-    """Writes one line for each request, in the common log format, which every log analyser reads:
+    """Writes one line per request, in the common log format, which every log analyser reads:
 
         127.0.0.1 - - [22/Nov/2026:15:04:05 +0000] "GET /hello HTTP/1.1" 200 13
         address       time of the end              request line          status, bytes of content
@@ -100,7 +100,7 @@ class AccessLog:
     def __init__(self, write: Callable[[str], Any] | None = None) -> None:
         """``write`` takes each line. The event loop calls it, so it must not block.
 
-        By default the lines go to standard output by a thread, and lines that nobody reads are dropped and counted: see
+        By default a thread writes the lines to standard output, and lines that nobody reads are dropped and counted: see
         ``minproto.aio.output``.
         """
         if write is not None:
@@ -113,11 +113,11 @@ class AccessLog:
 
     def finish(self, head: RequestHead | None, status: int, sent: int, pipe: Pipe) -> None:
         host = peer_name(pipe)
-        # A quote in a target would end the field, and a line break would begin a line of the client's own making.
+        # A quote in a target would end the field, and a line break would start a forged line.
         line = f"{head.method} {head.target} HTTP/{head.version}".translate(_ESCAPES) if head else "-"
         try:
             self._write(f'{host} - - [{self._now()}] "{line}" {status} {sent}\n')
-        except OSError:  # the reader of the log is gone. The service goes on, without a log
+        except OSError:  # the reader of the log is gone. The server goes on, without a log
             self._write = len
 
     def _now(self) -> str:
@@ -129,13 +129,13 @@ class AccessLog:
 
 
 class Metrics:
-    """Counters of a server, for Prometheus: ``Server(app, metrics=metrics)``, and an app that answers ``metrics.render()``."""
+    """A server's counters, for Prometheus: ``Server(app, metrics=metrics)``, and an app that answers ``metrics.render()``."""
 
     def __init__(self) -> None:
         self.requests: dict[int, int] = {}
         """Requests answered, by status."""
         self.in_flight = 0
-        """Requests that have begun, and whose answer is not complete."""
+        """Requests that have begun, but whose answer is not complete."""
         self._open: set[Counts] = set()
         self._received = 0  # bytes of connections that have ended
         self._sent = 0
@@ -157,12 +157,12 @@ class Metrics:
 
     @property
     def received(self) -> int:
-        """Bytes from all clients so far, inside of TLS."""
+        """Bytes from all clients so far, inside TLS."""
         return self._received + sum(wire.received for wire in self._open)
 
     @property
     def sent(self) -> int:
-        """Bytes to all clients so far, inside of TLS."""
+        """Bytes to all clients so far, inside TLS."""
         return self._sent + sum(wire.sent for wire in self._open)
 
     def begin(self) -> None:
@@ -173,7 +173,7 @@ class Metrics:
         self.in_flight -= head is not None  # a head that could not be read has not begun
 
     def render(self) -> str:
-        """Return the text that Prometheus fetches: for each family of values its type, then a line for each value."""
+        """Return the text that Prometheus fetches: for each family of values its type, then one line per value."""
         lines = ["# TYPE minproto_requests_total counter"]
         lines += [f'minproto_requests_total{{status="{status}"}} {n}' for status, n in sorted(self.requests.items())]
         for name, kind, value in (

@@ -1,4 +1,4 @@
-"""The checks of what users configure: a wrong option is refused when it is given, and not when the first client connects.
+"""The checks of what users configure: a wrong option is refused when it is given, not when the first client connects.
 
     >>> check_text("url", None)
     Traceback (most recent call last):
@@ -11,7 +11,7 @@ and fail in the middle of its first connection, with a TypeError that names no o
     Server(app, prot=8000)                configure: "there is no option prot: did you mean port?"
       Config(...).__post_init__           check_type, check_tls, check_count, ...: each field
         Timeouts(...).__post_init__       check_seconds: each field
-        Limits(...)                       counts alone, which check themselves (minproto.core.check_counts)
+        Limits(...)                       only counts, which check themselves (minproto.core.check_counts)
 """
 
 import asyncio
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 def configure(kind: Callable[..., T], options: Mapping[str, object]) -> T:
-    """Make a dataclass of options. Raises TypeError for an option that it does not have, and names the one that is nearest."""
+    """Make a dataclass of options. Raises TypeError for an option that it does not have, and names the nearest one."""
     known = [option.name for option in fields(kind)]  # type: ignore[arg-type]
     for name in options:  # Python would say no more than "unexpected keyword argument"
         if name not in known:
@@ -41,7 +41,7 @@ def configure(kind: Callable[..., T], options: Mapping[str, object]) -> T:
 
 
 def check_loop(loop: asyncio.AbstractEventLoop, instead: str) -> None:
-    """Raise RuntimeError where ``loop`` runs in another thread than the caller's. ``instead``: the call to make there.
+    """Raise RuntimeError if ``loop`` runs in a different thread from the caller's. ``instead``: the call to make there.
 
     Objects of an event loop have no locks, and a call from another thread does not wake the loop: what the call has queued
     would wait until something else happens.
@@ -55,12 +55,12 @@ def check_loop(loop: asyncio.AbstractEventLoop, instead: str) -> None:
 
 
 def refuse(name: str, wanted: str, value: object, error: type[Exception] = TypeError) -> NoReturn:
-    """Raise the error of an option whose value is not what is wanted."""
+    """Raise the error for an option whose value is not what is wanted."""
     raise error(f"{name} has to be {wanted}, not {show(value)}")
 
 
 def show(value: object) -> str:
-    """Return a value as an error names it: its ``repr``, cut off. A class or an object of ours has its public name."""
+    """Return a value as an error shows it: its ``repr``, shortened. Our own classes and objects have their public names."""
     if inspect.isclass(value):
         return f"the class {public_name(value)}"
     text = repr(value)
@@ -80,16 +80,16 @@ def public_name(kind: type) -> str:
 
 
 def check_type(name: str, value: object, kind: type, *, or_none: bool = False) -> None:
-    """Check that a value is an object of a class, or None where that is allowed.
+    """Check that a value is an object of a class, or None if that is allowed.
 
-    A common mistake is a class in the place of an object: ``timeouts=Timeouts``. The error says "the class minproto.Timeouts".
+    A common mistake is a class instead of an object: ``timeouts=Timeouts``. The error says "the class minproto.Timeouts".
     """
     if not (isinstance(value, kind) or (or_none and value is None)):
         refuse(name, f"{public_name(kind)}{' or None' if or_none else ''}", value)
 
 
 def check_text(name: str, value: object) -> None:
-    """Check that a value is a str and not empty. An empty one is mostly an environment variable that nobody has set."""
+    """Check that a value is a str and not empty. An empty str is mostly an environment variable that is not set."""
     if not isinstance(value, str):
         refuse(name, "str", value)
     if not value:
@@ -97,7 +97,7 @@ def check_text(name: str, value: object) -> None:
 
 
 def check_seconds(name: str, value: object, *, positive: bool = False) -> None:
-    """Check that a value is a number of at least 0 (or above 0). ``math.inf`` is one: no limit."""
+    """Check that a value is a number of at least 0 (or above 0). ``math.inf`` is a number: no limit."""
     if not isinstance(value, int | float) or isinstance(value, bool):  # to Python a bool is an int
         refuse(name, "a number (math.inf for no limit)", value)
     if not (value > 0 or (value == 0 and not positive)):  # written so that NaN, which compares as false, is refused
@@ -113,8 +113,8 @@ def check_function(name: str, value: object) -> None:
 
 
 def check_host(name: str, value: object) -> None:
-    """Check that a value is a name or an address. asyncio takes "" and None for all interfaces: a server that is meant for
-    this machine alone would be open to the network."""
+    """Check that a value is a name or an address. asyncio takes "" and None for all interfaces: a server meant
+    for this machine alone would be open to the network."""
     if not isinstance(value, str):
         refuse(name, 'a name or an IP address (str), such as "127.0.0.1"', value)
     if not value:
@@ -132,7 +132,7 @@ def check_secret(name: str, value: object) -> None:
 
 
 def check_tls(name: str, value: object, *, server: bool) -> None:
-    """Check that a value is None, or a TLS context of the right side. A server's context needs a certificate."""
+    """Check that a value is None, or a TLS context for the right side. A server's context needs a certificate."""
     made_by = "minproto.tls_context(certificate, key)" if server else "ssl.create_default_context()"
     if not isinstance(value, tls.SSLContext | None):
         refuse(name, f"an ssl.SSLContext, as {made_by} makes it, or None", value)
@@ -145,9 +145,9 @@ def check_tls(name: str, value: object, *, server: bool) -> None:
 
 
 def client_context(ssl: tls.SSLContext | None, scheme: str, secure: str) -> tls.SSLContext | None:
-    """Return the TLS context for a client's URL: the user's, or a default one; None where the scheme is not ``secure``.
+    """Return the TLS context for a client's URL: the user's, or a default one; None if the scheme is not ``secure``.
 
-    Raises ValueError for a context that would not be used: the user believes that the connection has TLS.
+    Raises ValueError for a context that would not be used: the user would believe that the connection has TLS.
     """
     if scheme == secure:
         return ssl or tls.create_default_context()
@@ -157,10 +157,10 @@ def client_context(ssl: tls.SSLContext | None, scheme: str, secure: str) -> tls.
 
 
 def try_handshake(context: tls.SSLContext) -> str | None:
-    """Let a server's context answer the first message of a client, in memory. Return the protocol that it chose by ALPN.
+    """Let a server's context answer the first message of a client, in memory. Return the protocol that it chose through ALPN.
 
-    The result is "" where it chose none, and None where it has no certificate to show. An SSLContext can't be asked for either
-    in another way. A context that chooses by the name of the server is believed to have both: its callback may not expect a
+    The result is "" if it chose none, and None if it has no certificate to show. There is no other way to ask an SSLContext
+    for either. A context that chooses by the name of the server is assumed to have both: its callback may not expect a
     client without a name.
     """
     if context.sni_callback is not None:
@@ -174,16 +174,16 @@ def try_handshake(context: tls.SSLContext) -> str | None:
     server = context.wrap_bio(to_server, to_client, server_side=True)
     try:
         server.do_handshake()
-    except tls.SSLWantReadError:  # the answer is made, and now the client would have to speak
+    except tls.SSLWantReadError:  # the answer is ready, and now it would be the client's turn
         return server.selected_alpn_protocol() or ""
     except tls.SSLError as error:
         if error.reason == "NO_SHARED_CIPHER":
             return None
-    return "h2"  # the fault may be our client's, so the context is believed to be right
+    return "h2"  # the fault may be our client's, so the context is assumed to be right
 
 
 def check_common(limits: object, kind: type, timeouts: object, ssl: object = None) -> None:
-    """Check the options that all our clients have, and WebSockets as well. ``kind`` is the class of their limits."""
+    """Check the options that all our clients and WebSockets have. ``kind`` is the class of their limits."""
     check_tls("ssl", ssl, server=False)
     check_type("limits", limits, kind)
     check_type("timeouts", timeouts, Timeouts)
@@ -199,41 +199,41 @@ def check_elements(name: str, value: Any, check: Callable[[str, object], None]) 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long we wait for what, in seconds. Time in which we do not read, because the app is slow, does not count.
+    """How long we wait, and for what, in seconds. Time in which we do not read, because the app is slow, does not count.
 
-    ``math.inf`` is no limit. 0 is no time at all: what is not there when we look is too late. Raises TypeError for a value
-    that is not a number (None among them), ValueError for a negative one.
+    ``math.inf`` means no limit. 0 means no time at all: what is not there when we look is too late. Raises TypeError for a
+    value that is not a number (None included), ValueError for a negative one.
     """
 
     handshake: float = 10.0
     """For a TLS handshake, which is several round trips on a bad line; for our clients to connect, and to open a WebSocket."""
     head: float = 20.0
     """From the first byte of a request's head to its last: 408. It stops clients that hold a connection with a byte now and
-    then. In HTTP/2 it is the time for any frame; content has what ``min_body_rate`` gives it, where that is more."""
+    then. In HTTP/2 it is the time for any frame; content has the time that ``min_body_rate`` allows, if longer."""
     body: float = 30.0
     """For the next piece of a body: 408."""
     min_body_rate: float = 500.0
-    """Bytes a second, on average over the body, once ``body`` seconds have gone by: 408. A trickle is a slow attack, too."""
+    """Bytes a second, on average over the body, once ``body`` seconds have passed: 408. A trickle is a slow attack, too."""
     idle: float = 75.0
     """Between two messages, with nothing received: the connection is closed without a word."""
     write: float = 30.0
-    """For a reader to take 48 KiB of the 64 that wait for it (some 1.6 KB/s); then the connection is cut off with a reset."""
+    """For a reader to take 48 KiB of the 64 pending for it (some 1.6 KB/s); then the connection is cut off with a reset."""
     ping: float = 20.0
-    """Without a byte from the peer of a WebSocket, until we ask by a Ping whether it is still there."""
+    """Without a byte from the peer of a WebSocket, until we send a Ping to ask whether it is still there."""
     pong: float = 20.0
     """For the peer to answer that Ping, to send anything else, or to read what was sent before the Ping: 1011."""
     close: float = 10.0
-    """For the peer's Close to come after ours, once the peer has read what we sent before; then the connection is cut off."""
+    """For the peer's Close to follow ours, once the peer has read what we sent before; then the connection is cut off."""
     last_words: float = 0.5
-    """For the app to take the next of the messages that came before a Close, so that it can answer them before we do."""
+    """For the app to take the next message that came before a Close, so that it can answer that before we answer the Close."""
     linger: float = 2.0
-    """For a peer to see our end and to stop sending, before we close. Over TLS a quarter of this time without a byte is
+    """For a peer to see our FIN and stop sending, before we close. Over TLS a quarter of this time without a byte is
     enough."""
     read_away: float = 30.0
-    """For an upload that we have refused: we read it away as long as it goes on with no gap of ``linger``. A client that is
-    still sending has not read our answer, and a reset would destroy that. At most 64 MiB are read."""
+    """For an upload that we have refused: we read and drop it as long as it goes on with no gap of ``linger``. A client
+    that is still sending has not read our answer, and a reset would destroy that answer. At most 64 MiB are read."""
     drain: float = 30.0
-    """For requests in flight when the server stops; then they are cut off."""
+    """For requests in flight when the server is stopping; then they are cut off."""
 
     def __post_init__(self) -> None:
         for option in fields(self):
@@ -243,5 +243,5 @@ class Timeouts:
     @property
     def first_idle(self) -> float:
         """How long a new connection may be silent. ``idle=0`` says that a connection is not kept *between* two messages; there
-        is a first message all the same, which gets the time of a head or of a handshake."""
+        is a first message all the same, which gets the time for a head or a handshake."""
         return self.idle or max(self.head, self.handshake)

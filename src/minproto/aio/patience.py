@@ -2,9 +2,9 @@
 
 A plain timeout is unfair to slow lines and kind to attackers. Take 30 seconds for a response of 12 MB. A phone that reads
 200 KB a second needs a minute, and is cut off in the middle. A *slowloris* attack sends one byte every 29 seconds, and holds
-our memory for as long as it likes. So the rules here look at what has moved while we waited:
+our memory for as long as it likes. So the rules here look at how many bytes have moved while we waited:
 
-    who waits for what                            the peer is patiently waited for while ...     the rule
+    who waits for what                            the peer is given more time while ...          the rule
     -------------------------------------------   --------------------------------------------   -------------------
     a writer, for the peer to read our output     it reads 48 KiB in each Timeouts.write         while_taken
     a keepalive, for the answer to a Ping         it reads what was sent before the Ping         OutputPace
@@ -12,7 +12,7 @@ our memory for as long as it likes. So the rules here look at what has moved whi
     a client, for the response                    it reads the request that we are sending       ResponsePatience
     a client, for one answer of many              it reads or sends anything at all              signs_of_life
 
-What the peer has read is only visible as far as our own kernel tells: see ``Endpoint.delivered``.
+We know what the peer has read only as far as our own kernel tells: see ``Endpoint.delivered``.
 """
 
 import asyncio
@@ -30,31 +30,31 @@ logger = logging.getLogger("minproto")
 
 ENOUGH = HIGH_WATER - HIGH_WATER // 4
 """Bytes (48 KiB) that a peer has to read within ``Timeouts.write``. A full pipe holds 64 KiB and takes more at 16 KiB, so a
-writer that waits for room waits for these."""
+writer waiting for room waits for these 48 KiB."""
 LOOK = 1.0
-"""Seconds between two looks at what a server has read of a request, or a quarter of the whole wait where that is less."""
+"""Seconds between two checks of how much of a request a server has read; a quarter of the whole wait if that is less."""
 
 Patience = Callable[[], float]
-"""Tells, before each wait, how many seconds this wait may take: see ``Endpoint.next_event``."""
+"""Returns, before each wait, the seconds that this wait may take: see ``Endpoint.next_event``."""
 
 
 class Output(Protocol):
-    """What the rules look at: an ``Endpoint``. Positions are counted in bytes from the start of the connection."""
+    """The side of an ``Endpoint`` that the rules use. Positions are counted in bytes from the start of the connection."""
 
     timeouts: Timeouts
     received: int
 
     @property
     def position(self) -> int:
-        """Where the next byte that we send will stand."""
+        """The place of the next byte that we send."""
 
     @property
     def taken(self) -> int:
-        """How far our memory is empty: the kernel, or the peer, has all bytes before this position."""
+        """The position up to which the kernel, or the peer, has all bytes: none of them is in our memory any more."""
 
     @property
     def delivered(self) -> int:
-        """How far the peer's machine has our output, as far as our kernel tells."""
+        """The position up to which the peer's machine has our output, as far as our kernel tells."""
 
     @property
     def leaving(self) -> int:
@@ -62,11 +62,11 @@ class Output(Protocol):
 
 
 async def while_taken(output: Output, wait: Callable[[], Awaitable[None]]) -> None:
-    """Repeat a wait that times out, as long as the peer has read ``ENOUGH`` bytes meanwhile. Raises TimeoutError.
+    """Repeat a wait that times out, as long as the peer has read ``ENOUGH`` bytes during the wait. Raises TimeoutError.
 
-    One wait is made for the 64 KiB of a full pipe, but more can be in the pipe: a broadcast writes a message of any size at
-    once. For example, 300 KB wait for a peer that reads 5 KB a second. The wait times out after 30 seconds, in which the peer
-    has read 150 KB, and so a second one begins.
+    One wait is meant for the 64 KiB of a full pipe, but more can be in the pipe: a broadcast writes a message of any size at
+    once. For example, 300 KB are pending for a peer that reads 5 KB a second. The wait times out after 30 seconds, in which
+    the peer has read 150 KB, so a second wait begins.
     """
     while True:
         taken = output.taken
@@ -78,13 +78,13 @@ async def while_taken(output: Output, wait: Callable[[], Awaitable[None]]) -> No
 
 
 class OutputPace:
-    """Whether a peer reads what waits for it. A silent peer that reads is alive.
+    """Whether a peer is reading its pending bytes. A silent peer that is reading is alive.
 
-    Our Ping (or Close) stands behind the bytes that wait, so the peer can only answer after it has read those. For example,
-    12 MB wait for a peer that reads 200 KB a second. Each check, 20 seconds after the one before, finds 4 MB gone.
+    Our Ping (or Close) comes after the pending bytes, so the peer can only answer once it has read those. For example,
+    12 MB are pending for a peer that reads 200 KB a second. Each check, 20 seconds after the last, finds 4 MB gone.
 
-    A check counts the bytes that waited at the check before it, and none that were sent since: our own Ping must not look like
-    progress. Where no bytes waited, silence is silence.
+    A check counts only the bytes that were pending at the last check, none that were sent since: our own Ping must not look
+    like progress. If no bytes were pending, silence is silence.
 
     >>> from types import SimpleNamespace
     >>> output = SimpleNamespace(timeouts=Timeouts(write=30), position=12_000_000, delivered=0)
@@ -112,7 +112,7 @@ class OutputPace:
         self._waiting = self._output.position - self._delivered
 
     def check(self, seconds: float) -> bool:
-        """Return whether the peer has read enough in the ``seconds`` since the last check, and begin to count anew."""
+        """Return whether the peer has read enough in the ``seconds`` since the last check, and start counting again."""
         waited, before = self._waiting, self._delivered
         self._begin()
         limit = self._output.timeouts.write
@@ -123,8 +123,8 @@ class OutputPace:
 class UploadPace:
     """How long a server waits for the next piece of a request's content: ``Timeouts.body``, ``Timeouts.min_body_rate``.
 
-    For example, with 30 seconds for a piece and a least rate of 500 bytes a second: a client has sent 10,000 bytes, and the
-    server has waited for 45 seconds in all. It waits for at most 5 seconds more, since 30 + 10,000 / 500 - 45 = 5.
+    For example, with 30 seconds for a piece and a minimum rate of 500 bytes a second: a client has sent 10,000 bytes, and the
+    server has waited for 45 seconds in all. It waits for at most 5 more seconds, since 30 + 10,000 / 500 - 45 = 5.
     """
 
     __slots__ = ("_min_rate", "_waited", "received")
@@ -142,10 +142,10 @@ class UploadPace:
 
     @contextmanager
     def waiting(self, seconds: float | None) -> Iterator[float | None]:
-        """Yield the seconds that the next wait may take, where a piece has ``seconds`` (None: no limit, and none is yielded).
+        """Yield the seconds that the next wait may take, if a piece may take ``seconds`` (None: no limit; yields None).
 
-        The time that the block takes is counted, also where the wait in it is cancelled. Time in which the app does not ask
-        for content is not the client's, and is not counted.
+        The time that the block takes is counted, even if the wait in it is cancelled. Time in which the app does not ask
+        for content is not the client's fault, and is not counted.
         """
         if seconds is None:
             yield None
@@ -167,36 +167,36 @@ class UploadPace:
 
 
 class ResponsePatience:
-    """How long a client waits for a response: so many seconds since the server last read a byte of the request.
+    """How long a client waits for a response: a number of seconds since the server last read a byte of the request.
 
     On a slow line a server can't answer while our upload is under way. For example, a client uploads 5 MB at 100 KB a second,
-    and waits for the head of the response for 30 seconds. The upload alone takes 50. As long as the server reads, the 30
-    seconds begin anew at each look.
+    and waits for the head of the response for 30 seconds. The upload alone takes 50. As long as the server is reading, the 30
+    seconds start over at each check.
     """
 
     __slots__ = ("_delivered", "_end", "_for_head", "_looked", "_output", "_seconds", "_since", "_time", "_uploading")
 
     def __init__(self, output: Output, upload: "asyncio.Task[None] | None") -> None:
-        """``upload``: the task that still sends the request's content; None where all of it is sent."""
+        """``upload``: the task that is still sending the request's content; None if all of it is sent."""
         self._output = output
         self._time = asyncio.get_running_loop().time
         self._uploading = upload is not None and not upload.done()
         if upload is not None and self._uploading:
             upload.add_done_callback(self._uploaded)
-        self._delivered = output.delivered  # what the server had read at the last look
-        self._end = output.position  # the position behind the whole request
+        self._delivered = output.delivered  # how far the server had read at the last check
+        self._end = output.position  # the position after the whole request
         self.begin(math.inf)
 
     def begin(self, seconds: float, *, for_head: bool = False) -> None:
-        """Begin a wait. A wait for the response's head starts to count behind the whole upload, which the app may take its
-        time to make."""
+        """Begin a wait. A wait for the response's head starts counting after the whole upload, which the app may take its
+        time to generate."""
         self._seconds, self._for_head = seconds, for_head
         self._since = self._looked = self._time()
 
     def left(self) -> float:
-        """Look what the server has read, and return the seconds until the next look; 0 or less: the time is over.
+        """Check how much the server has read, and return the seconds until the next check; 0 or less: time is up.
 
-        While the request is under way, looks are close together, or the server's last read would be noticed too late.
+        While the request is under way, checks are close together, or the server's last read would be noticed too late.
         """
         now, delivered = self._time(), self._output.delivered
         if self._uploading:
@@ -204,13 +204,13 @@ class ResponsePatience:
         if self._uploading and self._for_head:
             self._since = now
         elif self._delivered < self._end and delivered > self._delivered:
-            self._since = max(self._since, self._looked)  # it has read some time after the last look: this is the earliest
+            self._since = max(self._since, self._looked)  # the earliest time at which the server can have read
         self._delivered, self._looked = delivered, now
         left = self._since + self._seconds - now
         return min(left, LOOK, self._seconds / 4) if self._uploading or delivered < self._end else left
 
     def error(self) -> TimeoutError:
-        """Return the error for the user when the time is over."""
+        """Return the error for the user when time is up."""
         missing = "the head of the response" if self._for_head else "more of the response"
         return TimeoutError(f"the server has not sent {missing} within {self._seconds:g} s")
 
@@ -223,7 +223,7 @@ class ResponsePatience:
 def signs_of_life(output: Output, end: int) -> tuple[int, int]:
     """Return two counts: the bytes received, and the bytes of our output before position ``end`` that the peer has read.
 
-    While either of them grows, the peer is alive. Bytes that leave at the end of this turn of the loop count as read already:
-    otherwise their leaving would look like the peer's progress at the next look.
+    While either of them grows, the peer is alive. Bytes that leave at the end of this turn of the loop already count as read:
+    otherwise their leaving would look like the peer's progress at the next check.
     """
     return output.received, min(end, output.delivered + output.leaving)

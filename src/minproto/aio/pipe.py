@@ -1,7 +1,7 @@
 """The byte pipe that everything runs on, and the plain one: asyncio's StreamReader and StreamWriter.
 
-A protocol needs little of what is below it: bytes in order, in both directions, and each direction may end by itself. That is
-a ``Pipe``. TCP is one, TLS is one, a stream of HTTP/2 is one, and so is a pair in memory for tests. A protocol that asks for
+A protocol needs little from the layer below it: bytes in order, in both directions, and each direction may end by itself. That
+is a ``Pipe``. TCP is one, TLS is one, an HTTP/2 stream is one, and so is a pair in memory for tests. A protocol that needs
 nothing else runs over all of them: a WebSocket over HTTP/2 is the same code as a WebSocket over TCP.
 
     handler
@@ -13,29 +13,30 @@ nothing else runs over all of them: a WebSocket over HTTP/2 is the same code as 
                Pipe ---+-- StreamPipe    here: on asyncio's StreamReader and StreamWriter
                        +-- ProtocolPipe  pipe_fast.py: an asyncio.Protocol itself, which the servers use
                        +-- Http2Stream   multiplex.py: one stream of HTTP/2
-                       +-- HandedOver    endpoint.py: behind an Upgrade
+                       +-- HandedOver    endpoint.py: after an Upgrade
                        +-- MemoryPipe    testing/network.py: no socket at all
 
-A program that uses asyncio's streams directly falls into these traps, and the methods of ``StreamPipe`` show the way around:
+A program that uses asyncio's streams directly falls into these traps; the methods of ``StreamPipe`` show how to avoid them:
 
-- ``StreamWriter.drain`` does not yield while the kernel takes everything. A fast reader of an endless response would keep the
-  event loop from all other connections.
-- A reset (RST) makes ``StreamReader.read`` raise at once, even where bytes came before the reset. Those bytes may be the
-  whole answer of a server that is in a hurry.
-- Nobody is told of the peer's end while nobody reads. A handler that computes for a minute wants to know that its client left.
-- Behind the peer's end (FIN), or while reading is paused, asyncio does not look at the socket. So nobody hears of a reset that
-  comes then, until the second write after it.
-- TLS ends by a message of its own, ``close_notify``. Anyone on the way can end the TCP connection below it, and asyncio tells
-  of both by the same b"". A response without a length would be taken for whole, although its second half is missing
+- ``StreamWriter.drain`` does not yield while the kernel takes everything. With a fast reader of an endless response, no other
+  connection would get its turn.
+- A reset (RST) makes ``StreamReader.read`` raise at once, even if bytes came before the reset. Those bytes may be the
+  whole answer of a server in a hurry.
+- Unless something is reading, nothing reports that the peer has ended its output. A handler that computes for a minute wants
+  to know that its client left.
+- After the peer's FIN, or while reading is paused, asyncio does not watch the socket. So a reset that comes then goes
+  unnoticed until the second write after it.
+- TLS ends with a message of its own, ``close_notify``. Anyone on the path can end the TCP connection below it, and asyncio
+  reports both as the same b"". A response without a length would be taken for complete, although its second half is missing
   (RFC 9112 §9.8).
-- asyncio can't half-close TLS. There ``close_write`` does nothing, and the protocol itself has to tell where its answer ends.
-- ``transport.abort`` drops what asyncio holds, but closes the socket in the ordinary way: the peer sees FIN, and takes a part
-  for the whole. A reset has to be asked for (SO_LINGER).
+- asyncio can't half-close TLS. There ``close_write`` does nothing, and the protocol itself has to mark the end of its answer.
+- ``transport.abort`` drops the bytes that asyncio holds, but closes the socket in the ordinary way: the peer sees FIN, and
+  takes a part for the whole. A reset has to be asked for (SO_LINGER).
 
 One thing asyncio's streams can't show: a StreamReader tells nobody when it pauses reading. So the plain pipe does not know
-when asyncio stops to look at the socket, and asks the socket for a reset once a second, all the time while it is watched.
-``ProtocolPipe`` pauses by itself, so it asks sooner, and only then. In all else the two pipes do the same, with the same
-bounds; the streams copy each byte once more.
+when asyncio stops watching the socket, and for as long as the pipe is being watched, it checks the socket for a reset once a
+second. ``ProtocolPipe`` does its own pausing, so it checks sooner, and only while paused. In all other respects the two pipes
+do the same, with the same bounds; the streams copy each byte once more.
 """
 
 import asyncio
@@ -47,19 +48,19 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 READ_SIZE = 65_536
-"""Bytes that one read gives at most, and that may wait unread before the pipe stops reading from the socket."""
+"""The most bytes that one read gives, and that may be unread before the pipe stops reading from the socket."""
 HIGH_WATER = 65_536
-"""Bytes that may be written before ``drain`` has to be called, and that may wait in our buffer before it waits."""
+"""Bytes that may be written before ``drain`` has to be called, and that may be in our buffer before ``drain`` waits."""
 LOW_WATER = HIGH_WATER // 4
-"""Bytes in our buffer at which a ``drain`` that waits goes on."""
+"""Bytes in our buffer at which a waiting ``drain`` goes on."""
 LOOK = 1.0
-"""Seconds between two looks for a reset, where asyncio itself does not watch the socket."""
+"""Seconds between two checks for a reset, while asyncio itself does not watch the socket."""
 CUT_OFF = "TLS was cut off: the connection ended without the peer's close_notify"
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """The C struct ``linger``: on, for 0 seconds. A socket with this option sends RST, not FIN, when it is closed."""
 
 Watcher = Callable[[bool], None]
-"""Is told of a pipe's ends: see ``Pipe.watch``."""
+"""Told when the peer has ended its output, or the pipe is lost: see ``Pipe.watch``."""
 
 
 class Pipe(Protocol):
@@ -72,53 +73,53 @@ class Pipe(Protocol):
         """
 
     def write(self, data: bytes | memoryview) -> None:
-        """Take bytes to send. It never waits, so ``drain`` has to follow. After a reset it does nothing."""
+        """Take bytes to send. This never waits, so ``drain`` has to follow. After a reset, do nothing."""
 
     @property
     def congested(self) -> bool:
-        """Whether ``drain`` might have to wait, or has bad news. While this is false, no ``drain`` is needed."""
+        """Whether ``drain`` might have to wait, or would raise. While this is false, no ``drain`` is needed."""
 
     @property
     def unsent(self) -> int:
-        """Bytes that were written, and that wait in our memory for the peer to read."""
+        """Bytes that were written but are still in our memory, because the peer has not read them."""
 
     async def drain(self) -> None:
         """Let other tasks run, and wait until the buffer has room. Raises ConnectionError after a reset."""
 
     def close_write(self) -> None:
-        """Send the end of our output, behind what was written. Reading goes on. A pipe that can't do this does nothing."""
+        """End our output, after everything already written. Reading goes on. A pipe that can't do this does nothing."""
 
     async def close(self) -> None:
         """Send what was written, then end both directions. Return when that is done; raises ConnectionError after a reset."""
 
     def abort(self) -> None:
-        """End both directions at once with a reset. What was not sent is lost."""
+        """End both directions at once with a reset. Unsent bytes are lost."""
 
     def watch(self, told: "Watcher | None") -> None:
         """Have the loop call ``told(False)`` when the peer has ended its output, and ``told(True)`` when the connection is
-        lost; soon, if that has happened already. A pipe has one watcher at a time, and None removes it.
+        lost; soon, if that has already happened. A pipe has one watcher at a time, and None removes it.
 
-        A server needs this while nothing reads from the pipe, for example while a handler of HTTP/1.1 computes its answer.
+        A server needs this while nothing reads from the pipe, for example while an HTTP/1.1 handler computes its answer.
         """
 
     def info(self, name: str) -> Any:
         """Return a fact about the transport by asyncio's name for it ("peername", "socket", "ssl_object"), or None."""
 
 
-# ---- questions to sockets and TLS, which both pipes ask ----------------------------------------------------------------
+# ---- questions that both pipes ask of sockets and TLS ------------------------------------------------------------------
 
 
 def is_cut_off(tls_object: tls.SSLObject | None) -> bool:
-    """Return whether the end that has come is one of TCP alone, below a TLS connection that has not ended.
+    """Return whether only TCP has ended, below a TLS connection that has not ended.
 
-    A read of a finished TLS object answers b"" or ZeroReturn where the peer's ``close_notify`` was read, and asks for more
-    bytes (WantRead) where it was not. All content was delivered before, so this read takes none away.
+    A read of a finished TLS object answers b"" or ZeroReturn if the peer's ``close_notify`` was read, and asks for more
+    bytes (WantRead) if not. All content was delivered before, so this read takes none away.
     """
     if tls_object is None:
         return False
     try:
         return bool(tls_object.read(1))
-    except tls.SSLZeroReturnError:  # both sides have said close_notify
+    except tls.SSLZeroReturnError:  # both sides have sent close_notify
         return False
     except tls.SSLError:
         return True
@@ -130,7 +131,7 @@ def has_error(sock: socket.socket | None) -> bool:
 
 
 def reset_when_closed(sock: socket.socket | None) -> None:
-    """Make the kernel send RST, not FIN, when this socket is closed. Sockets of the Unix family know no reset."""
+    """Make the kernel send RST, not FIN, when this socket is closed. Unix sockets know no reset."""
     if sock is not None and sock.fileno() >= 0 and sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
 
@@ -139,11 +140,11 @@ def reset_when_closed(sock: socket.socket | None) -> None:
 
 
 class _Reader(asyncio.StreamReader):
-    """A StreamReader that tells of its end, and that gives the bytes before an error first.
+    """A StreamReader that reports its end, and that gives the bytes before an error first.
 
-    asyncio's protocol calls ``feed_eof`` and ``set_exception`` when the connection ends. A StreamReader raises what it was
-    given by ``set_exception`` before the bytes that it still holds. So here an error becomes an ordinary end, and
-    ``StreamPipe.read`` raises the error behind the last byte.
+    asyncio's protocol calls ``feed_eof`` and ``set_exception`` when the connection ends. A StreamReader raises the exception
+    from ``set_exception`` before it gives the bytes that it still holds. So here an error becomes an ordinary end, and
+    ``StreamPipe.read`` raises the error after the last byte.
     """
 
     def __init__(self) -> None:
@@ -174,7 +175,7 @@ class StreamPipe:
         self._ending = False  # we have closed or aborted it
         self._closed: asyncio.Task[None] | None = None  # done when asyncio has closed it
         self._watcher: Watcher | None = None
-        self._timer: asyncio.TimerHandle | None = None  # until the next look for a reset
+        self._timer: asyncio.TimerHandle | None = None  # until the next check for a reset
         reader.on_end = self._on_end
 
     @classmethod
@@ -194,7 +195,7 @@ class StreamPipe:
         return data
 
     def _on_end(self, error: Exception | None) -> None:
-        """asyncio has said that no more bytes come: by an error, by the peer's end, or because the connection is closed."""
+        """asyncio has said that no more bytes come: there was an error, the peer sent FIN, or the connection is closed."""
         if error is None and not (self._ended or self._ending) and is_cut_off(self._facts["ssl_object"]):
             error = ConnectionResetError(CUT_OFF)
         self._error = self._error or error
@@ -204,7 +205,7 @@ class StreamPipe:
     # -- writing
 
     def write(self, data: bytes | memoryview) -> None:
-        if not self._writer.is_closing():  # asyncio logs each write behind a reset, from the fifth on: that could fill a disk
+        if not self._writer.is_closing():  # asyncio logs each write after a reset, from the fifth on: that could fill a disk
             self._written += len(data)
             self._writer.write(data)
 
@@ -219,7 +220,7 @@ class StreamPipe:
     async def drain(self) -> None:
         self._check_open()
         self._written = 0
-        await asyncio.sleep(0)  # StreamWriter.drain yields only where it has to wait
+        await asyncio.sleep(0)  # StreamWriter.drain yields only if it has to wait
         try:
             await self._writer.drain()
         except OSError as error:
@@ -234,19 +235,19 @@ class StreamPipe:
 
     def close_write(self) -> None:
         if self._writer.can_write_eof() and not self._writer.is_closing():
-            with suppress(OSError):  # the peer is gone: reading will tell
+            with suppress(OSError):  # the peer is gone: the next read will show that
                 self._writer.write_eof()
 
     async def close(self) -> None:
         self._ending = True
         if self._closed is None:
             self._closed = asyncio.create_task(self._close())
-        await asyncio.wait([self._closed])  # to await the task itself would cancel it together with us
+        await asyncio.wait([self._closed])  # awaiting the task itself would cancel it together with us
         if self._error is not None:
             raise ConnectionResetError(str(self._error)) from self._error
 
     async def _close(self) -> None:
-        if not self._writer.is_closing():  # to close twice is fatal to asyncio's transport for TLS
+        if not self._writer.is_closing():  # closing twice is fatal to asyncio's TLS transport
             self._writer.close()
         with suppress(OSError):  # which _on_end has kept
             await self._writer.wait_closed()
@@ -259,7 +260,7 @@ class StreamPipe:
     def info(self, name: str) -> Any:
         if name in self._facts:  # asyncio's TLS forgets them when the connection is lost
             return self._facts[name]
-        with suppress(AttributeError):  # of such a TLS
+        with suppress(AttributeError):  # asyncio's TLS, after the connection is lost
             return self._writer.get_extra_info(name)
 
     # -- watching
@@ -272,7 +273,7 @@ class StreamPipe:
             self._timer = asyncio.get_running_loop().call_later(LOOK, self._look)
 
     def _tell(self) -> None:
-        # Over TLS the end of input is that of the connection, since TLS has no half-closed state here.
+        # Over TLS the end of input is the end of the connection, since TLS has no half-closed state here.
         if self._watcher is not None:
             self._watcher(self._writer.is_closing() or not self._writer.can_write_eof())
 

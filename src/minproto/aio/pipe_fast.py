@@ -1,7 +1,7 @@
-"""The fast pipe: an asyncio.Protocol, without a StreamReader and StreamWriter between.
+"""The fast pipe: an asyncio.Protocol, without a StreamReader and StreamWriter in between.
 
-``StreamPipe`` (pipe.py) is the one to read first. Its file says what a pipe promises, and which traps of asyncio it goes
-around. This file keeps the same promises with fewer steps for each chunk:
+Read ``StreamPipe`` (pipe.py) first. Its file says what a pipe promises, and which traps of asyncio it avoids.
+This file keeps the same promises with fewer steps per chunk:
 
     bytes arrive     StreamPipe                                    ProtocolPipe
                      transport -> StreamReaderProtocol             transport -> data_received
@@ -10,22 +10,22 @@ around. This file keeps the same promises with fewer steps for each chunk:
     bytes leave      StreamWriter.write -> transport               -> transport
 
 - A protocol here takes whole chunks. It needs no buffer that can search for a line, so the chunk is not copied into one.
-- The watcher is told by asyncio's own calls. Only where asyncio does not look at the socket does a timer ask it: 1/16 s after
-  the end (or the pause) began, and then at gaps that double up to a second.
+- The watcher is told through asyncio's own calls. Only while asyncio does not watch the socket does a timer check it: 1/16 s
+  after the FIN (or the pause), and then at intervals that double up to a second.
 
-uvloop differs in one call: it tells of the end of TCP below TLS by ``connection_lost`` alone, asyncio by ``eof_received``.
+uvloop differs in one call: it reports the end of TCP below TLS only by ``connection_lost``, asyncio by ``eof_received``.
 
-Four attributes say in what state a connection is, and each is set once and for all:
+Four attributes hold the state of a connection, and each is set once and for all:
 
     attribute   set by                                      means
-    _ended      eof_received, connection_lost               no byte will arrive any more
+    _ended      eof_received, connection_lost               no more bytes will arrive
     _ending     close, abort                                we have ended it, so an end is no surprise
-    _lost       connection_lost                             no byte can be sent any more, either
-    _error      a cut in TLS, a reset, connection_lost      how it broke: read raises it behind the last byte
+    _lost       connection_lost                             no more bytes can be sent, either
+    _error      a cut in TLS, a reset, connection_lost      how it broke: read raises it after the last byte
 
 Two more come and go: ``_paused`` while the app does not read and more than 64 KiB have arrived, ``_full`` while the peer does
-not read and more than 64 KiB wait to be sent. These two are the whole of the backpressure: the first makes the kernel's buffer
-run full, and by it the peer's; the second makes ``drain`` wait.
+not read and more than 64 KiB are pending. These two are the whole of the backpressure: the first makes the kernel's buffer
+fill up, and then the peer's; the second makes ``drain`` wait.
 """
 
 import asyncio
@@ -48,16 +48,16 @@ from minproto.aio.pipe import (
 )
 
 FIRST_LOOK = LOOK / 16
-"""Seconds until the first look for a reset, where asyncio does not watch the socket any more. Most clients that go away reset
-their connection soon after its end, so the first look is early."""
+"""Seconds until the first check for a reset, once asyncio no longer watches the socket. Most clients that go away reset
+their connection soon after its end, so the first check is early."""
 
 
 class ProtocolPipe(asyncio.Protocol):
     """The pipe as an asyncio.Protocol: TCP, TLS and Unix sockets.
 
     asyncio calls its methods in this order: ``connection_made``, any number of ``data_received``, perhaps ``eof_received``,
-    and ``connection_lost`` once. ``pause_writing`` and ``resume_writing`` come between, by turns. All of them run in callbacks
-    of the loop. So no other code runs in the middle of one, and the attributes need no lock.
+    and ``connection_lost`` once. ``pause_writing`` and ``resume_writing`` come in between, in turn. All of them run in
+    callbacks of the loop. So no other code runs in the middle of one, and the attributes need no lock.
     """
 
     __slots__ = (
@@ -68,23 +68,23 @@ class ProtocolPipe(asyncio.Protocol):
     def __init__(self, connected: Callable[["ProtocolPipe"], object] | None = None) -> None:
         self._connected = connected
         self._loop = asyncio.get_running_loop()
-        self._arrived = b""  # and not read yet
+        self._arrived = b""  # but not yet read
         self._ended = False  # no more bytes will arrive
         self._paused = False  # the transport does not read from the socket, until _arrived is read
-        self._reading: asyncio.Future[None] | None = None  # a read waits for this
+        self._reading: asyncio.Future[None] | None = None  # a read is waiting for this
         self._written = 0  # since we last let other tasks run
         self._full = False  # the transport holds more than the high-water mark
         self._lost = False  # both directions are over
         self._error: Exception | None = None  # how the connection broke
-        self._change: asyncio.Future[None] | None = None  # drain and close wait for this: _full, _lost or _error has changed
+        self._change: asyncio.Future[None] | None = None  # drain and close wait for this: a change of _full, _lost or _error
         self._watcher: Watcher | None = None
         self._ending = False  # we have closed or aborted it
-        self._looks = False  # a timer runs that will look for a reset
+        self._looks = False  # a timer is running that will check for a reset
         self.congested = False
 
     @classmethod
     def protocol(cls, connected: Callable[["ProtocolPipe"], object]) -> asyncio.Protocol:
-        """Return what asyncio needs to make a connection, which is the pipe itself. It calls ``connected`` with the pipe."""
+        """Return what asyncio needs to make a connection: the pipe itself. asyncio calls ``connected`` with the pipe."""
         return cls(connected)
 
     # -- reading
@@ -93,40 +93,40 @@ class ProtocolPipe(asyncio.Protocol):
         if self._reading is not None:  # two readers would each get some of the bytes, and neither a whole message
             raise RuntimeError("read while another read waits")
         if not (self._arrived or self._ended):
-            # The future carries no bytes, it only wakes us. If a timeout cancels us now, the bytes wait for the next read.
+            # The future carries no bytes, it only wakes us. If a timeout cancels us now, the bytes are kept for the next read.
             self._reading = self._loop.create_future()
             try:
                 await self._reading
             finally:
                 self._reading = None
         data, self._arrived = self._arrived, b""
-        if not data and self._error is not None:  # only now: what came before the error is good
+        if not data and self._error is not None:  # only now: the bytes before the error are good
             raise self._error
         if len(data) > READ_SIZE:  # asyncio's TLS may give 256 KiB at once
             data, self._arrived = data[:READ_SIZE], data[READ_SIZE:]
-        elif self._paused:  # all is read, so the transport may read from the socket again
+        elif self._paused:  # everything is read, so the transport may read from the socket again
             self._paused = False
             self._transport.resume_reading()
         return data
 
     def data_received(self, data: bytes) -> None:
         """asyncio calls this: bytes have arrived. They stay here until a read returns, so a cancelled read loses none."""
-        self._arrived = self._arrived + data if self._arrived else data  # mostly nothing waits: then nothing is copied
+        self._arrived = self._arrived + data if self._arrived else data  # mostly nothing is pending: then nothing is copied
         if len(self._arrived) > READ_SIZE:
-            self._paused = True  # nobody reads: the kernel's buffer fills, and then the peer has to wait
+            self._paused = True  # nothing is reading: the kernel's buffer fills, and then the peer has to wait
             self._transport.pause_reading()
             self._look_later(LOOK)
         if self._reading is not None and not self._reading.done():  # _wake_reader, without a call for each chunk
             self._reading.set_result(None)
 
     def eof_received(self) -> bool:
-        """asyncio calls this: the peer will send no more. Return True where we may go on sending, which TLS can't."""
+        """asyncio calls this: the peer will send no more. Return True if we may go on sending, which TLS can't."""
         self._ended = True
         if self._is_cut_off():
             self._error = ConnectionResetError(CUT_OFF)
         self._wake_reader()
         goes_on = self._transport.can_write_eof()
-        # Over TLS this is the end of the connection. A reader has to hear of a loss, and not of content that ends too early.
+        # Over TLS this is the end of the connection. A reader has to see a loss, not content that ends too early.
         self._tell_watcher(not goes_on)
         self._look_later(FIRST_LOOK)
         return goes_on
@@ -135,17 +135,17 @@ class ProtocolPipe(asyncio.Protocol):
         return not self._ending and is_cut_off(self._tls)
 
     def _wake_reader(self) -> None:
-        """Let a read that waits look again. The future may be done: by an earlier chunk in the same turn, or by a timeout."""
+        """Let a waiting read check again. The future may be done: by an earlier chunk in the same turn, or by a timeout."""
         if self._reading is not None and not self._reading.done():
             self._reading.set_result(None)
 
     # -- writing
 
     def write(self, data: bytes | memoryview) -> None:
-        if self._lost:  # asyncio logs each write behind a reset, from the fifth on: that could fill a disk
+        if self._lost:  # asyncio logs each write after a reset, from the fifth on: that could fill a disk
             return
         self._written += len(data)
-        if self._written > HIGH_WATER:  # also where the kernel has taken all of it: others have to get their turn
+        if self._written > HIGH_WATER:  # even if the kernel has taken all of it: others have to get their turn
             self.congested = True
         self._transport.write(data)
 
@@ -154,7 +154,7 @@ class ProtocolPipe(asyncio.Protocol):
         return self._transport.get_write_buffer_size()
 
     async def drain(self) -> None:
-        # Behind the peer's end asyncio does not read from the socket any more, so a reset shows only if we ask for it.
+        # After the peer's FIN asyncio no longer reads from the socket, so a reset shows only if we check for it.
         if self._transport.is_closing() or (self._ended and has_error(self._socket)):
             raise ConnectionResetError("connection lost")
         self._written = 0
@@ -169,7 +169,7 @@ class ProtocolPipe(asyncio.Protocol):
     def pause_writing(self) -> None:
         """asyncio calls this: the transport holds more than the high-water mark (64 KiB).
 
-        From now on ``drain`` waits, until the peer has read so much that 16 KiB are left.
+        From now on ``drain`` waits, until the peer has read all but 16 KiB.
         """
         self._full = self.congested = True
 
@@ -185,10 +185,10 @@ class ProtocolPipe(asyncio.Protocol):
         await asyncio.shield(self._change)  # other tasks wait for the same future, and we may be cancelled
 
     def _changed(self) -> None:
-        """Wake all tasks that wait in ``_changes``. Each looks by itself whether it may go on."""
+        """Wake all tasks waiting in ``_changes``. Each checks for itself whether it may go on."""
         if self._change is not None:
             self._change.set_result(None)
-            self._change = None  # the next to wait makes a new one
+            self._change = None  # the next task to wait makes a new one
 
     # -- the life of the connection
 
@@ -199,7 +199,7 @@ class ProtocolPipe(asyncio.Protocol):
         self._socket: socket.socket | None = transport.get_extra_info("socket")
         self._tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self._transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
-        connected, self._connected = self._connected, None  # the callback would keep a task that is done
+        connected, self._connected = self._connected, None  # the callback would keep a finished task alive
         if connected is not None:
             connected(self)
 
@@ -207,7 +207,7 @@ class ProtocolPipe(asyncio.Protocol):
         """asyncio calls this: both directions are over."""
         if error is None and not self._ended and self._is_cut_off():  # uvloop calls no eof_received for this end
             error = ConnectionResetError(CUT_OFF)
-        self._lost = self._ended = self.congested = True  # congested: so that writers call drain, and hear of it
+        self._lost = self._ended = self.congested = True  # congested: so that writers call drain, which raises
         self._error = error or self._error
         self._wake_reader()
         self._changed()
@@ -215,28 +215,28 @@ class ProtocolPipe(asyncio.Protocol):
 
     def watch(self, told: Watcher | None) -> None:
         self._watcher = told
-        if told is not None and self._ended:  # the news is old, and the new watcher does not know it
+        if told is not None and self._ended:  # old news, but the new watcher does not know it
             self._loop.call_soon(self._tell_watcher, self._lost)
         if told is not None and (self._ended or self._paused):
             self._look_later(FIRST_LOOK)
 
     def _tell_watcher(self, lost: bool) -> None:
-        """Call the watcher, if there is one: a HTTP/1.1 server, which cancels the handler of a client that is lost."""
+        """Call the watcher, if there is one: a HTTP/1.1 server, which cancels the handler of a lost client."""
         if self._watcher is not None:
             self._watcher(lost)
 
     def _look_later(self, seconds: float) -> None:
-        """Look for a reset after ``seconds``, and then at growing gaps.
+        """Check for a reset after ``seconds``, and then at growing intervals.
 
-        asyncio does not watch a socket whose end has come, or whose reading is paused. Without a look nobody would hear of a
-        reset before the next write, and a handler that computes for a minute would compute for nobody.
+        asyncio does not watch a socket that has received FIN, or whose reading is paused. Without a check, a reset would go
+        unnoticed until the next write, and a handler that computes for a minute would compute for nobody.
         """
         if not self._looks and self._watcher is not None:
             self._looks = True
             self._loop.call_later(seconds, self._look, seconds)
 
     def _look(self, seconds: float) -> None:
-        """Ask the kernel. Where the connection is reset, end it; else look again later, as long as there is a reason to."""
+        """Ask the kernel. If the connection was reset, end it; else check again later, as long as there is a reason to."""
         self._looks = False
         if self._transport.is_closing() or not (self._ended or self._paused):
             return
@@ -246,15 +246,15 @@ class ProtocolPipe(asyncio.Protocol):
         self._look_later(min(2 * seconds, LOOK))
 
     def close_write(self) -> None:
-        # TLS can't be half-closed here, and asyncio says so by can_write_eof.
+        # TLS can't be half-closed here: can_write_eof is false.
         if self._transport.can_write_eof() and not self._transport.is_closing():
-            with suppress(OSError):  # the peer is gone: reading will tell
+            with suppress(OSError):  # the peer is gone: the next read will show that
                 self._transport.write_eof()
 
     async def close(self) -> None:
-        # From now on ``drain`` has bad news for everybody else, so they have to be made to call it.
+        # From now on ``drain`` raises for all other tasks, so ``congested`` has to make them call it.
         self.congested = self._ending = True
-        if not self._transport.is_closing():  # to close twice is fatal to asyncio's transport for TLS
+        if not self._transport.is_closing():  # closing twice is fatal to asyncio's TLS transport
             self._transport.close()
         while not self._lost:
             await self._changes()
@@ -267,8 +267,8 @@ class ProtocolPipe(asyncio.Protocol):
         self._transport.abort()
 
     def info(self, name: str) -> Any:
-        # The address of a peer is wanted most when it is gone: for the line in the log.
+        # The peer's address is needed most after the peer is gone: for the line in the log.
         if name == "peername":
             return self._peername
-        with suppress(AttributeError):  # asyncio's TLS, of a connection that is lost
+        with suppress(AttributeError):  # asyncio's TLS, after the connection is lost
             return self._transport.get_extra_info(name)

@@ -1,12 +1,12 @@
-"""Connect again, and again: exponential backoff with jitter, for any client.
+"""Connect again and again: exponential backoff with jitter, for any client.
 
     async with aclosing(reconnecting(lambda: connect("ws://a/"))) as connections:
         async for ws in connections:
             async for message in ws:
                 ...
 
-A server that comes back after an outage is met by all its clients at once, and may go down under them (a *thundering herd*).
-So each client waits longer after each attempt that failed. And it waits for a random part of that time (*jitter*), so that
+All its clients rush at once to a server that comes back after an outage, and may bring it down (a *thundering herd*).
+So each client waits longer after each failed attempt. And it waits for a random part of that time (*jitter*), so that
 clients which lost their connections together do not come back together:
 
     attempt   connect()               the wait before the next attempt, with first=0.5
@@ -17,14 +17,14 @@ clients which lost their connections together do not come back together:
 
 An attempt has succeeded when ``connect`` returns a connection: a WebSocket whose handshake is complete, a response with status
 200 and events, a broker that has confirmed a subscription. How long the connection lasts does not matter, and neither does who
-ends it: a server of events may close each stream on purpose after one event. WHATWG HTML has a client wait its reconnection
-time then, and back off only where the attempt failed. A server that accepts and drops at once is still asked at most
-``1 / SHORTEST`` times a second.
+ends it: a server of events may close each stream on purpose after one event. WHATWG HTML then has a client wait for its
+reconnection time, and back off only if the attempt failed. Even a server that accepts connections and drops them at once is
+asked at most ``1 / SHORTEST`` times a second.
 
 Time heals some errors and not others. A server that is down may come back, so its ECONNREFUSED is one more failed attempt. A
 certificate for another name stays wrong, so it is raised at once. ``Attempts.may_pass`` decides.
 
-Left out: a number of attempts after which to give up. The caller's ``asyncio.timeout`` or ``break`` does that.
+Left out: a maximum number of attempts. The caller's ``asyncio.timeout`` or ``break`` does that.
 """
 
 import asyncio
@@ -44,18 +44,18 @@ from minproto.core import RemoteProtocolError
 from minproto.http import Headers
 
 SHORTEST = 0.1
-"""Seconds between two connections at the least, also where the server asks for none."""
+"""The minimum number of seconds between two connections, even if the server asks for no pause."""
 NO_NAME = {getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)}
 """Error numbers of ``getaddrinfo`` for a name that does not exist, or that has no address."""
 NAME_TRIES = 5
 """Attempts after which a name that does not exist is an error, if no attempt has succeeded before: it is misspelt.
 
-One attempt is not enough: a laptop that wakes up has no DNS for some seconds."""
+One attempt is not enough: a laptop that is waking up has no DNS for some seconds."""
 MAX_REFUSAL = 65_536
-"""Bytes of the content of a refusal that are kept for the user."""
+"""The most bytes of a refusal's content that are kept for the user."""
 _HINTS = ("location", "retry-after", "www-authenticate")  # fields that say what would be accepted
 _BRIEF_TLS_FAULTS = (tls.SSLEOFError, tls.SSLZeroReturnError, tls.SSLSyscallError)
-"""Errors of TLS that a server causes which stops in the middle of a handshake: it may be restarting."""
+"""TLS errors caused by a server that stops in the middle of a handshake: it may be restarting."""
 
 
 # ---- an answer that refuses --------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ class Refused(RemoteProtocolError):
 
 
 class _Response(Protocol):
-    """A client's response, of either version of HTTP."""
+    """A client's response, in either version of HTTP."""
 
     status: int
     headers: Headers
@@ -93,9 +93,9 @@ class _Response(Protocol):
 
 
 async def read_refusal(response: _Response, seconds: float) -> RefusedResponse:
-    """Read the content of a refusal: as much as comes within so many seconds, and at most 64 KiB.
+    """Read the content of a refusal: as much as comes within ``seconds``, and at most 64 KiB.
 
-    A refusal that breaks off, or never ends, is a refusal nevertheless. So this raises nothing of the network's.
+    A refusal that breaks off, or never ends, is a refusal nevertheless. So this raises no network errors.
     """
     pieces: list[bytes] = []
     size = 0
@@ -112,10 +112,10 @@ async def read_refusal(response: _Response, seconds: float) -> RefusedResponse:
 
 
 def retry_after(error: BaseException) -> float:
-    """Return the seconds that a refusal asks to wait (RFC 9110 §10.2.3); 0 where it does not ask.
+    """Return the seconds that a refusal asks us to wait (RFC 9110 §10.2.3); 0 if it does not ask.
 
     The field is a number of seconds, ``120``, or a date, ``Fri, 31 Dec 1999 23:59:59 GMT``. A date needs our clock, which may
-    be wrong: a date in the past is 0.
+    be wrong: a date in the past means 0.
     """
     if not isinstance(error, Refused):
         return 0.0
@@ -132,7 +132,7 @@ def retry_after(error: BaseException) -> float:
 
 
 class Closable(Protocol):
-    """A connection of any kind. If it has ``abort``, that is used where there is no time to close."""
+    """A connection of any kind. If it has ``abort``, that method is used when there is no time to close."""
 
     async def close(self) -> None:
         """End the connection."""
@@ -148,25 +148,25 @@ def reconnecting(
     longest: float = 60.0,
     name: str = "the server",
 ) -> AsyncGenerator[T, None]:
-    """Yield connections, one after the other: ``async for connection in reconnecting(lambda: connect(url)): …``
+    """Yield connections, one after another: ``async for connection in reconnecting(lambda: connect(url)): …``
 
-    Each connection is closed when the body of the loop is done with it. Then comes a pause of up to ``first`` seconds. The
-    bound doubles with each attempt in a row that failed, up to ``longest``. Where ``first`` is a function, it returns the
-    seconds that the server asks for: the pause is never shorter, and exactly as long after a connection. A refusal with
-    Retry-After is not tried again sooner than it says.
+    Each connection is closed when the body of the loop is done with it. Then comes a pause of up to ``first`` seconds. This
+    bound doubles with each consecutive failure, up to ``longest``. If ``first`` is a function, it returns the seconds that the
+    server asks for: the pause is never shorter, and after a connection it is exactly as long. After a refusal with
+    Retry-After, the next attempt comes no sooner than the field says.
 
-    An outage, which is one failed attempt or more in a row, writes two lines to the log: a warning when it begins, and when it
-    is over how long it took. ``name`` is what they call the server.
+    An outage, which is one or more failed attempts in a row, writes two lines to the log: a warning when the outage begins,
+    and its length when it is over. In these lines the server is called ``name``.
 
     Raises the errors that time does not heal:
 
     - RemoteProtocolError, except for a status of 408, 429 or 5xx;
-    - a certificate that is wrong, and a server that does not speak TLS;
-    - a name that was looked up in vain ``NAME_TRIES`` times;
-    - every error that is none of the network, such as a TypeError of ``connect``.
+    - the error for a certificate that is wrong, or for a server that does not speak TLS;
+    - the error for a name that was looked up in vain ``NAME_TRIES`` times;
+    - every error that does not come from the network, such as a TypeError from ``connect``.
 
-    A user who leaves the loop in the middle should close the generator (``contextlib.aclosing``). Until then the last
-    connection stays open.
+    A user who leaves the loop early should close the generator (``contextlib.aclosing``). Until then the last connection
+    stays open.
     """
     if not callable(connect):
         refuse("connect", "a function that connects, such as lambda: connect(url)", connect)
@@ -185,7 +185,7 @@ async def reconnect(
     """Yield connections as ``reconnecting`` does, and count in ``attempts``, which may outlive this generator.
 
     For example, ``RemoteSubscription.__anext__`` may be cancelled in the middle of a pause. That ends the generator. The next
-    call makes a new one, which goes on with the outage and with the remaining pause.
+    call makes a new generator, which continues the outage and the remaining pause.
     """
     while True:
         await attempts.pause()
@@ -219,7 +219,7 @@ async def _let_go(connection: Closable) -> None:
 def _pause(first: float | Callable[[], float], longest: float, failures: int) -> float:
     """Return a random number of seconds: with first=0.5 and 3 failures, between ``SHORTEST`` and 0.5 * 2**3 = 4.
 
-    The exponent is bounded, since 2**1000 is no float, and an outage over a weekend has as many failures.
+    The exponent is bounded: an outage over a weekend may have more than a thousand failures, and 2**1024 is not a float.
     """
     start = max(first() if callable(first) else first, SHORTEST)
     least = start if callable(first) else SHORTEST
@@ -227,7 +227,7 @@ def _pause(first: float | Callable[[], float], longest: float, failures: int) ->
 
 
 class Attempts:
-    """Counts the attempts that failed, logs them, and says when the next one may begin, and whether it makes sense."""
+    """Counts failed attempts, logs them, and says when the next attempt may begin, and whether it makes sense."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -238,24 +238,24 @@ class Attempts:
         """Failed attempts in a row, up to now."""
 
     def wait(self, seconds: float) -> None:
-        """Let the next attempt begin after so many seconds."""
+        """Let the next attempt begin after that many seconds."""
         self._next = asyncio.get_running_loop().time() + seconds
 
     async def pause(self) -> None:
-        """Wait until the next attempt may begin. Cancelled, the pause is as long as before."""
+        """Wait until the next attempt may begin. If this is cancelled, the pause still ends at the same time."""
         seconds = self._next - asyncio.get_running_loop().time()
         if seconds > 0:
             await asyncio.sleep(seconds)
 
     def succeeded(self) -> None:
-        """Note a connection. If it ends an outage, the log says how long the outage took."""
+        """Note a successful connection. If it ends an outage, the log says how long the outage took."""
         if self.failures:
             seconds = asyncio.get_running_loop().time() - self._outage_began
             logger.info("%s is reached again after %.1f s, at attempt %d", self._name, seconds, self.failures + 1)
         self._has_succeeded, self.failures = True, 0
 
     def failed(self, error: Exception) -> None:
-        """Note a failed attempt. The first of an outage is logged; a line for each would fill the log overnight."""
+        """Note a failed attempt. Only the first in an outage is logged; a line for each would fill the log overnight."""
         if not self.failures:
             self._outage_began = asyncio.get_running_loop().time()
             logger.warning("%s can't be reached: %s; trying again until it can", self._name, describe(error))
@@ -264,8 +264,8 @@ class Attempts:
     def may_pass(self, error: Exception) -> bool:
         """Return whether time may heal an error, so that another attempt makes sense.
 
-        Python's ssl raises one class for many faults. Most of them are lasting: a wrong certificate, no version of TLS in
-        common. An "internal error" is what many servers send while they start.
+        Python's ssl raises one class for many faults. Most of them are permanent: a wrong certificate, no version of TLS in
+        common. But many servers send an "internal error" while they are starting.
         """
         if isinstance(error, RemoteProtocolError):
             return error.code in (408, 429) or 500 <= error.code <= 599
@@ -276,5 +276,5 @@ class Attempts:
 
 
 def describe(error: BaseException) -> str:
-    """Return an error in one line, with its class: TimeoutError, for one, often has no text of its own."""
+    """Return an error on one line, with its class: TimeoutError, for one, often has no text of its own."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

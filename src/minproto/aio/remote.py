@@ -1,10 +1,10 @@
-"""The client of a broker in another process, minproto's or a redis-server: how an app on minproto grows past one machine.
+"""The client of a broker in another process, minproto's or a redis-server: how an app on minproto grows beyond one machine.
 
 ``RemoteBroker`` has the two methods of a ``Broker``, publish and subscribe. Behind them are these connections and tasks:
 
     RemoteBroker                                                                           the broker
     |
-    |   publish() in task 1 --.                one connection for all that publish
+    |   publish() in task 1 --.                one connection for all publishers
     |   publish() in task 2 --+-- _Publisher  == PUBLISH a .. ==  PUBLISH b .. ==  PUBLISH c .. ==>
     |   publish() in task 3 --'    |
     |                              '- a task <== :3 ========= :0 ========= :1 ====================
@@ -16,18 +16,18 @@
     |
     '   subscribe("b") ---------- RemoteSubscription   a connection of its own for each subscription
 
-The two kinds of connection differ because the two kinds of call do:
+The two kinds of connection differ because the two kinds of call differ:
 
-- A PUBLISH is short, and its answer comes at once. So all of them share one connection. The second is sent before the first is
-  answered (*pipelining*): a thousand of them take one round trip, and not a thousand.
+- A PUBLISH is short, and its answer comes at once. So all PUBLISHes share one connection. The second is sent before the first
+  is answered (*pipelining*): a thousand PUBLISHes take one round trip, not a thousand.
 - A subscription may be slow, because its user is. It reads its connection only as fast as its user takes items (backpressure),
-  and others must not wait for that. The broker's own bound on what waits for a client is the only buffer in between.
+  and other subscriptions must not wait for that. Pending messages are buffered only in the broker, within the broker's bound.
 
-**A lost connection.** Nobody knows whether the broker has done a PUBLISH whose answer is missing. To send it again could
-deliver the message twice (so a publish is *at-most-once*), and to say nothing could lose it. So the caller is told by an
-error, and decides. A subscription connects again by itself, and tells its user with a ``Gap`` what it may have missed.
+**A lost connection.** If the answer to a PUBLISH is missing, nobody knows whether the broker has run it. Sending it again
+could deliver the message twice (so a publish is *at-most-once*), and saying nothing could lose the message. So the caller gets
+an error, and decides. A subscription reconnects by itself, and gives its user a ``Gap`` if it may have missed messages.
 
-``remote_subscription.py`` and ``remote_history.py`` have the subscriptions, ``link.py`` one connection.
+``remote_subscription.py`` and ``remote_history.py`` hold the subscriptions, ``link.py`` a single connection.
 """
 
 import asyncio
@@ -48,11 +48,11 @@ from minproto.core import RemoteProtocolError
 from minproto.resp import Error, Limits, to_bytes, to_text
 
 UNASKED = ("ERR max number of clients", "DENIED ")
-"""The beginnings of the errors that a broker sends without being asked. It then closes, and has not read a command."""
+"""How the errors begin that a broker sends without being asked. It then closes, without having read a command."""
 UNREADABLE = "ERR Protocol error"
-"""The beginning of the error for a command beyond the broker's own limits. The broker then closes, and reads nothing more."""
+"""How the error begins for a command beyond the broker's own limits. The broker then closes, and reads nothing more."""
 MAX_COMMAND_NAME = 16
-"""Bytes that a command may need besides the words of its user: its name."""
+"""Bytes that a command may need for its name, besides the words that the user gives."""
 
 T = TypeVar("T")
 
@@ -60,11 +60,12 @@ T = TypeVar("T")
 class RemoteBroker:
     """``await broker.publish(topic, data)``; ``async for item in broker.subscribe(*topics)``. ``async with`` closes it.
 
-    Every method raises a ConnectionRefusedError where the broker refuses for now (it is busy, loading, or has too many
-    clients), and a RemoteProtocolError with the broker's words where it refuses for good. After either, nothing was done.
+    Every method raises a ConnectionRefusedError if the broker refuses for now (it is busy, loading, or has too many
+    clients), and a RemoteProtocolError with the broker's words if it refuses for good. In either case nothing was done.
 
-    It belongs to the event loop in which it is first used. While that loop runs, every method raises RuntimeError in another
-    thread; there, call ``asyncio.run_coroutine_threadsafe(broker.publish(topic, data), loop)``.
+    A RemoteBroker belongs to the event loop in which it is first used. While that loop is running, every method raises
+    RuntimeError if called from another thread; there, use
+    ``asyncio.run_coroutine_threadsafe(broker.publish(topic, data), loop)``.
     """
 
     def __init__(
@@ -75,10 +76,10 @@ class RemoteBroker:
         limits: Limits = Limits(),  # noqa: B008 - frozen
         timeouts: Timeouts = Timeouts(),  # noqa: B008
     ) -> None:
-        """``redis://[[user]:password@]host[:port]``, ``rediss://`` for TLS, or ``unix:///path``. Raises ValueError for others.
+        """``url``: ``redis://[[user]:password@]host[:port]``, ``rediss://`` for TLS, ``unix:///path``; ValueError for others.
 
-        ``limits.max_bulk``: bytes of the longest message, in both directions. A longer one is refused by ``publish``; from
-        somebody else it arrives as a ``Gap`` with a ``reason``. A BrokerServer has such a limit too, and needs as much.
+        ``limits.max_bulk``: bytes of the longest message, in both directions. ``publish`` refuses a longer message; published
+        by another client, it arrives as a ``Gap`` with a ``reason``. A BrokerServer needs a limit at least as high.
         """
         check_common(limits, Limits, timeouts, ssl)
         self.target = parse_url(url)
@@ -89,15 +90,15 @@ class RemoteBroker:
         self._publisher: _Publisher | None = None
         self._connecting = asyncio.Lock()
         self._attempts = 0  # to connect the publisher
-        self._failure: Exception | None = None  # the error of the last attempt; None: it has succeeded
+        self._failure: Exception | None = None  # the error from the last attempt; None: it succeeded
 
     async def publish(self, topic: str, data: bytes) -> int:
         """Give a message to all subscribers, on any machine. Return the number of deliveries.
 
-        Raises OSError where the broker can't be reached, or was lost before it answered. Unless the error is a
+        Raises OSError if the broker can't be reached, or was lost before it answered. Unless the error is a
         ConnectionRefusedError, the message may have been delivered: only the app can decide whether to publish again.
-        Raises RemoteProtocolError where the broker refuses. Raises ValueError for a topic or data beyond the limits, and
-        TypeError for a topic that is no str or data that is not bytes; then nothing was sent.
+        Raises RemoteProtocolError if the broker refuses. Raises ValueError for a topic or data beyond the limits, and
+        TypeError for a topic that is not a str or data that is not bytes; then nothing was sent.
         """
         self.check_loop()
         if not isinstance(data, bytes):
@@ -106,14 +107,14 @@ class RemoteBroker:
         _check_size(self._limits, [name, data])
         while True:
             publisher = await self._connected_publisher()
-            with suppress(_UnreadError):  # a command before this one was at fault: publish again, on the next connection
+            with suppress(_UnreadError):  # an earlier command was at fault: publish again, on the next connection
                 return await publisher.publish(name, data)
 
     async def _connected_publisher(self) -> "_Publisher":
-        """Return the connection for publishing; make one where there is none, or where it is lost.
+        """Return the connection for publishing; make one if there is none, or if it has been lost.
 
         A hundred tasks may want to publish while the broker is away. Only one of them connects, and the other tasks wait for
-        it. If the attempt fails, each of them gets its error, and makes no attempt of its own. A hundred attempts, one behind
+        that attempt. If it fails, each task gets its error, and makes no attempt of its own. A hundred attempts, one after
         the other and each with a timeout of 10 s, would keep the last task waiting for 1,000 s.
         """
         attempts = self._attempts
@@ -136,14 +137,14 @@ class RemoteBroker:
     ) -> RemoteSubscription:
         """Return a subscription to topics and patterns. It begins when it is entered or first asked for an item.
 
-        ``after``: the id of a message of the one topic (of an item, or ``last_id``). The messages published after that one
-        come first. Then every message has an id, and none is lost with a connection, as long as the broker's history goes back
-        so far; a Gap says where it does not.
-        ``last``: begin so many messages ago. Together with ``after`` it has no effect, as in ``Broker.subscribe``.
+        ``after``: the id of a message on the one topic (an item's id, or ``last_id``). The messages published after that one
+        come first. Every message then has an id, and none is lost with a connection, as long as the broker's history goes back
+        that far; if it does not, a Gap says so.
+        ``last``: begin this many messages ago. Together with ``after`` it has no effect, as in ``Broker.subscribe``.
 
-        Raises ValueError where there is nothing to listen to, or several topics or a pattern with ``after`` or ``last``;
-        TypeError for a name that is no str. Entered or asked for an item, the subscription raises RemoteProtocolError where
-        the broker keeps no history of the topic.
+        Raises ValueError if there is nothing to listen to, or several topics or a pattern with ``after`` or ``last``;
+        TypeError for a name that is not a str. When entered or asked for an item, the subscription raises
+        RemoteProtocolError if the broker keeps no history of the topic.
         """
         self.check_loop()
         patterns = pattern_list(topics, patterns)
@@ -160,18 +161,18 @@ class RemoteBroker:
     async def last_id(self, topic: str) -> str:
         """Return the id from which a new subscriber to the topic could resume.
 
-        An app sends it to a browser with a page, say, so that the page's event stream begins where the page ends. Raises
-        OSError, and RemoteProtocolError where the broker keeps no history of the topic.
+        For example, an app sends it to a browser with a page, so that the page's event stream begins where the page ends.
+        Raises OSError, and RemoteProtocolError if the broker keeps no history of the topic.
         """
         name = _encode_name(topic)
-        link = await self.connect()  # of its own, for XINFO has another answer than PUBLISH
+        link = await self.connect()  # a separate connection: the publisher's expects only answers to PUBLISH
         try:
             return to_text((await self.within_handshake(stream_info(link, name)))[b"last-generated-id"])
         finally:
             link.abort()
 
     async def connect(self) -> Link:
-        """Return a new connection, on which the password was given. Raises OSError, RemoteProtocolError."""
+        """Return a new connection, on which the password has been given. Raises OSError, RemoteProtocolError."""
         self.check_loop()
         link = Link(await open_pipe(self.target.address, self._ssl, self._timeouts), self._limits, self._timeouts)
         try:
@@ -185,7 +186,7 @@ class RemoteBroker:
     async def within_handshake(self, answer: Awaitable[T]) -> T:
         """Wait for the first answers on a connection. Raises TimeoutError, which says that there was a connection.
 
-        A broker that expects TLS waits silently for a TLS handshake, so the error names that, too.
+        A broker that expects TLS waits silently for a TLS handshake, so the error mentions TLS too.
         """
         seconds = self._timeouts.handshake
         try:
@@ -198,19 +199,19 @@ class RemoteBroker:
             ) from error
 
     def check_loop(self) -> None:
-        """Raise RuntimeError in another thread, while the event loop runs in which this object was used before.
+        """Raise RuntimeError if the event loop of this object is running in a different thread from the caller's.
 
-        Its connections belong to that loop. A call from another thread would change the queue of answers while the reader's
-        task uses it, and would not wake the loop. A loop that has ended is no obstacle: a program may call ``asyncio.run``
-        twice with one RemoteBroker.
+        The object's connections belong to that loop. A call from another thread would change the queue of answers while the
+        reader's task is using it, and would not wake the loop. A loop that has ended is no obstacle: a program may call
+        ``asyncio.run`` twice with one RemoteBroker.
         """
         if self._loop is not None:
             check_loop(self._loop, "asyncio.run_coroutine_threadsafe(broker.publish(topic, data), loop)")
-        with suppress(RuntimeError):  # no loop runs yet: ``subscribe`` is no coroutine
+        with suppress(RuntimeError):  # no loop is running yet: ``subscribe`` is not a coroutine
             self._loop = asyncio.get_running_loop()
 
     async def close(self) -> None:
-        """End the connection for publishing. Subscriptions are ended one by one."""
+        """End the connection for publishing. Each subscription has to be closed by itself."""
         self.check_loop()
         if self._publisher is not None:
             await self._publisher.close()
@@ -220,11 +221,11 @@ class RemoteBroker:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self.close()  # waits for nobody, so a cancelled block needs no abort
+        await self.close()  # waits for no peer, so a cancelled block needs no abort
 
 
 def _encode_name(name: str) -> bytes:
-    """Return the bytes of a topic or a pattern. Raises TypeError, or ValueError for a str that has none."""
+    """Return the bytes of a topic or a pattern. Raises TypeError, or ValueError for a str that can't be encoded."""
     if not isinstance(name, str):
         raise TypeError(f"a topic or pattern is a str, not {type(name).__name__}: {name!r:.60}")
     return to_bytes(name)
@@ -233,7 +234,7 @@ def _encode_name(name: str) -> bytes:
 def _check_size(limits: Limits, words: list[bytes]) -> None:
     """Raise ValueError for a command that the broker may refuse as a whole.
 
-    The broker would close the connection, which many tasks share. One caller's mistake must not fail the calls of the others.
+    The broker would close the connection, which many tasks share. One caller's mistake must not make other calls fail.
     """
     longest, total = max(map(len, words), default=0), sum(map(len, words))
     if longest > limits.max_bulk:
@@ -248,43 +249,43 @@ def _check_size(limits: Limits, words: list[bytes]) -> None:
 
 
 class _UnreadError(ConnectionError):
-    """The broker has closed the connection over the command before this one, and has not read this one."""
+    """The broker has closed the connection because of an earlier command, and has not read this one."""
 
 
 class _Publisher:
-    """One connection on which many publish at a time: answers come in the order of the commands.
+    """One connection on which many tasks publish at a time: answers come in the order of the commands.
 
-    Each ``publish`` appends a future to a queue, and the reader's task sets the result of the first one for each answer:
+    Each ``publish`` appends a future to a queue. For each answer, the reader's task sets the result of the first future:
 
         publish(b"a", …)   sends PUBLISH a …    queue: [future 1]
         publish(b"b", …)   sends PUBLISH b …    queue: [future 1, future 2]
         the reader         receives :3          queue: [future 2]              the first publish returns 3
 
-    One timer watches for all of them. It fires every ``Timeouts.body`` seconds, and compares. Has the broker answered anybody,
-    or has it taken more bytes of the oldest PUBLISH? If neither, then packets are lost, or the broker hangs. The oldest
+    One timer watches over all of them. It fires every ``Timeouts.body`` seconds, and looks for progress: has the broker sent
+    anything, or taken more bytes of the oldest PUBLISH? If neither, packets are being lost, or the broker hangs. The oldest
     PUBLISH ends with TimeoutError, the others are lost with the connection, and the next ``publish`` makes a new one. (With a
-    timer for each PUBLISH, a large message on a slow line would be given up although it makes progress, and every message
-    behind it.)
+    timer for each PUBLISH, a large message on a slow line would be given up although it is making progress, along with every
+    message queued behind it.)
     """
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._loop = asyncio.get_running_loop()
-        self._answers: deque[tuple[asyncio.Future[int], int]] = deque()  # each with the position where its PUBLISH ends
+        self._answers: deque[tuple[asyncio.Future[int], int]] = deque()  # each with the position at which its PUBLISH ends
         self._timer: asyncio.TimerHandle | None = None
         self._progress_before = (0, 0)  # the progress when the timer was set
         self.lost = False
-        """The connection has ended. The next ``publish`` needs another."""
+        """The connection has ended. The next ``publish`` needs a new one."""
         self._reader = asyncio.create_task(self._read())
 
     async def publish(self, topic: bytes, data: bytes) -> int:
-        """Publish a message. Return the number of deliveries. Raises as ``RemoteBroker.publish``, and _UnreadError."""
-        end = self._link.send(b"PUBLISH", topic, data)  # raises before there is an answer to wait for
+        """Publish a message. Return the number of deliveries. Raises like ``RemoteBroker.publish``, and _UnreadError."""
+        end = self._link.send(b"PUBLISH", topic, data)  # if it raises, there is no answer to wait for yet
         answer: asyncio.Future[int] = self._loop.create_future()
         self._answers.append((answer, end))
         if self._timer is None:
             self._set_timer()
-        with suppress(ConnectionError):  # the answer has a better error: the broker may have said why it closes
+        with suppress(ConnectionError):  # awaiting the answer raises a better error: the broker may have said why it closes
             await self._link.flush()
         return await answer
 
@@ -297,12 +298,12 @@ class _Publisher:
     def _progress(self) -> tuple[int, int]:
         """Return the bytes received, and the bytes that the broker has taken, up to the end of the oldest PUBLISH.
 
-        Bytes behind that end do not count: a broker that hangs may take many commands into its buffer, and answer none.
+        Bytes after that end do not count: a broker that hangs may take many commands into its buffer, and answer none.
         """
         return self._link.progress(self._answers[0][1])
 
     def _check_progress(self) -> None:
-        """Set the timer again if there was progress since it was set; else give up the connection."""
+        """Set the timer again if there was progress since it was set; otherwise give up the connection."""
         self._timer = None
         if not self._answers:
             return
@@ -315,19 +316,19 @@ class _Publisher:
         self._end()
 
     async def _read(self) -> None:
-        """Be the reader's task: hand out answers while the connection lasts, then fail whoever still waits."""
+        """Run the reader's task: hand out answers while the connection lasts, then fail every PUBLISH still waiting."""
         error = _unanswered(ConnectionResetError("the client was closed"))
         try:
             error = await self._hand_out_answers()
         except (OSError, RemoteProtocolError) as cause:
             error = _unanswered(cause)
-        finally:  # behind a cancellation, too
+        finally:  # after a cancellation, too
             self._end()
             for answer, _ in self._answers:
                 _fail(answer, error)
 
     async def _hand_out_answers(self) -> Exception:
-        """Read answers, until the broker refuses to read on. Return the error for all commands that it has not read.
+        """Read answers until the broker refuses to read on. Return the error for all commands that it has not read.
 
         Raises OSError and RemoteProtocolError, after which nobody knows what the broker has done.
         """
@@ -354,12 +355,12 @@ class _Publisher:
 
 
 def _unanswered(cause: Exception) -> Exception:
-    """Return the error of a PUBLISH whose answer did not come."""
+    """Return the error for a PUBLISH whose answer did not come."""
     return ConnectionResetError(f"lost before the answer: {cause}")
 
 
 def _settle(answer: "asyncio.Future[int]", value: Any) -> None:
-    """Give a publisher the value that the broker has answered."""
+    """Give a publisher the value that the broker answered."""
     if isinstance(value, int):
         if not answer.done():  # done: the caller was cancelled; its message was delivered
             answer.set_result(value)
@@ -370,4 +371,4 @@ def _settle(answer: "asyncio.Future[int]", value: Any) -> None:
 def _fail(answer: "asyncio.Future[int]", error: Exception) -> None:
     if not answer.done():
         answer.set_exception(error)
-        answer.exception()  # mark it as seen: if the caller is cancelled by now, asyncio would log it as never retrieved
+        answer.exception()  # mark it as seen: if the caller has been cancelled, asyncio would log it as never retrieved

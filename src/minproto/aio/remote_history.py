@@ -1,31 +1,31 @@
-r"""A subscription that resumes from the broker's history: XREAD, with every message under its id.
+r"""A subscription that resumes from the broker's history: XREAD, which gives every message its id.
 
 minproto's broker keeps the last messages of a topic (``Broker(history=…)``), and gives them out with the commands that Redis
 has for streams (``minproto.stream_commands``). So a subscription can name the last message that it has received, and go on
-behind it, on any connection. The source ``History`` asks again and again for what comes behind its id:
+from there, on any connection. The source ``History`` asks again and again for the messages after its id:
 
     sent                                        answered
 
     XREAD COUNT 7 BLOCK 20000 STREAMS news 7-0  [[news, [8-0 [data, hello]], [9-0 [data, world]]]]
     XINFO STREAM news                           [..., max-deleted-entry-id, 3-0, ...]
 
-    -> Message("news", "8-0", b"hello"), Message("news", "9-0", b"world"), and the next XREAD asks behind 9-0
+    -> Message("news", "8-0", b"hello"), Message("news", "9-0", b"world"), and the next XREAD asks after 9-0
 
-XREAD says which messages are behind an id, but not whether some are missing there: the history has an end, and a slow client
-may find that it has passed. XINFO STREAM says it. Its ``max-deleted-entry-id`` is the newest id that is not kept any more:
+XREAD returns the messages after an id, but does not say whether any are missing: the history is bounded, and a slow client's
+next messages may already have been dropped. XINFO STREAM does: ``max-deleted-entry-id`` is the newest id no longer kept:
 
     our id    max-deleted-entry-id
     7-0       3-0                     8-0 and later are all there: nothing is missing
     7-0       7-0                     the same: only the message that we have was dropped
     7-0       8-0                     8-0 was dropped, and we have not seen it: a Gap comes first
 
-Both commands are sent in one write, the XINFO behind the XREAD. If the history drops
-a message between the two commands, there is a Gap too many. In the other order a Gap would be missing.
+Both commands are sent in one write, the XINFO after the XREAD. If the history drops
+a message between the two commands, there is one Gap too many. In the other order a Gap would be missing.
 
 **Another broker.** After a lost connection there may be another broker at the same address, whose ids say nothing about ours.
-So on a new connection ``begin`` looks for the very message of our id (XRANGE from the id to the id). It has to be in the
-history, or be the last one that the history has dropped. Otherwise a Gap comes first, and then every message that the history
-has.
+So on a new connection ``begin`` looks for the message with exactly our id (XRANGE from the id to the id). It has to be in the
+history, or be the last message that the history has dropped. Otherwise a Gap comes first, and then every message in the
+history.
 """
 
 import math
@@ -39,27 +39,27 @@ from minproto.resp import Limits, NullArray, to_text
 from minproto.stream_commands import MAX_ID, Id
 
 NO_HISTORY = ("ERR no such key", "ERR unknown command", "WRONGTYPE ")
-"""The beginnings of the errors of XINFO STREAM for a topic without a history. The first is minproto's and Redis's, the second
-that of a server without streams, and the third that of a Redis with other data under this name."""
+"""How XINFO STREAM's errors begin for a topic without a history. The first comes from minproto and Redis, the second from
+a server without streams, and the third from a Redis that has other data under this name."""
 ENTRY_COST = 1_024
-"""Bytes that an entry may need besides its data: its id, its field, and the lines before them."""
+"""Bytes that an entry may need besides its data: its id, its field, and the lines that announce them."""
 OLDEST = (0, 0)
 
 
 class History:
-    """The messages of one topic behind an id, and then all that come."""
+    """The messages of one topic after an id, and then every new one."""
 
     def __init__(self, topic: bytes, after: str | None, last: int) -> None:
-        """``after``: the id to begin behind. None: begin ``last`` messages ago."""
+        """``after``: the id to begin after. None: begin ``last`` messages ago."""
         self._topic = topic
         self._after = None if after is None else _id_or_oldest(after)
         self._last = last
-        # A wait may be cancelled between the answers to XREAD and XINFO. The next call then goes on with the second one.
-        self._asked: Link | None = None  # the connection on which the two answers are due; None: nothing was asked
+        # A wait may be cancelled between the answers to XREAD and XINFO. The next call then waits for the second answer.
+        self._asked: Link | None = None  # the connection on which the two answers are due; None: no question is open
         self._read: list[Any] = []  # the answer to XREAD, once it has come
 
     async def begin(self, link: Link) -> list[Item]:
-        """Return the first messages behind the id, and a Gap before them where messages may be missing."""
+        """Return the first messages after the id, preceded by a Gap if messages may be missing."""
         after = await self._start(link) if self._after is None else self._after
         most = b"%d" % _batch(link.limits)
         id = _encode_id(after)
@@ -68,14 +68,14 @@ class History:
         )
         stream = await stream_info(link, self._topic)
         dropped = _last_dropped(stream)
-        if after > _parse_id(stream[b"last-generated-id"]):  # of another broker, whose clock was ahead: read all there is
+        if after > _parse_id(stream[b"last-generated-id"]):  # from another broker, whose clock was ahead: read everything
             return self._received(dropped, None, link.limits, gap=True)
         if same or after == dropped:
             return self._received(after, read, link.limits)
         return self._received(max(after, dropped), read, link.limits, gap=True)
 
     async def _start(self, link: Link) -> Id:
-        """Return the id behind which the last messages come. They are found by going backwards, in batches."""
+        """Return the id after which the last messages come. They are found by going backwards, in batches."""
         bound, missing = b"+", self._last + 1
         while True:
             most = b"%d" % min(missing, _batch(link.limits))
@@ -90,16 +90,16 @@ class History:
             bound = b"(" + _encode_id(oldest)
 
     async def next(self, link: Link) -> list[Item]:
-        """Wait for the next messages. Where none comes for ``Timeouts.ping`` seconds, the broker answers with none.
+        """Wait for the next messages. If none comes for ``Timeouts.ping`` seconds, the broker's answer has none.
 
-        So XREAD is also the sign of life that a silent connection needs, and there is no PING.
+        So XREAD also serves as the sign of life that a silent connection needs, and there is no PING.
         """
         assert self._after is not None  # ``begin`` has set it
         timeouts = link.timeouts
         pause = max(timeouts.ping, SHORTEST_PING)
         if self._asked is not link:
             self._asked, self._read = link, []
-            block = b"0" if pause == math.inf else b"%d" % (pause * 1_000)  # 0: without end
+            block = b"0" if pause == math.inf else b"%d" % (pause * 1_000)  # 0: forever
             most = b"%d" % _batch(link.limits)
             link.send(b"XREAD", b"COUNT", most, b"BLOCK", block, b"STREAMS", self._topic, _encode_id(self._after))
             link.send(b"XINFO", b"STREAM", self._topic)
@@ -112,10 +112,10 @@ class History:
         return self._received(max(self._after, dropped), self._read[0], link.limits, gap=dropped > self._after)
 
     def _received(self, after: Id, read: Any, limits: Limits, *, gap: bool = False) -> list[Item]:
-        """Return the items of an answer to XREAD, and note the id behind which the next XREAD asks.
+        """Return the items in an answer to XREAD, and note the id after which the next XREAD reads.
 
-        That is the id of the last item, or ``after`` where there is none. Nothing is noted before all of it has been parsed,
-        so an error or a cancellation before this point repeats the question, and loses nothing.
+        That is the id of the last item, or ``after`` if there is none. Nothing is noted until the whole answer has been
+        parsed, so after an error or a cancellation before that, the question is repeated and nothing is lost.
         """
         items: list[Item] = [Gap(None, reason="the broker's history does not go back so far")] if gap else []
         entries = _entries_read(read)
@@ -125,9 +125,9 @@ class History:
 
 
 def _batch(limits: Limits) -> int:
-    """Return how many entries one answer may have: even if each is as long as the limits allow, the answer is within them.
+    """Return how many entries one answer may have, so that it fits the limits even if each entry is as long as they allow.
 
-    With the default limits, messages of 1 MiB in commands of 8 MiB, that is 7. More entries come with the next XREAD.
+    With the default limits (messages of 1 MiB in commands of 8 MiB) that is 7. More entries come with the next XREAD.
     """
     return max(1, limits.max_command // (limits.max_bulk + ENTRY_COST))
 
@@ -139,18 +139,18 @@ def _batch(limits: Limits) -> int:
 #   entry                 [id, [field, value, …]]
 #   XINFO STREAM          [name, value, name, value, …]
 #
-# They come from another program, so each function checks the shape before it uses an answer, and raises RemoteProtocolError.
+# Answers come from another program, so each function checks an answer's shape before using it, and raises RemoteProtocolError.
 
 
 def _entries(answer: Any) -> list[list[Any]]:
-    """Return the entries in an answer to XRANGE or XREVRANGE. Each has at least an id; ``_item`` looks at its fields."""
+    """Return the entries in an answer to XRANGE or XREVRANGE. Each has at least an id; ``_item`` checks its fields."""
     if isinstance(answer, list) and all(isinstance(entry, list) and entry[:1] for entry in answer):
         return answer
     raise RemoteProtocolError(f"not the entries of a stream: {str(answer)[:60]}")
 
 
 def _entries_read(answer: Any) -> list[list[Any]]:
-    """Return the entries in an answer to XREAD of one topic: none for null, which is the answer when nothing has come."""
+    """Return the entries in an answer to XREAD of one topic; none for null, the answer when there are no new messages."""
     match answer:
         case None | NullArray():
             return []
@@ -160,7 +160,7 @@ def _entries_read(answer: Any) -> list[list[Any]]:
 
 
 def _item(topic: str, entry: Any, limits: Limits) -> Item:
-    """Return the message of an entry; a Gap for one that was too long."""
+    """Return the message in an entry; a Gap if the message was too long."""
     match entry:
         case [bytes(id), [b"data", Skipped() as data]]:
             return too_long(data, limits, to_text(id))
@@ -170,7 +170,7 @@ def _item(topic: str, entry: Any, limits: Limits) -> Item:
 
 
 async def stream_info(link: Link, topic: bytes) -> dict[bytes, Any]:
-    """Ask what the broker knows of a topic's history, and return the fields by name. Raises RemoteProtocolError for none."""
+    """Return what the broker knows of a topic's history, by field name. Raises RemoteProtocolError if there is no history."""
     try:
         (answer,) = await link.request((b"XINFO", b"STREAM", topic))
     except RemoteProtocolError as error:
@@ -190,10 +190,10 @@ def _pairs(answer: Any) -> dict[bytes, Any]:
 
 
 def _last_dropped(stream: dict[bytes, Any]) -> Id:
-    """Return the newest id that is not kept any more.
+    """Return the newest id that is no longer kept.
 
-    A redis-server counts there what XDEL has deleted, but not what MAXLEN has trimmed. If it has added more entries than it
-    has, then some were trimmed, and the first that it has is taken for the edge: the Gap may be one message too many.
+    A redis-server reports there what XDEL has deleted, but not what MAXLEN has trimmed. If it has added more entries than it
+    now has, some were trimmed, and we take its first entry as the edge: the Gap may be one message too many.
     """
     dropped = _parse_id(stream.get(b"max-deleted-entry-id", b"0-0"))
     first = stream.get(b"first-entry")
@@ -203,9 +203,9 @@ def _last_dropped(stream: dict[bytes, Any]) -> Id:
 
 
 def _id_or_oldest(text: str) -> Id:
-    """Return an id of the user. A text that is no id counts as older than every id: all is read, behind a Gap.
+    """Return the user's id. A text that is not an id counts as older than every id: everything is read, after a Gap.
 
-    ``Broker`` treats it alike. Ids come from cookies and Last-Event-ID fields, and a wrong one is no reason to fail.
+    ``Broker`` does the same. Ids come from cookies and Last-Event-ID fields, and a wrong id is no reason to fail.
     """
     id = parse_id(text)
     return id if id is not None and max(id) <= MAX_ID else OLDEST

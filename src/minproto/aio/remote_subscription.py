@@ -1,12 +1,12 @@
 r"""A subscription to a broker in another process: items in order, and a ``Gap`` wherever messages may be missing.
 
-``RemoteBroker.subscribe`` makes a ``RemoteSubscription``. It has one connection at a time, and connects again by itself when
-it loses one. There are two ways to listen, which differ in what happens to messages that are published in between. Each is a
+``RemoteBroker.subscribe`` makes a ``RemoteSubscription``. It has one connection at a time, and reconnects by itself when it
+loses one. There are two ways to listen, which differ in what happens to messages published in between. Each way is a
 *source* here:
 
-    subscribe("a", "b", patterns=["c*"])   Live: SUBSCRIBE. Such messages are lost, and a Gap stands in their place
-    subscribe("a", after=id)               History: XREAD. They come from the broker's history, each with its id; a Gap stands
-    subscribe("a", last=50)                only where the history does not go back so far (``remote_history.py``)
+    subscribe("a", "b", patterns=["c*"])   Live: SUBSCRIBE. Such messages are lost, and a Gap takes their place
+    subscribe("a", after=id)               History: XREAD. They come from the broker's history, each with its id; there is a
+    subscribe("a", last=50)                Gap only if the history does not go back far enough (``remote_history.py``)
 
 This is what a user of the first kind sees when the broker is restarted:
 
@@ -17,15 +17,15 @@ This is what a user of the first kind sees when the broker is restarted:
     Message("a", "", b"one")
     anext()                      waits for a push                  <--------------  (the connection ends)
                                  waits up to a second, then connects again, and sends SUBSCRIBE a
-    Gap(None)                    for messages may have been published meanwhile
+    Gap(None)                    because messages may have been published meanwhile
     anext()                      ...
 
-The subscription has no task of its own. All of this happens within the ``anext`` of its user, so a user that takes no items
-reads nothing, and TCP makes the broker wait (backpressure).
+The subscription has no task of its own. All of this happens within its user's ``anext``. So as long as the user takes no
+items, nothing is read, and TCP makes the broker wait (backpressure).
 
-**Silence** is no fault: a topic may have no message for days. But a connection can also be dead without a word, because a
-router has forgotten it. So after ``Timeouts.ping`` seconds without a byte the subscription sends PING, and connects again if
-nothing comes back within ``Timeouts.pong`` seconds.
+**Silence** is not a fault: a topic may have no message for days. But a connection can also die silently, because a router
+has forgotten it. So after ``Timeouts.ping`` seconds without a byte the subscription sends PING, and reconnects if nothing
+comes back within ``Timeouts.pong`` seconds.
 """
 
 import asyncio
@@ -44,8 +44,8 @@ from minproto.core import RemoteProtocolError
 from minproto.resp import Limits, to_text
 
 SHORTEST_PING = 1.0
-"""Seconds between two PINGs at the least, also where ``Timeouts.ping`` is 0: without a bound the client would do nothing
-else."""
+"""The minimum number of seconds between two PINGs, even if ``Timeouts.ping`` is 0: without a bound the client would do
+nothing else."""
 
 T = TypeVar("T")
 
@@ -56,11 +56,11 @@ class Source(Protocol):
     async def begin(self, link: Link) -> list[Item]:
         """Prepare a new connection, and return the items that come first on it.
 
-        Where it raises or is cancelled, nothing has changed: the next connection begins at the same place.
+        If it raises or is cancelled, nothing has changed: the next connection begins at the same place.
         """
 
     async def next(self, link: Link) -> list[Item]:
-        """Wait for the next items; there may be none. Cancelled, it has taken nothing. Raises OSError, RemoteProtocolError."""
+        """Wait for the next items; maybe none. If cancelled, it has taken nothing. Raises OSError, RemoteProtocolError."""
 
 
 class Connector(Protocol):
@@ -75,13 +75,13 @@ class Connector(Protocol):
         """Wait for the first answers on a connection. Raises TimeoutError."""
 
     def check_loop(self) -> None:
-        """Raise RuntimeError in another thread."""
+        """Raise RuntimeError if called from a thread other than the loop's."""
 
 
 class RemoteSubscription:
     """Messages, and a Gap wherever some are missing: ``async for item in subscription``. ``async with`` ends it.
 
-    A message has no id (``""``), for Redis gives none; unless it comes from a history (``after=``, ``last=``).
+    A message has an id only if it comes from a history (``after=``, ``last=``); otherwise Redis gives none, and it is ``""``.
     """
 
     def __init__(self, broker: Connector, source: Source) -> None:
@@ -91,16 +91,16 @@ class RemoteSubscription:
         self._links = reconnect(self._connect, self._attempts)
         self._connecting: Deadline | None = None  # the wait for the next connection, which ``close`` ends
         self._link: Link | None = None
-        self._items: deque[Item] = deque()  # received, and not taken yet
+        self._items: deque[Item] = deque()  # received, but not taken yet
         self._closed = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Item:
-        """Wait for the next item. Cancelled, it has taken nothing, so ``asyncio.timeout`` around it is safe.
+        """Wait for the next item. If cancelled, it has taken nothing, so ``asyncio.timeout`` around it is safe.
 
-        Raises RemoteProtocolError where the broker refuses for good, and RuntimeError in another thread than the loop's.
+        Raises RemoteProtocolError if the broker refuses for good, and RuntimeError if called from another thread.
         """
         self._broker.check_loop()
         while not self._closed:
@@ -112,7 +112,7 @@ class RemoteSubscription:
                 continue
             try:
                 self._items += await self._source.next(link)
-            except OSError:  # the connection is lost, or the broker is silent (TimeoutError): the loop connects again
+            except OSError:  # the connection is lost, or the broker is silent (TimeoutError): the loop reconnects
                 self._drop(link)
             except RemoteProtocolError:  # another connection would not help
                 self._drop(link)
@@ -120,15 +120,15 @@ class RemoteSubscription:
         raise StopAsyncIteration
 
     def _drop(self, link: Link) -> None:
-        """Give up a connection, at once: a peer that is silent or wrong would not answer a polite end."""
+        """Give up a connection at once: a peer that is silent or at fault would not answer an orderly close."""
         link.abort()
         self._link = None
 
     async def _next_link(self) -> None:
-        """Wait for a connection, or until the subscription is closed. An attempt that fails is followed by the next one.
+        """Wait for a connection, or until the subscription is closed. A failed attempt is followed by another.
 
-        The pauses between attempts grow (``reconnect.py``). A cancellation must not shorten them: else a user with a timeout
-        of 0.1 s around each ``anext`` would connect ten times a second. So ``self._attempts`` outlives the generator.
+        The pauses between attempts grow (``reconnect.py``). A cancellation must not shorten them: otherwise a user with a
+        timeout of 0.1 s around each ``anext`` would connect ten times a second. So ``self._attempts`` outlives the generator.
         """
         self._connecting = Deadline(asyncio.get_running_loop())
         try:
@@ -137,14 +137,14 @@ class RemoteSubscription:
         except TimeoutError:  # by ``close``
             return
         except BaseException:
-            self._links = reconnect(self._connect, self._attempts)  # a generator that failed or was cancelled is over
+            self._links = reconnect(self._connect, self._attempts)  # a generator that failed or was cancelled is finished
             raise
 
     async def _connect(self) -> Link:
-        """Return a connection that is prepared: the broker has confirmed, so every message from now on arrives.
+        """Return a prepared connection: the broker has confirmed, so every message from now on arrives.
 
         The items that came first are in the queue before ``anext`` sees the connection, so they stay in order. The time limit
-        is for the confirmation alone: behind it, silence is no fault.
+        applies only to the confirmation: after that, silence is not a fault.
         """
         link = await self._broker.connect()
         try:
@@ -155,9 +155,9 @@ class RemoteSubscription:
         return link
 
     async def close(self) -> None:
-        """End the subscription. A task that waits for an item gets StopAsyncIteration.
+        """End the subscription. A task that is waiting for an item gets StopAsyncIteration.
 
-        Items that were received and not taken are dropped.
+        Items received but not taken are dropped.
         """
         self._broker.check_loop()
         self._closed = True
@@ -165,13 +165,13 @@ class RemoteSubscription:
             self._connecting.expire()
         if self._link is not None:
             await self._link.close()
-        with suppress(RuntimeError):  # the generator is running in another task, whose wait is over
+        with suppress(RuntimeError):  # the generator is running in another task, whose wait has ended
             await self._links.aclose()
 
     async def __aenter__(self) -> Self:
         """Wait until the broker has confirmed. Messages published from now on arrive. Raises RemoteProtocolError.
 
-        Without ``async with``, the first ``anext`` does it, and misses messages that were published before it.
+        Without ``async with``, the first ``anext`` does this, and misses any messages published earlier.
         """
         self._broker.check_loop()
         if self._link is None:
@@ -182,7 +182,7 @@ class RemoteSubscription:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and self._link is not None:
-            self._link.abort()  # a block that is cancelled waits for no peer
+            self._link.abort()  # a cancelled block waits for no peer
         await self.close()
 
 
@@ -197,7 +197,7 @@ class Live:
     async def begin(self, link: Link) -> list[Item]:
         """Subscribe, and wait for the confirmations: one for each topic and each pattern.
 
-        Messages may come between them, because the broker confirms one name after the other:
+        Messages may come between the confirmations, because the broker confirms one name after the other:
 
             SUBSCRIBE a b  ->  subscribe a 1,  message a hello,  subscribe b 2
         """
@@ -216,14 +216,14 @@ class Live:
         return items
 
     async def next(self, link: Link) -> list[Item]:
-        """Wait for a push, and return the message in it, if it is one.
+        """Wait for a push, and return the message in it, if it holds one.
 
-        An error reply is no message. ``check`` raises it: the broker has taken away the right to listen, say.
+        ``check`` raises an exception for an error reply: the broker has taken away the right to listen, for example.
         """
         return _items_of(check(await self._next_value(link)), link.limits)
 
     async def _next_value(self, link: Link) -> Any:
-        """Wait for the next value. A broker that is silent for long is asked whether it is there. Raises TimeoutError."""
+        """Wait for the next value. If the broker is silent for long, ask whether it is still there. Raises TimeoutError."""
         try:
             return await link.value(max(link.timeouts.ping, SHORTEST_PING))
         except TimeoutError:
@@ -236,7 +236,7 @@ def _items_of(value: Any, limits: Limits) -> list[Item]:
     """Return the message of a push; nothing for a confirmation or a pong.
 
     Raises RemoteProtocolError for a value that no subscriber should get. A string beyond the limits is a ``Skipped`` here: the
-    message is lost, and the connection is not.
+    message is lost, but not the connection.
     """
     match value:
         case [b"message" | b"pmessage", *_, Skipped() as long] | [b"pmessage", _, Skipped() as long, _]:  # data, or topic
@@ -251,5 +251,5 @@ def _items_of(value: Any, limits: Limits) -> list[Item]:
 
 
 def too_long(data: Skipped, limits: Limits, id: str | None = None) -> Gap:
-    """Return the notice for one message whose data were beyond the limits. ``id``: the id of the message, where it has one."""
+    """Return the notice for one message whose data exceeded the limits. ``id``: the id of the message, if it has one."""
     return Gap(1, id, f"a message of {data.length:,} bytes was not received: limits.max_bulk is {limits.max_bulk:,}")

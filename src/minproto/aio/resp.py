@@ -1,7 +1,7 @@
-"""The broker's server: RESP on pipes, for redis-cli and the client libraries of Redis.
+"""The broker's server: RESP on pipes, for redis-cli and the Redis client libraries.
 
-Each client has one task, which reads commands, does them and sends the answers. Messages for a subscriber do not pass through
-its task: the task of the *publisher* hands them to the switchboard, and a callback at the end of the turn writes them.
+Each client has one task, which reads commands, runs them and sends the answers. Messages for a subscriber do not pass through
+its task: the *publisher's* task hands them to the switchboard, and a callback at the end of the turn writes them.
 
     client A        task of A                       switchboard              task of B        client B, a subscriber
        |               |                                 |                       |                |
@@ -9,33 +9,34 @@ its task: the task of the *publisher* hands them to the switchboard, and a callb
        |               |                                 |                       | next_event()   |
        |  <---- :1 ----| writes at the end of the turn   |                       |                |
        |               |                                 |                       |                |
-       |               |   call_soon, behind all tasks that are ready: flush()   |                |
+       |               |   call_soon, after all tasks that are ready: flush()    |                |
        |               |                                 |-- B's endpoint.send_at_once() -------> |  the message
 
-So ten messages that were published in one turn are one write for each subscriber.
+So ten messages published in one turn take one write for each subscriber.
 
-**Backpressure.** Two kinds of client are too slow in two ways:
+**Backpressure.** Two kinds of client can be too slow:
 
-- A client that asks and does not read the answers is not read either: its task waits in ``flush``. Nobody else is delayed.
-- A subscriber cannot be made to wait, because others publish what it receives. When more than ``max_output`` bytes wait for
-  it, it is cut off. A Redis client library connects again by itself.
+- If a client sends commands and does not read the answers, we stop reading from it: its task waits in ``flush``. No other
+  client is delayed.
+- A subscriber cannot be made to wait, because others publish what it receives. When more than ``max_output`` bytes are
+  pending for a subscriber, it is cut off. A Redis client library reconnects by itself.
 
-**Timeouts.** A subscriber may be silent for days, so silence is no fault. Now and then the kernel asks whether the peer still
-exists (TCP keep-alive). Only a client that has begun a command has to finish it in time, and a client that has yet to give the
-password has to give it.
+**Timeouts.** A subscriber may be silent for days, so silence is not a fault. Now and then the kernel asks whether the peer
+still exists (TCP keep-alive). A time limit applies only to a client that has begun a command, which must finish it, and to a
+client that has yet to give the password, which must give it.
 
 **The end.** A connection ends in one of these ways:
 
     QUIT, or the client's end of output        after the answers that are due
-    the server stops                           after the commands that were received
+    the server is stopping                     after the commands that were received
     a malformed command                        after the answers before it, and an error reply: -ERR Protocol error: …
     an unfinished command, or no password      after -ERR timeout
     a subscriber that does not read            at once, by a reset: it would not read an error either
     a browser's HTTP request                   at once, by a reset: a web page that made the browser send it learns nothing
 
-**XREAD BLOCK** is the one command that waits. Its client may leave meanwhile, so its task goes on reading:
+**XREAD BLOCK** is the only command that waits. The client may leave meanwhile, so its task goes on reading:
 
-    XREAD BLOCK 5000 STREAMS news $     execute() returns a Wait, because nothing is behind the newest id
+    XREAD BLOCK 5000 STREAMS news $     execute() returns a Wait, because nothing comes after the newest id
                                         the task listens to the topic, and waits in receive(), 5 seconds at most
     PUBLISH news hello, by another      the listener calls endpoint.interrupt(), which ends the wait
                                         Wait.answer() returns the entry, and the task sends it
@@ -65,8 +66,8 @@ from minproto.resp import Connection as Core
 from minproto.session import Events, Session, Switchboard, Wait
 
 FAIR_SHARE = 1_000
-"""Commands of one connection after which the other connections get their turn. A chunk of 64 KiB may hold 5,000 commands, and
-while they are done nothing else runs."""
+"""Commands on one connection after which the other connections get their turn. A chunk of 64 KiB may hold 5,000 commands, and
+nothing else runs while they are being run."""
 KEEPALIVE = 300
 """Seconds of silence until the kernel asks whether the peer still exists. Redis has the same default."""
 
@@ -76,16 +77,16 @@ class Config(ListenerConfig):
     """The options of the broker's server."""
 
     port: int = 6379
-    """The port to listen on; 0: any free one."""
+    """The port to listen on; 0: any free port."""
     limits: Limits = field(default_factory=Limits)
     """The bounds on a command: see ``minproto.resp.Limits``."""
     password: str | None = field(default=None, repr=False)
-    """The password that a client has to give before all else (with AUTH or HELLO); None: there is none."""
+    """The password that a client has to give before anything else (with AUTH or HELLO); None: there is no password."""
     max_output: int = 8 << 20
-    """Bytes that may wait for one subscriber, answers among them, before it is cut off.
+    """Bytes that may be pending for one subscriber, including answers, before it is cut off.
 
-    The messages of one turn may come on top. With 100 subscribers that all stop reading, the memory is 100 times as much. A
-    client without a subscription has no use for this bound: it is not read while 64 KiB of answers wait for it."""
+    The messages of one turn may come on top. If 100 subscribers all stop reading, they take 100 times as much memory. A
+    client without a subscription does not need this bound: we do not read from it while 64 KiB of its answers are pending."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,7 +96,7 @@ class Config(ListenerConfig):
 
 
 class BrokerServerOptions(ListenerOptions, total=False):
-    """The fields of ``Config`` as keyword arguments, which editors and type checkers know."""
+    """The fields of ``Config`` as keyword arguments, for editors and type checkers."""
 
     limits: Limits
     password: str | None
@@ -116,18 +117,18 @@ class BrokerServer(Listener):
         self._switchboard.on_ready = self._flush_at_end_of_turn
 
     def _connect(self, pipe: Pipe) -> Connection:
-        """Return the connection of a new client. Raises RuntimeError where the broker belongs to another event loop.
+        """Return the connection of a new client. Raises RuntimeError if the broker belongs to another event loop.
 
-        The server's clients would change the broker's dicts while its own loop reads them; a log line says so.
+        Otherwise the server's clients would change the broker's dicts while its own loop reads them; a log line says so.
         """
         self._broker.check_loop()
         keep_alive(pipe, KEEPALIVE)
         return ServerConnection(self._switchboard, pipe, self.config)
 
     def _flush_at_end_of_turn(self) -> None:
-        """Let the switchboard flush behind everything that is ready now, so that what is published now shares one flush.
+        """Let the switchboard flush after everything that is ready now, so that all messages published now share one flush.
 
-        Raises RuntimeError in a thread without a loop: then the message that was published there waits for the next one.
+        Raises RuntimeError in a thread without a loop: a message published there waits for the next message.
         """
         asyncio.get_running_loop().call_soon(self._switchboard.flush)
 
@@ -148,19 +149,19 @@ class ServerConnection:
         self._core.authenticated = self._session.authenticated
         self._draining = False
         # When the unfinished command began; None: none is unfinished. A client that has yet to give the password has one time
-        # for all its commands together, from the beginning of the connection: else it could say ECHO for ever.
+        # limit for all its commands together, from the start of the connection: otherwise it could send ECHO forever.
         self._command_began = None if self._session.authenticated else self._loop.time()
 
     async def run(self) -> None:
-        """Serve until the connection ends. Raises CancelledError; any other exception is a bug of ours."""
+        """Serve until the connection ends. Raises CancelledError; any other exception is our bug."""
         try:
             await self._serve()
             await self._close()
-        except RemoteProtocolError as error:  # the client's fault: an error reply says which, behind the answers before it
+        except RemoteProtocolError as error:  # the client's fault: an error reply, after the earlier answers, says which
             await self._close(self._core.farewell(error))
-        except (CrossProtocolRequest, ConnectionError):  # nobody is there to read an answer, or nobody should get one
+        except (CrossProtocolRequest, ConnectionError):  # the client cannot read an answer, or should not get one
             self.endpoint.abort()
-        except BaseException:  # a cancellation by the server, which has lost patience; or a bug of ours
+        except BaseException:  # cancelled by the server, which has lost patience; or our bug
             self.endpoint.abort()
             raise
         finally:
@@ -173,7 +174,7 @@ class ServerConnection:
         await self._close(self._core.farewell(error))
 
     async def _close(self, last_words: Events = []) -> None:  # noqa: B006 - never changed
-        self._session.close()  # messages that are published from now on are not for this client
+        self._session.close()  # messages published from now on are not for this client
         await self.endpoint.close(last_words, linger=True)
 
     def abort(self) -> None:
@@ -181,9 +182,9 @@ class ServerConnection:
         self.endpoint.abort()
 
     def drain(self) -> None:
-        """Do the commands that were received, then close. An XREAD that waits is answered at once, with null.
+        """Run the commands already received, then close. A waiting XREAD is answered at once, with null.
 
-        Where the task is not waiting but doing a command, ``interrupt`` does nothing, and ``_patience`` sees the flag later.
+        If the task is not waiting but running a command, ``interrupt`` does nothing, and ``_patience`` sees the flag later.
         """
         self._draining = True
         self.endpoint.interrupt()
@@ -191,10 +192,10 @@ class ServerConnection:
     # -- commands
 
     async def _serve(self) -> None:
-        """Do commands, one after the other, until the client has ended its output or said QUIT, or the server stops.
+        """Run commands, one after the other, until the client ends its output or sends QUIT, or the server is stopping.
 
         The answers to all commands of one chunk leave in one write, because nothing in this loop waits between them. That is
-        why a client with a pipeline of 100 commands needs one round trip, and not 100.
+        why a client with a pipeline of 100 commands needs one round trip, not 100.
         """
         session = self._session
         done = 0
@@ -206,29 +207,29 @@ class ServerConnection:
                     return
                 if session.authenticated:
                     self._command_began = None
-                # The loop only waits where no command is complete. Without a sleep, a client with a long pipeline would keep
-                # the event loop for itself.
+                # The loop only waits when no command is complete. Without a sleep, a client with a long pipeline would keep
+                # the event loop to itself.
                 done += 1
                 if done % FAIR_SHARE == 0:
                     await asyncio.sleep(0)
-        except TimeoutError:  # of ``next_event``: a slow client, or the end of the server
+        except TimeoutError:  # from ``next_event``: the client is slow, or the server is stopping
             if not self._draining:
                 error = RemoteProtocolError("timeout")
                 self._core.fail(error)
                 raise error from None
 
     def _patience(self) -> float:
-        """Return the seconds to wait for the next chunk. While the server stops, raise TimeoutError: nothing more is read.
+        """Return the seconds to wait for the next chunk. If the server is stopping, raise TimeoutError: nothing more is read.
 
-        Between two commands there is no limit. An unfinished command has ``Timeouts.body`` seconds, and more the more of it is
-        there: with 30 s and 1,000 bytes a second, a command of 1 MB may take 1,030 s. So a slow line may send a large command,
-        but a client that sends one byte now and then cannot hold its memory here for long.
+        Between two commands there is no limit. An unfinished command has ``Timeouts.body`` seconds, plus time for the bytes
+        that have arrived: with 30 s and 1,000 bytes a second, a command of 1 MB may take 1,030 s. So a large command may come
+        over a slow line, but a client that sends one byte now and then cannot tie up our memory for long.
         """
         if self._draining:
             raise TimeoutError
         buffered = self._core.buffered
         if not buffered and self._session.authenticated:
-            self._command_began = None  # an empty command, which is no event, may have begun
+            self._command_began = None  # an empty command, which gives no event, may have begun
             return math.inf
         now = self._loop.time()
         if self._command_began is None:
@@ -237,12 +238,12 @@ class ServerConnection:
         return max(0.0, self._command_began + timeouts.body + buffered / timeouts.min_body_rate - now)
 
     async def _do(self, arguments: list[bytes]) -> None:
-        """Do a command, and send the answer.
+        """Run a command, and send the answer.
 
         A command may change what the core has to know: the version in which to send (HELLO), and whether longer commands are
-        taken (AUTH). The core cannot read that from the bytes, so it is told here, before it encodes the answer.
+        accepted (AUTH). The core cannot tell that from the bytes, so it is told here, before it encodes the answer.
 
-        Raises ConnectionError where the client does not read, and CrossProtocolRequest.
+        Raises ConnectionError if the client is not reading, and CrossProtocolRequest.
         """
         session, endpoint = self._session, self.endpoint
         answer = execute(session, arguments)
@@ -255,7 +256,7 @@ class ServerConnection:
         for event in answer:
             endpoint.send(event)
         if not session.subscription_count:
-            if endpoint.congested:  # wait, so that this task reads no further command
+            if endpoint.congested:  # wait, so that this task reads no more commands
                 await endpoint.flush()
         elif endpoint.unsent > self._config.max_output:  # no wait: messages for this client would pile up meanwhile
             raise ConnectionResetError("the client does not read")
@@ -263,11 +264,11 @@ class ServerConnection:
     # -- XREAD BLOCK
 
     async def _wait_for_answer(self, wait: Wait) -> Events:
-        """Wait until one of the topics has a message, or the time is over, or the client is gone; return what to send."""
+        """Wait until one of the topics has a message, time runs out, or the client is gone; return what to send."""
         broker = self._switchboard.broker
         listener = _Waking(self.endpoint.interrupt)
         until = self._loop.time() + wait.milliseconds / 1_000 if wait.milliseconds else math.inf
-        topics = list(dict.fromkeys(wait.topics))  # the client may have named one twice
+        topics = list(dict.fromkeys(wait.topics))  # the client may have named a topic twice
         for topic in topics:
             broker.listen(topic, listener)
         try:
@@ -286,9 +287,9 @@ class ServerConnection:
     async def _is_there_after(self, seconds: float) -> bool:
         """Wait, and return whether the client is still there. A message or ``drain`` ends the wait early.
 
-        To notice that a client is gone, one has to read. But the client may send further commands while it waits for its
-        answer, and all of them would have to be stored. With more than one chunk in the buffer this method only sleeps:
-        further bytes wait in the kernel, and an end of the connection is seen later. Raises ConnectionError.
+        Only reading shows that a client is gone. But the client may send further commands while it waits for its answer,
+        and all of them would have to be stored. With more than one chunk in the buffer this method only sleeps: further
+        bytes wait in the kernel, and the end of the connection is noticed later. Raises ConnectionError.
         """
         try:
             if self._core.buffered > READ_SIZE:
@@ -304,7 +305,7 @@ class ServerConnection:
     def _push(self, data: bytes) -> None:
         """Send published messages to this client. Never raises: an error here would keep the messages from other clients.
 
-        The switchboard calls it, in the task of nobody. So there is no waiting here, and no flow control but the bound.
+        The switchboard calls it, usually outside this client's task. So it can't wait, and the bound is its only flow control.
         """
         try:
             self.endpoint.send_at_once(Encoded(data))
@@ -323,9 +324,9 @@ class ServerConnection:
 
 
 class _Waking:
-    """A listener that takes no message: it only calls ``wake`` when there is one.
+    """A listener that does not take messages: it only calls ``wake`` when one arrives.
 
-    PUBLISH counts it as no receiver, because in Redis a stream's readers do not count either.
+    PUBLISH does not count it as a receiver, because in Redis a stream's readers do not count either.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:

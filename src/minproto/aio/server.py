@@ -1,31 +1,31 @@
 r"""The HTTP server: which version of HTTP a client speaks, and the TLS context that offers both.
 
-HTTP/1.1 and HTTP/2 share a port, so a new connection may be either. There are two ways to know:
+HTTP/1.1 and HTTP/2 share a port, so a new connection may be either. There are two ways to tell:
 
     over TLS          ClientHello, ALPN: h2, http/1.1   -->  the handshake chooses one (RFC 9113 §3.2)
     in clear text     b"PRI * HTTP/2.0\r\n..."           -->  HTTP/2: the client's *preface* (§3.4)
                       b"GET /hello HTTP/1.1\r\n..."      -->  HTTP/1.1
 
-No request of HTTP/1.1 can begin with the preface's line, since it names version 2.0. A client that sends it has *prior
+No HTTP/1.1 request can begin with the preface's line, since the line names version 2.0. A client that sends it has *prior
 knowledge* that this server speaks HTTP/2 (§3.3). ``Upgrade: h2c``, the third way of the older RFC 7540, is ignored: browsers
-never had it, and the new RFC has dropped it.
+never supported it, and the new RFC has dropped it.
 
-In clear text the server has to read before it knows what it reads. The line above is chosen so that one look at 14 bytes is
-enough, and a client of HTTP/1.1 is known by its first byte that differs: ``G`` is no ``P``. A POST needs one byte more.
+In clear text the server has to read before it knows what it is reading. The line above is chosen so that a look at 14 bytes
+is enough, and an HTTP/1.1 client is known by its first byte that differs: ``G`` is not ``P``. A POST needs one more byte.
 
     Listener.attach(pipe)             the life of a server is minproto.aio.listener
       Server._connect(pipe)
         over TLS       --> http1_server.ServerConnection or http2_server.ServerConnection
-        in clear text  --> _ClearTextConnection: reads until it knows, and becomes one of the two
+        in clear text  --> _ClearTextConnection: reads until it knows, and becomes one of these two
 
 What is easy to get wrong:
 
 - While the server reads to find out, the client is a connection like any other: it has an idle time, the time for a head runs
   from its first byte, it counts among the connections, a drain ends it, and too many of them are refused.
-- The bytes that were read belong to the version that was chosen. They are handed over, and not read again.
-- A TLS context without ALPN works, but all its clients get HTTP/1.1, and nobody is told. So the server logs a warning.
+- The bytes already read belong to the version that was chosen. They are handed over, not read again.
+- A TLS context without ALPN works, but all its clients get HTTP/1.1, and nobody would notice. So the server logs a warning.
 
-Left out: HTTP/3, which runs on UDP and has nothing of this file in common.
+Left out: HTTP/3, which runs on UDP and has nothing in common with this file.
 """
 
 import asyncio
@@ -59,15 +59,15 @@ class Config(ListenerConfig):
     port: int = 8000
     """0: any free port."""
     limits: Limits = field(default_factory=Limits)
-    """Bounds on what a client of HTTP/1.1 could make unbounded. ``max_body`` among them holds for HTTP/2, too."""
+    """Bounds on what an HTTP/1.1 client could make unbounded. One of them, ``max_body``, applies to HTTP/2, too."""
     http2_limits: Http2Limits = field(default_factory=Http2Limits)
-    """Bounds on what a client of HTTP/2 could make unbounded."""
+    """Bounds on what an HTTP/2 client could make unbounded."""
     methods: Collection[str] = METHODS
-    """The methods that the app knows. A request with another one is answered 501 (Not Implemented)."""
+    """The methods that the app knows. A request with any other is answered 501 (Not Implemented)."""
     observers: Sequence[Observer] = ()
     """Objects that are told of each request: ``[AccessLog()]``, say."""
     trusted_gateway: bool = False
-    """Set this where a gateway that you trust stands before the server and ends TLS. The clients say https then, although the
+    """Set this if a gateway that you trust is in front of the server and ends TLS. Then clients say https, although the
     connection has no TLS (RFC 9110 §7.4). Without this option, such a request is answered 421 (Misdirected Request)."""
 
     def __post_init__(self) -> None:
@@ -110,28 +110,28 @@ class Server(Listener):
         if self.config.ssl is not None and not try_handshake(self.config.ssl):
             logger.warning("clients get HTTP/1.1: ssl offers no HTTP/2 (ALPN), as a context of minproto.tls_context does")
         self._app = app
-        self._methods = frozenset(self.config.methods)  # a set: each request looks its method up
+        self._methods = frozenset(self.config.methods)  # a set: each request's method is looked up in it
         # Metrics are an observer as well: they count requests by their status.
         observers = [*self.config.observers, *([self.config.metrics] if self.config.metrics else [])]
         self._observers = [Guarded(observer) for observer in observers]
 
     def _connect(self, pipe: Pipe) -> Connection:
-        """Return a connection of the version that the client speaks, or one that will find it out."""
+        """Return a connection of the version that the client speaks, or one that will find out which."""
         tls_object = pipe.info("ssl_object")
         if tls_object is None:
             return _ClearTextConnection(self, pipe)
-        # A client without ALPN has chosen nothing (None), and then HTTP/1.1 is what it speaks.
+        # A client without ALPN has chosen nothing (None), and then it speaks HTTP/1.1.
         return self.http2(pipe) if tls_object.selected_alpn_protocol() == "h2" else self.http1(pipe)
 
     def http1(self, pipe: Pipe) -> http1_server.ServerConnection:
-        """Return a connection of HTTP/1.1 on this pipe."""
+        """Return an HTTP/1.1 connection on this pipe."""
         config = self.config
         return http1_server.ServerConnection(
             self._app, pipe, config.limits, config.timeouts, self._methods, self._observers, config.trusted_gateway
         )
 
     def http2(self, pipe: Pipe) -> http2_server.ServerConnection:
-        """Return a connection of HTTP/2 on this pipe."""
+        """Return an HTTP/2 connection on this pipe."""
         config = self.config
         return http2_server.ServerConnection(
             self._app, pipe, config.http2_limits, config.timeouts, self._methods, self._observers, config.limits.max_body,
@@ -144,24 +144,24 @@ _FIRST_LINE = PREFACE.partition(b"\r\n")[0]
 
 
 class _ClearTextConnection:
-    """A connection in clear text. Its first bytes tell which version of HTTP the client speaks:
+    """A connection in clear text. Its first bytes show which version of HTTP the client speaks:
 
         bytes so far          the line begins with them?    then
         PRI * HT              yes                           wait for more, for up to Timeouts.head
         PRI * HTTP/2.0        it is the line                HTTP/2
         GET /hello HT         no                            HTTP/1.1, also if the first byte alone is wrong
 
-    The bytes that were read are handed to the connection, as if it had read them itself.
+    The bytes already read are handed to the connection, as if it had read them itself.
     """
 
     def __init__(self, server: Server, pipe: Pipe) -> None:
-        """``server`` makes the connection of the version that is chosen."""
+        """``server`` makes the connection once the version is chosen."""
         self._server = server
         self._pipe = pipe
         self._deadline = Deadline(asyncio.get_running_loop())  # for the first bytes. The connection has its own
         self._connection: http1_server.ServerConnection | http2_server.ServerConnection | None = None
         self._draining = False
-        self._began = 0.0  # the loop's time at which the first byte came: the time for a head runs from there
+        self._began = 0.0  # the loop's time when the first byte arrived: the time for a head runs from then
 
     @property
     def endpoint(self) -> "_ClearTextConnection":
@@ -177,17 +177,17 @@ class _ClearTextConnection:
         return self._connection.endpoint.sent if self._connection else 0
 
     async def run(self) -> None:
-        """Wait for the first bytes, and serve. A client that says nothing within the idle time is closed without a word."""
+        """Wait for the first bytes, and serve. A client that sends nothing within the idle time is closed without a word."""
         timeouts = self._server.config.timeouts
         first = await self._first_bytes(timeouts.first_idle, timeouts.head)
         if not first or self._draining:  # there is no version, so there is no core: Core(0) only lets the endpoint close
             return await Endpoint(Core(0), self._pipe, timeouts).close(linger=True)
-        self._connection = self._choose(first)  # from here on drain, abort and the counts are those of this connection
-        del first  # a chunk from asyncio takes a page of memory (4 KiB), however short, and would live as long as this task
+        self._connection = self._choose(first)  # from here on, drain, abort and the counts go to this connection
+        del first  # a chunk from asyncio, however short, takes a page of memory (4 KiB), and would live as long as this task
         await self._connection.run()
 
     async def refuse(self) -> None:
-        """Say in the client's own version that there are too many connections: an HTTP/2 client can't read a 503.
+        """Tell the client, in its own version, that there are too many connections: an HTTP/2 client can't read a 503.
 
         A client that is silent for ``Timeouts.linger`` gets the 503.
         """
@@ -195,9 +195,9 @@ class _ClearTextConnection:
         await self._choose(await self._first_bytes(linger, linger)).refuse()
 
     def _choose(self, first: bytes) -> http1_server.ServerConnection | http2_server.ServerConnection:
-        """Return the connection of the right version, with the bytes that were read.
+        """Return the connection of the right version, with the bytes already read.
 
-        HTTP/1.1 is also the choice for nonsense: a client that speaks no HTTP at all then gets a 400, which people can read.
+        HTTP/1.1 is also the choice for nonsense: a client that does not speak HTTP at all gets a 400, which people can read.
         """
         server, pipe = self._server, self._pipe
         connection = server.http2(pipe) if first.startswith(_FIRST_LINE) else server.http1(pipe)
@@ -207,15 +207,15 @@ class _ClearTextConnection:
     async def _first_bytes(self, idle: float, head: float) -> bytes:
         """Return as many bytes as it takes to decide.
 
-        They are fewer where no more come within ``head`` seconds of the first one, and b"" where none comes within ``idle``.
+        There are fewer if no more come within ``head`` seconds of the first one, and b"" if none comes within ``idle``.
         """
         first, clock = b"", asyncio.get_running_loop().time
-        ends = clock() + idle  # one end for all reads: a byte now and then must not begin a new time
+        ends = clock() + idle  # one end for all reads: a byte now and then must not restart the clock
         try:
             while _FIRST_LINE.startswith(first):
                 with self._deadline(ends - clock()):
                     data = await self._pipe.read()
-                if not first:  # from here on the client is no idle one, but one with an unfinished head
+                if not first:  # from here on, the client is not idle: its head is unfinished
                     self._began = clock()
                     ends = self._began + head
                 first += data
@@ -248,7 +248,7 @@ class _ClearTextConnection:
 async def serve(app: App, **options: Unpack[ServerOptions]) -> None:
     """Serve until SIGINT (Ctrl-C) or SIGTERM, then drain; a second signal stops at once.
 
-    The options are the fields of ``Config``. Raises OSError where the server can't listen.
+    The options are the fields of ``Config``. Raises OSError if the server can't listen.
     """
     await serve_until_signal(Server(app, **options))
 
@@ -259,13 +259,13 @@ FilePath = str | os.PathLike[str]
 
 
 def tls_context(certificate: FilePath, key: FilePath | None = None, password: str | None = None) -> tls.SSLContext:
-    """Return a server's TLS context that offers HTTP/2 and HTTP/1.1 by ALPN.
+    """Return a server's TLS context that offers HTTP/2 and HTTP/1.1 through ALPN.
 
-    ``certificate``: a file in PEM with the server's certificate, and behind it those that vouch for it (the chain).
-    ``key``: the file of the private key; None where the key is in the first file.
-    ``password``: of a key that is encrypted. Raises OSError, which says what is wrong with which file.
+    ``certificate``: a file in PEM with the server's certificate, followed by those that vouch for it (the chain).
+    ``key``: the file of the private key; None if the key is in the first file.
+    ``password``: for an encrypted key. Raises OSError, which says what is wrong with which file.
     """
-    # OpenSSL's own errors do not say which argument was wrong, so each is checked before.
+    # OpenSSL's own errors do not say which argument was wrong, so we check each one first.
     _check_path("certificate", certificate)
     if key is not None:
         _check_path("key", key)
@@ -281,9 +281,9 @@ def tls_context(certificate: FilePath, key: FilePath | None = None, password: st
             hint = "" if password is None else " (is the password right?)"
             reason = f"can't use certificate {certificate} with key {key or certificate}: {error}{hint}"
         raise OSError(reason) from error
-    # HTTP/2 demands these of TLS (RFC 9113 §9.2), and they are good for HTTP/1.1 as well. No renegotiation: it would change
-    # the keys in the middle of a connection (§9.2.1). Of TLS 1.2 only ciphers with an ephemeral key exchange, so that a key
-    # that is stolen later opens no recorded traffic, and with authenticated encryption (§9.2.2; TLS 1.3 has no others). TLS
+    # HTTP/2 demands the following of TLS (RFC 9113 §9.2), and it is good for HTTP/1.1 as well. No renegotiation: it would
+    # change the keys in the middle of a connection (§9.2.1). In TLS 1.2, only ciphers with an ephemeral key exchange, so that
+    # a key stolen later opens no recorded traffic, and with authenticated encryption (§9.2.2; TLS 1.3 has no others). TLS
     # compression has to be off, too: Python's contexts never turn it on.
     context.options |= tls.OP_NO_RENEGOTIATION
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
@@ -300,10 +300,10 @@ def _check_path(name: str, path: object) -> None:
 
 
 def _certificate_fault(certificate: FilePath, key: FilePath | None, error: OSError) -> str | None:
-    """Return what is wrong with the files, or None where only OpenSSL's ``error`` can say.
+    """Return what is wrong with the files, or None if only OpenSSL's ``error`` can say.
 
-    OpenSSL calls the commonest mistakes, such as a missing key or swapped files, "PEM lib", and never says which of the two
-    files it means.
+    OpenSSL calls the most common mistakes, such as a missing key or swapped files, "PEM lib", and never says which of the
+    two files it means.
     """
     # In PEM each part is named: -----BEGIN CERTIFICATE-----, -----BEGIN EC PRIVATE KEY-----.
     for path, kind in ((certificate, "CERTIFICATE"), (key or certificate, "PRIVATE KEY")):
@@ -322,9 +322,9 @@ def _certificate_fault(certificate: FilePath, key: FilePath | None, error: OSErr
 
 
 _WRONG_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
-"""OpenSSL's names for a key that belongs to another certificate; the last one where the two algorithms differ."""
+"""OpenSSL's names for a key that belongs to another certificate; the last one if the two algorithms differ."""
 
 
 def _no_password() -> NoReturn:
-    """Refuse. OpenSSL calls this where a key is encrypted; otherwise it would ask on the terminal, and wait."""
+    """Refuse. OpenSSL calls this if a key is encrypted; otherwise OpenSSL would ask on the terminal, and wait."""
     raise OSError("the key is encrypted, and no password was given")

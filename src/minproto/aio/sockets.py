@@ -1,4 +1,4 @@
-"""From a host and a port to a pipe: connect, listen, accept, TLS. The same on every event loop.
+"""From a host and a port to a pipe: connect, listen, accept, TLS. It is the same on every event loop.
 
     client                                              server
       connect_pipe(address, ssl)                          Acceptor(await listen(host, port), accepted)
@@ -6,23 +6,23 @@
         make_pipe: the TLS handshake               <-->     make_pipe: the TLS handshake, which chooses the protocol (ALPN)
         a Pipe                                              a Pipe
 
-asyncio can do each of these steps, and each has a default that a network program does not want:
+asyncio can do each of these steps, but each has a default that a network program does not want:
 
-- ``create_connection`` tries the addresses of a host one after the other. Where the IPv6 route of a host swallows every
+- ``create_connection`` tries the addresses of a host one after the other. If the IPv6 route to a host swallows every
   packet, the host is out of reach, although its IPv4 address would answer at once. ``dial`` starts the next address 0.25 s
-  after the one before, and the first that answers wins (RFC 8305, "Happy Eyeballs").
+  after the last one, and the first to answer wins (RFC 8305, "Happy Eyeballs").
 - ``create_server("localhost", 0)`` listens on 127.0.0.1 and on ::1, on two different ports. ``listen`` finds one port that is
   free on both.
-- When the process has no file left, asyncio's server repeats the failed accept 1,024 times, and logs each. ``Acceptor`` tries
-  again after a second, and logs one line when that begins and one when it is over.
+- When the process runs out of file descriptors, asyncio's server repeats the failed accept 1,024 times, and logs each.
+  ``Acceptor`` tries again after a second, and logs one line when the trouble begins and one when it is over.
 - The TLS handshake of a silent peer may take 60 s, and the end of TLS 30 s. ``tls_options`` says how long we wait instead.
 
 What is easy to get wrong:
 
 - A connection attempt that came in second may succeed after all. Its socket has to be closed, or the server at the other end
   waits for a request that never comes.
-- After ``accept`` has failed, the listening socket is still readable. A loop that goes on watching it does nothing else.
-- An error has to say which host, which port and which step: "connection refused" alone sends the reader of a log to guess.
+- After ``accept`` has failed, the listening socket is still readable. A loop that keeps watching it does nothing else.
+- An error has to say which host, which port and which step: "connection refused" alone leaves the reader of a log guessing.
 """
 
 import asyncio
@@ -46,16 +46,16 @@ ATTEMPT_DELAY = 0.25
 BACKLOG = 1024
 """Connections that the kernel may hold for us until we accept them. A client beyond them has to try again after a second."""
 BURST = 128
-"""Connections that are accepted in one turn of the loop; then the connections that are there have their turn."""
+"""Connections that are accepted in one turn of the loop; then the existing connections have their turn."""
 ACCEPT_PAUSE = 1.0
 """Seconds until we try to accept again after it failed."""
 PORT_TRIES = 16
 """Free ports of a host's first address that we try on its other addresses, until one is free on all of them."""
 
 LEAST = 1e-9
-"""Seconds that asyncio gets where a timeout is 0, which asyncio refuses."""
+"""Seconds to give asyncio for a timeout of 0, which asyncio refuses."""
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
-"""OpenSSL's reasons where clear text comes in the place of a TLS record; its versions use different ones."""
+"""OpenSSL's reasons if clear text comes instead of a TLS record; its versions use different ones."""
 
 _AddressInfo = tuple[Any, ...]
 """An answer of ``getaddrinfo``: family, type, protocol, canonical name, address."""
@@ -73,12 +73,12 @@ async def dial(host: str, port: int) -> socket.socket:
         0.25 s   connect to 192.0.2.1        the first one may still answer
         0.27 s   192.0.2.1 has answered      return its socket, and cancel the first attempt
 
-    An address that refuses at once does not cost the delay: the next attempt starts when one has failed. Raises OSError, with
-    the texts of all attempts where they differ; it names the host where no address was found.
+    An address that refuses at once does not cost the delay: the next attempt starts as soon as one has failed. Raises OSError,
+    with the texts of all attempts if they differ; it names the host if no address was found.
     """
     waiting = _interleaved(await _resolve(host, port))  # addresses that we have not tried
-    running: set[asyncio.Task[socket.socket]] = set()  # attempts that have no answer yet
-    errors: list[OSError] = []  # of the attempts that have failed
+    running: set[asyncio.Task[socket.socket]] = set()  # attempts without an answer so far
+    errors: list[OSError] = []  # from the attempts that have failed
     try:
         while waiting or running:
             if waiting:
@@ -86,37 +86,37 @@ async def dial(host: str, port: int) -> socket.socket:
             delay = ATTEMPT_DELAY if waiting else None  # after the last address there is nothing else to start
             done = (await asyncio.wait(running, timeout=delay, return_when=asyncio.FIRST_COMPLETED))[0]
             for task in done:
-                running.remove(task)  # so the ``finally`` below cancels the other attempts, and leaves this one alone
+                running.remove(task)  # so the ``finally`` below cancels the other attempts, not this one
                 if (error := task.exception()) is None:
                     return task.result()
-                if not isinstance(error, OSError):  # a bug, and no network's doing
+                if not isinstance(error, OSError):  # a bug, not the network's doing
                     raise error
                 errors.append(error)
     finally:
         for task in running:
-            task.cancel()  # which comes too late for a task whose connection is there already: its socket has to be closed
+            task.cancel()  # too late for a task that has already connected: its socket has to be closed
             task.add_done_callback(_close_unused)
     raise _one_of(errors)
 
 
 async def _resolve(host: str, port: int) -> Sequence[_AddressInfo]:
     """Return the addresses of a host, as ``getaddrinfo`` does. Raises socket.gaierror, an OSError, which names the host."""
-    # A resolver has no asyncio: the loop runs getaddrinfo in a thread, where a slow DNS server delays nobody else.
+    # A resolver blocks, so the loop runs getaddrinfo in a thread, where a slow DNS server delays nothing else.
     name = "localhost" if host == "localhost." else host  # RFC 6761 §6.3: the same name, but /etc/hosts has it without the dot
-    with suppress(socket.gaierror):  # raised for a name. An IP address needs no network, and so no thread
+    with suppress(socket.gaierror):  # raised for a name. An IP address needs no network, so no thread
         return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:  # its own text does not say which name
+    except socket.gaierror as error:  # the error's own text does not say which name
         raise socket.gaierror(error.errno, f"no address of {host}: {error.strerror}") from error
     return list(dict.fromkeys(found))  # some resolvers give an address twice
 
 
 def _interleaved(found: Sequence[_AddressInfo]) -> list[_AddressInfo]:
-    """Return IPv6 and IPv4 addresses by turns, the family of the first address first (RFC 8305 §4).
+    """Return IPv6 and IPv4 addresses alternately, the family of the first address first (RFC 8305 §4).
 
-    A host may have eight addresses of IPv6. Where all IPv6 is broken, that costs one delay in this order, and not eight.
+    A host may have eight IPv6 addresses. If all IPv6 is broken, that costs one delay in this order, not eight.
     """
     first = [info for info in found if info[0] == found[0][0]]
     others = [info for info in found if info[0] != found[0][0]]
@@ -143,7 +143,7 @@ def _close_unused(task: "asyncio.Task[socket.socket]") -> None:
 
 
 def _one_of(errors: list[OSError]) -> OSError:
-    """Return the error for the user: the first one where all are alike, otherwise one with the texts of all."""
+    """Return the error for the user: the first one if all are alike, otherwise one with the texts of all."""
     if len({error.errno for error in errors}) == 1:
         return errors[0]
     return OSError("; ".join(str(error) for error in errors))
@@ -154,15 +154,15 @@ async def connect_pipe(
 ) -> Pipe:
     """Connect, over TLS if there is a context, within ``handshake`` seconds. Return the pipe.
 
-    ``linger``: the seconds for a peer to answer the end of TLS by its own, when we close. Raises ValueError for port 0;
-    OSError, and its child TimeoutError, which says what the peer did not answer.
+    ``linger``: the seconds for a peer to answer our close_notify with its own, when we close. Raises ValueError for port 0;
+    OSError, and its subclass TimeoutError, which says what the peer did not answer.
     """
     if not address.port:
         raise ValueError(f"can't connect to port 0 of {address.connect_host}: give the port that the server listens on")
     options = {} if ssl is None else {"server_hostname": address.server_name} | tls_options(ssl, handshake, linger)
     missing = "no answer"
     try:
-        async with asyncio.timeout(handshake):  # one time for both: DNS and TCP, and the TLS handshake
+        async with asyncio.timeout(handshake):  # one time limit for both: DNS and TCP, and the TLS handshake
             sock = await dial(address.connect_host, address.port)
             missing = "no answer to the TLS handshake"
             return await make_pipe(sock, **options)
@@ -171,7 +171,7 @@ async def connect_pipe(
     except ConnectionResetError as error:
         if str(error):
             raise
-        # asyncio raises it without a text where the peer ends TCP in the middle of the handshake.
+        # asyncio raises it without a text if the peer ends TCP in the middle of the handshake.
         raise ConnectionResetError(f"{address} ended the connection during the TLS handshake") from error
     except tls.SSLError as error:
         if error.reason not in NO_TLS:
@@ -180,9 +180,9 @@ async def connect_pipe(
 
 
 async def make_pipe(sock: socket.socket, **options: Any) -> Pipe:
-    """Return the pipe of a client's socket that is connected. ``options`` are asyncio's, for TLS.
+    """Return the pipe on a client's connected socket. ``options`` are asyncio's, for TLS.
 
-    Raises OSError where the TLS handshake fails, and closes the socket.
+    Raises OSError if the TLS handshake fails, and closes the socket.
     """
     loop = asyncio.get_running_loop()
     pipes: list[Pipe] = []
@@ -212,10 +212,10 @@ def tls_options(ssl: tls.SSLContext, handshake: float, linger: float) -> dict[st
 
 
 def keep_alive(pipe: Pipe, seconds: int) -> None:
-    """Have the kernel ask, after so many seconds of silence, whether the peer's machine still exists.
+    """Have the kernel ask, after ``seconds`` of silence, whether the peer's machine still exists.
 
-    As in Redis, it asks three times in as many seconds more, and then the connection is lost. A pipe that is no TCP connection
-    is left as it is.
+    As in Redis, it asks three times within the same number of seconds again, and then the connection is lost. A pipe that is
+    not a TCP connection is left as it is.
     """
     sock = pipe.info("socket")
     if sock is None or sock.family == socket.AF_UNIX:  # in memory, or on this machine: there is no cable to be cut
@@ -232,20 +232,20 @@ def keep_alive(pipe: Pipe, seconds: int) -> None:
 async def listen(host: str, port: int) -> list[socket.socket]:
     """Return sockets that listen on every address of ``host``, all on one port. Raises OSError, which names host and port.
 
-    ``port`` 0 is any port that is free on all addresses. The system finds one for the first address, and another program may
-    have it on the second: then we begin anew with another port.
+    ``port`` 0 means any port that is free on all addresses. The system finds one for the first address, and another program
+    may have that port on the second: then we start over with another port.
 
-    "0.0.0.0" is every IPv4 address, and "::" every IPv6 address. On Linux a socket on "::" takes IPv4 as well, unless it is
+    "0.0.0.0" means every IPv4 address, and "::" every IPv6 address. On Linux a socket on "::" takes IPv4 as well, unless it is
     told not to, and elsewhere it does not. Here it never does.
     """
     found = await _resolve(host, port)
-    tries = PORT_TRIES if port == 0 else 1  # the port that is free on the first address may be taken on another one
-    while True:  # it ends by a return, or by the last try's error
+    tries = PORT_TRIES if port == 0 else 1  # the port that is free on the first address may be taken on another
+    while True:  # ends with a return, or with the last try's error
         tries -= 1
         try:
             return _listen_on_all(found, port)
         except OSError as error:
-            if not tries or error.errno != errno.EADDRINUSE:  # not allowed, no such address: another port helps nothing
+            if not tries or error.errno != errno.EADDRINUSE:  # not allowed, no such address: another port would not help
                 text = f"can't listen on {host}, port {port}: {(error.strerror or str(error)).lower()}"
                 raise OSError(error.errno, text) from error
 
@@ -253,8 +253,8 @@ async def listen(host: str, port: int) -> list[socket.socket]:
 def _listen_on_all(found: Sequence[_AddressInfo], port: int) -> list[socket.socket]:
     """Return a socket for each address that this machine has, or raise OSError and leave no socket open.
 
-    An address that the machine does not have is no error as long as there is another: /etc/hosts often has ::1 for localhost,
-    on machines without IPv6.
+    An address that the machine does not have is not an error as long as there is another: /etc/hosts often has ::1 for
+    localhost, even on machines without IPv6.
     """
     sockets: list[socket.socket] = []
     missing: OSError | None = None
@@ -267,7 +267,7 @@ def _listen_on_all(found: Sequence[_AddressInfo], port: int) -> list[socket.sock
                     raise
                 missing = error
             else:
-                port = sockets[0].getsockname()[1]  # for port 0 the system has chosen one, and the next address has to take it
+                port = sockets[0].getsockname()[1]  # for port 0 the system has chosen one; the next address has to use it
         if missing is not None and not sockets:
             raise missing
     except BaseException:
@@ -278,18 +278,18 @@ def _listen_on_all(found: Sequence[_AddressInfo], port: int) -> list[socket.sock
 
 
 def _listen_on(info: _AddressInfo, port: int) -> socket.socket:
-    """Return a socket that listens on one address. Raises OSError, and leaves no socket open then."""
+    """Return a socket that listens on one address. Raises OSError, and then leaves no socket open."""
     family, kind, protocol, _, address = info
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setblocking(False)
-        # Connections of a server that was here before are in TIME_WAIT for a minute: they are over, but the kernel still
-        # waits for late packets. Without this option, bind() would fail for that minute.
+        # Connections of a previous server on this port are in TIME_WAIT for a minute: they are over, but the kernel is still
+        # waiting for late packets. Without this option, bind() would fail for that minute.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:  # or the socket would take IPv4 as well, and collide with the one that listens there
+        if family == socket.AF_INET6:  # or the socket would take IPv4 as well, and collide with the IPv4 socket
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((address[0], port, *address[2:]))  # behind the port, IPv6 has the flow label and the zone
-        sock.listen(BACKLOG)  # from here on the kernel accepts for us, and keeps the connections until we ask
+        sock.bind((address[0], port, *address[2:]))  # after the port, IPv6 has the flow label and the zone
+        sock.listen(BACKLOG)  # from here on, the kernel accepts for us, and keeps the connections until we ask
     except BaseException:
         sock.close()
         raise
@@ -302,9 +302,9 @@ def _listen_on(info: _AddressInfo, port: int) -> socket.socket:
 class Acceptor:
     """Accepts connections on listening sockets, and calls ``accepted`` with the socket of each, until ``close``.
 
-    The loop calls ``_accept`` when a listening socket is readable, which means that a client waits. One call accepts up to
-    ``BURST`` connections, until the kernel has no more. So a burst of clients costs one turn of the loop, and the connections
-    that are there have their turn in between.
+    The loop calls ``_accept`` when a listening socket is readable, which means that a client is waiting. One call accepts up
+    to ``BURST`` connections, until the kernel has no more. So a burst of clients costs one turn of the loop, and the existing
+    connections have their turn in between.
     """
 
     def __init__(self, sockets: list[socket.socket], accepted: Callable[[socket.socket], None]) -> None:
@@ -312,9 +312,9 @@ class Acceptor:
         self._accepted = accepted
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None  # set while we pause after a failure
-        self._failing = False  # accept has failed, and has not emptied the kernel's queue since then
+        self._failing = False  # accept has failed, and the kernel's queue has not been empty since
         self.host: str
-        """The address of the first socket, as the system spells it: "0.0.0.0" where the user has said "0"."""
+        """The address of the first socket, as the system spells it: "0.0.0.0" if the user wrote "0"."""
         self.port: int
         """The port of all sockets."""
         self.host, self.port = sockets[0].getsockname()[:2]
@@ -328,13 +328,13 @@ class Acceptor:
         self._sockets = []
 
     def _watch(self) -> None:
-        """Have the loop call us when a client waits."""
+        """Have the loop call us when a client is waiting."""
         self._timer = None
         for sock in self._sockets:
             self._loop.add_reader(sock, self._accept, sock)
 
     def _unwatch(self) -> None:
-        """Have the loop call us no more: neither for a client, nor at the end of a pause."""
+        """Have the loop stop calling us: neither for a client, nor at the end of a pause."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -343,44 +343,44 @@ class Acceptor:
             self._loop.remove_reader(sock)
 
     def _accept(self, sock: socket.socket) -> None:
-        """The loop calls this: accept what the kernel has, up to ``BURST`` connections."""
+        """The loop calls this: accept the connections that the kernel has, up to ``BURST``."""
         for _ in range(BURST):
-            if sock.fileno() < 0:  # ``accepted`` has called ``close``, for the connection before this one
+            if sock.fileno() < 0:  # ``accepted`` has called ``close``, for the previous connection
                 return
             try:
                 connection, _ = sock.accept()
-            except (BlockingIOError, InterruptedError):  # no client waits any more
+            except (BlockingIOError, InterruptedError):  # no more clients are waiting
                 return self._recover()
-            except ConnectionAbortedError:  # the client has given up while it was in the kernel's queue
+            except ConnectionAbortedError:  # the client gave up while it was in the kernel's queue
                 continue
             except OSError as error:
                 return self._pause(error)
-            connection.setblocking(False)  # it does not inherit that from the listening socket everywhere
+            connection.setblocking(False)  # not every system passes that on from the listening socket
             self._accepted(connection)
 
     def _pause(self, error: OSError) -> None:
-        """Stop to watch the sockets for a second. Most often the process has no file left (EMFILE).
+        """Stop watching the sockets for a second. Most often the process is out of file descriptors (EMFILE).
 
         The client stays in the kernel's queue, so the listening socket stays readable. The loop would call us again in each
         turn, we would fail each time, and the process would be busy with nothing else.
         """
-        if not self._failing:  # one line for each trouble, and not one a second
+        if not self._failing:  # one line per spell of trouble, not one a second
             self._failing = True
             logger.warning("port %d can't accept connections: %s; the server tries again every second", self.port, error)
         self._unwatch()
         self._timer = self._loop.call_later(ACCEPT_PAUSE, self._watch)
 
     def _recover(self) -> None:
-        """The kernel's queue is empty, so all clients that waited have been accepted. Say so, if we had trouble before."""
+        """The kernel's queue is empty, so all waiting clients have been accepted. Say so, if we had trouble before."""
         if self._failing:
             self._failing = False
             logger.info("port %d accepts connections again", self.port)
 
 
 async def accept_pipe(sock: socket.socket, connected: Callable[[Pipe], None], **options: Any) -> None:
-    """Call ``connected`` with the pipe of a socket that was accepted; over TLS, when the handshake is done.
+    """Call ``connected`` with the pipe on an accepted socket; over TLS, when the handshake is done.
 
-    ``options`` are asyncio's, for TLS: see ``tls_options``. Raises OSError, of which SSLError and TimeoutError are children.
+    ``options`` are asyncio's, for TLS: see ``tls_options``. Raises OSError (SSLError and TimeoutError are subclasses).
     """
     loop = asyncio.get_running_loop()
     await loop.connect_accepted_socket(lambda: chosen(StreamPipe).protocol(connected), sock, **options)

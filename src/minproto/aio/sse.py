@@ -1,7 +1,7 @@
 """Server-Sent Events over HTTP: ``EventStream``, a response that goes on, and ``EventSource``, a client that comes back.
 
-A stream can be resumed, because each event has the id that the topic's log gave it. This is a connection that breaks after the
-first of two events (the ids are shortened):
+A stream can be resumed, because each event has the id that the topic's log gave it. Here a connection breaks after the first
+of two events (the ids are shortened):
 
     client                                    server
     GET /events                               subscribes the client to the topic
@@ -16,12 +16,12 @@ first of two events (the ids are shortened):
 The id at the beginning is for a connection that breaks before its first event. Without it the client would have no id to
 resume from, and would miss 42. If the log does not go back as far as the client's id, an event of the type ``gap`` says so.
 
-**Keepalive.** Where nothing is published, the server sends a comment every few seconds. It keeps proxies from closing the
-stream, and it shows us a client that has gone: TCP answers the first write into a dead connection with a reset. The reset
-needs a round trip. So the server looks at the connection again a second after a comment. The client's end of output (FIN)
-proves nothing: a client that sends no more may still read.
+**Keepalive.** While nothing is being published, the server sends a comment every few seconds. The comment keeps proxies from
+closing the stream, and it reveals a client that has gone: TCP answers the first write into a dead connection with a reset. The
+reset takes a round trip. So the server checks the connection again a second after a comment. The client's end of output (FIN)
+proves nothing: a client that sends no more may still be reading.
 
-**Two tasks.** The connection's task sends; a task of its own runs the app's iterator, if there is one:
+**Two tasks.** The connection's task sends; a separate task runs the app's iterator, if there is one:
 
     the app's generator        _IteratorSource             EventStream                   connection (HTTP/1.1 or HTTP/2)
       |                          |                           |                             |
@@ -62,16 +62,16 @@ from minproto.http1 import Limits as HttpLimits
 from minproto.sse import MAX_RETRY, MEDIA_TYPE, Comment, Connection, LastEventId, Limits, Retry, ServerSentEvent, encode
 
 BATCH = 64
-"""Messages that become one piece of content, at most."""
+"""The most messages that become one piece of content."""
 BATCH_BYTES = 65_536
-"""Bytes of messages at which a piece of content is full: no message is added any more."""
+"""Bytes of messages at which a piece of content is full: no further message is added."""
 LOOK = 1.0
-"""Seconds after a comment until we look whether the comment has shown that the client is gone."""
+"""Seconds after a comment until we check whether the comment has shown that the client is gone."""
 DEFAULT_RETRY = 3_000
 """Milliseconds until a client comes back, if neither the app nor the server says otherwise."""
 KEEPALIVE = 60
-"""Seconds of silence until the kernel asks whether the machine of a stream's server still exists."""
-_ENDLESS = HttpLimits(max_body=sys.maxsize)  # a stream of events is as long as it goes on, so no length is too much
+"""Seconds of silence until the kernel checks whether the machine of a stream's server still exists."""
+_ENDLESS = HttpLimits(max_body=sys.maxsize)  # a stream of events goes on and on, so no length is too much
 _HEADERS = [
     ("content-type", MEDIA_TYPE),
     ("cache-control", "no-store"),
@@ -93,7 +93,7 @@ class EventStream(Response):
         >>> asyncio.run(content())
         [b': hello\n\n', b'data: one\n\n', b'id: 2\nevent: tick\ndata: two\n\n']
 
-    A RemoteSubscription gives neither: an async generator that enters it can make events, for example of
+    A RemoteSubscription yields neither: an async generator that enters it can make events, for example from
     ``item.data.decode()``. A generator runs in one task of its own, in a copy of the handler's context, from its first step to
     its ``finally``.
     """
@@ -109,8 +109,8 @@ class EventStream(Response):
         """``retry``: milliseconds that clients are to wait before they come back. ``keepalive``: seconds between comments.
         ``headers``: more fields, such as ``access-control-allow-origin``; a ``cache-control`` takes the place of ours.
 
-        Raises TypeError for a source that gives no events and for an option that is no number, ValueError for a number out of
-        range and for a ``content-type``.
+        Raises TypeError for a source that yields no events and for an option that is not a number, ValueError for a number out
+        of range and for a ``content-type``.
         """
         if retry is not None:
             check_count("retry", retry, 0, MAX_RETRY)
@@ -125,17 +125,17 @@ class EventStream(Response):
         self._retry = retry
         self._keepalive = keepalive
         self._draining = False
-        self._wait = asyncio.timeout(None)  # the present wait for the source
-        self._client_may_be_gone = False  # it has ended its output, and we have not looked since
+        self._wait = asyncio.timeout(None)  # the current wait for the source
+        self._client_may_be_gone = False  # it has ended its output, and we have not checked since
 
     def client_ended(self) -> None:
-        """The client has ended its output. Look soon whether it still reads: see "Keepalive" above."""
+        """Note that the client has ended its output, and soon check whether it is still reading: see "Keepalive" above."""
         self._client_may_be_gone = True
         with suppress(RuntimeError):  # there is no wait now, and the next one will be short
             self._wait.reschedule(asyncio.get_running_loop().time())
 
     def drain(self) -> None:
-        """The server stops: send the events that wait, then a ``retry:``, and end."""
+        """The server is stopping: send the pending events, then a ``retry:``, and end."""
         self._draining = True
         self._source.end()
 
@@ -144,18 +144,18 @@ class EventStream(Response):
         return self
 
     async def __anext__(self) -> bytes:
-        """Return the next piece: whole events, a comment, or b"" to have the connection looked at."""
+        """Return the next piece: whole events, a comment, or b"" to have the connection checked."""
         return await anext(self._pieces)
 
     async def aclose(self) -> None:
-        """End the subscription, or the iterator. Nobody reads on, or nobody ever did (a HEAD request)."""
+        """End the subscription, or the iterator. Nobody is reading any more, or nobody ever did (a HEAD request)."""
         try:
             await self._pieces.aclose()
         finally:
             await self._source.close()
 
     async def _content(self) -> AsyncGenerator[bytes, None]:
-        """Yield the pieces of the response. An empty piece sends nothing, but makes the server look at the connection.
+        """Yield the pieces of the response. An empty piece sends nothing, but makes the server check the connection.
 
         Each turn of the loop is one wait for the source. If events come, they are sent. If nothing comes for ``keepalive``
         seconds, a comment is sent, and a second later the empty piece. With ``keepalive=15`` and a source without events:
@@ -167,7 +167,7 @@ class EventStream(Response):
         """
         source = self._source
         yield source.greeting() + (encode(Retry(self._retry)) if self._retry is not None else b"")
-        waited = 0.0  # for the look: a part of the time until the next comment
+        waited = 0.0  # until the look: part of the time until the next comment
         while not source.ended or source.waiting:
             if await self._is_ready(self._keepalive - waited):
                 waited = 0.0
@@ -178,11 +178,11 @@ class EventStream(Response):
             waited = min(LOOK, self._keepalive / 2)
             await self._is_ready(waited)
             yield b""
-        if self._draining:  # all clients of this server come back: without a pause they would come at once, and together
+        if self._draining:  # all of this server's clients come back: without a pause, immediately and all together
             yield encode(Retry(DEFAULT_RETRY if self._retry is None else self._retry))
 
     async def _is_ready(self, seconds: float) -> bool:
-        """Wait for the source; return False if nothing has come within ``seconds``, or if the client may be gone."""
+        """Wait for the source. Return False if nothing has come within ``seconds``, or if the client may be gone."""
         if self._client_may_be_gone:
             seconds = 0.0
         with suppress(TimeoutError):
@@ -194,7 +194,7 @@ class EventStream(Response):
 
 
 def _check_source(events: object) -> None:
-    """Find an object that gives no events before the 200 is sent. Raises TypeError, which says what to do instead."""
+    """Find a source that yields no events before the 200 is sent. Raises TypeError, which says what to do instead."""
     if isinstance(events, AsyncIterable) and not isinstance(events, RemoteSubscription):
         return
     name = f"{type(events).__name__} {events!r:.60}"
@@ -213,7 +213,7 @@ def _stream_headers(headers: Headers) -> Headers:
 
 
 def _with_ours(ours: list[tuple[str, str]], headers: Headers) -> Headers:
-    """Return all ``headers``, behind each of our fields whose name is not among them."""
+    """Return each of our fields whose name is not in ``headers``, followed by all ``headers``."""
     return Headers([*(field for field in ours if headers.get(field[0]) is None), *headers])
 
 
@@ -222,7 +222,7 @@ class _Source(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come. Events may still wait."""
+        """Whether nothing more will come. Events may still be pending."""
 
     @property
     def waiting(self) -> bool:
@@ -232,16 +232,16 @@ class _Source(Protocol):
         """Return the first bytes of the stream, which go out at once."""
 
     async def ready(self) -> None:
-        """Wait until there is something to take, or until nothing will come. May be cancelled, without a loss."""
+        """Wait until there is something to take, or until it is clear that nothing will come. Cancelling it loses nothing."""
 
     def take(self) -> list[bytes]:
-        """Return events that wait, encoded. Raises what the app's iterator has raised."""
+        """Return pending events, encoded. Raises any error that the app's iterator has raised."""
 
     def end(self) -> None:
-        """Ask for no more events. Events that wait already can still be taken."""
+        """Ask for no more events. Events that are already pending can still be taken."""
 
     async def close(self) -> None:
-        """Let go of everything: the subscription ends, the iterator is closed."""
+        """Release everything: the subscription ends, the iterator is closed."""
 
 
 class _SubscriptionSource:
@@ -261,8 +261,8 @@ class _SubscriptionSource:
     def greeting(self) -> bytes:
         """Return the id where the stream begins, as an event without data.
 
-        A subscription to several topics has no such id, and neither has one whose first item is a gap, for the gap has it.
-        Then the greeting is a comment: the client sees that the stream is open.
+        A subscription to several topics has no such id, and neither has one whose first item is a gap, since the gap carries
+        the id. Then the greeting is a comment: the client sees that the stream is open.
         """
         id = self._subscription.start
         return encode(LastEventId(id)) if id is not None else encode(Comment("hello"))
@@ -271,14 +271,14 @@ class _SubscriptionSource:
         await self._subscription.ready()
 
     def take(self) -> list[bytes]:
-        """Return up to ``BATCH`` messages. Where the client was too slow for the queue, a gap stands for those that are lost.
+        """Return up to ``BATCH`` messages. If the client was too slow for the queue, a gap takes the place of the lost ones.
 
         The queue is the broker's: see ``on_overflow`` of ``Broker.subscribe``.
         """
         return [_encode_message(item) for item in self._subscription.take(BATCH, BATCH_BYTES)]
 
     def end(self) -> None:
-        """Stop listening. Messages that were published before are in the queue, and are still sent."""
+        """Stop listening. Messages published earlier are in the queue, and are still sent."""
         self._subscription.end()
 
     async def close(self) -> None:
@@ -288,7 +288,7 @@ class _SubscriptionSource:
 def _encode_message(item: Item) -> bytes:
     """Return the bytes of a message. They are made once, and kept with the message for its other receivers.
 
-    A broker's data may be any bytes, and an event stream has to be UTF-8: wrong bytes become U+FFFD.
+    A broker's data may be any bytes, but an event stream has to be UTF-8: invalid bytes become U+FFFD.
     """
     if not isinstance(item, Message):
         return encode(ServerSentEvent("" if item.count is None else str(item.count), "gap", item.id))
@@ -304,7 +304,7 @@ class _IteratorSource:
 
     One task runs the iterator from its first step to its end. So a generator keeps its context variables from one ``yield``
     to the next, and ``asyncio.timeout``, a task group or a cancel scope may span a ``yield``. A task for each step would break
-    all of these. The task takes a step only when somebody waits for an event: a slow client slows the iterator.
+    all of these. The task takes a step only when an event is wanted: a slow client slows down the iterator.
 
         the connection's task             the iterator's task
         ready(): sets ``_wanted``         takes a step, to the next ``yield``
@@ -321,7 +321,7 @@ class _IteratorSource:
         self._events: list[Event | str] = []  # not taken yet
         self._ended = False
         self._failure: BaseException | None = None  # the iterator's error, which the next ``take`` raises
-        self._wanted = asyncio.Event()  # somebody waits for an event
+        self._wanted = asyncio.Event()  # somebody is waiting for an event
         self._news = asyncio.Event()  # there is an event, or the end
 
     @property
@@ -333,13 +333,13 @@ class _IteratorSource:
         return bool(self._events) or self._failure is not None
 
     def greeting(self) -> bytes:
-        """Return a comment: an app's events need not have ids, so there is none to begin with."""
+        """Return a comment: an app's events need not have ids, so there is no id to begin with."""
         return encode(Comment("hello"))
 
     async def ready(self) -> None:
         """Have the task take one step, and wait for its event. The first call starts the task.
 
-        A stream that nobody reads (HEAD) calls ``close`` alone, so its generator never begins.
+        For a stream that nobody reads (HEAD), only ``close`` is called, so its generator never starts.
         """
         if self._ended or self.waiting:
             return
@@ -349,7 +349,7 @@ class _IteratorSource:
         await self._news.wait()
 
     def take(self) -> list[bytes]:
-        """Return the event of the last step. The iterator's error comes behind its events, and is raised once."""
+        """Return the last step's event. The iterator's error comes after its events, and is raised once."""
         events, self._events = self._events, []
         if not events and self._failure is not None:
             failure, self._failure = self._failure, None
@@ -359,14 +359,14 @@ class _IteratorSource:
         return [_encode_item(event) for event in events]
 
     def end(self) -> None:
-        """End the iterator: it is cancelled where it waits, or at its ``yield``, so that its ``finally`` runs."""
+        """End the iterator: it is cancelled in its ``await``, or at its ``yield``, so that its ``finally`` runs."""
         self._ended = True
         self._news.set()
         if self._task is not None:
             self._task.cancel()
 
     async def close(self) -> None:
-        """End the iterator's task, and wait for its clean-up. An error of the clean-up is logged: the client has left."""
+        """End the iterator's task, and wait for its clean-up. An error in the clean-up is logged: the client has left."""
         self.end()
         if self._task is None:
             return await close_body(self._iterator)
@@ -384,8 +384,8 @@ class _IteratorSource:
     async def _run(self) -> None:
         """The task: take steps, and keep the error with which the iterator ends, if it ends before we do.
 
-        An iterator that awaits a task which it has cancelled, for example, raises a CancelledError that is not ours. It
-        becomes a RuntimeError: as a CancelledError it would look like the end of the connection, and nobody would be told.
+        An iterator that awaits a task which it has cancelled, for example, raises a CancelledError that is not ours. That
+        becomes a RuntimeError: as a CancelledError it would look like the end of the connection, and go unreported.
         """
         try:
             await self._take_steps()
@@ -405,8 +405,8 @@ class _IteratorSource:
     async def _take_steps(self) -> None:
         """Take a step for each event that is wanted.
 
-        Between two steps the generator stands at its ``yield``. A timeout in the generator that goes off then cancels this
-        task, which waits for ``_wanted``. ``Pieces`` raises the cancellation where it belongs, in the generator.
+        Between two steps the generator is suspended at its ``yield``. A timeout in the generator that goes off then cancels
+        this task, which is waiting for ``_wanted``. ``Pieces`` raises the cancellation where it belongs, in the generator.
         """
         pieces = Pieces(self._iterator)
         try:
@@ -437,7 +437,7 @@ def _encode_item(item: object) -> bytes:
 
 
 class StreamRefused(Refused):
-    """A server's answer to an EventSource that is no stream of events.
+    """A server's answer to an EventSource that is not a stream of events.
 
     ``response`` has its ``status``, ``headers`` and ``body``; ``code`` is the status.
     """
@@ -447,13 +447,13 @@ class EventSource:
     """The events of a URL, as a browser's EventSource gives them: ``async for event in EventSource(url)``.
 
     When a stream ends, the client waits as long as the server's ``retry:`` says, comes back, and names the id of the last
-    event that it saw. It waits longer where the attempt failed (see ``minproto.aio.reconnect``), and as long as Retry-After
-    says after a 429 or a 503. The iteration ends where the server answers 204, which asks the client not to come back. It
-    raises StreamRefused for any other answer that is no stream of events.
+    event that it saw. It waits longer if the attempt failed (see ``minproto.aio.reconnect``), and as long as Retry-After
+    says after a 429 or a 503. The iteration ends when the server answers 204, which asks the client not to come back. It
+    raises StreamRefused for any other answer that is not a stream of events.
 
-    A stream has no limit of bytes, and may be silent for any time: TCP notices within minutes that a machine is gone. Even the
-    head of the response may take any time, for many servers send it together with the first event. For a server that is known
-    to send a comment now and then, ``silence`` finds out sooner that it is gone.
+    A stream may have any number of bytes, and may be silent for any time: TCP notices within minutes that a machine is gone.
+    Even the response's head may take any time, since many servers send it together with the first event. If a server is known
+    to send a comment now and then, ``silence`` finds out sooner that the server is gone.
     """
 
     def __init__(
@@ -469,9 +469,9 @@ class EventSource:
     ) -> None:
         """``last_event_id``: where to resume. ``headers``: more fields; an ``accept`` or a ``cache-control`` replaces ours.
         ``silence``: seconds without a byte, also before the head, after which a stream counts as lost.
-        ``timeouts``: of these, ``idle`` and ``body`` do not apply.
+        ``timeouts``: all of them apply, except ``idle`` and ``body``.
 
-        Raises ValueError for another URL, and for one with a character that has to be percent-encoded.
+        Raises ValueError for a URL of another scheme, and for one with a character that has to be percent-encoded.
         """
         check_common(limits, Limits, timeouts, ssl)
         check_seconds("silence", silence, positive=True)
@@ -484,14 +484,14 @@ class EventSource:
         self._target = request_target(parts)
         self._headers = _request_headers(make_headers(headers))
         self._limits = limits
-        self._timeouts = replace(timeouts, idle=silence, body=silence)  # for the head, and for each piece behind it
+        self._timeouts = replace(timeouts, idle=silence, body=silence)  # for the head, and for each piece after it
         self.last_event_id = last_event_id
         """The last id that the server gave."""
         self.retry = DEFAULT_RETRY
         """Milliseconds to wait before coming back."""
 
     async def __aiter__(self) -> AsyncGenerator[ServerSentEvent, None]:
-        """Yield the events of one connection after the other. ``retry`` and ``last_event_id`` outlive a connection."""
+        """Yield the events of one connection after another. ``retry`` and ``last_event_id`` outlive a connection."""
         streams = reconnecting(self._open, first=lambda: self.retry / 1_000, name=self._name)
         async with aclosing(streams):  # when the user leaves in the middle, the connection is closed at once
             async for stream in streams:
@@ -510,8 +510,8 @@ class EventSource:
         The media type has to be right: a login page with the status 200 must not count as a stream that happens to be silent.
         A 204 has no content, and is returned for ``__aiter__``, which ends there.
         """
-        # TCP's own keepalive (``keep_alive`` below) asks the server's kernel, not the server. It finds a machine that has lost
-        # its power, and it costs no byte of the stream.
+        # TCP's own keepalive (``keep_alive`` below) asks the server's kernel, not the server. It detects a machine that has
+        # lost power, and it costs not a single byte of the stream.
         host, port = self._address.connect_host, self._address.port
         client = await connect_http(host, port, self._ssl, limits=_ENDLESS, timeouts=self._timeouts)
         try:
@@ -528,10 +528,10 @@ class EventSource:
         return _Stream(client, response, Connection(CLIENT, self._limits, self.last_event_id))
 
     def _resume(self) -> list[tuple[str, str]]:
-        """Return the Last-Event-ID field; none where there is no id.
+        """Return the Last-Event-ID field; an empty list if there is no id.
 
-        An id may be any text of UTF-8, and a field's value may not (RFC 9110 §5.5). An id with control characters in it is not
-        sent, and the blanks around an id are left out: this is what a field cannot carry.
+        An id may be any UTF-8 text, but a field's value may not (RFC 9110 §5.5). An id with control characters in it is not
+        sent, and the blanks around an id are left out: a field cannot carry these.
         """
         field = ("last-event-id", self.last_event_id.encode().decode("latin-1").strip(" \t"))
         return [field] if field[1] and is_field(field) else []
@@ -566,8 +566,8 @@ class _Stream:
         return self
 
     async def __anext__(self) -> Event:
-        """Return the next event. A connection that breaks ends the iteration as its proper end does: the client comes back,
-        and resumes from the last event that was complete."""
+        """Return the next event. A connection that breaks ends the iteration just as its proper end does: the client comes
+        back, and resumes after the last complete event."""
         while (event := self.core.next_event()) is None:
             try:
                 piece = await anext(self.response)

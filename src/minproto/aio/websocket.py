@@ -36,19 +36,19 @@ reader is ours, and runs beside it. So a Ping is answered and a Close is noticed
      |<-- FIN ------|                                           |
 
 **Backpressure.** When the inbox is full, the reader stops reading. The peer's messages then wait in the kernel's buffers,
-TCP's window closes, and the peer's ``send`` waits. While we do not read, the peer's silence says nothing: its Pong may stand
-behind the messages that we leave unread. So the reader accuses nobody then. It writes a Ping now and then, because writing to
-a peer that is gone fails.
+TCP's window closes, and the peer's ``send`` waits. While we are not reading, the peer's silence says nothing: its Pong may
+come after the messages that we leave unread. So the reader blames nobody then. It writes a Ping now and then, because writing
+to a peer that is gone fails.
 
-**Deadlock.** The reader reads while the app's ``send`` waits. If the reader waited, too, two ends that both send a long
-message would wait for each other to read, for ever. The price is that a peer which sends Pings and never reads makes us queue
-Pongs. The bytes of these Pongs are counted, and beyond 64 KiB the reader waits after all.
+**Deadlock.** The reader reads while the app's ``send`` is waiting. If the reader waited too, two ends that are both sending a
+long message would wait for each other to read, forever. The price is that a peer which sends Pings and never reads makes us
+queue Pongs. The bytes of these Pongs are counted, and beyond 64 KiB the reader waits after all.
 
-**The end** is orderly where it can be: each side sends a Close, and waits for the Close of the other side. Messages before the
+**The end** is orderly if it can be: each side sends a Close, and waits for the other side's Close. Messages before the
 peer's Close (or before its fault) are delivered first. The app has half a second (``Timeouts.last_words``) to take the next
-one, or to ask for another; the first time that it does neither, our Close goes out. Whoever begins, the reader ends the
-connection: ``close`` only sends our Close, and waits until the reader's task is over. (The core's ``State.CLOSED`` means that
-our Close is sent. The peer's may still be to come.)
+message, or to ask for another; the first time that it does neither, our Close goes out. Whichever side begins, the reader ends
+the connection: ``close`` only sends our Close, and waits until the reader's task is done. (The core's ``State.CLOSED`` means
+that our Close has been sent. The peer's may still be to come.)
 
     who ends it                                 close_code     sent to the peer
     the peer, by a Close with 1000              1000           a Close with 1000
@@ -56,7 +56,7 @@ our Close is sent. The peer's may still be to come.)
     the peer, by a fault such as wrong UTF-8    1007           a Close with 1007
     a connection that breaks, or abort()        1006           nothing
 
-Left out: a way to receive a message in fragments, since ``max_message`` bounds it to what fits into memory.
+Left out: a way to receive a message in fragments, since ``max_message`` limits a message to what fits into memory.
 """
 
 import asyncio
@@ -95,15 +95,15 @@ from minproto.websocket import (
 from minproto.websocket_handshake import Agreement
 
 MAX_QUEUED = 64
-"""Messages that wait for the app before the reader stops reading."""
+"""Messages waiting for the app at which the reader stops reading."""
 MAX_QUEUED_BYTES = 1 << 20
-"""Bytes of messages that wait for the app before the reader stops reading. The last of them may go beyond."""
+"""Bytes of messages waiting for the app at which the reader stops reading. The last message may exceed this."""
 FAIR_SHARE = 64
-"""Control frames or fragments of one peer that the reader takes in a row, before other connections get their turn."""
+"""Control frames or fragments from one peer that the reader takes in a row, before other connections get their turn."""
 MAX_UNSENT = 1 << 20
-"""Bytes that a connection may have waiting when a broadcast comes. A connection with more is closed with 1013."""
+"""Unsent bytes that a connection may have when a broadcast comes. A connection with more is closed with 1013."""
 SHORTEST_LOOK = 1.0
-"""Seconds between two looks at the peer's progress, where ``Timeouts.close`` is shorter: a shorter time says nothing."""
+"""Seconds between two checks of the peer's progress if ``Timeouts.close`` is shorter: a shorter time says nothing."""
 
 T = TypeVar("T")
 
@@ -111,8 +111,8 @@ T = TypeVar("T")
 class ConnectionClosed(ConnectionError):
     """There is nothing more to receive, or nobody to send to.
 
-    ``code`` and ``reason`` are the WebSocket's ``close_code`` and ``close_reason``. While the peer's Close is awaited, they
-    are the code and the reason of our own Close. With 1006 (no Close), ``reason`` says how the connection was lost, if that is
+    ``code`` and ``reason`` are the WebSocket's ``close_code`` and ``close_reason``. While we are waiting for the peer's Close,
+    they are those of our own Close. With 1006 (no Close), ``reason`` says how the connection was lost, if that is
     known: "Connection reset by peer", for example.
     """
 
@@ -123,22 +123,22 @@ class ConnectionClosed(ConnectionError):
 
 
 class Inbox:
-    """The messages that the reader has received and the app has not taken. It is where the two tasks wait for each other.
+    """The messages that the reader has received and the app has not taken. Here the two tasks wait for each other.
 
         the reader:  put(message); while is_full: await wait_until_taken(), and read nothing meanwhile
         the app:     await wait_for_message(); take()
 
     Both waits are for a future that the other side resolves. Neither side may rely on its wake-up: between the wake-up and its
-    next turn of the loop, things may have changed again. So each wait stands in a ``while`` that looks at its condition.
+    next turn of the loop, things may have changed again. So each wait is inside a ``while`` that checks its condition.
     """
 
     def __init__(self) -> None:
         self.messages: deque[str | bytes] = deque()
         self.app_may_answer = False
         """The app has taken a message and has not asked for another: it may be about to answer the one it has."""
-        self._size = 0  # of the messages: bytes, and for text characters, which is near enough
-        self._arrival: asyncio.Future[None] | None = None  # the app waits for it
-        self._taken: asyncio.Future[None] | None = None  # the reader waits for it
+        self._size = 0  # of the messages: bytes, or characters for text, which is close enough
+        self._arrival: asyncio.Future[None] | None = None  # the app is waiting for this
+        self._taken: asyncio.Future[None] | None = None  # the reader is waiting for this
 
     @property
     def is_full(self) -> bool:
@@ -151,7 +151,7 @@ class Inbox:
             self.wake_app()
 
     def take(self) -> str | bytes:
-        """Return the oldest message. There has to be one."""
+        """Return the oldest message. The inbox must not be empty."""
         message = self.messages.popleft()
         self._size -= len(message)
         self.app_may_answer = True
@@ -160,7 +160,7 @@ class Inbox:
         return message
 
     def ask_for_more(self) -> None:
-        """The app wants a message, so it has no answer to the last one left to send."""
+        """Note that the app wants another message, so it has nothing left to send in answer to the last one."""
         self.app_may_answer = False
         self.wake_reader()
 
@@ -183,12 +183,12 @@ class Inbox:
             self._taken = None
 
     def wake_app(self) -> None:
-        """Let ``wait_for_message`` return, with a message or without: at the end of the connection there is none."""
+        """Let ``wait_for_message`` return, with a message or without one: at the end of the connection there is none."""
         if self._arrival is not None:
             _settle(self._arrival, None)
 
     def wake_reader(self) -> None:
-        """Let ``wait_until_taken`` return, so that the reader looks at its condition again."""
+        """Let ``wait_until_taken`` return, so that the reader checks its condition again."""
         if self._taken is not None:
             _settle(self._taken, None)
 
@@ -208,9 +208,9 @@ class WebSocket:
         timeouts: Timeouts = Timeouts(),  # noqa: B008
     ) -> None:
         self.subprotocol = agreement.subprotocol
-        """The subprotocol that the handshake settled, or None."""
+        """The subprotocol that the handshake chose, or None."""
         self.close_code: int | None = None
-        """None while open. Then the peer's code, or ours if we ended it for its fault; 1006 if there was no Close at all."""
+        """None while open. Then the peer's code, or ours if we closed because of its fault; 1006 if there was no Close."""
         self.close_reason = ""
         self._core = chosen(Connection)(role, agreement, limits)  # ``_core.state`` says what we may still send
         self._endpoint = Endpoint(self._core, pipe, timeouts)
@@ -222,23 +222,23 @@ class WebSocket:
         self._deferred: list[Shared] = []  # broadcasts that came between the fragments of a message
         self._sending_is_over = False  # the reader has ended: nothing more can be sent
         # Keepalive:
-        self._pings: dict[bytes, asyncio.Future[bool]] = {}  # of ``ping``. True: answered; False: the connection has ended
+        self._pings: dict[bytes, asyncio.Future[bool]] = {}  # for ``ping``. True: answered; False: the connection has ended
         self._pong_bytes = 0  # of Pongs that may be unsent
-        self._heard = 0  # bytes received up to the last look
+        self._heard = 0  # bytes received up to the last check
         self._ping_pace: OutputPace | None = None  # set while a keepalive Ping is unanswered: whether the peer reads
         self._others_had_their_turn = False
         # Closing:
-        self._our_close: Close | None = None  # our side wants to end, with this
-        self._close_timer: asyncio.TimerHandle | None = None  # for the peer's Close to come after ours
+        self._our_close: Close | None = None  # our side wants to end, with this Close
+        self._close_timer: asyncio.TimerHandle | None = None  # limits the wait for the peer's Close after ours
         self._peer_is_late = False  # the timer has gone off
         self._loss = ""  # how the connection was lost, for people
         self._reader = asyncio.create_task(self._read())
 
     @property
     def ending(self) -> bool:
-        """Whether the end has begun: by a Close of either side, or by the loss of the connection.
+        """Whether the end has begun: by a Close from either side, or by the loss of the connection.
 
-        A handler that raises ConnectionClosed then has only noticed the end, and has not failed.
+        A handler that then raises ConnectionClosed has only noticed the end, and has not failed.
         """
         return self.close_code is not None or self._our_close is not None or self._endpoint.lost
 
@@ -248,7 +248,7 @@ class WebSocket:
         return self
 
     async def __anext__(self) -> str | bytes:
-        if self._inbox.messages:  # not through ``receive``: that would be a coroutine more for each message
+        if self._inbox.messages:  # not through ``receive``: that would be one more coroutine for each message
             return self._inbox.take()
         try:
             return await self.receive()
@@ -258,8 +258,8 @@ class WebSocket:
     async def receive(self) -> str | bytes:
         """Return the next message. Raises ConnectionClosed after the last one.
 
-        Cancelled, for example by ``asyncio.timeout``, it has taken no message: the next call returns it. Raises RuntimeError
-        where another task is receiving, since nobody could say which of the two gets which message.
+        A call that is cancelled, for example by ``asyncio.timeout``, loses no message: the next call returns it. Raises
+        RuntimeError if another task is receiving, since nobody could say which of the two tasks gets which message.
         """
         while not self._inbox.messages:
             self._inbox.ask_for_more()
@@ -276,8 +276,8 @@ class WebSocket:
 
         Raises ConnectionClosed, and LocalProtocolError for text with lone surrogates. A cancellation while the peer is slow
         comes after the message was queued, so the message is sent nevertheless. A cancellation while another task's fragments
-        are being sent comes before: the message is not sent. An iterator that fails, or is cancelled, leaves half a message,
-        which nothing can repair: the connection is closed with 1011.
+        are being sent comes before that: the message is not sent. An iterator that fails or is cancelled leaves half a
+        message, which nothing can repair: the connection is closed with 1011.
         """
         if not isinstance(message, str | bytes):
             await self._send_fragments(message)
@@ -290,15 +290,15 @@ class WebSocket:
             await self._flush()
 
     def _send(self, event: Event) -> None:
-        """Queue an event for the end of this turn of the loop. Raises ConnectionClosed behind our Close, or after the end."""
+        """Queue an event for the end of this turn of the loop. Raises ConnectionClosed after our Close, or after the end."""
         if self._sending_is_over or self._core.state is State.CLOSED:
             raise self._closed()
-        if asyncio.get_running_loop() is not self._loop:  # looked at here, so that each message costs only this line
+        if asyncio.get_running_loop() is not self._loop:  # checked here, so that each message costs only this line
             check_loop(self._loop, "asyncio.run_coroutine_threadsafe(ws.send(message), loop)")
         self._endpoint.send(event)
 
     async def _flush(self) -> None:
-        """Wait while the peer reads slowly. Raises ConnectionClosed where the connection is lost meanwhile.
+        """Wait while the peer reads slowly. Raises ConnectionClosed if the connection is lost meanwhile.
 
         A peer that reads too slowly for ``Timeouts.write`` counts as lost.
         """
@@ -311,7 +311,7 @@ class WebSocket:
     async def _send_fragments(self, pieces: AsyncIterable[str | bytes]) -> None:
         """Send each item as a fragment. Only control frames may come between the fragments of a message (RFC 6455 §5.4).
 
-        How many items there are is known when the iterator ends. So the last fragment is an empty one.
+        Which item is the last is known only when the iterator ends. So the last fragment is an empty one.
         """
         if not isinstance(pieces, AsyncIterable):
             raise TypeError(f"a message is str, bytes or an async iterator of fragments, not {type(pieces).__name__}")
@@ -334,18 +334,18 @@ class WebSocket:
             await close_body(iterator)
 
     def _end_fragments(self) -> None:
-        """Close the connection if the message is not complete; else send the broadcasts that had to wait for its end."""
+        """Close the connection if the message is incomplete; otherwise send the broadcasts that had to wait for its end."""
         if self._core.state is State.WITHIN:
             self._start_closing(INTERNAL_ERROR, "a message broke off")
-        deferred, self._deferred = self._deferred, []  # ``_send_shared`` counts what waits: only those that were sent again
+        deferred, self._deferred = self._deferred, []  # emptied first, since ``_send_shared`` counts what is in it
         for shared in deferred:
             self._send_shared(shared)
 
     def _send_shared(self, shared: Shared) -> None:
         """Send a broadcast, without waiting.
 
-        Between the fragments of a message only control frames may be sent. So a broadcast that comes then has to wait for the
-        last fragment, and counts as waiting bytes meanwhile.
+        Between the fragments of a message only control frames may be sent. So a broadcast that comes at such a moment has to
+        wait for the last fragment, and meanwhile its bytes count as unsent.
         """
         if self._sending_is_over or self._core.state is State.CLOSED:
             return
@@ -361,7 +361,7 @@ class WebSocket:
         """Send a Ping, wait for its Pong, and return the round-trip time in seconds.
 
         Raises ConnectionClosed. Raises TimeoutError after ``Timeouts.pong`` seconds in which the peer has neither answered nor
-        read what was sent before. That also happens where so many messages come before the Pong that the inbox is full, and
+        read any of the bytes sent before the Ping. That also happens when the messages before the Pong fill the inbox, and
         the app does not take them.
         """
         data = token_bytes(8)
@@ -380,7 +380,7 @@ class WebSocket:
     async def _until_pong(self, pong: "asyncio.Future[bool]", pace: OutputPace) -> None:
         """Wait for the Pong, or for the end of the connection. Raises TimeoutError.
 
-        The Pong can come only when the peer has read what we sent before the Ping. So the time begins anew while it reads.
+        The Pong can come only when the peer has read what we sent before the Ping. So the time starts over while it reads.
         """
         seconds = self._timeouts.pong
         while not pong.done():
@@ -392,10 +392,10 @@ class WebSocket:
     # -- closing, from our side
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Send a Close, and wait for the peer's, for ``Timeouts.close`` seconds.
+        """Send a Close, then wait up to ``Timeouts.close`` seconds for the peer's Close.
 
-        If the peer's Close came first, its code is the one that is answered, and ours goes nowhere. Raises LocalProtocolError
-        for a code or a reason that can't be sent, TypeError for a code that is no number.
+        If the peer's Close came first, we answer with its code, and our own code is not sent. Raises LocalProtocolError
+        for a code or a reason that can't be sent, TypeError for a code that is not a number.
         """
         check_type("the code of a Close", code, int)
         check_type("the reason of a Close", reason, str)
@@ -404,13 +404,13 @@ class WebSocket:
         await asyncio.wait([self._reader])
 
     def going_away(self) -> None:
-        """Close with 1001, without waiting: the server stops, and its clients may come back to another one."""
+        """Close with 1001, without waiting: the server is stopping, and its clients may come back to another server."""
         self._start_closing(GOING_AWAY, "")
 
     def abort(self) -> None:
         """End the connection at once, without a Close: the peer sees a reset, and its code is 1006.
 
-        Messages in the inbox can still be received. Raises RuntimeError in another thread than the loop's.
+        Messages in the inbox can still be received. Raises RuntimeError when called from a thread other than the loop's.
         """
         check_loop(self._loop, "loop.call_soon_threadsafe(ws.abort)")
         self._end_sending()
@@ -418,7 +418,7 @@ class WebSocket:
         self._reader.cancel()
 
     async def leave(self) -> None:
-        """Abort, and wait until no task of the connection runs any more. That takes no time."""
+        """Abort, and wait until the connection's task has ended. That takes no time."""
         self.abort()
         await asyncio.wait([self._reader])
 
@@ -426,7 +426,7 @@ class WebSocket:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        """Close. A block that is cancelled, also while it closes, has no time for the peer's Close: it aborts."""
+        """Close. A block that is cancelled, even while it is closing, has no time to wait for the peer's Close: it aborts."""
         if error is not None and not isinstance(error, Exception):
             return await self.leave()
         try:
@@ -436,13 +436,13 @@ class WebSocket:
             raise
 
     def _start_closing(self, code: int, reason: str) -> None:
-        """Send a Close, unless a Close of either side is under way. The reader does all that follows.
+        """Send a Close, unless a Close from either side is under way. The reader does everything after that.
 
-        The timer for the peer's Close starts here, and not in ``close``. A broadcast to a slow peer and a server that stops
-        close without waiting. Their peers must not hold the connection for ever either.
+        The timer for the peer's Close starts here, and not in ``close``. A broadcast to a slow peer and a server that is
+        stopping close without waiting. Their peers must not hold the connection forever either.
         """
         if self.close_code is None and self._core.state is not State.CLOSED:
-            pace = OutputPace(self._endpoint)  # of the bytes before our Close; the Close itself is no progress
+            pace = OutputPace(self._endpoint)  # of the bytes before our Close; reading the Close itself is not progress
             self._endpoint.send(Close(code, reason))
             self._give_up_after(self._timeouts.close, pace)
         self._our_close = self._our_close or Close(code, reason)
@@ -455,13 +455,13 @@ class WebSocket:
         """Cut off a peer whose Close has not come within ``seconds``.
 
         A peer that is still reading the bytes before our Close gets more time, because it cannot have read our Close yet. With
-        ``Timeouts.close`` of 0, for example, a message of 40 KB on a slow line is delivered, and then nothing is waited for.
+        ``Timeouts.close`` of 0, for example, a message of 40 KB on a slow line is delivered, and then we wait for nothing.
         """
         if self._sending_is_over:
             return
         wait, unread = self._timeouts.close, self._endpoint.delivered < self._endpoint.position
         if pace.check(seconds) or (unread and seconds < SHORTEST_LOOK):
-            # In less than a second even a peer that reads may take nothing, for its acknowledgement is still on its way.
+            # In less than a second even a peer that is reading may show no progress: its acknowledgement is still on its way.
             return self._give_up_after(max(wait, SHORTEST_LOOK) if unread else wait, pace)
         self._peer_is_late = True
         if self._endpoint.unsent:
@@ -474,8 +474,8 @@ class WebSocket:
     async def _read(self) -> None:
         """The reader's task: read until the peer's Close, its fault or the loss of the connection, then end our side.
 
-        Each of the three ways to end gives ``last_words``: the Close that answers the peer's Close, the Close that names the
-        peer's fault, or nothing where nobody is left to read it.
+        Each of these three ends sets ``last_words``: the Close that answers the peer's Close, the Close that names the
+        peer's fault, or nothing if nobody is left to read it.
         """
         last_words: Iterable[Event] = ()
         try:
@@ -490,9 +490,9 @@ class WebSocket:
             last_words = await self._refuse(RemoteProtocolError("", INTERNAL_ERROR))
         finally:
             self._end_sending()
-        # To close a socket with unread bytes in it sends a reset, and a reset would destroy our Close on its way. So where
-        # more bytes may come, we end our side, and read on for a while. Over TLS the peer can't see our end before we close: a
-        # server that read on would only make it wait (RFC 6455 §7.1.1).
+        # Closing a socket with unread bytes in it sends a reset, and a reset would destroy our Close on its way. So if more
+        # bytes may come, we end our output, and keep reading for a while. Over TLS the peer can't see the end of our output
+        # before we close: a server that kept reading would only make the peer wait (RFC 6455 §7.1.1).
         half_closes = self._endpoint.pipe.info("ssl_object") is None
         client = self._core.role is CLIENT  # §7.1.1: a client SHOULD wait for the server to close TCP
         linger = (half_closes or self._core.error is not None or client) and not self._peer_is_late
@@ -501,12 +501,12 @@ class WebSocket:
     async def _read_until_close(self) -> Close:
         """Take events until the peer's Close, and return it. Raises RemoteProtocolError, ConnectionError.
 
-        Messages that have arrived are taken without an await, so a burst of them costs no turns of the loop; the full inbox
-        ends the burst. Control frames have no inbox. After ``FAIR_SHARE`` of them, other connections get their turn.
+        Messages that have already arrived are taken without an await, so a burst of them costs no turns of the loop; a full
+        inbox ends the burst. Control frames have no inbox. After ``FAIR_SHARE`` of them, other connections get their turn.
         """
         control_frames = 0
         while True:
-            event = self._core.next_event() or await self._next_event()  # a coroutine only for a wait
+            event = self._core.next_event() or await self._next_event()  # a coroutine only if we have to wait
             if type(event) is Message:
                 self._deliver(event.data)
                 if self._inbox.is_full:
@@ -521,7 +521,7 @@ class WebSocket:
             await self._bound_pongs()
 
     async def _next_event(self) -> Event:
-        """Wait for the next event, however long the peer is silent, as long as it answers our Pings. Raises
+        """Wait for the next event. The peer may stay silent for any length of time, provided it answers our Pings. Raises
         RemoteProtocolError, ConnectionError."""
         while True:
             try:
@@ -537,10 +537,10 @@ class WebSocket:
     def _patience(self) -> float:
         """Return the seconds for which the peer may be silent: until a keepalive Ping, or for the answer to that Ping.
 
-        Any byte answers a Ping: a peer that is sending a long message can only send its Pong behind it.
+        Any byte answers a Ping: a peer that is sending a long message can only send its Pong after the message.
 
-        Raises _OthersFirst where the peer sends a message in thousands of fragments. They complete no event, so they all are
-        read in one call of ``next_event``; and a wait for bytes that have arrived already takes no turn of the loop.
+        Raises _OthersFirst if the peer sends a message in thousands of fragments. They complete no event, so all of them are
+        read in one call of ``next_event``; and waiting for bytes that have already arrived takes no turn of the loop.
         """
         if self._core.fragments > FAIR_SHARE and not self._others_had_their_turn:
             self._others_had_their_turn = True
@@ -551,11 +551,12 @@ class WebSocket:
         return self._timeouts.pong if self._ping_pace else self._timeouts.ping
 
     def _on_silence(self) -> None:
-        """Send a Ping to a peer that has been silent for ``Timeouts.ping``, or give up a peer that has not answered one.
+        """Send a Ping to a peer that has been silent for ``Timeouts.ping``, or give up on a peer that has not answered one.
 
-        TCP alone does not tell that a peer is gone: a phone that loses its network sends no FIN. Raises RemoteProtocolError
-        (1011) if the peer has neither answered the Ping nor read the bytes before it. Behind our Close there are no Pings: the
-        peer has the time of ``_give_up``, which interrupts this wait, and then this method raises ConnectionResetError.
+        TCP alone does not tell us that a peer is gone: a phone that loses its network sends no FIN. Raises RemoteProtocolError
+        (1011) if the peer has neither answered the Ping nor read the bytes before it. After our Close there are no Pings: the
+        peer has the time that ``_give_up`` allows. That method interrupts this wait, and then this one raises
+        ConnectionResetError.
         """
         if self._peer_is_late:
             raise ConnectionResetError("no Close from the peer")
@@ -569,20 +570,20 @@ class WebSocket:
         self._endpoint.send(Ping())
 
     def _deliver(self, message: str | bytes) -> None:
-        """Give a message to the app. Behind our own Close nobody waits for messages any more, so they are dropped.
+        """Give a message to the app. After our own Close nobody is waiting for messages any more, so they are dropped.
 
-        They are still read, because the peer's Close stands behind them.
+        They are still read, because the peer's Close comes after them.
         """
         if self._core.state is not State.CLOSED:
             self._inbox.put(message)
 
     def _take_control(self, event: Event) -> None:
-        """Answer a Ping, or tell ``ping`` of its Pong. A Pong that nobody waits for is ignored (RFC 6455 §5.5.3)."""
+        """Answer a Ping, or tell ``ping`` about its Pong. A Pong that nobody is waiting for is ignored (RFC 6455 §5.5.3)."""
         if (reply := self._core.reply(event)) is not None:
             self._endpoint.send(reply)
-            self._pong_bytes += 2 + len(event.data) if isinstance(event, Ping) else 0  # with the header: the data may be empty
+            self._pong_bytes += 2 + len(event.data) if isinstance(event, Ping) else 0  # with its header: data may be empty
         elif isinstance(event, Pong) and event.data in self._pings:
-            # §5.5.3: a peer may answer only the latest of several Pings. So this Pong also answers the Pings before that.
+            # §5.5.3: a peer may answer only the latest of several Pings. So this Pong also answers all earlier Pings.
             for data in list(self._pings):
                 _settle(self._pings.pop(data), True)
                 if data == event.data:
@@ -591,7 +592,7 @@ class WebSocket:
     async def _bound_pongs(self) -> None:
         """Wait for a peer that sends Pings and does not read: beyond 64 KiB of unread Pongs, we do not read either.
 
-        The count begins anew whenever the peer has caught up, so a peer that pings for years is never slowed.
+        The count starts over whenever the peer has caught up, so a peer that pings for years is never slowed down.
         """
         if not self._endpoint.congested:
             self._pong_bytes = 0
@@ -601,8 +602,8 @@ class WebSocket:
     async def _wait_while_full(self) -> None:
         """Read nothing until the app has taken messages.
 
-        No Pong can reach us meanwhile, so nobody is accused of silence. But a Ping is written now and then: where the peer's
-        machine is gone, the kernel gives up sending it after some minutes, and tells us that the connection is lost.
+        No Pong can reach us meanwhile, so silence is not held against the peer. But a Ping is written now and then: if the
+        peer's machine is gone, the kernel gives up sending it after some minutes, and tells us that the connection is lost.
         """
         while self._inbox.is_full and self._core.state is not State.CLOSED:
             try:
@@ -623,7 +624,7 @@ class WebSocket:
         return [reply] if reply else []
 
     async def _refuse(self, error: RemoteProtocolError) -> list[Event]:
-        """Return the Close for the peer's fault. Behind our own Close there is none, since we only wait for the peer's."""
+        """Return the Close for the peer's fault; nothing after our own Close, when we are only waiting for the peer's."""
         if self._core.state is State.CLOSED:
             self._note_end(ABNORMAL, "")
         self._note_end(error.code, str(error))
@@ -634,8 +635,8 @@ class WebSocket:
         """Wait while the app takes, one by one, the messages before the end, and while the peer reads the answers.
 
         For example, a client sends a question and a Close in one packet. If we answered the Close at once, the handler could
-        not send its answer any more, since nothing may follow our Close. ``Timeouts.last_words`` bounds each step: a handler
-        that has taken a message and does something else meanwhile holds the Close up for half a second.
+        no longer send its answer, since nothing may follow our Close. ``Timeouts.last_words`` bounds each step: a handler
+        that has taken a message and is doing something else delays the Close by half a second.
         """
         with suppress(TimeoutError, ConnectionError):
             while (self._inbox.messages or self._inbox.app_may_answer) and not self._our_close:
@@ -646,24 +647,24 @@ class WebSocket:
                     await self._inbox.wait_until_taken()
 
     def _note_end(self, code: int, reason: str) -> None:
-        """Nothing more will be received: wake the app, whose ``receive`` raises when the inbox is empty.
+        """Note that nothing more will be received, and wake the app, whose ``receive`` raises when the inbox is empty.
 
-        The first code that is noted stays. For example, a peer sends its Close and then resets the connection: the code of
-        its Close tells more than 1006.
+        The first code to be noted is kept. For example, a peer sends its Close and then resets the connection: the code in
+        its Close says more than 1006.
         """
         if self.close_code is None:
             self.close_code, self.close_reason = code, reason
         self._inbox.wake_app()
 
     def _note_loss(self, error: ConnectionError) -> None:
-        """The connection is lost. The system's words, such as "Broken pipe", tell more than ours."""
+        """Note that the connection is lost. The system's words, such as "Broken pipe", say more than ours."""
         self._loss = self._loss or str(error.__cause__ or "") or str(error)
         self._note_end(ABNORMAL, "")
 
     def _end_sending(self) -> None:
-        """Nothing more will be sent, except for the last words of the reader.
+        """Note that nothing more will be sent, except for the reader's last words.
 
-        Tasks that wait for a Pong are woken: ``ping`` raises ConnectionClosed. ``send`` raises it from now on.
+        Tasks waiting for a Pong are woken: ``ping`` raises ConnectionClosed. From now on, so does ``send``.
         """
         self._note_end(ABNORMAL, "")
         self._sending_is_over = True
@@ -673,7 +674,7 @@ class WebSocket:
             self._close_timer.cancel()
 
     def _closed(self) -> ConnectionClosed:
-        """Return the error for the app: with the code of the end, or while that is awaited with our own."""
+        """Return the error for the app, with the final code, or with our own code while the final one is not yet known."""
         ours = self._our_close or Close(ABNORMAL)
         code, reason = (self.close_code, self.close_reason) if self.close_code is not None else (ours.code, ours.reason)
         return ConnectionClosed(code, reason or (self._loss if code == ABNORMAL else ""))
@@ -684,7 +685,7 @@ class _OthersFirst(Exception):
 
 
 def _settle(future: "asyncio.Future[T]", result: T) -> None:
-    """Give a future its result, unless it has one: the task that waits may have been cancelled, or woken before."""
+    """Give a future its result, unless it is done: the waiting task may have been cancelled, or already woken."""
     if not future.done():
         future.set_result(result)
 
@@ -694,12 +695,12 @@ def broadcast(connections: Iterable[WebSocket], message: str | bytes) -> None:
 
     The message is encoded once, and compressed once for all connections that have agreed on equal parameters.
 
-    It returns at once, however slow the peers are. A slow peer costs memory: the unread bytes wait here. So a
-    connection that has more than 1 MiB waiting is closed with 1013 (try again later) instead, and delays no other. The
-    waiting bytes of its own ``send`` count as well. So send long messages in fragments to connections that get broadcasts.
+    It returns at once, however slow the peers are. A slow peer costs memory: its unsent bytes are kept here. So a
+    connection with more than 1 MiB of unsent bytes is closed with 1013 (try again later) instead, and delays no other. The
+    unsent bytes of its own ``send`` count as well. So send long messages in fragments to connections that get broadcasts.
 
-    Raises LocalProtocolError for text with lone surrogates. Raises RuntimeError in another thread than the loop's: there call
-    ``loop.call_soon_threadsafe(broadcast, connections, message)``.
+    Raises LocalProtocolError for text with lone surrogates. Raises RuntimeError when called from a thread other than the
+    loop's: there, call ``loop.call_soon_threadsafe(broadcast, connections, message)``.
     """
     if isinstance(connections, str | WebSocket) or not isinstance(connections, Iterable):
         raise TypeError(f"broadcast takes a list of WebSockets, as in broadcast([ws], message), not {show(connections)}")
@@ -709,7 +710,7 @@ def broadcast(connections: Iterable[WebSocket], message: str | bytes) -> None:
     for connection in connections:  # all checks come before the first send
         check_type("each of connections", connection, WebSocket)
         check_loop(connection._loop, "loop.call_soon_threadsafe(broadcast, connections, message)")
-    encode_payload(message)  # text that can't be encoded fails here, and not at a connection in the middle of the list
+    encode_payload(message)  # text that can't be encoded fails here, not at a connection in the middle of the list
     shared = Shared(message)
     for connection in connections:
         connection._send_shared(shared)

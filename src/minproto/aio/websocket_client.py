@@ -1,20 +1,22 @@
-"""The client's side of a WebSocket: ``connect`` makes an HTTP request, and takes over its connection when it is accepted.
+"""The client's side of a WebSocket: ``connect`` makes an HTTP request, and takes over the connection if it is accepted.
 
     connect("ws://a/chat")
         connect_http("a", 80)             TCP, for wss:// with TLS: an ordinary client of HTTP/1.1
         http.request("GET", "/chat")      with the fields of the handshake
-        101 Switching Protocols           checked; then the WebSocket gets the pipe, and the bytes behind the 101
+        101 Switching Protocols           checked; then the WebSocket gets the pipe, and the bytes after the 101
         any other answer                  HandshakeRefused, with the response: a 401, say, or a 302 with a Location
 
-The time for all of it is ``Timeouts.handshake``. HTTP's own timeouts, such as ``idle``, do not apply: they are for requests.
+``Timeouts.handshake`` limits the time for all of this. HTTP's own timeouts, such as ``idle``, are for requests, and do not
+apply.
 
-A redirect (302) is not followed. The new place may be another host, and whether the user's cookies and headers are for that
-host only the user can say. The response has the Location.
+A redirect (302) is not followed. The new location may be on another host, and only the user can say whether the cookies and
+headers are meant for that host. The response has the Location.
 
-A user's loop around it is ``async for message in ws``. It ends when the server closes, and ``ws.close_code`` says why.
+A user's loop over the WebSocket is ``async for message in ws``. The loop ends when the server closes, and ``ws.close_code``
+says why.
 
-Left out: WebSocket over HTTP/2, which our server speaks. A client would gain nothing by it: it has no other streams to share
-the connection with.
+Left out: WebSocket over HTTP/2, which our server speaks. A client would gain nothing from it: there are no other streams to
+share the connection with.
 """
 
 import asyncio
@@ -42,13 +44,13 @@ from minproto.websocket import Limits
 from minproto.websocket_handshake import check_response, handshake
 
 _OWN_FIELDS = frozenset(["connection", "upgrade", "content-length", "transfer-encoding"])
-"""Fields that make the handshake, and Sec-WebSocket-*: a user's field beside ours would stand there twice."""
+"""Fields that make up the handshake, as Sec-WebSocket-* do: a user's field would appear there in addition to ours."""
 
 
 class HandshakeRefused(Refused):
-    """A server's answer to ``connect`` that opens no WebSocket.
+    """A server's answer to ``connect`` that does not open a WebSocket.
 
-    ``response`` has its ``status``, ``headers`` and ``body``. ``code`` is the status, or 0 for a 101 that is wrong: one
+    ``response`` has its ``status``, ``headers`` and ``body``. ``code`` is the status, or 0 for a faulty 101: one
     without the right Sec-WebSocket-Accept, for example, or with a subprotocol that was not offered.
     """
 
@@ -66,18 +68,18 @@ def connect(
     """Open a WebSocket to ``ws://…`` or ``wss://…``: ``async with connect(url) as ws``, or ``ws = await connect(url)``.
 
     ``subprotocols``: names to offer; the server chooses one or none (``ws.subprotocol``).
-    ``headers`` are added to the handshake (an Origin, cookies); a Host takes the place of ours. Fields that make the
+    ``headers`` are added to the handshake (an Origin, cookies); a Host takes the place of ours. Fields that make up the
     handshake, such as Sec-WebSocket-Protocol, can't be among them.
-    ``ssl``: for wss://; None is a context that checks the certificate.
+    ``ssl``: for wss://; None means a context that checks the certificate.
     ``compression``: the offer of permessage-deflate, which the server may decline. None: no offer.
     ``limits`` and ``timeouts`` are for the WebSocket, except for ``Timeouts.handshake`` and ``linger``.
 
     Raises:
 
-    - ValueError for another URL, TypeError for an option of another type;
-    - LocalProtocolError for a field that can't stand in a handshake;
-    - OSError where the server can't be reached, and TimeoutError where the handshake takes too long;
-    - HandshakeRefused for an answer that opens no WebSocket, RemoteProtocolError for an answer that is not HTTP.
+    - ValueError for any other URL, TypeError for an option of the wrong type;
+    - LocalProtocolError for a field that can't be part of a handshake;
+    - OSError if the server can't be reached, and TimeoutError if the handshake takes too long;
+    - HandshakeRefused for an answer that does not open a WebSocket, RemoteProtocolError for an answer that is not HTTP.
 
     ``reconnecting(lambda: connect(url))`` connects again and again.
     """
@@ -93,9 +95,9 @@ async def _connect(
     limits: Limits,
     timeouts: Timeouts,
 ) -> WebSocket:
-    """Check the options, shake hands, and make the WebSocket. The HTTP connection is over in each case.
+    """Check the options, shake hands, and make the WebSocket. In any case, the HTTP connection is then over.
 
-    The options are checked before anything is sent. A wrong one would otherwise be found by the server's answer, or never.
+    The options are checked before anything is sent. Otherwise only the server's answer would reveal a wrong one, if that.
     """
     check_common(limits, Limits, timeouts, ssl)
     check_offer(subprotocols, compression)
@@ -104,7 +106,7 @@ async def _connect(
         raise ValueError(f"{url}: the URL of a WebSocket has no fragment")  # RFC 6455 §3
     context, fields = client_context(ssl, parts.scheme, "wss"), _check_fields(make_headers(headers))
     http, request, response = await _shake_hands(parts, fields, context, subprotocols, compression, timeouts)
-    # The status and the fields decide, and a 101 has no content. Of any other answer, the content often says what is wrong.
+    # The status and the fields decide, and a 101 has no content. In any other answer, the content often says what is wrong.
     try:
         agreement = check_response(request, ResponseHead(response.status, response.headers), compression)
     except RemoteProtocolError as error:
@@ -115,16 +117,16 @@ async def _connect(
             http.endpoint.abort()  # does nothing to a connection that is closed
         raise HandshakeRefused(str(error), error.code, refusal) from None
     http.endpoint.stop()  # its timers: from here on the pipe belongs to the WebSocket's own endpoint
-    assert response.pipe is not None  # there is one behind every 101
+    assert response.pipe is not None  # every 101 comes with a pipe
     # A server may send its first message together with the 101. ``response.pipe`` gives those bytes first.
     return WebSocket(response.pipe, CLIENT, agreement, limits, timeouts)
 
 
 def _check_fields(fields: Headers) -> Headers:
-    """Return a user's fields. Raises LocalProtocolError for a field that would stand twice in the handshake.
+    """Return a user's fields. Raises LocalProtocolError for a field that would appear twice in the handshake.
 
-    Servers disagree about which of two equal fields counts. Where it is a length or an upgrade, that is an attack (request
-    smuggling), so our own server, for one, refuses the request.
+    Servers disagree about which of two fields with one name counts. If the field is a length or an upgrade, that makes an
+    attack possible (request smuggling), so our own server, for one, refuses the request.
     """
     for name, _ in fields:
         if name in _OWN_FIELDS or name.startswith("sec-websocket-"):
@@ -140,11 +142,11 @@ async def _shake_hands(
     compression: Compression | None,
     timeouts: Timeouts,
 ) -> tuple[ClientConnection, RequestHead, ClientResponse]:
-    """Connect, send the request, and wait for the head of the response: all together within ``Timeouts.handshake``.
+    """Connect, send the request, and wait for the head of the response, all within ``Timeouts.handshake``.
 
     Return the HTTP connection, the request (whose key the response has to match) and the response.
 
-    Raises TimeoutError with a text that names the server. Whatever it raises, the connection is aborted: half a handshake is
+    Raises TimeoutError with a text that names the server. After any error, the connection is aborted: half a handshake is
     of no use to another request.
     """
     timeouts = replace(timeouts, idle=math.inf, head=math.inf)

@@ -12,14 +12,14 @@ The steps, and the task that takes each of them:
     the app's task       upgrade(request, echo): the handshake is checked, and an Upgrade with the 101's fields is returned
     the connection's     sends the 101, and calls ``_Session.run`` with the pipe
     the same             makes a WebSocket, whose reader is a task of its own, and awaits echo(ws)
-    the same             closes: with 1000 where the handler has returned, with 1011 where it has failed
+    the same             closes: with 1000 if the handler has returned, with 1011 if it has failed
 
-A refused handshake is an ordinary response: 400, 403 or 426. So an app that is asked by curl answers curl.
+A refused handshake is an ordinary response: 400, 403 or 426. So curl gets an answer, too.
 
 Over HTTP/2 the app and the handler are the same functions. There the request is an extended CONNECT (RFC 8441), the answer is
 a 200, and the pipe is one stream of the connection.
 
-Left out: a list of open WebSockets. An app that broadcasts keeps a set of its own: its handler adds the connection before the
+Left out: a list of open WebSockets. An app that broadcasts keeps its own set: the handler adds the connection before the
 loop, and discards it in a ``finally``.
 """
 

@@ -4,22 +4,22 @@
                               |
                             Watch: an Explainer, and lines of text
 
-A learner who watches a protocol should see the protocol, and not the relay. So a relay adds nothing and hides nothing:
+A learner who is watching a protocol should see the protocol, and not the relay. So a relay adds nothing and hides nothing:
 
     one end does                  the other end sees
     writes bytes                  the same bytes, perhaps cut in other places, as TCP may cut them anyway
-    reads slowly                  that its own writing waits (backpressure): each direction has a buffer of 64 KiB, no more
+    reads slowly                  that its own writes have to wait (backpressure): each direction buffers only 64 KiB
     ends its output (FIN)         the end of that direction, while the other direction goes on (half-closed)
     resets the connection (RST)   a reset
-    leaves                        a reset, also while it sends nothing: both pipes are watched
+    leaves                        a reset, even while it is sending nothing: both pipes are watched
 
-There is one timeout, for connecting to the server. How long to wait for anything else is the business of the two ends.
+There is one timeout, for connecting to the server. How long to wait for anything else is up to the two ends.
 
-Two tasks run for each connection, one for each direction. Each is a loop of ``read``, ``write`` and ``drain``. A relay is also
-what a ``Listener`` expects of a connection (``run``, ``refuse``, ``drain``, ``abort``, and the counts of bytes), so
-``minproto wire`` has the listener's limits, and its orderly end.
+Two tasks run for each connection, one for each direction. Each is a loop of ``read``, ``write`` and ``drain``. A relay has all
+that a ``Listener`` expects of a connection as well (``run``, ``refuse``, ``drain``, ``abort``, and the byte counts), so
+``minproto wire`` has the listener's limits, and its orderly shutdown.
 
-Left out: TLS. The bytes of a TLS connection can be passed on, and say nothing.
+Left out: TLS. The bytes of a TLS connection can be passed on, but reveal nothing.
 """
 
 import asyncio
@@ -38,26 +38,26 @@ from minproto.explain import Explainer
 from minproto.explain.text import Printer
 
 CONNECT_TIMEOUT = 10.0
-"""Seconds for the server to accept."""
+"""Seconds that the server has to accept the connection."""
 
 
 class Tap(Protocol):
-    """Whatever watches a connection: ``Watch`` prints it, and the lab shows it in a page."""
+    """Whatever is watching a connection: ``Watch`` prints it, and the lab shows it on a page."""
 
     def data(self, sender: Role, data: bytes) -> None:
-        """See bytes, before they are passed on."""
+        """See bytes before they are passed on."""
 
     def ended(self, sender: Role) -> None:
-        """One side will send no more."""
+        """Note that one side will send no more."""
 
     def closed(self, reason: str) -> None:
-        """The connection is over: "closed", "reset", "stopped", or why the server can't be reached."""
+        """Note that the connection is over: "closed", "reset", "stopped", or why the server can't be reached."""
 
 
 class Relay:
     """A client's pipe, joined to a new pipe to the server.
 
-    The client sends four bytes, the server answers with five, and then both ends say that they have no more:
+    The client sends four bytes, the server answers with five, and then both ends say that they are done:
 
         >>> from minproto.testing.network import pair
         >>> class Print:
@@ -93,8 +93,9 @@ class Relay:
         self._stopped = False
         self._reset = False  # one of the pipes is broken
         self.received = 0
-        """Bytes from the client, and to it."""
+        """Bytes from the client."""
         self.sent = 0
+        """Bytes to the client."""
 
     @property
     def endpoint(self) -> "Relay":
@@ -102,7 +103,7 @@ class Relay:
         return self
 
     async def run(self) -> None:
-        """Pass on until both directions have ended, or until one of the pipes is broken. The tap is told of the end."""
+        """Pass bytes on until both directions have ended, or until one of the pipes is broken. The tap is told of the end."""
         reason = "stopped"
         self._task = asyncio.current_task()
         try:
@@ -112,23 +113,23 @@ class Relay:
             self._pipes.append(server)
             await self._join(server)
             reason = "reset" if self._reset else "closed"
-        except OSError as error:  # of _connect: there is no server
+        except OSError as error:  # from _connect: there is no server
             reason = str(error)
         except asyncio.CancelledError:
             if not self._stopped:
                 raise
         finally:
             for pipe in self._pipes:
-                pipe.abort()  # nothing, where it was closed
+                pipe.abort()  # does nothing if it was closed
             self._show(lambda tap: tap.closed(reason))
 
     async def _join(self, server: Pipe) -> None:
-        """Pass on in both directions, then close both pipes.
+        """Pass bytes on in both directions, then close both pipes.
 
         ``close`` waits until the kernel has sent everything. So both pipes are closed at the same time: a slow client does not
         make the server wait for the end.
         """
-        for pipe in self._pipes:  # an end that goes away is noticed also while nothing is to be read from it
+        for pipe in self._pipes:  # so an end that goes away is noticed even while there is nothing to read from it
             pipe.watch(lambda lost: self._break() if lost else None)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._pass_on(CLIENT, self._client, server))
@@ -140,7 +141,7 @@ class Relay:
                 group.create_task(self._close(pipe))
 
     async def _pass_on(self, sender: Role, source: Pipe, target: Pipe) -> None:
-        """Pass on one direction to its end: the tap sees each chunk, the target gets it, and no chunk is read before the
+        """Pass on one direction until its end: the tap sees each chunk, the target gets it, and no chunk is read before the
         target has room for it."""
         try:
             while data := await source.read():
@@ -169,7 +170,7 @@ class Relay:
             self._break()
 
     def _break(self) -> None:
-        """Reset both pipes, because one of them is broken. Every wait for them ends with an error by that.
+        """Reset both pipes, because one of them is broken. That ends every wait for them with an error.
 
         Without this, the other end would wait for an answer that can't come any more.
         """
@@ -188,12 +189,12 @@ class Relay:
             logger.exception("a connection is passed on, but can't be shown any further")
 
     async def refuse(self) -> None:
-        """Reset a client that is one too many. There is no protocol here in which to say so."""
+        """Reset a client that is one too many. There is no protocol here in which to tell it so."""
         self._client.abort()
         self._show(lambda tap: tap.closed("too many connections"))
 
     def drain(self) -> None:
-        """End at once, since the wire has no request of its own to finish. Both ends see a reset."""
+        """End at once, since the wire has no requests of its own to finish. Both ends see a reset."""
         self._stopped = True
         if self._task is not None:
             self._task.cancel()
@@ -205,7 +206,7 @@ class Relay:
 class Watch:
     """A tap that prints each byte's meaning, line by line.
 
-    The Explainer keeps bytes whose meaning it does not know yet, such as half a head. It prints nothing for them until the
+    The Explainer keeps bytes whose meaning it does not know yet, such as half a head. Nothing is printed for them until the
     missing bytes have come.
 
         >>> async def watch():
@@ -218,7 +219,7 @@ class Watch:
     """
 
     def __init__(self, number: int, printer: Printer, write: Callable[[str], object]) -> None:
-        """``number``: of the connection, since the lines of several are mixed. ``write`` takes a few whole lines at a time."""
+        """``number``: the connection's, since lines of several are mixed. ``write`` takes a few whole lines at a time."""
         self._number = number
         self._printer = printer
         self._write = write
@@ -288,7 +289,7 @@ class Wire(Listener):
         """
         try:
             return await connect_pipe(self._to, handshake=CONNECT_TIMEOUT)
-        except TimeoutError:  # its text names the server and the seconds already
+        except TimeoutError:  # its text already names the server and the seconds
             raise
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)

@@ -9,15 +9,15 @@ This prints one row, for one head:
 
     GET /hello [('method', 'GET'), ('request-target', '/hello'), ('HTTP-version', '1.1'), ('host', 'a'), ('empty line', '')]
 
-An explainer stands between the two ends and sees the bytes of both, but it is neither a client nor a server. So it runs none
-of their state machines. It uses the parsers of the cores to find where a head or a frame ends. It recognises the protocol by
+An explainer sits between the two ends and sees the bytes of both, but it is neither a client nor a server. So it runs none
+of their state machines. It uses the cores' parsers to find where a head or a frame ends. It recognises the protocol by
 its first bytes, and it follows an Upgrade. Three laws hold for any input, however it is cut:
 
 - The raw bytes of all fields, joined, are the input.
 - Malformed bytes become a row with an error, never an exception.
-- The bytes that wait for more bytes are bounded.
+- The number of bytes that are held until more bytes come is bounded.
 
-Left out: TLS (an explainer has to stand inside of it), and connections that began before the explainer listened.
+Left out: TLS (an explainer has to be inside it), and connections that began before the explainer was listening.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Explainer:
 
     @property
     def protocol(self) -> str:
-        """The name of the protocol, such as "HTTP/1.1"; "" while it is not recognised."""
+        """The name of the protocol, such as "HTTP/1.1"; "" until it is recognised."""
         return self._client.protocol
 
     def receive_data(self, sender: Role, data: bytes) -> None:
@@ -60,15 +60,15 @@ class Explainer:
             yield row
 
     def waiting(self, sender: Role) -> int:
-        """Return the number of bytes of one side that are in no row yet."""
+        """Return the number of one side's bytes that are not in a row yet."""
         side = self._sides[sender]
         return side.buffer.size + sum([len(field.raw) for field in side.fields])
 
     def _next_row(self, side: Side) -> Row | None:
-        """Run the script of one side up to its next row. Return None where the script waits for more bytes.
+        """Run one side's script up to its next row. Return None if the script is waiting for more bytes.
 
         Bytes that can never become a row are given up: malformed bytes, an incomplete head or frame at the end of input, and
-        too many bytes that wait for the other side.
+        too many bytes held until the other side answers.
         """
         try:
             step = next(self._scripts[side.sender])
@@ -84,7 +84,7 @@ class Explainer:
         return None
 
     def _give_up(self, side: Side, name: str, error: str) -> Row:
-        """Return a row with all bytes that wait, unexplained. From now on this side's bytes are shown as they come."""
+        """Return a row with all waiting bytes, unexplained. From now on this side's bytes are shown as they come."""
         if data := side.take(side.buffer.size):
             side.add(name, data, readable(data), "as it came", "")
         self._scripts[side.sender] = opaque(side, side.protocol or "unknown", "behind what could not be explained")
@@ -100,11 +100,11 @@ class Explainer:
         yield from self._going_on[side.sender]
 
     def _recognise(self, side: Side) -> None:
-        """Try to recognise the protocol by one side's first bytes. On success, both sides have their scripts."""
+        """Try to recognise the protocol by one side's first bytes. If that succeeds, both sides have their scripts."""
         first = side.buffer.peek(0, MAX_HELD)
         if side is self._client:
             explain = recognise(first)
-        else:  # a server is judged by its bytes only if the client has sent none, and nothing else is to be expected
+        else:  # the server's bytes decide only if the client has sent none, and nothing else is to be expected
             explain = recognise_server(first) if first and (side.eof or side.buffer.size > MAX_HELD) else None
         if explain is not None:
             self._going_on = dict(zip(self._sides, explain(self._client, self._server), strict=True))

@@ -4,7 +4,7 @@
     41 01 61                            index 1: the name ":authority" is in the table; the value is one byte, "a"
     40 01 78 01 79                      no index: a name of one byte, "x", and a value of one byte, "y"
 
-The first bits of a field's first byte say in which of five forms the field is:
+The first bits of a field's first byte say which of five forms the field has:
 
     1 index(7)                       the whole field is in the table                                                 (§6.1)
     01 index(6)  [ name ]  value     a literal value; from now on the field is an entry of the table                 (§6.2.1)
@@ -12,8 +12,8 @@ The first bits of a field's first byte say in which of five forms the field is:
     0001 index(4)  [ name ]  value   a literal value that no proxy may put into a table either                       (§6.2.3)
     001 size(5)                      the table gets another size                                                     (§6.3)
 
-The core gives a whole block to its library. Here each field is cut out first, and given to the core's ``FieldCoder`` alone;
-for the cut it is enough to read lengths. A block may come in several frames, which may begin and end in the middle of a field.
+The core gives a whole block to its library. Here each field is cut out first, and given to the core's ``FieldCoder`` by
+itself; cutting only requires reading lengths. A block may come in several frames, which may begin and end inside a field.
 """
 
 from typing import NamedTuple
@@ -28,11 +28,11 @@ from minproto.http2_fields import FieldCoder, Fields
 from minproto.http2_frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM
 
 MAX_BLOCK = 131_072
-"""Bytes that a field may have, and that all fields of a block may decode to: one byte of a block can stand for 4 KiB."""
+"""Bytes that a field may have, and that all fields of a block may decode to: one byte of a block can expand to 4 KiB."""
 OVERHEAD = 32
 """Bytes that each field counts for, besides its name and value (§4.1)."""
 MAX_INTEGER = 6
-"""Bytes of the longest integer that the library reads, and one more."""
+"""Bytes of the longest integer that the library reads, plus one."""
 _HUFFMAN = 0x80
 
 
@@ -65,12 +65,12 @@ class FieldBlocks:
     def __init__(self) -> None:
         self.coder = FieldCoder(MAX_BLOCK)
         self._broken = False  # a block could not be read, so the table lacks entries
-        self._begun = bytearray()  # the beginning of a field that goes on in the next frame
+        self._begun = bytearray()  # the beginning of a field that continues in the next frame
         self._fields: list[tuple[str, str]] = []  # the fields so far of an incomplete block
         self._room = MAX_BLOCK  # bytes that the other fields of the block may decode to
 
     def give_up(self) -> None:
-        """Explain no further block: one could not be read, so entries may be missing, and each index may mean another one."""
+        """Explain no more blocks: one could not be read, so entries may be missing, and any index may mean the wrong one."""
         self._broken = True
 
     def add(self, side: Side, size: int, *, last: bool) -> Fields | None:
@@ -128,7 +128,7 @@ class FieldBlocks:
 
 
 def _end(form: _Form, block: bytearray, at: int) -> int:
-    """Return where a field ends; for an incomplete one, a position behind the block. Raises RemoteProtocolError."""
+    """Return where a field ends; for an incomplete one, a position beyond the block. Raises RemoteProtocolError."""
     number, end = _integer(block, at, form.prefix)
     if form.literal:
         for _ in range(1 if number else 2):  # the name, unless it is an entry of the table, and the value
@@ -140,7 +140,7 @@ def _end(form: _Form, block: bytearray, at: int) -> int:
 
 
 def _integer(block: bytes | bytearray, at: int, prefix: int) -> tuple[int, int]:
-    """Return the value of an integer (§5.1), and where it ends: behind the block, if bytes of it are missing."""
+    """Return the value of an integer (§5.1), and where it ends: beyond the block, if bytes of it are missing."""
     data = bytes(block[at : at + MAX_INTEGER])
     all_ones = (1 << prefix) - 1
     complete = data[:1] and (data[0] & all_ones != all_ones or any(byte < 0x80 for byte in data[1:]))
@@ -154,7 +154,7 @@ def _integer(block: bytes | bytearray, at: int, prefix: int) -> tuple[int, int]:
 
 
 def _says(form: _Form, block: bytes, fields: Fields) -> tuple[str, str, str, str]:
-    """Return name, value, meaning and section of a field, or of a size update."""
+    """Return the name, value, meaning and section of a field, or of a size update."""
     number, at = _integer(block, 0, form.prefix)
     if not fields:
         return form.name, str(number), form.meaning, form.section

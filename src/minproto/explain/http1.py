@@ -1,11 +1,11 @@
-"""HTTP/1.1, explained: heads line by line, content, chunks, and the protocol behind an Upgrade.
+"""HTTP/1.1, explained: heads line by line, content, chunks, and the protocol after an Upgrade.
 
-The two sides cannot be explained apart from each other. A response to HEAD has no content, though it has a Content-Length.
+The two sides cannot be explained separately. A response to HEAD has no content, though it has a Content-Length.
 After an Upgrade the client's bytes are HTTP or WebSocket, depending on the server's answer. So the two scripts share an
-``Exchange``, with the methods that wait for a response.
+``Exchange``, with the methods of the requests that have no response yet.
 
-A head that a server would refuse (no Host, say) gets an error in its row. If it is still clear where the message ends, the
-script goes on behind it.
+A head that a server would refuse (one without Host, say) gets an error in its row. If it is still clear where the message
+ends, the script continues after it.
 """
 
 import re
@@ -28,12 +28,12 @@ from minproto.websocket_handshake import Agreement, check_response
 
 LIMITS = Limits(max_headers=65_536)
 MAX_UNANSWERED = 1_000
-"""Requests that may wait for their responses."""
+"""Requests that may be waiting for their responses."""
 
 HTTP = b"HTTP/"
 """The first bytes of every response."""
 
-_LINE = re.compile(rb".+?\r\n(?![\t ])", re.DOTALL)  # a field line, with the lines that are folded into it (RFC 9112 §5.2)
+_LINE = re.compile(rb".+?\r\n(?![\t ])", re.DOTALL)  # a field line, including lines folded into it (RFC 9112 §5.2)
 
 
 @dataclass
@@ -53,13 +53,13 @@ class Exchange:
 
 
 def explain_http1(client: Side, server: Side) -> tuple[Script[None], Script[None]]:
-    """The scripts of both sides."""
+    """Return the scripts of both sides."""
     exchange = Exchange(client, server)
     return _requests(client, exchange), _responses(server, exchange)
 
 
 def unless_http1(client: Side, server: Side, otherwise: Script[None]) -> Script[None]:
-    """Explain the server's bytes as HTTP/1.1 if they begin so, else by the script ``otherwise``.
+    """Explain the server's bytes as HTTP/1.1 if they begin that way, otherwise by the script ``otherwise``.
 
     A server may answer a client of another protocol in HTTP/1.1, for example with a 400 to a client that speaks TLS.
     """
@@ -75,7 +75,7 @@ def unless_http1(client: Side, server: Side, otherwise: Script[None]) -> Script[
 def _requests(side: Side, exchange: Exchange) -> Script[None]:
     """The client's script: head and body, again and again, up to a protocol switch.
 
-    Behind a head that asks for an upgrade the script pauses until the server has answered. The client's next bytes are HTTP if
+    After a head that asks for an upgrade, the script pauses until the server has answered. The client's next bytes are HTTP if
     the server has refused, and belong to the other protocol if it has agreed.
     """
     side.protocol = "HTTP/1.1"
@@ -110,14 +110,14 @@ def _request_head(side: Side, reader: HeadReader) -> Script[tuple[RequestHead, F
     try:
         check_target(method, target, RemoteProtocolError)
         check_host(version, fields, RemoteProtocolError)
-    except RemoteProtocolError as error:  # a server refuses this head, but it is clear where the message ends
+    except RemoteProtocolError as error:  # a server would refuse this head, but it is clear where the message ends
         side.error = str(error)
     return RequestHead(method, target, headers, version), request_framing(version, fields, RemoteProtocolError)
 
 
 def _responses(side: Side, exchange: Exchange) -> Script[None]:
-    """The server's script. Each response belongs to the oldest request that has no final response yet, and its body depends on
-    the method of this request."""
+    """The server's script. Each response belongs to the oldest request that has no final response yet, and the response's body
+    depends on that request's method."""
     side.protocol = "HTTP/1.1"
     reader = HeadReader(RESPONSE, LIMITS)
     while True:
@@ -152,7 +152,7 @@ def _response_head(side: Side, reader: HeadReader) -> Script[ResponseHead]:
 
 
 def _switch(exchange: Exchange, response: ResponseHead) -> None:
-    """Choose the scripts of both sides for the bytes behind this response."""
+    """Choose the scripts of both sides for the bytes after this response."""
     client, server, request = exchange.client, exchange.server, exchange.undecided
     if request is None or len(exchange.methods) > 1:  # RFC 9110 §7.8: MUST NOT switch to what was not offered
         server.error = "101 without a request to upgrade"
@@ -204,7 +204,7 @@ def _add_status_line(side: Side, line: bytes, version: str, status: str) -> None
 
 
 def _add_fields(side: Side, raw: bytes, headers: Headers) -> None:
-    """Add the field lines, and the empty line behind them."""
+    """Add the field lines, and the empty line after them."""
     lines = [found[0] for found in _LINE.finditer(raw[:-2])]
     for line, (name, value) in zip(lines, headers, strict=True):
         side.add(name, line, value, *meanings.FIELDS.get(name, meanings.OTHER_FIELD))
@@ -215,7 +215,7 @@ def _add_fields(side: Side, raw: bytes, headers: Headers) -> None:
 
 
 def _body(side: Side, framing: Framing, headers: Headers, syntax: Syntax) -> Script[None]:
-    """Explain the content of a message, where its framing says that there is any."""
+    """Explain the content of a message, if its framing says that there is any."""
     add = _content(side, headers)
     if isinstance(framing, Chunked):
         yield from _chunks(side, add, HeadReader(syntax, LIMITS, "name"))
@@ -242,7 +242,7 @@ def _content(side: Side, headers: Headers) -> Callable[[bytes], None]:
 
 
 def _chunks(side: Side, add: Callable[[bytes], None], trailers: HeadReader) -> Script[None]:
-    """Explain chunks: a size in hexadecimal, so many bytes, CRLF. A chunk of size 0 is the last; trailers follow it."""
+    """Explain chunks: a size in hexadecimal, that many bytes, CRLF. A chunk of size 0 is the last; trailers follow it."""
     size = -1
     while size:
         side.begin("chunk")
@@ -263,7 +263,7 @@ def _parse_chunk_line(buffer: Buffer) -> tuple[int, int] | None:
 
 
 def _trailers(side: Side, reader: HeadReader) -> Script[None]:
-    """Explain the trailers: field lines, which may be none, and an empty line."""
+    """Explain the trailers: any number of field lines, and an empty line."""
     yield from side.need(2)
     if side.buffer.peek(0, 2) == b"\r\n":
         side.add("empty line", side.take(2), "", "the end of the content: no trailers", "RFC 9112 §7.1.2")

@@ -7,10 +7,10 @@
 
 ``http2_frames`` parses each frame. The meaning of some frames depends on earlier ones, so this file keeps what a receiver
 would keep: the table of each direction, the windows, and the settings. A window is kept from the sender's view: the bytes that
-the other side has granted, minus the bytes that this side has sent. New settings hold for a side's frames from its ACK on (RFC
+the other side has granted, minus the bytes that this side has sent. New settings apply to a side's frames from its ACK on (RFC
 9113 §6.5.3).
 
-A WebSocket on a stream (RFC 8441) is explained from the response to its CONNECT on: its client waits for this response.
+A WebSocket on a stream (RFC 8441) is explained starting with the response to its CONNECT: the client waits for that response.
 
 Left out: the upgrade from HTTP/1.1 (h2c), which RFC 9113 has removed (§3.1).
 """
@@ -78,9 +78,9 @@ from minproto.sse import MEDIA_TYPE
 from minproto.websocket_handshake import Agreement, agreed
 
 MAX_STREAMS = 1_000
-"""Streams that are remembered. Beyond it, the oldest is removed, and its later frames are explained without its window."""
+"""Streams that are remembered. Beyond that, the oldest is removed, and its later frames are explained without its window."""
 MAX_UNACKNOWLEDGED = 100
-"""SETTINGS frames that may wait for their ACK."""
+"""SETTINGS frames that may be waiting for their ACK."""
 _WITH_BLOCKS = (HEADERS, PUSH_PROMISE, CONTINUATION)
 
 
@@ -92,7 +92,7 @@ class _Stream:
     windows: dict[Role, SendWindow]
     """The window of each side: the bytes of DATA that it may send."""
     content: dict[Role, EventStream | Carried] = field(default_factory=dict)
-    """What explains a side's content, where it is an event stream or a WebSocket. Other content is shown as bytes."""
+    """What explains a side's content, if that is an event stream or a WebSocket. Other content is shown as bytes."""
     websocket: RequestHead | None = None
     """A CONNECT that asks for a WebSocket, until it is answered (RFC 8441 §4)."""
     ended: set[Role] = field(default_factory=set)
@@ -133,7 +133,7 @@ class _Connection:
                 del self.streams[number]
 
     def acknowledge(self, role: Role) -> None:
-        """Apply the oldest settings of the other side, for ``role`` has acknowledged them."""
+        """Apply the other side's oldest settings, since ``role`` has acknowledged them."""
         direction = self.directions[role]
         for name, value in direction.unacknowledged.popleft() if direction.unacknowledged else ():
             if name == HEADER_TABLE_SIZE:
@@ -148,7 +148,7 @@ class _Connection:
 
 
 def explain_http2(client: Side, server: Side) -> tuple[Script[None], Script[None]]:
-    """The scripts of both sides."""
+    """Return the scripts of both sides."""
     connection = _Connection()
     frames = _Frames(server, connection).script()
     return _client(client, connection), unless_http1(client, server, frames)
@@ -189,7 +189,7 @@ class _Frames:
         }
 
     def script(self) -> Script[None]:
-        """Explain frames, each with a header of nine bytes. Behind a faulty header the payload is shown as plain bytes."""
+        """Explain frames, each with a header of nine bytes. After a faulty header the payload is shown as plain bytes."""
         side = self._side
         side.protocol = "HTTP/2"
         while True:
@@ -225,7 +225,7 @@ class _Frames:
         return header
 
     def _check(self, header: Header) -> None:
-        """Note a fault that the header alone shows. A field block that is lost by it makes all later blocks unreadable."""
+        """Note a fault that the header alone shows. If it makes us lose a field block, all later blocks become unreadable."""
         side, expected = self._side, self._block
         try:
             if header.length <= MAX_FRAME and header.type != PUSH_PROMISE:  # the two sides may have agreed on more
@@ -248,7 +248,7 @@ class _Frames:
         return Frame(header.type, header.flags, header.stream, self._side.buffer.peek(0, header.length))
 
     def _payload(self, header: Header) -> None:
-        """Explain the bytes of a payload. Behind a fault, the remaining bytes are a field "payload"."""
+        """Explain the bytes of a payload. After a fault, the remaining bytes become a field "payload"."""
         side = self._side
         behind = side.buffer.size - header.length
         try:
@@ -270,7 +270,7 @@ class _Frames:
     # -- DATA (RFC 9113 §6.1)
 
     def _data(self, header: Header) -> Script[None]:
-        """Explain a DATA frame: its padding, its content, and what it takes from two windows. END_STREAM ends this side."""
+        """Explain a DATA frame: its padding, its content, and what it uses up of two windows. END_STREAM ends this side."""
         side = self._side
         padding = 0
         is_padded = bool(header.flags & PADDED and header.length)
@@ -295,7 +295,7 @@ class _Frames:
         self._side.add("content", data, readable(data), "of the message", "RFC 9113 §6.1")
 
     def _spend(self, header: Header, stream: _Stream | None) -> None:
-        """Take the payload from the windows: all of it, with its padding (§6.1)."""
+        """Subtract the payload from the windows: all of it, including its padding (§6.1)."""
         if header.length:
             self._change("the connection", self._us.window, -header.length)
             if stream is not None:
@@ -318,7 +318,7 @@ class _Frames:
     # -- field blocks (§4.3, §6.2, §6.6, §6.10)
 
     def _headers(self, header: Header) -> None:
-        """Explain a HEADERS frame: padding and priority, if its flags say so, and its part of the field block."""
+        """Explain a HEADERS frame: padding and priority, if its flags announce them, and its part of the field block."""
         block = parse_headers(self._frame(header))
         self._connection.open(header.stream)
         rest = header.length - len(block)
@@ -349,7 +349,7 @@ class _Frames:
         self._padding(rest)
 
     def _add_block(self, header: Header) -> None:
-        """Explain this frame's part of a field block; at the end of the block, also the message that it begins or ends."""
+        """Explain this frame's part of a field block; at the block's end, also the message that the block begins or ends."""
         began = self._block
         assert began is not None
         last = bool(header.flags & END_HEADERS)
@@ -361,7 +361,7 @@ class _Frames:
                 self._connection.end(began.stream, self._side.sender)
 
     def _says(self, began: Header, fields: Fields) -> None:
-        """Make the title from a complete field block. Raises StreamError for a malformed request or response (§8.1.1)."""
+        """Set the title from a complete field block. Raises StreamError for a malformed request or response (§8.1.1)."""
         side = self._side
         name = side.title.partition(",")[0]
         if not fields or fields[0][0][:1] != ":":
@@ -380,7 +380,7 @@ class _Frames:
             side.title += ", END_STREAM"
 
     def _expect(self, response: ResponseHead) -> None:
-        """Note what the content behind a response's head will be: the frames of a WebSocket, or an event stream."""
+        """Note what the content after a response's head will be: the frames of a WebSocket, or an event stream."""
         stream = self._connection.streams.get(response.stream)
         if stream is not None and stream.websocket is not None and 200 <= response.status < 300:  # RFC 8441 §5
             agreement = Agreement()
@@ -439,7 +439,7 @@ class _Frames:
             self._take(len(debug), "Additional Debug Data", readable(debug), "for people who read logs", "RFC 9113 §6.8")
 
     def _window_update(self, header: Header) -> None:
-        """Explain a WINDOW_UPDATE: it enlarges the window of the *other* side, which is the one that sends DATA into it."""
+        """Explain a WINDOW_UPDATE: it enlarges the window of the *other* side, the one that may then send more DATA."""
         increment = parse_window_update(self._frame(header).payload)
         self._side.title = f"WINDOW_UPDATE, {increment:,}"
         self._take(4, "Window Size Increment", str(increment), "bytes of DATA that may be sent in addition", "RFC 9113 §6.9")

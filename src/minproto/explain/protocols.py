@@ -1,4 +1,4 @@
-r"""Recognise a protocol by the first bytes of the client, or of the server where the client sends none.
+r"""Recognise a protocol by the client's first bytes, or by the server's if the client sends none.
 
     16 03 ...                               TLS: a handshake record
     PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n      HTTP/2: the whole preface
@@ -25,8 +25,8 @@ _LINE_SO_FAR = re.compile(rb"(?:\r\n)*+[\t -~]*+\r?")
 
 
 def _says(first: bytes, says: Callable[[bytes], bool]) -> bool | None:
-    """Return what ``says`` returns for the first line that is not empty; False for a line that is no text; None while the
-    line has no end yet."""
+    """Return what ``says`` returns for the first line that is not empty; False for a line that is not text; None until the
+    line has ended."""
     if line := _LINE.match(first[:MAX_FIRST_LINE]):
         return says(line[1])
     return None if len(first) < MAX_FIRST_LINE and _LINE_SO_FAR.fullmatch(first) else False
@@ -53,21 +53,21 @@ def _is_http2(first: bytes) -> bool | None:
 
 
 def _is_resp(first: bytes) -> bool | None:
-    """Look for an array, as all Redis clients send a command. A method of HTTP may begin with "*", but none does."""
+    """Look for an array, the form in which all Redis clients send commands. HTTP methods may begin with "*", but none does."""
     if first[:1] != b"*":
         return False
     return first[1:2].isdigit() if len(first) > 1 else None
 
 
 def explain_tls(client: Side, server: Side) -> tuple[Script[None], Script[None]]:
-    """The scripts of a TLS connection, which nobody can read from outside."""
+    """Return the scripts for a TLS connection, which nobody can read from outside."""
     return opaque(client, "TLS", "encrypted: only the two ends can read it"), unless_http1(
         client, server, opaque(server, "TLS", "encrypted: only the two ends can read it")
     )
 
 
 def explain_unknown(client: Side, server: Side) -> tuple[Script[None], Script[None]]:
-    """The scripts of an unknown protocol: the bytes of both sides, as they come."""
+    """Return the scripts for an unknown protocol: the bytes of both sides, as they come."""
     return opaque(client, "unknown"), unless_http1(client, server, opaque(server, "unknown"))
 
 
@@ -83,7 +83,7 @@ PROTOCOLS: list[tuple[Callable[[bytes], bool | None], Explain]] = [
 
 
 def recognise(first: bytes) -> Explain | None:
-    """Return the scripts for the client's first bytes; None where more bytes are needed."""
+    """Return the scripts for the client's first bytes; None if more bytes are needed."""
     if not first:
         return None
     for is_it, explain in PROTOCOLS:
@@ -94,7 +94,7 @@ def recognise(first: bytes) -> Explain | None:
 
 
 def recognise_server(first: bytes) -> Explain:
-    """Return the scripts for the server's first bytes, where the client has sent nothing."""
+    """Return the scripts for the server's first bytes, for when the client has sent nothing."""
     if first.startswith(HTTP):
         return explain_http1
     return explain_resp if first.startswith(b"-") else explain_unknown

@@ -6,7 +6,7 @@ r"""RESP (the Redis serialization protocol), explained: commands word by word, r
     $2\r\nhi\r\n   another string, with its length
 
 Everything is a line whose first byte is a type, or a string whose length such a line has announced. The core's ``parse_*``
-functions read the lines. The core's limits do not count here, since a redis-server has others.
+functions read the lines. The core's limits do not apply here, since a redis-server has different ones.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from minproto.resp import ARRAYS, BULKS, CRLF, parse_bulk, parse_inline, parse_i
 
 MAX_LINE = 65_536
 MAX_DEPTH = 1_000
-"""How deep arrays may stand within arrays."""
+"""How deep arrays may be nested within arrays."""
 MAX_COUNT = 1 << 31
 """Values that an array may announce."""
 _WORDS, _WORD = 5, 40  # words of a command or reply in its title, and characters of each
@@ -70,7 +70,7 @@ _PLURALS = {b"$": "bulk strings", b"=": "verbatim strings", b"!": "bulk errors",
 
 
 def explain_resp(client: Side, server: Side) -> tuple[Script[None], Script[None]]:
-    """The scripts of both sides."""
+    """Return the scripts of both sides."""
     return _commands(client), _replies(server)
 
 
@@ -97,7 +97,7 @@ def _inline(side: Side, words: list[str]) -> Script[None]:
 
 
 def _array(side: Side, words: list[str]) -> Script[None]:
-    """Explain a command in its usual form: ``*2`` strings, each with its length before it."""
+    """Explain a command in its usual form: an array (``*2``: two strings), each string preceded by its length."""
     line = yield from _line(side)
     count = _length(line, "Protocol error: invalid multibulk length", least=-1)
     side.add("array", side.take(len(line)), str(count), "strings of a command, its name first", "RESP, arrays")
@@ -123,7 +123,7 @@ def _array(side: Side, words: list[str]) -> Script[None]:
 
 
 def _add_words(side: Side, words: list[str], *more: bytes) -> None:
-    """Add words to the title, which is the command itself."""
+    """Add words to the title, which shows the command itself."""
     words += [shortened(readable(word)) for word in more]
     side.title = " ".join(words[:_WORDS]) or "nothing"
 
@@ -132,7 +132,7 @@ def _add_words(side: Side, words: list[str], *more: bytes) -> None:
 
 
 def _replies(side: Side) -> Script[None]:
-    """The server's script. Values stand within arrays, so a stack counts how many are missing in each open array."""
+    """The server's script. Arrays contain values, so a stack counts how many values are missing in each open array."""
     side.protocol = "RESP"
     while True:
         side.begin("reply")
@@ -141,7 +141,7 @@ def _replies(side: Side) -> Script[None]:
         while missing:
             missing[-1] -= 1
             kind, count = yield from _value(side, words)
-            if kind == b"|":  # an attribute stands before a value, and does not count as one
+            if kind == b"|":  # an attribute comes before a value, and does not count as one
                 missing[-1] += 1
             if count:
                 missing.append(count)
@@ -153,7 +153,7 @@ def _replies(side: Side) -> Script[None]:
 
 
 def _value(side: Side, words: list[str]) -> Script[tuple[bytes, int]]:
-    """Explain one value, or the head of an array. Return its type, and how many values follow that belong to it."""
+    """Explain one value, or the head of an array. Return its type, and the number of values after it that belong to it."""
     line = yield from _line(side)
     kind, text = line[:1], line[1:-2]
     if kind not in _KINDS:
@@ -219,7 +219,7 @@ def _length(line: bytes, complaint: str, least: int = 0) -> int:
 def _string(side: Side, length: int, add: Callable[[bytes, bytes], None]) -> Script[None]:
     """Wait for a string and its CRLF, and call ``add`` with its bytes, with and without the CRLF.
 
-    A long string comes in pieces; its CRLF is then a piece of its own, with b"" as the second argument.
+    A long string comes in pieces; its CRLF is then a separate piece, with b"" as the second argument.
     """
     if length > MAX_PIECE:
         yield from side.pieces(length, lambda data: add(data, data))

@@ -1,4 +1,4 @@
-r"""The parts of an explanation: rows of fields, and the sides of a connection that they are read from.
+r"""The parts of an explanation: rows of fields, and the sides of a connection from which they are read.
 
 A protocol is explained by two *scripts*, one for each side. A script is a generator that reads like the grammar:
 
@@ -9,9 +9,9 @@ A protocol is explained by two *scripts*, one for each side. A script is a gener
         yield from side.pieces(size, add_data)                          # waits for "hello"
         yield side.row()                                                # the row is complete
 
-A script yields a row for each head, frame or chunk that is complete. Where it needs more bytes, it yields ``Wants.DATA``.
-Where it has to see the other side's answer first, it yields ``Wants.PAUSED``, as a core would. Bytes that a script takes are
-in its row at once, so no byte is lost when a later one turns out to be malformed.
+A script yields a row for each complete head, frame or chunk. If it needs more bytes, it yields ``Wants.DATA``. If it has to
+see the other side's answer first, it yields ``Wants.PAUSED``, as a core would. Bytes that a script takes are added to its row
+at once, so no byte is lost when a later one turns out to be malformed.
 """
 
 import re
@@ -25,18 +25,18 @@ from minproto.core import Role, Wants
 T = TypeVar("T")
 
 MAX_PIECE = 16_384
-"""Bytes of content or payload in one row: longer content is explained piece by piece. HTTP/2's frames are usually so long."""
+"""Bytes of content or payload in one row: longer content is explained in pieces. Long HTTP/2 frames usually have this size."""
 MAX_HELD = 131_072
-"""Bytes of one side that may wait, for the end of a head (64 KiB) or for the answer of the other side."""
+"""Bytes of one side that may be held until a head ends (64 KiB) or the other side answers."""
 MAX_FIELDS = 4_096
-"""Fields after which a row ends and another one goes on. The fields of one piece always stay together."""
+"""Fields after which a row ends and another one continues. The fields of one piece always stay together."""
 
 
 class Bits(NamedTuple):
     """Some bits of a byte, with a name."""
 
     pattern: str
-    """The byte, with a dot for each bit that is not among these: ``"1... ...."``."""
+    """The byte, with a dot for each bit that is not one of these: ``"1... ...."``."""
     name: str
     meaning: str
 
@@ -49,13 +49,13 @@ class Bits(NamedTuple):
 
 @dataclass(slots=True)
 class Field:
-    """Bytes with a name. A field without bytes is a conclusion from others: a whole message, or the size of a window."""
+    """Bytes with a name. A field without bytes is concluded from other fields: a whole message, or the size of a window."""
 
     name: str
     raw: bytes
     """The bytes as they were sent."""
     value: str
-    """The bytes decoded, unmasked and inflated; in hexadecimal, if they are no text. The value may have control characters."""
+    """The bytes decoded, unmasked and inflated; in hexadecimal, if they are not text. May contain control characters."""
     meaning: str
     section: str
     """Where the standard defines the field: "RFC 9112 §3"."""
@@ -74,7 +74,7 @@ class Row:
     title: str
     fields: list[Field]
     error: str = ""
-    """The rule that these bytes break; "" where they break none."""
+    """The rule that these bytes break; "" if they break none."""
     goes_on: bool = False
     """Whether the sender's next row is another piece of the same head, frame or chunk."""
     stream: int = 0
@@ -95,11 +95,11 @@ class Row:
 
 
 Script = Generator[Row | Wants, None, T]
-"""A generator of rows. It yields a ``Wants`` where there is no row yet, and says by it why not."""
+"""A generator of rows. While there is no row, it yields a ``Wants``, which says why not."""
 
 
 class Side:
-    """One direction of a connection: the bytes that wait, and the fields of the row that the script is making."""
+    """One direction of a connection: the waiting bytes, and the fields of the row that the script is making."""
 
     def __init__(self, sender: Role) -> None:
         self.sender = sender
@@ -110,7 +110,7 @@ class Side:
         """The title of the row, as far as it is known."""
         self.stream = 0
         self.error = ""
-        """The error of the row, where it is still clear where the head or frame ends, so that the script can go on."""
+        """The error of the row, if it is still clear where the head or frame ends, so that the script can go on."""
         self.fields: list[Field] = []
         self._offset = 0
 
@@ -119,7 +119,7 @@ class Side:
         self.title, self.stream, self.error = title, stream, ""
 
     def take(self, count: int) -> bytes:
-        """Remove bytes from the buffer, and return them. The script has to ``add`` them before anything else can fail."""
+        """Remove bytes from the buffer, and return them. The script has to ``add`` them before anything can fail."""
         return self.buffer.take(count)
 
     def add(self, name: str, raw: bytes, value: str, meaning: str, section: str, bits: tuple[Bits, ...] = ()) -> None:
@@ -131,7 +131,7 @@ class Side:
         self.add(name, b"", value, meaning, section)
 
     def row(self, error: str = "", *, goes_on: bool = False) -> Row:
-        """Return the row of the fields so far. The next field begins another row."""
+        """Return a row with the fields so far. The next field begins another row."""
         row = Row(
             self.sender, self._offset, self.protocol, self.title, self.fields, error or self.error, goes_on, self.stream
         )
@@ -158,7 +158,7 @@ class Side:
             yield self.row(goes_on=True)
 
     def pieces(self, length: int, add: Callable[[bytes], None]) -> Script[None]:
-        """Wait for ``length`` bytes of content or payload, and give them to ``add``, in several rows if they are many."""
+        """Wait for ``length`` bytes of content or payload, and give them to ``add``, in several rows if there are many."""
         while length:
             count = min(length, MAX_PIECE)
             yield from self.need(count)
@@ -183,7 +183,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def readable(data: bytes) -> str:
-    """Return bytes as text if they are UTF-8 without control characters, else in hexadecimal."""
+    """Return bytes as text if they are UTF-8 without control characters, otherwise in hexadecimal."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -192,7 +192,7 @@ def readable(data: bytes) -> str:
 
 
 def shown(text: str) -> str:
-    """Return a text, cut off where it is too long for one value."""
+    """Return a text, cut off if it is too long for one value."""
     return text if len(text) <= MAX_PIECE else f"{text[:MAX_PIECE]}… ({len(text):,} characters)"
 
 

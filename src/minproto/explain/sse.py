@@ -45,7 +45,7 @@ class EventStream:
                 self._note(side, event)
 
     def _add_line(self, side: Side, raw: bytes) -> None:
-        """Add the field for a line, or for a part of one whose end is in a later piece."""
+        """Add the field for a line, or for a part of a line whose end is in a later piece."""
         ended = raw[-1:] in (b"\r", b"\n")
         line = self._begun + raw.rstrip(b"\r\n")
         self._begun = b"" if ended else line[:MAX_PIECE]
@@ -64,7 +64,7 @@ class EventStream:
         try:
             self._core.receive_data(raw)
             return list(self._core.events())
-        except RemoteProtocolError:  # an event beyond the limit: from now on the lines are explained, but no events
+        except RemoteProtocolError:  # an event over the limit: from now on lines are explained, but no events
             self._core = None
             return []
 

@@ -4,7 +4,7 @@ r"""Print rows as lines of text, for a terminal:
         47 45 54 20              GET·      method = GET (send the resource; RFC 9110 §9.3.1)
         2f 68 65 6c 6c 6f 20     /hello·   request-target = /hello (the resource; RFC 9112 §3.2)
 
-The bytes stand at the left, eight to a line, in hexadecimal and as text. Their explanation stands at the right. A terminal
+The bytes are on the left, eight to a line, in hexadecimal and as text. Their explanation is on the right. A terminal
 that is too narrow for this gets the explanation first, and the bytes below it:
 
     #1 → 0.001 s, byte 0, HTTP/1.1: GET
@@ -13,8 +13,8 @@ that is too narrow for this gets the explanation first, and the bytes below it:
         RFC 9110 §9.3.1)
           47 45 54 20              GET·
 
-No line is longer than the terminal is wide. No byte of a peer is written as it is, for a terminal obeys control characters: a
-request for ``/\x1b]0;title\x07`` would change the title of the window.
+No line is longer than the terminal is wide. A peer's bytes are never written unescaped, since a terminal obeys control
+characters: a request for ``/\x1b]0;title\x07`` would change the title of the window.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,16 +25,16 @@ from minproto.core import CLIENT
 from minproto.explain.rows import Field, Row
 
 BYTES = 8
-"""Bytes in a line."""
+"""Bytes on a line."""
 MAX_BYTES = 48
 MAX_VALUE = 200
 """Bytes of a field, and characters of its value, that are printed without ``--full``."""
 INDENT = 4
 BELOW = INDENT + 2
-"""Columns before bytes that stand below their explanation."""
-_LEFT = INDENT + 3 * BYTES + 1 + BYTES + 2  # columns before an explanation that stands beside its bytes
+"""Columns before bytes that are printed below their explanation."""
+_LEFT = INDENT + 3 * BYTES + 1 + BYTES + 2  # columns before an explanation that is beside its bytes
 SIDE_BY_SIDE = _LEFT + 24
-"""Columns that a terminal must have for bytes at the left and their explanation at the right."""
+"""Columns that a terminal must have for bytes on the left and their explanation on the right."""
 MIN_WIDTH = 24
 
 _BOLD, _DIM, _RED, _CYAN, _GREEN, _OFF = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[36m", "\x1b[32m", "\x1b[0m"
@@ -47,13 +47,13 @@ class Printer:
         """``width``: columns of the terminal. ``full``: print long fields whole."""
         self._width = max(width, MIN_WIDTH)
         self._beside = width >= SIDE_BY_SIDE
-        # A byte takes three columns in hexadecimal and one as text; a blank stands between both.
+        # A byte takes three columns in hexadecimal and one as text, with a blank in between.
         self._bytes = BYTES if self._beside else min(BYTES, (self._width - BELOW - 1) // 4)
         self._color = color
         self._full = full
 
     def lines(self, row: Row, number: int, seconds: float) -> Iterator[str]:
-        """Yield the lines of a row. ``number``: of its connection. ``seconds``: since the connection began."""
+        """Yield the lines of a row. ``number``: its connection's number. ``seconds``: the time since the connection began."""
         client = row.sender is CLIENT
         stream = f", stream {row.stream}" if row.stream else ""
         yield from self._wrapped(
@@ -105,7 +105,7 @@ class Printer:
     def _wrapped(self, *parts: tuple[str, str], indent: int = 0, hang: int = INDENT) -> Iterator[str]:
         """Yield texts, each in its colour, joined and broken into lines that fit the terminal.
 
-        ``hang``: columns by which all lines behind the first are indented further."""
+        ``hang``: columns by which all lines after the first are indented further."""
         whole = "".join(text for text, _ in parts)
         for number, (start, end) in enumerate(_fitting(whole, self._width - indent - hang)):
             margin = indent + (hang if number else 0)
@@ -124,8 +124,8 @@ class Printer:
 
 
 def _fitting(text: str, width: int) -> Iterator[tuple[int, int]]:
-    """Yield where the lines of a text begin and end that are at most ``width`` columns wide, without the blanks between the
-    lines. A line ends at a blank, but a word that is too long for any line is broken where the line is full."""
+    """Yield where each line of a text begins and ends if lines are at most ``width`` columns wide, without the blanks between
+    them. A line ends at a blank, but a word that is too long for any line is broken where the line is full."""
     start = 0
     while start < len(text):
         end = _full(text, start, width)
@@ -139,7 +139,7 @@ def _fitting(text: str, width: int) -> Iterator[tuple[int, int]]:
 
 
 def _full(text: str, start: int, width: int) -> int:
-    """Return the end of as many characters from ``start`` on as fit ``width`` columns."""
+    """Return the index after the last character, counting from ``start``, that still fits in ``width`` columns."""
     if text.isascii():
         return min(start + width, len(text))
     for end in range(start, len(text)):
@@ -150,13 +150,13 @@ def _full(text: str, start: int, width: int) -> int:
 
 
 def _is_word(text: str, start: int, width: int) -> bool:
-    """True where the word that begins at ``start`` fits a line."""
+    """Return whether the word that begins at ``start`` fits on a line."""
     end = _full(text, start, width)
     return end == len(text) or text.find(" ", start, end + 1) >= 0
 
 
 def _columns(char: str) -> int:
-    """Return how many columns of a terminal a character takes: two for an ideograph or emoji, none for a combining accent."""
+    """Return how many terminal columns a character takes: two for an ideograph or emoji, none for a combining accent."""
     if category(char) in ("Mn", "Me"):
         return 0
     return 2 if east_asian_width(char) in ("W", "F") else 1
@@ -168,5 +168,5 @@ def printable(data: bytes) -> str:
 
 
 def visible(text: str) -> str:
-    """Return a text with escapes in the place of characters that a terminal would obey or not show."""
+    """Return a text with escapes in place of characters that a terminal would obey or not show."""
     return "".join([char if char.isprintable() else char.encode("unicode_escape").decode() for char in text])

@@ -6,11 +6,11 @@
     37 fa 21 3d     masking key
     7f 9f 4d 51 58  payload = Hello               unmasked
 
-The core's ``parse_header`` tells where a frame ends. A core of the receiving side gets each frame as well: it finds faults,
-and it tells which message a frame completes. After a fault this core is silent, but the frames behind it can still be
+The core's ``parse_header`` says where a frame ends. A core in the role of the receiving side gets each frame as well: it finds
+faults, and it says which message a frame completes. After a fault this core is silent, but later frames can still be
 explained.
 
-On a stream of HTTP/2 the WebSocket's frames are the content of DATA frames (RFC 8441 §5), which may end anywhere
+On an HTTP/2 stream the WebSocket's frames are the content of DATA frames (RFC 8441 §5), which may end anywhere
 (``Carried``).
 """
 
@@ -56,7 +56,7 @@ _CODES = {
 
 
 def explain_websocket(client: Side, server: Side, agreement: Agreement) -> tuple[Script[None], Script[None]]:
-    """Return the scripts of both sides, for the bytes behind the handshake."""
+    """Return the scripts of both sides, for the bytes after the handshake."""
     return _Frames(client, agreement).script(), _Frames(server, agreement).script()
 
 
@@ -70,14 +70,14 @@ def explain_carried(agreement: Agreement) -> "dict[Role, Carried]":
 class Carried:
     """The explanation of one side's WebSocket, whose frames come as content. ``add`` takes the next piece of content.
 
-    The frames are read by a script on a Side of their own. The fields that it finds are copied into the row of the carrying
-    frame. A field may have begun in an earlier piece; then only its last bytes are added here.
+    A script reads the frames on a Side of their own. The fields that it finds are copied into the row of the carrying
+    frame. If a field has begun in an earlier piece, only its last bytes are added here.
     """
 
     def __init__(self, own: Side, script: Script[None]) -> None:
         self._own = own
         self._script = script
-        self._told = 0  # bytes of the next field that an earlier row has already, as "part of a frame"
+        self._told = 0  # bytes of the next field that are already in an earlier row, as "part of a frame"
 
     def add(self, side: Side, data: bytes) -> None:
         """Add fields for all bytes of a piece of content."""
@@ -105,7 +105,7 @@ class _Frames:
 
     def __init__(self, side: Side, agreement: Agreement) -> None:
         self._side = side
-        # The core of the side that reads these frames.
+        # The core of the side that receives these frames.
         self._core: Connection | None = Connection(SERVER if side.sender is CLIENT else CLIENT, agreement)
         self._closed = False
         self._compressed = False

@@ -1,7 +1,7 @@
 """The broker made faster: a message is compared only with the patterns that can match its topic.
 
 Most patterns begin with letters, such as ``news.`` in ``news.*``, or end with them, such as ``.uk`` in ``*.uk``. An index from
-these letters to the patterns finds the candidates of a topic by a few look-ups, one for each length that the letters have:
+these letters to the patterns finds the candidates for a topic with a few look-ups, one for each length of such letters:
 
     patterns            index by the first letters                 index by the last letters, backwards
     news.*  news.?      "news." -> news.*, news.?
@@ -9,7 +9,7 @@ these letters to the patterns finds the candidates of a topic by a few look-ups,
     *                   ""      -> *
 
 A publish to ``news.uk`` looks up "news.", "ku." and "", and never sees ten thousand patterns ``sport.…*``. The answer for a
-topic is remembered until a pattern comes or goes, so a pattern with wildcards at both ends costs once for each topic.
+topic is remembered until a pattern comes or goes, so a pattern with wildcards at both ends is compared once for each topic.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ from minproto import broker
 from minproto.broker import Listener, name_bytes
 
 _REMEMBERED = 20_000
-"""The topics whose patterns are remembered, and these patterns, counted together."""
+"""The maximum number of topics whose patterns are remembered and of these patterns, counted together."""
 
 
 class _Index:
@@ -27,7 +27,7 @@ class _Index:
 
     def __init__(self) -> None:
         self._by_letters: dict[bytes, dict[str, None]] = {}
-        self._lengths: dict[int, int] = {}  # length -> how many of the letters have it
+        self._lengths: dict[int, int] = {}  # length -> how many keys of that length there are
 
     def add(self, letters: bytes, pattern: str) -> None:
         if letters not in self._by_letters:
@@ -55,7 +55,7 @@ class Patterns(broker.Patterns):
     def __init__(self) -> None:
         super().__init__()
         self._by_first, self._by_last = _Index(), _Index()
-        self._age: dict[str, int] = {}  # for the order in which the patterns came, which an index does not keep
+        self._age: dict[str, int] = {}  # for the order in which patterns were added, which an index does not keep
         self._ages = count()
         self._found: dict[bytes, list[str]] = {}  # topic -> patterns that match it
         self._remembered = 0
@@ -82,7 +82,7 @@ class Patterns(broker.Patterns):
         self._remembered = 0
 
     def _place(self, pattern: str) -> tuple[_Index, bytes]:
-        """Return the index in which a pattern stands, and its letters there: the longer ones, at its beginning or its end."""
+        """Return the index for a pattern, and its letters there: those at its beginning or its end, whichever are longer."""
         parts = broker._PARTS.findall(name_bytes(pattern))
         first, last = _letters(parts), _letters(reversed(parts))
         return (self._by_first, first) if len(first) >= len(last) else (self._by_last, last)

@@ -1,4 +1,4 @@
-"""The HTTP/1.1 core made faster: a head by one search and a few patterns, and memories for what is said again and again."""
+"""The HTTP/1.1 core made faster: a head read by one search and a few patterns, and memories for whatever is often repeated."""
 
 import re
 from collections.abc import Sequence
@@ -24,11 +24,11 @@ from minproto.http1 import BODY, DONE, HEAD, IDLE, NO_CONTENT, REQUEST, Handling
 _REQUEST_LINE = re.compile(rf"([{TCHAR}]++) ([{TARGET}]++) (HTTP/[0-9]\.[0-9])")
 _STATUS_LINE = re.compile(rf"(HTTP/[0-9]\.[0-9]) ([0-9]{{3}})(?: [{FIELD_VCHAR}]*+)?")
 _FIELD_LINE = re.compile(rf"([{TCHAR}]++):[\t ]*+([{FIELD_VCHAR}]*+)")
-_CLOSED = http1.State.CLOSED  # module names: CPython 3.11 looks up a member of an Enum class slowly
+_CLOSED = http1.State.CLOSED  # bound at module level: looking up an Enum member is slow in CPython 3.11
 _DATA = Wants.DATA
 _CR = ord("\r")
 
-# What connections share holds no secret field, and no long field line.
+# The memories that connections share hold no secret field, and no long field line.
 _WITHOUT_CONTENT = frozenset({"HEAD", "CONNECT"})
 _MOST = 256
 _LONG = 4_096
@@ -52,7 +52,7 @@ class HeadReader(http1.HeadReader):
         return head
 
     def _parse(self, text: str) -> tuple[Sequence[str], Headers] | None:
-        """None where a line is wrong, folded, or one too many: the plain reader says what is the matter."""
+        """Return None if a line is wrong, folded, or one too many: the plain reader says what is the matter."""
         lines = text.split("\r\n")
         start: Sequence[str] = ()
         if self._first_part != "name":
@@ -83,7 +83,7 @@ def _parse_field(line: str, short: bool) -> tuple[str, str] | None:
 
 
 def encode_fields(headers: Sequence[tuple[str, str]]) -> str:
-    """The same as the plain ``encode_fields``."""
+    """Return what the plain ``encode_fields`` returns."""
     try:
         lines = [_encoded.get(field) or _encode_field(field) for field in headers]
     except TypeError:  # a field that is a list can't be looked up
@@ -101,9 +101,9 @@ def _encode_field(field: tuple[str, str]) -> str:
 
 
 def request_handling(version: str, headers: Sequence[tuple[str, str]], fault: type[ProtocolError]) -> Handling:
-    """The same as the plain ``request_handling``, by the few fields that matter."""
+    """Return what the plain ``request_handling`` returns, from the few fields that matter."""
     important = []
-    for field in headers:  # for one or two of them a comprehension takes longer, in CPython 3.11
+    for field in headers:  # for one or two fields a comprehension is slower, in CPython 3.11
         if field[0] in IMPORTANT:
             important.append(field)
     return _handling(version, tuple(important), fault)  # type: ignore[arg-type]  # to mypy no class is hashable
@@ -118,7 +118,7 @@ def _handling(version: str, important: tuple[tuple[str, str], ...], fault: type[
 def _encode(head: PreparedHead) -> tuple[bytes | None, bool]:
     """Return a head without Content-Length and the empty line, and whether it lets the connection persist.
 
-    None: this head does not take a Content-Length, or there is something unusual about it.
+    Return None for a head that does not take a Content-Length, or that is unusual in some way.
     """
     fields = important_fields(head.headers)
     framed = "content-length" in fields or "transfer-encoding" in fields
@@ -138,7 +138,7 @@ class Connection(http1.Connection):
     encode_fields = staticmethod(encode_fields)
 
     def _skip_empty_lines(self) -> bool:
-        """Nearly always a request line is next, or nothing has come yet."""
+        """Nearly always, either a request line comes next, or nothing has arrived yet."""
         if not self._buffer.size:
             return False
         data, start = self._buffer.window()
@@ -156,7 +156,7 @@ class Connection(http1.Connection):
         return True
 
     def send_whole(self, head: ResponseHead, content: bytes) -> bytes:
-        """A prepared head is sent in answer to a complete request of HTTP/1.1."""
+        """Take the short way for a prepared head that answers a complete HTTP/1.1 request."""
         if type(head) is not PreparedHead or self.request is not DONE or self.response is not HEAD or self._version != "1.1":
             return super().send_whole(head, content)
         if head.encoding is None:

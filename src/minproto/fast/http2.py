@@ -15,20 +15,20 @@ _LONG = 4_096
 
 
 class _Memory(dict[Any, Any]):
-    """Blocks and their fields, while coding would give the same again: until the table, which all blocks refer to, changes.
+    """Blocks and their fields, while coding would give the same result: until the table that all blocks refer to changes.
 
-    The block of a head that is in the table already does not change the table.
+    The block for a head that is already in the table does not change the table.
     """
 
     __slots__ = ("_newest", "_size", "_table")
 
     def __init__(self, table: HeaderTable) -> None:
         self._table = table
-        self._newest: Any = None  # the entry that was added last
+        self._newest: Any = None  # the entry added last
         self._size = 0, table.maxsize
 
     def put(self, key: Any, value: Any, *, short: bool) -> None:
-        """Remember what was coded just now, unless that has changed the table: then forget everything before it."""
+        """Remember what was coded just now; but if that has changed the table, forget everything."""
         entries = self._table.dynamic_entries
         newest, size = entries[0] if entries else None, (len(entries), self._table.maxsize)
         if newest is self._newest and size == self._size and len(self) < _MOST:
@@ -71,18 +71,18 @@ class FieldCoder(http2_fields.FieldCoder):
         return known
 
     def resize_decoder(self, size: int) -> None:
-        self._decoded.clear()  # the next block has to say that the table is smaller
+        self._decoded.clear()  # the next block has to announce the smaller table
         super().resize_decoder(size)
 
     def resize_encoder(self, size: int) -> None:
-        self._encoded.clear()  # our next block has to
+        self._encoded.clear()  # our next block has to announce the new size
         super().resize_encoder(size)
 
     def parse_request(self, fields: Fields, stream: int) -> RequestHead:
         key = tuple(fields)
         try:
             known = self._requests.get(key)
-        except TypeError:  # a value of an app's head that can't be hashed
+        except TypeError:  # a value in an app's head that can't be hashed
             return super().parse_request(fields, stream)
         if known is None:
             head = super().parse_request(fields, stream)

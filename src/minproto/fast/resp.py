@@ -4,10 +4,10 @@ from minproto import resp
 from minproto.resp import CRLF, UNAUTHENTICATED_ARGUMENTS, Command
 
 _LONGEST = 1_023  # bytes of an argument; UNAUTHENTICATED_BULK allows more, so a client without the password may send it
-# To look up a line checks and reads it at once: no other text is the count or the length. (Only bytes have a hash.)
+# Looking up a line checks and reads it in one step: each count or length has only one spelling. (Only bytes can be hashed.)
 _COUNTS = {b"*%d" % count: count for count in range(1, UNAUTHENTICATED_ARGUMENTS + 1)}
 _LENGTHS = {b"$%d" % length: length for length in range(_LONGEST + 1)}
-_COUNT_LINE, _LENGTH_LINE = len(b"*10\r\n"), len(b"$1023\r\n")  # the longest ones: an end is searched for no further
+_COUNT_LINE, _LENGTH_LINE = len(b"*10\r\n"), len(b"$1023\r\n")  # the longest ones: the search for a line's end goes no further
 
 
 class Connection(resp.Connection):
@@ -16,7 +16,7 @@ class Connection(resp.Connection):
     __slots__ = ()
 
     def _parse_command(self) -> Command | None:
-        """Between two commands, a short one is read in place, unless anything is wrong with it or missing."""
+        """Between two commands, read a short one in place, unless anything in it is wrong or missing."""
         command = self._read_short() if self._arguments is None else None
         return command or super()._parse_command()
 
@@ -34,7 +34,7 @@ class Connection(resp.Connection):
             arguments.append(bytes(data[end + 2 : end + 2 + length]))
             end += 2 + length
         size, limits = end + 2 - start, self.limits
-        # The strings are shorter than the command. Where the whole command may be beyond a limit, the plain core looks closer.
+        # The strings are shorter than the command. If the whole command exceeds a limit, the plain core takes a closer look.
         if not arguments or size > limits.max_bulk or size > limits.max_command or len(arguments) > limits.max_array:
             return None
         self._buffer.skip(size)

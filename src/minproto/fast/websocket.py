@@ -1,7 +1,7 @@
 r"""The WebSocket core made faster: short messages in one step, and a mask for long ones.
 
 Read ``minproto.websocket`` first: it is complete without this file. Here three of its methods and its mask are replaced for
-the common case. Each replacement decides first whether the case is the common one, and calls the plain method if it is not:
+the common case. Each replacement first checks whether the case is the common one, and calls the plain method if it is not:
 
     what arrives or is sent                 the plain core                            here
     81 85 37fa213d 7f9f4d5158, whole        header, payload, UTF-8, message: 4 steps  ``_read_short``: 1 step
@@ -9,7 +9,7 @@ the common case. Each replacement decides first whether the case is the common o
     Message("Hi"), without compression      the table of states, then the encoder     the encoder
     a mask for more than 1 KiB              one XOR of two large numbers              four passes over the bytes
 
-An error is never found here. A short frame with text that is not UTF-8, say, stays in the buffer as it is, and the plain
+An error is never found here. A short frame with text that is not UTF-8, say, stays in the buffer unchanged, and the plain
 method finds the fault at its byte. So both cores give the same events, errors and bytes after every call (law 13).
 """
 
@@ -17,7 +17,7 @@ from minproto import websocket
 from minproto.core import SERVER, Event, Wants
 from minproto.websocket import BINARY, FIN, MASKED, MAX_CONTROL, OPCODE, TEXT, Message, Shared, State
 
-_OPEN = State.OPEN  # module names: CPython 3.11 looks up a member of an Enum class slowly
+_OPEN = State.OPEN  # bound at module level: looking up an Enum member is slow in CPython 3.11
 _DATA = Wants.DATA
 _WHOLE = (FIN | TEXT, FIN | BINARY)  # first bytes of a message in one frame, not compressed
 _XOR = [bytes(byte ^ other for byte in range(256)) for other in range(256)]  # _XOR[k][b] is k ^ b
@@ -27,8 +27,8 @@ _SHORT = 1_024
 def mask(data: bytes | bytearray, key: bytes | bytearray) -> bytes:
     """Return what the plain ``mask`` returns.
 
-    Beyond 1 KiB, each fourth byte goes through a table of 256 bytes: position 0 through the table of key[0], and so on. The
-    time is linear in the bytes, without the large numbers of the plain mask.
+    Beyond 1 KiB, every fourth byte goes through a table of 256 bytes: those from position 0 through the table for key[0], and
+    so on. The time is linear in the number of bytes, without the large numbers of the plain mask.
     """
     if len(data) <= _SHORT:
         return websocket.mask(data, key)
@@ -39,17 +39,17 @@ def mask(data: bytes | bytearray, key: bytes | bytearray) -> bytes:
 
 
 class Connection(websocket.Connection):
-    """A WebSocket's connection, with the same events and the same bytes as the plain one."""
+    """A WebSocket connection, with the same events and the same bytes as the plain one."""
 
     __slots__ = ()
 
     mask = staticmethod(mask)
 
     def _parse(self) -> Event | None:
-        """Read a message in one short frame in place, where it is the next thing in the buffer and nothing is wrong with it.
+        """Read a message in one short frame in place, if it comes next in the buffer and nothing is wrong with it.
 
-        The next frame begins a message where no frame is begun, and where the frame before it ended a message. Within a
-        message the same bytes are an error, which the plain method finds.
+        The next frame begins a message if no frame has begun, and the previous frame ended a message. Within a message the
+        same bytes are an error, which the plain method finds.
         """
         between = self._first_byte is None and self._allowed_next is self._between_messages and self.wants is _DATA
         message = self._read_short() if between else None
@@ -74,16 +74,16 @@ class Connection(websocket.Connection):
         return message
 
     def _read_payload(self) -> Event | None:
-        """Read a message in one frame from the buffer, where it has arrived whole: it needs no second place to wait in.
+        """Read a message in one frame from the buffer, if it has arrived whole: it need not be copied to ``_message``.
 
-        ``_message`` is empty at the first frame of a message, and where all payload before this call was empty, too.
+        ``_message`` is empty at the first frame of a message, and also if all payload before this call was empty.
         """
         first = self._first_byte or 0
         one_frame = first in _WHOLE and not self._message
         if not one_frame or self._buffer.size < self._payload_left:
             return super()._read_payload()
         found = self._buffer.peek(0, self._payload_left)
-        # ``_key`` is not rotated yet: where an earlier piece has rotated it, that piece is in ``_message``.
+        # ``_key`` is not rotated yet: if an earlier piece had rotated it, that piece would be in ``_message``.
         message = _message(first, mask(found, self._key) if self._key else found)
         if message is None:
             return super()._read_payload()
@@ -92,7 +92,7 @@ class Connection(websocket.Connection):
         return message
 
     def send(self, event: Event) -> bytes:
-        """Encode a whole message that is not compressed without a look at the table: in OPEN it leads to OPEN again."""
+        """Encode a whole uncompressed message without a look at the table, which leads from OPEN to OPEN again."""
         if self.state is _OPEN and self._deflater is None:
             if type(event) is Message:
                 return self._encode_message(event.data)
@@ -102,7 +102,7 @@ class Connection(websocket.Connection):
 
 
 def _message(first: int, data: bytes) -> Message | None:
-    """Return the message of a frame; None for text that is not UTF-8, whose first wrong byte the plain core finds."""
+    """Return the message in a frame; None for text that is not UTF-8, whose first wrong byte the plain core finds."""
     try:
         return Message(data if first & OPCODE == BINARY else data.decode())
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
 """The demo app: endpoints for real clients, one for each thing that an HTTP server has to get right.
 
 ``GET /bytes/N`` has a Content-Length, ``GET /stream`` has none and is sent in chunks. ``POST /echo`` streams in both
-directions at once. ``/slow/async`` and ``/slow/sync`` wait equally long, but only the first lets other requests pass. The
+directions at once. ``/slow/async`` and ``/slow/sync`` wait equally long, but only the first lets other such requests pass. The
 tests with real clients, the benchmarks and the lab's page all use these endpoints.
 """
 
@@ -19,13 +19,13 @@ from minproto.lab.feeds import Feeds
 from minproto.websocket import Limits
 
 MAX_BYTES = 10 << 30
-"""Bytes that /bytes/N sends at most. They are generated as they are sent, so they cost no memory."""
+"""The most bytes that /bytes/N sends. They are generated as they are sent, so they cost no memory."""
 MAX_SECONDS = 10.0
 MAX_CHUNKS = 1_000_000
 MAX_MESSAGE = 32 << 20
-"""Bytes of the largest message that /ws gives back. The default limit of a WebSocket is 1 MiB; tests try larger messages."""
+"""Bytes of the largest message that /ws sends back. A WebSocket's default limit is 1 MiB; tests try larger messages."""
 HISTORY = 1_000
-"""Messages that are kept of each topic, for clients that come back."""
+"""Messages that are kept for each topic, for clients that come back."""
 BLOCK = bytes(range(256)) * 256  # 64 KiB
 
 INDEX = """\
@@ -56,12 +56,12 @@ class DemoApp:
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """Answer at once the requests that wait for a message, or for the worker thread: the server wants to stop."""
+        """Answer at once the requests waiting for a message, or for the worker thread: the server is about to stop."""
         self._feeds.close()
         self._closed.set()
 
     async def __call__(self, request: Request) -> Answer:
-        """Answer a request. ``match`` is the whole router; the paths that are not here belong to ``Feeds``."""
+        """Answer a request. ``match`` is the whole router; paths that are not listed here belong to ``Feeds``."""
         match request.method, request.path:
             case "GET", "/hello":
                 return Response(b"Hello, World!", 200, [("content-type", "text/plain")])
@@ -73,7 +73,7 @@ class DemoApp:
             case "GET", "/slow/async":
                 await asyncio.sleep(_seconds(request))
                 return Response.text("done\n")
-            case "GET", "/slow/sync":  # the thread sleeps, and the event loop goes on; the next such request waits its turn
+            case "GET", "/slow/sync":  # the thread sleeps, while the event loop goes on; the next such request waits its turn
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._one_worker, self._closed.wait, _seconds(request))
                 return Response.text("done\n")
@@ -115,7 +115,7 @@ async def _blocks(count: int) -> AsyncIterator[bytes]:
 
 
 def _stream(request: Request) -> Response:
-    """Answer with chunks in an interval. The length is not known to the server, so the response has no Content-Length."""
+    """Answer with chunks at an interval. The server does not know the length, so the response has no Content-Length."""
     query = request.query
     try:
         chunks, size = int(query.get("chunks", "10")), int(query.get("size", "1024"))

@@ -2,8 +2,8 @@
 
 Browsers speak HTTP/2 only over TLS, so the lab needs a certificate. The library trustme makes a certificate authority, and the
 authority signs one certificate for 127.0.0.1 and localhost. Then the authority's private key is thrown away, so it can never
-sign another one. Its own certificate is kept: a client that should trust the lab is told of it, as in
-``curl --cacert ~/.cache/minproto/tls/authority.pem https://localhost:8443/``. No system or browser trusts it by itself.
+sign another one. The authority's own certificate is kept: a client that should trust the lab is told about it, as in
+``curl --cacert ~/.cache/minproto/tls/authority.pem https://localhost:8443/``. No system or browser trusts it by default.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 
 NAMES = ("localhost", "127.0.0.1")
 VALID = timedelta(days=398)
-"""How long the certificate is valid: browsers accept no longer time, whichever authority has signed."""
+"""How long the certificate is valid: browsers accept no longer time, whichever authority has signed it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Certificate:
 
 
 class NoCertificateError(Exception):
-    """There is no certificate. The message says in one line why."""
+    """There is no certificate. The message says why, in one line."""
 
 
 def development_certificate() -> Certificate:
@@ -51,7 +51,7 @@ def development_certificate() -> Certificate:
 
 
 def _cache() -> Path:
-    """Return the cache folder, by the XDG base directory specification. It says to ignore a relative path in the variable."""
+    """Return the cache folder, by the XDG base directory specification, which says to ignore a relative path."""
     named = os.environ.get("XDG_CACHE_HOME", "")
     try:
         return (Path(named) if os.path.isabs(named) else Path("~/.cache").expanduser()) / "minproto"
@@ -64,7 +64,7 @@ def _files(folder: Path) -> Certificate:
 
 
 def _is_fresh(folder: Path) -> bool:
-    """Return whether all files are there, and the certificate is valid for another month."""
+    """Return whether all files exist, and the certificate is valid for another month."""
     files = _files(folder)
     if not (files.chain.is_file() and files.key.is_file() and files.authority.is_file()):
         return False
@@ -74,7 +74,7 @@ def _is_fresh(folder: Path) -> bool:
 def _make(folder: Path) -> None:
     """Make the files in a temporary folder, and then rename the folder.
 
-    Another lab may start at the same moment. A rename is one step, so nobody ever sees a key beside another key's certificate.
+    Another lab may start at the same moment. A rename is one step, so nobody ever sees a key beside the wrong certificate.
     """
     import trustme  # an extra, which may be missing: then the lab has no HTTPS
 
@@ -91,7 +91,7 @@ def _make(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         new.rename(folder)
     except OSError:
-        if not _is_fresh(folder):  # if it is, another lab has been faster, and its certificate will do
+        if not _is_fresh(folder):  # if it is fresh, another lab was faster, and its certificate will do
             raise
     finally:
         shutil.rmtree(new, ignore_errors=True)

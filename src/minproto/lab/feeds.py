@@ -27,7 +27,7 @@ from minproto.websocket import TRY_AGAIN_LATER
 
 LONG_POLL_SECONDS = 25.0
 MOST = 1_000
-"""Messages in one answer to a poll. The next poll gets the following ones."""
+"""The most messages in one answer to a poll. The next poll gets the following ones."""
 
 
 class Feeds:
@@ -39,7 +39,7 @@ class Feeds:
         self._chat_page = files(__package__).joinpath("chat.html").read_bytes()
 
     def close(self) -> None:
-        """Answer the long polls that wait, for the server wants to stop."""
+        """Answer the waiting long polls, since the server is about to stop."""
         for subscription in self._polls:
             subscription.end()
 
@@ -67,7 +67,7 @@ class Feeds:
     def _chat(self, request: Request) -> Answer:
         """Answer a browser with the page of the chat, and a WebSocket with the chat itself.
 
-        With ``after=`` in the query (an id, or nothing), each message is JSON and has its id, so that the client can resume.
+        With ``after=`` in the query (an id, or nothing), each message is JSON and includes its id, so the client can resume.
         """
         if request.headers.get("upgrade") is None and not request.protocol:
             return Response(self._chat_page, headers=[("content-type", "text/html; charset=utf-8")])
@@ -83,7 +83,7 @@ class Feeds:
         return upgrade(request, talk)
 
     async def _publish(self, request: Request) -> Response:
-        """Publish the content, unless a page of another origin sends it: browsers send a simple POST anywhere, unasked."""
+        """Publish the content, unless a page from another origin sends it: browsers send a simple POST anywhere, unasked."""
         origin = request.headers.get("origin")
         if origin is not None and not same_origin(request, origin):
             logger.warning(
@@ -105,10 +105,10 @@ class Feeds:
 
 @asynccontextmanager
 async def beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run coroutines while the block runs, and cancel them at the end of the block.
+    """Run coroutines while the block is running, and cancel them at the end of the block.
 
     For example, the block reads from a WebSocket and the coroutine writes to it. A coroutine that fails ends the block as
-    well, for the peer would wait in vain for its messages. A ConnectionError does not: the block notices the loss by itself.
+    well, since the peer would wait in vain for its messages. A ConnectionError does not: the block notices the loss itself.
     """
 
     async def run(one: Coroutine[Any, Any, None]) -> None:
@@ -123,9 +123,9 @@ async def beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def poll(subscription: Subscription, seconds: float) -> Response:
-    """Answer with the messages that wait; if there are none, wait up to ``seconds`` for the first one.
+    """Answer with the pending messages; if there are none, wait up to ``seconds`` for the first one.
 
-    The answer is JSON. ``last`` is the id with which the client asks the next time, ``gap`` whether messages are missing.
+    The answer is JSON. ``last`` is the id to ask with the next time, and ``gap`` says whether messages are missing.
     """
     async with subscription:
         with suppress(TimeoutError):
@@ -142,7 +142,7 @@ async def poll(subscription: Subscription, seconds: float) -> Response:
 
 
 def text(message: Message) -> str:
-    """Return the data of a message as text. Bytes that are no UTF-8 become U+FFFD."""
+    """Return the data of a message as text. Bytes that are not UTF-8 become U+FFFD."""
     return message.data.decode("utf-8", "replace")
 
 
@@ -155,7 +155,7 @@ def _after(request: Request) -> str | None:
 
 
 async def _forward(subscription: Subscription, ws: WebSocket, form: Callable[[Item], str | bytes | None]) -> None:
-    """Send each item of a subscription. In the form with ids, the id at which the subscription starts comes first."""
+    """Send each item of a subscription. In the form with ids, the subscription's start id comes first."""
     if form is _with_id and subscription.start is not None:
         await ws.send(json.dumps({"id": subscription.start}))
     async for item in subscription:
@@ -171,7 +171,7 @@ def _with_id(item: Item) -> str:
 
 
 def _text_or_bytes(item: Item) -> str | bytes | None:
-    """Return the data as text if it is UTF-8, else as bytes. A Gap has no such form."""
+    """Return the data as text if it is UTF-8, otherwise as bytes; None for a Gap, which has no such form."""
     if not isinstance(item, Message):
         return None
     try:

@@ -1,6 +1,6 @@
 """A line: a connection of the lab that counts its bytes for the right column of the page, and that can be cut or made slow.
 
-The page has columns, such as "short polling", and shows what each one costs. But a browser chooses by itself which connection
+The page has columns, such as "short polling", and shows what each one costs. But the browser itself chooses which connection
 a request uses, and it reuses connections. So bytes are counted for an *account*, one for each column, and a request *claims*
 the line on which it came:
 
@@ -12,10 +12,10 @@ the line on which it came:
     read   GET /lab/push/long?... (379 bytes)            nobody yet, again
            claim(long)                                   long.received += 379
 
-Browsers do not pipeline, so no answer to an earlier request can still be on its way at a claim.
+Browsers do not pipeline, so when a claim is made, no answer to an earlier request can still be on its way.
 
-A slow client is a client whose network takes few bytes a second. The line plays this network at the server's end. It holds
-back the bytes that are written and says that it is congested, so the server waits as it would for a real slow network.
+A slow client is a client whose network takes few bytes a second. The line simulates this network at the server's end. It holds
+back the written bytes and says that it is congested, so the server waits as it would for a network that is really slow.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from minproto.aio.pipe import Pipe, Watcher
 SLOW_RATE = 500
 """Bytes a second that a slow client takes."""
 SLOW_MARK = 1_000
-"""Bytes that may wait for a slow client before the writer has to wait (``congested``)."""
+"""Bytes that may be held for a slow client before the writer has to wait (``congested``)."""
 TICK = 0.1
 """Seconds between two portions for a slow client."""
 
@@ -40,25 +40,25 @@ class Tap(Protocol):
         """Called with bytes that came from the client."""
 
     def sent(self, data: bytes) -> None:
-        """Called with bytes that go to the client."""
+        """Called with bytes that are sent to the client."""
 
     def ended(self, reason: str = "closed") -> None:
-        """Called once, when the tap sees no more bytes of this line."""
+        """Called once, when the tap will see no more bytes of this line."""
 
 
 class Account:
-    """The cost of one column of one page, and the connections that the column uses now."""
+    """The cost of one column of one page, and the connections that the column is using now."""
 
     def __init__(self) -> None:
         self.requests = 0
         self.received = 0
-        """Bytes that came from the client: inside TLS, where there is TLS."""
+        """Bytes that came from the client, counted inside TLS if there is TLS."""
         self.sent = 0
         self.lines: set[Line] = set()
         """The lines whose last claim is this account's."""
         self.streams: deque[Request] = deque(maxlen=2)
-        """The account's latest requests of HTTP/2. All columns share one line there, so nobody can tell
-        their bytes apart, and the page shows none."""
+        """The account's latest HTTP/2 requests. There, all columns share one line, so nobody can tell
+        their bytes apart, and the page shows no figures for them."""
         self._slow = False
 
     @property
@@ -73,7 +73,7 @@ class Account:
                 line.send_held()
 
     def cut(self) -> None:
-        """Reset the connections of the column, and lose the bytes on their way. Over HTTP/2 reset its streams instead."""
+        """Reset the column's connections, losing the bytes in flight. Over HTTP/2, reset the column's streams instead."""
         for line in list(self.lines):
             line.abort()
         for request in self.streams:
@@ -81,7 +81,7 @@ class Account:
 
 
 class Line:
-    """A ``Pipe`` around a pipe. ``info("line")`` returns the line, also from an HTTP/2 stream or a WebSocket on top of it."""
+    """A ``Pipe`` around a pipe. ``info("line")`` returns the line, even from an HTTP/2 stream or a WebSocket on top of it."""
 
     __slots__ = ("_account", "_held", "_moved", "_onward", "_pipe", "_tap", "_timer", "_unclaimed")
 
@@ -89,16 +89,16 @@ class Line:
         self._pipe = pipe
         self._tap = tap
         self._account: Account | None = None
-        self._unclaimed = 0  # bytes that were read, and whose request is not parsed yet
+        self._unclaimed = 0  # bytes that have been read, but whose request is not parsed yet
         self._onward = False  # the last claim was made for all bytes to come: see ``claim``
-        self._held = bytearray()  # bytes that were written, and that a slow client has not taken yet
-        self._moved: asyncio.Future[None] | None = None  # ``drain`` waits for it: some held bytes have gone out
+        self._held = bytearray()  # bytes that have been written, but that a slow client has not taken yet
+        self._moved: asyncio.Future[None] | None = None  # resolved when some held bytes have gone out; ``drain`` waits for it
         self._timer: asyncio.TimerHandle | None = None
 
     def claim(self, account: Account | None, *, onward: bool = False) -> None:
         """Count the last request, and all bytes written from now on, for this account, or for nobody.
 
-        ``onward``: count for it all bytes that are read from now on as well, for the connection becomes a WebSocket.
+        ``onward``: also count all bytes read from now on for this account, since the connection becomes a WebSocket.
         """
         self._leave()
         self._account, self._onward = account, onward
@@ -168,14 +168,14 @@ class Line:
         return self if name == "line" else self._pipe.info(name)
 
     def send_held(self) -> None:
-        """Write at once the bytes that were held back for a slow client."""
+        """Write at once the bytes being held back for a slow client."""
         if self._held:
             self._write(bytes(self._held))
             self._held.clear()
         self._wake()
 
     def untap(self, reason: str) -> None:
-        """Show the bytes from now on to nobody. ``reason``: what the watching pages are told."""
+        """Stop showing the line's bytes to anybody. ``reason``: what the watching pages are told."""
         if self._tap is not None:
             tap, self._tap = self._tap, None
             tap.ended(reason)

@@ -1,4 +1,4 @@
-"""The lab: one process, one broker, and each protocol on a port of 127.0.0.1. The page at ``/`` shows them at work.
+"""The lab: one process, one broker, and each protocol on its own port of 127.0.0.1. The page at ``/`` shows them at work.
 
     HTTP  8000 --.                                .--> lab/site.py    the page
                  +--> Line --> server --> LabApp -+--> lab/push.py    "push": four ways to receive messages
@@ -33,7 +33,7 @@ class Lab:
     """The three servers, and the broker, figures and apps that they share."""
 
     def __init__(self, port: int, tls_port: int, broker_port: int, context: ssl.SSLContext | None) -> None:
-        """Each port may be 0, for any free one. ``context``: None for a lab without HTTPS."""
+        """Each port may be 0, for any free port. ``context``: None for a lab without HTTPS."""
         self.metrics = Metrics()
         self.broker = Broker(history=HISTORY)
         self.push = Push(self.broker)
@@ -50,7 +50,7 @@ class Lab:
         return [self.http, *([self.https] if self.https else []), self.redis]
 
     def close(self) -> None:
-        """End the requests that would hold up a drain: polls and streams that wait for messages, and the worker thread."""
+        """End what would hold up a drain: polls and streams that are waiting for messages, and the worker thread."""
         self.push.close()
         self._demo.close()
 

@@ -2,17 +2,17 @@
 
     short polling   the page asks every second: are there messages since this id?
     long polling    the page asks the same question, and the answer waits until there is a message
-    SSE             one answer that does not end; after a loss the browser comes back by itself, with Last-Event-ID
+    SSE             one answer that never ends; after a loss the browser itself comes back, with Last-Event-ID
     WebSocket       a connection of messages instead of requests; after a loss the page's script has to come back, with an id
 
 A page first opens a WebSocket, the *control*:
 
-    lab   {"client": "3fQ...", "start": "1700000000000-0", "topic": "updates"}     a token, with which the four columns ask
+    lab   {"client": "3fQ...", "start": "1700000000000-0", "topic": "updates"}     a token, which the four columns ask with
     lab   {"published": ["1700000000250-0"], "columns": {"short": {"requests": 3, ...}, ...}, "rate": 4}    four times a second
     page  {"rate": 10}                                       publish ten messages a second for me
     page  {"slow": "sse", "on": true}, {"cut": "ws"}         make a column's connection slow; reset a column's connection
 
-From the ids of all published messages the page knows which of them each column has missed.
+From the ids of all published messages, the page can tell which messages each column has missed.
 """
 
 import asyncio
@@ -35,19 +35,19 @@ from minproto.websocket import Limits as WebSocketLimits
 PREFIX = "/lab/push/"
 TOPIC = "updates"
 POLICY_VIOLATION = 1_008
-"""The close code for a page that sends no command of ours (RFC 6455 §7.4.1)."""
+"""The close code for a page that sends something other than our commands (RFC 6455 §7.4.1)."""
 COLUMNS = ("short", "long", "sse", "ws")
 MAX_CLIENTS = 100
 """Pages that may be open at once."""
 MAX_RATE = 200.0
-"""Messages a second that the lab publishes for one page at most."""
+"""The most messages a second that the lab publishes for one page."""
 MAX_COMMAND = 4_096
 """Bytes of a command, including the message that it may carry."""
 REPORT_SECONDS = 0.25
 RETRY = 1_000
-"""Milliseconds after which a browser's EventSource comes back: few, for somebody is watching."""
+"""Milliseconds after which a browser's EventSource comes back: only a few, since somebody is watching."""
 BACKLOG = Limits(max_pending=100)
-"""Messages that may wait for a slow column. Beyond it, the oldest are dropped, and the column gets a Gap."""
+"""Messages that may be pending for a slow column. Beyond that, the oldest are dropped, and the column gets a Gap."""
 LEAST_PAUSE = 0.02
 """Seconds between two rounds of publishing. At a high rate, each round publishes several messages."""
 
@@ -74,14 +74,14 @@ class Push:
         self._published = 0
 
     def close(self) -> None:
-        """End all polls and streams, for the lab wants to stop."""
+        """End all polls and streams, since the lab is about to stop."""
         for client in self._clients.values():
             _end(client)
 
     def claim(self, request: Request) -> None:
-        """Count the request, and the bytes of its connection, for its column; called with each request of the lab.
+        """Count the request, and the bytes of its connection, for its column; called with every request to the lab.
 
-        A request of HTTP/2 shares its connection with all others, so only the request is counted. It is kept, so that the
+        An HTTP/2 request shares its connection with all others, so only the request is counted. It is kept, so that the
         page can cut its stream.
         """
         client, column = self._client(request), request.path.removeprefix(PREFIX)
@@ -97,7 +97,7 @@ class Push:
         return self._clients.get(request.query.get("client", "")) if request.path.startswith(PREFIX) else None
 
     async def __call__(self, request: Request) -> Answer:
-        """Answer a column's request, or a page's control. The path names the column, the query the page's token."""
+        """Answer a column's request, or a page's control. The path names the column, and the query has the page's token."""
         column = request.path.removeprefix(PREFIX)
         if request.method != "GET":
             return not_allowed("GET", "HEAD")
@@ -115,7 +115,7 @@ class Push:
         return await poll(subscription, LONG_POLL_SECONDS if column == "long" else 0)
 
     def _subscribe(self, request: Request) -> Subscription:
-        """Subscribe a column, from the id that it has seen: in the query, or in an EventSource's header field."""
+        """Subscribe a column, from the last id that it has seen: in the query, or in an EventSource's header field."""
         after = request.headers.get("last-event-id") or request.query.get("after")
         return self._broker.subscribe(TOPIC, after=after, limits=BACKLOG, on_overflow="drop_oldest")
 
@@ -145,7 +145,7 @@ class Push:
             await ws.close(POLICY_VIOLATION, "this is no command of the lab")
 
     def _obey(self, client: Client, command: dict[str, Any]) -> None:
-        """Carry out a page's command. Raises ValueError or KeyError for a text that is no command."""
+        """Carry out a page's command. Raises ValueError or KeyError for JSON that is not a command."""
         match command:
             case {"publish": str(message)}:
                 self._broker.publish(TOPIC, message.encode())
@@ -160,7 +160,7 @@ class Push:
                 raise ValueError("unknown command")
 
     async def _report(self, client: Client, ws: WebSocket) -> None:
-        """Send the page its token and the id where it starts; then, again and again, what has happened since."""
+        """Send the page its token and its start id; then, again and again, what has happened since."""
         start = self._broker.last_id(TOPIC)
         async with self._broker.subscribe(TOPIC, on_overflow="drop_oldest") as published:
             await _send(ws, {"client": client.token, "start": start, "topic": TOPIC})
@@ -174,7 +174,7 @@ class Push:
     async def _publish_for(self, client: Client) -> None:
         """Publish at the client's rate. After a rate of 0, the first message goes out at once.
 
-        At 60 messages a second and a round each 0.02 s, 1.2 messages are due in each round: ``due`` keeps the 0.2 for later.
+        At 60 messages a second and a round every 0.02 s, 1.2 messages are due in each round: ``due`` keeps the 0.2 for later.
         """
         clock = asyncio.get_running_loop().time
         while True:
@@ -198,7 +198,7 @@ async def _feed(ws: WebSocket, subscription: Subscription) -> None:
     """Send the messages of a subscription until it ends, or the WebSocket does."""
     async with subscription, beside(_forward(subscription, ws)):
         async for _ in ws:
-            pass  # the page sends nothing here: the loop only notices its end
+            pass  # the page sends nothing: we iterate only to notice when the connection closes
 
 
 async def _forward(subscription: Subscription, ws: WebSocket) -> None:

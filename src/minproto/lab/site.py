@@ -1,11 +1,11 @@
-"""The lab's app: its page, the requests of the page, and behind them the demo app. It answers the lab's own pages alone.
+"""The lab's app: its page, the page's requests, and the demo app for all other paths. It answers only the lab's own pages.
 
-The lab shows the content of other connections, so no other website may see it. To listen on 127.0.0.1 is not enough for that:
+The lab shows the content of other connections, so no other website may see it. Listening on 127.0.0.1 does not ensure that:
 any page that the user visits can send requests to 127.0.0.1. Two checks keep such pages out (``_refusal``):
 
-- A script of another site has another Origin field: ``Origin: https://evil.example``. Answer: 403.
-- A hostile site can give its own name the address 127.0.0.1 after its page has loaded (*DNS rebinding*). For the browser all
-  is one origin then, so Origin does not help. But the Host field still has the site's name: ``Host: evil.example:8000``.
+- A script from another site has a different Origin field: ``Origin: https://evil.example``. Answer: 403.
+- A hostile site can give its own name the address 127.0.0.1 after its page has loaded (*DNS rebinding*). To the browser, all
+  is then one origin, so Origin does not help. But the Host field still has the site's name: ``Host: evil.example:8000``.
   Answer: 421.
 """
 
@@ -30,7 +30,7 @@ HOSTS = ("127.0.0.1", "localhost")
 BEAT = 1.0
 """Seconds between two signs of life. A page that misses five of them says "the lab does not answer"."""
 MAX_DELAY = 5_000
-"""Milliseconds that a tile can be told to wait, at most."""
+"""The most milliseconds that a tile can be told to wait."""
 TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -41,7 +41,7 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Places:
-    """The ports of the lab on 127.0.0.1; None for a protocol that it does not serve."""
+    """The lab's ports on 127.0.0.1; None for a protocol that it does not serve."""
 
     http: int
     https: int | None = None
@@ -63,7 +63,7 @@ class LabApp:
     """The app of the lab's HTTP and HTTPS servers."""
 
     def __init__(self, places: Callable[[], Places], push: Push, wire: Wire, demo: App) -> None:
-        """``places``: called for each request, for a port of 0 becomes a number only when its server listens."""
+        """``places``: called for each request, since a port of 0 becomes a real number only when its server is listening."""
         self._places = places
         self._push = push
         self._wire = wire
@@ -71,7 +71,7 @@ class LabApp:
         self._page = {file.name: file.read_bytes() for file in files(__package__).joinpath("page").iterdir()}
 
     async def __call__(self, request: Request) -> Answer:
-        """Refuse a request of another site; claim its bytes for a column; then find the part of the lab that answers it."""
+        """Refuse a request from another site; claim its bytes for a column; then find the part of the lab that answers it."""
         origins = self._places().origins
         if (refusal := _refusal(request, origins)) is not None:
             return refusal
@@ -99,7 +99,7 @@ class LabApp:
         return _json(answer)
 
     def _file(self, name: str, origins: set[str]) -> Response:
-        """Answer with a file of the page. All files were read at the start, so no path such as "../x" leads elsewhere."""
+        """Answer with one of the page's files. All were read at the start, so no path such as "../x" leads elsewhere."""
         content = self._page.get(name)
         if content is None:
             return Response.text("not found\n", 404)
@@ -119,7 +119,7 @@ def _json(value: object) -> Response:
 
 
 def _refusal(request: Request, origins: set[str]) -> Response | None:
-    """Return the answer to a request that names another site, or comes from a page of another site; None for all others."""
+    """Return the answer to a request that names another site, or comes from another site's page; None for all others."""
     authority = request.authority  # "" for HTTP/1.0 without a Host field, which no browser sends
     if authority and not any(is_origin_of(origin, authority) for origin in origins):
         _log_refusal(request, 421, "the authority that it asks for", authority, origins)
@@ -140,7 +140,7 @@ def _log_refusal(request: Request, status: int, what: str, value: str, origins: 
 
 
 def _policy(origins: set[str]) -> str:
-    """Return the page's Content-Security-Policy: it loads its own files, talks to the lab's origins, and fits in no frame."""
+    """Return the page's Content-Security-Policy: load only its own files, talk to the lab's origins, and allow no framing."""
     own = " ".join(sorted(origins | {origin.replace("http", "ws", 1) for origin in origins}))
     return (
         f"default-src 'self'; connect-src 'self' {own}; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
@@ -158,7 +158,7 @@ def _alive(request: Request) -> Answer:
 async def _show_life(ws: WebSocket) -> None:
     async with beside(_beat(ws)):
         async for _ in ws:
-            pass  # the page sends nothing here: the loop only notices its end
+            pass  # the page sends nothing: we iterate only to notice when the connection closes
 
 
 async def _beat(ws: WebSocket) -> None:
@@ -170,13 +170,13 @@ async def _beat(ws: WebSocket) -> None:
 async def _tile(request: Request) -> Response:
     """Answer after a delay, for the comparison of six connections with one.
 
-    A page of the HTTP origin also asks the HTTPS origin, so the answer allows both of them to read it, and its timings.
+    A page from the HTTP origin also asks the HTTPS origin, so the answer lets both origins read it, and its timings.
     """
     delay = request.query.get("delay", "")
     if not (delay.isascii() and delay.isdigit() and int(delay[:9]) <= MAX_DELAY):
         return Response.text(f"delay has to be in milliseconds, at most {MAX_DELAY}\n", 400)
     await asyncio.sleep(int(delay) / 1_000)
     headers = [("cache-control", "no-store"), ("vary", "origin")]
-    if (origin := request.headers.get("origin")) is not None:  # an origin of ours: ``_refusal`` has answered the others
+    if (origin := request.headers.get("origin")) is not None:  # one of our origins: ``_refusal`` has answered all others
         headers += [("access-control-allow-origin", origin), ("timing-allow-origin", origin)]
     return Response.text(f"{request.path}\n", headers=headers)

@@ -1,6 +1,6 @@
 """Short visits to the lab's own servers, by the package's own clients, so that the page can show the wire without a terminal.
 
-A button of the page starts one, such as "http2": two requests side by side on one connection.
+A button on the page starts a visit, such as "http2": two requests side by side on one connection.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ async def _chunks(port: int) -> None:
 
 
 async def _events(port: int) -> None:
-    """Read an event stream on one connection, and publish on its topic with another."""
+    """Read an event stream on one connection, and publish to its topic on another."""
     async with await connect_http(HOST, port) as listener, await connect_http(HOST, port) as publisher:
         stream = await listener.request("GET", "/events?topic=wire", [("accept", "text/event-stream")])
         await anext(stream)
@@ -58,7 +58,7 @@ async def _http2(port: int) -> None:
 
 
 async def _malformed(port: int) -> None:
-    """Send a blank between a field's name and its colon, which a server MUST answer with 400 (RFC 9112 §5.1)."""
+    """Send a blank between a field's name and its colon, to which a server MUST answer 400 (RFC 9112 §5.1)."""
     await _exchange(port, b"GET /hello HTTP/1.1\r\nHost : localhost\r\n\r\n")
 
 
@@ -67,7 +67,7 @@ async def _redis(port: int) -> None:
 
 
 async def _exchange(port: int, *messages: bytes) -> None:
-    """Send each message, and wait for some answer to it before the next one."""
+    """Send each message, and wait for some answer before sending the next one."""
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
         for message in messages:
@@ -88,10 +88,10 @@ VISITS: dict[str, Callable[[int], Awaitable[None]]] = {
     "malformed": _malformed,
     "redis": _redis,
 }
-"""The visits by name. Each takes a port: of RESP for "redis", of HTTP in clear text for the others."""
+"""The visits by name. Each takes a port: the RESP port for "redis", the port for HTTP in clear text for the others."""
 
 
 async def visit(name: str, port: int) -> None:
-    """Make a visit. Raises OSError for a visit that fails, TimeoutError among them."""
+    """Make a visit. Raises OSError (of which TimeoutError is a subclass) if the visit fails."""
     async with asyncio.timeout(SECONDS):
         await VISITS[name](port)

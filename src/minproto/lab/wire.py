@@ -1,17 +1,17 @@
-"""The wire: all bytes that cross the lab's connections, explained byte by byte, for pages that watch.
+"""The wire: all bytes that cross the lab's connections, explained byte by byte, for pages that are watching.
 
     Line --> _Tap --> Explainer --> rows --> broker (a queue for each page) --> WebSocket --> page
 
-While a page watches, each new connection gets a tap, which gives a copy of its bytes to an ``Explainer``. While no page
-watches, connections have no tap and cost nothing extra. A connection that began earlier is never shown: the meaning of its
-bytes depends on earlier bytes, for example on HPACK's table of fields or on a window of compression.
+While a page is watching, each new connection gets a tap, which gives a copy of its bytes to an ``Explainer``. While no page is
+watching, connections have no tap and cost nothing extra. A connection that began earlier is never shown: the meaning of its
+bytes depends on earlier bytes, for example on HPACK's table of fields or on a compression window.
 
 Everything here is bounded:
 
-- Rows wait for a slow page in a broker's queue, which drops the oldest rows and tells the page how many.
-- To explain bytes takes longer than to exchange them. So a connection that brings too many rows a second is shown no further.
+- A slow page's rows are kept in a broker's queue, which drops the oldest rows and tells the page how many.
+- Explaining bytes takes longer than exchanging them. So a connection that produces too many rows a second is shown no further.
 - The page gets the beginning of a long field, and its length.
-- The connection of a watching page is not shown, or each row would make another row.
+- The connection of a watching page is not shown, or each row would cause another row.
 """
 
 import json
@@ -38,37 +38,37 @@ PREFIX = "/lab/wire/"
 QUEUE = Limits(max_pending=2_000, max_pending_bytes=8 << 20)
 """The bounds of one page's queue of events."""
 BATCH = 100
-"""Events in one message to a page, at most."""
+"""The most events in one message to a page."""
 MAX_BYTES = 512
-"""Bytes of one field, and characters of its value, that the page gets."""
+"""The most bytes of one field, and characters of its value, that the page gets."""
 BURST = 500.0
-"""Rows of one connection that may come at once. They are a budget, which grows again by RATE rows a second."""
+"""Rows from one connection that may come at once. They are a budget, which is refilled at RATE rows a second."""
 RATE = 50.0
-"""Rows a second of one connection, in the long run."""
+"""Rows a second from one connection, in the long run."""
 MAX_WATCHERS = 50
-"""Pages that may watch at once."""
+"""Pages that may be watching at once."""
 
 
 class Wire:
     """The part of the lab's app whose paths begin with PREFIX."""
 
     def __init__(self, visit: Callable[[str], Awaitable[None]], clock: Callable[[], float]) -> None:
-        """``visit``: makes one of VISITS by its name. ``clock``: returns seconds."""
+        """``visit``: makes the visit with this name, one of VISITS. ``clock``: returns seconds."""
         self._visit = visit
         self._clock = clock
         self._events = Broker(limits=QUEUE)
         self._numbers = count(1)
-        # After a restart of the lab, numbers begin with 1 again. The lab's name tells a page that this is another number 1.
+        # After a restart of the lab, numbers start at 1 again. The lab's name tells a page that this is a different number 1.
         self._name = token_urlsafe(6)
         self._taps: dict[int, _Tap] = {}
 
     @property
     def watchers(self) -> int:
-        """The number of pages that watch."""
+        """The number of pages watching."""
         return self._events.inner.subscriber_count("events")
 
     def tap(self, pipe: Pipe) -> "_Tap | None":
-        """Return a tap for a new connection, and tell all pages of the connection; None while no page watches."""
+        """Return a tap for a new connection, and tell all pages about the connection; None while no page is watching."""
         if not self.watchers:
             return None
         tap = _Tap(self, next(self._numbers), pipe, self._clock)
@@ -77,7 +77,7 @@ class Wire:
         return tap
 
     def tell(self, event: dict[str, Any]) -> None:
-        """Give an event to all pages that watch."""
+        """Give an event to all watching pages."""
         self._events.publish("events", json.dumps(event, separators=(",", ":")).encode())
 
     def remove(self, tap: "_Tap") -> None:
@@ -111,11 +111,11 @@ class Wire:
         events = self._events.subscribe("events", on_overflow="drop_oldest")
         async with events, beside(_send_on(events, opened, ws)):
             async for _ in ws:
-                pass  # the page sends nothing here: the loop only notices its end
+                pass  # the page sends nothing: we iterate only to notice when the connection closes
 
 
 async def _send_on(events: Subscription, opened: list[dict[str, Any]], ws: WebSocket) -> None:
-    """Send the connections that are open now; then all events, as many in one message as wait for the page."""
+    """Send the connections that are open now; then all events, with up to ``BATCH`` pending ones in one message."""
     await ws.send(json.dumps(opened))
     while True:
         await events.ready()
@@ -162,7 +162,7 @@ class _Tap:
         self._stop(reason)
 
     def _see(self, sender: Role, data: bytes) -> None:
-        """Explain bytes of one side. A tap stops when no page watches any more: nobody would read its rows."""
+        """Explain bytes from one side. A tap stops when no page is watching any more: nobody would read its rows."""
         if self._explainer is None:
             return
         if not self._wire.watchers:
@@ -175,7 +175,7 @@ class _Tap:
 
     @contextmanager
     def _harmless(self) -> Iterator[None]:
-        """Log any error of the explanation, and stop it. A fault in what only watches must not harm the connection."""
+        """Log any error in the explanation, and stop explaining. A fault in a mere observer must not harm the connection."""
         try:
             yield
         except Exception:
@@ -202,7 +202,7 @@ class _Tap:
 
 
 def shown(row: Row) -> dict[str, Any]:
-    """Return a row for the page. Of a long field it has the beginning, and in ``bytes`` the length."""
+    """Return a row for the page. For a long field it has only the beginning, and the length in ``bytes``."""
     words = row.to_json()
     for field in words["fields"]:
         field["bytes"] = len(field["raw"]) // 2

@@ -1,6 +1,6 @@
 """Tools for tests, our own and yours: cuts, strategies, the laws, an in-memory network and a virtual clock.
 
-``check(Subject(make=MyParser, streams=strategies.request_streams, limit=1_000))`` runs the laws on a parser of yours. The
+``check(Subject(make=MyParser, streams=strategies.request_streams, limit=1_000))`` runs the laws on your own parser. The
 README ("Test your own parser") says what a parser needs, and lists the strategies.
 
 Needs hypothesis: ``pip install '.[testing]'`` in a clone.

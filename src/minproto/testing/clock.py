@@ -7,13 +7,13 @@
     run(main())                                # prints 30.0, at once
 
 An event loop sleeps in one place, its selector, and reads the time in one place, ``time()``. The selector here never sleeps.
-Where nothing is ready, it moves the time on to the next timer instead. Everything that takes its time from the loop
-(``asyncio.sleep``, ``asyncio.timeout``, ``call_later``) runs as always, only at once. If there is no timer either, every task
-waits for something that will never come. A real loop would hang; this one raises Deadlock.
+When nothing is ready, it moves the time on to the next timer instead. Everything that takes its time from the loop
+(``asyncio.sleep``, ``asyncio.timeout``, ``call_later``) runs as always, only without the wait. If there is no timer either,
+every task is waiting for something that will never come. A real loop would hang; this one raises Deadlock.
 
-Time stands still while code runs, and the loop waits for nothing outside. Threads and real sockets need a real loop, so tests
-on this one use ``minproto.testing.network``. ``run`` also raises Leftover if a task is still there at the end, or if nobody
-has seen an exception.
+Time stands still while code is running, and the loop waits for nothing outside. Threads and real sockets need a real loop, so
+tests on this one use ``minproto.testing.network``. ``run`` also raises Leftover if a task is left over at the end, or if
+nobody has seen an exception.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 HORIZON = 86_400.0
-"""Seconds that a run may last. Without this bound, a timer that repeats for ever would hide a deadlock."""
+"""Seconds that a run may last. Without this bound, a timer that repeats forever would hide a deadlock."""
 
 
 class Deadlock(RuntimeError):
-    """Every task waits for something that will never come."""
+    """Every task is waiting for something that will never come."""
 
 
 class Leftover(AssertionError):
@@ -37,7 +37,7 @@ class Leftover(AssertionError):
 
 
 class _Selector(selectors.DefaultSelector):
-    """The platform's selector, which calls ``sleep`` where it would sleep: for some seconds, or None, for ever."""
+    """The platform's selector, which calls ``sleep`` instead of sleeping: for some seconds, or, with None, forever."""
 
     def __init__(self, sleep: Callable[[float | None], None]) -> None:
         super().__init__()
@@ -51,14 +51,14 @@ class _Selector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time begins at 0 and jumps from timer to timer. Raises Deadlock where there is no timer."""
+    """An event loop whose time begins at 0 and jumps from timer to timer. Raises Deadlock if there is no timer."""
 
     def __init__(self) -> None:
         self._now = 0.0
         super().__init__(_Selector(self._jump))
 
     def time(self) -> float:
-        """Seconds since the loop was made."""
+        """Return the seconds since the loop was made."""
         return self._now
 
     def _jump(self, seconds: float | None) -> None:
@@ -75,7 +75,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     gc.freeze()  # so that the collection below looks only at the objects of this run, and takes no time
     try:
         result = _run(main, left)
-        gc.collect()  # a task reports an exception that nobody saw when it is deleted; in a cycle of references it lives on
+        gc.collect()  # a task reports an unseen exception only when it is deleted; in a reference cycle it lives on
     finally:
         gc.unfreeze()
     if left:
@@ -88,7 +88,7 @@ def _run(main: Coroutine[Any, Any, T], left: list[str]) -> T:
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         left.append(f"{context['message']}: {context.get('exception')!r}")
-        loop.default_exception_handler(context)  # the log has the traceback, also where main raises
+        loop.default_exception_handler(context)  # the log has the traceback, even if main raises
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         loop = runner.get_loop()
@@ -99,7 +99,7 @@ def _run(main: Coroutine[Any, Any, T], left: list[str]) -> T:
 
 
 def _describe(task: asyncio.Task[Any]) -> str:
-    """Return the task's name, its coroutine, the coroutine that this one awaits, and so on, each with its line."""
+    """Return the task's name, its coroutine, the coroutine that it is awaiting, and so on, each with its line."""
     at: Any = task.get_coro()
     chain = []
     while getattr(at, "cr_frame", None) is not None:

@@ -1,7 +1,7 @@
 r"""Ways to cut a stream of bytes into the chunks that a network might deliver.
 
-A parser that has only seen whole messages is not tested. A network may deliver ``GET / HTTP/1.1\r\n`` as ``GET / HTTP/1.1\r``
-and ``\n``, and it may cut a number or a UTF-8 character. A chunk may also be empty, which has to mean nothing.
+A parser that has only seen whole messages is untested. A network may deliver ``GET / HTTP/1.1\r\n`` as ``GET / HTTP/1.1\r``
+and ``\n``, and it may cut a number or a UTF-8 character. A chunk may also be empty, which must have no effect.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -46,20 +46,20 @@ def telling(data: bytes, marks: Iterable[int] = (), most: int = 48) -> list[int]
 
 
 def spread(items: Sequence[Item], most: int) -> list[Item]:
-    """Return ``most`` of the items at equal distances, the first and the last among them; all, if they are fewer."""
+    """Return ``most`` of the items at equal distances, including the first and the last; all of them, if there are fewer."""
     if len(items) <= most:
         return list(items)
     return [items[round(at * (len(items) - 1) / (most - 1))] for at in range(most)]
 
 
 def smallest(data: bytes, fails: Callable[[bytes], bool]) -> bytes:
-    """Return the stream without all lines (or bytes, where it is no text) that it does not need in order to fail."""
+    """Return the stream without the lines (or bytes, if it is not text) that it does not need in order to fail."""
     pieces = data.splitlines(keepends=True) if data.isascii() and b"\n" in data else byte_by_byte(data)
     return b"".join(_fewest(pieces, fails))
 
 
 def _fewest(pieces: list[bytes], fails: Callable[[bytes], bool]) -> list[bytes]:
-    """Return the pieces without all that can be left out: first runs of half of them are tried, then quarters, down to one."""
+    """Return only the pieces that can't be left out: runs of half of them are tried first, then quarters, down to one."""
     size = len(pieces)
     while size:
         start = 0
@@ -76,7 +76,7 @@ def _fewest(pieces: list[bytes], fails: Callable[[bytes], bool]) -> list[bytes]:
 def chunks(streams: SearchStrategy[bytes]) -> SearchStrategy[list[bytes]]:
     """A strategy of streams in chunks: anything from one piece to single bytes."""
 
-    @st.composite  # and not ``map``: hypothesis would show the call, ``cut(data, [1])``, and not the chunks
+    @st.composite  # not ``map``: hypothesis would show the call, ``cut(data, [1])``, instead of the chunks
     def cut_anywhere(draw: st.DrawFn) -> list[bytes]:
         data = draw(streams)
         positions = draw(st.lists(st.integers(0, len(data)), max_size=8) | st.none())

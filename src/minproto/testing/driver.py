@@ -1,7 +1,7 @@
 """How the laws drive a parser: they feed it chunks as a shell would, and note its events and its error.
 
 A ``Run`` takes one new parser through one stream. It also checks the contract of ``minproto.core``. A parser that lacks a name
-of the contract, or that raises something other than RemoteProtocolError, breaks it, and the report says so.
+the contract requires, or raises anything but RemoteProtocolError, breaks the contract, and the report says so.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ from minproto.core import Core, Event, RemoteProtocolError, Wants
 from minproto.testing.report import LawBroken, describe
 
 MAX_STEPS = 100_000
-"""Events that one chunk may give. More mean that the parser gives events without end."""
+"""Events that one chunk may yield. More mean that the parser yields events without end."""
 
 GARBAGE = "3. Any bytes give events or RemoteProtocolError, never anything else."
 
@@ -29,7 +29,7 @@ CONTRACT = {
     "wants": "why next_event returned None: Wants.DATA, Wants.PAUSED or Wants.CLOSED, of minproto.core",
     "buffered": "a number: how many bytes were received and are not parsed yet",
 }
-"""The names of a parser that the laws use."""
+"""The names that a parser must have, since the laws use them."""
 
 
 def ignore(core: Core, event: Event) -> None:
@@ -66,7 +66,7 @@ class Trace:
 
 @dataclass(slots=True, repr=False)
 class EndOfInput(Event):
-    """A mark among the events of a run, at the end of the input. ``wanted``: the parser's ``wants`` just before it."""
+    """A mark among a run's events, at the end of the input. ``wanted``: the parser's ``wants`` just before the end."""
 
     wanted: Wants
 
@@ -92,14 +92,14 @@ class Run:
         self.core = self._guard("make", subject.make)
         self.events: list[Event] = []
         self.error: RemoteProtocolError | None = None
-        """The error that the parser raised for a fault of the peer; None while there is none."""
+        """The error that the parser raised because of the peer's fault; None while there is no error."""
         self.fed: list[bytes] = []
         self.ended = False
-        self._keep = keep  # False where memory is measured: then this run itself must hold nothing
+        self._keep = keep  # False if memory is measured: then this run itself must hold nothing
 
     @property
     def wants(self) -> Wants:
-        """The parser's ``wants``. Raises LawBroken for a value that is no member of Wants."""
+        """The parser's ``wants``. Raises LawBroken for a value that is not a member of Wants."""
         wants: Any = self._guard("wants", lambda: self.core.wants)
         if not isinstance(wants, Wants):
             raise self._broken(f"wants is {wants!r}, but it has to be Wants.DATA, Wants.PAUSED or Wants.CLOSED")
@@ -107,7 +107,7 @@ class Run:
 
     @property
     def buffered(self) -> int:
-        """The parser's ``buffered``: the bytes that it claims to hold. Raises LawBroken for a value that is no number."""
+        """The parser's ``buffered``: the bytes that it claims to hold. Raises LawBroken for a value that is not a number."""
         held: Any = self._guard("buffered", lambda: self.core.buffered)
         if not isinstance(held, int):
             raise self._broken(f"buffered is {held!r}, but it has to be a number (make it a property)")
@@ -119,7 +119,7 @@ class Run:
         return self.error is None and self.wants is Wants.DATA
 
     def feed(self, chunks: Iterable[bytes]) -> "Run":
-        """Give chunks to the parser as long as it wants data, and pull all events of a chunk before the next one."""
+        """Feed chunks to the parser as long as it wants data. All events of one chunk are pulled before the next chunk."""
         for chunk in chunks:
             if self._keep:
                 self.fed.append(chunk)
@@ -138,7 +138,7 @@ class Run:
         return self
 
     def outcome(self) -> list[Any]:
-        """Return the events, with the mark at the end of input, and behind them the error or ``wants``."""
+        """Return the events, with the mark at the end of input, followed by the error or ``wants``."""
         if self.error is None:
             return [*join_data(self.events), Outcome(f"None, and wants is {self.wants.name}")]
         return [*join_data(self.events), Outcome(f"{self.error!r} with code {self.error.code}")]
@@ -167,11 +167,11 @@ class Run:
             self.error = error
 
     def _pull(self) -> None:
-        """Pull all events. Each has to be comparable, and there must not be endlessly many."""
+        """Pull all events. Each has to be comparable, and their number must not be endless."""
         next_event, count = self.core.next_event, 0
         while (event := self._guard("next_event", next_event)) is not None:
             # ``Event`` has no fields, so its __eq__ finds all events of a subclass equal, and law 2 could find no difference.
-            # The __eq__ of ``object`` finds no two events equal, and law 2 would find differences everywhere.
+            # With the __eq__ of ``object`` no two events are equal, and law 2 would find differences everywhere.
             if type(event).__eq__ in _NO_EQUALITY and not isinstance(event, Enum):
                 raise self._broken(f"{type(event).__name__} has to be a dataclass, or to have an __eq__")
             if self._keep:
@@ -203,7 +203,7 @@ _NO_EQUALITY: tuple[Any, ...] = (Event.__eq__, object.__eq__)
 
 
 def trace(subject: Subject, stream: Iterable[bytes], *, eof: bool = False) -> Trace:
-    """Feed chunks to a new parser as a shell would, and return what it gave; with ``eof``, also after the end of input."""
+    """Feed chunks to a new parser as a shell would, and return the result; with ``eof``, the input then ends as well."""
     run = Run(subject).feed(stream)
     if eof:
         run.end()
@@ -221,7 +221,7 @@ def check_contract(subject: Subject) -> None:
 
 
 def join_data(events: Iterable[Event]) -> list[Event]:
-    """Return the events with adjacent Data of one stream joined, for a network may cut content anywhere."""
+    """Return the events with adjacent Data of one stream joined, since a network may cut content anywhere."""
     joined: list[Any] = []
     for event in events:
         last: Any = joined[-1] if joined else None
@@ -233,6 +233,6 @@ def join_data(events: Iterable[Event]) -> list[Event]:
 
 
 def _without_data(event: Any) -> Any:
-    """Return a Data without its content: its stream remains, in HTTP/2. None for an event that is no Data."""
+    """Return a Data without its content: in HTTP/2, its stream remains. None for an event that is not a Data."""
     is_data = type(event).__name__ == "Data" and is_dataclass(event) and not isinstance(event, type)
     return replace(event, data=b"") if is_data else None

@@ -2,15 +2,15 @@ r"""Law 5's inputs: streams that never end, and the memory that they cost a pars
 
 An attacker repeats a part of the protocol without end: a header line, a frame, a whole message. Or it announces a chunk of
 999,999,999 bytes, and sends content for it. A bounded parser passes the bytes on as events, or refuses them. So law 5 takes a
-right stream, and makes floods of it:
+valid stream, and turns it into floods:
 
-    POST / HTTP/1.1\r\nHost: a\r\n           behind it "Host: a\r\n", again and again
-    POST / HTTP/1.1\r\nHost: a\r\n...3\r\n    behind it "a", again and again, and 3 is now 999999999
+    POST / HTTP/1.1\r\nHost: a\r\n           followed by "Host: a\r\n", again and again
+    POST / HTTP/1.1\r\nHost: a\r\n...3\r\n    followed by "a", again and again, and 3 is now 999999999
 
 A parser can hold bytes without counting them in ``buffered``: in a list of all messages, or in a second buffer.
 ``tracemalloc`` sees each byte that Python allocates, wherever it is kept. But a parser also has tables, the window of a
 decompressor, and half-parsed objects, all of them bounded. So the law looks only at how memory *grows*. First it feeds twice
-the limit. Then it measures four more steps. The parser breaks the law if memory grows, in each of the four, by an eighth of
+the limit. Then it measures four more steps. The parser breaks the law if memory grows, in each of these steps, by an eighth of
 the bytes fed.
 """
 
@@ -28,16 +28,16 @@ from minproto.testing.driver import Run, Subject
 LARGEST_PIECE = 4_096
 """Bytes of one chunk of a flood, at most. For a parser with a smaller limit, a chunk is as long as its limit."""
 STEPS = 4
-"""Steps in a row that have to show growth. A table that doubles its size grows in one step only."""
+"""Steps in a row that have to show growth. A table that doubles its size grows in only one step."""
 LEAST_STEP = 2_048
-"""Bytes of one step, at least. For a parser with a larger limit, a step is as long as its limit."""
+"""The minimum number of bytes in a step. For a parser with a larger limit, a step is as long as its limit."""
 FLAT = 4_096
 """Bytes after which the law gives up on a flood that has cost no memory so far."""
 
 
 @dataclass(frozen=True)
 class Flood:
-    """The beginning of a stream, and the bytes that are repeated behind it without end."""
+    """The beginning of a stream, and the bytes that are repeated after it without end."""
 
     prefix: bytes
     unit: bytes
@@ -61,7 +61,7 @@ _NUMBER = re.compile(rb"(?<![0-9A-Za-z])(?:[0-9]+|[0-9A-Fa-f]{1,8})(?![0-9A-Za-z
 
 
 def floods(data: bytes, marks: Sequence[int], limit: int) -> Iterator[Flood]:
-    """Yield the floods that can be made of a stream. ``marks``: the positions at which the parser gave an event."""
+    """Yield the floods that can be made from a stream. ``marks``: the positions at which the parser yielded an event."""
     lines = [at + 1 for at, byte in enumerate(data) if byte == 10]
     edges = sorted({0, *marks, *lines, len(data)})
     middles = [(start + end) // 2 for start, end in pairwise(edges)]
@@ -76,9 +76,9 @@ def floods(data: bytes, marks: Sequence[int], limit: int) -> Iterator[Flood]:
 
 
 def _announced(data: bytes, edges: Sequence[int], limit: int) -> Iterator[Flood]:
-    """Yield floods with a large number in the place of a number of the stream.
+    """Yield floods with a large number in place of one of the stream's numbers.
 
-    The number may be a length: then bytes follow. Or it may be a count: then the stream's own next part is repeated.
+    The number may be a length: then bytes follow. Or it may be a count: then the next part of the stream is repeated.
     """
     for found in spread(list(_NUMBER.finditer(data)), 8):
         ends = [edge for edge in edges if edge >= found.end()][:4]
@@ -95,8 +95,8 @@ _MANY = 999_999_999
 def _announced_in_binary(data: bytes, edges: Sequence[int], limit: int) -> Iterator[bytes]:
     """Yield beginnings of streams with a large binary length, at each position where a frame may begin.
 
-    The length has two, three, four or eight bytes. It stands in the first bytes (HTTP/2), or behind the first byte, or behind
-    a second byte that says how wide it is (WebSocket: 126 for two bytes, 127 for eight, with or without the mask bit).
+    The length has two, three, four or eight bytes. It comes first (HTTP/2), or after the first byte, or after a second byte
+    that says how wide the length is (WebSocket: 126 for two bytes, 127 for eight, with or without the mask bit).
     """
     wide = [((16 * limit).to_bytes(width, "big"), width) for width in (2, 3, 4, 8) if (16 * limit) >> (8 * width) == 0]
     marked = [(bytes([marker]) + number, 1) for number, width in wide for marker in _MARKERS.get(width, ())]
@@ -153,7 +153,7 @@ def _memory(collect: bool) -> int:
 
 @contextmanager
 def _traced() -> Iterator[None]:
-    """Trace allocations during the block, unless the user traces them already.
+    """Trace allocations during the block, unless the user is already tracing them.
 
     ``gc.freeze`` keeps the collector from looking at older objects. In the process of a large test suite, a collection would
     otherwise take longer than the flood.

@@ -1,4 +1,4 @@
-"""The laws that every core obeys, as functions. Each law is one sentence, and raises AssertionError where it does not hold.
+"""The laws that every core obeys, as functions. Each law is one sentence, and raises AssertionError if it does not hold.
 
 The laws know no protocol. They take a ``Subject``: how to make a parser, the streams to feed it, and how many bytes it may
 hold. So they can be run against any object that keeps the contract of ``minproto.core``:
@@ -7,11 +7,11 @@ hold. So they can be run against any object that keeps the contract of ``minprot
     check(Subject(make=MyParser, streams=st.lists(lines).map(b"".join), limit=1024))
 
 ``check`` lets hypothesis look for a stream that breaks a law. With each stream, the law itself tries the places where parsers
-go wrong: laws 2, 4 and 6 cut or end it at many positions, and law 5 lets it go on without end. The report shows the smallest
-stream that was found, the one place where it breaks, and the first event that differs.
+go wrong: laws 2, 4 and 6 cut or end the stream at many positions, and law 5 lets it go on without end. The report shows the
+smallest stream that was found, the one place where it breaks the law, and the first event that differs.
 
 The README numbers the laws in the same way. Laws 8 to 12 are about order, credit, replay and tasks. Only some parts have
-these, so they are tested there. Law 13 compares two implementations (``agreement.py``).
+these, so those laws are tested there. Law 13 compares two implementations (``agreement.py``).
 """
 
 import time
@@ -51,8 +51,8 @@ def round_trip(
 ) -> None:
     """1. What one end sends, the other receives, equal.
 
-    ``answer``: called after each event, for a protocol in which the receiver has to answer before the next one. ``expected``:
-    the events that should arrive, where the protocol joins some of ``events`` into one."""
+    ``answer``: called after each event, for a protocol in which the receiver has to answer before the next event.
+    ``expected``: the events that should arrive, if the protocol joins some of ``events`` into one."""
     received: list[Event] = []
     for event in events:
         for byte in byte_by_byte(sender.send(event)):
@@ -87,7 +87,7 @@ def _compare(subject: Subject, expected: list[Any], pieces: Sequence[bytes]) -> 
 
 
 def _fewest_cuts(subject: Subject, expected: list[Any], pieces: list[bytes]) -> tuple[list[bytes], list[Any]]:
-    """Return the pieces without all cuts that make no difference, and the outcome of these pieces."""
+    """Return the pieces without the cuts that make no difference, and the outcome of these pieces."""
     at = 1
     while at < len(pieces):
         fewer = [*pieces[: at - 1], pieces[at - 1] + pieces[at], *pieces[at + 1 :]]
@@ -99,7 +99,7 @@ def _fewest_cuts(subject: Subject, expected: list[Any], pieces: list[bytes]) -> 
 
 
 def _hint(expected: list[Any], got: list[Any]) -> str:
-    """Return a hint where two events seem to be pieces of content: only events named Data are joined before a comparison."""
+    """Return a hint if two events seem to be pieces of content: only events named Data are joined before a comparison."""
     first, second = next(((a, b) for a, b in zip(expected, got, strict=False) if not same(a, b)), (None, None))
     if first is None or type(first) is not type(second) or type(first).__name__ == "Data":
         return ""
@@ -130,7 +130,7 @@ def garbage(subject: Subject, stream: Sequence[bytes]) -> None:
 def sticky_failure(subject: Subject, stream: Sequence[bytes]) -> None:
     """4. After a failure the same error comes again, for ever.
 
-    Tried where the stream makes the parser fail, and where the end of input does, at some positions."""
+    Tried after a failure caused by the stream, and after failures caused by the end of input at some positions."""
     _again(Run(subject).feed(stream))
     data = b"".join(stream)
     for at in telling(data, _marks(subject, data), most=16):
@@ -138,7 +138,7 @@ def sticky_failure(subject: Subject, stream: Sequence[bytes]) -> None:
 
 
 def _again(run: Run) -> None:
-    """Call ``next_event`` again behind a failure, also behind the end of input: the same error object has to come."""
+    """Call ``next_event`` again after a failure, and after the end of input: the same error object has to come."""
     if run.error is None:
         return
     for _ in range(2):
@@ -156,8 +156,8 @@ def _again(run: Run) -> None:
 def bounded(subject: Subject, stream: Sequence[bytes]) -> None:
     """5. A parser that wants more data never holds more than its limit, also where the peer goes on and on.
 
-    The law looks at ``buffered`` after each chunk. Bytes that ``buffered`` leaves out are found by memory that grows with a
-    stream that never ends (``minproto.testing.floods``)."""
+    The law checks ``buffered`` after each chunk. Bytes that ``buffered`` leaves out are found with a stream that never ends,
+    because memory grows with it (``minproto.testing.floods``)."""
     data = b"".join(stream)
     for pieces in (stream, byte_by_byte(data)):
         _holds_little(subject, pieces)
@@ -203,7 +203,7 @@ def end_of_input(subject: Subject, stream: Sequence[bytes]) -> None:
 
 
 def _not_ended(run: Run, before: list[Event], waiting: int) -> str:
-    """Return the fault behind the end of input; "" where there is none."""
+    """Return the fault shown after the end of input; "" if there is none."""
     if run.wants is not Wants.CLOSED:
         return f"expected: wants is CLOSED, or RemoteProtocolError\ngot:      wants is {run.wants.name}"
     after = [event for event in run.events[len(before) :] if not isinstance(event, EndOfInput)]
@@ -215,7 +215,7 @@ def _not_ended(run: Run, before: list[Event], waiting: int) -> str:
 
 
 def _marks(subject: Subject, data: bytes) -> list[int]:
-    """Return the positions behind which the parser gave an event, or held no more bytes than before: it parsed something."""
+    """Return the positions after which the parser yielded an event, or held no more bytes than before: it parsed something."""
     marks: list[int] = []
     run, before = Run(subject), (0, 0)
     for at, byte in enumerate(byte_by_byte(data), 1):
@@ -250,8 +250,8 @@ def off_the_table(
 def linear_time(subject: Subject, stream: Callable[[int], bytes], size: int = 20_000) -> None:
     """3. The time that a stream takes grows with its bytes, not with their square, in one piece and byte by byte.
 
-    Byte by byte shows a parser that searches again what it has searched; one piece shows a parser that copies all that is
-    left for each event. ``stream`` makes a stream of about so many bytes, which the parser has to take."""
+    Byte by byte shows a parser that searches the same bytes over again; one piece shows a parser that copies all remaining
+    bytes for each event. ``stream`` makes a stream of about the given number of bytes, which the parser has to accept."""
     for pieces in (byte_by_byte, whole):
         _taken(subject, pieces(stream(4 * size)))
         assert _is_linear(subject, pieces, stream, size), (
@@ -260,7 +260,7 @@ def linear_time(subject: Subject, stream: Callable[[int], bytes], size: int = 20
 
 
 def _taken(subject: Subject, pieces: Sequence[bytes]) -> None:
-    """Check that the parser takes most of the stream: if it refuses the start, the time shows nothing."""
+    """Check that the parser takes most of the stream: if it refuses the beginning, the time shows nothing."""
     run, count, size = Run(subject, keep=False), 0, sum(map(len, pieces))
     for piece in pieces:
         if run.open:
@@ -290,7 +290,7 @@ def _seconds(subject: Subject, pieces: Sequence[bytes]) -> float:
 def snapshot(thing: Any) -> Any:
     """Return everything that an object holds, in a form that can be compared: attributes, items, their attributes, and so on.
 
-    An iterator is not run, and a function stands for itself. A compressor of zlib is compared by the result of ``flush``."""
+    Iterators are not run, and a function is compared as it is. A zlib compressor is compared by the result of ``flush``."""
     return _snapshot(thing, ())
 
 
@@ -304,7 +304,7 @@ def _snapshot(thing: Any, within: tuple[int, ...]) -> Any:
         return bytes(thing)
     if id(thing) in within:  # a reference back to an object that holds this one
         return f"{type(thing).__name__}, {len(within) - within.index(id(thing))} levels up"
-    if hasattr(thing, "copy") and hasattr(thing, "flush"):  # a compressor of zlib
+    if hasattr(thing, "copy") and hasattr(thing, "flush"):  # a zlib compressor
         return thing.copy().flush()
     within = (*within, id(thing))
     slots = (name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ()))
@@ -324,18 +324,18 @@ RECEIVING_LAWS: tuple[Law, ...] = (garbage, any_cutting, sticky_failure, bounded
 """The laws about turning bytes into events, for every protocol. Law 3 is first: the other laws rely on it."""
 
 _COST: dict[Law, int] = {bounded: 3}
-"""Laws that take longer with each stream. A law with the cost 3 gets a third of the streams by default."""
+"""Laws that take longer for each stream. By default, a law with the cost 3 gets a third of the streams."""
 _TRIES = 150
-"""How many smaller streams are tried, by hypothesis and then by ``smallest``. A number of seconds would make the report
-depend on the machine."""
+"""How many smaller streams are tried, by hypothesis and then by ``smallest``. With a number of seconds instead, the report
+would depend on the machine."""
 
 
 def check(
     subject: Subject, laws: Iterable[Law] = RECEIVING_LAWS, *, examples: int | None = None, seed: int | None = None
 ) -> None:
-    """Look for a stream that breaks a law: a right, a damaged or an arbitrary one. Raises LawBroken, an AssertionError.
+    """Look for a stream that breaks a law: a valid, a damaged or an arbitrary one. Raises LawBroken, an AssertionError.
 
-    ``examples``: the number of streams for each law. By default it is the number of hypothesis' profile (100), and a third of
+    ``examples``: the number of streams for each law. The default is the number in hypothesis' profile (100), and a third of
     it for law 5, which tries more with each stream. ``seed``: the same number tries the same streams again. By default
     hypothesis' profile decides (``derandomize``, or random)."""
     for law in laws:
@@ -375,7 +375,7 @@ def _forget_search(error: BaseException | None) -> None:
 
 @st.composite
 def _right_or_wrong(draw: st.DrawFn, streams: SearchStrategy[bytes]) -> bytes:
-    """Draw a right stream mostly. Only right streams lead deep into a parser, and the laws damage them by themselves."""
+    """Draw a stream, mostly a valid one. Only valid streams lead deep into a parser, and the laws themselves damage them."""
     kind = draw(st.integers(0, 9))
     return draw(streams if kind < 7 else mutated(streams) if kind < 9 else st.binary(max_size=50))
 
@@ -398,15 +398,15 @@ class _FoundError(Exception):
 
 
 class _Search:
-    """The search for a stream that breaks one law, with the streams that were found so far."""
+    """The search for a stream that breaks one law, with the streams found so far."""
 
     def __init__(self, law: Law, subject: Subject) -> None:
         self._law, self._subject = law, replace(subject, answer=self._answer)
         self._answered = subject.answer
         self.events = 0
-        """The number of events that all streams together have given."""
+        """The number of events that all streams together have produced."""
         self._found: dict[tuple[bytes, ...], LawBroken] = {}
-        self._last: tuple[bytes, ...] = ()  # hypothesis runs the smallest stream that it has found last
+        self._last: tuple[bytes, ...] = ()  # hypothesis runs the smallest stream of all last
         self._tries = _TRIES // _COST.get(law, 1)
 
     def look(self, stream: list[bytes]) -> None:
@@ -426,7 +426,7 @@ class _Search:
         self._answered(core, event)
 
     def smallest(self) -> LawBroken:
-        """Return the report on the smallest stream: the one of hypothesis, without all that it does not need."""
+        """Return the report on the smallest stream: the one hypothesis found, with everything unnecessary removed."""
         report, tries = self._found[self._last], _TRIES // _COST.get(self._law, 1)
 
         def fails(data: bytes) -> bool:

@@ -1,15 +1,15 @@
 """An in-memory network: two joined pipes that are as unkind to a protocol as a real network may be.
 
-TCP promises order and nothing else. The network decides how bytes are cut into reads, how long they are on their way, when the
+TCP promises order and nothing else. The network decides how bytes are cut into reads, how long they are in transit, when the
 peer's buffer is full, and which bytes a reset destroys. On one machine it is mostly kind. Here the test decides:
 
     write --> unsent --(while there is room)--> in flight --(delay)--> arrived --(cut)--> read
               ^ drain waits for this            `----- at most ``capacity`` -----'
 
-Where TCP leaves a choice, this network takes the worst one. A reset overtakes all bytes on their way, and destroys bytes that
-have arrived and are not read, at both ends. Like a kernel, the network answers with a reset when one end closes with unread
-input, or when the other end writes to it afterwards. That is why a server that refuses an upload has to read on: otherwise the
-reset destroys its response (RFC 9112 §9.6).
+Where TCP leaves a choice, this network makes the worst one. A reset overtakes all bytes in flight, and destroys bytes that
+have arrived but have not been read, at both ends. Like a kernel, the network answers with a reset when one end closes with
+unread input, or when the other end writes to it afterwards. That is why a server that refuses an upload has to keep reading:
+otherwise the reset destroys its response (RFC 9112 §9.6).
 
 Left out: loss and reordering, which TCP hides, and addresses and connecting, which a ``Pipe`` does not know.
 """
@@ -31,7 +31,7 @@ class _Way:
         self._cuts = iter(cuts)
         self._delays = iter(delays)
         self._unsent = bytearray()
-        self._in_flight: deque[bytes] = deque()  # b"" stands for the end of the output
+        self._in_flight: deque[bytes] = deque()  # b"" means the end of the output
         self._arrived = bytearray()
         self._held = 0  # bytes in flight and arrived
         self._due = 0.0  # the time at which the last piece in flight arrives
@@ -41,7 +41,7 @@ class _Way:
         self.end_arrived = False  # the reader has got all bytes, and the end
         self.refused = False  # the reader has closed its end
         self.is_reset = False
-        self.watcher: Watcher | None = None  # of the reader: called at the end
+        self.watcher: Watcher | None = None  # the reader's: called at the end
 
     @property
     def waiting(self) -> int:
@@ -76,7 +76,7 @@ class _Way:
             self.watcher(self.is_reset or self.refused)
 
     def take(self) -> bytes:
-        """Return the bytes of one read: as many as the next cut says, of those that have arrived."""
+        """Return the bytes of one read: of those that have arrived, as many as the next cut says."""
         size = min(max(next(self._cuts, READ_SIZE), 1), READ_SIZE)
         data = bytes(self._arrived[:size])
         del self._arrived[:size]
@@ -101,12 +101,12 @@ class _Way:
             raise ConnectionResetError("connection reset")
 
     def pulse(self) -> None:
-        """Wake all tasks that wait, so that they look at their conditions again."""
+        """Wake all waiting tasks, so that they check their conditions again."""
         self._changed.set()
         self._changed.clear()
 
     def _send(self) -> None:
-        """Send as many unsent bytes as there is room for on the way."""
+        """Send as many unsent bytes as there is room for in flight."""
         piece = bytes(self._unsent[: self._capacity - self._held])
         del self._unsent[: len(piece)]
         self._held += len(piece)
@@ -125,7 +125,7 @@ class _Way:
         loop.call_at(self._due, self._arrive)
 
     def _arrive(self) -> None:
-        """Deliver the oldest piece. Its own timer may fire later, for timers of the same moment fire in any order."""
+        """Deliver the oldest piece. Its own timer may fire later, since timers due at the same moment fire in any order."""
         piece = self._in_flight.popleft()
         self._arrived += piece
         self.end_arrived = not piece
@@ -147,11 +147,11 @@ class MemoryPipe:
 
     @property
     def waiting(self) -> int:
-        """The bytes that this end has written and the other end has not read."""
+        """The number of bytes that this end has written and the other end has not read."""
         return self._outgoing.waiting
 
     async def read(self) -> bytes:
-        """Return the bytes of the next cut, b"" at the end. Raises ConnectionResetError, RuntimeError for a second reader."""
+        """Return the bytes of the next cut; b"" at the end. Raises ConnectionResetError, RuntimeError for a second reader."""
         if self._reading:
             raise RuntimeError("read while another read waits")
         self._reading = True
@@ -177,7 +177,7 @@ class MemoryPipe:
 
     @property
     def unsent(self) -> int:
-        """The bytes that this end has written and that are not on their way yet."""
+        """The number of bytes that this end has written and that are not in flight yet."""
         return self._outgoing.unsent
 
     async def drain(self) -> None:
@@ -187,7 +187,7 @@ class MemoryPipe:
         await self._outgoing.until(self._outgoing.drained)
 
     def close_write(self) -> None:
-        """End our output: the other end reads b"" behind it. Does nothing in a pair made with ``half_close=False``."""
+        """End our output: after it, the other end reads b"". Does nothing in a pair made with ``half_close=False``."""
         if self._half_close:
             self._outgoing.end()
 
@@ -234,10 +234,10 @@ def pair(
 ) -> tuple[MemoryPipe, MemoryPipe]:
     """Return two joined pipes, with the same network in each direction.
 
-    ``capacity``: bytes, at least 1, that may be on their way or wait to be read. More bytes stay with the writer.
+    ``capacity``: bytes, at least 1, that may be in flight or waiting to be read. More bytes stay with the writer.
     ``high_water``: bytes that may stay with the writer before ``drain`` waits.
-    ``cuts``: the most bytes of each read, one number for each (at least 1). When the numbers end, reads are as long as
-    possible. ``delays``: the seconds until each piece arrives, one number for each. When they end, pieces arrive at once.
+    ``cuts``: the most bytes in each read, one number for each (at least 1). When the numbers run out, reads are as long as
+    possible. ``delays``: the seconds until each piece arrives, one number for each. When they run out, pieces arrive at once.
     ``half_close``: False for pipes that cannot end their output alone, like TLS in asyncio.
     """
     if capacity < 1:

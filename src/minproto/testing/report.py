@@ -14,14 +14,14 @@ from typing import Any
 from minproto.core import Event
 
 MOST_LINES = 12
-"""Lines of a stream that a report shows; of a longer stream it shows both ends."""
+"""Lines of a stream that a report shows; of a longer stream, it shows both ends."""
 MOST_BYTES = 80
 """Bytes of one line that a report shows."""
 MOST_TEXT = 160
 """Characters of one event that a report shows."""
 
 Part = tuple[bytes, str]
-"""Bytes of a stream, and the mark for the place behind them; "" for no mark."""
+"""Bytes of a stream, and the mark for the place after them; "" for no mark."""
 
 
 class LawBroken(AssertionError):
@@ -64,7 +64,7 @@ _SAY_NOTHING: tuple[Any, ...] = (object.__repr__, Event.__repr__)
 
 
 def describe(thing: Any) -> str:
-    """Return an event as text, also for a class that has no __repr__ of its own."""
+    """Return an event as text, even if its class has no __repr__ of its own."""
     if type(thing).__repr__ in _SAY_NOTHING:
         names = [*getattr(thing, "__dict__", ()), *getattr(type(thing), "__slots__", ())]
         return f"{type(thing).__name__}({', '.join(f'{name}={getattr(thing, name)!r}' for name in names)})"
@@ -85,7 +85,7 @@ def all_same(expected: Sequence[Any], got: Sequence[Any]) -> bool:
 
 
 def difference(expected: Sequence[Any], got: Sequence[Any], names: tuple[str, str] = ("expected", "got")) -> str:
-    """Return three lines about the first place at which two lists of events differ."""
+    """Return three lines about the first place where two lists of events differ."""
     longest = max(len(expected), len(got))
     at = next(i for i in range(longest) if i >= len(expected) or i >= len(got) or not same(expected[i], got[i]))
     first, second = (describe(each[at]) if at < len(each) else "no event" for each in (expected, got))

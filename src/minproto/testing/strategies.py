@@ -1,8 +1,8 @@
-"""Hypothesis strategies, protocol by protocol, of the events that a peer can send, and of the bytes.
+"""Hypothesis strategies, protocol by protocol, for the events that a peer can send, and for the bytes.
 
-A strategy of *events* draws a list that the ``send`` method of a core accepts in this order. A test can send the events
+A strategy of *events* draws a list that a core's ``send`` method accepts in this order. A test can send the events
 through two ends, or encode them for a parser of its own. A strategy of *bytes* (``…_streams``) is for ``Subject.streams``:
-messages as a peer sends them. Most of them are right, and some are wrong in a way that a parser has to notice. The laws damage
+messages as a peer sends them. Most of them are valid, and some are wrong in a way that a parser has to notice. The laws damage
 them further.
 
     from hypothesis import given
@@ -57,7 +57,7 @@ _VISIBLE = st.characters(min_codepoint=0x21, max_codepoint=0xFF, exclude_charact
 field_names = st.one_of(
     st.sampled_from(["accept", "cookie", "x-a", "set-cookie"]), st.text(_TCHARS, min_size=1, max_size=8).map("x-".__add__)
 )
-"""Names of fields, in lower case. None of them says where a message ends, or where it goes."""
+"""Names of fields, in lower case. None of these fields says where a message ends, or where it goes."""
 field_values = st.lists(st.text(_VISIBLE, min_size=1, max_size=5), max_size=3).map(" ".join)
 """Values of fields: visible characters of ISO-8859-1, with single spaces between them."""
 fields = st.lists(st.tuples(field_names, field_values), max_size=4)
@@ -117,7 +117,7 @@ _CHUNKED = [b"0\r\n\r\n", b"3\r\nabc\r\n0\r\n\r\n", b"a;x=y\r\n0123456789\r\n1 ;
 
 @st.composite
 def _messages(draw: st.DrawFn, start_lines: list[bytes]) -> bytes:
-    """A message as bytes, of lines that are mostly right. Its fields may disagree with its body."""
+    """A message as bytes, made of lines that are mostly valid. Its fields may disagree with its body."""
     lines = [draw(st.sampled_from(start_lines)), *draw(st.lists(st.sampled_from(_HEAD_LINES), max_size=4))]
     head = b"".join(line + b"\r\n" for line in lines) + b"\r\n"
     if b"Transfer-Encoding: chunked" in lines:
@@ -158,7 +158,7 @@ _right_responses = _right_messages(b"HTTP/1.1 200 OK")
 
 
 def _one_after_the_other(right: SearchStrategy[bytes], others: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
-    """A stream of one or two right messages, or of up to three messages that may be wrong."""
+    """A stream of one or two valid messages, or of up to three messages that may be wrong."""
     messages = st.one_of(st.lists(right, min_size=1, max_size=2), st.lists(st.one_of(right, others), max_size=3))
     return messages.map(b"".join)
 
@@ -166,8 +166,8 @@ def _one_after_the_other(right: SearchStrategy[bytes], others: SearchStrategy[by
 request_streams: SearchStrategy[bytes] = _one_after_the_other(
     _right_requests, _messages([b"GET / HTTP/1.1\r\nHost: a", *_REQUEST_LINES])
 )
-"""Requests that an HTTP/1.1 client sends one after the other, with a body of each kind. Most streams are right as a whole; in
-the other streams, most messages are right."""
+"""Requests that an HTTP/1.1 client sends one after another, with every kind of body. Most streams are valid as a whole; in the
+other streams, most messages are valid."""
 response_streams: SearchStrategy[bytes] = _one_after_the_other(_right_responses, _messages(_STATUS_LINES))
 """Responses that an HTTP/1.1 server sends, in the same way. A client accepts them only after it has sent requests."""
 
@@ -231,7 +231,7 @@ _frame_payloads = st.one_of(
 
 @st.composite
 def _right_message(draw: st.DrawFn, keys: SearchStrategy[bytes], deflate: bool) -> bytes:
-    """The frames of one message, in some cases with a Ping between its fragments."""
+    """The frames of one message, sometimes with a Ping between its fragments."""
     opcode = draw(st.sampled_from([TEXT, BINARY]))
     payload = draw(st.sampled_from([b"", b"Hello", "\u20ac".encode() * 9, b"x" * 130]))
     if deflate and draw(st.booleans()):
@@ -246,10 +246,10 @@ def _right_message(draw: st.DrawFn, keys: SearchStrategy[bytes], deflate: bool) 
 
 
 def frame_streams(*, masked: bool, deflate: bool = False) -> SearchStrategy[bytes]:
-    """Return a strategy of WebSocket frames, of a client (``masked``) or of a server.
+    """Return a strategy of WebSocket frames from a client (``masked``) or from a server.
 
-    Most streams have right messages, some of them compressed if ``deflate`` is true. In the other streams each frame is right,
-    but the frames make no sense in their order."""
+    Most streams have valid messages, some of them compressed if ``deflate`` is true. In the other streams each frame is valid,
+    but the order of the frames makes no sense."""
     keys = st.binary(min_size=4, max_size=4) if masked else st.just(b"")
     frame = st.builds(encode_frame, st.sampled_from(_FIRST_BYTES), _frame_payloads, keys)
     message = _right_message(keys, deflate)
@@ -287,7 +287,7 @@ event_streams: SearchStrategy[bytes] = st.builds(
     st.sampled_from([b"", b"\xef\xbb\xbf", b"\xff"]),
     st.lists(st.tuples(_stream_lines, _line_ends), max_size=12),
 )
-"""An event stream with each kind of line and of line end. A byte order mark or a wrong byte may stand before it."""
+"""An event stream with each kind of line and of line end. A byte order mark or a wrong byte may come before it."""
 
 # ---- RESP ------------------------------------------------------------------------------------------------------------
 
@@ -393,7 +393,7 @@ def _data_frames(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def http2_streams(draw: st.DrawFn, preface: bytes = frames.PREFACE) -> bytes:
-    """HTTP/2 frames, each of them mostly right. They need not make sense in their order."""
+    """HTTP/2 frames, most of them valid. Their order need not make sense."""
     encoder = Encoder()
     pieces = [preface, draw(st.sampled_from([frames.encode_settings([(4, 20)]), frames.encode_settings([]), b""]))]
     for _ in range(draw(st.integers(0, 8))):
@@ -408,7 +408,7 @@ def http2_streams(draw: st.DrawFn, preface: bytes = frames.PREFACE) -> bytes:
 
 @st.composite
 def http2_exchanges(draw: st.DrawFn, preface: bytes = frames.PREFACE) -> bytes:
-    """Requests with content that a client sends, stream after stream. Now and then another frame comes between."""
+    """Requests with content that a client sends, stream after stream. Now and then another frame comes in between."""
     encoder = Encoder()
     pieces = [preface, frames.encode_settings([])]
     for id_ in range(1, 2 * draw(st.integers(1, 4)), 2):
@@ -430,7 +430,7 @@ def http2_exchanges(draw: st.DrawFn, preface: bytes = frames.PREFACE) -> bytes:
 
 @st.composite
 def _headers_frames(draw: st.DrawFn, block: bytes) -> bytes:
-    """HEADERS, in some cases with padding, a priority, or a CONTINUATION."""
+    """HEADERS, sometimes with padding, a priority, or a CONTINUATION."""
     flags, id_ = draw(st.sampled_from([0, frames.END_STREAM])), draw(_stream_ids)
     cut = draw(st.sampled_from([len(block), len(block), len(block), 1, 5]))
     first, rest, before, after = block[:cut], block[cut:], b"", b""

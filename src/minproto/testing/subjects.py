@@ -1,4 +1,4 @@
-"""Our own cores as subjects of the laws: each with an owner that answers, small limits, and fitting streams."""
+"""Our own cores as subjects of the laws: each with an owner that answers, small limits, and suitable streams."""
 
 from minproto import http2, resp, sse, websocket
 from minproto.core import Core, Event, Role
@@ -15,7 +15,7 @@ SMALL = Limits(max_start_line=64, max_head=256, max_headers=3, max_body=1_000, m
 
 
 def _refuse(core: Core, event: Event) -> None:
-    """Answer each complete request with a 404, as the owner of a server's core."""
+    """Answer each complete request with a 404, as the owner of a server's core does."""
     if isinstance(core, Connection) and core.request == DONE:
         core.send(ResponseHead(404, Headers([("content-length", "0")])))
         core.send(EndOfMessage())
@@ -27,7 +27,7 @@ def _ask(core: Core) -> None:
 
 
 def _ask_again(core: Core, event: Event) -> None:
-    """Send the next request as soon as it is allowed, as the owner of a client's core."""
+    """Send the next request as soon as it is allowed, as the owner of a client's core does."""
     if isinstance(core, Connection) and core.request == IDLE:
         _ask(core)
 
@@ -94,7 +94,7 @@ def _exchange(core: Core, event: Event) -> None:
 
 
 def _http2(role: Role) -> http2.Connection:
-    """Return a core that has sent its greeting, and as a client also three requests, so that responses have a stream."""
+    """Return a core that has sent its greeting and, as a client, three requests, so that responses have a stream."""
     core = http2.Connection(role, FEW_STREAMS)
     core.send(core.greeting())
     if role is Role.CLIENT:
