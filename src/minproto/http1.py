@@ -643,7 +643,7 @@ class Connection(Core):
         return head
 
     def _begin_exchange(self, head: RequestHead, handling: Handling) -> None:
-        """Remember what the response depends on, now that a request head was sent or received."""
+        """Remember what the response depends on, now that a request head has been sent or received."""
         self._method, self._version = head.method, head.version
         _, self.keep_alive, self._offers_upgrade, self.expects_continue = handling
         self._move(Step.REQUEST_HEAD)

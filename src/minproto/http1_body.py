@@ -217,7 +217,10 @@ class ChunkedReader:
         return Data(data) if data else None
 
     def _read_size(self, buffer: Buffer) -> None:
-        """Begin a chunk, if its line is complete. The limit counts the size that the line announces, before any data."""
+        """Begin a chunk, if its line is complete.
+
+        The size that the line announces counts towards the limit at once, before any data arrives.
+        """
         line = parse_chunk_line(buffer, self._max_line)
         if line is None:
             return

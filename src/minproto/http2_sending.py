@@ -186,7 +186,7 @@ class SendingHalf(Core):
     # -- the state of a stream; both halves change it
 
     def _move(self, stream: Stream, step: Step) -> None:
-        """Change a stream's state by the table in ``http2_streams.py``, and clean up after a stream that is now closed.
+        """Change a stream's state according to the table in ``http2_streams.py``, and clean up after a stream that is closed.
 
         Raises StreamError for a step that the state does not allow.
         """

@@ -142,7 +142,7 @@ def _range(session: Session, arguments: list[bytes], start: bytes, end: bytes, b
         most = max(0, integer(arguments[position + 1]))
     log = session.switchboard.broker.log(to_text(arguments[1]))
     if most == 0 and log:
-        return reply(NullArray())  # as Redis does: it answers an empty array only if there is no stream
+        return reply(NullArray())  # as Redis does: it replies with an empty array only if there is no stream
     messages = log[bisect_left(log, first, key=_id_of) : bisect_right(log, last, key=_id_of)]
     if backwards:
         messages.reverse()
@@ -150,7 +150,7 @@ def _range(session: Session, arguments: list[bytes], start: bytes, end: bytes, b
 
 
 def xinfo_stream(session: Session, arguments: list[bytes]) -> Events:
-    """XINFO STREAM topic: answer what a client needs in order to resume, in the fields that Redis uses.
+    """XINFO STREAM topic: reply with what a client needs in order to resume, in the fields that Redis uses.
 
     ``max-deleted-entry-id`` is the newest id that is no longer kept: no entry after it is missing. A client that resumes
     after an older id may have missed messages.

@@ -185,7 +185,7 @@ class Endpoint:
             self.write()
 
     async def flush(self) -> None:
-        """Write now, and wait while the peer reads slowly. Raises ConnectionError, also if the peer is too slow.
+        """Write now, and wait if the peer is slow to read. Raises ConnectionError, also if the peer is too slow.
 
         Each step writes 64 KiB, as much as the pipe holds. ``Timeouts.write`` is the time to read that much: if it were
         the time for a whole body, a body of 1 GB would be cut off in the middle.
@@ -243,7 +243,7 @@ class Endpoint:
     def delivered(self) -> int:
         """Bytes that have reached the peer's machine, as far as our kernel tells.
 
-        Linux counts the bytes that were not acknowledged (TIOCOUTQ); on a slow line these are some seconds' worth. If the
+        Linux counts the bytes not yet acknowledged (TIOCOUTQ); on a slow line that can be several seconds' worth. If the
         system can't tell, every byte that the kernel has taken counts as delivered.
         """
         sock = self.pipe.info("socket")

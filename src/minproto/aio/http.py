@@ -469,7 +469,7 @@ class Response:
 
 
 class Upgrade:
-    """An answer that gives the connection away: ``handler`` gets the pipe, with the bytes that came after the request.
+    """An answer that hands the connection over: ``handler`` gets the pipe, with the bytes that came after the request.
 
     101 with the ``upgrade`` field for a request that offered it (RFC 9110 §7.8), or 200 for CONNECT (§9.3.6). When the
     handler returns, the pipe is closed. ``drain`` is called when the server stops: it should make the handler return soon.
@@ -506,7 +506,8 @@ def check_method(name: str, value: object) -> None:
 def not_allowed(*methods: str) -> Response:
     """Return a 405 for a resource that supports only these methods. The Allow field MUST name them (RFC 9110 §15.5.6).
 
-    Raises TypeError for a list instead of several methods, ValueError for a method in lower case.
+    Raises TypeError if the methods are passed as a list rather than as separate arguments, and ValueError for a method in lower
+    case.
     """
     check_elements("methods", methods, check_method)
     return Response.text("method not allowed\n", 405, [("allow", ", ".join(methods))])

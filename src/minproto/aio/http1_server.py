@@ -135,7 +135,7 @@ class ServerConnection:
         self._sent = 0  # bytes of the response's content
 
     def begin(self, first: bytes, began: float) -> None:
-        """Take the first bytes of the connection, by which the client has chosen HTTP/1.1.
+        """Take the first bytes of the connection, which show that the client has chosen HTTP/1.1.
 
         ``began``: the loop's time when the first of these bytes arrived. From then on the head has ``Timeouts.head`` seconds.
         """

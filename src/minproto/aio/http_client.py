@@ -123,7 +123,7 @@ _TARGET = re.compile(f"[{TARGET}]+")
 
 
 class ClientExchange(Protocol):
-    """The side of a connection that a ``ClientResponse`` uses."""
+    """What a ``ClientResponse`` uses of its connection."""
 
     async def receive_content(self, seconds: float | None) -> Event:
         """Wait for the next Data, or EndOfMessage. Raises TimeoutError after ``seconds`` without one; None: no limit."""

@@ -366,8 +366,9 @@ async def _until_signal(listeners: Sequence[Listener]) -> AsyncIterator[asyncio.
 
 
 def raise_file_limit() -> None:
-    """Let this process open as many files as it is allowed to. Each connection counts as a file, and the usual limit is 1,024.
+    """Raise this process's limit on open files as far as the system permits.
 
+    Each connection counts as a file, and the usual limit is 1,024.
     A limit has two values. The soft one applies, and a process may raise it as far as the hard one.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -195,7 +195,7 @@ class StreamPipe:
         return data
 
     def _on_end(self, error: Exception | None) -> None:
-        """asyncio has said that no more bytes come: there was an error, the peer sent FIN, or the connection is closed."""
+        """asyncio has said that no more bytes will come: after an error, a FIN from the peer, or the end of the connection."""
         if error is None and not (self._ended or self._ending) and is_cut_off(self._facts["ssl_object"]):
             error = ConnectionResetError(CUT_OFF)
         self._error = self._error or error

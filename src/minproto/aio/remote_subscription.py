@@ -169,7 +169,7 @@ class RemoteSubscription:
             await self._links.aclose()
 
     async def __aenter__(self) -> Self:
-        """Wait until the broker has confirmed. Messages published from now on arrive. Raises RemoteProtocolError.
+        """Wait until the broker has confirmed. Messages published after that will arrive. Raises RemoteProtocolError.
 
         Without ``async with``, the first ``anext`` does this, and misses any messages published earlier.
         """

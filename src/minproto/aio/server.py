@@ -20,8 +20,8 @@ is enough, and an HTTP/1.1 client is known by its first byte that differs: ``G``
 
 What is easy to get wrong:
 
-- While the server reads to find out, the client is a connection like any other: it has an idle time, the time for a head runs
-  from its first byte, it counts among the connections, a drain ends it, and too many of them are refused.
+- While the server is still reading to find out, the connection is treated like any other: its idle timeout applies, the time
+  limit for a head runs from the first byte, the connection counts towards ``max_connections``, and a drain ends it.
 - The bytes already read belong to the version that was chosen. They are handed over, not read again.
 - A TLS context without ALPN works, but all its clients get HTTP/1.1, and nobody would notice. So the server logs a warning.
 

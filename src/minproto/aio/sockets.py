@@ -334,7 +334,7 @@ class Acceptor:
             self._loop.add_reader(sock, self._accept, sock)
 
     def _unwatch(self) -> None:
-        """Have the loop stop calling us: neither for a client, nor at the end of a pause."""
+        """Stop the loop from calling us, whether for a client or at the end of a pause."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -111,7 +111,7 @@ def _check_handler(handler: object) -> None:
 
 
 def _is_allowed(allow_origin: Callable[[Request, str], bool], request: Request, origin: str) -> bool:
-    """Ask the app whether an Origin is allowed, and log both values that were compared where it is not.
+    """Ask the app whether an Origin is allowed. If it is not, log both of the values that were compared.
 
     Behind a proxy that changes Host, no Origin equals the request's authority, and only the log can tell why all are refused.
     Raises TypeError for an async function: its coroutine would count as true, and so allow every Origin.
@@ -131,8 +131,8 @@ def _is_allowed(allow_origin: Callable[[Request, str], bool], request: Request, 
 class _Session:
     """The handler of an upgraded connection, from the handshake to the end.
 
-    ``upgrade`` makes it when no WebSocket exists yet, since the 101 has not been sent. The server calls ``run`` when the pipe
-    is free for the WebSocket, and ``drain``, from another task, when the server stops. Either may come first.
+    ``upgrade`` creates it before there is a WebSocket, since the 101 has not been sent yet. The server calls ``run`` when the
+    pipe is free for the WebSocket, and ``drain``, from another task, when the server stops. Either may come first.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ from minproto.core import Role, Wants
 T = TypeVar("T")
 
 MAX_PIECE = 16_384
-"""Bytes of content or payload in one row: longer content is explained in pieces. Long HTTP/2 frames usually have this size."""
+"""Bytes of content or payload in one row: longer content is explained in pieces. Long HTTP/2 frames are usually this size."""
 MAX_HELD = 131_072
 """Bytes of one side that may be held until a head ends (64 KiB) or the other side answers."""
 MAX_FIELDS = 4_096
