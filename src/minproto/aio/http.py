@@ -506,7 +506,7 @@ def check_method(name: str, value: object) -> None:
 def not_allowed(*methods: str) -> Response:
     """Return a 405 for a resource that supports only these methods. The Allow field MUST name them (RFC 9110 §15.5.6).
 
-    Raises TypeError if the methods are passed as a list rather than as separate arguments, and ValueError for a method in lower
+    Raises TypeError if the methods are passed as a list rather than as separate arguments, ValueError for a method in lower
     case.
     """
     check_elements("methods", methods, check_method)

@@ -12,8 +12,9 @@ The first bits of a field's first byte say which of five forms the field has:
     0001 index(4)  [ name ]  value   a literal value that no proxy may put into a table either                       (§6.2.3)
     001 size(5)                      the table gets another size                                                     (§6.3)
 
-The core passes a whole block to the ``hpack`` library. Here each field is cut out first, and given to the core's ``FieldCoder``
-by itself; cutting only requires reading lengths. A block may come in several frames, which may begin and end inside a field.
+The core passes a whole block to the ``hpack`` library. Here each field is cut out first, and given to the core's
+``FieldCoder`` by itself; cutting only requires reading lengths. A block may come in several frames, which may begin and end
+inside a field.
 """
 
 from typing import NamedTuple
