@@ -250,22 +250,6 @@ async def test_the_time_of_the_first_command_begins_with_its_first_byte():
 
 
 @virtual
-async def test_an_empty_command_takes_no_time_of_the_next_one():
-    """An empty line in two chunks is no command, so its time must not run on until a command comes."""
-    async with serving() as server:
-        client = server.client()
-        assert await client.ask("ping") == PONG
-        for chunk in (b"\r", b"\n"):
-            client.pipe.write(chunk)
-            await asyncio.sleep(1)
-        await asyncio.sleep(1_000)
-        client.pipe.write(command("ping")[:-1])
-        await asyncio.sleep(1)
-        client.pipe.write(command("ping")[-1:])
-        assert await client.reply() == PONG
-
-
-@virtual
 async def test_guesses_of_the_password():
     """A stranger has half a minute, short commands, and no memory of ours."""
     async with serving(password="secret") as server:

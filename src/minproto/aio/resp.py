@@ -229,7 +229,6 @@ class ServerConnection:
             raise TimeoutError
         buffered = self._core.buffered
         if not buffered and self._session.authenticated:
-            self._command_began = None  # an empty command, which gives no event, may have begun
             return math.inf
         now = self._loop.time()
         if self._command_began is None:
