@@ -2,8 +2,9 @@ r"""A publish/subscribe broker in memory: topics, patterns, logs and subscriptio
 
 A *publisher* gives a message to a *topic*, such as ``news.uk``, and does not know who receives it. A *subscriber* names the
 topics that it wants, or patterns such as ``news.*``, and takes its messages when it has time for them. The broker sits between
-publishers and subscribers. It gives each message an id, and copies a reference to it into the queue of each subscription that
-matches. It can also keep a *log* of each topic: the last N messages, for subscribers that come back after a lost connection.
+publishers and subscribers. It gives each message an id, and puts a reference to the message into the queue of each
+subscription that matches. It can also keep a *log* of each topic: the last N messages, for subscribers that come back after a
+lost connection.
 
     publish("news.uk", b"rain")
          |
@@ -49,9 +50,9 @@ Six ideas carry the rest of this file:
   queue of unlimited length. Each queue is therefore bounded (``Limits``), and each subscription chooses what happens at the
   bound (``Overflow``). A shell takes messages only while its own write buffer is low, so messages queue up in this one place.
 - **Gap.** When a subscriber misses messages, a Gap takes their place in its stream. No message is lost silently.
-- **At-most-once delivery.** A message that was taken is gone from the queue; nobody acknowledges it. A subscriber that loses
-  its connection may have lost messages on the way. It resumes with the id of the last message that it has seen. Its replay
-  then holds exactly the messages after this id, or begins with a Gap.
+- **At-most-once delivery.** A message that was taken is gone from the queue; nobody acknowledges it. When a connection breaks,
+  messages may be lost on the way to the subscriber. The subscriber resumes with the id of the last message that it has seen.
+  Its replay then holds exactly the messages after this id, or begins with a Gap.
 - **One step.** If the log got a message first and the queues later, a subscriber that resumed in between would receive the
   message twice: in its replay and live. In the other order it would miss the message. Nothing here is concurrent, so there is
   no "in between", and order, replay and counting need no lock.
@@ -87,19 +88,19 @@ MESSAGE_COST = 500
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds on what publishers and subscribers could otherwise grow without end."""
+    """The bounds on queues and logs, which publishers and subscribers could otherwise make grow without end."""
 
     max_pending: int = 10_000
-    """Messages pending in a subscription's queue. The messages of its replay come on top of this limit."""
+    """The most messages pending in a subscription's queue. The messages of a replay come on top of this limit."""
     max_pending_bytes: int = 8 << 20
-    """Bytes of data in a queue. A larger message is accepted when the queue is empty; otherwise it could never be sent."""
+    """The most bytes of data in a queue. An empty queue accepts even a larger message, which could otherwise never be sent."""
     max_logs: int = 10_000
-    """Topics that have a log. Beyond the limit, the topic that has been silent longest loses its log."""
+    """How many topics may have a log. Beyond the limit, the log of the topic that has been silent longest is dropped."""
     max_log_bytes: int = 16 << 20
-    """Bytes of one topic's log. Beyond the limit, the log loses its oldest messages."""
+    """The most bytes of one topic's log. Beyond the limit, the log drops its oldest messages."""
     max_history_bytes: int = 128 << 20
-    """Bytes of all logs together. Beyond the limit, the topic that has been silent longest loses its log. Here and in
-    ``max_log_bytes``, the size of a message is its data, its topic and ``MESSAGE_COST``."""
+    """The most bytes of all logs together. Beyond the limit, the log of the topic that has been silent longest is dropped.
+    Here and in ``max_log_bytes``, the size of a message is that of its data and its topic, plus ``MESSAGE_COST``."""
 
     def __post_init__(self) -> None:
         check_counts(self)
@@ -108,7 +109,8 @@ class Limits:
 class Overflow(Enum):
     """A subscription's policy for a message that arrives at a full queue.
 
-    For example, a queue with room for two messages gets three. Each policy leaves a Gap, so the subscriber learns of its loss:
+    For example, three messages arrive at a queue with room for two. Each policy leaves a Gap, which tells the subscriber of
+    its loss:
 
         >>> for policy in Overflow:
         ...     broker = Broker(clock=lambda: 1000, limits=Limits(max_pending=2))
@@ -125,9 +127,9 @@ class Overflow(Enum):
     DISCONNECT = "disconnect"
     """The subscription ends, and its queue is dropped. The subscriber comes back when it can, and resumes from the log."""
     DROP_OLDEST = "drop_oldest"
-    """The oldest messages make room: for a subscriber that wants the newest price, not all prices."""
+    """The oldest messages are dropped to make room. This suits a subscriber that wants the newest price, not all prices."""
     DROP_NEWEST = "drop_newest"
-    """The new message is dropped: for a subscriber that has to work through its messages from the first one on."""
+    """The new message is dropped. This suits a subscriber that has to work through its messages from the first one on."""
 
 
 @dataclass(slots=True)
@@ -139,7 +141,7 @@ class Message:
     """``milliseconds-sequence``, such as "1700000000000-0". A broker's ids grow with each message, across all topics."""
     data: bytes
     pattern: str | None = None
-    """The pattern that this delivery is for. None: the subscription named the topic itself."""
+    """The pattern that matched, for this delivery. None: the subscription named the topic itself."""
     encodings: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
     """The message as each shell has encoded it, by the shell's name. All deliveries of a message share this dict, so each
     shell encodes the message once, however many subscribers receive it."""
@@ -155,7 +157,7 @@ class Gap:
     """The id to resume from, for a subscriber that has seen this notice and nothing after it. None: the id of the message
     before the notice."""
     reason: str | None = field(default=None, compare=False)
-    """Why messages are missing, if a shell knows of a cause other than too short a queue or log."""
+    """Why messages are missing, if a shell knows of a cause other than a queue or a log that is too short."""
 
 
 Item = Message | Gap
@@ -167,7 +169,8 @@ class Listener(Protocol):
     def offer(self, message: Message) -> int:
         """Accept a message that matches, and return how many receive it.
 
-        ``publish`` calls it once if this listener listens to the topic, and once for each matching pattern it listens to."""
+        ``publish`` calls ``offer`` once if this listener listens to the topic, and once for each matching pattern that it
+        listens to."""
 
     def receiver_count(self, topic: str) -> int:
         """Return how many receivers have named the topic itself."""
@@ -182,9 +185,9 @@ _ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")  # a 64-bit number has up to 20
 
 
 def parse_id(id: str) -> IdKey | None:
-    """Return an id as (milliseconds, sequence), for comparisons; None for a text that is not an id.
+    """Return an id as (milliseconds, sequence), which can be compared; None for a text that is not an id.
 
-    Compared as text, ids come out in the wrong order: "9-0" > "10-0".
+    If ids were compared as text, their order would be wrong: "9-0" > "10-0".
     """
     found = _ID.fullmatch(id)
     return (int(found[1]), int(found[2])) if found else None
@@ -206,9 +209,9 @@ def _key(message: Message) -> IdKey:
 class _Log:
     """The last messages of a topic, and the id after which they begin.
 
-    ``start`` tells whether a replay has a gap. It is the id of the last message that the log has lost. If the log has lost
-    none, ``start`` is an id before its first message: see ``_log_of``. A subscriber that has seen ``start`` misses nothing. A
-    subscriber that has seen only an earlier id may miss messages.
+    ``start`` tells whether a replay has a gap. It is the id of the last message that the log has dropped. While the log has
+    dropped no message, ``start`` is an id before its first message: see ``_log_of``. A subscriber that has seen ``start``
+    misses nothing. A subscriber that has seen only an earlier id may miss messages.
 
         lost                          kept
         1000-0   1000-1   1000-2   |  1000-3   1000-4   1000-5
@@ -223,7 +226,7 @@ class _Log:
         self.start = start
 
     def append(self, message: Message) -> None:
-        """Keep a message, and lose the oldest ones beyond the limits: even this one, if it is too large by itself."""
+        """Keep a message, and drop the oldest messages beyond the limits: even the new one, if it alone is too large."""
         self.messages.append(message)
         self.bytes += _cost(message)
         while self.messages and (len(self.messages) > self._max_messages or self.bytes > self._max_bytes):
@@ -234,12 +237,12 @@ class _Log:
     def after(self, id: str) -> tuple[Gap | None, list[Message]]:
         """Return the messages after an id, preceded by a Gap if a message may be missing between the id and the first of them.
 
-        With the log in the picture above: after 1000-4 comes 1000-5. After 1000-2 come all three. After 1000-1 come a Gap
-        that ends at 1000-2, and all three; likewise after any earlier id, even if the log is empty. Three more kinds of ids
-        occur, and each gets a Gap, because the subscriber has seen a different stream from this one:
+        With the log in the picture above: after 1000-4 comes 1000-5. After 1000-2 come all three messages. After 1000-1 come a
+        Gap that ends at 1000-2, and all three messages. Any earlier id gets a Gap as well, even if the log is empty. Three
+        more kinds of ids occur, and each gets a Gap, because the subscriber has seen a different stream from this one:
 
         - An id of another topic, such as 1000-4 in a log that has only 1000-3 and 1000-5. The later messages follow.
-        - An id later than all of ours: an earlier broker gave it, on a machine whose clock was ahead. All messages follow.
+        - An id later than all ids of this broker. An earlier broker, whose clock was ahead, gave this id. All messages follow.
         - A text that is not an id. All messages follow.
         """
         key = parse_id(id)
@@ -247,7 +250,7 @@ class _Log:
         assert newest is not None
         if key is None or key > newest:
             return Gap(None, self.start), list(self.messages)
-        before = bisect_right(self.messages, key, key=_key)  # ids grow, so a binary search finds how many come up to key
+        before = bisect_right(self.messages, key, key=_key)  # ids grow, so a binary search can count those up to key
         seen = self.messages[before - 1].id if before else self.start
         return None if id == seen else Gap(None, seen), list(islice(self.messages, before, None))
 
@@ -260,11 +263,11 @@ def _cost(message: Message) -> int:
 #
 #   *        any bytes, or none           [abc] [a-z]   one byte of the class; [z-a] is the same as [a-z]
 #   ?        one byte                     [^abc]        one byte that is not in the class
-#   \x       the byte x itself            [abc          an unclosed class goes on to the end of the pattern
+#   \x       the byte x itself            [abc          an unclosed class extends to the end of the pattern
 #
-# These are the rules of Redis, which matches bytes, not characters. So do we: "?" does not match "é", which is two bytes in
-# UTF-8. "*" does not match the empty topic. Where C has signed characters, Redis lets a range that begins in ASCII and ends
-# beyond it run from -128 to 127; here the bytes of a range always go from 0 to 255.
+# These are the rules of Redis. Redis matches bytes, not characters, and so do we: "?" does not match "é", which is two bytes
+# in UTF-8. "*" does not match the empty topic. On a machine whose characters in C are signed, Redis compares bytes as numbers
+# from -128 to 127, which changes a range that begins in ASCII and ends beyond it; here bytes are numbers from 0 to 255.
 
 _PARTS = re.compile(rb"(?s)\*+|\?|\[\^?(?:\\.|[^\]]-.|[^\]])*\]?|\\.|.")
 """The parts of a pattern: stars, a question mark, a class, an escaped byte, or any other byte."""
@@ -287,9 +290,9 @@ def glob(pattern: str) -> re.Pattern[bytes]:
         *a*b becomes (?=.)(?>.*?a).*b
 
     ``(?=.)`` requires a topic that is not empty. The last line shows the defence against hostile patterns. A star followed by
-    ``a`` takes the *first* ``a`` that it can find, and the atomic group ``(?>...)`` never tries a later one. That loses no
-    match, because another star follows, which can skip any bytes. Without the atomic group, a pattern with twenty stars
-    would make the regular expression try all combinations of twenty places.
+    ``a`` stops at the *first* ``a`` that it can find, and the atomic group ``(?>...)`` never tries a later ``a``. No match is
+    missed, because another star follows, which can skip any bytes. Without the atomic group, a pattern with twenty stars
+    would make the regular expression try all combinations of twenty positions.
 
     Raises ValueError for a pattern of more than MAX_NAME bytes.
     """
@@ -315,7 +318,7 @@ def _one_byte(part: bytes) -> bytes:
     if found is None:
         return re.escape(part[-1:])  # the byte itself, without the backslash before it
     members = b"".join(_member(member) for member in _MEMBER.finditer(found[2]))
-    if not members:  # "[]" matches no byte and "[^]" any byte, and a regular expression has no empty class
+    if not members:  # "[]" matches no byte, "[^]" matches any; a regular expression has no empty class
         return b"." if found[1] else b"(?!)"
     return b"[%b%b]" % (found[1], members)
 
@@ -328,8 +331,9 @@ def _member(member: re.Match[bytes]) -> bytes:
 
 
 def name_bytes(text: str) -> bytes:
-    """Return the bytes of a topic or a pattern, in UTF-8. A Redis client may send other bytes: they survive as surrogates.
+    """Return the bytes of a topic or a pattern, in UTF-8.
 
+    A Redis client may send bytes that are not UTF-8: the str holds them as surrogates, and they are restored here.
     Raises ValueError for more than MAX_NAME bytes, TypeError for any type but str.
     """
     if not isinstance(text, str):
@@ -361,7 +365,7 @@ class Patterns:
         return len(self._globs)
 
     def add(self, pattern: str, listener: Listener) -> None:
-        """Add a listener to the topics that match. Raises ValueError for a pattern that is too long."""
+        """Make a listener listen to the topics that match. Raises ValueError for a pattern that is too long."""
         if pattern not in self._globs:
             self._globs[pattern] = glob(pattern)
             self._listeners[pattern] = {}
@@ -391,7 +395,7 @@ class Patterns:
 class Subscription:
     """A queue of messages for one subscriber. ``Broker.subscribe`` makes it.
 
-    After each call ``matched == taken + dropped + pending``: a message that matched has been taken, lost, or is still waiting.
+    After each call ``matched == taken + dropped + pending``: a message that matched was taken or dropped, or is still waiting.
 
         >>> broker = Broker(clock=lambda: 1000, limits=Limits(max_pending=2))
         >>> subscription = broker.subscribe("news", on_overflow="drop_oldest")
@@ -409,25 +413,25 @@ class Subscription:
         self._first_gap: Gap | None = None
         self._items: deque[Item] = deque()
         self._bytes = 0  # of the messages among the items
-        # The room that a replay adds to the limits, until its messages are taken: see ``replay``.
+        # The room that a replay adds to the limits until the replayed messages are taken: see ``replay``.
         self._extra_messages = self._extra_bytes = 0
         self.start: str | None = None
         """The id to resume from, for a subscriber that has received nothing yet. None: the subscription cannot be resumed
-        (it has several topics, or patterns), or its first item is a Gap, whose id says where to resume."""
+        (because it has several topics, or patterns), or its first item is a Gap, whose id says where to resume."""
         self.topics: dict[str, None] = {}
         self.patterns: dict[str, None] = {}
         self.matched = 0
-        """Messages that have been offered to the subscription: by the replay, and by each publish since."""
+        """How many messages have been offered to the subscription, by the replay and by each later ``publish``."""
         self.taken = 0
         self.dropped = 0
-        """Messages lost to an overflow, or to ``close``."""
+        """How many messages were dropped, at an overflow or by ``close``."""
         self.pending = 0
-        """Messages waiting in the queue. No counter includes a Gap."""
+        """How many messages are waiting in the queue. Neither this counter nor the others include a Gap."""
         self.ended: str | None = None
         """Why no more messages will match: "closed" or "overflow". None: the subscription is alive."""
         self.on_ready: Callable[[], None] = lambda: None
-        """Called when the queue is no longer empty, once until ``take``; and at the end. If it raises, the next message calls
-        it again. A shell uses it to wake the task that takes the messages."""
+        """Called when the queue is no longer empty, but only once before each ``take``; and when the subscription ends. If the
+        call raises, the next message leads to another call. A shell uses ``on_ready`` to wake the task that takes messages."""
         self._notified = False  # on_ready has been called for the pending items
 
     def add(self, topic: str) -> None:
@@ -463,7 +467,7 @@ class Subscription:
         """Remove and return the next messages and gaps; an empty list if nothing is waiting.
 
         ``most``: the maximum number of items. ``most_bytes``: stop once the messages taken have this many bytes of data. The
-        last message may exceed ``most_bytes``, or a large message would be stuck forever; with 0, no message is taken.
+        last message may exceed ``most_bytes``: otherwise a large message could never be taken. With 0, no message is taken.
 
         Raises TypeError for a count that is not an int, ValueError for a negative one.
         """
@@ -507,7 +511,7 @@ class Subscription:
         """Fill the new queue with messages of a log, and add as much room as they take to the limits.
 
         Without the extra room, a subscriber that resumes from a long log would overflow at its first live message. With a
-        limit of two messages and a replay of five, seven may wait. Each message taken gives one place back, down to two.
+        limit of two messages and a replay of five, seven may wait. Each message taken lowers this bound by one, down to two.
         """
         self._first_gap = gap
         self._items.extend(messages)
@@ -516,10 +520,10 @@ class Subscription:
         self.matched = self.pending = self._extra_messages = len(messages)
 
     def _give_back_room(self, message: Message) -> None:
-        """Take back the extra room of one message, because a message was taken.
+        """Remove the extra room of one message, because a message was taken.
 
-        That message need not come from the replay: DROP_OLDEST may have put a newer one of another size in its place. So the
-        extra bytes never fall below 0, and they become 0 when the last extra place is given back.
+        The message taken need not come from the replay: DROP_OLDEST may have replaced the replayed message with a newer one of
+        another size. So the extra bytes never fall below 0, and they become 0 once there is no room for an extra message.
         """
         self._extra_messages -= 1
         self._extra_bytes = max(0, self._extra_bytes - len(message.data)) if self._extra_messages else 0
@@ -527,7 +531,7 @@ class Subscription:
     def offer(self, message: Message) -> int:
         """Put a message that matches into the queue, or apply the policy if the queue is full. Return 1: one receiver.
 
-        Return 0 if the subscription has ended: a message that matches two patterns may end it at the first of them.
+        Return 0 if the subscription has ended: if a message matches two patterns, its first delivery may end the subscription.
         """
         if self.ended is not None:
             return 0
@@ -553,7 +557,7 @@ class Subscription:
         self._count(message, 1)
         if not self._notified:
             self.on_ready()
-            # Set only now, so that the next message calls on_ready again if this call has raised. If on_ready itself has
+            # Set only now: if this call has raised, on_ready is called again at the next message. If on_ready itself has
             # taken the message, the queue is empty, and the next message has to be announced as well.
             self._notified = self.waiting
 
@@ -571,7 +575,7 @@ class Subscription:
     def _disconnect(self) -> None:
         """End the subscription. Its only remaining item is a Gap for all the messages that it did not get."""
         self.dropped += 1  # the message that does not fit
-        log_had_a_gap = self._first_gap is not None  # then the total that is missing is unknown
+        log_had_a_gap = self._first_gap is not None  # if so, the total number of missing messages is unknown
         self._drop_all(Gap(None if log_had_a_gap else self.pending + 1))
         self.end("overflow")
 
@@ -614,7 +618,8 @@ def _extend(gap: Item, message: Message) -> None:
 def pattern_list(topics: Sequence[str], patterns: Iterable[str]) -> list[str]:
     """Return the patterns of a new subscription as a list.
 
-    Raises ValueError for a subscription to nothing, TypeError for a str: its letters would be taken as patterns, even "*".
+    Raises ValueError if there is neither a topic nor a pattern, TypeError if ``patterns`` is a str: each of its letters would
+    become a pattern, even "*".
     """
     if isinstance(patterns, str):
         raise TypeError(f"patterns are a list of str: [{patterns!r}]")
@@ -645,7 +650,7 @@ class Broker:
     """Topics, their logs, and everything that listens to them."""
 
     patterns = Patterns
-    """The class for the table of patterns. ``fast/broker.py`` has one that does not try each pattern on each message."""
+    """The class for the table of patterns. ``fast/broker.py`` has a class that does not try each pattern on each message."""
 
     def __init__(
         self, clock: Callable[[], int], history: int | Mapping[str, int] = 0, limits: Limits = Limits()
@@ -661,8 +666,8 @@ class Broker:
         self._history = history
         self.limits = limits
         self._last_key = (clock(), 0)
-        # A topic without a log may have had messages up to this id. At first the id comes before all of ours, and after all
-        # ids of any broker that ran before this one: a subscriber of that broker is told of a gap.
+        # A topic without a log may have had messages up to this id. At first the id comes before all ids of this broker's
+        # messages, and after all ids of any broker that ran before: a subscriber of an earlier broker is told of a gap.
         self._forgotten_until = _encode_id(self._last_key)
         self._listeners: dict[str, dict[Listener, None]] = {}
         self._patterns = self.patterns()
@@ -672,12 +677,13 @@ class Broker:
         """Called with an exception that a listener raised, once all listeners have the message."""
 
     def publish(self, topic: str, data: bytes) -> int:
-        """Give a message to every listener. Return the number of deliveries, counted as Redis does: a subscription
-        that named the topic and two patterns that match gets the message three times, first for the topic. A delivery that
-        the subscription drops counts as well.
+        """Give a message to every listener, and return the number of deliveries, counted as Redis does.
+
+        A subscription that named the topic and two patterns that match gets the message three times, first for the topic. A
+        delivery is counted even if the subscription drops the message.
 
         Raises ValueError for a topic that is too long, TypeError for data that is not bytes. An error raised by a listener
-        goes to ``on_error``. A listener must not publish from within ``offer`` or ``on_ready``.
+        is passed to ``on_error``. A listener must not publish from within ``offer`` or ``on_ready``.
         """
         if not isinstance(data, bytes):
             raise TypeError(f"a message is bytes, not {type(data).__name__}")
@@ -709,11 +715,12 @@ class Broker:
     ) -> Subscription:
         """Return a new subscription to topics and patterns.
 
-        ``after``: an id that a subscriber to this one topic has seen. The messages after it in the topic's log come first.
-        None: only messages that are published from now on. ``limits``: for the queue; None: the broker's limits.
+        ``after``: the last id that a subscriber to this one topic has seen. The later messages in the topic's log come first.
+        None: only messages that are published from now on. ``limits``: the queue's limits; None: the broker's limits.
 
-        Raises ValueError for ``after`` with several topics or with a pattern: one id cannot be a place in several logs. Raises
-        it also for an unknown policy, a name that is too long, and no name at all. Raises TypeError if ``patterns`` is a str.
+        Raises ValueError if ``after`` is combined with several topics or with a pattern (one id cannot be a position in
+        several logs), if the policy is unknown, if a name is too long, and if no name is given. Raises TypeError if
+        ``patterns`` is a str.
         """
         patterns = pattern_list(topics, patterns)
         if after is not None and (len(topics) != 1 or patterns):
@@ -734,7 +741,7 @@ class Broker:
             subscription.add_pattern(pattern)
         return subscription
 
-    # -- logs and listeners, to look at
+    # -- information about logs and listeners
 
     def history(self, topic: str) -> int:
         """Return the maximum number of messages kept for the topic."""
@@ -749,16 +756,16 @@ class Broker:
         return len(self._log_of(topic).messages)
 
     def last_id(self, topic: str, back: int = 0) -> str:
-        """Return the id whose ``after=`` replays the last ``back`` messages that are kept, or all, if fewer are kept.
+        """Return the id that, given as ``after=``, replays the last ``back`` messages that are kept; all, if fewer are kept.
 
-        With ``back`` 0 it is the newest id of the topic: only later messages follow.
+        If ``back`` is 0, it is the newest id of the topic: only later messages follow.
         """
         name_bytes(topic)  # raises TypeError for any type but str
         log = self._log_of(topic)
         return log.messages[-1 - back].id if back < len(log.messages) else log.start
 
     def subscriber_count(self, topic: str) -> int:
-        """Return the number of subscribers that have named the topic itself. Subscribers to a pattern do not count."""
+        """Return the number of subscribers that have named the topic itself. Subscribers to a pattern are not counted."""
         return sum(listener.receiver_count(topic) for listener in self._listeners.get(topic, ()))
 
     @property
@@ -806,10 +813,10 @@ class Broker:
         return _encode_id(self._last_key)
 
     def _log_of(self, topic: str) -> _Log:
-        """Return the log of the topic, or an empty one that begins now, as if all earlier messages were lost.
+        """Return the log of the topic, or an empty log whose ``start`` says up to which id messages may be missing.
 
-        A topic that has a history and no log yet begins where the last log was forgotten: that log may have been this topic's.
-        A topic without a history begins at this moment, because earlier messages may have been published and not recorded.
+        If the topic has a history, ``start`` is the id at which a log was last forgotten: that log may have been this topic's.
+        If it has no history, ``start`` is the newest id, because earlier messages may have been published and not recorded.
         """
         log = self._logs.get(topic)
         if log is not None:
@@ -832,5 +839,5 @@ class Broker:
             self._forgotten_until = _encode_id(self._last_key)
 
     def _has_too_many_bytes(self) -> bool:
-        """Whether a log has to go. The log of the message just published stays, because its own limit bounds it."""
+        """Whether a log has to be dropped. The log of the message just published is kept, because its own limit bounds it."""
         return self._history_bytes > self.limits.max_history_bytes and len(self._logs) > 1

@@ -6,8 +6,8 @@ Every parser needs these three operations, and each has a trap that costs quadra
   the cursor are deleted once for each append.
 - **Search.** A peer may send a line of 8,000 bytes one byte at a time. Searches that all began at the front would look at 32
   million bytes. Here a search that finds nothing remembers how far it looked, and the next search begins there.
-- **Store.** The bytes that nobody takes must be bounded, or a peer could fill our memory. A buffer with more than ``limit``
-  bytes refuses the next chunk.
+- **Store.** The number of bytes that nobody takes must be bounded, or a peer could fill our memory. A buffer with more than
+  ``limit`` bytes refuses the next chunk.
 
 Here is a search for the end of a head that arrives in three chunks. ``_searched`` is where the next search begins:
 
@@ -44,7 +44,7 @@ class Buffer:
         self._searched = 0  # a position: the needle of the last search does not begin before it
         self._limit = limit
         self.size = 0
-        """The number of bytes. (An attribute, because parsers ask for it several times for each event.)"""
+        """The number of bytes in the buffer. (An attribute, because parsers ask for it several times for each event.)"""
 
     def __len__(self) -> int:
         return self.size
@@ -69,18 +69,18 @@ class Buffer:
         return True
 
     def take(self, count: int) -> bytes:
-        """Remove and return the first ``count`` bytes, or all if there are fewer."""
+        """Remove and return the first ``count`` bytes, or all bytes if there are fewer."""
         taken = self.peek(0, count)
         self.skip(len(taken))
         return taken
 
     def skip(self, count: int) -> None:
-        """Remove the first ``count`` bytes. The caller has made sure that the buffer holds that many."""
+        """Remove the first ``count`` bytes. The caller has made sure that the buffer holds ``count`` bytes."""
         self._start += count
         self.size -= count
         self._searched = 0
         if not self.size:
-            self._data, self._start = b"", 0  # lets go of the chunk: an idle connection must not keep its memory
+            self._data, self._start = b"", 0  # drops the chunk: an idle connection must not keep its memory
 
     def peek(self, start: int = 0, end: int | None = None) -> bytes:
         """Return the bytes from ``start`` to ``end`` (by default all of them), and leave them in the buffer."""
@@ -102,7 +102,7 @@ class Buffer:
         return -1
 
     def text_until(self, needle: bytes, limit: int) -> str | None:
-        """Return the bytes before the needle, decoded as ISO-8859-1, and leave them in place; None if it is not found."""
+        """Return the bytes before the needle, decoded as ISO-8859-1, and leave them in place; None if there is no needle."""
         at = self.find(needle, limit)
         return None if at < 0 else self._data[self._start : self._start + at].decode("latin-1")
 
@@ -114,6 +114,6 @@ class Buffer:
         return self._data, self._start
 
     def match(self, pattern: re.Pattern[bytes], position: int = 0) -> int:
-        """Return the position after the match of ``pattern`` that begins at ``position``; ``position`` if there is none."""
+        """Return the position after the match of ``pattern`` that begins at ``position``; ``position`` if nothing matches."""
         found = pattern.match(self._data, self._start + position)
         return position if found is None else found.end() - self._start

@@ -5,8 +5,8 @@
       _run        asyncio.run(_command(options)); an OSError becomes one line and status 1
         _serve    the coroutine of the command; ``serve`` returns after SIGINT or SIGTERM, when the server has drained
 
-No user ever sees a traceback because of their own mistake. The rest of this file is about signals, since a signal can come at
-a bad moment, and each moment needs its own response:
+A user's own mistake never shows a traceback. The rest of this file is about signals, since a signal can come at
+a bad moment, and each moment needs a different response:
 
     while Python loads this module      the process ends without a word (``__main__.py``)
     before the server is listening      KeyboardInterrupt, at once (``_interrupt``)
@@ -45,19 +45,19 @@ from minproto.lab.process import serve_lab
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Print one line, without the usage that argparse would print before it: ``--help`` shows that. Exit with status 2."""
+        """Print one line, and exit with status 2. argparse would print the usage first, which ``--help`` shows."""
         self.exit(2, f"{self.prog}: {message}\n")
 
     @property
     def options(self) -> str:
-        """The names of all options, for the message about an unknown one."""
+        """The names of all options, for the message about an unknown option."""
         return ", ".join(action.option_strings[-1] for action in self._actions if action.option_strings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, and return its exit status: 0, or 1 if it failed. ``arguments``: None means ``sys.argv``.
 
-    Raises SystemExit with status 2 for words that are not a command, and with 0 after ``--help`` and ``--version``.
+    Raises SystemExit with status 2 for words that are not a command, and with status 0 after ``--help`` and ``--version``.
     """
     _open_standard_files()
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -79,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _open_standard_files() -> None:
     """Open the null device in place of each standard file that is closed, as it is after a shell's ``>&-``.
 
-    A new file or socket gets the lowest free number. Without this, a client's socket could become file 2, and the client would
-    receive what a library writes to standard error. (libuv, on which uvloop is built, aborts in this case.)
+    A new file or socket gets the lowest free number. If file 2 were closed, a client's socket could become file 2, and the
+    client would receive what a library writes to standard error. (libuv, on which uvloop is built, aborts in this case.)
     """
     while (file := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
@@ -88,7 +88,7 @@ def _open_standard_files() -> None:
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
-    """Parse the words. An unknown option is answered with a list of the known ones, which argparse itself does not give."""
+    """Parse the words. The error for an unknown option lists the known options, which argparse itself does not do."""
     options, unknown = _parser().parse_known_args(words)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)} (the options are {options.parser.options})")
@@ -101,15 +101,15 @@ def _on_signals(handler: Callable[[int, FrameType | None], object] | signal.Hand
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
-    # asyncio.run has a handler of its own, which cancels the main task. That would wait for the task's next await, which may
-    # be seconds away: while a key is being generated, for example.
+    # asyncio.run has a handler of its own, which cancels the main task. The cancellation would wait for the task's next await,
+    # which may be seconds away, for example while a key is being generated.
     raise KeyboardInterrupt
 
 
 def _run(options: argparse.Namespace) -> int:
     """Run the command's coroutine, and return the exit status: 1 for an OSError, such as a port in use, otherwise 0."""
-    # The format that Python's logging has without any configuration. The stream is ours: it writes in a thread, so a terminal
-    # that nobody is reading cannot stop the event loop.
+    # The format is that of Python's logging without any configuration. The stream is ours: it writes in a thread, so a
+    # terminal that nobody is reading cannot stop the event loop.
     logging.basicConfig(format="%(message)s", stream=standard_error())
     status = 0
     try:
@@ -126,7 +126,7 @@ async def _command(options: argparse.Namespace) -> None:
     """Run the command's coroutine inside the event loop."""
     try:
         await options.run(options)
-    finally:  # now asyncio.run closes the loop; a signal that interrupted this would leave coroutines behind
+    finally:  # now asyncio.run closes the loop; if a signal interrupted that, coroutines would be left unfinished
         _on_signals(signal.SIG_IGN)
 
 
@@ -255,7 +255,7 @@ def _count(text: str) -> int:
 
 
 async def _lab(options: argparse.Namespace) -> None:
-    """Serve the lab until a signal. Ports of 0 never clash, since each becomes a different free port."""
+    """Serve the lab until a signal. Several ports may be 0, since each becomes a different free port."""
     ports = [port for port in (options.port, options.tls_port, options.broker_port) if port]
     if len(set(ports)) < len(ports):
         options.parser.error(f"--port, --tls-port and --broker-port must differ: {', '.join(map(str, ports))}")
@@ -317,7 +317,7 @@ def _end_current_task() -> Callable[[], None]:
     assert task is not None
 
     def end() -> None:
-        with suppress(RuntimeError):  # the loop is already closed, so the wire is ending
+        with suppress(RuntimeError):  # the loop is already closed, so the wire has ended
             loop.call_soon_threadsafe(task.cancel)
 
     return end

@@ -1,13 +1,13 @@
 r"""The commands that the broker's server understands, their effect on a client's session, and their answers.
 
-Redis client libraries talk to the broker with these commands, and cannot tell it from Redis. There are four groups:
+Redis client libraries talk to the broker with these commands, and cannot tell the broker from Redis. There are four groups:
 
     the connection     PING, ECHO, HELLO, AUTH, SELECT, RESET, QUIT, CLIENT, COMMAND, INFO: client libraries send them first
     pub/sub            PUBLISH, SUBSCRIBE, UNSUBSCRIBE, PSUBSCRIBE, PUNSUBSCRIBE, PUBSUB
     history            XLEN, XRANGE, XREVRANGE, XREAD, XINFO: in ``stream_commands.py``
     transactions       MULTI, EXEC, DISCARD, WATCH: known only so that they can be refused safely
 
-A subscription and a message, in version 2 of RESP. A is a subscriber, B a publisher:
+A subscription and a message, in version 2 of RESP. A is a subscriber, B is a publisher:
 
     A sends       *2\r\n $9\r\nSUBSCRIBE\r\n $4\r\nnews\r\n
     A receives    *3\r\n $9\r\nsubscribe\r\n $4\r\nnews\r\n :1\r\n                 confirmed: A has 1 subscription now
@@ -28,19 +28,19 @@ A subscription and a message, in version 2 of RESP. A is a subscriber, B a publi
     >>> switchboard.flush()
     b'*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nhello\r\n'
 
-A command that does not exist is refused first. For a command that exists, three rules decide whether a client may send it now.
-They are checked in the same order as in redis-server (a fourth rule, about transactions, is beside MULTI below):
+A command that does not exist is refused at once. If a command exists, three rules say whether a client may send it now. They
+are checked in the same order as in redis-server (a fourth rule, about transactions, is beside MULTI below):
 
 - The number of words. Each command has an *arity*: 2 means exactly two words, including its name; -2 means two or more.
-- The password. A client that has yet to give it may send AUTH, HELLO, RESET and QUIT.
-- The subscriptions. In version 2 a message has the form of a reply, so a subscriber could mistake one for the other.
+- The password. A client that has not given the password yet may send only AUTH, HELLO, RESET and QUIT.
+- The subscriptions. In version 2 a message has the form of a reply, so a subscriber could mistake a message for a reply.
   Therefore a subscriber may only change its subscriptions, or send PING, RESET or QUIT. Version 3 has no such rule.
 
     >>> print(execute(a, [b"ECHO", b"hi"])[0].value.text)
     ERR Can't execute 'echo': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context
 
-Errors use the words of redis-server 7.0, because client libraries act on them. For the same reason HELLO calls this server
-"redis". Left out: every command that stores data (SET, GET, XADD), because this is a broker, not a database.
+Errors use the words of redis-server 7.0, because client libraries act on these words. For the same reason HELLO calls this
+server "redis". Left out: every command that stores data (SET, GET, XADD), because this is a broker, not a database.
 """
 
 import hmac
@@ -68,22 +68,23 @@ class Entry:
     arity: int
     """The number of words, including the name; negative: at least that many."""
     before_password: bool = False
-    """A client may send it before giving the password."""
+    """Whether a client may send the command before giving the password."""
     while_subscribed: bool = False
-    """A subscriber may send it in version 2 of RESP."""
+    """Whether a subscriber may send the command in version 2 of RESP."""
     within_multi: bool = False
-    """Redis runs it at once between MULTI and EXEC, when it puts all other commands into the transaction."""
+    """Whether Redis runs the command at once between MULTI and EXEC, instead of adding it to the transaction."""
     subcommands: "dict[bytes, Entry]" = field(default_factory=dict)
-    """By the second word. A command with subcommands is run by its subcommand, unless it arrives as one word."""
+    """The entries of the subcommands, by the second word. If the command arrives as one word, ``function`` runs instead."""
     help: tuple[str, ...] = ()
-    """For a subcommand: its lines in the answer to HELP, first its usage, then what it does."""
+    """The lines about a subcommand in the answer to HELP: first how to write it, then what it does."""
 
 
 class CrossProtocolRequest(Exception):
     """A web page made a browser talk to us: the client sent the head of an HTTP request. The shell closes without an answer.
 
     A web page can make its reader's browser send ``POST / HTTP/1.1`` to any port on the reader's own machine. Each line of the
-    request would be taken for an inline command, and the page chooses the content. Redis guards against it in the same way.
+    request would be read as an inline command, and the page chooses the content. Redis guards against such requests in the
+    same way.
     """
 
 
@@ -93,7 +94,7 @@ class CrossProtocolRequest(Exception):
 def execute(session: Session, arguments: list[bytes]) -> Events | Wait:
     """Run a command, and return what to send. Raises CrossProtocolRequest.
 
-    ``arguments``: the words of the command, its name first; there is at least the name. A Wait means: no answer yet.
+    ``arguments``: the words of the command, of which the first is its name. A Wait means that there is no answer yet.
     """
     try:
         return _find(session, arguments).function(session, arguments)
@@ -102,7 +103,7 @@ def execute(session: Session, arguments: list[bytes]) -> Events | Wait:
 
 
 def _find(session: Session, arguments: list[bytes]) -> Entry:
-    """Return the entry of a command that may be sent now; otherwise raise Refusal with the error that Redis answers."""
+    """Return the entry of a command that may be sent now; otherwise raise Refusal with Redis's error."""
     name = arguments[0].lower()
     entry = COMMANDS.get(name) or TRANSACTIONS.get(name)
     if entry is None:
@@ -125,7 +126,7 @@ def _find(session: Session, arguments: list[bytes]) -> Entry:
 
 
 def _complaint(session: Session, entry: Entry, name: str, words: int) -> str | None:
-    """Return why the command may not be sent now, checked in Redis's order; None if it may."""
+    """Return why the command may not be sent now, or None if it may be sent. The rules are checked in Redis's order."""
     wrong_number = words < -entry.arity if entry.arity < 0 else words != entry.arity
     if wrong_number:
         return f"ERR wrong number of arguments for '{name}' command"
@@ -162,7 +163,7 @@ def _one_line(text: bytes) -> str:
 
 
 def _help(session: Session, arguments: list[bytes]) -> Events:
-    """CLIENT HELP, and HELP for the other commands that have subcommands: answer a list of the subcommands."""
+    """CLIENT HELP, and HELP for the other commands that have subcommands: reply with a list of them."""
     name = arguments[0].lower()
     lines = [f"{name.decode().upper()} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
     for entry in COMMANDS[name].subcommands.values():
@@ -173,7 +174,7 @@ def _help(session: Session, arguments: list[bytes]) -> Events:
 
 # ---- the connection ----------------------------------------------------------------------------------------------------
 #
-# What redis-py 5 sends when it connects with a password, in version 3. It tolerates an error for all but the first:
+# What redis-py 5 sends when it connects with a password, in version 3. It tolerates an error in any reply but the first:
 #
 #     HELLO 3 AUTH default secret             a map: this is the server "redis", of this version, in this version of RESP
 #     CLIENT SETINFO LIB-NAME redis-py        +OK
@@ -181,7 +182,7 @@ def _help(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _ping(session: Session, arguments: list[bytes]) -> Events:
-    """PING [text]: answer PONG, or the text. A subscriber in version 2 gets the answer in the form of a message."""
+    """PING [text]: reply with PONG, or the text. A subscriber in version 2 gets the reply in the form of a message."""
     if len(arguments) > 2:
         raise Refusal("ERR wrong number of arguments for 'ping' command")
     if session.subscription_count and session.version == 2:
@@ -194,7 +195,7 @@ def _echo(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _quit(session: Session, arguments: list[bytes]) -> Events:
-    """QUIT: answer OK. The shell checks ``closing``, and ends the connection after the answer."""
+    """QUIT: reply with OK. The shell checks ``closing``, and ends the connection after the answer."""
     session.closing = True
     return OK
 
@@ -240,7 +241,7 @@ def _check_password(session: Session, user: bytes, password: bytes) -> None:
 
 
 def _hello(session: Session, arguments: list[bytes]) -> Events:
-    r"""HELLO [version [AUTH user password] [SETNAME name]]: change the version of RESP, and answer with facts on the server.
+    r"""HELLO [version [AUTH user password] [SETNAME name]]: change the version of RESP, and reply with facts.
 
     >>> from minproto.broker import Broker
     >>> from minproto.session import Switchboard
@@ -301,14 +302,14 @@ def _set_name(session: Session, name: bytes) -> None:
 
 
 def _client_setinfo(session: Session, arguments: list[bytes]) -> Events:
-    """CLIENT SETINFO option value: the name or version of the client's library, which we do not keep. New in Redis 7.2."""
+    """CLIENT SETINFO option value: ignore the name or version of the client's library. New in Redis 7.2."""
     if arguments[2].lower() not in (b"lib-name", b"lib-ver"):
         raise Refusal(f"ERR Unrecognized option '{_quoted(arguments[2])}'")
     return OK
 
 
 def _command(session: Session, arguments: list[bytes]) -> Events:
-    """COMMAND: answer a description of each command. redis-cli asks for it at startup, for its completions."""
+    """COMMAND: reply with a description of each command. redis-cli asks for it at startup, for its completions."""
     return reply([_described(name) for name in COMMANDS])
 
 
@@ -321,12 +322,12 @@ def _command_info(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _described(name: bytes) -> object:
-    """Return a command's name, arity and flags, and where its keys are. None of ours has keys, because keys are data."""
+    """Return a command's name, arity and flags, and where its keys are. Our commands have no keys, because keys are data."""
     return [name, COMMANDS[name].arity, [], 0, 0, 0, [], [], [], []] if name in COMMANDS else None
 
 
 def _info(session: Session, arguments: list[bytes]) -> Events:
-    """INFO [section …]: answer facts about the server as text, in sections. Without a name, answer all sections."""
+    """INFO [section …]: reply with facts about the server as text, in sections; with all sections, if no name is given."""
     switchboard = session.switchboard
     broker = switchboard.broker
     facts: dict[str, dict[str, object]] = {
@@ -345,8 +346,8 @@ def _info(session: Session, arguments: list[bytes]) -> Events:
 
 # ---- transactions ------------------------------------------------------------------------------------------------------
 #
-# MULTI begins a transaction, and EXEC runs the commands in between. This broker has no transactions. If only MULTI were an
-# error, the commands after it would do the damage: client libraries send them all in one piece, without awaiting an answer.
+# MULTI begins a transaction, and EXEC runs the commands in between. This broker has no transactions. If only MULTI were
+# refused, the commands after it would still be run: client libraries send everything in one piece, without awaiting an answer.
 #
 #     client sends                if only MULTI is refused                 here
 #     MULTI                       -ERR unknown command                     -ERR unknown command 'MULTI': …
@@ -401,11 +402,11 @@ def _watch(session: Session, arguments: list[bytes]) -> Events:
 #     SUBSCRIBE a b       subscribe a 1,  subscribe b 2         the number counts topics and patterns together
 #     PSUBSCRIBE n*       psubscribe n* 3
 #     UNSUBSCRIBE         unsubscribe a 2,  unsubscribe b 1     without a name: all topics, but no pattern
-#     UNSUBSCRIBE         unsubscribe (null) 1                  nothing was left, but the client awaits an answer
+#     UNSUBSCRIBE         unsubscribe (null) 1                  no topic was left, but the client awaits an answer
 
 
 def _publish(session: Session, arguments: list[bytes]) -> Events:
-    """PUBLISH topic message: answer the number of deliveries. A subscriber by topic and by two patterns counts three times."""
+    """PUBLISH topic message: reply with the number of deliveries: three for a subscriber by topic and by two patterns."""
     return reply(session.switchboard.broker.publish(checked_name(arguments[1]), arguments[2]))
 
 
@@ -439,7 +440,7 @@ def _checked(names: list[bytes]) -> list[bytes]:
 
 
 def _change(session: Session, kind: bytes, change: Callable[[str], None], names: list[bytes]) -> Events:
-    """Call ``change`` with each name, and return a confirmation for each. Without any name, return one with a null."""
+    """Call ``change`` with each name, and return a confirmation for each name; if there is no name, one with a null."""
     events: Events = []
     for name in names:
         change(to_text(name))
@@ -448,7 +449,7 @@ def _change(session: Session, kind: bytes, change: Callable[[str], None], names:
 
 
 def _pubsub_channels(session: Session, arguments: list[bytes]) -> Events:
-    """PUBSUB CHANNELS [pattern]: answer the topics that have a subscriber by name."""
+    """PUBSUB CHANNELS [pattern]: reply with the topics that a subscriber has named."""
     if len(arguments) > 3:
         raise Refusal(
             f"ERR unknown subcommand or wrong number of arguments for '{_quoted(arguments[1])}'. Try PUBSUB HELP."
@@ -461,19 +462,19 @@ def _pubsub_channels(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _pubsub_numsub(session: Session, arguments: list[bytes]) -> Events:
-    """PUBSUB NUMSUB [topic …]: answer each topic, followed by its number of subscribers."""
+    """PUBSUB NUMSUB [topic …]: reply with each topic, followed by its number of subscribers."""
     broker = session.switchboard.broker
     return reply([part for name in arguments[2:] for part in (name, broker.subscriber_count(to_text(name)))])
 
 
 def _pubsub_numpat(session: Session, arguments: list[bytes]) -> Events:
-    """PUBSUB NUMPAT: answer the number of different patterns in use."""
+    """PUBSUB NUMPAT: reply with the number of different patterns in use."""
     return reply(session.switchboard.broker.pattern_count)
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------
 #
-# Each row: the name, the function, the arity (-2: two words or more), when the command may be sent, and what it does.
+# Each row: the name, the function, the arity (-2: two words or more), when the command may be sent, and its effect or reply.
 
 _HELP = Entry(_help, 2, help=("HELP", "Prints this help."))
 COMMANDS: dict[bytes, Entry] = {
@@ -502,7 +503,7 @@ COMMANDS: dict[bytes, Entry] = {
     b"unsubscribe": Entry(_unsubscribe, -1, while_subscribed=True),  # stop listening to these topics, or to all
     b"psubscribe": Entry(_psubscribe, -2, while_subscribed=True),  # the messages of all topics that match these patterns
     b"punsubscribe": Entry(_punsubscribe, -1, while_subscribed=True),  # no longer these patterns, or any
-    b"pubsub": Entry(_help, -2, subcommands={  # how many have subscribed to what
+    b"pubsub": Entry(_help, -2, subcommands={  # how many subscribers there are
         b"channels": Entry(_pubsub_channels, -2, help=("CHANNELS [<pattern>]", "Return the currently active channels.")),
         b"numpat": Entry(_pubsub_numpat, 2, help=("NUMPAT", "Return number of subscriptions to patterns.")),
         b"numsub": Entry(_pubsub_numsub, -2, help=("NUMSUB [<channel> ...]", "Return the numbers of their subscribers.")),
@@ -524,4 +525,4 @@ TRANSACTIONS = {
     b"discard": Entry(_discard, 1, within_multi=True),
     b"watch": Entry(_watch, -2, within_multi=True),
 }
-"""Known only so that they can be refused, so COMMAND does not list them."""
+"""The commands that are known only so that they can be refused: COMMAND does not list them."""

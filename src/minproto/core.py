@@ -29,11 +29,11 @@ The program that drives a core is called its *shell*. Here is a complete shell, 
 Two decisions behind the contract:
 
 - **Input is pulled.** ``receive_data`` only stores bytes, and ``next_event`` parses exactly one event. A core that returned a
-  list of events from ``receive_data`` would lose the events before a fault, because it would have to raise. Pulling also
+  list of events from ``receive_data`` could not return the events before a fault, because it would have to raise. Pulling also
   makes a pause simple: a server that is busy with one request stops pulling, and the next request waits in the buffer.
 - **Output is explicit.** A core never writes by itself. ``reply`` returns the event that the protocol demands in answer to
-  another, ``farewell`` returns the last words to a peer that broke the rules, and the shell sends both. So every byte that
-  leaves has passed through ``send``, in an order that the shell decides.
+  a received event, ``farewell`` returns the last words to a peer that broke the rules, and the shell sends both. So every byte
+  that leaves has passed through ``send``, in an order that the shell decides.
 """
 
 import sys
@@ -47,14 +47,14 @@ from minproto.buffer import Buffer
 
 @dataclass(slots=True)
 class Event:
-    """Something that one peer tells the other. ``next_event`` returns events, ``send`` takes them."""
+    """Something that one peer tells the other. ``next_event`` returns events, ``send`` accepts them."""
 
 
 class ProtocolError(Exception):
     """A rule of the protocol was broken. The subclass says by whom.
 
-    ``code`` is the protocol's number for the fault: an HTTP status, a WebSocket close code or an HTTP/2 error code; 0: none.
-    If the peer can still be told, ``farewell`` tells it this number.
+    ``code`` is the protocol's number for the fault: an HTTP status, a WebSocket close code or an HTTP/2 error code. 0 means
+    that there is no number. If the peer can still be told, ``farewell`` tells it this number.
     """
 
     def __init__(self, message: str, code: int = 0) -> None:
@@ -71,7 +71,7 @@ class RemoteProtocolError(ProtocolError):
 
 
 def check_count(name: str, value: object, least: int = 1, most: int = sys.maxsize) -> None:
-    """Check an option that is a count. Raises TypeError for a float, a str or a bool, ValueError for one out of range."""
+    """Check an option that is a count. Raises TypeError for a float, str or bool, ValueError for a number out of range."""
     if not isinstance(value, int) or isinstance(value, bool):  # to Python a bool is an int
         raise TypeError(f"{name} has to be a whole number (int), not {value!r}")
     if not least <= value <= most:
@@ -81,7 +81,7 @@ def check_count(name: str, value: object, least: int = 1, most: int = sys.maxsiz
 def check_counts(limits: Any, **bounds: tuple[int, int]) -> None:
     """Check that each field of a dataclass annotated as int is 1 or more, or within its ``bounds``.
 
-    Otherwise a wrong limit would fail only where it is first compared, in the middle of every connection.
+    Otherwise a wrong limit would fail only when it is first compared, in the middle of every connection.
     """
     for field in fields(limits):
         if field.type is int:
@@ -110,18 +110,18 @@ DATA, PAUSED, _ = Wants  # shorter names for use elsewhere; CLOSED is also the n
 
 
 class Core:
-    """The common part of every connection: the receive buffer, the end of input, and a failure that stays.
+    """The common part of every connection: the receive buffer, the end of input, and the fault that ended the connection.
 
     Each protocol adds its parser (``_parse`` and ``_parse_eof``) and its three ways of talking back: ``send``, ``reply`` and
     ``farewell``.
     """
 
     def __init__(self, max_buffered: int) -> None:
-        """``max_buffered``: bytes. A chunk of any size is stored, unless more bytes than that are already pending."""
+        """``max_buffered``: a chunk of any size is stored, unless more than this number of bytes are already pending."""
         self._buffer = Buffer(max_buffered)
         self._eof = False
         self.error: RemoteProtocolError | None = None
-        """The peer's fault that ended this connection; None if there has been none."""
+        """The peer's fault that ended this connection; None if there has been no fault."""
         self.wants = Wants.DATA
 
     def receive_data(self, data: bytes) -> None:
@@ -140,7 +140,7 @@ class Core:
         self._eof = True
 
     def next_event(self) -> Event | None:
-        """Parse and return one event, or None; then ``wants`` says why there is none.
+        """Parse and return one event; or return None, and ``wants`` says why there is no event.
 
         Raises RemoteProtocolError if the bytes break the protocol. From then on every call raises the same error, so a
         shell that calls again (after sending an answer, say) cannot mistake a broken connection for a quiet one.
@@ -177,7 +177,7 @@ class Core:
         raise NotImplementedError
 
     def reply(self, event: Event) -> Event | None:
-        """Return the event that the protocol demands in answer to one just received (a Pong for a Ping), or None."""
+        """Return the event that the protocol demands in answer to a received event (a Pong for a Ping), or None."""
         return None
 
     def farewell(self, error: ProtocolError) -> list[Event]:

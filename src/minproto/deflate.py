@@ -49,7 +49,7 @@ from minproto.http import TCHAR
 NAME = "permessage-deflate"
 _TAIL = b"\x00\x00\xff\xff"  # the end of every sync flush, which is not sent (§7.2.1)
 _BITS = re.compile(r"[89]|1[0-5]")  # §7.1.2: a window of 2**8 to 2**15 bytes; no leading zeros
-_PIECE = 65_536  # bytes: at most this many are inflated before the caller counts them
+_PIECE = 65_536  # the most bytes that are inflated before the caller counts them
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Compression:
     """How to compress, if the peer agrees. Raises TypeError or ValueError for values that zlib does not support."""
 
     window_bits: int = 12
-    """The size of our window, and of the peer's if the peer agrees: 2**bits bytes, 9 to 15. With zlib's default of 15 a
-    window takes 8 times the memory. A peer that does not agree to a bound may use 15, which costs us 40 KiB to inflate.
+    """The size of our window, and of the peer's if the peer agrees: 2**bits bytes, with 9 to 15 bits. zlib's default of 15
+    takes 8 times the memory of 12. A peer that does not agree to a bound may use 15, which costs us 40 KiB to inflate.
     """
     memory_level: int = 5
     """zlib's memLevel, 1 to 9. With 5 and 12 window bits, a connection takes 32 KiB to compress, once it has sent a message,
@@ -74,7 +74,7 @@ class Compression:
 
 @dataclass(frozen=True)
 class Parameters:
-    """The parameters that both ends have agreed on (§7.1). Two are for each direction, which has its own compressor.
+    """The parameters that both ends have agreed on (§7.1). Each direction has two of them, and its own compressor.
 
     For example, ``server_max_window_bits=12`` bounds how far the server's messages refer back: 4,096 bytes. So it bounds the
     memory of the client, which has to keep these bytes in order to inflate the next message.
@@ -171,7 +171,7 @@ def _answer(offered: dict[str, str | None], compression: Compression) -> tuple[s
     """Return the answer to an offer that the server accepts, and its parameters.
 
     A server may always ask the client to keep no window (``client_no_context_takeover``), but it may bound the client's window
-    only if the client has offered that.
+    only if the client has offered ``client_max_window_bits``.
     """
     words = [NAME]
     server_resets = "server_no_context_takeover" in offered or not compression.context_takeover
@@ -188,7 +188,7 @@ def _answer(offered: dict[str, str | None], compression: Compression) -> tuple[s
 
 
 def agree(parameters: list[tuple[str, str | None]], compression: Compression) -> Parameters:
-    """Return the parameters in the server's answer to ``offer``. Raises RemoteProtocolError if that exceeds the offer."""
+    """Return the parameters in the answer to ``offer``. Raises RemoteProtocolError if the answer exceeds the offer."""
     answered = _read(parameters)
     if answered is None or any(answered.get(name, "") is None for name in _BITS_PARAMETERS):
         raise RemoteProtocolError("the server's answer to permessage-deflate is invalid")
@@ -208,7 +208,7 @@ _BITS_PARAMETERS = ("server_max_window_bits", "client_max_window_bits")
 
 
 def _read(parameters: list[tuple[str, str | None]]) -> dict[str, str | None] | None:
-    """Return the parameters by name; None if one is unknown, repeated or has a wrong value: then decline (§7)."""
+    """Return the parameters by name; None (to decline, §7) if one is unknown, repeated, or has a wrong value."""
     found: dict[str, str | None] = {}
     for name, value in parameters:
         bare = value is None and (name in _FLAGS or name == "client_max_window_bits")
@@ -231,7 +231,7 @@ class Deflater:
         self._bits = bits
         self._level = memory_level
         self._context = context_takeover
-        self._stream: zlib._Compress | None = None  # created at the first message, so that an idle connection has none
+        self._stream: zlib._Compress | None = None  # created at the first message, so that an idle connection needs no memory
 
     @classmethod
     def of(cls, parameters: Parameters, *, server: bool) -> Self:
@@ -301,8 +301,8 @@ class Inflater:
         while (rest or full) and room >= 0:  # a full piece means that zlib may hold more output, even without more input
             if self._stream is None:
                 self._stream = zlib.decompressobj(-self._bits)
-            # zlib reads input for as long as the output has room. At the limit it is given one byte at a time. Given more, it
-            # could meet malformed data after the first excess byte, and raise before returning that byte.
+            # zlib reads input for as long as the output has room. At the limit zlib is given one byte at a time. Given more,
+            # it could meet malformed data after the first excess byte, and raise before returning that byte.
             size, taken = (min(_PIECE, room), len(rest)) if room else (1, 1)
             piece = self._stream.decompress(rest[:taken], size)
             rest = memoryview(self._stream.unused_data or self._stream.unconsumed_tail) if room else rest[1:]

@@ -38,7 +38,7 @@ from typing import Any, SupportsIndex, overload
 from minproto.core import Event, ProtocolError
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "PATCH"})
-"""The methods that a server accepts unless it is told otherwise (§9.3). TRACE is not among them: its response would repeat the
+"""The methods that a server accepts by default (§9.3). TRACE is not among them: its response would repeat the
 request with its cookies and credentials, which a script on a page must not see."""
 
 REASONS = {status.value: status.phrase for status in HTTPStatus} | {
@@ -139,7 +139,7 @@ class Data(Event):
 
 @dataclass(slots=True)
 class EndOfMessage(Event):
-    """The end of a message. Trailer fields (§6.5) stay here: merged into the header, they could replace a checked field."""
+    """The end of a message. Trailer fields (§6.5) stay out of the header, where they could replace a checked field."""
 
     trailers: Headers = field(default_factory=Headers)
     stream: int = 0
@@ -171,7 +171,7 @@ def is_field(field: tuple[str, str]) -> bool:
 IMPORTANT = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"})
 
 SECRET = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
-"""Fields that are for one connection alone: no memory that connections share may hold one."""
+"""Fields that belong to one connection alone: a cache that connections share must not hold any of them."""
 
 
 def important_fields(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -200,9 +200,9 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 def parse_content_length(value: str, fault: type[ProtocolError]) -> int:
-    """Return the number of a Content-Length: digits and nothing else (§8.6). Raises ``fault`` (400).
+    """Return the number in a Content-Length: digits and nothing else (§8.6). Raises ``fault`` (400).
 
-    A list of equal values counts as one (RFC 9112 §6.3): ``5, 5`` is 5. Python's own ``int`` would take ``+5`` and ``1_0``.
+    A list of equal values means that value (RFC 9112 §6.3): ``5, 5`` is 5. Python's ``int`` would accept ``+5`` and ``1_0``.
     """
     if _LENGTH.fullmatch(value):
         return int(value)
@@ -278,8 +278,8 @@ def _normal_authority(authority: str, scheme: str) -> tuple[str, int]:
 
 
 TARGET = r"\x21\x24-\x3b\x3d\x3f-\x7e"
-"""The characters of a target, for use within []. A request with others SHOULD be answered with 400 (RFC 9112 §3.2). No URI has
-\\ ^ ` { | }, but browsers send them in a query, so we accept them. Browsers never send " # < >, so we refuse those."""
+"""The characters of a target, for use within []. A request with other characters SHOULD get a 400 (RFC 9112 §3.2). No URI has
+\\ ^ ` { | }, but browsers send them in a query, so we accept them. Browsers never send " # < >, so we refuse these four."""
 
 
 def check_target(method: str, target: str, fault: type[ProtocolError]) -> None:
@@ -296,7 +296,7 @@ def check_target(method: str, target: str, fault: type[ProtocolError]) -> None:
 
 
 def split_target(method: str, target: str) -> tuple[str | None, str, str]:
-    """Return (authority or None, path, query) of a valid target. An authority here overrides Host (RFC 9112 §3.2.2).
+    """Return (authority or None, path, query) of a valid target. An authority in the target overrides Host (RFC 9112 §3.2.2).
 
         >>> split_target("GET", "/where?q=now"), split_target("GET", "http://a:80?q")
         ((None, '/where', 'q=now'), ('a:80', '/', 'q'))

@@ -29,7 +29,8 @@ message ends and the next begins. In the core, that exchange looks like this:
     >>> server.send(Data(b"hi")), server.send(EndOfMessage())
     (b'hi', b'')
 
-The head arrives in three chunks, and its 61 bytes stay in the buffer until the last chunk is there. Content does not wait.
+The head arrives in three chunks, and its 61 bytes stay in the buffer until the last chunk has arrived. Content is delivered as
+it arrives.
 
 **Request smuggling** is what this file has to prevent. A proxy often sits between client and server, and sends the requests
 of many users over one connection. If the proxy and the server disagree on where a request ends, an attacker can hide a second
@@ -54,7 +55,7 @@ refuses every spelling that two programs could read in different ways:
     >>> receive("POST / HTTP/1.1", "Host: a", "Content-Length: 0")
     [('host', 'a'), ('content-length', '0')]
 
-**Keep-alive or close.** The connection goes on after a response unless one side says ``Connection: close``. Until our
+**Keep-alive or close.** The connection stays open after a response unless one side says ``Connection: close``. Until our
 response is complete, the core does not look at the next request, even if its bytes are there (*pipelining*):
 
     >>> def answer(server, *fields):
@@ -71,7 +72,7 @@ response is complete, the core does not look at the next request, even if its by
     >>> server.next_event(), server.wants.name
     (None, 'CLOSED')
 
-**Upgrade.** A request may offer to go on with another protocol. When the server accepts with a 101, HTTP ends, and the bytes
+**Upgrade.** A request may offer to switch to another protocol. When the server accepts with a 101, HTTP ends, and the bytes
 that follow are left to the next protocol, here WebSocket:
 
     >>> server = Connection(SERVER)
@@ -88,13 +89,13 @@ Easy to get wrong:
   and a TLS client on the wrong port would wait for an answer to its hello.
 - The end of a response depends on the request: a response to HEAD has a Content-Length but no content.
 - A client has to accept what old servers send: a header line that is folded into two (§5.2), content that ends when the server
-  closes (§6.3). A server accepts neither.
+  closes (§6.3). In a request, a server accepts neither.
 
 The parts of this file: limits; the syntax of a head; framing, which is how a message tells where it ends; the states of
 a connection; the connection. ``http1_body.py`` reads content, and ``http.py`` has what all versions of HTTP share.
 
 Left out: transfer codings other than chunked (nobody sends them; the content of such a response is passed on as it is),
-HTTP/0.9, ``message/http`` (§10), and pipelining by our client. Reason phrases are sent and not read (§4).
+HTTP/0.9, ``message/http`` (§10), and pipelining by our client. Reason phrases are sent, but ignored when received (§4).
 
 Below, "a 1xx" is any status from 100 to 199: an *interim* response, after which another response to the same request
 comes. An *important* field is one that changes how a message is read: ``important_fields`` in ``http.py`` has their names, and
@@ -150,20 +151,20 @@ from minproto.http1_body import Chunked, ContentLength, Framing, UntilClose
 class Limits:
     """The bounds on everything that a peer could make endless, in bytes unless said otherwise.
 
-    The number after "Else" is the status with which a server refuses.
+    The number after "Else" is the status with which a server refuses a request beyond the limit.
     """
 
     max_start_line: int = 8_192
-    """A request line without its line end. §3 recommends at least 8,000. Else 414 (501, if all of it is a method)."""
+    """The size of a request line without its end. §3 recommends at least 8,000. Else 414 (501, if all of it is a method)."""
     max_head: int = 65_536
-    """A head from its first byte to its empty line, and a trailer section: room for large cookies and tokens. Else 431.
-    Also all chunk extensions of one body. Else 400."""
+    """The size of a head, from its first byte to its empty line, or of a trailer section; large enough for cookies and tokens.
+    Else 431. Also the size of all chunk extensions of one body together. Else 400."""
     max_headers: int = 100
-    """Field lines of a head, and of a trailer section: each costs an object, so bytes alone do not bound memory. Else 431."""
+    """The field lines of a head or a trailer section. Each costs an object, so max_head does not bound memory. Else 431."""
     max_body: int = 1 << 30
-    """The content of one message: spares the server's disk and the app's patience. (Flow control bounds memory.) Else 413."""
+    """The size of one message's content. The limit protects disks and apps; flow control bounds memory. Else 413."""
     max_chunk_line: int = 256
-    """A chunk's size and its extensions, which nobody needs, and which could be endless (§7.1.1). Else 400."""
+    """The first line of a chunk: its size, and extensions, which nobody needs and which may be endless (§7.1.1). Else 400."""
     max_empty_lines: int = 4
     """The number of empty lines skipped before a request line; §2.2 asks for at least one. Else 400."""
 
@@ -204,7 +205,8 @@ class Part(NamedTuple):
     """Whether each byte has its own place, as in "HTTP/1.1"; otherwise the part is a run of bytes of one kind."""
     instead: dict[bytes, str] = _NOTHING
     """The bytes that may come instead of the part, if fewer than ``least`` bytes of it have arrived. Only a name has such
-    bytes: the CRLF of the empty line, which ends the head. After two digits of a status, only a third digit may come."""
+    bytes: the CRLF of the empty line, which ends the head. After two digits of a status, only a third digit may come, and
+    nothing instead of it."""
 
 
 Syntax = dict[str, Part]
@@ -220,7 +222,7 @@ _FIELDS: Syntax = {
     "value": Part(_run(FIELD_VCHAR), {b"\r\n": "name"}, least=0),
 }
 # A server may fold a value: continue it on the next line, which begins with a space or a tab. A user agent MUST accept this
-# (§5.2); nothing else may, since a proxy that takes the second line for a separate field would see a different head from ours.
+# (§5.2). Nothing else may accept it: a proxy that takes the second line for a separate field would see another head than ours.
 _FOLDED_FIELDS = _FIELDS | {
     "value": Part(_run(FIELD_VCHAR), {b"\r\n ": "value", b"\r\n\t": "value", b"\r\n": "name"}, least=0)
 }
@@ -235,17 +237,18 @@ REQUEST: Syntax = {
 } | _FIELDS
 RESPONSE: Syntax = {
     "version": Part(_VERSION, {b" ": "status"}, least=len("HTTP/1.1"), fixed=True),
-    # §4: a server MUST send the space after the status code. Some omit it when they send no reason: nothing is ambiguous.
+    # §4: a server MUST send the space after the status code. Some omit the space if they send no reason: unambiguous.
     "status": Part(re.compile(rb"[0-9]{0,3}+"), {b" ": "reason", b"\r\n": "name"}, least=3, fixed=True),
     "reason": Part(_run(FIELD_VCHAR), {b"\r\n": "name"}, least=0),
 } | _FOLDED_FIELDS
 
 
 class HeadReader:
-    r"""Reads one head after another, or one trailer section, out of a buffer, however the bytes are cut.
+    r"""Reads one head after another, or one trailer section, from a buffer, however the network has cut the bytes.
 
-    The reader remembers where it stopped, so no byte is looked at twice: a value of 64 KiB may arrive one byte at a time. This
-    is what it remembers while a head arrives in three chunks: the current part, where this part began, and where to go on.
+    The reader remembers where it stopped, so no byte is looked at twice, even if a value of 64 KiB arrives one byte at a
+    time. While a head arrives in three chunks, the reader remembers the current part, where this part began, and where to
+    continue:
 
         >>> buffer, reader = Buffer(100), HeadReader(REQUEST, Limits())
         >>> for chunk in (b"GET /a HT", b"TP/1.1\r\nHo", b"st: b\r\n\r\n"):
@@ -256,7 +259,7 @@ class HeadReader:
         (['GET', '/a', 'HTTP/1.1'], [('host', 'b')]) method 0 0
 
     The bytes stay in the buffer until the head is complete. So code that asks the connection how many bytes are pending, or
-    reads on with another parser, sees all of them.
+    continues with another parser, sees all of them.
     """
 
     __slots__ = ("_fields", "_first_part", "_limits", "_max_line", "_part", "_part_start", "_position", "_start", "_syntax")
@@ -272,12 +275,12 @@ class HeadReader:
     def _begin(self) -> None:
         self._part = self._first_part
         self._part_start = 0  # the position of the part's first byte
-        self._position = 0  # of the first byte that has not been looked at
+        self._position = 0  # the position of the first byte that has not been looked at
         self._start: list[str] = []  # the parts of the start line
         self._fields: list[str] = []  # name, value, name, value, ...
 
     def read(self, buffer: Buffer) -> tuple[Sequence[str], Headers] | None:
-        """Take a head once it is complete, and return the parts of its start line and its fields; until then, return None.
+        """Remove a complete head from the buffer. Return the parts of its start line, and its fields; None if incomplete.
 
         Raises RemoteProtocolError: 400 at the first byte that no head can have in that place; 414, 431 or 501 if a part is
         too long.
@@ -296,7 +299,7 @@ class HeadReader:
     def _read_part(self, buffer: Buffer, end: int) -> bool:
         """Read the current part up to the position ``end``. Return False if the part's end has not arrived."""
         part = self._syntax[self._part]
-        # "TTP" is right only after an "H": so a part in which each byte has its place is matched again from its first byte.
+        # "TTP" is right only after an "H". So a part in which each byte has its place is matched again from its first byte.
         position = min(end, buffer.match(part.allowed, self._part_start if part.fixed else self._position))
         if position > self._max_line and self._part in ("method", "target", "version"):
             # §3: a server SHOULD answer an overlong method with 501, and MUST answer an overlong target with 414.
@@ -316,12 +319,12 @@ class HeadReader:
         raise RemoteProtocolError(f"unexpected byte 0x{behind[0]:02x} in the {self._part} of a head", 400)
 
     def _end_part(self, buffer: Buffer, size: int, after: str) -> None:
-        """Keep the text of the current part, and go on after its end, which has ``size`` bytes."""
+        """Store the text of the current part, and continue after the part's end, which has ``size`` bytes."""
         start, position = self._part_start, self._position
         self._position += size
-        if after == self._part:  # a fold: the value goes on
+        if after == self._part:  # a fold: the value continues
             return
-        if after != END:  # after the last field no name follows
+        if after != END:  # at END, an empty line has come instead of a name: no text to store
             texts = self._fields if self._part in _FIELDS else self._start
             texts.append(buffer.peek(start, position).decode("latin-1"))
         if len(self._fields) > 2 * self._limits.max_headers:
@@ -361,7 +364,7 @@ def request_framing(version: str, fields: dict[str, str], fault: type[ProtocolEr
     if "transfer-encoding" not in fields:
         return ContentLength(parse_content_length(fields.get("content-length", "0"), fault))
     codings = _transfer_codings(version, fields, fault)
-    # §6.1: a sender MUST NOT apply chunked more than once; §6.3: if it is not last, the server MUST respond with 400.
+    # §6.1: a sender MUST NOT apply chunked more than once; §6.3: if chunked is not last, the server MUST respond with 400.
     if codings[-1:] != ["chunked"] or codings.count("chunked") > 1:
         raise fault("in Transfer-Encoding, chunked must come last, and once", 400)
     if len(codings) > 1:
@@ -397,7 +400,8 @@ def _transfer_codings(version: str, fields: dict[str, str], fault: type[Protocol
 def persists(version: str, fields: dict[str, str]) -> bool:
     """Return whether the connection stays open, according to one message of the exchange (keep-alive, §9.3).
 
-    HTTP/1.1 keeps a connection unless one side says ``Connection: close``, HTTP/1.0 only if both say ``keep-alive``.
+    In HTTP/1.1 a connection stays open unless one side says ``Connection: close``; in HTTP/1.0, only if both sides say
+    ``keep-alive``.
     """
     if "connection" not in fields:
         return version != "1.0"
@@ -420,7 +424,7 @@ def request_handling(version: str, headers: Sequence[tuple[str, str]], fault: ty
     fields = important_fields(headers)
     check_host(version, fields, fault)
     framing = request_framing(version, fields, fault)
-    # RFC 9110 §7.8: Upgrade needs "Connection: upgrade" beside it, or a proxy would pass it on. Ignored in HTTP/1.0 (a MUST).
+    # RFC 9110 §7.8: without "Connection: upgrade", a proxy would pass Upgrade on. In HTTP/1.0, Upgrade is ignored (a MUST).
     offered = "upgrade" in fields and version != "1.0"
     upgrade = offered and "upgrade" in split_list(fields.get("connection", ""))
     # RFC 9110 §10.1.1: "Expect: 100-continue" MUST be ignored in HTTP/1.0. Without content there is nothing to hold back.
@@ -473,10 +477,10 @@ IDLE, HEAD, BODY, DONE, SWITCHED, _ = State  # shorter names; CLOSED is also a n
 
 
 class Step(IntEnum):
-    """A reason for one or both messages to change their state. The tables look it up.
+    """A reason for one or both messages to change their state: half of a key in the tables below.
 
-    Sending and receiving are the same step: a server that sends its EndOfMessage, and a client that receives it, both take
-    RESPONSE_END. So both roles share the tables.
+    Sending and receiving are the same step: a server that sends its EndOfMessage, and a client that receives it, both make
+    the step RESPONSE_END. So both roles share the tables.
     """
 
     REQUEST_HEAD = 0
@@ -514,7 +518,7 @@ for _state in State:
     REQUEST_TRANSITIONS |= {(_state, Step.BAD_REQUEST): State.CLOSED, (_state, Step.BAD_RESPONSE): State.CLOSED}
     RESPONSE_TRANSITIONS[_state, Step.BAD_RESPONSE] = State.CLOSED
 
-# Each role sends its own events, by these steps.
+# The events that each role may send, and the step that each event makes.
 _SENT: dict[tuple[Role, type[Event]], Step] = {
     (CLIENT, RequestHead): Step.REQUEST_HEAD,
     (CLIENT, Data): Step.REQUEST_DATA,
@@ -527,7 +531,7 @@ _SENT: dict[tuple[Role, type[Event]], Step] = {
 BOTH_DONE: dict[tuple[State, State, bool], State] = {
     (DONE, DONE, True): IDLE,  # the connection persists: the next exchange may begin
     (DONE, DONE, False): State.CLOSED,  # §9.6: whatever follows is not a request
-    (State.CLOSED, DONE, False): State.CLOSED,  # the error response is complete, or the app's own answer to a bad request
+    (State.CLOSED, DONE, False): State.CLOSED,  # the error response, or the app's own response, is complete
 }
 """The states of the request and of the response, and whether the connection persists -> the new state of both."""
 
@@ -536,7 +540,7 @@ BOTH_DONE: dict[tuple[State, State, bool], State] = {
 class PreparedHead(ResponseHead):
     """The head of a response that is sent many times, by ``Connection.send_whole``. It must not be changed.
 
-    A core may keep here how it encoded the head. (This one does not, ``minproto.fast`` does.)
+    A core may store its encoding of the head here. (The core in this file does not; ``minproto.fast`` does.)
     """
 
     encoding: Any = field(default=None, compare=False, repr=False)
@@ -575,11 +579,11 @@ class Connection(Core):
         self._empty_lines = 0  # before the request line
         self._syntax = REQUEST if role is SERVER else RESPONSE
         self._head_reader = self.head_reader(self._syntax, limits)
-        self._body: http1_body.BodyReader | None = None  # None: its head has not arrived, or it has no content
+        self._body: http1_body.BodyReader | None = None  # None: no head yet, or a message without content
         # The message that is being sent:
         self.framing: Framing = NO_CONTENT
         """How the message that is being sent tells where it ends."""
-        self._due = 0  # bytes that its Content-Length announced, and that have not been sent yet
+        self._due = 0  # bytes that the Content-Length announced, and that have not been sent yet
 
     def _move(self, step: Step) -> None:
         """Advance both messages, each by its table. A message whose table lacks the step keeps its state."""
@@ -593,7 +597,7 @@ class Connection(Core):
         self._method = ""
         self._empty_lines = 0
 
-    # -- receiving. A server receives requests, a client responses; the state of that message says what has to come next.
+    # -- receiving. A server receives requests, a client responses; the state of the received message says what has to come.
 
     def _parse(self) -> Event | None:
         state = self.request if self.role is SERVER else self.response
@@ -617,7 +621,7 @@ class Connection(Core):
         return self._check_request(method, target, version.removeprefix("HTTP/"), headers)
 
     def _skip_empty_lines(self) -> bool:
-        """Skip empty lines, and return whether a request line may begin after them; False: more bytes are needed.
+        """Skip empty lines, and return whether a request line follows; False if too few bytes have arrived to tell.
 
         §2.2: a server SHOULD ignore at least one empty line before a request line. Old clients send one after each request.
         """
@@ -649,7 +653,7 @@ class Connection(Core):
         self._move(Step.REQUEST_HEAD)
 
     def _parse_response(self) -> ResponseHead | None:
-        """Return the head of a response, once all of it has arrived. An interim response is a head alone, without an end."""
+        """Return the head of a response, once all of it has arrived. No EndOfMessage follows an interim response."""
         if self.response is IDLE:
             if self._buffer.size:  # §9.2: a client MUST NOT treat data that it did not ask for as a response
                 raise RemoteProtocolError("data without a request")
@@ -709,9 +713,9 @@ class Connection(Core):
         self._move(Step.REQUEST_END if self.role is SERVER else Step.RESPONSE_END)
 
     def skip_empty_body(self) -> bool:
-        """Take the end of a message without content, right after its head. For any other message, do nothing and return False.
+        """End a received message without content, right after its head, and return True. For any other message, return False.
 
-        A shell that calls this first saves an event for most requests, and knows that there is nothing to read.
+        A shell that calls this method first saves an EndOfMessage for most requests, and knows that there is nothing to read.
         """
         state = self.request if self.role is SERVER else self.response
         if state is not BODY or self._body is not None:
@@ -722,8 +726,8 @@ class Connection(Core):
     def _parse_eof(self) -> Event | None:
         """Decide what the end of input means: the end of content, the end of an idle connection, or a message cut short.
 
-        (A server that still has to answer is in DONE. Then ``wants`` is PAUSED, and this method is not called: a client may
-        end its output after its request, and read on.)
+        (While a server still has to answer, the request is DONE, ``wants`` is PAUSED, and this method is not called: a client
+        may end its output after its request, and still read the response.)
         """
         if isinstance(self._body, http1_body.UntilCloseReader):
             self._end_received()
@@ -737,7 +741,7 @@ class Connection(Core):
 
     @property
     def content_left(self) -> int:
-        """The number of bytes of content that are still to come; 0 also if the head did not say."""
+        """The number of bytes of content that are still to come; also 0 if the head did not announce their number."""
         return self._body.left if isinstance(self._body, http1_body.LengthReader) else 0
 
     def fail(self, error: RemoteProtocolError) -> None:
@@ -748,7 +752,7 @@ class Connection(Core):
         super().fail(error)
         self.keep_alive = False
         if self.role is CLIENT:
-            error.code = 0  # a status is for a response, and a client sends none
+            error.code = 0  # a status is for a response, and a client sends no responses
             return self._move(Step.BAD_RESPONSE)
         if self.response is IDLE and self._buffer.peek(0, 5) == b"HEAD ":
             self._method = "HEAD"  # the head was not understood, but its response has no content (RFC 9110 §9.3.2)
@@ -790,7 +794,7 @@ class Connection(Core):
 
     def _send_response(self, head: ResponseHead) -> bytes:
         """Return a response's head. Its fields have to say where the content ends, so the caller gives a Content-Length,
-        ``Transfer-Encoding: chunked`` or ``Connection: close``; ``_check_response`` raises if none of them is there."""
+        ``Transfer-Encoding: chunked`` or ``Connection: close``; ``_check_response`` raises if all three are missing."""
         fields = important_fields(head.headers)
         framing = self._check_response(head, fields)
         line = f"HTTP/{head.version} {head.status:d} {REASONS.get(head.status, '')}"
@@ -807,7 +811,7 @@ class Connection(Core):
             raise LocalProtocolError(f"no response has status {status}")
         if version not in ("1.0", "1.1"):
             raise LocalProtocolError(f"no response of HTTP/1.x has version {version}")
-        if status < 200 and self._version == "1.0":  # RFC 9110 §15.2: the client would take it for the final one
+        if status < 200 and self._version == "1.0":  # RFC 9110 §15.2: the client would take it for the final response
             raise LocalProtocolError("an interim response to HTTP/1.0")
         if status == 101 and not (self._offers_upgrade and self.request is DONE):  # RFC 9110 §7.8
             # The content that is still to come would end up among the bytes of the next protocol.
@@ -832,7 +836,7 @@ class Connection(Core):
     def _send_data(self, data: bytes) -> bytes:
         """Return content as it goes over the wire: "hello" as a chunk is ``5\\r\\nhello\\r\\n``, otherwise "hello"."""
         if isinstance(self.framing, Chunked):
-            return b"%x\r\n%b\r\n" % (len(data), data) if data else b""  # a chunk of size 0 would be the last one
+            return b"%x\r\n%b\r\n" % (len(data), data) if data else b""  # a chunk of size 0 would be the last chunk
         if isinstance(self.framing, ContentLength):
             if len(data) > self._due:
                 raise LocalProtocolError("more content than its Content-Length, or than this response can have")
@@ -840,7 +844,7 @@ class Connection(Core):
         return data
 
     def _send_end(self, trailers: Headers) -> bytes:
-        """Return the last chunk and the trailers; without chunks, b"": the peer knows the end from the length."""
+        """Return the last chunk and the trailers; without chunks, b"", since a length or a close marks the end."""
         if self._due:
             raise LocalProtocolError("less content than its Content-Length")
         chunked = isinstance(self.framing, Chunked)
@@ -856,7 +860,7 @@ class Connection(Core):
         """Return the bytes of a whole final response: its head, its content, and an end without trailers.
 
         A head that does not say where its content ends gets a Content-Length. In answer to HEAD the content is left out.
-        Raises LocalProtocolError when ``send`` would, but before anything has changed.
+        Raises LocalProtocolError if ``send`` would, with nothing changed.
         """
         head = ResponseHead(head.status, head.headers, head.version)
         fields = important_fields(head.headers)
@@ -875,7 +879,7 @@ class Connection(Core):
         return self.send(head) + self.send(Data(content)) + self.send(EndOfMessage())
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        """Return a server's error response to a bad request; or nothing, if it has begun another response."""
+        """Return the events of a server's error response to a bad request; none if the server has begun another response."""
         if self.role is CLIENT or self.response is not HEAD:
             return []
         text = f"{error}\n".encode()

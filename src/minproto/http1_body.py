@@ -29,7 +29,7 @@ the number of pending bytes in the buffer:
     b'\r\nDigest: x\r\n\r\n' EndOfMessage(trailers=[('digest', 'x')], stream=0) 0
 
 The first piece may be the beginning of ``5\r\n`` (a complete size) or of ``5\rX`` (a fault), so its two bytes wait. The first
-three of the chunk's five bytes are delivered as soon as they are there.
+three of the chunk's five bytes are delivered as soon as they arrive.
 
 Easy to get wrong: a chunk line is a place where two programs can disagree on the end of a message, and an attacker can exploit
 this (request smuggling, §11.2). So a size is hexadecimal digits and nothing else: no sign, no ``0x``, no space in front. A
@@ -51,7 +51,7 @@ from minproto.http import FIELD_VCHAR, TCHAR, Data, EndOfMessage, Headers
 
 @dataclass(frozen=True, slots=True)
 class ContentLength:
-    """The content has this many bytes; 0 also if there can be no content."""
+    """The content has ``length`` bytes; ``length`` is also 0 if the message can have no content."""
 
     length: int
 
@@ -82,7 +82,7 @@ class LengthReader:
         """The number of bytes that have not arrived."""
 
     def read(self, buffer: Buffer) -> Data | EndOfMessage | None:
-        """Return the content that has arrived, or the end after its last byte."""
+        """Return the content that has arrived; after its last byte, an EndOfMessage; None if more bytes are needed."""
         if not self.left:
             return EndOfMessage()
         data = buffer.take(self.left)
@@ -93,8 +93,8 @@ class LengthReader:
 class UntilCloseReader:
     """Reads content that ends with the connection: only a response can have it (§6.3, rule 8).
 
-    Nothing in the bytes shows whether such content is complete: a connection that broke looks like one that ended. The
-    connection finds the end (``receive_eof``), so this reader never returns an EndOfMessage.
+    Nothing in the bytes shows whether such content is complete: a broken connection may look like one that was
+    closed. ``Connection`` handles the end (``receive_eof``), so this reader never returns an EndOfMessage.
     """
 
     __slots__ = ("_room",)
@@ -132,7 +132,7 @@ _CHUNK_LINE_SO_FAR = re.compile(rf"(?:[0-9A-Fa-f]{{1,16}}+(?:[\t ]*+(?:;[{FIELD_
 
 
 def parse_chunk_line(buffer: Buffer, max_line: int) -> tuple[int, int] | None:
-    r"""Take the line before a chunk's data. Return the size of the data, and the number of bytes of extensions in the line.
+    r"""Remove the line before a chunk's data. Return the size of the data, and the number of bytes of extensions in the line.
 
     Return None if the line is not complete. Raises RemoteProtocolError (400) for a wrong byte, and if ``max_line`` bytes of a
     line have arrived without its end.
@@ -155,10 +155,10 @@ def parse_chunk_line(buffer: Buffer, max_line: int) -> tuple[int, int] | None:
 
 
 def parse_chunk_end(buffer: Buffer) -> bool | None:
-    """Take the CRLF after a chunk's data, and return True. Return None if the CRLF is not complete.
+    """Remove the CRLF after a chunk's data, and return True. Return None if the CRLF is not complete.
 
-    Raises RemoteProtocolError (400) if other bytes come there: then the size was wrong, and we cannot know where the message
-    ends.
+    Raises RemoteProtocolError (400) if other bytes come instead of the CRLF: then the size was wrong, and we cannot know where
+    the message ends.
     """
     found = buffer.peek(0, 2)
     if not b"\r\n".startswith(found):
@@ -184,9 +184,9 @@ class ChunkedReader:
         max_extensions: int,
         read_trailers: Callable[[Buffer], tuple[Sequence[str], Headers] | None],
     ) -> None:
-        """``max_content``, ``max_line``, ``max_extensions``: bytes of all data, of one chunk line, of all extensions.
+        """``max_content``, ``max_line``, ``max_extensions``: the most bytes of all data, a chunk line, all extensions.
 
-        ``read_trailers``: takes the trailer section out of the buffer, as ``HeadReader.read`` does.
+        ``read_trailers``: removes the trailer section from the buffer and returns it, as ``HeadReader.read`` does.
         """
         self._room = max_content
         self._max_line = max_line
@@ -199,7 +199,7 @@ class ChunkedReader:
     def read(self, buffer: Buffer) -> Data | EndOfMessage | None:
         """Return the content of one chunk, as far as it has arrived, or the end with its trailers.
 
-        Raises RemoteProtocolError: 400 for malformed chunks, 413 for a chunk that exceeds the limit.
+        Raises RemoteProtocolError: 400 for malformed chunks, 413 for a chunk with which the content exceeds the limit.
         """
         if self._part == "CRLF" and parse_chunk_end(buffer):
             self._part = "SIZE"
@@ -219,7 +219,7 @@ class ChunkedReader:
     def _read_size(self, buffer: Buffer) -> None:
         """Begin a chunk, if its line is complete.
 
-        The size that the line announces counts towards the limit at once, before any data arrives.
+        The size that the line announces is checked against the limit at once, before any data arrives.
         """
         line = parse_chunk_line(buffer, self._max_line)
         if line is None:

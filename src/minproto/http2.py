@@ -2,10 +2,10 @@ r"""HTTP/2: many exchanges at once on one connection (RFC 9113).
 
 An exchange is a request and its response. Each exchange has a *stream*: a number, and the frames that carry that number. A
 head is a block of compressed fields in a HEADERS frame; content is in DATA frames. Frames of different streams may come in
-any order (*multiplexing*), so a slow response does not block the next one, as it does in HTTP/1.1 (*head-of-line blocking*).
+any order (*multiplexing*), so a slow response does not block the next, as it would in HTTP/1.1 (*head-of-line blocking*).
 
-This is a whole connection, with each frame that crosses it. A client begins with 24 fixed bytes, the preface; then each end
-sends its SETTINGS and acknowledges its peer's (``http2_settings.py``):
+Here is a whole connection, with every frame that is sent on it. A client begins with 24 fixed bytes, the preface; then each
+end sends its SETTINGS and acknowledges its peer's (``http2_settings.py``):
 
     >>> client, server = Connection(CLIENT), Connection(SERVER)
     >>> hello = client.send(client.greeting())
@@ -26,7 +26,7 @@ sends its SETTINGS and acknowledges its peer's (``http2_settings.py``):
     ['Settings', 'SettingsAck']
 
 The client asks for ``/hello``. Nothing follows a GET's head, so the HEADERS frame has the flag END_STREAM (0x01, beside
-END_HEADERS, 0x04), and the EndOfMessage that the app sends next has no bytes:
+END_HEADERS, 0x04), so the EndOfMessage that the app sends next adds no bytes:
 
     >>> request = client.send(RequestHead("GET", "/hello", Headers([("host", "a")]), "2", stream=1))
     >>> request.hex(" ")
@@ -59,10 +59,10 @@ client's SETTINGS have raised the stream's window to 131,072:
     >>> events[1:]
     [Data(data=b'Hello', stream=1), EndOfMessage(trailers=[], stream=1)]
 
-The DATA frame has END_STREAM, because its last byte is the last one of the Content-Length. The client gives credit back in
-portions. Its connection window may hold 1,048,576 bytes, of which the server knows 65,535 so far; so the first reply is a
-WINDOW_UPDATE for the difference plus the five bytes. A server that wants to close sends GOAWAY first. Here stream 7 is the
-last one that it will process:
+The DATA frame has END_STREAM, because it completes the content that Content-Length declares. The client gives credit back in
+portions. Its connection window has 1,048,576 bytes, of which the server has been granted 65,535 so far; so the first reply is
+a WINDOW_UPDATE for the difference plus the five bytes. A server that wants to close the connection sends GOAWAY first. Here
+stream 7 is the last stream that the server will process:
 
     >>> client.reply(events[1])
     WindowUpdate(stream=0, increment=983046)
@@ -71,7 +71,7 @@ last one that it will process:
     >>> server.send(GoAway(last=7)).hex(" ")           # the last four bytes are the error code: NO_ERROR
     '00 00 08 07 00 00 00 00 00 00 00 00 07 00 00 00 00'
 
-**Faults** concern one stream or the whole connection (§5.4). Here a client sends a request whose field name has a capital
+A **fault** concerns one stream or the whole connection (§5.4). Here a client sends a request whose field name has a capital
 letter, so the request is malformed. The stream is closed, the reply is a Reset (RST_STREAM, with the code PROTOCOL_ERROR), and
 the next request is accepted. Then the client sends DATA on stream 7, which it has not opened:
 
@@ -91,19 +91,19 @@ the next request is accepted. Then the client sends DATA on stream 7, which it h
 
 - **A stream fault** is a malformed message (PROTOCOL_ERROR), a frame that the state of the stream does not allow
   (STREAM_CLOSED), DATA beyond the stream's window (FLOW_CONTROL_ERROR), or a request beyond ``max_streams`` (REFUSED_STREAM).
-  All other streams go on. If the stream is idle, there is nothing to reset, so it is a connection fault instead.
+  All other streams continue. An idle stream cannot be reset, so a fault on it is a connection fault instead.
 - **A request that is only too large** is a ``StreamFault``, too, with a ``status``: 414 (or 501) for the start line, 431 for
-  the fields. There is no Reset, because the stream is open: the app answers with the status, as in HTTP/1.1.
+  the fields. The stream is not reset; it stays open, so that the app can reply with the status, as in HTTP/1.1.
 - **A connection fault** concerns what all streams share: the framing, the compression table, the connection's window,
-  an id. ``next_event`` raises, and the farewell is a GOAWAY with the same code.
+  a stream id. ``next_event`` raises an error, and ``farewell`` returns a GOAWAY with the code of that error.
 - **A frame that may merely be late is not a fault.** After our Reset, we ignore frames that the peer sent before it read the
   Reset, and DATA becomes a ``Discarded`` event. But on a stream that the peer has ended itself, nothing can be late. HEADERS
-  or DATA is a fault there: a stream fault if our direction is still open, a connection fault if both are closed. Faulty DATA
-  also becomes a ``Discarded``, after the StreamFault. Once the fault has made us reset the stream, frames count as late
-  again.
+  or DATA on such a stream is a fault: a stream fault if our direction is still open, a connection fault if both directions are
+  closed. Faulty DATA also becomes a ``Discarded``, after the StreamFault. Once we have reset the stream because of the fault,
+  further frames count as late again.
 
-This table shows how each wrong frame is treated, with the numbers of the codes. Most are found by the reader, which checks a
-frame's nine header bytes before its payload arrives, or by ``http2_frames.py``:
+This table shows how each wrong frame is treated, with the numbers of the codes. Most faults are found by the reader, which
+checks a frame's nine header bytes before its payload arrives, or by ``http2_frames.py``:
 
     the peer sends                                                         the fault
     a wrong preface; a first frame that is not SETTINGS                    connection, PROTOCOL_ERROR 0x1
@@ -129,8 +129,8 @@ A message is malformed if HTTP/1.1 could not carry it, or could carry it in two 
 unknown, repeated or late; a name has a capital letter, a space or a colon; a value has a line break, a NUL, or a space at
 either end; there are two different hosts, or a field about an HTTP/1.1 connection (``http2_fields.py``).
 
-``wants`` is DATA until the peer ends its output. It is never PAUSED, because a stream that is waiting for our answer must not
-hold up another. At the end of input ``wants`` is CLOSED, and ``next_event`` raises if a message is cut short.
+``wants`` is DATA until the peer ends its output. ``wants`` is never PAUSED, because a stream that is waiting for our answer
+must not hold up the others. At the end of input ``wants`` is CLOSED, and ``next_event`` raises if a message is cut short.
 
 Four things are easy to get wrong:
 
@@ -139,7 +139,7 @@ Four things are easy to get wrong:
 - **Frames are cheap for their sender.** A client that opens streams and resets them at once makes a server work for nothing
   (*rapid reset*, CVE-2023-44487); so do pings, settings and empty frames without end (CVE-2019-9512 to 9518), a head of
   endless CONTINUATION frames (CVE-2024-27316), and frames that make us reset a stream (CVE-2025-8671). Each such frame spends
-  from a ``Budget``, and progress refills it. A peer that has used up a budget gets ENHANCE_YOUR_CALM. There are two
+  from a ``Budget``, and progress refills the budget. A peer that has used up a budget gets ENHANCE_YOUR_CALM. There are two
   budgets, with these prices and refunds:
 
       budget                 a frame spends 1              progress gives back
@@ -224,7 +224,7 @@ class Connection(SendingHalf):
             max_block=limits.max_block,
             max_settings=limits.max_settings,
         )
-        self._events: list[Event] = []  # events of the last frame, not pulled yet: few, mostly one
+        self._events: list[Event] = []  # events of the last frame that the caller has not pulled yet: few, mostly one
 
     @property
     def in_frame(self) -> bool:
@@ -255,10 +255,10 @@ class Connection(SendingHalf):
         return self._events.pop(0)
 
     def _parse_eof(self) -> Event | None:
-        """Close if the peer has completed everything that it had begun; otherwise raise, as its last message is cut short.
+        """Close if the peer has completed everything that it had begun. Raises RemoteProtocolError if a message is cut short.
 
-        A stream in OPEN or HALF_CLOSED_LOCAL is one on which the peer has not sent END_STREAM. Streams that are only waiting
-        for our answer are not a fault: the peer has closed its direction of TCP, and may still read.
+        In the states OPEN and HALF_CLOSED_LOCAL, the peer has not sent END_STREAM. A stream that is only waiting for our
+        answer is no obstacle: the peer has closed its direction of TCP, and may still read.
         """
         if not self.settings_received:
             raise RemoteProtocolError("this is not HTTP/2: it was closed before the first SETTINGS", PROTOCOL_ERROR)
@@ -294,7 +294,7 @@ class Connection(SendingHalf):
     # -- receiving: DATA (§6.1)
 
     def _receive_data(self, frame: Frame) -> None:
-        """Take content. The whole payload uses up credit, including the padding (§6.9.1).
+        """Receive content. The whole payload uses up credit, including the padding (§6.9.1).
 
         From here on we owe the connection's credit, whatever happens to the bytes; the reply to the event gives it back.
         """
@@ -315,7 +315,7 @@ class Connection(SendingHalf):
             self._events.append(Discarded(frame.stream, size))
 
     def _receive_content(self, stream: Stream, data: bytes, size: int, ends: bool) -> None:
-        """Take content for an open stream. ``size``: bytes of the payload, that is, of ``data`` and padding."""
+        """Receive content for an open stream. ``size``: bytes of the payload, that is, of ``data`` and padding."""
         self._move(stream, RECEIVE_DATA)
         if not stream.head_received:
             raise malformed("DATA before the head")
@@ -327,13 +327,13 @@ class Connection(SendingHalf):
             stream.check_complete()
         if data:
             self._idle_frames.refund(2)  # progress: gRPC, for one, sends pings around its content, to measure bandwidth
-        if size:  # padding alone is an event, too: the app's Consumed(stream, 0) gives its credit back
+        if size:  # padding alone is an event, too: the app's Consumed(stream, 0) gives the padding's credit back
             self._events.append(Data(data, stream.id))
         if ends:
             self._receive_end(stream, Headers())
 
     def _receive_end(self, stream: Stream, trailers: Headers) -> None:
-        """Take END_STREAM: the peer has sent all of its message."""
+        """Handle END_STREAM: the peer has sent all of its message."""
         stream.check_complete()
         self._events.append(EndOfMessage(trailers, stream.id))
         self._move(stream, RECEIVE_END)
@@ -341,13 +341,13 @@ class Connection(SendingHalf):
     # -- receiving: HEADERS (§6.2); the reader has joined its CONTINUATION frames
 
     def _receive_headers(self, frame: Frame) -> None:
-        """Take a request, a response or trailers. The block is decoded first, since every block changes the table (§4.3)."""
+        """Receive a request, a response or trailers. The block is decoded first, as every block changes the table (§4.3)."""
         id_, ends = frame.stream, frame.flags & frames.END_STREAM != 0
         fields = self._coder.decode(frame.payload)
         if self.role is SERVER and self._streams.is_idle(id_):
             return self._receive_new_stream(id_, fields, ends)
         stream = self._streams.find(id_)
-        if stream is None:  # late, or above our GOAWAY
+        if stream is None:  # the frame is late, or its stream is above our GOAWAY
             return self._idle_frames.spend()
         self._move(stream, RECEIVE_HEADERS)
         if stream.head_received:
@@ -356,7 +356,7 @@ class Connection(SendingHalf):
             self._receive_response(stream, fields, ends)
 
     def _receive_new_stream(self, id_: int, fields: Fields, ends: bool) -> None:
-        """Take the head of a request. Its id has to be odd, and higher than all earlier ids (§5.1.1)."""
+        """Receive the head of a request. The id of its stream has to be odd, and higher than all earlier ids (§5.1.1)."""
         if id_ & 1 == 0:
             raise RemoteProtocolError("a client's stream has an odd id", PROTOCOL_ERROR)  # §5.1.1
         if self._streams.is_ignored(id_):
@@ -402,7 +402,7 @@ class Connection(SendingHalf):
         return (431 if reason else 0), reason
 
     def _receive_response(self, stream: Stream, fields: Fields, ends: bool) -> None:
-        """Take the head of a final or interim (100, 103) response. Raises StreamError if it is malformed or too large."""
+        """Receive the head of a final or interim (100, 103) response. Raises StreamError if it is malformed or too large."""
         head = self._coder.parse_response(fields, stream.id)
         if reason := exceeded_limit(head.headers, self.limits.max_head, self.limits.max_headers):
             raise StreamError(reason, ENHANCE_YOUR_CALM)
@@ -416,7 +416,7 @@ class Connection(SendingHalf):
         # RFC 9110 §9.3.6: DATA belongs to the tunnel, and a Content-Length means nothing.
         if stream.becomes_tunnel(head.status):
             stream.expect_content(None)
-        elif has_no_content(stream.method, head.status):  # an answer to HEAD, say: its Content-Length is the one for GET
+        elif has_no_content(stream.method, head.status):  # e.g. HEAD: its Content-Length is that of a GET
             stream.expect_content(0)
         else:
             stream.expect_content(content_length(head.headers))
@@ -427,9 +427,9 @@ class Connection(SendingHalf):
             self._receive_end(stream, Headers())
 
     def _receive_trailers(self, stream: Stream, fields: Fields, ends: bool) -> None:
-        """Take the second field block of a message, which has to end it. Raises StreamError if it is malformed or too large.
+        """Receive trailers, which have to end their message. Raises StreamError if they are malformed or too large.
 
-        A server that has not answered yet can still answer 431, so in that case the fault has a status and replaces the
+        A server that has not answered yet can still reply with 431, so in that case the fault has a status and replaces the
         EndOfMessage.
         """
         if not ends:
@@ -451,7 +451,7 @@ class Connection(SendingHalf):
         frames.check_priority(frame)
 
     def _receive_reset(self, frame: Frame) -> None:
-        """Close a stream that the peer gives up. If it was closed already, frames after the reset do not count as late."""
+        """Close a stream that the peer resets. If it was closed already, frames after the reset do not count as late."""
         self._streams.check_opened(frame.stream)  # §6.4
         stream = self._streams.open.get(frame.stream)
         if stream is None:
@@ -464,7 +464,7 @@ class Connection(SendingHalf):
         self._events.append(Reset(frame.stream, code))
 
     def _receive_settings(self, frame: Frame) -> None:
-        """Take the peer's settings, or its ACK of ours. The first frame is free, the others spend from the budget."""
+        """Receive the peer's settings, or its ACK of ours. The first frame is free, later frames spend from the budget."""
         if self._settings.received:
             self._idle_frames.spend()
         self._settings.received = True
@@ -478,7 +478,7 @@ class Connection(SendingHalf):
         self._events.append(Settings(values))
 
     def _receive_acknowledgement(self) -> None:
-        """Hold the peer to our oldest unacknowledged settings: from now on it knows them."""
+        """Put our oldest unacknowledged settings into force: the peer has just acknowledged them."""
         if self.settings_acknowledged:  # an unexpected ACK does no harm
             return
         for name, value in self._settings.receive_ack():
@@ -493,7 +493,7 @@ class Connection(SendingHalf):
         if name == frames.HEADER_TABLE_SIZE:
             self._coder.resize_encoder(value)
         elif name == frames.INITIAL_WINDOW_SIZE:
-            self._idle_frames.spend()  # a frame can have many of these, each with work for every open stream
+            self._idle_frames.spend()  # a frame can repeat this setting, each time with work for every open stream
             change = value - self._streams.initial_send_window
             self._streams.initial_send_window = value
             for stream in self._streams.open.values():
@@ -506,12 +506,12 @@ class Connection(SendingHalf):
         self._schedule(stream)
 
     def _receive_ping(self, frame: Frame) -> None:
-        """Take a PING, which ``reply`` answers, or the answer to one of ours."""
+        """Receive a PING, to which ``reply`` returns the answer, or the answer to a PING of ours."""
         self._idle_frames.spend()
         self._events.append(Ping(frame.payload, frame.flags & frames.ACK != 0))
 
     def _receive_goaway(self, frame: Frame) -> None:
-        """Note that the peer will process no stream above the last one. Our requests on higher streams are over (§8.7)."""
+        """Note the last stream that the peer will process. Our requests on higher streams are over (§8.7)."""
         self._idle_frames.spend()
         last, code, debug = frames.parse_goaway(frame.payload)
         if self.going_away is not None and last > self.going_away.last:  # §6.8
@@ -524,7 +524,7 @@ class Connection(SendingHalf):
                 self._events.append(Reset(stream.id, REFUSED_STREAM))
 
     def _receive_window_update(self, frame: Frame) -> None:
-        """Take credit for a stream, or (stream 0) for the connection. Credit of 0 is a fault, and so is a window over
+        """Receive credit for a stream, or (stream 0) for the connection. Credit of 0 is a fault, and so is a window over
         2^31-1."""
         self._idle_frames.spend()
         increment = frames.parse_window_update(frame.payload)
@@ -574,6 +574,6 @@ class Connection(SendingHalf):
         return None
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        """Return a GOAWAY with the error code and the last stream processed (§5.4.1); nothing before our greeting is sent."""
+        """Return a GOAWAY with the error code and the last stream processed (§5.4.1); an empty list before our greeting."""
         last = min(self.last_stream, self._streams.last_accepted)
         return [GoAway(last, error.code, str(error).encode())] if self._greeted else []

@@ -25,30 +25,30 @@ from minproto.http2_frames import CANCEL, NO_ERROR
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds on everything that a peer could make unbounded. Bytes unless said otherwise."""
+    """The bounds on everything that a peer could make unbounded. Numbers of bytes, unless their texts say otherwise."""
 
     max_streams: int = 100
-    """Streams open at once; §6.5.2 recommends no fewer than 100. Each is a task running the app. One more is refused with
-    REFUSED_STREAM, which says that the request can be made again."""
+    """How many streams may be open at once; §6.5.2 recommends no fewer than 100. Each is a task running the app. A further
+    stream is refused with REFUSED_STREAM, which says that the request can be made again."""
     stream_window: int = 131_072
-    """Bytes that may be waiting for the app on one stream. Times ``max_streams``, this bounds the memory of a connection."""
+    """Bytes that may be waiting for the app on one stream. Multiplied by ``max_streams``, it bounds a connection's memory."""
     connection_window: int = 1 << 20
-    """Bytes that may be on their way on all streams. This credit is given back as soon as bytes arrive, not when the app
-    has taken them: so a slow handler stops only the upload on its own stream."""
+    """Bytes that may be on their way on all streams together. This credit is given back as soon as the bytes arrive, and not
+    when the app takes them, so a slow handler stops only the upload on its own stream."""
     max_start_line: int = 8_192
-    """Method and target, with the spaces and version of an HTTP/1.1 start line. Beyond it: 414, as in HTTP/1.1."""
+    """The size of method and target, with the spaces and version of an HTTP/1.1 start line. Beyond it: 414, as in HTTP/1.1."""
     max_head: int = 65_536
-    """Fields of a head after decoding, plus 32 bytes each (§6.5.2). Beyond it: 431, as in HTTP/1.1; a response is reset."""
+    """A head's fields, decoded, plus 32 bytes for each (§6.5.2). Beyond it: 431, as in HTTP/1.1; a response is reset."""
     max_headers: int = 100
     """The number of fields in a head, all cookies counting as one. Beyond it: 431, as in HTTP/1.1; a response is reset."""
     max_block: int = 131_072
-    """A field block across all its frames, and also its decoded fields. Beyond it the connection ends, because a block
-    cannot be skipped."""
+    """The size of a field block across all its frames, and also of its decoded fields. Beyond it the connection ends, because
+    a block cannot be skipped."""
     max_settings: int = 32
     """The number of settings in a frame. About ten are known, and each new window size costs a step for each open stream."""
     max_resets: int = 200
-    """The budget for streams that end early, through the peer's reset or fault. A stream that completes gives four
-    back: as long as one stream in five completes, a client may cancel the other four for ever."""
+    """The budget for streams that end early, through the peer's reset or fault. A completed stream refunds four: as
+    long as one stream in five completes, a client may cancel the other four for ever."""
     max_idle_frames: int = 1_000
     """The budget for frames that bring nothing: settings, pings, credit, empty or unknown ones. Content, new streams and
     completed streams refund it: four for a completed stream, because an honest exchange has a few such frames, too."""
@@ -60,12 +60,12 @@ class Limits:
 
 # ---- events ----------------------------------------------------------------------------------------------------------
 #
-# Heads, Data and EndOfMessage are in ``http.py``. These are the connection's own; ``stream`` 0 means the connection.
+# Heads, Data and EndOfMessage are in ``http.py``. The events below are HTTP/2's own; ``stream`` 0 means the connection.
 
 
 @dataclass(slots=True)
 class Settings(Event):
-    """The limits that its sender sets for the other end: (identifier, value) pairs, in order (§6.5). The reply is a
+    """The limits that the sender sets for the other end: (identifier, value) pairs, in order (§6.5). The reply is a
     SettingsAck."""
 
     values: list[tuple[int, int]]
@@ -73,7 +73,7 @@ class Settings(Event):
 
 @dataclass(slots=True)
 class SettingsAck(Event):
-    """From now on the other end respects the oldest settings that were not yet acknowledged (§6.5.3)."""
+    """The sender respects the other end's oldest settings that were not acknowledged yet (§6.5.3)."""
 
 
 @dataclass(slots=True)
@@ -94,7 +94,7 @@ class WindowUpdate(Event):
 
 @dataclass(slots=True)
 class Consumed(Event):
-    """To be sent: the app has taken ``count`` bytes of a stream, so their credit can go back. It arrives as a WindowUpdate."""
+    """To be sent: the app has taken ``count`` bytes of a stream, so their credit can go back. The peer gets a WindowUpdate."""
 
     stream: int
     count: int
@@ -133,7 +133,7 @@ class StreamFault(Event):
 
 @dataclass(slots=True)
 class GoAway(Event):
-    """No stream above ``last`` was or will be processed. The streams up to ``last`` go on (§6.8)."""
+    """No stream above ``last`` was or will be processed. The streams up to ``last`` continue (§6.8)."""
 
     last: int
     code: int = NO_ERROR

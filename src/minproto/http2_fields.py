@@ -82,14 +82,14 @@ _RESPONSE_PSEUDO = frozenset({":status"})
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*")
 _PATH = re.compile(rf"[{TARGET}]+")
 WITHOUT_CONTENT = frozenset({"GET", "HEAD", "DELETE"})
-"""Methods whose requests end with their head, unless there is a Content-Length: content has no meaning there (RFC 9110
-§9.3)."""
+"""Methods whose requests end with the head, unless it has a Content-Length: in such a request, content has no meaning (RFC
+9110 §9.3)."""
 FIELD_OVERHEAD = 32
 """Bytes counted for each field in addition to its name and value: about the memory of a table entry (§6.5.2)."""
 
 
 def malformed(reason: str) -> StreamError:
-    """Return the error for a malformed message: PROTOCOL_ERROR (0x1), on its stream alone (§8.1.1).
+    """Return the error for a malformed message: PROTOCOL_ERROR (0x1), a fault of its stream alone (§8.1.1).
 
     Like every ProtocolError, a StreamError has a ``code``. ``http2.py`` turns the error into a StreamFault event.
     """
@@ -124,7 +124,7 @@ def split_pseudo(fields: Fields, allowed: frozenset[str]) -> tuple[dict[str, str
 def parse_request(fields: Fields, stream: int) -> RequestHead:
     """Return the head of a request. Its first field is Host, with the value of :authority. Raises StreamError if malformed.
 
-    A Content-Length is not checked here, so ``+5`` passes; ``content_length`` refuses it when the connection asks for it.
+    A Content-Length is not checked here, so ``+5`` passes; ``content_length`` refuses it when the connection needs the number.
     """
     pseudo, headers = split_pseudo(fields, _REQUEST_PSEUDO)
     method, scheme = pseudo.get(":method", ""), pseudo.get(":scheme", "")
@@ -166,9 +166,9 @@ def _is_target(method: str, target: str) -> bool:
 def _set_host(headers: Headers, authority: str | None, scheme: str) -> None:
     """Put the authority into a Host field at the front, replacing any Host that came (§8.3.1).
 
-    An authority is a host and perhaps a port. ``me@a`` is not one: the user name of a URI is not sent (§8.3.1). A Host that
-    names a different authority is malformed: two servers on the way could each pick a different one. A
-    request with neither is malformed as well, since nobody knows which site it is for.
+    An authority is a host and perhaps a port. ``me@a`` is not an authority: the user name of a URI is not sent (§8.3.1). A
+    request whose Host names a different authority is malformed: of two servers on the way, one could go by the Host, the other
+    by the authority. A request without either is malformed as well, since nobody knows which site it is for.
     """
     hosts = headers.get_all("host")
     if authority is None:
@@ -181,10 +181,10 @@ def _set_host(headers: Headers, authority: str | None, scheme: str) -> None:
 
 
 def _join_cookies(headers: Headers) -> None:
-    """Join the cookie fields, at the place of the first.
+    """Join the cookie fields into one, at the place of the first cookie field.
 
     Browsers send each cookie as a field of its own, because otherwise one changed cookie would spoil the compression of
-    all. Everything but HTTP/2 expects one Cookie field, so the crumbs MUST be joined before they are passed on (§8.2.3).
+    all. Everything but HTTP/2 expects one Cookie field, so the fields MUST be joined before they are passed on (§8.2.3).
     """
     cookies = headers.get_all("cookie")
     if len(cookies) > 1:
@@ -228,10 +228,10 @@ def section_size(fields: Fields) -> int:
 
 
 def exceeded_limit(fields: Fields, max_head: int, max_headers: int, line: str = "") -> str:
-    """Return, in words, which limit a head or trailers exceed; "" for none.
+    """Return, in words, which limit a head or trailers exceed; "" if they exceed no limit.
 
-    ``line``: the start line that HTTP/1.1 would write, which counts too. Call this after the cookies are joined: they are one
-    field, as in HTTP/1.1. And call it after the whole block is decoded, since a block cannot be skipped.
+    ``line``: the start line that HTTP/1.1 would write; its bytes count too. Call this after the cookies are joined: they are
+    one field, as in HTTP/1.1. And call it after the whole block is decoded, since a block cannot be skipped.
     """
     if len(fields) > max_headers:
         return f"{len(fields)} fields, and max_headers is {max_headers}"
@@ -267,23 +267,23 @@ def declared_length(headers: Headers) -> int | None:
 # ---- compression (RFC 7541) --------------------------------------------------------------------------------------------
 
 MAX_TABLE = 4_096
-"""The size of our compression table in bytes, however much the peer would allow: the memory is ours."""
+"""The most bytes that our compression table may have, even if the peer would allow more: the memory is ours."""
 _NEVER_INDEXED = frozenset({"authorization", "proxy-authorization"})
-"""Fields that neither end may put into its table. With a table, a right guess makes the block shorter. So an attacker who can
-make requests on our connection, and sees the length of our packets, could find the secret guess by guess (RFC 7541 §7.1). The
-block marks such a field (§6.2.3), so a proxy that passes the field on must not index it either."""
+"""Fields that neither end may put into its table. A block that repeats a field of the table is shorter. So an attacker who
+can make requests on our connection, and sees the length of our packets, could find a secret value guess by guess (RFC 7541
+§7.1). The block marks such a field (§6.2.3), so a proxy that passes the field on must not index it either."""
 
 
 class FieldCoder:
     """Converts the fields of one connection: field lists to blocks and back, and heads to field lists and back.
 
-    It has a compression table for each direction. ``minproto.fast`` replaces this class with one that remembers whole heads.
+    It has a compression table for each direction. ``minproto.fast`` replaces it with a class that remembers whole heads.
     """
 
     __slots__ = ("_decoder", "_encoder", "_table_sizes")
 
     def __init__(self, max_block: int) -> None:
-        """``max_block``: bytes that a received block may decode to, counting 32 extra for each field."""
+        """``max_block``: the most bytes to which a received block may decode, including 32 extra bytes for each field."""
         self._decoder = Decoder(max_block)
         self._encoder = Encoder()
         self._table_sizes: list[int] = []  # sizes of our table that the peer has set since our last block, at most two
@@ -291,18 +291,18 @@ class FieldCoder:
     # -- blocks
 
     def decode(self, block: bytes) -> Fields:
-        """Return the fields of a block that has arrived. Raises RemoteProtocolError: the connection MUST end (§4.3)."""
+        """Return the fields of a received block. Raises RemoteProtocolError if this fails: the connection MUST end (§4.3)."""
         try:
             decoded = self._decoder.decode(block, raw=True)
         except OversizedHeaderListError:
             raise RemoteProtocolError("a field block that decodes to too much", ENHANCE_YOUR_CALM) from None  # 0xb
-        except HPACKError as error:  # the peer must not see its text, which can contain memory addresses of ours
+        except HPACKError as error:  # its text can contain memory addresses of ours, so the peer must not see it
             raise RemoteProtocolError("a field block that can't be decoded", COMPRESSION_ERROR) from error  # 0x9
         return tuple([(str(name, "latin-1"), str(value, "latin-1")) for name, value in decoded])
 
     def encode(self, fields: Fields) -> bytes:
         """Return the block for a checked field list. Blocks have to be sent in the order in which they were encoded."""
-        for size in self._table_sizes:  # each makes the library begin the block with a size update (RFC 7541 §6.3)
+        for size in self._table_sizes:  # each size makes the library begin the block with a size update (RFC 7541 §6.3)
             self._encoder.header_table_size = size
         self._table_sizes = []
         return self._encoder.encode(
@@ -316,8 +316,8 @@ class FieldCoder:
     def resize_encoder(self, size: int) -> None:
         """Adopt the peer's SETTINGS_HEADER_TABLE_SIZE. The next block begins by announcing the change.
 
-        However often the peer has changed its mind, we announce the smallest size and then the last one (RFC 7541 §4.2). The
-        smallest matters, because entries that it pushed out are gone, although the table may have grown again:
+        However often the peer has changed the size, we announce the smallest size and then the last size (RFC 7541 §4.2). The
+        smallest size matters, because entries that did not fit into it are gone, even if the table has grown again:
 
             >>> coder = FieldCoder(max_block=1_000)
             >>> for size in (100, 0, 3_000):

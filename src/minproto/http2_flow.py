@@ -23,18 +23,18 @@ In each row window + held + owed is 100:
     >>> window.grant(60), window.window, window.owed
     (None, 100, 0)
 
-The rules that keep this sound:
+Four rules keep the counts right:
 
 1. Both ends count the same window. Their counts differ only by the frames that are on their way.
 2. Credit is given back in portions, when half of the window is used up. A WINDOW_UPDATE for each DATA frame would double the
    number of frames; waiting until the window is empty would cost the sender a round trip.
 3. Every byte is counted. Padding and DATA on a reset stream are thrown away, but the peer has spent credit on
-   them, so the credit is given back. A forgotten byte stays lost for good, and enough of them stop the connection for ever.
-4. A window can be negative. SETTINGS may lower the initial size of a window after the sender has used more (§6.9.2); then the
-   sender waits until the window is positive again. A window never exceeds 2^31-1 (§6.9.1).
+   them, so the credit is given back. Credit that is not given back is lost for good; without credit, the connection stops.
+4. A window can be negative. SETTINGS may lower the initial size of a window after the sender has used more than the new size
+   (§6.9.2); then the sender waits until the window is positive again. A window never exceeds 2^31-1 (§6.9.1).
 
 **Priority.** Streams that have something to send, and credit to send it, take turns. A client says how urgent a response is (0
-to 7), and whether it is incremental: whether part of it is already useful. Half an image is, half a script is not.
+to 7), and whether it is *incremental*, that is, useful in part: half an image is useful, half a script is not.
 """
 
 import re
@@ -57,7 +57,7 @@ class SendWindow:
         """Bytes that we may send now. Negative after the peer has lowered its initial window size: then we wait."""
 
     def grow(self, increment: int) -> bool:
-        """Add credit from a WINDOW_UPDATE. False: the window exceeds 2^31-1, which a peer MUST NOT cause (§6.9.1)."""
+        """Add credit from a WINDOW_UPDATE. Return False if the window exceeds 2^31-1, which a peer MUST NOT cause (§6.9.1)."""
         self.size += increment
         return self.size <= MAX_ID
 
@@ -78,7 +78,7 @@ class ReceiveWindow:
         """Bytes of credit to give back: used up for content that is no longer held, or never granted."""
 
     def receive(self, count: int) -> bool:
-        """Count the bytes of a DATA frame. False: the peer had no credit for them (a FLOW_CONTROL_ERROR).
+        """Count the bytes of a DATA frame. Return False if the peer had no credit for them: FLOW_CONTROL_ERROR.
 
         An empty frame needs no credit, so it is allowed even while the window is negative (§6.9.1).
         """
@@ -86,7 +86,7 @@ class ReceiveWindow:
         return self.window >= 0 or not count
 
     def consume(self, count: int) -> None:
-        """Count bytes that the app has taken, or that we threw away: we have room for others in their place."""
+        """Count bytes that the app has read, or that we threw away: there is room for as many new bytes."""
         self.owed += count
 
     @property
@@ -107,7 +107,7 @@ class ReceiveWindow:
 
 # ---- priority (RFC 9218 §4) ----------------------------------------------------------------------------------------------
 #
-#   priority: u=1, i         urgency 0 to 7 (0 is the most urgent, 3 the default); i: incremental (the default is not)
+#   priority: u=1, i         urgency 0 to 7 (0 is the most urgent, 3 the default); i: incremental (by default not)
 #
 # The field is a dictionary of structured fields (RFC 8941); a parameter with an unknown name or an invalid value is ignored.
 
@@ -132,8 +132,8 @@ class Scheduler:
     """The streams that have something to send, and the order of their turns (RFC 9218 §10).
 
     The most urgent streams go first; less urgent ones wait until no more urgent stream has anything to send. Streams of equal
-    urgency take turns, in a round. In the round each incremental stream has a place of its own. The streams that are not
-    incremental share one place, and within it the stream with the lowest id is served until it is done.
+    urgency take turns, in a round. In the round each incremental stream has a slot of its own. The streams that are not
+    incremental share one slot, in which the stream with the lowest id is served until it is done.
 
     For example, streams 1 and 3 are scripts, streams 5 and 7 are images (incremental), all of urgency 3:
 
@@ -149,12 +149,12 @@ class Scheduler:
     So an endless response (an event stream that is not incremental) does not stop the incremental streams.
     """
 
-    _SHARED = 0  # in a round: the place of the streams that are not incremental. No stream has the id 0.
+    _SHARED = 0  # in a round: the slot of the streams that are not incremental. No stream has the id 0.
 
     def __init__(self) -> None:
         self._kinds: dict[int, tuple[int, bool]] = {}  # stream -> (urgency, incremental)
         self._rounds: dict[int, deque[int]] = {}  # urgency -> stream ids, and _SHARED; the first is the next to be served
-        self._sequences: dict[int, list[int]] = {}  # urgency -> ids of the streams that share a place, in ascending order
+        self._sequences: dict[int, list[int]] = {}  # urgency -> ids of the streams that share a slot, in ascending order
 
     def __contains__(self, stream: int) -> bool:
         return stream in self._kinds
@@ -163,7 +163,7 @@ class Scheduler:
         return len(self._kinds)
 
     def add(self, stream: int, urgency: int, incremental: bool) -> None:
-        """Note that a stream has something to send. It gets the last place of its round."""
+        """Note that a stream has something to send. A new slot is the last of its round."""
         self._kinds[stream] = urgency, incremental
         round_ = self._rounds.setdefault(urgency, deque())
         if incremental:
@@ -188,7 +188,7 @@ class Scheduler:
             del self._rounds[urgency]
 
     def next(self) -> int | None:
-        """Return the stream whose turn it is, and move its place to the end of its round; None if there is no stream."""
+        """Return the stream whose turn it is, and move its slot to the end of its round; None if there is no stream."""
         if not self._rounds:
             return None
         urgency = min(self._rounds)

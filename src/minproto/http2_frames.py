@@ -11,8 +11,8 @@ Everything sent on an HTTP/2 connection is a sequence of frames. This is a clien
     '00 00 03 01 05 00 00 00 01 82 84 86'
 
 The header alone tells how long the payload is and which stream it belongs to. So most faults of a frame are visible before its
-payload arrives. ``check_header`` is called as soon as nine bytes are there: a peer that announces 16 megabytes is refused
-before we store one of them.
+payload arrives. ``check_header`` is called as soon as the nine bytes have arrived, so a frame that announces 16 megabytes is
+refused before we store any of its payload.
 
 A fault concerns the whole connection, or one stream (§5.4). Here RemoteProtocolError is a connection fault, and
 StreamError is a stream fault. Both carry the error code to send to the peer (§7).
@@ -29,7 +29,8 @@ from typing import NamedTuple
 from minproto.core import LocalProtocolError, RemoteProtocolError
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""The first bytes from every client (§3.4). An HTTP/1.1 server takes them for a request in an unknown version, and closes."""
+"""The first bytes from every client (§3.4). An HTTP/1.1 server takes them for a request in an unknown version, and closes
+the connection."""
 
 # Frame types (§6).
 DATA = 0x0
@@ -72,7 +73,7 @@ CODES = (
 
 
 def code_name(code: int) -> str:
-    """Return the name of an error code (§7), or "code 99" for one that RFC 9113 does not define."""
+    """Return the name of an error code (§7), or for example "code 99" for a code that RFC 9113 does not define."""
     return CODES[code] if code < len(CODES) else f"code {code}"
 
 
@@ -87,7 +88,7 @@ ENABLE_CONNECT_PROTOCOL = 0x8
 NO_RFC7540_PRIORITIES = 0x9
 
 MAX_FRAME = 16_384
-"""Bytes of payload. Each end MUST accept this many (§4.2); this package neither sends nor accepts more."""
+"""The most bytes of payload in a frame. Each end MUST accept this many (§4.2); this package neither sends nor accepts more."""
 MAX_ID = (1 << 31) - 1
 """The highest id of a stream (31 bits); also the largest flow-control window, in bytes (§6.9.1)."""
 
@@ -154,10 +155,10 @@ _EXACT_LENGTH = {RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
 def check_header(header: Header) -> None:
     """Raise RemoteProtocolError for a connection fault that is visible in the header alone.
 
-    The first check is the bound on our memory: a payload is stored whole, so its length has to be judged before it arrives.
+    The first check bounds our memory: a payload is stored whole, so its length has to be checked before the payload arrives.
     """
     length, type_, flags, stream = header
-    if length > MAX_FRAME:  # §4.2: a fault of the connection for types that could alter its state; here for all
+    if length > MAX_FRAME:  # §4.2: a fault of the connection for types that could alter its state; here for all types
         raise RemoteProtocolError("a frame larger than SETTINGS_MAX_FRAME_SIZE", FRAME_SIZE_ERROR)
     if type_ in _OF_A_STREAM and not stream:
         raise RemoteProtocolError("a frame that needs a stream came on stream 0", PROTOCOL_ERROR)
@@ -210,7 +211,7 @@ def parse_headers(frame: Frame) -> bytes:
         return block
     if len(block) < _DEPENDENCY:  # §6.2: the padding leaves no room for the priority fields
         raise RemoteProtocolError("more padding than payload", PROTOCOL_ERROR)
-    _check_dependency(block, frame.stream, RemoteProtocolError)  # not a StreamError: the field block would stay undecoded
+    _check_dependency(block, frame.stream, RemoteProtocolError)  # after a StreamError, the block would stay undecoded
     return block[_DEPENDENCY:]
 
 
@@ -224,14 +225,14 @@ def _unpadded(frame: Frame) -> bytes:
 
 
 def check_priority(frame: Frame) -> None:
-    """Check a PRIORITY frame, and ignore its content. Raises StreamError if it does not have five bytes (§6.3)."""
+    """Check a PRIORITY frame, and ignore its content. Raises StreamError if its payload does not have five bytes (§6.3)."""
     if len(frame.payload) != _DEPENDENCY:
         raise StreamError("PRIORITY of a wrong length", FRAME_SIZE_ERROR)
     _check_dependency(frame.payload, frame.stream, StreamError)
 
 
 def _check_dependency(payload: bytes, stream: int, fault: Callable[[str, int], Exception]) -> None:
-    """Raise ``fault`` for a stream that depends on itself, the one value that RFC 7540 §5.3.1 forbids."""
+    """Raise ``fault`` for a stream that depends on itself: RFC 7540 §5.3.1 forbids no other dependency."""
     if _NUMBER.unpack_from(payload)[0] & MAX_ID == stream:
         raise fault("a stream that depends on itself", PROTOCOL_ERROR)
 
@@ -242,7 +243,7 @@ def parse_number(payload: bytes) -> int:
 
 
 def parse_window_update(payload: bytes) -> int:
-    """Return the increment of a WINDOW_UPDATE frame. 0 is a stream error or a connection error (§6.9)."""
+    """Return the increment of a WINDOW_UPDATE frame. An increment of 0 is a stream error or a connection error (§6.9)."""
     return int(_NUMBER.unpack(payload)[0]) & MAX_ID
 
 

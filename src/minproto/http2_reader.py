@@ -8,8 +8,8 @@ The network cuts a connection's bytes anywhere. The reader turns them into whole
     00 00 02  09 04  00 00 00 01   84 41                  CONTINUATION, END_HEADERS: the other two bytes
 
 A *field block* is the compressed form of a message's fields. A block that exceeds the maximum size of a frame continues
-in CONTINUATION frames, and only the frame with the flag END_HEADERS completes it. No code beyond the reader sees a
-CONTINUATION: the reader returns the example's last two frames as one HEADERS frame of four bytes, once both have arrived.
+in CONTINUATION frames, and only the frame with the flag END_HEADERS completes it. Only the reader sees a
+CONTINUATION: it returns the example's last two frames as one HEADERS frame of four bytes, once both have arrived.
 
     >>> from minproto.http2_frames import PREFACE, encode_settings
     >>> buffer = Buffer(limit=100)
@@ -24,12 +24,13 @@ CONTINUATION: the reader returns the example's last two frames as one HEADERS fr
 
 Three things are easy to get wrong:
 
-- **Faults have to be found early.** Most faults show in the nine bytes of a header: the type, the stream, the length. The
+- **Faults have to be found early.** Most faults are visible in the nine bytes of a header: type, stream and length. The
   reader checks a header as soon as it is complete, so that no payload is stored for a frame that will be refused.
 - **Nothing may interrupt a field block.** Both ends have one compression table, which each block changes. So a block has to be
-  read as one piece, and a frame of any other type or stream between its frames is a connection fault (§4.3).
-- **A field block may be endless.** Each of its frames is small, and the block is not complete before END_HEADERS. So its bytes
-  have a limit, and so do its frames, since they may be empty: the *CONTINUATION flood* (CVE-2024-27316).
+  read as one piece, and a frame of another type or stream between the block's frames is a connection fault (§4.3).
+- **A field block may be endless.** Each of its frames is small, and the block is not complete before END_HEADERS. So the
+  number of its bytes has a limit, and so has the number of its frames, which may be empty (*CONTINUATION flood*,
+  CVE-2024-27316).
 
 Every fault that the reader finds is a connection fault: RemoteProtocolError.
 """
@@ -76,10 +77,11 @@ class FrameReader:
         max_block: int,
         max_settings: int,
     ) -> None:
-        """``preface``: the bytes that have to come first: PREFACE from a client, none from a server.
+        """``preface``: the bytes that have to come first: PREFACE from a client, b"" from a server.
 
-        ``window``: the connection's receive window, which no DATA frame may exceed. ``idle_frames``: each CONTINUATION spends
-        one. ``max_block``: bytes of a field block across all its frames. ``max_settings``: settings in one frame.
+        ``window``: the connection's receive window, which no DATA frame may exceed. ``idle_frames``: the budget from
+        which each CONTINUATION spends one. ``max_block``: the most bytes of a field block, across all its frames.
+        ``max_settings``: the most settings in one frame.
         """
         self._buffer = buffer
         self._preface = preface  # the part that has not arrived yet
@@ -87,7 +89,7 @@ class FrameReader:
         self._idle_frames = idle_frames
         self._max_block = max_block
         self._max_settings = max_settings
-        self._is_first = True  # no frame has come yet: the first has to be SETTINGS
+        self._is_first = True  # no frame has come yet: the first frame has to be SETTINGS
         self.header: Header | None = None
         """The header of the frame whose payload has not arrived yet; None between two frames."""
         self._block_begin: Frame | None = None  # the HEADERS frame of the unfinished field block,
@@ -98,18 +100,18 @@ class FrameReader:
         """Return whether the peer has begun something that it has to complete: a frame or a field block.
 
         Between two frames the peer may be silent for as long as it likes. Within a frame, or between HEADERS and the last
-        CONTINUATION, it may not: a shell bounds that time.
+        CONTINUATION, the peer may not be silent for long: a shell limits that time.
         """
         return self._buffer.size > 0 or self.header is not None or self._block_begin is not None
 
     @property
     def buffered(self) -> int:
-        """The number of pending bytes: those of an unfinished frame, and of an unfinished field block."""
+        """The number of pending bytes: the bytes of an unfinished frame, and of an unfinished field block."""
         return self._buffer.size + len(self._block)
 
     def next_frame(self) -> Frame | None:
-        """Return the next frame, or None if it is not complete. A field block comes as one HEADERS frame, however it was
-        cut.
+        """Return the next frame, or None if it is not complete. A field block is returned as one HEADERS frame, however
+        many frames it had.
 
         The payload of a HEADERS frame is only the field block, without padding or priority. Raises RemoteProtocolError.
         """
@@ -123,7 +125,7 @@ class FrameReader:
         return None
 
     def _skip_preface(self) -> bool:
-        """Take what has arrived of the preface, and return whether it is complete. Any wrong byte is an error (§3.4)."""
+        """Remove what has arrived of the preface, and return whether it is complete. Any wrong byte is an error (§3.4)."""
         found = self._buffer.take(len(self._preface))
         if not self._preface.startswith(found):
             raise RemoteProtocolError("this is not the preface of HTTP/2", PROTOCOL_ERROR)
@@ -131,9 +133,9 @@ class FrameReader:
         return not self._preface
 
     def _whole_frame(self) -> Frame | None:
-        """Return the next frame as it was sent, once its payload has arrived; None until then.
+        """Return the next frame as it was sent, once its payload has arrived; None before that.
 
-        The header is taken and kept, so that it is checked only once, however many chunks its payload comes in.
+        The header is removed from the buffer and kept, so that it is checked only once, however many chunks the payload has.
         """
         header = self.header or self._read_header()
         if header is None or self._buffer.size < header.length:
@@ -143,7 +145,7 @@ class FrameReader:
         return Frame(header.type, header.flags, header.stream, self._buffer.take(header.length))
 
     def _read_header(self) -> Header | None:
-        """Take the nine bytes of a header, and refuse a faulty frame before waiting for its payload."""
+        """Parse the nine bytes of a header, and refuse a faulty frame before waiting for its payload."""
         if self._buffer.size < HEADER_SIZE:
             return None
         header = parse_header(self._buffer.peek(0, HEADER_SIZE))
@@ -157,8 +159,8 @@ class FrameReader:
     def _check_order(self, header: Header) -> None:
         """Refuse a frame that may not come at this point.
 
-        The first frame is SETTINGS, and not an ACK of ours. An HTTP/1.1 server, say, answers our preface with ``HTTP/1.1
-        400``: its first nine bytes look like the header of a frame of type 0x50, so the error can name the cause at once.
+        The first frame has to be SETTINGS without ACK. An HTTP/1.1 server, for example, answers our preface with ``HTTP/1.1
+        400``: the first nine bytes look like the header of a frame of type 0x50, so the error can name the cause at once.
         """
         if self._is_first and (header.type != SETTINGS or header.flags & ACK):  # §3.4: this detects another protocol at once
             raise RemoteProtocolError("this is not HTTP/2: the first frame has to be SETTINGS", PROTOCOL_ERROR)
@@ -169,7 +171,7 @@ class FrameReader:
             raise RemoteProtocolError("a field block that is interrupted, or continued without a beginning", PROTOCOL_ERROR)
 
     def _check_room(self, header: Header) -> None:
-        """Refuse a payload that exceeds one of our bounds, before its first byte is stored."""
+        """Refuse a payload that exceeds one of our limits, before the first byte of the payload is stored."""
         length, type_, _, _ = header
         if type_ == DATA and length > self._window.window:  # §6.9.1
             raise RemoteProtocolError("DATA beyond the connection's window", FLOW_CONTROL_ERROR)

@@ -1,11 +1,11 @@
 r"""HTTP/2's sending half: our frames, and whose turn it is to send content (RFC 9113 §5.2, §8.1; RFC 9218 §10).
 
-A connection sends the frames of many streams. This half answers two questions: may this event be sent now, and which stream
+A connection sends the frames of many streams. This half answers two questions: may an event be sent now, and which stream
 may send content next? It holds no content itself: an upload of a gigabyte stays in the program that drives the core.
 
 **Whether.** Each stream has a state, and the table in ``http2_streams.py`` says which steps it allows. Everything is checked
-before anything changes, so an event that raises LocalProtocolError costs nothing: no credit, and no change to the
-compression table, of which the peer would not know.
+before anything changes, so when ``send`` raises LocalProtocolError, no credit was spent, and the compression
+table, of which the peer has a copy, was not changed.
 
 **How much, and which.** Content needs credit in two windows, the stream's and the connection's. The shell calls ``offer`` when
 a stream has content, and then asks ``next_ready`` before each frame. Here streams 1 and 3 are two responses, and the client
@@ -35,8 +35,8 @@ that has used up its window leaves the round, and a WINDOW_UPDATE from the peer 
 
 **The end of a message** is easy to get wrong. It is the flag END_STREAM on the last frame. With a Content-Length, the frame
 that reaches the length has the flag, which saves an empty frame; so the EndOfMessage that the app sends next produces no
-bytes. Without a length, EndOfMessage is an empty DATA frame with the flag, or the trailers. Here are all three; the fifth
-byte of a frame holds the flags, and END_STREAM is 1:
+bytes. Without a length, EndOfMessage is an empty DATA frame with the flag, or the trailers. Here are all three cases; the
+fifth byte of a frame holds the flags, and END_STREAM is 1:
 
     >>> _, settings = client.receive_data(start[0]), list(client.events())
     >>> for stream, fields in ((5, [("content-length", "2")]), (7, []), (9, [])):
@@ -48,8 +48,8 @@ byte of a frame holds the flags, and END_STREAM is 1:
     >>> client.send(EndOfMessage(Headers([("x", "1")]), 9))[:9].hex(" ")    # HEADERS (type 1), END_HEADERS and END_STREAM
     '00 00 05 01 05 00 00 00 09'
 
-An event that does not fit is refused, and the stream goes on as before. A head without Content-Length is not a fault: its
-content may have any length. But with a Content-Length, content and end have to match it:
+An event that does not fit is refused, and the stream stays as it was. After a head without Content-Length, the content may
+have any length. After a head with Content-Length, the content has to have that length:
 
     >>> head = client.send(RequestHead("POST", "/", Headers([("host", "a"), ("content-length", "2")]), "2", 11))
     >>> client.send(Data(b"too long", 11))
@@ -87,8 +87,8 @@ from minproto.http2_streams import (
 )
 
 _CREDIT_PORTION = 256
-"""Some peers return credit every time their app reads. So one WINDOW_UPDATE for this many bytes that we send is not a
-flood."""
+"""Some peers return credit every time their app reads. So one WINDOW_UPDATE for this many bytes that we send does not
+count as a flood."""
 
 
 class SendingHalf(Core):
@@ -105,7 +105,7 @@ class SendingHalf(Core):
         self.role = role
         self.limits = limits
         self._scheme = scheme
-        self._greeted = False  # our first SETTINGS frame is sent
+        self._greeted = False  # our first SETTINGS frame has been sent
         self.going_away: GoAway | None = None
         """The peer's last GOAWAY; None if none has come."""
         self._settings = SettingsExchange(role)
@@ -114,10 +114,10 @@ class SendingHalf(Core):
         self._ended_by_length: set[int] = set()
         """Streams whose last frame had END_STREAM, because the declared Content-Length was reached. The EndOfMessage that the
         app sends next must produce no frame."""
-        self._faults: dict[int, int] = {}  # closed streams -> the code of the Reset that the peer still has to get
+        self._faults: dict[int, int] = {}  # closed streams -> the code of the Reset that we still have to send
         self._receive_window = ReceiveWindow(limits.connection_window)  # of the connection
         self._send_window = SendWindow()  # of the connection
-        self._scheduler = Scheduler()  # the streams that have content and credit of their own
+        self._scheduler = Scheduler()  # the streams that have content, and credit in their own window
         self._resets = Budget(limits.max_resets, "streams that were reset")
         self._idle_frames = Budget(limits.max_idle_frames, "frames that bring nothing")
 
@@ -159,7 +159,7 @@ class SendingHalf(Core):
     def is_open(self, stream: int) -> bool:
         """Return whether a stream is open or half-closed, so that a Reset would make sense.
 
-        After our Reset, or a StreamFault without a status, it is closed at once, although the peer may not know that yet.
+        After our Reset, or a StreamFault without a status, a stream is closed at once, although the peer may not know yet.
         """
         return stream in self._streams.open
 
@@ -178,15 +178,15 @@ class SendingHalf(Core):
         return self._settings.max_streams
 
     def refill_budgets(self, frames_: int) -> None:
-        """Give ``frames_`` frames back to both budgets, because time has gone by. The core has no clock, so the shell says
-        when."""
+        """Give ``frames_`` frames back to both budgets, because time has gone by. The core has no clock, so the shell calls
+        this."""
         self._idle_frames.refund(frames_)
         self._resets.refund(frames_)
 
     # -- the state of a stream; both halves change it
 
     def _move(self, stream: Stream, step: Step) -> None:
-        """Change a stream's state according to the table in ``http2_streams.py``, and clean up after a stream that is closed.
+        """Change a stream's state according to the table in ``http2_streams.py``, and clean up if the stream is now closed.
 
         Raises StreamError for a step that the state does not allow.
         """
@@ -197,7 +197,7 @@ class SendingHalf(Core):
         if stream.state is not CLOSED:
             return
         del self._streams.open[stream.id]
-        # After our reset, frames that the peer sent before it knew may still come; but not if it had ended its direction.
+        # Frames that the peer sent before it read our reset may still come, unless the peer had ended its direction before.
         self._streams.closed.add(stream.id, late=step is SEND_RESET and before is not HALF_CLOSED_REMOTE)
         if step is SEND_END or step is RECEIVE_END:  # the exchange is complete: progress
             self._resets.refund(4)
@@ -213,7 +213,7 @@ class SendingHalf(Core):
         return max(0, min(found.send_window.size, self._send_window.size)) if found else 0
 
     def offer(self, stream: int) -> bool:
-        """Note that a stream has content to send: ``next_ready`` will give it turns. False: its state allows no content."""
+        """Note that a stream has content to send: ``next_ready`` will give it turns. False if its state allows no content."""
         found = self._streams.open.get(stream)
         if found is None or (found.state, SEND_DATA) not in TRANSITIONS:
             return False
@@ -229,9 +229,9 @@ class SendingHalf(Core):
             self._schedule(found)
 
     def _schedule(self, stream: Stream) -> None:
-        """Let a stream take part in the round, as long as it has content and credit of its own.
+        """Let a stream take part in the round, as long as it has content, and credit in its own window.
 
-        The connection's credit is not checked here: it counts for all streams alike, and changes with each frame.
+        The connection's window is not checked here: all streams share it, and it changes with each frame.
         """
         ready = stream.offering and stream.send_window.size > 0
         if ready and stream.id not in self._scheduler:
@@ -247,8 +247,8 @@ class SendingHalf(Core):
     def next_ready(self) -> tuple[int, int] | None:
         """Return the stream whose turn it is, and how many bytes its next Data may have; None if no stream can send.
 
-        Ask only when there is room for a frame in the transport. Bytes queued there can no longer be overtaken,
-        so behind many of them an urgent response would be as slow as any other.
+        Call this only when there is room for a frame in the transport. Bytes pending there can no longer be overtaken, so if
+        there were many, an urgent response would be as late as any other.
         """
         if self._send_window.size <= 0 or (id_ := self._scheduler.next()) is None:
             return None
@@ -257,7 +257,7 @@ class SendingHalf(Core):
     # -- sending: messages
 
     def send(self, event: Event) -> bytes:
-        """Return the frames for an event, and advance our state. Raises LocalProtocolError, with nothing changed.
+        """Return the frames for an event, and advance our state. Raises LocalProtocolError, and then changes nothing.
 
         The very first event is ``greeting()``, because a peer accepts no other frame before the first SETTINGS (§3.4).
         """
@@ -269,8 +269,8 @@ class SendingHalf(Core):
     def _stream_for(self, id_: int, step: Step) -> Stream:
         """Return the stream on which we may take this step. Raises LocalProtocolError if its state does not allow it.
 
-        A stream that has ended by its length is in HALF_CLOSED_LOCAL or CLOSED, although its EndOfMessage is still to come.
-        Callers that may get this EndOfMessage check ``_ended_by_length`` first.
+        When the Content-Length is reached, the stream moves to HALF_CLOSED_LOCAL or CLOSED, although its EndOfMessage is still
+        to come. Callers that may get this EndOfMessage check ``_ended_by_length`` first.
         """
         stream = self._streams.open.get(id_)
         if stream is None or (stream.state, step) not in TRANSITIONS or id_ in self._ended_by_length:
@@ -304,9 +304,9 @@ class SendingHalf(Core):
     def _check_section(self, fields: Fields) -> None:
         """Refuse to send fields that are larger than the server's SETTINGS_MAX_HEADER_LIST_SIZE.
 
-        The server would refuse them, too, perhaps by ending the connection for all requests on it (§10.5.1). And it would do
-        so again whenever the request is repeated. A server ignores the same limit from its client: the setting is advice,
-        and a client that cannot take a response resets only one stream.
+        The server would refuse such fields as well, perhaps by ending the connection for all requests on it (§10.5.1), and
+        again whenever the request is repeated. As a server we ignore the client's limit: the setting is advice, and a client
+        that cannot accept a response resets only one stream.
         """
         most = self.peer_settings.get(frames.MAX_HEADER_LIST_SIZE)
         if self.role is CLIENT and most is not None and (size := section_size(fields)) > most:
@@ -316,7 +316,7 @@ class SendingHalf(Core):
             )
 
     def _send_response(self, head: ResponseHead) -> bytes:
-        """Send an interim response (1xx), of which there may be several, or the final one.
+        """Send an interim response (1xx), of which there may be several, or the final response.
 
         Some responses never have content, whatever their Content-Length says: 204, 304, and every answer to HEAD. Their
         HEADERS frame ends the stream. A 2xx to CONNECT is the opposite: the stream becomes a tunnel without a length.
@@ -337,7 +337,7 @@ class SendingHalf(Core):
         return self._send_head(stream, fields, length)
 
     def _send_head(self, stream: Stream, fields: Fields, length: int | None) -> bytes:
-        """Send a head, with END_STREAM if ``length`` is 0: no content follows. ``length`` None: not known."""
+        """Send a head, with END_STREAM if ``length`` is 0: no content follows. If ``length`` is None, it is unknown."""
         self._move(stream, SEND_HEADERS)
         stream.head_sent = True
         stream.send_left = length
@@ -375,7 +375,7 @@ class SendingHalf(Core):
         self._send_window.size -= size
         stream.send_window.size -= size
         self._schedule(stream)
-        self._idle_frames.refund(2 + size // _CREDIT_PORTION)  # its credit comes back in WINDOW_UPDATEs, for both windows
+        self._idle_frames.refund(2 + size // _CREDIT_PORTION)  # the credit returns in WINDOW_UPDATEs, for both windows
         if left is not None:
             stream.send_left = left - size
         if ends:
@@ -385,9 +385,9 @@ class SendingHalf(Core):
     def _send_end(self, event: EndOfMessage) -> bytes:
         """Send END_STREAM: with the trailers, or else on an empty DATA frame, which needs no credit (§6.9.1).
 
-        Raises LocalProtocolError if content that the Content-Length declares is missing.
+        Raises LocalProtocolError if less content was sent than the Content-Length declares.
         """
-        if event.stream in self._ended_by_length:  # END_STREAM is sent already, so this adds nothing
+        if event.stream in self._ended_by_length:  # END_STREAM has been sent already, so no frame is needed
             if event.trailers:
                 raise LocalProtocolError("what has a declared length has no trailers")
             self._ended_by_length.discard(event.stream)
@@ -405,8 +405,8 @@ class SendingHalf(Core):
     # -- sending: the connection's own frames
 
     def _send_settings(self, event: Settings) -> bytes:
-        """Send our settings; a client's first ones follow the preface (§3.4). They take effect once the peer has acknowledged
-        them.
+        """Send our settings; before a client's first settings comes the preface (§3.4). Settings take effect once the peer
+        has acknowledged them.
 
         MAX_FRAME_SIZE stays at 16 KiB, because the reader stores whole frames: larger frames would need a larger buffer.
         """
@@ -419,13 +419,13 @@ class SendingHalf(Core):
         return preface + encoded
 
     def _send_acknowledgement(self, event: SettingsAck) -> bytes:
-        """Tell the peer that its oldest settings are in effect; an extra ACK would confuse its count."""
+        """Tell the peer that its oldest settings are in effect; an extra ACK would confuse the peer's count."""
         self._settings.send_ack()
         return frames.encode_frame(frames.SETTINGS, frames.ACK, 0)
 
     def _send_ping(self, event: Ping) -> bytes:
-        """Send a PING, or with ``ack`` the answer to one. The peer sends the same eight bytes back, so they tell
-        the answers to several PINGs apart."""
+        """Send a PING, or with ``ack`` the answer to a PING. The answer has the same eight bytes, which tell the answers to
+        several PINGs apart."""
         if len(event.data) != 8:
             raise LocalProtocolError("a PING has eight bytes")
         return frames.encode_frame(frames.PING, frames.ACK if event.ack else 0, 0, event.data)
@@ -433,14 +433,14 @@ class SendingHalf(Core):
     def _send_consumed(self, event: Consumed) -> bytes:
         """Return a WINDOW_UPDATE for a stream; nothing if the credit is not worth a frame, or no more content will come.
 
-        The credit for padding goes back with it: the app never sees padding, so it cannot count it. Raises LocalProtocolError
+        The credit for padding is included, because the app never sees padding and cannot count it. Raises LocalProtocolError
         for more bytes than have arrived: the peer would be given credit for bytes that it has not sent.
         """
         stream = self._streams.open.get(event.stream)
         if stream is None or stream.state is HALF_CLOSED_REMOTE:
             return b""
         window = stream.receive_window
-        held = window.size - window.window - window.owed  # bytes that have arrived, and whose credit is not given back yet
+        held = window.size - window.window - window.owed  # bytes that have arrived, but whose credit is not given back yet
         if event.count > held - stream.padding:
             raise LocalProtocolError("more consumed than received")
         window.consume(event.count + stream.padding)
@@ -460,7 +460,7 @@ class SendingHalf(Core):
 
     def _send_reset(self, event: Reset) -> bytes:
         """Close a stream in both directions, or tell the peer that a stream was closed because of the peer's fault."""
-        if self._faults.pop(event.stream, None) is None:  # else the stream is closed already, for the peer's fault
+        if self._faults.pop(event.stream, None) is None:  # otherwise the peer's fault has closed the stream already
             stream = self._streams.open.get(event.stream)
             if stream is None:
                 raise LocalProtocolError(f"stream {event.stream} is closed, or was never open")
@@ -468,10 +468,11 @@ class SendingHalf(Core):
         return frames.encode_rst_stream(event.stream, event.code)
 
     def _send_goaway(self, event: GoAway) -> bytes:
-        """Tell the peer the last stream that we will process. It can safely make the requests above that one elsewhere.
+        """Name the last stream that we will process. The peer can safely make the requests on higher streams elsewhere.
 
         A server that is stopping sends two GOAWAYs (§6.8). The first has the highest possible id, and only says that the end
-        is near. The second follows when the requests on their way have arrived, and has the real last stream. So none is lost.
+        is near. The second follows when the requests on their way have arrived, and has the real last stream. So no request
+        is lost.
         """
         if event.last > self._streams.last_accepted:  # §6.8: MUST NOT increase
             raise LocalProtocolError("the last stream of a GOAWAY can't grow")
@@ -497,7 +498,7 @@ class SendingHalf(Core):
 
 
 def _encode_data(stream: int, data: bytes, ends: bool) -> bytes:
-    """Return content as DATA frames of at most 16 KiB; if the content ends the stream, the last one has END_STREAM.
+    """Return content as DATA frames of at most 16 KiB; if the content ends the stream, the last frame has END_STREAM.
 
     A shell that asks ``next_ready`` sends one frame for each Data. The loop is for a caller whose window allows more.
     """

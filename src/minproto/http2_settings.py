@@ -1,13 +1,13 @@
 r"""HTTP/2's settings: the limits that each end sets for the other, and the moment they take effect (RFC 9113 §6.5).
 
-Each end sends a SETTINGS frame as its first frame, and may send more at any time. This is the payload of our client's first
-one, three settings of six bytes (an identifier and a value):
+Each end sends a SETTINGS frame as its first frame, and may send more at any time. This is the payload of our client's
+first SETTINGS frame, three settings of six bytes (an identifier and a value):
 
     00 02  00 00 00 00     ENABLE_PUSH 0: the server must not push
     00 04  00 02 00 00     INITIAL_WINDOW_SIZE 131072: a stream may hold so many bytes of DATA that our app has not taken
     00 06  00 01 00 00     MAX_HEADER_LIST_SIZE 65536: the fields of a message may have so many bytes
 
-These are all the settings that we know. Others are ignored, and a value out of range ends the connection:
+These are all the settings that we know. Other settings are ignored, and a value out of range ends the connection:
 
     0x1  HEADER_TABLE_SIZE           bytes of compression table, at first 4,096
     0x2  ENABLE_PUSH                 0 or 1
@@ -24,7 +24,8 @@ which is easy to get wrong:
 
 - **The peer's settings take effect at once.** We apply them when they arrive, in the order listed, and then acknowledge them.
 - **Our own settings take effect when the peer's ACK arrives.** The peer may have sent the frames before the ACK without
-  knowing of them. For example, we make our streams' windows smaller. Until the ACK, DATA that fits the old window is valid.
+  knowing our settings. If we make our streams' windows smaller, for example, DATA that fits the old window is valid until
+  the ACK.
 
 An ACK has no number. Frames are acknowledged in the order in which they were sent, so an ACK is for the oldest unacknowledged
 frame:
@@ -45,7 +46,7 @@ Values = list[tuple[int, int]]
 """The content of a SETTINGS frame: (identifier, value) pairs, in the order sent."""
 
 STREAMS_BEFORE_SETTINGS = 100
-"""Streams that a client opens before it knows the server's limit. §6.5.2 asks servers to allow no fewer than 100."""
+"""How many streams a client may open before it knows the server's limit. §6.5.2 asks servers to allow no fewer than 100."""
 
 
 class SettingsExchange:
@@ -69,7 +70,7 @@ class SettingsExchange:
         self._unacknowledged.append(values)
 
     def receive_ack(self) -> Values:
-        """Take the peer's ACK, and return the settings that take effect now; none if the ACK was unexpected."""
+        """Process the peer's ACK, and return the settings that take effect now; [] if the ACK was unexpected."""
         return self._unacknowledged.pop(0) if self._unacknowledged else []
 
     @property
@@ -80,7 +81,7 @@ class SettingsExchange:
     # -- the peer's settings
 
     def receive(self, name: int, value: int) -> None:
-        """Take one of the peer's settings. Raises RemoteProtocolError if it may not be changed in this way.
+        """Store one of the peer's settings. Raises RemoteProtocolError if the setting may not be changed in this way.
 
         The range of a value has been checked already, by ``http2_frames``.
         """
@@ -95,12 +96,12 @@ class SettingsExchange:
         self._to_acknowledge += 1
 
     def send_ack(self) -> None:
-        """Note that we acknowledge the peer's oldest frame. Raises LocalProtocolError if there is none."""
+        """Note that we acknowledge the peer's oldest frame. Raises LocalProtocolError if all are acknowledged."""
         if not self._to_acknowledge:
             raise LocalProtocolError("there are no settings to acknowledge")
         self._to_acknowledge -= 1
 
     @property
     def max_streams(self) -> int:
-        """The number of streams that the peer lets us have open at once. Unlimited if its settings do not say (§5.1.2)."""
+        """The number of streams that the peer lets us have open at once. Unlimited if it has set no limit (§5.1.2)."""
         return self.peer.get(MAX_CONCURRENT_STREAMS, MAX_ID if self.received else STREAMS_BEFORE_SETTINGS)

@@ -1,14 +1,14 @@
 """The life of an HTTP/2 stream (RFC 9113 §5.1): its states, a memory of closed streams, and budgets against floods.
 
 A stream carries one request and its response. A client opens stream 1 with HEADERS, the next request is stream 3, and so on;
-an id is never used again. Each direction ends separately: END_STREAM on a frame says that its sender is done with this stream.
+an id is never used again. Each direction ends separately: END_STREAM on a frame ends the direction of the frame's sender.
 
     client                                          server          client's state       server's state
     HEADERS, stream 1, END_STREAM  (GET /)   ----->                 HALF_CLOSED_LOCAL    HALF_CLOSED_REMOTE
                                              <-----  HEADERS
                                              <-----  DATA, END_STREAM       CLOSED               CLOSED
 
-This is the server's side. Each step is looked up in the table below, which the drawing illustrates:
+Here are the server's steps. Each step is looked up in ``TRANSITIONS``, the table that the drawing below illustrates:
 
     >>> stream = Stream(1, "GET", send_window=100, receive_window=100)
     >>> for step in (RECEIVE_HEADERS, RECEIVE_END, SEND_HEADERS, SEND_DATA, SEND_END):
@@ -52,7 +52,7 @@ from minproto.http2_frames import ENHANCE_YOUR_CALM, MAX_ID, PROTOCOL_ERROR, STR
 
 
 class State(IntEnum):
-    """The state of a stream. LOCAL means that we have closed our direction, REMOTE that the peer has closed its own."""
+    """The state of a stream. LOCAL means that we have closed our direction, REMOTE that the peer has closed its direction."""
 
     IDLE = 0
     OPEN = 1
@@ -77,8 +77,8 @@ class Step(IntEnum):
 IDLE, OPEN, HALF_CLOSED_LOCAL, HALF_CLOSED_REMOTE, CLOSED = State
 SEND_HEADERS, SEND_DATA, SEND_END, SEND_RESET, RECEIVE_HEADERS, RECEIVE_DATA, RECEIVE_END, RECEIVE_RESET = Step
 
-# A step that the table lacks is not allowed in its state. Sending such a frame is a LocalProtocolError. Receiving
-# one is a stream fault or a connection fault; ``http2.py`` decides which.
+# A step that is missing for a state is not allowed in that state. Sending such a frame is a LocalProtocolError. Receiving
+# such a frame is a stream fault or a connection fault; ``http2.py`` decides which.
 TRANSITIONS: dict[tuple[State, Step], State] = {
     (IDLE, SEND_HEADERS): OPEN,
     (IDLE, RECEIVE_HEADERS): OPEN,
@@ -111,7 +111,7 @@ class Stream:
         self.method = method  # of the request: a response to HEAD has no content
         self.send_window = SendWindow(send_window)
         self.receive_window = ReceiveWindow(receive_window, receive_window)
-        self.padding = 0  # bytes of padding that arrived; their credit is given back along with the next content's
+        self.padding = 0  # bytes of padding that arrived; their credit is given back with that of the next content
         self.head_sent = self.head_received = False
         self.send_left: int | None = None  # bytes of our Content-Length still to be sent; None: we declared none
         self.receive_left: int | None = None  # bytes of the peer's Content-Length still to be received
@@ -127,7 +127,7 @@ class Stream:
         self.state = state
 
     def becomes_tunnel(self, status: int) -> bool:
-        """Return whether a response with this status makes a tunnel: DATA after a 2xx to CONNECT belongs to it (§8.5)."""
+        """Return whether a response opens a tunnel: DATA after a 2xx to CONNECT belongs to the tunnel (§8.5)."""
         return self.method == "CONNECT" and 200 <= status < 300
 
     def expect_content(self, length: int | None) -> None:
@@ -135,14 +135,14 @@ class Stream:
         self.receive_left = self.receive_length = length
 
     def receive_content(self, count: int) -> None:
-        """Count bytes of content. Raises StreamError if they exceed what the peer has declared: malformed (§8.1.1)."""
+        """Count bytes of content. Raises StreamError if they exceed the declared length: the message is malformed (§8.1.1)."""
         if self.receive_left is not None:
             self.receive_left -= count
             if self.receive_left < 0:
                 raise self._wrong_length()
 
     def check_complete(self) -> None:
-        """Raise StreamError if the peer ends its direction short of the declared length: malformed (§8.1.1)."""
+        """Raise StreamError if the peer ends its direction with less content than it has declared (§8.1.1)."""
         if self.receive_left:
             raise self._wrong_length()
 
@@ -155,9 +155,9 @@ class Stream:
 class Budget:
     """A bound on frames that cost us more than they cost the peer: pings, resets, empty frames.
 
-    For example, a budget of 100 resets: each reset spends one, each finished stream refunds some. A connection with ordinary
-    traffic never runs out, however long it lives; a peer that only opens and resets streams ("rapid reset", CVE-2023-44487)
-    runs out after 100.
+    For example, a budget of 100 resets: each reset spends one, each finished stream refunds some. Ordinary traffic never uses
+    the budget up, however long the connection lives; a peer that only opens and resets streams ("rapid reset",
+    CVE-2023-44487) has used it up after 100 resets.
     """
 
     __slots__ = ("_what", "left", "size")
@@ -167,7 +167,7 @@ class Budget:
         self._what = what
 
     def spend(self) -> None:
-        """Spend one. Raises RemoteProtocolError (ENHANCE_YOUR_CALM) if nothing is left."""
+        """Spend one unit. Raises RemoteProtocolError (ENHANCE_YOUR_CALM) if the budget is used up."""
         self.left -= 1
         if self.left < 0:
             raise RemoteProtocolError(f"too many {self._what}", ENHANCE_YOUR_CALM)
@@ -185,7 +185,7 @@ class ClosedStreams:
     """
 
     REMEMBERED = 256
-    """Streams. We no longer know how an older stream was closed, so we take its frames for late ones."""
+    """How many closed streams we remember. How an older stream was closed is unknown, so we treat its frames as late."""
 
     __slots__ = ("_forgotten", "_late")
 
@@ -208,7 +208,7 @@ class ClosedStreams:
 
     def check(self, stream: int) -> None:
         """Raise RemoteProtocolError for a frame on a closed or skipped stream, unless the frame may be late."""
-        if stream not in self._late and stream > self._forgotten:  # §5.1.1: opening a stream closes all idle ones below it
+        if stream not in self._late and stream > self._forgotten:  # §5.1.1: a new stream closes all idle streams below it
             raise RemoteProtocolError("a stream that was not opened in its order", PROTOCOL_ERROR)
         if not self._late.get(stream, True):  # on a forgotten stream, any frame may be late
             raise RemoteProtocolError("a frame on a stream that is closed", STREAM_CLOSED)
@@ -251,7 +251,8 @@ class StreamTable:
         self.initial_send_window = DEFAULT_WINDOW
         """Bytes that the peer lets a new stream send: its SETTINGS_INITIAL_WINDOW_SIZE."""
         self.initial_receive_window = DEFAULT_WINDOW
-        """Bytes that the peer believes it may send on a new stream: ours, once the peer has acknowledged it."""
+        """Bytes that the peer believes it may send on a new stream: our SETTINGS_INITIAL_WINDOW_SIZE, once the peer has
+        acknowledged it."""
 
     def add(self, id_: int, method: str) -> Stream:
         """Add a new stream, for a request with this method."""
@@ -259,8 +260,8 @@ class StreamTable:
         return stream
 
     def is_idle(self, id_: int) -> bool:
-        """Return whether a stream was never opened (§5.1). Streams with an even id would be pushed, so all of them are
-        idle."""
+        """Return whether a stream was never opened (§5.1). Even ids are for pushed streams, and there are none, so
+        every stream with an even id is idle."""
         return id_ & 1 == 0 or (id_ > self.last_id if self._role is SERVER else id_ >= self.next_id)
 
     def is_ignored(self, id_: int) -> bool:
@@ -273,7 +274,7 @@ class StreamTable:
             raise RemoteProtocolError("a frame on a stream that is idle", PROTOCOL_ERROR)
 
     def find(self, id_: int) -> Stream | None:
-        """Return the stream that a frame has come for; None if the frame is to be ignored: late, or above our GOAWAY.
+        """Return the stream of a received frame; None if the frame is to be ignored, as it is late or above our GOAWAY.
 
         Raises RemoteProtocolError for a stream on which nothing may come.
         """

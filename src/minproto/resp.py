@@ -15,8 +15,8 @@ serialization protocol specification". This is a command and its reply:
 The first byte of each value is its type: ``$`` is a string, ``*`` an array. A server sends one reply for each command, in the
 order of the commands. So a client may send its second command before it has received the first reply: *pipelining*.
 
-A connection begins in version 2 (RESP2). A client that sends the command ``HELLO 3`` changes it to version 3 (RESP3), which
-has more types. Here are a reply (a map of one pair) and a push, each in both versions:
+A connection begins in version 2 (RESP2). The command ``HELLO 3`` from a client changes the connection to version 3
+(RESP3), which has more types. Here are a reply (a map of one pair) and a push, each in both versions:
 
     version 2:    *2\r\n$4\r\nport\r\n:6379\r\n                   an array of 2 values: in version 2 all collections are arrays
     version 3:    %1\r\n$4\r\nport\r\n:6379\r\n                   a map of 1 pair
@@ -24,13 +24,13 @@ has more types. Here are a reply (a map of one pair) and a push, each in both ve
     version 2:    *3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n  an array of 3 values
     version 3:    >3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n  a push of 3 values
 
-A *push* is something that the server sends without being asked: here the message "hi", which somebody published on the topic
-"a". In version 2 a push has the form of an array, so a client cannot tell it from a reply. Therefore a client that has
-subscribed may send only a few commands in version 2 (``commands.py`` says which).
+A *push* is a list of values that the server sends without being asked: here they announce the message "hi", which somebody
+published on the topic "a". In version 2 a push has the form of an array, so a client cannot tell it from a reply. Therefore a
+client that has subscribed may send only a few commands in version 2 (``commands.py`` says which).
 
 The length of a string comes before the string. So a string may hold any bytes, including a CRLF; nothing has to be escaped,
-and the parser never searches for the end. Here a command arrives in three chunks. ``buffered`` counts the bytes of its strings
-that have been read, and the bytes that have not been read yet:
+and the parser never searches for the end. Here a command arrives in three chunks. ``buffered`` counts the bytes of the
+strings that have been read, and all bytes that have arrived but have not been read yet:
 
     >>> server = Connection(SERVER)
     >>> for chunk in (b"*2\r\n$4\r", b"\nECHO\r\n$2\r\nh", b"i\r\n"):
@@ -46,16 +46,17 @@ once its LF is there. After the second chunk the server holds ECHO (four bytes),
 Three things are easy to get wrong:
 
 - A length is only a claim. ``*1000000000\r\n`` is 13 bytes, and it announces a thousand million strings. A parser that
-  reserves memory for them fails. So each length is checked against its limit when its line ends, before any content arrives.
-- Arrays hold arrays. Limits on each array alone would multiply: 100 values, each an array of 100 values, and so on. So one
-  count of values and one depth apply to the whole reply. And a parser that calls itself for each array is at the mercy of the
-  peer's nesting; here a list holds the arrays that are open.
+  reserves memory for so many strings fails. So each length is checked against its limit when its line ends, before any content
+  arrives.
+- Arrays hold arrays. If each array only had a limit of its own, the limits would multiply: 100 values, each an array of 100
+  values, and so on. So the whole reply has one limit on its values, and one on its depth. Besides, a parser that calls itself
+  for each array could be made to exceed Python's limit on recursion; here a list holds the arrays that are open.
 - There are three ways to write "no value": ``$-1\r\n`` and ``*-1\r\n`` in version 2, ``_\r\n`` in version 3. A client should
   expect all three.
 
-The server's errors use the words of redis-server 7.0, because client libraries compare them. In three
-places we differ from redis-server. A string has to end in CRLF; redis-server skips two bytes, whatever they are. The line
-with a length has at most 34 bytes. And a NUL in an inline command is a byte like any other, whereas C takes it for the end.
+The server's errors use the words of redis-server 7.0, because client libraries compare them. We differ from
+redis-server in three respects. A string has to end in CRLF, whereas redis-server skips two bytes, whatever they are. The line
+with a length has at most 34 bytes. And a NUL in an inline command is a byte like any other, whereas it ends a string in C.
 
 Left out: streamed strings and arrays (``$?``) of version 3, because no server sends them. Attributes (``|``) are read and
 dropped.
@@ -81,38 +82,41 @@ from minproto.core import (
 
 CRLF = b"\r\n"
 BULKS = (b"$", b"=", b"!")
-"""The types whose line is a length in bytes: a string (Redis calls it a "bulk string"), a verbatim string, an error."""
+"""The types whose line gives a length in bytes: a string (Redis calls it a "bulk string"), a verbatim string, an error."""
 ARRAYS = (b"*", b"~", b"%", b"|", b">")
-"""The types whose line is a count of values, or of pairs: an array, a set, a map, an attribute, a push."""
+"""The types whose line gives a count of values, or of pairs: an array, a set, a map, an attribute, a push."""
 MAX_LENGTH_LINE = 34
-"""Bytes of a line with a length in a command, including its type and CRLF. Its 64-bit number has at most 20 characters."""
+"""The most bytes of a line that gives a length in a command, including the type and the CRLF. The length is a 64-bit number,
+which has at most 20 characters."""
 MAX_INTEGER = (1 << 63) - 1
 MAX_DIGITS = 4_000
-"""Digits of a big number. Parsing time grows with the square of the number of digits, so Python refuses more than 4,300."""
+"""The most digits of a big number. Parsing takes time that grows with the square of their number, so Python refuses more than
+4,300 digits."""
 UNAUTHENTICATED_ARGUMENTS = 10
-"""Arguments of a command, until the client has given the password. AUTH and HELLO need no more. Redis has the same limit."""
+"""The most arguments of a command before the client has given the password: enough for AUTH and HELLO. Redis has the same
+limit."""
 UNAUTHENTICATED_BULK = 16_384
-"""Bytes of each argument, until the client has given the password. Redis has the same limit."""
+"""The most bytes of an argument before the client has given the password. Redis has the same limit."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds on what a peer could otherwise grow without end, or announce at no cost. In bytes, unless noted otherwise.
+    """The bounds on what a peer could otherwise send without end, or announce at no cost. In bytes, unless noted otherwise.
 
     A command or a reply is delivered whole, so all of it has to fit into memory.
     """
 
     max_bulk: int = 1 << 20
-    """Bytes of one string. The announced length is checked, before the string arrives."""
+    """The most bytes of one string. The announced length is checked before the string arrives."""
     max_command: int = 8 << 20
-    """Bytes of all strings of one command; in a reply, of all its strings and lines."""
+    """The most bytes of all strings of a command together; in a reply, of all strings and lines together."""
     max_array: int = 1 << 17
-    """Arguments of a command, or values in a reply, at all depths together. A string of two bytes costs its sender eight
-    bytes, and us about 50, because each value is an object."""
+    """The most arguments of a command, or values in a reply at all depths together. A string of two bytes costs its sender
+    eight bytes, and us about 50, because each value is an object."""
     max_depth: int = 16
-    """Arrays within arrays, in a reply. Redis's replies have at most five."""
+    """How deep arrays may be nested in a reply. In Redis's replies they are at most five deep."""
     max_line: int = 65_536
-    """Bytes of an inline command, or of a line in a reply: no length precedes such a line. Redis has the same limit."""
+    """The most bytes of an inline command, or of a line in a reply: no length precedes it. Redis has the same limit."""
 
     def __post_init__(self) -> None:
         check_counts(self)
@@ -132,8 +136,8 @@ class Command(Event):
 class Reply(Event):
     """A server's answer to one command.
 
-    The value is ``bytes``, an ``int``, None, a ``bool``, a ``float``, a list of values, or one of the classes below. A type
-    that only version 3 has is sent in version 2 as its nearest: a map as an array, a bool as an integer, a float as a string.
+    The value is ``bytes``, an ``int``, None, a ``bool``, a ``float``, a list of values, or one of the classes below. If only
+    version 3 has a type, version 2 uses the nearest type: a map becomes an array, a bool an integer, a float a string.
     """
 
     value: Any
@@ -169,7 +173,7 @@ class Error:
 
 @dataclass(frozen=True, slots=True)
 class NullArray:
-    r"""No array: ``*-1\r\n``, in version 2. Version 3 has only one null, which is None."""
+    r"""The null in place of an array: ``*-1\r\n``, in version 2. Version 3 has only one null, which is None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +201,7 @@ class Set:
 # ---- text ------------------------------------------------------------------------------------------------------------
 #
 # Names and lines are bytes to Redis, and most of them are UTF-8. A byte that is not UTF-8 must survive the round trip to str
-# and back: b"caf\xe9" becomes "caf\udce9". UTF-8 text never holds half a surrogate pair, so Python marks such a byte with one.
+# and back: b"caf\xe9" becomes "caf\udce9". UTF-8 text never holds half a surrogate pair, so Python uses one for such a byte.
 
 
 def to_text(data: bytes) -> str:
@@ -206,7 +210,7 @@ def to_text(data: bytes) -> str:
 
 
 def to_bytes(text: str) -> bytes:
-    """Return the bytes that ``to_text`` turned into this text. Raises UnicodeEncodeError for any other half of a pair."""
+    """Return the bytes that ``to_text`` turned into this text. Raises UnicodeEncodeError for other surrogates."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -273,7 +277,7 @@ def _encode_verbatim(value: Verbatim, version: int) -> bytes:
 
 
 def _encode_map(value: Map, version: int) -> bytes:
-    """Return the bytes of a map: in version 3 the count is of pairs, in version 2 of values."""
+    """Return the bytes of a map. Its line counts pairs in version 3, and values in version 2."""
     flat = encode_items(b"*", [part for pair in value.pairs for part in pair], version)
     return flat if version == 2 else b"%%%d\r\n%b" % (len(value.pairs), flat.partition(CRLF)[2])
 
@@ -396,8 +400,8 @@ def parse_bulk(kind: bytes, data: bytes) -> Any:
 #
 # In double quotes a backslash begins an escape: \x41 is "A", and \q is "q". In single quotes the only escape is \'.
 
-# ``*+`` takes as many bytes as it can and gives none back, so no line takes more than linear time. ``(?=\s|\Z)`` looks for a
-# blank or the end of the line after a closing quote, and consumes neither.
+# ``*+`` matches as many bytes as it can and never gives a byte back, so no line takes more than linear time. After a closing
+# quote, ``(?=\s|\Z)`` looks for a blank or the end of the line, and consumes nothing.
 
 _WORD = re.compile(
     rb"""([^ \n\r\t"']*+)(?:"((?:\\.|[^"\\])*+)"(?=\s|\Z)|'((?:\\'|[^'])*+)'(?=\s|\Z)|(?=[ \n\r\t]|\Z))""", re.DOTALL
@@ -413,7 +417,7 @@ def parse_inline(line: bytes) -> list[bytes]:
     >>> parse_inline(rb'''SET greeting "say \"hi\"\x21" 'it\'s' ''')
     [b'SET', b'greeting', b'say "hi"!', b"it's"]
 
-    Raises RemoteProtocolError for a quote that is not closed, or that is followed directly by a letter.
+    Raises RemoteProtocolError if a quote is not closed, or if a letter follows the closing quote directly.
     """
     words: list[bytes] = []
     position = _skip_blanks(line, 0)
@@ -442,11 +446,11 @@ def _unescape(escape: re.Match[bytes]) -> bytes:
 #   CLIENT  ---- Command, Command, … --------->  SERVER
 #           <--- Reply, Reply, Push, Reply … --
 #
-# There is no table of states. Each side may send at any time, and RESP has no end of its own: either side closes TCP.
+# There is no table of states. Each side may send at any time. RESP has no message for the end: either side just closes TCP.
 
 
 Values = tuple[Any, ...]
-"""One value, or no value: (). None could not mean "no value", because None is itself a value, the null."""
+"""One value, or (), which means "no value". None could not mean that, because None is itself a value, the null."""
 
 
 @dataclass(slots=True)
@@ -466,10 +470,10 @@ class Connection(Core):
         self.role = role
         self.limits = limits
         self.version = 2
-        """The version in which a server sends, 2 or 3. The shell changes it after a HELLO. A client reads both versions."""
+        """The version in which a server sends, 2 or 3. The shell sets it after a HELLO. A client reads both versions."""
         self.authenticated = True
         """On a server: False until the client has given the password. Until then only short commands are accepted, so that a
-        stranger cannot fill our memory. The shell sets it, because a core does not know what AUTH means."""
+        stranger cannot fill our memory. The shell sets this, because a core does not know what AUTH means."""
         # The command or reply that is being read:
         self._taken = 0  # bytes of its strings and lines that have left the buffer
         self._bulk_length: int | None = None  # a string of this many bytes comes next; None: a line comes next
@@ -494,7 +498,7 @@ class Connection(Core):
         raise LocalProtocolError(f"a {self.role.value} can't send {event!r:.100}")
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        """Return an error reply, as redis-server sends before it closes. A client that has closed its end gets none."""
+        """Return an error reply, as redis-server sends before it closes; nothing for a client that has closed its end."""
         return [Reply(Error(f"ERR {error}"))] if self.role is SERVER and not self._eof else []
 
     @property
@@ -506,7 +510,7 @@ class Connection(Core):
         return self._parse_command() if self.role is SERVER else self._parse_reply()
 
     def _parse_eof(self) -> Event | None:
-        """End the connection. Between two commands or two replies that is not a fault."""
+        """End the connection. Raises RemoteProtocolError if the end came in the middle of a command or a reply."""
         if self._buffer.size or self._arguments is not None or self._announced or self._bulk_length is not None:
             raise RemoteProtocolError(f"the end came in the middle of a {'command' if self.role is SERVER else 'reply'}")
         self.wants = Wants.CLOSED
@@ -517,8 +521,8 @@ class Connection(Core):
     def _parse_command(self) -> Command | None:
         """Return the next command, once all of it has arrived. Empty commands get no reply: they are ignored.
 
-        A command that begins with ``*`` is an array. Every other command is inline, even ``$1`` or ``:5``: those first bytes
-        give the type of a reply or an argument, not of a command.
+        A command that begins with ``*`` is an array. Every other command is inline, even ``$1`` or ``:5``: a ``$`` or ``:`` at
+        the start gives the type of a reply or an argument, not of a command.
         """
         while True:
             in_array = self._arguments is not None or self._buffer.peek(0, 1) == b"*"
@@ -529,7 +533,10 @@ class Connection(Core):
                 return Command(arguments)
 
     def _read_inline(self) -> list[bytes] | None:
-        """Return the words of the next line; None until it has arrived. It may end in LF alone, as some terminals send."""
+        """Return the words of the next line; None until it has arrived.
+
+        The line may end in LF alone, because some terminals send no CR.
+        """
         end = self._buffer.find(b"\n", self.limits.max_line)
         if end >= 0:
             return parse_inline(self._buffer.take(end + 1))  # CR and LF are blanks at the end of the line
@@ -560,9 +567,9 @@ class Connection(Core):
         return arguments
 
     def _read_argument_count(self) -> int | None:
-        r"""Return the number in a line such as ``*2\r\n``; None until the line has arrived. 0 or less: no strings come.
+        r"""Return the number in a line such as ``*2\r\n``; None until the line has arrived. 0 or less: no strings follow.
 
-        Redis calls the array of a command *multibulk*, because it holds bulk strings; so do the errors.
+        Redis calls the array of a command *multibulk*, because it holds bulk strings. The error texts use this word too.
         """
         line = self._take_line(MAX_LENGTH_LINE, "Protocol error: invalid multibulk length")
         if line is None:
@@ -603,9 +610,9 @@ class Connection(Core):
                 return event
 
     def _read_value(self) -> Values | None:
-        """Read one line, or one string; None until it has arrived.
+        """Read one line or one string, and return its value; None until all of it has arrived.
 
-        Return its value. Return () for the line before a string, and for the line before the values of an array.
+        For the line before a string, and for the line before the values of an array, return ().
         """
         if self._bulk_length is not None:
             data = self._read_bulk(self._bulk_length)
@@ -654,8 +661,9 @@ class Connection(Core):
         return ()
 
     def _add_to_arrays(self, values: Values) -> Event | None:
-        r"""Append ``values`` to the innermost open array. An array that is now full becomes a value of the array around it,
-        and so on outwards. Return the Reply or Push when the outermost value is complete, otherwise None.
+        r"""Append ``values`` to the innermost open array. Return the Reply or Push that is now complete, otherwise None.
+
+        An array that is now full becomes a value of the array around it, and so on outwards.
 
         Here an array arrives that holds 7 and another array. For each open array the trace shows how many values are missing,
         and the values that have arrived:
@@ -688,7 +696,7 @@ class Connection(Core):
     # -- both
 
     def _take_line(self, limit: int, complaint: str) -> bytes | None:
-        """Take the next line, without its CRLF; None until the CRLF has arrived. Raises if the line exceeds the limit."""
+        """Remove the next line, and return it without its CRLF; None until it has arrived. Raises if it is too long."""
         end = self._buffer.find(CRLF, limit)
         if end >= 0:
             return self._buffer.take(end + 2)[:-2]
@@ -697,7 +705,7 @@ class Connection(Core):
         return None
 
     def _check_bulk(self, length: int | None) -> int:
-        """Return a length within the limits. Raises RemoteProtocolError for any other, before a byte of the string arrives."""
+        """Return the length of a string that is to arrive. Raises RemoteProtocolError if it is wrong or too long."""
         limits = self.limits
         if length is None or not 0 <= length <= min(limits.max_bulk, limits.max_command - self._taken):
             raise RemoteProtocolError("Protocol error: invalid bulk length")
@@ -706,7 +714,7 @@ class Connection(Core):
         return length
 
     def _read_bulk(self, length: int) -> bytes | None:
-        """Take a string whose length is known, and its CRLF; None until all of it has arrived."""
+        """Remove a string and its CRLF, and return the string; None until both have arrived."""
         if self._buffer.size < length + 2:
             return None
         data = self._buffer.take(length + 2)
@@ -721,7 +729,7 @@ class Connection(Core):
 
 
 def _close(array: _OpenArray) -> Values:
-    """Return a complete array, set or map as a value. An attribute is (): it only describes the value that comes next."""
+    """Return a complete array, set or map as a value; () for an attribute, which only describes the value that comes next."""
     match array.kind:
         case b"|":
             return ()

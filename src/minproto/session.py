@@ -11,15 +11,15 @@ A *session* is one client's state: its version of RESP, whether it has given the
                                                        +--> push(the same bytes) of session C
 
 To the broker the switchboard is a single listener. Without it, each session would be a listener of its own: a message for
-1,000 clients would take 1,000 calls, 1,000 encodings and 1,000 writes, and ten messages ten times as many. With it, ten
-messages published in one turn take ten calls and ten encodings, and each client gets one write.
+1,000 clients would take 1,000 calls, 1,000 encodings and 1,000 writes, and ten messages would take ten times as many. With
+the switchboard, ten messages published in one turn take ten calls, ten encodings, and one write to each client.
 
 Messages wait here only until the end of the turn. Bytes that a slow client has not read wait in its connection's buffer,
 which is bounded (``aio/resp.py``).
 
-The order is easy to get wrong. A client that subscribes must not get an earlier message, and a client that unsubscribes
-must still get it. Both commands change the receivers, so the switchboard flushes first. The two sessions here print what is
-pushed to them; B unsubscribes in the same turn in which A publishes:
+The order is easy to get wrong. A message must not reach a client that subscribes after it was published, and must still reach
+a client that unsubscribes after it was published. Both commands change the receivers, so the switchboard flushes first. The
+two sessions here print what is pushed to them; B unsubscribes in the same turn in which the message is published:
 
     >>> broker = Broker(clock=lambda: 1_700_000_000_000)
     >>> switchboard = Switchboard(broker)
@@ -49,7 +49,7 @@ from minproto.core import Event
 from minproto.resp import Reply, Simple, encode_bulk, parse_integer, to_bytes, to_text
 
 MAX_GATHERED = 1 << 20
-"""Bytes of messages that the switchboard gathers. Beyond that it flushes at once, before the turn has ended."""
+"""How many bytes of messages the switchboard gathers. Beyond them it flushes at once, before the turn has ended."""
 
 
 # ---- what a command answers ------------------------------------------------------------------------------------------
@@ -62,14 +62,14 @@ Events = list[Event]
 class Wait(Event):
     """No answer yet, from a command that waits for messages (XREAD BLOCK).
 
-    The shell calls ``answer`` again when one of the topics has a new message. When time runs out, the shell itself answers.
+    The shell calls ``answer`` again when one of the topics has a new message. When time runs out, the shell itself replies.
     """
 
     topics: list[str]
     milliseconds: int
     """The longest wait; 0: forever."""
     answer: Callable[[], Events | None]
-    """Returns the answer, or None until there is one."""
+    """Returns the answer; None while there is no answer yet."""
 
 
 class Refusal(Exception):
@@ -85,7 +85,7 @@ OK = reply(Simple("OK"))
 
 
 def integer(text: bytes, complaint: str = "value is not an integer or out of range") -> int:
-    """Parse a number given as an argument. Raises Refusal."""
+    """Return the number given as an argument. Raises Refusal if it is not a number."""
     value = parse_integer(text)
     if value is None:
         raise Refusal(f"ERR {complaint}")
@@ -116,7 +116,7 @@ class Session:
         self.push = push
         """Called with bytes to be sent to the client: messages, encoded as pushes."""
         self.closing = False
-        """The connection is to be closed after the answer: the client has sent QUIT, or has gone away while waiting."""
+        """Whether to close the connection after the answer: the client has sent QUIT, or has gone away while waiting."""
         self.topics: dict[str, None] = {}
         """The topics that the client has subscribed to, in order. (A dict is a set that keeps its order.)"""
         self.patterns: dict[str, None] = {}
@@ -129,7 +129,7 @@ class Session:
         self.name = b""
         """The name that the client has given its connection, with CLIENT SETNAME."""
         self.authenticated = self.switchboard.password is None
-        """Whether the client may use all commands: it has given the password, or there is none."""
+        """Whether the client may use all commands: it has given the password, or no password is required."""
         self.refuses_transaction = False
         """True between a MULTI, which was refused, and its EXEC or DISCARD: no command is run."""
         self.unsubscribe_all()
@@ -146,9 +146,9 @@ class Session:
             self.topics[topic] = None
 
     def unsubscribe(self, topic: str) -> None:
-        """Receive the messages already published on a topic, and no more.
+        """Receive the messages already published on a topic, and no later ones.
 
-        The flush in here may find that this client is not reading. The session is then closed by the time this returns.
+        If the flush in this method finds that the client is not reading, the session is closed when the method returns.
         """
         if topic in self.topics:
             del self.topics[topic]
@@ -169,8 +169,8 @@ class Session:
     def unsubscribe_all(self) -> None:
         """End all subscriptions, the last one first.
 
-        Taking the first key of a dict again and again costs quadratic time, because the search for it passes over the slots
-        of all removed keys. ``popitem`` takes the last key, in constant time.
+        Removing the first key of a dict again and again takes quadratic time, because each search for the first key passes
+        over the slots of all removed keys. ``popitem`` removes the last key, in constant time.
         """
         while self.topics:
             self.switchboard.by_topic.remove(self, self.topics.popitem()[0])
@@ -188,22 +188,22 @@ class Session:
 Receivers = dict[Session, None]
 """The sessions that receive a message, in the order in which they subscribed."""
 Listens = Callable[[str, Listener], None]
-"""A method of the broker that takes a name and a listener."""
+"""A method of the broker, called with a name and a listener."""
 
 
 class Subscribers:
-    """The sessions by what they have subscribed to: one object for topics, and one for patterns.
+    """A table of sessions by the names that they have subscribed to: one table for topics, and one for patterns.
 
     The switchboard listens to a name in the broker as long as the name has at least one subscriber.
     """
 
     def __init__(self, switchboard: "Switchboard", listen: Listens, ignore: Listens) -> None:
-        """``listen`` and ``ignore``: the broker's methods, called for a name's first subscriber and after its last."""
+        """``listen`` and ``ignore``: the broker's methods, called before a name's first subscriber and after its last."""
         self._switchboard = switchboard
         self._listen = listen
         self._ignore = ignore
         self.sessions: dict[str, Receivers] = {}
-        """By the name of a topic or a pattern. Every name in here has a subscriber."""
+        """The sessions by the name of a topic or a pattern. Every name in the dict has a subscriber."""
 
     def add(self, session: Session, name: str) -> None:
         """Add a subscriber. Messages published before this call are not for this subscriber, so the others get them first."""
@@ -214,7 +214,7 @@ class Subscribers:
         self.sessions[name][session] = None
 
     def remove(self, session: Session, name: str) -> None:
-        """Remove a subscriber. Messages published before this call still belong to it, so they are delivered first."""
+        """Remove a subscriber. The subscriber still gets the messages published before this call."""
         self._switchboard.flush()
         del self.sessions[name][session]
         if not self.sessions[name]:
@@ -229,7 +229,7 @@ class Switchboard:
         self.broker = broker
         self.password = None if password is None else password.encode()
         self.on_ready: Callable[[], None] = lambda: None
-        """Called when the first message is gathered after none was waiting. The shell calls ``flush`` at the turn's end."""
+        """Called at the first message gathered after a flush. The shell then calls ``flush`` at the end of the turn."""
         self.sessions: Receivers = {}
         """The open sessions."""
         self.by_topic = Subscribers(self, broker.listen, broker.ignore)
@@ -248,13 +248,13 @@ class Switchboard:
     def offer(self, message: Message) -> int:
         """Gather a message, and return how many sessions will receive it.
 
-        The broker calls this once for the topic, and once for each pattern that matches; the message says which one.
+        The broker calls this once for the topic, and once for each pattern that matches, which is ``message.pattern``.
         """
         self._gathered.append(message)
         self._gathered_bytes += len(message.data)
         if not self._flush_is_due:
             self.on_ready()
-            self._flush_is_due = True  # after the call: if on_ready raises, the next message calls it again
+            self._flush_is_due = True  # after the call: if on_ready raises, it is called again at the next message
         if self._gathered_bytes > MAX_GATHERED:
             self.flush()
         return len(self._receivers(message.topic, message.pattern))
@@ -283,7 +283,7 @@ class Switchboard:
 
 
 def encode_messages(messages: list[Message], version: int) -> bytes:
-    r"""Return messages as pushes. All messages have the same topic, and were delivered for the same pattern, or for none.
+    r"""Return messages as pushes. They all have the same topic, and the same ``pattern``.
 
         subscribed to the topic "a"       >3\r\n$7\r\nmessage\r\n                $1\r\na\r\n $2\r\nhi\r\n
         subscribed to the pattern "a*"    >4\r\n$8\r\npmessage\r\n $2\r\na*\r\n  $1\r\na\r\n $2\r\nhi\r\n

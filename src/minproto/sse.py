@@ -9,7 +9,7 @@ r"""Server-Sent Events: an HTTP response that never ends, in lines of text (WHAT
                               which nothing happens.
 
 A client that has lost its connection asks again, with the id of the last event that it received in ``Last-Event-ID``. If
-the server's ids name places in a log, the stream goes on without loss (``aio/sse.py``).
+the server's ids name positions in a log, the stream continues without loss (``aio/sse.py``).
 
 Line breaks are the danger in this format. CR, LF and CRLF each end a line, and two mistakes follow:
 
@@ -47,7 +47,7 @@ class Limits:
     """The sizes that a server chooses, and that a client has to bound."""
 
     max_event: int = 1 << 20
-    """Characters of one event's fields, and bytes of any line. An event is delivered whole, so it has to fit into memory.
+    """The most characters of an event's fields, and bytes of a line. An event is delivered whole, so it must fit into memory.
 
     One mebibyte is far more than servers send, and little of a client's memory."""
 
@@ -63,7 +63,7 @@ class ServerSentEvent(Event):
     """A message from the server; browsers call it MessageEvent. Each line break in ``data`` arrives as LF.
 
     Raises TypeError for a field that is not str, and ValueError for a line break in a type or an id, for NUL in an id, and for
-    text that UTF-8 cannot encode: when the event is made, not later in the middle of a stream.
+    text that UTF-8 cannot encode. The fields are checked when the event is made, not later in the middle of a stream.
     """
 
     data: str
@@ -110,7 +110,7 @@ class Comment(Event):
 
 
 def _check_text(name: str, value: object, forbidden: str = "") -> None:
-    """Check a field of an event that a program makes. Raises TypeError or ValueError, with the value.
+    """Check a field of an event that a program makes. Raises TypeError or ValueError, whose text shows the value.
 
     Otherwise a wrong field would fail when it is sent: in the middle of a stream, far from the line that made it.
     """
@@ -138,7 +138,7 @@ _LINE = re.compile(rb"[^\r\n]*+")
 _BOM = "\ufeff"
 _RETRY = re.compile(r"(?=[0-9])0*+([0-9]*+)")  # the digits, without leading zeros
 MAX_RETRY = 10**18 - 1
-"""Milliseconds, some 30 million years. The standard has no bound, so a client treats a longer time as this one."""
+"""Milliseconds, some 30 million years. The standard has no bound, so a client treats a longer time as this time."""
 
 
 def parse_line(line: str) -> tuple[str, str]:
@@ -148,8 +148,8 @@ def parse_line(line: str) -> tuple[str, str]:
 
 
 def encode(event: Event) -> bytes:
-    """Return the bytes of an event. It arrives equal, except that line breaks in ``data`` become LF, and an empty type becomes
-    ``message``.
+    """Return the bytes of an event. The client receives an equal event, except that line breaks in ``data`` become LF, and
+    an empty type becomes ``message``.
 
         >>> encode(ServerSentEvent("two\\nlines", "price", "7"))
         b'id: 7\\nevent: price\\ndata: two\\ndata: lines\\n\\n'
@@ -201,7 +201,7 @@ class Connection(Core):
         self.role = role
         self.limits = limits
         self.last_event_id = last_event_id
-        """The id for the ``Last-Event-ID`` field when the client reconnects; "" for none."""
+        """The id for the ``Last-Event-ID`` field when the client reconnects; "" if there is no id."""
         self._began = False  # the first line has been read: only that line may begin with a byte order mark (BOM)
         self._after_cr = False  # the last line ended with CR: an LF that comes next is the other half of a CRLF
         self._scanned = 0  # bytes of the unfinished line that have been searched for a line break

@@ -16,14 +16,14 @@ commands read what the broker keeps. A message is an entry with its id and one f
 sequence number among the messages of one millisecond. Both are 64-bit numbers.
 
 With these commands a client resumes after a lost connection. It remembers the id of the last entry that it has seen, and uses
-XREAD to ask for the entries after that id. If there are none, XREAD BLOCK waits for the next:
+XREAD to ask for the entries after that id. If there are no such entries, XREAD BLOCK waits for the next one:
 
     XREAD STREAMS news 1700000000000-0               the entries after that id, or null if there are none
-    XREAD BLOCK 5000 STREAMS news 1700000000000-1    the same; but if there are none, wait up to 5 seconds for one
+    XREAD BLOCK 5000 STREAMS news 1700000000000-1    the same; but if there are no entries, wait up to 5 seconds for one
     XREAD BLOCK 0 STREAMS news $                     ``$`` is the newest id: wait for the next message, forever if need be
 
-XREAD does not say whether the history has lost entries after the id. XINFO STREAM does: all entries after its
-``max-deleted-entry-id`` are there.
+XREAD does not say whether the history has dropped entries after the id. XINFO STREAM does: all entries after its
+``max-deleted-entry-id`` are kept.
 
 Every function here takes a session and the words of a command, and returns the answer. The table in ``commands.py`` refers to
 these functions. Left out: consumer groups, and XADD, because PUBLISH is the only way in.
@@ -40,22 +40,22 @@ Id = tuple[int, int]
 """An id as milliseconds and sequence, so that two ids can be compared. As text, "9-0" would come after "10-0"."""
 
 MAX_ID = (1 << 64) - 1
-"""The largest milliseconds, and the largest sequence."""
+"""The largest number of milliseconds, and the largest sequence number, in an id."""
 FIRST, LAST = (0, 0), (MAX_ID, MAX_ID)
 MAX_ID_TEXT = 127
-"""Bytes of an id as text. Redis has the same bound. Without a bound, parsing a very long number would cost time."""
+"""The most bytes of an id as text. Redis has the same bound. Without a bound, parsing a very long number would cost time."""
 
 
 # ---- ids ---------------------------------------------------------------------------------------------------------------
 #
-#   id     =  milliseconds [ "-" sequence ]           1700000000000-0; without a sequence, the command says which is meant
+#   id     =  milliseconds [ "-" sequence ]           1700000000000-0; without a sequence, the command supplies it
 #   bound  =  "-" / "+" / [ "(" ] id                   the first id, the last id, an id; after "(" an id that is excluded
 
 _ID = re.compile(rb"([0-9]+)(?:-([0-9]+))?")
 
 
 def _parse_id(text: bytes, missing: int) -> Id:
-    """Return an id. ``missing``: the sequence to use if the text has none. Raises Refusal."""
+    """Return an id. ``missing``: the sequence if the text has no sequence. Raises Refusal if the text is not an id."""
     found = _ID.fullmatch(text) if len(text) <= MAX_ID_TEXT else None
     if found is not None:
         id = int(found[1]), missing if found[2] is None else int(found[2])
@@ -65,10 +65,10 @@ def _parse_id(text: bytes, missing: int) -> Id:
 
 
 def _parse_bound(text: bytes, missing: int, step: int, complaint: str) -> Id:
-    """Return one end of a range, as the first or last id that is in the range. Raises Refusal.
+    """Return the first or the last id in a range, from the text of the bound. Raises Refusal for a wrong bound.
 
     ``(5-0`` excludes the id 5-0. As a start it means 5-1, the id one step up; as an end it means the id one step down, which
-    is 4-18446744073709551615. To step past the edge of a sequence, both numbers of an id are combined into one of 128 bits.
+    is 4-18446744073709551615. So that one step can cross from 5-0 to that id, both numbers are combined into one of 128 bits.
     """
     if text in (b"-", b"+"):
         return FIRST if text == b"-" else LAST
@@ -107,12 +107,12 @@ def _entries(messages: list[Message]) -> list[object]:
 
 
 def xlen(session: Session, arguments: list[bytes]) -> Events:
-    """XLEN topic: answer the number of messages kept."""
+    """XLEN topic: reply with the number of messages kept."""
     return reply(session.switchboard.broker.log_length(to_text(arguments[1])))
 
 
 def xrange(session: Session, arguments: list[bytes]) -> Events:
-    """XRANGE topic start end [COUNT number]: answer the entries from start to end, the oldest first.
+    """XRANGE topic start end [COUNT number]: reply with the entries from start to end, the oldest first.
 
     >>> from minproto.session import Switchboard
     >>> broker = Broker(clock=lambda: 1_700_000_000_000, history=10)
@@ -128,7 +128,7 @@ def xrange(session: Session, arguments: list[bytes]) -> Events:
 
 
 def xrevrange(session: Session, arguments: list[bytes]) -> Events:
-    """XREVRANGE topic end start [COUNT number]: answer the entries from end to start, the newest first."""
+    """XREVRANGE topic end start [COUNT number]: reply with the entries from end to start, the newest first."""
     return _range(session, arguments, arguments[3], arguments[2], backwards=True)
 
 
@@ -152,8 +152,8 @@ def _range(session: Session, arguments: list[bytes], start: bytes, end: bytes, b
 def xinfo_stream(session: Session, arguments: list[bytes]) -> Events:
     """XINFO STREAM topic: reply with what a client needs in order to resume, in the fields that Redis uses.
 
-    ``max-deleted-entry-id`` is the newest id that is no longer kept: no entry after it is missing. A client that resumes
-    after an older id may have missed messages.
+    ``max-deleted-entry-id`` is the id of the newest entry that is no longer kept: no later entry is missing. A client that
+    resumes after an older id may have missed messages.
     """
     if len(arguments) > 3:
         raise Refusal("ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO HELP.")
@@ -170,9 +170,9 @@ def xinfo_stream(session: Session, arguments: list[bytes]) -> Events:
 
 
 def xread(session: Session, arguments: list[bytes]) -> Events | Wait:
-    """XREAD [COUNT number] [BLOCK milliseconds] STREAMS topic … id …: answer each topic's entries after its id.
+    """XREAD [COUNT number] [BLOCK milliseconds] STREAMS topic … id …: reply with each topic's entries after its id.
 
-    If there are no entries, the answer is null; with BLOCK, it is a Wait, whose ``answer`` reads again:
+    If there are no entries, the reply is null; with BLOCK, the result is a Wait, whose ``answer`` reads again:
 
     >>> from minproto.session import Switchboard
     >>> broker = Broker(clock=lambda: 1_700_000_000_000, history=10)
@@ -199,7 +199,7 @@ def xread(session: Session, arguments: list[bytes]) -> Events | Wait:
 
 
 def _read_options(arguments: list[bytes]) -> tuple[int | None, int | None, int]:
-    """Return COUNT and BLOCK (None for either if not given), and the position of the first topic, after STREAMS."""
+    """Return COUNT and BLOCK (None if an option is not given), and the position of the first topic, after STREAMS."""
     most, block, position = 0, None, 1
     while position < len(arguments) - 1 and (option := arguments[position].lower()) != b"streams":
         if option == b"block":
@@ -217,16 +217,16 @@ def _read_options(arguments: list[bytes]) -> tuple[int | None, int | None, int]:
 
 
 def _wrong_option(option: bytes, more: int) -> str:
-    """Return the error for an option with ``more`` words after it. The options of XREADGROUP have an error of their own."""
+    """Return the error for an option followed by ``more`` words. An option of XREADGROUP gets an error of its own."""
     if (option == b"group" and more >= 2) or option == b"noack":
         return f"ERR The {option.decode().upper()} option is only supported by XREADGROUP. You called XREAD instead."
     return "ERR syntax error"
 
 
 def _read(session: Session, topics: list[str], after: list[Id], most: int | None) -> Events | None:
-    """Return the entries that each topic has after its id, at most ``most`` of each; None if no topic has any.
+    """Return the entries that each topic has after its id, at most ``most`` per topic; None if no topic has such entries.
 
-    Version 2 has no maps. Redis then answers pairs, as arrays within an array, not alternating keys and values.
+    Version 2 has no maps. There Redis replies with an array of pairs, each an array, not with alternating keys and values.
     """
     found: list[tuple[bytes, object]] = []
     for topic, id in zip(topics, after, strict=True):

@@ -21,8 +21,8 @@ fragments, so a Ping is answered even in the middle of a long message. Here a se
     b'\x02lo' [Message(data='Hello')]
 
 A client masks each frame with a new random key. A web page's script can choose what it sends, but not which bytes go over
-the wire. So it cannot write bytes that an HTTP cache on the way would mistake for a request or a response and store for
-other users (§10.3). A server has no reason to trick a cache of its own, so its frames need no mask.
+the wire. So the script cannot write bytes that an HTTP cache on the way would mistake for a request or a response, and store
+for other users (§10.3). A server has no reason to trick a cache of its own, so its frames need no mask.
 
 A connection ends with a Close from each side. Here the server asks to end it with the code 1001 (going away), which is
 ``03 e9``. The client owes a Close in return, which ``reply`` returns. After that the core sends nothing more:
@@ -37,22 +37,21 @@ A connection ends with a Close from each side. Here the server asks to end it wi
     Traceback (most recent call last):
     minproto.core.LocalProtocolError: can't send Message in CLOSED
 
-Received bytes pass through three stages. Only the first stage waits for more bytes without having stored any payload:
+Received bytes pass through three stages. The first one waits for a whole header; the second stores payload as it arrives:
 
     the buffer --_read_header--> a frame's length and key --_read_payload--> _message (unmasked, inflated, checked) -> Message
                                                                         `--> a Ping, a Pong or a Close, once it is complete
 
 Four things are easy to get wrong:
 
-- Text has to be UTF-8. A wrong byte must be found when it arrives, not when its message is complete, which may never happen
-  (§8.1).
-- A length can be up to 2^63 - 1 bytes. It is checked against the limit before any byte of the payload is stored.
+- Text has to be UTF-8. A wrong byte must be found when it arrives, since its message may never be complete (§8.1).
+- A length can be up to 2^63 - 1 bytes. The length is checked against the limit before any byte of the payload is stored.
 - A fragment may be empty. So a limit on the bytes of a message does not bound the work: the number of fragments has a limit
   of its own.
 - Without a Close from the peer, nobody knows whether more messages were on their way. The code 1006 tells the app so; this
   code is never sent.
 
-Left out: extensions other than permessage-deflate, since none is in use; and received fragments as events, since an app
+Left out: extensions other than permessage-deflate, since they are not in use; and received fragments as events, since an app
 wants whole messages.
 """
 
@@ -107,20 +106,20 @@ INTERNAL_ERROR = 1011
 TRY_AGAIN_LATER = 1013
 
 MAX_HEADER = 14
-"""Bytes of the longest header: two, eight of length, four of masking key."""
+"""Bytes of the longest header: the first two, eight of length, and four of masking key."""
 MAX_CONTROL = 125
-"""Bytes of payload that a control frame may have (§5.5), so that it does not hold up a message for long."""
+"""The most bytes of payload that a control frame may have (§5.5), so that the frame does not hold up a message for long."""
 _LENGTH_16, _LENGTH_64, _CODE = Struct("!H"), Struct("!Q"), Struct("!H")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds on a message, which its sender could make endless."""
+    """The bounds on a message, which its sender could make endless. The number after "Else" is the code of our Close."""
 
     max_message: int = 1 << 20
     """Bytes of a message, after inflating. A message is delivered whole, so it has to fit into memory. Else 1009."""
     max_fragments: int = 131_072
-    """Frames of one message. Fragments may be empty, so a limit in bytes does not bound their number. Else 1009."""
+    """The frames of one message. Fragments may be empty, so a limit in bytes does not bound their number. Else 1009."""
 
     def __post_init__(self) -> None:
         check_counts(self)
@@ -140,7 +139,7 @@ class Message(Event):
 class Fragment(Event):
     """A part of a message that we send in parts, for example because its end is not known yet.
 
-    The peer's app gets a Message. Where we cut it has no meaning: a proxy may join or split fragments (§5.4).
+    The peer's app gets a whole Message. Where we cut the message has no meaning: a proxy may join or split fragments (§5.4).
     """
 
     data: str | bytes
@@ -158,7 +157,7 @@ class Shared(Event):
 
 @dataclass(slots=True)
 class Ping(Event):
-    """A check that the peer is alive, which it MUST answer with a Pong (§5.5.2)."""
+    """A check that the peer is alive: the peer MUST answer with a Pong (§5.5.2)."""
 
     data: bytes = b""
 
@@ -174,7 +173,7 @@ class Pong(Event):
 class Close(Event):
     """The last event of each side. A Close without a code has an empty payload, and is ``Close(NO_STATUS)`` here.
 
-    A reason is for people who read logs: at most 123 bytes of UTF-8, since the two bytes of the code come out of the 125.
+    A reason is for people who read logs: at most 123 bytes of UTF-8, since the code takes two of the 125 bytes.
     """
 
     code: int = NO_STATUS
@@ -184,8 +183,8 @@ class Close(Event):
 def is_close_code(code: int) -> bool:
     """Return whether a Close may carry this code (§7.4).
 
-    Below 3000 these are the registered codes, without 1004 (no meaning) and 1005, 1006 and 1015 (each reports a Close that
-    was not received). 3000 to 4999 are for libraries and apps.
+    Below 3000 these are the registered codes, without 1004 (no meaning) and 1005, 1006 and 1015 (each is for reports
+    to the app, and never sent). 3000 to 4999 are for libraries and apps.
     """
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
@@ -207,7 +206,7 @@ def is_close_code(code: int) -> bool:
 def parse_header(data: bytes) -> tuple[int, bytes, int] | None:
     """Return (length of the payload, masking key or b"", size of the header); None if the header is not complete.
 
-    ``data``: at least two bytes. Three headers: a client's, one with a length of 16 bits, and a part of the second one:
+    ``data``: at least two bytes. The examples are a client's header, a header with a length of 16 bits, and half a header:
 
         >>> parse_header(bytes.fromhex("81 85 37fa213d"))  # 85 is MASKED + 5
         (5, b'7\\xfa!=', 6)
@@ -265,7 +264,7 @@ def mask(data: bytes | bytearray, key: bytes | bytearray) -> bytes:
 
 
 def encode_frame(first: int, payload: bytes, key: bytes = b"") -> bytes:
-    """Return a whole frame. ``first``: the first byte. ``key``: four bytes to mask the payload, or none."""
+    """Return a whole frame. ``first``: the first byte. ``key``: four bytes to mask the payload, or b"" for no mask."""
     return encode_header(first, len(payload), bool(key)) + key + (mask(payload, key) if key else payload)
 
 
@@ -283,9 +282,9 @@ def encode_frame(first: int, payload: bytes, key: bytes = b"") -> bytes:
 # This is the state of our own direction only. The peer's direction is independent of it: messages may arrive until the peer's
 # Close, even after we have sent ours (§5.5.1).
 #
-# MESSAGE is not possible in WITHIN: its first frame has an opcode of its own, which the peer would treat as an error (§5.4).
-# So an app that sends a long message in fragments holds up its other messages until the last fragment. HTTP/2 avoids this with
-# stream numbers in its frames (multiplexing); a WebSocket has one stream.
+# MESSAGE is not possible in WITHIN: a new message's first frame has an opcode other than 0, which the peer would treat as an
+# error (§5.4). So an app that sends a long message in fragments holds up its other messages until the last fragment. HTTP/2
+# avoids this with stream numbers in its frames (multiplexing); a WebSocket has one stream.
 
 
 class State(IntEnum):
@@ -297,7 +296,7 @@ class State(IntEnum):
 
 
 class Step(IntEnum):
-    """An event to be sent, as the table of transitions sees it."""
+    """A kind of event to be sent: half of a key in the table of transitions."""
 
     MESSAGE = 0
     FRAGMENT = 1
@@ -352,7 +351,7 @@ class Connection(Core):
 
     A subclass may replace ``mask`` and ``new_key``: ``minproto.fast`` masks faster, and tests want keys that they can predict.
 
-    A server, from the end of the handshake to its own Close. The client's frame arrives in two pieces, cut within the payload:
+    This is a server, from the end of the handshake to its own Close. The client's frame arrives in two pieces:
 
         >>> server = Connection(SERVER)
         >>> server.receive_data(bytes.fromhex("81 85 37fa213d 7f9f"))
@@ -380,7 +379,7 @@ class Connection(Core):
     def __init__(
         self, role: Role, agreement: Agreement = Agreement(), limits: Limits = Limits()  # noqa: B008 - frozen
     ) -> None:
-        # Only a header or a control frame stays in the buffer. Other payload is moved to _message as it arrives.
+        # Only a header or a control frame waits in the buffer. The payload of a message is moved to _message as it arrives.
         super().__init__(MAX_HEADER + MAX_CONTROL)
         self.role = role
         self.limits = limits
@@ -393,15 +392,15 @@ class Connection(Core):
         self._between_messages = _BETWEEN_WITH_DEFLATE if deflate else _BETWEEN_MESSAGES
         self._allowed_next = self._between_messages  # the first bytes that the next frame may have
         self._first_byte: int | None = None  # of the frame; None before its header is complete
-        self._payload_left = 0  # bytes of its payload that have not arrived
-        self._key = b""  # its masking key, rotated so that the first byte is for the next byte of payload
+        self._payload_left = 0  # bytes of the frame's payload that have not arrived
+        self._key = b""  # the frame's masking key, rotated so that its first byte is for the next byte of payload
         # The message that is being received:
-        self._message = bytearray()  # its content so far: unmasked, inflated, and valid UTF-8 if it is text
-        self._opcode = TEXT  # or BINARY, from its first frame
-        self._inflating = False  # its first frame had RSV1
-        self._announced = 0  # bytes of payload that its frames' headers have announced, before inflating
+        self._message = bytearray()  # the message's content so far: unmasked, inflated, and valid UTF-8 if it is text
+        self._opcode = TEXT  # or BINARY, as the message's first frame says
+        self._inflating = False  # whether the message is compressed: its first frame had RSV1
+        self._announced = 0  # bytes of payload that the headers of the message's frames have announced, before inflating
         self.fragments = 0
-        """Frames of the unfinished message so far."""
+        """The number of frames of the unfinished message so far."""
         self._utf8 = _Utf8()  # checks text as it arrives; after a complete text it is as good as new
 
     # -- receiving
@@ -417,7 +416,7 @@ class Connection(Core):
         return None
 
     def _read_header(self) -> bool:
-        """Begin a frame, if its header is complete; return whether it is.
+        """Begin a frame if its header is complete, and return whether the header is complete.
 
         A fault is found at the first byte that shows it. For example, a reserved opcode is refused as soon as the first
         byte has arrived, although the length is still on its way (law 5).
@@ -444,10 +443,10 @@ class Connection(Core):
         return True
 
     def _explain_refusal(self, first: int) -> str:
-        """Return what is wrong with a first byte that is not allowed here. Each line excludes the cases above it.
+        """Return what is wrong with a first byte that is not allowed here. Each case applies only if no earlier case does.
 
-        For example, the first byte 0x81 (FIN + TEXT) is allowed between two messages. So if it is not allowed, we are within
-        a message.
+        For example, the first byte 0x81 (FIN + TEXT) is allowed between two messages. So if it is refused, we are within a
+        message.
         """
         if first & OPCODE not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
             return f"reserved opcode {first & OPCODE}"  # §5.2
@@ -471,8 +470,8 @@ class Connection(Core):
         self._announced += length
         self.fragments += 1
         limit = self.limits.max_message
-        # Deflate makes random data a little longer, and ends each fragment with an empty block. The sum is more than zlib ever
-        # adds; the limit itself is checked after inflating.
+        # Deflate makes random data a little longer, and ends each fragment with an empty block. So we allow more than
+        # zlib ever adds; max_message itself is checked after inflating.
         if self._inflating:
             limit += (limit >> 4) + 64 + 16 * self.fragments
         if self._announced > limit:
@@ -482,7 +481,7 @@ class Connection(Core):
         self._allowed_next = self._between_messages if first & FIN else _WITHIN_A_MESSAGE
 
     def _read_payload(self) -> Event | None:
-        """Take the payload that has arrived. Return the event that the frame completes, or None.
+        """Read the payload that has arrived, and return the event that the frame completes, or None.
 
         When the frame is complete, ``_first_byte`` is None again. A frame that is not the last one of a message completes no
         event.
@@ -510,14 +509,14 @@ class Connection(Core):
         return close
 
     def _take_payload(self) -> bytes:
-        """Take the payload that has arrived, and unmask it.
+        """Remove the payload that has arrived from the buffer, and return it unmasked.
 
-        The mask goes on where the last piece ended. In ``7f 9f | 4d 51 58`` the second piece begins with the third byte, so
+        The mask continues where the last piece ended. In ``7f 9f | 4d 51 58`` the second piece begins with the third byte, so
         it is unmasked with the key rotated by two: ``21 3d 37 fa`` in place of ``37 fa 21 3d``.
         """
         data = self._buffer.take(self._payload_left)
         self._payload_left -= len(data)
-        if self._key == b"" or not data:  # a server's frame; a key of four zero bytes is a key
+        if self._key == b"" or not data:  # a server's frame has no key (four zero bytes are a key)
             return data
         unmasked = self.mask(data, self._key)
         turn = len(data) % 4  # after 5 bytes, the next byte belongs to key[1]
@@ -579,7 +578,7 @@ class Connection(Core):
         return _whole_message(self._opcode, data)
 
     def _parse_eof(self) -> Event | None:
-        """Fail: a TCP connection may end at any byte, and only a Close says that the peer had no more messages."""
+        """Raise RemoteProtocolError (1006): TCP can end at any byte, and only a Close says that there are no more messages."""
         raise RemoteProtocolError("the connection ended without a Close", ABNORMAL)  # §7.1.5
 
     @property
@@ -628,14 +627,14 @@ class Connection(Core):
         return encode_header(first, len(payload), masked=False) + payload
 
     def _encode_message(self, data: str | bytes) -> bytes:
-        """Return a message in one frame, compressed if that was agreed on."""
+        """Return a message in one frame, compressed if compression was agreed on."""
         opcode, payload = encode_payload(data)
         if self._deflater is None:
             return self._encode(FIN | opcode, payload)
         return self._encode(FIN | RSV1 | opcode, self._deflater.compress(payload))
 
     def _encode_fragment(self, event: Fragment) -> bytes:
-        """Return one frame of a message. Only its first frame has the opcode and the compression bit (§5.4).
+        """Return one frame of a message. Only the message's first frame has the opcode and the compression bit (§5.4).
 
         ``Fragment("Hel")`` and ``Fragment("lo", last=True)`` become ``01 03 48 65 6c`` and ``80 02 6c 6f``.
         """
@@ -678,7 +677,7 @@ class Connection(Core):
         return Close(event.code) if isinstance(event, Close) else None
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        """Return a Close that says what was wrong (§7.1.7): none if ours was sent, or if the connection is lost."""
+        """Return a Close that says what was wrong (§7.1.7); nothing if we have sent a Close, or if the connection is lost."""
         if self.state is State.CLOSED or error.code == ABNORMAL:
             return []
         return [Close(error.code or PROTOCOL_ERROR, str(error))]
@@ -698,7 +697,7 @@ def _whole_message(opcode: int, data: bytes) -> Message:
 
 
 def _invalid() -> RemoteProtocolError:
-    """Return the one error for wrong UTF-8 and wrong compressed data.
+    """Return the error that reports wrong UTF-8 as well as wrong compressed data.
 
     In compressed text both can be wrong, and the network's cuts decide which of the two faults is found first. With one
     error for both, the cuts make no difference (law 2).

@@ -23,8 +23,8 @@ The key and its Accept prove one thing: the server has read this handshake and u
 send nearly any request to nearly any server. But no server that knows only HTTP would answer a key with its SHA-1 hash,
 so a script cannot open a "WebSocket" to a mail server. The key is no secret and authenticates nobody.
 
-HTTP/2 has no Upgrade, Connection, Key or Accept. There a CONNECT with ``:protocol = websocket`` asks, and a 200 accepts (RFC
-8441 §5). The other fields have the same meaning in both versions.
+HTTP/2 has no Upgrade, Connection, Key or Accept. There a client asks by a CONNECT with ``:protocol = websocket``, and a server
+accepts by a 200 (RFC 8441 §5). The other fields have the same meaning in both versions.
 
 Left out: the versions of WebSocket before 13, which no browser speaks any more.
 """
@@ -46,7 +46,7 @@ _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
 
 @dataclass(frozen=True)
 class Agreement:
-    """The result of a handshake: the subprotocol and the compression, each None if there is none."""
+    """The result of a handshake: the subprotocol and the compression, each None if nothing was agreed on."""
 
     subprotocol: str | None = None
     deflate: Parameters | None = None
@@ -69,14 +69,15 @@ def accept_request(
 ) -> tuple[ResponseHead, Agreement]:
     """Return a server's answer to a handshake, and what the two sides agree on (§4.2).
 
-    ``subprotocols``: the subprotocols that the app speaks; the server takes the client's first choice among them.
-    ``compression``: how the server would compress; None: it declines permessage-deflate.
+    ``subprotocols``: the subprotocols that the app speaks; the server chooses the client's favourite among them.
+    ``compression``: how the server would compress; None: the server declines permessage-deflate.
     ``allow_origin`` is called with the Origin field, if there is one. Only browsers send it: it says whose script is
-    connecting (§10.2). A browser adds the user's cookies to a handshake, whichever page asks for it. So a server that lets
-    every Origin in lets every page act as the user (cross-site WebSocket hijacking).
+    connecting (§10.2). A browser adds the user's cookies to a handshake, whichever page asks for it. So a server that allows
+    every Origin lets every page act as the user (cross-site WebSocket hijacking).
 
-    Raises RemoteProtocolError, whose ``code`` is an HTTP status: 400 for a malformed request, 426 for a valid one that does
-    not ask for version 13 of WebSocket, and 403 for an Origin that is not allowed. ``refusal`` makes the response's head.
+    Raises RemoteProtocolError, whose ``code`` is an HTTP status: 400 for a malformed request, 426 for a valid request that
+    does not ask for version 13 of WebSocket, and 403 for an Origin that is not allowed. ``refusal`` turns the error into a
+    response's head.
     """
     _check_upgrade(request)
     headers = request.headers
@@ -117,7 +118,7 @@ def _check_upgrade(request: RequestHead) -> None:
 def _negotiate(
     headers: Headers, subprotocols: Sequence[str], compression: Compression | None, answer: Headers
 ) -> Agreement:
-    """Choose a subprotocol and an extension among the offered ones, and add the fields that say so to ``answer``.
+    """Choose a subprotocol and an extension among the offered ones, and add the fields that name the choice to ``answer``.
 
     If nothing fits, the field is left out, and the connection has no subprotocol or no compression: this is not an error
     (§4.2.2). The client may then close the connection.
@@ -148,7 +149,7 @@ def _subprotocols(value: str | None) -> list[str]:
 
 
 def _check_own_subprotocols(names: Sequence[str]) -> None:
-    """Check the names that our own app passes. Raises TypeError for a str, whose letters would count as names."""
+    """Check the names that our own app passes. Raises TypeError for a str, whose letters would be taken for names."""
     if isinstance(names, str):
         raise TypeError("subprotocols are a list of names, not one")
     if not _are_subprotocols(names):
@@ -191,8 +192,8 @@ def handshake(
 def check_response(request: RequestHead, response: ResponseHead, compression: Compression | None = None) -> Agreement:
     """Check a server's answer, and return what was agreed on.
 
-    Raises RemoteProtocolError if a client MUST fail the connection (§4.1). Its ``code`` is the status of an answer that is not
-    a 101 (for example a 401, or a 302 with a Location), and 0 for a 101 that is wrong.
+    Raises RemoteProtocolError if a client MUST fail the connection (§4.1). The ``code`` of the error is the status of an
+    answer that is not a 101 (for example a 401, or a 302 with a Location), and 0 for a 101 that is wrong.
     """
     if response.status != 101:
         raise RemoteProtocolError(f"the server answered {response.status}, not 101", response.status)

@@ -1,4 +1,4 @@
-r"""Where a client connects to, and what it calls the server once it is connected: not always the same text.
+r"""Where a client connects to, and the name that it then gives to the server: the two are not always the same text.
 
 A user gives a host and a port, or a URL. Three readers need the host in three spellings:
 
@@ -33,7 +33,7 @@ from minproto.core import check_count
 from minproto.http import DEFAULT_PORTS, MAX_PORT, TARGET, is_host, same_authority
 
 PORTS = DEFAULT_PORTS | {"redis": 6379, "rediss": 6379}
-"""Scheme -> the port of a URL that does not name one."""
+"""Scheme -> the port of a URL that names no port."""
 ADVICE = "give a name or an IP address, without scheme, path and port"
 _URL = re.compile(rf"([^/?#\0- \x7f]*//)?[^/?#\0- \x7f]*[#{TARGET}]*")
 """A URL that can be sent as it is. Only its host may be in any script: ``Address`` encodes the host."""
@@ -45,7 +45,7 @@ _USER = re.compile("//[^/?#]*@")
 class Address:
     """A host and a port. The host may be a name (with IDNA: any script), an IPv4 or an IPv6 address (bare or in brackets).
 
-    Raises ValueError for a host that is none of these (a URL, say), and for a port above 65535; TypeError for a wrong type.
+    Raises ValueError for any other host (a URL, say), and for a port above 65535; TypeError for a wrong type.
     """
 
     connect_host: str
@@ -89,8 +89,8 @@ def url_address(parts: SplitResult) -> Address:
 
 
 def split_client_url(url: str, scheme: str) -> SplitResult:
-    """Return the parts of a URL that a client connects to; ``scheme`` is "http" or "ws", with an "s" for TLS. Raises
-    ValueError, which says what is wrong and what to do."""
+    """Return the parts of a URL that a client connects to; ``scheme`` is "http" or "ws"; with an "s" after it, the URL is for
+    TLS. Raises ValueError, which says what is wrong and what to do."""
     check_text("url", url)
     shown = _USER.sub("//", url)  # an error ends up in a log, and a password must not
     if not _URL.fullmatch(url):  # checked before urlsplit, which drops tabs and line breaks
@@ -120,7 +120,7 @@ def is_origin_of(origin: str, authority: str) -> bool:
     """Return whether an Origin field (``https://example.org``) names the host and port of ``authority``, a Host field.
 
     The scheme is not compared: behind a proxy that ends TLS, the page has https and this server has http. The scheme only
-    says which port a missing port means. The origin ``null``, of a sandboxed page, equals no other.
+    says which port is meant if a port is missing. ``null``, the origin of a sandboxed page, names no host.
     """
     scheme, separator, host = origin.partition("://")
     return separator != "" and host != "" and same_authority(host, authority, scheme.lower())

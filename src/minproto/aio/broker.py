@@ -1,4 +1,4 @@
-"""The broker with waiting added: ``async for`` over a subscription. Topics, queues and logs are in ``minproto.broker``.
+"""The broker, with waiting added: ``async for`` over a subscription. Topics, queues and logs are in ``minproto.broker``.
 
 The core never waits, so it has nothing that a task could await. Instead, each subscription has a callback, ``on_ready``. This
 file turns the callback into a wait:
@@ -13,8 +13,8 @@ file turns the callback into a wait:
     wakes in the next turn of the loop
     items = inner.take(1)  -> [Message(...)]
 
-The task checks the queue again after it wakes, and takes only then. So a task that is cancelled while it is waiting has taken
-nothing: its message is still in the queue.
+The task checks the queue again after it wakes, and takes a message only then. So a task that is cancelled while it is waiting
+has taken no message: the message is still in the queue.
 
 A broker belongs to one event loop, as everything in asyncio does. Another thread publishes through the loop:
 
@@ -50,8 +50,9 @@ def _now() -> int:
 class Subscription:
     """Messages, and a Gap where messages are missing: ``async for item in subscription``.
 
-    The iteration ends when the subscription does. If the broker ended it because the subscriber was too slow, the last item is
-    a Gap, and ``ended`` is "overflow". ``async with subscription:`` closes the subscription at the end of the block.
+    The iteration ends when the subscription ends. If the broker ended the subscription because the subscriber was too slow,
+    the last item is a Gap, and ``ended`` is "overflow". ``async with subscription:`` closes the subscription at the end of the
+    block.
     """
 
     def __init__(self, inner: broker.Subscription, check_loop: Callable[[], None]) -> None:
@@ -59,7 +60,7 @@ class Subscription:
         self.inner = inner
         """The core's subscription: its counts, topics and patterns."""
         self._check_loop = check_loop
-        self._waiter: asyncio.Future[None] | None = None  # of the task waiting in ``ready``
+        self._waiter: asyncio.Future[None] | None = None  # the future of the task waiting in ``ready``
         inner.on_ready = self._wake
 
     def __aiter__(self) -> Self:
@@ -74,8 +75,9 @@ class Subscription:
             await self.ready()
 
     def take(self, most: int, most_bytes: int = sys.maxsize) -> list[Item]:
-        """Return the pending items, without waiting for more: at most ``most``, and no further item once they have
-        ``most_bytes`` of data.
+        """Remove and return the pending items, without waiting for more.
+
+        ``most``: the maximum number of items. ``most_bytes``: stop once the items returned have this many bytes of data.
 
         Raises TypeError or ValueError for a wrong count, RuntimeError when called from a thread other than the loop's.
         """
@@ -85,8 +87,8 @@ class Subscription:
     async def ready(self) -> None:
         """Wait until ``take`` would return something, or the subscription has ended.
 
-        It takes nothing, so nothing is lost when the wait is cancelled. Raises RuntimeError if another task is already
-        waiting: one message would wake both. Raises it also when called from a thread other than the loop's.
+        No item is removed from the queue, so no item is lost when the wait is cancelled. Raises RuntimeError if another task
+        is already waiting (one message would wake both tasks), and when called from a thread other than the loop's.
         """
         self._check_loop()
         if self.inner.waiting or self.inner.ended is not None:
@@ -113,7 +115,8 @@ class Subscription:
     def start(self) -> str | None:
         """The id to resume from (``after=``), for a subscriber that has received nothing yet.
 
-        None for several topics or patterns, which cannot resume, and if a Gap comes first: then resume from the Gap's id.
+        None for a subscription to several topics or to patterns, which cannot resume. None also if a Gap comes first, whose id
+        is then the id to resume from.
         """
         return self.inner.start
 
@@ -142,17 +145,17 @@ class Broker:
     """
 
     def __init__(self, history: int | Mapping[str, int] = 0, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
-        """``history``: how many messages to keep for every topic, or a mapping from topics to such numbers, for subscribers
-        that come back.
+        """Make a broker. Raises TypeError or ValueError for a wrong value.
 
-        Raises TypeError or ValueError for a wrong value."""
+        ``history``: how many messages to keep for every topic, for subscribers that come back, or a mapping from topics to
+        such numbers."""
         check_type("limits", limits, Limits)
         self.inner = chosen(broker.Broker)(_now, history, limits)
         self.inner.on_error = _log_error
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def publish(self, topic: str, data: bytes) -> int:
-        """Give a message to every listener. Return the number of deliveries. Never waits.
+        """Give a message to every listener, and return the number of deliveries. Never waits.
 
         ``topic``: any text; ``""`` is a topic like any other. Raises TypeError for a topic that is not a str and for data that
         is not bytes, ValueError for a topic of more than 1,024 bytes.
@@ -173,8 +176,8 @@ class Broker:
 
         ``after``: the id of a message that the subscriber has seen. The later messages come first. A Gap precedes them
         if some of them are no longer kept. ``after="0"`` is older than any log, so the first item is a Gap.
-        ``last``: without ``after``, this many of the kept messages come first, or all, if fewer are kept. There is no Gap,
-        because a newcomer has missed nothing. Together, ``after`` and ``last`` serve newcomers and returning subscribers
+        ``last``: without ``after``, this many of the kept messages come first; all of them, if fewer are kept. No Gap precedes
+        them, because a newcomer has missed nothing. Together, ``after`` and ``last`` serve newcomers and returning subscribers
         alike: ``after=request.last_event_id, last=50``.
         ``limits``: the bounds on this subscription's queue, instead of the broker's.
         ``on_overflow``: what happens to a subscriber that is too slow: "disconnect", "drop_oldest" or "drop_newest".
@@ -192,15 +195,15 @@ class Broker:
         return Subscription(inner, self.check_loop)
 
     def last_id(self, topic: str) -> str:
-        """Return the newest id of the topic: give it to ``after=`` to get the messages from now on."""
+        """Return the newest id of the topic. A subscription with this id as ``after=`` gets all later messages."""
         self.check_loop()
         return self.inner.last_id(topic)
 
     def check_loop(self) -> None:
         """Raise RuntimeError if the broker's event loop is running in a different thread from the caller's.
 
-        The broker belongs to the first loop that it sees. After that loop has ended, it belongs to the next one: a test that
-        calls ``asyncio.run`` twice can use one broker.
+        The broker belongs to the first loop in which it is used. After that loop has ended, the broker belongs to the next
+        loop: a test that calls ``asyncio.run`` twice can use one broker.
         """
         try:
             running = asyncio.get_running_loop()
@@ -223,5 +226,5 @@ def check_start(after: object, last: object) -> None:
 
 
 def _log_error(error: Exception) -> None:
-    """Log an error from one listener's ``on_ready``: it is neither the publisher's fault nor another listener's."""
+    """Log an error from one listener's ``on_ready``. Neither the publisher nor the other listeners see the error."""
     logger.error("a subscription's on_ready has failed: its message waits for the next call", exc_info=error)

@@ -8,9 +8,9 @@
 The task that sends the content also runs the generator, from its first step to its ``finally``. So a generator keeps its
 context variables from one ``yield`` to the next, and a timeout, a task group or a cancel scope may span a ``yield``.
 
-That needs care in one place. ``asyncio.timeout`` knows only the task, and it acts by cancelling the task. If the task is
-waiting for a slow client at that moment, the cancellation comes out of our wait, although it is meant for the generator.
-``Pieces`` raises it at the ``yield`` where the generator is suspended:
+A timeout around a ``yield`` needs care. ``asyncio.timeout`` knows only the task, and it acts by cancelling the task. If the
+task is waiting for a slow client at that moment, the cancellation comes out of our wait, although it is meant for the
+generator. ``Pieces`` raises the cancellation at the ``yield`` where the generator is suspended:
 
     >>> async def rows():
     ...     try:
@@ -59,11 +59,11 @@ class Pieces(Generic[T]):
     __slots__ = ("_cancellation", "_cancelling", "_first", "_iterator")
 
     def __init__(self, iterator: AsyncIterator[T], first: T | None = None) -> None:
-        """``first``: a piece already taken out of the iterator; empty, or None, if there was none."""
+        """``first``: a piece already taken out of the iterator; empty, or None, if no piece was taken."""
         self._iterator = iterator
         self._first = first
         self._cancellation: asyncio.CancelledError | None = None  # the generator's next step has to raise this
-        self._cancelling = 0  # how often the task had been cancelled before that
+        self._cancelling = 0  # how often the task had been cancelled before that cancellation
 
     def __aiter__(self) -> Self:
         return self
@@ -96,9 +96,9 @@ class Pieces(Generic[T]):
         """Await ``wait`` while the iterator is suspended at its ``yield``.
 
         If the task is cancelled meanwhile, the next step raises the cancellation in the generator. A timeout there turns it
-        into a TimeoutError, and the generator may go on. A cancellation by the server, because the client has left, passes
-        through the generator and comes out of the next step. An iterator that is not a generator has no place where anything
-        could be raised, so the cancellation comes out of this method.
+        into a TimeoutError, and the generator may continue. A cancellation by the server, because the client has left, passes
+        through the generator and comes out of the next step. Nothing can be raised inside an iterator that is not
+        a generator, so there the cancellation comes out of this method.
         """
         task = asyncio.current_task()
         self._cancelling = task.cancelling() if task is not None else 0
@@ -115,10 +115,12 @@ async def _given(piece: T) -> T:
 
 
 async def first_piece(body: AsyncIterator[bytes]) -> bytes:
-    """Return the first piece of a response's content; b"" if there is none. Raises TypeError, and what the iterator raises.
+    """Return the first piece of a response's content; b"" if the content is empty.
 
-    It is made before the head of the response is sent, so a failure can still be a 500 or a 400. And content generated from
-    the request's content makes the server send the 100 (Continue) for which the client may be waiting.
+    Raises TypeError for a piece that is not bytes, and whatever the iterator raises.
+
+    The piece is made before the head of the response is sent, so a failure can still become a 500 or a 400. And content
+    generated from the request's content makes the server send the 100 (Continue) for which the client may be waiting.
     """
     try:
         return checked(await anext(body, b""))
@@ -148,10 +150,11 @@ def _is_only_exit(error: BaseException) -> bool:
 
 
 def was_cancelled(error: BaseException) -> bool:
-    """Return whether the current task was told to end, and ``error`` is how that reached it.
+    """Return whether the current task was cancelled, and ``error`` comes from that cancellation.
 
-    Neither sign is enough alone. ``cancelling()`` stays at 1 in CPython 3.11 and 3.12 when a task of a TaskGroup has failed.
-    And a CancelledError can come from another task, which the app has cancelled and then awaited.
+    Neither ``cancelling()`` nor the type of the error is enough alone. ``cancelling()`` stays at 1 in CPython 3.11 and 3.12
+    when a task of a TaskGroup has failed. And a CancelledError can come from another task, which the app has cancelled and
+    then awaited.
     """
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
@@ -168,8 +171,9 @@ def was_stopped(error: BaseException) -> bool:
 
     Any other cancellation is the app's own doing: its handler has cancelled its own task, say, and so it has failed.
 
-    ``asyncio.run`` tells us nothing at its end. But it cancels all tasks that are left, in one step, and this shows: no task
-    of the loop goes on. A program whose only task is the handler looks the same, and there we stay silent, too.
+    ``asyncio.run`` tells us nothing at its end. But it cancels all tasks that are left, in one step, and this shows: every
+    task of the loop is being cancelled. If the handler is the program's only task, its own cancellation looks the same, and is
+    treated as the end, too.
     """
     if not was_cancelled(error):
         return False
@@ -179,7 +183,7 @@ def was_stopped(error: BaseException) -> bool:
 async def meet_cancellation() -> None:
     """Let a cancellation of the current task come out here. A handler may cancel its own task, and return without any await.
 
-    Then the CancelledError would come out of our next wait, where nothing tells any more whose doing it is.
+    Without this call, the CancelledError would come out of our next wait, where nothing tells whose doing it is.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
@@ -187,8 +191,8 @@ async def meet_cancellation() -> None:
 
 
 def clear_cancellation() -> None:
-    """Let the current task go on after a cancellation that was the app's own doing, such as a handler's
-    ``asyncio.current_task().cancel()``: it has failed this one request."""
+    """Let the current task continue after a cancellation that was the app's own doing, such as a handler's
+    ``asyncio.current_task().cancel()``: only this one request has failed."""
     task = asyncio.current_task()
     while task is not None and task.cancelling():
         task.uncancel()

@@ -1,16 +1,17 @@
-"""Which cores and which pipe the shells use: the fast ones, or the plain ones if the environment has ``MINPROTO_PLAIN=1``.
+"""Which cores and which pipe the shells use: the fast ones, or the plain ones if ``MINPROTO_PLAIN=1`` is set.
 
-Speed and plainness are two texts, so most cores exist twice. The plain core is the one to read, and to step through with a
-debugger. Its fast twin is a subclass in ``minproto.fast`` that replaces single methods. Both give the same events and the same
-bytes, call for call: law 13 of the tests drives both in lockstep.
+No code can be both as fast and as plain as possible, so most cores exist twice. Read the plain core, and step through it with
+a debugger. Its fast twin is a subclass in ``minproto.fast`` that replaces single methods. Both yield the same events and the
+same bytes, call for call: law 13 of the tests drives both in lockstep.
 
     websocket.py (shell)         core = chosen(minproto.websocket.Connection)(role, ...)
                                           |
                        MINPROTO_PLAIN=1   |   else
                  minproto.websocket.Connection   minproto.fast.websocket.Connection
 
-The shells make every core and every pipe this way, so that nothing else in the program has to know which one it got.
-``minproto serve --plain`` sets the variable. It is read at each call, so a test can run both in one process.
+The shells make every core and every pipe this way, so that the rest of the program does not have to know which class it got.
+``minproto serve --plain`` sets the variable. ``chosen`` reads the variable at each call, so a test can run both twins in one
+process.
 
 This is the only file that imports ``minproto.fast``: a reader who never opens that package misses no rule of any protocol.
 """
@@ -41,13 +42,13 @@ FAST: dict[type[Any], type[Any]] = {
     minproto.aio.pipe.StreamPipe: minproto.aio.pipe_fast.ProtocolPipe,
     minproto.websocket.Connection: minproto.fast.websocket.Connection,
 }
-"""Plain class -> fast class. A core that is not in this table has no fast twin: its plain text is fast enough."""
+"""Plain class -> fast class. A core that is not in this table has no fast twin: the plain core is fast enough."""
 
 
 def chosen(plain: type[T]) -> type[T]:
     """Return the class to instantiate: the fast twin of ``plain``.
 
-    It is ``plain`` itself if there is no twin, or if ``MINPROTO_PLAIN=1`` asks for it.
+    Return ``plain`` itself if it has no twin, or if ``MINPROTO_PLAIN=1`` is set.
     """
     if os.environ.get("MINPROTO_PLAIN") == "1":
         return plain

@@ -29,12 +29,13 @@ Who calls whom, for one HTTP/1.1 request:
 A loop awaits once per chunk of up to 64 KiB and writes once per turn of the event loop (``minproto.aio.loop``).
 It awaits nothing for an event that has already arrived, so one task per connection is as fast as callbacks.
 
-**Backpressure.** ``send`` never waits. Code that sends a lot checks ``congested`` and awaits ``flush`` when it is true, so
-at most some 64 KiB per connection are held in memory. If the peer reads too slowly, ``flush`` ends the connection.
+**Backpressure.** ``send`` never waits. Code that sends a lot checks ``congested`` and awaits ``flush`` when ``congested``
+is true, so a connection holds at most some 64 KiB in memory. If the peer reads too slowly, ``flush`` ends the connection.
 
 **The ending** has stages (RFC 9112 §9.6). When a program closes a socket before reading all bytes received on it, TCP sends a
-reset. A reset makes the peer throw away what *it* has not read yet: the very answer that tells it what went wrong. So the
-method ``close`` sends our FIN first, keeps reading for a short while (``linger``), and only then closes the socket:
+reset. A reset makes the peer throw away the bytes that *it* has not read yet, and with them our answer, which says what went
+wrong. So the method ``close`` sends our FIN first, keeps reading for a short while (``linger``), and only then closes the
+socket:
 
     our last words, FIN  --->      the peer reads them, and stops sending
                          <---      FIN. The peer has seen our FIN, so it has the last words
@@ -55,7 +56,7 @@ from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.core import DATA, Core, Event
 
 MAX_READ_AWAY = 1 << 26
-"""The most bytes (64 MiB) that we read of a refused upload, so the peer can read our answer: see ``Timeouts.read_away``."""
+"""The most bytes (64 MiB) of a refused upload that we read, so the peer can read our answer: see ``Timeouts.read_away``."""
 
 
 class Endpoint:
@@ -71,17 +72,17 @@ class Endpoint:
         self.pipe = pipe
         self.timeouts = timeouts
         self.received = 0
-        """Bytes from the peer, as the core sees them: inside TLS."""
+        """Bytes received from the peer, counted as the core sees them: decrypted, if the pipe uses TLS."""
         self.sent = 0
         """Bytes handed to the pipe. Bytes still pending until the end of the turn are not counted."""
         self.ended = False
-        """The peer has ended its output. It may still read ours."""
+        """Whether the peer has ended its output. It may still read our output."""
         self.lost = False
-        """The connection is broken: a ConnectionError was the peer's doing, not the app's."""
+        """Whether the connection is broken. If so, a ConnectionError is the peer's doing, not the app's."""
         self._loop = asyncio.get_running_loop()
         self._out: list[bytes | memoryview] = []  # encoded, but not yet handed to the pipe
         self._pending = 0  # bytes in _out
-        self._flushing: asyncio.Lock | None = None  # held by the task that writes _out bit by bit: two tasks would mix pieces
+        self._flushing: asyncio.Lock | None = None  # held by a task that writes _out bit by bit: two tasks would mix bits
         self._batch = batch_of(self._loop)
         self._reading = Deadline(self._loop)
         self._writing = Deadline(self._loop)
@@ -89,14 +90,14 @@ class Endpoint:
     # -- receiving
 
     async def next_event(self, patience: Patience) -> Event | None:
-        """Wait for the core's next event. Return None if the core wants no bytes: ``core.wants`` says what it waits for.
+        """Wait for the core's next event. Return None if the core wants no bytes: ``core.wants`` says why.
 
-        ``patience`` is called before each wait, and returns the seconds that this wait may take: one event may need several
-        chunks, and the first byte of a request's head starts a different time limit from its last byte.
+        ``patience`` is called before each wait, and returns the seconds that this wait may take. One event may need several
+        waits, with different time limits: the first byte of a request's head, for example, starts a limit for the whole head.
 
         Raises RemoteProtocolError if the peer breaks the protocol, ConnectionResetError if the connection is lost, and
         TimeoutError if the patience runs out or ``interrupt`` is called. After a TimeoutError or a cancellation,
-        the next call goes on as if nothing had happened.
+        the next call continues as if nothing had happened.
         """
         while (event := self.core.next_event()) is None and self.core.wants is DATA:
             await self.receive(patience())
@@ -105,12 +106,12 @@ class Endpoint:
     async def receive(self, seconds: float) -> int:
         """Wait for a chunk, and give it to the core. Return its size; 0 at the end of the peer's output.
 
-        Raises TimeoutError after ``seconds``, ConnectionResetError if the connection is lost.
+        Raises TimeoutError after ``seconds``, and ConnectionResetError if the connection is lost.
         """
         with self._reading(seconds):
             try:
                 data = await self.pipe.read()
-            except OSError as error:  # including the kernel's own TimeoutError: no answer to TCP's keep-alive
+            except OSError as error:  # including the kernel's TimeoutError if TCP's keep-alive gets no answer
                 self.lost = True
                 raise ConnectionResetError("the peer is gone") from error
         self.feed(data)
@@ -135,7 +136,7 @@ class Endpoint:
         self._reading.expire()
 
     def hand_over(self) -> Pipe:
-        """Return the pipe for the protocol after an Upgrade. The bytes that the core has not parsed come first."""
+        """Return the pipe for the protocol after an Upgrade. The pipe first returns the bytes that the core has not parsed."""
         return HandedOver(self)
 
     # -- sending
@@ -154,7 +155,7 @@ class Endpoint:
         self._pending += len(data)
 
     def send_at_once(self, event: Event) -> None:
-        """Encode an event and write it now, unless other bytes are pending: those have to leave first.
+        """Encode an event and write it now. If other bytes are pending, they leave first, and the event leaves with them.
 
         This is for a broadcast, one event for a thousand connections. Adding each of them to the batch, to be written in the
         next turn, would only be more work: no connection has anything else to say.
@@ -187,10 +188,10 @@ class Endpoint:
     async def flush(self) -> None:
         """Write now, and wait if the peer is slow to read. Raises ConnectionError, also if the peer is too slow.
 
-        Each step writes 64 KiB, as much as the pipe holds. ``Timeouts.write`` is the time to read that much: if it were
-        the time for a whole body, a body of 1 GB would be cut off in the middle.
+        Each step writes 64 KiB, as much as the pipe holds, and the peer has ``Timeouts.write`` seconds to read these bytes. If
+        that were the time for a whole body, a body of 1 GB would be cut off in the middle.
         """
-        self._flushing = self._flushing or asyncio.Lock()  # most connections never need one
+        self._flushing = self._flushing or asyncio.Lock()  # most connections never need a lock
         async with self._flushing:
             try:
                 while True:
@@ -206,14 +207,14 @@ class Endpoint:
     async def drain(self) -> None:
         """Wait until the pipe has room again. Raises ConnectionError, also if the peer reads too slowly."""
         try:
-            await while_taken(self, self._drain)  # waits again as long as the peer read 48 KiB during the last wait
+            await while_taken(self, self._drain)  # waits again if the peer has read 48 KiB during the last wait
         except (ConnectionError, TimeoutError) as error:
             self.lost = True
             self.abort()
             raise ConnectionResetError("the peer is gone, or does not read") from error
 
     async def _drain(self) -> None:
-        """Wait once, for ``Timeouts.write`` seconds; with 0, time is up at once. Raises TimeoutError."""
+        """Wait until the pipe has room. Raises TimeoutError after ``Timeouts.write`` seconds; if that is 0, at once."""
         with self._writing(self.timeouts.write):
             await self.pipe.drain()
 
@@ -236,7 +237,7 @@ class Endpoint:
 
     @property
     def taken(self) -> int:
-        """Bytes that the kernel has taken from the pipe. While this number grows, the peer reads."""
+        """Bytes that the kernel has taken from the pipe. While this number grows, the peer is reading."""
         return self.sent - self.pipe.unsent
 
     @property
@@ -249,7 +250,7 @@ class Endpoint:
         sock = self.pipe.info("socket")
         try:
             waiting = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4)
-        except (AttributeError, OSError, ValueError):  # no socket, one that can't tell, or one that is closed
+        except (AttributeError, OSError, ValueError):  # no socket, a closed socket, or a system that can't tell
             return self.taken
         return self.taken - int.from_bytes(waiting, sys.byteorder)
 
@@ -266,7 +267,7 @@ class Endpoint:
         """Send the pending bytes and ``last_words``, then close. Never raises ConnectionError.
 
         ``linger``: the peer may still be sending. Read and drop those bytes, so that TCP sends no reset.
-        ``first``: also end our side of TCP first. A WebSocket client leaves that to the server (RFC 6455 §7.1.1).
+        ``first``: before the linger, send our FIN. A WebSocket client leaves the first FIN to the server (RFC 6455 §7.1.1).
         ``sending``: we know that the peer is in the middle of an upload, so read for longer.
         """
         for event in last_words:
@@ -294,7 +295,7 @@ class Endpoint:
     async def _read_away(self, sending: bool) -> None:
         """Read and drop what the peer sends, until the peer has seen our FIN and has ended its output as well.
 
-        TLS can't be half-closed, so there the peer sees no end before we close: it is enough that nothing comes for a while.
+        TLS can't be half-closed, so there the peer sees no end before we close. We then stop when nothing comes for a while.
         A peer that is ``sending`` an upload looks for our answer only after it has sent everything, however slowly. So we keep
         reading as long as bytes come, up to a limit of time and of bytes.
         """
@@ -328,7 +329,8 @@ class HandedOver:
     """The pipe of an endpoint that has stopped reading, for the protocol after an Upgrade.
 
     A chunk does not end where a protocol ends. A client may send its handshake and its first message in one packet. Then the
-    core's buffer holds bytes of the next protocol, and these come first. The endpoint keeps counting, for the metrics.
+    core's buffer holds bytes of the next protocol, and ``read`` returns these first. The endpoint still counts all bytes, for
+    the metrics.
     """
 
     __slots__ = ("_endpoint", "_pipe", "_unread", "abort", "close", "close_write", "drain", "info", "watch")

@@ -1,4 +1,4 @@
-"""What an app sees of HTTP, whichever version carries it: an async function from Request to Response.
+"""What an app sees of HTTP, in whichever version of HTTP: an async function from Request to Response.
 
     async def app(request: Request) -> Response:
         if request.path == "/upload":
@@ -22,17 +22,17 @@ How the parts fit together, for one request:
 
 A request's content is read while it arrives, and a response's content can be generated while it is being sent. Both are
 under backpressure, so a body of any size takes little memory. The app need not care how a message marks its end: bytes get
-a Content-Length, and an iterator is sent in the way that the HTTP version has for content of unknown length.
+a Content-Length, and an iterator's pieces are framed as the HTTP version frames content of unknown length.
 
-All requests of one HTTP/1.1 connection share a task, and so its context variables: a variable that the app sets for one
+All requests of one HTTP/1.1 connection share a task, and so the task's context variables: a variable that the app sets for one
 request is still set for the next one. In HTTP/2 each request has a task of its own.
 
 Easy to get wrong:
 
 - An exception after the head of a response can't become a 500: the client has read "200 OK". So ``call_app`` takes the first
   piece of an iterator's content before the head is sent. Most failures of a generator show up there.
-- After the client has left, most exceptions from the handler are consequences of that, and belong in no log. The failure of
-  a clean-up is not such a consequence: see ``log_failure_unseen``.
+- After the client has left, most exceptions from the handler are consequences of its leaving, and are not logged. The failure
+  of a clean-up has another cause, and is logged: see ``log_failure_unseen``.
 - A request can outlive its exchange, in a task that the app has started. Reading its content must then raise: a silent end
   would look like the end of an empty body.
 """
@@ -54,12 +54,12 @@ from minproto.core import LocalProtocolError, RemoteProtocolError, check_count
 from minproto.http import TOKEN, Data, EndOfMessage, Headers, RequestHead, split_target, target_scheme
 
 MAX_READ = 1 << 20
-"""Bytes of content that ``Request.read`` holds in memory, unless its caller names another limit."""
+"""The most bytes of content that ``Request.read`` holds in memory, unless its caller gives another limit."""
 UNANSWERED = 499
-"""The status in the access log of a request whose client left before it had the response. nginx does the same. Until its
-response begins, a request has this status: if it ends then, it was not answered."""
+"""The status in the access log of a request whose client left before it had the response, as in nginx's log. Every request
+starts with this status, and keeps it if the exchange ends before the response begins."""
 RESET_COMES = 0.25
-"""Seconds in which a client that is gone answers our bytes with a reset. A client that is still reading sends none."""
+"""Seconds that we wait for a reset after our last bytes. If the client is gone, its kernel replies to them with a reset."""
 LATE = "an interim response comes before the answer, which has begun already"
 """The error of ``Request.inform`` after the head of the response (RFC 9110 §15.2)."""
 
@@ -77,14 +77,14 @@ def make_headers(fields: HeaderFields) -> Headers:
         >>> make_headers({"Content-Type": "text/css"}), make_headers([("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")])
         ([('content-type', 'text/css')], [('set-cookie', 'a=1'), ('set-cookie', 'b=2')])
 
-    Raises TypeError for an argument that is neither a mapping nor pairs of str, and names the part that is wrong.
+    Raises TypeError for an argument that is neither a mapping nor pairs of str, and names the wrong part.
     """
-    if type(fields) not in _COMMON_TYPES:  # ``isinstance`` with an abstract class is slow, and every response gets here
+    if type(fields) not in _COMMON_TYPES:  # ``isinstance`` with an abstract class is slow, and this runs for every response
         fields = _field_lines(fields)
     made = Headers()
     line: Any
     for line in fields:
-        # A list of two is a pair as well. The str "te" is not: it would be unpacked as the field "t" with the value "e".
+        # A list of two is a pair as well. The str "te" is no pair: it would be unpacked as the field "t" with the value "e".
         if type(line) is not tuple and not isinstance(line, list):
             refuse("each of headers", "a pair of a name and a value", line)
         try:
@@ -106,7 +106,7 @@ def _field_lines(fields: Any) -> Iterable[tuple[str, str]]:
 
 
 def announced(headers: Headers) -> int:
-    """Return the length of the content that a valid head announces; 0 if it announces none.
+    """Return the length of the content that a valid head announces; 0 if the head announces no length.
 
     The cores accept "5, 5", the result of joining two equal fields (RFC 9110 §8.6). The first number is the length.
     """
@@ -119,7 +119,7 @@ _date = (0.0, ("date", ""))
 def date_field() -> tuple[str, str]:
     """Return the Date field with the current time (RFC 9110 §5.6.7).
 
-    Its resolution is a second, so it is made once a second: making it takes as long as parsing a small request.
+    The field's resolution is a second, so it is made once a second: making it takes as long as parsing a small request.
     """
     global _date
     now = time.time() // 1
@@ -135,10 +135,10 @@ class Exchange(Protocol):
     """What a ``Request`` asks of its connection (HTTP/1.1) or of its stream (HTTP/2)."""
 
     async def receive_content(self) -> Data | EndOfMessage:
-        """Wait for the next piece, or the end. Raises RemoteProtocolError for a malformed body, ConnectionError."""
+        """Wait for the next piece, or the end. Raises RemoteProtocolError for malformed content, ConnectionError."""
 
     def fail(self, error: RemoteProtocolError) -> None:
-        """The app does not accept the content. Read no more of it, and tell the client why."""
+        """Refuse the content for the app: read no more of it, and tell the client why."""
 
     async def inform(self, status: int, headers: Headers) -> None:
         """Send an interim response. Raises LocalProtocolError if it can't be sent, ConnectionError."""
@@ -148,7 +148,7 @@ class Exchange(Protocol):
 
 
 class _ClosedExchange:
-    """The exchange of a request that is over. The rest of its content is lost, so reading raises."""
+    """The exchange of a request that is over. The unread content has been dropped, so reading it raises."""
 
     async def receive_content(self) -> Data | EndOfMessage:
         raise ConnectionError("the exchange is over")
@@ -201,7 +201,7 @@ class Request:
         """The pipe that carries the request; ``pipe.info("peername")`` is the client's address."""
         self.body_timeout = body_timeout
         """Seconds to wait for the next piece of content, at first ``Timeouts.body``; None: no limit, not even
-        ``Timeouts.min_body_rate``. Both apply until the response begins. From then on the app decides how long it waits."""
+        ``Timeouts.min_body_rate``. Both limits end when the response begins. From then on the app sets the limit."""
         self.cancellable = True
         """Whether the app is cancelled when the client can no longer receive the response. Set it to False for work that has
         to run to completion, such as a payment."""
@@ -216,8 +216,8 @@ class Request:
 
     @property
     def protocol(self) -> str:
-        """The protocol for which an HTTP/2 extended CONNECT wants the stream, such as "websocket" (RFC 8441); else "".
-        Such a request appears as GET, the method of a WebSocket handshake in HTTP/1.1."""
+        """The protocol that an HTTP/2 extended CONNECT asks for, such as "websocket" (RFC 8441); "" for any other request.
+        An extended CONNECT appears as GET, the method of a WebSocket handshake in HTTP/1.1."""
         return self.head.protocol
 
     @property
@@ -238,7 +238,7 @@ class Request:
 
     @property
     def query(self) -> "Query":
-        """The query's parameters, decoded: ``a=1&a=2&b`` gives ``{"a": "2", "b": ""}``, and its ``get_all("a")`` both."""
+        """The query's parameters, decoded: ``a=1&a=2&b`` gives ``{"a": "2", "b": ""}``; ``get_all("a")`` gives both."""
         return Query(parse_qsl(self._parts[2], keep_blank_values=True))
 
     @property
@@ -248,7 +248,7 @@ class Request:
 
     @property
     def last_event_id(self) -> str | None:
-        """Where a client wants to resume a stream of events: ``Last-Event-ID``, else ``lastEventId`` in the query.
+        """The id after which a client resumes a stream of events: ``Last-Event-ID``, else ``lastEventId`` in the query.
 
         Unlike other fields, the header is UTF-8 (WHATWG HTML, "Server-sent events"). Bytes that are not UTF-8 become U+FFFD.
         """
@@ -266,7 +266,7 @@ class Request:
 
     @property
     def body(self) -> "AsyncIterator[bytes]":
-        """The content, in pieces as they arrive: for one reader, once.
+        """The content, in pieces as they arrive. It can be read only once, by one reader.
 
         Raises RemoteProtocolError if the content is malformed or too slow. Raises ConnectionError if the response was
         sent before the content was read, or if the client is gone and the request is not ``cancellable``.
@@ -276,8 +276,8 @@ class Request:
     async def read(self, limit: int = MAX_READ) -> bytes:
         """Return the whole content.
 
-        Raises RemoteProtocolError (413) beyond ``limit`` bytes, and tells the client. If the head announces more than
-        that, no byte is read: a client that is waiting for a 100 (Continue) then sends no content at all.
+        If the content exceeds ``limit`` bytes, raises RemoteProtocolError (413), and the client is told. If the head already
+        announces more, no byte is read: a client that is waiting for a 100 (Continue) then sends no content at all.
         """
         check_count("limit", limit, 0)
         if self._content is not None and announced(self.headers) > limit:
@@ -304,7 +304,7 @@ class Request:
 
     @property
     def trailers(self) -> Headers:
-        """The fields after the content; complete once the content has been read to its end."""
+        """The fields after the content. They are complete once the content has been read to its end."""
         if self._trailers is None:
             self._trailers = Headers()
         return self._trailers
@@ -319,8 +319,9 @@ class Request:
     async def inform(self, status: int, headers: HeaderFields = ()) -> None:
         """Send an interim response (RFC 9110 §15.2) before the response, such as 103 (Early Hints) with ``link`` fields.
 
-        An HTTP/1.0 client gets none, since it would take that for the response. Raises TypeError or ValueError for a status
-        that is not interim, LocalProtocolError if the response has begun or a field is not valid, ConnectionError.
+        An HTTP/1.0 client gets no interim response, since it would mistake this for the final one. Raises TypeError or
+        ValueError for a status that is not interim, LocalProtocolError if the response has begun or a field is not valid,
+        ConnectionError if the client is gone.
         """
         check_count("the status of an interim response", status, 100, 199)
         if status == 101:
@@ -340,10 +341,10 @@ class Request:
         await asyncio.shield(self._leaving)  # several tasks may wait: cancelling one must not cancel the others
 
     def abort(self) -> None:
-        """End the exchange at once, with a reset, so that the client sees that its response is broken off.
+        """End the exchange at once, with a reset, so that the client sees that its response is cut off.
 
         HTTP/2 resets the stream, HTTP/1.1 the whole connection. From then on, everything is as if the client had left: the app
-        is cancelled, unless the request is not ``cancellable``. A proxy does this when its own server breaks off a response.
+        is cancelled, unless the request is not ``cancellable``. A proxy does this when its own server cuts off a response.
         """
         if self._exchange is not None:
             self._exchange.abort()
@@ -357,7 +358,7 @@ class Request:
             self._leaving.set_result(None)
 
     def close(self) -> None:
-        """The server calls this when the exchange is over. Content that was not read is gone."""
+        """The server calls this when the exchange is over. Content that was not read is dropped."""
         if self._content is not None:
             self._content = _CLOSED_EXCHANGE
         self._exchange = _CLOSED_EXCHANGE
@@ -367,7 +368,7 @@ class Request:
 
 
 class Query(dict[str, str]):
-    """The parameters of a query. For a repeated name, the last value.
+    """The parameters of a query. A repeated name maps to its last value.
 
     "+" is a space, as HTML forms send it. Percent-encoded bytes that are not UTF-8 become U+FFFD. A "%" stays as it is unless
     two hexadecimal digits follow it.
@@ -380,7 +381,7 @@ class Query(dict[str, str]):
         self._pairs = pairs
 
     def get_all(self, name: str) -> list[str]:
-        """Return the values of a name, in the order sent: of checkboxes, for example."""
+        """Return all values of a name, in the order sent. Checkboxes, for example, can share a name."""
         return [value for key, value in self._pairs if key == name]
 
 
@@ -403,7 +404,7 @@ class Body:
     def _misused(self) -> NoReturn:
         raise TypeError("request.body is an iterator: write `async for piece in request.body`, or `await request.read()`")
 
-    # In other frameworks ``await request.body`` and ``await request.body()`` are right, so both say what is right here.
+    # ``await request.body`` and ``await request.body()`` are right in other frameworks, so the error of both says what to do.
     __call__ = __await__ = _misused
 
 
@@ -425,8 +426,8 @@ class Response:
     ) -> None:
         """``headers``: a mapping or pairs, with names in any case. Raises TypeError or ValueError for a wrong argument.
 
-        ``early_head``: send the head at once, not with the first piece that an iterator gives. A client that waits for
-        the head before it sends its first message needs this. A failure after the head can no longer become a 500.
+        ``early_head``: send the head at once, not with the first piece that an iterator gives. This is for a client that
+        waits for the head before it sends its first message. A failure after the head can no longer become a 500.
         """
         if not isinstance(body, bytes):
             check_content(body)
@@ -452,9 +453,9 @@ class Response:
     def trailers(self) -> Headers:
         """Fields to be sent after the content. An iterator may add them while it runs.
 
-        They follow content whose length the head does not give, so ``bytes`` with trailers are sent without a Content-Length.
-        If an iterator's response has a Content-Length, no trailers are sent, and a line in the log says so. Nor are any sent
-        to an HTTP/1.0 client or in answer to HEAD.
+        Trailers can only follow content whose head has no Content-Length, so ``bytes`` with trailers are sent without it.
+        If an iterator's response has a Content-Length, no trailers are sent, and the log says so. An HTTP/1.0 client gets no
+        trailers either, and neither does a HEAD request.
         """
         if self._trailers is None:
             self._trailers = Headers()
@@ -464,15 +465,15 @@ class Response:
         """The server is stopping. A response that would never end overrides this, and ends soon. Others need do nothing."""
 
     def client_ended(self) -> None:
-        """In HTTP/1.1, the client has ended its output, and may be gone: only a reset in answer to our bytes would show. A
+        """In HTTP/1.1, the client has ended its output, and may be gone: only a reset in reply to our bytes would show that. A
         response that can send something at any time overrides this, and sends something. All others need do nothing."""
 
 
 class Upgrade:
     """An answer that hands the connection over: ``handler`` gets the pipe, with the bytes that came after the request.
 
-    101 with the ``upgrade`` field for a request that offered it (RFC 9110 §7.8), or 200 for CONNECT (§9.3.6). When the
-    handler returns, the pipe is closed. ``drain`` is called when the server stops: it should make the handler return soon.
+    The status is 101, with an ``upgrade`` field that the request offered (RFC 9110 §7.8), or 200 for CONNECT (§9.3.6). When
+    the handler returns, the pipe is closed. ``drain`` is called when the server stops, and should make the handler return.
     """
 
     __slots__ = ("drain", "handler", "headers", "status")
@@ -497,17 +498,17 @@ class Upgrade:
 
 
 def check_method(name: str, value: object) -> None:
-    """Check a method: a token, and in capitals, since "get" is a different method from "GET" (RFC 9110 §9.1)."""
+    """Check that a method is a token in capitals, since "get" is a different method from "GET" (RFC 9110 §9.1)."""
     check_text(name, value)
     if not TOKEN.fullmatch(str(value)) or value != str(value).upper():
         refuse(name, 'a method in capitals, such as "GET"', value, ValueError)
 
 
 def not_allowed(*methods: str) -> Response:
-    """Return a 405 for a resource that supports only these methods. The Allow field MUST name them (RFC 9110 §15.5.6).
+    """Return a 405 for a resource that supports only ``methods``. The Allow field MUST name them (RFC 9110 §15.5.6).
 
-    Raises TypeError if the methods are passed as a list rather than as separate arguments, ValueError for a method in lower
-    case.
+    Raises TypeError if the methods are passed as a list rather than as separate arguments, and ValueError for a method in
+    lower case.
     """
     check_elements("methods", methods, check_method)
     return Response.text("method not allowed\n", 405, [("allow", ", ".join(methods))])
@@ -523,13 +524,13 @@ def check_app(app: object) -> None:
     """Check that an app can be called with one request.
 
     Raises TypeError for a class, for the coroutine of an app that was called, and for an app written for ASGI or WSGI.
-    Without this check every request would fail, and the first user would be the one to find out.
+    Without this check, a server would start with such an app, and then every request would fail.
     """
     if not callable(app) or inspect.isclass(app):
         refuse("app", "an async function that takes a Request", app)
     try:
         signature = inspect.signature(app)
-    except ValueError:  # some functions written in C have none
+    except ValueError:  # some functions written in C have no signature
         return
     with suppress(TypeError):
         signature.bind(None)
@@ -544,11 +545,11 @@ _FOREIGN = {
     "scope, receive, send": "an ASGI app, which needs a server such as uvicorn",
     "environ, start_response": "a WSGI app, which needs a server such as gunicorn",
 }
-"""The parameters of the apps that other servers call."""
+"""The parameters of an app for another kind of server, and what such an app is."""
 
 
 async def call_app(app: App, request: Request, methods: Iterable[str], scheme: str | None) -> tuple[Answer, bytes]:
-    """Return the app's answer, and the first piece of its content if that comes from an iterator. Raises what the app raises.
+    """Return the app's answer, and the first piece of content if an iterator makes it. Raises what the app raises.
 
         the app ...                                         this function returns
         -------------------------------------------------   ------------------------------------------------------
@@ -563,7 +564,7 @@ async def call_app(app: App, request: Request, methods: Iterable[str], scheme: s
     The first piece is made before the head is sent. So a generator that fails at once can still become a 500. And a generator
     that reads the request's content can still make the server send a 100 (Continue) first.
 
-    ``methods``: the server's, for ``OPTIONS *``, which asks the server, not the app (RFC 9110 §9.3.7).
+    ``methods``: the methods that the server supports, for ``OPTIONS *``, which asks the server, not the app (RFC 9110 §9.3.7).
     ``scheme``: see ``served_scheme``.
     """
     head = request.head
@@ -576,7 +577,7 @@ async def call_app(app: App, request: Request, methods: Iterable[str], scheme: s
     answer = await coroutine
     if not isinstance(answer, Response):
         return _check_upgrade(answer), b""
-    if head.method == "CONNECT" and 200 <= answer.status < 300:  # RFC 9110 §9.3.6: that would be a tunnel
+    if head.method == "CONNECT" and 200 <= answer.status < 300:  # RFC 9110 §9.3.6: a 2xx would begin a tunnel
         await close_body(answer.body)
         return Response.text("no tunnels here\n", 501), b""
     if answer._trailers and isinstance(answer.body, bytes):
@@ -587,7 +588,7 @@ async def call_app(app: App, request: Request, methods: Iterable[str], scheme: s
 
 
 def served_scheme(pipe: Pipe, trusted_gateway: bool) -> str | None:
-    """Return the scheme that a request on this pipe may ask for; None: any, because a trusted gateway has checked it."""
+    """Return the scheme that a request on this pipe may ask for; None: any scheme, since a trusted gateway checks it."""
     if trusted_gateway:
         return None
     return "http" if pipe.info("ssl_object") is None else "https"
@@ -604,7 +605,7 @@ def _own_answer(head: RequestHead, methods: Iterable[str], scheme: str | None) -
 
 
 def _check_upgrade(answer: object) -> Upgrade:
-    """Return an Upgrade. Raises TypeError for an object that is neither a response nor an upgrade."""
+    """Return an app's answer if it is an Upgrade. Raises TypeError for any other object."""
     if isinstance(answer, Upgrade):
         return answer
     hint = "an app returns a Response, for example Response.text('hello')"
@@ -612,9 +613,9 @@ def _check_upgrade(answer: object) -> Upgrade:
 
 
 def log_failure_unseen(head: RequestHead, error: BaseException) -> None:
-    """Log an exception of an app whose client has left: a clean-up has failed, or work that ran to completion.
+    """Log an exception of an app whose client has left: a clean-up failed, or work that was to run to completion.
 
-    An exception that only passes on the loss of the client is not logged. A group is logged without any such exceptions.
+    An exception that only passes on the loss of the client is not logged. A group is logged without such exceptions.
     """
     rest = error.split(_LOSSES)[1] if isinstance(error, BaseExceptionGroup) else error
     if rest is not None and not isinstance(rest, _LOSSES):
@@ -651,8 +652,8 @@ def _with_trailers(response: Response, head: RequestHead) -> Response:
 def trailers_of(response: Response, head: RequestHead, *, possible: bool) -> Headers:
     """Return the trailers to send after the content.
 
-    ``possible``: whether the framing of the content has a place for trailers. If it has none, the log names those that the
-    app has set.
+    ``possible``: whether the framing of the content has a place for trailers. If it has no such place, the trailers that the
+    app has set are named in the log.
     """
     if not response._trailers or head.method == "HEAD" or head.version == "1.0":
         return Headers()

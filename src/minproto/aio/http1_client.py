@@ -1,7 +1,7 @@
 r"""An HTTP/1.1 client's side of one connection: one request at a time.
 
 The user's task sends a request and reads the response. A second task sends content that does not fit into the pipe at once, so
-that a response can come before its upload is done:
+that a response can come before the upload is done:
 
     user's task                                  upload task                              server
       |--- POST / HTTP/1.1 -----------------------------------------------------------------> |
@@ -27,22 +27,22 @@ If the bytes fit into the pipe there is no second task:
     b'POST /items HTTP/1.1\r\nhost: example.org\r\ncontent-length: 7\r\n\r\nan item'
     201 b'hi'
 
-**One request at a time.** Pipelining (§9.3.2) is left out. A slow response would hold up the responses behind it (head-of-line
+**One request at a time.** Pipelining (§9.3.2) is left out. A slow response would hold up the responses after it (head-of-line
 blocking), and when the connection breaks, nobody knows which requests the server has processed. A user whose requests have to
 run in parallel opens several connections, or speaks HTTP/2.
 
 **Keep-alive.** A server closes a connection that was idle for too long, and may do so at the very moment when we want to
 use it. So ``request`` first checks whether the server's FIN has arrived. If so, nothing is sent, and RequestRefused tells the
 user that the request can be made again. A server may also send something before it closes, such as a 408. Such bytes came
-unasked, so they must never be taken for the response to the next request (§9.2).
+unasked, so they must never be mistaken for the response to the next request (§9.2).
 
 Easy to get wrong:
 
 - If the user ends a connection while a response is being read, our own abort looks like the end of the peer's output. Content
   that lasts until the connection ends would look complete. So the error is kept, and raised before the core is asked.
-- A response may be complete while its upload is still going on. The next request has to wait until the upload has ended.
-- The iterator of an upload can fail while the user waits for the response. The user is told of the iterator's own error, not
-  of the timeout, or the server's 408, that would come later.
+- A response may be complete while its upload is still under way. The next request has to wait until the upload has ended.
+- The iterator of an upload can fail while the user waits for the response. The user gets the iterator's own error, not the
+  timeout, or the server's 408, to which it would lead later.
 """
 
 import asyncio
@@ -94,11 +94,11 @@ class ClientConnection:
         if isinstance(pipe, str):
             refuse("pipe", "a connected pipe (connect_http(host, port) makes one)", pipe)
         self.host = host
-        """Host and port for the Host field, unless a request's target is a whole URL, which has its own."""
+        """Host and port for the Host field, unless a request's target is a whole URL with a host of its own."""
         self._core = chosen(Connection)(Role.CLIENT, limits)
         self.endpoint = Endpoint(self._core, pipe, timeouts)
         self._timeouts = timeouts
-        self._error: Exception | None = None  # why the connection is over, for all later reads
+        self._error: Exception | None = None  # why the connection is over: all later reads raise this
         self._starting = asyncio.Lock()  # of two concurrent requests, only one may find the connection free
         self._upload: asyncio.Task[None] | None = None  # the last upload that did not fit into the pipe at once
         self._upload_is_stopped = False  # we have cancelled it
@@ -117,10 +117,11 @@ class ClientConnection:
         The head may arrive before an upload is done. Otherwise we wait for the head for ``Timeouts.idle`` seconds, counted
         from the end of the upload.
 
-        Raises LocalProtocolError and TypeError for what can't be sent, and what an iterator of content raises. RequestRefused:
-        nothing was sent, because the server has already closed the connection, or an earlier request was its last one.
-        ConnectionError: the server closed without an answer. TimeoutError: it was too slow. RemoteProtocolError: its answer is
-        not HTTP/1.1. A request that fails after it has begun closes the connection.
+        Raises LocalProtocolError or TypeError for a request that can't be sent, and whatever an iterator of content raises.
+        Raises RequestRefused if nothing was sent, because the server has already closed the connection, or an earlier request
+        was the connection's last one; ConnectionError if the server closed without an answer; TimeoutError if the server was
+        too slow; RemoteProtocolError if its answer is not HTTP/1.1. A request that fails after it has begun closes the
+        connection.
         """
         fields = request_fields(method, target, headers, body, self.host)
         if not isinstance(body, bytes) and {"content-length", "transfer-encoding"}.isdisjoint(dict(fields)):
@@ -133,13 +134,13 @@ class ClientConnection:
         head = await self._receive_head()
         if not self._core.skip_empty_body():
             return ClientResponse(head, self, self._timeouts.body)
-        await self._finish()  # nobody will read the content of a 204, so finishing must not wait for that
+        await self._finish()  # a 204 has no content, so nobody will read it to its end: finish now
         return ClientResponse(head, None)
 
     # -- before a request
 
     async def _get_ready(self) -> None:
-        """Wait until a request can be sent. Raises RequestRefused if none can ever be sent, LocalProtocolError."""
+        """Wait until a request can be sent. Raises RequestRefused if the connection is over, LocalProtocolError if busy."""
         if self._core.response is DONE and self._upload is not None:
             await asyncio.wait([self._upload])  # the response came before its request was complete
         self._check_usable()
@@ -153,14 +154,14 @@ class ClientConnection:
             raise RequestRefused(f"the connection is used up: {self._error!r}") from self._error
 
     async def _expect_silence(self) -> None:
-        """Check that the server has not closed the idle connection, or sent anything. Raises RequestRefused.
+        """Check that the server has not closed the idle connection, or sent anything. Raises RequestRefused if it has.
 
         Bytes that came unasked are a server's last words, such as a 408, before it closes a connection that was idle for too
         long. They are not a fault of the server's, and not a response to the next request (§9.2).
         """
         try:
             self._core.next_event()
-            for _ in range(2):  # during the first wait, bytes in the kernel arrive; the second one takes them
+            for _ in range(2):  # during the first wait, bytes in the kernel arrive; the second wait returns them
                 with suppress(TimeoutError):
                     if not await self.endpoint.receive(0):
                         raise ConnectionResetError("its end has come")
@@ -175,7 +176,7 @@ class ClientConnection:
     # -- an upload
 
     def _start_upload(self, body: bytes | AsyncIterator[bytes]) -> None:
-        """Send content; in a task if that takes time: meanwhile the response is awaited, or read."""
+        """Send content. If that takes time, a task does it, so that meanwhile the response can be awaited, or read."""
         if isinstance(body, bytes):
             self.endpoint.send(Data(body))
             self.endpoint.send(EndOfMessage())
@@ -192,7 +193,7 @@ class ClientConnection:
         """Send content that the user generates as it is sent: this is the upload task, and it runs the user's iterator.
 
         A timeout in the iterator has to end the iterator, not this task: see ``Pieces``. An iterator that cancels its own
-        task would look as if we had stopped the upload. The iterator has failed, so ``request`` raises that error.
+        task would look as if we had stopped the upload. But the iterator has failed, so a RuntimeError is raised instead.
         """
         pieces = Pieces(body)
         try:
@@ -209,10 +210,10 @@ class ClientConnection:
         self.endpoint.send(EndOfMessage())
 
     def _uploaded(self, upload: asyncio.Task[None]) -> None:
-        """The upload task is over. If it has failed, whoever is waiting for the response is told why.
+        """Deal with the end of the upload task. If it has failed, whoever is waiting for the response is told why.
 
         A server that has broken the connection may have given the reason first, in a response that has arrived. Then the
-        reader goes on, and finds that response, or the end.
+        reader continues, and finds that response, or the end of the connection.
         """
         failure = None if upload.cancelled() else upload.exception()
         if failure is not None and (self._core.response is DONE or not self.endpoint.lost):
@@ -231,7 +232,7 @@ class ClientConnection:
 
     async def _receive_head(self) -> ResponseHead:
         """Wait for the head of the final response."""
-        self._patience.begin(self._timeouts.idle, for_head=True)  # once for all heads: interim ones could come for ever
+        self._patience.begin(self._timeouts.idle, for_head=True)  # one limit for all heads: 1xx could come for ever
         while True:
             event = await self._receive()
             if isinstance(event, ResponseHead) and (event.status >= 200 or event.status == 101):
@@ -241,7 +242,7 @@ class ClientConnection:
         return event
 
     async def receive_content(self, seconds: float | None) -> Event:
-        """Wait for the next Data, or EndOfMessage. Raises TimeoutError after ``seconds`` without one; None: no limit."""
+        """Wait for the next Data, or EndOfMessage. Raises TimeoutError if none comes in ``seconds`` (None: no limit)."""
         self._patience.begin(math.inf if seconds is None else seconds)
         event = await self._receive()
         if isinstance(event, Data):
@@ -253,8 +254,8 @@ class ClientConnection:
     async def _receive(self) -> Event:
         """Wait for an event. Whatever goes wrong ends the connection, and the upload with it.
 
-        That is true for a cancellation, too. The user has stopped waiting, but the response may still come, and would then
-        be taken for the response to the next request.
+        A cancellation ends the connection, too. The user has stopped waiting, but the response may still come, and would
+        then be mistaken for the response to the next request.
         """
         try:
             while (event := self._next_event()) is None:
@@ -269,7 +270,7 @@ class ClientConnection:
         return event
 
     def _next_event(self) -> Event | None:
-        """Return an event that has arrived, or None. Raises the error that has ended the connection, before anything else.
+        """Return an event that has arrived, or None. If an error has ended the connection, raises that error first.
 
         The core says only that the message was cut off. We add the two lengths to its error, or what the server has sent
         instead of HTTP/1.1.
@@ -285,7 +286,7 @@ class ClientConnection:
             raise with_first_bytes(error, self.endpoint, "HTTP/1") from None
 
     async def _receive_bytes(self) -> None:
-        """Wait for bytes, or until the patience wants to check again. Raises TimeoutError, ConnectionResetError."""
+        """Wait for bytes, or until ``_patience`` has to check again. Raises TimeoutError, ConnectionResetError."""
         try:
             size = await self.endpoint.receive(self._patience.left())
         except TimeoutError:
@@ -294,7 +295,7 @@ class ClientConnection:
             return
         except ConnectionError as error:
             raise ConnectionResetError(f"{error}{advice_on_silence(self.endpoint)}") from error
-        # A server that ends its output before any byte of a response breaks no rule of HTTP, but the core would say so.
+        # A server that ends its output before any byte of a response breaks no rule of HTTP, but the core calls it a fault.
         if not size and (self._core.response is HEAD or self.endpoint.lost):
             advice = advice_on_silence(self.endpoint)
             raise self._error or ConnectionResetError(f"the server closed before it answered{advice}")
@@ -302,9 +303,9 @@ class ClientConnection:
     # -- the end
 
     async def _finish(self) -> None:
-        """A response is complete. Close the connection if it was the last one: a client MUST (§9.6).
+        """Deal with the end of a response. If it was the last one, close the connection: a client MUST (§9.6).
 
-        It is also the last one if its request can no longer be completed, because the upload was stopped.
+        A response is also the last one if its request can no longer be completed, because the upload was stopped.
         """
         core = self._core
         if core.response is IDLE or (core.keep_alive and self._upload is not None and not self._upload.done()):
@@ -320,11 +321,11 @@ class ClientConnection:
             self.endpoint.abort()
 
     def tunnel(self) -> Pipe | None:
-        """Return the pipe for another protocol, with the bytes that came after the response; None if HTTP goes on."""
+        """Return the pipe for another protocol, with the bytes that came after the response; None if HTTP is still spoken."""
         return self.endpoint.hand_over() if self._core.response is SWITCHED else None
 
     async def give_up(self) -> None:
-        """The user wants no more of a response. In HTTP/1.1 that ends the connection."""
+        """Receive no more of a response, because the user does not want it. In HTTP/1.1 that ends the connection."""
         await self._stop_upload()
         self._end(ConnectionResetError("the response was given up"))
 
@@ -357,8 +358,8 @@ def connect_http(
     """Connect to an HTTP/1.1 server, within ``Timeouts.handshake`` seconds: ``async with connect_http(host, port) as client``,
     or ``client = await connect_http(host, port)``.
 
-    Raises ValueError if ``host`` is not a host (a URL, for example); OSError and TimeoutError; RemoteProtocolError if ``ssl``
-    offers HTTP/2, and the server has chosen that (RFC 9113 §3.2).
+    Raises ValueError if ``host`` is not a host (a URL, for example); OSError or TimeoutError if connecting fails;
+    RemoteProtocolError if ``ssl`` offers HTTP/2, and the server has chosen it (RFC 9113 §3.2).
     """
     return Connecting(_connect_http(host, port, ssl, limits, timeouts))
 

@@ -1,7 +1,7 @@
 r"""The content of an HTTP/1.1 request, as the app reads it: ``await request.read()``, ``async for piece in request.body``.
 
-Content is read when the app asks for it, and not before. Until then its bytes wait in the kernel, and TCP's backpressure stops
-the client. So an upload of any size takes little memory, and an app that does not want it can refuse it unread.
+Content is read only when the app asks for it. Before that, its bytes wait in the kernel, and TCP's backpressure stops the
+client. So an upload of any size takes little memory, and an app that does not want it can refuse it unread.
 
     client                                 RequestContent                                app
       |--- POST / HTTP/1.1                       |                                        |
@@ -13,7 +13,7 @@ the client. So an upload of any size takes little memory, and an app that does n
       |                                          |  at Timeouts.min_body_rate on average  |
       |                                          |--- Data -----------------------------> |
 
-A GET has no content, and never comes here.
+A request without content, such as most GETs, never uses this class.
 
 Easy to get wrong:
 
@@ -50,11 +50,11 @@ class RequestContent:
         self._core = core
         self._endpoint = endpoint
         self._pace = UploadPace(endpoint.timeouts.min_body_rate)
-        self._request: Request | None = None  # whose content this is, until we drop the rest
+        self._request: Request | None = None  # the request whose content is read; None while we drop the rest
         self._waiting = False  # a task is waiting for more bytes
-        self._end: Event | None = None  # the end of the content has arrived, and the app has not taken it
+        self._end: Event | None = None  # the end of the content, if it has arrived and the app has not read it
         self.expected_fault: RemoteProtocolError | None = None
-        """A fault that needs no line in the log: it already has one, or the status in the access log says enough."""
+        """A fault that is not logged: it has been logged already, or the status in the access log says enough."""
 
     def begin(self, request: Request) -> None:
         """Begin with the content of another request. Everything counted per request starts at 0."""
@@ -64,9 +64,9 @@ class RequestContent:
     async def receive_content(self) -> Data | EndOfMessage:
         r"""Wait for the next piece of content, or its end. Raises RemoteProtocolError (400, 408, 413), ConnectionError.
 
-        All content that has arrived is joined into one piece, and checked first. Say a good chunk and a malformed one have
-        arrived together, and the app answers after the first. That would be a 200 to a malformed request, so the malformed
-        chunk raises now:
+        All content that has arrived is joined into one piece, and checked first. For example, a good chunk and a malformed
+        chunk have arrived together. An app that saw only the good chunk might answer with a 200, although the request is
+        malformed. So the error for the malformed chunk is raised now:
 
             5\r\nhello\r\nx\r\n        Data(b"hello") alone would hide the 400
         """
@@ -90,9 +90,9 @@ class RequestContent:
         return event
 
     def fail(self, error: RemoteProtocolError) -> None:
-        """The app refuses the content, for example because it is too large (413).
+        """Refuse the content for the app, for example because it is too large (413).
 
-        Such a fault is not the client's, so it is ``expected_fault``: the log does not mention it.
+        Such a fault is not the client's, so it becomes the ``expected_fault``, and is not logged.
         """
         self.expected_fault = error
         self._core.fail(error)
@@ -108,14 +108,14 @@ class RequestContent:
             await self._endpoint.flush()
 
     def abort(self) -> None:
-        """End the connection with a reset. Its watcher, the connection, sees that as the loss of the client."""
+        """End the connection with a reset. The HTTP connection, which watches the pipe, then takes the client for lost."""
         self._endpoint.lost = True
         self._endpoint.abort()
 
     async def discard(self) -> bool:
-        """Read and drop the content that the app did not read. Return False if that is too much: the connection has to end."""
+        """Read and drop the content that the app did not read. If there is too much, return False: the connection must end."""
         self._request = None
-        if self._waiting:  # a task that the app has left behind is still waiting: its wait ends before ours begins
+        if self._waiting:  # a task that the app has left running is still waiting: its wait ends before ours begins
             self._waiting = False
             self._endpoint.interrupt()
             await asyncio.sleep(0)
@@ -136,12 +136,12 @@ class RequestContent:
         self._waiting = True
         try:
             while not await self._receive_within(self._timeout()):
-                """The limit has changed meanwhile, because the response has begun, say. The next wait has the new one."""
+                """The limit has changed meanwhile, because the response has begun, say. The next wait has the new limit."""
         finally:
             self._waiting = False
 
     def _timeout(self) -> float | None:
-        """Return the seconds that the next piece may take; None: any time.
+        """Return the seconds that the next piece may take; None: no limit.
 
             the response has not begun            Request.body_timeout, at first Timeouts.body
             the response has begun                None: client and app are in a conversation

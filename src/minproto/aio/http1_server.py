@@ -15,7 +15,7 @@ One task serves one client. The same task reads the bytes, runs the app's handle
 
 **Pipelining.** A client may send its second request before it has the first response (§9.3.2). The second request waits in
 the core's buffer, and any bytes after it wait in the kernel, until the first response is sent. So responses are in order
-without any queue, and a slow response holds up the responses behind it (head-of-line blocking). A client that sends requests
+without any queue, and a slow response holds up the responses after it (head-of-line blocking). A client that sends requests
 faster than the app answers them is slowed by TCP's own backpressure. Responses made in the same turn of the event
 loop leave in one write:
 
@@ -34,11 +34,11 @@ loop leave in one write:
 
 **A client that leaves.** While the handler runs, nothing reads from the pipe, so the pipe itself tells this connection when
 the client ends its output or is lost (``Pipe.watch``). A client that has only ended its output is *half-closed*: it may still
-read the response (§9.6). A client that is lost can't, so the handler is cancelled.
+read the response (§9.6). A client that is lost can't read it, so the handler is cancelled.
 
-**Faults.** A malformed request gets one last response, such as 400, and one line in the log. If another response has already
-begun, a status can no longer be sent. Then the connection ends in the middle of the message, and the client sees that the
-content is incomplete: a chunk is missing, or some bytes of the Content-Length.
+**Faults.** A malformed request gets one last response, such as 400, and one line in the log. If the app's response has
+already begun, a status can no longer be sent. Then the connection ends in the middle of the message, and the client sees that
+the content is incomplete: a chunk is missing, or the content is shorter than its Content-Length.
 
 **The ending.** A server that is stopping calls ``drain``. The request in flight is then answered with ``Connection: close``;
 an idle connection is closed at once. ``endpoint.py`` explains how a close is kept from destroying the last response.
@@ -46,9 +46,9 @@ an idle connection is closed at once. ``endpoint.py`` explains how a close is ke
 Easy to get wrong:
 
 - The task that runs the handler is the task that serves the connection. A cancellation of this task may come from the server,
-  because the client is lost, or from the handler itself, and only the server's may end the connection silently.
+  because the client is lost, or from the handler itself. Only a cancellation by the server may end the connection silently.
 - An exception that comes out of a handler need not be the handler's fault. The client may have sent a malformed chunk, or may
-  be gone. ``_raise_cause`` sorts these out.
+  be gone. ``_raise_cause`` tells these causes apart.
 - HTTP/1.0 knows neither chunks nor interim responses, and closes the connection unless both sides ask to keep it.
 
 The parts of this file come in the order in which a request meets them: the loop, a request's head, the app and its failures,
@@ -89,8 +89,8 @@ from minproto.http1 import BODY, Connection, Limits, PreparedHead
 from minproto.http1_body import Chunked, UntilClose
 
 FAIR_SHARE = 32
-"""Steps that one connection may take in a row without waiting: requests answered, or pieces of content sent. Then the other
-connections get their turn of the event loop."""
+"""How many steps one connection may take in a row without waiting. A step is a request answered, or a piece of content sent.
+After that many, the other connections get their turn of the event loop."""
 
 
 class _BrokenOffError(Exception):
@@ -110,7 +110,7 @@ class ServerConnection:
         observers: Sequence[Observer] = (),
         trusted_gateway: bool = False,
     ) -> None:
-        """``methods``: a request with any other one is answered 501. ``trusted_gateway``: see ``Config.trusted_gateway``."""
+        """``methods``: a request with any other method gets a 501. ``trusted_gateway``: see ``Config.trusted_gateway``."""
         self._app = app
         self._pipe = pipe
         self._scheme = served_scheme(pipe, trusted_gateway)
@@ -123,19 +123,19 @@ class ServerConnection:
         self._draining = False  # the request in flight is the last one
         self._client_ended = False  # the client has ended its output, or is lost
         self._cancels_app = False  # the client is lost, so we cancelled the handler
-        self._steps = 0  # taken by this connection so far: see FAIR_SHARE
+        self._steps = 0  # how many steps this connection has taken so far: see FAIR_SHARE
         # The exchange in flight:
         self._head_began: float | None = None  # when the first byte of its head arrived
         self._head: RequestHead | None = None  # until the observers are told that the exchange has ended
         self._request: Request | None = None  # while the app is working on it
         self._content = RequestContent(self._core, self.endpoint)
         self._first_piece = b""  # of the response's content, generated before its head is sent
-        self._answer: Answer | None = None  # being sent, or has taken over the connection
+        self._answer: Answer | None = None  # the answer being sent, or the one that has taken over the connection
         self._status = UNANSWERED  # of the response, as soon as its head is sent
         self._sent = 0  # bytes of the response's content
 
     def begin(self, first: bytes, began: float) -> None:
-        """Take the first bytes of the connection, which show that the client has chosen HTTP/1.1.
+        """Receive the first bytes of the connection, which show that the client has chosen HTTP/1.1.
 
         ``began``: the loop's time when the first of these bytes arrived. From then on the head has ``Timeouts.head`` seconds.
         """
@@ -193,7 +193,7 @@ class ServerConnection:
             if endpoint.congested:  # backpressure: read no further request until the client has taken its responses
                 await endpoint.flush()
             self._end_request()
-            if not self._client_ended:  # else the access log waits for a reset, which would mean that the client is gone
+            if not self._client_ended:  # else wait: a reset may still show that the client is gone
                 self._tell_observers()
             if core.request is BODY and not (core.keep_alive and await self._content.discard()):
                 break
@@ -280,7 +280,7 @@ class ServerConnection:
         Most requests have no content. Then the core is already at the end of the message, and ``Request.read`` returns b""
         without asking the core.
         """
-        if self._head is not None:  # the client is half-closed: only now is it certain that the last response was taken
+        if self._head is not None:  # a half-closed client's last exchange: only now do we know that it got the response
             self._tell_observers()
         self._head, self._head_began, self._status = head, None, UNANSWERED
         self._sent = 0
@@ -295,7 +295,7 @@ class ServerConnection:
         return request
 
     def _end_request(self) -> None:
-        """The app has finished with the request. A task that the app has left behind can no longer read its content."""
+        """The app has finished with the request. A task that the app has left running can no longer read the content."""
         request, self._request = self._request, None
         if request is not None:
             request.close()
@@ -303,9 +303,9 @@ class ServerConnection:
     # -- the app, and what it may do wrong
 
     async def _ask_app(self, head: RequestHead, request: Request) -> Answer:
-        """Return the app's answer; 500 if the app fails. Raises what ended the request, if that is not the app's doing.
+        """Return the app's answer, or a 500 if the app fails. If the cause is not the app's doing, that cause is raised.
 
-        No byte of a response has been sent yet, so the connection can go on after a 500.
+        No byte of a response has been sent yet, so the connection can stay open after a 500.
         """
         try:
             answer, self._first_piece = await call_app(self._app, request, self._core.methods, self._scheme)
@@ -321,7 +321,7 @@ class ServerConnection:
     def _raise_cause(self, error: BaseException, answered: RemoteProtocolError | None = None) -> None:
         """Raise the cause of an exception that came out of the app, if the cause is our or the client's doing.
 
-        Return if the exception is the app's own. ``answered``: a fault in the request that the app has answered in its own
+        Do nothing if the exception is the app's own. ``answered``: a fault in the request that the app has answered in its own
         way. That fault has nothing to do with an exception raised later.
         """
         if was_stopped(error) or (was_cancelled(error) and (self._cancels_app or self._draining)):
@@ -334,9 +334,9 @@ class ServerConnection:
             raise ConnectionResetError("the peer is gone")
 
     def _forgive_cancellation(self, error: BaseException) -> None:
-        """Go on if a handler has cancelled its own task, which is also this connection's: the client is to get its 500.
+        """Keep this task running if a handler has cancelled it, so that the client gets its 500.
 
-        After that response the connection ends: a task that somebody has cancelled should not go on for long.
+        After that response the connection ends: a task that somebody has cancelled should not run for long.
         """
         if was_cancelled(error):
             clear_cancellation()
@@ -369,9 +369,9 @@ class ServerConnection:
         self._sent = 0 if head.method == "HEAD" else len(content)
 
     def _leaves_too_much(self) -> bool:
-        """Return whether the unread content ends the connection. The response SHOULD say so (§9.6).
+        """Return whether so much content is unread that the connection has to end. The response SHOULD say so (§9.6).
 
-        A Content-Length says how many bytes are still to come. With chunks nobody knows, until the last chunk has arrived.
+        A Content-Length says how many bytes are still to come. With chunks, this is known only at the last chunk.
         For example, a 404 to an upload:
 
             Content-Length: 1000, and 200 bytes have arrived       800 are read and dropped; the connection persists
@@ -394,7 +394,7 @@ class ServerConnection:
         """
         if closes or self._draining or not self._core.keep_alive:
             return "close"
-        if self._core.expects_continue:  # without a 100, the client may or may not send its content: where is the next head?
+        if self._core.expects_continue:  # without a 100, the client may send its content or the next request
             return "close"
         if head.method == "CONNECT":  # the tunnel is refused, and bytes that the client has sent into it are not a request
             return "close"
@@ -403,10 +403,11 @@ class ServerConnection:
     # -- a response whose content is generated while it is being sent
 
     async def _stream(self, head: RequestHead, response: Response, body: AsyncIterator[bytes]) -> None:
-        """Send a response whose content comes from an iterator. Raises _BrokenOffError if the app fails; ConnectionError.
+        """Send a response whose content comes from an iterator. Raises _BrokenOffError if the app fails.
 
-        Once the head is sent, a failure can no longer become a 500: the client has read "200 OK". (``call_app`` has taken the
-        first piece before the head was sent, so a generator that fails at once still becomes a 500.)
+        If the client is gone, raises ConnectionError. Once the head is sent, a failure can no longer become a 500: the client
+        has read "200 OK". (``call_app`` has taken the first piece before the head was sent, so a generator that fails at once
+        still becomes a 500.)
         """
         try:
             self._send_head(head, response)
@@ -426,18 +427,18 @@ class ServerConnection:
             raise _BrokenOffError from error
         finally:
             self._answer = None
-            self._end_request()  # losing the client from now on cancels nothing: that would hit the app's clean-up
+            self._end_request()  # a client lost from now on cancels nothing, or the app's clean-up would be cancelled
             await close_body(body)
 
     def _send_head(self, head: RequestHead, response: Response) -> None:
-        """Send a head before its content is complete. Raises LocalProtocolError, with nothing sent.
+        """Send a head before its content is complete. If it raises LocalProtocolError, nothing was sent.
 
-        If the app gives no length, the content goes out in chunks (§7.1). An HTTP/1.0 client knows no chunks. There the
-        content ends when the connection ends.
+        If the app gives no length, the content goes out in chunks (§7.1). An HTTP/1.0 client knows no chunks: for such a
+        client, the content ends when the connection ends.
         """
         if response.status in (204, 304):
             raise LocalProtocolError("a 204 or 304 has no content")
-        # The client would see the response's head but still hold its content back: both sides would wait for ever.
+        # Without a 100, the client would see the response's head but hold back its content: both sides would wait for ever.
         if response.early_head and self._core.expects_continue:
             self.endpoint.send(ResponseHead(100, Headers()))
         fields = Headers(response.headers if head.version != "1.0" else _without_chunks(response))
@@ -449,9 +450,9 @@ class ServerConnection:
         self._status = response.status
 
     def _begin_answer(self, answer: Answer) -> None:
-        """From now on, tell the answer itself when the server stops, and when the client has ended its output.
+        """From now on, the answer itself is told when the server stops, and when the client has ended its output.
 
-        A stream of events, for example, would otherwise go on for ever, until the stopping server cut it off.
+        A stream of events, for example, would otherwise continue until the stopping server cut it off.
         """
         self._answer = answer
         if self._draining:
@@ -526,8 +527,8 @@ class ServerConnection:
     # -- the end
 
     async def refuse(self) -> None:
-        """Answer 503 without reading a request: the server has too many connections."""
-        # One line in the log per refused connection would be a lot, at a time when the server has other worries.
+        """Reply with 503 without reading a request, because the server has too many connections."""
+        # An expected fault is not logged: one line per refused connection would be a lot for a busy server.
         error = self._content.expected_fault = RemoteProtocolError("too many connections", 503)
         self._core.fail(error)
         await self._say_farewell(error)
@@ -535,11 +536,11 @@ class ServerConnection:
     async def _say_farewell(self, error: RemoteProtocolError) -> None:
         """Send the error response to a client that has broken a rule, and close.
 
-        The core knows the words, for example 400 and "invalid Content-Length". It has none if the response to this request
-        was complete before the fault was found.
+        The core makes the error response, for example 400 and "invalid Content-Length". It makes none if the response to the
+        request was complete before the fault was found.
         """
         self._end_request()
-        if self._core.response is BODY:  # another response has begun, so there is no place for a status
+        if self._core.response is BODY:  # the app's response has begun, so a status can no longer be sent
             self._log_fault(error, "breaks its response off")
             return await self._break_off()
         words = self._core.farewell(error)
@@ -564,7 +565,7 @@ class ServerConnection:
         """Write one line that tells an operator what was wrong with a request.
 
         A fault ends the connection, so a flood of bad requests causes one line per connection. A client that left in the
-        middle of a request has broken no rule, and causes no line.
+        middle of a request has broken no rule, and is not logged.
         """
         if error is self._content.expected_fault or self.endpoint.ended:
             return
@@ -574,7 +575,7 @@ class ServerConnection:
     async def _break_off(self) -> None:
         """End in the middle of a response, so that the client sees that the content is incomplete.
 
-        The framing shows this: a chunk, or some bytes, are missing. Content that lasts until the connection ends has no
+        The framing shows that a chunk or some bytes are missing. Content that lasts until the connection ends has no
         framing, and a normal close would look like its normal end. There, only a reset shows that something is missing.
         """
         if not self._client_ended and self._head is not None:
@@ -588,8 +589,8 @@ class ServerConnection:
         """Send ``words``, and close. Raises ConnectionError if a half-closed client did not get the last response.
 
         A client whose output has ended may be half-closed and still reading. Or it has closed its socket, which looks the same
-        from here. When our bytes arrive at a closed socket, its kernel answers with a reset. We wait a moment for that reset,
-        so that the access log can say 499 instead of 200.
+        from here. When our bytes arrive at a closed socket, the client's kernel replies with a reset. We wait a moment for
+        that reset, so that the access log can say 499 instead of 200.
         """
         if self._client_ended and self._observers:
             for event in words:
@@ -620,9 +621,9 @@ class ServerConnection:
 
 
 def response_fields(headers: Sequence[tuple[str, str]], date: tuple[str, str], option: str) -> Headers:
-    """Return a response's fields: the app's, and those that the server adds.
+    """Return a response's fields: the app's fields, and the fields that the server adds.
 
-    These are Date (RFC 9110 §6.6.1), and Connection if ``option`` says what happens to the connection:
+    The server adds Date (RFC 9110 §6.6.1), and Connection if ``option`` says what happens to the connection:
 
         >>> response_fields([("x", "y")], ("date", "now"), "close")
         [('x', 'y'), ('date', 'now'), ('connection', 'close')]
@@ -658,7 +659,7 @@ def upgrade_fields(head: RequestHead, answer: Upgrade) -> Headers:
     """Return the fields of the response that gives the connection to another protocol.
 
     A 101 needs a Connection field that says "upgrade" (RFC 9110 §7.8), which the app need not write. Raises LocalProtocolError
-    if a 101 names no protocol, or one that the client has not offered.
+    if a 101 names no protocol, or a protocol that the client has not offered.
     """
     if answer.status != 101:
         return answer.headers
@@ -674,7 +675,7 @@ def upgrade_fields(head: RequestHead, answer: Upgrade) -> Headers:
 def _without_chunks(response: Response) -> Headers:
     """Return a response's fields for an HTTP/1.0 client, which knows no chunks (RFC 9112 §6.1).
 
-    If the app asks for chunks, its content goes out without them, and ends with its length or with the connection.
+    If the app asks for chunks, its content is sent without them: it ends after Content-Length bytes, or with the connection.
     """
     if (response.headers.get("transfer-encoding") or "").lower() != "chunked":
         return response.headers

@@ -35,12 +35,12 @@ Three kinds of tasks take part. A request needs no task of its own, unless its c
           | <-- ClientResponse: the head of the response ------------------------| <---------- HEADERS --------------|
           |--- read() ---> waits for the stream's events                         | <---------- DATA, END_STREAM -----|
 
-The response may come while the upload is still running. If the upload fails because the user's iterator raises, the stream is
-reset, and ``request`` or ``read`` raises the iterator's error.
+The response may come while the upload is still running. If the user's iterator raises an error, the upload fails: the stream
+is reset, and ``request`` or ``read`` raises the iterator's error.
 
 **When a request may be sent.** The server's settings say how many streams may be open at once, and how many bytes of fields
-it accepts. Until the settings have come, one request is sent and others wait: a request beyond the server's limit would be
-refused. A request with large fields waits for the settings, too, because fields beyond the server's limit end the whole
+it accepts. Until the settings have come, only one request is sent, and others wait: a request beyond the server's limit would
+be refused. A request with large fields waits for the settings, too, because fields beyond the server's limit end the whole
 connection.
 
 **Which error means what.** A caller that gets an error wants to know one thing: may the request be made again?
@@ -52,10 +52,10 @@ connection.
     TypeError             type; an exception of the iterator that makes the content comes out as it is
     RemoteProtocolError   no: the server does not speak HTTP/2
 
-A GOAWAY frame names the last stream that the server has processed, so requests above it are refused. There is one exception:
-if the GOAWAY names a fault and the refused request was the first of its connection, the request itself is the likely cause.
-A caller that repeats refused requests would repeat it for ever. Here three requests are in flight when a server that has
-processed the first two goes away:
+A GOAWAY frame names the last stream that the server has processed, so requests on higher streams are refused. There is one
+exception: if the GOAWAY names a fault and the refused request was the first of its connection, the request itself is the
+likely cause. A caller that repeats refused requests would repeat this request for ever. Here three requests are in flight
+when a server that has processed the first two goes away:
 
     >>> from minproto.core import SERVER
     >>> from minproto.http import Headers
@@ -115,7 +115,7 @@ from minproto.http2 import Connection, GoAway, Limits, Settings
 from minproto.http2_frames import CANCEL, MAX_ID, NO_ERROR
 
 LARGE_HEAD = 8_192
-"""Bytes of a request's fields that are sent before the server's settings have come. Larger fields wait for the settings."""
+"""A request whose fields have more bytes than this is not sent before the server's settings have come."""
 
 
 class ClientConnection(Multiplexer):
@@ -129,10 +129,10 @@ class ClientConnection(Multiplexer):
         super().__init__(chosen(Connection)(CLIENT, limits, scheme), pipe, timeouts)
         self.host = host
         self._closing = False
-        self._error: RequestRefused | None = None  # for requests made after the end of the connection
+        self._error: RequestRefused | None = None  # the error for requests made after the end of the connection
         self._waiting: deque[asyncio.Future[None]] = deque()  # one for each request waiting until it may open a stream
         self._promised = 0  # streams that woken requests are about to open
-        self._settings_known = asyncio.Event()  # the server's settings have come, or never will
+        self._settings_known = asyncio.Event()  # the server's settings have come, or will never come
         self._reader = asyncio.create_task(self._run())
 
     # -- the life of the connection
@@ -173,7 +173,7 @@ class ClientConnection(Multiplexer):
         return ConnectionResetError(reason + more)
 
     def is_done(self) -> bool:
-        """Return whether to close: the user wants it, the connection is idle, or the server is going away and owes nothing."""
+        """Return whether to close: the user wants it, the connection is idle, or the server goes away and owes no answer."""
         return self._closing or self.is_idle or (self.core.going_away is not None and not self.streams)
 
     def on_event(self, event: Event) -> None:
@@ -217,7 +217,7 @@ class ClientConnection(Multiplexer):
     ) -> ClientResponse:
         """Send a request as soon as the server allows one more, and wait for the head of its response.
 
-        The head may come before an upload is complete: the upload goes on while the response is read. Once the upload is
+        The head may come before an upload is complete: the upload continues while the response is read. Once the upload is
         complete, the server has ``Timeouts.idle`` seconds for the head. Interim responses (1xx) are skipped.
 
         ``headers``: a mapping, or pairs of a name and a value. ``body``: bytes, or an async iterator that generates the
@@ -235,7 +235,7 @@ class ClientConnection(Multiplexer):
                 raise RequestRefused("the connection has had all the requests that it can have")
             self.endpoint.send(head)
         except BaseException:
-            self._wake_waiting()  # another request may take the stream that this one was granted
+            self._wake_waiting()  # another request may take the stream that this request was granted
             raise
         stream = self.streams[head.stream] = Http2Stream(self, head.stream)
         exchange = Exchange(self, stream)
@@ -250,7 +250,7 @@ class ClientConnection(Multiplexer):
     async def _wait_until_allowed(self) -> None:
         """Wait until a request may be sent. Raises RequestRefused if the connection takes no more requests.
 
-        When this returns, the caller has to send the request without an ``await`` in between, or another task takes its place.
+        When this returns, the caller has to send the request without an ``await`` in between, or another task may come first.
         """
         if not self.streams:  # the server may have closed the idle connection: let the reader see that
             await let_arrive()
@@ -266,13 +266,14 @@ class ClientConnection(Multiplexer):
         assert self.core.going_away is not None
         raise RequestRefused(f"the server goes away: GOAWAY {goaway_text(self.core.going_away)}")
 
-    # -- whose turn it is to open a stream: a semaphore whose size the server changes at any time
+    # -- whose turn it is to open a stream: a semaphore whose size the server can change at any time
 
     @property
     def _free_streams(self) -> int:
-        """How many more streams may be opened now. Until the server's settings have come: one in all.
+        """How many more streams may be opened now. Until the server's settings have come, only one stream may be open.
 
-        For example, the server allows 100, 97 are open, and 2 requests were woken but have not run yet: one more is free.
+        For example, if the server allows 100 streams, 97 are open, and 2 requests were woken but have not run yet, the
+        number is 1.
         """
         allowed = self.core.max_active if self.core.settings_received else 1
         return allowed - self.core.active - self._promised
@@ -288,7 +289,7 @@ class ClientConnection(Multiplexer):
         try:
             await waiting
         except BaseException:
-            with suppress(ValueError):  # it was woken, so it is no longer in line
+            with suppress(ValueError):  # if it was woken, it is no longer in line
                 self._waiting.remove(waiting)
             self._redeem(waiting)
             self._wake_waiting()
@@ -301,7 +302,7 @@ class ClientConnection(Multiplexer):
             self._promised -= 1
 
     def _wake_waiting(self) -> None:
-        """Wake as many requests as there are free streams; or all of them, if the connection takes no more."""
+        """Wake as many requests as there are free streams; or all, if the connection takes no more requests."""
         is_over = self._error is not None or self.core.going_away is not None
         free = len(self._waiting) if is_over else self._free_streams
         while self._waiting and free > 0:
@@ -320,7 +321,7 @@ class ClientConnection(Multiplexer):
             self.on_closed(stream)
 
     def on_closed(self, stream: Http2Stream) -> None:
-        """Drop a stream that its user has left, and let the next request take its place."""
+        """Drop a stream that its user has left, and let the next request open a stream."""
         if stream.id in self.streams:
             stream.reset(CANCEL)
             self.remove(stream)
@@ -349,7 +350,7 @@ class Exchange:
     # -- the upload
 
     def upload(self, body: bytes | AsyncIterator[bytes]) -> None:
-        """Send the request's content. If that takes time, it gets a task: the server may answer before the upload is done."""
+        """Send the request's content. If that takes time, a task does it: the server may answer before the upload is done."""
         stream = self._stream
         if isinstance(body, bytes):
             stream.write(body)
@@ -386,7 +387,7 @@ class Exchange:
     # -- the response
 
     async def receive_head(self, method: str) -> ResponseHead:
-        """Wait for the head of the final response. Raises TimeoutError."""
+        """Wait for the head of the final response. Raises TimeoutError if the server is silent for too long."""
         self._patience.begin(self._connection.timeouts.idle, for_head=True)
         while True:
             event = await self._next_event()
@@ -407,7 +408,7 @@ class Exchange:
         return event
 
     async def _next_event(self) -> Event:
-        """Wait for the stream's next event, as long as the patience lasts. Raises TimeoutError.
+        """Wait for the stream's next event, as long as the patience lasts. After that, raise TimeoutError.
 
         The patience is short while the server may still be reading the upload, so that we check its progress regularly.
         """
@@ -417,7 +418,7 @@ class Exchange:
                 async with asyncio.timeout(None if left == math.inf else left) as limit:
                     return await self._stream.next_event()
             except TimeoutError:
-                if not limit.expired():  # an upload failed, whose iterator has a timeout of its own
+                if not limit.expired():  # the upload's iterator raised this error, by a timeout of its own
                     raise
                 await let_arrive()
                 if self._patience.left() <= 0 and not self._stream.has_arrived:

@@ -30,11 +30,11 @@ Wherever possible, a fault ends one request, and the other requests go on:
 
 **Whose cancellation?** A task that ends by CancelledError is silent in asyncio. When the client has left, that is right. But
 an app that cancels its own task has failed: the client gets a 500, and the log a traceback. The method
-``_was_cancelled_by_us`` tells the two apart.
+``_was_cancelled_by_us`` tells the two cases apart.
 
-**Draining** takes two GOAWAY frames (RFC 9113 §6.8). A server that is stopping must not refuse a request that the client sent
-before it could know. So the first GOAWAY announces the stop, and still allows every stream. A PING follows it. When the PING
-comes back, the client has read the GOAWAY, and all requests that it sent before that have arrived:
+**Draining** needs two GOAWAY frames (RFC 9113 §6.8). A server that is stopping must not refuse a request that the client sent
+before it could know of the stop. So the first GOAWAY announces the stop, and still allows every stream. A PING follows it.
+When the PING comes back, the client has read the GOAWAY, and all its earlier requests have arrived:
 
     server                                                                   client
        |--- GOAWAY, last stream 2^31-1: "make no more requests" ---------------> |
@@ -44,7 +44,7 @@ comes back, the client has read the GOAWAY, and all requests that it sent before
        |--- GOAWAY, last stream 7: "everything above 7 was not looked at" -----> |
        |--- the answer of stream 7, then the end of the connection ------------> |
 
-A client that does not answer the PING gets the second GOAWAY after ``Timeouts.linger`` seconds. Here is a drain as a
+If the client does not answer the PING, the second GOAWAY is sent after ``Timeouts.linger`` seconds. Here is a drain as a
 trace. The handler of ``/slow`` takes 5 seconds, and the server is told to stop after 1 second:
 
     >>> from minproto.core import CLIENT
@@ -77,9 +77,9 @@ trace. The handler of ``/slow`` takes 5 seconds, and the server is told to stop 
     1.0 GoAway(last=3, code=0, debug=b'')
     5.0 Data(data=b'/slow', stream=1)
 
-**A client that ends its output** (a half-closed connection) may still read, and its requests are answered. Or it is gone:
-TCP shows both cases alike. Only a reset tells them apart, and it comes in answer to bytes that we send. So the server sends
-a PING now and then while handlers are at work for such a client.
+**A client that ends its output** (a half-closed connection) may still read, so its requests are answered. Or the client is
+gone: over TCP both cases look the same. Only a reset tells them apart, and a reset comes in answer to bytes that we send. So
+the server sends a PING now and then while handlers are at work for such a client.
 """
 
 import asyncio
@@ -117,12 +117,12 @@ from minproto.http2_fields import CONNECTION_SPECIFIC
 from minproto.http2_frames import CANCEL, INTERNAL_ERROR, MAX_ID, NO_ERROR, REFUSED_STREAM, code_name
 
 FAIR_SHARE = 32
-"""Pieces of content that one response may send before others get their turn, if nothing else makes it wait."""
+"""How many pieces of content one response may send before the others get a turn, if nothing else makes it wait."""
 FIRST_LOOK, LAST_LOOK = 0.05, 12.8
-"""Seconds between two checks whether a client that has ended its output is still there. Each gap is twice the one before, from
-the first value up to the last: a client that is gone is usually noticed at once, and a long poll costs few PINGs."""
+"""Seconds between two checks whether a client that has ended its output is still there. The time doubles after each check,
+from the first value to the last: a client that is gone is usually noticed at once, and a long poll costs few PINGs."""
 MAX_WARNINGS = 10
-"""The number of one client's faults that the log explains. Without a bound a client could fill the log."""
+"""How many faults of one client are logged. Without a bound a client could fill the log."""
 _DRAINING = b"draining"  # the PING after the first GOAWAY
 _STILL_THERE = b"be here?"  # if the client is gone, its machine answers this PING with a reset
 
@@ -143,10 +143,10 @@ class ServerConnection(Multiplexer):
     ) -> None:
         """Serve ``app`` on ``pipe``, once ``run`` is called.
 
-        ``methods``: the methods that the server knows; a request with any other is answered 501 (Not Implemented).
-        ``observers`` are told of each request, for the log and the metrics. ``max_body``: bytes of a request's content; more
-        is answered 413 (Content Too Large). ``trusted_gateway``: a proxy in front of us has checked the scheme of the
-        requests, so that ours, which is "http" behind the proxy, does not count.
+        ``methods``: the methods that the server knows; a request with another method is answered with 501 (Not Implemented).
+        ``observers`` are told of each request, for the log and the metrics. ``max_body``: the most bytes of a
+        request's content; more is answered with 413 (Content Too Large). ``trusted_gateway``: a proxy in front of us has
+        checked the scheme of the requests, so we do not compare it with our own scheme, which is "http" behind the proxy.
         """
         super().__init__(chosen(Connection)(SERVER, limits), pipe, timeouts)
         self.app = app
@@ -157,7 +157,7 @@ class ServerConnection(Multiplexer):
         self.exchanges: dict[int, Exchange] = {}
         """The requests that are being served, by stream."""
         self.draining = False
-        """The server is stopping: the first GOAWAY has been sent."""
+        """Whether the server is stopping: the first GOAWAY has been sent."""
         self._takes_no_more = False  # the second GOAWAY is sent: we process no stream above its number
         self._is_over = False  # we have stopped reading
         self._warnings = 0
@@ -178,11 +178,11 @@ class ServerConnection(Multiplexer):
             raise
 
     async def _serve(self) -> None:
-        """Read until the connection is done, then say the last words, and wait for the handlers.
+        """Read until the connection is done, then send the last frames, and wait for the handlers.
 
-        There are four ways to get here. The server has drained, or the connection was idle: our GOAWAY tells the client which
-        requests were processed. The client has ended its output: its requests are still answered. The client broke a rule of
-        the connection: the farewell is a GOAWAY with the reason. The connection is lost: there is nobody to talk to.
+        A connection ends in one of four ways. The server has drained, or the connection was idle: our GOAWAY tells the client
+        which requests were processed. The client has ended its output: its requests are still answered. The client broke a
+        rule of the connection: the farewell is a GOAWAY with the reason. The connection is lost: there is nobody to talk to.
         """
         last_words: list[Event] = []
         try:
@@ -210,7 +210,7 @@ class ServerConnection(Multiplexer):
 
         The loop sends a PING, and waits for the handlers: 0.05 s, then 0.1 s, 0.2 s, and so on. A client that is still
         reading ignores the PING, because it has nothing more to send. If the client is gone, its machine no longer knows
-        the connection, and answers with a TCP reset. ``drain`` asks the socket whether one has come.
+        the connection, and answers with a TCP reset. ``drain`` asks the socket whether a reset has come.
         """
         for exchange in self.exchanges.values():
             exchange.note_client_left()
@@ -247,7 +247,7 @@ class ServerConnection(Multiplexer):
     # -- draining
 
     def drain(self) -> None:
-        """Begin to stop: answer the requests already made, and take no new ones. See "Draining" above."""
+        """Begin to stop: answer the requests already made, and accept no new requests. See "Draining" above."""
         self.draining = True
         if self._takes_no_more or self._is_over:
             return
@@ -258,7 +258,7 @@ class ServerConnection(Multiplexer):
         asyncio.get_running_loop().call_later(self.timeouts.linger, self._take_no_more)
 
     def _take_no_more(self) -> None:
-        """Send the second GOAWAY: the client has read the first one, or has had its time to do so."""
+        """Send the second GOAWAY: the client has read the first GOAWAY, or has had the time to do so."""
         if not self._takes_no_more and not self._is_over:
             self._takes_no_more = True
             self.endpoint.send(GoAway(self.core.last_stream))
@@ -285,11 +285,11 @@ class ServerConnection(Multiplexer):
             self._warn("the HTTP/2 client goes away: %s", goaway_text(event))
 
     def _begin(self, head: RequestHead, error: RemoteProtocolError | None = None) -> None:
-        """Serve a request in a task of its own. ``error``: answer with this error instead, without calling the app.
+        """Serve a request in a task of its own. ``error``: answer with this error, without calling the app.
 
-        For the core, a stream that the client resets is closed, and the client may open another. But its handler may take a
-        while to end. Twice ``max_streams`` is the bound for handlers: without one, "rapid reset" (CVE-2023-44487) would start
-        any number of them.
+        For the core, a stream that the client resets is closed, and the client may open another. But the handler of the
+        first stream may take a while to end. So there may be twice ``max_streams`` handlers: without this bound, "rapid reset"
+        (CVE-2023-44487) would start any number of handlers.
         """
         if len(self.exchanges) >= 2 * self.core.limits.max_streams:
             self._observe_refused(head, 503)
@@ -300,9 +300,9 @@ class ServerConnection(Multiplexer):
         exchange.task = asyncio.create_task(exchange.run())
 
     def _on_fault(self, fault: StreamFault) -> None:
-        """Log the fault in one request, and answer if the fault allows a response (it has a ``status`` then).
+        """Log the fault in one request. Answer the request if the fault has a ``status``.
 
-        The head itself can be at fault, or what follows it: content, trailers.
+        The head itself can be at fault, or what follows the head: content, trailers.
         """
         exchange = self.exchanges.get(fault.stream)
         head = fault.head if exchange is None else exchange.head
@@ -338,7 +338,7 @@ class ServerConnection(Multiplexer):
     def end(self, exchange: "Exchange", status: int) -> None:
         """Remove an exchange that is over: its request is answered, or its stream was reset."""
         self._observe(exchange.head, status, exchange.stream.sent)
-        exchange.stream.fail(ConnectionResetError("the exchange is over"))  # for an app's task that is still reading
+        exchange.stream.fail(ConnectionResetError("the exchange is over"))  # for a task of the app that is still reading
         del self.exchanges[exchange.stream.id]
         self.remove(exchange.stream)
         if self._takes_no_more and not self.streams:
@@ -348,12 +348,12 @@ class ServerConnection(Multiplexer):
 class Exchange:
     """One request and its answer. The app's ``Request`` reads its content from here.
 
-    Its task ends in one of three ways, and each has its own last frame:
+    The exchange's task ends in one of three ways, and each way has its own last frame:
 
     - The answer is sent: END_STREAM. ``delivered`` is True.
     - The client has left, or the server ends the connection: the task is cancelled, RST_STREAM with CANCEL.
-    - The answer broke off, because the app failed after the head: RST_STREAM with INTERNAL_ERROR. The client can't mistake
-      the part that it has for the whole.
+    - The answer is cut off, because the app failed after the head: RST_STREAM with INTERNAL_ERROR. The client can't mistake
+      the part that it has received for the whole answer.
     """
 
     task: asyncio.Task[None]
@@ -364,9 +364,9 @@ class Exchange:
         self.head = head
         self.stream = Http2Stream(connection, head.stream)
         self.delivered = False
-        """The client has received the whole answer, as far as we can tell."""
-        self._request: Request | None = None  # while the app is working on it
-        self._answer: Answer | None = None  # once the app has returned it, if sending it takes time
+        """Whether the client has received the whole answer, as far as we can tell."""
+        self._request: Request | None = None  # while the app is working on the request
+        self._answer: Answer | None = None  # once the app has returned an answer that takes time to send
         self._first_piece = b""  # of the answer's content: made before the head was sent
         self._status = UNANSWERED
         self._error = error
@@ -394,13 +394,13 @@ class Exchange:
         # nobody would end the exchange.
         self.stream.watch(self._on_leaving)
         try:
-            if eager:  # a reset that came together with the head counts before the app is called
+            if eager:  # first handle a reset that came together with the head, so that the app need not be called
                 await asyncio.sleep(0)
             if self.stream.failure is None:
                 await self._serve()
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # even GeneratorExit, say: without an end the client would wait for ever
+        except BaseException as error:  # even GeneratorExit: if the stream did not end, the client would wait for ever
             if self._was_cancelled_by_us(error):
                 self._status = self._status if self.delivered else UNANSWERED
                 self.stream.reset(CANCEL)
@@ -415,7 +415,7 @@ class Exchange:
         """Call the app, and send its answer.
 
         The order at the end matters. ``finish`` waits until the client's windows have let the whole answer through. Only then
-        is it ``delivered``: a later reset changes nothing any more, not even in the log. ``close`` may wait for the
+        is the answer ``delivered``: a later reset changes nothing any more, not even in the log. ``close`` may wait for the
         rest of the request's content, so the app is released before that.
         """
         connection = self._connection
@@ -429,7 +429,7 @@ class Exchange:
         await self._respond(answer)
         await self.stream.finish()
         if connection.endpoint.ended and connection.observers:
-            # Is a client that has ended its output still there? Only its reset in answer to our bytes tells. Give it time.
+            # Is a client that has ended its output still there? Only a reset in answer to our bytes tells. Give it time.
             await connection.endpoint.flush()
             await asyncio.sleep(RESET_COMES)
             await connection.endpoint.drain()
@@ -443,15 +443,15 @@ class Exchange:
             self._answer.drain()
 
     def note_client_left(self) -> None:
-        """Tell the app (``Request.disconnected``) that the client has left, or may have: it sends nothing more."""
+        """Tell the app (``Request.disconnected``) that the client has left, or may have left: it sends nothing more."""
         if self._request is not None:
             self._request.leave()
 
     def _on_leaving(self, _: bool) -> None:
-        """React when the client has ended the stream, or the stream has failed.
+        """React when the client has ended its side of the stream, or the stream has failed.
 
-        An end is only the end of the request. After a failure that is a ConnectionError, nobody gets the answer. Every other
-        failure is our own doing, and the task notices it by itself.
+        If only the client's side has ended, the request is complete, and there is nothing to do. After a ConnectionError,
+        nobody gets the answer. Every other failure is our own doing, and the task notices it by itself.
         """
         request = self._request
         if request is None or not isinstance(self.stream.failure, ConnectionError):
@@ -462,8 +462,8 @@ class Exchange:
             self.task.cancel()
 
     def _close_request(self) -> None:
-        """Note that the app is done with the request. From now on losing the client cancels nothing, or it would hit the
-        app's clean-up."""
+        """Note that the app is done with the request. From now on the loss of the client cancels nothing: a
+        cancellation would interrupt the app's clean-up."""
         request, self._request = self._request, None
         if request is not None:
             request.close()
@@ -497,9 +497,9 @@ class Exchange:
             return answer
         except APP_ENDS as error:
             if self.stream.failure is not None or self._was_cancelled_by_us(error):
-                raise  # the client's doing, or ours, not the app's
+                raise  # this is the client's doing, or ours, but not the app's
             clear_cancellation()
-            if self._error is not None:  # no matter how the app handled the error
+            if self._error is not None:  # however the app handled the error
                 return Response.text(f"{self._error}\n", self._error.code)
             logger.exception("%s %s failed", head.method, head.target)
             return Response.text("internal server error\n", 500)
@@ -525,14 +525,14 @@ class Exchange:
         if not self.stream.has_arrived and self._status == UNANSWERED:
             self._send_continue()
         while (event := await self._event_within(self._body_timeout())) is None:
-            """The limit has changed while we waited: the response has begun, for example."""
+            """The limit has changed while we waited, for example because the response has begun."""
         if isinstance(event, StreamFault):
             self.fail(RemoteProtocolError(event.reason, event.status))
         assert isinstance(event, Data | EndOfMessage)
         return event
 
     async def _event_within(self, seconds: float | None) -> Event | None:
-        """Return the stream's next event; None if time is up, but the limit has changed or an event has come by now.
+        """Return the stream's next event; None if time is up, but the limit has changed or an event has just come.
 
         Raises RemoteProtocolError (408) if time is up and nothing has come.
         """
@@ -550,8 +550,8 @@ class Exchange:
     def _body_timeout(self) -> float | None:
         """Return the seconds to wait for a piece of content; None means without limit.
 
-        A response that has begun makes the exchange a conversation. Its pace is the app's business: a slow-upload attack
-        does not look like that.
+        Once the response has begun, the exchange is a conversation, whose pace is the app's business: in a slow-upload attack
+        no response has begun.
         """
         request = self._request
         return request.body_timeout if request is not None and self._status == UNANSWERED else None
@@ -589,7 +589,7 @@ class Exchange:
     # -- the answer
 
     async def _respond(self, response: Response) -> None:
-        """Send a response. If it can't be sent, because a field has a line break, say, send a 500 instead."""
+        """Send a response. If it can't be sent, for example because a field has a line break, send a 500 instead."""
         await self._connection.wait_for_room()
         try:
             self._send_head(response)
@@ -613,7 +613,7 @@ class Exchange:
         The server adds two fields if the app has not set them: Date (RFC 9110 §6.6.1), and Content-Length if the content
         is complete. Content from an iterator has no length: END_STREAM on its last frame tells where it ends.
         """
-        # RFC 9113 §8.2.2: a field such as ``connection: keep-alive`` MUST NOT be sent. An app made for HTTP/1.1 may set one.
+        # RFC 9113 §8.2.2: a field such as ``connection: keep-alive`` MUST NOT be sent. An app for HTTP/1.1 may set it.
         headers = Headers([field for field in response.headers if field[0] not in CONNECTION_SPECIFIC])
         names = [name for name, _ in headers]
         if "content-length" in names or response.status in (204, 304):
@@ -651,7 +651,7 @@ class Exchange:
             await close_body(body)
 
     def _begin_answer(self, answer: Answer) -> None:
-        """Note an answer that takes time to send. From now on it is told about a drain."""
+        """Note an answer that takes time to send. From now on a drain is reported to the answer."""
         self._answer = answer
         if self._connection.draining:
             answer.drain()
@@ -659,8 +659,8 @@ class Exchange:
     async def _hand_over(self, answer: Upgrade) -> None:
         """Give the stream to another protocol, such as WebSocket: RFC 9113 §8.5 (CONNECT), RFC 8441 §5.
 
-        From then on the stream is a pipe, and the handler of the other protocol has it to itself. For the log, the head
-        is the whole answer: how long the other protocol goes on, and how it ends, is not HTTP's concern.
+        From then on the stream is a pipe, and only the handler of the other protocol uses it. For the log, the head is the
+        whole answer: how long the other protocol runs, and how it ends, is not HTTP's concern.
         """
         try:
             if self.head.method != "CONNECT":  # §8.6: HTTP/2 has no other upgrade

@@ -27,9 +27,10 @@ exchange is one stream of many.
 **Errors.** A user asks three questions about a failed request, and each has its own answer:
 
 - May I make it again? RequestRefused says yes, whatever the method: the server has not processed the request. After any other
-  ConnectionError nobody knows. So only a request whose method is idempotent (RFC 9110 §9.2.2), such as GET, may be repeated.
+  ConnectionError nobody knows whether it has. So only a request whose method is idempotent (RFC 9110 §9.2.2), such as GET, may
+  be repeated.
 - Whose fault is it? LocalProtocolError: ours. RemoteProtocolError: the server's.
-- What do I do about it? The message says so if it can: a server that answers with TLS bytes, for example, is named as such.
+- What do I do about it? The error's message says it if it can: for example, that the server speaks TLS on this port.
 """
 
 import re
@@ -47,10 +48,10 @@ from minproto.http import TARGET, TOKEN, Data, EndOfMessage, Headers, ResponseHe
 
 
 class RequestRefused(ConnectionError):
-    """The server has not processed the request, so it can be made again on another connection, whatever its method.
+    """The server has not processed the request, so the request can be made again on another connection, whatever its method.
 
-    In HTTP/1.1 no byte of it was sent, because the server had already closed the idle connection. In HTTP/2 the server may
-    also have said that it did not process the request (RFC 9113 §8.7).
+    In HTTP/1.1 no byte of the request was sent, because the server had already closed the idle connection. In HTTP/2 the
+    server may also have said that it did not process the request (RFC 9113 §8.7).
     """
 
 
@@ -60,7 +61,7 @@ class RequestRefused(ConnectionError):
 def request_fields(
     method: str, target: str, headers: HeaderFields, body: bytes | AsyncIterator[bytes], host: str
 ) -> Headers:
-    """Return the fields of a request: the user's, and Host and Content-Length if the user gives none.
+    """Return the fields of a request: the user's fields, and Host and Content-Length unless the user has given them.
 
         >>> request_fields("POST", "/items", {"X": "y"}, b"an item", "example.org")
         [('host', 'example.org'), ('x', 'y'), ('content-length', '7')]
@@ -84,7 +85,7 @@ def request_fields(
 
 
 def _add_length(fields: Headers, method: str, content: bytes) -> None:
-    """Add a Content-Length if it is missing, and check it if it is there. Raises LocalProtocolError.
+    """Add the Content-Length if it is missing. Raises LocalProtocolError if the user has given a wrong one.
 
     A POST without content says "content-length: 0", because the method gives content a meaning (RFC 9110 §8.6: SHOULD). A GET
     without content says nothing.
@@ -99,7 +100,7 @@ def _add_length(fields: Headers, method: str, content: bytes) -> None:
 
 
 def _check_request_line(method: str, target: str) -> None:
-    """Raise TypeError or LocalProtocolError for a method or target that can't be sent, and name the value.
+    """Raise TypeError or LocalProtocolError for a method or target that can't be sent. The message names the value.
 
     The cores check both as well, but their error is the same for every wrong head, and does not say which part is wrong.
     """
@@ -126,13 +127,13 @@ class ClientExchange(Protocol):
     """What a ``ClientResponse`` uses of its connection."""
 
     async def receive_content(self, seconds: float | None) -> Event:
-        """Wait for the next Data, or EndOfMessage. Raises TimeoutError after ``seconds`` without one; None: no limit."""
+        """Wait for the next Data, or EndOfMessage. Raises TimeoutError if none comes in ``seconds`` (None: no limit)."""
 
     def tunnel(self) -> Pipe | None:
-        """Return the pipe for another protocol, if the response has given the connection to one."""
+        """Return the pipe for another protocol, if the response has given the connection to that protocol; else None."""
 
     async def give_up(self) -> None:
-        """The user wants no more of the response."""
+        """Receive no more of the response: the user does not want it."""
 
 
 class ClientResponse:
@@ -145,7 +146,7 @@ class ClientResponse:
         self.status = head.status
         self.headers = head.headers
         self.trailers = Headers()
-        """The fields after the content; complete once the content has been read to its end."""
+        """The fields after the content. They are complete once the content has been read to its end."""
         self.body_timeout = body_timeout
         """Seconds to wait for the next piece of content, at first ``Timeouts.body``; None: no limit. Set it before you read
         content that the server sends piece by piece, now and then, such as the messages of a gRPC call."""
@@ -168,11 +169,11 @@ class ClientResponse:
         raise StopAsyncIteration
 
     async def read(self) -> bytes:
-        """Return the whole content. The limits of the connection bound its size."""
+        """Return the whole content. The connection's limits bound the size of the content."""
         return b"".join([piece async for piece in self])
 
     async def close(self) -> None:
-        """Stop reading the content. HTTP/2 resets the stream. HTTP/1.1 has to end the connection: nothing else would help."""
+        """Stop reading the content. HTTP/2 resets the stream. HTTP/1.1 has no other way than to end the connection."""
         if self._exchange is not None:
             await self._exchange.give_up()
             self._exchange = None
@@ -184,10 +185,11 @@ class ClientResponse:
 
 
 def with_first_bytes(error: RemoteProtocolError, endpoint: Endpoint, ours: str) -> RemoteProtocolError:
-    """Return an error that also says what the server sent, if it is about the server's very first bytes.
+    """Return an error that also says what the server sent, if the error is about the server's very first bytes.
 
-    If we recognize the protocol of these bytes, the error names it, and how to speak it. For example, an HTTP/1.1 client on
-    a TLS port gets ``15 03 03 00 02 02 46``, a TLS alert. ``ours``: "HTTP/1" or "HTTP/2", which can't be the cause.
+    If we recognize the protocol of these bytes, the error names that protocol, and says how to speak it. For example, an
+    HTTP/1.1 client on a TLS port gets ``15 03 03 00 02 02 46``, a TLS alert. ``ours``: the protocol that we speak, "HTTP/1" or
+    "HTTP/2", which can't be the cause.
     """
     start = endpoint.core.trailing_data
     if not start or len(start) != endpoint.received:
@@ -204,11 +206,11 @@ _PROTOCOLS = {
     # a record: the type alert (0x15) or handshake (0x16), and the version 3.x
     "TLS on this port: give the client a context (ssl=…)": re.compile(rb"[\x15\x16]\x03"),
 }
-"""What to tell a user, and what the first bytes of that protocol look like."""
+"""What to tell a user about each protocol, and a pattern for the first bytes of that protocol."""
 
 
 def advice_on_silence(endpoint: Endpoint) -> str:
-    """Return advice if a server has closed a connection in clear text without a word. Many TLS servers do so."""
+    """Return advice if a server has closed a connection in clear text without sending a byte. Many TLS servers do so."""
     silent = not endpoint.received and endpoint.pipe.info("ssl_object") is None
     return " (it said nothing at all: does it want TLS on this port, by ssl=…?)" if silent else ""
 
@@ -221,8 +223,8 @@ C = TypeVar("C", bound=AbstractAsyncContextManager[Any])
 class Connecting(Coroutine[Any, Any, C]):
     """The result of a function that connects. ``await`` it, or use it as a block: ``async with connect_http(...) as client``.
 
-    A plain coroutine could only be awaited, and the block would be ``async with await connect_http(...)``. This is a coroutine
-    in all other respects: it can be made a task, or given to ``asyncio.wait_for``.
+    A plain coroutine could only be awaited, and the block would be ``async with await connect_http(...)``. In all other
+    respects this object is a coroutine: it can be made a task, or given to ``asyncio.wait_for``.
     """
 
     def __init__(self, connecting: Coroutine[Any, Any, C]) -> None:

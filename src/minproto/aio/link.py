@@ -16,18 +16,18 @@ The URL has the form that Redis clients have agreed on:
 
 Publish and subscribe have no databases, so a database number is accepted and ignored, in the path or as ``?db=``.
 The client speaks version 2 of RESP (the Redis serialization protocol), which has everything needed here, so ``?protocol=``
-changes nothing.
+has no effect.
 
-A string longer than the limits is dropped as it arrives, and the connection goes on. Another client has published that
-string. The listener should lose one message, not the connection with all the messages after it.
+A string longer than the limits is dropped as it arrives, and the connection stays open. Another client has published this
+string, so the subscriber should lose only that message, not the connection with all later messages.
 
 What is easy to get wrong:
 
 - A password is part of the URL, and URLs get into logs. No error here quotes the URL, and a ``Target`` prints itself without
   the password.
 - An error reply may mean "not now" or "never". A client that tries again after a wrong password hammers the broker forever,
-  and one that gives up while the broker is loading its data loses its subscription at every restart. ``refusal`` tells the
-  two kinds of error apart.
+  and a client that gives up while the broker is loading its data loses its subscription at every restart. ``refusal`` tells
+  the two kinds of error apart.
 - A broker that hangs still acknowledges TCP. The only sign is a value that does not arrive in time, so ``value`` has a
   ``seconds`` argument.
 """
@@ -49,11 +49,11 @@ from minproto.core import RemoteProtocolError, Role
 from minproto.resp import Command, Connection, Error, Limits, Push, Reply
 
 PASSING = ("LOADING ", "BUSY ", "MASTERDOWN ", "CLUSTERDOWN ", "TRYAGAIN ", "MISCONF ", "ERR max number of clients")
-"""How a temporary error begins. MISCONF: a redis-server's disk is full, and it gives this answer even to a PING."""
+"""The beginnings of temporary errors. MISCONF: a redis-server's disk is full, and even a PING gets this reply."""
 LONGEST_SKIPPED = 512 << 20
-"""Bytes (512 MiB) of the longest string that we drop. A redis-server sends no longer string unless configured to."""
+"""The most bytes (512 MiB) of a string that we drop. A redis-server sends a longer string only if configured to."""
 TLS_ALERT = b"\x15\x03"
-"""How a TLS server answers clear text: a record of type 21 (alert), of TLS version 3.x."""
+"""The beginning of a TLS server's reply to clear text: a record of type 21 (alert), of TLS version 3.x."""
 
 
 # ---- where to connect ------------------------------------------------------------------------------------------------
@@ -65,23 +65,23 @@ _DIGITS = frozenset("0123456789")
 
 @dataclass(frozen=True)
 class Target:
-    """A broker's address and password. Its text is the URL without the password, which must not get into a log."""
+    """A broker's address and password. ``str()`` gives the URL without the password, which must not get into a log."""
 
     address: Address | str
     """A str is the path of a Unix socket."""
     scheme: str
     auth: tuple[bytes, ...] = field(default=(), repr=False)
-    """The arguments of the command AUTH: a password, or a user and a password; () if the URL has none."""
+    """The arguments of the command AUTH: a password, or a user and a password; () if the URL has no password."""
 
     def __str__(self) -> str:
         return f"unix://{self.address}" if isinstance(self.address, str) else self.address.url(self.scheme)
 
 
-# Each check is a line of its own with an answer of its own: "invalid URL" would leave the user guessing.
+# Each check has an error text of its own: "invalid URL" would leave the user guessing.
 
 
 def parse_url(url: str) -> Target:
-    """Return the target of a URL. Raises ValueError, which says what is wrong but never quotes the URL and its password."""
+    """Return the target of a URL. Raises ValueError, which says what is wrong without quoting the URL and its password."""
     if not isinstance(url, str):
         raise TypeError(f"{_FORM}: it is a str, not {type(url).__name__}")
     target = _parse(url)
@@ -97,7 +97,7 @@ def _parse(url: str) -> Target | str:
         wrong = _fault(parts)
         if wrong is not None:
             return wrong
-        # The path of a Unix socket may hold blanks and the like, which a URL spells with "%".
+        # The path of a Unix socket may hold blanks and the like, which are written with "%" in a URL.
         address = unquote(parts.path) if parts.scheme in _UNIX else url_address(parts)
         return Target(address, parts.scheme, _auth(parts))
     return "its host or port is not valid"
@@ -163,15 +163,15 @@ class Skipped(bytes):
 class _SkippingConnection(Connection):
     r"""The client's core for RESP. It drops a string that is too long, whereas its base class fails.
 
-        $2000000\r\n   the length is more than Limits.max_bulk: from here on 2,000,000 bytes are dropped as they arrive
-        ...            so the buffer never holds more than one chunk of them
+        $2000000\r\n   the length is more than Limits.max_bulk: the next 2,000,000 bytes are dropped as they arrive
+        ...            so the buffer never holds more than one chunk of these bytes
         \r\n           the end of the string. A Skipped takes the string's place in the message
     """
 
-    _left = 0  # bytes of the dropped string that have not arrived, and 2 for its CRLF; 0: no string is being dropped
+    _left = 0  # bytes still to be dropped, and 2 for the string's CRLF; 0: no string is being dropped
 
     def _check_bulk(self, length: int | None) -> int:
-        """Accept even a length beyond the limits, and note that this string has to be dropped."""
+        """Accept even a length beyond the limits, and note that the string has to be dropped."""
         limits = self.limits
         # In all other cases the base class checks the length. It refuses a length beyond LONGEST_SKIPPED.
         if length is None or not min(limits.max_bulk, limits.max_command - self._taken) < length <= LONGEST_SKIPPED:
@@ -180,7 +180,7 @@ class _SkippingConnection(Connection):
         return length
 
     def _read_bulk(self, length: int) -> bytes | None:
-        """Drop the bytes that have arrived. Return a Skipped once the string's CRLF has arrived, None until then."""
+        """Drop the bytes that have arrived. Return a Skipped once the string's CRLF has arrived, None before then."""
         if not self._left:
             return super()._read_bulk(length)
         arrived = min(self._left - 2, self._buffer.size)
@@ -197,7 +197,7 @@ class _SkippingConnection(Connection):
 
     @property
     def begins_like_tls(self) -> bool:
-        """Whether the bytes that have arrived, which are not a reply, are the answer of a server that expects TLS."""
+        """Whether the bytes that have arrived, which are not a reply, come from a server that expects TLS."""
         return self._buffer.peek(0, 2) == TLS_ALERT
 
 
@@ -208,8 +208,8 @@ def refusal(error: Error) -> Exception:
     """Return the exception for an error reply: one rule for all commands.
 
     It is a ConnectionRefusedError if the reason may be temporary (the broker is loading its data, busy, or full). In that case
-    the broker has done nothing, so the caller may try again. It is a RemoteProtocolError for every other reply, which will be
-    the same next time: a wrong password, an unknown command.
+    the broker has done nothing, so the caller may try again. It is a RemoteProtocolError for every error that another attempt
+    would only repeat: a wrong password, an unknown command.
     """
     return (ConnectionRefusedError if error.text.startswith(PASSING) else RemoteProtocolError)(error.text)
 
@@ -231,7 +231,7 @@ class Link:
         self.timeouts = timeouts
 
     def send(self, *words: bytes) -> int:
-        """Send a command. It never waits, so call ``flush`` after it.
+        """Send a command without waiting. Call ``flush`` after it.
 
         Return the position of the command's end, in bytes since the connection began: see ``progress``.
         """
@@ -244,13 +244,13 @@ class Link:
             await self._endpoint.flush()
 
     def progress(self, end: int) -> tuple[int, int]:
-        """Return the bytes received, and the bytes up to ``end`` that the broker has read: if either grows, it is alive."""
+        """Return how many bytes we have received, and how many up to ``end`` the broker has: if either grows, it is alive."""
         return signs_of_life(self._endpoint, end)
 
     async def value(self, seconds: float) -> Any:
         """Wait for the next value, from a reply or a push, for at most ``seconds`` between two chunks of it.
 
-        Raises OSError (including TimeoutError) and RemoteProtocolError. A cancelled call has taken nothing.
+        Raises OSError (including TimeoutError) and RemoteProtocolError. A cancelled call loses no value.
         """
         try:
             event = await self._endpoint.next_event(lambda: seconds)
@@ -283,7 +283,8 @@ class Link:
         for words in commands:
             self.send(*words)
         await self.flush()
-        # Read all answers before one of them raises: otherwise a later command would get an answer meant for these.
+        # Read all answers before one of them raises: otherwise a later command would get an answer meant for one of these
+        # commands.
         answers = [await self.value(self.timeouts.handshake) for _ in commands]
         return [check(answer) for answer in answers]
 

@@ -1,8 +1,8 @@
 """The life of a server, whatever it serves: listen, accept, serve, drain, stop.
 
-A server that ends with ``sys.exit()`` breaks off every response in flight. A server that waits for its clients may wait
-for ever. This file is the middle way, for all servers of the package; a class that derives from ``Listener`` only says what
-a pipe becomes.
+A server that ends with ``sys.exit()`` cuts off every response in flight. A server that waits for its clients may wait
+for ever. This file is the middle way, for all servers of the package. A subclass of ``Listener`` only says what a pipe
+becomes: a connection of HTTP or of RESP.
 
     listen       sockets.listen(host, port)             listening sockets, all on one port
       |
@@ -21,16 +21,17 @@ a pipe becomes.
     stop         after Timeouts.drain: cancel the task          v
                                                              it ends
 
-The server owns its connections: each is one task, and no task outlives the server. An ``asyncio.TaskGroup`` would own them
-as well. But a TaskGroup ends all tasks when one fails, and it waits for ever for a task that ignores its cancellation. A
-server must do neither: one broken connection is no reason to end the others, and a handler that never returns must not keep
-the process from exiting.
+The server owns its connections: each is one task, and no task outlives the server. An ``asyncio.TaskGroup`` would own the
+tasks as well. But a TaskGroup ends all tasks when one fails, and it waits for ever for a task that ignores its cancellation. A
+server must do neither of these: one broken connection is no reason to end the others, and a handler that never returns must
+not keep the process from exiting.
 
 What is easy to get wrong:
 
-- A client that is silent in its TLS handshake has to count as soon as it is accepted, or handshakes are an unlimited attack.
-- Telling a client that there are too many takes a file descriptor. So some are kept back (``RESERVED_FILES``).
-- "Stop" has three stages: accept no one, finish the requests in flight, cut off late ones. Two signals skip the second stage.
+- A client has to count as soon as it is accepted. Otherwise clients that stay silent in the TLS handshake would have no limit.
+- To refuse a client politely takes a file descriptor, so some descriptors are kept back (``RESERVED_FILES``).
+- "Stop" has three stages: accept no one, finish the requests in flight, cut off those that are late. Two signals skip the
+  second stage.
 """
 
 import asyncio
@@ -56,16 +57,16 @@ from minproto.aio.sockets import Acceptor, accept_pipe, listen, tls_options
 from minproto.core import check_count
 
 MAX_REFUSALS = 32
-"""Connections over the maximum that are told so at one time (with a 503, say). Further ones are closed without a word:
+"""How many clients beyond the maximum are refused with an answer (a 503, say) at one time. More are closed without a word:
 being polite costs a task and a file descriptor, and a flood of connections must not cost us more of both."""
 RESERVED_FILES = MAX_REFUSALS + 32
-"""Descriptors that the process needs besides its clients' sockets: the refusals, the listening sockets, the log, the app's."""
+"""File descriptors kept free of clients' sockets: for refusals, the listening sockets, the log, and the app's own files."""
 LAST_WAIT = 1.0
-"""Seconds for handlers to clean up after they were cancelled."""
+"""Seconds that handlers have to clean up after they are cancelled."""
 OPEN_MAX = 10_240
-"""The descriptors that a process asks for if the system has no limit and yet refuses "no limit" (macOS)."""
+"""How many descriptors we ask for if the system says that there is no limit, and yet refuses "no limit" (macOS)."""
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""How a program on this machine reaches a server that listens on all addresses: it can't connect to those."""
+"""An address that means all addresses, so nobody can connect to it -> the address that a program on this machine uses."""
 
 
 @dataclass(frozen=True)
@@ -73,25 +74,25 @@ class ListenerConfig:
     """The options that every server has. Raises TypeError or ValueError for a wrong value: one line that names the option."""
 
     host: str = "127.0.0.1"
-    """The name or address to listen on. "0.0.0.0" is every address of IPv4, "::" every one of IPv6. A name with several
-    addresses, as "localhost" often has, means all of them, on one port."""
+    """The name or address to listen on. "0.0.0.0" is every IPv4 address, "::" every IPv6 address. A name with several
+    addresses, such as "localhost" on most machines, means all of them, on one port."""
     port: int = 0
-    """0: any free port. ``Listener.port`` says which one it became."""
+    """0: any free port. ``Listener.port`` says which port it is."""
     ssl: tls.SSLContext | None = None
     """Serve over TLS, with this context. ``minproto.tls_context`` makes one."""
     timeouts: Timeouts = field(default_factory=Timeouts)
     """How long to wait, and for what."""
     max_connections: int = 10_000
     """Connections at one time; further ones are refused, so 0 refuses all. Each costs some 10 KiB and a file descriptor, so
-    the number is lower if the process may not open that many. A connection counts as soon as it is accepted: a client that
-    never finishes its TLS handshake takes a place as well."""
+    the number is lower if the process may not open that many files. A connection counts as soon as it is accepted: a client
+    that never finishes its TLS handshake takes a slot as well."""
     metrics: Metrics | None = None
     """Counts connections, requests and bytes."""
     on_drain: Callable[[], None] | None = None
-    """Called when the server begins to stop. Here an app answers requests that would hold up the end, such as long polls."""
+    """Called when the server begins to stop. In it an app can answer requests that would delay the end, such as long polls."""
 
     def __post_init__(self) -> None:
-        Address(self.host, self.port)  # an Address checks both
+        Address(self.host, self.port)  # an Address checks the host and the port
         check_tls("ssl", self.ssl, server=True)
         check_type("timeouts", self.timeouts, Timeouts)
         check_count("max_connections", self.max_connections, 0)
@@ -101,7 +102,7 @@ class ListenerConfig:
 
 
 class ListenerOptions(TypedDict, total=False):
-    """The fields of ``ListenerConfig`` as keyword arguments. Editors and type checkers read them here; a test compares."""
+    """The fields of ``ListenerConfig`` as keyword arguments, for editors and type checkers. A test compares the two."""
 
     host: str
     port: int
@@ -120,22 +121,22 @@ class Connection(Protocol):
         """The object that counts the connection's bytes."""
 
     async def run(self) -> None:
-        """Serve until the connection ends. Raises CancelledError; any other exception is a bug of ours."""
+        """Serve until the connection ends. Raises CancelledError if it is cancelled; any other exception is a bug of ours."""
 
     async def refuse(self) -> None:
         """Tell the client in its own protocol that there are too many connections, and end this one."""
 
     def drain(self) -> None:
-        """Finish the requests that have arrived, and then end. If no request has arrived, end now."""
+        """Finish the requests that have arrived, and then end the connection. If no request has arrived, end it now."""
 
     def abort(self) -> None:
-        """End at once, whatever the handler is doing."""
+        """End the connection at once, whatever the handler is doing."""
 
 
 class Listener(ABC):
     """A server: ``async with listener:`` serves until the block is left, and then drains.
 
-    A subclass decides what a pipe becomes, in ``_connect``.
+    In ``_connect`` a subclass decides what connection a pipe becomes.
     """
 
     scheme: ClassVar[str]
@@ -145,10 +146,10 @@ class Listener(ABC):
     def __init__(self, config: ListenerConfig) -> None:
         self.config = config
         self._acceptor: Acceptor | None = None
-        # Each connection is in one of these three sets. The first two hold the places of max_connections.
+        # Each connection is in one of these three sets. Those in the first two take the slots of max_connections.
         self._handshakes: set[asyncio.Task[None]] = set()  # accepted, but without a pipe yet
         self._connections: dict[asyncio.Task[None], Connection] = {}  # being served
-        self._refusals: set[asyncio.Task[None]] = set()  # too many, and being told so
+        self._refusals: set[asyncio.Task[None]] = set()  # one too many, and being told so
         self._draining = False
         self._loop: asyncio.AbstractEventLoop | None = None  # the loop in which the server runs
 
@@ -161,8 +162,8 @@ class Listener(ABC):
         if self._acceptor is not None or self._draining:
             raise RuntimeError("a server serves once: make another")
         self._loop = asyncio.get_running_loop()
-        # Each socket takes a file descriptor. With fewer of them than max_connections, accept() would fail before the server
-        # is full, and a client would wait in the kernel's queue without an answer. A refusal tells the client why.
+        # Each socket takes a file descriptor. With fewer descriptors than max_connections, accept() would fail before the
+        # server is full, and a client would wait in the kernel's queue without an answer. A refusal tells the client why.
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if files != resource.RLIM_INFINITY:
             room = max(1, files - RESERVED_FILES)
@@ -171,7 +172,7 @@ class Listener(ABC):
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        """Drain, even if the block has failed: the clients have done nothing wrong."""
+        """Drain the server, even if the block has failed: the clients have done nothing wrong."""
         await self.close()
 
     @property
@@ -187,12 +188,12 @@ class Listener(ABC):
 
     @property
     def is_everywhere(self) -> bool:
-        """Whether the server listens on all addresses, even if spelt differently, such as "0" for "0.0.0.0"."""
+        """Whether the server listens on all addresses, even if they are spelt differently, such as "0" for "0.0.0.0"."""
         return self._listening.host in LOOPBACK
 
     @property
     def _listening(self) -> Acceptor:
-        """The acceptor, while there is one."""
+        """The acceptor. Raises RuntimeError while the server does not listen."""
         if self._acceptor is None or self._draining:
             raise RuntimeError("the server does not listen")
         return self._acceptor
@@ -201,14 +202,14 @@ class Listener(ABC):
 
     @property
     def _is_full(self) -> bool:
-        """Whether all places are taken. Refusals take none: they are bounded by MAX_REFUSALS."""
+        """Whether all slots are taken. Refusals take no slots: MAX_REFUSALS bounds them."""
         return len(self._connections) + len(self._handshakes) >= self.config.max_connections
 
     def _accepted(self, sock: socket) -> None:
-        """The acceptor calls this: a client has connected.
+        """Start a task for a client that has connected. The acceptor calls this.
 
-        The client takes its place now, not when its TLS handshake is done. Otherwise a flood of clients that stay silent in
-        their handshakes would cost us without limit.
+        The client takes its slot now, not when its TLS handshake is done. Otherwise a flood of clients that stay silent in
+        their handshakes would have no limit.
         """
         waiting = self._refusals if self._is_full else self._handshakes
         if len(self._refusals) >= MAX_REFUSALS and waiting is self._refusals:
@@ -218,15 +219,15 @@ class Listener(ABC):
         task.add_done_callback(waiting.discard)
 
     async def _make_pipe(self, sock: socket) -> None:
-        """Run in a task: turn a socket into a pipe, which takes as long as the TLS handshake, and serve the client on it."""
+        """Turn a socket into a pipe, which takes as long as the TLS handshake, and serve the client on it. Runs in a task."""
         task, ssl, timeouts = asyncio.current_task(), self.config.ssl, self.config.timeouts
 
         def connected(pipe: Pipe) -> None:
-            self._handshakes.discard(task)  # in the same step ``attach`` takes the place
+            self._handshakes.discard(task)  # ``attach`` takes the slot again in the same step
             self._refusals.discard(task)
             try:
                 self.attach(pipe)
-            except BaseException:  # asyncio would only log it, and the client would wait
+            except BaseException:  # asyncio would only log the error, and the client would wait
                 pipe.abort()
                 raise
 
@@ -252,7 +253,7 @@ class Listener(ABC):
         task.add_done_callback(self._remove)
 
     def _remove(self, task: asyncio.Task[None]) -> None:
-        """A connection's task is done: its place is free."""
+        """Free the slot of a connection whose task is done."""
         connection = self._connections.pop(task)
         if self.config.metrics is not None:
             self.config.metrics.closed(connection.endpoint)
@@ -261,9 +262,9 @@ class Listener(ABC):
     # -- the end
 
     async def close(self) -> None:
-        """Stop accepting, finish the requests in flight, and cut off any that are not done at the deadline.
+        """Stop accepting, finish the requests in flight, and cut off the requests that are not done at the deadline.
 
-        A second call waits until the first is done. Raises RuntimeError when called from a thread other than the loop's.
+        A second call waits until the first call is done. Raises RuntimeError when called from a thread other than the loop's.
         """
         if self._loop is not None:
             check_loop(self._loop, "asyncio.run_coroutine_threadsafe(server.close(), loop)")
@@ -275,11 +276,11 @@ class Listener(ABC):
             self.abort()
         await _wait(self._tasks(), LAST_WAIT)  # the tasks are cancelled: now they may close files and databases
         for connection in self._connections.values():
-            logger.error("a handler ignores that it is cancelled")  # it goes on, but without its client
+            logger.error("a handler ignores that it is cancelled")  # the handler keeps running, but without its client
             connection.abort()
 
     def _drain(self) -> None:
-        """Begin to stop: from now on, no new client is served."""
+        """Begin to stop the server: from now on, no new client is served."""
         self._draining = True
         if self._acceptor is not None:
             self._acceptor.close()
@@ -301,7 +302,7 @@ class Listener(ABC):
             stop_task(task)
 
     def _tasks(self) -> set[asyncio.Task[None]]:
-        """All tasks of the server. A copy: the sets change when a task ends."""
+        """Return all tasks of the server, as a copy: the sets change when a task ends."""
         return {*self._connections, *self._refusals, *self._handshakes}
 
 
@@ -313,13 +314,13 @@ def _reset_failed(connection: Connection, task: asyncio.Task[None]) -> None:
 
 
 async def _wait(tasks: set[asyncio.Task[None]], seconds: float) -> None:
-    """Wait up to ``seconds`` seconds for tasks. An empty set is not an error here, as it is in asyncio."""
+    """Wait up to ``seconds`` seconds for tasks. An empty set is an error in asyncio.wait, but not here."""
     if tasks:
         await asyncio.wait(tasks, timeout=seconds)
 
 
 def _announced(listener: Listener) -> str:
-    """Return the line that says where a server is. A URL does not show that other machines reach the server, too."""
+    """Return the line that names a server's URL. It also says if other machines can reach the server: a URL does not."""
     everywhere = " and all other addresses of this machine" if listener.is_everywhere else ""
     return f"minproto serves on {listener.url}{everywhere}\n"
 
@@ -335,11 +336,11 @@ async def serve_until_signal(*listeners: Listener) -> None:
         for listener in listeners:
             await stack.enter_async_context(listener)
         output = standard_output()
-        # All URLs at once, now that no server has failed: a script may wait for this line before it connects.
+        # All URLs at once, and only after every server has started: a script may wait for this line before it connects.
         output.write("".join([_announced(listener) for listener in listeners]))
         output.flush()
         await stopped.wait()
-        # Together: one after the other, each would begin its Timeouts.drain only when the previous one has ended.
+        # All together: one after the other, each would begin its Timeouts.drain only when the previous server has ended.
         await asyncio.gather(*(listener.close() for listener in listeners))
 
 
@@ -369,7 +370,7 @@ def raise_file_limit() -> None:
     """Raise this process's limit on open files as far as the system permits.
 
     Each connection counts as a file, and the usual limit is 1,024.
-    A limit has two values. The soft one applies, and a process may raise it as far as the hard one.
+    A limit has two values. The soft limit applies, and a process may raise it as far as the hard limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for wish in (hard, OPEN_MAX):

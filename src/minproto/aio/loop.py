@@ -1,10 +1,11 @@
 """Two things that every connection asks of the event loop: a time limit for each wait, and one write per turn.
 
-Both come in two classes that do the same: a plain one, which shows what happens, and the one that the connections use, which
-calls the loop less often. A busy server has ten thousand requests a second, so the calls for each of them add up.
+Each of the two things comes as two classes that do the same: a plain class, which shows what happens, and the class that the
+connections use, which calls the loop less often. A busy server has ten thousand requests a second, so a few calls for each
+request add up.
 
 **A time limit** for a wait that comes again and again. A connection waits for the next request, for the next piece of a body,
-for a slow reader. Each wait needs a limit, and almost none reaches its limit, because the bytes come first.
+for a slow reader. Each wait needs a limit, and almost no wait reaches its limit, because the bytes come first.
 
     with deadline(30.0):               # from here on the deadline may cancel this task
         data = await pipe.read()       # no byte for 30 seconds: the deadline calls task.cancel()
@@ -20,10 +21,10 @@ timer when the wait is over. ``Deadline`` leaves one timer running, and each wai
     75         the timer fires, too early              85                     85   (set again)
     85         the timer fires: the wait is late       TimeoutError
 
-Both have two differences from ``asyncio.timeout``:
+Both deadlines differ from ``asyncio.timeout`` in two ways:
 
 - Another task may end the wait early with ``expire``. A server that is shutting down does this to idle connections.
-- The wait gets a few more turns of the loop before it is called late. If some code has kept the loop busy for too long, the
+- The wait gets a few more turns of the loop before it times out. If some code has kept the loop busy for too long, the
   timer and the peer's bytes become ready in the same turn. Those bytes were in time, so they must win.
 
 **One write for each turn.** A turn of the event loop runs every callback that is ready. Say the requests of three clients have
@@ -35,12 +36,12 @@ arrived in one turn:
     turn 2     the batch: A.write_turn(), B.write_turn(), C.write_turn()      one system call each
 
 So each endpoint writes once a turn, however many events its core has encoded: a system call costs as much as encoding a
-dozen events. The writes also come close together. The first of them wakes the peer, or the proxy in front of us, and the
-others find it awake. ``PlainWriteBatch`` asks the loop for one callback per endpoint, ``WriteBatch`` for one callback for
-all endpoints of the loop. Both keep two promises:
+dozen events. The writes also come close together. The first write wakes the peer, or the proxy in front of us, and
+the other writes find it awake. ``PlainWriteBatch`` asks the loop for one callback per endpoint, ``WriteBatch`` for one
+callback for all endpoints of the loop. Both batches keep two promises:
 
 - An endpoint writes after everything that is ready now has run, so that an answer made in this turn is in the same write.
-- A pipe that fails takes only its own connection down; the other endpoints write as if nothing had happened.
+- If a pipe fails, only its own connection ends; the other endpoints write as if nothing had happened.
 """
 
 import asyncio
@@ -57,7 +58,7 @@ logger = logging.getLogger("minproto")
 # ---- a time limit for each wait ----------------------------------------------------------------------------------------
 
 GRACE_TURNS = 3
-"""Turns of the event loop in which bytes that the kernel already holds reach the task waiting for them. One turn is enough
+"""How many turns of the event loop bytes that the kernel already holds may need to reach the waiting task. One turn is enough
 for asyncio's own loop to read the socket. uvloop runs its timers before it reads, and over TLS the bytes take another turn."""
 
 
@@ -71,7 +72,7 @@ async def let_arrive() -> None:
 
 
 def call_after_grace(callback: Callable[..., None], *arguments: Any, turns: int = GRACE_TURNS) -> None:
-    """Call ``callback`` after ``GRACE_TURNS`` turns of the event loop: ``let_arrive`` for a timer, which can't await."""
+    """Call ``callback`` after ``GRACE_TURNS`` turns of the event loop. It is for timers, which can't await ``let_arrive``."""
     if not turns:
         return callback(*arguments)
     loop = asyncio.get_running_loop()
@@ -127,7 +128,7 @@ class PlainDeadline:
             self._timer = None
 
     def _rest(self) -> None:
-        """The wait is over."""
+        """Stop the timer, since the wait is over."""
         self.stop()
 
     def _expire_if_late(self, when: float) -> None:
@@ -150,7 +151,7 @@ class Deadline(PlainDeadline):
         assert task is not None
         self._cancelling = task.cancelling()
         self._when = self._loop.time() + seconds
-        if self._fires > self._when:  # a timer that fires earlier is as good: it sets itself again
+        if self._fires > self._when:  # a timer that fires earlier will do: it sets itself again
             self._set_timer()
         return self
 
@@ -237,7 +238,7 @@ _batches: WeakValueDictionary[asyncio.AbstractEventLoop, PlainWriteBatch] = Weak
 def batch_of(loop: asyncio.AbstractEventLoop) -> PlainWriteBatch:
     """Return the batch of an event loop, which all endpoints of that loop share.
 
-    The dictionary is weak, so a batch lives as long as an endpoint holds it. A strong one would keep every loop that a program
-    has ever run, and ``asyncio.run`` makes a new loop each time.
+    The dictionary is weak, so a batch lives as long as an endpoint holds it. A strong dictionary would keep every loop that a
+    program has ever run, and ``asyncio.run`` makes a new loop each time.
     """
     return _batches.setdefault(loop, WriteBatch(loop))

@@ -1,6 +1,6 @@
 """Many streams on one pipe: the tasks that both ends of an HTTP/2 connection run.
 
-On one HTTP/2 connection many exchanges go on at once (*multiplexing*). The core, ``minproto.http2``, turns the bytes into
+On one HTTP/2 connection many exchanges run at once (*multiplexing*). The core, ``minproto.http2``, turns the bytes into
 events of numbered streams. It never waits. This file adds the parts that wait: a reader, a writer, and a pipe for each stream.
 
     the peer                                                                 the app, one task for each stream
@@ -26,14 +26,15 @@ Each task waits for one thing, and another party wakes it:
     the writer       room in the transport                                the pipe
 
 The writer exists only while there is content that may be sent, or a task waiting for room in the transport. It ends when
-nothing is left to do. ``start_writing`` creates it. The reader calls ``start_writing`` when a WINDOW_UPDATE or SETTINGS frame
-has opened a window; a handler's ``write`` calls it if the windows are open already.
+nothing is left to do. ``start_writing`` creates a new one. The reader calls ``start_writing`` when a WINDOW_UPDATE or SETTINGS
+frame has opened a window; a handler's ``write`` calls it if the windows are open already.
 
-**The reader never waits for an app**, nor for the peer to take what we send (RFC 9113 §5.2.2: endpoints MUST read and process
-frames as soon as data is available). Imagine a reader that handed each piece of content to its handler and waited until the
-handler had taken it. Handler 1 is taking no content, because it is in a ``drain``, waiting for credit from the peer.
-The WINDOW_UPDATE with that credit has arrived, after the content that nobody takes. So the reader waits for the handler, and
-the handler waits for the reader: a deadlock. One slow handler would also stop all other streams (*head-of-line blocking*).
+**The reader never waits for an app**, nor for the peer to read what we send (RFC 9113 §5.2.2: endpoints MUST read and
+process frames as soon as data is available). Imagine a reader that handed each piece of content to its handler and waited
+until the handler had taken it. Handler 1 takes no content, because it is in a ``drain``, waiting for credit from the peer.
+The WINDOW_UPDATE with that credit has arrived, but after content that handler 1 has not taken. So the reader waits for the
+handler, and the handler waits for the reader: a deadlock. One slow handler would also stop all other streams (*head-of-line
+blocking*).
 
 So the reader must not wait, and yet a peer must not fill our memory. Each kind of bytes has its own bound:
 
@@ -46,8 +47,8 @@ So the reader must not wait, and yet a peer must not fill our memory. Each kind 
 
 **The writer takes turns.** A stream that has content tells the core (``core.offer``; ``core.withdraw`` takes this back). The
 core says whose turn it is (``core.next_ready``), by priority, and how much both windows allow, the stream's and the
-connection's (``core.sendable``). The writer asks only while the transport holds little: bytes in the transport cannot be
-overtaken, so if it held a lot, an urgent response would be as late as any other.
+connection's (``core.sendable``). The writer asks only while few bytes are pending in the transport: such bytes cannot
+be overtaken, so if there were many, an urgent response would be as late as any other.
 
 Here is an exchange whose client allows each stream 10 bytes. The handler writes 25. ``unsent`` is the number of bytes that the
 stream holds, ``window`` the number that the client still lets it send:
@@ -92,7 +93,7 @@ stream holds, ``window`` the number that the client still lets it send:
 
 Step by step: ``write`` has 25 bytes for a window of 10, so it calls ``start_writing``. The writer sends 10 bytes, finds the
 window empty, and ends. The client's WINDOW_UPDATE arrives at the reader, which calls ``start_writing``: a new writer sends 10
-more bytes. After the third DATA frame the stream is empty, and ``close_write`` has asked for the end, which follows at once.
+more bytes. After the third DATA frame no content is left, so the end for which ``close_write`` has asked follows at once.
 
 A stream is a ``Pipe``. So a protocol that runs on a connection also runs on a stream, unchanged: WebSocket, for example
 (RFC 8441).
@@ -124,22 +125,22 @@ from minproto.http2_frames import (
 )
 
 MAX_UNREAD_REPLIES = 4 * HIGH_WATER
-"""Bytes (256 KiB) of replies that may be pending while a peer provokes more. A peer beyond this is not reading them."""
+"""The most bytes of replies (256 KiB) that may be pending. A peer that provokes more replies than that is not reading them."""
 HARMLESS_RATE = 10
-"""Frames a second that are never a flood: the pings of a quiet connection must not add up to one over the hours."""
+"""How many frames a second are never a flood: over hours, the pings of a quiet connection must not add up to a flood."""
 FAIR_SHARE = 256
-"""Events that the reader takes in before it lets other tasks run: one chunk of 64 KiB can hold thousands of small frames."""
+"""How many events the reader handles before other tasks may run: one chunk of 64 KiB can hold thousands of small frames."""
 SMALL = 1024
-"""Bytes. A pending piece of content smaller than this is joined with the next one. A peer can fill a window byte by byte, and
-an event for each byte would take a thousand times the memory of the window."""
+"""A pending piece of content of fewer bytes than this is joined with the next piece. A peer can fill a window byte by byte,
+and an event for each byte would take a thousand times the memory of the window."""
 PARTING = 0.25
-"""Seconds that the peer has to end its side of a stream after we have ended ours, before we reset the stream."""
+"""How many seconds we give the peer to end its side of a stream after we have ended ours, before we reset the stream."""
 
 
 class Http2Stream:
     """One stream of an HTTP/2 connection, as a pipe (see ``Pipe``), for one task that reads and one that writes.
 
-    Both wait for *news* of the stream. The connection's reader task brings all news from the peer: it calls
+    Both tasks wait for *news* of the stream. The connection's reader task brings all news from the peer: it calls
     ``receive`` for an event, and ``fail`` if the stream is over before its time. The writer task calls ``send_piece``.
     """
 
@@ -157,8 +158,8 @@ class Http2Stream:
         self._output_ends = False  # the app writes no more
         self._trailers = Headers()  # to be sent after the output
         self._news: asyncio.Future[None] | None = None  # a task is waiting for news
-        self._write_limit: asyncio.Timeout | None = None  # the time limit of a wait until output is sent
-        self._taken = 0  # bytes that the peer has let us send since that limit began
+        self._write_limit: asyncio.Timeout | None = None  # the time limit for a task that waits until output is sent
+        self._taken = 0  # bytes that the peer has let us send since that time limit began
         self._watcher: Watcher | None = None
         self.unsent = 0
         """Bytes written but not sent yet."""
@@ -167,12 +168,12 @@ class Http2Stream:
         self.upload: asyncio.Task[None] | None = None
         """The task that sends a client's request. It is cancelled when the stream fails."""
         self.failure: Exception | None = None
-        """Why the stream ended before its time; None if it has not."""
+        """The reason why the stream ended before its time; None if it did not."""
 
-    # -- receiving: the reader task calls ``receive``, the app's task the other two
+    # -- receiving: the reader task calls ``receive``; the app's task calls ``next_event`` and ``read``
 
     def receive(self, event: Event) -> None:
-        """Take in an event that has come on this stream. The flow-control window bounds how much can pile up here."""
+        """Store an event of this stream until the app takes it. The flow-control window bounds how much is stored."""
         if isinstance(event, Data):
             if not event.data:  # a frame of padding alone: there is nothing to take, so its credit goes back at once
                 return self._connection.endpoint.send(Consumed(self.id, 0))
@@ -205,7 +206,7 @@ class Http2Stream:
         return event
 
     async def read(self) -> bytes:
-        """Wait for content, as ``Pipe.read`` does; b"" at its end."""
+        """Wait for content, as ``Pipe.read`` does; b"" at the end of the content."""
         event = await self.next_event()
         if isinstance(event, Data):
             return event.data
@@ -221,7 +222,7 @@ class Http2Stream:
         self._connection.endpoint.send(event)
 
     def write(self, data: bytes | memoryview) -> None:
-        """Take content to send. This never waits, so ``drain`` or ``finish`` has to follow.
+        """Send content, or store it for the writer task. This never waits, so ``drain`` or ``finish`` has to follow.
 
         Short content is sent at once if nothing is in its way: no older content of this stream, no closed window, no full
         transport. All other content waits for the writer task. A small answer therefore needs no second task.
@@ -259,10 +260,10 @@ class Http2Stream:
             self._note_progress(size - left)
 
     def _note_progress(self, count: int) -> None:
-        """Note that ``count`` bytes were sent. A task waiting for that gets more time, once the peer has let us send enough.
+        """Note that ``count`` bytes were sent. Once the peer has let us send enough, a waiting task gets more time.
 
-        All streams share the bytes (``ENOUGH``) that a peer has to read in ``Timeouts.write``. With 10 streams, each has to
-        get through a tenth of them.
+        In ``Timeouts.write`` a peer has to read ``ENOUGH`` bytes, on all streams together. With 10 streams, a tenth of these
+        bytes is enough for each.
         """
         if not self._output:
             self._connection.core.withdraw(self.id)
@@ -291,7 +292,7 @@ class Http2Stream:
     async def drain(self) -> None:
         """Let other tasks run, and wait while more than 64 KiB are unsent. Raises ``failure`` if the stream is over.
 
-        A wait goes on until only 16 KiB are unsent. Otherwise the app would be woken for each frame.
+        A wait that has begun ends only when at most 16 KiB are unsent. Otherwise the app would be woken for each frame.
         """
         await self._wait_until_unsent(HIGH_WATER // 4 if self.unsent > HIGH_WATER else HIGH_WATER)
         await asyncio.sleep(0)
@@ -341,11 +342,11 @@ class Http2Stream:
     # -- endings
 
     async def close(self) -> None:
-        """Send everything written, and end our output. Then reset the stream if the peer goes on sending.
+        """Send everything written, and end our output. Then reset the stream if the peer still sends.
 
         A response may be complete before its request is, and nobody wants the rest of that request. A reset with NO_ERROR
-        tells the peer so, and does not harm the response (RFC 9113 §8.1). But most such content is on its way already, and
-        a reset would only be one more frame. So the peer gets a moment to end by itself.
+        tells the peer so, and does not harm the response (RFC 9113 §8.1). But usually that content is on its way
+        already, and a reset would only be one more frame. So the peer gets a moment to end its side by itself.
         """
         self.close_write()
         await self.finish()
@@ -391,10 +392,10 @@ class Http2Stream:
     # -- waiting
 
     async def _wait_for_news(self) -> None:
-        """Wait until something has happened to this stream. The caller has to check what: many things are news.
+        """Wait until something has happened to this stream. The caller has to check what has happened.
 
-        One task may wait to read while another waits to write. Both wait for one future, so each shields it: cancelling
-        one task must not cancel the future that the other is waiting for.
+        One task may wait to read while another waits to write. Both tasks wait for the same future, so each shields it:
+        cancelling one task must not cancel the future that the other is waiting for.
         """
         if self._news is None or self._news.done():
             self._news = asyncio.get_running_loop().create_future()
@@ -415,7 +416,7 @@ class Http2Stream:
             asyncio.get_running_loop().call_soon(self._tell_watcher, lost)
 
     def _tell_watcher(self, lost: bool) -> None:
-        if self._watcher is not None:  # it may have been removed since
+        if self._watcher is not None:  # the watcher may have been removed since
             self._watcher(lost)
 
 
@@ -423,7 +424,7 @@ class ReplyBacklog:
     """Counts the bytes of replies that the peer has not read yet, among all other bytes that we send.
 
     All bytes that we send on a connection are numbered from 0. A reply occupies a span of them. For example, a PING's reply
-    has 17 bytes, from 100 to 117. Content follows it, up to 5,000. Then a second reply has bytes 5,000 to 5,017:
+    has 17 bytes, from 100 to 117. Content follows, up to 5,000. Then comes a second reply, from 5,000 to 5,017:
 
     >>> backlog = ReplyBacklog()
     >>> backlog.add(100, 117)
@@ -431,7 +432,7 @@ class ReplyBacklog:
     >>> backlog.unread(taken=0), backlog.unread(taken=110), backlog.unread(taken=4_000), backlog.unread(taken=5_017)
     (34, 24, 17, 0)
 
-    ``taken`` is the number of bytes that have left our memory. The content does not count: a window has allowed it.
+    ``taken`` is the number of bytes that have left our memory. Content is not counted: a window has allowed it.
     """
 
     __slots__ = ("_size", "_spans")
@@ -457,7 +458,7 @@ class ReplyBacklog:
 
 
 class _ClockedEndpoint(Endpoint):
-    """An endpoint that tells the core how much time has gone by, before each chunk.
+    """An endpoint that tells the core how much time has gone by, before it feeds the core a chunk.
 
     The core has *budgets*: bounds on frames that cost us more than they cost the peer. Progress refills them, and so does
     time, but a core has no clock.
@@ -480,7 +481,7 @@ class _ClockedEndpoint(Endpoint):
 
 
 class _Deadline(NamedTuple):
-    """When the peer has to have sent more, and what is wrong with a peer that has not."""
+    """The time by which the peer has to send more bytes, and the fault if it does not."""
 
     when: float
     """In seconds of the event loop's clock."""
@@ -538,12 +539,12 @@ class Multiplexer:
     # -- the reader task
 
     def begin(self, first: bytes, began: float) -> None:
-        """Take a client's first bytes, by which it has chosen HTTP/2. ``began``: when the first of them came."""
+        """Process a client's first bytes, which have shown that it speaks HTTP/2. ``began``: when the first byte came."""
         self._frame_began = began
         self.endpoint.feed(first)
 
     async def read(self) -> None:
-        """Take in what the peer sends, until the connection is done. This is the reader task.
+        """Receive and handle what the peer sends, until the connection is done. This is the reader task.
 
         It waits for bytes, and for nothing else. Every call in this loop returns at once, whatever an app does.
 
@@ -614,7 +615,7 @@ class Multiplexer:
         """Return the deadline for the next bytes. Four cases, from the strictest to the mildest:
 
         1. Nothing has come at all. The peer has to send its preface and settings, and may need a slow TLS round trip for that.
-        2. A frame has begun. It has the time of a head, or more if it is DATA: the time it takes at the minimum rate.
+        2. A frame has begun. It may take as long as a head; DATA may take longer, as long as it takes at the minimum rate.
         3. Our settings are not acknowledged (RFC 9113 §6.5.3). See ``_settings_due``.
         4. Otherwise, the wait is idle time.
         """
@@ -634,14 +635,14 @@ class Multiplexer:
 
     @property
     def _settings_due(self) -> float:
-        """When the peer has to have acknowledged our settings. On a slow line the acknowledgement queues behind everything the
-        peer sent before it saw them. So each KiB that has come adds the time that ``min_body_rate`` allows for it."""
+        """The time by which the peer has to acknowledge our settings. On a slow line the ACK comes after everything that the
+        peer sent before it saw our settings. So each KiB received adds the time that ``min_body_rate`` allows for it."""
         came = self.endpoint.received // 1024 * 1024
         return self._began + self.timeouts.handshake + came / self.timeouts.min_body_rate
 
     @property
     def _idle_until(self) -> float:
-        """When the connection is closed if no stream is in use until then."""
+        """The time at which the connection will be closed, if no stream is used before then."""
         is_first = not self.core.last_stream and self.core.next_stream == 1
         return self.idle_since + (self.timeouts.first_idle if is_first else self.timeouts.idle)
 
@@ -651,13 +652,13 @@ class Multiplexer:
         return not self.streams and self._clock() >= self._idle_until
 
     def _check_deadline(self) -> None:
-        """Check whether the peer is late. If not, ``interrupt`` has ended the wait, or only idle time is up."""
+        """Raise RemoteProtocolError if the peer is late. If not, ``interrupt`` ended the wait, or only idle time is up."""
         deadline = self._deadline()
         if deadline.fault and self._clock() >= deadline.when:
             self._fail(deadline.fault, deadline.code)
 
     def _fail(self, reason: str, code: int) -> NoReturn:
-        """Raise a fault that only a clock or a buffer shows, after reporting it to the core."""
+        """Raise RemoteProtocolError for a fault that only a clock or a buffer shows, after telling the core."""
         error = RemoteProtocolError(reason, code)
         self.core.fail(error)
         raise error
@@ -667,7 +668,7 @@ class Multiplexer:
     def start_writing(self) -> None:
         """Start the writer task, if a stream has content that it may send now.
 
-        The task ends when nothing is left: a task that only waited would cost an idle connection 2 KiB.
+        The task ends when nothing is left to send: a task that only waited would cost an idle connection 2 KiB.
         """
         if self.core.is_ready:
             self._start_writer()
@@ -696,8 +697,8 @@ class Multiplexer:
             self._give_room()
 
     def _send_pieces(self) -> bool:
-        """Send frames for the streams whose turn it is, until the transport has enough. Return whether that was the reason
-        to stop, rather than a lack of content."""
+        """Send frames for the streams whose turn it is. Return True once the transport has enough, False once no stream has
+        content that it may send."""
         while self.endpoint.unsent <= HIGH_WATER:
             turn = self.core.next_ready()
             if turn is None:
@@ -729,7 +730,7 @@ class Multiplexer:
     # -- the end
 
     def remove(self, stream: Http2Stream) -> None:
-        """Drop a stream that is no longer in use. When the last one is dropped, the idle time begins."""
+        """Drop a stream that is no longer in use. When the last stream is dropped, the idle time begins."""
         del self.streams[stream.id]
         if not self.streams:
             self.idle_since = self._clock()

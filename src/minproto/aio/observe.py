@@ -1,4 +1,4 @@
-"""What an operator sees of a server: an access log, and metrics for Prometheus.
+"""What a server shows to its operator: an access log, and metrics for Prometheus.
 
 Both are *observers*: objects that a connection calls twice for each request.
 
@@ -9,9 +9,9 @@ Both are *observers*: objects that a connection calls twice for each request.
       |<-- 200, 13 bytes-|
       |                  |--- finish(head, 200, 13) ----> Metrics: one more 200; AccessLog: a line
 
-``finish`` is called when the answer is complete, or given up, so an hour-long download is in the log an hour late. A server
-without observers makes no calls at all. Metrics also count connections and bytes: a server tells them of each connection by
-``opened`` and ``closed``, and they read the counters of open connections only when somebody asks.
+``finish`` is called when the answer is complete, or given up, so the log shows an hour-long download an hour after it began.
+A server without observers makes no calls at all. Metrics also count connections and bytes: a server calls ``opened`` and
+``closed`` for each connection, and the counters of open connections are read only when somebody asks for the metrics.
 """
 
 import asyncio
@@ -28,23 +28,23 @@ from minproto.http import RequestHead
 logger = logging.getLogger("minproto")
 
 APP_FAILURES = (Exception, SystemExit, BaseExceptionGroup)
-"""The exceptions from an app's code that must not end the server. ``sys.exit()`` in a handler fails this one request: asyncio
-would end the loop, and with it all other requests. A task group wraps an exception that is not an Exception, such as
-GeneratorExit, in a BaseExceptionGroup. KeyboardInterrupt is not among them: Ctrl-C has to end the program."""
+"""The exceptions from an app's code that must not end the server. ``sys.exit()`` in a handler fails only its own request:
+asyncio would end the loop, and with it all other requests. A task group wraps an exception that is not an Exception, such as
+GeneratorExit, in a BaseExceptionGroup. KeyboardInterrupt is not in this tuple: Ctrl-C has to end the program."""
 APP_ENDS = (*APP_FAILURES, asyncio.CancelledError)
-"""``APP_FAILURES``, and a cancellation. ``was_cancelled`` says whether the cancellation is ours or the app's own."""
+"""``APP_FAILURES``, and a cancellation: ours or the app's own, and ``was_cancelled`` says which."""
 
 
 class Counts(Protocol):
-    """The bytes of a connection so far: inside TLS."""
+    """The bytes of a connection so far, counted inside TLS."""
 
     @property
     def received(self) -> int:
-        """From the peer."""
+        """How many bytes have come from the peer."""
 
     @property
     def sent(self) -> int:
-        """To the peer."""
+        """How many bytes have been sent to the peer."""
 
 
 class Observer(Protocol):
@@ -56,8 +56,8 @@ class Observer(Protocol):
     def finish(self, head: RequestHead | None, status: int, sent: int, pipe: Pipe) -> None:
         """Note that an answer is complete, or was given up.
 
-        ``head``: the request; None if it could not be read (a 400, say). ``status``: 499 if the client left before its
-        answer was complete. ``sent``: bytes of content. ``pipe``: the client's, for its address.
+        ``head``: the head of the request; None if it could not be read (a 400, say). ``status``: 499 if the client left before
+        its answer was complete. ``sent``: bytes of content. ``pipe``: the client's, for its address.
         """
 
 
@@ -81,12 +81,12 @@ class Guarded:
 
 
 def peer_name(pipe: Pipe) -> str:
-    """Return the address of a peer as the logs write it; "-" if it has none."""
+    """Return the address of a peer as the logs write it; "-" if the peer has no address."""
     peer = pipe.info("peername")
     return str(peer[0]) if isinstance(peer, tuple) else "-"
 
 
-# A target, as a client sends it, becomes part of a line. In it a control character is written like \x0a, and a quote as \".
+# The target of a request becomes part of a line. There a control character is written as \x0a, for example, and a quote as \".
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {ord('"'): '\\"', ord("\\"): "\\\\"}
 
 
@@ -98,7 +98,7 @@ class AccessLog:
     """
 
     def __init__(self, write: Callable[[str], Any] | None = None) -> None:
-        """``write`` takes each line. The event loop calls it, so it must not block.
+        """``write`` is called with each line, in the event loop, so it must not block.
 
         By default a thread writes the lines to standard output, and lines that nobody reads are dropped and counted: see
         ``minproto.aio.output``.
@@ -117,11 +117,11 @@ class AccessLog:
         line = f"{head.method} {head.target} HTTP/{head.version}".translate(_ESCAPES) if head else "-"
         try:
             self._write(f'{host} - - [{self._now()}] "{line}" {status} {sent}\n')
-        except OSError:  # the reader of the log is gone. The server goes on, without a log
+        except OSError:  # the reader of the log is gone. The server keeps running, without a log
             self._write = len
 
     def _now(self) -> str:
-        """Return the time for a line. It is formatted once a second, since that takes longer than the rest of the line."""
+        """Return the time for a line. It is formatted only once a second: that takes longer than the rest of a line."""
         now = int(time.time())
         if self._time[0] != now:
             self._time = now, time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now))
@@ -133,26 +133,26 @@ class Metrics:
 
     def __init__(self) -> None:
         self.requests: dict[int, int] = {}
-        """Requests answered, by status."""
+        """Status -> the number of requests answered with it."""
         self.in_flight = 0
-        """Requests that have begun, but whose answer is not complete."""
+        """The number of requests that have begun, but whose answer is not complete."""
         self._open: set[Counts] = set()
         self._received = 0  # bytes of connections that have ended
         self._sent = 0
 
     def opened(self, wire: Counts) -> None:
-        """Count a connection from now on. ``wire`` is read whenever somebody asks for the bytes."""
+        """Count a connection from now on. Its counters, ``wire``, are read whenever somebody asks for the bytes."""
         self._open.add(wire)
 
     def closed(self, wire: Counts) -> None:
-        """Add the bytes of a connection that has ended to those of the past."""
+        """Count a connection as ended: keep only the sums of its bytes."""
         self._open.discard(wire)
         self._received += wire.received
         self._sent += wire.sent
 
     @property
     def connections(self) -> int:
-        """Connections that are open now."""
+        """The number of connections that are open now."""
         return len(self._open)
 
     @property
@@ -170,10 +170,10 @@ class Metrics:
 
     def finish(self, head: RequestHead | None, status: int, sent: int, pipe: Pipe) -> None:
         self.requests[status] = self.requests.get(status, 0) + 1
-        self.in_flight -= head is not None  # a head that could not be read has not begun
+        self.in_flight -= head is not None  # no ``begin`` was called for a head that could not be read
 
     def render(self) -> str:
-        """Return the text that Prometheus fetches: for each family of values its type, then one line per value."""
+        """Return the text that Prometheus fetches: for each metric a line with its type, then one line per value."""
         lines = ["# TYPE minproto_requests_total counter"]
         lines += [f'minproto_requests_total{{status="{status}"}} {n}' for status, n in sorted(self.requests.items())]
         for name, kind, value in (

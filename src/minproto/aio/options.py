@@ -1,12 +1,12 @@
-"""The checks of what users configure: a wrong option is refused when it is given, not when the first client connects.
+"""Checks for the options that users set: a wrong option is refused when it is given, not when the first client connects.
 
     >>> check_text("url", None)
     Traceback (most recent call last):
     TypeError: url has to be str, not None
 
 Every check raises TypeError for a value of a wrong type, or ValueError for a value out of range. The error is one line with
-the name of the option, what it has to be, and the value. Why so much care? A server with ``Timeouts(idle="75")`` would start,
-and fail in the middle of its first connection, with a TypeError that names no option.
+the name of the option, what it has to be, and the value. Why so much care? Without a check, a server with
+``Timeouts(idle="75")`` would start, and fail in the middle of its first connection, with a TypeError that names no option.
 
     Server(app, prot=8000)                configure: "there is no option prot: did you mean port?"
       Config(...).__post_init__           check_type, check_tls, check_count, ...: each field
@@ -24,13 +24,13 @@ from difflib import get_close_matches
 from typing import Any, NoReturn, TypeVar
 
 LONGEST = 100
-"""Characters of a value that an error shows: a whole certificate in a log helps nobody."""
+"""The most characters of a value that an error shows: a whole certificate in a log helps nobody."""
 
 T = TypeVar("T")
 
 
 def configure(kind: Callable[..., T], options: Mapping[str, object]) -> T:
-    """Make a dataclass of options. Raises TypeError for an option that it does not have, and names the nearest one."""
+    """Make a dataclass of options. Raises TypeError, which names the nearest option, for an option that it does not have."""
     known = [option.name for option in fields(kind)]  # type: ignore[arg-type]
     for name in options:  # Python would say no more than "unexpected keyword argument"
         if name not in known:
@@ -41,10 +41,10 @@ def configure(kind: Callable[..., T], options: Mapping[str, object]) -> T:
 
 
 def check_loop(loop: asyncio.AbstractEventLoop, instead: str) -> None:
-    """Raise RuntimeError if ``loop`` runs in a different thread from the caller's. ``instead``: the call to make there.
+    """Raise RuntimeError if ``loop`` runs in a different thread from the caller's. ``instead``: the call to make in that case.
 
     Objects of an event loop have no locks, and a call from another thread does not wake the loop: what the call has queued
-    would wait until something else happens.
+    would wait until something else wakes the loop.
     """
     try:
         running = asyncio.get_running_loop()
@@ -55,12 +55,12 @@ def check_loop(loop: asyncio.AbstractEventLoop, instead: str) -> None:
 
 
 def refuse(name: str, wanted: str, value: object, error: type[Exception] = TypeError) -> NoReturn:
-    """Raise the error for an option whose value is not what is wanted."""
+    """Raise the error for an option whose value is not what it has to be."""
     raise error(f"{name} has to be {wanted}, not {show(value)}")
 
 
 def show(value: object) -> str:
-    """Return a value as an error shows it: its ``repr``, shortened. Our own classes and objects have their public names."""
+    """Return a value as an error shows it: its ``repr``, shortened. For our own classes it shows the public names."""
     if inspect.isclass(value):
         return f"the class {public_name(value)}"
     text = repr(value)
@@ -71,7 +71,7 @@ def show(value: object) -> str:
 
 def public_name(kind: type) -> str:
     """Return the name by which a user imports a class: ``minproto.Http2Limits``. Several classes of ours are named Limits."""
-    import minproto  # not above: it imports this module
+    import minproto  # not at the top of the file: minproto imports this module
 
     for name in minproto.__all__:
         if getattr(minproto, name) is kind:
@@ -89,7 +89,7 @@ def check_type(name: str, value: object, kind: type, *, or_none: bool = False) -
 
 
 def check_text(name: str, value: object) -> None:
-    """Check that a value is a str and not empty. An empty str is mostly an environment variable that is not set."""
+    """Check that a value is a str and not empty. An empty str often comes from an unset environment variable."""
     if not isinstance(value, str):
         refuse(name, "str", value)
     if not value:
@@ -105,7 +105,7 @@ def check_seconds(name: str, value: object, *, positive: bool = False) -> None:
 
 
 def check_function(name: str, value: object) -> None:
-    """Check that a value can be called and is not a coroutine function: a callback is not awaited, so it would never run."""
+    """Check that a value is callable and no coroutine function: nobody awaits a callback, so a coroutine would never run."""
     if not callable(value) or inspect.isclass(value):
         refuse(name, "a function", value)
     if inspect.iscoroutinefunction(value):
@@ -113,7 +113,7 @@ def check_function(name: str, value: object) -> None:
 
 
 def check_host(name: str, value: object) -> None:
-    """Check that a value is a name or an address. asyncio takes "" and None for all interfaces: a server meant
+    """Check that a value is a name or an address. To asyncio, "" and None mean all interfaces: a server meant
     for this machine alone would be open to the network."""
     if not isinstance(value, str):
         refuse(name, 'a name or an IP address (str), such as "127.0.0.1"', value)
@@ -145,7 +145,7 @@ def check_tls(name: str, value: object, *, server: bool) -> None:
 
 
 def client_context(ssl: tls.SSLContext | None, scheme: str, secure: str) -> tls.SSLContext | None:
-    """Return the TLS context for a client's URL: the user's, or a default one; None if the scheme is not ``secure``.
+    """Return the TLS context for a client's URL: the user's context, or a default; None if the scheme is not ``secure``.
 
     Raises ValueError for a context that would not be used: the user would believe that the connection has TLS.
     """
@@ -157,11 +157,11 @@ def client_context(ssl: tls.SSLContext | None, scheme: str, secure: str) -> tls.
 
 
 def try_handshake(context: tls.SSLContext) -> str | None:
-    """Let a server's context answer the first message of a client, in memory. Return the protocol that it chose through ALPN.
+    """Return the protocol that a server's context chooses through ALPN, after a client's first message, in memory.
 
-    The result is "" if it chose none, and None if it has no certificate to show. There is no other way to ask an SSLContext
-    for either. A context that chooses by the name of the server is assumed to have both: its callback may not expect a
-    client without a name.
+    The result is "" if the context chooses no protocol, and None if it has no certificate to show. There is no other way to
+    ask an SSLContext for its protocols or its certificate. A context that chooses by the name of the server is assumed to have
+    both: its callback may not expect a client that names no server.
     """
     if context.sni_callback is not None:
         return "h2"
@@ -174,12 +174,12 @@ def try_handshake(context: tls.SSLContext) -> str | None:
     server = context.wrap_bio(to_server, to_client, server_side=True)
     try:
         server.do_handshake()
-    except tls.SSLWantReadError:  # the answer is ready, and now it would be the client's turn
+    except tls.SSLWantReadError:  # the server has answered, and now it would be the client's turn
         return server.selected_alpn_protocol() or ""
     except tls.SSLError as error:
         if error.reason == "NO_SHARED_CIPHER":
             return None
-    return "h2"  # the fault may be our client's, so the context is assumed to be right
+    return "h2"  # our own client may be at fault, so the context is assumed to be right
 
 
 def check_common(limits: object, kind: type, timeouts: object, ssl: object = None) -> None:
@@ -199,41 +199,43 @@ def check_elements(name: str, value: Any, check: Callable[[str, object], None]) 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long we wait, and for what, in seconds. Time in which we do not read, because the app is slow, does not count.
+    """How long we wait, in seconds, and for what. The clock stops while we do not read because the app is slow.
 
-    ``math.inf`` means no limit. 0 means no time at all: what is not there when we look is too late. Raises TypeError for a
-    value that is not a number (None included), ValueError for a negative one.
+    ``math.inf`` means no limit. 0 means no time at all: what has not arrived when we look is too late. A number after a colon,
+    such as 408, is the status (in HTTP) or the close code (of a WebSocket) that the peer gets when the time is over. Raises
+    TypeError for a value that is not a number (None included), ValueError for a negative number.
     """
 
     handshake: float = 10.0
     """For a TLS handshake, which is several round trips on a bad line; for our clients to connect, and to open a WebSocket."""
     head: float = 20.0
-    """From the first byte of a request's head to its last: 408. It stops clients that hold a connection with a byte now and
-    then. In HTTP/2 it is the time for any frame; content has the time that ``min_body_rate`` allows, if longer."""
+    """From the first byte of a request's head to its last: 408. This limit stops clients that hold a connection with a byte
+    now and then. In HTTP/2 it applies to every frame; a frame with content has the time that ``min_body_rate`` allows, if
+    longer."""
     body: float = 30.0
-    """For the next piece of a body: 408."""
+    """For the next piece of a body to arrive: 408."""
     min_body_rate: float = 500.0
     """Bytes a second, on average over the body, once ``body`` seconds have passed: 408. A trickle is a slow attack, too."""
     idle: float = 75.0
-    """Between two messages, with nothing received: the connection is closed without a word."""
+    """Between two messages, while nothing is received; then the connection is closed without a word."""
     write: float = 30.0
     """For a reader to take 48 KiB of the 64 pending for it (some 1.6 KB/s); then the connection is cut off with a reset."""
     ping: float = 20.0
-    """Without a byte from the peer of a WebSocket, until we send a Ping to ask whether it is still there."""
+    """Without a byte from the peer of a WebSocket, until we send a Ping to ask whether the peer is still there."""
     pong: float = 20.0
     """For the peer to answer that Ping, to send anything else, or to read what was sent before the Ping: 1011."""
     close: float = 10.0
     """For the peer's Close to follow ours, once the peer has read what we sent before; then the connection is cut off."""
     last_words: float = 0.5
-    """For the app to take the next message that came before a Close, so that it can answer that before we answer the Close."""
+    """For the app to receive the next message that came before a Close, so that it can reply before we answer the Close."""
     linger: float = 2.0
     """For a peer to see our FIN and stop sending, before we close. Over TLS a quarter of this time without a byte is
     enough."""
     read_away: float = 30.0
-    """For an upload that we have refused: we read and drop it as long as it goes on with no gap of ``linger``. A client
+    """For an upload that we have refused: we read and drop it as long as it has no gap of ``linger`` seconds. A client
     that is still sending has not read our answer, and a reset would destroy that answer. At most 64 MiB are read."""
     drain: float = 30.0
-    """For requests in flight when the server is stopping; then they are cut off."""
+    """For requests in flight to finish when the server is stopping; then they are cut off."""
 
     def __post_init__(self) -> None:
         for option in fields(self):
@@ -242,6 +244,6 @@ class Timeouts:
 
     @property
     def first_idle(self) -> float:
-        """How long a new connection may be silent. ``idle=0`` says that a connection is not kept *between* two messages; there
-        is a first message all the same, which gets the time for a head or a handshake."""
+        """How long a new connection may be silent. ``idle=0`` says that a connection is not kept *between* two messages, but
+        its first message still needs time: as much as a head or a handshake has, whichever is longer."""
         return self.idle or max(self.head, self.handshake)

@@ -1,23 +1,23 @@
 """Lines for the process's standard output and standard error, which never make the event loop wait.
 
-A write to a terminal or a pipe blocks while nobody reads at the other end. For example, `minproto serve | less` shows one
-screen, and less stops reading. A Linux pipe holds 64 KiB. After those the next write waits until the user presses a key. A
-write in the event loop would stop every connection with it, and the handler of SIGTERM as well. So the loop only queues its
-lines, and a thread writes them:
+A write to a full pipe, or to a stopped terminal, blocks until somebody reads at the other end. For example, in
+`minproto serve | less`, less shows one screen and stops reading. A Linux pipe holds 64 KiB. When it is full, the next write
+waits until the user presses a key. If that write were in the event loop, every connection would wait with it, and the handler
+of SIGTERM as well. So the loop only queues its lines, and a thread writes them:
 
     write("line 1\\n")  ->  queue, at most MAX_WAITING bytes  ->  thread  ->  os.write  ->  terminal or pipe
     write("line 2\\n")      full: the line is dropped and counted
 
-When the reader reads again, the thread writes the queued lines, and then how many are missing: "… 123 lines dropped: the
+When the reader reads again, the thread writes the queued lines, and then how many lines are missing: "… 123 lines dropped: the
 output is not read". The order of the lines is kept. A regular file never blocks, so it needs no thread.
 
-When the process ends, ``finish`` waits for the thread, as long as the reader takes something every second. The thread
-is a daemon, for which Python does not wait. It calls ``os.write``, not ``sys.stdout.write``: a thread waiting inside
-``sys.stdout`` holds a lock, and Python takes that lock when it exits.
+When the process ends, ``finish`` waits for the thread, as long as the reader reads something every second. The thread
+is a daemon thread, so Python itself does not wait for it. It calls ``os.write``, not ``sys.stdout.write``: a thread waiting
+inside ``sys.stdout`` holds a lock, and Python takes that lock when it exits.
 
-A write can fail in two ways. A full disk (ENOSPC) may have room again, so the lines of that batch are counted as lost, and the
-next batch is tried. Any other error means that nobody will read: for example EPIPE from `| head -1`. From then on all lines
-are dropped, and ``on_broken`` is called, which makes `minproto wire` exit.
+A write can fail in two ways. A full disk (ENOSPC) may have room again, so the lines of the failed batch are counted as lost,
+and the next batch is tried. Any other error means that nobody will ever read the output: for example EPIPE, after `| head -1`.
+From then on all lines are dropped, and ``on_broken`` is called, which makes `minproto wire` exit.
 """
 
 import atexit
@@ -33,11 +33,11 @@ from functools import cache
 from typing import Protocol, TextIO
 
 MAX_WAITING = 4 * 1024 * 1024
-"""The most bytes (4 MiB) queued for a slow reader: some 50,000 lines of an access log. Further lines are dropped."""
+"""The most bytes that are queued for a slow reader (4 MiB): some 50,000 lines of an access log. Further lines are dropped."""
 PIECE = 16_384
-"""Bytes of one ``os.write``. At exit we wait for a reader that takes this much every second."""
+"""The most bytes of one ``os.write``. At exit we wait for a reader that reads this much every second."""
 PAUSE = 0.01
-"""Seconds between two batches. So a busy server pays for switching threads a hundred times a second, not once a line."""
+"""Seconds between two batches. So a busy server switches threads a hundred times a second, not once per line."""
 PATIENCE = 1.0
 """Seconds without any progress after which ``finish`` gives up."""
 LAST_WAIT = 5.0
@@ -46,27 +46,28 @@ LAST_WAIT = 5.0
 STANDARD = (1, 2)
 """The file descriptors of standard output and standard error."""
 
-# Errors that may pass: a disk may have room again. After any other error nobody will ever read the output.
+# Errors that may be temporary: a disk may have room again. After any other error nobody will ever read the output.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Lines(Protocol):
-    """A place for lines: an ``Output``, or the object with which a program has replaced ``sys.stdout``.
+    """An object that accepts lines: an ``Output``, or the object with which a program has replaced ``sys.stdout``.
 
-    Both are written to in the event loop. An ``Output`` never blocks; whether the replacement does is the program's business.
+    The event loop calls ``write`` of either. An ``Output`` never blocks; the program has to see to it that its own object does
+    not.
     """
 
     def write(self, text: str, /) -> object:
-        """Take whole lines, each with its line break."""
+        """Accept whole lines, each with its line break."""
 
     def flush(self) -> object:
-        """Write the taken lines at once."""
+        """Write the accepted lines at once."""
 
 
 class Output:
     """A text stream whose ``write`` never waits and never fails. Threads may share it.
 
-    One lock, with a condition, guards the queue. The thread waits for lines, and ``finish`` waits for the thread.
+    A condition, with its lock, guards the queue. On it the thread waits for lines, and ``finish`` waits for the thread.
     """
 
     def __init__(self, put: Callable[[bytes], object], *, encoding: str = "utf-8", direct: bool = False) -> None:
@@ -75,27 +76,28 @@ class Output:
         ``direct``: ``put`` never blocks, so it is called without a thread.
         """
         self.on_broken: Callable[[], object] = lambda: None
-        """Called once, by the thread, when the reader is gone: `minproto wire ... | head -1` has no reason to go on."""
+        """Called once, by the thread, when the reader is gone: `minproto wire ... | head -1` has no reason to keep running."""
         self._put = put
         self._encoding = encoding
         self._direct = direct
         self._changed = threading.Condition()  # also the lock for all attributes below
         self._waiting: list[bytes] = []  # texts that the thread has not yet taken
-        self._size = 0  # bytes of these
-        self._dropped = 0  # lines that came after these and did not fit
-        self._failed = 0  # lines that came before these, and were lost to a full disk
+        self._size = 0  # bytes of the texts in _waiting
+        self._dropped = 0  # lines that came after _waiting and did not fit
+        self._failed = 0  # lines that came before _waiting, and were lost because the disk was full
         self._thread: threading.Thread | None = None
         self._busy = False  # the thread is writing a batch
         self._broken = False  # nobody will ever read the output
 
     def write(self, text: str) -> None:
-        """Queue whole lines. Lines that do not fit are dropped and counted. After the reader has gone, all are dropped."""
+        """Queue whole lines. Lines that do not fit are dropped and counted. Once the reader is gone, all lines are dropped."""
         data = text.encode(self._encoding, "backslashreplace")
         with self._changed:
             if self._broken:
                 return
-            # After a dropped line, all lines are dropped until the queue is written: the notice counts one gap in one place.
-            # A text longer than the queue is taken if the queue is empty, so a reader that keeps reading gets every line.
+            # After a dropped line, all lines are dropped until the queue is written, so that the notice counts one gap in one
+            # place. A text longer than MAX_WAITING is accepted if the queue is empty, so a reader that keeps reading gets
+            # every line.
             if self._waiting and (self._dropped or self._size + len(data) > MAX_WAITING):
                 self._dropped += text.count("\n")
                 return
@@ -110,9 +112,9 @@ class Output:
         """Do nothing: the thread writes at once, and the event loop may not wait for it. At the end ``finish`` waits."""
 
     def finish(self) -> None:
-        """Wait until everything is written; give up if the reader takes nothing for a second."""
+        """Wait until everything is written; give up if the reader reads nothing for a second."""
         ends = time.monotonic() + LAST_WAIT
-        # The thread notifies us after each piece. A second without one means that the reader takes nothing.
+        # The thread notifies us after each piece. A second without a notification means that the reader reads nothing.
         with self._changed:
             while (self._waiting or self._busy) and not self._broken:
                 patience = min(PATIENCE, ends - time.monotonic())
@@ -120,8 +122,8 @@ class Output:
                     return self._break()
 
     def _wake(self) -> None:
-        """Have the thread write. The first line starts it, so a program that writes nothing has no thread."""
-        if self._thread is None or not self._thread.is_alive():  # it is not alive in a forked child
+        """Have the thread write. The first line starts the thread, so a program that writes nothing has none."""
+        if self._thread is None or not self._thread.is_alive():  # in a forked child the thread is not alive
             self._thread = threading.Thread(target=self._run, name="minproto-output", daemon=True)
             try:
                 self._thread.start()
@@ -153,7 +155,7 @@ class Output:
         return batch
 
     def _write_batch(self, batch: bytes) -> None:
-        """Write a batch in pieces, and notify ``finish`` after each, which shows that the reader is reading."""
+        """Write a batch in pieces, and notify ``finish`` after each piece: the reader is reading."""
         pieces = [batch[start : start + PIECE] for start in range(0, len(batch), PIECE)]
         pieces.insert(0, self._notice(self._failed, "the disk is full"))
         for number, piece in enumerate(pieces):
@@ -166,12 +168,12 @@ class Output:
                 self._changed.notify_all()
 
     def _fail(self, error: OSError, lines: int) -> None:
-        """Note that a write has failed, and that many ``lines`` with it."""
+        """Note that a write has failed, and that ``lines`` lines are lost with it."""
         # The unwritten lines are lost: keeping them until the disk has room would fill the memory instead.
         if error.errno in _FULL:
-            self._failed += lines  # the next batch that can be written says so
+            self._failed += lines  # the next batch that can be written begins with this number
             return
-        self._break()  # first, since on_broken may end the program, and then ``finish`` must not wait
+        self._break()  # before on_broken, which may end the program: ``finish`` must not wait then
         self.on_broken()
 
     def _break(self) -> None:
@@ -182,25 +184,26 @@ class Output:
             self._changed.notify_all()
 
     def _notice(self, lines: int, reason: str) -> bytes:
-        """Return the line that says how many lines are missing here; b"" if none is."""
+        """Return the line that says how many lines are missing here; b"" if no line is missing."""
         text = f"… {lines:,} line{'' if lines == 1 else 's'} dropped: {reason}\n" if lines else ""
         return text.encode(self._encoding, "replace")
 
 
 def standard_output() -> Lines:
-    """Return the place for standard output's lines."""
+    """Return the object to which lines for standard output are written."""
     return _lines(sys.stdout)
 
 
 def standard_error() -> Lines:
-    """Return the place for standard error's lines."""
+    """Return the object to which lines for standard error are written."""
     return _lines(sys.stderr)
 
 
 def _lines(stream: TextIO | None) -> Lines:
-    """Return the ``Output`` of the process's standard output or error, which all users share.
+    """Return the ``Output`` of the process's standard output or error, which all callers share.
 
-    A program may have replaced ``sys.stdout`` with another object: a notebook, or a test that captures it. Then return that.
+    A program may have replaced ``sys.stdout`` with another object: a notebook, or a test that captures output. Then return
+    that object.
     """
     if stream is None or stream.closed:  # `>&-`, as under some supervisors: the file may be somebody's socket by now
         return Output(len, direct=True)
@@ -216,7 +219,7 @@ def _lines(stream: TextIO | None) -> Lines:
 
 @cache
 def _own(descriptor: int, encoding: str) -> Output:
-    """Return the one Output of a file descriptor. Two of them would mix their lines."""
+    """Return the one Output of a file descriptor. Two Outputs would mix their lines."""
     is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
     output = Output(lambda data: _write_all(descriptor, data), encoding=encoding, direct=is_file)
     _used.append(output)
@@ -229,17 +232,17 @@ _used: list[Output] = []
 
 @atexit.register
 def finish_output() -> None:
-    """Write everything queued for standard output and standard error, while it is being read. Python calls this at exit."""
+    """Write what is queued for standard output and standard error, while somebody reads. Python calls this at exit."""
     for output in _used:
         output.finish()
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
-    """Write all bytes, and wait if that takes time. Raises OSError."""
+    """Write all bytes, and wait until the reader has room for them. Raises OSError."""
     while data:
         try:
             data = data[os.write(descriptor, data) :]
-        except BlockingIOError:  # another process on this terminal has made it non-blocking, which holds for all of them
+        except BlockingIOError:  # another process has made this terminal non-blocking, which affects all its processes
             waiting = select.poll()
             waiting.register(descriptor, select.POLLOUT)
             waiting.poll()

@@ -29,8 +29,8 @@ from minproto.http import RequestHead
 logger = logging.getLogger("minproto")
 
 ENOUGH = HIGH_WATER - HIGH_WATER // 4
-"""Bytes (48 KiB) that a peer has to read within ``Timeouts.write``. A full pipe holds 64 KiB and takes more at 16 KiB, so a
-writer waiting for room waits for these 48 KiB."""
+"""How many bytes (48 KiB) a peer has to read within ``Timeouts.write``. A full pipe holds 64 KiB, and accepts more when only
+16 KiB are left in it, so a writer that waits for room waits until the peer has read 48 KiB."""
 LOOK = 1.0
 """Seconds between two checks of how much of a request a server has read; a quarter of the whole wait if that is less."""
 
@@ -50,7 +50,7 @@ class Output(Protocol):
 
     @property
     def taken(self) -> int:
-        """The position up to which the kernel, or the peer, has all bytes: none of them is in our memory any more."""
+        """The position up to which the kernel, or the peer, has all bytes: no byte before it is in our memory."""
 
     @property
     def delivered(self) -> int:
@@ -80,11 +80,11 @@ async def while_taken(output: Output, wait: Callable[[], Awaitable[None]]) -> No
 class OutputPace:
     """Whether a peer is reading its pending bytes. A silent peer that is reading is alive.
 
-    Our Ping (or Close) comes after the pending bytes, so the peer can only answer once it has read those. For example,
+    Our Ping (or Close) comes after the pending bytes, so the peer can only answer once it has read those bytes. For example,
     12 MB are pending for a peer that reads 200 KB a second. Each check, 20 seconds after the last, finds 4 MB gone.
 
-    A check counts only the bytes that were pending at the last check, none that were sent since: our own Ping must not look
-    like progress. If no bytes were pending, silence is silence.
+    A check counts only the bytes that were pending at the last check, and no byte that was sent later: our own Ping must not
+    look like progress. If no bytes were pending, there is no excuse for silence.
 
     >>> from types import SimpleNamespace
     >>> output = SimpleNamespace(timeouts=Timeouts(write=30), position=12_000_000, delivered=0)
@@ -137,7 +137,7 @@ class UploadPace:
     def begin(self) -> None:
         """Begin with a new request."""
         self.received = 0
-        """Bytes of its content so far. The caller counts them."""
+        """Bytes of the request's content received so far. The caller counts them."""
         self._waited = 0.0
 
     @contextmanager
@@ -170,8 +170,8 @@ class ResponsePatience:
     """How long a client waits for a response: a number of seconds since the server last read a byte of the request.
 
     On a slow line a server can't answer while our upload is under way. For example, a client uploads 5 MB at 100 KB a second,
-    and waits for the head of the response for 30 seconds. The upload alone takes 50. As long as the server is reading, the 30
-    seconds start over at each check.
+    and waits for the head of the response for 30 seconds. The upload alone takes 50 seconds. As long as the server is reading,
+    the 30 seconds start over at each check.
     """
 
     __slots__ = ("_delivered", "_end", "_for_head", "_looked", "_output", "_seconds", "_since", "_time", "_uploading")
@@ -188,15 +188,15 @@ class ResponsePatience:
         self.begin(math.inf)
 
     def begin(self, seconds: float, *, for_head: bool = False) -> None:
-        """Begin a wait. A wait for the response's head starts counting after the whole upload, which the app may take its
-        time to generate."""
+        """Begin a wait. A wait for the response's head is counted from the end of the upload, since the app may take its time
+        to generate the content."""
         self._seconds, self._for_head = seconds, for_head
         self._since = self._looked = self._time()
 
     def left(self) -> float:
         """Check how much the server has read, and return the seconds until the next check; 0 or less: time is up.
 
-        While the request is under way, checks are close together, or the server's last read would be noticed too late.
+        While the request is under way, checks are close together, or we would notice the server's last read too late.
         """
         now, delivered = self._time(), self._output.delivered
         if self._uploading:

@@ -1,8 +1,8 @@
 """The byte pipe that everything runs on, and the plain one: asyncio's StreamReader and StreamWriter.
 
-A protocol needs little from the layer below it: bytes in order, in both directions, and each direction may end by itself. That
-is a ``Pipe``. TCP is one, TLS is one, an HTTP/2 stream is one, and so is a pair in memory for tests. A protocol that needs
-nothing else runs over all of them: a WebSocket over HTTP/2 is the same code as a WebSocket over TCP.
+A protocol needs little from the layer below it: bytes in order, in both directions, and each direction may end by itself.
+``Pipe`` is the name of such a layer. TCP is one, TLS is one, an HTTP/2 stream is one, and so is a pair in memory for tests. A
+protocol that needs nothing else runs over all of them: a WebSocket over HTTP/2 is the same code as a WebSocket over TCP.
 
     handler
        |  Request, Response
@@ -18,25 +18,26 @@ nothing else runs over all of them: a WebSocket over HTTP/2 is the same code as 
 
 A program that uses asyncio's streams directly falls into these traps; the methods of ``StreamPipe`` show how to avoid them:
 
-- ``StreamWriter.drain`` does not yield while the kernel takes everything. With a fast reader of an endless response, no other
-  connection would get its turn.
+- ``StreamWriter.drain`` does not yield while the kernel accepts everything. If a client reads an endless response fast, no
+  other connection gets its turn.
 - A reset (RST) makes ``StreamReader.read`` raise at once, even if bytes came before the reset. Those bytes may be the
-  whole answer of a server in a hurry.
-- Unless something is reading, nothing reports that the peer has ended its output. A handler that computes for a minute wants
-  to know that its client left.
+  whole answer of a server that answers and resets at once.
+- Unless a read is waiting, nothing reports that the peer has ended its output. But a handler that computes for a minute
+  should be told that its client has left.
 - After the peer's FIN, or while reading is paused, asyncio does not watch the socket. So a reset that comes then goes
   unnoticed until the second write after it.
-- TLS ends with a message of its own, ``close_notify``. Anyone on the path can end the TCP connection below it, and asyncio
-  reports both as the same b"". A response without a length would be taken for complete, although its second half is missing
-  (RFC 9112 §9.8).
-- asyncio can't half-close TLS. There ``close_write`` does nothing, and the protocol itself has to mark the end of its answer.
+- TLS ends with a message of its own, ``close_notify``. Anyone on the path can end the TCP connection below TLS, and asyncio
+  reports either end as the same b"". A response without a length would be taken for complete, although its second half is
+  missing (RFC 9112 §9.8).
+- asyncio can't half-close TLS. Over TLS ``close_write`` does nothing, and the protocol itself has to mark the end of its
+  answer.
 - ``transport.abort`` drops the bytes that asyncio holds, but closes the socket in the ordinary way: the peer sees FIN, and
-  takes a part for the whole. A reset has to be asked for (SO_LINGER).
+  takes the part that it has received for the whole. To send a reset, a program has to ask for it (SO_LINGER).
 
-One thing asyncio's streams can't show: a StreamReader tells nobody when it pauses reading. So the plain pipe does not know
-when asyncio stops watching the socket, and for as long as the pipe is being watched, it checks the socket for a reset once a
-second. ``ProtocolPipe`` does its own pausing, so it checks sooner, and only while paused. In all other respects the two pipes
-do the same, with the same bounds; the streams copy each byte once more.
+There is one thing that asyncio's streams can't show: a StreamReader tells nobody when it pauses reading. So the plain pipe
+does not know when asyncio stops watching the socket, and for as long as the pipe is being watched, it checks the socket for a
+reset once a second. ``ProtocolPipe`` pauses reading itself, so it checks sooner, and only after a FIN or while paused. In all
+other respects the two pipes do the same, with the same bounds, except that the streams copy each byte once more.
 """
 
 import asyncio
@@ -48,11 +49,11 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 READ_SIZE = 65_536
-"""The most bytes that one read gives, and that may be unread before the pipe stops reading from the socket."""
+"""The most bytes that one read returns. If more are unread, the pipe stops reading from the socket."""
 HIGH_WATER = 65_536
-"""Bytes that may be written before ``drain`` has to be called, and that may be in our buffer before ``drain`` waits."""
+"""How many bytes may be written before ``drain`` has to be called, and be in our buffer before ``drain`` waits."""
 LOW_WATER = HIGH_WATER // 4
-"""Bytes in our buffer at which a waiting ``drain`` goes on."""
+"""A waiting ``drain`` returns when our buffer holds no more than this many bytes."""
 LOOK = 1.0
 """Seconds between two checks for a reset, while asyncio itself does not watch the socket."""
 CUT_OFF = "TLS was cut off: the connection ended without the peer's close_notify"
@@ -60,20 +61,20 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """The C struct ``linger``: on, for 0 seconds. A socket with this option sends RST, not FIN, when it is closed."""
 
 Watcher = Callable[[bool], None]
-"""Told when the peer has ended its output, or the pipe is lost: see ``Pipe.watch``."""
+"""Called when the peer has ended its output, or when the connection is lost: see ``Pipe.watch``."""
 
 
 class Pipe(Protocol):
-    """An ordered, reliable stream of bytes in each direction. Each direction ends by itself."""
+    """An ordered, reliable stream of bytes in each direction. Each direction may end by itself."""
 
     def read(self) -> Awaitable[bytes]:
-        """Wait for up to 64 KiB; b"" at the end of input. Raises OSError when the connection is broken.
+        """Wait for bytes, and return up to 64 KiB; b"" at the end of input. Raises OSError when the connection is broken.
 
-        A read that is cancelled, as a timeout does, has taken nothing. One task reads at a time.
+        A read that is cancelled, by a timeout for example, loses no bytes. Only one task may read at a time.
         """
 
     def write(self, data: bytes | memoryview) -> None:
-        """Take bytes to send. This never waits, so ``drain`` has to follow. After a reset, do nothing."""
+        """Accept bytes to send. A write never waits, so a ``drain`` has to follow. After a reset, do nothing."""
 
     @property
     def congested(self) -> bool:
@@ -81,25 +82,25 @@ class Pipe(Protocol):
 
     @property
     def unsent(self) -> int:
-        """Bytes that were written but are still in our memory, because the peer has not read them."""
+        """How many written bytes are still in our memory, because the peer has not read them."""
 
     async def drain(self) -> None:
         """Let other tasks run, and wait until the buffer has room. Raises ConnectionError after a reset."""
 
     def close_write(self) -> None:
-        """End our output, after everything already written. Reading goes on. A pipe that can't do this does nothing."""
+        """End our output after everything already written; input stays open. A pipe that can't end only one does nothing."""
 
     async def close(self) -> None:
-        """Send what was written, then end both directions. Return when that is done; raises ConnectionError after a reset."""
+        """Send what was written, end both directions, and wait until they have ended. Raises ConnectionError after a reset."""
 
     def abort(self) -> None:
         """End both directions at once with a reset. Unsent bytes are lost."""
 
     def watch(self, told: "Watcher | None") -> None:
         """Have the loop call ``told(False)`` when the peer has ended its output, and ``told(True)`` when the connection is
-        lost; soon, if that has already happened. A pipe has one watcher at a time, and None removes it.
+        lost; if one of the two has already happened, the call comes soon. A pipe has one watcher at a time; None removes it.
 
-        A server needs this while nothing reads from the pipe, for example while an HTTP/1.1 handler computes its answer.
+        A server needs a watcher while nothing reads from the pipe, for example while an HTTP/1.1 handler computes its answer.
         """
 
     def info(self, name: str) -> Any:
@@ -110,10 +111,10 @@ class Pipe(Protocol):
 
 
 def is_cut_off(tls_object: tls.SSLObject | None) -> bool:
-    """Return whether only TCP has ended, below a TLS connection that has not ended.
+    """Return whether TCP has ended although the TLS connection on it has not.
 
-    A read of a finished TLS object answers b"" or ZeroReturn if the peer's ``close_notify`` was read, and asks for more
-    bytes (WantRead) if not. All content was delivered before, so this read takes none away.
+    At the end, a read of the TLS object returns b"" or raises ZeroReturn if the peer's ``close_notify`` has arrived; if not,
+    it asks for more bytes (WantRead). All content has been delivered by then, so this read removes none of it.
     """
     if tls_object is None:
         return False
@@ -126,12 +127,12 @@ def is_cut_off(tls_object: tls.SSLObject | None) -> bool:
 
 
 def has_error(sock: socket.socket | None) -> bool:
-    """Return whether the kernel has an error for this socket, such as a reset: asked without reading or writing."""
+    """Return whether the kernel has an error for this socket, such as a reset, without reading or writing."""
     return sock is not None and sock.fileno() >= 0 and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
 
 def reset_when_closed(sock: socket.socket | None) -> None:
-    """Make the kernel send RST, not FIN, when this socket is closed. Unix sockets know no reset."""
+    """Make the kernel send RST, not FIN, when this socket is closed. Unix sockets have no reset."""
     if sock is not None and sock.fileno() >= 0 and sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
 
@@ -140,11 +141,11 @@ def reset_when_closed(sock: socket.socket | None) -> None:
 
 
 class _Reader(asyncio.StreamReader):
-    """A StreamReader that reports its end, and that gives the bytes before an error first.
+    """A StreamReader that reports its end, and that returns the bytes before an error first.
 
     asyncio's protocol calls ``feed_eof`` and ``set_exception`` when the connection ends. A StreamReader raises the exception
-    from ``set_exception`` before it gives the bytes that it still holds. So here an error becomes an ordinary end, and
-    ``StreamPipe.read`` raises the error after the last byte.
+    from ``set_exception`` before it returns the bytes that it still holds. So in this class an error becomes an ordinary end,
+    and ``StreamPipe.read`` raises the error after the last byte.
     """
 
     def __init__(self) -> None:
@@ -172,10 +173,10 @@ class StreamPipe:
         self._written = 0  # since we last let other tasks run
         self._ended = False  # no more bytes will arrive
         self._error: Exception | None = None  # how the connection broke
-        self._ending = False  # we have closed or aborted it
-        self._closed: asyncio.Task[None] | None = None  # done when asyncio has closed it
+        self._ending = False  # we have closed or aborted the connection
+        self._closed: asyncio.Task[None] | None = None  # done when asyncio has closed the connection
         self._watcher: Watcher | None = None
-        self._timer: asyncio.TimerHandle | None = None  # until the next check for a reset
+        self._timer: asyncio.TimerHandle | None = None  # runs until the next check for a reset
         reader.on_end = self._on_end
 
     @classmethod
@@ -195,7 +196,7 @@ class StreamPipe:
         return data
 
     def _on_end(self, error: Exception | None) -> None:
-        """asyncio has said that no more bytes will come: after an error, a FIN from the peer, or the end of the connection."""
+        """Note that no more bytes will come, after an error, a FIN from the peer, or the end of the connection."""
         if error is None and not (self._ended or self._ending) and is_cut_off(self._facts["ssl_object"]):
             error = ConnectionResetError(CUT_OFF)
         self._error = self._error or error
@@ -249,7 +250,7 @@ class StreamPipe:
     async def _close(self) -> None:
         if not self._writer.is_closing():  # closing twice is fatal to asyncio's TLS transport
             self._writer.close()
-        with suppress(OSError):  # which _on_end has kept
+        with suppress(OSError):  # _on_end has kept the error
             await self._writer.wait_closed()
 
     def abort(self) -> None:
@@ -258,7 +259,7 @@ class StreamPipe:
         self._transport.abort()
 
     def info(self, name: str) -> Any:
-        if name in self._facts:  # asyncio's TLS forgets them when the connection is lost
+        if name in self._facts:  # asyncio's TLS forgets these facts when the connection is lost
             return self._facts[name]
         with suppress(AttributeError):  # asyncio's TLS, after the connection is lost
             return self._writer.get_extra_info(name)
@@ -278,7 +279,7 @@ class StreamPipe:
             self._watcher(self._writer.is_closing() or not self._writer.can_write_eof())
 
     def _look(self) -> None:
-        """Ask the socket for a reset that asyncio does not see."""
+        """Ask the socket whether it has had a reset that asyncio does not see."""
         self._timer = None
         if self._watcher is None or self._writer.is_closing():
             return

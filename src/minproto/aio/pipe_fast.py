@@ -1,6 +1,6 @@
 """The fast pipe: an asyncio.Protocol, without a StreamReader and StreamWriter in between.
 
-Read ``StreamPipe`` (pipe.py) first. Its file says what a pipe promises, and which traps of asyncio it avoids.
+Read ``StreamPipe`` (pipe.py) first. That file says what a pipe promises, and which traps of asyncio it avoids.
 This file keeps the same promises with fewer steps per chunk:
 
     bytes arrive     StreamPipe                                    ProtocolPipe
@@ -9,11 +9,12 @@ This file keeps the same promises with fewer steps per chunk:
                      -> read() of the StreamReader -> our read()   -> read()
     bytes leave      StreamWriter.write -> transport               -> transport
 
-- A protocol here takes whole chunks. It needs no buffer that can search for a line, so the chunk is not copied into one.
-- The watcher is told through asyncio's own calls. Only while asyncio does not watch the socket does a timer check it: 1/16 s
-  after the FIN (or the pause), and then at intervals that double up to a second.
+- The protocols of this package take whole chunks from a pipe, and never a line. So the pipe does not copy a chunk into a
+  buffer in which it could search for a line end.
+- The watcher is told through asyncio's own calls. A timer checks the socket only while asyncio does not watch it:
+  first 1/16 s after the FIN (or 1 s after a pause begins), and then at intervals that double up to a second.
 
-uvloop differs in one call: it reports the end of TCP below TLS only by ``connection_lost``, asyncio by ``eof_received``.
+uvloop differs in one call: if TCP ends below TLS, uvloop calls only ``connection_lost``, and asyncio calls ``eof_received``.
 
 Four attributes hold the state of a connection, and each is set once and for all:
 
@@ -23,9 +24,9 @@ Four attributes hold the state of a connection, and each is set once and for all
     _lost       connection_lost                             no more bytes can be sent, either
     _error      a cut in TLS, a reset, connection_lost      how it broke: read raises it after the last byte
 
-Two more come and go: ``_paused`` while the app does not read and more than 64 KiB have arrived, ``_full`` while the peer does
-not read and more than 64 KiB are pending. These two are the whole of the backpressure: the first makes the kernel's buffer
-fill up, and then the peer's; the second makes ``drain`` wait.
+Two more attributes are set and unset: ``_paused`` is true while the app does not read and more than 64 KiB have arrived,
+``_full`` while the peer does not read and more than 64 KiB are pending. These two are all of the backpressure: the first makes
+the kernel's buffer fill up, and then the peer's; the second makes ``drain`` wait.
 """
 
 import asyncio
@@ -55,9 +56,9 @@ their connection soon after its end, so the first check is early."""
 class ProtocolPipe(asyncio.Protocol):
     """The pipe as an asyncio.Protocol: TCP, TLS and Unix sockets.
 
-    asyncio calls its methods in this order: ``connection_made``, any number of ``data_received``, perhaps ``eof_received``,
-    and ``connection_lost`` once. ``pause_writing`` and ``resume_writing`` come in between, in turn. All of them run in
-    callbacks of the loop. So no other code runs in the middle of one, and the attributes need no lock.
+    asyncio calls the pipe's methods in this order: ``connection_made``, any number of ``data_received``, perhaps
+    ``eof_received``, and ``connection_lost`` once. In between it calls ``pause_writing`` and ``resume_writing``, in turn. All
+    of these run in callbacks of the loop. So no other code runs while one of them is running, and the attributes need no lock.
     """
 
     __slots__ = (
@@ -68,7 +69,7 @@ class ProtocolPipe(asyncio.Protocol):
     def __init__(self, connected: Callable[["ProtocolPipe"], object] | None = None) -> None:
         self._connected = connected
         self._loop = asyncio.get_running_loop()
-        self._arrived = b""  # but not yet read
+        self._arrived = b""  # bytes that have arrived, but are not yet read
         self._ended = False  # no more bytes will arrive
         self._paused = False  # the transport does not read from the socket, until _arrived is read
         self._reading: asyncio.Future[None] | None = None  # a read is waiting for this
@@ -78,7 +79,7 @@ class ProtocolPipe(asyncio.Protocol):
         self._error: Exception | None = None  # how the connection broke
         self._change: asyncio.Future[None] | None = None  # drain and close wait for this: a change of _full, _lost or _error
         self._watcher: Watcher | None = None
-        self._ending = False  # we have closed or aborted it
+        self._ending = False  # we have closed or aborted the connection
         self._looks = False  # a timer is running that will check for a reset
         self.congested = False
 
@@ -110,7 +111,7 @@ class ProtocolPipe(asyncio.Protocol):
         return data
 
     def data_received(self, data: bytes) -> None:
-        """asyncio calls this: bytes have arrived. They stay here until a read returns, so a cancelled read loses none."""
+        """Keep bytes that have arrived, until a read returns them: a cancelled read loses no bytes. asyncio calls this."""
         self._arrived = self._arrived + data if self._arrived else data  # mostly nothing is pending: then nothing is copied
         if len(self._arrived) > READ_SIZE:
             self._paused = True  # nothing is reading: the kernel's buffer fills, and then the peer has to wait
@@ -120,13 +121,13 @@ class ProtocolPipe(asyncio.Protocol):
             self._reading.set_result(None)
 
     def eof_received(self) -> bool:
-        """asyncio calls this: the peer will send no more. Return True if we may go on sending, which TLS can't."""
+        """Note that the peer will send no more. Return whether we may still send: over TLS we can't. asyncio calls this."""
         self._ended = True
         if self._is_cut_off():
             self._error = ConnectionResetError(CUT_OFF)
         self._wake_reader()
         goes_on = self._transport.can_write_eof()
-        # Over TLS this is the end of the connection. A reader has to see a loss, not content that ends too early.
+        # Over TLS this is the end of the connection. The watcher has to see a loss, not content that ends too early.
         self._tell_watcher(not goes_on)
         self._look_later(FIRST_LOOK)
         return goes_on
@@ -135,7 +136,7 @@ class ProtocolPipe(asyncio.Protocol):
         return not self._ending and is_cut_off(self._tls)
 
     def _wake_reader(self) -> None:
-        """Let a waiting read check again. The future may be done: by an earlier chunk in the same turn, or by a timeout."""
+        """Let a waiting read check again. The future may already be done: an earlier chunk in the same turn, or a timeout."""
         if self._reading is not None and not self._reading.done():
             self._reading.set_result(None)
 
@@ -145,7 +146,7 @@ class ProtocolPipe(asyncio.Protocol):
         if self._lost:  # asyncio logs each write after a reset, from the fifth on: that could fill a disk
             return
         self._written += len(data)
-        if self._written > HIGH_WATER:  # even if the kernel has taken all of it: others have to get their turn
+        if self._written > HIGH_WATER:  # even if the kernel has accepted everything: other tasks have to get their turn
             self.congested = True
         self._transport.write(data)
 
@@ -161,20 +162,20 @@ class ProtocolPipe(asyncio.Protocol):
         self.congested = False
         if not self._full:
             await asyncio.sleep(0)  # without this, a fast reader of an endless response would keep the loop for itself
-        while self._full and not self._lost:  # a loop: another task may have filled it again before we were woken
+        while self._full and not self._lost:  # a loop: another task may have filled the buffer again before we were woken
             await self._changes()
         if self._lost:
             raise ConnectionResetError("connection lost")
 
     def pause_writing(self) -> None:
-        """asyncio calls this: the transport holds more than the high-water mark (64 KiB).
+        """Note that the transport holds more than the high-water mark (64 KiB). asyncio calls this.
 
-        From now on ``drain`` waits, until the peer has read all but 16 KiB.
+        From now on ``drain`` waits until the peer has read all but 16 KiB.
         """
         self._full = self.congested = True
 
     def resume_writing(self) -> None:
-        """asyncio calls this: the transport holds no more than the low-water mark."""
+        """Note that the transport holds no more than the low-water mark (16 KiB). asyncio calls this."""
         self._full = False
         self._changed()
 
@@ -185,17 +186,17 @@ class ProtocolPipe(asyncio.Protocol):
         await asyncio.shield(self._change)  # other tasks wait for the same future, and we may be cancelled
 
     def _changed(self) -> None:
-        """Wake all tasks waiting in ``_changes``. Each checks for itself whether it may go on."""
+        """Wake all tasks waiting in ``_changes``. Each checks for itself whether its wait is over."""
         if self._change is not None:
             self._change.set_result(None)
-            self._change = None  # the next task to wait makes a new one
+            self._change = None  # the next task that waits makes a new future
 
     # -- the life of the connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio calls this: there is a connection, and over TLS the handshake is done."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's has the same methods, and another base class
-        self._peername = transport.get_extra_info("peername")  # asyncio's TLS forgets these when the connection is lost
+        """Begin: there is a connection, and over TLS the handshake is done. asyncio calls this."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport has the same methods, but another base class
+        self._peername = transport.get_extra_info("peername")  # asyncio's TLS forgets these three when the connection is lost
         self._socket: socket.socket | None = transport.get_extra_info("socket")
         self._tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self._transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
@@ -204,7 +205,7 @@ class ProtocolPipe(asyncio.Protocol):
             connected(self)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """asyncio calls this: both directions are over."""
+        """Note that both directions have ended. asyncio calls this."""
         if error is None and not self._ended and self._is_cut_off():  # uvloop calls no eof_received for this end
             error = ConnectionResetError(CUT_OFF)
         self._lost = self._ended = self.congested = True  # congested: so that writers call drain, which raises
@@ -215,13 +216,13 @@ class ProtocolPipe(asyncio.Protocol):
 
     def watch(self, told: Watcher | None) -> None:
         self._watcher = told
-        if told is not None and self._ended:  # old news, but the new watcher does not know it
+        if told is not None and self._ended:  # the end came before the watcher, so the watcher has not been told
             self._loop.call_soon(self._tell_watcher, self._lost)
         if told is not None and (self._ended or self._paused):
             self._look_later(FIRST_LOOK)
 
     def _tell_watcher(self, lost: bool) -> None:
-        """Call the watcher, if there is one: a HTTP/1.1 server, which cancels the handler of a lost client."""
+        """Call the watcher, if there is one: an HTTP/1.1 server, which cancels the handler of a lost client."""
         if self._watcher is not None:
             self._watcher(lost)
 
@@ -236,7 +237,7 @@ class ProtocolPipe(asyncio.Protocol):
             self._loop.call_later(seconds, self._look, seconds)
 
     def _look(self, seconds: float) -> None:
-        """Ask the kernel. If the connection was reset, end it; else check again later, as long as there is a reason to."""
+        """Ask the kernel. If the connection was reset, end it; else check again later, if there still is a reason to."""
         self._looks = False
         if self._transport.is_closing() or not (self._ended or self._paused):
             return
@@ -267,7 +268,7 @@ class ProtocolPipe(asyncio.Protocol):
         self._transport.abort()
 
     def info(self, name: str) -> Any:
-        # The peer's address is needed most after the peer is gone: for the line in the log.
+        # The peer's address is needed even after the peer is gone: a line in the log names it.
         if name == "peername":
             return self._peername
         with suppress(AttributeError):  # asyncio's TLS, after the connection is lost

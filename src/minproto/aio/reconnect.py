@@ -5,7 +5,7 @@
             async for message in ws:
                 ...
 
-All its clients rush at once to a server that comes back after an outage, and may bring it down (a *thundering herd*).
+When a server comes back after an outage, all its clients rush to it at once, and may bring it down (a *thundering herd*).
 So each client waits longer after each failed attempt. And it waits for a random part of that time (*jitter*), so that
 clients which lost their connections together do not come back together:
 
@@ -16,15 +16,15 @@ clients which lost their connections together do not come back together:
     4         a connection            0.1 to 0.5 s after its end
 
 An attempt has succeeded when ``connect`` returns a connection: a WebSocket whose handshake is complete, a response with status
-200 and events, a broker that has confirmed a subscription. How long the connection lasts does not matter, and neither does who
-ends it: a server of events may close each stream on purpose after one event. WHATWG HTML then has a client wait for its
-reconnection time, and back off only if the attempt failed. Even a server that accepts connections and drops them at once is
-asked at most ``1 / SHORTEST`` times a second.
+200 and events, a broker that has confirmed a subscription. It does not matter how long the connection lasts,
+nor which side ends it: a server of events may close each stream on purpose after one event. WHATWG HTML then has a client wait
+for its reconnection time, and back off only if the attempt failed. Even a server that accepts connections and drops them at
+once is asked at most ``1 / SHORTEST`` times a second.
 
-Time heals some errors and not others. A server that is down may come back, so its ECONNREFUSED is one more failed attempt. A
-certificate for another name stays wrong, so it is raised at once. ``Attempts.may_pass`` decides.
+Time heals some errors and not others. A server that is down may come back, so after ECONNREFUSED there is another attempt. A
+certificate for another name stays wrong, so its error is raised at once. ``Attempts.may_pass`` tells the two kinds apart.
 
-Left out: a maximum number of attempts. The caller's ``asyncio.timeout`` or ``break`` does that.
+Left out: a maximum number of attempts. The caller can set a limit with ``asyncio.timeout`` or ``break``.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ SHORTEST = 0.1
 NO_NAME = {getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)}
 """Error numbers of ``getaddrinfo`` for a name that does not exist, or that has no address."""
 NAME_TRIES = 5
-"""Attempts after which a name that does not exist is an error, if no attempt has succeeded before: it is misspelt.
+"""After so many attempts, a name that does not exist is an error, if no attempt has succeeded before: it is misspelt.
 
 One attempt is not enough: a laptop that is waking up has no DNS for some seconds."""
 MAX_REFUSAL = 65_536
@@ -95,7 +95,7 @@ class _Response(Protocol):
 async def read_refusal(response: _Response, seconds: float) -> RefusedResponse:
     """Read the content of a refusal: as much as comes within ``seconds``, and at most 64 KiB.
 
-    A refusal that breaks off, or never ends, is a refusal nevertheless. So this raises no network errors.
+    A refusal whose content is cut off, or never ends, is a refusal nevertheless. So no network errors are raised.
     """
     pieces: list[bytes] = []
     size = 0
@@ -106,16 +106,16 @@ async def read_refusal(response: _Response, seconds: float) -> RefusedResponse:
                 size += len(piece)
                 if size >= MAX_REFUSAL:
                     break
-    except (OSError, RemoteProtocolError):  # TimeoutError among them: the status counts, and it has arrived
+    except (OSError, RemoteProtocolError):  # TimeoutError among them: what matters is the status, which has arrived
         pass
     return RefusedResponse(response.status, response.headers, b"".join(pieces)[:MAX_REFUSAL])
 
 
 def retry_after(error: BaseException) -> float:
-    """Return the seconds that a refusal asks us to wait (RFC 9110 §10.2.3); 0 if it does not ask.
+    """Return the seconds that a refusal asks us to wait (RFC 9110 §10.2.3); 0 if it has no such field.
 
-    The field is a number of seconds, ``120``, or a date, ``Fri, 31 Dec 1999 23:59:59 GMT``. A date needs our clock, which may
-    be wrong: a date in the past means 0.
+    The field is a number of seconds, ``120``, or a date, ``Fri, 31 Dec 1999 23:59:59 GMT``. A date is compared with our
+    clock, which may be wrong: a date in the past means 0.
     """
     if not isinstance(error, Refused):
         return 0.0
@@ -152,10 +152,10 @@ def reconnecting(
 
     Each connection is closed when the body of the loop is done with it. Then comes a pause of up to ``first`` seconds. This
     bound doubles with each consecutive failure, up to ``longest``. If ``first`` is a function, it returns the seconds that the
-    server asks for: the pause is never shorter, and after a connection it is exactly as long. After a refusal with
+    server asks for: no pause is shorter, and the pause after a successful connection is exactly as long. After a refusal with
     Retry-After, the next attempt comes no sooner than the field says.
 
-    An outage, which is one or more failed attempts in a row, writes two lines to the log: a warning when the outage begins,
+    An outage is one or more failed attempts in a row. Two lines about it are logged: a warning when the outage begins,
     and its length when it is over. In these lines the server is called ``name``.
 
     Raises the errors that time does not heal:
@@ -184,8 +184,8 @@ async def reconnect(
 ) -> AsyncGenerator[T, None]:
     """Yield connections as ``reconnecting`` does, and count in ``attempts``, which may outlive this generator.
 
-    For example, ``RemoteSubscription.__anext__`` may be cancelled in the middle of a pause. That ends the generator. The next
-    call makes a new generator, which continues the outage and the remaining pause.
+    For example, ``RemoteSubscription.__anext__`` may be cancelled in the middle of a pause. A cancellation ends the generator.
+    The next call makes a new generator, which continues the outage and the remaining pause.
     """
     while True:
         await attempts.pause()
@@ -227,22 +227,22 @@ def _pause(first: float | Callable[[], float], longest: float, failures: int) ->
 
 
 class Attempts:
-    """Counts failed attempts, logs them, and says when the next attempt may begin, and whether it makes sense."""
+    """Counts failed attempts, logs them, and says when, and whether, another attempt makes sense."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._has_succeeded = False  # ever
+        self._has_succeeded = False  # whether any attempt has succeeded
         self._outage_began = 0.0  # the loop's time
         self._next = 0.0  # the loop's time before which no attempt begins
         self.failures = 0
-        """Failed attempts in a row, up to now."""
+        """How many attempts in a row have failed, up to now."""
 
     def wait(self, seconds: float) -> None:
-        """Let the next attempt begin after that many seconds."""
+        """Let the next attempt begin after so many seconds."""
         self._next = asyncio.get_running_loop().time() + seconds
 
     async def pause(self) -> None:
-        """Wait until the next attempt may begin. If this is cancelled, the pause still ends at the same time."""
+        """Wait until the next attempt may begin. A cancellation does not change the time at which the pause ends."""
         seconds = self._next - asyncio.get_running_loop().time()
         if seconds > 0:
             await asyncio.sleep(seconds)
@@ -255,7 +255,7 @@ class Attempts:
         self._has_succeeded, self.failures = True, 0
 
     def failed(self, error: Exception) -> None:
-        """Note a failed attempt. Only the first in an outage is logged; a line for each would fill the log overnight."""
+        """Note a failed attempt. Only the first in an outage is logged: a line for each would fill the log overnight."""
         if not self.failures:
             self._outage_began = asyncio.get_running_loop().time()
             logger.warning("%s can't be reached: %s; trying again until it can", self._name, describe(error))

@@ -1,6 +1,6 @@
 """The client of a broker in another process, minproto's or a redis-server: how an app on minproto grows beyond one machine.
 
-``RemoteBroker`` has the two methods of a ``Broker``, publish and subscribe. Behind them are these connections and tasks:
+``RemoteBroker`` has the two methods of a ``Broker``, publish and subscribe. They use these connections and tasks:
 
     RemoteBroker                                                                           the broker
     |
@@ -16,18 +16,20 @@
     |
     '   subscribe("b") ---------- RemoteSubscription   a connection of its own for each subscription
 
-The two kinds of connection differ because the two kinds of call differ:
+Connections for publishing and for subscribing differ, because the calls differ:
 
-- A PUBLISH is short, and its answer comes at once. So all PUBLISHes share one connection. The second is sent before the first
-  is answered (*pipelining*): a thousand PUBLISHes take one round trip, not a thousand.
-- A subscription may be slow, because its user is. It reads its connection only as fast as its user takes items (backpressure),
-  and other subscriptions must not wait for that. Pending messages are buffered only in the broker, within the broker's bound.
+- A PUBLISH is short, and its answer comes at once. So all PUBLISHes share one connection. The second PUBLISH is sent before
+  the first is answered (*pipelining*): a thousand PUBLISHes take one round trip, not a thousand.
+- A subscription may be slow, because its user is slow. It reads its connection only as fast as its user takes items
+  (backpressure), and must not slow down other subscriptions. Pending messages are buffered only in the broker, within the
+  broker's bound.
 
-**A lost connection.** If the answer to a PUBLISH is missing, nobody knows whether the broker has run it. Sending it again
-could deliver the message twice (so a publish is *at-most-once*), and saying nothing could lose the message. So the caller gets
-an error, and decides. A subscription reconnects by itself, and gives its user a ``Gap`` if it may have missed messages.
+**A lost connection.** If the answer to a PUBLISH is missing, nobody knows whether the broker has run the command. A
+second PUBLISH could deliver the message twice, so we never send one (*at-most-once*). If we did not report the loss, the
+message could be lost silently. So the caller gets an error, and decides whether to publish again. A subscription reconnects by
+itself, and gives its user a ``Gap`` if it may have missed messages.
 
-``remote_subscription.py`` and ``remote_history.py`` hold the subscriptions, ``link.py`` a single connection.
+The subscriptions are in ``remote_subscription.py`` and ``remote_history.py``, and a single connection is in ``link.py``.
 """
 
 import asyncio
@@ -48,11 +50,11 @@ from minproto.core import RemoteProtocolError
 from minproto.resp import Error, Limits, to_bytes, to_text
 
 UNASKED = ("ERR max number of clients", "DENIED ")
-"""How the errors begin that a broker sends without being asked. It then closes, without having read a command."""
+"""The beginnings of the errors that a broker sends without being asked. It then closes, without having read a command."""
 UNREADABLE = "ERR Protocol error"
-"""How the error begins for a command beyond the broker's own limits. The broker then closes, and reads nothing more."""
+"""The beginning of the error for a command beyond the broker's own limits. The broker then closes, and reads no more."""
 MAX_COMMAND_NAME = 16
-"""Bytes that a command may need for its name, besides the words that the user gives."""
+"""The most bytes of a command's name, which is sent with the words that the user gives."""
 
 T = TypeVar("T")
 
@@ -61,7 +63,8 @@ class RemoteBroker:
     """``await broker.publish(topic, data)``; ``async for item in broker.subscribe(*topics)``. ``async with`` closes it.
 
     Every method raises a ConnectionRefusedError if the broker refuses for now (it is busy, loading, or has too many
-    clients), and a RemoteProtocolError with the broker's words if it refuses for good. In either case nothing was done.
+    clients), and a RemoteProtocolError with the broker's words if it refuses for good. In either case the call has had no
+    effect.
 
     A RemoteBroker belongs to the event loop in which it is first used. While that loop is running, every method raises
     RuntimeError if called from another thread; there, use
@@ -76,10 +79,10 @@ class RemoteBroker:
         limits: Limits = Limits(),  # noqa: B008 - frozen
         timeouts: Timeouts = Timeouts(),  # noqa: B008
     ) -> None:
-        """``url``: ``redis://[[user]:password@]host[:port]``, ``rediss://`` for TLS, ``unix:///path``; ValueError for others.
+        """``url``: ``redis://[[user]:password@]host[:port]``, ``rediss://`` for TLS, ``unix:///path``; else ValueError.
 
-        ``limits.max_bulk``: bytes of the longest message, in both directions. ``publish`` refuses a longer message; published
-        by another client, it arrives as a ``Gap`` with a ``reason``. A BrokerServer needs a limit at least as high.
+        ``limits.max_bulk``: the most bytes of a message, in both directions. ``publish`` refuses a longer message. If another
+        client publishes a longer message, a ``Gap`` with a ``reason`` arrives. A BrokerServer needs a limit at least as high.
         """
         check_common(limits, Limits, timeouts, ssl)
         self.target = parse_url(url)
@@ -93,10 +96,11 @@ class RemoteBroker:
         self._failure: Exception | None = None  # the error from the last attempt; None: it succeeded
 
     async def publish(self, topic: str, data: bytes) -> int:
-        """Give a message to all subscribers, on any machine. Return the number of deliveries.
+        """Give a message to all subscribers, on any machine, and return the number of deliveries.
 
-        Raises OSError if the broker can't be reached, or was lost before it answered. Unless the error is a
-        ConnectionRefusedError, the message may have been delivered: only the app can decide whether to publish again.
+        Raises OSError if the broker can't be reached, or if the connection is lost before the broker has answered. Unless the
+        error is a ConnectionRefusedError, the message may have been delivered: only the app can decide whether to publish
+        again.
         Raises RemoteProtocolError if the broker refuses. Raises ValueError for a topic or data beyond the limits, and
         TypeError for a topic that is not a str or data that is not bytes; then nothing was sent.
         """
@@ -111,11 +115,11 @@ class RemoteBroker:
                 return await publisher.publish(name, data)
 
     async def _connected_publisher(self) -> "_Publisher":
-        """Return the connection for publishing; make one if there is none, or if it has been lost.
+        """Return the connection for publishing. It is made if there is no connection, or if the last one was lost.
 
         A hundred tasks may want to publish while the broker is away. Only one of them connects, and the other tasks wait for
-        that attempt. If it fails, each task gets its error, and makes no attempt of its own. A hundred attempts, one after
-        the other and each with a timeout of 10 s, would keep the last task waiting for 1,000 s.
+        that attempt. If the attempt fails, each task gets the error, and makes no attempt of its own. A hundred attempts, one
+        after the other and each with a timeout of 10 s, would keep the last task waiting for 1,000 s.
         """
         attempts = self._attempts
         async with self._connecting:
@@ -137,13 +141,13 @@ class RemoteBroker:
     ) -> RemoteSubscription:
         """Return a subscription to topics and patterns. It begins when it is entered or first asked for an item.
 
-        ``after``: the id of a message on the one topic (an item's id, or ``last_id``). The messages published after that one
-        come first. Every message then has an id, and none is lost with a connection, as long as the broker's history goes back
-        that far; if it does not, a Gap says so.
-        ``last``: begin this many messages ago. Together with ``after`` it has no effect, as in ``Broker.subscribe``.
+        ``after``: the id of a message on the one topic (an item's id, or ``last_id``). The messages published after this
+        one come first. With ``after`` or ``last``, every message has an id, and no message is lost with a connection, as long
+        as the broker's history goes back far enough; if it does not, a Gap says so.
+        ``last``: begin this many messages ago. If ``after`` is given, ``last`` has no effect, as in ``Broker.subscribe``.
 
-        Raises ValueError if there is nothing to listen to, or several topics or a pattern with ``after`` or ``last``;
-        TypeError for a name that is not a str. When entered or asked for an item, the subscription raises
+        Raises ValueError if there is nothing to listen to, or if ``after`` or ``last`` is combined with several topics or with
+        a pattern; TypeError for a name that is not a str. When entered or asked for an item, the subscription raises
         RemoteProtocolError if the broker keeps no history of the topic.
         """
         self.check_loop()
@@ -165,14 +169,14 @@ class RemoteBroker:
         Raises OSError, and RemoteProtocolError if the broker keeps no history of the topic.
         """
         name = _encode_name(topic)
-        link = await self.connect()  # a separate connection: the publisher's expects only answers to PUBLISH
+        link = await self.connect()  # a separate one: the publisher's connection expects only answers to PUBLISH
         try:
             return to_text((await self.within_handshake(stream_info(link, name)))[b"last-generated-id"])
         finally:
             link.abort()
 
     async def connect(self) -> Link:
-        """Return a new connection, on which the password has been given. Raises OSError, RemoteProtocolError."""
+        """Return a new connection, after giving the password. Raises OSError and RemoteProtocolError."""
         self.check_loop()
         link = Link(await open_pipe(self.target.address, self._ssl, self._timeouts), self._limits, self._timeouts)
         try:
@@ -184,9 +188,9 @@ class RemoteBroker:
         return link
 
     async def within_handshake(self, answer: Awaitable[T]) -> T:
-        """Wait for the first answers on a connection. Raises TimeoutError, which says that there was a connection.
+        """Wait for the first answers on a connection. Raises TimeoutError, whose text says that there was a connection.
 
-        A broker that expects TLS waits silently for a TLS handshake, so the error mentions TLS too.
+        A broker that expects TLS waits silently for a TLS handshake, so the text mentions TLS too.
         """
         seconds = self._timeouts.handshake
         try:
@@ -211,7 +215,7 @@ class RemoteBroker:
             self._loop = asyncio.get_running_loop()
 
     async def close(self) -> None:
-        """End the connection for publishing. Each subscription has to be closed by itself."""
+        """End the connection for publishing. Subscriptions stay open: close each of them separately."""
         self.check_loop()
         if self._publisher is not None:
             await self._publisher.close()
@@ -221,7 +225,7 @@ class RemoteBroker:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self.close()  # waits for no peer, so a cancelled block needs no abort
+        await self.close()  # does not wait for the peer, so it is right even after a cancellation
 
 
 def _encode_name(name: str) -> bytes:
@@ -232,7 +236,7 @@ def _encode_name(name: str) -> bytes:
 
 
 def _check_size(limits: Limits, words: list[bytes]) -> None:
-    """Raise ValueError for a command that the broker may refuse as a whole.
+    """Raise ValueError for a command whose words exceed our limits, because the broker probably has the same limits.
 
     The broker would close the connection, which many tasks share. One caller's mistake must not make other calls fail.
     """
@@ -249,7 +253,7 @@ def _check_size(limits: Limits, words: list[bytes]) -> None:
 
 
 class _UnreadError(ConnectionError):
-    """The broker has closed the connection because of an earlier command, and has not read this one."""
+    """The broker has closed the connection because of an earlier command, and has not read this command."""
 
 
 class _Publisher:
@@ -261,25 +265,25 @@ class _Publisher:
         publish(b"b", …)   sends PUBLISH b …    queue: [future 1, future 2]
         the reader         receives :3          queue: [future 2]              the first publish returns 3
 
-    One timer watches over all of them. It fires every ``Timeouts.body`` seconds, and looks for progress: has the broker sent
-    anything, or taken more bytes of the oldest PUBLISH? If neither, packets are being lost, or the broker hangs. The oldest
-    PUBLISH ends with TimeoutError, the others are lost with the connection, and the next ``publish`` makes a new one. (With a
-    timer for each PUBLISH, a large message on a slow line would be given up although it is making progress, along with every
-    message queued behind it.)
+    One timer serves all of them. It fires every ``Timeouts.body`` seconds, and looks for progress: has the broker sent
+    anything, or received more bytes of the oldest PUBLISH? If not, packets are being lost, or the broker hangs. The oldest
+    PUBLISH then ends with TimeoutError, the others fail because the connection is given up, and the next ``publish`` makes a
+    new connection. (With a timer for each PUBLISH, a large message on a slow line would be given up although it is making
+    progress, along with every message queued after it.)
     """
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._loop = asyncio.get_running_loop()
-        self._answers: deque[tuple[asyncio.Future[int], int]] = deque()  # each with the position at which its PUBLISH ends
+        self._answers: deque[tuple[asyncio.Future[int], int]] = deque()  # each future, and where its PUBLISH ends
         self._timer: asyncio.TimerHandle | None = None
         self._progress_before = (0, 0)  # the progress when the timer was set
         self.lost = False
-        """The connection has ended. The next ``publish`` needs a new one."""
+        """Whether the connection has ended, so that the next ``publish`` needs a new connection."""
         self._reader = asyncio.create_task(self._read())
 
     async def publish(self, topic: bytes, data: bytes) -> int:
-        """Publish a message. Return the number of deliveries. Raises like ``RemoteBroker.publish``, and _UnreadError."""
+        """Publish a message, and return the number of deliveries. Raises like ``RemoteBroker.publish``, and _UnreadError."""
         end = self._link.send(b"PUBLISH", topic, data)  # if it raises, there is no answer to wait for yet
         answer: asyncio.Future[int] = self._loop.create_future()
         self._answers.append((answer, end))
@@ -296,9 +300,9 @@ class _Publisher:
             self._timer = self._loop.call_later(seconds, self._check_progress)
 
     def _progress(self) -> tuple[int, int]:
-        """Return the bytes received, and the bytes that the broker has taken, up to the end of the oldest PUBLISH.
+        """Return how many bytes have come from the broker, and how many it has received up to the end of the oldest PUBLISH.
 
-        Bytes after that end do not count: a broker that hangs may take many commands into its buffer, and answer none.
+        Later bytes are not counted: a broker that hangs may buffer many commands without answering any of them.
         """
         return self._link.progress(self._answers[0][1])
 
@@ -328,7 +332,7 @@ class _Publisher:
                 _fail(answer, error)
 
     async def _hand_out_answers(self) -> Exception:
-        """Read answers until the broker refuses to read on. Return the error for all commands that it has not read.
+        """Read answers until the broker stops reading commands. Return the error for all commands that it has not read.
 
         Raises OSError and RemoteProtocolError, after which nobody knows what the broker has done.
         """
@@ -355,12 +359,12 @@ class _Publisher:
 
 
 def _unanswered(cause: Exception) -> Exception:
-    """Return the error for a PUBLISH whose answer did not come."""
+    """Return the error for a PUBLISH that was not answered."""
     return ConnectionResetError(f"lost before the answer: {cause}")
 
 
 def _settle(answer: "asyncio.Future[int]", value: Any) -> None:
-    """Give a publisher the value that the broker answered."""
+    """Give a publisher the value of the broker's answer: the number, or an exception."""
     if isinstance(value, int):
         if not answer.done():  # done: the caller was cancelled; its message was delivered
             answer.set_result(value)

@@ -1,8 +1,8 @@
 r"""A subscription that resumes from the broker's history: XREAD, which gives every message its id.
 
 minproto's broker keeps the last messages of a topic (``Broker(history=…)``), and gives them out with the commands that Redis
-has for streams (``minproto.stream_commands``). So a subscription can name the last message that it has received, and go on
-from there, on any connection. The source ``History`` asks again and again for the messages after its id:
+has for streams (``minproto.stream_commands``). So a subscription can name the last message that it has received, and
+continue after this message, on any connection. The source ``History`` asks again and again for the messages after its id:
 
     sent                                        answered
 
@@ -12,20 +12,21 @@ from there, on any connection. The source ``History`` asks again and again for t
     -> Message("news", "8-0", b"hello"), Message("news", "9-0", b"world"), and the next XREAD asks after 9-0
 
 XREAD returns the messages after an id, but does not say whether any are missing: the history is bounded, and a slow client's
-next messages may already have been dropped. XINFO STREAM does: ``max-deleted-entry-id`` is the newest id no longer kept:
+next messages may already have been dropped. XINFO STREAM does say it: ``max-deleted-entry-id`` is the id of the newest message
+no longer kept:
 
     our id    max-deleted-entry-id
-    7-0       3-0                     8-0 and later are all there: nothing is missing
-    7-0       7-0                     the same: only the message that we have was dropped
+    7-0       3-0                     8-0 and later are all kept: no message is missing
+    7-0       7-0                     the same: the dropped message is one that we have received
     7-0       8-0                     8-0 was dropped, and we have not seen it: a Gap comes first
 
 Both commands are sent in one write, the XINFO after the XREAD. If the history drops
 a message between the two commands, there is one Gap too many. In the other order a Gap would be missing.
 
-**Another broker.** After a lost connection there may be another broker at the same address, whose ids say nothing about ours.
-So on a new connection ``begin`` looks for the message with exactly our id (XRANGE from the id to the id). It has to be in the
-history, or be the last message that the history has dropped. Otherwise a Gap comes first, and then every message in the
-history.
+**Another broker.** After a lost connection there may be another broker at the same address, whose ids are unrelated to ours.
+So on a new connection ``begin`` looks for the message with exactly our id (XRANGE from the id to the id). That message has to
+be in the history, or be the last message that the history has dropped. Otherwise a Gap comes first, and then every message in
+the history.
 """
 
 import math
@@ -39,23 +40,23 @@ from minproto.resp import Limits, NullArray, to_text
 from minproto.stream_commands import MAX_ID, Id
 
 NO_HISTORY = ("ERR no such key", "ERR unknown command", "WRONGTYPE ")
-"""How XINFO STREAM's errors begin for a topic without a history. The first comes from minproto and Redis, the second from
-a server without streams, and the third from a Redis that has other data under this name."""
+"""The beginnings of XINFO STREAM's errors for a topic without a history. The first error comes from minproto and Redis, the
+second from a server without streams, and the third from a Redis that has other data under this name."""
 ENTRY_COST = 1_024
-"""Bytes that an entry may need besides its data: its id, its field, and the lines that announce them."""
+"""The most bytes of an entry besides its data: its id, its field, and the lines that announce these strings."""
 OLDEST = (0, 0)
 
 
 class History:
-    """The messages of one topic after an id, and then every new one."""
+    """The messages of one topic after an id, and then every new message."""
 
     def __init__(self, topic: bytes, after: str | None, last: int) -> None:
-        """``after``: the id to begin after. None: begin ``last`` messages ago."""
+        """``after``: the id after which the messages begin. None: begin ``last`` messages ago."""
         self._topic = topic
         self._after = None if after is None else _id_or_oldest(after)
         self._last = last
         # A wait may be cancelled between the answers to XREAD and XINFO. The next call then waits for the second answer.
-        self._asked: Link | None = None  # the connection on which the two answers are due; None: no question is open
+        self._asked: Link | None = None  # the connection on which the two answers are due; None: no answer is due
         self._read: list[Any] = []  # the answer to XREAD, once it has come
 
     async def begin(self, link: Link) -> list[Item]:
@@ -75,7 +76,7 @@ class History:
         return self._received(max(after, dropped), read, link.limits, gap=True)
 
     async def _start(self, link: Link) -> Id:
-        """Return the id after which the last messages come. They are found by going backwards, in batches."""
+        """Return the id after which the ``last`` messages come, found by reading backwards, in batches."""
         bound, missing = b"+", self._last + 1
         while True:
             most = b"%d" % min(missing, _batch(link.limits))
@@ -90,7 +91,7 @@ class History:
             bound = b"(" + _encode_id(oldest)
 
     async def next(self, link: Link) -> list[Item]:
-        """Wait for the next messages. If none comes for ``Timeouts.ping`` seconds, the broker's answer has none.
+        """Wait for the next messages. If no message comes for ``Timeouts.ping`` seconds, the result is an empty list.
 
         So XREAD also serves as the sign of life that a silent connection needs, and there is no PING.
         """
@@ -114,8 +115,8 @@ class History:
     def _received(self, after: Id, read: Any, limits: Limits, *, gap: bool = False) -> list[Item]:
         """Return the items in an answer to XREAD, and note the id after which the next XREAD reads.
 
-        That is the id of the last item, or ``after`` if there is none. Nothing is noted until the whole answer has been
-        parsed, so after an error or a cancellation before that, the question is repeated and nothing is lost.
+        It is the id of the last item, or ``after`` if there is no item. It is noted only when the whole answer has been
+        parsed. If an error or a cancellation comes earlier, the next XREAD asks for the same messages, and none is lost.
         """
         items: list[Item] = [Gap(None, reason="the broker's history does not go back so far")] if gap else []
         entries = _entries_read(read)
@@ -127,7 +128,7 @@ class History:
 def _batch(limits: Limits) -> int:
     """Return how many entries one answer may have, so that it fits the limits even if each entry is as long as they allow.
 
-    With the default limits (messages of 1 MiB in commands of 8 MiB) that is 7. More entries come with the next XREAD.
+    With the default limits (messages of 1 MiB in commands of 8 MiB) the result is 7. Further entries come with the next XREAD.
     """
     return max(1, limits.max_command // (limits.max_bulk + ENTRY_COST))
 
@@ -150,7 +151,7 @@ def _entries(answer: Any) -> list[list[Any]]:
 
 
 def _entries_read(answer: Any) -> list[list[Any]]:
-    """Return the entries in an answer to XREAD of one topic; none for null, the answer when there are no new messages."""
+    """Return the entries in an answer to XREAD of one topic; [] for null, the answer when there are no new messages."""
     match answer:
         case None | NullArray():
             return []
@@ -192,8 +193,9 @@ def _pairs(answer: Any) -> dict[bytes, Any]:
 def _last_dropped(stream: dict[bytes, Any]) -> Id:
     """Return the newest id that is no longer kept.
 
-    A redis-server reports there what XDEL has deleted, but not what MAXLEN has trimmed. If it has added more entries than it
-    now has, some were trimmed, and we take its first entry as the edge: the Gap may be one message too many.
+    A redis-server's ``max-deleted-entry-id`` covers what XDEL has deleted, but not what MAXLEN has trimmed. If more entries
+    were added than are kept, some were trimmed. The oldest entry kept then serves as the newest one dropped, so there may be a
+    Gap although no message is missing.
     """
     dropped = _parse_id(stream.get(b"max-deleted-entry-id", b"0-0"))
     first = stream.get(b"first-entry")
@@ -203,7 +205,7 @@ def _last_dropped(stream: dict[bytes, Any]) -> Id:
 
 
 def _id_or_oldest(text: str) -> Id:
-    """Return the user's id. A text that is not an id counts as older than every id: everything is read, after a Gap.
+    """Return the user's id. A text that is not an id is treated as older than every id: everything is read, after a Gap.
 
     ``Broker`` does the same. Ids come from cookies and Last-Event-ID fields, and a wrong id is no reason to fail.
     """

@@ -1,14 +1,14 @@
 r"""A subscription to a broker in another process: items in order, and a ``Gap`` wherever messages may be missing.
 
-``RemoteBroker.subscribe`` makes a ``RemoteSubscription``. It has one connection at a time, and reconnects by itself when it
-loses one. There are two ways to listen, which differ in what happens to messages published in between. Each way is a
-*source* here:
+``RemoteBroker.subscribe`` makes a ``RemoteSubscription``. It has one connection at a time, and reconnects by itself when the
+connection is lost. There are two ways to listen, which differ in what happens to messages published before it is back. Each
+way is a *source* here:
 
-    subscribe("a", "b", patterns=["c*"])   Live: SUBSCRIBE. Such messages are lost, and a Gap takes their place
-    subscribe("a", after=id)               History: XREAD. They come from the broker's history, each with its id; there is a
+    subscribe("a", "b", patterns=["c*"])   Live: SUBSCRIBE. These messages are lost, and a Gap takes their place
+    subscribe("a", after=id)               History: XREAD. These come from the broker's history, each with its id; there is a
     subscribe("a", last=50)                Gap only if the history does not go back far enough (``remote_history.py``)
 
-This is what a user of the first kind sees when the broker is restarted:
+This is what the user of a Live subscription sees when the broker is restarted:
 
     the user                     the subscription                                   the broker
     anext()                      connects, sends SUBSCRIBE a       -------------->
@@ -20,12 +20,12 @@ This is what a user of the first kind sees when the broker is restarted:
     Gap(None)                    because messages may have been published meanwhile
     anext()                      ...
 
-The subscription has no task of its own. All of this happens within its user's ``anext``. So as long as the user takes no
+The subscription has no task of its own. All of this happens within its user's ``anext``. So as long as the user asks for no
 items, nothing is read, and TCP makes the broker wait (backpressure).
 
 **Silence** is not a fault: a topic may have no message for days. But a connection can also die silently, because a router
-has forgotten it. So after ``Timeouts.ping`` seconds without a byte the subscription sends PING, and reconnects if nothing
-comes back within ``Timeouts.pong`` seconds.
+has forgotten it. So after ``Timeouts.ping`` seconds without a byte the subscription sends PING, and reconnects if no byte
+arrives within ``Timeouts.pong`` seconds.
 """
 
 import asyncio
@@ -44,8 +44,8 @@ from minproto.core import RemoteProtocolError
 from minproto.resp import Limits, to_text
 
 SHORTEST_PING = 1.0
-"""The minimum number of seconds between two PINGs, even if ``Timeouts.ping`` is 0: without a bound the client would do
-nothing else."""
+"""The minimum number of seconds between two PINGs, even if ``Timeouts.ping`` is 0: without a bound the client would only
+send PINGs."""
 
 T = TypeVar("T")
 
@@ -56,11 +56,11 @@ class Source(Protocol):
     async def begin(self, link: Link) -> list[Item]:
         """Prepare a new connection, and return the items that come first on it.
 
-        If it raises or is cancelled, nothing has changed: the next connection begins at the same place.
+        If this raises or is cancelled, the source is unchanged: the next connection begins at the same message.
         """
 
     async def next(self, link: Link) -> list[Item]:
-        """Wait for the next items; maybe none. If cancelled, it has taken nothing. Raises OSError, RemoteProtocolError."""
+        """Wait for the next items, maybe an empty list. A cancelled call loses none. Raises OSError, RemoteProtocolError."""
 
 
 class Connector(Protocol):
@@ -79,9 +79,9 @@ class Connector(Protocol):
 
 
 class RemoteSubscription:
-    """Messages, and a Gap wherever some are missing: ``async for item in subscription``. ``async with`` ends it.
+    """Messages, and a Gap wherever messages are missing: ``async for item in subscription``. ``async with`` closes it.
 
-    A message has an id only if it comes from a history (``after=``, ``last=``); otherwise Redis gives none, and it is ``""``.
+    A message has an id only if it comes from a history (``after=``, ``last=``). Otherwise Redis gives no id, and it is ``""``.
     """
 
     def __init__(self, broker: Connector, source: Source) -> None:
@@ -91,14 +91,14 @@ class RemoteSubscription:
         self._links = reconnect(self._connect, self._attempts)
         self._connecting: Deadline | None = None  # the wait for the next connection, which ``close`` ends
         self._link: Link | None = None
-        self._items: deque[Item] = deque()  # received, but not taken yet
+        self._items: deque[Item] = deque()  # received, but not delivered yet
         self._closed = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Item:
-        """Wait for the next item. If cancelled, it has taken nothing, so ``asyncio.timeout`` around it is safe.
+        """Wait for the next item. A cancelled call loses no item, so ``asyncio.timeout`` around it is safe.
 
         Raises RemoteProtocolError if the broker refuses for good, and RuntimeError if called from another thread.
         """
@@ -125,23 +125,24 @@ class RemoteSubscription:
         self._link = None
 
     async def _next_link(self) -> None:
-        """Wait for a connection, or until the subscription is closed. A failed attempt is followed by another.
+        """Wait for a connection, or until the subscription is closed. Failed attempts are repeated.
 
-        The pauses between attempts grow (``reconnect.py``). A cancellation must not shorten them: otherwise a user with a
-        timeout of 0.1 s around each ``anext`` would connect ten times a second. So ``self._attempts`` outlives the generator.
+        The pauses between attempts grow (``reconnect.py``). A cancellation must not shorten the pauses: otherwise a user with
+        a timeout of 0.1 s around each ``anext`` would connect ten times a second. So ``self._attempts`` outlives the
+        generator.
         """
         self._connecting = Deadline(asyncio.get_running_loop())
         try:
             with self._connecting(math.inf):
                 self._link = await anext(self._links)
-        except TimeoutError:  # by ``close``
+        except TimeoutError:  # ``close`` has ended the wait
             return
         except BaseException:
             self._links = reconnect(self._connect, self._attempts)  # a generator that failed or was cancelled is finished
             raise
 
     async def _connect(self) -> Link:
-        """Return a prepared connection: the broker has confirmed, so every message from now on arrives.
+        """Return a prepared connection: the broker has confirmed the subscription, so every later message arrives.
 
         The items that came first are in the queue before ``anext`` sees the connection, so they stay in order. The time limit
         applies only to the confirmation: after that, silence is not a fault.
@@ -157,7 +158,7 @@ class RemoteSubscription:
     async def close(self) -> None:
         """End the subscription. A task that is waiting for an item gets StopAsyncIteration.
 
-        Items received but not taken are dropped.
+        Items that were received but not delivered are dropped.
         """
         self._broker.check_loop()
         self._closed = True
@@ -169,9 +170,9 @@ class RemoteSubscription:
             await self._links.aclose()
 
     async def __aenter__(self) -> Self:
-        """Wait until the broker has confirmed. Messages published after that will arrive. Raises RemoteProtocolError.
+        """Wait until the broker has confirmed the subscription. Later messages will arrive. Raises RemoteProtocolError.
 
-        Without ``async with``, the first ``anext`` does this, and misses any messages published earlier.
+        Without ``async with``, the first ``anext`` subscribes, and any messages published before that are missed.
         """
         self._broker.check_loop()
         if self._link is None:
@@ -182,7 +183,7 @@ class RemoteSubscription:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and self._link is not None:
-            self._link.abort()  # a cancelled block waits for no peer
+            self._link.abort()  # a block that was cancelled or failed does not wait for the peer
         await self.close()
 
 
@@ -216,9 +217,9 @@ class Live:
         return items
 
     async def next(self, link: Link) -> list[Item]:
-        """Wait for a push, and return the message in it, if it holds one.
+        """Wait for a push, and return its message; an empty list if it holds no message.
 
-        ``check`` raises an exception for an error reply: the broker has taken away the right to listen, for example.
+        ``check`` raises an exception for an error reply: for example, the broker may have withdrawn the right to listen.
         """
         return _items_of(check(await self._next_value(link)), link.limits)
 
@@ -233,10 +234,10 @@ class Live:
 
 
 def _items_of(value: Any, limits: Limits) -> list[Item]:
-    """Return the message of a push; nothing for a confirmation or a pong.
+    """Return the message of a push; an empty list for a confirmation or a pong.
 
-    Raises RemoteProtocolError for a value that no subscriber should get. A string beyond the limits is a ``Skipped`` here: the
-    message is lost, but not the connection.
+    Raises RemoteProtocolError for a value that is not meant for subscribers. A string beyond the limits is a ``Skipped`` here:
+    the message is lost, but not the connection.
     """
     match value:
         case [b"message" | b"pmessage", *_, Skipped() as long] | [b"pmessage", _, Skipped() as long, _]:  # data, or topic

@@ -18,12 +18,12 @@ So ten messages published in one turn take one write for each subscriber.
 
 - If a client sends commands and does not read the answers, we stop reading from it: its task waits in ``flush``. No other
   client is delayed.
-- A subscriber cannot be made to wait, because others publish what it receives. When more than ``max_output`` bytes are
+- A subscriber cannot be slowed down, because other clients publish what it receives. When more than ``max_output`` bytes are
   pending for a subscriber, it is cut off. A Redis client library reconnects by itself.
 
 **Timeouts.** A subscriber may be silent for days, so silence is not a fault. Now and then the kernel asks whether the peer
-still exists (TCP keep-alive). A time limit applies only to a client that has begun a command, which must finish it, and to a
-client that has yet to give the password, which must give it.
+still exists (TCP keep-alive). There are only two time limits: a client that has begun a command must finish the command, and a
+new client must give the password, if there is one.
 
 **The end.** A connection ends in one of these ways:
 
@@ -32,11 +32,11 @@ client that has yet to give the password, which must give it.
     a malformed command                        after the answers before it, and an error reply: -ERR Protocol error: …
     an unfinished command, or no password      after -ERR timeout
     a subscriber that does not read            at once, by a reset: it would not read an error either
-    a browser's HTTP request                   at once, by a reset: a web page that made the browser send it learns nothing
+    a browser's HTTP request                   at once, by a reset: the web page that made the browser send it learns nothing
 
-**XREAD BLOCK** is the only command that waits. The client may leave meanwhile, so its task goes on reading:
+**XREAD BLOCK** is the only command that waits. The client may leave meanwhile, so its task continues to read:
 
-    XREAD BLOCK 5000 STREAMS news $     execute() returns a Wait, because nothing comes after the newest id
+    XREAD BLOCK 5000 STREAMS news $     execute() returns a Wait, because no message is after the newest id
                                         the task listens to the topic, and waits in receive(), 5 seconds at most
     PUBLISH news hello, by another      the listener calls endpoint.interrupt(), which ends the wait
                                         Wait.answer() returns the entry, and the task sends it
@@ -66,10 +66,10 @@ from minproto.resp import Connection as Core
 from minproto.session import Events, Session, Switchboard, Wait
 
 FAIR_SHARE = 1_000
-"""Commands on one connection after which the other connections get their turn. A chunk of 64 KiB may hold 5,000 commands, and
-nothing else runs while they are being run."""
+"""How many commands a connection may run before the other connections get their turn. A chunk of 64 KiB may hold 5,000
+commands, and nothing else happens while they are being run."""
 KEEPALIVE = 300
-"""Seconds of silence until the kernel asks whether the peer still exists. Redis has the same default."""
+"""How many seconds of silence pass before the kernel asks whether the peer still exists. Redis has the same default."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,12 @@ class Config(ListenerConfig):
     limits: Limits = field(default_factory=Limits)
     """The bounds on a command: see ``minproto.resp.Limits``."""
     password: str | None = field(default=None, repr=False)
-    """The password that a client has to give before anything else (with AUTH or HELLO); None: there is no password."""
+    """The password that a client has to give before anything else (with AUTH or HELLO); None: no password is required."""
     max_output: int = 8 << 20
-    """Bytes that may be pending for one subscriber, including answers, before it is cut off.
+    """How many bytes, including answers, may be pending for a subscriber. With more, the subscriber is cut off.
 
     The messages of one turn may come on top. If 100 subscribers all stop reading, they take 100 times as much memory. A
-    client without a subscription does not need this bound: we do not read from it while 64 KiB of its answers are pending."""
+    client without a subscription does not need this bound: we do not read from it while 64 KiB of answers are pending."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,7 +119,7 @@ class BrokerServer(Listener):
     def _connect(self, pipe: Pipe) -> Connection:
         """Return the connection of a new client. Raises RuntimeError if the broker belongs to another event loop.
 
-        Otherwise the server's clients would change the broker's dicts while its own loop reads them; a log line says so.
+        Without this check, the server's clients could change the broker's dicts while the broker's own loop is reading them.
         """
         self._broker.check_loop()
         keep_alive(pipe, KEEPALIVE)
@@ -128,7 +128,7 @@ class BrokerServer(Listener):
     def _flush_at_end_of_turn(self) -> None:
         """Let the switchboard flush after everything that is ready now, so that all messages published now share one flush.
 
-        Raises RuntimeError in a thread without a loop: a message published there waits for the next message.
+        Raises RuntimeError in a thread without a loop. A message published there stays pending until the next message.
         """
         asyncio.get_running_loop().call_soon(self._switchboard.flush)
 
@@ -148,8 +148,8 @@ class ServerConnection:
         self._session: Session = switchboard.open(self._push)
         self._core.authenticated = self._session.authenticated
         self._draining = False
-        # When the unfinished command began; None: none is unfinished. A client that has yet to give the password has one time
-        # limit for all its commands together, from the start of the connection: otherwise it could send ECHO forever.
+        # When the unfinished command began; None: no command is unfinished. Until the client has given the password, one time
+        # limit applies to all its commands together, from the start of the connection: otherwise it could send ECHO forever.
         self._command_began = None if self._session.authenticated else self._loop.time()
 
     async def run(self) -> None:
@@ -157,7 +157,7 @@ class ServerConnection:
         try:
             await self._serve()
             await self._close()
-        except RemoteProtocolError as error:  # the client's fault: an error reply, after the earlier answers, says which
+        except RemoteProtocolError as error:  # the client's fault: the earlier answers come first, then an error reply
             await self._close(self._core.farewell(error))
         except (CrossProtocolRequest, ConnectionError):  # the client cannot read an answer, or should not get one
             self.endpoint.abort()
@@ -184,7 +184,7 @@ class ServerConnection:
     def drain(self) -> None:
         """Run the commands already received, then close. A waiting XREAD is answered at once, with null.
 
-        If the task is not waiting but running a command, ``interrupt`` does nothing, and ``_patience`` sees the flag later.
+        If the task is not waiting but running a command, ``interrupt`` has no effect, and ``_patience`` sees the flag later.
         """
         self._draining = True
         self.endpoint.interrupt()
@@ -207,8 +207,8 @@ class ServerConnection:
                     return
                 if session.authenticated:
                     self._command_began = None
-                # The loop only waits when no command is complete. Without a sleep, a client with a long pipeline would keep
-                # the event loop to itself.
+                # ``next_event`` waits only if no complete command has arrived. Without this sleep, a client with a long
+                # pipeline would keep the event loop to itself.
                 done += 1
                 if done % FAIR_SHARE == 0:
                     await asyncio.sleep(0)
@@ -219,11 +219,11 @@ class ServerConnection:
                 raise error from None
 
     def _patience(self) -> float:
-        """Return the seconds to wait for the next chunk. If the server is stopping, raise TimeoutError: nothing more is read.
+        """Return the seconds to wait for the next chunk. Raises TimeoutError if the server is stopping: no more is read.
 
         Between two commands there is no limit. An unfinished command has ``Timeouts.body`` seconds, plus time for the bytes
-        that have arrived: with 30 s and 1,000 bytes a second, a command of 1 MB may take 1,030 s. So a large command may come
-        over a slow line, but a client that sends one byte now and then cannot tie up our memory for long.
+        that have arrived: with 30 s and 1,000 bytes a second, a command of 1 MB may take 1,030 s. So a large command may
+        arrive over a slow line, but a client that sends one byte now and then cannot tie up our memory for long.
         """
         if self._draining:
             raise TimeoutError
@@ -240,7 +240,7 @@ class ServerConnection:
         """Run a command, and send the answer.
 
         A command may change what the core has to know: the version in which to send (HELLO), and whether longer commands are
-        accepted (AUTH). The core cannot tell that from the bytes, so it is told here, before it encodes the answer.
+        accepted (AUTH). The core cannot know this from the bytes, so it is told here, before it encodes the answer.
 
         Raises ConnectionError if the client is not reading, and CrossProtocolRequest.
         """
@@ -263,7 +263,7 @@ class ServerConnection:
     # -- XREAD BLOCK
 
     async def _wait_for_answer(self, wait: Wait) -> Events:
-        """Wait until one of the topics has a message, time runs out, or the client is gone; return what to send."""
+        """Wait until a topic has a message, time runs out, or the client is gone; return what to send."""
         broker = self._switchboard.broker
         listener = _Waking(self.endpoint.interrupt)
         until = self._loop.time() + wait.milliseconds / 1_000 if wait.milliseconds else math.inf
@@ -287,7 +287,7 @@ class ServerConnection:
         """Wait, and return whether the client is still there. A message or ``drain`` ends the wait early.
 
         Only reading shows that a client is gone. But the client may send further commands while it waits for its answer,
-        and all of them would have to be stored. With more than one chunk in the buffer this method only sleeps: further
+        and all of them would have to be stored. If more than one chunk is in the buffer, this method only sleeps: further
         bytes wait in the kernel, and the end of the connection is noticed later. Raises ConnectionError.
         """
         try:
@@ -304,7 +304,8 @@ class ServerConnection:
     def _push(self, data: bytes) -> None:
         """Send published messages to this client. Never raises: an error here would keep the messages from other clients.
 
-        The switchboard calls it, usually outside this client's task. So it can't wait, and the bound is its only flow control.
+        The switchboard calls this method, usually outside this client's task. So it can't wait for a slow client: if more than
+        ``max_output`` bytes are pending, it cuts the client off.
         """
         try:
             self.endpoint.send_at_once(Encoded(data))
@@ -323,9 +324,9 @@ class ServerConnection:
 
 
 class _Waking:
-    """A listener that does not take messages: it only calls ``wake`` when one arrives.
+    """A listener that keeps no messages: it only calls ``wake`` when a message is published.
 
-    PUBLISH does not count it as a receiver, because in Redis a stream's readers do not count either.
+    PUBLISH does not count it as a receiver, because Redis does not count the readers of a stream either.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:

@@ -1,17 +1,18 @@
 r"""The HTTP server: which version of HTTP a client speaks, and the TLS context that offers both.
 
-HTTP/1.1 and HTTP/2 share a port, so a new connection may be either. There are two ways to tell:
+HTTP/1.1 and HTTP/2 share a port, so a new connection may be of either version. There are two ways to tell which:
 
     over TLS          ClientHello, ALPN: h2, http/1.1   -->  the handshake chooses one (RFC 9113 §3.2)
     in clear text     b"PRI * HTTP/2.0\r\n..."           -->  HTTP/2: the client's *preface* (§3.4)
                       b"GET /hello HTTP/1.1\r\n..."      -->  HTTP/1.1
 
-No HTTP/1.1 request can begin with the preface's line, since the line names version 2.0. A client that sends it has *prior
-knowledge* that this server speaks HTTP/2 (§3.3). ``Upgrade: h2c``, the third way of the older RFC 7540, is ignored: browsers
-never supported it, and the new RFC has dropped it.
+No HTTP/1.1 request can begin with the preface's line, since the line names version 2.0. A client that sends this line has
+*prior knowledge* that this server speaks HTTP/2 (§3.3). ``Upgrade: h2c``, the third way of the older RFC 7540, is ignored:
+browsers never supported it, and the new RFC has dropped it.
 
-In clear text the server has to read before it knows what it is reading. The line above is chosen so that a look at 14 bytes
-is enough, and an HTTP/1.1 client is known by its first byte that differs: ``G`` is not ``P``. A POST needs one more byte.
+In clear text the server has to read before it knows what it is reading. The RFC's authors chose the line so that 14 bytes are
+enough, and the first byte that differs from it shows an HTTP/1.1 client: ``G`` is not ``P``. For a POST it takes a second
+byte.
 
     Listener.attach(pipe)             the life of a server is minproto.aio.listener
       Server._connect(pipe)
@@ -20,10 +21,11 @@ is enough, and an HTTP/1.1 client is known by its first byte that differs: ``G``
 
 What is easy to get wrong:
 
-- While the server is still reading to find out, the connection is treated like any other: its idle timeout applies, the time
-  limit for a head runs from the first byte, the connection counts towards ``max_connections``, and a drain ends it.
-- The bytes already read belong to the version that was chosen. They are handed over, not read again.
-- A TLS context without ALPN works, but all its clients get HTTP/1.1, and nobody would notice. So the server logs a warning.
+- While the server is still reading to find out the version, the connection is treated like any other: its idle timeout
+  applies, the time limit for a head runs from the first byte, the connection counts towards ``max_connections``, and a drain
+  ends it.
+- The bytes already read belong to the version that was chosen. They are handed over to its connection, not read again.
+- A TLS context without ALPN works, but all its clients get HTTP/1.1, which nobody would notice. So the server logs a warning.
 
 Left out: HTTP/3, which runs on UDP and has nothing in common with this file.
 """
@@ -54,7 +56,7 @@ from minproto.http2_frames import PREFACE
 
 @dataclass(frozen=True)
 class Config(ListenerConfig):
-    """The options of an HTTP server. A connection beyond ``max_connections`` is answered 503, or GOAWAY in HTTP/2."""
+    """The options of an HTTP server. A connection beyond ``max_connections`` gets a 503, or GOAWAY in HTTP/2."""
 
     port: int = 8000
     """0: any free port."""
@@ -63,12 +65,12 @@ class Config(ListenerConfig):
     http2_limits: Http2Limits = field(default_factory=Http2Limits)
     """Bounds on what an HTTP/2 client could make unbounded."""
     methods: Collection[str] = METHODS
-    """The methods that the app knows. A request with any other is answered 501 (Not Implemented)."""
+    """The methods that the app knows. A request with any other method gets a 501 (Not Implemented)."""
     observers: Sequence[Observer] = ()
     """Objects that are told of each request: ``[AccessLog()]``, say."""
     trusted_gateway: bool = False
     """Set this if a gateway that you trust is in front of the server and ends TLS. Then clients say https, although the
-    connection has no TLS (RFC 9110 §7.4). Without this option, such a request is answered 421 (Misdirected Request)."""
+    connection has no TLS (RFC 9110 §7.4). Without this option, such a request gets a 421 (Misdirected Request)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,7 +84,7 @@ class Config(ListenerConfig):
 
 
 class ServerOptions(ListenerOptions, total=False):
-    """The fields of ``Config`` as keyword arguments. Editors and type checkers read them from here; a test compares."""
+    """The fields of ``Config`` as keyword arguments, for editors and type checkers. A test compares the two."""
 
     limits: Limits
     http2_limits: Http2Limits
@@ -92,7 +94,7 @@ class ServerOptions(ListenerOptions, total=False):
 
 
 def _check_observer(name: str, value: object) -> None:
-    """Check that a value has the two methods of an Observer. A class is refused: ``AccessLog`` is not yet ``AccessLog()``."""
+    """Check that a value has the two methods of an Observer. A class is refused: not ``AccessLog``, but ``AccessLog()``."""
     if inspect.isclass(value) or not (callable(getattr(value, "begin", None)) and callable(getattr(value, "finish", None))):
         refuse(name, "an object with the methods begin and finish, such as AccessLog()", value)
 
@@ -116,11 +118,11 @@ class Server(Listener):
         self._observers = [Guarded(observer) for observer in observers]
 
     def _connect(self, pipe: Pipe) -> Connection:
-        """Return a connection of the version that the client speaks, or one that will find out which."""
+        """Return a connection of the version that the client speaks, or one that will find out the version."""
         tls_object = pipe.info("ssl_object")
         if tls_object is None:
             return _ClearTextConnection(self, pipe)
-        # A client without ALPN has chosen nothing (None), and then it speaks HTTP/1.1.
+        # A client without ALPN has chosen no protocol (None), and speaks HTTP/1.1.
         return self.http2(pipe) if tls_object.selected_alpn_protocol() == "h2" else self.http1(pipe)
 
     def http1(self, pipe: Pipe) -> http1_server.ServerConnection:
@@ -151,21 +153,21 @@ class _ClearTextConnection:
         PRI * HTTP/2.0        it is the line                HTTP/2
         GET /hello HT         no                            HTTP/1.1, also if the first byte alone is wrong
 
-    The bytes already read are handed to the connection, as if it had read them itself.
+    The bytes already read are handed to the connection, as if the connection had read them itself.
     """
 
     def __init__(self, server: Server, pipe: Pipe) -> None:
-        """``server`` makes the connection once the version is chosen."""
+        """``server`` makes the real connection once the version is known."""
         self._server = server
         self._pipe = pipe
-        self._deadline = Deadline(asyncio.get_running_loop())  # for the first bytes. The connection has its own
+        self._deadline = Deadline(asyncio.get_running_loop())  # for the first bytes. The real connection has its own
         self._connection: http1_server.ServerConnection | http2_server.ServerConnection | None = None
         self._draining = False
         self._began = 0.0  # the loop's time when the first byte arrived: the time for a head runs from then
 
     @property
     def endpoint(self) -> "_ClearTextConnection":
-        """Count the bytes of the connection that this one becomes."""
+        """The object that counts the bytes: this one, which asks the real connection."""
         return self
 
     @property
@@ -173,11 +175,11 @@ class _ClearTextConnection:
         return self._connection.endpoint.received if self._connection else 0
 
     @property
-    def sent(self) -> int:  # nothing is sent before there is a connection
+    def sent(self) -> int:  # nothing is sent before there is a real connection
         return self._connection.endpoint.sent if self._connection else 0
 
     async def run(self) -> None:
-        """Wait for the first bytes, and serve. A client that sends nothing within the idle time is closed without a word."""
+        """Wait for the first bytes, and serve. If none come within the idle time, close the connection without a word."""
         timeouts = self._server.config.timeouts
         first = await self._first_bytes(timeouts.first_idle, timeouts.head)
         if not first or self._draining:  # there is no version, so there is no core: Core(0) only lets the endpoint close
@@ -189,7 +191,7 @@ class _ClearTextConnection:
     async def refuse(self) -> None:
         """Tell the client, in its own version, that there are too many connections: an HTTP/2 client can't read a 503.
 
-        A client that is silent for ``Timeouts.linger`` gets the 503.
+        A client that sends nothing for ``Timeouts.linger`` gets the 503.
         """
         linger = self._server.config.timeouts.linger
         await self._choose(await self._first_bytes(linger, linger)).refuse()
@@ -205,9 +207,9 @@ class _ClearTextConnection:
         return connection
 
     async def _first_bytes(self, idle: float, head: float) -> bytes:
-        """Return as many bytes as it takes to decide.
+        """Return as many bytes as it takes to know the version.
 
-        There are fewer if no more come within ``head`` seconds of the first one, and b"" if none comes within ``idle``.
+        Fewer if no more come within ``head`` seconds of the first byte; b"" if no byte comes within ``idle`` seconds.
         """
         first, clock = b"", asyncio.get_running_loop().time
         ends = clock() + idle  # one end for all reads: a byte now and then must not restart the clock
@@ -219,10 +221,10 @@ class _ClearTextConnection:
                     self._began = clock()
                     ends = self._began + head
                 first += data
-                if not data or len(first) >= len(_FIRST_LINE):  # b"": the client has ended, and sends no more
+                if not data or len(first) >= len(_FIRST_LINE):  # b"": the client will send no more
                     break
         except TimeoutError:
-            pass  # no more bytes come, so these have to do
+            pass  # no more bytes have come in time: the bytes so far have to do
         except BaseException as error:
             self._pipe.abort()
             if not isinstance(error, OSError):  # the server has cancelled us
@@ -233,7 +235,7 @@ class _ClearTextConnection:
         return first
 
     def drain(self) -> None:
-        """Let the connection finish. A client that has not said anything is closed now."""
+        """Let the connection finish. If the client has not sent anything, close the connection now."""
         self._draining = True
         if self._connection is not None:
             self._connection.drain()
@@ -261,7 +263,7 @@ FilePath = str | os.PathLike[str]
 def tls_context(certificate: FilePath, key: FilePath | None = None, password: str | None = None) -> tls.SSLContext:
     """Return a server's TLS context that offers HTTP/2 and HTTP/1.1 through ALPN.
 
-    ``certificate``: a file in PEM with the server's certificate, followed by those that vouch for it (the chain).
+    ``certificate``: a file in PEM with the server's certificate, followed by the certificates that vouch for it (the chain).
     ``key``: the file of the private key; None if the key is in the first file.
     ``password``: for an encrypted key. Raises OSError, which says what is wrong with which file.
     """
@@ -276,15 +278,15 @@ def tls_context(certificate: FilePath, key: FilePath | None = None, password: st
         # OpenSSL checks here that the key belongs to the certificate.
         context.load_cert_chain(certificate, key, _no_password if password is None else password)
     except OSError as error:
-        reason = _certificate_fault(certificate, key, error)  # in words that name the file
+        reason = _certificate_fault(certificate, key, error)  # one that names the file, if there is one
         if reason is None:
             hint = "" if password is None else " (is the password right?)"
             reason = f"can't use certificate {certificate} with key {key or certificate}: {error}{hint}"
         raise OSError(reason) from error
     # HTTP/2 demands the following of TLS (RFC 9113 §9.2), and it is good for HTTP/1.1 as well. No renegotiation: it would
     # change the keys in the middle of a connection (§9.2.1). In TLS 1.2, only ciphers with an ephemeral key exchange, so that
-    # a key stolen later opens no recorded traffic, and with authenticated encryption (§9.2.2; TLS 1.3 has no others). TLS
-    # compression has to be off, too: Python's contexts never turn it on.
+    # a key that is stolen later decrypts no recorded traffic, and with authenticated encryption (§9.2.2; TLS 1.3 has no
+    # others). TLS compression has to be off, too: Python's contexts never turn it on.
     context.options |= tls.OP_NO_RENEGOTIATION
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.set_alpn_protocols(["h2", "http/1.1"])
@@ -292,7 +294,7 @@ def tls_context(certificate: FilePath, key: FilePath | None = None, password: st
 
 
 def _check_path(name: str, path: object) -> None:
-    """Check the path of a file. The error does not show the value, since users give the private key itself by mistake."""
+    """Check the path of a file. The error does not show the value: it may be the private key itself, given by mistake."""
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"{name} has to be the path of a file, not {type(path).__name__}")
     if not str(path) or "-----BEGIN" in str(path):
@@ -305,7 +307,7 @@ def _certificate_fault(certificate: FilePath, key: FilePath | None, error: OSErr
     OpenSSL calls the most common mistakes, such as a missing key or swapped files, "PEM lib", and never says which of the
     two files it means.
     """
-    # In PEM each part is named: -----BEGIN CERTIFICATE-----, -----BEGIN EC PRIVATE KEY-----.
+    # PEM names each part: -----BEGIN CERTIFICATE-----, -----BEGIN EC PRIVATE KEY-----.
     for path, kind in ((certificate, "CERTIFICATE"), (key or certificate, "PRIVATE KEY")):
         if Path(path).is_fifo():  # a pipe of the shell, `<(...)`: OpenSSL has read it, and it can't be read twice
             return None
@@ -326,5 +328,5 @@ _WRONG_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGN
 
 
 def _no_password() -> NoReturn:
-    """Refuse. OpenSSL calls this if a key is encrypted; otherwise OpenSSL would ask on the terminal, and wait."""
+    """Raise OSError. OpenSSL calls this if the key is encrypted. Without it, OpenSSL would ask on the terminal, and wait."""
     raise OSError("the key is encrypted, and no password was given")

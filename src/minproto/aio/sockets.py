@@ -1,4 +1,4 @@
-"""From a host and a port to a pipe: connect, listen, accept, TLS. It is the same on every event loop.
+"""From a host and a port to a pipe: connect, listen, accept, TLS. All of it works the same on every event loop.
 
     client                                              server
       connect_pipe(address, ssl)                          Acceptor(await listen(host, port), accepted)
@@ -6,22 +6,23 @@
         make_pipe: the TLS handshake               <-->     make_pipe: the TLS handshake, which chooses the protocol (ALPN)
         a Pipe                                              a Pipe
 
-asyncio can do each of these steps, but each has a default that a network program does not want:
+asyncio can do each of these steps, but with defaults that a network program does not want:
 
 - ``create_connection`` tries the addresses of a host one after the other. If the IPv6 route to a host swallows every
-  packet, the host is out of reach, although its IPv4 address would answer at once. ``dial`` starts the next address 0.25 s
-  after the last one, and the first to answer wins (RFC 8305, "Happy Eyeballs").
+  packet, the host is out of reach, although its IPv4 address would answer at once. ``dial`` tries the next address 0.25 s
+  after the previous one, and the first to answer wins (RFC 8305, "Happy Eyeballs").
 - ``create_server("localhost", 0)`` listens on 127.0.0.1 and on ::1, on two different ports. ``listen`` finds one port that is
   free on both.
-- When the process runs out of file descriptors, asyncio's server repeats the failed accept 1,024 times, and logs each.
+- When the process runs out of file descriptors, asyncio's server repeats the failed accept 1,024 times, and logs each failure.
   ``Acceptor`` tries again after a second, and logs one line when the trouble begins and one when it is over.
-- The TLS handshake of a silent peer may take 60 s, and the end of TLS 30 s. ``tls_options`` says how long we wait instead.
+- The TLS handshake of a silent peer may take 60 s, and the end of TLS 30 s. ``tls_options`` sets how long we wait instead.
 
 What is easy to get wrong:
 
 - A connection attempt that came in second may succeed after all. Its socket has to be closed, or the server at the other end
   waits for a request that never comes.
-- After ``accept`` has failed, the listening socket is still readable. A loop that keeps watching it does nothing else.
+- After ``accept`` has failed, the listening socket is still readable. An event loop that keeps watching this socket does
+  nothing else.
 - An error has to say which host, which port and which step: "connection refused" alone leaves the reader of a log guessing.
 """
 
@@ -44,21 +45,21 @@ logger = logging.getLogger("minproto")
 ATTEMPT_DELAY = 0.25
 """Seconds until ``dial`` tries the next address as well (RFC 8305 §5: "Connection Attempt Delay")."""
 BACKLOG = 1024
-"""Connections that the kernel may hold for us until we accept them. A client beyond them has to try again after a second."""
+"""How many connections the kernel may hold until we accept them. A client beyond this has to try again after a second."""
 BURST = 128
-"""Connections that are accepted in one turn of the loop; then the existing connections have their turn."""
+"""The most connections that are accepted in one turn of the loop; then the existing connections have their turn."""
 ACCEPT_PAUSE = 1.0
-"""Seconds until we try to accept again after it failed."""
+"""Seconds after a failed accept until we try again."""
 PORT_TRIES = 16
-"""Free ports of a host's first address that we try on its other addresses, until one is free on all of them."""
+"""How many ports we try, each of them free on a host's first address, until one is free on all its addresses."""
 
 LEAST = 1e-9
-"""Seconds to give asyncio for a timeout of 0, which asyncio refuses."""
+"""The timeout, in seconds, that we give asyncio instead of 0, which it refuses."""
 NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
-"""OpenSSL's reasons if clear text comes instead of a TLS record; its versions use different ones."""
+"""OpenSSL's names for clear text in place of a TLS record. Different versions of OpenSSL use different names."""
 
 _AddressInfo = tuple[Any, ...]
-"""An answer of ``getaddrinfo``: family, type, protocol, canonical name, address."""
+"""One element of what ``getaddrinfo`` returns: family, type, protocol, canonical name, address."""
 
 
 # ---- connecting ---------------------------------------------------------------------------------------------------------
@@ -73,8 +74,8 @@ async def dial(host: str, port: int) -> socket.socket:
         0.25 s   connect to 192.0.2.1        the first one may still answer
         0.27 s   192.0.2.1 has answered      return its socket, and cancel the first attempt
 
-    An address that refuses at once does not cost the delay: the next attempt starts as soon as one has failed. Raises OSError,
-    with the texts of all attempts if they differ; it names the host if no address was found.
+    An address that refuses at once costs no delay: the next attempt starts as soon as the previous one has failed. Raises
+    OSError. It has the texts of all failed attempts, if they differ, or names the host, if no address was found.
     """
     waiting = _interleaved(await _resolve(host, port))  # addresses that we have not tried
     running: set[asyncio.Task[socket.socket]] = set()  # attempts without an answer so far
@@ -101,9 +102,9 @@ async def dial(host: str, port: int) -> socket.socket:
 
 async def _resolve(host: str, port: int) -> Sequence[_AddressInfo]:
     """Return the addresses of a host, as ``getaddrinfo`` does. Raises socket.gaierror, an OSError, which names the host."""
-    # A resolver blocks, so the loop runs getaddrinfo in a thread, where a slow DNS server delays nothing else.
-    name = "localhost" if host == "localhost." else host  # RFC 6761 §6.3: the same name, but /etc/hosts has it without the dot
-    with suppress(socket.gaierror):  # raised for a name. An IP address needs no network, so no thread
+    # getaddrinfo blocks, so the loop runs it in a thread. There a slow DNS server delays nothing else.
+    name = "localhost" if host == "localhost." else host  # RFC 6761 §6.3: the same name; in /etc/hosts it has no dot
+    with suppress(socket.gaierror):  # raised for a name. For an IP address, no network and no thread is needed
         return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     loop = asyncio.get_running_loop()
     try:
@@ -114,9 +115,9 @@ async def _resolve(host: str, port: int) -> Sequence[_AddressInfo]:
 
 
 def _interleaved(found: Sequence[_AddressInfo]) -> list[_AddressInfo]:
-    """Return IPv6 and IPv4 addresses alternately, the family of the first address first (RFC 8305 §4).
+    """Return IPv6 and IPv4 addresses alternately, beginning with the family of the first address (RFC 8305 §4).
 
-    A host may have eight IPv6 addresses. If all IPv6 is broken, that costs one delay in this order, not eight.
+    A host may have eight IPv6 addresses. If IPv6 is broken, that costs one delay in this order, not eight.
     """
     first = [info for info in found if info[0] == found[0][0]]
     others = [info for info in found if info[0] != found[0][0]]
@@ -137,13 +138,13 @@ async def _dial_one(info: _AddressInfo) -> socket.socket:
 
 
 def _close_unused(task: "asyncio.Task[socket.socket]") -> None:
-    """Close the socket of an attempt that came in second."""
+    """Close the socket of an attempt that succeeded after another had won."""
     if not task.cancelled() and task.exception() is None:
         task.result().close()
 
 
 def _one_of(errors: list[OSError]) -> OSError:
-    """Return the error for the user: the first one if all are alike, otherwise one with the texts of all."""
+    """Return the error for the user: the first error if all are alike, otherwise an error with the texts of all."""
     if len({error.errno for error in errors}) == 1:
         return errors[0]
     return OSError("; ".join(str(error) for error in errors))
@@ -152,17 +153,17 @@ def _one_of(errors: list[OSError]) -> OSError:
 async def connect_pipe(
     address: Address, ssl: tls.SSLContext | None = None, *, handshake: float = 10.0, linger: float = 2.0
 ) -> Pipe:
-    """Connect, over TLS if there is a context, within ``handshake`` seconds. Return the pipe.
+    """Connect, over TLS if there is a context, within ``handshake`` seconds, and return the pipe.
 
-    ``linger``: the seconds for a peer to answer our close_notify with its own, when we close. Raises ValueError for port 0;
-    OSError, and its subclass TimeoutError, which says what the peer did not answer.
+    ``linger``: how many seconds the peer has to answer our close_notify with its own, when we close. Raises ValueError for
+    port 0, OSError, and its subclass TimeoutError, which says what the peer did not answer.
     """
     if not address.port:
         raise ValueError(f"can't connect to port 0 of {address.connect_host}: give the port that the server listens on")
     options = {} if ssl is None else {"server_hostname": address.server_name} | tls_options(ssl, handshake, linger)
     missing = "no answer"
     try:
-        async with asyncio.timeout(handshake):  # one time limit for both: DNS and TCP, and the TLS handshake
+        async with asyncio.timeout(handshake):  # one time limit for all of it: DNS, TCP, and the TLS handshake
             sock = await dial(address.connect_host, address.port)
             missing = "no answer to the TLS handshake"
             return await make_pipe(sock, **options)
@@ -171,7 +172,7 @@ async def connect_pipe(
     except ConnectionResetError as error:
         if str(error):
             raise
-        # asyncio raises it without a text if the peer ends TCP in the middle of the handshake.
+        # asyncio raises this error without a text if the peer ends TCP in the middle of the handshake.
         raise ConnectionResetError(f"{address} ended the connection during the TLS handshake") from error
     except tls.SSLError as error:
         if error.reason not in NO_TLS:
@@ -180,9 +181,9 @@ async def connect_pipe(
 
 
 async def make_pipe(sock: socket.socket, **options: Any) -> Pipe:
-    """Return the pipe on a client's connected socket. ``options`` are asyncio's, for TLS.
+    """Return the pipe on a client's connected socket. ``options`` are asyncio's options for TLS.
 
-    Raises OSError if the TLS handshake fails, and closes the socket.
+    Raises OSError if the TLS handshake fails, and then closes the socket.
     """
     loop = asyncio.get_running_loop()
     pipes: list[Pipe] = []
@@ -206,7 +207,7 @@ async def open_unix_pipe(path: str) -> Pipe:
 
 
 def tls_options(ssl: tls.SSLContext, handshake: float, linger: float) -> dict[str, Any]:
-    """Return asyncio's options for a connection over TLS: its own defaults are 60 s for the handshake and 30 s for the end."""
+    """Return asyncio's options for a connection over TLS. Its defaults are 60 s for the handshake and 30 s for the end."""
     times = {"ssl_handshake_timeout": max(handshake, LEAST), "ssl_shutdown_timeout": max(linger, LEAST)}
     return {"ssl": ssl, **times}
 
@@ -214,11 +215,11 @@ def tls_options(ssl: tls.SSLContext, handshake: float, linger: float) -> dict[st
 def keep_alive(pipe: Pipe, seconds: int) -> None:
     """Have the kernel ask, after ``seconds`` of silence, whether the peer's machine still exists.
 
-    As in Redis, it asks three times within the same number of seconds again, and then the connection is lost. A pipe that is
-    not a TCP connection is left as it is.
+    As in Redis, the kernel asks three times within another ``seconds`` seconds. If nobody answers, the connection is lost. A
+    pipe that is not a TCP connection is left as it is.
     """
     sock = pipe.info("socket")
-    if sock is None or sock.family == socket.AF_UNIX:  # in memory, or on this machine: there is no cable to be cut
+    if sock is None or sock.family == socket.AF_UNIX:  # in memory or on this machine: there is no network that can fail
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_KEEPIDLE"):  # Linux
@@ -232,20 +233,20 @@ def keep_alive(pipe: Pipe, seconds: int) -> None:
 async def listen(host: str, port: int) -> list[socket.socket]:
     """Return sockets that listen on every address of ``host``, all on one port. Raises OSError, which names host and port.
 
-    ``port`` 0 means any port that is free on all addresses. The system finds one for the first address, and another program
-    may have that port on the second: then we start over with another port.
+    ``port`` 0 means any port that is free on all addresses. The system finds a free port for the first address. If another
+    program has that port on the second address, we start over with another port.
 
-    "0.0.0.0" means every IPv4 address, and "::" every IPv6 address. On Linux a socket on "::" takes IPv4 as well, unless it is
-    told not to, and elsewhere it does not. Here it never does.
+    "0.0.0.0" means every IPv4 address, and "::" every IPv6 address. On Linux a socket on "::" accepts IPv4 as well, unless it
+    is told not to; on other systems it does not. Here it accepts IPv6 only, on every system.
     """
     found = await _resolve(host, port)
     tries = PORT_TRIES if port == 0 else 1  # the port that is free on the first address may be taken on another
-    while True:  # ends with a return, or with the last try's error
+    while True:  # until a return, or the last try's error
         tries -= 1
         try:
             return _listen_on_all(found, port)
         except OSError as error:
-            if not tries or error.errno != errno.EADDRINUSE:  # not allowed, no such address: another port would not help
+            if not tries or error.errno != errno.EADDRINUSE:  # not allowed, or no such address: another try would not help
                 text = f"can't listen on {host}, port {port}: {(error.strerror or str(error)).lower()}"
                 raise OSError(error.errno, text) from error
 
@@ -253,7 +254,7 @@ async def listen(host: str, port: int) -> list[socket.socket]:
 def _listen_on_all(found: Sequence[_AddressInfo], port: int) -> list[socket.socket]:
     """Return a socket for each address that this machine has, or raise OSError and leave no socket open.
 
-    An address that the machine does not have is not an error as long as there is another: /etc/hosts often has ::1 for
+    An address that the machine does not have is not an error as long as it has another one: /etc/hosts often has ::1 for
     localhost, even on machines without IPv6.
     """
     sockets: list[socket.socket] = []
@@ -267,7 +268,7 @@ def _listen_on_all(found: Sequence[_AddressInfo], port: int) -> list[socket.sock
                     raise
                 missing = error
             else:
-                port = sockets[0].getsockname()[1]  # for port 0 the system has chosen one; the next address has to use it
+                port = sockets[0].getsockname()[1]  # if it was 0, the system has chosen a port, for the next addresses as well
         if missing is not None and not sockets:
             raise missing
     except BaseException:
@@ -283,13 +284,13 @@ def _listen_on(info: _AddressInfo, port: int) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setblocking(False)
-        # Connections of a previous server on this port are in TIME_WAIT for a minute: they are over, but the kernel is still
-        # waiting for late packets. Without this option, bind() would fail for that minute.
+        # Connections of a previous server on this port are in TIME_WAIT for a minute: they have ended, but the kernel still
+        # expects late packets. Without this option, bind() would fail for that minute.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:  # or the socket would take IPv4 as well, and collide with the IPv4 socket
+        if family == socket.AF_INET6:  # or the socket would accept IPv4 as well, and collide with the IPv4 socket
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address[0], port, *address[2:]))  # after the port, IPv6 has the flow label and the zone
-        sock.listen(BACKLOG)  # from here on, the kernel accepts for us, and keeps the connections until we ask
+        sock.listen(BACKLOG)  # from here on, the kernel accepts connections, and keeps them until we ask
     except BaseException:
         sock.close()
         raise
@@ -303,15 +304,15 @@ class Acceptor:
     """Accepts connections on listening sockets, and calls ``accepted`` with the socket of each, until ``close``.
 
     The loop calls ``_accept`` when a listening socket is readable, which means that a client is waiting. One call accepts up
-    to ``BURST`` connections, until the kernel has no more. So a burst of clients costs one turn of the loop, and the existing
-    connections have their turn in between.
+    to ``BURST`` connections, until the kernel has no more. So a burst of clients costs few turns
+    of the loop, and the existing connections are served in between.
     """
 
     def __init__(self, sockets: list[socket.socket], accepted: Callable[[socket.socket], None]) -> None:
         self._sockets = sockets
         self._accepted = accepted
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None  # set while we pause after a failure
+        self._timer: asyncio.TimerHandle | None = None  # runs while we pause after a failure
         self._failing = False  # accept has failed, and the kernel's queue has not been empty since
         self.host: str
         """The address of the first socket, as the system spells it: "0.0.0.0" if the user wrote "0"."""
@@ -343,7 +344,7 @@ class Acceptor:
             self._loop.remove_reader(sock)
 
     def _accept(self, sock: socket.socket) -> None:
-        """The loop calls this: accept the connections that the kernel has, up to ``BURST``."""
+        """Accept the connections that the kernel has, up to ``BURST``. The loop calls this."""
         for _ in range(BURST):
             if sock.fileno() < 0:  # ``accepted`` has called ``close``, for the previous connection
                 return
@@ -355,7 +356,7 @@ class Acceptor:
                 continue
             except OSError as error:
                 return self._pause(error)
-            connection.setblocking(False)  # not every system passes that on from the listening socket
+            connection.setblocking(False)  # not every system copies this setting from the listening socket
             self._accepted(connection)
 
     def _pause(self, error: OSError) -> None:
@@ -364,14 +365,14 @@ class Acceptor:
         The client stays in the kernel's queue, so the listening socket stays readable. The loop would call us again in each
         turn, we would fail each time, and the process would be busy with nothing else.
         """
-        if not self._failing:  # one line per spell of trouble, not one a second
+        if not self._failing:  # one line when the trouble begins, not one a second
             self._failing = True
             logger.warning("port %d can't accept connections: %s; the server tries again every second", self.port, error)
         self._unwatch()
         self._timer = self._loop.call_later(ACCEPT_PAUSE, self._watch)
 
     def _recover(self) -> None:
-        """The kernel's queue is empty, so all waiting clients have been accepted. Say so, if we had trouble before."""
+        """Note that the kernel's queue is empty: no client waits. After a failure, log that connections are accepted again."""
         if self._failing:
             self._failing = False
             logger.info("port %d accepts connections again", self.port)
@@ -380,7 +381,7 @@ class Acceptor:
 async def accept_pipe(sock: socket.socket, connected: Callable[[Pipe], None], **options: Any) -> None:
     """Call ``connected`` with the pipe on an accepted socket; over TLS, when the handshake is done.
 
-    ``options`` are asyncio's, for TLS: see ``tls_options``. Raises OSError (SSLError and TimeoutError are subclasses).
+    ``options`` are asyncio's options for TLS: see ``tls_options``. Raises OSError (SSLError and TimeoutError are subclasses).
     """
     loop = asyncio.get_running_loop()
     await loop.connect_accepted_socket(lambda: chosen(StreamPipe).protocol(connected), sock, **options)

@@ -1,4 +1,4 @@
-"""Server-Sent Events over HTTP: ``EventStream``, a response that goes on, and ``EventSource``, a client that comes back.
+"""Server-Sent Events over HTTP: ``EventStream``, a response that stays open, and ``EventSource``, a client that reconnects.
 
 A stream can be resumed, because each event has the id that the topic's log gave it. Here a connection breaks after the first
 of two events (the ids are shortened):
@@ -10,11 +10,11 @@ of two events (the ids are shortened):
                                               id: 42 / data: first
                     --- the connection breaks ---
     waits, as long as ``retry:`` says         data "second" is published, with the id 43
-    GET /events, last-event-id: 42            takes 43 from the topic's log
+    GET /events, last-event-id: 42            reads 43 from the topic's log
                                               id: 43 / data: second
 
-The id at the beginning is for a connection that breaks before its first event. Without it the client would have no id to
-resume from, and would miss 42. If the log does not go back as far as the client's id, an event of the type ``gap`` says so.
+The id at the beginning is for a connection that breaks before its first event. Without this id, the client could not
+resume, and would miss 42. If the log does not go back as far as the client's id, an event of the type ``gap`` says so.
 
 **Keepalive.** While nothing is being published, the server sends a comment every few seconds. The comment keeps proxies from
 closing the stream, and it reveals a client that has gone: TCP answers the first write into a dead connection with a reset. The
@@ -29,7 +29,7 @@ proves nothing: a client that sends no more may still be reading.
       |                          | <-- ready() --------------|    waits, at most 15 s      |
       | <-- one step ------------|                           |                             |
       |-- yield event ---------->|-- take() --> bytes ------>|-- piece of content -------->|-- write, drain -->
-      | stands still             |                           |    while the client reads slowly (backpressure)
+      | is suspended             |                           |    while the client reads slowly (backpressure)
 
 Left out: compression, because a compressor holds bytes back until it has enough of them, and an event must not wait.
 """
@@ -64,14 +64,14 @@ from minproto.sse import MAX_RETRY, MEDIA_TYPE, Comment, Connection, LastEventId
 BATCH = 64
 """The most messages that become one piece of content."""
 BATCH_BYTES = 65_536
-"""Bytes of messages at which a piece of content is full: no further message is added."""
+"""How many bytes of messages fill a piece of content: no further message is added."""
 LOOK = 1.0
-"""Seconds after a comment until we check whether the comment has shown that the client is gone."""
+"""How many seconds after a comment we check whether the comment has shown that the client is gone."""
 DEFAULT_RETRY = 3_000
-"""Milliseconds until a client comes back, if neither the app nor the server says otherwise."""
+"""How many milliseconds a client waits before it comes back, unless the app or the server says otherwise."""
 KEEPALIVE = 60
-"""Seconds of silence until the kernel checks whether the machine of a stream's server still exists."""
-_ENDLESS = HttpLimits(max_body=sys.maxsize)  # a stream of events goes on and on, so no length is too much
+"""How many seconds of silence pass before the kernel checks whether the machine of a stream's server still exists."""
+_ENDLESS = HttpLimits(max_body=sys.maxsize)  # a stream of events never ends, so its length has no limit
 _HEADERS = [
     ("content-type", MEDIA_TYPE),
     ("cache-control", "no-store"),
@@ -93,9 +93,9 @@ class EventStream(Response):
         >>> asyncio.run(content())
         [b': hello\n\n', b'data: one\n\n', b'id: 2\nevent: tick\ndata: two\n\n']
 
-    A RemoteSubscription yields neither: an async generator that enters it can make events, for example from
-    ``item.data.decode()``. A generator runs in one task of its own, in a copy of the handler's context, from its first step to
-    its ``finally``.
+    A RemoteSubscription yields neither events nor text: write an async generator that enters it and makes events, for example
+    from ``item.data.decode()``. A generator runs in one task of its own, in a copy of the handler's context, from its first
+    step to its ``finally``.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class EventStream(Response):
         headers: HeaderFields = (),
     ) -> None:
         """``retry``: milliseconds that clients are to wait before they come back. ``keepalive``: seconds between comments.
-        ``headers``: more fields, such as ``access-control-allow-origin``; a ``cache-control`` takes the place of ours.
+        ``headers``: more fields, such as ``access-control-allow-origin``; a ``cache-control`` replaces ours.
 
         Raises TypeError for a source that yields no events and for an option that is not a number, ValueError for a number out
         of range and for a ``content-type``.
@@ -126,7 +126,7 @@ class EventStream(Response):
         self._keepalive = keepalive
         self._draining = False
         self._wait = asyncio.timeout(None)  # the current wait for the source
-        self._client_may_be_gone = False  # it has ended its output, and we have not checked since
+        self._client_may_be_gone = False  # the client has ended its output, and we have not checked since
 
     def client_ended(self) -> None:
         """Note that the client has ended its output, and soon check whether it is still reading: see "Keepalive" above."""
@@ -140,7 +140,7 @@ class EventStream(Response):
         self._source.end()
 
     def __aiter__(self) -> Self:
-        """Return itself: the response is its own content, and the server iterates over it."""
+        """Return self: the response is its own content, and the server iterates over it."""
         return self
 
     async def __anext__(self) -> bytes:
@@ -167,7 +167,7 @@ class EventStream(Response):
         """
         source = self._source
         yield source.greeting() + (encode(Retry(self._retry)) if self._retry is not None else b"")
-        waited = 0.0  # until the look: part of the time until the next comment
+        waited = 0.0  # seconds already waited since the last comment
         while not source.ended or source.waiting:
             if await self._is_ready(self._keepalive - waited):
                 waited = 0.0
@@ -178,7 +178,7 @@ class EventStream(Response):
             waited = min(LOOK, self._keepalive / 2)
             await self._is_ready(waited)
             yield b""
-        if self._draining:  # all of this server's clients come back: without a pause, immediately and all together
+        if self._draining:  # without a pause, all of this server's clients would come back immediately and all together
             yield encode(Retry(DEFAULT_RETRY if self._retry is None else self._retry))
 
     async def _is_ready(self, seconds: float) -> bool:
@@ -194,7 +194,7 @@ class EventStream(Response):
 
 
 def _check_source(events: object) -> None:
-    """Find a source that yields no events before the 200 is sent. Raises TypeError, which says what to do instead."""
+    """Raise TypeError for a source that yields no events, before the 200 is sent. Its text says what to do instead."""
     if isinstance(events, AsyncIterable) and not isinstance(events, RemoteSubscription):
         return
     name = f"{type(events).__name__} {events!r:.60}"
@@ -206,7 +206,7 @@ def _check_source(events: object) -> None:
 
 
 def _stream_headers(headers: Headers) -> Headers:
-    """Return the app's fields, and each of ours whose name the app has not used. Raises ValueError."""
+    """Return the app's fields, and each of our fields whose name the app has not used. Raises ValueError."""
     if headers.get("content-type") is not None:
         raise ValueError(f"the content-type of an EventStream is {MEDIA_TYPE}, not {headers.get('content-type')}")
     return _with_ours(_HEADERS, headers)
@@ -226,13 +226,13 @@ class _Source(Protocol):
 
     @property
     def waiting(self) -> bool:
-        """Whether there is something to take."""
+        """Whether ``take`` would return or raise something."""
 
     def greeting(self) -> bytes:
         """Return the first bytes of the stream, which go out at once."""
 
     async def ready(self) -> None:
-        """Wait until there is something to take, or until it is clear that nothing will come. Cancelling it loses nothing."""
+        """Wait until an event can be taken, or until no more events will come. A cancelled wait loses no event."""
 
     def take(self) -> list[bytes]:
         """Return pending events, encoded. Raises any error that the app's iterator has raised."""
@@ -261,8 +261,8 @@ class _SubscriptionSource:
     def greeting(self) -> bytes:
         """Return the id where the stream begins, as an event without data.
 
-        A subscription to several topics has no such id, and neither has one whose first item is a gap, since the gap carries
-        the id. Then the greeting is a comment: the client sees that the stream is open.
+        A subscription to several topics has no such id. If its first item is a gap, the gap carries the id. In both cases the
+        greeting is a comment, which shows the client that the stream is open.
         """
         id = self._subscription.start
         return encode(LastEventId(id)) if id is not None else encode(Comment("hello"))
@@ -271,7 +271,7 @@ class _SubscriptionSource:
         await self._subscription.ready()
 
     def take(self) -> list[bytes]:
-        """Return up to ``BATCH`` messages. If the client was too slow for the queue, a gap takes the place of the lost ones.
+        """Return up to ``BATCH`` messages. If the client was too slow for the queue, a gap replaces the lost messages.
 
         The queue is the broker's: see ``on_overflow`` of ``Broker.subscribe``.
         """
@@ -286,7 +286,7 @@ class _SubscriptionSource:
 
 
 def _encode_message(item: Item) -> bytes:
-    """Return the bytes of a message. They are made once, and kept with the message for its other receivers.
+    """Return the bytes of a message. A message is encoded once, and its bytes are kept for its other receivers.
 
     A broker's data may be any bytes, but an event stream has to be UTF-8: invalid bytes become U+FFFD.
     """
@@ -310,13 +310,13 @@ class _IteratorSource:
         ready(): sets ``_wanted``         takes a step, to the next ``yield``
           waits for ``_news``             puts the event into ``_events``, sets ``_news``
         take(): clears ``_news``          waits for ``_wanted``
-          sends the event                   (the iterator stands still)
+          sends the event                   (the iterator is suspended)
         ready(): sets ``_wanted``         takes the next step
     """
 
     def __init__(self, iterator: AsyncIterator[Event | str]) -> None:
         self._iterator = iterator
-        self._context = copy_context()  # the handler's: the server may send the response in another task
+        self._context = copy_context()  # the handler's context, because the server may send the response in another task
         self._task: asyncio.Task[None] | None = None
         self._events: list[Event | str] = []  # not taken yet
         self._ended = False
@@ -337,7 +337,7 @@ class _IteratorSource:
         return encode(Comment("hello"))
 
     async def ready(self) -> None:
-        """Have the task take one step, and wait for its event. The first call starts the task.
+        """Have the task take one step, and wait for the event of this step. The first call starts the task.
 
         For a stream that nobody reads (HEAD), only ``close`` is called, so its generator never starts.
         """
@@ -349,7 +349,7 @@ class _IteratorSource:
         await self._news.wait()
 
     def take(self) -> list[bytes]:
-        """Return the last step's event. The iterator's error comes after its events, and is raised once."""
+        """Return the event of the last step. After all events, raises the iterator's error, once."""
         events, self._events = self._events, []
         if not events and self._failure is not None:
             failure, self._failure = self._failure, None
@@ -376,16 +376,16 @@ class _IteratorSource:
             self._task.cancel()
             await asyncio.wait([self._task])
             raise
-        if self._failure is not None:  # nobody will take it any more
+        if self._failure is not None:  # no ``take`` will raise it any more
             logger.error("the iterator of an EventStream failed", exc_info=self._failure)
 
     # -- the task
 
     async def _run(self) -> None:
-        """The task: take steps, and keep the error with which the iterator ends, if it ends before we do.
+        """Run the task: take steps, and keep the iterator's error, unless ``end`` has been called before.
 
-        An iterator that awaits a task which it has cancelled, for example, raises a CancelledError that is not ours. That
-        becomes a RuntimeError: as a CancelledError it would look like the end of the connection, and go unreported.
+        An iterator that awaits a task which it has cancelled, for example, raises a CancelledError that is not ours. It
+        is replaced by a RuntimeError: a CancelledError would look like the end of the connection, and would not be reported.
         """
         try:
             await self._take_steps()
@@ -447,8 +447,8 @@ class EventSource:
     """The events of a URL, as a browser's EventSource gives them: ``async for event in EventSource(url)``.
 
     When a stream ends, the client waits as long as the server's ``retry:`` says, comes back, and names the id of the last
-    event that it saw. It waits longer if the attempt failed (see ``minproto.aio.reconnect``), and as long as Retry-After
-    says after a 429 or a 503. The iteration ends when the server answers 204, which asks the client not to come back. It
+    event that it saw. After a failed attempt it waits longer (see ``minproto.aio.reconnect``), and after a 429 or a 503 as
+    long as Retry-After says. The iteration ends when the server answers 204, which asks the client not to come back. It
     raises StreamRefused for any other answer that is not a stream of events.
 
     A stream may have any number of bytes, and may be silent for any time: TCP notices within minutes that a machine is gone.
@@ -468,8 +468,8 @@ class EventSource:
         timeouts: Timeouts = Timeouts(),  # noqa: B008
     ) -> None:
         """``last_event_id``: where to resume. ``headers``: more fields; an ``accept`` or a ``cache-control`` replaces ours.
-        ``silence``: seconds without a byte, also before the head, after which a stream counts as lost.
-        ``timeouts``: all of them apply, except ``idle`` and ``body``.
+        ``silence``: after so many seconds without a byte, also before the head, the stream is given up as lost.
+        ``timeouts``: all apply except ``idle`` and ``body``, which ``silence`` replaces.
 
         Raises ValueError for a URL of another scheme, and for one with a character that has to be percent-encoded.
         """
@@ -486,9 +486,9 @@ class EventSource:
         self._limits = limits
         self._timeouts = replace(timeouts, idle=silence, body=silence)  # for the head, and for each piece after it
         self.last_event_id = last_event_id
-        """The last id that the server gave."""
+        """The last id that the server has sent."""
         self.retry = DEFAULT_RETRY
-        """Milliseconds to wait before coming back."""
+        """How many milliseconds to wait before coming back."""
 
     async def __aiter__(self) -> AsyncGenerator[ServerSentEvent, None]:
         """Yield the events of one connection after another. ``retry`` and ``last_event_id`` outlive a connection."""
@@ -505,10 +505,10 @@ class EventSource:
                         yield event
 
     async def _open(self) -> "_Stream":
-        """Connect, ask, and return the stream of the answer. Raises StreamRefused, OSError, RemoteProtocolError.
+        """Connect, send the request, and return the stream in the answer. Raises StreamRefused, OSError, RemoteProtocolError.
 
-        The media type has to be right: a login page with the status 200 must not count as a stream that happens to be silent.
-        A 204 has no content, and is returned for ``__aiter__``, which ends there.
+        The media type has to be right: a login page with the status 200 must not be treated as a stream that happens to be
+        silent. A 204 has no content. It is returned because ``__aiter__`` ends the iteration when it sees one.
         """
         # TCP's own keepalive (``keep_alive`` below) asks the server's kernel, not the server. It detects a machine that has
         # lost power, and it costs not a single byte of the stream.
@@ -530,8 +530,8 @@ class EventSource:
     def _resume(self) -> list[tuple[str, str]]:
         """Return the Last-Event-ID field; an empty list if there is no id.
 
-        An id may be any UTF-8 text, but a field's value may not (RFC 9110 §5.5). An id with control characters in it is not
-        sent, and the blanks around an id are left out: a field cannot carry these.
+        An id may be any UTF-8 text, but a field's value may not be (RFC 9110 §5.5). An id with control characters is not sent,
+        and blanks around an id are left out, because a field can carry neither.
         """
         field = ("last-event-id", self.last_event_id.encode().decode("latin-1").strip(" \t"))
         return [field] if field[1] and is_field(field) else []
@@ -540,7 +540,8 @@ class EventSource:
 def _content_kind(headers: Headers) -> str:
     """Return the media type of a response. A content coding is added to it: "text/event-stream, content-encoding gzip".
 
-    An EventSource decodes no coding. A stream that a server compresses unasked would look like a stream without events.
+    An EventSource decodes no content coding. A stream that a server compresses unasked would look like a stream without
+    events.
     """
     coding = headers.get("content-encoding") or "identity"
     kind = (headers.get("content-type") or "").partition(";")[0].strip().lower()
@@ -548,7 +549,7 @@ def _content_kind(headers: Headers) -> str:
 
 
 def _request_headers(headers: Headers) -> Headers:
-    """Return the user's fields, and each of ours whose name the user has not used. Raises ValueError."""
+    """Return the user's fields, and each of our fields whose name the user has not used. Raises ValueError."""
     if headers.get("last-event-id") is not None:  # it changes with each event, and a request may have only one
         raise ValueError("headers can't hold a last-event-id: last_event_id= of EventSource says where to resume")
     return _with_ours([("accept", MEDIA_TYPE), ("cache-control", "no-store")], headers)
@@ -566,7 +567,7 @@ class _Stream:
         return self
 
     async def __anext__(self) -> Event:
-        """Return the next event. A connection that breaks ends the iteration just as its proper end does: the client comes
+        """Return the next event. A broken connection ends the iteration, as the proper end of a stream does: the client comes
         back, and resumes after the last complete event."""
         while (event := self.core.next_event()) is None:
             try:

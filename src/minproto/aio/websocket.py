@@ -37,8 +37,8 @@ reader is ours, and runs beside it. So a Ping is answered and a Close is noticed
 
 **Backpressure.** When the inbox is full, the reader stops reading. The peer's messages then wait in the kernel's buffers,
 TCP's window closes, and the peer's ``send`` waits. While we are not reading, the peer's silence says nothing: its Pong may
-come after the messages that we leave unread. So the reader blames nobody then. It writes a Ping now and then, because writing
-to a peer that is gone fails.
+come after the messages that we leave unread. So the reader does not blame the peer for it, but writes a Ping now and then:
+writing to a peer that is gone fails.
 
 **Deadlock.** The reader reads while the app's ``send`` is waiting. If the reader waited too, two ends that are both sending a
 long message would wait for each other to read, forever. The price is that a peer which sends Pings and never reads makes us
@@ -48,7 +48,7 @@ queue Pongs. The bytes of these Pongs are counted, and beyond 64 KiB the reader 
 peer's Close (or before its fault) are delivered first. The app has half a second (``Timeouts.last_words``) to take the next
 message, or to ask for another; the first time that it does neither, our Close goes out. Whichever side begins, the reader ends
 the connection: ``close`` only sends our Close, and waits until the reader's task is done. (The core's ``State.CLOSED`` means
-that our Close has been sent. The peer's may still be to come.)
+that our Close has been sent. The peer's Close may still be to come.)
 
     who ends it                                 close_code     sent to the peer
     the peer, by a Close with 1000              1000           a Close with 1000
@@ -95,15 +95,15 @@ from minproto.websocket import (
 from minproto.websocket_handshake import Agreement
 
 MAX_QUEUED = 64
-"""Messages waiting for the app at which the reader stops reading."""
+"""The reader stops reading when this many messages are waiting for the app."""
 MAX_QUEUED_BYTES = 1 << 20
-"""Bytes of messages waiting for the app at which the reader stops reading. The last message may exceed this."""
+"""The reader stops reading when messages of this many bytes are waiting for the app. The last message may exceed this size."""
 FAIR_SHARE = 64
-"""Control frames or fragments from one peer that the reader takes in a row, before other connections get their turn."""
+"""How many control frames or fragments from one peer the reader handles in a row, before other connections get their turn."""
 MAX_UNSENT = 1 << 20
-"""Unsent bytes that a connection may have when a broadcast comes. A connection with more is closed with 1013."""
+"""The most unsent bytes that a connection may have when a broadcast comes. A connection with more is closed with 1013."""
 SHORTEST_LOOK = 1.0
-"""Seconds between two checks of the peer's progress if ``Timeouts.close`` is shorter: a shorter time says nothing."""
+"""Seconds between two checks of the peer's progress if ``Timeouts.close`` is shorter: less time would show nothing."""
 
 T = TypeVar("T")
 
@@ -112,8 +112,8 @@ class ConnectionClosed(ConnectionError):
     """There is nothing more to receive, or nobody to send to.
 
     ``code`` and ``reason`` are the WebSocket's ``close_code`` and ``close_reason``. While we are waiting for the peer's Close,
-    they are those of our own Close. With 1006 (no Close), ``reason`` says how the connection was lost, if that is
-    known: "Connection reset by peer", for example.
+    they are the code and the reason of our own Close. With 1006 (no Close), ``reason`` says how the connection was lost, if
+    that is known: "Connection reset by peer", for example.
     """
 
     def __init__(self, code: int, reason: str) -> None:
@@ -135,7 +135,7 @@ class Inbox:
     def __init__(self) -> None:
         self.messages: deque[str | bytes] = deque()
         self.app_may_answer = False
-        """The app has taken a message and has not asked for another: it may be about to answer the one it has."""
+        """The app has taken a message and has not asked for another: it may be about to answer that message."""
         self._size = 0  # of the messages: bytes, or characters for text, which is close enough
         self._arrival: asyncio.Future[None] | None = None  # the app is waiting for this
         self._taken: asyncio.Future[None] | None = None  # the reader is waiting for this
@@ -196,7 +196,7 @@ class Inbox:
 class WebSocket:
     """A connection: ``async for message in ws``, ``await ws.send(message)``. Text is ``str``, binary is ``bytes``.
 
-    Any number of tasks may send; one may receive. Made by ``upgrade`` and ``connect``; ``async with`` closes it.
+    Any number of tasks may send; one may receive. ``upgrade`` and ``connect`` make a WebSocket; ``async with`` closes it.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class WebSocket:
         self.subprotocol = agreement.subprotocol
         """The subprotocol that the handshake chose, or None."""
         self.close_code: int | None = None
-        """None while open. Then the peer's code, or ours if we closed because of its fault; 1006 if there was no Close."""
+        """None while open. Then the peer's code, or ours if we closed because of the peer's fault; 1006 without a Close."""
         self.close_reason = ""
         self._core = chosen(Connection)(role, agreement, limits)  # ``_core.state`` says what we may still send
         self._endpoint = Endpoint(self._core, pipe, timeouts)
@@ -223,12 +223,12 @@ class WebSocket:
         self._sending_is_over = False  # the reader has ended: nothing more can be sent
         # Keepalive:
         self._pings: dict[bytes, asyncio.Future[bool]] = {}  # for ``ping``. True: answered; False: the connection has ended
-        self._pong_bytes = 0  # of Pongs that may be unsent
+        self._pong_bytes = 0  # how many bytes of Pongs may be unsent
         self._heard = 0  # bytes received up to the last check
         self._ping_pace: OutputPace | None = None  # set while a keepalive Ping is unanswered: whether the peer reads
         self._others_had_their_turn = False
         # Closing:
-        self._our_close: Close | None = None  # our side wants to end, with this Close
+        self._our_close: Close | None = None  # the Close with which our side wants to end, or None
         self._close_timer: asyncio.TimerHandle | None = None  # limits the wait for the peer's Close after ours
         self._peer_is_late = False  # the timer has gone off
         self._loss = ""  # how the connection was lost, for people
@@ -256,7 +256,7 @@ class WebSocket:
             raise StopAsyncIteration from None
 
     async def receive(self) -> str | bytes:
-        """Return the next message. Raises ConnectionClosed after the last one.
+        """Return the next message. Raises ConnectionClosed after the last message.
 
         A call that is cancelled, for example by ``asyncio.timeout``, loses no message: the next call returns it. Raises
         RuntimeError if another task is receiving, since nobody could say which of the two tasks gets which message.
@@ -274,10 +274,10 @@ class WebSocket:
     async def send(self, message: str | bytes | AsyncIterable[str | bytes]) -> None:
         """Send a message; an async iterator's items become its fragments. Waits while the peer reads slowly.
 
-        Raises ConnectionClosed, and LocalProtocolError for text with lone surrogates. A cancellation while the peer is slow
-        comes after the message was queued, so the message is sent nevertheless. A cancellation while another task's fragments
-        are being sent comes before that: the message is not sent. An iterator that fails or is cancelled leaves half a
-        message, which nothing can repair: the connection is closed with 1011.
+        Raises ConnectionClosed if nothing more can be sent, LocalProtocolError for text with lone surrogates. A cancellation
+        while the peer is slow comes after the message was queued, so the message is sent nevertheless. A cancellation while
+        another task's fragments are being sent comes before the message was queued, so the message is not sent. An iterator
+        that fails or is cancelled leaves half a message, which nothing can repair: the connection is closed with 1011.
         """
         if not isinstance(message, str | bytes):
             await self._send_fragments(message)
@@ -334,7 +334,7 @@ class WebSocket:
             await close_body(iterator)
 
     def _end_fragments(self) -> None:
-        """Close the connection if the message is incomplete; otherwise send the broadcasts that had to wait for its end."""
+        """Close the connection if the message is incomplete; otherwise send the broadcasts that waited for its end."""
         if self._core.state is State.WITHIN:
             self._start_closing(INTERNAL_ERROR, "a message broke off")
         deferred, self._deferred = self._deferred, []  # emptied first, since ``_send_shared`` counts what is in it
@@ -360,9 +360,9 @@ class WebSocket:
     async def ping(self) -> float:
         """Send a Ping, wait for its Pong, and return the round-trip time in seconds.
 
-        Raises ConnectionClosed. Raises TimeoutError after ``Timeouts.pong`` seconds in which the peer has neither answered nor
-        read any of the bytes sent before the Ping. That also happens when the messages before the Pong fill the inbox, and
-        the app does not take them.
+        Raises ConnectionClosed if the connection ends. Raises TimeoutError after ``Timeouts.pong`` seconds in which the peer
+        has neither answered nor read any of the bytes sent before the Ping. The time also runs out when the messages before
+        the Pong fill the inbox, and the app does not take them.
         """
         data = token_bytes(8)
         pace = OutputPace(self._endpoint)
@@ -380,7 +380,8 @@ class WebSocket:
     async def _until_pong(self, pong: "asyncio.Future[bool]", pace: OutputPace) -> None:
         """Wait for the Pong, or for the end of the connection. Raises TimeoutError.
 
-        The Pong can come only when the peer has read what we sent before the Ping. So the time starts over while it reads.
+        The Pong can come only when the peer has read what we sent before the Ping. So the time starts over while the peer is
+        reading.
         """
         seconds = self._timeouts.pong
         while not pong.done():
@@ -439,10 +440,10 @@ class WebSocket:
         """Send a Close, unless a Close from either side is under way. The reader does everything after that.
 
         The timer for the peer's Close starts here, and not in ``close``. A broadcast to a slow peer and a server that is
-        stopping close without waiting. Their peers must not hold the connection forever either.
+        stopping close without waiting, and even then the peer must not hold the connection forever.
         """
         if self.close_code is None and self._core.state is not State.CLOSED:
-            pace = OutputPace(self._endpoint)  # of the bytes before our Close; reading the Close itself is not progress
+            pace = OutputPace(self._endpoint)  # for the bytes before our Close; reading the Close itself is not progress
             self._endpoint.send(Close(code, reason))
             self._give_up_after(self._timeouts.close, pace)
         self._our_close = self._our_close or Close(code, reason)
@@ -455,7 +456,8 @@ class WebSocket:
         """Cut off a peer whose Close has not come within ``seconds``.
 
         A peer that is still reading the bytes before our Close gets more time, because it cannot have read our Close yet. With
-        ``Timeouts.close`` of 0, for example, a message of 40 KB on a slow line is delivered, and then we wait for nothing.
+        ``Timeouts.close`` of 0, for example, a message of 40 KB on a slow line is delivered, and then we do not wait for the
+        peer's Close.
         """
         if self._sending_is_over:
             return
@@ -499,10 +501,11 @@ class WebSocket:
         await self._endpoint.close(last_words, linger=linger, first=not client)
 
     async def _read_until_close(self) -> Close:
-        """Take events until the peer's Close, and return it. Raises RemoteProtocolError, ConnectionError.
+        """Handle events until the peer's Close comes, and return that Close. Raises RemoteProtocolError, ConnectionError.
 
-        Messages that have already arrived are taken without an await, so a burst of them costs no turns of the loop; a full
-        inbox ends the burst. Control frames have no inbox. After ``FAIR_SHARE`` of them, other connections get their turn.
+        Messages that have already arrived go into the inbox without an await, so a burst of them costs no turns of the loop; a
+        full inbox ends the burst. Control frames have no inbox. After ``FAIR_SHARE`` of them, other connections get their
+        turn.
         """
         control_frames = 0
         while True:
@@ -535,12 +538,12 @@ class WebSocket:
                 return event
 
     def _patience(self) -> float:
-        """Return the seconds for which the peer may be silent: until a keepalive Ping, or for the answer to that Ping.
+        """Return the seconds for which the peer may be silent: until we send a keepalive Ping, or until it has to answer one.
 
         Any byte answers a Ping: a peer that is sending a long message can only send its Pong after the message.
 
-        Raises _OthersFirst if the peer sends a message in thousands of fragments. They complete no event, so all of them are
-        read in one call of ``next_event``; and waiting for bytes that have already arrived takes no turn of the loop.
+        Raises _OthersFirst if the peer sends a message in thousands of fragments. Such fragments complete no event, so all of
+        them are read in one call of ``next_event``; and waiting for bytes that have already arrived takes no turn of the loop.
         """
         if self._core.fragments > FAIR_SHARE and not self._others_had_their_turn:
             self._others_had_their_turn = True
@@ -551,12 +554,12 @@ class WebSocket:
         return self._timeouts.pong if self._ping_pace else self._timeouts.ping
 
     def _on_silence(self) -> None:
-        """Send a Ping to a peer that has been silent for ``Timeouts.ping``, or give up on a peer that has not answered one.
+        """Send a Ping to a peer that has been silent for ``Timeouts.ping``, or give up on a peer that left a Ping unanswered.
 
         TCP alone does not tell us that a peer is gone: a phone that loses its network sends no FIN. Raises RemoteProtocolError
         (1011) if the peer has neither answered the Ping nor read the bytes before it. After our Close there are no Pings: the
-        peer has the time that ``_give_up`` allows. That method interrupts this wait, and then this one raises
-        ConnectionResetError.
+        peer has the time that ``_give_up`` allows. ``_give_up`` interrupts the wait for bytes, and then this method
+        raises ConnectionResetError.
         """
         if self._peer_is_late:
             raise ConnectionResetError("no Close from the peer")
@@ -624,7 +627,7 @@ class WebSocket:
         return [reply] if reply else []
 
     async def _refuse(self, error: RemoteProtocolError) -> list[Event]:
-        """Return the Close for the peer's fault; nothing after our own Close, when we are only waiting for the peer's."""
+        """Return the Close for the peer's fault. Return no event if we have already sent our own Close."""
         if self._core.state is State.CLOSED:
             self._note_end(ABNORMAL, "")
         self._note_end(error.code, str(error))
@@ -681,7 +684,7 @@ class WebSocket:
 
 
 class _OthersFirst(Exception):
-    """Other connections get their turn before the reader goes on."""
+    """Other connections get their turn before the reader continues."""
 
 
 def _settle(future: "asyncio.Future[T]", result: T) -> None:
@@ -695,9 +698,10 @@ def broadcast(connections: Iterable[WebSocket], message: str | bytes) -> None:
 
     The message is encoded once, and compressed once for all connections that have agreed on equal parameters.
 
-    It returns at once, however slow the peers are. A slow peer costs memory: its unsent bytes are kept here. So a
-    connection with more than 1 MiB of unsent bytes is closed with 1013 (try again later) instead, and delays no other. The
-    unsent bytes of its own ``send`` count as well. So send long messages in fragments to connections that get broadcasts.
+    ``broadcast`` returns at once, however slow the peers are. A slow peer costs memory: its unsent bytes are kept here. So a
+    connection with more than 1 MiB of unsent bytes is closed with 1013 (try again later) instead, and delays no other
+    connection. The unsent bytes from the connection's own ``send`` count as well. So send long messages in fragments to
+    connections that get broadcasts.
 
     Raises LocalProtocolError for text with lone surrogates. Raises RuntimeError when called from a thread other than the
     loop's: there, call ``loop.call_soon_threadsafe(broadcast, connections, message)``.

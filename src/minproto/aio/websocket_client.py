@@ -15,8 +15,8 @@ headers are meant for that host. The response has the Location.
 A user's loop over the WebSocket is ``async for message in ws``. The loop ends when the server closes, and ``ws.close_code``
 says why.
 
-Left out: WebSocket over HTTP/2, which our server speaks. A client would gain nothing from it: there are no other streams to
-share the connection with.
+Left out: WebSocket over HTTP/2, which our server speaks. A client would gain nothing from HTTP/2: there are no other streams
+to share the connection with.
 """
 
 import asyncio
@@ -44,14 +44,14 @@ from minproto.websocket import Limits
 from minproto.websocket_handshake import check_response, handshake
 
 _OWN_FIELDS = frozenset(["connection", "upgrade", "content-length", "transfer-encoding"])
-"""Fields that make up the handshake, as Sec-WebSocket-* do: a user's field would appear there in addition to ours."""
+"""Fields that make up the handshake, as Sec-WebSocket-* do: a user's field of that name would appear in addition to ours."""
 
 
 class HandshakeRefused(Refused):
     """A server's answer to ``connect`` that does not open a WebSocket.
 
-    ``response`` has its ``status``, ``headers`` and ``body``. ``code`` is the status, or 0 for a faulty 101: one
-    without the right Sec-WebSocket-Accept, for example, or with a subprotocol that was not offered.
+    ``response`` has its ``status``, ``headers`` and ``body``. ``code`` is the status, or 0 for a faulty 101: for example,
+    a 101 without the right Sec-WebSocket-Accept, or with a subprotocol that was not offered.
     """
 
 
@@ -95,9 +95,9 @@ async def _connect(
     limits: Limits,
     timeouts: Timeouts,
 ) -> WebSocket:
-    """Check the options, shake hands, and make the WebSocket. In any case, the HTTP connection is then over.
+    """Check the options, shake hands, and make the WebSocket. When this function ends, the HTTP connection is over.
 
-    The options are checked before anything is sent. Otherwise only the server's answer would reveal a wrong one, if that.
+    The options are checked before anything is sent. Otherwise a wrong option would show only in the answer, or never.
     """
     check_common(limits, Limits, timeouts, ssl)
     check_offer(subprotocols, compression)
@@ -114,7 +114,7 @@ async def _connect(
             refusal = await read_refusal(response, timeouts.linger)
             await http.close()
         finally:
-            http.endpoint.abort()  # does nothing to a connection that is closed
+            http.endpoint.abort()  # does nothing if the connection is closed already
         raise HandshakeRefused(str(error), error.code, refusal) from None
     http.endpoint.stop()  # its timers: from here on the pipe belongs to the WebSocket's own endpoint
     assert response.pipe is not None  # every 101 comes with a pipe

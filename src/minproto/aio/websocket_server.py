@@ -1,4 +1,4 @@
-"""The server's side of a WebSocket: ``upgrade`` turns a request into one, and runs the app's handler on it.
+"""The server's side of a WebSocket: ``upgrade`` turns a request into a WebSocket for the app's handler.
 
     async def echo(ws):
         async for message in ws:
@@ -45,7 +45,7 @@ Handler = Callable[[WebSocket], Awaitable[None]]
 
 
 def same_origin(request: Request, origin: str) -> bool:
-    """Return whether a script of our own pages is connecting. This is what ``upgrade`` allows, unless it is told otherwise.
+    """Return whether a script of our own pages is connecting. By default, ``upgrade`` allows only such a script.
 
     Browsers add the user's cookies to every handshake. Without this check, any page that a user visits could open a WebSocket
     here, and act as the user (cross-site WebSocket hijacking).
@@ -57,7 +57,7 @@ def same_origin(request: Request, origin: str) -> bool:
 def check_offer(subprotocols: object, compression: object) -> None:
     """Check the two options that both sides of a handshake have. Raises TypeError, ValueError.
 
-    ``subprotocols="chat"`` is refused: each letter of a str would count as a name.
+    ``subprotocols="chat"`` is refused: each letter of a str would be taken for a name.
     """
     check_elements("subprotocols", subprotocols, check_text)
     check_type("compression", compression, Compression, or_none=True)
@@ -76,10 +76,11 @@ def upgrade(
     """Return the app's answer to a handshake: ``handler`` gets the WebSocket, or the response refuses (RFC 6455 §4.2.2).
 
     When the handler returns, the connection is closed with 1000; if it fails, with 1011. When the connection ends first, the
-    handler has ``Timeouts.drain`` to come to its own end, and is then cancelled. When the server stops, the peer gets 1001.
+    handler has the time ``Timeouts.drain`` to return, and is then cancelled. When the server stops, the peer gets 1001.
 
-    ``subprotocols``: the names that the app speaks. ``allow_origin(request, origin)``: whether a page from there may connect.
-    ``compression``: how to compress where the client offers it; None does without.
+    ``subprotocols``: the names that the app speaks.
+    ``allow_origin(request, origin)``: whether a page of this origin may connect.
+    ``compression``: how to compress if the client offers it; None: do not compress.
     ``limits`` and ``timeouts`` are for this WebSocket. The server's own limits and timeouts are for HTTP.
 
     Raises TypeError for an option of another type. A client's mistake raises nothing: the answer refuses it.
@@ -102,7 +103,7 @@ def upgrade(
 
 
 def _check_handler(handler: object) -> None:
-    """Find an object that can't be a handler before the 101 is sent. Raises TypeError.
+    """Raise TypeError, before the 101 is sent, for an object that can't be a handler.
 
     After the 101 there is no response left that could tell the client of the mistake, only a Close with 1011.
     """
@@ -113,8 +114,8 @@ def _check_handler(handler: object) -> None:
 def _is_allowed(allow_origin: Callable[[Request, str], bool], request: Request, origin: str) -> bool:
     """Ask the app whether an Origin is allowed. If it is not, log both of the values that were compared.
 
-    Behind a proxy that changes Host, no Origin equals the request's authority, and only the log can tell why all are refused.
-    Raises TypeError for an async function: its coroutine would count as true, and so allow every Origin.
+    Behind a proxy that changes Host, no Origin equals the request's authority, and only the log can tell why all pages are
+    refused. Raises TypeError for an async function: its coroutine would count as true, and so allow every Origin.
     """
     allowed = allow_origin(request, origin)
     if isawaitable(allowed):
@@ -146,7 +147,7 @@ class _Session:
         self._draining = False
 
     def drain(self) -> None:
-        """The server stops: close with 1001 (going away), also where the WebSocket is only about to be made."""
+        """Close with 1001 (going away), since the server stops; a WebSocket not yet made is closed once it is made."""
         self._draining = True
         if self._socket is not None:
             self._socket.going_away()
@@ -154,8 +155,8 @@ class _Session:
     async def run(self, pipe: Pipe) -> None:
         """Make the WebSocket, run the handler on it, and close it.
 
-        A handler that fails is logged, and the peer gets 1011. A handler whose task the app has cancelled, the handler itself
-        perhaps, has failed as well. Three ends are no failures: ConnectionClosed, where the peer was the one that ended the
+        A handler that fails is logged, and the peer gets 1011. If the app, or the handler itself, has cancelled the handler's
+        task, the handler has failed as well. Three ends are not failures: ConnectionClosed, if the peer has ended the
         connection; the TimeoutError of our own limit, set by ``_hurry``; and a cancellation by the server, which leaves the
         peer without a Close.
         """
@@ -172,7 +173,7 @@ class _Session:
             if was_stopped(error):
                 await socket.leave()
                 raise
-            clear_cancellation()  # the task goes on: it has the WebSocket to close
+            clear_cancellation()  # the task continues: it has to close the WebSocket
             if isinstance(error, ConnectionClosed) and socket.ending:
                 code = NORMAL
             elif not limit.expired():
@@ -180,7 +181,7 @@ class _Session:
         await socket.close(code)
 
     async def _handle(self, socket: WebSocket) -> None:
-        """Call the handler. Raises TypeError for one that returns no coroutine: it has run already, and nobody waited."""
+        """Call the handler, and await it. Raises TypeError if it returns no coroutine: it is not an async function."""
         handling = self._handler(socket)
         if not isawaitable(handling):
             name = getattr(self._handler, "__qualname__", repr(self._handler))
@@ -189,10 +190,10 @@ class _Session:
         await meet_cancellation()
 
     def _hurry(self, limit: asyncio.Timeout) -> None:
-        """The connection is over: its handler must not outlive it by more than ``Timeouts.drain``.
+        """Limit the time that the handler has left to ``Timeouts.drain``, since the connection is over.
 
-        Most handlers end by themselves, at the ConnectionClosed of their next ``receive``. One that sleeps for an hour, or
-        waits for something else, would keep the server from counting the connection as closed.
+        Most handlers end by themselves, at the ConnectionClosed of their next ``receive``. A handler that sleeps for an hour,
+        or waits for something else, would keep the server from counting the connection as closed.
         """
         with suppress(RuntimeError):  # the handler has returned, so the limit is over
             limit.reschedule(asyncio.get_running_loop().time() + self._drain_seconds)

@@ -9,7 +9,7 @@ A learner who is watching a protocol should see the protocol, and not the relay.
     one end does                  the other end sees
     writes bytes                  the same bytes, perhaps cut in other places, as TCP may cut them anyway
     reads slowly                  that its own writes have to wait (backpressure): each direction buffers only 64 KiB
-    ends its output (FIN)         the end of that direction, while the other direction goes on (half-closed)
+    ends its output (FIN)         the end of that direction, while the other direction continues (half-closed)
     resets the connection (RST)   a reset
     leaves                        a reset, even while it is sending nothing: both pipes are watched
 
@@ -38,7 +38,7 @@ from minproto.explain import Explainer
 from minproto.explain.text import Printer
 
 CONNECT_TIMEOUT = 10.0
-"""Seconds that the server has to accept the connection."""
+"""How many seconds we wait for the server to accept the connection."""
 
 
 class Tap(Protocol):
@@ -84,7 +84,7 @@ class Relay:
     """
 
     def __init__(self, client: Pipe, connect: Callable[[], Awaitable[Pipe]], tap: Tap) -> None:
-        """``connect`` makes the pipe to the server. It raises OSError, with a text for people."""
+        """``connect``: makes the pipe to the server, or raises OSError, whose text can be shown to people."""
         self._client = client
         self._pipes = [client]
         self._connect = connect
@@ -93,9 +93,9 @@ class Relay:
         self._stopped = False
         self._reset = False  # one of the pipes is broken
         self.received = 0
-        """Bytes from the client."""
+        """How many bytes the client has sent."""
         self.sent = 0
-        """Bytes to the client."""
+        """How many bytes were sent to the client."""
 
     @property
     def endpoint(self) -> "Relay":
@@ -126,10 +126,10 @@ class Relay:
     async def _join(self, server: Pipe) -> None:
         """Pass bytes on in both directions, then close both pipes.
 
-        ``close`` waits until the kernel has sent everything. So both pipes are closed at the same time: a slow client does not
-        make the server wait for the end.
+        ``close`` waits until the kernel has sent everything. So both pipes are closed at the same time: if the client is
+        slow, the server's pipe is still closed at once.
         """
-        for pipe in self._pipes:  # so an end that goes away is noticed even while there is nothing to read from it
+        for pipe in self._pipes:  # so that we notice a lost connection even while there is nothing to read from it
             pipe.watch(lambda lost: self._break() if lost else None)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._pass_on(CLIENT, self._client, server))
@@ -141,8 +141,8 @@ class Relay:
                 group.create_task(self._close(pipe))
 
     async def _pass_on(self, sender: Role, source: Pipe, target: Pipe) -> None:
-        """Pass on one direction until its end: the tap sees each chunk, the target gets it, and no chunk is read before the
-        target has room for it."""
+        """Pass on one direction until its end. The tap sees each chunk, and then the target gets it. The next chunk is read
+        only when the target has room for it."""
         try:
             while data := await source.read():
                 self._count(sender, data)
@@ -162,7 +162,7 @@ class Relay:
             self.sent += len(data)
 
     async def _close(self, pipe: Pipe) -> None:
-        """Close one pipe in good order, unless a reset has come: then there is nothing left to close."""
+        """Close one pipe in good order, unless a reset has already closed both pipes."""
         try:
             if not self._reset:
                 await pipe.close()
@@ -170,17 +170,17 @@ class Relay:
             self._break()
 
     def _break(self) -> None:
-        """Reset both pipes, because one of them is broken. That ends every wait for them with an error.
+        """Reset both pipes, because one of them is broken. A reset ends every wait for the pipes with an error.
 
-        Without this, the other end would wait for an answer that can't come any more.
+        Without it, the other end would wait for an answer that can't come any more.
         """
         self._reset = True
         for pipe in self._pipes:
             pipe.abort()
 
     def _show(self, show: Callable[[Tap], None]) -> None:
-        """Show the tap something. A tap that fails is logged and sees no more, because watching a connection must not harm
-        it."""
+        """Show the tap something. If the tap fails, its error is logged, and the tap sees no more: watching a connection must
+        not harm the connection."""
         try:
             if self._tap is not None:
                 show(self._tap)
@@ -189,7 +189,7 @@ class Relay:
             logger.exception("a connection is passed on, but can't be shown any further")
 
     async def refuse(self) -> None:
-        """Reset a client that is one too many. There is no protocol here in which to tell it so."""
+        """Reset the connection of a client beyond the limit. There is no protocol here in which to tell the client why."""
         self._client.abort()
         self._show(lambda tap: tap.closed("too many connections"))
 
@@ -206,8 +206,8 @@ class Relay:
 class Watch:
     """A tap that prints each byte's meaning, line by line.
 
-    The Explainer keeps bytes whose meaning it does not know yet, such as half a head. Nothing is printed for them until the
-    missing bytes have come.
+    The Explainer keeps bytes whose meaning it does not know yet, such as half a head. These bytes are printed only when the
+    missing bytes have arrived.
 
         >>> async def watch():
         ...     tap = Watch(7, Printer(100), print)
@@ -219,7 +219,7 @@ class Watch:
     """
 
     def __init__(self, number: int, printer: Printer, write: Callable[[str], object]) -> None:
-        """``number``: the connection's, since lines of several are mixed. ``write`` takes a few whole lines at a time."""
+        """``number``: printed on each line, to tell connections apart. ``write``: called with a few whole lines at a time."""
         self._number = number
         self._printer = printer
         self._write = write

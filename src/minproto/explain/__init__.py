@@ -5,19 +5,19 @@ r"""Explain every byte of a connection: the field that it belongs to, its value,
     for row in explainer.rows():
         print(row.title, [(field.name, field.value) for field in row.fields])
 
-This prints one row, for one head:
+This prints the one row of the one head:
 
     GET /hello [('method', 'GET'), ('request-target', '/hello'), ('HTTP-version', '1.1'), ('host', 'a'), ('empty line', '')]
 
-An explainer sits between the two ends and sees the bytes of both, but it is neither a client nor a server. So it runs none
-of their state machines. It uses the cores' parsers to find where a head or a frame ends. It recognises the protocol by
+An explainer sits between the two ends and sees the bytes of both, but it is neither a client nor a server. So it does not
+run their state machines. It uses the cores' parsers to find where a head or a frame ends. It recognises the protocol by
 its first bytes, and it follows an Upgrade. Three laws hold for any input, however it is cut:
 
 - The raw bytes of all fields, joined, are the input.
 - Malformed bytes become a row with an error, never an exception.
-- The number of bytes that are held until more bytes come is bounded.
+- The number of bytes that wait for more bytes is bounded.
 
-Left out: TLS (an explainer has to be inside it), and connections that began before the explainer was listening.
+Left out: TLS (an explainer has to sit inside TLS), and connections that began before the explainer was listening.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ __all__ = ["Bits", "Explainer", "Field", "Row"]
 
 
 class Explainer:
-    """The explainer of one connection. It is used like a core: ``receive_data`` and ``receive_eof`` store, ``rows`` parses."""
+    """The explainer of one connection. As in a core, ``receive_data`` and ``receive_eof`` only store; ``rows`` parses."""
 
     def __init__(self) -> None:
         self._client, self._server = Side(CLIENT), Side(SERVER)
@@ -67,8 +67,8 @@ class Explainer:
     def _next_row(self, side: Side) -> Row | None:
         """Run one side's script up to its next row. Return None if the script is waiting for more bytes.
 
-        Bytes that can never become a row are given up: malformed bytes, an incomplete head or frame at the end of input, and
-        too many bytes held until the other side answers.
+        Bytes that can't be explained are given up: malformed bytes, an incomplete head or frame at the end of input, and too
+        many bytes that wait for the other side's answer.
         """
         try:
             step = next(self._scripts[side.sender])
@@ -84,7 +84,7 @@ class Explainer:
         return None
 
     def _give_up(self, side: Side, name: str, error: str) -> Row:
-        """Return a row with all waiting bytes, unexplained. From now on this side's bytes are shown as they come."""
+        """Return a row with all waiting bytes, unexplained. From now on this side's bytes are shown without an explanation."""
         if data := side.take(side.buffer.size):
             side.add(name, data, readable(data), "as it came", "")
         self._scripts[side.sender] = opaque(side, side.protocol or "unknown", "behind what could not be explained")
@@ -100,11 +100,11 @@ class Explainer:
         yield from self._going_on[side.sender]
 
     def _recognise(self, side: Side) -> None:
-        """Try to recognise the protocol by one side's first bytes. If that succeeds, both sides have their scripts."""
+        """Try to recognise the protocol by one side's first bytes. If that succeeds, choose the scripts of both sides."""
         first = side.buffer.peek(0, MAX_HELD)
         if side is self._client:
             explain = recognise(first)
-        else:  # the server's bytes decide only if the client has sent none, and nothing else is to be expected
+        else:  # the client has sent no bytes so far: go by the server's, once it has ended or sent too many to hold
             explain = recognise_server(first) if first and (side.eof or side.buffer.size > MAX_HELD) else None
         if explain is not None:
             self._going_on = dict(zip(self._sides, explain(self._client, self._server), strict=True))

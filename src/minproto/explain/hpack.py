@@ -1,4 +1,4 @@
-"""HPACK, explained: which bytes of a field block are which field, and which entry of the table they refer to (RFC 7541).
+"""HPACK, explained: which bytes of a field block make up each field, and which entry of the table they refer to (RFC 7541).
 
     82                                  index 2: the whole field ":method: GET" is in the table
     41 01 61                            index 1: the name ":authority" is in the table; the value is one byte, "a"
@@ -13,8 +13,8 @@ The first bits of a field's first byte say which of five forms the field has:
     001 size(5)                      the table gets another size                                                     (§6.3)
 
 The core passes a whole block to the ``hpack`` library. Here each field is cut out first, and given to the core's
-``FieldCoder`` by itself; cutting only requires reading lengths. A block may come in several frames, which may begin and end
-inside a field.
+``FieldCoder`` alone. To cut out a field, only lengths have to be read. A block may come in several frames, which may begin and
+end inside a field.
 """
 
 from typing import NamedTuple
@@ -29,16 +29,16 @@ from minproto.http2_fields import FieldCoder, Fields
 from minproto.http2_frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM
 
 MAX_BLOCK = 131_072
-"""Bytes that a field may have, and that all fields of a block may decode to: one byte of a block can expand to 4 KiB."""
+"""The most bytes of a field, and of all decoded fields of a block: one byte of a block can expand to 4 KiB."""
 OVERHEAD = 32
-"""Bytes that each field counts for, besides its name and value (§4.1)."""
+"""How many bytes are added to the name and value of each field to get its size (§4.1)."""
 MAX_INTEGER = 6
-"""Bytes of the longest integer that the library reads, plus one."""
+"""One byte more than the longest integer that the library reads."""
 _HUFFMAN = 0x80
 
 
 class _Form(NamedTuple):
-    """One of the five forms."""
+    """One of the five forms of a field."""
 
     first: int
     """The first byte, without the bits of its index or size."""
@@ -68,15 +68,15 @@ class FieldBlocks:
         self._broken = False  # a block could not be read, so the table lacks entries
         self._begun = bytearray()  # the beginning of a field that continues in the next frame
         self._fields: list[tuple[str, str]] = []  # the fields so far of an incomplete block
-        self._room = MAX_BLOCK  # bytes that the other fields of the block may decode to
+        self._room = MAX_BLOCK  # how many bytes the remaining fields of the block may decode to
 
     def give_up(self) -> None:
-        """Explain no more blocks: one could not be read, so entries may be missing, and any index may mean the wrong one."""
+        """Explain no more blocks. A block could not be read, so the table may lack entries, and any index may be wrong."""
         self._broken = True
 
     def add(self, side: Side, size: int, *, last: bool) -> Fields | None:
-        """Take ``size`` bytes of a block from the side, and explain them. Return the fields of the block if ``last`` is true,
-        otherwise None. Raises RemoteProtocolError."""
+        """Remove ``size`` bytes of a block from the side's buffer, and explain them. Return the fields of the block if
+        ``last`` is true, otherwise None. Raises RemoteProtocolError."""
         if self._broken:
             data = side.take(size)
             side.add("field block", data, readable(data), "unknown: an earlier block could not be read", "RFC 7541 §2.3.2")
@@ -102,9 +102,9 @@ class FieldBlocks:
         return fields
 
     def _add_complete(self, side: Side, before: int) -> int:
-        """Explain the fields that are complete. Return where the next one begins.
+        """Explain the fields that are complete. Return where the next field begins.
 
-        ``before``: how many bytes of the first field were in an earlier frame, and so are in an earlier row.
+        ``before``: how many bytes of the first field came in an earlier frame, so that they are in an earlier row.
         """
         block, at = self._begun, 0
         while at < len(block):
@@ -129,7 +129,7 @@ class FieldBlocks:
 
 
 def _end(form: _Form, block: bytearray, at: int) -> int:
-    """Return where a field ends; for an incomplete one, a position beyond the block. Raises RemoteProtocolError."""
+    """Return where a field ends; for an incomplete field, a position beyond the block. Raises RemoteProtocolError."""
     number, end = _integer(block, at, form.prefix)
     if form.literal:
         for _ in range(1 if number else 2):  # the name, unless it is an entry of the table, and the value
@@ -141,7 +141,7 @@ def _end(form: _Form, block: bytearray, at: int) -> int:
 
 
 def _integer(block: bytes | bytearray, at: int, prefix: int) -> tuple[int, int]:
-    """Return the value of an integer (§5.1), and where it ends: beyond the block, if bytes of it are missing."""
+    """Return the value of an integer (§5.1), and where it ends: beyond the block, if some of its bytes are missing."""
     data = bytes(block[at : at + MAX_INTEGER])
     all_ones = (1 << prefix) - 1
     complete = data[:1] and (data[0] & all_ones != all_ones or any(byte < 0x80 for byte in data[1:]))

@@ -1,6 +1,6 @@
 """HTTP/1.1, explained: heads line by line, content, chunks, and the protocol after an Upgrade.
 
-The two sides cannot be explained separately. A response to HEAD has no content, though it has a Content-Length.
+The two sides cannot be explained separately. A response to HEAD has no content, even if it has a Content-Length.
 After an Upgrade the client's bytes are HTTP or WebSocket, depending on the server's answer. So the two scripts share an
 ``Exchange``, with the methods of the requests that have no response yet.
 
@@ -28,7 +28,7 @@ from minproto.websocket_handshake import Agreement, check_response
 
 LIMITS = Limits(max_headers=65_536)
 MAX_UNANSWERED = 1_000
-"""Requests that may be waiting for their responses."""
+"""How many requests may be waiting for their responses."""
 
 HTTP = b"HTTP/"
 """The first bytes of every response."""
@@ -45,7 +45,7 @@ class Exchange:
     methods: deque[str] = field(default_factory=deque)
     """The methods of the requests that have no final response yet."""
     undecided: RequestHead | None = None
-    """The last of these requests, if it asks for another protocol."""
+    """The last request without a final response, if it asks for another protocol."""
     client_goes_on: Script[None] | None = None
     """The client's script in the other protocol, once the server has agreed to it."""
     server_goes_on: Script[None] | None = None
@@ -61,7 +61,7 @@ def explain_http1(client: Side, server: Side) -> tuple[Script[None], Script[None
 def unless_http1(client: Side, server: Side, otherwise: Script[None]) -> Script[None]:
     """Explain the server's bytes as HTTP/1.1 if they begin that way, otherwise by the script ``otherwise``.
 
-    A server may answer a client of another protocol in HTTP/1.1, for example with a 400 to a client that speaks TLS.
+    A server may answer a client of another protocol in HTTP/1.1: a client that speaks TLS gets a 400, for example.
     """
     yield from server.need(1)
     while server.buffer.size < len(HTTP) and HTTP.startswith(server.buffer.peek()):
@@ -75,8 +75,8 @@ def unless_http1(client: Side, server: Side, otherwise: Script[None]) -> Script[
 def _requests(side: Side, exchange: Exchange) -> Script[None]:
     """The client's script: head and body, again and again, up to a protocol switch.
 
-    After a head that asks for an upgrade, the script pauses until the server has answered. The client's next bytes are HTTP if
-    the server has refused, and belong to the other protocol if it has agreed.
+    After a head that asks for an upgrade, the script pauses until the server has answered. If the server refuses, the client's
+    next bytes are HTTP; if it agrees, they belong to the other protocol.
     """
     side.protocol = "HTTP/1.1"
     reader = HeadReader(REQUEST, LIMITS)
@@ -215,7 +215,7 @@ def _add_fields(side: Side, raw: bytes, headers: Headers) -> None:
 
 
 def _body(side: Side, framing: Framing, headers: Headers, syntax: Syntax) -> Script[None]:
-    """Explain the content of a message, if its framing says that there is any."""
+    """Explain the content of a message, if its framing says that it has content."""
     add = _content(side, headers)
     if isinstance(framing, Chunked):
         yield from _chunks(side, add, HeadReader(syntax, LIMITS, "name"))

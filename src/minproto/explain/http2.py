@@ -5,12 +5,12 @@
                                      window of the connection = 65,535 - 5 = 65,530
                                      window of stream 1 = 65,535 - 5 = 65,530
 
-``http2_frames`` parses each frame. The meaning of some frames depends on earlier ones, so this file keeps what a receiver
+``http2_frames`` parses each frame. The meaning of some frames depends on earlier frames, so this file keeps what a receiver
 would keep: the table of each direction, the windows, and the settings. A window is kept from the sender's view: the bytes that
 the other side has granted, minus the bytes that this side has sent. New settings apply to a side's frames from its ACK on (RFC
 9113 §6.5.3).
 
-A WebSocket on a stream (RFC 8441) is explained starting with the response to its CONNECT: the client waits for that response.
+A WebSocket on a stream (RFC 8441) is explained from the response to its CONNECT on: the client waits for that response.
 
 Left out: the upgrade from HTTP/1.1 (h2c), which RFC 9113 has removed (§3.1).
 """
@@ -78,9 +78,9 @@ from minproto.sse import MEDIA_TYPE
 from minproto.websocket_handshake import Agreement, agreed
 
 MAX_STREAMS = 1_000
-"""Streams that are remembered. Beyond that, the oldest is removed, and its later frames are explained without its window."""
+"""How many streams are remembered. One more removes the oldest; its later frames are explained without its window."""
 MAX_UNACKNOWLEDGED = 100
-"""SETTINGS frames that may be waiting for their ACK."""
+"""How many SETTINGS frames may be waiting for their ACK."""
 _WITH_BLOCKS = (HEADERS, PUSH_PROMISE, CONTINUATION)
 
 
@@ -90,16 +90,16 @@ _WITH_BLOCKS = (HEADERS, PUSH_PROMISE, CONTINUATION)
 @dataclass
 class _Stream:
     windows: dict[Role, SendWindow]
-    """The window of each side: the bytes of DATA that it may send."""
+    """The window of each side: how many bytes of DATA it may send."""
     content: dict[Role, EventStream | Carried] = field(default_factory=dict)
-    """What explains a side's content, if that is an event stream or a WebSocket. Other content is shown as bytes."""
+    """The explainer of a side's content, if the content is an event stream or a WebSocket. Other content is shown as bytes."""
     websocket: RequestHead | None = None
-    """A CONNECT that asks for a WebSocket, until it is answered (RFC 8441 §4)."""
+    """A CONNECT that asks for a WebSocket, until the server has answered it (RFC 8441 §4)."""
     ended: set[Role] = field(default_factory=set)
 
 
 class _Direction:
-    """The state for the frames that one side sends: its table of fields, its window, and the settings to come."""
+    """The state for the frames that one side sends: its table of fields, its window, and the settings not yet applied."""
 
     def __init__(self) -> None:
         self.blocks = FieldBlocks()
@@ -225,7 +225,7 @@ class _Frames:
         return header
 
     def _check(self, header: Header) -> None:
-        """Note a fault that the header alone shows. If it makes us lose a field block, all later blocks become unreadable."""
+        """Note a fault that the header alone shows. If a field block is lost because of it, no later block can be read."""
         side, expected = self._side, self._block
         try:
             if header.length <= MAX_FRAME and header.type != PUSH_PROMISE:  # the two sides may have agreed on more
@@ -270,7 +270,7 @@ class _Frames:
     # -- DATA (RFC 9113 §6.1)
 
     def _data(self, header: Header) -> Script[None]:
-        """Explain a DATA frame: its padding, its content, and what it uses up of two windows. END_STREAM ends this side."""
+        """Explain a DATA frame: its padding, its content, and the two windows that shrink by it. END_STREAM ends this side."""
         side = self._side
         padding = 0
         is_padded = bool(header.flags & PADDED and header.length)
@@ -349,7 +349,7 @@ class _Frames:
         self._padding(rest)
 
     def _add_block(self, header: Header) -> None:
-        """Explain this frame's part of a field block; at the block's end, also the message that the block begins or ends."""
+        """Explain this frame's part of a field block, and at the block's end the message that the block begins or ends."""
         began = self._block
         assert began is not None
         last = bool(header.flags & END_HEADERS)
@@ -439,7 +439,7 @@ class _Frames:
             self._take(len(debug), "Additional Debug Data", readable(debug), "for people who read logs", "RFC 9113 §6.8")
 
     def _window_update(self, header: Header) -> None:
-        """Explain a WINDOW_UPDATE: it enlarges the window of the *other* side, the one that may then send more DATA."""
+        """Explain a WINDOW_UPDATE: it enlarges the window of the *other* side, which may then send more DATA."""
         increment = parse_window_update(self._frame(header).payload)
         self._side.title = f"WINDOW_UPDATE, {increment:,}"
         self._take(4, "Window Size Increment", str(increment), "bytes of DATA that may be sent in addition", "RFC 9113 §6.9")

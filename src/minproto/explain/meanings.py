@@ -1,6 +1,6 @@
 """The meanings of HTTP's methods, status codes and fields, in a few words each, with the section of the standard.
 
-Left out: fields that this package neither reads nor sends, and that are rare. They are explained as OTHER_FIELD.
+Left out: rare fields that this package does not read or send. They are explained as OTHER_FIELD.
 """
 
 METHODS = {

@@ -1,4 +1,4 @@
-r"""Recognise a protocol by the client's first bytes, or by the server's if the client sends none.
+r"""Recognise a protocol by the client's first bytes, or by the server's first bytes if the client sends no bytes.
 
     16 03 ...                               TLS: a handshake record
     PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n      HTTP/2: the whole preface
@@ -25,8 +25,8 @@ _LINE_SO_FAR = re.compile(rb"(?:\r\n)*+[\t -~]*+\r?")
 
 
 def _says(first: bytes, says: Callable[[bytes], bool]) -> bool | None:
-    """Return what ``says`` returns for the first line that is not empty; False for a line that is not text; None until the
-    line has ended."""
+    """Return what ``says`` returns for the first line that is not empty; False if that line is not text; None until the line
+    has ended."""
     if line := _LINE.match(first[:MAX_FIRST_LINE]):
         return says(line[1])
     return None if len(first) < MAX_FIRST_LINE and _LINE_SO_FAR.fullmatch(first) else False
@@ -53,7 +53,7 @@ def _is_http2(first: bytes) -> bool | None:
 
 
 def _is_resp(first: bytes) -> bool | None:
-    """Look for an array, the form in which all Redis clients send commands. HTTP methods may begin with "*", but none does."""
+    """Look for an array, the form in which all Redis clients send commands. No known HTTP method begins with "*"."""
     if first[:1] != b"*":
         return False
     return first[1:2].isdigit() if len(first) > 1 else None
@@ -79,11 +79,11 @@ PROTOCOLS: list[tuple[Callable[[bytes], bool | None], Explain]] = [
     (_is_inline_resp, explain_resp),
     (lambda first: True, explain_unknown),
 ]
-"""The protocols in the order in which they are tried. Each test answers True, False, or None: "I need more bytes"."""
+"""The protocols in the order in which they are tried. Each test returns True, False, or None: it needs more bytes."""
 
 
 def recognise(first: bytes) -> Explain | None:
-    """Return the scripts for the client's first bytes; None if more bytes are needed."""
+    """Return the function that makes the scripts for the client's first bytes; None if more bytes are needed."""
     if not first:
         return None
     for is_it, explain in PROTOCOLS:
@@ -94,7 +94,7 @@ def recognise(first: bytes) -> Explain | None:
 
 
 def recognise_server(first: bytes) -> Explain:
-    """Return the scripts for the server's first bytes, for when the client has sent nothing."""
+    """Return the function that makes the scripts for the server's first bytes, if the client has sent no bytes."""
     if first.startswith(HTTP):
         return explain_http1
     return explain_resp if first.startswith(b"-") else explain_unknown

@@ -19,8 +19,8 @@ MAX_LINE = 65_536
 MAX_DEPTH = 1_000
 """How deep arrays may be nested within arrays."""
 MAX_COUNT = 1 << 31
-"""Values that an array may announce."""
-_WORDS, _WORD = 5, 40  # words of a command or reply in its title, and characters of each
+"""The most values that an array may announce."""
+_WORDS, _WORD = 5, 40  # the most words in the title of a command or reply, and characters of each word
 
 COMMANDS = {
     b"AUTH": "authenticate with a password",
@@ -123,7 +123,7 @@ def _array(side: Side, words: list[str]) -> Script[None]:
 
 
 def _add_words(side: Side, words: list[str], *more: bytes) -> None:
-    """Add words to the title, which shows the command itself."""
+    """Add words of the command to the row's title."""
     words += [shortened(readable(word)) for word in more]
     side.title = " ".join(words[:_WORDS]) or "nothing"
 
@@ -137,11 +137,11 @@ def _replies(side: Side) -> Script[None]:
     while True:
         side.begin("reply")
         words: list[str] = []
-        missing = [1]  # values that are missing: of the reply itself (one), and of each open array
+        missing = [1]  # how many values are missing: of the reply itself (one), and of each open array
         while missing:
             missing[-1] -= 1
             kind, count = yield from _value(side, words)
-            if kind == b"|":  # an attribute comes before a value, and does not count as one
+            if kind == b"|":  # an attribute comes before a value, and is not a value itself
                 missing[-1] += 1
             if count:
                 missing.append(count)

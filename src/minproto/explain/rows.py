@@ -10,8 +10,8 @@ A protocol is explained by two *scripts*, one for each side. A script is a gener
         yield side.row()                                                # the row is complete
 
 A script yields a row for each complete head, frame or chunk. If it needs more bytes, it yields ``Wants.DATA``. If it has to
-see the other side's answer first, it yields ``Wants.PAUSED``, as a core would. Bytes that a script takes are added to its row
-at once, so no byte is lost when a later one turns out to be malformed.
+see the other side's answer first, it yields ``Wants.PAUSED``, as a core would. Bytes that a script has read are added to its
+row at once, so no byte is lost when a later byte turns out to be malformed.
 """
 
 import re
@@ -25,18 +25,18 @@ from minproto.core import Role, Wants
 T = TypeVar("T")
 
 MAX_PIECE = 16_384
-"""Bytes of content or payload in one row: longer content is explained in pieces. Long HTTP/2 frames are usually this size."""
+"""The most bytes of content or payload in one row. Longer content takes several rows. Most long HTTP/2 frames fit in one."""
 MAX_HELD = 131_072
-"""Bytes of one side that may be held until a head ends (64 KiB) or the other side answers."""
+"""The most bytes of one side that are held until a head ends (at most 64 KiB) or the other side answers."""
 MAX_FIELDS = 4_096
-"""Fields after which a row ends and another one continues. The fields of one piece always stay together."""
+"""After this many fields, a row ends and another row continues. The fields of one piece always stay together."""
 
 
 class Bits(NamedTuple):
     """Some bits of a byte, with a name."""
 
     pattern: str
-    """The byte, with a dot for each bit that is not one of these: ``"1... ...."``."""
+    """The byte, with a dot for each bit that does not belong to these bits: ``"1... ...."``."""
     name: str
     meaning: str
 
@@ -49,13 +49,13 @@ class Bits(NamedTuple):
 
 @dataclass(slots=True)
 class Field:
-    """Bytes with a name. A field without bytes is concluded from other fields: a whole message, or the size of a window."""
+    """Bytes with a name. A field without bytes is derived from others, such as a whole message or the size of a window."""
 
     name: str
     raw: bytes
     """The bytes as they were sent."""
     value: str
-    """The bytes decoded, unmasked and inflated; in hexadecimal, if they are not text. May contain control characters."""
+    """The bytes decoded, unmasked and inflated; in hexadecimal, if they are not text. Control characters stay in it."""
     meaning: str
     section: str
     """Where the standard defines the field: "RFC 9112 §3"."""
@@ -65,7 +65,7 @@ class Field:
 
 @dataclass(slots=True)
 class Row:
-    """A head, a frame or a chunk, or a piece of one. The raw bytes of all rows of a side, joined, are what the side sent."""
+    """A head, a frame or a chunk, or a piece of it. The raw bytes of all rows of a side, joined, are what the side sent."""
 
     sender: Role
     offset: int
@@ -74,7 +74,7 @@ class Row:
     title: str
     fields: list[Field]
     error: str = ""
-    """The rule that these bytes break; "" if they break none."""
+    """The rule that these bytes break; "" if they break no rule."""
     goes_on: bool = False
     """Whether the sender's next row is another piece of the same head, frame or chunk."""
     stream: int = 0
@@ -95,7 +95,7 @@ class Row:
 
 
 Script = Generator[Row | Wants, None, T]
-"""A generator of rows. While there is no row, it yields a ``Wants``, which says why not."""
+"""A generator of rows. While no row is complete, it yields a ``Wants``, which says why."""
 
 
 class Side:
@@ -110,7 +110,7 @@ class Side:
         """The title of the row, as far as it is known."""
         self.stream = 0
         self.error = ""
-        """The error of the row, if it is still clear where the head or frame ends, so that the script can go on."""
+        """The error of the row, if it is still clear where the head or frame ends, so that the script can continue."""
         self.fields: list[Field] = []
         self._offset = 0
 
@@ -140,9 +140,9 @@ class Side:
         return row
 
     def parse(self, parse: Callable[[Buffer], T | None], longest: int) -> Script[tuple[T, bytes]]:
-        """Wait until a core's parser finds something in the buffer; return it and the bytes that the parser has taken.
+        """Wait until a core's parser finds something in the buffer; return the result and the bytes that the parser has read.
 
-        ``longest``: the most bytes that the parser takes. Raises what the parser raises.
+        ``longest``: the most bytes that the parser reads. Raises what the parser raises.
         """
         while True:
             before, seen = self.buffer.size, self.buffer.peek(0, longest)

@@ -26,7 +26,7 @@ _MEANINGS = {
 
 
 class EventStream:
-    """The explanation of one event stream. ``add`` takes its next piece of content."""
+    """The explanation of one event stream. ``add`` is called with its next piece of content."""
 
     def __init__(self) -> None:
         self._core: sse.Connection | None = sse.Connection(CLIENT)  # joins the lines into events
@@ -64,7 +64,7 @@ class EventStream:
         try:
             self._core.receive_data(raw)
             return list(self._core.events())
-        except RemoteProtocolError:  # an event over the limit: from now on lines are explained, but no events
+        except RemoteProtocolError:  # an event over the limit: from now on only lines are explained, not events
             self._core = None
             return []
 

@@ -4,8 +4,8 @@ r"""Print rows as lines of text, for a terminal:
         47 45 54 20              GET·      method = GET (send the resource; RFC 9110 §9.3.1)
         2f 68 65 6c 6c 6f 20     /hello·   request-target = /hello (the resource; RFC 9112 §3.2)
 
-The bytes are on the left, eight to a line, in hexadecimal and as text. Their explanation is on the right. A terminal
-that is too narrow for this gets the explanation first, and the bytes below it:
+The bytes are on the left, eight to a line, in hexadecimal and as text. Their explanation is on the right. If the terminal
+is too narrow for this, the explanation comes first, and the bytes below it:
 
     #1 → 0.001 s, byte 0, HTTP/1.1: GET
         /hello
@@ -25,16 +25,16 @@ from minproto.core import CLIENT
 from minproto.explain.rows import Field, Row
 
 BYTES = 8
-"""Bytes on a line."""
+"""The most bytes on a line."""
 MAX_BYTES = 48
 MAX_VALUE = 200
-"""Bytes of a field, and characters of its value, that are printed without ``--full``."""
+"""The most bytes of a field, and characters of its value, that are printed without ``--full``."""
 INDENT = 4
 BELOW = INDENT + 2
-"""Columns before bytes that are printed below their explanation."""
+"""The number of blank columns before bytes that are printed below their explanation."""
 _LEFT = INDENT + 3 * BYTES + 1 + BYTES + 2  # columns before an explanation that is beside its bytes
 SIDE_BY_SIDE = _LEFT + 24
-"""Columns that a terminal must have for bytes on the left and their explanation on the right."""
+"""How many columns a terminal must have for bytes on the left and their explanation on the right."""
 MIN_WIDTH = 24
 
 _BOLD, _DIM, _RED, _CYAN, _GREEN, _OFF = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[36m", "\x1b[32m", "\x1b[0m"
@@ -44,7 +44,7 @@ class Printer:
     """Turns rows into lines."""
 
     def __init__(self, width: int, *, color: bool = False, full: bool = False) -> None:
-        """``width``: columns of the terminal. ``full``: print long fields whole."""
+        """``width``: the number of columns of the terminal. ``full``: print long fields whole."""
         self._width = max(width, MIN_WIDTH)
         self._beside = width >= SIDE_BY_SIDE
         # A byte takes three columns in hexadecimal and one as text, with a blank in between.
@@ -105,7 +105,7 @@ class Printer:
     def _wrapped(self, *parts: tuple[str, str], indent: int = 0, hang: int = INDENT) -> Iterator[str]:
         """Yield texts, each in its colour, joined and broken into lines that fit the terminal.
 
-        ``hang``: columns by which all lines after the first are indented further."""
+        ``hang``: by how many more columns all lines after the first are indented."""
         whole = "".join(text for text, _ in parts)
         for number, (start, end) in enumerate(_fitting(whole, self._width - indent - hang)):
             margin = indent + (hang if number else 0)
@@ -124,8 +124,8 @@ class Printer:
 
 
 def _fitting(text: str, width: int) -> Iterator[tuple[int, int]]:
-    """Yield where each line of a text begins and ends if lines are at most ``width`` columns wide, without the blanks between
-    them. A line ends at a blank, but a word that is too long for any line is broken where the line is full."""
+    """Yield where each line of a text begins and ends, without the blanks between lines. Lines are at most ``width`` columns
+    wide. A line ends at a blank, but a word that is too long for any line is broken where the line is full."""
     start = 0
     while start < len(text):
         end = _full(text, start, width)

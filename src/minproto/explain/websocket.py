@@ -6,12 +6,12 @@
     37 fa 21 3d     masking key
     7f 9f 4d 51 58  payload = Hello               unmasked
 
-The core's ``parse_header`` says where a frame ends. A core in the role of the receiving side gets each frame as well: it finds
-faults, and it says which message a frame completes. After a fault this core is silent, but later frames can still be
-explained.
+The core's ``parse_header`` says where a frame ends. A core in the role of the receiving side is fed each frame as well: it
+finds faults, and it says which message a frame completes. After a fault this core is no longer used, but later frames can
+still be explained.
 
-On an HTTP/2 stream the WebSocket's frames are the content of DATA frames (RFC 8441 §5), which may end anywhere
-(``Carried``).
+On an HTTP/2 stream the WebSocket's frames are the content of DATA frames (RFC 8441 §5). A DATA frame may end in the
+middle of a WebSocket frame (``Carried``).
 """
 
 from dataclasses import replace
@@ -68,10 +68,10 @@ def explain_carried(agreement: Agreement) -> "dict[Role, Carried]":
 
 
 class Carried:
-    """The explanation of one side's WebSocket, whose frames come as content. ``add`` takes the next piece of content.
+    """The explanation of one side's WebSocket, whose frames come as content. ``add`` is called with the next piece of content.
 
-    A script reads the frames on a Side of their own. The fields that it finds are copied into the row of the carrying
-    frame. If a field has begun in an earlier piece, only its last bytes are added here.
+    A script reads the WebSocket's frames from a Side of their own. The fields that it finds are copied into the row of the
+    DATA frame. If a field has begun in an earlier piece, only its last bytes are added to the row.
     """
 
     def __init__(self, own: Side, script: Script[None]) -> None:

@@ -9,7 +9,8 @@ these letters to the patterns finds the candidates for a topic with a few look-u
     *                   ""      -> *
 
 A publish to ``news.uk`` looks up "news.", "ku." and "", and never sees ten thousand patterns ``sport.…*``. The answer for a
-topic is remembered until a pattern comes or goes, so a pattern with wildcards at both ends is compared once for each topic.
+topic is remembered until a pattern is added or removed, so a pattern with wildcards at both ends is compared once for each
+topic.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +20,7 @@ from minproto import broker
 from minproto.broker import Listener, name_bytes
 
 _REMEMBERED = 20_000
-"""The maximum number of topics whose patterns are remembered and of these patterns, counted together."""
+"""The most topics and matching patterns, counted together, that are remembered."""
 
 
 class _Index:
@@ -50,7 +51,7 @@ class _Index:
 
 
 class Patterns(broker.Patterns):
-    """The same table with an index in front of it."""
+    """The plain table of patterns, with an index in front of it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,7 +83,7 @@ class Patterns(broker.Patterns):
         self._remembered = 0
 
     def _place(self, pattern: str) -> tuple[_Index, bytes]:
-        """Return the index for a pattern, and its letters there: those at its beginning or its end, whichever are longer."""
+        """Return the index for a pattern, and its letters there: its first or its last letters, whichever are more."""
         parts = broker._PARTS.findall(name_bytes(pattern))
         first, last = _letters(parts), _letters(reversed(parts))
         return (self._by_first, first) if len(first) >= len(last) else (self._by_last, last)
@@ -107,7 +108,7 @@ def _letters(parts: Iterable[bytes]) -> bytes:
 
 
 class Broker(broker.Broker):
-    """A broker with this table of patterns."""
+    """A broker with the indexed table of patterns."""
 
     __slots__ = ()
 

@@ -37,7 +37,7 @@ _encoded: dict[tuple[str, str], str] = {}  # field -> field line, with its CRLF
 
 
 class HeadReader(http1.HeadReader):
-    """Reads a head that has arrived whole."""
+    """Reads a head in one step if it has arrived whole, and leaves any other head to the plain reader."""
 
     __slots__ = ()
 
@@ -52,7 +52,7 @@ class HeadReader(http1.HeadReader):
         return head
 
     def _parse(self, text: str) -> tuple[Sequence[str], Headers] | None:
-        """Return None if a line is wrong, folded, or one too many: the plain reader says what is the matter."""
+        """Return a head; None if a line is wrong or folded, or there are too many: the plain reader then reads the head."""
         lines = text.split("\r\n")
         start: Sequence[str] = ()
         if self._first_part != "name":
@@ -118,7 +118,7 @@ def _handling(version: str, important: tuple[tuple[str, str], ...], fault: type[
 def _encode(head: PreparedHead) -> tuple[bytes | None, bool]:
     """Return a head without Content-Length and the empty line, and whether it lets the connection persist.
 
-    Return None for a head that does not take a Content-Length, or that is unusual in some way.
+    Return None for a head to which no Content-Length may be added, or that is unusual in some way.
     """
     fields = important_fields(head.headers)
     framed = "content-length" in fields or "transfer-encoding" in fields
@@ -138,7 +138,7 @@ class Connection(http1.Connection):
     encode_fields = staticmethod(encode_fields)
 
     def _skip_empty_lines(self) -> bool:
-        """Nearly always, either a request line comes next, or nothing has arrived yet."""
+        """Skip as the plain method does. Nearly always, a request line comes next, or nothing has arrived yet."""
         if not self._buffer.size:
             return False
         data, start = self._buffer.window()

@@ -9,13 +9,13 @@ from minproto.http import Headers, RequestHead, ResponseHead
 from minproto.http2_fields import Fields
 
 _MOST = 64
-"""Heads of each kind that a connection remembers."""
+"""The most heads of each kind that a connection remembers."""
 _LONG = 4_096
-"""Bytes of a head that is not remembered, because memory costs more than the work: 64 heads of 64 KiB would be 4 MiB."""
+"""The most bytes of a head that is remembered. Longer heads would cost too much memory: 64 heads of 64 KiB are 4 MiB."""
 
 
 class _Memory(dict[Any, Any]):
-    """Blocks and their fields, while coding would give the same result: until the table that all blocks refer to changes.
+    """Blocks and their fields, remembered as long as the table that they refer to, and so the result of coding, is the same.
 
     The block for a head that is already in the table does not change the table.
     """
@@ -28,7 +28,7 @@ class _Memory(dict[Any, Any]):
         self._size = 0, table.maxsize
 
     def put(self, key: Any, value: Any, *, short: bool) -> None:
-        """Remember what was coded just now; but if that has changed the table, forget everything."""
+        """Remember what was coded just now; but if the coding has changed the table, forget everything."""
         entries = self._table.dynamic_entries
         newest, size = entries[0] if entries else None, (len(entries), self._table.maxsize)
         if newest is self._newest and size == self._size and len(self) < _MOST:

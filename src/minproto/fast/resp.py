@@ -16,7 +16,7 @@ class Connection(resp.Connection):
     __slots__ = ()
 
     def _parse_command(self) -> Command | None:
-        """Between two commands, read a short one in place, unless anything in it is wrong or missing."""
+        """Between two commands, read a short command in place, unless a part of it is wrong or missing."""
         command = self._read_short() if self._arguments is None else None
         return command or super()._parse_command()
 

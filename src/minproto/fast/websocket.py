@@ -27,8 +27,8 @@ _SHORT = 1_024
 def mask(data: bytes | bytearray, key: bytes | bytearray) -> bytes:
     """Return what the plain ``mask`` returns.
 
-    Beyond 1 KiB, every fourth byte goes through a table of 256 bytes: those from position 0 through the table for key[0], and
-    so on. The time is linear in the number of bytes, without the large numbers of the plain mask.
+    Beyond 1 KiB, every fourth byte goes through a table of 256 bytes: bytes 0, 4, 8, … through the table for key[0], and so
+    on. The time is linear in the number of bytes, without the large numbers of the plain mask.
     """
     if len(data) <= _SHORT:
         return websocket.mask(data, key)
@@ -74,7 +74,7 @@ class Connection(websocket.Connection):
         return message
 
     def _read_payload(self) -> Event | None:
-        """Read a message in one frame from the buffer, if it has arrived whole: it need not be copied to ``_message``.
+        """Read a message in one frame from the buffer, without a copy in ``_message``, if all of it has arrived.
 
         ``_message`` is empty at the first frame of a message, and also if all payload before this call was empty.
         """

@@ -1,8 +1,9 @@
 """The demo app: endpoints for real clients, one for each thing that an HTTP server has to get right.
 
-``GET /bytes/N`` has a Content-Length, ``GET /stream`` has none and is sent in chunks. ``POST /echo`` streams in both
-directions at once. ``/slow/async`` and ``/slow/sync`` wait equally long, but only the first lets other such requests pass. The
-tests with real clients, the benchmarks and the lab's page all use these endpoints.
+The answer to ``GET /bytes/N`` has a Content-Length; the answer to ``GET /stream`` has no such field and is sent in chunks.
+``POST /echo`` streams in both directions at once. ``/slow/async`` and ``/slow/sync`` wait equally long, but
+requests to ``/slow/async`` wait at the same time, and requests to ``/slow/sync`` one after another. The tests with real
+clients, the benchmarks and the lab's page all use these endpoints.
 """
 
 import asyncio
@@ -23,9 +24,9 @@ MAX_BYTES = 10 << 30
 MAX_SECONDS = 10.0
 MAX_CHUNKS = 1_000_000
 MAX_MESSAGE = 32 << 20
-"""Bytes of the largest message that /ws sends back. A WebSocket's default limit is 1 MiB; tests try larger messages."""
+"""The most bytes of a message that /ws sends back. A WebSocket's default limit is 1 MiB; tests try larger messages."""
 HISTORY = 1_000
-"""Messages that are kept for each topic, for clients that come back."""
+"""How many messages are kept for each topic, for clients that come back."""
 BLOCK = bytes(range(256)) * 256  # 64 KiB
 
 INDEX = """\
@@ -56,7 +57,7 @@ class DemoApp:
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """Answer at once the requests waiting for a message, or for the worker thread: the server is about to stop."""
+        """Answer at once the requests that wait for a message or the worker thread: the server is about to stop."""
         self._feeds.close()
         self._closed.set()
 
@@ -73,7 +74,7 @@ class DemoApp:
             case "GET", "/slow/async":
                 await asyncio.sleep(_seconds(request))
                 return Response.text("done\n")
-            case "GET", "/slow/sync":  # the thread sleeps, while the event loop goes on; the next such request waits its turn
+            case "GET", "/slow/sync":  # the thread sleeps, and the event loop does not; the next such request has to wait
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._one_worker, self._closed.wait, _seconds(request))
                 return Response.text("done\n")

@@ -2,8 +2,9 @@
 
 Browsers speak HTTP/2 only over TLS, so the lab needs a certificate. The library trustme makes a certificate authority, and the
 authority signs one certificate for 127.0.0.1 and localhost. Then the authority's private key is thrown away, so it can never
-sign another one. The authority's own certificate is kept: a client that should trust the lab is told about it, as in
-``curl --cacert ~/.cache/minproto/tls/authority.pem https://localhost:8443/``. No system or browser trusts it by default.
+sign another certificate. The authority's own certificate is kept for clients that should trust the lab, as in
+``curl --cacert ~/.cache/minproto/tls/authority.pem https://localhost:8443/``. By default no system or browser
+trusts the authority.
 """
 
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 
 NAMES = ("localhost", "127.0.0.1")
 VALID = timedelta(days=398)
-"""How long the certificate is valid: browsers accept no longer time, whichever authority has signed it."""
+"""How long the certificate is valid: the longest time that browsers accept, whichever authority has signed it."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def development_certificate() -> Certificate:
 
 
 def _cache() -> Path:
-    """Return the cache folder, by the XDG base directory specification, which says to ignore a relative path."""
+    """Return the cache folder, as the XDG base directory specification says. A relative path has to be ignored."""
     named = os.environ.get("XDG_CACHE_HOME", "")
     try:
         return (Path(named) if os.path.isabs(named) else Path("~/.cache").expanduser()) / "minproto"
@@ -76,7 +77,7 @@ def _make(folder: Path) -> None:
 
     Another lab may start at the same moment. A rename is one step, so nobody ever sees a key beside the wrong certificate.
     """
-    import trustme  # an extra, which may be missing: then the lab has no HTTPS
+    import trustme  # an extra of this package. If it is not installed, the lab has no HTTPS
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix="tls-", dir=folder.parent))  # mkdtemp lets no other user enter
@@ -91,7 +92,7 @@ def _make(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         new.rename(folder)
     except OSError:
-        if not _is_fresh(folder):  # if it is fresh, another lab was faster, and its certificate will do
+        if not _is_fresh(folder):  # otherwise another lab was faster, and its certificate will do
             raise
     finally:
         shutil.rmtree(new, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The endpoints of the demo app that pass messages on: one broker, and five ways to receive from it.
+"""The endpoints of the demo app that pass messages on: one broker, and five ways to receive messages from it.
 
     POST /publish  --.                    .--> GET /events      one endless response (Server-Sent Events)
                      +--> broker (topic) -+--> GET /poll        the messages since an id, at once
@@ -6,7 +6,7 @@
                                           +--> /chat            a WebSocket
                                           `--> RESP             redis-cli (``minproto lab`` alone)
 
-All of them deliver the same messages with the same ids, in the same order.
+All five deliver the same messages with the same ids, in the same order.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from minproto.websocket import TRY_AGAIN_LATER
 
 LONG_POLL_SECONDS = 25.0
 MOST = 1_000
-"""The most messages in one answer to a poll. The next poll gets the following ones."""
+"""The most messages in one answer to a poll. The next poll gets the messages after them."""
 
 
 class Feeds:
@@ -83,7 +83,7 @@ class Feeds:
         return upgrade(request, talk)
 
     async def _publish(self, request: Request) -> Response:
-        """Publish the content, unless a page from another origin sends it: browsers send a simple POST anywhere, unasked."""
+        """Publish the content, unless a page from another origin sends it: browsers let any page POST anywhere."""
         origin = request.headers.get("origin")
         if origin is not None and not same_origin(request, origin):
             logger.warning(
@@ -94,7 +94,7 @@ class Feeds:
         return Response.text(f"{self._broker.publish(_topic(request), await request.read())}\n")
 
     async def _poll(self, request: Request, seconds: float) -> Response:
-        """Answer a poll. ``close`` can end its wait, since it knows the subscription."""
+        """Answer a poll. ``close`` can end the wait, since the subscription is in ``_polls``."""
         subscription = self._broker.subscribe(_topic(request), after=_after(request))
         self._polls.add(subscription)
         try:
@@ -107,8 +107,9 @@ class Feeds:
 async def beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run coroutines while the block is running, and cancel them at the end of the block.
 
-    For example, the block reads from a WebSocket and the coroutine writes to it. A coroutine that fails ends the block as
-    well, since the peer would wait in vain for its messages. A ConnectionError does not: the block notices the loss itself.
+    For example, the block reads from a WebSocket and the coroutine writes to it. If a coroutine fails, the block ends as
+    well: otherwise the peer would wait in vain for messages. A ConnectionError does not end the block, which notices the loss
+    itself.
     """
 
     async def run(one: Coroutine[Any, Any, None]) -> None:
@@ -125,7 +126,7 @@ async def beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 async def poll(subscription: Subscription, seconds: float) -> Response:
     """Answer with the pending messages; if there are none, wait up to ``seconds`` for the first one.
 
-    The answer is JSON. ``last`` is the id to ask with the next time, and ``gap`` says whether messages are missing.
+    The answer is JSON. ``last`` is the id for the next poll's ``after``, and ``gap`` says whether messages are missing.
     """
     async with subscription:
         with suppress(TimeoutError):
@@ -171,7 +172,7 @@ def _with_id(item: Item) -> str:
 
 
 def _text_or_bytes(item: Item) -> str | bytes | None:
-    """Return the data as text if it is UTF-8, otherwise as bytes; None for a Gap, which has no such form."""
+    """Return the data as text if it is UTF-8, otherwise as bytes; None for a Gap, which has no data."""
     if not isinstance(item, Message):
         return None
     try:

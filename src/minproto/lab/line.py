@@ -1,8 +1,8 @@
 """A line: a connection of the lab that counts its bytes for the right column of the page, and that can be cut or made slow.
 
-The page has columns, such as "short polling", and shows what each one costs. But the browser itself chooses which connection
-a request uses, and it reuses connections. So bytes are counted for an *account*, one for each column, and a request *claims*
-the line on which it came:
+The page has columns, such as "short polling", and shows what each column costs. But the browser itself chooses which
+connection a request uses, and it reuses connections. So bytes are counted for an *account*, one for each column, and a request
+*claims* the line on which it came:
 
     bytes on one line                                    counted for
     -----------------                                    -----------
@@ -14,8 +14,8 @@ the line on which it came:
 
 Browsers do not pipeline, so when a claim is made, no answer to an earlier request can still be on its way.
 
-A slow client is a client whose network takes few bytes a second. The line simulates this network at the server's end. It holds
-back the written bytes and says that it is congested, so the server waits as it would for a network that is really slow.
+A slow client is a client whose network carries few bytes a second. The line simulates this network at the server's end. It
+holds back the written bytes and says that it is congested, so the server waits as it would for a network that is really slow.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ from minproto.aio.http import Request
 from minproto.aio.pipe import Pipe, Watcher
 
 SLOW_RATE = 500
-"""Bytes a second that a slow client takes."""
+"""How many bytes a second reach a slow client."""
 SLOW_MARK = 1_000
-"""Bytes that may be held for a slow client before the writer has to wait (``congested``)."""
+"""How many bytes may be held back for a slow client before the writer has to wait (``congested``)."""
 TICK = 0.1
 """Seconds between two portions for a slow client."""
 
@@ -57,8 +57,8 @@ class Account:
         self.lines: set[Line] = set()
         """The lines whose last claim is this account's."""
         self.streams: deque[Request] = deque(maxlen=2)
-        """The account's latest HTTP/2 requests. There, all columns share one line, so nobody can tell
-        their bytes apart, and the page shows no figures for them."""
+        """The account's latest HTTP/2 requests. In HTTP/2 all columns share one line, so nobody can tell
+        the bytes of the columns apart, and the page shows no figures for them."""
         self._slow = False
 
     @property
@@ -73,7 +73,7 @@ class Account:
                 line.send_held()
 
     def cut(self) -> None:
-        """Reset the column's connections, losing the bytes in flight. Over HTTP/2, reset the column's streams instead."""
+        """Reset the column's connections; bytes in flight are lost. Over HTTP/2, reset the column's streams instead."""
         for line in list(self.lines):
             line.abort()
         for request in self.streams:
@@ -91,7 +91,7 @@ class Line:
         self._account: Account | None = None
         self._unclaimed = 0  # bytes that have been read, but whose request is not parsed yet
         self._onward = False  # the last claim was made for all bytes to come: see ``claim``
-        self._held = bytearray()  # bytes that have been written, but that a slow client has not taken yet
+        self._held = bytearray()  # bytes that have been written, but are held back for a slow client
         self._moved: asyncio.Future[None] | None = None  # resolved when some held bytes have gone out; ``drain`` waits for it
         self._timer: asyncio.TimerHandle | None = None
 
@@ -168,7 +168,7 @@ class Line:
         return self if name == "line" else self._pipe.info(name)
 
     def send_held(self) -> None:
-        """Write at once the bytes being held back for a slow client."""
+        """Write at once the bytes that are held back for a slow client."""
         if self._held:
             self._write(bytes(self._held))
             self._held.clear()

@@ -6,7 +6,7 @@
                                                   `--> lab/app.py     the demo app
     RESP  6380 -----> Line --> BrokerServer
 
-Each connection has a ``Line`` under its protocol, which counts bytes, shows them to watching pages, and can be slow.
+Each connection has a ``Line`` under its protocol, which counts bytes, shows them to watching pages, and can be made slow.
 """
 
 import ssl
@@ -50,7 +50,7 @@ class Lab:
         return [self.http, *([self.https] if self.https else []), self.redis]
 
     def close(self) -> None:
-        """End what would hold up a drain: polls and streams that are waiting for messages, and the worker thread."""
+        """End what would delay a drain: polls and streams that are waiting for messages, and the worker thread."""
         self.push.close()
         self._demo.close()
 
@@ -88,14 +88,14 @@ class _Broker(BrokerServer):
 
 
 async def serve_lab(port: int, tls_port: int, broker_port: int) -> None:
-    """Serve until a signal. Without a certificate there is no HTTPS: one line says why. Raises OSError for a port in use."""
+    """Serve until a signal, without HTTPS if there is no certificate: one line says why. Raises OSError for a port in use."""
     context = _find_context()
     lab = Lab(port, tls_port, broker_port, context)
     await serve_until_signal(*lab.listeners)
 
 
 def _find_context() -> ssl.SSLContext | None:
-    """Return a context with the lab's certificate, or print why there is none and return None."""
+    """Return a context with the lab's certificate, or print why there is no certificate and return None."""
     try:
         certificate = development_certificate()
         context = tls_context(str(certificate.chain), str(certificate.key))

@@ -38,16 +38,16 @@ POLICY_VIOLATION = 1_008
 """The close code for a page that sends something other than our commands (RFC 6455 §7.4.1)."""
 COLUMNS = ("short", "long", "sse", "ws")
 MAX_CLIENTS = 100
-"""Pages that may be open at once."""
+"""How many pages may be open at once."""
 MAX_RATE = 200.0
 """The most messages a second that the lab publishes for one page."""
 MAX_COMMAND = 4_096
-"""Bytes of a command, including the message that it may carry."""
+"""The most bytes of a command, including the message that it may carry."""
 REPORT_SECONDS = 0.25
 RETRY = 1_000
-"""Milliseconds after which a browser's EventSource comes back: only a few, since somebody is watching."""
+"""Milliseconds after which a browser's EventSource reconnects: a short time, since somebody is watching the page."""
 BACKLOG = Limits(max_pending=100)
-"""Messages that may be pending for a slow column. Beyond that, the oldest are dropped, and the column gets a Gap."""
+"""How many messages may be pending for a slow column. Beyond this, the oldest are dropped, and the column gets a Gap."""
 LEAST_PAUSE = 0.02
 """Seconds between two rounds of publishing. At a high rate, each round publishes several messages."""
 
@@ -59,10 +59,10 @@ class Client:
     token: str = field(default_factory=lambda: token_urlsafe(9))
     accounts: dict[str, Account] = field(default_factory=lambda: {name: Account() for name in COLUMNS})
     rate: float = 0.0
-    """Messages a second that are published for the page."""
+    """How many messages a second are published for the page."""
     rate_changed: asyncio.Event = field(default_factory=asyncio.Event)
     subscriptions: set[Subscription] = field(default_factory=set)
-    """The subscriptions of its polls and event streams, to be closed with the page."""
+    """The subscriptions of the page's polls and event streams. They are closed when the page is closed."""
 
 
 class Push:
@@ -79,9 +79,9 @@ class Push:
             _end(client)
 
     def claim(self, request: Request) -> None:
-        """Count the request, and the bytes of its connection, for its column; called with every request to the lab.
+        """Count a request, and the bytes of its connection, for its column. Called with every request to the lab.
 
-        An HTTP/2 request shares its connection with all others, so only the request is counted. It is kept, so that the
+        An HTTP/2 request shares its connection with all others, so its bytes are not counted. The request is kept, so that the
         page can cut its stream.
         """
         client, column = self._client(request), request.path.removeprefix(PREFIX)
@@ -115,7 +115,7 @@ class Push:
         return await poll(subscription, LONG_POLL_SECONDS if column == "long" else 0)
 
     def _subscribe(self, request: Request) -> Subscription:
-        """Subscribe a column, from the last id that it has seen: in the query, or in an EventSource's header field."""
+        """Subscribe a column, from the last id that it has seen, which is in the query or in an EventSource's header field."""
         after = request.headers.get("last-event-id") or request.query.get("after")
         return self._broker.subscribe(TOPIC, after=after, limits=BACKLOG, on_overflow="drop_oldest")
 
@@ -160,7 +160,7 @@ class Push:
                 raise ValueError("unknown command")
 
     async def _report(self, client: Client, ws: WebSocket) -> None:
-        """Send the page its token and its start id; then, again and again, what has happened since."""
+        """Send the page its token and its start id; then, again and again, what has happened since the last report."""
         start = self._broker.last_id(TOPIC)
         async with self._broker.subscribe(TOPIC, on_overflow="drop_oldest") as published:
             await _send(ws, {"client": client.token, "start": start, "topic": TOPIC})
@@ -174,7 +174,8 @@ class Push:
     async def _publish_for(self, client: Client) -> None:
         """Publish at the client's rate. After a rate of 0, the first message goes out at once.
 
-        At 60 messages a second and a round every 0.02 s, 1.2 messages are due in each round: ``due`` keeps the 0.2 for later.
+        At 60 messages a second and a round every 0.02 s, 1.2 messages are due in each round: ``due`` keeps the 0.2 for the
+        next round.
         """
         clock = asyncio.get_running_loop().time
         while True:
@@ -195,7 +196,7 @@ class Push:
 
 
 async def _feed(ws: WebSocket, subscription: Subscription) -> None:
-    """Send the messages of a subscription until it ends, or the WebSocket does."""
+    """Send the messages of a subscription until the subscription or the WebSocket ends."""
     async with subscription, beside(_forward(subscription, ws)):
         async for _ in ws:
             pass  # the page sends nothing: we iterate only to notice when the connection closes

@@ -1,12 +1,12 @@
 """The lab's app: its page, the page's requests, and the demo app for all other paths. It answers only the lab's own pages.
 
-The lab shows the content of other connections, so no other website may see it. Listening on 127.0.0.1 does not ensure that:
+The lab shows the content of other connections, so no other website may see it. To listen only on 127.0.0.1 is not enough:
 any page that the user visits can send requests to 127.0.0.1. Two checks keep such pages out (``_refusal``):
 
 - A script from another site has a different Origin field: ``Origin: https://evil.example``. Answer: 403.
-- A hostile site can give its own name the address 127.0.0.1 after its page has loaded (*DNS rebinding*). To the browser, all
-  is then one origin, so Origin does not help. But the Host field still has the site's name: ``Host: evil.example:8000``.
-  Answer: 421.
+- A hostile site can give its own name the address 127.0.0.1 after its page has loaded (*DNS rebinding*). To the browser, the
+  site and the lab are then one origin, so Origin does not help. But the Host field still has the site's name:
+  ``Host: evil.example:8000``. Answer: 421.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from minproto.lab.wire import Wire
 
 HOSTS = ("127.0.0.1", "localhost")
 BEAT = 1.0
-"""Seconds between two signs of life. A page that misses five of them says "the lab does not answer"."""
+"""Seconds between two signs of life. A page that misses five signs says "the lab does not answer"."""
 MAX_DELAY = 5_000
 """The most milliseconds that a tile can be told to wait."""
 TYPES = {
@@ -71,7 +71,7 @@ class LabApp:
         self._page = {file.name: file.read_bytes() for file in files(__package__).joinpath("page").iterdir()}
 
     async def __call__(self, request: Request) -> Answer:
-        """Refuse a request from another site; claim its bytes for a column; then find the part of the lab that answers it."""
+        """Refuse a request from another site; claim its bytes for a column; then let the right part of the lab answer it."""
         origins = self._places().origins
         if (refusal := _refusal(request, origins)) is not None:
             return refusal
@@ -99,7 +99,7 @@ class LabApp:
         return _json(answer)
 
     def _file(self, name: str, origins: set[str]) -> Response:
-        """Answer with one of the page's files. All were read at the start, so no path such as "../x" leads elsewhere."""
+        """Answer with one of the page's files. All files were read at the start, so a path such as "../x" finds nothing."""
         content = self._page.get(name)
         if content is None:
             return Response.text("not found\n", 404)
@@ -149,7 +149,7 @@ def _policy(origins: set[str]) -> str:
 
 
 def _alive(request: Request) -> Answer:
-    """Answer with a WebSocket that each page keeps open, to notice when the lab goes away and when it is back."""
+    """Answer with a WebSocket that each page keeps open, to notice when the lab stops and when it is back."""
     if isinstance(line := request.pipe.info("line"), Line):
         line.untap("not shown: a page's own connection")
     return upgrade(request, _show_life, compression=None)

@@ -14,7 +14,7 @@ from minproto.resp import encode_command
 
 HOST = "127.0.0.1"
 SECONDS = 5.0
-"""The time that a whole visit may take."""
+"""How many seconds a whole visit may take."""
 
 
 async def _request(port: int) -> None:
@@ -58,7 +58,7 @@ async def _http2(port: int) -> None:
 
 
 async def _malformed(port: int) -> None:
-    """Send a blank between a field's name and its colon, to which a server MUST answer 400 (RFC 9112 §5.1)."""
+    """Send a blank between a field's name and its colon, to which a server MUST reply with a 400 (RFC 9112 §5.1)."""
     await _exchange(port, b"GET /hello HTTP/1.1\r\nHost : localhost\r\n\r\n")
 
 
@@ -67,7 +67,7 @@ async def _redis(port: int) -> None:
 
 
 async def _exchange(port: int, *messages: bytes) -> None:
-    """Send each message, and wait for some answer before sending the next one."""
+    """Send each message, and wait for some answer before sending the next message."""
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
         for message in messages:

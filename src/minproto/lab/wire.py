@@ -3,12 +3,12 @@
     Line --> _Tap --> Explainer --> rows --> broker (a queue for each page) --> WebSocket --> page
 
 While a page is watching, each new connection gets a tap, which gives a copy of its bytes to an ``Explainer``. While no page is
-watching, connections have no tap and cost nothing extra. A connection that began earlier is never shown: the meaning of its
+watching, new connections get no tap and cost nothing extra. A connection that began earlier is never shown: the meaning of its
 bytes depends on earlier bytes, for example on HPACK's table of fields or on a compression window.
 
 Everything here is bounded:
 
-- A slow page's rows are kept in a broker's queue, which drops the oldest rows and tells the page how many.
+- A slow page's rows are kept in a broker's queue, which drops the oldest rows and tells the page how many it has dropped.
 - Explaining bytes takes longer than exchanging them. So a connection that produces too many rows a second is shown no further.
 - The page gets the beginning of a long field, and its length.
 - The connection of a watching page is not shown, or each row would cause another row.
@@ -42,11 +42,11 @@ BATCH = 100
 MAX_BYTES = 512
 """The most bytes of one field, and characters of its value, that the page gets."""
 BURST = 500.0
-"""Rows from one connection that may come at once. They are a budget, which is refilled at RATE rows a second."""
+"""How many rows of one connection may come at once: a budget, which is refilled at RATE rows a second."""
 RATE = 50.0
-"""Rows a second from one connection, in the long run."""
+"""How many rows a second may come from one connection, in the long run."""
 MAX_WATCHERS = 50
-"""Pages that may be watching at once."""
+"""How many pages may be watching at once."""
 
 
 class Wire:
@@ -58,7 +58,7 @@ class Wire:
         self._clock = clock
         self._events = Broker(limits=QUEUE)
         self._numbers = count(1)
-        # After a restart of the lab, numbers start at 1 again. The lab's name tells a page that this is a different number 1.
+        # After a restart of the lab, numbers start at 1 again. The lab's name tells a page that this is another number 1.
         self._name = token_urlsafe(6)
         self._taps: dict[int, _Tap] = {}
 
@@ -168,7 +168,7 @@ class _Tap:
         if not self._wire.watchers:
             return self._stop("nobody watches")
         with self._harmless():
-            for at in range(0, len(data), READ_SIZE):  # an explainer accepts no more bytes at a time
+            for at in range(0, len(data), READ_SIZE):  # an explainer does not accept more bytes at a time
                 if self._explainer is not None:
                     self._explainer.receive_data(sender, data[at : at + READ_SIZE])
                     self._tell_rows()

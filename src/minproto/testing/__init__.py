@@ -3,7 +3,7 @@
 ``check(Subject(make=MyParser, streams=strategies.request_streams, limit=1_000))`` runs the laws on your own parser. The
 README ("Test your own parser") says what a parser needs, and lists the strategies.
 
-Needs hypothesis: ``pip install '.[testing]'`` in a clone.
+This package needs hypothesis: ``pip install '.[testing]'`` in a clone.
 """
 
 from minproto.testing import strategies

@@ -1,16 +1,17 @@
 """Law 13: two implementations that are driven in lockstep agree after every call.
 
-A ``Pair`` says how to make them, which bytes a peer might send to them, and which events their owner might send. Hypothesis
+A ``Pair`` says how to make the two, which bytes a peer might send to them, and which events their owner might send. Hypothesis
 then calls the same methods on both, in any order and with bytes that are right, damaged or cut anywhere. After each call it
 compares:
 
 - the two results of the call, or the two errors, by class, text and code;
 - every public property, ``wants`` and ``buffered`` among them.
 
-After the comparison both events are overwritten. If a cache still held one of them, or if the two cores shared it, a later
-comparison would see the overwritten values.
+After the comparison the events that both returned are overwritten. If a cache still held one of these events, or if the two
+cores shared an event, a later comparison would see the overwritten values.
 
-The first use of this law compares each fast core with its plain one. You can also compare a parser of your own with ours.
+The tests of this package use the law to compare each fast core with its plain one. You can also compare a parser of your own
+with ours.
 """
 
 import copy
@@ -28,15 +29,15 @@ from minproto.core import Core, Event, ProtocolError, RemoteProtocolError, Wants
 from minproto.testing.cuts import mutated
 
 MAX_CALLS = 60
-"""Calls in one run of the machine."""
+"""The number of calls in one run of the machine."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two implementations that should behave alike, and the bytes and events to drive them with."""
+    """Two implementations that should behave alike, and the bytes and events that drive them."""
 
     make: Callable[[], tuple[Core, Core]]
-    """Return two new cores in the same state. If they choose at random (a masking key), they have to choose alike."""
+    """Return two new cores in the same state. Random choices (of a masking key, say) have to be the same in both."""
     streams: SearchStrategy[bytes] = field(default_factory=st.binary)
     """The bytes that a peer might send; the machine damages and cuts them."""
     events: SearchStrategy[Event] = field(default_factory=st.nothing)
@@ -54,7 +55,7 @@ def outcome(call: Callable[[], Any], errors: type[Exception] = ProtocolError) ->
 
 
 def _told(value: Any) -> Any:
-    """Return an error as (class, text, code), since two exceptions are never equal; any other value as it is."""
+    """Return an error as (class, text, code), since two exceptions are never equal. Any other value is returned as it is."""
     return (type(value), str(value), getattr(value, "code", None)) if isinstance(value, Exception) else value
 
 
@@ -65,7 +66,7 @@ def public(core: object) -> dict[str, Any]:
 
 
 def _spoil(event: Any) -> None:
-    """Overwrite an event, as an app may: nothing else must change."""
+    """Overwrite an event, as an app may do. Nothing else must change by that."""
     if isinstance(event, Event) and is_dataclass(event):
         for name in (each.name for each in fields(event)):
             value = getattr(event, name)
@@ -84,7 +85,7 @@ class Lockstep(RuleBasedStateMachine):
         """Make two new cores, and draw the stream that a peer sends to them."""
         self.one, self.other = self.pair.make()
         self.stream = data.draw(self.pair.streams | mutated(self.pair.streams), "stream")
-        # The input cannot end before this many calls. If it could end at any time, few streams would be read very far.
+        # The input cannot end before this many calls. If it could, few streams would be read very far.
         self.calls = data.draw(st.integers(0, MAX_CALLS), "calls")
         self.received: Event | None = None
         self.ended = False
@@ -95,7 +96,7 @@ class Lockstep(RuleBasedStateMachine):
         self.begin(data)
 
     def both(self, what: str, *arguments: Any) -> tuple[str, Any]:
-        """Call a method on both cores, each with its own copy of the arguments, and compare."""
+        """Call a method on both cores, each with its own copy of the arguments, and compare the cores."""
         self.calls -= 1
         cores = (self.one, self.other)
         given, expected = (outcome(partial(getattr(core, what), *copy.deepcopy(arguments))) for core in cores)

@@ -6,14 +6,14 @@
 
     run(main())                                # prints 30.0, at once
 
-An event loop sleeps in one place, its selector, and reads the time in one place, ``time()``. The selector here never sleeps.
-When nothing is ready, it moves the time on to the next timer instead. Everything that takes its time from the loop
-(``asyncio.sleep``, ``asyncio.timeout``, ``call_later``) runs as always, only without the wait. If there is no timer either,
-every task is waiting for something that will never come. A real loop would hang; this one raises Deadlock.
+An event loop sleeps in one place, its selector, and reads the time in one place, ``time()``. The selector in this file never
+sleeps. When nothing is ready, it sets the time to that of the next timer instead. Everything that takes its time from the loop
+(``asyncio.sleep``, ``asyncio.timeout``, ``call_later``) works as usual, only without the wait. If nothing is ready and there
+is no timer, every task is waiting for something that will never come. A real loop would hang; this loop raises Deadlock.
 
 Time stands still while code is running, and the loop waits for nothing outside. Threads and real sockets need a real loop, so
-tests on this one use ``minproto.testing.network``. ``run`` also raises Leftover if a task is left over at the end, or if
-nobody has seen an exception.
+tests on this loop use ``minproto.testing.network``. ``run`` also raises Leftover if a task is left over at the end, or if
+an exception has gone unseen.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 HORIZON = 86_400.0
-"""Seconds that a run may last. Without this bound, a timer that repeats forever would hide a deadlock."""
+"""The most virtual seconds that a run may last. Without this bound, a timer that repeats forever would hide a deadlock."""
 
 
 class Deadlock(RuntimeError):
@@ -33,11 +33,11 @@ class Deadlock(RuntimeError):
 
 
 class Leftover(AssertionError):
-    """The coroutine has returned, and a task is left over, or an exception that nobody saw."""
+    """The coroutine has returned, but a task is left over, or an exception has gone unseen."""
 
 
 class _Selector(selectors.DefaultSelector):
-    """The platform's selector, which calls ``sleep`` instead of sleeping: for some seconds, or, with None, forever."""
+    """The platform's selector, which calls ``sleep`` instead of sleeping. ``sleep`` gets the seconds, or None for ever."""
 
     def __init__(self, sleep: Callable[[float | None], None]) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class _Selector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time begins at 0 and jumps from timer to timer. Raises Deadlock if there is no timer."""
+    """An event loop whose time begins at 0 and jumps from timer to timer. Raises Deadlock if there is no timer to wait for."""
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -62,7 +62,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._now
 
     def _jump(self, seconds: float | None) -> None:
-        """Move the time on. A sum of floats may end just before the timer, but asyncio allows for that."""
+        """Move the clock forward. A sum of floats may end just before the timer is due, but asyncio allows for that."""
         if seconds is None or self._now + seconds > HORIZON:
             waiting = "".join(sorted(f"\n  {_describe(task)}" for task in asyncio.all_tasks(self)))
             raise Deadlock(f"after {self._now:g} s every task waits for something that will never come:{waiting}")
@@ -75,7 +75,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     gc.freeze()  # so that the collection below looks only at the objects of this run, and takes no time
     try:
         result = _run(main, left)
-        gc.collect()  # a task reports an unseen exception only when it is deleted; in a reference cycle it lives on
+        gc.collect()  # a task reports an unseen exception only when it is deleted; a reference cycle delays that
     finally:
         gc.unfreeze()
     if left:

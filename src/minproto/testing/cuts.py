@@ -1,7 +1,8 @@
 r"""Ways to cut a stream of bytes into the chunks that a network might deliver.
 
-A parser that has only seen whole messages is untested. A network may deliver ``GET / HTTP/1.1\r\n`` as ``GET / HTTP/1.1\r``
-and ``\n``, and it may cut a number or a UTF-8 character. A chunk may also be empty, which must have no effect.
+A parser that has been fed only whole messages is untested. A network may deliver ``GET / HTTP/1.1\r\n`` as
+``GET / HTTP/1.1\r`` and ``\n``, and it may cut in the middle of a number or a UTF-8 character. A chunk may also be empty,
+which must have no effect.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -33,8 +34,8 @@ def cut(data: bytes, positions: Iterable[int]) -> list[bytes]:
 def telling(data: bytes, marks: Iterable[int] = (), most: int = 48) -> list[int]:
     """Return about ``most`` positions of a stream at which a cut is most likely to show a fault.
 
-    A short stream gets all its positions. A long one gets its start, its end, one byte around each of ``marks`` and each line
-    end, and other positions at equal distances.
+    Of a short stream, return all positions. Of a long stream, return its start, its end, one byte around each of ``marks`` and
+    each line end, and other positions at equal distances.
     """
     if len(data) < most:
         return list(range(len(data) + 1))
@@ -46,20 +47,20 @@ def telling(data: bytes, marks: Iterable[int] = (), most: int = 48) -> list[int]
 
 
 def spread(items: Sequence[Item], most: int) -> list[Item]:
-    """Return ``most`` of the items at equal distances, including the first and the last; all of them, if there are fewer."""
+    """Return ``most`` of the items at equal distances, including the first and the last; all items, if there are fewer."""
     if len(items) <= most:
         return list(items)
     return [items[round(at * (len(items) - 1) / (most - 1))] for at in range(most)]
 
 
 def smallest(data: bytes, fails: Callable[[bytes], bool]) -> bytes:
-    """Return the stream without the lines (or bytes, if it is not text) that it does not need in order to fail."""
+    """Return the stream without the lines (or bytes, if it is not text) that are not needed to make it fail."""
     pieces = data.splitlines(keepends=True) if data.isascii() and b"\n" in data else byte_by_byte(data)
     return b"".join(_fewest(pieces, fails))
 
 
 def _fewest(pieces: list[bytes], fails: Callable[[bytes], bool]) -> list[bytes]:
-    """Return only the pieces that can't be left out: runs of half of them are tried first, then quarters, down to one."""
+    """Return only the pieces that can't be left out. Try to leave out half of them at once, then a quarter, down to one."""
     size = len(pieces)
     while size:
         start = 0
@@ -74,7 +75,7 @@ def _fewest(pieces: list[bytes], fails: Callable[[bytes], bool]) -> list[bytes]:
 
 
 def chunks(streams: SearchStrategy[bytes]) -> SearchStrategy[list[bytes]]:
-    """A strategy of streams in chunks: anything from one piece to single bytes."""
+    """Return a strategy of streams in chunks, from one piece to single bytes."""
 
     @st.composite  # not ``map``: hypothesis would show the call, ``cut(data, [1])``, instead of the chunks
     def cut_anywhere(draw: st.DrawFn) -> list[bytes]:
@@ -89,7 +90,7 @@ _TELLING = st.sampled_from([b"\r", b"\n", b"\r\n", b"\0", b" ", b"\t", b":", b",
 
 
 def mutated(streams: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
-    """A strategy of streams with up to three faults: pieces inserted, replaced, left out or repeated."""
+    """Return a strategy of streams with up to three faults: pieces inserted, replaced, left out or repeated."""
 
     @st.composite
     def mutate(draw: st.DrawFn) -> bytes:

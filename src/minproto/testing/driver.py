@@ -1,7 +1,7 @@
-"""How the laws drive a parser: they feed it chunks as a shell would, and note its events and its error.
+"""How the laws drive a parser: they feed it chunks as a shell would, and record its events and its error.
 
-A ``Run`` takes one new parser through one stream. It also checks the contract of ``minproto.core``. A parser that lacks a name
-the contract requires, or raises anything but RemoteProtocolError, breaks the contract, and the report says so.
+A ``Run`` takes one new parser through one stream. It also checks the contract of ``minproto.core``. A parser breaks the
+contract if it lacks a name that the contract requires, or raises anything but RemoteProtocolError. The report then says so.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ from minproto.core import Core, Event, RemoteProtocolError, Wants
 from minproto.testing.report import LawBroken, describe
 
 MAX_STEPS = 100_000
-"""Events that one chunk may yield. More mean that the parser yields events without end."""
+"""The most events that one chunk may yield. A parser that yields more is taken to yield events without end."""
 
 GARBAGE = "3. Any bytes give events or RemoteProtocolError, never anything else."
 
@@ -38,26 +38,26 @@ def ignore(core: Core, event: Event) -> None:
 
 @dataclass(frozen=True)
 class Subject:
-    """A parser to run the laws against, with the streams that a peer might send to it, and the bytes that it may hold."""
+    """A parser to run the laws on, with the streams that a peer might send to it, and the number of bytes that it may hold."""
 
     make: Callable[[], Core]
-    """Return a new parser: a core, or anything else with its ``receive_data``, ``receive_eof``, ``next_event``, ``wants`` and
-    ``buffered`` (for ``round_trip`` also ``events`` and ``send``). Its events must compare by their content, as dataclasses
-    and tuples do. A network may cut a piece of content anywhere, so the laws join adjacent pieces before they compare: give
-    such an event the class name ``Data``, make it a dataclass, and call its content ``data``."""
+    """Return a new parser: a core, or any object with a core's ``receive_data``, ``receive_eof``, ``next_event``, ``wants``
+    and ``buffered`` (for ``round_trip`` also ``events`` and ``send``). Its events must compare by their content, as
+    dataclasses and tuples do. A network may cut a piece of content anywhere, so the laws join adjacent pieces before they
+    compare: give such an event the class name ``Data``, make it a dataclass, and call its content ``data``."""
     streams: SearchStrategy[bytes] = field(default_factory=st.binary)
-    """Streams that a peer might send, mostly of whole messages. The laws cut, end, damage and repeat them themselves."""
+    """Streams that a peer might send, mostly of whole messages. The laws cut, end, damage and repeat the streams."""
     limit: int = 65_536
-    """Bytes that the parser may hold before the next chunk. Give the parser small limits (a few hundred bytes): only streams
-    that reach a limit show whether the parser obeys it, and small limits make the search fast."""
+    """The most bytes that the parser may hold before the next chunk. Give the parser small limits (a few hundred bytes): only
+    streams that reach a limit show whether the parser obeys it, and small limits make the search fast."""
     answer: Callable[[Core, Event], None] = ignore
-    """Called with the parser and each event. A parser that waits for an answer (``wants`` is PAUSED) needs it to be sent
-    here, or it reads no further."""
+    """Called with the parser and each event. If a parser waits for an answer (``wants`` is PAUSED), this function
+    has to send the answer, or the parser reads no further."""
 
 
 @dataclass
 class Trace:
-    """The result of a stream: the events (adjacent Data joined), the error as (text, code), and ``wants``."""
+    """What a parser made of a stream: the events (adjacent Data joined), the error as (text, code), and ``wants``."""
 
     events: list[Event]
     error: tuple[str, int] | None
@@ -95,7 +95,7 @@ class Run:
         """The error that the parser raised because of the peer's fault; None while there is no error."""
         self.fed: list[bytes] = []
         self.ended = False
-        self._keep = keep  # False if memory is measured: then this run itself must hold nothing
+        self._keep = keep  # False if memory is measured: then the run itself must keep nothing
 
     @property
     def wants(self) -> Wants:
@@ -138,20 +138,20 @@ class Run:
         return self
 
     def outcome(self) -> list[Any]:
-        """Return the events, with the mark at the end of input, followed by the error or ``wants``."""
+        """Return the events, with a mark at the end of the input if it has ended, and then the error or ``wants``."""
         if self.error is None:
             return [*join_data(self.events), Outcome(f"None, and wants is {self.wants.name}")]
         return [*join_data(self.events), Outcome(f"{self.error!r} with code {self.error.code}")]
 
     def failure(self) -> RemoteProtocolError | Event | None:
-        """Call ``next_event``, and return its RemoteProtocolError, or its result."""
+        """Call ``next_event``, and return the RemoteProtocolError that it raises, or its result."""
         try:
             return self._guard("next_event", self.core.next_event)  # type: ignore[no-any-return]
         except RemoteProtocolError as error:
             return error
 
     def trace(self) -> Trace:
-        """Return the result so far."""
+        """Return the result of the stream so far."""
         error = None if self.error is None else (str(self.error), self.error.code)
         return Trace(join_data(self.events), error, self.wants)
 
@@ -167,7 +167,7 @@ class Run:
             self.error = error
 
     def _pull(self) -> None:
-        """Pull all events. Each has to be comparable, and their number must not be endless."""
+        """Pull all events. Each event has to be comparable, and their number must be finite."""
         next_event, count = self.core.next_event, 0
         while (event := self._guard("next_event", next_event)) is not None:
             # ``Event`` has no fields, so its __eq__ finds all events of a subclass equal, and law 2 could find no difference.
@@ -183,7 +183,7 @@ class Run:
             self._guard("answer", self.subject.answer, self.core, event)
 
     def _guard(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Call the parser. Anything but a result or a RemoteProtocolError is a broken law or a broken contract."""
+        """Call the parser. If it raises anything but RemoteProtocolError, a law or the contract is broken."""
         try:
             return call(*arguments)
         except (RemoteProtocolError, AssertionError):
@@ -203,7 +203,7 @@ _NO_EQUALITY: tuple[Any, ...] = (Event.__eq__, object.__eq__)
 
 
 def trace(subject: Subject, stream: Iterable[bytes], *, eof: bool = False) -> Trace:
-    """Feed chunks to a new parser as a shell would, and return the result; with ``eof``, the input then ends as well."""
+    """Feed chunks to a new parser as a shell would, and return the result. With ``eof``, end the input after the chunks."""
     run = Run(subject).feed(stream)
     if eof:
         run.end()
@@ -213,7 +213,7 @@ def trace(subject: Subject, stream: Iterable[bytes], *, eof: bool = False) -> Tr
 
 
 def check_contract(subject: Subject) -> None:
-    """Raise LawBroken if the parser lacks a name of the contract, with the meaning of each missing name."""
+    """Raise LawBroken if the parser lacks a name of the contract, and say what each missing name means."""
     core = subject.make()
     missing = [f"    {name}: {meaning}" for name, meaning in CONTRACT.items() if not hasattr(core, name)]
     if missing:
@@ -233,6 +233,6 @@ def join_data(events: Iterable[Event]) -> list[Event]:
 
 
 def _without_data(event: Any) -> Any:
-    """Return a Data without its content: in HTTP/2, its stream remains. None for an event that is not a Data."""
+    """Return a Data without its content (in HTTP/2 it still names its stream), or None for an event that is not a Data."""
     is_data = type(event).__name__ == "Data" and is_dataclass(event) and not isinstance(event, type)
     return replace(event, data=b"") if is_data else None

@@ -1,17 +1,17 @@
-r"""Law 5's inputs: streams that never end, and the memory that they cost a parser.
+r"""The inputs of law 5: streams that never end, and the memory that they cost a parser.
 
 An attacker repeats a part of the protocol without end: a header line, a frame, a whole message. Or it announces a chunk of
-999,999,999 bytes, and sends content for it. A bounded parser passes the bytes on as events, or refuses them. So law 5 takes a
-valid stream, and turns it into floods:
+999,999,999 bytes, and sends content for it. A bounded parser passes the bytes on as events, or refuses them. To test
+this, law 5 turns a valid stream into floods:
 
     POST / HTTP/1.1\r\nHost: a\r\n           followed by "Host: a\r\n", again and again
     POST / HTTP/1.1\r\nHost: a\r\n...3\r\n    followed by "a", again and again, and 3 is now 999999999
 
 A parser can hold bytes without counting them in ``buffered``: in a list of all messages, or in a second buffer.
 ``tracemalloc`` sees each byte that Python allocates, wherever it is kept. But a parser also has tables, the window of a
-decompressor, and half-parsed objects, all of them bounded. So the law looks only at how memory *grows*. First it feeds twice
-the limit. Then it measures four more steps. The parser breaks the law if memory grows, in each of these steps, by an eighth of
-the bytes fed.
+decompressor, and half-parsed objects, all of them bounded. So the law looks only at how memory *grows*. First it feeds the
+parser twice its limit. Then it measures four more steps. The parser breaks the law if memory grows, in each of these steps, by
+an eighth of the bytes fed in it.
 """
 
 import gc
@@ -26,13 +26,13 @@ from minproto.testing.cuts import spread
 from minproto.testing.driver import Run, Subject
 
 LARGEST_PIECE = 4_096
-"""Bytes of one chunk of a flood, at most. For a parser with a smaller limit, a chunk is as long as its limit."""
+"""The most bytes of one chunk of a flood. For a parser with a smaller limit, a chunk is as long as its limit."""
 STEPS = 4
-"""Steps in a row that have to show growth. A table that doubles its size grows in only one step."""
+"""How many steps in a row have to show growth. A table that doubles its size grows in only one step."""
 LEAST_STEP = 2_048
 """The minimum number of bytes in a step. For a parser with a larger limit, a step is as long as its limit."""
 FLAT = 4_096
-"""Bytes after which the law gives up on a flood that has cost no memory so far."""
+"""After this many bytes, the law gives up on a flood if it has cost no memory so far."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Flood:
     unit: bytes
 
     def piece(self, size: int) -> bytes:
-        """Return a chunk of repeated units. It is a new object each time, so that memory grows if the parser keeps it."""
+        """Return a chunk of repeated units: a new object each time, so that memory grows if the parser keeps the chunk."""
         return bytes(bytearray(self.unit) * max(1, size // len(self.unit)))
 
 
 @dataclass(frozen=True)
 class Excess:
-    """The finding about a flood: after ``fed`` bytes, the parser holds ``held``, and says that it holds ``buffered``."""
+    """What a flood has shown: after ``fed`` bytes, the parser holds ``held`` bytes, and says that it holds ``buffered``."""
 
     fed: int
     held: int
@@ -78,11 +78,11 @@ def floods(data: bytes, marks: Sequence[int], limit: int) -> Iterator[Flood]:
 def _announced(data: bytes, edges: Sequence[int], limit: int) -> Iterator[Flood]:
     """Yield floods with a large number in place of one of the stream's numbers.
 
-    The number may be a length: then bytes follow. Or it may be a count: then the next part of the stream is repeated.
+    If the number is a length, bytes have to follow it; if it is a count, a part of the stream, again and again. Try both.
     """
     for found in spread(list(_NUMBER.finditer(data)), 8):
         ends = [edge for edge in edges if edge >= found.end()][:4]
-        for number in (*(limit << shift for shift in (2, 4, 6, 8, 10)), limit + 1, _MANY):  # read as hexadecimal: larger
+        for number in (*(limit << shift for shift in (2, 4, 6, 8, 10)), limit + 1, _MANY):  # in hexadecimal: larger
             changed = data[: found.start()] + b"%d" % number
             yield from (Flood(changed + data[found.end() : end], b"a") for end in ends)
         for end, item in zip(ends, ends[2:], strict=False):
@@ -113,16 +113,17 @@ _MARKERS = {2: (126, 254), 8: (127, 255)}
 
 
 def unconfessed(subject: Subject, flood: Flood) -> Excess | None:
-    """Feed a flood to a new parser. Return the finding if the parser holds more and more; None if it does not."""
+    """Feed a flood to a new parser. Return the excess if the parser holds more and more bytes, otherwise None."""
     with _traced():
         found = _grows(subject, flood, collect=False)
-        return found and _grows(subject, flood, collect=True)  # garbage in reference cycles is not held
+        return found and _grows(subject, flood, collect=True)  # garbage in reference cycles does not count as held
 
 
 def _grows(subject: Subject, flood: Flood, *, collect: bool) -> Excess | None:
-    """Feed a flood step by step. Return the finding if memory has grown in all of the last steps.
+    """Feed a flood step by step. Return the excess if memory has grown in all of the last steps, otherwise None.
 
-    ``collect``: run the garbage collector before each measurement. It is slow, so it is done only to confirm a finding.
+    ``collect``: run the garbage collector before each measurement. The collector is slow, so it runs only to confirm an
+    excess.
     """
     run = Run(subject, keep=False)
     run.fed = [flood.prefix]
@@ -153,7 +154,7 @@ def _memory(collect: bool) -> int:
 
 @contextmanager
 def _traced() -> Iterator[None]:
-    """Trace allocations during the block, unless the user is already tracing them.
+    """Trace allocations during the block, unless the user is tracing them already.
 
     ``gc.freeze`` keeps the collector from looking at older objects. In the process of a large test suite, a collection would
     otherwise take longer than the flood.

@@ -1,17 +1,18 @@
-"""The laws that every core obeys, as functions. Each law is one sentence, and raises AssertionError if it does not hold.
+"""The laws that every core obeys, as functions. Each law is one sentence; its function raises AssertionError if it is broken.
 
-The laws know no protocol. They take a ``Subject``: how to make a parser, the streams to feed it, and how many bytes it may
-hold. So they can be run against any object that keeps the contract of ``minproto.core``:
+The laws know nothing of any protocol. They are given a ``Subject``: how to make a parser, the streams to feed it, and how many
+bytes it may hold. So they can be run against any object that keeps the contract of ``minproto.core``:
 
     from minproto.testing import Subject, check
     check(Subject(make=MyParser, streams=st.lists(lines).map(b"".join), limit=1024))
 
-``check`` lets hypothesis look for a stream that breaks a law. With each stream, the law itself tries the places where parsers
-go wrong: laws 2, 4 and 6 cut or end the stream at many positions, and law 5 lets it go on without end. The report shows the
+``check`` lets hypothesis look for a stream that breaks a law. In each stream, the law itself tries the places where parsers
+go wrong: laws 2, 4 and 6 cut or end the stream at many positions, and law 5 continues it without end. The report shows the
 smallest stream that was found, the one place where it breaks the law, and the first event that differs.
 
-The README numbers the laws in the same way. Laws 8 to 12 are about order, credit, replay and tasks. Only some parts have
-these, so those laws are tested there. Law 13 compares two implementations (``agreement.py``).
+The README numbers the laws in the same way. Laws 8 to 12 are about order, credit, replay and tasks. Only some parts of the
+package have to do with these, so laws 8 to 12 are in the tests of those parts. Law 13 compares two implementations
+(``agreement.py``).
 """
 
 import time
@@ -77,7 +78,7 @@ def any_cutting(subject: Subject, stream: Sequence[bytes]) -> None:
 
 
 def _compare(subject: Subject, expected: list[Any], pieces: Sequence[bytes]) -> None:
-    """Compare the outcome of these pieces with the expected one. Raises LawBroken, with the fewest cuts that break the law."""
+    """Compare the outcome of these pieces with what is expected. Raises LawBroken, with the fewest cuts that break the law."""
     if all_same(Run(subject).feed(pieces).end().outcome(), expected):
         return
     pieces, got = _fewest_cuts(subject, expected, list(pieces))
@@ -120,7 +121,7 @@ def _content(event: Any) -> bytes | None:
 def garbage(subject: Subject, stream: Sequence[bytes]) -> None:
     """3. Any bytes give events or RemoteProtocolError, never anything else.
 
-    The same goes for the end of input, at many positions."""
+    The same holds for the end of input, which is tried at many positions."""
     Run(subject).feed(stream).end()
     data = b"".join(stream)
     for at in telling(data, most=24):
@@ -138,7 +139,7 @@ def sticky_failure(subject: Subject, stream: Sequence[bytes]) -> None:
 
 
 def _again(run: Run) -> None:
-    """Call ``next_event`` again after a failure, and after the end of input: the same error object has to come."""
+    """Call ``next_event`` again after a failure, and after the end of input: it has to raise the same error object."""
     if run.error is None:
         return
     for _ in range(2):
@@ -157,7 +158,7 @@ def bounded(subject: Subject, stream: Sequence[bytes]) -> None:
     """5. A parser that wants more data never holds more than its limit, also where the peer goes on and on.
 
     The law checks ``buffered`` after each chunk. Bytes that ``buffered`` leaves out are found with a stream that never ends,
-    because memory grows with it (``minproto.testing.floods``)."""
+    because memory then grows (``minproto.testing.floods``)."""
     data = b"".join(stream)
     for pieces in (stream, byte_by_byte(data)):
         _holds_little(subject, pieces)
@@ -192,7 +193,7 @@ def _endless(flood: Flood, excess: Excess) -> list[tuple[bytes, str]]:
 def end_of_input(subject: Subject, stream: Sequence[bytes]) -> None:
     """6. The end of input at any byte ends the connection or fails; it never hangs.
 
-    Then nothing more comes, and nothing comes twice. Tried at many positions of the stream."""
+    After the end, no more events come, and no event comes twice. Tried at many positions of the stream."""
     data = b"".join(stream)
     for at in telling(data, _marks(subject, data)):
         run = Run(subject).feed([data[:at]])
@@ -203,7 +204,7 @@ def end_of_input(subject: Subject, stream: Sequence[bytes]) -> None:
 
 
 def _not_ended(run: Run, before: list[Event], waiting: int) -> str:
-    """Return the fault shown after the end of input; "" if there is none."""
+    """Return what the parser does wrong after the end of input; "" if it does nothing wrong."""
     if run.wants is not Wants.CLOSED:
         return f"expected: wants is CLOSED, or RemoteProtocolError\ngot:      wants is {run.wants.name}"
     after = [event for event in run.events[len(before) :] if not isinstance(event, EndOfInput)]
@@ -250,8 +251,9 @@ def off_the_table(
 def linear_time(subject: Subject, stream: Callable[[int], bytes], size: int = 20_000) -> None:
     """3. The time that a stream takes grows with its bytes, not with their square, in one piece and byte by byte.
 
-    Byte by byte shows a parser that searches the same bytes over again; one piece shows a parser that copies all remaining
-    bytes for each event. ``stream`` makes a stream of about the given number of bytes, which the parser has to accept."""
+    A parser that searches the same bytes over again is slow byte by byte; a parser that copies all remaining bytes for each
+    event is slow with one piece. ``stream`` makes a stream of about the given number of bytes, which the parser has to
+    accept."""
     for pieces in (byte_by_byte, whole):
         _taken(subject, pieces(stream(4 * size)))
         assert _is_linear(subject, pieces, stream, size), (
@@ -260,7 +262,7 @@ def linear_time(subject: Subject, stream: Callable[[int], bytes], size: int = 20
 
 
 def _taken(subject: Subject, pieces: Sequence[bytes]) -> None:
-    """Check that the parser takes most of the stream: if it refuses the beginning, the time shows nothing."""
+    """Check that the parser accepts most of the stream: if it refuses the beginning, the time shows nothing."""
     run, count, size = Run(subject, keep=False), 0, sum(map(len, pieces))
     for piece in pieces:
         if run.open:
@@ -278,7 +280,7 @@ def _is_linear(subject: Subject, pieces: Callable[[bytes], list[bytes]], stream:
 
 
 _LEAST_TIME = 0.001
-"""Seconds below which a measurement is too short to compare."""
+"""The least time, in seconds, that is long enough to compare."""
 
 
 def _seconds(subject: Subject, pieces: Sequence[bytes]) -> float:
@@ -290,7 +292,7 @@ def _seconds(subject: Subject, pieces: Sequence[bytes]) -> float:
 def snapshot(thing: Any) -> Any:
     """Return everything that an object holds, in a form that can be compared: attributes, items, their attributes, and so on.
 
-    Iterators are not run, and a function is compared as it is. A zlib compressor is compared by the result of ``flush``."""
+    Iterators are not run, and functions stay as they are. In place of a zlib compressor comes the result of its ``flush``."""
     return _snapshot(thing, ())
 
 
@@ -302,7 +304,7 @@ def _snapshot(thing: Any, within: tuple[int, ...]) -> Any:
         return thing
     if isinstance(thing, bytearray):
         return bytes(thing)
-    if id(thing) in within:  # a reference back to an object that holds this one
+    if id(thing) in within:  # a reference back to an object that contains this reference
         return f"{type(thing).__name__}, {len(within) - within.index(id(thing))} levels up"
     if hasattr(thing, "copy") and hasattr(thing, "flush"):  # a zlib compressor
         return thing.copy().flush()
@@ -321,23 +323,23 @@ def _snapshot(thing: Any, within: tuple[int, ...]) -> Any:
 Law = Callable[[Subject, Sequence[bytes]], None]
 
 RECEIVING_LAWS: tuple[Law, ...] = (garbage, any_cutting, sticky_failure, bounded, end_of_input)
-"""The laws about turning bytes into events, for every protocol. Law 3 is first: the other laws rely on it."""
+"""The laws about turning bytes into events, for every protocol. Law 3 comes first because the other laws rely on it."""
 
 _COST: dict[Law, int] = {bounded: 3}
-"""Laws that take longer for each stream. By default, a law with the cost 3 gets a third of the streams."""
+"""Slow laws -> how many times longer they take. By default, a law with the cost 3 gets a third of the streams."""
 _TRIES = 150
-"""How many smaller streams are tried, by hypothesis and then by ``smallest``. With a number of seconds instead, the report
+"""How many smaller streams are tried, by hypothesis and then by ``smallest``. If seconds were limited instead, the report
 would depend on the machine."""
 
 
 def check(
     subject: Subject, laws: Iterable[Law] = RECEIVING_LAWS, *, examples: int | None = None, seed: int | None = None
 ) -> None:
-    """Look for a stream that breaks a law: a valid, a damaged or an arbitrary one. Raises LawBroken, an AssertionError.
+    """Look for a valid, damaged or arbitrary stream that breaks a law. Raises LawBroken, an AssertionError.
 
     ``examples``: the number of streams for each law. The default is the number in hypothesis' profile (100), and a third of
-    it for law 5, which tries more with each stream. ``seed``: the same number tries the same streams again. By default
-    hypothesis' profile decides (``derandomize``, or random)."""
+    it for law 5, which tries more with each stream. ``seed``: with the same number, the same streams are tried again. By
+    default, hypothesis' profile says whether the streams are always the same (``derandomize``) or random."""
     for law in laws:
         check_law(law, subject, examples=examples, seed=seed)
 
@@ -375,13 +377,13 @@ def _forget_search(error: BaseException | None) -> None:
 
 @st.composite
 def _right_or_wrong(draw: st.DrawFn, streams: SearchStrategy[bytes]) -> bytes:
-    """Draw a stream, mostly a valid one. Only valid streams lead deep into a parser, and the laws themselves damage them."""
+    """Draw a stream, mostly a valid one. Only valid streams get deep into a parser, and the laws themselves damage streams."""
     kind = draw(st.integers(0, 9))
     return draw(streams if kind < 7 else mutated(streams) if kind < 9 else st.binary(max_size=50))
 
 
 def _configured(holds: Callable[[], None], law: Law, examples: int | None, seed: int | None) -> Callable[[], None]:
-    """Return the test with hypothesis' settings: the caller's number and seed, or else the profile's."""
+    """Return the test with hypothesis' settings: the caller's number of examples and seed, or else the profile's."""
     number = max(1, settings().max_examples // _COST.get(law, 1)) if examples is None else examples
     if seed is not None:
         holds = seeded(seed)(holds)
@@ -398,7 +400,7 @@ class _FoundError(Exception):
 
 
 class _Search:
-    """The search for a stream that breaks one law, with the streams found so far."""
+    """The search for a stream that breaks one law, with the streams that have been found so far."""
 
     def __init__(self, law: Law, subject: Subject) -> None:
         self._law, self._subject = law, replace(subject, answer=self._answer)
@@ -410,7 +412,7 @@ class _Search:
         self._tries = _TRIES // _COST.get(law, 1)
 
     def look(self, stream: list[bytes]) -> None:
-        """Raise _FoundError if the stream breaks the law. A stream that broke it before is not tried again."""
+        """Raise _FoundError if the stream breaks the law. A stream that has broken the law before is not tried again."""
         key = tuple(stream)
         if key not in self._found:
             report = self._broken(stream) if self._tries else None
@@ -426,7 +428,7 @@ class _Search:
         self._answered(core, event)
 
     def smallest(self) -> LawBroken:
-        """Return the report on the smallest stream: the one hypothesis found, with everything unnecessary removed."""
+        """Return the report on the smallest stream: the stream that hypothesis found, without everything unnecessary."""
         report, tries = self._found[self._last], _TRIES // _COST.get(self._law, 1)
 
         def fails(data: bytes) -> bool:

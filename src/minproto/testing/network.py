@@ -1,17 +1,18 @@
 """An in-memory network: two joined pipes that are as unkind to a protocol as a real network may be.
 
-TCP promises order and nothing else. The network decides how bytes are cut into reads, how long they are in transit, when the
-peer's buffer is full, and which bytes a reset destroys. On one machine it is mostly kind. Here the test decides:
+TCP promises only that the order of the bytes is kept. The network decides how bytes are cut into reads, how long they are in
+transit, when the peer's buffer is full, and which bytes a reset destroys. Between two programs on one machine it is mostly
+kind. In this network the test decides all this:
 
     write --> unsent --(while there is room)--> in flight --(delay)--> arrived --(cut)--> read
               ^ drain waits for this            `----- at most ``capacity`` -----'
 
-Where TCP leaves a choice, this network makes the worst one. A reset overtakes all bytes in flight, and destroys bytes that
+Where TCP leaves a choice, this network makes the worst choice. A reset overtakes all bytes in flight, and destroys bytes that
 have arrived but have not been read, at both ends. Like a kernel, the network answers with a reset when one end closes with
-unread input, or when the other end writes to it afterwards. That is why a server that refuses an upload has to keep reading:
+unread input, or when the other end writes after that close. That is why a server that refuses an upload has to keep reading:
 otherwise the reset destroys its response (RFC 9112 §9.6).
 
-Left out: loss and reordering, which TCP hides, and addresses and connecting, which a ``Pipe`` does not know.
+Left out: loss and reordering, which TCP hides, and addresses and connecting, which are no part of a ``Pipe``.
 """
 
 import asyncio
@@ -38,10 +39,10 @@ class _Way:
         self._end_unsent = False  # the writer has ended its output, and bytes before the end are unsent
         self._changed = asyncio.Event()  # set and cleared at once by each change: see ``pulse``
         self.ended = False  # the writer has ended its output
-        self.end_arrived = False  # the reader has got all bytes, and the end
+        self.end_arrived = False  # all bytes have arrived at the reader, and the end
         self.refused = False  # the reader has closed its end
         self.is_reset = False
-        self.watcher: Watcher | None = None  # the reader's: called at the end
+        self.watcher: Watcher | None = None  # the reader's watcher: called at the end
 
     @property
     def waiting(self) -> int:
@@ -63,7 +64,7 @@ class _Way:
         self.is_reset = True
         self._unsent.clear()
         self._held = 0
-        self.tell()  # before ``pulse``, as with a socket: the watcher hears of the reset before a task that reads
+        self.tell()  # before ``pulse``, as with a socket: the watcher learns of the reset before a task that reads
         self.pulse()
 
     def tell(self) -> None:
@@ -71,12 +72,12 @@ class _Way:
         asyncio.get_running_loop().call_soon(self.tell_now)
 
     def tell_now(self) -> None:
-        """Call the watcher: with True for a lost connection, False for a mere end of output."""
+        """Call the watcher: with True if the connection is lost, with False if only the output has ended."""
         if self.watcher is not None:
             self.watcher(self.is_reset or self.refused)
 
     def take(self) -> bytes:
-        """Return the bytes of one read: of those that have arrived, as many as the next cut says."""
+        """Return the bytes of one read: as many of the arrived bytes as the next cut says."""
         size = min(max(next(self._cuts, READ_SIZE), 1), READ_SIZE)
         data = bytes(self._arrived[:size])
         del self._arrived[:size]
@@ -106,7 +107,7 @@ class _Way:
         self._changed.clear()
 
     def _send(self) -> None:
-        """Send as many unsent bytes as there is room for in flight."""
+        """Send unsent bytes, as many as may be in flight."""
         piece = bytes(self._unsent[: self._capacity - self._held])
         del self._unsent[: len(piece)]
         self._held += len(piece)
@@ -118,7 +119,7 @@ class _Way:
         self.pulse()
 
     def _launch(self, piece: bytes) -> None:
-        """Start a timer for the arrival of a piece. A piece never arrives before one that was written earlier."""
+        """Start a timer for the arrival of a piece. A piece never arrives before a piece that was written earlier."""
         loop = asyncio.get_running_loop()
         self._due = max(self._due, loop.time() + next(self._delays, 0.0))
         self._in_flight.append(piece)
@@ -135,7 +136,7 @@ class _Way:
 
 
 class MemoryPipe:
-    """One end of a connection: a ``Pipe``. ``pair`` makes two of them."""
+    """One end of a connection: a ``Pipe``. ``pair`` makes both ends."""
 
     def __init__(self, outgoing: _Way, incoming: _Way, number: int, half_close: bool) -> None:
         self._outgoing = outgoing
@@ -151,7 +152,7 @@ class MemoryPipe:
         return self._outgoing.waiting
 
     async def read(self) -> bytes:
-        """Return the bytes of the next cut; b"" at the end. Raises ConnectionResetError, RuntimeError for a second reader."""
+        """Return the bytes of the next cut; b"" at the end. Raises ConnectionResetError; RuntimeError for a second reader."""
         if self._reading:
             raise RuntimeError("read while another read waits")
         self._reading = True
@@ -159,10 +160,10 @@ class MemoryPipe:
             await self._incoming.until(lambda: self._closed or self._incoming.readable())
         finally:
             self._reading = False
-        return self._incoming.take()  # no await from here on: a cancelled read has taken nothing
+        return self._incoming.take()  # no await from here on, so a cancelled read loses no bytes
 
     def write(self, data: bytes | memoryview) -> None:
-        """Send bytes. After a reset or ``close`` they are lost, and ``drain`` says so. Raises RuntimeError after
+        """Send bytes. After a reset or ``close`` the bytes are lost, and ``drain`` raises. Raises RuntimeError after
         ``close_write``."""
         if self._closed:
             return
@@ -177,17 +178,17 @@ class MemoryPipe:
 
     @property
     def unsent(self) -> int:
-        """The number of bytes that this end has written and that are not in flight yet."""
+        """The number of bytes that this end has written and that are not yet in flight."""
         return self._outgoing.unsent
 
     async def drain(self) -> None:
-        """Wait until at most the high-water mark is unsent. Raises ConnectionResetError after a reset or ``close``."""
+        """Wait until no more than the high-water mark is unsent. Raises ConnectionResetError after a reset or ``close``."""
         if self._closed:
             raise ConnectionResetError("connection closed")
         await self._outgoing.until(self._outgoing.drained)
 
     def close_write(self) -> None:
-        """End our output: after it, the other end reads b"". Does nothing in a pair made with ``half_close=False``."""
+        """End our output, so that the other end then reads b"". Does nothing in a pair made with ``half_close=False``."""
         if self._half_close:
             self._outgoing.end()
 
@@ -198,7 +199,7 @@ class MemoryPipe:
         self._outgoing.end()
         await self._outgoing.until(lambda: self._outgoing.end_arrived)
         self._incoming.refused = True
-        self._incoming.tell_now()  # before this returns, as with a socket
+        self._incoming.tell_now()  # before this method returns, as with a socket
         if self._incoming.waiting:
             self._reset()
 
@@ -210,7 +211,7 @@ class MemoryPipe:
     def watch(self, told: Watcher | None) -> None:
         """Call ``told(False)`` when the other end has ended its output, ``told(True)`` after a reset or our own ``close``.
 
-        If this has happened already, the call comes soon."""
+        If one of these has happened already, the call comes soon."""
         self._incoming.watcher = told
         if told is not None and (self._incoming.end_arrived or self._incoming.is_reset):
             self._incoming.tell()
@@ -234,11 +235,12 @@ def pair(
 ) -> tuple[MemoryPipe, MemoryPipe]:
     """Return two joined pipes, with the same network in each direction.
 
-    ``capacity``: bytes, at least 1, that may be in flight or waiting to be read. More bytes stay with the writer.
-    ``high_water``: bytes that may stay with the writer before ``drain`` waits.
-    ``cuts``: the most bytes in each read, one number for each (at least 1). When the numbers run out, reads are as long as
-    possible. ``delays``: the seconds until each piece arrives, one number for each. When they run out, pieces arrive at once.
-    ``half_close``: False for pipes that cannot end their output alone, like TLS in asyncio.
+    ``capacity``: how many bytes may be in flight or waiting to be read, at least 1. More bytes stay with the writer.
+    ``high_water``: how many bytes may stay with the writer before ``drain`` waits.
+    ``cuts``: the most bytes of each read, one number (at least 1) per read. When the numbers run out, reads are as long as
+    possible. ``delays``: the seconds until each piece arrives, one number per piece. When the numbers run out, pieces arrive
+    at once.
+    ``half_close``: False for pipes that cannot end only their output, as with TLS in asyncio.
     """
     if capacity < 1:
         raise ValueError(f"capacity has to be 1 or more, not {capacity}")

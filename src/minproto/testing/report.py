@@ -1,4 +1,4 @@
-r"""The report on a broken law: the law, the bytes that break it with the place marked, and the first event that differs.
+r"""The report on a broken law: the law, the bytes that break it, a mark at the place, and the first event that differs.
 
     law 6. The end of input at any byte ends the connection or fails; it never hangs.
     broken by:
@@ -14,18 +14,18 @@ from typing import Any
 from minproto.core import Event
 
 MOST_LINES = 12
-"""Lines of a stream that a report shows; of a longer stream, it shows both ends."""
+"""The most lines of a stream that a report shows. Of a longer stream, it shows the first and the last lines."""
 MOST_BYTES = 80
-"""Bytes of one line that a report shows."""
+"""The most bytes of one line that a report shows."""
 MOST_TEXT = 160
-"""Characters of one event that a report shows."""
+"""The most characters of one event that a report shows."""
 
 Part = tuple[bytes, str]
 """Bytes of a stream, and the mark for the place after them; "" for no mark."""
 
 
 class LawBroken(AssertionError):
-    """A law does not hold. ``law``: its sentence. ``parts``: the stream that shows it. ``says``: the difference."""
+    """A law does not hold. ``law``: the law's sentence. ``parts``: the stream that breaks it. ``says``: what is wrong."""
 
     def __init__(self, law: str, says: str, parts: Sequence[Part] = ()) -> None:
         self.law, self.says, self.parts = law, says, list(parts)
@@ -72,7 +72,7 @@ def describe(thing: Any) -> str:
 
 
 def same(first: Any, second: Any) -> bool:
-    """Return whether two events are equal. NaN is not equal to itself, so events that contain it are compared as text."""
+    """Return whether two events are equal. NaN is not equal to itself, so events that contain NaN are compared as text."""
     return bool(first == second) or (_NAN.search(describe(first)) is not None and describe(first) == describe(second))
 
 

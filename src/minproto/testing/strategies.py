@@ -1,9 +1,9 @@
 """Hypothesis strategies, protocol by protocol, for the events that a peer can send, and for the bytes.
 
 A strategy of *events* draws a list that a core's ``send`` method accepts in this order. A test can send the events
-through two ends, or encode them for a parser of its own. A strategy of *bytes* (``…_streams``) is for ``Subject.streams``:
-messages as a peer sends them. Most of them are valid, and some are wrong in a way that a parser has to notice. The laws damage
-them further.
+from one core to another, or encode them for a parser of its own. A strategy of *bytes* (``…_streams``) is for
+``Subject.streams``: messages as a peer sends them. Most of them are valid, and some are wrong in a way that a parser has to
+notice. The laws damage the messages further.
 
     from hypothesis import given
     from minproto.testing import strategies
@@ -57,7 +57,7 @@ _VISIBLE = st.characters(min_codepoint=0x21, max_codepoint=0xFF, exclude_charact
 field_names = st.one_of(
     st.sampled_from(["accept", "cookie", "x-a", "set-cookie"]), st.text(_TCHARS, min_size=1, max_size=8).map("x-".__add__)
 )
-"""Names of fields, in lower case. None of these fields says where a message ends, or where it goes."""
+"""Names of fields, in lower case, without the fields that say where a message ends, or where it is sent."""
 field_values = st.lists(st.text(_VISIBLE, min_size=1, max_size=5), max_size=3).map(" ".join)
 """Values of fields: visible characters of ISO-8859-1, with single spaces between them."""
 fields = st.lists(st.tuples(field_names, field_values), max_size=4)
@@ -66,7 +66,7 @@ hosts = st.sampled_from(["a", "example.org", "example.org:80", "127.0.0.1:8000",
 """Values of the Host field."""
 _paths = st.text("/abc%20?&=;|~", max_size=8).map("/".__add__)
 content = st.lists(st.binary(max_size=20), max_size=4)
-"""Content as a list of pieces, which may be empty."""
+"""Content as a list of pieces. The list may be empty, and so may a piece."""
 
 
 @st.composite
@@ -169,7 +169,7 @@ request_streams: SearchStrategy[bytes] = _one_after_the_other(
 """Requests that an HTTP/1.1 client sends one after another, with every kind of body. Most streams are valid as a whole; in the
 other streams, most messages are valid."""
 response_streams: SearchStrategy[bytes] = _one_after_the_other(_right_responses, _messages(_STATUS_LINES))
-"""Responses that an HTTP/1.1 server sends, in the same way. A client accepts them only after it has sent requests."""
+"""Responses that an HTTP/1.1 server sends, with the same mixture. A client accepts them only after it has sent requests."""
 
 # ---- WebSocket -------------------------------------------------------------------------------------------------------
 
@@ -199,11 +199,11 @@ websocket_events: SearchStrategy[list[Event]] = st.builds(
     lambda messages, controls, close: [*chain.from_iterable(messages), *controls, *close],
     st.lists(_message_events(), max_size=4), st.lists(_controls, max_size=2), st.lists(closes, max_size=1),
 )  # fmt: skip
-"""Events that one end may send on a new connection. The last one may be its Close."""
+"""Events that one end may send on a new connection. The last event may be a Close."""
 
 
 def arrives_as(events: list[Event]) -> list[Event]:
-    """Return the events that the other end receives. A message in fragments arrives with its last fragment."""
+    """Return the events that the other end receives. A message in fragments arrives as a whole, with its last fragment."""
     received: list[Event] = []
     pieces: list[Any] = []
     for event in events:
@@ -287,7 +287,7 @@ event_streams: SearchStrategy[bytes] = st.builds(
     st.sampled_from([b"", b"\xef\xbb\xbf", b"\xff"]),
     st.lists(st.tuples(_stream_lines, _line_ends), max_size=12),
 )
-"""An event stream with each kind of line and of line end. A byte order mark or a wrong byte may come before it."""
+"""Event streams with all kinds of lines and of line ends. A byte order mark or a wrong byte may come first."""
 
 # ---- RESP ------------------------------------------------------------------------------------------------------------
 
@@ -335,7 +335,7 @@ command_streams: SearchStrategy[bytes] = st.lists(
     ),
     max_size=5,
 ).map(b"".join)  # fmt: skip
-"""Commands, inline or as arrays, some of them wrong."""
+"""Commands, inline or as arrays. Some of the commands are wrong."""
 
 _reply_heads = st.sampled_from([
     b"*2\r\n", b"%1\r\n", b"~2\r\n", b">2\r\n", b"|1\r\n", b"|0\r\n", b"$3\r\nabc\r\n", b"$-1\r\n", b"=5\r\ntxt:x\r\n",
@@ -345,7 +345,7 @@ _reply_heads = st.sampled_from([
 reply_streams: SearchStrategy[bytes] = st.lists(
     st.one_of(replies3.map(lambda value: encode_value(value, 3)), replies2.map(encode_value), _reply_heads), max_size=6
 ).map(b"".join)
-"""Replies of both versions, and heads of arrays, whose elements are whatever comes next in the stream."""
+"""Replies of both versions, and heads of arrays: whatever comes next in the stream becomes their elements."""
 
 # ---- HTTP/2 ----------------------------------------------------------------------------------------------------------
 
@@ -393,7 +393,7 @@ def _data_frames(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def http2_streams(draw: st.DrawFn, preface: bytes = frames.PREFACE) -> bytes:
-    """HTTP/2 frames, most of them valid. Their order need not make sense."""
+    """HTTP/2 frames, most of them valid. Their order may make no sense."""
     encoder = Encoder()
     pieces = [preface, draw(st.sampled_from([frames.encode_settings([(4, 20)]), frames.encode_settings([]), b""]))]
     for _ in range(draw(st.integers(0, 8))):
@@ -408,7 +408,7 @@ def http2_streams(draw: st.DrawFn, preface: bytes = frames.PREFACE) -> bytes:
 
 @st.composite
 def http2_exchanges(draw: st.DrawFn, preface: bytes = frames.PREFACE) -> bytes:
-    """Requests with content that a client sends, stream after stream. Now and then another frame comes in between."""
+    """A client's requests with content, stream after stream. Now and then another frame comes between two frames."""
     encoder = Encoder()
     pieces = [preface, frames.encode_settings([])]
     for id_ in range(1, 2 * draw(st.integers(1, 4)), 2):

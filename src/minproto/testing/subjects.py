@@ -1,4 +1,4 @@
-"""Our own cores as subjects of the laws: each with an owner that answers, small limits, and suitable streams."""
+"""Our own cores as subjects of the laws, each with an owner that answers, small limits, and suitable streams."""
 
 from minproto import http2, resp, sse, websocket
 from minproto.core import Core, Event, Role
