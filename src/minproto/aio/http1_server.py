@@ -381,7 +381,7 @@ class ServerConnection:
         """
         core = self._core
         with suppress(RemoteProtocolError):  # the core raises it again, after this response
-            while not core.content_left and core.request is BODY:
+            while not core.content_left and core.request is BODY:  # ``content_left`` is also 0 if nobody knows: in chunks
                 if core.next_event() is None:
                     break
         return core.request is BODY and not 0 < core.content_left <= MAX_DISCARD
@@ -609,7 +609,8 @@ class ServerConnection:
     def _tell_observers(self) -> None:
         """Report the end of the exchange: its response is complete, or the client is gone (499).
 
-        The head is None if a request could not be read.
+        The head is None if a request could not be read. If the client has ended its output, the report waits until the
+        connection closes: a reset may still come, and then the status is 499.
         """
         status = UNANSWERED if self.endpoint.lost else self._status
         for observer in self._observers:
@@ -650,6 +651,7 @@ def prepared_head(status: int, headers: tuple[tuple[str, str], ...], date: tuple
     return make(status, headers, date, option)
 
 
+# ``typed``: to Python 200.0 equals 200, and would find the head of the 200 instead of being refused.
 @lru_cache(64, typed=True)
 def _make_head(status: int, headers: tuple[tuple[str, str], ...], date: tuple[str, str], option: str) -> PreparedHead:
     return PreparedHead(status, response_fields(headers, date, option))
