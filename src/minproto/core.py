@@ -103,7 +103,7 @@ class Wants(Enum):
 
     DATA = "data"  # the next event is not complete: the core needs more bytes from the peer
     PAUSED = "paused"  # the app has to answer first, or another protocol has taken over the connection (an Upgrade)
-    CLOSED = "closed"  # no event will ever come again
+    CLOSED = "closed"  # there will be no more events
 
 
 DATA, PAUSED, _ = Wants  # shorter names for use elsewhere; CLOSED is also the name of states, so it stays Wants.CLOSED

@@ -157,7 +157,7 @@ class SendingHalf(Core):
         return self._streams.last_id
 
     def is_open(self, stream: int) -> bool:
-        """Return whether a stream is open or half-closed, so that a Reset would make sense.
+        """Return whether a stream is open or half-closed, that is, whether a Reset would make sense.
 
         After our Reset, or a StreamFault without a status, a stream is closed at once, although the peer may not know yet.
         """

@@ -222,7 +222,7 @@ class ServerConnection:
         """The pipe calls this: the client has ended its output (half-closed), or is lost.
 
         Only a lost client can no longer read the response, so only then is the handler cancelled. A handler that has
-        set ``Request.cancellable`` to False runs to completion all the same: to take a payment, say.
+        set ``Request.cancellable`` to False runs to completion all the same, for example to take a payment.
         """
         self._client_ended = True
         self.endpoint.lost = self.endpoint.lost or lost

@@ -279,7 +279,7 @@ def _listen_on_all(found: Sequence[_AddressInfo], port: int) -> list[socket.sock
 
 
 def _listen_on(info: _AddressInfo, port: int) -> socket.socket:
-    """Return a socket that listens on one address. Raises OSError, and then leaves no socket open."""
+    """Return a socket that listens on one address. If it raises OSError, it leaves no socket open."""
     family, kind, protocol, _, address = info
     sock = socket.socket(family, kind, protocol)
     try:

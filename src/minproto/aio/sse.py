@@ -322,7 +322,7 @@ class _IteratorSource:
         self._ended = False
         self._failure: BaseException | None = None  # the iterator's error, which the next ``take`` raises
         self._wanted = asyncio.Event()  # somebody is waiting for an event
-        self._news = asyncio.Event()  # there is an event, or the end
+        self._news = asyncio.Event()  # an event is available, or the iterator has ended
 
     @property
     def ended(self) -> bool:

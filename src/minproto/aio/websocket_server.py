@@ -161,7 +161,7 @@ class _Session:
         peer without a Close.
         """
         socket = self._socket = WebSocket(pipe, SERVER, *self._options)
-        if self._draining:  # ``drain`` came before the WebSocket was made
+        if self._draining:  # ``drain`` was called before the WebSocket was made
             socket.going_away()
         code = INTERNAL_ERROR
         try:

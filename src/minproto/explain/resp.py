@@ -123,7 +123,7 @@ def _array(side: Side, words: list[str]) -> Script[None]:
 
 
 def _add_words(side: Side, words: list[str], *more: bytes) -> None:
-    """Add words of the command to the row's title."""
+    """Add words from the command to the row's title."""
     words += [shortened(readable(word)) for word in more]
     side.title = " ".join(words[:_WORDS]) or "nothing"
 

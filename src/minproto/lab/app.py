@@ -24,7 +24,7 @@ MAX_BYTES = 10 << 30
 MAX_SECONDS = 10.0
 MAX_CHUNKS = 1_000_000
 MAX_MESSAGE = 32 << 20
-"""The most bytes of a message that /ws sends back. A WebSocket's default limit is 1 MiB; tests try larger messages."""
+"""Bytes of the largest message that /ws sends back. A WebSocket's default limit is 1 MiB; tests try larger messages."""
 HISTORY = 1_000
 """How many messages are kept for each topic, for clients that come back."""
 BLOCK = bytes(range(256)) * 256  # 64 KiB

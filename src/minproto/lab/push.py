@@ -172,7 +172,7 @@ class Push:
                 await asyncio.sleep(REPORT_SECONDS)
 
     async def _publish_for(self, client: Client) -> None:
-        """Publish at the client's rate. After a rate of 0, the first message goes out at once.
+        """Publish at the client's rate. When the rate rises from 0, the first message goes out at once.
 
         At 60 messages a second and a round every 0.02 s, 1.2 messages are due in each round: ``due`` keeps the 0.2 for the
         next round.

@@ -58,7 +58,7 @@ async def _http2(port: int) -> None:
 
 
 async def _malformed(port: int) -> None:
-    """Send a blank between a field's name and its colon, to which a server MUST reply with a 400 (RFC 9112 §5.1)."""
+    """Send a space between a field's name and its colon, to which a server MUST reply with a 400 (RFC 9112 §5.1)."""
     await _exchange(port, b"GET /hello HTTP/1.1\r\nHost : localhost\r\n\r\n")
 
 

@@ -66,7 +66,7 @@ def public(core: object) -> dict[str, Any]:
 
 
 def _spoil(event: Any) -> None:
-    """Overwrite an event, as an app may do. Nothing else must change by that."""
+    """Overwrite an event, as an app may do. This must not change anything else."""
     if isinstance(event, Event) and is_dataclass(event):
         for name in (each.name for each in fields(event)):
             value = getattr(event, name)

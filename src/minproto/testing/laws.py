@@ -249,7 +249,7 @@ def off_the_table(
 
 
 def linear_time(subject: Subject, stream: Callable[[int], bytes], size: int = 20_000) -> None:
-    """3. The time that a stream takes grows with its bytes, not with their square, in one piece and byte by byte.
+    """3. The time to parse a stream grows linearly with its length, whether it comes in one piece or byte by byte.
 
     A parser that searches the same bytes over again is slow byte by byte; a parser that copies all remaining bytes for each
     event is slow with one piece. ``stream`` makes a stream of about the given number of bytes, which the parser has to
