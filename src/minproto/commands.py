@@ -61,7 +61,7 @@ MAX_QUOTED = 128
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of the table of commands."""
+    """A row of the command table."""
 
     function: Callable[[Session, list[bytes]], Events | Wait]
     """Runs the command. It is called with the session and the words of the command, including the name."""

@@ -127,8 +127,11 @@ def is_origin_of(origin: str, authority: str) -> bool:
 
 
 def _normal_host(host: str) -> str:
-    """Return the one spelling of a host. Raises ValueError for a text that is not a host. Names may be in any script: Python's
-    IDNA codec encodes them as ASCII (``xn--...``)."""
+    """Return the canonical spelling of a host.
+
+    Raises ValueError for a text that is not a host. Names may be in any script: Python's IDNA codec encodes them as ASCII
+    (``xn--...``).
+    """
     text = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if ":" in text:
         address, percent, zone = text.partition("%")

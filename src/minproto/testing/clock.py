@@ -70,7 +70,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine like ``asyncio.run``, in virtual time. Raises what ``main`` raises, Deadlock, or Leftover."""
+    """Run a coroutine like ``asyncio.run``, in virtual time. Raises Deadlock, Leftover, or whatever ``main`` raises."""
     left: list[str] = []
     gc.freeze()  # so that the collection below looks only at the objects of this run, and takes no time
     try:
