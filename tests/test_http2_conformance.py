@@ -492,6 +492,19 @@ def test_frames_that_we_would_refuse_are_not_allowed_to_the_peer():
         w.core.send(Settings([(5, 16_385)]))
 
 
+@pytest.mark.parametrize("role", [SERVER, CLIENT])
+def test_settings_that_no_end_of_ours_may_send(role):
+    """§6.5.2: a server MUST NOT enable push, and our client takes none; RFC 8441 §3: what was enabled stays so."""
+    w = Wire(role)
+    w.say(Settings([(2, 0), (8, 1)]))
+    for values in ([(2, 1)], [(2, 0), (2, 1)], [(8, 0)], [(8, 1), (8, 0)], [(5, 16_383)], [(5, 1 << 24)], [(4, MAX_ID + 1)]):
+        before = public(w.core)
+        with pytest.raises(LocalProtocolError):
+            w.say(Settings(values))
+        assert public(w.core) == before
+    w.say(Settings([(8, 1)]))
+
+
 def test_what_is_wrong_with_a_response_is_said():
     w = Wire()
     w.feed(w.head(1))
@@ -695,6 +708,43 @@ def test_connect_makes_a_tunnel_whose_content_length_means_nothing():
     w.say(ResponseHead(200, Headers(), "2", 1))
     w.say(Data(b"67890", 1))
     assert w.said[-1] == (DATA, 0, 1, b"67890")
+
+
+CONNECT = [(":method", "CONNECT"), (":authority", "a:80")]
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(200, stream(P)), (299, stream(P)), (403, ALIVE)])
+@pytest.mark.parametrize("role", [SERVER, CLIENT])
+def test_a_tunnel_takes_no_headers(role, status, verdict):
+    """§8.5: of either end, once a 2xx has answered the CONNECT. A refused CONNECT is an ordinary message."""
+    w = Wire(role)
+    if role is SERVER:
+        w.feed(w.head(1, CONNECT, end=False))
+        w.say(ResponseHead(status, Headers(), "2", 1))
+    else:
+        w.say(RequestHead("CONNECT", "a:80", Headers([("host", "a:80")]), "2", 1))
+        w.feed(w.head(1, [(":status", str(status))], end=False))
+    w.feed(data(1, b"x"))
+    w.said.clear()
+    assert w.verdict(w.head(1, TRAILER)) == verdict
+
+
+@pytest.mark.parametrize("role", [SERVER, CLIENT])
+def test_we_send_no_headers_into_a_tunnel(role):
+    """§8.5, and RFC 9110 §8.6: the head that begins it has no Content-Length."""
+    w = Wire(role)
+    if role is SERVER:
+        w.feed(w.head(1, CONNECT, end=False))
+        with pytest.raises(LocalProtocolError, match="a 2xx to CONNECT have no length"):
+            w.say(ResponseHead(200, Headers([("content-length", "1")]), "2", 1))
+        w.say(ResponseHead(200, Headers(), "2", 1))
+    else:
+        w.say(RequestHead("CONNECT", "a:80", Headers([("host", "a:80")]), "2", 1))
+        w.feed(w.head(1, OK, end=False))
+    with pytest.raises(LocalProtocolError, match="a tunnel has no trailers"):
+        w.say(EndOfMessage(Headers(TRAILER), 1))
+    w.say(EndOfMessage(Headers(), 1))
+    assert w.said[-1] == (DATA, END_STREAM, 1, b"")
 
 
 @pytest.mark.parametrize("status", [200, 299, 300])

@@ -350,6 +350,8 @@ class Connection(SendingHalf):
         if stream is None:  # the frame is late, or its stream is above our GOAWAY
             return self._idle_frames.spend()
         self._move(stream, RECEIVE_HEADERS)
+        if stream.is_tunnel:  # §8.5: what follows is the other protocol's, and it knows no trailers
+            raise malformed("HEADERS in a tunnel")
         if stream.head_received:
             self._receive_trailers(stream, fields, ends)
         else:
@@ -415,6 +417,7 @@ class Connection(SendingHalf):
         stream.head_received = True
         # RFC 9110 §9.3.6: DATA belongs to the tunnel, and a Content-Length means nothing.
         if stream.becomes_tunnel(head.status):
+            stream.is_tunnel = True
             stream.expect_content(None)
         elif has_no_content(stream.method, head.status):  # e.g. HEAD: its Content-Length is that of a GET
             stream.expect_content(0)

@@ -328,11 +328,13 @@ class SendingHalf(Core):
             raise LocalProtocolError(f"no response of HTTP/2 has status {head.status}")
         fields = self._coder.response_fields(head)
         length = declared_length(head.headers)
-        if length is not None and (head.status < 200 or head.status == 204):
-            raise LocalProtocolError("a 1xx and a 204 have no length")  # RFC 9110 §8.6
+        tunnel = stream.becomes_tunnel(head.status)
+        if length is not None and (head.status < 200 or head.status == 204 or tunnel):
+            raise LocalProtocolError("a 1xx, a 204, and a 2xx to CONNECT have no length")  # RFC 9110 §8.6
         if head.status < 200:
             return frames.encode_headers(head.stream, self._coder.encode(fields), False)
-        if has_no_content(stream.method, head.status) and not stream.becomes_tunnel(head.status):
+        stream.is_tunnel = tunnel
+        if not tunnel and has_no_content(stream.method, head.status):
             length = 0
         return self._send_head(stream, fields, length)
 
@@ -395,6 +397,8 @@ class SendingHalf(Core):
         stream = self._stream_for(event.stream, SEND_END)
         if not stream.head_sent or stream.send_left:
             raise LocalProtocolError("the message is not complete")
+        if event.trailers and stream.is_tunnel:  # §8.5
+            raise LocalProtocolError("a tunnel has no trailers")
         fields = trailer_fields(event.trailers)
         self._check_section(fields)
         self._move(stream, SEND_END)
@@ -408,11 +412,10 @@ class SendingHalf(Core):
         """Send our settings; before a client's first settings comes the preface (§3.4). Settings take effect once the peer
         has acknowledged them.
 
-        MAX_FRAME_SIZE stays at 16 KiB, because the reader stores whole frames: larger frames would need a larger buffer.
+        The frame is for the connection, so its stream is 0, and it has no flag: ACK belongs to the empty answer (§6.5).
         """
         encoded = frames.encode_settings(event.values)
-        if any(name == frames.MAX_FRAME_SIZE and value > MAX_FRAME for name, value in event.values):
-            raise LocalProtocolError("frames above 16 KiB are not taken")
+        self._settings.check(event.values)
         preface = PREFACE if self.role is CLIENT and not self._greeted else b""
         self._greeted = True
         self._settings.sent(event.values)

@@ -40,7 +40,15 @@ This class only keeps track. The effects of a setting (on windows, on the compre
 """
 
 from minproto.core import CLIENT, LocalProtocolError, RemoteProtocolError, Role
-from minproto.http2_frames import ENABLE_CONNECT_PROTOCOL, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, MAX_ID, PROTOCOL_ERROR
+from minproto.http2_frames import (
+    ENABLE_CONNECT_PROTOCOL,
+    ENABLE_PUSH,
+    MAX_CONCURRENT_STREAMS,
+    MAX_FRAME,
+    MAX_FRAME_SIZE,
+    MAX_ID,
+    PROTOCOL_ERROR,
+)
 
 Values = list[tuple[int, int]]
 """The content of a SETTINGS frame: (identifier, value) pairs, in the order sent."""
@@ -52,7 +60,7 @@ STREAMS_BEFORE_SETTINGS = 100
 class SettingsExchange:
     """The settings of both ends, and which of them are not acknowledged yet."""
 
-    __slots__ = ("_role", "_to_acknowledge", "_unacknowledged", "peer", "received")
+    __slots__ = ("_connect_enabled", "_role", "_to_acknowledge", "_unacknowledged", "peer", "received")
 
     def __init__(self, role: Role) -> None:
         self._role = role
@@ -60,17 +68,32 @@ class SettingsExchange:
         """The settings that the peer has sent so far: identifier -> value. A missing setting has its default."""
         self.received = False
         """Whether the peer's first SETTINGS frame has come."""
+        self._connect_enabled = False  # we have sent ENABLE_CONNECT_PROTOCOL with the value 1
         self._unacknowledged: list[Values] = []  # our frames without an ACK, oldest first
         self._to_acknowledge = 0  # the peer's frames that we have not acknowledged
 
     # -- our settings
 
+    def check(self, values: Values) -> None:
+        """Raise LocalProtocolError for a setting that is in its range, but that this end may not send."""
+        enabled = self._connect_enabled
+        for name, value in values:
+            if name == MAX_FRAME_SIZE and value > MAX_FRAME:  # the reader stores whole frames, and has no more room
+                raise LocalProtocolError("frames above 16 KiB are not taken")
+            if name == ENABLE_PUSH and value:  # §6.5.2: a server MUST NOT enable push; our client could not take any
+                raise LocalProtocolError("push can't be enabled")
+            if name == ENABLE_CONNECT_PROTOCOL:
+                if enabled and not value:  # RFC 8441 §3: a client may be about to use what we have announced
+                    raise LocalProtocolError("extended CONNECT can't be disabled")
+                enabled = enabled or value == 1
+
     def sent(self, values: Values) -> None:
-        """Note that we have sent a SETTINGS frame: from now on an ACK is awaited."""
+        """Note that we have sent a SETTINGS frame: from now on an ACK is awaited (§6.5.3)."""
+        self._connect_enabled = self._connect_enabled or (ENABLE_CONNECT_PROTOCOL, 1) in values
         self._unacknowledged.append(values)
 
     def receive_ack(self) -> Values:
-        """Process the peer's ACK, and return the settings that take effect now; [] if the ACK was unexpected."""
+        """Process the peer's ACK, and return the settings that take effect now; [] if the ACK was unexpected (§6.5.3)."""
         return self._unacknowledged.pop(0) if self._unacknowledged else []
 
     @property
@@ -96,12 +119,13 @@ class SettingsExchange:
         self._to_acknowledge += 1
 
     def send_ack(self) -> None:
-        """Note that we acknowledge the peer's oldest frame. Raises LocalProtocolError if all are acknowledged."""
+        """Note that we acknowledge the peer's oldest frame (§6.5.3). Raises LocalProtocolError if all are acknowledged."""
         if not self._to_acknowledge:
             raise LocalProtocolError("there are no settings to acknowledge")
         self._to_acknowledge -= 1
 
     @property
     def max_streams(self) -> int:
-        """The number of streams that the peer lets us have open at once. Unlimited if it has set no limit (§5.1.2)."""
+        """The number of streams that the peer lets us have open at once. Unlimited if it has set no limit (§5.1.2). A limit of
+        0 is a limit like any other (§6.5.2): the peer may raise it at any time."""
         return self.peer.get(MAX_CONCURRENT_STREAMS, MAX_ID if self.received else STREAMS_BEFORE_SETTINGS)

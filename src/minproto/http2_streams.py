@@ -101,8 +101,8 @@ class Stream:
     """One stream: its state, its two windows, and what was announced about its content."""
 
     __slots__ = (
-        "head_received", "head_sent", "id", "method", "offering", "padding", "priority", "receive_left", "receive_length",
-        "receive_window", "send_left", "send_window", "state",
+        "head_received", "head_sent", "id", "is_tunnel", "method", "offering", "padding", "priority", "receive_left",
+        "receive_length", "receive_window", "send_left", "send_window", "state",
     )  # fmt: skip
 
     def __init__(self, id_: int, method: str, send_window: int, receive_window: int) -> None:
@@ -113,6 +113,7 @@ class Stream:
         self.receive_window = ReceiveWindow(receive_window, receive_window)
         self.padding = 0  # bytes of padding that arrived; their credit is given back with that of the next content
         self.head_sent = self.head_received = False
+        self.is_tunnel = False  # a 2xx has answered a CONNECT: no HEADERS may follow, in either direction (§8.5)
         self.send_left: int | None = None  # bytes of our Content-Length still to be sent; None: we declared none
         self.receive_left: int | None = None  # bytes of the peer's Content-Length still to be received
         self.receive_length: int | None = None  # the peer's Content-Length itself, for the text of an error
