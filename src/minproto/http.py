@@ -35,7 +35,7 @@ from http import HTTPStatus
 from ipaddress import IPv6Address
 from typing import Any, SupportsIndex, overload
 
-from minproto.core import Event, ProtocolError
+from minproto.core import Event, LocalProtocolError, ProtocolError
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "PATCH"})
 """The methods that a server accepts by default (§9.3). TRACE is not among them: its response would repeat the
@@ -203,11 +203,12 @@ def parse_content_length(value: str, fault: type[ProtocolError]) -> int:
     """Return the number in a Content-Length: digits and nothing else (§8.6). Raises ``fault`` (400).
 
     A list of equal values means that value (RFC 9112 §6.3): ``5, 5`` is 5. Python's ``int`` would accept ``+5`` and ``1_0``.
+    We accept such a list, but never send it on (§8.6), and ``fault`` tells the two apart: a LocalProtocolError is ours.
     """
     if _LENGTH.fullmatch(value):
         return int(value)
     first, *others = (part.strip(" \t") for part in value.split(","))
-    if not _LENGTH.fullmatch(first) or any(other != first for other in others):
+    if fault is LocalProtocolError or not _LENGTH.fullmatch(first) or any(other != first for other in others):
         raise fault("invalid Content-Length", 400)
     return int(first)
 

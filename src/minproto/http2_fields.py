@@ -54,6 +54,7 @@ from minproto.http import (
     RequestHead,
     ResponseHead,
     check_target,
+    important_fields,
     is_field,
     is_host,
     parse_content_length,
@@ -249,7 +250,13 @@ def claimed_head(fields: Fields, stream: int) -> RequestHead:
 
 
 def trailer_fields(trailers: Headers) -> Fields:
-    """Return trailers as they are sent. Raises LocalProtocolError if a peer would find them malformed."""
+    """Return trailers as they are sent. Raises LocalProtocolError if a peer would find them malformed.
+
+    Also refused is a field that frames or routes: its definition does not permit it in trailers, where it would come too late
+    (RFC 9110 §6.5.1). The app knows about the definitions of its other fields.
+    """
+    if important_fields(trailers):
+        raise LocalProtocolError("trailers can't frame or route")
     try:
         return parse_trailers(trailers)
     except StreamError as error:
@@ -258,10 +265,8 @@ def trailer_fields(trailers: Headers) -> Fields:
 
 def declared_length(headers: Headers) -> int | None:
     """Return the Content-Length of a message that we send, None if absent. Raises LocalProtocolError if it is invalid."""
-    try:
-        return content_length(headers)
-    except StreamError as error:
-        raise LocalProtocolError(str(error)) from None
+    value = headers.get("content-length")
+    return None if value is None else parse_content_length(value, LocalProtocolError)
 
 
 # ---- compression (RFC 7541) --------------------------------------------------------------------------------------------

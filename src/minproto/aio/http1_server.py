@@ -661,10 +661,11 @@ def upgrade_fields(head: RequestHead, answer: Upgrade) -> Headers:
     """Return the fields of the response that gives the connection to another protocol.
 
     A 101 needs a Connection field that says "upgrade" (RFC 9110 §7.8), which the app need not write. Raises LocalProtocolError
-    if a 101 names no protocol, or a protocol that the client has not offered.
+    if a 101 names no protocol, or a protocol that the client has not offered. A 2xx to CONNECT needs a Date, like every 2xx
+    (RFC 9110 §6.6.1).
     """
     if answer.status != 101:
-        return answer.headers
+        return response_fields(answer.headers, date_field(), "")
     chosen_protocol = answer.headers.get("upgrade") or ""
     offered = set(split_list(head.headers.get("upgrade") or ""))
     if not chosen_protocol or not set(split_list(chosen_protocol)) <= offered:

@@ -666,7 +666,8 @@ class Exchange:
             if self.head.method != "CONNECT":  # §8.6: HTTP/2 has no other upgrade
                 raise LocalProtocolError("only CONNECT can be upgraded")
             await self._connection.wait_for_room()
-            self.stream.send(ResponseHead(answer.status, answer.headers, "2", self.stream.id))
+            dated = answer.headers if answer.headers.get_all("date") else Headers([*answer.headers, date_field()])
+            self.stream.send(ResponseHead(answer.status, dated, "2", self.stream.id))  # RFC 9110 §6.6.1: a 2xx has a Date
         except LocalProtocolError:
             logger.exception("%s %s: no upgrade here", self.head.method, self.head.target)
             return await self._respond(Response.text("internal server error\n", 500))

@@ -147,13 +147,25 @@ def check_tls(name: str, value: object, *, server: bool) -> None:
 def client_context(ssl: tls.SSLContext | None, scheme: str, secure: str) -> tls.SSLContext | None:
     """Return the TLS context for a client's URL: the user's context, or a default; None if the scheme is not ``secure``.
 
-    Raises ValueError for a context that would not be used: the user would believe that the connection has TLS.
+    So no request for an https resource goes out in clear text, even if the user gives no context (RFC 9110 §4.2.2). Raises
+    ValueError for a context that would not be used: the user would believe that the connection has TLS.
     """
     if scheme == secure:
-        return ssl or tls.create_default_context()
+        return ssl or verifying_context()
     if ssl is not None:
         raise ValueError(f"ssl is for {secure}://")
     return None
+
+
+def verifying_context() -> tls.SSLContext:
+    """Return a client's context that accepts a server only if its certificate is valid for its host (RFC 9110 §4.3.4).
+
+    Python's default context also accepts a certificate that has the host only as its *common name*, a line of free text. No
+    authority has to check this text, so a client MUST NOT go by it (§4.3.4: CN-ID).
+    """
+    context = tls.create_default_context()
+    context.hostname_checks_common_name = False
+    return context
 
 
 def try_handshake(context: tls.SSLContext) -> str | None:

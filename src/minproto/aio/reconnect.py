@@ -35,6 +35,7 @@ import ssl as tls
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Protocol, TypeVar
 
@@ -116,6 +117,9 @@ def retry_after(error: BaseException) -> float:
 
     The field is a number of seconds, ``120``, or a date, ``Fri, 31 Dec 1999 23:59:59 GMT``. A date is compared with our
     clock, which may be wrong: a date in the past means 0.
+
+    A date may come in any of three formats (RFC 9110 §5.6.7). ``Fri Dec 31 23:59:59 1999``, the format of C's asctime, names
+    no time zone: this date is in UTC as well, and not in the time zone of this machine.
     """
     if not isinstance(error, Refused):
         return 0.0
@@ -123,7 +127,8 @@ def retry_after(error: BaseException) -> float:
     if re.fullmatch("[0-9]{1,15}", value):
         return float(value)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        date = parsedate_to_datetime(value)
+        return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time())
     except (ValueError, OverflowError):
         return 0.0
 

@@ -1,0 +1,209 @@
+"""RFC 9110 §1 to §8, as far as the tests of one version of HTTP do not show it: what both versions have to obey alike."""
+
+import pytest
+
+from minproto import http1, http2
+from minproto.core import CLIENT, SERVER, LocalProtocolError, RemoteProtocolError
+from minproto.deflate import parse_extensions
+from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
+from minproto.http2_events import StreamFault
+from minproto.http2_frames import encode_headers
+from minproto.websocket_handshake import handshake
+
+HOST = Headers([("host", "a")])
+
+
+def http1_server(data: bytes) -> http1.Connection:
+    """Return a server that has received a request of HTTP/1.1, read to the end of its head."""
+    core = http1.Connection(SERVER)
+    core.receive_data(data)
+    core.next_event()
+    return core
+
+
+def http2_pair(*requests: RequestHead) -> tuple[http2.Connection, http2.Connection]:
+    """Return a client and a server of HTTP/2. The server has received the client's requests."""
+    client, server = http2.Connection(CLIENT), http2.Connection(SERVER)
+    greeting = server.send(server.greeting())
+    server.receive_data(client.send(client.greeting()))
+    for request in requests:
+        request.stream = client.next_stream
+        server.receive_data(client.send(request))
+    client.receive_data(greeting)
+    for core in (client, server):
+        list(core.events())
+    return client, server
+
+
+# ---- §4: targets -------------------------------------------------------------------------------------------------------
+
+
+def test_a_target_of_8000_octets_is_served_in_http1() -> None:
+    """§4.1: RECOMMENDED of all recipients."""
+    target = "/" + 7_999 * "a"
+    core = http1.Connection(SERVER)
+    core.receive_data(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    assert core.next_event() == RequestHead("GET", target, HOST)
+
+
+def test_a_target_of_8000_octets_is_served_in_http2() -> None:
+    """§4.1."""
+    client, server = http2_pair()
+    server.receive_data(client.send(RequestHead("GET", "/" + 7_999 * "a", HOST, "2", 1)))
+    assert next(server.events()) == RequestHead("GET", "/" + 7_999 * "a", HOST, "2", 1)
+
+
+@pytest.mark.parametrize("target", ["http:///", "http://", "http://:80/", "https:///x", "https://?q", "https://:443"])
+def test_a_uri_without_a_host_is_neither_taken_nor_sent(target: str) -> None:
+    """§4.2.1 and §4.2.2: a recipient MUST reject it, and a sender MUST NOT generate it."""
+    with pytest.raises(RemoteProtocolError) as caught:
+        http1_server(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    assert caught.value.code == 400
+    with pytest.raises(LocalProtocolError):
+        http1.Connection(CLIENT).send(RequestHead("GET", target, HOST))
+
+
+@pytest.mark.parametrize("authority", ["u@a", "u:p@a", "@a", "trusted.example@a:80"])
+def test_userinfo_is_neither_taken_nor_sent(authority: str) -> None:
+    """§4.2.4: in a target, in Host, and in HTTP/2 in :authority."""
+    for target, host in ((f"http://{authority}/", "a"), ("/", authority)):
+        with pytest.raises(RemoteProtocolError) as caught:
+            http1_server(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert caught.value.code == 400
+        with pytest.raises(LocalProtocolError):
+            http1.Connection(CLIENT).send(RequestHead("GET", target, Headers([("host", host)])))
+    client, _ = http2_pair()
+    with pytest.raises(LocalProtocolError):
+        client.send(RequestHead("GET", "/", Headers([("host", authority)]), "2", 1))
+
+
+# ---- §5: fields --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["close", ",close", "close ,", " , ,\tclose,,", "x, ,close"])
+def test_empty_elements_of_a_list_are_ignored(value: str) -> None:
+    """§5.6.1.2."""
+    assert "" not in split_list(value)
+    assert not http1_server(f"GET / HTTP/1.1\r\nHost: a\r\nConnection: {value}\r\n\r\n".encode()).keep_alive
+
+
+def test_empty_elements_do_not_hide_the_last_coding() -> None:
+    """§5.6.1.2: "chunked," still ends with chunked."""
+    core = http1_server(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: ,chunked, ,\r\n\r\n1\r\na\r\n0\r\n\r\n")
+    assert list(core.events()) == [Data(b"a"), EndOfMessage()]
+
+
+def test_empty_elements_in_an_offer_of_extensions_are_ignored() -> None:
+    """§5.6.1.2."""
+    assert parse_extensions(", ,x,\t,y; a=1,") == [("x", []), ("y", [("a", "1")])]
+
+
+def test_no_list_that_we_send_has_an_empty_element() -> None:
+    """§5.6.1.1: a sender MUST NOT."""
+    with pytest.raises(LocalProtocolError):
+        handshake("a", "/", "dGhlIHNhbXBsZSBub25jZQ==", ["soap", ""])
+
+
+def test_a_quoted_pair_is_the_octet_behind_the_backslash() -> None:
+    """§5.6.4."""
+    value = r'permessage-deflate; server_max_window_bits="1\0"; x="a\b\!"'
+    assert parse_extensions(value) == [("permessage-deflate", [("server_max_window_bits", "10"), ("x", "ab!")])]
+
+
+@pytest.mark.parametrize("lengths", [["5", "5"], ["5, 5"], ["5,5"], ["5,"]])
+def test_a_length_is_said_once_in_what_we_send(lengths: list[str]) -> None:
+    """§8.6: no list of lengths matches the grammar, though we take one of equal lengths. §5.3: nor two lines."""
+    fields = [("content-length", length) for length in lengths]
+    for send in (_http1_response, _http1_request, _http2_response, _http2_request):
+        with pytest.raises(LocalProtocolError):
+            send(Headers(fields))
+        send(Headers(fields[:1] if fields[0] == ("content-length", "5") else [("content-length", "5")]))
+
+
+def _http1_response(fields: Headers) -> None:
+    http1_server(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").send(ResponseHead(200, fields))
+
+
+def _http1_request(fields: Headers) -> None:
+    http1.Connection(CLIENT).send(RequestHead("POST", "/", Headers([*HOST, *fields])))
+
+
+def _http2_response(fields: Headers) -> None:
+    http2_pair(RequestHead("GET", "/", HOST, "2"))[1].send(ResponseHead(200, fields, "2", 1))
+
+
+def _http2_request(fields: Headers) -> None:
+    http2_pair()[0].send(RequestHead("POST", "/", Headers([*HOST, *fields]), "2", 1))
+
+
+# ---- §6: trailers ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["content-length", "host", "expect"])
+def test_trailers_of_http2_do_not_frame_or_route(name: str) -> None:
+    """§6.5.1. In HTTP/1.1: test_http1.py, by the same name."""
+    _, server = http2_pair(RequestHead("GET", "/", HOST, "2"))
+    server.send(ResponseHead(200, Headers(), "2", 1))
+    with pytest.raises(LocalProtocolError):
+        server.send(EndOfMessage(Headers([(name, "1")]), 1))
+    server.send(EndOfMessage(Headers([("digest", "1")]), 1))
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_trailers_stay_out_of_the_header(version: str) -> None:
+    """§6.5.1: a recipient MUST NOT merge them."""
+    trailers = Headers([("authorization", "x"), ("digest", "y")])
+    if version == "1.1":
+        core = http1.Connection(SERVER)
+        core.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+        core.receive_data(b"Authorization: x\r\nDigest: y\r\n\r\n")
+        head, end = core.events()
+    else:
+        client, server = http2_pair()
+        server.receive_data(client.send(RequestHead("POST", "/", HOST, "2", 1)) + client.send(EndOfMessage(trailers, 1)))
+        head, end = server.events()
+    assert isinstance(head, RequestHead) and isinstance(end, EndOfMessage)
+    assert "authorization" not in head.headers and end.trailers == trailers
+
+
+# ---- §8.6: Content-Length ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", ["", "websocket"])
+def test_a_2xx_to_connect_has_no_length_in_http2(protocol: str) -> None:
+    """§8.6, §9.3.6: a tunnel has no length. In HTTP/1.1: test_http1.py."""
+    host = Headers([("host", "a:80")])
+    client, server = http2_pair(RequestHead("GET", "/", HOST, "2"))
+    request = RequestHead("CONNECT", "/" if protocol else "a:80", host, "2", 3, protocol)
+    server.receive_data(client.send(request))
+    list(server.events())
+    with pytest.raises(LocalProtocolError):
+        server.send(ResponseHead(200, Headers([("content-length", "0")]), "2", 3))
+    assert server.send(ResponseHead(404, Headers([("content-length", "1")]), "2", 3))
+
+
+@pytest.mark.parametrize("status", [100, 103, 204])
+def test_a_1xx_and_a_204_have_no_length(status: int) -> None:
+    """§8.6."""
+    fields = Headers([("content-length", "0")])
+    with pytest.raises(LocalProtocolError):
+        http1_server(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").send(ResponseHead(status, fields))
+    _, server = http2_pair(RequestHead("GET", "/", HOST, "2"))
+    with pytest.raises(LocalProtocolError):
+        server.send(ResponseHead(status, fields, "2", 1))
+
+
+@pytest.mark.parametrize("length", ["18446744073709551616", "18446744073709551617", 100 * "9", "1" + 4_300 * "0"])
+@pytest.mark.parametrize("receive", ["http1", "http2"])
+def test_a_length_that_overflows_other_programs_is_refused(length: str, receive: str) -> None:
+    """§8.6: 2**64 is 0, and 2**64 + 1 is 1, where a number has 64 bits; and Python's ``int`` stops at 4,300 digits."""
+    if receive == "http1":
+        with pytest.raises(RemoteProtocolError) as caught:
+            http1_server(f"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n".encode())
+        assert caught.value.code == 400
+        return
+    _, server = http2_pair()
+    head = http2.Connection.coder(100_000).encode([(":method", "POST"), (":scheme", "http"), (":path", "/"),
+                                                   (":authority", "a"), ("content-length", length)])  # fmt: skip
+    server.receive_data(encode_headers(1, head, False))
+    assert isinstance(next(server.events()), StreamFault)
