@@ -235,7 +235,7 @@ def is_host(value: str) -> bool:
 
 
 def check_host(version: str, fields: dict[str, str], fault: type[ProtocolError]) -> None:
-    """Check Host (§3.2). Raises ``fault`` (400) if Host is missing in HTTP/1.1, occurs twice, or is invalid."""
+    """Check Host (RFC 9112 §3.2). Raises ``fault`` (400) if Host is missing in HTTP/1.1, occurs twice, or is invalid."""
     if "host" not in fields:
         if version != "1.0":
             raise fault("missing Host", 400)
