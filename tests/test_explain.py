@@ -284,8 +284,8 @@ def test_incomplete() -> None:
 
 def test_a_refusal_of_what_is_no_http() -> None:
     """What the server says to that is explained all the same."""
-    rows = explain([(CLIENT, b"\x16\x03\x01\x02\x00\x01"), (SERVER, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")])
-    assert [(row.protocol, row.title) for row in rows] == [("TLS", "6 bytes"), ("HTTP/1.1", "400 Bad Request")]
+    rows = explain([(CLIENT, b"\x16\x03\x01\x00\x01\x01"), (SERVER, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")])
+    assert [(row.protocol, row.title) for row in rows] == [("TLS", "handshake"), ("HTTP/1.1", "400 Bad Request")]
 
 
 def test_a_server_that_speaks_though_nobody_asked() -> None:

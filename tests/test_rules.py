@@ -214,7 +214,10 @@ def test_the_readme_explains_each_public_name() -> None:
 
 @pytest.mark.parametrize(
     ("words", "tells"),
-    [("--help", "lab"), ("lab --help", "--port"), ("serve --help", "--tls-key"), ("wire --help", "--to")],
+    [
+        ("--help", "lab"), ("lab --help", "--port"), ("serve --help", "--tls-key"), ("wire --help", "--to"),
+        ("explain --help", "--hex"),
+    ],
 )
 def test_the_command_line_explains_itself(words: str, tells: str) -> None:
     assert tells in run(sys.executable, "-m", "minproto", *words.split())

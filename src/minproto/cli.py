@@ -1,4 +1,4 @@
-"""The command line: ``minproto lab``, ``serve``, ``broker`` and ``wire``.
+"""The command line: ``minproto lab``, ``serve``, ``broker``, ``wire`` and ``explain``.
 
     main(["serve", "--port", "8000"])
       _parse      words -> options; a wrong word ends the process here, with one line and status 2
@@ -37,6 +37,7 @@ from minproto.aio.output import Output, finish_output, standard_error, standard_
 from minproto.aio.resp import BrokerServer
 from minproto.aio.server import serve, tls_context
 from minproto.aio.wire import Wire
+from minproto.explain import command as explain
 from minproto.explain.text import Printer
 from minproto.http import MAX_PORT
 from minproto.lab.app import HISTORY, DemoApp
@@ -132,7 +133,9 @@ async def _command(options: argparse.Namespace) -> None:
 
 def _explain(error: OSError) -> str:
     """Return the text of an error on one line, without the number that Python puts in front, such as "[Errno 98]"."""
-    text = error.strerror if error.strerror and error.filename is None else str(error)
+    text = error.strerror or str(error)
+    if error.strerror and error.filename is not None:
+        text = f"{error.strerror}: {error.filename}"
     hint = " (choose another port, or 0 for any free one)" if error.errno == errno.EADDRINUSE else ""
     return (text or type(error).__name__) + hint
 
@@ -162,6 +165,8 @@ def _parser() -> _Parser:
     _add_broker_options(commands.add_parser("broker", help=text, description=text))
     text = "print and explain every byte that crosses between any client and any server"
     _add_wire_options(commands.add_parser("wire", help=text, description=text))
+    text = "explain the bytes of a file, or of standard input: each field, its value, its meaning, its section"
+    explain.add_options(commands.add_parser("explain", help=text, description=text))
     return parser
 
 

@@ -19,7 +19,7 @@ Two tasks run for each connection, one for each direction. Each is a loop of ``r
 that a ``Listener`` expects of a connection as well (``run``, ``refuse``, ``drain``, ``abort``, and the byte counts), so
 ``minproto wire`` has the listener's limits, and its orderly shutdown.
 
-Left out: TLS. The bytes of a TLS connection can be passed on, but reveal nothing.
+Left out: what TLS encrypts. The bytes of a TLS connection are passed on, and reveal only how it began.
 """
 
 import asyncio

@@ -17,7 +17,8 @@ its first bytes, and it follows an Upgrade. Three laws hold for any input, howev
 - Malformed bytes become a row with an error, never an exception.
 - The number of bytes that wait for more bytes is bounded.
 
-Left out: TLS (an explainer has to sit inside TLS), and connections that began before the explainer was listening.
+Left out: what TLS encrypts (an explainer has to sit inside TLS to see it). ``once.py`` explains bytes that are only a part of
+a connection.
 """
 
 from collections.abc import Iterator

@@ -14,6 +14,7 @@ from minproto.explain.http1 import HTTP, explain_http1, unless_http1
 from minproto.explain.http2 import explain_http2
 from minproto.explain.resp import COMMANDS, explain_resp
 from minproto.explain.rows import Script, Side, opaque
+from minproto.explain.tls import explain_records
 from minproto.http2_frames import PREFACE
 
 Explain = Callable[[Side, Side], tuple[Script[None], Script[None]]]
@@ -60,10 +61,8 @@ def _is_resp(first: bytes) -> bool | None:
 
 
 def explain_tls(client: Side, server: Side) -> tuple[Script[None], Script[None]]:
-    """Return the scripts for a TLS connection, which nobody can read from outside."""
-    return opaque(client, "TLS", "encrypted: only the two ends can read it"), unless_http1(
-        client, server, opaque(server, "TLS", "encrypted: only the two ends can read it")
-    )
+    """Return the scripts for a TLS connection, of which only the beginning can be read from outside."""
+    return explain_records(client), unless_http1(client, server, explain_records(server))
 
 
 def explain_unknown(client: Side, server: Side) -> tuple[Script[None], Script[None]]:
@@ -97,4 +96,6 @@ def recognise_server(first: bytes) -> Explain:
     """Return the function that makes the scripts for the server's first bytes, if the client has sent no bytes."""
     if first.startswith(HTTP):
         return explain_http1
+    if _is_tls(first):
+        return explain_tls
     return explain_resp if first.startswith(b"-") else explain_unknown

@@ -52,13 +52,17 @@ class Printer:
         self._color = color
         self._full = full
 
-    def lines(self, row: Row, number: int, seconds: float) -> Iterator[str]:
-        """Yield the lines of a row. ``number``: its connection's number. ``seconds``: the time since the connection began."""
+    def lines(self, row: Row, number: int = 0, seconds: float | None = None) -> Iterator[str]:
+        """Yield the lines of a row.
+
+        ``number``: the number of its connection, and ``seconds``: the time since the connection began; without them, the row
+        is about bytes of a file."""
         client = row.sender is CLIENT
         stream = f", stream {row.stream}" if row.stream else ""
+        time = "" if seconds is None else f" {seconds:.3f} s,"
         yield from self._wrapped(
-            (f"#{number} {'→' if client else '←'}", _CYAN if client else _GREEN),
-            (f" {seconds:.3f} s, byte {row.offset}, {row.protocol}{stream}: ", ""),
+            (f"{f'#{number} ' if number else ''}{'→' if client else '←'}", _CYAN if client else _GREEN),
+            (f"{time} byte {row.offset}, {row.protocol}{stream}: ", ""),
             (visible(row.title), _BOLD),
             (" (goes on)" if row.goes_on else "", ""),
         )
