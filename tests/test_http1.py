@@ -139,6 +139,9 @@ POSTED_IN_CHUNKS = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\
 UPGRADE = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
 SWITCH = ResponseHead(101, Headers([("upgrade", "x"), ("connection", "upgrade")]))
 LAST = ResponseHead(200, Headers([*CHUNKED, ("connection", "close")]))
+HEAD_REQUEST = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
+GZIP = Headers([("transfer-encoding", "gzip")])
+TWICE = Headers([("transfer-encoding", "chunked, chunked")])
 
 
 SENT = {ResponseHead: Step.FINAL, Data: Step.RESPONSE_DATA, EndOfMessage: Step.RESPONSE_END}
@@ -304,7 +307,7 @@ def test_a_prefix_that_nothing_can_mend_is_refused(prefix: bytes) -> None:
 
 @pytest.mark.parametrize("wrong", [b"x", b"\n", b" ", b";", b"-", b"5x", b"5\n", b"5\rX", b"5;\x00", b"5;a\n", b"5 5",
                                    b"5\r\nhelloX", b"5\r\nhello\n", b"5\r\nhello\rX",
-                                   b"0\r\nX\n", b"0\r\n X", b"f" * 17])  # fmt: skip
+                                   b"0\r\nX\n", b"0\r\n X", b"f" * 17, b"0x5", b"+5", b"5 ;a=b\r\nhello5"])  # fmt: skip
 def test_a_chunk_is_refused_at_its_first_wrong_byte(wrong: bytes) -> None:
     """§7.1, and law 5."""
     assert refusal(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + wrong) == 400
@@ -330,6 +333,8 @@ def test_a_chunk_is_refused_at_its_first_wrong_byte(wrong: bytes) -> None:
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: 1\r\nB: 1\r\nC: 1\r\n\r\n",
          {"max_headers": 2}, 431),
         (b"\r\n" * 5, {}, 400),
+        *((b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1" + b"0" * zeros + b"\r\n", {}, 413)
+          for zeros in (8, 9, 15)),  # 2**32, 2**36, 2**60: in 32 bits, 0
     ],
 )  # fmt: skip
 def test_what_is_too_large_is_refused_before_its_payload(data: bytes, limits: dict[str, int], status: int) -> None:
@@ -481,6 +486,7 @@ def test_storing_more_than_the_limit_without_pulling_is_our_bug() -> None:
         [b"GET http://b:80/where?q HTTP/1.1", b"Host: a"],
         [b"GET http://b HTTP/1.1", b"Host: "],
         [b"OPTIONS * HTTP/1.1", b"Host: a"],
+        [b"OPTIONS http://a:8001 HTTP/1.1", b"Host: a"],
         [b"CONNECT www.example.com:80 HTTP/1.1", b"Host: www.example.com"],
         [b"CONNECT [::1]:80 HTTP/1.1", b"Host: [::1]:80"],
         [b"CONNECT a:65535 HTTP/1.1", b"Host: a:65535"],
@@ -601,6 +607,7 @@ def test_a_request_that_is_wrong(status: int, lines: list[bytes]) -> None:
         (400, [b"Transfer-Encoding: "]),
         (400, [b"Transfer-Encoding: xchunked"]),
         (400, [b"Transfer-Encoding: chunked;a=b"]),
+        (400, [b"Transfer-Encoding: gzip ;a=b, chunked"]),
         (400, [b"Transfer-Encoding: \x0bchunked"]),
         (501, [b"Transfer-Encoding: gzip, chunked"]),
         (501, [b"Transfer-Encoding: gzip", b"Transfer-Encoding: chunked"]),
@@ -682,6 +689,8 @@ def client_events(method: str, response: bytes) -> list[Event]:
         b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked;q=1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: X-GZIP ;q=1, chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: deflate;q=1\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
         b"HTTP/2.0 200 OK\r\n\r\n",
         b"HTTP/1.1 099 OK\r\n\r\n",
@@ -738,7 +747,7 @@ def test_data_without_a_request_is_no_response() -> None:
     "fields",
     [
         [("x", "a\r\nset-cookie: b")], [("x", "a\nb")], [("x", "a\rb")], [("x", "a\0")], [("x\r\ny", "a")], [("x: y", "a")],
-        [("x ", "a")], [("", "a")], [("X", "upper case")], [("x", " a")], [("x", "a ")], [("x", "\u20ac")],
+        [("x ", "a")], [("", "a")], [("X", "upper case")], [("x", "a\r\n b")], [(" x", "a")], [("x", " a")], [("x", "a ")], [("x", "\u20ac")],
         [("x", "a\r\n\r\nHTTP/1.1 200 OK")], [("x", "a\r\ny\0b")], [("x\0a\r\ny", "b")], [("x", "a\r\ny\0b"), ("z", "")],
     ],
 )  # fmt: skip
@@ -782,12 +791,99 @@ def test_nothing_puts_a_line_break_into_a_request_line(method: str, target: str,
         (b"GET / HTTP/1.0\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", SWITCH),
         (UPGRADE.replace(b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\n"), SWITCH),
         (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+        (WHOLE, ResponseHead(200, TWICE)),
+        (WHOLE, ResponseHead(200, GZIP)),
+        (HEAD_REQUEST, ResponseHead(200, TWICE)),
+        (HEAD_REQUEST, ResponseHead(200, Headers([*OK.headers, *CHUNKED]))),
+        (WHOLE, ResponseHead(304, Headers([*OK.headers, *CHUNKED]))),
+        (b"HEAD / HTTP/1.0\r\n\r\n", ResponseHead(200, CHUNKED)),
+        (b"GET / HTTP/1.0\r\n\r\n", ResponseHead(304, CHUNKED)),
     ],
 )
 def test_a_response_that_would_lie_about_its_end_is_not_sent(request_bytes: bytes, head: ResponseHead) -> None:
-    """§6.1, §6.3, RFC 9110 §8.6, §15.2, §7.8."""
+    """§6.1 to §6.3, also where nothing follows a head (HEAD, 304); RFC 9110 §8.6, §15.2, §7.8."""
     with pytest.raises(LocalProtocolError):
         answered(request_bytes)().send(head)
+
+
+@pytest.mark.parametrize("codings", ["gzip", "chunked, chunked", "gzip, chunked", "chunked, gzip", "chunked;a=b"])
+def test_a_request_in_other_codings_than_chunked_is_not_sent(codings: str) -> None:
+    """§6.1: chunked once, and last; and no coding that a server might not know."""
+    core = Connection(Role.CLIENT)
+    with pytest.raises(LocalProtocolError):
+        core.send(RequestHead("POST", "/", Headers([*HOST, ("transfer-encoding", codings)])))
+    assert core.request is IDLE
+
+
+def test_a_response_in_another_coding_ends_with_the_connection() -> None:
+    """§6.1: if chunked is not the last coding, the server MUST close, which is how the client sees the end."""
+    core = answered(WHOLE)()
+    core.send(ResponseHead(200, Headers([*GZIP, ("connection", "close")])))
+    assert core.send(Data(b"x")) == b"x" and core.send(EndOfMessage()) == b""
+    assert core.request is core.response is State.CLOSED
+
+
+def test_a_response_that_only_the_end_of_the_connection_ends_is_the_last() -> None:
+    """§6.3, rule 8, and §9.3: to HTTP/1.0, which has no chunks, although both ends want to keep the connection."""
+    core = answered(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", ResponseHead(200, Headers()), EndOfMessage())()
+    assert core.request is core.response is State.CLOSED
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_server_that_has_answered_in_http_1_0_gets_no_chunks(version: str) -> None:
+    """§6.1, §6.3: MUST NOT, unless we know that the server handles HTTP/1.1. A length is for all."""
+    core = client(data=b"HTTP/%b 204 x\r\nConnection: keep-alive\r\n\r\n" % version.encode())
+    assert [type(event) for event in core.events()] == [ResponseHead, EndOfMessage]
+    if version == "1.0":
+        with pytest.raises(LocalProtocolError, match=r"HTTP/1\.0, which knows no chunks"):
+            core.send(POST)
+        core.send(RequestHead("POST", "/", Headers([*HOST, ("content-length", "1")])))
+        return
+    core.send(POST)
+
+
+@pytest.mark.parametrize("hosts", [[], ["a", "a"], ["a b"], ["u@a"], ["a:65536"]])
+def test_a_request_without_one_valid_host_is_not_sent(hosts: list[str]) -> None:
+    """§3.2, also if the target is a whole URL (§3.2.2)."""
+    for target in ("/", "http://a/"):
+        with pytest.raises(LocalProtocolError):
+            Connection(Role.CLIENT).send(RequestHead("GET", target, Headers([("host", host) for host in hosts])))
+
+
+def test_a_request_ends_with_its_content() -> None:
+    """§2.2: no line end before or behind it that its length does not count, and no content without a length."""
+    core = Connection(Role.CLIENT)
+    sent = core.send(RequestHead("POST", "/", Headers([*HOST, ("content-length", "3")])))
+    for piece in (b"x\r\n\r\n", b"x\r\n\n"):
+        with pytest.raises(LocalProtocolError):
+            core.send(Data(piece))
+    sent += core.send(Data(b"x\r\n")) + core.send(EndOfMessage())
+    assert sent == b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nx\r\n"
+    core = Connection(Role.CLIENT)
+    core.send(GET)
+    with pytest.raises(LocalProtocolError):
+        core.send(Data(b"x"))
+
+
+def test_a_request_line_of_8000_bytes() -> None:
+    """§3: RECOMMENDED, of senders and recipients."""
+    target = "/" + "a" * (8_000 - len("GET / HTTP/1.1"))
+    sent = Connection(Role.CLIENT).send(RequestHead("GET", target, HOST))
+    assert len(sent.partition(b"\r\n")[0]) == 8_000
+    assert server(sent).next_event() == RequestHead("GET", target, HOST)
+
+
+@pytest.mark.parametrize("start", [b"GET / HTTP/1.1", b"GET / HTTP/1.0"])
+def test_a_status_line_has_our_version_and_both_its_spaces(start: bytes) -> None:
+    """§2.3: no downgrade for a client that has done nothing wrong. §4: the second space MUST come even if no reason does."""
+    line, known = b"HTTP/1.1 299 \r\n", b"HTTP/1.1 200 OK\r\n"
+    data = request(start, b"Host: a", b"")
+    assert answered(data)().send(ResponseHead(299, OK.headers)).startswith(line)
+    assert answered(data)().send_whole(PreparedHead(299, Headers()), b"").startswith(line)
+    assert answered(data)().send_whole(PreparedHead(200, Headers()), b"").startswith(known)
+    core = broken(b"GET / HTTP/1.1\r\nX : y")
+    assert core.error is not None
+    assert core.send(core.farewell(core.error)[0]).startswith(b"HTTP/1.1 400 Bad Request\r\n")
 
 
 def test_content_has_to_be_as_long_as_was_said() -> None:
@@ -946,9 +1042,10 @@ def test_the_bytes_after_an_upgrade_belong_to_the_next_protocol() -> None:
 def test_a_tunnel_begins_behind_the_head_of_a_2xx_to_connect() -> None:
     """RFC 9110 §9.3.6, at both ends; the client MUST ignore the length in such a response (§6.3)."""
     head = RequestHead("CONNECT", "a:1", HOST)
-    core = client(head, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nbytes")
-    assert isinstance(core.next_event(), ResponseHead)
-    assert (core.next_event(), core.wants, core.trailing_data) == (None, Wants.PAUSED, b"bytes")
+    for field in (b"Content-Length: 5", b"Content-Length: x", b"Transfer-Encoding: chunked, chunked", b"X: y"):
+        core = client(head, b"HTTP/1.1 200 OK\r\n" + field + b"\r\n\r\nbytes")
+        assert isinstance(core.next_event(), ResponseHead)
+        assert (core.next_event(), core.wants, core.trailing_data) == (None, Wants.PAUSED, b"bytes")
     served = answered(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", ResponseHead(200, Headers()))()
     assert served.request == served.response == SWITCHED
 

@@ -144,7 +144,7 @@ from minproto.http import (
     parse_content_length,
     split_list,
 )
-from minproto.http1_body import Chunked, ContentLength, Framing, UntilClose
+from minproto.http1_body import WITH_PARAMETERS, Chunked, ContentLength, Framing, UntilClose
 
 
 @dataclass(frozen=True)
@@ -392,8 +392,8 @@ def _transfer_codings(version: str, fields: dict[str, str], fault: type[Protocol
     if "content-length" in fields:  # §6.3: ought to be handled as an error, as it may be an attempt at request smuggling
         raise fault("both Transfer-Encoding and Content-Length", 400)
     codings = split_list(fields["transfer-encoding"])
-    if any(coding.startswith("chunked") and coding[7:].strip("\t ")[:1] == ";" for coding in codings):
-        raise fault("chunked has no parameters", 400)  # §7.1: SHOULD be treated as an error
+    if any(map(WITH_PARAMETERS.match, codings)):
+        raise fault("a transfer coding with parameters that it does not have", 400)  # §7.1, §7.2: SHOULD be an error
     return codings
 
 
@@ -574,6 +574,7 @@ class Connection(Core):
         """Whether the client holds its content back until it sees a 100 (RFC 9110 §10.1.1)."""
         self._method = ""  # of the request
         self._version = "1.1"  # of the request
+        self._server_version = "1.1"  # of the last response; a client takes a new server for one of HTTP/1.1 (§6.1)
         self._offers_upgrade = False
         # The message that is being received:
         self._empty_lines = 0  # before the request line
@@ -688,12 +689,13 @@ class Connection(Core):
     def _note_response(self, status: int, version: str, fields: dict[str, str], framing: Framing) -> None:
         """Advance the state for the head of a response, sent or received."""
         self.expects_continue = False
+        self._server_version = version
         if status == 101 or (self._method == "CONNECT" and 200 <= status < 300):
             return self._move(Step.SWITCH)
         if status < 200:
             return self._move(Step.INTERIM)
-        if self._version == "1.0":  # the lower of the two versions is what both ends understand (§6.1, §9.3)
-            version = "1.0"
+        version = min(version, self._version)  # the lower of the two versions is what both ends understand (§9.3)
+        # A response that has no other end than that of the connection (§6.3) is the last one, whatever its fields say.
         self.keep_alive = self.keep_alive and framing != UntilClose() and persists(version, fields)
         self._move(Step.FINAL)
 
@@ -787,6 +789,8 @@ class Connection(Core):
             raise LocalProtocolError("a method, target or version that no request line can have")
         check_target(head.method, head.target, LocalProtocolError)
         handling = self.request_handling(head.version, head.headers, LocalProtocolError)
+        if handling.framing == Chunked() and self._server_version == "1.0":
+            raise LocalProtocolError("the server has answered in HTTP/1.0, which knows no chunks: send a Content-Length")
         encoded = f"{line}\r\n{self.encode_fields(head.headers)}\r\n".encode("latin-1")
         self._begin_content(handling.framing)
         self._begin_exchange(head, handling)
@@ -819,9 +823,11 @@ class Connection(Core):
         framed = "content-length" in fields or "transfer-encoding" in fields
         if framed and (status < 200 or status == 204 or (self._method == "CONNECT" and status < 300)):
             raise LocalProtocolError("a 1xx, a 204, and a 2xx to CONNECT have no length")  # §6.1, RFC 9110 §8.6
-        if self._version == "1.0":
-            version = "1.0"
-        framing = response_framing(self._method, status, version, fields, LocalProtocolError)
+        # §6.1: a server MUST NOT send Transfer-Encoding to a client of HTTP/1.0, and §6.2: no sender may add Content-Length to
+        # it. Both hold for a HEAD and a 304, too, where the fields frame nothing. So they are checked as those of a GET are.
+        version = min(version, self._version)
+        declared = response_framing("GET", 200, version, fields, LocalProtocolError)
+        framing = NO_CONTENT if has_no_content(self._method, status) else declared
         if framing == UntilClose() and self.keep_alive and persists(version, fields):
             raise LocalProtocolError("neither a length, nor chunked, nor Connection: close")
         if framing != NO_CONTENT and status == 205:  # RFC 9110 §15.3.6

@@ -68,6 +68,10 @@ class UntilClose:
 
 Framing = ContentLength | Chunked | UntilClose
 
+WITH_PARAMETERS = re.compile(r"(?:chunked|deflate|(?:x-)?(?:gzip|compress))[\t ]*+;")
+"""Matches an element of Transfer-Encoding, in lower case, that gives parameters to a coding that defines none (§7.1, §7.2). If
+one program took ``chunked;a=b`` for chunked, and another one for an unknown coding, they would disagree on the end."""
+
 
 # ---- the readers -------------------------------------------------------------------------------------------------------
 
