@@ -747,7 +747,8 @@ def test_data_without_a_request_is_no_response() -> None:
     "fields",
     [
         [("x", "a\r\nset-cookie: b")], [("x", "a\nb")], [("x", "a\rb")], [("x", "a\0")], [("x\r\ny", "a")], [("x: y", "a")],
-        [("x ", "a")], [("", "a")], [("X", "upper case")], [("x", "a\r\n b")], [(" x", "a")], [("x", " a")], [("x", "a ")], [("x", "\u20ac")],
+        [("x ", "a")], [("", "a")], [("X", "upper case")], [("x", "a\r\n b")], [(" x", "a")], [("x", " a")], [("x", "a ")],
+        [("x", "\u20ac")],
         [("x", "a\r\n\r\nHTTP/1.1 200 OK")], [("x", "a\r\ny\0b")], [("x\0a\r\ny", "b")], [("x", "a\r\ny\0b"), ("z", "")],
     ],
 )  # fmt: skip

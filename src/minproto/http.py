@@ -161,7 +161,10 @@ _VALUE = re.compile(rf"(?:(?![\t ])[{FIELD_VCHAR}]+(?<![\t ]))?")
 
 
 def is_field(field: tuple[str, str]) -> bool:
-    """Return whether a field can be sent: a name in lower case and a value without a space at either end, both str."""
+    """Return whether a field can be sent: a name in lower case and a value without a space at either end, both str.
+
+    No value contains CR or LF: it would end its line (RFC 9112 §2.2), or fold it (RFC 9112 §5.2). No name contains a space.
+    """
     if isinstance(field, str) or len(field) != 2 or not all(isinstance(part, str) for part in field):
         return False  # the text "te" is not a pair, though it would unpack into the name "t" and the value "e"
     name, value = field
@@ -284,7 +287,12 @@ TARGET = r"\x21\x24-\x3b\x3d\x3f-\x7e"
 
 
 def check_target(method: str, target: str, fault: type[ProtocolError]) -> None:
-    """Check that the form of a target fits the method, and that its authority is valid. Raises ``fault`` (400)."""
+    """Check that the form of a target fits the method, and that its authority is valid. Raises ``fault`` (400).
+
+    A target is a path that begins with "/" and may have a query (RFC 9112 §3.2.1); or a whole URL, which a server MUST accept,
+    although only clients of proxies send it (RFC 9112 §3.2.2). CONNECT takes a host and a port, and nothing else (RFC 9112
+    §3.2.3). Only OPTIONS takes "*" (RFC 9112 §3.2.4). Anything else SHOULD get a 400 (RFC 9112 §3.2).
+    """
     if method == "CONNECT":
         host, _, port = target.rpartition(":")
         if not (host and is_host(target) and port.isdigit() and int(port)):  # RFC 9110 §9.3.6: MUST reject an invalid port

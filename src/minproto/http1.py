@@ -217,6 +217,9 @@ def _run(allowed: str) -> re.Pattern[bytes]:
 
 
 END = "end"
+# No space may come before a name, not even in the first line of the fields (§2.2), and none between a name and its colon (§5.1).
+# A CR that no LF follows ends nothing (§2.2), and neither does an LF alone: §2.2 permits a recipient to accept the LF, but if
+# only one of two programs does, they see different lines.
 _FIELDS: Syntax = {
     "name": Part(_run(TCHAR), {b":": "value"}, instead={b"\r\n": END}),
     "value": Part(_run(FIELD_VCHAR), {b"\r\n": "name"}, least=0),
@@ -230,6 +233,9 @@ _REQUEST_LINE = re.compile(rf"([{TCHAR}]++) ([{TARGET}]++) HTTP/(1\.[01])")  # a
 _FOLD = re.compile(r"\r\n[\t ]++")
 
 _VERSION = re.compile(rb"(?:H(?:T(?:T(?:P(?:/(?:[0-9](?:\.[0-9]?)?)?)?)?)?)?)?")
+# One space between the parts of a start line, and no other whitespace. §3 and §4 permit a recipient to accept more than that,
+# and warn of it: of two programs, one might find the method, or the status, where the other does not. A line with a space too
+# many is refused, and never corrected (§3.2). A request's value is not continued on the next line: §5.2 demands a 400 for that.
 REQUEST: Syntax = {
     "method": Part(_run(TCHAR), {b" ": "target"}),
     "target": Part(_run(TARGET), {b" ": "version"}),
@@ -282,6 +288,8 @@ class HeadReader:
     def read(self, buffer: Buffer) -> tuple[Sequence[str], Headers] | None:
         """Remove a complete head from the buffer. Return the parts of its start line, and its fields; None if incomplete.
 
+        The spaces around a value do not belong to it (§5.1), and a fold becomes one space (§5.2).
+
         Raises RemoteProtocolError: 400 at the first byte that no head can have in that place; 414, 431 or 501 if a part is
         too long.
         """
@@ -297,7 +305,11 @@ class HeadReader:
         return head
 
     def _read_part(self, buffer: Buffer, end: int) -> bool:
-        """Read the current part up to the position ``end``. Return False if the part's end has not arrived."""
+        """Read the current part up to the position ``end``. Return False if the part's end has not arrived.
+
+        A byte that neither belongs to the part nor ends it is a 400: a space before a name or in a target (§2.2, §3.2), a CR
+        without its LF (§2.2), a space before the colon (§5.1).
+        """
         part = self._syntax[self._part]
         # "TTP" is right only after an "H". So a part in which each byte has its place is matched again from its first byte.
         position = min(end, buffer.match(part.allowed, self._part_start if part.fixed else self._position))
@@ -319,7 +331,12 @@ class HeadReader:
         raise RemoteProtocolError(f"unexpected byte 0x{behind[0]:02x} in the {self._part} of a head", 400)
 
     def _end_part(self, buffer: Buffer, size: int, after: str) -> None:
-        """Store the text of the current part, and continue after the part's end, which has ``size`` bytes."""
+        """Store the text of the current part, and continue after the part's end, which has ``size`` bytes.
+
+        §2.2: a message MUST be parsed as octets. So the lines are found among the bytes, and each part becomes text only when
+        its bytes are known: one character for each byte. A program that decodes a whole head first, say as UTF-8, may lose
+        bytes that are not UTF-8, or take characters such as U+0085 for the end of a line.
+        """
         start, position = self._part_start, self._position
         self._position += size
         if after == self._part:  # a fold: the value continues
@@ -336,7 +353,8 @@ def encode_fields(headers: Sequence[tuple[str, str]]) -> str:
     """Return field lines, each with its CRLF. Raises LocalProtocolError for a field that is not valid.
 
     A value with a line break in it would become two lines. If a user's input got into a value, an attacker could add fields,
-    or a whole response (response splitting, §11.1).
+    or a whole response (response splitting, §11.1). So we send no CR but that of a line's end (§2.2), no folded value (§5.2),
+    and no line that begins with a space (§2.2).
     """
     for line in headers:
         if not is_field(line):
@@ -360,11 +378,15 @@ NO_CONTENT = ContentLength(0)
 
 
 def request_framing(version: str, fields: dict[str, str], fault: type[ProtocolError]) -> Framing:
-    """Return the framing of a request with these important fields. Raises ``fault`` (400, 501)."""
+    """Return the framing of a request with these important fields. Raises ``fault`` (400, 501).
+
+    A request without Content-Length and Transfer-Encoding has no content (§6.3, rule 7): it never lasts until the close.
+    """
     if "transfer-encoding" not in fields:
         return ContentLength(parse_content_length(fields.get("content-length", "0"), fault))
     codings = _transfer_codings(version, fields, fault)
-    # §6.1: a sender MUST NOT apply chunked more than once; §6.3: if chunked is not last, the server MUST respond with 400.
+    # §6.1: a sender MUST NOT apply chunked more than once, and MUST apply it last, or nothing tells where the request ends. §6.3:
+    # if chunked is not last, the server MUST respond with 400.
     if codings[-1:] != ["chunked"] or codings.count("chunked") > 1:
         raise fault("in Transfer-Encoding, chunked must come last, and once", 400)
     if len(codings) > 1:
@@ -373,7 +395,12 @@ def request_framing(version: str, fields: dict[str, str], fault: type[ProtocolEr
 
 
 def response_framing(method: str, status: int, version: str, fields: dict[str, str], fault: type[ProtocolError]) -> Framing:
-    """Return the framing of a response to a request with ``method``. Raises ``fault`` (400)."""
+    """Return the framing of a response to a request with ``method``. Raises ``fault`` (400).
+
+    §6.3: a response without content ends with its head, whatever its fields say (rule 1), and so does a 2xx to CONNECT, whose
+    length a client MUST ignore (rule 2). §6.1: chunked comes once. If it is not the last coding, the end of the connection is
+    the end of the content (rule 4).
+    """
     if has_no_content(method, status):
         return NO_CONTENT
     if "transfer-encoding" not in fields:
@@ -386,10 +413,15 @@ def response_framing(method: str, status: int, version: str, fields: dict[str, s
 
 
 def _transfer_codings(version: str, fields: dict[str, str], fault: type[ProtocolError]) -> list[str]:
-    """Return the transfer codings in the order in which they were applied. Raises ``fault`` (400) for an ambiguous framing."""
+    """Return the transfer codings in the order in which they were applied. Raises ``fault`` (400) for an ambiguous framing.
+
+    The names are in lower case: ``Chunked`` is chunked (§7).
+    """
     if version == "1.0":  # §6.1: MUST treat the message as if the framing is faulty: HTTP/1.0 does not know the field
         raise fault("Transfer-Encoding in HTTP/1.0", 400)
-    if "content-length" in fields:  # §6.3: ought to be handled as an error, as it may be an attempt at request smuggling
+    # §6.2: a sender MUST NOT send both fields, so who receives both may be under attack (request smuggling). §6.3 says that both
+    # ought to be an error, and §6.1 that a server MUST close after it has answered such a request: a 400 does both.
+    if "content-length" in fields:
         raise fault("both Transfer-Encoding and Content-Length", 400)
     codings = split_list(fields["transfer-encoding"])
     if any(map(WITH_PARAMETERS.match, codings)):
@@ -400,7 +432,7 @@ def _transfer_codings(version: str, fields: dict[str, str], fault: type[Protocol
 def persists(version: str, fields: dict[str, str]) -> bool:
     """Return whether the connection stays open, according to one message of the exchange (keep-alive, §9.3).
 
-    In HTTP/1.1 a connection stays open unless one side says ``Connection: close``; in HTTP/1.0, only if both sides say
+    In HTTP/1.1 a connection stays open unless one side says ``Connection: close`` (§9.6); in HTTP/1.0, only if both sides say
     ``keep-alive``.
     """
     if "connection" not in fields:
@@ -533,7 +565,10 @@ BOTH_DONE: dict[tuple[State, State, bool], State] = {
     (DONE, DONE, False): State.CLOSED,  # §9.6: whatever follows is not a request
     (State.CLOSED, DONE, False): State.CLOSED,  # the error response, or the app's own response, is complete
 }
-"""The states of the request and of the response, and whether the connection persists -> the new state of both."""
+"""The states of the request and of the response, and whether the connection persists -> the new state of both.
+
+Both messages have to be complete first. A server that answers early still has to read the whole request, and a client the whole
+response, or what is left would be taken for the next message (§9.3)."""
 
 
 @dataclass(slots=True)
@@ -601,6 +636,11 @@ class Connection(Core):
     # -- receiving. A server receives requests, a client responses; the state of the received message says what has to come.
 
     def _parse(self) -> Event | None:
+        """Return the next event of the message that comes now.
+
+        A server looks at a pipelined request only when the request before it has been answered, so its responses are in the
+        order of the requests (§9.3.2).
+        """
         state = self.request if self.role is SERVER else self.response
         if state is IDLE or state is HEAD:
             event: Event | None = self._parse_request() if self.role is SERVER else self._parse_response()
@@ -654,9 +694,13 @@ class Connection(Core):
         self._move(Step.REQUEST_HEAD)
 
     def _parse_response(self) -> ResponseHead | None:
-        """Return the head of a response, once all of it has arrived. No EndOfMessage follows an interim response."""
+        """Return the head of a response, once all of it has arrived. No EndOfMessage follows an interim response.
+
+        The reason phrase is dropped: a client SHOULD ignore it (§4).
+        """
         if self.response is IDLE:
-            if self._buffer.size:  # §9.2: a client MUST NOT treat data that it did not ask for as a response
+            # §9.2: a client MUST NOT treat data that it did not ask for as a response; nor what follows the last one (§6.3).
+            if self._buffer.size:
                 raise RemoteProtocolError("data without a request")
             return None
         found = self._head_reader.read(self._buffer)
@@ -687,7 +731,10 @@ class Connection(Core):
         return http1_body.LengthReader(framing.length) if framing.length else None
 
     def _note_response(self, status: int, version: str, fields: dict[str, str], framing: Framing) -> None:
-        """Advance the state for the head of a response, sent or received."""
+        """Advance the state for the head of a response, sent or received.
+
+        After a 2xx to CONNECT the connection is a tunnel: its bytes are no content, whatever the head says (§6.3, rule 2).
+        """
         self.expects_continue = False
         self._server_version = version
         if status == 101 or (self._method == "CONNECT" and 200 <= status < 300):
@@ -727,6 +774,9 @@ class Connection(Core):
 
     def _parse_eof(self) -> Event | None:
         """Decide what the end of input means: the end of content, the end of an idle connection, or a message cut short.
+
+        Content with a length, or in chunks, is incomplete if its last byte is missing (§6.3, rule 6, and §8). A client MUST note
+        that: the error is how our core says it. Other content of a response is complete when the server closes (§6.3, rule 8).
 
         (While a server still has to answer, the request is DONE, ``wants`` is PAUSED, and this method is not called: a client
         may end its output after its request, and still read the response.)
@@ -781,7 +831,11 @@ class Connection(Core):
             raise LocalProtocolError(f"the {self.role.value} can't send {type(event).__name__} in {state.name}")
 
     def _send_request(self, head: RequestHead) -> bytes:
-        """Return a request's head, after the checks that a server would make: of its target, its Host and its framing."""
+        """Return a request's head, after the checks that a server would make: of its target, its Host and its framing.
+
+        So a client always sends Host (§3.2). It sends chunks unless the server has shown that it does not know them (§6.1):
+        who makes a connection of HTTP/1.1 has told us that the server speaks it.
+        """
         line = f"{head.method} {head.target} HTTP/{head.version}"
         found = _REQUEST_LINE.fullmatch(line)
         # The line has to split into the parts that it was made from, or a target could bring a version of its own.
@@ -798,7 +852,10 @@ class Connection(Core):
 
     def _send_response(self, head: ResponseHead) -> bytes:
         """Return a response's head. Its fields have to say where the content ends, so the caller gives a Content-Length,
-        ``Transfer-Encoding: chunked`` or ``Connection: close``; ``_check_response`` raises if all three are missing."""
+        ``Transfer-Encoding: chunked`` or ``Connection: close``; ``_check_response`` raises if all three are missing.
+
+        Our version is 1.1, also if the client's is 1.0: a server SHOULD NOT say less (§2.3). The space before the reason MUST
+        be there even if we know no reason for a status (§4)."""
         fields = important_fields(head.headers)
         framing = self._check_response(head, fields)
         line = f"HTTP/{head.version} {head.status:d} {REASONS.get(head.status, '')}"
@@ -808,7 +865,10 @@ class Connection(Core):
         return encoded
 
     def _check_response(self, head: ResponseHead, fields: dict[str, str]) -> Framing:
-        """Return how a response says where it ends. Raises LocalProtocolError if a client would see a different end."""
+        """Return how a response says where it ends. Raises LocalProtocolError if a client would see a different end.
+
+        §6.1: content in a coding other than chunked ends in chunks, or the server closes. So does content without a length.
+        """
         status, version = head.status, head.version
         # RFC 9110 §15: other codes are invalid, though a client has to treat such a response as a server error.
         if not 100 <= status <= 599:
@@ -840,7 +900,11 @@ class Connection(Core):
         self._due = framing.length if isinstance(framing, ContentLength) else 0
 
     def _send_data(self, data: bytes) -> bytes:
-        """Return content as it goes over the wire: "hello" as a chunk is ``5\\r\\nhello\\r\\n``, otherwise "hello"."""
+        """Return content as it goes over the wire: "hello" as a chunk is ``5\\r\\nhello\\r\\n``, otherwise "hello".
+
+        Content beyond its Content-Length, such as one more line end (§2.2), or without any length (§6.3), would be taken for
+        the start of the next message.
+        """
         if isinstance(self.framing, Chunked):
             return b"%x\r\n%b\r\n" % (len(data), data) if data else b""  # a chunk of size 0 would be the last chunk
         if isinstance(self.framing, ContentLength):
@@ -850,7 +914,10 @@ class Connection(Core):
         return data
 
     def _send_end(self, trailers: Headers) -> bytes:
-        """Return the last chunk and the trailers; without chunks, b"", since a length or a close marks the end."""
+        """Return the last chunk and the trailers; without chunks, b"", since a length or a close marks the end.
+
+        In particular no CRLF, which old clients sent behind their content: a client MUST NOT (§2.2).
+        """
         if self._due:
             raise LocalProtocolError("less content than its Content-Length")
         chunked = isinstance(self.framing, Chunked)
@@ -865,7 +932,8 @@ class Connection(Core):
     def send_whole(self, head: ResponseHead, content: bytes) -> bytes:
         """Return the bytes of a whole final response: its head, its content, and an end without trailers.
 
-        A head that does not say where its content ends gets a Content-Length. In answer to HEAD the content is left out.
+        A head that does not say where its content ends gets a Content-Length: without one, only the end of the connection could
+        be the end of the content, and a server SHOULD avoid that (§6.3). In answer to HEAD the content is left out.
         Raises LocalProtocolError if ``send`` would, with nothing changed.
         """
         head = ResponseHead(head.status, head.headers, head.version)
@@ -885,7 +953,10 @@ class Connection(Core):
         return self.send(head) + self.send(Data(content)) + self.send(EndOfMessage())
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        """Return the events of a server's error response to a bad request; none if the server has begun another response."""
+        """Return the events of a server's error response to a bad request; none if the server has begun another response.
+
+        §2.2: a server SHOULD answer what is not HTTP with 400, and close. The client is told so: ``Connection: close`` (§9.6).
+        """
         if self.role is CLIENT or self.response is not HEAD:
             return []
         text = f"{error}\n".encode()

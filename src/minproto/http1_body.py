@@ -141,6 +141,9 @@ def parse_chunk_line(buffer: Buffer, max_line: int) -> tuple[int, int] | None:
     Return None if the line is not complete. Raises RemoteProtocolError (400) for a wrong byte, and if ``max_line`` bytes of a
     line have arrived without its end.
 
+    A recipient MUST anticipate large numbers (§7.1): in 32 bits, ``100000000`` would be 0, the last chunk. Python's ``int`` has
+    no limit, and what other programs do with more than 16 digits, nobody knows. Extensions MUST be ignored (§7.1.1).
+
         >>> buffer = Buffer(limit=100)
         >>> stored = buffer.append(b'A;sig="x y"\r\n0123456789')
         >>> parse_chunk_line(buffer, 100), buffer.peek()
@@ -174,7 +177,7 @@ def parse_chunk_end(buffer: Buffer) -> bool | None:
 
 
 class ChunkedReader:
-    """Reads content in chunks, and the trailers after them (§7.1).
+    """Reads content in chunks, and the trailers after them (§7.1). A recipient MUST be able to (§6.1).
 
         SIZE --> DATA --> CRLF --> SIZE --> ... --> SIZE (it is 0) --> TRAILERS
     """
@@ -202,6 +205,9 @@ class ChunkedReader:
 
     def read(self, buffer: Buffer) -> Data | EndOfMessage | None:
         """Return the content of one chunk, as far as it has arrived, or the end with its trailers.
+
+        The trailers stay in the EndOfMessage. They MUST NOT be merged into the header, unless the definition of such a field
+        says how (§7.1.2): there they could forge a field that somebody has checked.
 
         Raises RemoteProtocolError: 400 for malformed chunks, 413 for a chunk with which the content exceeds the limit.
         """
