@@ -217,9 +217,9 @@ def _run(allowed: str) -> re.Pattern[bytes]:
 
 
 END = "end"
-# No space may come before a name, not even in the first line of the fields (§2.2), and none between a name and its colon (§5.1).
-# A CR that no LF follows ends nothing (§2.2), and neither does an LF alone: §2.2 permits a recipient to accept the LF, but if
-# only one of two programs does, they see different lines.
+# No space may come before a name, not even in the first line of the fields (§2.2), and none between a name and its colon
+# (§5.1). A CR that no LF follows ends nothing (§2.2), and neither does an LF alone: §2.2 permits a recipient to accept the LF,
+# but if only one of two programs does, they see different lines.
 _FIELDS: Syntax = {
     "name": Part(_run(TCHAR), {b":": "value"}, instead={b"\r\n": END}),
     "value": Part(_run(FIELD_VCHAR), {b"\r\n": "name"}, least=0),
@@ -235,7 +235,7 @@ _FOLD = re.compile(r"\r\n[\t ]++")
 _VERSION = re.compile(rb"(?:H(?:T(?:T(?:P(?:/(?:[0-9](?:\.[0-9]?)?)?)?)?)?)?)?")
 # One space between the parts of a start line, and no other whitespace. §3 and §4 permit a recipient to accept more than that,
 # and warn of it: of two programs, one might find the method, or the status, where the other does not. A line with a space too
-# many is refused, and never corrected (§3.2). A request's value is not continued on the next line: §5.2 demands a 400 for that.
+# many is refused, and never corrected (§3.2). A value in a request is not continued on the next line: §5.2 demands a 400.
 REQUEST: Syntax = {
     "method": Part(_run(TCHAR), {b" ": "target"}),
     "target": Part(_run(TARGET), {b" ": "version"}),
@@ -385,8 +385,8 @@ def request_framing(version: str, fields: dict[str, str], fault: type[ProtocolEr
     if "transfer-encoding" not in fields:
         return ContentLength(parse_content_length(fields.get("content-length", "0"), fault))
     codings = _transfer_codings(version, fields, fault)
-    # §6.1: a sender MUST NOT apply chunked more than once, and MUST apply it last, or nothing tells where the request ends. §6.3:
-    # if chunked is not last, the server MUST respond with 400.
+    # §6.1: a sender MUST NOT apply chunked more than once, and MUST apply it last, or nothing tells where the request ends.
+    # §6.3: if chunked is not last, the server MUST respond with 400.
     if codings[-1:] != ["chunked"] or codings.count("chunked") > 1:
         raise fault("in Transfer-Encoding, chunked must come last, and once", 400)
     if len(codings) > 1:
@@ -419,8 +419,8 @@ def _transfer_codings(version: str, fields: dict[str, str], fault: type[Protocol
     """
     if version == "1.0":  # §6.1: MUST treat the message as if the framing is faulty: HTTP/1.0 does not know the field
         raise fault("Transfer-Encoding in HTTP/1.0", 400)
-    # §6.2: a sender MUST NOT send both fields, so who receives both may be under attack (request smuggling). §6.3 says that both
-    # ought to be an error, and §6.1 that a server MUST close after it has answered such a request: a 400 does both.
+    # §6.2: a sender MUST NOT send both fields, so a recipient of both may be under attack (request smuggling). §6.3: both ought
+    # to be handled as an error. §6.1: a server MUST close after it has answered such a request. A 400 does all of that.
     if "content-length" in fields:
         raise fault("both Transfer-Encoding and Content-Length", 400)
     codings = split_list(fields["transfer-encoding"])
@@ -567,8 +567,8 @@ BOTH_DONE: dict[tuple[State, State, bool], State] = {
 }
 """The states of the request and of the response, and whether the connection persists -> the new state of both.
 
-Both messages have to be complete first. A server that answers early still has to read the whole request, and a client the whole
-response, or what is left would be taken for the next message (§9.3)."""
+Both messages have to be complete first. A server that answers early still has to read the whole request, and a client the
+whole response, or the unread bytes would be taken for the next message (§9.3)."""
 
 
 @dataclass(slots=True)
@@ -775,8 +775,9 @@ class Connection(Core):
     def _parse_eof(self) -> Event | None:
         """Decide what the end of input means: the end of content, the end of an idle connection, or a message cut short.
 
-        Content with a length, or in chunks, is incomplete if its last byte is missing (§6.3, rule 6, and §8). A client MUST note
-        that: the error is how our core says it. Other content of a response is complete when the server closes (§6.3, rule 8).
+        Content with a length, or in chunks, is incomplete if its last byte is missing (§6.3, rule 6, and §8). A client MUST
+        record that, and our core does so by raising an error. Other content of a response is complete when the server closes
+        (§6.3, rule 8).
 
         (While a server still has to answer, the request is DONE, ``wants`` is PAUSED, and this method is not called: a client
         may end its output after its request, and still read the response.)
@@ -932,8 +933,8 @@ class Connection(Core):
     def send_whole(self, head: ResponseHead, content: bytes) -> bytes:
         """Return the bytes of a whole final response: its head, its content, and an end without trailers.
 
-        A head that does not say where its content ends gets a Content-Length: without one, only the end of the connection could
-        be the end of the content, and a server SHOULD avoid that (§6.3). In answer to HEAD the content is left out.
+        A head that does not say where its content ends gets a Content-Length. Without one, only the end of the connection would
+        be the end of the content: a server SHOULD avoid that (§6.3). In answer to HEAD the content is left out.
         Raises LocalProtocolError if ``send`` would, with nothing changed.
         """
         head = ResponseHead(head.status, head.headers, head.version)

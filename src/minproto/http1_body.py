@@ -141,8 +141,9 @@ def parse_chunk_line(buffer: Buffer, max_line: int) -> tuple[int, int] | None:
     Return None if the line is not complete. Raises RemoteProtocolError (400) for a wrong byte, and if ``max_line`` bytes of a
     line have arrived without its end.
 
-    A recipient MUST anticipate large numbers (§7.1): in 32 bits, ``100000000`` would be 0, the last chunk. Python's ``int`` has
-    no limit, and what other programs do with more than 16 digits, nobody knows. Extensions MUST be ignored (§7.1.1).
+    A recipient MUST anticipate large numbers (§7.1): in 32 bits, ``100000000`` would be 0, the last chunk. Python's ``int``
+    has no limit. More than 16 digits are refused, because other programs may misread them. Extensions MUST be ignored
+    (§7.1.1).
 
         >>> buffer = Buffer(limit=100)
         >>> stored = buffer.append(b'A;sig="x y"\r\n0123456789')
