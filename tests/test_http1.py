@@ -851,6 +851,15 @@ def test_a_request_without_one_valid_host_is_not_sent(hosts: list[str]) -> None:
             Connection(Role.CLIENT).send(RequestHead("GET", target, Headers([("host", host) for host in hosts])))
 
 
+@pytest.mark.parametrize("target", ["/", "a", "a:", ":80", "a:0", "u@a:80", "http://a:80/", "*"])
+def test_a_connect_takes_host_and_port(target: str) -> None:
+    """§3.2.3: a client MUST send only these."""
+    core = Connection(Role.CLIENT)
+    with pytest.raises(LocalProtocolError):
+        core.send(RequestHead("CONNECT", target, HOST))
+    assert core.send(RequestHead("CONNECT", "[::1]:80", HOST)).startswith(b"CONNECT [::1]:80 HTTP/1.1\r\n")
+
+
 def test_a_request_ends_with_its_content() -> None:
     """§2.2: no line end before or behind it that its length does not count, and no content without a length."""
     core = Connection(Role.CLIENT)

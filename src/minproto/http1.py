@@ -419,8 +419,8 @@ def _transfer_codings(version: str, fields: dict[str, str], fault: type[Protocol
     """
     if version == "1.0":  # §6.1: MUST treat the message as if the framing is faulty: HTTP/1.0 does not know the field
         raise fault("Transfer-Encoding in HTTP/1.0", 400)
-    # §6.2: a sender MUST NOT send both fields, so a recipient of both may be under attack (request smuggling). §6.3: both ought
-    # to be handled as an error. §6.1: a server MUST close after it has answered such a request. A 400 does all of that.
+    # §6.2: a sender MUST NOT send both fields, so a recipient of both may be under attack (request smuggling). §6.3: both
+    # ought to be handled as an error. §6.1: a server MUST close after it has answered such a request. A 400 does all of that.
     if "content-length" in fields:
         raise fault("both Transfer-Encoding and Content-Length", 400)
     codings = split_list(fields["transfer-encoding"])
@@ -933,8 +933,8 @@ class Connection(Core):
     def send_whole(self, head: ResponseHead, content: bytes) -> bytes:
         """Return the bytes of a whole final response: its head, its content, and an end without trailers.
 
-        A head that does not say where its content ends gets a Content-Length. Without one, only the end of the connection would
-        be the end of the content: a server SHOULD avoid that (§6.3). In answer to HEAD the content is left out.
+        A head that does not say where its content ends gets a Content-Length. Without one, only the end of the connection
+        would be the end of the content: a server SHOULD avoid that (§6.3). In answer to HEAD the content is left out.
         Raises LocalProtocolError if ``send`` would, with nothing changed.
         """
         head = ResponseHead(head.status, head.headers, head.version)

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from minproto.aio.address import Address, is_origin_of, url_address
+from minproto.aio.address import Address, is_origin_of, request_target, url_address
 from minproto.http import same_authority
 
 
@@ -31,6 +31,20 @@ def test_a_host_has_a_name_for_each_use(host, connects, name, authority):
     address = Address(host, 443)
     assert (address.connect_host, address.server_name, address.authority("https")) == (connects, name, authority)
     assert address.authority("http") == f"{authority}:443"
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("http://www.example.org/where?q=now", "/where?q=now"),
+        ("http://www.example.org", "/"),
+        ("http://www.example.org?q", "/?q"),
+        ("http://me:secret@www.example.org:80/a//b?c?d#fragment", "/a//b?c?d"),
+    ],
+)
+def test_the_target_of_a_url_is_its_path_and_query(url, target):
+    """RFC 9112 §3.2.1: a client MUST send nothing else to an origin server, and "/" for an empty path."""
+    assert request_target(urlsplit(url)) == target
 
 
 @pytest.mark.parametrize(
