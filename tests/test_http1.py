@@ -583,6 +583,7 @@ def test_chunks_extensions_and_trailers() -> None:
         (400, [b"GET / HTTP/1.1", b"Host: a", b"X@: a"]),
         (400, [b"GET / HTTP/1.1", b"Host: a", b"X: a\0b"]),
         (400, [b"GET / HTTP/1.1", b"Host: a", b"X: a\rb"]),
+        (400, [b"GET / HTTP/1.1", b"Host: a", b"X: a\rY: b"]),
         (400, [b"GET / HTTP/1.1", b"Host: a", b"X: a\nb: c"]),
     ],
 )

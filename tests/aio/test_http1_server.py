@@ -316,6 +316,20 @@ async def test_a_request_that_comes_too_late_does_not_destroy_the_last_answer(fi
         assert await client.end() == FIN
 
 
+@pytest.mark.parametrize(
+    ("target", "authority"), [("http://b.example:81/x", "b.example:81"), ("http://b.example?x", "b.example"), ("/x", "a")]
+)
+@virtual
+async def test_a_host_in_the_target_overrides_the_field(target, authority):
+    """RFC 9112 §3.2.2: an origin server MUST ignore Host then."""
+
+    async def app(request):
+        return Response.text(request.authority)
+
+    async with serving(app) as server:
+        assert (await server.client().ask(get(target))).body == authority.encode()
+
+
 @virtual
 async def test_options_asterisk_is_answered_by_the_server():
     """RFC 9110 §9.3.7: a question to the server as a whole, like a ping."""
