@@ -13,7 +13,7 @@ from http2_wire import ALIVE, GET, OK, POST, Wire, data, frame, number, ping, re
 
 from minproto.core import CLIENT, SERVER, LocalProtocolError, RemoteProtocolError, Wants
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
-from minproto.http2 import Consumed, Discarded, GoAway, Ping, Reset, Settings, StreamFault
+from minproto.http2 import Consumed, Discarded, GoAway, Ping, Reset, Settings, StreamFault, WindowUpdate
 from minproto.http2_frames import (
     ACK,
     COMPRESSION_ERROR,
@@ -668,6 +668,64 @@ def test_a_long_block_takes_frames_without_flags_and_ends_with_one():
     w.say(ResponseHead(200, Headers([(f"x-{n}", "\x7e" * 9_000) for n in range(4)]), "2", 1))
     first, *others, last = [(type_, flags) for type_, flags, _, _ in w.said]
     assert (first, last, set(others)) == ((HEADERS, 0), (CONTINUATION, END_HEADERS), {(CONTINUATION, 0)})
+
+
+@pytest.mark.parametrize("role", [SERVER, CLIENT])
+def test_content_has_a_stream(role):
+    """§6.1, §6.2: an event without a number means stream 0, the connection itself."""
+    w = Wire(role)
+    if role is SERVER:
+        w.feed(w.head(1, POST, end=False))
+        w.say(ResponseHead(200, Headers(), "2", 1))
+    else:
+        w.ask(POST)
+    w.said.clear()
+    head = RequestHead("GET", "/", Headers([("host", "a")]), "2") if role is CLIENT else ResponseHead(200, Headers(), "2")
+    for event in (head, Data(b"x"), EndOfMessage()):
+        with pytest.raises(LocalProtocolError):
+            w.say(event)
+    w.say(Data(b"x", 1))
+    assert w.said == [(DATA, 0, 1, b"x")]
+
+
+@pytest.mark.parametrize("role", [SERVER, CLIENT])
+def test_only_an_open_stream_is_reset(role):
+    """§6.4: not the connection, and no stream that is idle or over."""
+    w = Wire(role)
+    for stream_ in (0, 1, 2, 3):
+        with pytest.raises(LocalProtocolError, match="is closed, or was never open"):
+            w.say(Reset(stream_))
+    w.feed(w.head(1, POST, end=False)) if role is SERVER else w.ask(POST)
+    w.say(Reset(1))
+    assert w.said[-1] == (RST_STREAM, 0, 1, number(8))
+    with pytest.raises(LocalProtocolError, match="is closed"):
+        w.say(Reset(1))
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_after_the_peers_reset_nothing_is_sent(ended):
+    """§6.4: the peer has forgotten the stream, and would take more for a fault."""
+    w = Wire()
+    w.feed(w.head(1, POST, end=ended), reset(1))
+    for event in (ResponseHead(200, Headers(), "2", 1), Data(b"x", 1), EndOfMessage(stream=1), Reset(1)):
+        with pytest.raises(LocalProtocolError):
+            w.say(event)
+    w.say(Consumed(1, 1))
+    assert not w.said and not w.core.offer(1)
+
+
+@pytest.mark.parametrize("role", [SERVER, CLIENT])
+def test_the_connections_own_frames_have_no_stream(role):
+    """§6.5, §6.7, §6.8, §6.9"""
+    w = Wire(role)
+    w.say(Settings([(4, 1_000)]))
+    w.say(Ping(bytes(8)))
+    w.feed(settings(), ping())
+    w.say(WindowUpdate(0, 1))
+    w.say(GoAway(0))
+    assert [(type_, flags, stream_) for type_, flags, stream_, _ in w.said] == [
+        (SETTINGS, 0, 0), (PING, 0, 0), (SETTINGS, ACK, 0), (PING, ACK, 0), (WINDOW_UPDATE, 0, 0), (GOAWAY, 0, 0),
+    ]  # fmt: skip
 
 
 def test_a_ping_of_ours_has_no_flag():

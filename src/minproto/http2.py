@@ -279,7 +279,7 @@ class Connection(SendingHalf):
 
     def _fault(self, id_: int, error: StreamError, head: RequestHead | None = None) -> None:
         """Close a stream because of the peer's fault. The shell sends the Reset, which is the reply to the event."""
-        if self._streams.is_idle(id_):  # a stream that was never opened cannot be reset, so the connection ends
+        if self._streams.is_idle(id_):  # §6.4: a stream that was never opened cannot be reset, so the connection ends
             raise RemoteProtocolError(str(error), error.code)
         if error.code == REFUSED_STREAM and not self.settings_acknowledged:
             self._idle_frames.refund(4)  # the client did not know our maximum yet, and other frames follow on this stream
@@ -315,7 +315,10 @@ class Connection(SendingHalf):
             self._events.append(Discarded(frame.stream, size))
 
     def _receive_content(self, stream: Stream, data: bytes, size: int, ends: bool) -> None:
-        """Receive content for an open stream. ``size``: bytes of the payload, that is, of ``data`` and padding."""
+        """Receive content for an open stream. ``size``: bytes of the payload, that is, of ``data`` and padding.
+
+        The peer may have ended its direction already. Content after the end would belong to no message (STREAM_CLOSED, §6.1).
+        """
         self._move(stream, RECEIVE_DATA)
         if not stream.head_received:
             raise malformed("DATA before the head")
@@ -448,8 +451,8 @@ class Connection(SendingHalf):
     # -- receiving: the other types, in the order of §6
 
     def _receive_priority(self, frame: Frame) -> None:
-        """Check a PRIORITY frame, and forget it: RFC 9113 §5.3.2 has retired its meaning. It may come on any stream, even
-        an idle one."""
+        """Check a PRIORITY frame (§6.3), and forget it: RFC 9113 §5.3.2 has retired its meaning. It may come on any stream,
+        even an idle one."""
         self._idle_frames.spend()
         frames.check_priority(frame)
 
@@ -492,7 +495,11 @@ class Connection(SendingHalf):
         self._events.append(SettingsAck())
 
     def _apply(self, name: int, value: int) -> None:
-        """Obey one of the peer's settings from now on."""
+        """Obey one of the peer's settings from now on (§6.5).
+
+        The other settings that concern us are read where they matter: the number of streams and the size of fields before we
+        open a stream, ENABLE_CONNECT_PROTOCOL before an extended CONNECT. MAX_FRAME_SIZE allows more than we ever send.
+        """
         if name == frames.HEADER_TABLE_SIZE:
             self._coder.resize_encoder(value)
         elif name == frames.INITIAL_WINDOW_SIZE:

@@ -276,7 +276,7 @@ MAX_TABLE = 4_096
 _NEVER_INDEXED = frozenset({"authorization", "proxy-authorization"})
 """Fields that neither end may put into its table. A block that repeats a field of the table is shorter. So an attacker who
 can make requests on our connection, and sees the length of our packets, could find a secret value guess by guess (RFC 7541
-§7.1). The block marks such a field (§6.2.3), so a proxy that passes the field on must not index it either."""
+§7.1). The block marks such a field (RFC 7541 §6.2.3), so a proxy that passes the field on must not index it either."""
 
 
 class FieldCoder:

@@ -149,7 +149,7 @@ def encode_frame(type_: int, flags: int, stream: int, payload: bytes = b"") -> b
 
 _OF_A_STREAM = frozenset({DATA, HEADERS, PRIORITY, RST_STREAM, PUSH_PROMISE, CONTINUATION})
 _OF_THE_CONNECTION = frozenset({SETTINGS, PING, GOAWAY})
-_EXACT_LENGTH = {RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
+_EXACT_LENGTH = {RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}  # §6.4, §6.7, §6.9
 
 
 def check_header(header: Header) -> None:
@@ -160,15 +160,17 @@ def check_header(header: Header) -> None:
     length, type_, flags, stream = header
     if length > MAX_FRAME:  # §4.2: a fault of the connection for types that could alter its state; here for all types
         raise RemoteProtocolError("a frame larger than SETTINGS_MAX_FRAME_SIZE", FRAME_SIZE_ERROR)
+    # On stream 0, the connection itself, there is no message (§6.1, §6.2, §6.3, §6.4, §6.6, §6.10); and on a stream there is
+    # nothing that all streams share (§6.5, §6.7, §6.8). A peer that mixes them up counts streams in another way than we do.
     if type_ in _OF_A_STREAM and not stream:
         raise RemoteProtocolError("a frame that needs a stream came on stream 0", PROTOCOL_ERROR)
     if type_ in _OF_THE_CONNECTION and stream:
         raise RemoteProtocolError("a frame of the connection came on a stream", PROTOCOL_ERROR)
-    if type_ == PUSH_PROMISE:  # §8.4: a client MUST NOT push, and our client has disabled push
+    if type_ == PUSH_PROMISE:  # §8.4, §6.6: a client MUST NOT push, and our client's first frame has disabled push (§6.5.2)
         raise RemoteProtocolError("push is not wanted", PROTOCOL_ERROR)
     if length != _EXACT_LENGTH.get(type_, length) or length < _least_length(type_, flags):
         raise RemoteProtocolError("a frame of a wrong length", FRAME_SIZE_ERROR)
-    if type_ == SETTINGS and (length % SETTING_SIZE or (flags & ACK and length)):  # §6.5
+    if type_ == SETTINGS and (length % SETTING_SIZE or (flags & ACK and length)):  # §6.5: six bytes each; an ACK says nothing
         raise RemoteProtocolError("settings of a wrong length", FRAME_SIZE_ERROR)
 
 
@@ -205,7 +207,7 @@ def parse_data(frame: Frame) -> bytes:
 
 
 def parse_headers(frame: Frame) -> bytes:
-    """Return the field block of a HEADERS frame, or the first part of it if CONTINUATION frames follow."""
+    """Return the field block of a HEADERS frame (§6.2), or the first part of it if CONTINUATION frames follow."""
     block = _unpadded(frame) if frame.flags & PADDED else frame.payload
     if not frame.flags & PRIORITIZED:
         return block
@@ -216,7 +218,11 @@ def parse_headers(frame: Frame) -> bytes:
 
 
 def _unpadded(frame: Frame) -> bytes:
-    """Return a payload without its pad length and padding. Padding of the payload's length or more is an error (§6.1)."""
+    """Return a payload without its pad length and padding (§6.1, §6.2).
+
+    The payload begins with the byte that tells how much padding there is, so padding of the payload's length does not fit. A
+    parser that subtracts without checking gets a negative length, and reads memory that belongs to something else.
+    """
     payload = frame.payload
     end = len(payload) - payload[0]
     if end < 1:
@@ -248,7 +254,8 @@ def parse_window_update(payload: bytes) -> int:
 
 
 def parse_settings(payload: bytes) -> list[tuple[int, int]]:
-    """Return (identifier, value) pairs in the order received. Raises RemoteProtocolError for a value out of range (§6.5.2)."""
+    """Return (identifier, value) pairs in the order received. Raises RemoteProtocolError for a value out of range: the frame
+    is badly formed (§6.5)."""
     settings = list(_SETTING.iter_unpack(payload))
     for name, value in settings:
         _check_setting(name, value)
@@ -256,6 +263,7 @@ def parse_settings(payload: bytes) -> list[tuple[int, int]]:
 
 
 def _check_setting(name: int, value: int) -> None:
+    """Raise RemoteProtocolError for a value out of its range (§6.5.2, RFC 8441 §3). A setting that we do not know has none."""
     if name in (ENABLE_PUSH, ENABLE_CONNECT_PROTOCOL, NO_RFC7540_PRIORITIES) and value > 1:
         raise RemoteProtocolError(f"setting {name:#x} is 0 or 1, not {value}", PROTOCOL_ERROR)
     if name == INITIAL_WINDOW_SIZE and value > MAX_ID:
@@ -271,9 +279,10 @@ def parse_goaway(payload: bytes) -> tuple[int, int, bytes]:
 
 
 def encode_headers(stream: int, block: bytes, end_stream: bool) -> bytes:
-    """Return a field block as a HEADERS frame, followed by as many CONTINUATION frames as the block needs (§4.3).
+    """Return a field block as a HEADERS frame, followed by as many CONTINUATION frames as the block needs (§4.3, §6.2, §6.10).
 
-    END_STREAM is a flag of the first frame, END_HEADERS of the last one. So 16,387 bytes take two frames:
+    The frames are returned together, so that no other frame can come between them (§8.1). END_STREAM is a flag of the first
+    frame, END_HEADERS of the last one. So 16,387 bytes take two frames:
 
         >>> both = encode_headers(1, bytes(16_387), end_stream=True)
         >>> parse_header(both), parse_header(both, 9 + 16_384)
@@ -291,7 +300,8 @@ def encode_headers(stream: int, block: bytes, end_stream: bool) -> bytes:
 
 
 def encode_settings(settings: list[tuple[int, int]]) -> bytes:
-    """Return a SETTINGS frame. Raises LocalProtocolError for a value that the setting cannot have."""
+    """Return a SETTINGS frame: of the connection, so on stream 0 (§6.5). Raises LocalProtocolError for a value that the
+    setting cannot have (§6.5.2)."""
     try:
         for name, value in settings:
             _check_setting(name, value)
@@ -301,15 +311,15 @@ def encode_settings(settings: list[tuple[int, int]]) -> bytes:
 
 
 def encode_rst_stream(stream: int, code: int) -> bytes:
-    """Return a RST_STREAM frame."""
+    """Return a RST_STREAM frame (§6.4)."""
     return encode_frame(RST_STREAM, 0, stream, _NUMBER.pack(code))
 
 
 def encode_goaway(last: int, code: int, debug: bytes) -> bytes:
-    """Return a GOAWAY frame: streams above ``last`` were not, and will not be, processed."""
+    """Return a GOAWAY frame: streams above ``last`` were not, and will not be, processed (§6.8)."""
     return encode_frame(GOAWAY, 0, 0, _GOAWAY.pack(last, code) + debug)
 
 
 def encode_window_update(stream: int, increment: int) -> bytes:
-    """Return a WINDOW_UPDATE frame, for a stream or (0) for the connection."""
+    """Return a WINDOW_UPDATE frame, for a stream or (0) for the connection (§6.9)."""
     return encode_frame(WINDOW_UPDATE, 0, stream, _NUMBER.pack(increment))

@@ -259,7 +259,7 @@ class SendingHalf(Core):
     def send(self, event: Event) -> bytes:
         """Return the frames for an event, and advance our state. Raises LocalProtocolError, and then changes nothing.
 
-        The very first event is ``greeting()``, because a peer accepts no other frame before the first SETTINGS (§3.4).
+        The very first event is ``greeting()``, because a peer accepts no other frame before the first SETTINGS (§3.4, §6.5).
         """
         send = self._SENDERS.get(type(event))
         if send is None or (not self._greeted and type(event) is not Settings):
@@ -268,6 +268,9 @@ class SendingHalf(Core):
 
     def _stream_for(self, id_: int, step: Step) -> Stream:
         """Return the stream on which we may take this step. Raises LocalProtocolError if its state does not allow it.
+
+        Every head and all content needs an open stream (§6.1, §6.2). A stream that the peer has reset is no longer open: the
+        peer has forgotten it, and would take a further frame for a fault (§6.4).
 
         When the Content-Length is reached, the stream moves to HALF_CLOSED_LOCAL or CLOSED, although its EndOfMessage is still
         to come. Callers that may get this EndOfMessage check ``_ended_by_length`` first.
@@ -422,7 +425,8 @@ class SendingHalf(Core):
         return preface + encoded
 
     def _send_acknowledgement(self, event: SettingsAck) -> bytes:
-        """Tell the peer that its oldest settings are in effect; an extra ACK would confuse the peer's count."""
+        """Tell the peer that its oldest settings are in effect; an extra ACK would confuse the peer's count. An ACK has no
+        payload (§6.5)."""
         self._settings.send_ack()
         return frames.encode_frame(frames.SETTINGS, frames.ACK, 0)
 
@@ -462,7 +466,10 @@ class SendingHalf(Core):
         return frames.encode_window_update(0, event.increment)
 
     def _send_reset(self, event: Reset) -> bytes:
-        """Close a stream in both directions, or tell the peer that a stream was closed because of the peer's fault."""
+        """Close a stream in both directions, or tell the peer that a stream was closed because of the peer's fault.
+
+        An idle stream cannot be reset: the peer would have to end the connection (§6.4).
+        """
         if self._faults.pop(event.stream, None) is None:  # otherwise the peer's fault has closed the stream already
             stream = self._streams.open.get(event.stream)
             if stream is None:

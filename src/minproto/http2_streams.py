@@ -182,7 +182,7 @@ class ClosedStreams:
     """The most recently closed streams, so that a late frame can be told from a wrong one (§5.1).
 
     After our RST_STREAM, frames may arrive that the peer sent before it knew of the reset. Such frames are late, and are
-    ignored. A frame on a stream that the peer itself has ended is wrong.
+    ignored (§6.4). A frame on a stream that the peer itself has ended is wrong.
     """
 
     REMEMBERED = 256
@@ -208,7 +208,7 @@ class ClosedStreams:
             self._late[stream] = False
 
     def check(self, stream: int) -> None:
-        """Raise RemoteProtocolError for a frame on a closed or skipped stream, unless the frame may be late."""
+        """Raise RemoteProtocolError for a frame on a closed or skipped stream, unless the frame may be late (§6.4)."""
         if stream not in self._late and stream > self._forgotten:  # §5.1.1: a new stream closes all idle streams below it
             raise RemoteProtocolError("a stream that was not opened in its order", PROTOCOL_ERROR)
         if not self._late.get(stream, True):  # on a forgotten stream, any frame may be late
@@ -270,7 +270,7 @@ class StreamTable:
         return id_ > self.last_accepted and self._role is SERVER and id_ & 1 == 1
 
     def check_opened(self, id_: int) -> None:
-        """Raise RemoteProtocolError for a frame on an idle stream. Do not call it for HEADERS and PRIORITY (§5.1)."""
+        """Raise RemoteProtocolError for a frame on an idle stream (§6.4). Do not call it for HEADERS and PRIORITY (§5.1)."""
         if self.is_idle(id_) and not self.is_ignored(id_):
             raise RemoteProtocolError("a frame on a stream that is idle", PROTOCOL_ERROR)
 
