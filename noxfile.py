@@ -1,4 +1,6 @@
-"""One word for each chore: ``nox -s test``, ``plain``, ``interop``, ``lint``, ``docs`` or ``bench``. ``nox -l`` lists them.
+"""One word for each chore: ``nox -s test``, ``plain``, ``interop``, ``mutants``, ``lint``, ``docs`` or ``bench``.
+
+``nox -l`` lists them.
 
 Each session has a virtual environment of its own, which is kept, so that only the first run installs anything. What stands
 behind ``--`` goes to pytest, or to the benchmark: ``nox -s test -- -n0 tests/test_sse.py``, ``nox -s bench -- websocket``.
@@ -29,6 +31,13 @@ def interop(session: nox.Session) -> None:
     """The tests with real peers: browsers, curl, nghttp, redis-cli and client libraries, where they are installed."""
     session.install("-e", ".[test,interop]")
     session.run("pytest", "--override-ini", "addopts=-q", *(session.posargs or ["tests/interop"]))
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Bugs planted on purpose: each has to be found by the tests that the ledger names for it."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "minproto.testing.mutants", *session.posargs)
 
 
 @nox.session

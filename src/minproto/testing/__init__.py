@@ -6,11 +6,29 @@ README ("Test your own parser") says what a parser needs, and lists the strategi
 This package needs hypothesis: ``pip install '.[testing]'`` in a clone.
 """
 
-from minproto.testing import strategies
-from minproto.testing.cuts import byte_by_byte, chunks, cut, mutated, whole
-from minproto.testing.laws import LawBroken, Subject, Trace, check, check_law, trace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minproto.testing import strategies
+    from minproto.testing.cuts import byte_by_byte, chunks, cut, mutated, whole
+    from minproto.testing.laws import LawBroken, Subject, Trace, check, check_law, trace
 
 __all__ = [
     "LawBroken", "Subject", "Trace", "byte_by_byte", "check", "check_law", "chunks", "cut", "mutated", "strategies", "trace",
     "whole",
 ]  # fmt: skip
+
+_OF_CUTS = {"byte_by_byte", "chunks", "cut", "mutated", "whole"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first used (PEP 562).
+
+    So ``import minproto.testing.mutants`` loads no core: a mutant has to be in place before its module is imported.
+    """
+    if name not in __all__:
+        raise AttributeError(f"module 'minproto.testing' has no attribute {name!r}")
+    if name == "strategies":
+        return import_module("minproto.testing.strategies")
+    return getattr(import_module(f"minproto.testing.{'cuts' if name in _OF_CUTS else 'laws'}"), name)

@@ -1,0 +1,332 @@
+"""The runner: it tries each mutant in a child process of its own, and says which test kills it.
+
+    this process        has imported pytest, hypothesis and the peers (h11, h2, ...), and no core of minproto
+      worker 1          one for each CPU: takes a mutant from the queue, and waits for a child with a time limit
+        child           forked from the worker, so that all imports are there; installs the hook, runs the tests, ends
+      worker 2 ...
+
+A child starts in milliseconds, because a fork copies what has been imported. It must not have imported a core: an import hook
+works only for a module that is not there yet. The child says on a pipe, line by line, what it does:
+
+    ["start", "tests/test_http1.py::test_two_lengths"]
+    ["fail", "tests/test_http1.py::test_two_lengths", "AssertionError: ..."]
+    ["end", 1]
+
+If no line comes for as long as the time limit, the test that started last hangs. The worker ends the child and reports a
+timeout. That is a kill as well: a test run that never ends does not pass.
+
+A test that fails on a mutant has killed it only if the test passes without the mutant. So after a kill the worker runs the
+same test once more, in a child without a hook. It remembers the answer, since one test kills many mutants.
+"""
+
+import importlib
+import json
+import multiprocessing
+import os
+import resource
+import select
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from minproto.testing.mutants import ROOT, Mutant, MutantError
+from minproto.testing.mutants.hook import install
+
+LIMIT = 60.0
+"""Seconds that one test may take on a mutant. The slowest test takes four without one."""
+MEMORY = 3 << 30
+"""Bytes of address space that a child may have: a mutant that buffers for ever gets a MemoryError in its test."""
+WARM = (
+    "pytest", "hypothesis", "hypothesis.stateful", "_hypothesis_pytestplugin", "pytest_asyncio.plugin", "doctest", "ssl",
+    "h11", "hpack", "h2.connection", "wsproto", "websockets.server", "websockets.client",
+)  # fmt: skip
+"""What is imported before the forks. A module that is not installed is left out: its tests skip or fail on their own."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A mutant, and the tests to try it against, in this order.
+
+    A test is a pytest id, a file, or ``FILE -k TEXT``: the tests of this file that have the text in their id. ``all_tests``:
+    run all of them, and do not stop at the first that fails.
+    """
+
+    mutant: Mutant
+    tests: tuple[str, ...]
+    all_tests: bool = False
+
+
+@dataclass
+class Outcome:
+    """How a trial went."""
+
+    trial: Trial
+    how: str
+    """``failed``, ``timeout``, ``crash`` or ``import`` (the mutant cannot be imported): the mutant is killed. ``survived``.
+    ``error``: the trial itself is wrong, and ``says`` why."""
+    killers: list[str] = field(default_factory=list)
+    """The ids of the tests that failed: one, unless the trial asked for all tests."""
+    says: str = ""
+    """What the first of them says, on one line."""
+    seconds: float = 0.0
+
+    @property
+    def killed(self) -> bool:
+        return self.how not in ("survived", "error")
+
+
+def run(trials: Sequence[Trial], jobs: int | None = None, limit: float = LIMIT, root: Path = ROOT) -> Iterator[Outcome]:
+    """Try the mutants, ``jobs`` at once (None: one for each CPU), and yield each outcome as it is known.
+
+    ``limit``: seconds for one test. ``root``: the folder in which the names of the tests begin. Raises MutantError where
+    this cannot work: without ``fork``, or in an installed package, which has no tests.
+    """
+    if not hasattr(os, "fork"):
+        raise MutantError("mutants need a system with fork(): Linux, macOS or another Unix")
+    if not (root / "tests").is_dir():
+        raise MutantError(f"mutants need a clone of minproto, with its tests, and {root} is none")
+    for name in WARM:
+        with suppress(ImportError):
+            importlib.import_module(name)
+    jobs = min(jobs or os.cpu_count() or 1, len(trials))
+    if jobs == 0:
+        return
+    with multiprocessing.get_context("fork").Pool(jobs, _quiet) as pool:
+        yield from pool.imap_unordered(_Attempt(limit, root), trials)
+
+
+def _quiet() -> None:
+    """Leave Ctrl-C to the parent, which ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+_IMPORT = "import"
+"""What runs before the first test."""
+_PASSES: dict[str, str] = {}
+"""Tests that have killed a mutant -> how each goes without a mutant. Each worker has its own."""
+
+
+class _Attempt:
+    """Try one mutant. It is an object, since a worker gets the function and its limit through a pipe."""
+
+    def __init__(self, limit: float, root: Path) -> None:
+        self.limit, self.root = limit, root
+
+    def __call__(self, trial: Trial) -> Outcome:
+        began = time.monotonic()
+        child = _Child(trial.mutant, _Tests(self.root, trial.tests, trial.all_tests), self.limit)
+        outcome = self._judge(trial, child)
+        outcome.seconds = child.ended - began
+        return outcome
+
+    def _judge(self, trial: Trial, child: "_Child") -> Outcome:
+        if child.says_why:
+            how, says = child.says_why
+            return Outcome(trial, how, [], f"{says}: {child.last_line}" if how == "error" and child.last_line else says)
+        if child.failed:
+            for test in child.failed:
+                if (found := self._without_mutant(test)) != "passes":
+                    return Outcome(trial, "error", [test], found)
+            return Outcome(trial, child.how, list(child.failed), next(iter(child.failed.values())))
+        if child.status == 0:
+            return Outcome(trial, "survived")
+        return Outcome(trial, "error", [], f"no test is run of {', '.join(trial.tests)}; pytest says: {child.last_line}")
+
+    def _without_mutant(self, test: str) -> str:
+        """Return "passes", or what is wrong with the test: it fails without a mutant, too."""
+        if test not in _PASSES:
+            child = _Child(None, _Tests(self.root, (test,), False), self.limit)
+            fails = f"{test} fails without the mutant, too: {next(iter(child.failed.values()), child.last_line)}"
+            _PASSES[test] = fails if child.failed or child.status else "passes"
+        return _PASSES[test]
+
+
+@dataclass(frozen=True)
+class _Tests:
+    """What a child runs."""
+
+    root: Path
+    names: tuple[str, ...]
+    all_of_them: bool
+
+
+class _Child:
+    """One child process: started, watched, and ended. Afterwards its attributes say how it went."""
+
+    def __init__(self, mutant: Mutant | None, tests: _Tests, limit: float) -> None:
+        self.failed: dict[str, str] = {}
+        """Tests that failed, or that hung -> the first line of what they say."""
+        self.how = "failed"
+        self.status: int | None = None
+        """pytest's exit status. None: the child did not get so far."""
+        self.says_why: tuple[str, str] | None = None
+        """An outcome with its reason, where no test is needed: the mutant could not be imported, or is wrong."""
+        self.ended = 0.0
+        self.last_line = ""
+        self._running = ""
+        with tempfile.TemporaryFile() as printed:
+            reading, writing = os.pipe()
+            sys.stdout.flush()
+            if (pid := os.fork()) == 0:
+                _child(mutant, tests, writing, printed)
+            os.close(writing)
+            try:
+                self._watch(reading, limit)
+            finally:
+                os.close(reading)
+                self._end(pid)
+            self.ended = time.monotonic()
+            printed.seek(0)
+            lines = printed.read().decode(errors="replace").strip().splitlines()
+            errors = [line for line in lines if line.startswith("ERROR")]
+            self.last_line = ([line for line in lines if line.strip()] + errors or [""])[-1]
+
+    def _watch(self, reading: int, limit: float) -> None:
+        """Read the child's lines until it has said "end", or is gone, or a test has taken ``limit`` seconds."""
+        unread = b""
+        while self.status is None and self.says_why is None:
+            patience = limit if self._running else max(limit, LIMIT)  # pytest's own start may be slow on a busy machine
+            if not select.select([reading], [], [], patience)[0]:
+                self._gone("timeout", f"no end after {patience:g} seconds")
+                return
+            if not (data := os.read(reading, 65_536)):
+                self._gone("crash", "the child process has died")
+                return
+            *lines, unread = (unread + data).split(b"\n")
+            for line in lines:
+                self._take(*json.loads(line))
+
+    def _take(self, kind: str, *values: Any) -> None:
+        if kind == "start":
+            self._running = values[0]
+        elif kind == "fail":
+            self.failed.setdefault(*values)
+        elif kind == "end":
+            self.status = values[0]
+        else:
+            self.says_why = (kind, values[0])
+
+    def _gone(self, how: str, says: str) -> None:
+        if self._running == _IMPORT:
+            self.says_why = (how, f"{says}, at the import of the mutant")
+        elif self._running:
+            self.how = how if not self.failed else self.how
+            self.failed.setdefault(self._running, says)
+        else:
+            self.says_why = ("error", f"{says}, before the first test")
+
+    @staticmethod
+    def _end(pid: int) -> None:
+        """End the child, with what it has started: it leads a process group of its own."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+# ---- in the child ----------------------------------------------------------------------------------------------------
+
+
+def _child(mutant: Mutant | None, tests: _Tests, writing: int, printed: IO[bytes]) -> NoReturn:
+    """Run the tests, with what they print in a file, and end the process. No exception may leave this function."""
+    try:
+        os.setsid()
+        for number in 1, 2:
+            os.dup2(printed.fileno(), number)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        os.environ |= {"MINPROTO_PLAIN": "1", "CI": "true"}
+        for name in "MINPROTO_LOOP", "MINPROTO_EXAMPLES", "PYTEST_ADDOPTS":
+            os.environ.pop(name, None)
+        os.chdir(tests.root)
+        _run_tests(mutant, tests, writing)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(0)  # without the worker's own clean-up, which is not the child's
+
+
+def _run_tests(mutant: Mutant | None, tests: _Tests, writing: int) -> None:
+    import pytest
+
+    if mutant is not None and not _imports(mutant, writing):
+        return
+    files = list(dict.fromkeys(test.partition(" -k ")[0] for test in tests.names))
+    stop = [] if tests.all_of_them else ["-x"]
+    # `-o addopts=`: the options of pyproject.toml leave tests out, and start processes.
+    # The warning says that plugins have been imported already. They have, so that the child starts fast.
+    options = ["-o", "addopts=", "-W", "ignore::pytest.PytestAssertRewriteWarning", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    options += ["-q", "--strict-markers", "--tb=line", *stop]
+    status = pytest.main([*options, "--rootdir", str(tests.root), *files], plugins=[_Reporter(writing, tests)])
+    _say(writing, "end", int(status))
+
+
+def _imports(mutant: Mutant, writing: int) -> bool:
+    """Install the hook and import the mutant. If that fails, say so: the mutant is wrong, or it is killed already."""
+    try:
+        install(mutant)
+    except MutantError as error:
+        _say(writing, "error", str(error))
+        return False
+    _say(writing, "start", _IMPORT)
+    try:
+        importlib.import_module(f"minproto.{mutant.module}")
+    except Exception as error:
+        _say(writing, "import", f"{type(error).__name__}: {_line(error)}")
+        return False
+    _say(writing, "start", "")
+    return True
+
+
+def _say(writing: int, kind: str, *values: object) -> None:
+    os.write(writing, json.dumps([kind, *values]).encode() + b"\n")
+
+
+def _line(message: object) -> str:
+    return next((line.strip() for line in str(message).splitlines() if line.strip()), "")[:200]
+
+
+class _Reporter:
+    """A plugin of pytest that says on the pipe which test starts and which fails, and runs no test that is not wanted."""
+
+    def __init__(self, writing: int, tests: _Tests) -> None:
+        self._writing = writing
+        parts = [test.partition(" -k ") for test in tests.names]
+        self._only = {tests.root / file: text for file, found, text in parts if found}
+
+    def pytest_configure(self) -> None:
+        """Let hypothesis stop at the first example that fails: nobody reads the smallest one, and looking for it is slow."""
+        from hypothesis import Phase, settings
+
+        # The profile is the one of tests/conftest.py, which pytest has imported by now.
+        phases = [phase for phase in settings().phases if phase not in (Phase.shrink, Phase.explain)]
+        settings.register_profile("mutants", settings(), phases=phases, report_multiple_bugs=False)
+        settings.load_profile("mutants")
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items[:] = [item for item in items if self._only.get(item.path, "") in item.nodeid.partition("::")[2]]
+
+    def pytest_collectstart(self, collector: Any) -> None:
+        """A file of tests can hang as well: it may run the mutant while it is imported."""
+        if collector.nodeid.partition("::")[0].endswith(".py"):
+            _say(self._writing, "start", collector.nodeid)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        _say(self._writing, "start", nodeid)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            _say(self._writing, "fail", report.nodeid, _line(getattr(crash, "message", report.longrepr)))
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            says = str(report.longrepr).strip().splitlines() or [""]
+            _say(self._writing, "fail", report.nodeid, _line(says[-1]))

@@ -1,0 +1,115 @@
+"""Which tests a mutant is tried against.
+
+A mutant of the catalogue breaks an entry of the ledger (``breaks``), and the entry names the tests that check it
+(``checked``). A generated mutant breaks a line that nobody has looked at, so it is tried against all tests of its module.
+"""
+
+import tomllib
+
+from minproto.testing.mutants import SOURCE, Mutant, MutantError
+
+PROTOCOLS = {
+    "HTTP/1.1": ("http", "http1", "http1_body"),
+    "HTTP/2": (
+        "http2", "http2_events", "http2_fields", "http2_flow", "http2_frames", "http2_reader", "http2_sending",
+        "http2_settings", "http2_streams",
+    ),
+    "WebSocket": ("websocket", "websocket_handshake", "deflate"),
+    "Server-Sent Events": ("sse",),
+    "RESP and the broker": ("resp", "session", "commands", "stream_commands", "broker"),
+    "all protocols": ("buffer", "core"),
+}  # fmt: skip
+"""The plain cores, by protocol."""
+
+MODULES = tuple(module for modules in PROTOCOLS.values() for module in modules)
+
+_SLOW = ("test_laws", "test_websocket_against_peers", "test_resp", "agreement", "against_h2", "test_broker_index", "attacks")
+"""Files whose tests take seconds. They run after the others, because a run stops at the first test that fails."""
+
+_HTTP1 = (
+    "tests/test_http1.py", "tests/test_http1_against_h11.py", "tests/test_http1_agreement.py",
+    "tests/test_laws.py -k -http1 ", "tests/aio/test_http1_server.py", "tests/aio/test_http1_client.py",
+)  # fmt: skip
+_HTTP2 = (
+    "tests/test_http2_conformance.py", "tests/test_http2_windows.py", "tests/test_http2_pace.py", "tests/test_http2_pair.py",
+    "tests/test_http2_attacks.py", "tests/test_http2_against_h2.py", "tests/test_http2_agreement.py",
+    "tests/test_laws.py -k -http2 ", "tests/aio/test_http2_server.py", "tests/aio/test_http2_client.py",
+)  # fmt: skip
+_WEBSOCKET = (
+    "tests/test_websocket.py", "tests/test_websocket_against_peers.py", "tests/test_agreement.py -k websocket",
+    "tests/test_laws.py -k -websocket ",
+)  # fmt: skip
+_RESP = (
+    "tests/test_resp.py", "tests/test_commands.py", "tests/aio/test_resp_server.py", "tests/test_agreement.py -k resp",
+    "tests/test_laws.py -k -resp ",
+)  # fmt: skip
+_BROKER = (
+    "tests/test_broker.py", "tests/test_commands.py", "tests/test_broker_agreement.py", "tests/test_broker_index.py",
+    "tests/aio/test_resp_server.py",
+)  # fmt: skip
+_SSE = ("tests/test_sse.py", "tests/test_laws.py -k -sse ", "tests/aio/test_sse_client.py")
+
+_TESTS = {
+    "http": ("tests/test_core.py", *_HTTP1, *_HTTP2, *_WEBSOCKET[:2]),
+    "http1": _HTTP1,
+    "http1_body": _HTTP1,
+    **dict.fromkeys(PROTOCOLS["HTTP/2"], _HTTP2),
+    "websocket": _WEBSOCKET,
+    "websocket_handshake": ("tests/test_core.py", *_WEBSOCKET, "tests/aio/test_websocket_client.py"),
+    "deflate": _WEBSOCKET,
+    "sse": _SSE,
+    "resp": _RESP,
+    "session": _RESP,
+    "commands": _RESP,
+    "stream_commands": _RESP,
+    "broker": _BROKER,
+    "buffer": ("tests/test_buffer.py", *_SSE, *_RESP, *_HTTP1, *_WEBSOCKET),
+    "core": ("tests/test_core.py", *_SSE, *_HTTP1, *_RESP, *_WEBSOCKET, *_HTTP2),
+}
+
+
+def protocol_of(mutant: Mutant) -> str:
+    """Return the name of the protocol that the mutant's module belongs to."""
+    module = mutant.module.rpartition(".")[2]
+    for protocol, modules in PROTOCOLS.items():
+        if module in modules or any(module.startswith(f"{each}_") for each in modules[:1]):
+            return protocol
+    return "all protocols"
+
+
+def module_tests(module: str) -> tuple[str, ...]:
+    """Return the tests of a plain core, fast ones first. Raises MutantError if the module is none."""
+    if module not in _TESTS:
+        raise MutantError(f"no tests are listed for {module}; there are some for {', '.join(sorted(_TESTS))}")
+    return _fast_first([*_TESTS[module], f"tests/test_traces.py -k [{module}]"])
+
+
+def entry_tests(mutant: Mutant, entries: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the tests that the mutant's entries name. ``entries``: id -> tests, as ``ledger_tests`` returns it.
+
+    Raises MutantError if an entry is not in the ledger, or if none of them names a test.
+    """
+    for entry in mutant.breaks:
+        if entry not in entries:
+            raise MutantError(f"mutant {mutant.name!r} breaks {entry!r}, which is no entry of the ledger")
+    tests = [test for entry in mutant.breaks for test in entries[entry]]
+    if not tests:
+        raise MutantError(f"mutant {mutant.name!r} breaks {', '.join(mutant.breaks)}, for which the ledger names no test")
+    return _fast_first(tests)
+
+
+def ledger_tests() -> dict[str, tuple[str, ...]]:
+    """Return the tests that each entry of the ledger names, by the entry's id."""
+    ledger = tomllib.loads((SOURCE / "prove" / "requirements.toml").read_text("utf-8"))
+    return {entry["id"]: tuple(entry.get("checked", ())) for entry in ledger.get("requirement", ())}
+
+
+def _fast_first(tests: list[str]) -> tuple[str, ...]:
+    """Return the tests, each once. All of one file stand together, since pytest reads a file that is named twice twice."""
+    files = list(dict.fromkeys(_file(test) for test in tests))
+    files.sort(key=lambda file: any(slow in file for slow in _SLOW))
+    return tuple(dict.fromkeys(sorted(tests, key=lambda test: files.index(_file(test)))))
+
+
+def _file(test: str) -> str:
+    return test.partition(" -k ")[0].partition("::")[0]
