@@ -1057,8 +1057,37 @@ def test_a_tunnel_begins_behind_the_head_of_a_2xx_to_connect() -> None:
         core = client(head, b"HTTP/1.1 200 OK\r\n" + field + b"\r\n\r\nbytes")
         assert isinstance(core.next_event(), ResponseHead)
         assert (core.next_event(), core.wants, core.trailing_data) == (None, Wants.PAUSED, b"bytes")
-    served = answered(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", ResponseHead(200, Headers()))()
-    assert served.request == served.response == SWITCHED
+    for status in (200, 299):
+        served = answered(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", ResponseHead(status, Headers()))()
+        assert served.request == served.response == SWITCHED
+
+
+@pytest.mark.parametrize("target", ["a", "a:", "a:0", "a:65536"])
+def test_a_client_sends_no_connect_without_a_port(target: str) -> None:
+    """RFC 9110 §9.3.6: there is no default port."""
+    with pytest.raises(LocalProtocolError):
+        Connection(Role.CLIENT).send(RequestHead("CONNECT", target, HOST))
+
+
+@pytest.mark.parametrize(("status", "final"), [(199, False), (299, True), (499, True), (599, True), (600, True), (999, True)])
+def test_a_client_goes_by_the_first_digit_of_a_status(status: int, final: bool) -> None:
+    """RFC 9110 §15: a status that nobody knows is one of its class, and one that cannot be is like a 5xx."""
+    core = client(GET, b"HTTP/1.1 %d \r\nContent-Length: 1\r\n\r\n" % status)
+    assert core.next_event() == ResponseHead(status, Headers([("content-length", "1")]))
+    assert core.response is (BODY if final else HEAD)
+
+
+@pytest.mark.parametrize(("line", "says"), [
+    (b"GET / HTTP/2.0", b"only HTTP/1.x is spoken here\n"), (b"BREW / HTTP/1.1", b"method not implemented\n"),
+])  # fmt: skip
+def test_a_refusal_says_why_and_that_it_is_the_last(line: bytes, says: bytes) -> None:
+    """RFC 9110 §15.5, §15.6 and §15.6.6; and §10.1.1: what of the request is still to come is not read."""
+    core = server(line + b"\r\nHost: a\r\n\r\n")
+    with pytest.raises(RemoteProtocolError) as caught:
+        core.next_event()
+    head, content, _ = core.farewell(caught.value)
+    assert isinstance(head, ResponseHead) and head.headers.get("connection") == "close"
+    assert content == Data(says)
 
 
 @pytest.mark.parametrize(

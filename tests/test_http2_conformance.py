@@ -805,6 +805,19 @@ def test_we_send_no_headers_into_a_tunnel(role):
     assert w.said[-1] == (DATA, END_STREAM, 1, b"")
 
 
+@pytest.mark.parametrize("length", [[], [("content-length", "0")]])
+def test_a_205_ends_with_its_head(length):
+    """RFC 9110 §15.3.6: MUST NOT have content."""
+    w = Wire()
+    w.feed(w.head(1, GET))
+    with pytest.raises(LocalProtocolError, match="a 205 has no content"):
+        w.say(ResponseHead(205, Headers([("content-length", "1")]), "2", 1))
+    w.say(ResponseHead(205, Headers(length), "2", 1))
+    with pytest.raises(LocalProtocolError):
+        w.say(Data(b"x", 1))
+    assert w.said[-1][:3] == (HEADERS, END_STREAM | END_HEADERS, 1)
+
+
 @pytest.mark.parametrize("status", [200, 299, 300])
 def test_a_client_takes_content_behind_each_2xx_to_connect_as_the_tunnels(status):
     w = Wire(CLIENT)

@@ -38,8 +38,8 @@ from typing import Any, SupportsIndex, overload
 from minproto.core import Event, LocalProtocolError, ProtocolError
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "PATCH"})
-"""The methods that a server accepts by default (§9.3). TRACE is not among them: its response would repeat the
-request with its cookies and credentials, which a script on a page must not see."""
+"""The methods that a server accepts by default. Every server has to support GET and HEAD (§9.1). TRACE (§9.3.8) is not among
+them: its response would repeat the request with its cookies and credentials, which a script on a page must not see."""
 
 REASONS = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",  # the names in RFC 9110 §15.5, which older Python versions lack
@@ -292,6 +292,7 @@ def check_target(method: str, target: str, fault: type[ProtocolError]) -> None:
     A target is a path that begins with "/" and may have a query (RFC 9112 §3.2.1); or a whole URL, which a server MUST accept,
     although only clients of proxies send it (RFC 9112 §3.2.2). CONNECT takes a host and a port, and nothing else (RFC 9112
     §3.2.3). Only OPTIONS takes "*" (RFC 9112 §3.2.4). Anything else SHOULD get a 400 (RFC 9112 §3.2).
+    CONNECT has no default port: the client has to send one, so ``CONNECT a.example`` is refused (§9.3.6).
     """
     if method == "CONNECT":
         host, _, port = target.rpartition(":")
@@ -335,6 +336,7 @@ def target_scheme(head: RequestHead) -> str | None:
 def has_no_content(method: str, status: int) -> bool:
     """Return whether a response to ``method`` ends with its head, whatever the fields say (§6.4.1, RFC 9112 §6.3).
 
-    A response to HEAD has the Content-Length that GET would give. A 2xx to CONNECT begins a tunnel, which has no length.
+    A response to HEAD has the Content-Length that GET would give (§9.3.2). A 2xx to CONNECT begins a tunnel, which has no
+    length (§9.3.6). A 1xx (§15.2), a 204 (§15.3.5) and a 304 (§15.4.5) have neither content nor trailers.
     """
     return status < 200 or status in (204, 304) or method == "HEAD" or (method == "CONNECT" and status < 300)

@@ -676,9 +676,9 @@ class Connection(Core):
     def _check_request(self, method: str, target: str, version: str, headers: Headers) -> RequestHead:
         """Begin an exchange with a head whose syntax is right. Raises RemoteProtocolError if the request is refused."""
         self._method = method  # an error response to HEAD has no content either
-        if version[0] != "1":
+        if version[0] != "1":  # RFC 9110 §15.6.6: the reason becomes the content of the response, see ``farewell``
             raise RemoteProtocolError("only HTTP/1.x is spoken here", 505)
-        if method not in self.methods:
+        if method not in self.methods:  # RFC 9110 §9.1: upper and lower case differ, so "get" is a method that nobody knows
             raise RemoteProtocolError("method not implemented", 501)
         check_target(method, target, RemoteProtocolError)
         handling = self.request_handling(version, headers, RemoteProtocolError)
@@ -697,6 +697,8 @@ class Connection(Core):
         """Return the head of a response, once all of it has arrived. No EndOfMessage follows an interim response.
 
         The reason phrase is dropped: a client SHOULD ignore it (§4).
+        Several interim responses may come before the final one, expected or not (RFC 9110 §15.2). A status from 600 to 999 is
+        invalid, but it has the framing of a server error (RFC 9110 §15), so the user gets it as a final response.
         """
         if self.response is IDLE:
             # §9.2: a client MUST NOT treat data that it did not ask for as a response; nor what follows the last one (§6.3).
@@ -734,6 +736,8 @@ class Connection(Core):
         """Advance the state for the head of a response, sent or received.
 
         After a 2xx to CONNECT the connection is a tunnel: its bytes are no content, whatever the head says (§6.3, rule 2).
+        The first digit of a status says enough (RFC 9110 §15): each 1xx is interim, also a 199 that nobody has defined, and
+        each 2xx to CONNECT begins a tunnel right after its head (RFC 9110 §9.3.6).
         """
         self.expects_continue = False
         self._server_version = version
@@ -751,7 +755,7 @@ class Connection(Core):
         event = self._body.read(self._buffer) if self._body else EndOfMessage()
         if event is None:
             return None
-        self.expects_continue = False  # the content came without a 100
+        self.expects_continue = False  # the content came without a 100, so no 100 is needed (RFC 9110 §10.1.1)
         if isinstance(event, EndOfMessage):
             self._end_received()
         return event
@@ -883,7 +887,8 @@ class Connection(Core):
             raise LocalProtocolError("101 before a complete request to upgrade")
         framed = "content-length" in fields or "transfer-encoding" in fields
         if framed and (status < 200 or status == 204 or (self._method == "CONNECT" and status < 300)):
-            raise LocalProtocolError("a 1xx, a 204, and a 2xx to CONNECT have no length")  # §6.1, RFC 9110 §8.6
+            # §6.1, RFC 9110 §8.6, RFC 9110 §9.3.6
+            raise LocalProtocolError("a 1xx, a 204, and a 2xx to CONNECT have no length")
         # §6.1: a server MUST NOT send Transfer-Encoding to a client of HTTP/1.0, and §6.2: no sender may add Content-Length to
         # it. Both hold for a HEAD and a 304, too, where the fields frame nothing. So they are checked as those of a GET are.
         version = min(version, self._version)
@@ -934,7 +939,8 @@ class Connection(Core):
         """Return the bytes of a whole final response: its head, its content, and an end without trailers.
 
         A head that does not say where its content ends gets a Content-Length. Without one, only the end of the connection
-        would be the end of the content: a server SHOULD avoid that (§6.3). In answer to HEAD the content is left out.
+        would be the end of the content: a server SHOULD avoid that (§6.3). In answer to HEAD the content is left out, but
+        the Content-Length is that of a GET (RFC 9110 §9.3.2).
         Raises LocalProtocolError if ``send`` would, with nothing changed.
         """
         head = ResponseHead(head.status, head.headers, head.version)
@@ -957,6 +963,8 @@ class Connection(Core):
         """Return the events of a server's error response to a bad request; none if the server has begun another response.
 
         §2.2: a server SHOULD answer what is not HTTP with 400, and close. The client is told so: ``Connection: close`` (§9.6).
+        Its content is the reason, for the person who looks into the fault (RFC 9110 §15.5, §15.6); a response to HEAD has no
+        content (RFC 9110 §9.3.2). It says that the connection ends: the rest of the request is not read (RFC 9110 §10.1.1).
         """
         if self.role is CLIENT or self.response is not HEAD:
             return []

@@ -411,7 +411,7 @@ class Connection(SendingHalf):
         head = self._coder.parse_response(fields, stream.id)
         if reason := exceeded_limit(head.headers, self.limits.max_head, self.limits.max_headers):
             raise StreamError(reason, ENHANCE_YOUR_CALM)
-        if head.status < 200:  # an interim response: the final one is still to come
+        if head.status < 200:  # RFC 9110 §15.2: an interim response, expected or not; the final one is still to come
             if ends:  # §8.1
                 raise malformed("an interim response that ends its stream")
             self._idle_frames.spend()

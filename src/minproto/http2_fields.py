@@ -195,7 +195,10 @@ def _join_cookies(headers: Headers) -> None:
 
 
 def parse_response(fields: Fields, stream: int) -> ResponseHead:
-    """Return the head of a response. Raises StreamError if it is malformed."""
+    """Return the head of a response. Raises StreamError if it is malformed.
+
+    A status from 600 to 999 is invalid, but passes: a client treats such a response as a server error (RFC 9110 §15).
+    """
     pseudo, headers = split_pseudo(fields, _RESPONSE_PSEUDO)
     status = pseudo.get(":status", "")
     if not re.fullmatch("[1-9][0-9][0-9]", status) or status == "101":  # §8.6: HTTP/2 has no Upgrade, so it has no 101

@@ -322,7 +322,8 @@ class SendingHalf(Core):
         """Send an interim response (1xx), of which there may be several, or the final response.
 
         Some responses never have content, whatever their Content-Length says: 204, 304, and every answer to HEAD. Their
-        HEADERS frame ends the stream. A 2xx to CONNECT is the opposite: the stream becomes a tunnel without a length.
+        HEADERS frame ends the stream, and so does that of a 205, which has to be empty. A 2xx to CONNECT is the opposite: the
+        stream becomes a tunnel without a length. A Content-Length would end the tunnel after so many bytes (RFC 9110 §9.3.6).
         """
         stream = self._stream_for(head.stream, SEND_HEADERS)
         if self.role is CLIENT or stream.head_sent:
@@ -336,8 +337,10 @@ class SendingHalf(Core):
             raise LocalProtocolError("a 1xx, a 204, and a 2xx to CONNECT have no length")  # RFC 9110 §8.6
         if head.status < 200:
             return frames.encode_headers(head.stream, self._coder.encode(fields), False)
+        if head.status == 205 and length:  # RFC 9110 §15.3.6
+            raise LocalProtocolError("a 205 has no content")
         stream.is_tunnel = tunnel
-        if not tunnel and has_no_content(stream.method, head.status):
+        if not tunnel and (head.status == 205 or has_no_content(stream.method, head.status)):
             length = 0
         return self._send_head(stream, fields, length)
 

@@ -67,7 +67,8 @@ def accept_request(
     compression: Compression | None = None,
     allow_origin: Callable[[str], bool] = lambda origin: True,
 ) -> tuple[ResponseHead, Agreement]:
-    """Return a server's answer to a handshake, and what the two sides agree on (§4.2).
+    """Return a server's answer to a handshake, and what the two sides agree on (§4.2). A 101 names the protocol that begins
+    after it in an Upgrade field (RFC 9110 §15.2.2).
 
     ``subprotocols``: the subprotocols that the app speaks; the server chooses the client's favourite among them.
     ``compression``: how the server would compress; None: the server declines permessage-deflate.

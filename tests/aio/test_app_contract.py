@@ -124,6 +124,30 @@ async def test_a_trusted_gateway_may_ask_for_any_scheme(version):
         assert (await ask(target="https://a/" if version == "1.1" else "/")).status == 200
 
 
+# -- content where a status has none
+
+
+@VERSIONS
+@pytest.mark.parametrize("streamed", [False, True])
+@virtual
+async def test_a_205_with_content_becomes_500(version, streamed, logged):
+    """RFC 9110 §15.3.6: a server MUST NOT generate content in a 205."""
+
+    async def app(request):
+        return Response(_pieces() if streamed else request.path.encode()[1:], 205)
+
+    async with asking(app, version) as ask:
+        assert (await ask(target="/content")).status == 500
+        assert "a 205 has no content" in logged.pop()
+        if not streamed:
+            answer = await ask(target="/")
+            assert (answer.status, answer.body) == (205, b"")
+
+
+async def _pieces():
+    yield b"content"
+
+
 # -- trailers
 
 

@@ -602,6 +602,9 @@ async def test_what_cannot_be_sent_is_not():
                 await client.request(method, target, fields, b"four")
         with pytest.raises(LocalProtocolError, match="not the length"):
             await client.request("GET", "/", [("content-length", "5")])
+        for content in (b"secret", pieces(1)):
+            with pytest.raises(LocalProtocolError, match="a TRACE has no content"):  # RFC 9110 §9.3.8
+                await client.request("TRACE", "/", body=content)
         for body in ("text", bytearray(b"four"), [b"four"], pieces):
             with pytest.raises(TypeError, match=f"bytes or an async iterator, not {type(body).__name__}"):
                 await client.request("POST", "/", body=body)

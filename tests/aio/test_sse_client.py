@@ -433,9 +433,11 @@ async def test_an_outage_is_two_lines_in_the_log(servers, caplog):
     ]
 
 
+@pytest.mark.parametrize("status", [503, 999])
 @virtual
-async def test_a_server_that_is_overloaded_is_asked_again(servers):
-    served = servers(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", STOP)
+async def test_a_server_that_is_overloaded_is_asked_again(servers, status):
+    """RFC 9110 §15: a status that is none, such as 999, counts as a server error."""
+    served = servers(b"HTTP/1.1 %d Busy\r\nContent-Length: 0\r\n\r\n" % status, STOP)
     assert await all_of(EventSource("http://a/")) == []
     assert served.times == [0, 6]
 

@@ -616,6 +616,8 @@ class Exchange:
         # RFC 9113 §8.2.2: a field such as ``connection: keep-alive`` MUST NOT be sent. An app for HTTP/1.1 may set it.
         headers = Headers([field for field in response.headers if field[0] not in CONNECTION_SPECIFIC])
         names = [name for name, _ in headers]
+        if response.status == 205 and response.body:  # RFC 9110 §15.3.6
+            raise LocalProtocolError("a 205 has no content")
         if "content-length" in names or response.status in (204, 304):
             _check_content(self.head, response)
         elif isinstance(response.body, bytes):

@@ -68,11 +68,13 @@ def request_fields(
         >>> request_fields("GET", "/", {"host": "other.example"}, b"", "example.org")
         [('host', 'other.example')]
 
-    Raises TypeError for an argument of a wrong type. Raises LocalProtocolError for a method or target that can't be sent, and
-    for a Content-Length that is not the length of the content.
+    Raises TypeError for an argument of a wrong type. Raises LocalProtocolError for a method or target that can't be sent, for
+    a Content-Length that is not the length of the content, and for a TRACE with content.
     """
     _check_request_line(method, target)
     check_content(body)
+    if method == "TRACE" and body:  # RFC 9110 §9.3.8: the server would have to send the content back
+        raise LocalProtocolError("a TRACE has no content")
     fields = make_headers(headers)
     given_host = fields.get("host")
     if given_host is not None and not is_host(given_host):

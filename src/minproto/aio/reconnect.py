@@ -273,7 +273,8 @@ class Attempts:
         common. But many servers send an "internal error" while they are starting.
         """
         if isinstance(error, RemoteProtocolError):
-            return error.code in (408, 429) or 500 <= error.code <= 599
+            # RFC 9110 §15: a status from 600 to 999 is invalid, and a client treats it as a 5xx.
+            return error.code in (408, 429) or 500 <= error.code <= 999
         if isinstance(error, socket.gaierror) and error.errno in NO_NAME:
             return self._has_succeeded or self.failures + 1 < NAME_TRIES
         fault = error.__cause__ if isinstance(error.__cause__, tls.SSLError) else error
