@@ -1077,6 +1077,18 @@ def test_a_client_goes_by_the_first_digit_of_a_status(status: int, final: bool) 
     assert core.response is (BODY if final else HEAD)
 
 
+def test_a_1xx_ends_with_its_head() -> None:
+    """RFC 9110 §15.2: whatever its fields say; and the end of input after it is not the end of the response."""
+    for fields in (b"", b"Content-Length: 5\r\n", b"Content-Length: x\r\n", b"Transfer-Encoding: chunked\r\n"):
+        interim, *final = client(GET, b"HTTP/1.1 103 \r\n%b\r\nHTTP/1.1 204 \r\n\r\n" % fields).events()
+        assert isinstance(interim, ResponseHead) and final == [ResponseHead(204, Headers()), EndOfMessage()]
+        core = client(GET, b"HTTP/1.1 103 \r\n%b\r\n" % fields)
+        core.receive_eof()
+        assert isinstance(core.next_event(), ResponseHead)
+        with pytest.raises(RemoteProtocolError, match="in the middle of a message"):
+            core.next_event()
+
+
 @pytest.mark.parametrize(("line", "says"), [
     (b"GET / HTTP/2.0", b"only HTTP/1.x is spoken here\n"), (b"BREW / HTTP/1.1", b"method not implemented\n"),
 ])  # fmt: skip

@@ -538,7 +538,7 @@ REQUEST_TRANSITIONS: dict[tuple[State, Step], State] = {
 }
 RESPONSE_TRANSITIONS: dict[tuple[State, Step], State] = {
     (IDLE, Step.REQUEST_HEAD): HEAD,
-    (HEAD, Step.INTERIM): HEAD,
+    (HEAD, Step.INTERIM): HEAD,  # RFC 9110 §10.1.1: also after a 100, the final response has to come
     (HEAD, Step.FINAL): BODY,
     (HEAD, Step.SWITCH): SWITCHED,
     (BODY, Step.RESPONSE_DATA): BODY,

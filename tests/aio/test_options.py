@@ -334,6 +334,12 @@ def test_not_allowed_names_methods(arguments: list[Any], error: type[Exception])
     assert "method" in message_of(error, not_allowed, *arguments)
 
 
+def test_not_allowed_names_the_methods() -> None:
+    """RFC 9110 §15.5.6: a 405 MUST have an Allow field; and §15.5: it SHOULD say what is wrong."""
+    response = not_allowed("GET", "HEAD")
+    assert (response.status, response.headers.get("allow"), response.body) == (405, "GET, HEAD", b"method not allowed\n")
+
+
 @pytest.mark.parametrize(
     ("make", "options", "says"),
     [
