@@ -7,7 +7,8 @@ from minproto.core import CLIENT, SERVER, LocalProtocolError, RemoteProtocolErro
 from minproto.deflate import parse_extensions
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
 from minproto.http2_events import StreamFault
-from minproto.http2_frames import encode_headers
+from minproto.http2_fields import parse_request, parse_response, parse_trailers
+from minproto.http2_frames import StreamError, encode_headers
 from minproto.websocket_handshake import handshake
 
 HOST = Headers([("host", "a")])
@@ -33,6 +34,38 @@ def http2_pair(*requests: RequestHead) -> tuple[http2.Connection, http2.Connecti
     for core in (client, server):
         list(core.events())
     return client, server
+
+
+# ---- §2.3: lengths ----------------------------------------------------------------------------------------------------
+
+
+def test_a_head_that_fills_the_buffer_is_refused() -> None:
+    """A recipient SHOULD be defensive: a head that has as many bytes as it may have, and no end, gets none any more."""
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nX: "
+    for size, refused in ((http1.Limits.max_head - 1, False), (http1.Limits.max_head, True)):
+        core = http1.Connection(SERVER)
+        core.receive_data(head.ljust(size, b"a"))
+        if not refused:
+            assert core.next_event() is None
+            continue
+        with pytest.raises(RemoteProtocolError) as caught:
+            core.next_event()
+        assert caught.value.code == 431
+
+
+# ---- §3.3: no request is known by its connection -----------------------------------------------------------------------
+
+
+def test_a_request_knows_nothing_of_the_one_before() -> None:
+    """A server MUST NOT assume that both come from the same user: each is on its own, in what it offers and how it ends."""
+    first = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+    core = http1_server(first + b"GET / HTTP/1.1\r\nHost: b\r\n\r\n")
+    list(core.events())
+    core.send_whole(ResponseHead(200, Headers()), b"")
+    assert core.next_event() == RequestHead("GET", "/", Headers([("host", "b")]))
+    list(core.events())
+    with pytest.raises(LocalProtocolError):
+        core.send(ResponseHead(101, Headers([("upgrade", "x"), ("connection", "upgrade")])))
 
 
 # ---- §4: targets -------------------------------------------------------------------------------------------------------
@@ -108,6 +141,19 @@ def test_a_quoted_pair_is_the_octet_behind_the_backslash() -> None:
     """§5.6.4."""
     value = r'permessage-deflate; server_max_window_bits="1\0"; x="a\b\!"'
     assert parse_extensions(value) == [("permessage-deflate", [("server_max_window_bits", "10"), ("x", "ab!")])]
+
+
+@pytest.mark.parametrize("value", ["a\r\nb: c", "a\nb", "a\rb", "a\0b", "\r\n"])
+def test_no_value_of_http2_has_a_line_break_or_a_nul(value: str) -> None:
+    """§5.5: a recipient MUST reject it. HTTP/2 can carry these bytes, so only this check keeps them out."""
+    for parse, fields in (
+        (parse_request, [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a"), ("x", value)]),
+        (parse_response, [(":status", "200"), ("x", value)]),
+    ):
+        with pytest.raises(StreamError):
+            parse(fields, 1)
+    with pytest.raises(StreamError):
+        parse_trailers([("x", value)])
 
 
 @pytest.mark.parametrize("lengths", [["5", "5"], ["5, 5"], ["5,5"], ["5,"]])

@@ -128,7 +128,10 @@ def parse_extensions(value: str) -> list[Extension]:
 
 
 def _unquote(value: str) -> str | None:
-    """Return a value without the quotes and backslashes of a quoted string: ``"1\\0"`` is 10. None if there is no value."""
+    """Return a value without the quotes and backslashes of a quoted string: ``"1\\0"`` is 10. None if there is no value.
+
+    A backslash and the character behind it MUST be read as that character alone (RFC 9110 §5.6.4).
+    """
     return re.sub(r'["\\]', "", value) or None
 
 
@@ -139,7 +142,7 @@ def offer(compression: Compression) -> str:
         'permessage-deflate; client_max_window_bits'
 
     A bound on the server's window comes with a second choice without the bound, since a server that cannot bound its window
-    would have to decline the first choice.
+    would have to decline the first choice. A number is sent bare: nothing in it needs quotes or a backslash (RFC 9110 §5.6.4).
     """
     words = [NAME]
     if not compression.context_takeover:

@@ -164,6 +164,9 @@ def is_field(field: tuple[str, str]) -> bool:
     """Return whether a field can be sent: a name in lower case and a value without a space at either end, both str.
 
     No value contains CR or LF: it would end its line (RFC 9112 §2.2), or fold it (RFC 9112 §5.2). No name contains a space.
+
+    A sender MUST NOT generate what the grammar does not allow (§2.2). So every field that we send passes this check, whether
+    we, an app or an app's user has made it.
     """
     if isinstance(field, str) or len(field) != 2 or not all(isinstance(part, str) for part in field):
         return False  # the text "te" is not a pair, though it would unpack into the name "t" and the value "e"
@@ -179,6 +182,8 @@ SECRET = frozenset({"authorization", "cookie", "proxy-authorization", "set-cooki
 
 def important_fields(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Return the fields that change how a message is read, by name. The values of repeated lines are joined by ", " (§5.3).
+
+    All other fields are left to the app, whether anybody knows them or not: a field that is not understood is ignored (§5.1).
 
     So two lines ``Content-Length: 5`` become ``5, 5``, which is valid, and ``5`` and ``6`` become ``5, 6``, which is refused.
     """
@@ -206,7 +211,8 @@ def parse_content_length(value: str, fault: type[ProtocolError]) -> int:
     """Return the number in a Content-Length: digits and nothing else (§8.6). Raises ``fault`` (400).
 
     A list of equal values means that value (RFC 9112 §6.3): ``5, 5`` is 5. Python's ``int`` would accept ``+5`` and ``1_0``.
-    We accept such a list, but never send it on (§8.6), and ``fault`` tells the two apart: a LocalProtocolError is ours.
+    We accept such a list, but never send it on (§8.6), nor two lines (§5.3). ``fault`` tells the two ends apart: a
+    LocalProtocolError is ours.
     """
     if _LENGTH.fullmatch(value):
         return int(value)

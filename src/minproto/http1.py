@@ -149,13 +149,16 @@ from minproto.http1_body import WITH_PARAMETERS, Chunked, ContentLength, Framing
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds on everything that a peer could make endless, in bytes unless said otherwise.
+    """The bounds on everything that a peer could make endless, in bytes unless said otherwise (RFC 9110 §2.3).
+
+    They are far above what our own client and server send, so that each could read the other (RFC 9110 §2.3, a MUST).
 
     The number after "Else" is the status with which a server refuses a request beyond the limit.
     """
 
     max_start_line: int = 8_192
-    """The size of a request line without its end. §3 recommends at least 8,000. Else 414 (501, if all of it is a method)."""
+    """The size of a request line without its end. §3 recommends at least 8,000, and RFC 9110 §4.1 asks for 8,000 in the target
+    alone. Else 414 (501, if all of it is a method)."""
     max_head: int = 65_536
     """The size of a head, from its first byte to its empty line, or of a trailer section; large enough for cookies and tokens.
     Else 431. Also the size of all chunk extensions of one body together. Else 400."""
@@ -220,6 +223,8 @@ END = "end"
 # No space may come before a name, not even in the first line of the fields (§2.2), and none between a name and its colon
 # (§5.1). A CR that no LF follows ends nothing (§2.2), and neither does an LF alone: §2.2 permits a recipient to accept the LF,
 # but if only one of two programs does, they see different lines.
+# FIELD_VCHAR has no CR, LF or NUL. A value with one of them MUST be refused, or the byte replaced by a space (RFC 9110 §5.5):
+# some programs end the value there, and would see other fields than we do.
 _FIELDS: Syntax = {
     "name": Part(_run(TCHAR), {b":": "value"}, instead={b"\r\n": END}),
     "value": Part(_run(FIELD_VCHAR), {b"\r\n": "name"}, least=0),
@@ -288,10 +293,12 @@ class HeadReader:
     def read(self, buffer: Buffer) -> tuple[Sequence[str], Headers] | None:
         """Remove a complete head from the buffer. Return the parts of its start line, and its fields; None if incomplete.
 
-        The spaces around a value do not belong to it (§5.1), and a fold becomes one space (§5.2).
+        Spaces and tabs around a value do not belong to the value (§5.1, RFC 9110 §5.5), and a fold becomes one space (§5.2).
+        A server MUST NOT act on a part of a head, since a later field may contradict an earlier one (RFC 9110 §5.3). So there
+        is no event for a part.
 
         Raises RemoteProtocolError: 400 at the first byte that no head can have in that place; 414, 431 or 501 if a part is
-        too long.
+        too long: a server that ignored a field too large for it would read another request than the proxy (RFC 9110 §5.4).
         """
         while self._part != END:
             if not self._read_part(buffer, min(buffer.size, self._limits.max_head)):
@@ -335,7 +342,8 @@ class HeadReader:
 
         §2.2: a message MUST be parsed as octets. So the lines are found among the bytes, and each part becomes text only when
         its bytes are known: one character for each byte. A program that decodes a whole head first, say as UTF-8, may lose
-        bytes that are not UTF-8, or take characters such as U+0085 for the end of a line.
+        bytes that are not UTF-8, or take characters such as U+0085 for the end of a line. A byte above 0x7f is opaque data: it
+        is passed on as it is, whatever the sender's encoding (RFC 9110 §5.5).
         """
         start, position = self._part_start, self._position
         self._position += size
@@ -354,7 +362,8 @@ def encode_fields(headers: Sequence[tuple[str, str]]) -> str:
 
     A value with a line break in it would become two lines. If a user's input got into a value, an attacker could add fields,
     or a whole response (response splitting, §11.1). So we send no CR but that of a line's end (§2.2), no folded value (§5.2),
-    and no line that begins with a space (§2.2).
+    and no line that begins with a space (§2.2): nothing that the grammar does not allow (RFC 9110 §2.2). The optional
+    whitespace is one space, between colon and value, for people who read the bytes (RFC 9110 §5.6.3).
     """
     for line in headers:
         if not is_field(line):
@@ -688,7 +697,11 @@ class Connection(Core):
         return head
 
     def _begin_exchange(self, head: RequestHead, handling: Handling) -> None:
-        """Remember what the response depends on, now that a request head has been sent or received."""
+        """Remember what the response depends on, now that a request head has been sent or received.
+
+        Everything about an earlier request is replaced. Two requests on one connection may come from two users, since a proxy
+        shares its connections among them (RFC 9110 §3.3).
+        """
         self._method, self._version = head.method, head.version
         _, self.keep_alive, self._offers_upgrade, self.expects_continue = handling
         self._move(Step.REQUEST_HEAD)
@@ -829,14 +842,16 @@ class Connection(Core):
         return self._send_end(event.trailers)
 
     def _check_turn(self, event: Event) -> None:
-        """Raise LocalProtocolError if our role never sends such an event, or our message is in the wrong state for it."""
+        """Raise LocalProtocolError if our message is in the wrong state for the event, or if our role never sends such an
+        event: a server MUST NOT send a request line, nor a client a status line (RFC 9110 §2.2)."""
         step = _SENT.get((self.role, type(event)))
         state, table = (self.request, REQUEST_TRANSITIONS) if self.role is CLIENT else (self.response, RESPONSE_TRANSITIONS)
         if step is None or (state, step) not in table:
             raise LocalProtocolError(f"the {self.role.value} can't send {type(event).__name__} in {state.name}")
 
     def _send_request(self, head: RequestHead) -> bytes:
-        """Return a request's head, after the checks that a server would make: of its target, its Host and its framing.
+        """Return a request's head, after the checks that a server would make: of its line (RFC 9110 §2.2), its target, its
+        Host and its framing.
 
         So a client always sends Host (§3.2). It sends chunks unless the server has shown that it does not know them (§6.1):
         who makes a connection of HTTP/1.1 has told us that the server speaks it.
@@ -909,7 +924,8 @@ class Connection(Core):
         """Return content as it goes over the wire: "hello" as a chunk is ``5\\r\\nhello\\r\\n``, otherwise "hello".
 
         Content beyond its Content-Length, such as one more line end (§2.2), or without any length (§6.3), would be taken for
-        the start of the next message.
+        the start of the next message. There is no space around a chunk's size: it would be bad whitespace, which MUST NOT be
+        sent (RFC 9110 §5.6.3).
         """
         if isinstance(self.framing, Chunked):
             return b"%x\r\n%b\r\n" % (len(data), data) if data else b""  # a chunk of size 0 would be the last chunk

@@ -138,6 +138,8 @@ _CHUNK_LINE_SO_FAR = re.compile(rf"(?:[0-9A-Fa-f]{{1,16}}+(?:[\t ]*+(?:;[{FIELD_
 def parse_chunk_line(buffer: Buffer, max_line: int) -> tuple[int, int] | None:
     r"""Remove the line before a chunk's data. Return the size of the data, and the number of bytes of extensions in the line.
 
+    Bad whitespace around ";" and "=" MUST be accepted, and has no meaning (RFC 9110 §5.6.3).
+
     Return None if the line is not complete. Raises RemoteProtocolError (400) for a wrong byte, and if ``max_line`` bytes of a
     line have arrived without its end.
 

@@ -397,8 +397,8 @@ class Connection(SendingHalf):
             self._receive_end(stream, Headers())
 
     def _refusal(self, head: RequestHead) -> tuple[int, str]:
-        """Return the status and the reason with which HTTP/1.1 would refuse a head as too large; (0, "") for a head that
-        fits."""
+        """Return the status and the reason with which HTTP/1.1 would refuse a head as too large (RFC 9110 §5.4); (0, "") for a
+        head that fits."""
         line, most = f"{head.method} {head.target} HTTP/1.1", self.limits.max_start_line
         if len(line) > most:
             status = 501 if len(head.method) > most else 414  # RFC 9112 §3

@@ -36,7 +36,8 @@ class Limits:
     """Bytes that may be on their way on all streams together. This credit is given back as soon as the bytes arrive, and not
     when the app takes them, so a slow handler stops only the upload on its own stream."""
     max_start_line: int = 8_192
-    """The size of method and target, with the spaces and version of an HTTP/1.1 start line. Beyond it: 414, as in HTTP/1.1."""
+    """The size of method and target, with the spaces and version of an HTTP/1.1 start line. Beyond it: 414, as in HTTP/1.1.
+    RFC 9110 §4.1 recommends at least 8,000 bytes for the target."""
     max_head: int = 65_536
     """A head's fields, decoded, plus 32 bytes for each (§6.5.2). Beyond it: 431, as in HTTP/1.1; a response is reset."""
     max_headers: int = 100

@@ -101,8 +101,8 @@ def split_pseudo(fields: Fields, allowed: frozenset[str]) -> tuple[dict[str, str
     """Split a field list into its pseudo-header fields and its regular fields (§8.3).
 
     Raises StreamError unless each pseudo-header field is one of ``allowed``, occurs once, and precedes all regular fields, and
-    each regular field is valid: a lower-case name without space or colon, and a value without CR, LF or NUL and without a
-    space at either end, so that HTTP/1.1 could carry it.
+    each regular field is valid: a lower-case name without space or colon, and a value without CR, LF or NUL (RFC 9110 §5.5)
+    and without a space at either end, so that HTTP/1.1 could carry it.
     """
     pseudo: dict[str, str] = {}
     for name, value in fields:

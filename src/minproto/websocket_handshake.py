@@ -150,7 +150,10 @@ def _subprotocols(value: str | None) -> list[str]:
 
 
 def _check_own_subprotocols(names: Sequence[str]) -> None:
-    """Check the names that our own app passes. Raises TypeError for a str, whose letters would be taken for names."""
+    """Check the names that our own app passes. Raises TypeError for a str, whose letters would be taken for names.
+
+    An empty name would become an empty element of the list that we send, which a sender MUST NOT generate (RFC 9110 §5.6.1.1).
+    """
     if isinstance(names, str):
         raise TypeError("subprotocols are a list of names, not one")
     if not _are_subprotocols(names):
