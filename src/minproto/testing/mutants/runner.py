@@ -43,9 +43,11 @@ LIMIT = 60.0
 """Seconds that one test may take on a mutant. The slowest test takes four without one."""
 MEMORY = 3 << 30
 """Bytes of address space that a child may have: a mutant that buffers for ever gets a MemoryError in its test."""
+PLUGINS = ("_hypothesis_pytestplugin", "pytest_asyncio.plugin")
+"""The plugins that the tests need. pytest would load each that is installed, which takes longer than most of the tests."""
 WARM = (
-    "pytest", "hypothesis", "hypothesis.stateful", "_hypothesis_pytestplugin", "pytest_asyncio.plugin", "doctest", "ssl",
-    "h11", "hpack", "h2.connection", "wsproto", "websockets.server", "websockets.client",
+    "pytest", "hypothesis", "hypothesis.stateful", *PLUGINS, "_pytest.unittest", "_pytest.skipping", "doctest", "ssl", "h11",
+    "hpack", "h2.connection", "wsproto", "websockets.server", "websockets.client",
 )  # fmt: skip
 """What is imported before the forks. A module that is not installed is left out: its tests skip or fail on their own."""
 
@@ -241,7 +243,7 @@ def _child(mutant: Mutant | None, tests: _Tests, writing: int, printed: IO[bytes
             os.dup2(printed.fileno(), number)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        os.environ |= {"MINPROTO_PLAIN": "1", "CI": "true"}
+        os.environ |= {"MINPROTO_PLAIN": "1", "CI": "true", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         for name in "MINPROTO_LOOP", "MINPROTO_EXAMPLES", "PYTEST_ADDOPTS":
             os.environ.pop(name, None)
         os.chdir(tests.root)
@@ -262,8 +264,8 @@ def _run_tests(mutant: Mutant | None, tests: _Tests, writing: int) -> None:
     stop = [] if tests.all_of_them else ["-x"]
     # `-o addopts=`: the options of pyproject.toml leave tests out, and start processes.
     # The warning says that plugins have been imported already. They have, so that the child starts fast.
-    options = ["-o", "addopts=", "-W", "ignore::pytest.PytestAssertRewriteWarning", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    options += ["-q", "--strict-markers", "--tb=line", *stop]
+    options = ["-o", "addopts=", "-W", "ignore::pytest.PytestAssertRewriteWarning", "-p", "no:cacheprovider"]
+    options += [word for name in PLUGINS for word in ("-p", name)] + ["-q", "--strict-markers", "--tb=line", *stop]
     status = pytest.main([*options, "--rootdir", str(tests.root), *files], plugins=[_Reporter(writing, tests)])
     _say(writing, "end", int(status))
 

@@ -4,9 +4,8 @@ A mutant of the catalogue breaks an entry of the ledger (``breaks``), and the en
 (``checked``). A generated mutant breaks a line that nobody has looked at, so it is tried against all tests of its module.
 """
 
-import tomllib
-
-from minproto.testing.mutants import SOURCE, Mutant, MutantError
+from minproto.prove.ledger import load
+from minproto.testing.mutants import Mutant, MutantError
 
 PROTOCOLS = {
     "HTTP/1.1": ("http", "http1", "http1_body"),
@@ -20,6 +19,13 @@ PROTOCOLS = {
     "all protocols": ("buffer", "core"),
 }  # fmt: skip
 """The plain cores, by protocol."""
+
+_STANDARDS = {
+    "9110": "HTTP/1.1", "9112": "HTTP/1.1", "9113": "HTTP/2", "7541": "HTTP/2", "9218": "HTTP/2", "8441": "HTTP/2",
+    "6455": "WebSocket", "7692": "WebSocket", "sse": "Server-Sent Events", "resp": "RESP and the broker",
+}  # fmt: skip
+"""How the id of an entry begins, and the protocol. RFC 9110 holds for HTTP/2, too; its mutants
+stand with those of HTTP/1.1."""
 
 MODULES = tuple(module for modules in PROTOCOLS.values() for module in modules)
 
@@ -69,12 +75,10 @@ _TESTS = {
 
 
 def protocol_of(mutant: Mutant) -> str:
-    """Return the name of the protocol that the mutant's module belongs to."""
-    module = mutant.module.rpartition(".")[2]
-    for protocol, modules in PROTOCOLS.items():
-        if module in modules or any(module.startswith(f"{each}_") for each in modules[:1]):
-            return protocol
-    return "all protocols"
+    """Return the protocol of the sentence that the mutant breaks; of a generated mutant, the protocol of its module."""
+    if mutant.breaks and (standard := mutant.breaks[0].partition("-")[0]) in _STANDARDS:
+        return _STANDARDS[standard]
+    return next((protocol for protocol, modules in PROTOCOLS.items() if mutant.module in modules), "all protocols")
 
 
 def module_tests(module: str) -> tuple[str, ...]:
@@ -100,8 +104,10 @@ def entry_tests(mutant: Mutant, entries: dict[str, tuple[str, ...]]) -> tuple[st
 
 def ledger_tests() -> dict[str, tuple[str, ...]]:
     """Return the tests that each entry of the ledger names, by the entry's id."""
-    ledger = tomllib.loads((SOURCE / "prove" / "requirements.toml").read_text("utf-8"))
-    return {entry["id"]: tuple(entry.get("checked", ())) for entry in ledger.get("requirement", ())}
+    try:
+        return {entry.id: entry.checked for entry in load()}
+    except ValueError as error:  # LedgerError, or a TOMLDecodeError
+        raise MutantError(f"requirements.toml: {error}") from error
 
 
 def _fast_first(tests: list[str]) -> tuple[str, ...]:
