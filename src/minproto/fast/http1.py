@@ -64,16 +64,18 @@ class HeadReader(http1.HeadReader):
         if len(lines) > self._limits.max_headers:
             return None
         fields = list(map(_parsed.get, lines))
-        if None in fields:
-            fields = [_parse_field(line, len(text) <= _LONG) for line in lines]
-        return None if None in fields else (start, Headers(fields))  # type: ignore[arg-type]
+        while None in fields:  # new lines, and secret ones, which are never remembered
+            at = fields.index(None)
+            fields[at] = field = _parse_field(lines[at], len(text) <= _LONG)
+            if field is None:
+                return None
+        return start, Headers(fields)  # type: ignore[arg-type]
 
 
 def _parse_field(line: str, short: bool) -> tuple[str, str] | None:
-    known = _parsed.get(line)
-    found = None if known else _FIELD_LINE.fullmatch(line)
+    found = _FIELD_LINE.fullmatch(line)
     if found is None:
-        return known
+        return None
     field = found[1].lower(), found[2].rstrip("\t ")
     if short and field[0] not in SECRET:
         if len(_parsed) >= _MOST:
