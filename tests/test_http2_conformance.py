@@ -522,6 +522,17 @@ def test_settings_are_acknowledged_and_pings_come_back():
     assert w.said == [(SETTINGS, ACK, 0, b""), (PING, ACK, 0, b"abcdefgh")]
 
 
+def test_flags_that_a_type_does_not_have_change_nothing():
+    """§4.1: each frame has all the flags that have no meaning for it."""
+    w = Wire()
+    w.feed(ping(flags=0xFE), frame(SETTINGS, 0xFE), w.head(1, POST, end=False, flags=END_HEADERS | 0xD2))
+    assert w.said == [(PING, ACK, 0, b"12345678"), (SETTINGS, ACK, 0, b"")]
+    assert w.feed(frame(DATA, 0xF6, 1, b"x"), frame(WINDOW_UPDATE, 0xFF, 1, number(1)), frame(RST_STREAM, 0xFF, 1, number(8))) == [
+        Data(b"x", 1), WindowUpdate(1, 1), Reset(1)
+    ]  # fmt: skip
+    assert w.feed(frame(GOAWAY, 0xFF, 0, bytes(8))) == [GoAway(0)]
+
+
 def test_the_settings_of_a_frame_count_in_their_order():
     """§6.5.3"""
     w = Wire()

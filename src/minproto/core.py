@@ -143,7 +143,8 @@ class Core:
         """Parse and return one event; or return None, and ``wants`` says why there is no event.
 
         Raises RemoteProtocolError if the bytes break the protocol. From then on every call raises the same error, so a
-        shell that calls again (after sending an answer, say) cannot mistake a broken connection for a quiet one.
+        shell that calls again (after sending an answer, say) cannot mistake a broken connection for a quiet one. Nothing that
+        follows the fault is looked at: its meaning is unknown, and one error is enough to report (RFC 9113 §5.4).
         """
         if self.error is not None:
             raise self.error.with_traceback(None)  # or the traceback would grow with each call

@@ -245,7 +245,11 @@ class Connection(SendingHalf):
     # -- receiving
 
     def _parse(self) -> Event | None:
-        """Return the next event of the last frame, or read frames until one of them has an event."""
+        """Return the next event of the last frame, or read frames until one of them has an event.
+
+        ``wants`` becomes DATA, and never PAUSED: frames have to be processed as soon as they arrive (§5.2.2). A WINDOW_UPDATE
+        may stand behind content that no app has taken yet.
+        """
         while not self._events:
             frame = self._reader.next_frame()
             if frame is None:
@@ -268,9 +272,12 @@ class Connection(SendingHalf):
         return None
 
     def _receive(self, frame: Frame) -> None:
-        """Act on a whole frame: its events are appended to ``_events``."""
+        """Act on a whole frame: its events are appended to ``_events``.
+
+        A frame may break several rules. The first fault found is the one that is reported (§5.4), because it ends the method.
+        """
         receive = self._RECEIVERS.get(frame.type)
-        if receive is None:  # §5.5: a frame of an unknown type MUST be discarded, but a flood is still a flood
+        if receive is None:  # §4.1, §5.5: a frame of an unknown type MUST be discarded, but a flood is still a flood
             return self._idle_frames.spend()
         try:
             receive(self, frame)
@@ -278,7 +285,11 @@ class Connection(SendingHalf):
             self._fault(frame.stream, error)
 
     def _fault(self, id_: int, error: StreamError, head: RequestHead | None = None) -> None:
-        """Close a stream because of the peer's fault. The shell sends the Reset, which is the reply to the event."""
+        """Close a stream because of the peer's fault. The shell sends the Reset, which is the reply to the event (§5.4.2).
+
+        The stream is closed at once, whether or not the Reset has been sent. So a frame that follows on this stream is a late
+        one (§5.1), and leads to no second Reset.
+        """
         if self._streams.is_idle(id_):  # §6.4: a stream that was never opened cannot be reset, so the connection ends
             raise RemoteProtocolError(str(error), error.code)
         if error.code == REFUSED_STREAM and not self.settings_acknowledged:
@@ -296,9 +307,10 @@ class Connection(SendingHalf):
     def _receive_data(self, frame: Frame) -> None:
         """Receive content. The whole payload uses up credit, including the padding (§6.9.1).
 
-        From here on we owe the connection's credit, whatever happens to the bytes; the reply to the event gives it back.
+        From here on we owe the connection's credit, whatever happens to the bytes; the reply to the event gives it back. This
+        goes for late content as well, on a stream that we have reset (§5.1).
         """
-        data = frames.parse_data(frame)
+        data = frames.parse_data(frame)  # before the stream is looked up: a connection fault MUST be reported (§5.4)
         size = len(frame.payload)
         self._receive_window.receive(size)
         self._receive_window.consume(size)
@@ -344,7 +356,11 @@ class Connection(SendingHalf):
     # -- receiving: HEADERS (§6.2); the reader has joined its CONTINUATION frames
 
     def _receive_headers(self, frame: Frame) -> None:
-        """Receive a request, a response or trailers. The block is decoded first, as every block changes the table (§4.3)."""
+        """Receive a request, a response or trailers.
+
+        The block is decoded first, as every block changes the table (§4.3), even a late one on a stream that we have reset
+        (§5.1). A block that cannot be decoded ends the connection, whatever else is wrong with the frame (§5.4).
+        """
         id_, ends = frame.stream, frame.flags & frames.END_STREAM != 0
         fields = self._coder.decode(frame.payload)
         if self.role is SERVER and self._streams.is_idle(id_):
@@ -361,7 +377,10 @@ class Connection(SendingHalf):
             self._receive_response(stream, fields, ends)
 
     def _receive_new_stream(self, id_: int, fields: Fields, ends: bool) -> None:
-        """Receive the head of a request. The id of its stream has to be odd, and higher than all earlier ids (§5.1.1)."""
+        """Receive the head of a request. The id of its stream has to be odd, and higher than all earlier ids (§5.1.1).
+
+        An even id is a server's, for push. HEADERS on it is a connection fault even though the stream is idle (§5.1).
+        """
         if id_ & 1 == 0:
             raise RemoteProtocolError("a client's stream has an odd id", PROTOCOL_ERROR)  # §5.1.1
         if self._streams.is_ignored(id_):
@@ -457,7 +476,11 @@ class Connection(SendingHalf):
         frames.check_priority(frame)
 
     def _receive_reset(self, frame: Frame) -> None:
-        """Close a stream that the peer resets. If it was closed already, frames after the reset do not count as late."""
+        """Close a stream that the peer resets. If it was closed already, frames after the reset do not count as late.
+
+        A reset is never answered by a reset (§5.4.2), or two endpoints would go on for ever. So even a reset that makes no
+        sense, on a closed stream, is no fault of the stream; it spends from the budget.
+        """
         self._streams.check_opened(frame.stream)  # §6.4
         stream = self._streams.open.get(frame.stream)
         if stream is None:
@@ -484,7 +507,10 @@ class Connection(SendingHalf):
         self._events.append(Settings(values))
 
     def _receive_acknowledgement(self) -> None:
-        """Put our oldest unacknowledged settings into force: the peer has just acknowledged them."""
+        """Put our oldest unacknowledged settings into force: the peer has just acknowledged them.
+
+        From its ACK on the peer has to keep to the size of our compression table (§4.3.1), and of our windows.
+        """
         if self.settings_acknowledged:  # an unexpected ACK does no harm
             return
         for name, value in self._settings.receive_ack():
@@ -495,10 +521,11 @@ class Connection(SendingHalf):
         self._events.append(SettingsAck())
 
     def _apply(self, name: int, value: int) -> None:
-        """Obey one of the peer's settings from now on (§6.5).
+        """Obey one of the peer's settings from now on (§6.5). A setting that we do not know changes nothing (§5.5).
 
-        The other settings that concern us are read where they matter: the number of streams and the size of fields before we
-        open a stream, ENABLE_CONNECT_PROTOCOL before an extended CONNECT. MAX_FRAME_SIZE allows more than we ever send.
+        Our next field block announces a new size of the compression table (§4.3.1). The other settings that concern us are
+        read where they matter: the number of streams and the size of fields before we open a stream, ENABLE_CONNECT_PROTOCOL
+        before an extended CONNECT. MAX_FRAME_SIZE allows more than we ever send.
         """
         if name == frames.HEADER_TABLE_SIZE:
             self._coder.resize_encoder(value)
@@ -516,7 +543,10 @@ class Connection(SendingHalf):
         self._schedule(stream)
 
     def _receive_ping(self, frame: Frame) -> None:
-        """Receive a PING, to which ``reply`` returns the answer, or the answer to a PING of ours."""
+        """Receive a PING, to which ``reply`` returns the answer, or the answer to a PING of ours.
+
+        Only the bit of ACK counts: the other seven bits have no meaning for a PING, so they are ignored (§4.1).
+        """
         self._idle_frames.spend()
         self._events.append(Ping(frame.payload, frame.flags & frames.ACK != 0))
 
@@ -568,10 +598,11 @@ class Connection(SendingHalf):
     def reply(self, event: Event) -> Event | None:
         """Return what the protocol demands in answer to an event, or None.
 
-            Settings                        SettingsAck (§6.5.3)
+            Settings                        SettingsAck (§3.4, §6.5.3)
             Ping                            Ping with ``ack`` (§6.7); None for an answer to a Ping of ours
             StreamFault without a status    Reset with its code
             Data, Discarded                 WindowUpdate of the connection, once half of its window is owed; else None
+            Reset                           None: a reset is not answered by a reset (§5.4.2)
         """
         if type(event) is Settings:
             return SettingsAck()

@@ -310,7 +310,8 @@ class FieldCoder:
 
     def encode(self, fields: Fields) -> bytes:
         """Return the block for a checked field list. Blocks have to be sent in the order in which they were encoded."""
-        for size in self._table_sizes:  # each size makes the library begin the block with a size update (RFC 7541 §6.3)
+        # Each size makes the library begin the block with a size update (§4.3.1, RFC 7541 §6.3).
+        for size in self._table_sizes:
             self._encoder.header_table_size = size
         self._table_sizes = []
         return self._encoder.encode(
@@ -322,7 +323,7 @@ class FieldCoder:
         self._decoder.max_allowed_table_size = size
 
     def resize_encoder(self, size: int) -> None:
-        """Adopt the peer's SETTINGS_HEADER_TABLE_SIZE. The next block begins by announcing the change.
+        """Adopt the peer's SETTINGS_HEADER_TABLE_SIZE. The next block begins by announcing the change (§4.3.1).
 
         However often the peer has changed the size, we announce the smallest size and then the last size (RFC 7541 §4.2). The
         smallest size matters, because entries that did not fit into it are gone, even if the table has grown again:

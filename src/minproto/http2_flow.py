@@ -120,7 +120,8 @@ def parse_priority(value: str | None) -> tuple[int, bool]:
     """Return (urgency, incremental) for the value of a priority field. ``value`` is None if the request has no such field.
 
     If a parameter is repeated, the last one counts; an invalid value means the default (§4). A request without the field
-    counts as incremental: its sender knows nothing of priorities, and taking turns is fair to all its requests.
+    counts as incremental: its sender knows nothing of priorities (RFC 9113 §5.3.2 lets us conclude that), and taking turns is
+    fair to all its requests.
     """
     if value is None:
         return DEFAULT_URGENCY, True

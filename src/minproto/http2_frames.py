@@ -73,7 +73,7 @@ CODES = (
 
 
 def code_name(code: int) -> str:
-    """Return the name of an error code (§7), or for example "code 99" for a code that RFC 9113 does not define."""
+    """Return the name of an error code (§7), or for example "code 99" for a code that RFC 9113 does not define (§5.5)."""
     return CODES[code] if code < len(CODES) else f"code {code}"
 
 
@@ -138,11 +138,15 @@ class Header(NamedTuple):
 def parse_header(data: bytes, start: int = 0) -> Header:
     """Return the header that begins at ``start``. The caller has made sure that nine bytes are there."""
     high, low, type_, flags, stream = _HEADER.unpack_from(data, start)
-    return Header(high << 8 | low, type_, flags, stream & MAX_ID)  # the mask drops the reserved bit
+    return Header(high << 8 | low, type_, flags, stream & MAX_ID)  # the mask drops the reserved bit, as §4.1 demands
 
 
 def encode_frame(type_: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """Return the bytes of a frame."""
+    """Return the bytes of a frame.
+
+    ``flags`` are flags that have a meaning for the type: all other bits MUST be 0 (§4.1). ``stream`` has at most 31 bits, so
+    the reserved bit before it is 0 as well.
+    """
     length = len(payload)
     return _HEADER.pack(length >> 8, length & 0xFF, type_, flags, stream) + payload
 
@@ -156,6 +160,9 @@ def check_header(header: Header) -> None:
     """Raise RemoteProtocolError for a connection fault that is visible in the header alone.
 
     The first check bounds our memory: a payload is stored whole, so its length has to be checked before the payload arrives.
+
+    A wrong length is a connection fault (§4.2) for HEADERS, CONTINUATION and SETTINGS, and for each frame on stream 0. For
+    RST_STREAM and WINDOW_UPDATE their own sections say so. PRIORITY has its check in ``check_priority``.
     """
     length, type_, flags, stream = header
     if length > MAX_FRAME:  # §4.2: a fault of the connection for types that could alter its state; here for all types
@@ -175,7 +182,7 @@ def check_header(header: Header) -> None:
 
 
 def _least_length(type_: int, flags: int) -> int:
-    """Return the minimum number of bytes that a payload needs for the fields that its flags announce."""
+    """Return the minimum number of bytes that a payload needs for the fields that its flags announce (§4.2)."""
     if type_ == HEADERS:
         return (1 if flags & PADDED else 0) + (_DEPENDENCY if flags & PRIORITIZED else 0)
     return 8 if type_ == GOAWAY else 1 if type_ == DATA and flags & PADDED else 0
@@ -202,12 +209,18 @@ _DEPENDENCY = 5  # bytes
 
 
 def parse_data(frame: Frame) -> bytes:
-    """Return the content of a DATA frame, without its padding. Flow control counts the whole payload (§6.1)."""
+    """Return the content of a DATA frame, without its padding. Flow control counts the whole payload (§6.1).
+
+    The test is for one bit, not for a value of the byte: flags that DATA does not have are ignored (§4.1).
+    """
     return _unpadded(frame) if frame.flags & PADDED else frame.payload
 
 
 def parse_headers(frame: Frame) -> bytes:
-    """Return the field block of a HEADERS frame (§6.2), or the first part of it if CONTINUATION frames follow."""
+    """Return the field block of a HEADERS frame (§6.2), or the first part of it if CONTINUATION frames follow.
+
+    Flags that HEADERS does not have are ignored (§4.1).
+    """
     block = _unpadded(frame) if frame.flags & PADDED else frame.payload
     if not frame.flags & PRIORITIZED:
         return block
@@ -244,7 +257,7 @@ def _check_dependency(payload: bytes, stream: int, fault: Callable[[str, int], E
 
 
 def parse_number(payload: bytes) -> int:
-    """Return the error code of a RST_STREAM frame: 32 bits. Codes that RFC 9113 does not define are valid too (§7)."""
+    """Return the error code of a RST_STREAM frame: 32 bits. Codes that RFC 9113 does not define are valid too (§5.5, §7)."""
     return int(_NUMBER.unpack(payload)[0])
 
 
@@ -263,7 +276,10 @@ def parse_settings(payload: bytes) -> list[tuple[int, int]]:
 
 
 def _check_setting(name: int, value: int) -> None:
-    """Raise RemoteProtocolError for a value out of its range (§6.5.2, RFC 8441 §3). A setting that we do not know has none."""
+    """Raise RemoteProtocolError for a value out of its range (§6.5.2, RFC 8441 §3).
+
+    A setting that we do not know has no range, and is ignored (§5.5).
+    """
     if name in (ENABLE_PUSH, ENABLE_CONNECT_PROTOCOL, NO_RFC7540_PRIORITIES) and value > 1:
         raise RemoteProtocolError(f"setting {name:#x} is 0 or 1, not {value}", PROTOCOL_ERROR)
     if name == INITIAL_WINDOW_SIZE and value > MAX_ID:
@@ -281,8 +297,9 @@ def parse_goaway(payload: bytes) -> tuple[int, int, bytes]:
 def encode_headers(stream: int, block: bytes, end_stream: bool) -> bytes:
     """Return a field block as a HEADERS frame, followed by as many CONTINUATION frames as the block needs (§4.3, §6.2, §6.10).
 
-    The frames are returned together, so that no other frame can come between them (§8.1). END_STREAM is a flag of the first
-    frame, END_HEADERS of the last one. So 16,387 bytes take two frames:
+    The frames are returned together, so that no other frame can come between them (§8.1). No frame exceeds 16,384 bytes, and
+    no other flag is set (§4.1). END_STREAM is a flag of the first frame, END_HEADERS of the last one. So 16,387 bytes take
+    two frames:
 
         >>> both = encode_headers(1, bytes(16_387), end_stream=True)
         >>> parse_header(both), parse_header(both, 9 + 16_384)

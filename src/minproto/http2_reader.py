@@ -167,7 +167,8 @@ class FrameReader:
         begin = self._block_begin
         continues = header.type == CONTINUATION
         if continues != (begin is not None) or (begin is not None and header.stream != begin.stream):
-            # §6.2, §6.10: between HEADERS and the last CONTINUATION of a block nothing else may come, on any stream.
+            # §4.3, §6.2, §6.10: between HEADERS and the last CONTINUATION of a block nothing else may come, on any stream.
+            # Even a frame of an unknown type, which is ignored everywhere else, is a fault here (§5.5).
             raise RemoteProtocolError("a field block that is interrupted, or continued without a beginning", PROTOCOL_ERROR)
 
     def _check_room(self, header: Header) -> None:

@@ -101,7 +101,7 @@ class SendingHalf(Core):
 
     def __init__(self, role: Role, limits: Limits, scheme: str) -> None:
         """``scheme``: the scheme of a client's requests."""
-        super().__init__(HEADER_SIZE + MAX_FRAME)
+        super().__init__(HEADER_SIZE + MAX_FRAME)  # §4.2: there MUST be room for a frame of 16,384 bytes and its header
         self.role = role
         self.limits = limits
         self._scheme = scheme
@@ -188,7 +188,7 @@ class SendingHalf(Core):
     def _move(self, stream: Stream, step: Step) -> None:
         """Change a stream's state according to the table in ``http2_streams.py``, and clean up if the stream is now closed.
 
-        Raises StreamError for a step that the state does not allow.
+        Raises StreamError for a step that the state does not allow (§5.1).
         """
         before = stream.state
         stream.move(step)  # raises before anything has changed
@@ -197,7 +197,8 @@ class SendingHalf(Core):
         if stream.state is not CLOSED:
             return
         del self._streams.open[stream.id]
-        # Frames that the peer sent before it read our reset may still come, unless the peer had ended its direction before.
+        # Frames that the peer sent before it read our reset may still come (§5.1), unless the peer had ended its direction
+        # before.
         self._streams.closed.add(stream.id, late=step is SEND_RESET and before is not HALF_CLOSED_REMOTE)
         if step is SEND_END or step is RECEIVE_END:  # the exchange is complete: progress
             self._resets.refund(4)
@@ -208,7 +209,8 @@ class SendingHalf(Core):
     # -- whose turn it is to send
 
     def sendable(self, stream: int) -> int:
-        """Return the bytes of content that a stream may send now: the smaller of the two windows; 0 for a closed stream."""
+        """Return the bytes of content that a stream may send now: the smaller of the two windows (§5.2.1); 0 for a closed
+        stream."""
         found = self._streams.open.get(stream)
         return max(0, min(found.send_window.size, self._send_window.size)) if found else 0
 
@@ -249,6 +251,8 @@ class SendingHalf(Core):
 
         Call this only when there is room for a frame in the transport. Bytes pending there can no longer be overtaken, so if
         there were many, an urgent response would be as late as any other.
+
+        Both windows bound the Data (§5.2.1), and so does the largest frame that every peer takes (§4.1).
         """
         if self._send_window.size <= 0 or (id_ := self._scheduler.next()) is None:
             return None
@@ -269,8 +273,9 @@ class SendingHalf(Core):
     def _stream_for(self, id_: int, step: Step) -> Stream:
         """Return the stream on which we may take this step. Raises LocalProtocolError if its state does not allow it.
 
-        Every head and all content needs an open stream (§6.1, §6.2). A stream that the peer has reset is no longer open: the
-        peer has forgotten it, and would take a further frame for a fault (§6.4).
+        Every head and all content needs an open stream (§6.1, §6.2). On a closed stream no step is left: frames other than
+        PRIORITY MUST NOT be sent on it (§5.1). A stream that the peer has reset is closed as well: the peer has forgotten it,
+        and would take a further frame for a fault (§6.4).
 
         When the Content-Length is reached, the stream moves to HALF_CLOSED_LOCAL or CLOSED, although its EndOfMessage is still
         to come. Callers that may get this EndOfMessage check ``_ended_by_length`` first.
@@ -287,12 +292,14 @@ class SendingHalf(Core):
         A GET, HEAD or DELETE without Content-Length has no content, so its HEADERS frame ends the stream. Otherwise a server
         would have to wait for one more frame before it knows that no content will come.
         """
+        # §5.1.1: odd ids, in ascending order, none of them twice. After the last one, 2^31-1, only a new connection helps.
         if self.role is SERVER or head.stream != self.next_stream or head.stream > MAX_ID:
             raise LocalProtocolError("a request is a client's, on the next stream")
         if self.going_away is not None:  # §6.8: MUST NOT open another stream
             raise LocalProtocolError("the server takes no more requests on this connection")
         if len(self._streams.open) >= self.max_active:  # §5.1.2: MUST NOT exceed the limit
             raise LocalProtocolError("the server allows no more streams at once")
+        # §5.5: an extension needs the peer's consent. A server that has not sent the setting has not consented.
         if head.protocol and not self.peer_settings.get(frames.ENABLE_CONNECT_PROTOCOL):
             raise LocalProtocolError("the server knows no extended CONNECT")  # RFC 8441 §3
         fields = self._coder.request_fields(head, self._scheme)
@@ -360,7 +367,8 @@ class SendingHalf(Core):
         self._move(stream, SEND_END)
 
     def _send_data(self, event: Data) -> bytes:
-        """Send content. It has to fit into both windows and into the declared Content-Length; an empty Data produces no frame.
+        """Send content. It has to fit into both windows (§5.2.1) and into the declared Content-Length; an empty Data produces
+        no frame.
 
         More content than was declared would make the message malformed at the peer, which would reset the stream (§8.1.1).
         """
@@ -435,13 +443,16 @@ class SendingHalf(Core):
 
     def _send_ping(self, event: Ping) -> bytes:
         """Send a PING, or with ``ack`` the answer to a PING. The answer has the same eight bytes, which tell the answers to
-        several PINGs apart."""
+        several PINGs apart. No other flag is set (§4.1)."""
         if len(event.data) != 8:
             raise LocalProtocolError("a PING has eight bytes")
         return frames.encode_frame(frames.PING, frames.ACK if event.ack else 0, 0, event.data)
 
     def _send_consumed(self, event: Consumed) -> bytes:
         """Return a WINDOW_UPDATE for a stream; nothing if the credit is not worth a frame, or no more content will come.
+
+        Content may still be with the app when the stream is closed. Its credit is dropped: a WINDOW_UPDATE MUST NOT be sent
+        on a closed stream (§5.1).
 
         The credit for padding is included, because the app never sees padding and cannot count it. Raises LocalProtocolError
         for more bytes than have arrived: the peer would be given credit for bytes that it has not sent.
@@ -471,7 +482,8 @@ class SendingHalf(Core):
     def _send_reset(self, event: Reset) -> bytes:
         """Close a stream in both directions, or tell the peer that a stream was closed because of the peer's fault.
 
-        An idle stream cannot be reset: the peer would have to end the connection (§6.4).
+        An idle stream cannot be reset: the peer would have to end the connection (§6.4). An open stream is reset once
+        (§5.4.2): after that it is closed, and on a closed stream nothing may be sent (§5.1).
         """
         if self._faults.pop(event.stream, None) is None:  # otherwise the peer's fault has closed the stream already
             stream = self._streams.open.get(event.stream)
@@ -511,7 +523,7 @@ class SendingHalf(Core):
 
 
 def _encode_data(stream: int, data: bytes, ends: bool) -> bytes:
-    """Return content as DATA frames of at most 16 KiB; if the content ends the stream, the last frame has END_STREAM.
+    """Return content as DATA frames of at most 16 KiB (§4.1); if the content ends the stream, the last frame has END_STREAM.
 
     A shell that asks ``next_ready`` sends one frame for each Data. The loop is for a caller whose window allows more.
     """

@@ -208,7 +208,10 @@ class ClosedStreams:
             self._late[stream] = False
 
     def check(self, stream: int) -> None:
-        """Raise RemoteProtocolError for a frame on a closed or skipped stream, unless the frame may be late (§6.4)."""
+        """Raise RemoteProtocolError for a frame on a closed or skipped stream, unless the frame may be late (§5.1, §6.4).
+
+        A skipped stream was never open, so no frame on it can be late, and no rule permits one: PROTOCOL_ERROR.
+        """
         if stream not in self._late and stream > self._forgotten:  # §5.1.1: a new stream closes all idle streams below it
             raise RemoteProtocolError("a stream that was not opened in its order", PROTOCOL_ERROR)
         if not self._late.get(stream, True):  # on a forgotten stream, any frame may be late
@@ -277,7 +280,7 @@ class StreamTable:
     def find(self, id_: int) -> Stream | None:
         """Return the stream of a received frame; None if the frame is to be ignored, as it is late or above our GOAWAY.
 
-        Raises RemoteProtocolError for a stream on which nothing may come.
+        Raises RemoteProtocolError for a stream on which nothing may come (§5.1).
         """
         stream = self.open.get(id_)
         if stream is None and not self.is_ignored(id_):

@@ -13,7 +13,7 @@ from minproto.aio.http2_client import ClientConnection
 from minproto.core import SERVER, Event
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
 from minproto.http2 import Connection, GoAway, Limits, Reset
-from minproto.http2_frames import HEADERS, MAX_CONCURRENT_STREAMS, REFUSED_STREAM, encode_frame
+from minproto.http2_frames import HEADERS, MAX_CONCURRENT_STREAMS, PROTOCOL_ERROR, REFUSED_STREAM, encode_frame
 from minproto.testing import network
 
 
@@ -465,6 +465,40 @@ async def test_close() -> None:
         assert (server.metrics.in_flight, server.metrics.connections) == (0, 0)
         unused = client_of(server)
         await unused.close()
+
+
+@virtual
+async def test_a_client_that_leaves_says_so() -> None:
+    """RFC 9113 §5.4.1: with a GOAWAY, also where nothing was wrong."""
+    servers: list[Playing] = []
+
+    async def play(server: Playing) -> None:
+        servers.append(server)
+        await server.until(lambda: False)
+
+    async with against(play) as client:
+        await asyncio.sleep(1)
+        await client.close()
+        await asyncio.sleep(1)
+        assert servers[0].all(GoAway) == [GoAway(0)]
+
+
+@virtual
+async def test_a_fault_of_the_server_is_told_to_it_and_ends_the_connection() -> None:
+    """RFC 9113 §5.4.1: a GOAWAY with the code, and then the end."""
+    ended = []
+
+    async def play(server: Playing) -> None:
+        await server.requests(1)
+        server.pipe.write(encode_frame(0, 0, 99, b"x"))  # DATA on an idle stream
+        await server.until(lambda: False)  # until the client's end
+        ended.extend([now(), *[goaway.code for goaway in server.all(GoAway)]])
+
+    async with against(play) as client:
+        with pytest.raises(RemoteProtocolError, match="a stream that is idle"):
+            await client.request("GET", "/")
+        await asyncio.sleep(10)
+        assert ended == [0, PROTOCOL_ERROR]
 
 
 @virtual

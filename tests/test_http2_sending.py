@@ -1,0 +1,249 @@
+"""What an HTTP/2 endpoint may send, by RFC 9113 §3 to §5: the first bytes, the frames' headers, streams and their ends.
+
+``test_http2_conformance.py`` asks what we make of a peer's frames; this file looks at our own, as bytes.
+"""
+
+import http2_wire
+import pytest
+from http2_wire import ALIVE, OK, POST, Wire, data, frame, number, reset, settings, split, window_update
+
+from minproto import http2_frames as f
+from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProtocolError, Role
+from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
+from minproto.http2 import (
+    Consumed,
+    Discarded,
+    GoAway,
+    Ping,
+    Reset,
+    Settings,
+    StreamFault,
+)
+
+pytestmark = pytest.mark.usefixtures("plain_and_fast")
+
+HOST = Headers([("host", "a")])
+
+
+# ---- beginnings (§3.4) -------------------------------------------------------------------------------------------------
+
+
+def test_a_client_begins_with_the_preface_and_its_settings():
+    """§3.4: the preface is sent once, and the next bytes are a SETTINGS frame."""
+    core = http2_wire.Connection(CLIENT)
+    with pytest.raises(LocalProtocolError, match="before the greeting"):
+        core.send(RequestHead("GET", "/", HOST, "2", 1))
+    hello = core.send(core.greeting())
+    assert hello.startswith(bytes.fromhex("505249202a20485454502f322e300d0a0d0a534d0d0a0d0a"))
+    assert [(each.type, each.flags, each.stream) for each in split(hello[24:])] == [(f.SETTINGS, 0, 0)]
+    assert [each.type for each in split(core.send(Settings([])))] == [f.SETTINGS]
+
+
+def test_a_server_begins_with_its_settings():
+    """§3.4: also the ACK of the client's settings has to wait for them."""
+    core = http2_wire.Connection(SERVER)
+    core.receive_data(f.PREFACE + settings())
+    (theirs,) = core.events()
+    with pytest.raises(LocalProtocolError, match="before the greeting"):
+        core.send(core.reply(theirs))
+    said = core.send(core.greeting()) + core.send(core.reply(theirs))
+    assert [(each.type, each.flags) for each in split(said)] == [(f.SETTINGS, 0), (f.SETTINGS, f.ACK)]
+
+
+# ---- frames (§4.1 to §4.3) ---------------------------------------------------------------------------------------------
+
+LARGE = Headers([(f"x-{n}", "~" * 9_000) for n in range(4)])  # 36,000 bytes in Huffman code, too: "~" takes 13 bits
+
+FLAGS = {
+    f.DATA: f.END_STREAM, f.HEADERS: f.END_STREAM | f.END_HEADERS, f.CONTINUATION: f.END_HEADERS, f.SETTINGS: f.ACK,
+    f.PING: f.ACK, f.RST_STREAM: 0, f.GOAWAY: 0, f.WINDOW_UPDATE: 0,
+}  # fmt: skip
+"""Type -> the flags that RFC 9113 §6 defines for it, as far as we use them (not padding, not priority)."""
+
+
+class Recorder(Wire):
+    """A core, and the bytes that it has sent, without the preface."""
+
+    sent = b""
+
+    def say(self, event: Event) -> None:
+        said = self.core.send(event).removeprefix(f.PREFACE)
+        self.sent += said
+        self.said += split(said)
+
+
+def everything_that_is_sent(role: Role) -> bytes:
+    """The bytes of every kind of event. The peer gives large windows, and takes large frames."""
+    w = Recorder(role)
+    w.feed(settings((4, 1 << 20), (5, 1 << 20)), window_update(0, 1 << 20), http2_wire.ping())
+    if role is SERVER:
+        w.feed(w.head(1, POST, end=False), w.head(3, POST, end=False))
+        heads: list[Event] = [ResponseHead(status, LARGE, "2", id_) for status, id_ in ((103, 1), (200, 1), (200, 3))]
+    else:
+        heads = [RequestHead("POST", "/", Headers([*HOST, *LARGE]), "2", id_) for id_ in (1, 3)]
+    for event in (*heads, Data(bytes(40_000), 1), EndOfMessage(LARGE, 1), Ping(bytes(8))):
+        w.say(event)
+    w.feed(w.head(3, OK, end=False) if role is CLIENT else b"", *[data(3, bytes(14_000))] * 4)
+    for event in (Consumed(3, 56_000), EndOfMessage(stream=3), GoAway(5, 0, b"bye")):
+        w.say(event)
+    if role is SERVER:
+        w.feed(w.head(5, [*POST, ("X", "y")]))
+    else:
+        w.ask(), w.say(Reset(5))
+    return w.sent
+
+
+@pytest.mark.parametrize("role", [SERVER, CLIENT])
+def test_each_frame_that_we_send_has_a_right_header(role):
+    """§4.1, §4.2: at most 2^14 bytes, although the peer would take more; no unused flag; no reserved bit."""
+    sent, kinds = everything_that_is_sent(role), set()
+    while sent:
+        length, type_, flags, id_ = int.from_bytes(sent[:3], "big"), sent[3], sent[4], int.from_bytes(sent[5:9], "big")
+        assert length <= 16_384
+        assert flags & ~FLAGS[type_] == 0, f"type {type_} with the flags {flags:#x}"
+        assert id_ in (0, 1, 3, 5)  # with the reserved bit set it would be over 2^31
+        kinds.add(type_)
+        sent = sent[9 + length :]
+    assert kinds == set(FLAGS)
+
+
+@pytest.mark.parametrize("role", [SERVER, CLIENT])
+def test_a_field_block_of_ours_is_one_run_of_frames(role):
+    """§4.3: HEADERS, then CONTINUATION frames of the same stream, the last one with END_HEADERS, and nothing in between."""
+    begun, runs = None, 0
+    for each in split(everything_that_is_sent(role)):
+        assert (each.type == f.CONTINUATION) == (begun is not None)
+        assert begun in (None, each.stream)
+        if each.type in (f.HEADERS, f.CONTINUATION):
+            begun = None if each.flags & f.END_HEADERS else each.stream
+            runs += each.type == f.CONTINUATION
+    assert begun is None and runs > 6
+
+
+# ---- streams (§5.1) ----------------------------------------------------------------------------------------------------
+
+
+def test_a_client_uses_odd_ids_in_ascending_order():
+    """§5.1.1: also where the streams before are closed, and no id again."""
+    w = Wire(CLIENT)
+    ids = []
+    for _ in range(3):
+        ids.append(w.ask())
+        w.say(Reset(ids[-1]))
+        for wrong in (ids[-1], w.core.next_stream + 1, w.core.next_stream + 2, 0):
+            with pytest.raises(LocalProtocolError, match="on the next stream"):
+                w.say(RequestHead("GET", "/", HOST, "2", wrong))
+    assert ids == [1, 3, 5] == [each.stream for each in w.said if each.type == f.HEADERS]
+
+
+def resets(w):
+    """The RST_STREAM frames that the core has sent: stream and code."""
+    return [(each.stream, each.payload) for each in w.said if each.type == f.RST_STREAM]
+
+
+def closed_streams(w):
+    """Streams that are closed in each of the ways there are: by both ends, by a reset of ours, by one of the peer's."""
+    w.feed(w.head(1, POST, end=False), w.head(3, POST, end=False), w.head(5, POST, end=False), w.head(7, [*POST, ("X", "y")]))
+    for id_ in (1, 3, 5):
+        w.say(ResponseHead(200, Headers(), "2", id_))
+    w.feed(data(1, b"content", end=True), data(3, b"content"), data(5, b"content"), reset(5))
+    w.say(EndOfMessage(stream=1))
+    w.say(Reset(3))
+    w.said.clear()
+    return 1, 3, 5, 7
+
+
+def test_nothing_is_sent_on_a_closed_stream():
+    """§5.1: neither content, nor an end, a reset or credit."""
+    w = Wire()
+    for id_ in closed_streams(w):
+        for event in (ResponseHead(200, Headers(), "2", id_), Data(b"x", id_), EndOfMessage(stream=id_), Reset(id_)):
+            with pytest.raises(LocalProtocolError, match=f"stream {id_}.*closed"):
+                w.say(event)
+        w.say(Consumed(id_, 7))
+        assert w.core.sendable(id_) == 0 and not w.core.offer(id_)
+    assert w.said == []
+
+
+def test_a_stream_is_reset_once():
+    """§5.4.2: not again for frames that follow, and not again when the app wants it, too."""
+    w = Wire()
+    w.feed(w.head(1, [*POST, ("X", "y")], end=False), data(1, b"x"), data(1, b"x", end=True), window_update(1, 1 << 30))
+    assert resets(w) == [(1, number(f.PROTOCOL_ERROR))]
+    with pytest.raises(LocalProtocolError, match="closed"):
+        w.say(Reset(1))
+
+
+def test_a_reset_is_not_answered_by_a_reset():
+    """§5.4.2: or two endpoints would reset a stream for ever. This goes for open, half-closed and closed streams."""
+    w = Wire()
+    w.feed(w.head(1, end=False), w.head(3), w.head(5, end=False))
+    w.say(Reset(5))
+    w.said.clear()
+    events = w.feed(reset(1), reset(1), reset(3), reset(5), reset(5, f.STREAM_CLOSED))
+    assert events == [Reset(1), Reset(3)] and w.said == []
+    assert [w.core.reply(event) for event in events] == [None, None]
+    assert w.state() == ALIVE
+
+
+def test_one_frame_gives_one_error_of_a_stream():
+    """§5.4: this DATA is on a stream whose Content-Length it exceeds, and whose window, too."""
+    w = Wire(stream_window=10)
+    w.say(Settings([(4, 10)]))
+    w.feed(frame(f.SETTINGS, f.ACK), w.head(1, [*POST, ("content-length", "5")], end=False))
+    w.said.clear()
+    events = w.feed(data(1, b"x" * 11, end=True))
+    assert [type(event) for event in events] == [StreamFault, Discarded]
+    assert resets(w) == [(1, number(f.FLOW_CONTROL_ERROR))]
+
+
+def test_a_connection_has_one_error():
+    """§5.4: what follows a fault of the connection is not looked at, so that no second fault is found."""
+    w = Wire()
+    w.feed(w.head(1), settings((f.INITIAL_WINDOW_SIZE, 1 << 31)) + data(99, b"x"))
+    w.feed(data(99, b"x"))
+    goaways = [f.parse_goaway(each.payload)[:2] for each in w.said if each.type == f.GOAWAY]
+    assert set(goaways) == {(1, f.FLOW_CONTROL_ERROR)}
+    with pytest.raises(RemoteProtocolError, match="over 2.31-1"):
+        w.core.next_event()
+
+
+def test_a_fault_of_the_connection_goes_before_one_of_the_stream():
+    """§5.4: DATA with wrong padding on a stream that is half-closed (remote)."""
+    w = Wire()
+    assert w.verdict(w.head(1), frame(f.DATA, f.PADDED, 1, b"\x05" + bytes(4))) == ("connection", f.PROTOCOL_ERROR)
+    w = Wire(max_streams=1)  # a block that cannot be decoded, in a request that would be refused
+    assert w.verdict(w.head(1), w.head(3, after=b"\x80")) == ("connection", f.COMPRESSION_ERROR)
+
+
+# ---- flow control (§5.2) -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smaller", ["the stream's", "the connection's"])
+def test_no_more_is_sent_than_each_of_the_two_windows_allows(smaller):
+    """§5.2.1: the stream's window is 100,000 bytes and the connection's 65,535, or the stream's is 10."""
+    w = Wire()
+    w.feed(settings((4, 10 if smaller == "the stream's" else 100_000)), w.head())
+    w.say(ResponseHead(200, Headers(), "2", 1))
+    most = 10 if smaller == "the stream's" else 65_535
+    with pytest.raises(LocalProtocolError, match="than the windows allow"):
+        w.say(Data(bytes(most + 1), 1))
+    w.say(Data(bytes(most), 1))
+    with pytest.raises(LocalProtocolError, match="than the windows allow"):
+        w.say(Data(b"x", 1))
+
+
+# ---- what an extension needs (§5.5) ------------------------------------------------------------------------------------
+
+
+def test_extended_connect_is_used_only_when_the_server_has_enabled_it():
+    """§5.5, RFC 8441 §3: at first it is disabled."""
+    connect = RequestHead("CONNECT", "/", HOST, "2", 1, "websocket")
+    for values in ((), ((f.ENABLE_CONNECT_PROTOCOL, 0),)):
+        w = Wire(CLIENT)
+        w.feed(settings(*values))
+        with pytest.raises(LocalProtocolError, match="knows no extended CONNECT"):
+            w.say(connect)
+    w.feed(settings((f.ENABLE_CONNECT_PROTOCOL, 1)))
+    w.say(connect)
+    assert (":protocol", "websocket") in w.fields(w.said[-1])
