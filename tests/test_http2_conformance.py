@@ -527,9 +527,8 @@ def test_flags_that_a_type_does_not_have_change_nothing():
     w = Wire()
     w.feed(ping(flags=0xFE), frame(SETTINGS, 0xFE), w.head(1, POST, end=False, flags=END_HEADERS | 0xD2))
     assert w.said == [(PING, ACK, 0, b"12345678"), (SETTINGS, ACK, 0, b"")]
-    assert w.feed(frame(DATA, 0xF6, 1, b"x"), frame(WINDOW_UPDATE, 0xFF, 1, number(1)), frame(RST_STREAM, 0xFF, 1, number(8))) == [
-        Data(b"x", 1), WindowUpdate(1, 1), Reset(1)
-    ]  # fmt: skip
+    others = frame(WINDOW_UPDATE, 0xFF, 1, number(1)) + frame(RST_STREAM, 0xFF, 1, number(8))
+    assert w.feed(frame(DATA, 0xF6, 1, b"x"), others) == [Data(b"x", 1), WindowUpdate(1, 1), Reset(1)]
     assert w.feed(frame(GOAWAY, 0xFF, 0, bytes(8))) == [GoAway(0)]
 
 
@@ -575,6 +574,17 @@ def test_a_refused_stream_has_changed_the_table():
     assert faults == [StreamFault(3, REFUSED_STREAM, "too many streams", refused)]
     w.feed(reset(1))
     later = w.head(5, fields(("x-long", "value")))
+    assert b"value" not in later
+    assert w.feed(later)[0].headers[-1] == ("x-long", "value")
+
+
+def test_a_late_block_has_changed_the_table():
+    """§4.3, §5.1: trailers on a stream that we have reset. Their fields are in the table, and later blocks refer to them."""
+    w = Wire()
+    w.feed(w.head(1, POST, end=False))
+    w.say(Reset(1))
+    assert w.feed(w.head(1, [("x-long", "value")])) == []
+    later = w.head(3, fields(("x-long", "value")))
     assert b"value" not in later
     assert w.feed(later)[0].headers[-1] == ("x-long", "value")
 

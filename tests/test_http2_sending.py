@@ -204,7 +204,7 @@ def test_a_connection_has_one_error():
     w.feed(data(99, b"x"))
     goaways = [f.parse_goaway(each.payload)[:2] for each in w.said if each.type == f.GOAWAY]
     assert set(goaways) == {(1, f.FLOW_CONTROL_ERROR)}
-    with pytest.raises(RemoteProtocolError, match="over 2.31-1"):
+    with pytest.raises(RemoteProtocolError, match="is 2147483648, over"):
         w.core.next_event()
 
 
