@@ -530,6 +530,8 @@ def test_flags_that_a_type_does_not_have_change_nothing():
     others = frame(WINDOW_UPDATE, 0xFF, 1, number(1)) + frame(RST_STREAM, 0xFF, 1, number(8))
     assert w.feed(frame(DATA, 0xF6, 1, b"x"), others) == [Data(b"x", 1), WindowUpdate(1, 1), Reset(1)]
     assert w.feed(frame(GOAWAY, 0xFF, 0, bytes(8))) == [GoAway(0)]
+    begun, rest = pieces(w, POST, 2)  # END_STREAM is a flag of HEADERS, and none of CONTINUATION
+    assert [type(event) for event in w.feed(frame(HEADERS, 0, 3, begun), frame(CONTINUATION, 0xFF, 3, rest))] == [RequestHead]
 
 
 def test_the_settings_of_a_frame_count_in_their_order():

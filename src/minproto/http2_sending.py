@@ -122,7 +122,8 @@ class SendingHalf(Core):
         self._idle_frames = Budget(limits.max_idle_frames, "frames that bring nothing")
 
     def greeting(self) -> Settings:
-        """Return our first settings (§3.4), which tell the peer our limits. Both ends send them, over TLS (§3.2) or not (§3.3)."""
+        """Return our first settings (§3.4), which tell the peer our limits. Both ends have to send them, over TLS (§3.2) and
+        in clear text (§3.3)."""
         values = [(frames.INITIAL_WINDOW_SIZE, self.limits.stream_window), (frames.MAX_HEADER_LIST_SIZE, self.limits.max_head)]
         if self.role is CLIENT:
             return Settings([(frames.ENABLE_PUSH, 0), *values])
