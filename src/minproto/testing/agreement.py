@@ -10,12 +10,12 @@ compares:
 After the comparison the events that both returned are overwritten. If a cache still held one of these events, or if the two
 cores shared an event, a later comparison would see the overwritten values.
 
-The tests of this package use the law to compare each fast core with its plain one. You can also compare a parser of your own
-with ours.
+The tests of this package use the law to compare each fast core with its plain one. ``agrees_with`` is the law for a parser of
+your own, which has fewer methods than a core, and which is compared with a core of ours.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -26,7 +26,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from hypothesis.strategies import SearchStrategy
 
 from minproto.core import Core, Event, ProtocolError, RemoteProtocolError, Wants
-from minproto.testing.cuts import mutated
+from minproto.testing.cuts import mutated, telling
+from minproto.testing.driver import EndOfInput, Run, Subject, join_data
+from minproto.testing.json_events import as_told
+from minproto.testing.laws import Law
+from minproto.testing.report import LawBroken, Part, all_same, difference, sentence
 
 MAX_CALLS = 60
 """The number of calls in one run of the machine."""
@@ -172,3 +176,93 @@ def agrees(pair: Pair, *, examples: int | None = None, seed: int | None = None) 
     if seed is not None:
         machine._hypothesis_internal_use_seed = seed
     run_state_machine_as_test(machine, settings=options)
+
+
+# ---- the law for parsers that are no cores of ours -------------------------------------------------------------------
+#
+# ``agrees`` calls every method of two cores. A parser of somebody else has only the five names of the contract, and its errors
+# have texts of their own. So the two laws below compare what such a parser tells: its events, whether it fails, and ``wants``.
+
+_TOO_LARGE = (413, 414, 431)
+"""The codes of our errors about sizes. Another parser may have other limits, so the comparison ends there."""
+
+
+def understands(reference: Subject) -> Law:
+    """Return law 1 for a parser: it makes the same events as our core of a stream that our core accepts."""
+
+    def law(subject: Subject, stream: Sequence[bytes]) -> None:
+        """1. What one end sends, the other receives, equal."""
+        data = b"".join(stream)
+        ours = Run(reference).feed([data])
+        if ours.error is not None:
+            return
+        yours = Run(subject).feed([data])
+        if says := _differ(ours, yours):
+            raise LawBroken(sentence(law), says, [(data, "")])
+        if yours.error is not None:
+            raise LawBroken(sentence(law), f"minproto: no error\nyours:    {yours.error!r}", [(data, "")])
+
+    return law
+
+
+def agrees_with(reference: Subject, *, ends: bool = True) -> Law:
+    """Return law 13 for a parser: after each chunk it has made the same events as our core, and so it has in the end.
+
+    A parser may report an error later than our core, which reports it at the first wrong byte. But it has to report the error
+    before any further event, and when the input ends. ``ends``: end the input, too, at many positions."""
+
+    def law(subject: Subject, stream: Sequence[bytes]) -> None:
+        """13. Two implementations driven in lockstep agree after every call."""
+        data = b"".join(stream)
+        if len(data) > subject.limit:  # the parser may refuse it for its size
+            return
+        tried = [list(stream), *([data[:at]] for at in telling(data, most=16) if ends)]
+        subject.ahead(tried, ends)
+        for pieces in tried:
+            if says := _lockstep(reference, subject, pieces, ends):
+                raise LawBroken(sentence(law), *says)
+
+    return law
+
+
+def _lockstep(reference: Subject, subject: Subject, pieces: Sequence[bytes], ends: bool) -> tuple[str, list[Part]] | None:
+    """Feed the same pieces to our core and to a parser. Return what differs first, and the bytes so far."""
+    ours, yours = Run(reference), Run(subject)
+    for piece in pieces:
+        if not yours.open:
+            break
+        yours.feed([piece])
+        if ours.open:
+            ours.feed([piece])
+        if ours.error is not None and ours.error.code in _TOO_LARGE:
+            return None
+        if says := _differ(ours, yours) or _unlike(ours, yours):
+            return says, yours.parts()
+    if ends:
+        ours.end()
+        yours.end()
+        if says := _differ(ours, yours) or _unlike(ours, yours, ended=True):
+            return says, yours.parts()
+    return None
+
+
+def _differ(ours: Run, yours: Run) -> str:
+    """Return the first event that differs; "" if none does."""
+    first, second = _made(ours), _made(yours)
+    return "" if all_same(first, second) else difference(first, second, ("minproto", "yours"))
+
+
+def _made(run: Run) -> list[Any]:
+    return [as_told(event) for event in join_data(run.events) if not isinstance(event, EndOfInput)]
+
+
+def _unlike(ours: Run, yours: Run, ended: bool = False) -> str:
+    """Return the error or the ``wants`` that differs; "" if none does."""
+    if yours.error is not None and ours.error is None:
+        return f"minproto: no error, and wants is {ours.wants.name}\nyours:    {yours.error!r}"
+    if ours.error is not None:
+        late = yours.error is None and (ended or not yours.open)
+        return f"minproto: {ours.error!r}\nyours:    no error, and wants is {yours.wants.name}" if late else ""
+    if ours.wants is not yours.wants:
+        return f"minproto: wants is {ours.wants.name}\nyours:    wants is {yours.wants.name}"
+    return ""

@@ -103,3 +103,26 @@ def mutated(streams: SearchStrategy[bytes]) -> SearchStrategy[bytes]:
         return data
 
     return mutate()
+
+
+def anyhow(streams: SearchStrategy[bytes]) -> SearchStrategy[list[bytes]]:
+    """Return a strategy of streams in chunks: most of them valid, some of them damaged, some of them arbitrary bytes.
+
+    Only valid streams get deep into a parser, and the laws themselves damage streams."""
+
+    @st.composite
+    def right_or_wrong(draw: st.DrawFn) -> bytes:
+        kind = draw(st.integers(0, 9))
+        return draw(streams if kind < 7 else mutated(streams) if kind < 9 else st.binary(max_size=50))
+
+    return chunks(right_or_wrong())
+
+
+def valid(streams: SearchStrategy[bytes]) -> SearchStrategy[list[bytes]]:
+    """Return a strategy of these streams in chunks, none of them damaged."""
+    return chunks(streams)
+
+
+def uncut(streams: SearchStrategy[bytes]) -> SearchStrategy[list[bytes]]:
+    """Return a strategy of these streams, each of them in one piece, none of them damaged."""
+    return streams.map(whole)

@@ -4,7 +4,7 @@ A ``Run`` takes one new parser through one stream. It also checks the contract o
 contract if it lacks a name that the contract requires, or raises anything but RemoteProtocolError. The report then says so.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
 from enum import Enum
 from typing import Any
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from minproto.core import Core, Event, RemoteProtocolError, Wants
+from minproto.testing.cuts import anyhow
 from minproto.testing.report import LawBroken, describe
 
 MAX_STEPS = 100_000
@@ -36,6 +37,10 @@ def ignore(core: Core, event: Event) -> None:
     """Do nothing with an event: the default for ``Subject.answer``."""
 
 
+def at_once(streams: Iterable[Sequence[bytes]], end: bool) -> None:
+    """Do nothing with the streams that come next: the default for ``Subject.ahead``."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """A parser to run the laws on, with the streams that a peer might send to it, and the number of bytes that it may hold."""
@@ -53,6 +58,15 @@ class Subject:
     answer: Callable[[Core, Event], None] = ignore
     """Called with the parser and each event. If a parser waits for an answer (``wants`` is PAUSED), this function
     has to send the answer, or the parser reads no further."""
+    drawn: Callable[[SearchStrategy[bytes]], SearchStrategy[list[bytes]]] = anyhow
+    """How ``check`` makes chunks of ``streams``: some streams damaged, and all of them cut (``cuts.anyhow``), or valid streams
+    (``cuts.valid``), or valid streams in one piece (``cuts.uncut``)."""
+    ahead: Callable[[Iterable[Sequence[bytes]], bool], None] = at_once
+    """Called with the streams, in chunks, that a law is about to feed to new parsers, and with whether the law then ends their
+    input. A parser in another process (``programs.py``) gets all of them in one write: a law that waited for the answer to
+    each chunk would spend its time on waiting."""
+    sees_memory: bool = True
+    """Whether law 5 can see the memory that the parser allocates. It cannot see the memory of another process."""
 
 
 @dataclass

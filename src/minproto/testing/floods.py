@@ -17,7 +17,7 @@ an eighth of the bytes fed in it.
 import gc
 import re
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -31,6 +31,8 @@ STEPS = 4
 """How many steps in a row have to show growth. A table that doubles its size grows in only one step."""
 LEAST_STEP = 2_048
 """The minimum number of bytes in a step. For a parser with a larger limit, a step is as long as its limit."""
+MOST_FLOODS = 60
+"""The most floods of one stream that are tried on a parser in another process."""
 FLAT = 4_096
 """After this many bytes, the law gives up on a flood if it has cost no memory so far."""
 
@@ -45,6 +47,11 @@ class Flood:
     def piece(self, size: int) -> bytes:
         """Return a chunk of repeated units: a new object each time, so that memory grows if the parser keeps the chunk."""
         return bytes(bytearray(self.unit) * max(1, size // len(self.unit)))
+
+    def pieces(self, limit: int) -> list[bytes]:
+        """Return chunks of the flood, so many that a parser with this limit cannot hold them."""
+        piece = self.piece(_chunk_size(limit))
+        return [self.prefix, *[piece] * (2 + limit // len(piece))]
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,30 @@ def _announced_in_binary(data: bytes, edges: Sequence[int], limit: int) -> Itera
 _MARKERS = {2: (126, 254), 8: (127, 255)}
 
 
+def excesses(subject: Subject, tried: Iterable[Flood]) -> Iterator[tuple[Flood, Excess]]:
+    """Yield each flood that makes the parser hold too many bytes, with the excess."""
+    if not subject.sees_memory:
+        yield from _confessed(subject, spread(list(tried), MOST_FLOODS))
+        return
+    for flood in tried:
+        if (excess := unconfessed(subject, flood)) is not None:
+            yield flood, excess
+
+
+def _confessed(subject: Subject, tried: list[Flood]) -> Iterator[tuple[Flood, Excess]]:
+    """Yield the floods after which ``buffered`` is more than the limit. Only ``buffered`` tells, if memory cannot be seen."""
+    subject.ahead((flood.pieces(subject.limit) for flood in tried), False)
+    for flood in tried:
+        run, fed = Run(subject), 0
+        for piece in flood.pieces(subject.limit):
+            fed += len(piece)
+            if not run.feed([piece]).open:
+                break
+            if run.buffered > subject.limit:
+                yield flood, Excess(max(0, fed - len(flood.prefix)), run.buffered, run.buffered)
+                break
+
+
 def unconfessed(subject: Subject, flood: Flood) -> Excess | None:
     """Feed a flood to a new parser. Return the excess if the parser holds more and more bytes, otherwise None."""
     with _traced():
@@ -130,7 +161,7 @@ def _grows(subject: Subject, flood: Flood, *, collect: bool) -> Excess | None:
     run.feed([flood.prefix])
     steps: list[int] = []
     began, fed = _memory(collect), 0
-    size, step = min(max(64, subject.limit), LARGEST_PIECE), max(LEAST_STEP, subject.limit)
+    size, step = _chunk_size(subject.limit), max(LEAST_STEP, subject.limit)
     next_step = 2 * subject.limit + size
     while run.open and len(steps) <= STEPS:
         if run.buffered > subject.limit:
@@ -144,6 +175,10 @@ def _grows(subject: Subject, flood: Flood, *, collect: bool) -> Excess | None:
         fed += max(1, size // len(flood.unit)) * len(flood.unit)
     grown = len(steps) > STEPS and all(8 * (b - a) >= step for a, b in pairwise(steps))
     return Excess(fed, steps[-1] - began, run.buffered) if grown else None
+
+
+def _chunk_size(limit: int) -> int:
+    return min(max(64, limit), LARGEST_PIECE)
 
 
 def _memory(collect: bool) -> int:

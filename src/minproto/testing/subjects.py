@@ -32,27 +32,26 @@ def _ask_again(core: Core, event: Event) -> None:
         _ask(core)
 
 
-def http1_server(kind: type[Connection] = Connection) -> Subject:
+def http1_server(kind: type[Connection] = Connection, limits: Limits = SMALL) -> Subject:
     """Return the subject for a server of HTTP/1.1. ``kind``: our core, or a subclass with a planted fault."""
-    return Subject(lambda: kind(Role.SERVER, SMALL), strategies.request_streams, SMALL.max_head, _refuse)
+    return Subject(lambda: kind(Role.SERVER, limits), strategies.request_streams, limits.max_head, _refuse)
 
 
-def http1_client(kind: type[Connection] = Connection) -> Subject:
+def http1_client(kind: type[Connection] = Connection, limits: Limits = SMALL) -> Subject:
     """Return the subject for a client of HTTP/1.1 that has sent a request."""
 
     def make() -> Connection:
-        client = kind(Role.CLIENT, SMALL)
+        client = kind(Role.CLIENT, limits)
         _ask(client)
         return client
 
-    return Subject(make, strategies.response_streams, SMALL.max_head, _ask_again)
+    return Subject(make, strategies.response_streams, limits.max_head, _ask_again)
 
 
 HTTP1_SERVER = http1_server()
 HTTP1_CLIENT = http1_client()
 
 SMALL_MESSAGES = websocket.Limits(max_message=1_000, max_fragments=4)
-_HELD = websocket.MAX_HEADER + websocket.MAX_CONTROL + SMALL_MESSAGES.max_message
 
 
 def _reply(core: Core, event: Event) -> None:
@@ -61,19 +60,21 @@ def _reply(core: Core, event: Event) -> None:
         core.send(reply)
 
 
-def _websocket(role: Role, deflate: Parameters | None) -> Subject:
+def websocket_end(role: Role, deflate: Parameters | None = None, limits: websocket.Limits = SMALL_MESSAGES) -> Subject:
+    """Return the subject for one end of a WebSocket, after the handshake."""
     agreement = Agreement(deflate=deflate)
     streams = strategies.frame_streams(masked=role is Role.SERVER, deflate=deflate is not None)
-    return Subject(lambda: websocket.Connection(role, agreement, SMALL_MESSAGES), streams, _HELD, _reply)
+    held = websocket.MAX_HEADER + websocket.MAX_CONTROL + limits.max_message
+    return Subject(lambda: websocket.Connection(role, agreement, limits), streams, held, _reply)
 
 
 SMALL_COMMANDS = resp.Limits(max_bulk=200, max_command=300, max_array=12, max_depth=3, max_line=64)
 
 
-def _resp(role: Role) -> Subject:
+def resp_end(role: Role, limits: resp.Limits = SMALL_COMMANDS) -> Subject:
+    """Return the subject for one end of RESP: a server reads commands, a client reads replies."""
     streams = strategies.command_streams if role is Role.SERVER else strategies.reply_streams
-    held = SMALL_COMMANDS.max_command + SMALL_COMMANDS.max_line
-    return Subject(lambda: resp.Connection(role, SMALL_COMMANDS), streams, held)
+    return Subject(lambda: resp.Connection(role, limits), streams, limits.max_command + limits.max_line)
 
 
 FEW_STREAMS = http2.Limits(
@@ -93,9 +94,9 @@ def _exchange(core: Core, event: Event) -> None:
         core.send(EndOfMessage(Headers(), event.stream))
 
 
-def _http2(role: Role) -> http2.Connection:
+def _http2(role: Role, limits: http2.Limits) -> http2.Connection:
     """Return a core that has sent its greeting and, as a client, three requests, so that responses have a stream."""
-    core = http2.Connection(role, FEW_STREAMS)
+    core = http2.Connection(role, limits)
     core.send(core.greeting())
     if role is Role.CLIENT:
         for method in ("GET", "POST", "HEAD"):
@@ -103,24 +104,38 @@ def _http2(role: Role) -> http2.Connection:
     return core
 
 
-_HELD_FRAMES = HEADER_SIZE + MAX_FRAME + FEW_STREAMS.max_block
-_REQUESTS = strategies.http2_streams() | strategies.http2_exchanges()
-HTTP2_SERVER = Subject(lambda: _http2(Role.SERVER), _REQUESTS, _HELD_FRAMES, _exchange)
-HTTP2_CLIENT = Subject(lambda: _http2(Role.CLIENT), strategies.http2_streams(b""), _HELD_FRAMES, _exchange)
+def http2_end(role: Role, limits: http2.Limits = FEW_STREAMS) -> Subject:
+    """Return the subject for one end of HTTP/2."""
+    requests = strategies.http2_streams() | strategies.http2_exchanges()
+    streams = requests if role is Role.SERVER else strategies.http2_streams(b"")
+    return Subject(lambda: _http2(role, limits), streams, HEADER_SIZE + MAX_FRAME + limits.max_block, _exchange)
 
-SSE_CLIENT = Subject(lambda: sse.Connection(Role.CLIENT, sse.Limits(max_event=200)), strategies.event_streams, 200)
+
+HTTP2_SERVER = http2_end(Role.SERVER)
+HTTP2_CLIENT = http2_end(Role.CLIENT)
+
+
+SMALL_EVENTS = sse.Limits(max_event=200)
+
+
+def sse_client(limits: sse.Limits = SMALL_EVENTS) -> Subject:
+    """Return the subject for the client of an event stream."""
+    return Subject(lambda: sse.Connection(Role.CLIENT, limits), strategies.event_streams, limits.max_event)
+
+
+SSE_CLIENT = sse_client()
 
 ALL = {
     "http1 server": HTTP1_SERVER,
     "http1 client": HTTP1_CLIENT,
     "http2 server": HTTP2_SERVER,
     "http2 client": HTTP2_CLIENT,
-    "resp client": _resp(Role.CLIENT),
-    "resp server": _resp(Role.SERVER),
+    "resp client": resp_end(Role.CLIENT),
+    "resp server": resp_end(Role.SERVER),
     "sse client": SSE_CLIENT,
-    "websocket server": _websocket(Role.SERVER, None),
-    "websocket client": _websocket(Role.CLIENT, None),
-    "websocket server, deflate": _websocket(Role.SERVER, Parameters()),
-    "websocket client, deflate": _websocket(Role.CLIENT, Parameters(server_no_context_takeover=True)),
+    "websocket server": websocket_end(Role.SERVER),
+    "websocket client": websocket_end(Role.CLIENT),
+    "websocket server, deflate": websocket_end(Role.SERVER, Parameters()),
+    "websocket client, deflate": websocket_end(Role.CLIENT, Parameters(server_no_context_takeover=True)),
 }
 """All subjects by name."""

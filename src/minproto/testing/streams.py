@@ -1,0 +1,138 @@
+"""The streams that ``minproto laws`` and ``@obeys`` know: what a peer sends, and which core of ours reads the same.
+
+``STREAMS["http1-request"].reader()`` has everything that is needed to check a parser of HTTP/1.1 requests: the streams, the
+limit, the stages, our own core for comparison, and what the explainer and the ledger call this protocol.
+
+A parser on trial has nobody who answers. So it reads on after each message, as if somebody had answered it: a parser of
+requests does not wait for a response, and a parser of WebSocket frames does not wait for a Pong. Our core does wait, so its
+owner answers at once: ``Subject.answer`` of the reference.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from minproto import http1, http2, resp, sse, websocket
+from minproto.core import CLIENT, SERVER, Core, Role
+from minproto.http2_frames import PREFACE, encode_settings
+from minproto.testing import subjects
+from minproto.testing.agreement import agrees_with, understands
+from minproto.testing.cuts import anyhow
+from minproto.testing.laws import RECEIVING_LAWS, Law, Subject
+from minproto.testing.stages import ROOMY, STAGES, Stage
+
+
+class _AnyMethod(frozenset[str]):
+    """The set of all methods: another parser need not know which methods our server implements."""
+
+    def __contains__(self, method: object) -> bool:
+        return True
+
+
+_ROOMY_HTTP1 = http1.Limits(1 << 20, 1 << 20, 1 << 20, 1 << 60, 1 << 20, 1 << 20)
+_ROOMY_WS = websocket.Limits(1 << 20, 1 << 20)
+_ROOMY_RESP = resp.Limits(1 << 20, 1 << 20, 1 << 20, 1 << 10, 1 << 20)
+
+
+Said = tuple[Role, bytes]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One end that reads a stream, with everything that is needed to check a parser for it."""
+
+    name: str
+    """The name of the stream."""
+    role: Role
+    small: Subject
+    """Our core with small limits: its ``streams`` and its ``limit`` are those for a parser on trial."""
+    reference: Subject
+    """Our core with large limits, for a comparison: another parser may refuse other sizes."""
+    before: tuple[Said, ...]
+    """What the two ends have said before the stream begins, so that the explainer recognises the protocol."""
+
+    @property
+    def sender(self) -> Role:
+        """The end that sends the stream."""
+        return CLIENT if self.role is SERVER else SERVER
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages from one line to the whole protocol."""
+        return tuple(STAGES[self.name, self.role.value]())
+
+    def laws(self, stage: Stage | None = None, *, against: bool = False) -> list[Law]:
+        """Return the laws of a stage; None means the whole protocol. ``against``: law 13, too."""
+        chosen = stage or Stage("", self.small.streams, RECEIVING_LAWS, anyhow, last=True)
+        first = [understands(self.reference)] if chosen.valid else []
+        return [*first, *chosen.laws, *([agrees_with(self.reference, ends=not chosen.valid)] if against else [])]
+
+    def subject(self, make: Callable[[], Core], stage: Stage | None = None, limit: int | None = None) -> Subject:
+        """Return the subject for a parser on trial: the streams and the limit of a stage, and nobody who answers."""
+        small = limit or self.small.limit
+        if stage is None:
+            return Subject(make, self.small.streams, small)
+        return Subject(make, stage.streams, small if stage.last else limit or max(ROOMY, small), drawn=stage.drawn)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What one end of a protocol sends to the other."""
+
+    what: str
+    """What a parser of this stream reads, in a few words."""
+    ledger: tuple[str, ...]
+    """How the ids of the ledger's entries begin."""
+    readers: tuple[Reader, ...]
+    """Who reads the stream. The first one is meant if nobody says a role."""
+
+    def reader(self, role: str | None = None) -> Reader:
+        """Return what reads the stream, by its role. Raises ValueError for a role that does not read it."""
+        for each in self.readers:
+            if role in (None, each.role.value):
+                return each
+        roles = " or ".join(each.role.value for each in self.readers)
+        raise ValueError(f"{self.readers[0].name} is read by a {roles}, not by a {role!r}")
+
+
+def _roomy_http1() -> Subject:
+    return replace(subjects.http1_server(), make=lambda: http1.Connection(SERVER, _ROOMY_HTTP1, _AnyMethod()))
+
+
+_GET = (CLIENT, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+_UPGRADE = (
+    (CLIENT, b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
+     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"),
+    (SERVER, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"),
+)  # fmt: skip
+_EVENTS = (SERVER, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+_PING = (CLIENT, b"*1\r\n$4\r\nPING\r\n")
+
+_HTTP = ("9110", "9112")
+STREAMS: dict[str, Stream] = {
+    "http1-request": Stream("requests of HTTP/1.1", _HTTP, (
+        Reader("http1-request", SERVER, subjects.http1_server(), _roomy_http1(), (_GET,)),
+    )),
+    "http1-response": Stream("responses of HTTP/1.1, each of them to a GET", _HTTP, (
+        Reader("http1-response", CLIENT, subjects.http1_client(), subjects.http1_client(limits=_ROOMY_HTTP1), (_GET,)),
+    )),
+    "websocket": Stream("frames of a WebSocket, after the handshake, without extensions", ("6455",), tuple(
+        Reader("websocket", role, subjects.websocket_end(role), subjects.websocket_end(role, limits=_ROOMY_WS), _UPGRADE)
+        for role in (SERVER, CLIENT)
+    )),
+    "sse": Stream("an event stream (Server-Sent Events)", ("sse",), (
+        Reader("sse", CLIENT, subjects.sse_client(), subjects.sse_client(sse.Limits(1 << 20)), (_GET, _EVENTS)),
+    )),
+    "resp": Stream("RESP, the protocol of Redis: a server reads commands, a client reads replies", ("resp",), tuple(
+        Reader("resp", role, subjects.resp_end(role), subjects.resp_end(role, _ROOMY_RESP), (_PING,))
+        for role in (SERVER, CLIENT)
+    )),
+    "http2": Stream("HTTP/2, from the preface on", ("9113", "7541"), (
+        Reader("http2", SERVER, subjects.http2_end(SERVER), subjects.http2_end(SERVER, http2.Limits()), ()),
+        Reader("http2", CLIENT, subjects.http2_end(CLIENT), subjects.http2_end(CLIENT, http2.Limits()), (
+            (CLIENT, PREFACE + encode_settings([])),
+        )),
+    )),
+}  # fmt: skip
+"""The streams by name."""
