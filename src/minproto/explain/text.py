@@ -66,6 +66,10 @@ class Printer:
             (visible(row.title), _BOLD),
             (" (goes on)" if row.goes_on else "", ""),
         )
+        yield from self.fields(row)
+
+    def fields(self, row: Row) -> Iterator[str]:
+        """Yield the lines of a row's error and fields, without the line about the row itself."""
         if row.error:
             yield from self._wrapped((f"error: {visible(row.error)}", _RED), indent=INDENT)
         for field in row.fields:

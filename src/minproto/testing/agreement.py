@@ -217,7 +217,7 @@ def agrees_with(reference: Subject, *, ends: bool = True) -> Law:
         if len(data) > subject.limit:  # the parser may refuse it for its size
             return
         tried = [list(stream), *([data[:at]] for at in telling(data, most=16) if ends)]
-        subject.ahead(tried, ends)
+        subject.ahead([*pieces, *[None] * ends] for pieces in tried)
         for pieces in tried:
             if says := _lockstep(reference, subject, pieces, ends):
                 raise LawBroken(sentence(law), *says)

@@ -37,8 +37,12 @@ def ignore(core: Core, event: Event) -> None:
     """Do nothing with an event: the default for ``Subject.answer``."""
 
 
-def at_once(streams: Iterable[Sequence[bytes]], end: bool) -> None:
-    """Do nothing with the streams that come next: the default for ``Subject.ahead``."""
+Op = bytes | None
+"""What is done with a parser: it gets bytes, or (None) the end of its input."""
+
+
+def unneeded(runs: Iterable[Sequence[Op]]) -> None:
+    """Do nothing with the runs that come next: the default for ``Subject.ahead``."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,10 @@ class Subject:
     drawn: Callable[[SearchStrategy[bytes]], SearchStrategy[list[bytes]]] = anyhow
     """How ``check`` makes chunks of ``streams``: some streams damaged, and all of them cut (``cuts.anyhow``), or valid streams
     (``cuts.valid``), or valid streams in one piece (``cuts.uncut``)."""
-    ahead: Callable[[Iterable[Sequence[bytes]], bool], None] = at_once
-    """Called with the streams, in chunks, that a law is about to feed to new parsers, and with whether the law then ends their
-    input. A parser in another process (``programs.py``) gets all of them in one write: a law that waited for the answer to
-    each chunk would spend its time on waiting."""
+    ahead: Callable[[Iterable[Sequence[Op]]], None] = unneeded
+    """Called with what a law is about to do with new parsers: for each of them, its chunks, and None for the end of input. A
+    parser in another process (``programs.py``) gets all of this in one write. A law that waited for the answer to each chunk
+    would spend its time on waiting."""
     sees_memory: bool = True
     """Whether law 5 can see the memory that the parser allocates. It cannot see the memory of another process."""
 

@@ -131,7 +131,7 @@ def excesses(subject: Subject, tried: Iterable[Flood]) -> Iterator[tuple[Flood, 
 
 def _confessed(subject: Subject, tried: list[Flood]) -> Iterator[tuple[Flood, Excess]]:
     """Yield the floods after which ``buffered`` is more than the limit. Only ``buffered`` tells, if memory cannot be seen."""
-    subject.ahead((flood.pieces(subject.limit) for flood in tried), False)
+    subject.ahead(flood.pieces(subject.limit) for flood in tried)
     for flood in tried:
         run, fed = Run(subject), 0
         for piece in flood.pieces(subject.limit):

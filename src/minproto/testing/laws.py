@@ -68,10 +68,10 @@ def any_cutting(subject: Subject, stream: Sequence[bytes]) -> None:
 
     Tried with one cut at each of many positions, then with single bytes, then with the cuts of ``stream``."""
     data = b"".join(stream)
-    subject.ahead([[data], byte_by_byte(data), stream], True)
+    subject.ahead([[data, None], [*byte_by_byte(data), None], [*stream, None]])
     expected = Run(subject).feed([data]).end().outcome()
     cuttings = [[data[:at], data[at:]] for at in telling(data, _marks(subject, data))]
-    subject.ahead(cuttings, True)
+    subject.ahead([*pieces, None] for pieces in cuttings)
     for pieces in [*cuttings, byte_by_byte(data), stream]:
         _compare(subject, expected, pieces)
 
@@ -123,7 +123,7 @@ def garbage(subject: Subject, stream: Sequence[bytes]) -> None:
     The same holds for the end of input, which is tried at many positions."""
     data = b"".join(stream)
     beginnings = [[data[:at]] for at in telling(data, most=24)]
-    subject.ahead([stream, *beginnings], True)
+    subject.ahead([*pieces, None] for pieces in [stream, *beginnings])
     for pieces in [stream, *beginnings]:
         Run(subject).feed(pieces).end()
 
@@ -132,11 +132,12 @@ def sticky_failure(subject: Subject, stream: Sequence[bytes]) -> None:
     """4. After a failure the same error comes again, for ever.
 
     Tried after a failure caused by the stream, and after failures caused by the end of input at some positions."""
-    subject.ahead([stream], False)
+    subject.ahead([stream])
     _again(Run(subject).feed(stream))
     data = b"".join(stream)
     beginnings = [[data[:at]] for at in telling(data, _marks(subject, data), most=16)]
-    subject.ahead(beginnings, True)
+    for after in ([b"", None], [None] * 3):  # what ``_again`` does, after a failure without and with an end of input
+        subject.ahead([*pieces, *after] for pieces in beginnings)
     for pieces in beginnings:
         _again(Run(subject).feed(pieces).end())
 
@@ -163,7 +164,7 @@ def bounded(subject: Subject, stream: Sequence[bytes]) -> None:
     The law checks ``buffered`` after each chunk. Bytes that ``buffered`` leaves out are found with a stream that never ends,
     because memory then grows (``minproto.testing.floods``)."""
     data = b"".join(stream)
-    subject.ahead([stream, byte_by_byte(data)], False)
+    subject.ahead([stream, byte_by_byte(data)])
     for pieces in (stream, byte_by_byte(data)):
         _holds_little(subject, pieces)
     for flood, excess in excesses(subject, floods(data, _marks(subject, data), subject.limit)):
@@ -199,7 +200,7 @@ def end_of_input(subject: Subject, stream: Sequence[bytes]) -> None:
     After the end, no more events come, and no event comes twice. Tried at many positions of the stream."""
     data = b"".join(stream)
     beginnings = [[data[:at]] for at in telling(data, _marks(subject, data))]
-    subject.ahead(beginnings, True)
+    subject.ahead([*pieces, None] for pieces in beginnings)
     for pieces in beginnings:
         run = Run(subject).feed(pieces)
         before, waiting = list(run.events), run.error is None and run.buffered
@@ -223,7 +224,7 @@ def _not_ended(run: Run, before: list[Event], waiting: int) -> str:
 def _marks(subject: Subject, data: bytes) -> list[int]:
     """Return the positions after which the parser yielded an event, or held no more bytes than before: it parsed something."""
     marks: list[int] = []
-    subject.ahead([byte_by_byte(data)], False)
+    subject.ahead([byte_by_byte(data)])
     run, before = Run(subject), (0, 0)
     for at, byte in enumerate(byte_by_byte(data), 1):
         if not run.feed([byte]).open:

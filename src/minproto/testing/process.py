@@ -121,7 +121,7 @@ class Process:
         if self._lines or self._begun:  # printed after the last answer
             raise _TooManyError
         waiting = "".join(lines).encode()
-        silent_since, progress, patience = time.monotonic(), (0, 0)
+        silent_since, progress = time.monotonic(), (0, 0)
         while len(self._lines) < len(lines):
             waiting = self._turn(waiting, patience, reads=True)
             before, progress = progress, (len(self._lines), len(waiting))

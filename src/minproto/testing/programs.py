@@ -23,10 +23,11 @@ these is reported as what it is, with the last input before it.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from minproto.core import Core, Event, RemoteProtocolError, Wants
+from minproto.testing.driver import Op, Subject
 from minproto.testing.json_events import told
 from minproto.testing.process import JUNK, FaultError, Process
 from minproto.testing.report import LawBroken
@@ -36,11 +37,8 @@ FORGETFUL = "The same bytes, given to a new parser, get the same answers: new fo
 
 MOST_TEXT = 1 << 20
 """The most characters of operations in one write, roughly. More is sent in several writes."""
-MOST_ANSWERS = 100_000
+MOST_ANSWERS = 300_000
 """The most answers that are kept. Then the tree begins anew."""
-
-Op = bytes | None
-"""An operation on a parser: bytes for it to read, or None for the end of input."""
 
 
 class CannotRunError(Exception):
@@ -90,15 +88,14 @@ class Program:
         """Return a new parser."""
         return cast(Core, _Parser(self, self._root))
 
-    def ahead(self, streams: Iterable[Sequence[bytes]], end: bool) -> None:
-        """Send these streams to new parsers, in as few writes as possible, and keep the answers for the laws."""
+    def ahead(self, runs: Iterable[Sequence[Op]]) -> None:
+        """Do all this with new parsers, in as few writes as possible, and keep the answers for the laws."""
         if self._size > MOST_ANSWERS:
             self._root, self._size, self._known = _Node(), 0, {}
         batch: list[tuple[_Node, Op]] = []
         lines: list[str] = []
         waiting = 0
-        for stream in streams:
-            ops: list[Op] = [piece for piece in stream] + ([None] if end else [])
+        for ops in runs:
             path = self._path(ops)
             if path and path[-1][0].answer is None and not any(isinstance(node.answer, FaultError) for node, _ in path):
                 lines.append(self._new)
@@ -120,6 +117,10 @@ class Program:
             self._fill([self._new, *map(_line, ops)], [(self._root, b""), *path])
         self._asked = list(ops)
         return path[-1][0]
+
+    def on_trial(self, subject: Subject) -> Subject:
+        """Return a subject with this program's parser."""
+        return replace(subject, make=self.make, ahead=self.ahead, sees_memory=False)
 
     def close(self) -> None:
         """End the process."""

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from minproto import http1, http2, resp, sse, websocket
-from minproto.core import CLIENT, SERVER, Core, Role
+from minproto.core import CLIENT, SERVER, Core, Event, Role
 from minproto.http2_frames import PREFACE, encode_settings
 from minproto.testing import subjects
 from minproto.testing.agreement import agrees_with, understands
 from minproto.testing.cuts import anyhow
-from minproto.testing.laws import RECEIVING_LAWS, Law, Subject
+from minproto.testing.laws import RECEIVING_LAWS, Law, Subject, ignore
 from minproto.testing.stages import ROOMY, STAGES, Stage
 
 
@@ -67,12 +67,19 @@ class Reader:
         first = [understands(self.reference)] if chosen.valid else []
         return [*first, *chosen.laws, *([agrees_with(self.reference, ends=not chosen.valid)] if against else [])]
 
-    def subject(self, make: Callable[[], Core], stage: Stage | None = None, limit: int | None = None) -> Subject:
-        """Return the subject for a parser on trial: the streams and the limit of a stage, and nobody who answers."""
-        small = limit or self.small.limit
+    def limit(self, stage: Stage | None) -> int:
+        """Return the number of bytes that a parser may hold in this stage."""
+        return self.small.limit if stage is None or stage.last else max(ROOMY, self.small.limit)
+
+    def subject(
+        self, make: Callable[[], Core], stage: Stage | None = None, limit: int | None = None,
+        answer: Callable[[Core, Event], None] = ignore,
+    ) -> Subject:  # fmt: skip
+        """Return the subject for a parser on trial: with the streams of a stage, and its limit if there is no other one."""
+        limit = limit or self.limit(stage)
         if stage is None:
-            return Subject(make, self.small.streams, small)
-        return Subject(make, stage.streams, small if stage.last else limit or max(ROOMY, small), drawn=stage.drawn)
+            return Subject(make, self.small.streams, limit, answer)
+        return Subject(make, stage.streams, limit, answer, drawn=stage.drawn)
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,15 @@ class Stream:
                 return each
         roles = " or ".join(each.role.value for each in self.readers)
         raise ValueError(f"{self.readers[0].name} is read by a {roles}, not by a {role!r}")
+
+
+def chosen_stage(reader: Reader, number: int | None) -> Stage | None:
+    """Return the stage with this number, which begins with 1. Raises ValueError if there is none."""
+    if number is None:
+        return None
+    if not 1 <= number <= len(reader.stages):
+        raise ValueError(f"{reader.name} has the stages 1 to {len(reader.stages)}, and no stage {number}")
+    return reader.stages[number - 1]
 
 
 def _roomy_http1() -> Subject:

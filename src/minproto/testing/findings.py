@@ -1,0 +1,75 @@
+"""What the bytes that break a law mean: their fields, as ``minproto explain`` shows them, and what the ledger says about them.
+
+The ledger (``minproto.prove``) has an entry for each sentence of a standard that demands something. Nobody can tell from
+outside which of them a parser disobeys. But it is known in which field the place of the fault is, and which section of the
+standard defines that field. So the entries of that section are shown, and no more is claimed.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from minproto.core import LocalProtocolError
+from minproto.explain import Explainer, Row
+from minproto.explain.text import Printer, visible
+from minproto.prove import ledger
+from minproto.testing.report import LawBroken
+from minproto.testing.streams import Reader
+
+MOST_ROWS = 6
+"""The most heads, frames or chunks that are shown: the last ones."""
+MOST_ENTRIES = 3
+MOST_EXPLAINED = 4_096
+"""The most bytes that are explained. A longer stream is one without end, whose fields all say the same."""
+
+_SECTION = re.compile(r"([A-Z]+(?: [0-9A-Z]+)?) §([0-9]+(?:\.[0-9]+)*)")
+
+
+def findings(reader: Reader, broken: LawBroken, width: int = 120) -> list[str]:
+    """Return lines about the bytes that break a law: their fields, and what the ledger says about the last of them."""
+    data = b"".join(part for part, _ in broken.parts)[:MOST_EXPLAINED]
+    if not data:
+        return []
+    at = next((len(part) for part, mark in broken.parts if mark), len(data))
+    rows = explained(reader, data)
+    lines = ["the fields of these bytes:"]
+    printer = Printer(width)
+    for row in rows[-MOST_ROWS:]:
+        lines += [f"  {row.protocol}: {visible(row.title)}", *printer.fields(row)]
+    if entries := list(_entries(rows, at)):
+        lines += ["what the ledger has about the field at this place:", *entries[:MOST_ENTRIES]]
+    return lines
+
+
+def explained(reader: Reader, data: bytes) -> list[Row]:
+    """Return the rows of the bytes that a peer sends to a reader. Their offsets begin with 0."""
+    explainer = Explainer()
+    for sender, said in reader.before:
+        explainer.receive_data(sender, said)
+        for _ in explainer.rows():
+            pass
+    try:
+        explainer.receive_data(reader.sender, data)
+    except LocalProtocolError:  # more than the explainer holds
+        return []
+    rows = list(explainer.rows())
+    explainer.receive_eof(reader.sender)
+    rows = [row for row in [*rows, *explainer.rows()] if row.sender is reader.sender]
+    begin = rows[0].offset if rows else 0
+    for row in rows:
+        row.offset -= begin
+    return rows
+
+
+def _entries(rows: Sequence[Row], at: int) -> Iterator[str]:
+    """Yield the ledger's entries of the sections that define the field in which the byte before ``at`` is."""
+    for row in rows:
+        position = row.offset
+        for field in row.fields:
+            if position < at <= position + len(field.raw):
+                for standard, section in _SECTION.findall(field.section):
+                    yield from (
+                        f"    {each.id}: {each.level}: {each.says}"
+                        for each in ledger.load()
+                        if each.standard == standard and section in each.sections and not each.left_out
+                    )
+            position += len(field.raw)
