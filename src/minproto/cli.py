@@ -1,4 +1,4 @@
-"""The command line: ``minproto lab``, ``serve``, ``broker``, ``wire`` and ``explain``.
+"""The command line: ``minproto lab``, ``serve``, ``broker``, ``wire``, ``explain`` and ``laws``.
 
     main(["serve", "--port", "8000"])
       _parse      words -> options; a wrong word ends the process here, with one line and status 2
@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "lab")  # plain ``minproto``, and ``minproto --port 8080``, run the lab
+    if words[0] == "laws":
+        return _laws(words[1:])
     options = _parse(words)
     if options.plain:
         os.environ["MINPROTO_PLAIN"] = "1"
@@ -74,6 +76,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     finally:
         _on_signals(signal.SIG_IGN)  # from here to the end, a signal could only change the exit status
+        _forget_output()
+
+
+def _laws(words: Sequence[str]) -> int:
+    """Run the laws, and return the exit status. They need hypothesis, which an installation without extras lacks."""
+    _on_signals(_interrupt)
+    try:
+        from minproto.testing import command
+    except ModuleNotFoundError as error:
+        if error.name != "hypothesis":
+            raise
+        hint = "pip install 'minproto[testing]' (in a clone: pip install -e '.[testing]')"
+        standard_error().write(f"minproto laws: hypothesis is not installed, and the laws need it: {hint}\n")
+        finish_output()
+        return 2
+    try:
+        return command.run(words)
+    finally:
         _forget_output()
 
 
@@ -167,6 +187,8 @@ def _parser() -> _Parser:
     _add_wire_options(commands.add_parser("wire", help=text, description=text))
     text = "explain the bytes of a file, or of standard input: each field, its value, its meaning, its section"
     explain.add_options(commands.add_parser("explain", help=text, description=text))
+    text = "run the laws on a parser of yours: a program in any language"
+    commands.add_parser("laws", help=text, add_help=False)  # for --help only: ``_laws`` runs it
     return parser
 
 

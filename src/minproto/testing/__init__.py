@@ -12,14 +12,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from minproto.testing import strategies
     from minproto.testing.cuts import byte_by_byte, chunks, cut, mutated, whole
+    from minproto.testing.decorator import obeys
     from minproto.testing.laws import LawBroken, Subject, Trace, check, check_law, trace
+    from minproto.testing.programs import Program
+    from minproto.testing.streams import STREAMS
 
 __all__ = [
-    "LawBroken", "Subject", "Trace", "byte_by_byte", "check", "check_law", "chunks", "cut", "mutated", "strategies", "trace",
-    "whole",
+    "STREAMS", "LawBroken", "Program", "Subject", "Trace", "byte_by_byte", "check", "check_law", "chunks", "cut", "mutated",
+    "obeys", "strategies", "trace", "whole",
 ]  # fmt: skip
 
-_OF_CUTS = {"byte_by_byte", "chunks", "cut", "mutated", "whole"}
+_MODULES = {
+    "STREAMS": "streams", "Program": "programs", "byte_by_byte": "cuts", "chunks": "cuts", "cut": "cuts", "mutated": "cuts",
+    "obeys": "decorator", "whole": "cuts",
+}  # fmt: skip
+"""The module of each name. All others are in ``laws``."""
 
 
 def __getattr__(name: str) -> Any:
@@ -31,4 +38,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'minproto.testing' has no attribute {name!r}")
     if name == "strategies":
         return import_module("minproto.testing.strategies")
-    return getattr(import_module(f"minproto.testing.{'cuts' if name in _OF_CUTS else 'laws'}"), name)
+    module = import_module(f"minproto.testing.{_MODULES.get(name, 'laws')}")
+    return getattr(module, name)

@@ -187,10 +187,10 @@ _TOO_LARGE = (413, 414, 431)
 """The codes of our errors about sizes. Another parser may have other limits, so the comparison ends there."""
 
 
-def understands(reference: Subject) -> Law:
+def understands_as(reference: Subject) -> Law:
     """Return law 1 for a parser: it makes the same events as our core of a stream that our core accepts."""
 
-    def law(subject: Subject, stream: Sequence[bytes]) -> None:
+    def understands(subject: Subject, stream: Sequence[bytes]) -> None:
         """1. What one end sends, the other receives, equal."""
         data = b"".join(stream)
         ours = Run(reference).feed([data])
@@ -198,11 +198,11 @@ def understands(reference: Subject) -> Law:
             return
         yours = Run(subject).feed([data])
         if says := _differ(ours, yours):
-            raise LawBroken(sentence(law), says, [(data, "")])
+            raise LawBroken(sentence(understands), says, [(data, "")])
         if yours.error is not None:
-            raise LawBroken(sentence(law), f"minproto: no error\nyours:    {yours.error!r}", [(data, "")])
+            raise LawBroken(sentence(understands), f"minproto: no error\nyours:    {yours.error!r}", [(data, "")])
 
-    return law
+    return understands
 
 
 def agrees_with(reference: Subject, *, ends: bool = True) -> Law:
@@ -211,7 +211,7 @@ def agrees_with(reference: Subject, *, ends: bool = True) -> Law:
     A parser may report an error later than our core, which reports it at the first wrong byte. But it has to report the error
     before any further event, and when the input ends. ``ends``: end the input, too, at many positions."""
 
-    def law(subject: Subject, stream: Sequence[bytes]) -> None:
+    def agrees(subject: Subject, stream: Sequence[bytes]) -> None:
         """13. Two implementations driven in lockstep agree after every call."""
         data = b"".join(stream)
         if len(data) > subject.limit:  # the parser may refuse it for its size
@@ -220,9 +220,9 @@ def agrees_with(reference: Subject, *, ends: bool = True) -> Law:
         subject.ahead([*pieces, *[None] * ends] for pieces in tried)
         for pieces in tried:
             if says := _lockstep(reference, subject, pieces, ends):
-                raise LawBroken(sentence(law), *says)
+                raise LawBroken(sentence(agrees), *says)
 
-    return law
+    return agrees
 
 
 def _lockstep(reference: Subject, subject: Subject, pieces: Sequence[bytes], ends: bool) -> tuple[str, list[Part]] | None:

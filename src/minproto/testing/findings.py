@@ -6,12 +6,14 @@ standard defines that field. So the entries of that section are shown, and no mo
 """
 
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from minproto.core import LocalProtocolError
 from minproto.explain import Explainer, Row
 from minproto.explain.text import Printer, visible
 from minproto.prove import ledger
+from minproto.prove.ledger import Requirement
 from minproto.testing.report import LawBroken
 from minproto.testing.streams import Reader
 
@@ -35,8 +37,11 @@ def findings(reader: Reader, broken: LawBroken, width: int = 120) -> list[str]:
     printer = Printer(width)
     for row in rows[-MOST_ROWS:]:
         lines += [f"  {row.protocol}: {visible(row.title)}", *printer.fields(row)]
-    if entries := list(_entries(rows, at)):
-        lines += ["what the ledger has about the field at this place:", *entries[:MOST_ENTRIES]]
+    entries = [each for each in _entries(rows, at) if reader.role.value in each.binds][:MOST_ENTRIES]
+    lines += ["what the ledger has about the field at this place:"] if entries else []
+    for each in entries:
+        text = f"{each.id}: {each.level}: {each.says}"
+        lines += textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="      ")
     return lines
 
 
@@ -60,16 +65,14 @@ def explained(reader: Reader, data: bytes) -> list[Row]:
     return rows
 
 
-def _entries(rows: Sequence[Row], at: int) -> Iterator[str]:
+def _entries(rows: Sequence[Row], at: int) -> Iterator[Requirement]:
     """Yield the ledger's entries of the sections that define the field in which the byte before ``at`` is."""
     for row in rows:
         position = row.offset
         for field in row.fields:
             if position < at <= position + len(field.raw):
                 for standard, section in _SECTION.findall(field.section):
-                    yield from (
-                        f"    {each.id}: {each.level}: {each.says}"
-                        for each in ledger.load()
-                        if each.standard == standard and section in each.sections and not each.left_out
-                    )
+                    for each in ledger.load():
+                        if each.standard == standard and section in each.sections and not each.left_out:
+                            yield each
             position += len(field.raw)

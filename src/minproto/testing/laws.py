@@ -91,6 +91,7 @@ def _fewest_cuts(subject: Subject, expected: list[Any], pieces: list[bytes]) -> 
     at = 1
     while at < len(pieces):
         fewer = [*pieces[: at - 1], pieces[at - 1] + pieces[at], *pieces[at + 1 :]]
+        subject.ahead([[*fewer, None]])
         if all_same(Run(subject).feed(fewer).end().outcome(), expected):
             at += 1
         else:

@@ -63,6 +63,8 @@ class Process:
         self._begun = b""  # of a line, whose end has not been read yet
         self._errors = b""
         self._new = True  # it has not answered yet
+        self.used_by: object = None
+        """Who has asked last: for several users of one process."""
 
     @property
     def name(self) -> str:

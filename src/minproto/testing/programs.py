@@ -23,6 +23,7 @@ these is reported as what it is, with the last input before it.
 
 import json
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -69,7 +70,19 @@ class Program:
     def __init__(self, command: Sequence[str], *, limit: int, role: str = "server", timeout: float = 2.0) -> None:
         """``timeout``: the seconds in which the program has to give its next answer."""
         self._process = Process(command, timeout)
-        self._new = json.dumps({"op": "new", "limit": limit, "role": role}) + "\n"
+        self._limit, self._role = limit, role
+        self._forget()
+
+    def with_limit(self, limit: int) -> "Program":
+        """Return the same program for parsers with another limit. Both share one process."""
+        other = copy(self)
+        other._limit = limit
+        other._forget()
+        return other
+
+    def _forget(self) -> None:
+        """Begin with an empty tree."""
+        self._new = json.dumps({"op": "new", "limit": self._limit, "role": self._role}) + "\n"
         self._root, self._size = _Node(), 0
         self._known: dict[bytes, Answer | FaultError] = {}  # most lines are the same few, so each is parsed once
         self._asked: list[Op] = []  # the operations on the parser that the process has now
@@ -91,7 +104,7 @@ class Program:
     def ahead(self, runs: Iterable[Sequence[Op]]) -> None:
         """Do all this with new parsers, in as few writes as possible, and keep the answers for the laws."""
         if self._size > MOST_ANSWERS:
-            self._root, self._size, self._known = _Node(), 0, {}
+            self._forget()
         batch: list[tuple[_Node, Op]] = []
         lines: list[str] = []
         waiting = 0
@@ -111,7 +124,7 @@ class Program:
     def ask(self, ops: Sequence[Op]) -> _Node:
         """Get the answer to the last of these operations. The others are sent again if the process has another parser now."""
         path = self._path(ops)
-        if self._asked and list(ops[:-1]) == self._asked:
+        if self._process.used_by is self and self._asked and list(ops[:-1]) == self._asked:
             self._fill([_line(ops[-1])], path[-1:])
         else:
             self._fill([self._new, *map(_line, ops)], [(self._root, b""), *path])
@@ -120,7 +133,7 @@ class Program:
 
     def on_trial(self, subject: Subject) -> Subject:
         """Return a subject with this program's parser."""
-        return replace(subject, make=self.make, ahead=self.ahead, sees_memory=False)
+        return replace(subject, make=self.make, limit=self._limit, ahead=self.ahead, sees_memory=False)
 
     def close(self) -> None:
         """End the process."""
@@ -140,7 +153,7 @@ class Program:
 
     def _fill(self, lines: list[str], batch: Sequence[tuple[_Node, Op]]) -> None:
         """Send lines, and store the answers in their nodes. After a fault, the nodes behind it stay without an answer."""
-        self._asked = []
+        self._asked, self._process.used_by = [], self
         fault: FaultError | None = None
         try:
             answers = self._process.ask(lines) if lines else []

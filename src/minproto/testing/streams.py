@@ -16,7 +16,7 @@ from minproto import http1, http2, resp, sse, websocket
 from minproto.core import CLIENT, SERVER, Core, Event, Role
 from minproto.http2_frames import PREFACE, encode_settings
 from minproto.testing import subjects
-from minproto.testing.agreement import agrees_with, understands
+from minproto.testing.agreement import agrees_with, understands_as
 from minproto.testing.cuts import anyhow
 from minproto.testing.laws import RECEIVING_LAWS, Law, Subject, ignore
 from minproto.testing.stages import ROOMY, STAGES, Stage
@@ -64,12 +64,12 @@ class Reader:
     def laws(self, stage: Stage | None = None, *, against: bool = False) -> list[Law]:
         """Return the laws of a stage; None means the whole protocol. ``against``: law 13, too."""
         chosen = stage or Stage("", self.small.streams, RECEIVING_LAWS, anyhow, last=True)
-        first = [understands(self.reference)] if chosen.valid else []
+        first = [understands_as(self.reference)] if chosen.valid else []
         return [*first, *chosen.laws, *([agrees_with(self.reference, ends=not chosen.valid)] if against else [])]
 
     def limit(self, stage: Stage | None) -> int:
         """Return the number of bytes that a parser may hold in this stage."""
-        return self.small.limit if stage is None or stage.last else max(ROOMY, self.small.limit)
+        return self.small.limit if stage is None or stage.last else ROOMY
 
     def subject(
         self, make: Callable[[], Core], stage: Stage | None = None, limit: int | None = None,

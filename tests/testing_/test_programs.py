@@ -1,0 +1,127 @@
+"""Programs in any language under the laws: each planted bug is found, and told as what it is."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from minproto.testing import STREAMS, Subject, check_law, trace
+from minproto.testing.command import run
+
+HERE = Path(__file__).parent / "programs"
+LINES = [sys.executable, str(HERE / "lines.py")]
+CORE = [sys.executable, str(HERE / "core.py")]
+
+
+def laws(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    """Run the command, and return its status and what it has printed."""
+    status = run([*words[: words.index("--")], "--seed", "1", *words[words.index("--") :]] if "--" in words else words)
+    captured = capsys.readouterr()
+    return status, captured.out + captured.err
+
+
+FOUND = {
+    "crlf": ("law 2. However", "\\r'  <-- cut", "the first difference is in event"),
+    "forgets": ("law 4. After a failure the same error comes again", "next_event: None, but the same object has to be"),
+    "no bound": ("law 5. A parser that wants more data never holds more", "then without end:", "limit: 256"),
+    "hangs at eof": ("law 6. The end of input", "expected: wants is CLOSED, or Remote", "got:      wants is DATA"),
+    "loses events": ("law 2. However", 'in one piece: RemoteProtocolError', 'Line {"text":'),
+    "keeps": ("The same bytes, given to a new parser, get the same answers", "once it was:", "now it is:"),
+    "crash": ("The program crashed.", "ended with exit status 1", "IndexError: index out of range", 'last input: {"op"'),
+    "exits": ("The program crashed.", "ended with exit status 1", "no more input"),
+    "junk": ("The program prints something that is no answer.", "found a host", "everything else on standard error"),
+    "two answers": ("The program prints something that is no answer.", "more than one line for one operation", "last input:"),
+    "no answer": ("The program hangs.", "no answer within 0.3 s", 'last input: {"op": "data", "hex":'),
+    "slow": ("The program answers too late.", "it has to come within 0.4 s", 'last input: {"op": "data", "hex":'),
+    "lacks": ("An answer lacks something", "it has no 'wants'", 'last input: {"op": "data"'),
+    "wrong type": ("An answer lacks something", '"buffered" has to be a number of bytes'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FOUND)
+def test_a_planted_bug_is_found_and_told(fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+    timeout = {"no answer": "0.3", "slow": "0.4"}.get(fault, "10")
+    status, says = laws(
+        capsys, "--streams", "http1-request", "--examples", "20", "--timeout", timeout, "--", *LINES, fault
+    )  # fmt: skip
+    assert status == 1
+    for words in FOUND[fault]:
+        assert words in says, says
+    assert "again: minproto laws --streams http1-request" in says and "--seed 1" in says
+
+
+def test_a_character_cut_in_two_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    status, says = laws(capsys, "--streams", "sse", "--limit", "500", "--examples", "40", "--", *LINES, "utf-8")
+    assert (status, "law 2. However" in says, "<-- cut" in says) == (1, True, True), says
+
+
+def test_a_parser_without_a_fault_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    status, says = laws(capsys, "--streams", "http1-request", "--examples", "10", "--", *LINES, "none")
+    assert status == 0 and says.count("holds: ") == 5 and says.endswith("all laws hold\n"), says
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_our_own_core_obeys_as_a_program(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In all that it tells, and in lockstep with itself."""
+    for reader in STREAMS[name].readers:
+        words = f"--streams {name} --role {reader.role.value} --against minproto --examples 3 --timeout 20"
+        status, says = laws(capsys, *words.split(), "--", *CORE, name)
+        assert status == 0, says
+
+
+@pytest.mark.filterwarnings("ignore:.*the parser made no event")
+@pytest.mark.parametrize("name", STREAMS)
+def test_our_own_core_passes_each_stage(name: str) -> None:
+    """A stage that calls its streams valid has only valid streams."""
+    for reader in STREAMS[name].readers:
+        for stage in reader.stages[:-1]:
+            subject = reader.subject(reader.reference.make, stage, None, reader.reference.answer)
+            for law in reader.laws(stage, against=True):
+                check_law(law, subject, examples=5)
+            if stage.valid:
+                check_law(_accepts, subject, examples=20)
+
+
+def _accepts(subject: Subject, stream: Sequence[bytes]) -> None:
+    """A valid stream is accepted."""
+    assert trace(subject, stream).error is None
+
+
+WRONG_WORDS = {
+    "": "the following arguments are required: --streams",
+    "--streams http3": "no stream is called 'http3' (there are http1-request, http1-response, websocket, sse, resp, http2)",
+    "--streams sse --role server -- true": "sse is read by a client, not by a 'server'",
+    "--streams sse --role peer -- true": "invalid choice: 'peer' (choose from",
+    "--streams sse --stage 9 -- true": "sse has the stages 1 to 7, and no stage 9",
+    "--streams sse --stage 0 -- true": "not a number from 1 on: '0'",
+    "--streams sse --limit x -- true": "not a number from 1 on: 'x'",
+    "--streams sse --timeout never -- true": "not a number of seconds: 'never'",
+    "--streams sse -- /no/such/program": "cannot run /no/such/program: No such file or directory",
+    "--streams sse -- true": "The program crashed.",
+    "--streams sse --timeout 0.1 -- sleep 5": "The program hangs. Its first line was",
+}
+
+
+@pytest.mark.parametrize("words", WRONG_WORDS)
+def test_what_cannot_be_run_is_said_in_a_line(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        status = run(words.split())
+    except SystemExit as ended:
+        status = ended.code
+    captured = capsys.readouterr()
+    assert (status, captured.out) == (2, "")
+    assert captured.err.startswith("minproto laws: ") and WRONG_WORDS[words] in captured.err
+    assert captured.err.count("\n") == 1 or "{" in captured.err
+
+
+def test_a_program_that_does_not_flush_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--streams", "sse", "--timeout", "0.3", "--", *LINES, "does not flush"]) == 2
+    assert "it has to flush each line" in capsys.readouterr().err
+
+
+def test_without_a_program_the_stages_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    status, says = laws(capsys, "--streams", "http1-request")
+    assert status == 0
+    assert "--stage 1  a request line and Host" in says and "--stage 8  limits and the end of input" in says
+    assert "To begin: write a program" in says
