@@ -13,7 +13,7 @@ from http2_wire import ALIVE, GET, OK, POST, Wire, data, frame, number, ping, re
 
 from minproto.core import CLIENT, SERVER, LocalProtocolError, RemoteProtocolError, Wants
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
-from minproto.http2 import Consumed, Discarded, GoAway, Ping, Reset, Settings, StreamFault, WindowUpdate
+from minproto.http2 import Consumed, Discarded, GoAway, Limits, Ping, Reset, Settings, StreamFault, WindowUpdate
 from minproto.http2_frames import (
     ACK,
     COMPRESSION_ERROR,
@@ -39,6 +39,9 @@ from minproto.http2_frames import (
     SETTINGS,
     STREAM_CLOSED,
     WINDOW_UPDATE,
+    Header,
+    check_header,
+    code_name,
 )
 from minproto.testing import laws
 from minproto.testing.agreement import public
@@ -395,6 +398,13 @@ def test_a_fault_of_a_stream_leaves_the_others_alone(verdict, case):
 CLIENT_WRONG: dict[str, tuple[tuple[str, int] | tuple[str, int, int], Case]] = {
     "6.5.2 ENABLE_PUSH of a server": (connection(P), lambda w: settings((2, 1))),
     "8.4 PUSH_PROMISE": (connection(P), lambda w: frame(PUSH_PROMISE, END_HEADERS, 1, number(2))[:9]),
+    "6.6 PUSH_PROMISE on stream 0": (connection(P), lambda w: frame(PUSH_PROMISE, END_HEADERS, 0, number(2))[:9]),
+    "6.6 PUSH_PROMISE on an idle stream": (connection(P), lambda w: frame(PUSH_PROMISE, END_HEADERS, 7, number(2))),
+    "6.6 PUSH_PROMISE of a stream that is in use": (connection(P), lambda w: frame(PUSH_PROMISE, END_HEADERS, 1, number(1))),
+    "6.6 padding as long as the payload": (
+        connection(P),
+        lambda w: frame(PUSH_PROMISE, END_HEADERS | PADDED, 1, b"\x05" + bytes(4)),
+    ),
     "5.1.1 HEADERS on an even id": (connection(P), lambda w: w.head(2, OK)),
     "5.1 HEADERS on a stream that we did not open": (connection(P), lambda w: w.head(99, OK)),
     "5.1 DATA on a stream that we did not open": (connection(P), lambda w: data(99, b"x")),
@@ -749,6 +759,154 @@ def test_the_connections_own_frames_have_no_stream(role):
     assert [(type_, flags, stream_) for type_, flags, stream_, _ in w.said] == [
         (SETTINGS, 0, 0), (PING, 0, 0), (SETTINGS, ACK, 0), (PING, ACK, 0), (WINDOW_UPDATE, 0, 0), (GOAWAY, 0, 0),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("role", [SERVER, CLIENT])
+def test_no_event_is_sent_as_a_push(role):
+    """§6.5.2, §6.6, §8.4.1: neither end pushes, whatever the other has enabled."""
+    w = Wire(role)
+    w.feed(settings((2, 1)) if role is SERVER else settings())
+    if role is SERVER:
+        w.feed(w.head(1, POST, end=False), data(1, b"x", end=True))
+        w.say(ResponseHead(103, Headers(), "2", 1))
+        w.say(ResponseHead(200, Headers(), "2", 1))
+    else:
+        w.ask(POST)
+    w.say(Data(b"x", 1))
+    w.say(EndOfMessage(Headers(TRAILER), 1))
+    w.feed(ping(), w.head(3, POST, end=False) if role is SERVER else b"")
+    w.ask(POST) if role is CLIENT else None
+    for event in (Reset(3), Ping(bytes(8)), Settings([]), GoAway(0)):
+        w.say(event)
+    assert {frame_.type for frame_ in w.said} - {WINDOW_UPDATE} == {DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY}
+
+
+def test_a_greeting_disables_push():
+    """§6.5.2: our client's does. A server has nothing to say about it."""
+    assert (2, 0) in http2_wire.Connection(CLIENT).greeting().values
+    assert 2 not in dict(http2_wire.Connection(SERVER).greeting().values)
+
+
+def test_a_limit_of_0_streams_is_a_limit_like_any_other():
+    """§6.5.2"""
+    w = Wire(CLIENT)
+    w.ask()
+    w.feed(settings((3, 0)))
+    assert w.core.max_active == 0 and w.state() == ALIVE
+    with pytest.raises(LocalProtocolError, match="no more streams at once"):
+        w.ask()
+    w.feed(settings((3, 2)))
+    assert w.ask() == 3
+
+
+def test_a_server_allows_one_stream_at_least():
+    """§6.5.2: a limit of 0 SHOULD last a short time only, and ours would last."""
+    with pytest.raises(ValueError, match="max_streams"):
+        Limits(max_streams=0)
+    assert (3, 1) in http2_wire.Connection(SERVER, Limits(max_streams=1)).greeting().values
+
+
+def test_a_ping_has_eight_bytes():
+    """§6.7"""
+    w = Wire()
+    for content in (b"", b"1234567", b"123456789"):
+        with pytest.raises(LocalProtocolError, match="eight bytes"):
+            w.say(Ping(content))
+    w.say(Ping(b"12345678"))
+    assert w.said == [(PING, 0, 0, b"12345678")]
+
+
+def test_other_frames_need_no_credit():
+    """§6.9: a window that is full stops DATA alone."""
+    w = Wire()
+    w.feed(w.head(1, POST, end=False))
+    w.core._receive_window.window = 0
+    assert w.verdict(ping(), settings((3, 1)), window_update(1, 1), w.head(3, POST, end=False), data(1), reset(3)) == ALIVE
+    assert w.verdict(data(1, b"x")[:9]) == connection(F)
+
+
+def test_content_needs_credit_on_both_levels():
+    """§6.9.1: to the byte."""
+    w = Wire()
+    w.feed(settings((4, 100_000)), w.head(1))
+    w.say(ResponseHead(200, Headers(), "2", 1))
+    for size in (16_384,) * 3 + (16_382,):
+        w.say(Data(bytes(size), 1))
+    with pytest.raises(LocalProtocolError, match="more content than the windows allow"):
+        w.say(Data(b"xy", 1))
+    w.say(Data(b"x", 1))
+    w = Wire()
+    w.feed(settings((4, 5)), w.head(1))
+    w.say(ResponseHead(200, Headers(), "2", 1))
+    with pytest.raises(LocalProtocolError, match="more content than the windows allow"):
+        w.say(Data(b"123456", 1))
+    w.say(Data(b"12345", 1))
+
+
+def test_settings_do_not_change_the_connections_window():
+    """§6.9.2: only a WINDOW_UPDATE does."""
+    w = Wire()
+    w.feed(w.head(1), settings((4, 1_000_000)))
+    assert w.core.sendable(1) == 65_535
+    w.feed(settings((4, 0)), settings((4, 1_000_000)), window_update(0, 1))
+    assert w.core.sendable(1) == 65_536
+
+
+def test_a_stream_without_credit_has_no_turn():
+    """§6.9.2"""
+    w = Wire()
+    w.feed(settings((4, 0)), w.head(1))
+    w.say(ResponseHead(200, Headers(), "2", 1))
+    assert w.core.offer(1) and not w.core.is_ready and w.core.next_ready() is None
+    w.feed(window_update(1, 7))
+    assert w.core.next_ready() == (1, 7)
+
+
+def test_a_smaller_window_counts_from_its_acknowledgement():
+    """§6.9.3: the peer has sent what fits into the old one before it knew."""
+    w = Wire()
+    w.feed(w.head(1, POST, end=False))
+    w.say(Settings([(4, 10)]))
+    w.said.clear()
+    assert w.verdict(data(1, bytes(100))) == ALIVE
+    assert w.verdict(frame(SETTINGS, ACK), data(1, b"x")) == stream(F)
+
+
+@pytest.mark.parametrize("next_", [ping(), frame(0x16), frame(CONTINUATION, END_HEADERS, 3), data(1, b"x")])
+def test_a_continuation_is_followed_by_another(next_):
+    """§6.10: if it does not end the block."""
+    w = Wire()
+    one, _ = continued(w)
+    assert w.verdict(one, frame(CONTINUATION, 0, 1), next_[:9]) == connection(P)
+
+
+def test_a_long_block_goes_out_on_its_stream():
+    """§6.10: each of its frames."""
+    w = Wire()
+    w.feed(w.head(7))
+    w.say(ResponseHead(200, Headers([(f"x-{n}", "\x7e" * 9_000) for n in range(4)]), "2", 7))
+    assert len(w.said) > 2 and {stream_ for _, _, stream_, _ in w.said} == {7}
+
+
+@pytest.mark.parametrize("type_", range(10))
+def test_a_header_shows_whether_its_stream_is_right(type_):
+    """§6: most types are of a stream, three of the connection, WINDOW_UPDATE of either."""
+    length = {PRIORITY: 5, RST_STREAM: 4, PING: 8, GOAWAY: 8, WINDOW_UPDATE: 4}.get(type_, 0)
+    right = {SETTINGS: [0], PING: [0], GOAWAY: [0], WINDOW_UPDATE: [0, 1], PUSH_PROMISE: []}.get(type_, [1])
+    for stream_ in (0, 1):
+        if stream_ in right:
+            check_header(Header(length, type_, 0, stream_))
+        else:
+            with pytest.raises(RemoteProtocolError) as caught:
+                check_header(Header(length, type_, 0, stream_))
+            assert caught.value.code == P
+
+
+def test_a_code_that_is_unknown_has_a_name_of_its_own():
+    """§7: and means nothing else."""
+    assert [code_name(code) for code in (0, 13, 14, 99)] == ["NO_ERROR", "HTTP_1_1_REQUIRED", "code 14", "code 99"]
+    w = Wire()
+    assert w.feed(w.head(1, POST, end=False), reset(1, 99))[-1] == Reset(1, 99)
 
 
 def test_a_ping_of_ours_has_no_flag():

@@ -305,10 +305,11 @@ class Connection(SendingHalf):
     # -- receiving: DATA (§6.1)
 
     def _receive_data(self, frame: Frame) -> None:
-        """Receive content. The whole payload uses up credit, including the padding (§6.9.1).
+        """Receive content. The whole payload uses up credit, including the padding (§6.1, §6.9.1).
 
-        From here on we owe the connection's credit, whatever happens to the bytes; the reply to the event gives it back. This
-        goes for late content as well, on a stream that we have reset (§5.1).
+        From here on we owe the connection's credit, whatever happens to the bytes; the reply to the event gives it back. The
+        peer has counted the frame, so we count it even if it is a fault (§6.9), late on a stream that we have reset (§5.1), or
+        on a stream above our GOAWAY (§6.8).
         """
         data = frames.parse_data(frame)  # before the stream is looked up: a connection fault MUST be reported (§5.4)
         size = len(frame.payload)
@@ -359,7 +360,8 @@ class Connection(SendingHalf):
         """Receive a request, a response or trailers.
 
         The block is decoded first, as every block changes the table (§4.3), even a late one on a stream that we have reset
-        (§5.1). A block that cannot be decoded ends the connection, whatever else is wrong with the frame (§5.4).
+        (§5.1) or above our GOAWAY (§6.8). A block that cannot be decoded ends the connection, whatever else is wrong with the
+        frame (§5.4).
         """
         id_, ends = frame.stream, frame.flags & frames.END_STREAM != 0
         fields = self._coder.decode(frame.payload)
@@ -509,7 +511,8 @@ class Connection(SendingHalf):
     def _receive_acknowledgement(self) -> None:
         """Put our oldest unacknowledged settings into force: the peer has just acknowledged them.
 
-        From its ACK on the peer has to keep to the size of our compression table (§4.3.1), and of our windows.
+        From its ACK on the peer has to keep to the size of our compression table (§4.3.1), and of our windows. Not earlier:
+        content that the peer sent before it knew of a smaller window is no fault (§6.9.3).
         """
         if self.settings_acknowledged:  # an unexpected ACK does no harm
             return
@@ -531,6 +534,7 @@ class Connection(SendingHalf):
             self._coder.resize_encoder(value)
         elif name == frames.INITIAL_WINDOW_SIZE:
             self._idle_frames.spend()  # a frame can repeat this setting, each time with work for every open stream
+            # §6.9.2: each window changes by the difference, perhaps below zero. The connection's window does not change.
             change = value - self._streams.initial_send_window
             self._streams.initial_send_window = value
             for stream in self._streams.open.values():
@@ -564,8 +568,8 @@ class Connection(SendingHalf):
                 self._events.append(Reset(stream.id, REFUSED_STREAM))
 
     def _receive_window_update(self, frame: Frame) -> None:
-        """Receive credit for a stream, or (stream 0) for the connection. Credit of 0 is a fault, and so is a window over
-        2^31-1."""
+        """Receive credit for a stream, or (stream 0) for the connection. Credit of 0 is a fault (§6.9), and so is a window
+        over 2^31-1 (§6.9.1): of the stream, or of the connection."""
         self._idle_frames.spend()
         increment = frames.parse_window_update(frame.payload)
         if frame.stream:
@@ -574,7 +578,7 @@ class Connection(SendingHalf):
                 raise malformed("an increment of 0")
             stream = self._streams.open.get(frame.stream)
             if stream is None:
-                return  # §5.1: an update may still arrive shortly after the stream was closed
+                return  # §5.1, §6.9: an update may still arrive shortly after the stream was closed
             self._grow(stream, increment, StreamError)
         elif not increment:
             raise RemoteProtocolError("an increment of 0", PROTOCOL_ERROR)  # §6.9
@@ -615,6 +619,7 @@ class Connection(SendingHalf):
         return None
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        """Return a GOAWAY with the error code and the last stream processed (§5.4.1); an empty list before our greeting."""
+        """Return a GOAWAY with the error code and the last stream processed (§5.4.1, §6.8); an empty list before our
+        greeting."""
         last = min(self.last_stream, self._streams.last_accepted)
         return [GoAway(last, error.code, str(error).encode())] if self._greeted else []

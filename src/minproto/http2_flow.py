@@ -48,7 +48,11 @@ DEFAULT_WINDOW = 65_535
 
 
 class SendWindow:
-    """The credit that the peer has granted us, for one stream or for the connection."""
+    """The credit that the peer has granted us, for one stream or for the connection.
+
+    A window of a stream follows the peer's SETTINGS_INITIAL_WINDOW_SIZE, also below zero (§6.9.2). If a negative window
+    counted as 0, we would take the next credit for more than it is.
+    """
 
     __slots__ = ("size",)
 
@@ -78,7 +82,7 @@ class ReceiveWindow:
         """Bytes of credit to give back: used up for content that is no longer held, or never granted."""
 
     def receive(self, count: int) -> bool:
-        """Count the bytes of a DATA frame. Return False if the peer had no credit for them: FLOW_CONTROL_ERROR.
+        """Count the bytes of a DATA frame (§6.9). Return False if the peer had no credit for them (§6.9.1).
 
         An empty frame needs no credit, so it is allowed even while the window is negative (§6.9.1).
         """

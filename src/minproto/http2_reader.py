@@ -172,7 +172,10 @@ class FrameReader:
             raise RemoteProtocolError("a field block that is interrupted, or continued without a beginning", PROTOCOL_ERROR)
 
     def _check_room(self, header: Header) -> None:
-        """Refuse a payload that exceeds one of our limits, before the first byte of the payload is stored."""
+        """Refuse a payload that exceeds one of our limits, before the first byte of the payload is stored.
+
+        Only DATA needs credit. If other frames waited for it, a full window would stop the frame that opens it (§6.9).
+        """
         length, type_, _, _ = header
         if type_ == DATA and length > self._window.window:  # §6.9.1
             raise RemoteProtocolError("DATA beyond the connection's window", FLOW_CONTROL_ERROR)

@@ -123,7 +123,10 @@ class SendingHalf(Core):
 
     def greeting(self) -> Settings:
         """Return our first settings (§3.4), which tell the peer our limits. Both ends have to send them, over TLS (§3.2) and
-        in clear text (§3.3)."""
+        in clear text (§3.3).
+
+        A client disables push. A server has to leave that setting out, or send it with the value 0 (§6.5.2).
+        """
         values = [(frames.INITIAL_WINDOW_SIZE, self.limits.stream_window), (frames.MAX_HEADER_LIST_SIZE, self.limits.max_head)]
         if self.role is CLIENT:
             return Settings([(frames.ENABLE_PUSH, 0), *values])
@@ -210,8 +213,8 @@ class SendingHalf(Core):
     # -- whose turn it is to send
 
     def sendable(self, stream: int) -> int:
-        """Return the bytes of content that a stream may send now: the smaller of the two windows (§5.2.1); 0 for a closed
-        stream."""
+        """Return the bytes of content that a stream may send now: the smaller of the two windows (§5.2.1, §6.9.1); 0 for a
+        closed stream, and while a window is negative (§6.9.2)."""
         found = self._streams.open.get(stream)
         return max(0, min(found.send_window.size, self._send_window.size)) if found else 0
 
@@ -234,7 +237,8 @@ class SendingHalf(Core):
     def _schedule(self, stream: Stream) -> None:
         """Let a stream take part in the round, as long as it has content, and credit in its own window.
 
-        The connection's window is not checked here: all streams share it, and it changes with each frame.
+        A window of 0 bytes, or a negative one, lets nothing through (§6.9.2). The connection's window is not checked here:
+        all streams share it, and it changes with each frame.
         """
         ready = stream.offering and stream.send_window.size > 0
         if ready and stream.id not in self._scheduler:
@@ -263,6 +267,8 @@ class SendingHalf(Core):
 
     def send(self, event: Event) -> bytes:
         """Return the frames for an event, and advance our state. Raises LocalProtocolError, and then changes nothing.
+
+        No event is sent as a PUSH_PROMISE, since neither end of ours pushes (§6.5.2, §6.6, §8.4.1).
 
         The very first event is ``greeting()``, because a peer accepts no other frame before the first SETTINGS (§3.4, §6.5).
         """
@@ -368,8 +374,8 @@ class SendingHalf(Core):
         self._move(stream, SEND_END)
 
     def _send_data(self, event: Data) -> bytes:
-        """Send content. It has to fit into both windows (§5.2.1) and into the declared Content-Length; an empty Data produces
-        no frame.
+        """Send content. It has to fit into both windows (§5.2.1, §6.9.1) and into the declared Content-Length; an empty Data
+        produces no frame.
 
         More content than was declared would make the message malformed at the peer, which would reset the stream (§8.1.1).
         """
@@ -443,8 +449,8 @@ class SendingHalf(Core):
         return frames.encode_frame(frames.SETTINGS, frames.ACK, 0)
 
     def _send_ping(self, event: Ping) -> bytes:
-        """Send a PING, or with ``ack`` the answer to a PING. The answer has the same eight bytes, which tell the answers to
-        several PINGs apart. No other flag is set (§4.1)."""
+        """Send a PING, or with ``ack`` the answer to a PING (§6.7). The answer has the same eight bytes, which tell the
+        answers to several PINGs apart. No other flag is set (§4.1)."""
         if len(event.data) != 8:
             raise LocalProtocolError("a PING has eight bytes")
         return frames.encode_frame(frames.PING, frames.ACK if event.ack else 0, 0, event.data)

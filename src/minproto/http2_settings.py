@@ -98,7 +98,7 @@ class SettingsExchange:
 
     @property
     def acknowledged(self) -> bool:
-        """Return whether the peer has acknowledged all our settings."""
+        """Return whether the peer has acknowledged all our settings. A shell does not wait for that for ever (§6.5.3)."""
         return not self._unacknowledged
 
     # -- the peer's settings

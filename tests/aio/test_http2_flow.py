@@ -85,6 +85,22 @@ async def test_a_stalled_download_stops_no_other() -> None:
 
 
 @virtual
+async def test_the_answer_to_a_ping_does_not_wait_for_content() -> None:
+    """RFC 9113 §6.7: only what is in the transport already comes first; that is little, however much there is to send."""
+    wide = Limits(stream_window=1 << 24, connection_window=1 << 24)
+    async with talking(App(), wide, peer={"net": {"capacity": 1000}}) as (_, peer):
+        await peer.get("/hello")
+        peer.stall()
+        stream = peer.ask("GET", "/bytes?count=5000000")
+        peer.send(Ping(b"how long"))
+        await asyncio.sleep(1)
+        peer.read_on()
+        await peer.until(lambda: Ping(b"how long", ack=True) in peer.events)
+        assert len(peer.answers[stream].body) < 3 * HIGH_WATER
+        assert len((await peer.answer(stream)).body) == 5_000_000
+
+
+@virtual
 async def test_an_answer_that_nobody_reads_is_given_up() -> None:
     """On a stream without credit: a reset. On a connection that is not read at all: its end."""
     app = App()
