@@ -12,7 +12,7 @@ import pytest
 from http2_wire import ALIVE, GET, OK, POST, Wire, data, frame, number, ping, reset, settings, window_update
 
 from minproto.core import CLIENT, SERVER, LocalProtocolError, RemoteProtocolError, Wants
-from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
+from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead, is_field
 from minproto.http2 import Consumed, Discarded, GoAway, Limits, Ping, Reset, Settings, StreamFault, WindowUpdate
 from minproto.http2_frames import (
     ACK,
@@ -935,6 +935,160 @@ def test_interim_responses_come_before_the_final_one(status):
     w.ask()
     events = w.feed(w.head(1, [(":status", str(status))], end=False), w.head(1, OK))
     assert [event.status for event in events[:2]] == [status, 200]
+
+
+def test_a_response_comes_before_the_reset_behind_it():
+    """§8.1: NO_ERROR only declines the rest of the upload; the response is whole."""
+    w = Wire(CLIENT)
+    w.ask(POST)
+    events = w.feed(w.head(1, OK, end=False) + data(1, b"x", end=True) + reset(1, NO_ERROR))
+    assert events == [ResponseHead(200, Headers(), "2", 1), Data(b"x", 1), EndOfMessage(Headers(), 1), Reset(1, NO_ERROR)]
+
+
+BAD_FIELDS = [
+    ("X", "y"), ("x y", "z"), ("x:y", "z"), ("x", "a\nb"), ("x", " y"), ("connection", "x"), (":status", "200"), (":x", "y"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("field", BAD_FIELDS)
+def test_trailers_are_checked_as_heads_are(field):
+    """§8.2.1, §8.2.2, §8.3"""
+    w = Wire()
+    assert w.verdict(w.head(1, POST, end=False), w.head(1, [("good", "x"), field])) == stream(P)
+
+
+@pytest.mark.parametrize("field", BAD_FIELDS)
+def test_trailers_that_no_peer_would_take_are_not_sent(field):
+    """§8.1: no pseudo-header field among them, and none that a head could not have."""
+    w = Wire(CLIENT)
+    w.ask(POST)
+    w.said.clear()
+    for trailers in ([field], [("good", "x"), field]):
+        with pytest.raises(LocalProtocolError):
+            w.say(EndOfMessage(Headers(trailers), 1))
+    assert not w.said
+
+
+def sendings(field):
+    """A request and a response that have a field, and a core that would send each."""
+    client, server = Wire(CLIENT), Wire()
+    server.feed(server.head(1))
+    yield client, RequestHead("GET", "/", Headers([("host", "a"), field]), "2", 1)
+    yield server, ResponseHead(103, Headers([field]), "2", 1)
+    yield server, ResponseHead(200, Headers([field]), "2", 1)
+
+
+def test_field_names_are_sent_in_lower_case():
+    """§8.2: the core refuses others, and the shell converts them."""
+    for w, head in sendings(("X-Test", "ok")):
+        with pytest.raises(LocalProtocolError, match="they are in lower case"):
+            w.say(head)
+    for w, head in sendings(("x-test", "ok")):
+        w.say(head)
+
+
+@pytest.mark.parametrize("name", ["connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade", "te"])
+def test_fields_about_a_connection_are_not_sent(name):
+    """§8.2.2, RFC 8441 §5"""
+    for w, head in sendings((name, "x")):
+        with pytest.raises(LocalProtocolError, match="connection-specific field"):
+            w.say(head)
+
+
+@pytest.mark.parametrize(
+    "field", [(":path", "/x"), (":method", "GET"), (":status", "200"), (":authority", "b"), (":x", "y"), (":version", "2")]
+)
+def test_an_app_adds_no_pseudo_header_field(field):
+    """§8.3: neither an unknown one, nor one of the other kind of message, nor one for the second time."""
+    for w, head in sendings(field):
+        with pytest.raises(LocalProtocolError):
+            w.say(head)
+
+
+def test_characters_of_names_and_values():
+    """§8.2.1, RFC 9110 §5.1 and §5.5: each of the 256 octets, in the middle of a name and of a value."""
+    token = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+    for code in range(256):
+        octet = chr(code)
+        assert is_field((f"x{octet}y", "z")) is (octet in token), code
+        assert is_field(("x", f"a{octet}b")) is (code in (9, *range(32, 127), *range(128, 256))), code
+
+
+def test_pseudo_header_fields_are_sent_first():
+    """§8.3, §8.3.1, RFC 8441 §4: and the Host as :authority."""
+    w = Wire(CLIENT)
+    w.feed(settings((8, 1)))
+    w.said.clear()
+    headers = Headers([("x", "y"), ("host", "a"), ("origin", "http://a")])
+    w.say(RequestHead("GET", "/", headers, "2", 1))
+    w.say(RequestHead("CONNECT", "/chat", headers, "2", 3, "websocket"))
+    rest = [(":authority", "a"), ("x", "y"), ("origin", "http://a")]
+    assert w.fields(w.said[0]) == [(":method", "GET"), (":scheme", "https"), (":path", "/"), *rest]
+    assert w.fields(w.said[1]) == [
+        (":method", "CONNECT"), (":scheme", "https"), (":path", "/chat"), (":authority", "a"), (":protocol", "websocket"),
+        *rest[1:],
+    ]  # fmt: skip
+
+
+def test_what_a_client_sends_to_open_a_tunnel():
+    """§8.5: neither scheme nor path."""
+    w = Wire(CLIENT)
+    w.say(RequestHead("CONNECT", "a:80", Headers([("host", "a:80")]), "2", 1))
+    assert w.fields(w.said[-1]) == CONNECT
+
+
+def test_two_hosts_are_not_sent():
+    """§8.3.1"""
+    w = Wire(CLIENT)
+    for second in ("a", "b"):
+        with pytest.raises(LocalProtocolError, match="authority"):
+            w.say(RequestHead("GET", "/", Headers([("host", "a"), ("host", second)]), "2", 1))
+
+
+@pytest.mark.parametrize("fields_", [[], [("host", "")], [("host", "me@a")], [("host", "a b")]])
+def test_a_request_without_a_host_is_not_sent(fields_):
+    """§8.3.1: an empty :authority is not sent, nor one with a user's name."""
+    w = Wire(CLIENT)
+    for method, target in (("GET", "/"), ("OPTIONS", "*")):
+        with pytest.raises(LocalProtocolError, match="authority"):
+            w.say(RequestHead(method, target, Headers(fields_), "2", 1))
+
+
+@pytest.mark.parametrize("target", ["", "?q=1", "a", "/a b", "*", "http://a/"])
+def test_a_target_that_no_server_would_take_is_not_sent(target):
+    """§8.3.1: the path of http://a is /, and the path of http://a?q=1 is /?q=1."""
+    w = Wire(CLIENT)
+    with pytest.raises(LocalProtocolError, match=":path"):
+        w.say(RequestHead("GET", target, Headers([("host", "a")]), "2", 1))
+
+
+def test_an_asterisk_is_for_options_alone():
+    """§8.3.1"""
+    w = Wire()
+    assert w.feed(w.head(1, [(":method", "OPTIONS"), GET[1], (":path", "*"), GET[3]]))[0].target == "*"
+    w = Wire(CLIENT)
+    w.say(RequestHead("OPTIONS", "*", Headers([("host", "a")]), "2", 1))
+    assert (":path", "*") in w.fields(w.said[-1])
+
+
+def test_an_extended_connect_needs_the_servers_setting():
+    """RFC 8441 §3"""
+    w = Wire(CLIENT)
+    head = RequestHead("CONNECT", "/", Headers([("host", "a")]), "2", 1, "websocket")
+    for values in ([], [(8, 0)]):
+        w.feed(settings(*values))
+        with pytest.raises(LocalProtocolError, match="no extended CONNECT"):
+            w.say(head)
+    w.feed(settings((8, 1)))
+    w.say(head)
+    assert (8, 1) in http2_wire.Connection(SERVER).greeting().values
+
+
+@pytest.mark.parametrize("protocol", ["", "web socket", "a, b"])
+def test_a_protocol_is_one_token(protocol):
+    """RFC 8441 §4"""
+    w = Wire()
+    assert w.verdict(w.head(1, [(":method", "CONNECT"), (":protocol", protocol), *GET[1:]])) == stream(P)
 
 
 def test_connect_makes_a_tunnel_whose_content_length_means_nothing():

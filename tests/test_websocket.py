@@ -171,6 +171,15 @@ def test_over_http_2_there_is_no_upgrade_and_no_key():
         accept_request(RequestHead("GET", "/chat", headers, "2"), ["chat"])
 
 
+@pytest.mark.parametrize("protocol", ["", "connect-udp", "websockets"])
+def test_over_http_2_a_websocket_needs_its_protocol(protocol):
+    """RFC 8441 §5: the value of :protocol is "websocket"."""
+    headers = Headers([("sec-websocket-version", "13")])
+    with pytest.raises(RemoteProtocolError, match="use an extended CONNECT") as caught:
+        accept_request(RequestHead("CONNECT", "/chat", headers, "2", protocol=protocol))
+    assert caught.value.code == 400
+
+
 def test_the_clients_first_choice_is_taken():
     choose = ["superchat", "chat"]
     assert accept_request(request(sec_websocket_protocol="x, chat, superchat"), choose)[1].subprotocol == "chat"

@@ -13,7 +13,7 @@ from minproto.aio.http2_client import ClientConnection
 from minproto.core import SERVER, Event
 from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
 from minproto.http2 import Connection, GoAway, Limits, Reset
-from minproto.http2_frames import HEADERS, MAX_CONCURRENT_STREAMS, PROTOCOL_ERROR, REFUSED_STREAM, encode_frame
+from minproto.http2_frames import HEADERS, MAX_CONCURRENT_STREAMS, NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM, encode_frame
 from minproto.testing import network
 
 
@@ -240,6 +240,22 @@ async def test_an_upload_ends_when_its_answer_is_there() -> None:
 
 
 @virtual
+async def test_a_complete_response_outlives_its_reset() -> None:
+    """RFC 9113 §8.1: the reset declines the rest of the upload, and comes in one piece with the response."""
+
+    async def play(server: Playing) -> None:
+        await server.until(lambda: server.all(Data))
+        said = (ResponseHead(403, Headers(), "2", 1), Data(b"no", 1), EndOfMessage(Headers(), 1), Reset(1, NO_ERROR))
+        server.pipe.write(b"".join(server.core.send(event) for event in said))
+        await server.until(lambda: False)
+
+    async with against(play) as client:
+        response = await client.request("POST", "/", body=pieces(1000, pause=1))
+        await asyncio.sleep(1)
+        assert (response.status, await response.read()) == (403, b"no")
+
+
+@virtual
 async def test_an_upload_that_fails_fails_its_request() -> None:
     async def broken() -> Any:
         yield b"begun"
@@ -311,8 +327,8 @@ async def test_content_of_a_request_that_needs_a_length_for_it() -> None:
 
 @virtual
 async def test_a_client_leaves_a_server_that_goes_away() -> None:
-    """As soon as it has its answers."""
-    ended: list[float] = []
+    """As soon as it has its answers, and with a GOAWAY of its own (RFC 9113 §6.8)."""
+    ended: list[tuple[float, int]] = []
 
     async def play(server: Playing) -> None:
         await server.requests(1)
@@ -320,13 +336,13 @@ async def test_a_client_leaves_a_server_that_goes_away() -> None:
         await asyncio.sleep(1)
         server.answer(1, b"answered")
         await server.until(lambda: server.all(GoAway))
-        ended.append(now())
+        ended.append((now(), len(server.all(GoAway))))
         await server.until(lambda: False)
 
     async with against(play) as client:
         assert await _whole(client, "/") == b"answered"
         await asyncio.sleep(5)
-    assert ended == [1]
+    assert ended == [(1, 1)]
 
 
 @virtual

@@ -92,6 +92,7 @@ async def test_the_answer_to_a_ping_does_not_wait_for_content() -> None:
         await peer.get("/hello")
         peer.stall()
         stream = peer.ask("GET", "/bytes?count=5000000")
+        await asyncio.sleep(1)
         peer.send(Ping(b"how long"))
         await asyncio.sleep(1)
         peer.read_on()

@@ -64,6 +64,35 @@ async def test_heads_of_answers() -> None:
 
 
 @virtual
+async def test_field_names_are_lower_case_whatever_the_app_writes() -> None:
+    """RFC 9113 §8.2: an app need not know which version carries its answer."""
+
+    async def shouting(request: Request) -> Answer:
+        response = Response(pieces(1), headers={"X-Head": "a"})
+        response.trailers.append(("x-trailer", "b"))
+        return response
+
+    async with talking(shouting) as (_, peer):
+        answer = await peer.get("/")
+        assert (answer.status, answer.headers.get("x-head")) == (200, "a")
+        assert "x-head" in [name for name, _ in answer.headers]
+
+
+@virtual
+async def test_fields_about_a_connection_are_left_out_of_answers() -> None:
+    """RFC 9113 §8.2.2: an app for HTTP/1.1 may set them."""
+
+    async def old(request: Request) -> Answer:
+        names = ("connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade")
+        return Response(b"", headers=[(name, "x") for name in names] + [("kept", "x")])
+
+    async with talking(old) as (_, peer):
+        answer = await peer.get("/")
+        assert answer.status == 200
+        assert sorted(name for name, _ in answer.headers) == ["content-length", "date", "kept"]
+
+
+@virtual
 async def test_answers_without_content() -> None:
     """HEAD is answered as GET, but nothing is made; 204 and 304 end with their head."""
     async with talking(app) as (server, peer):

@@ -49,6 +49,50 @@ async def test_tls_context_offers_both_versions(certificate: Certificate, trust:
             assert await (await second.request("GET", "/")).read() == b"2"
 
 
+def test_what_http2_demands_of_tls(certificate: Certificate) -> None:
+    """RFC 9113 §9.2: TLS 1.2 or later, neither compression nor renegotiation, and no suite that Appendix A prohibits."""
+    context = tls_context(certificate.chain, certificate.key)
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert context.options & ssl.OP_NO_COMPRESSION and context.options & ssl.OP_NO_RENEGOTIATION
+    for suite in context.get_ciphers():
+        assert suite["aead"] and (suite["protocol"] == "TLSv1.3" or suite["name"].startswith("ECDHE-")), suite["name"]
+
+
+def handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> ssl.SSLObject:
+    """Shake hands in memory, and return the client's end."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(to_client, to_server, server_hostname="localhost"),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    left = list(ends)
+    for _ in range(10):
+        for end in left[:]:
+            try:
+                end.do_handshake()
+                left.remove(end)
+            except ssl.SSLWantReadError:
+                pass
+    assert not left
+    return ends[0]
+
+
+def test_a_suite_that_each_client_of_http2_has(certificate: Certificate) -> None:
+    """RFC 9113 §9.2.2, with P-256 (§9.2.1): in TLS 1.2, a client that offers no other is served. Which of the two names counts
+    depends on the key of the certificate."""
+    names = "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"
+    server = tls_context(certificate.chain, certificate.key)
+    assert {suite["name"] for suite in server.get_ciphers()}.issuperset(names)
+    client = ssl.create_default_context(cafile=certificate.authority)
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    client.set_ciphers(":".join(names))
+    client.set_ecdh_curve("prime256v1")
+    client.set_alpn_protocols(["h2"])
+    end = handshake(server, client)
+    cipher = end.cipher()
+    assert cipher is not None and cipher[0] in names and end.selected_alpn_protocol() == "h2"
+
+
 @pytest.mark.needs("openssl")
 def test_the_password_of_an_encrypted_key(certificate: Certificate, encrypted: str) -> None:
     """Without one nothing asks on the terminal, where it would wait for ever."""
