@@ -64,8 +64,9 @@ def client(head: RequestHead = GET, data: bytes = b"", **limits: int) -> minprot
     return core
 
 
-def request(*lines: bytes, body: bytes = b"") -> bytes:
-    return b"\r\n".join([*lines, b"", body])
+def request(*lines: bytes) -> bytes:
+    """The lines, each with its end. An empty one ends a head."""
+    return b"".join(line + b"\r\n" for line in lines)
 
 
 def refusal(data: bytes, **limits: int) -> int:
@@ -202,6 +203,7 @@ def test_a_client_sends_what_its_table_has_and_nothing_else() -> None:
         (lambda: asked(POST, response=b"HTTP/1.1 200 x\r\n\r\n")(), BODY, BODY),
         (lambda: asked(POST, response=b"HTTP/1.1 204 x\r\n\r\n")(), BODY, DONE),
         (lambda: asked(GET, EndOfMessage(), response=b"HTTP/1.1 204 x\r\n\r\n")(), IDLE, IDLE),
+        (lambda: asked(GET, EndOfMessage(), response=b"HTTP/1.1 200 x\r\nContent-Length: 1\r\n\r\n")(), DONE, BODY),
         (lambda: asked(UPGRADING, response=b"HTTP/1.1 101 x\r\n\r\n")(), SWITCHED, SWITCHED),
         (lambda: asked(UPGRADING, EndOfMessage(), response=b"HTTP/1.1 101 x\r\n\r\n")(), SWITCHED, SWITCHED),
     ],
@@ -733,12 +735,25 @@ def test_a_client_replaces_a_fold_in_a_trailer_too() -> None:
         list(client(GET, chunked + b" A: a\r\n\r\n").events())
 
 
+def test_a_client_that_has_said_close_asks_no_more() -> None:
+    """§9.6, although the server would go on."""
+    core = client(RequestHead("GET", "/", Headers([*HOST, ("connection", "close")])), b"HTTP/1.1 204 x\r\n\r\n")
+    assert [type(event) for event in core.events()] == [ResponseHead, EndOfMessage]
+    assert core.wants is Wants.CLOSED
+    with pytest.raises(LocalProtocolError):
+        core.send(GET)
+
+
 def test_data_without_a_request_is_no_response() -> None:
-    """§9.2."""
-    core = Connection(Role.CLIENT)
-    core.receive_data(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-    with pytest.raises(RemoteProtocolError):
-        core.next_event()
+    """§9.2, §6.3: neither before the first request nor behind the last response; and the connection is over."""
+    for core in (Connection(Role.CLIENT), client(data=b"HTTP/1.1 204 x\r\n\r\n")):
+        list(core.events())
+        core.receive_data(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        with pytest.raises(RemoteProtocolError):
+            core.next_event()
+        assert core.request is core.response is State.CLOSED
+        with pytest.raises(LocalProtocolError):
+            core.send(GET)
 
 
 # ---- what we send ----------------------------------------------------------------------------------------------------
@@ -998,6 +1013,8 @@ CLOSE = Headers([("content-length", "0"), ("connection", "close")])
         (b"1.0", b"x", OK.headers, False),
         (b"1.0", b"keep-alive", KEEP, True),
         (b"1.0", b"keep-alive", OK.headers, False),
+        (b"1.0", b"x", KEEP, False),
+        (b"1.0", b"keep-alive", Headers([*OK.headers, ("connection", "x")]), False),
         (b"1.0", b"keep-alive, close", KEEP, False),
     ],
 )

@@ -233,10 +233,59 @@ async def test_content_that_ends_with_tcp_alone_is_not(certificate, trust):
                 await response.read()
 
 
-async def test_content_of_a_known_length_needs_no_end_of_tls(certificate, trust):
-    with serving_tls(certificate, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole", False) as port:
+@pytest.mark.parametrize(
+    "rest", [b"Content-Length: 5\r\n\r\nwhole", b"Transfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n0\r\n\r\n"]
+)
+async def test_content_of_a_known_length_needs_no_end_of_tls(certificate, trust, rest):
+    """RFC 9112 §9.8; nor do chunks, once the last one has come."""
+    with serving_tls(certificate, b"HTTP/1.1 200 OK\r\n" + rest, False) as port:
         async with await connect_http("127.0.0.1", port, trust) as client:
             assert await (await client.request("GET", "/")).read() == b"whole"
+
+
+async def test_our_server_ends_tls_before_tcp(certificate, trust):
+    """RFC 9112 §9.8: a server MUST attempt to exchange closure alerts. Without one, ``recv`` raises SSLEOFError here."""
+
+    def ask(port, fields):
+        with socket.create_connection(("127.0.0.1", port)) as bare:
+            with trust.wrap_socket(bare, server_hostname="127.0.0.1", suppress_ragged_eofs=False) as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n")
+                answer = b""
+                while data := sock.recv(65_536):
+                    answer += data
+                return answer
+
+    async def app(request):
+        return Response(b"whole")
+
+    context = tls_context(certificate.chain, certificate.key)
+    async with Server(app, port=0, ssl=context, timeouts=Timeouts(linger=0.2, drain=0.5, idle=0.2)) as server:
+        for fields in (b"Connection: close\r\n", b"", b"Wrong : x\r\n"):  # asked for, idle for too long, refused
+            assert (await asyncio.to_thread(ask, server.port, fields)).startswith(b"HTTP/1.1 ")
+
+
+@pytest.mark.parametrize("last", [b"Connection: close\r\n", b""])
+async def test_our_client_ends_tls_before_tcp(certificate, trust, last):
+    """RFC 9112 §9.8: a client MUST send a closure alert before it closes, whoever ends the connection."""
+    ended = []
+
+    def talk(sock):
+        sock.recv(65_536)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n" + last + b"\r\nwhole")
+        try:
+            ended.append(sock.recv(65_536))
+        except OSError as error:
+            ended.append(error)
+
+    context = tls_context(certificate.chain, certificate.key)
+    context.set_alpn_protocols(["http/1.1"])
+    port = serve_once(talk, lambda sock: context.wrap_socket(sock, server_side=True, suppress_ragged_eofs=False))
+    async with connect_http("127.0.0.1", port, trust, timeouts=QUICK) as client:
+        assert await (await client.request("GET", "/")).read() == b"whole"
+    for _ in range(100):
+        if not ended:
+            await asyncio.sleep(0.02)
+    assert ended == [b""]
 
 
 async def test_the_last_piece_before_the_cut_is_given(certificate, trust):
@@ -249,8 +298,9 @@ async def test_the_last_piece_before_the_cut_is_given(certificate, trust):
     assert b"".join(pieces) == b"all of it"
 
 
-async def test_a_server_over_tls_notices_that_an_upload_was_cut_off_in_chunks(certificate, trust):
-    """And goes on, without a word in the log: it is the client's business how it leaves."""
+@pytest.mark.parametrize("idle", [True, False])
+async def test_a_server_over_tls_notices_that_an_upload_was_cut_off_in_chunks(certificate, trust, idle):
+    """And goes on, without a word in the log: it is the client's business how it leaves (RFC 9112 §9.8), idle or not."""
 
     async def app(request):
         return Response(await request.read())
@@ -260,7 +310,7 @@ async def test_a_server_over_tls_notices_that_an_upload_was_cut_off_in_chunks(ce
         bare = await asyncio.to_thread(socket.create_connection, ("127.0.0.1", server.port))
         sock = await asyncio.to_thread(trust.wrap_socket, bare, server_hostname="127.0.0.1")
         head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-        await asyncio.to_thread(sock.sendall, head + b"5\r\nhello\r\n")
+        await asyncio.to_thread(sock.sendall, b"" if idle else head + b"5\r\nhello\r\n")
         sock.close()
         async with await connect_http("127.0.0.1", server.port, trust) as client:
             assert (await client.request("GET", "/")).status == 200
