@@ -749,6 +749,7 @@ class Connection(Core):
         """Advance the state for the head of a response, sent or received.
 
         After a 2xx to CONNECT the connection is a tunnel: its bytes are no content, whatever the head says (§6.3, rule 2).
+        If the request or the response says ``Connection: close``, this exchange is the connection's last one (§9.6).
         The first digit of a status says enough (RFC 9110 §15): each 1xx is interim, also a 199 that nobody has defined, and
         each 2xx to CONNECT begins a tunnel right after its head (RFC 9110 §9.3.6).
         """
@@ -817,7 +818,8 @@ class Connection(Core):
     def fail(self, error: RemoteProtocolError) -> None:
         """Record a fault of the peer. A server in IDLE or HEAD may still send an error response, see ``farewell``.
 
-        In a client the ``code`` of the error becomes 0: there is nobody to tell.
+        In a client the connection is over at once. For example, after data that it did not ask for it no longer knows where a
+        response begins, so it SHOULD close (§9.2). There the ``code`` of the error becomes 0: there is nobody to tell.
         """
         super().fail(error)
         self.keep_alive = False

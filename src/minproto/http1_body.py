@@ -77,7 +77,10 @@ one program took ``chunked;a=b`` for chunked, and another one for an unknown cod
 
 
 class LengthReader:
-    """Reads content of a known length."""
+    """Reads content of a known length.
+
+    The content is complete with its last byte, however the connection ends after that: also if TLS is cut off (§9.8).
+    """
 
     __slots__ = ("left",)
 
@@ -180,7 +183,7 @@ def parse_chunk_end(buffer: Buffer) -> bool | None:
 
 
 class ChunkedReader:
-    """Reads content in chunks, and the trailers after them (§7.1). A recipient MUST be able to (§6.1).
+    """Reads content in chunks, and the trailers after them (§7.1). A recipient MUST be able to do that (§6.1).
 
         SIZE --> DATA --> CRLF --> SIZE --> ... --> SIZE (it is 0) --> TRAILERS
     """
@@ -208,6 +211,9 @@ class ChunkedReader:
 
     def read(self, buffer: Buffer) -> Data | EndOfMessage | None:
         """Return the content of one chunk, as far as it has arrived, or the end with its trailers.
+
+        The last chunk and the trailers complete the content, however the connection ends after that: also if TLS is cut off
+        (§9.8).
 
         The trailers stay in the EndOfMessage. They MUST NOT be merged into the header, unless the definition of such a field
         says how (§7.1.2): there they could forge a field that somebody has checked.

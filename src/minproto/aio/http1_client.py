@@ -140,7 +140,10 @@ class ClientConnection:
     # -- before a request
 
     async def _get_ready(self) -> None:
-        """Wait until a request can be sent. Raises RequestRefused if the connection is over, LocalProtocolError if busy."""
+        """Wait until a request can be sent. Raises RequestRefused if the connection is over, LocalProtocolError if busy.
+
+        A client MUST read a response to its end before it uses the connection again (RFC 9112 §9.3).
+        """
         if self._core.response is DONE and self._upload is not None:
             await asyncio.wait([self._upload])  # the response came before its request was complete
         self._check_usable()

@@ -178,6 +178,10 @@ class ServerConnection:
     async def _serve(self) -> None:
         """Answer one request after the other. Return when there is no next request.
 
+        Each request is read to its end before the next one, or the connection is closed (RFC 9112 §9.3, a MUST). After a
+        ``Connection: close`` of either side the core finds no next request, and we close first (RFC 9112 §9.6, a MUST). We
+        wait for a client that reads slowly: TCP's flow control is the cure for an overload, and not a close (RFC 9112 §9.5).
+
         Nothing in here waits for an event that has already arrived. So up to ``FAIR_SHARE`` pipelined requests are answered
         without a pause.
         """
@@ -389,6 +393,8 @@ class ServerConnection:
     def _connection_option(self, head: RequestHead, closes: bool) -> str:
         """Return the option for the response's Connection field: "close", "keep-alive", or "" for no such field (§9.3).
 
+        A server that is going to close SHOULD say so, and a server that has received ``Connection: close`` SHOULD answer with
+        the same option (RFC 9112 §9.6).
         When both sides speak HTTP/1.1, a connection persists without a Connection field. ``closes``: this response
         ends the connection for a reason of its own.
         """
