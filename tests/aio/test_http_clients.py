@@ -24,7 +24,7 @@ from minproto import (
 )
 from minproto.aio import http1_client, http2_client
 from minproto.aio.pipe import HIGH_WATER, Pipe
-from minproto.core import SERVER
+from minproto.core import SERVER, LocalProtocolError
 from minproto.http2 import Connection, GoAway, Ping, Reset
 from minproto.http2_frames import ENHANCE_YOUR_CALM, HEADERS, encode_frame
 from minproto.testing import network
@@ -419,6 +419,28 @@ async def test_an_answer_that_does_not_come_when_the_upload_was_taken_is_given_u
         with pytest.raises(TimeoutError):
             await client.request("POST", "/late", body=bytes(30_000))
         assert 27 < now() < 37
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "body", "says"),
+    [
+        ("TRACE", [], b"secret", "a TRACE has no content"),
+        ("TRACE", [], pieces(1), "a TRACE has no content"),
+        ("TRACE", [("Cookie", "a=b")], b"", "it has no cookie"),
+        ("TRACE", [("authorization", "Basic YTpi")], b"", "it has no authorization"),
+        ("OPTIONS", [], b"{}", "an OPTIONS with content needs a content-type"),
+        ("GET", [("Expect", "100-Continue")], b"", "without content there is nothing to wait for"),
+    ],
+)
+@VERSIONS
+@virtual
+async def test_what_a_method_can_not_have_is_not_sent(version: int, method: str, fields: Any, body: Any, says: str) -> None:
+    """RFC 9110 §9.3.7, §9.3.8 and §10.1.1."""
+    async with serving(app) as server, client_on(server.attach(), version) as client:
+        with pytest.raises(LocalProtocolError, match=says):
+            await client.request(method, "/", fields, body)
+        right = await client.request("OPTIONS", "/", [("Content-Type", "text/plain"), ("Expect", "100-continue")], b"x")
+        assert right.status == 200
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [("default", 30), (5.0, 5), (100.0, 100), (None, None)])

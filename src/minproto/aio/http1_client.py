@@ -70,7 +70,7 @@ from minproto.aio.patience import ResponsePatience
 from minproto.aio.pipe import Pipe
 from minproto.aio.sockets import connect_pipe
 from minproto.core import Event, LocalProtocolError, RemoteProtocolError, Role
-from minproto.http import Data, EndOfMessage, RequestHead, ResponseHead
+from minproto.http import Data, EndOfMessage, RequestHead, ResponseHead, split_list
 from minproto.http1 import DONE, HEAD, IDLE, SWITCHED, Connection, Limits
 
 
@@ -126,6 +126,8 @@ class ClientConnection:
         fields = request_fields(method, target, headers, body, self.host)
         if not isinstance(body, bytes) and {"content-length", "transfer-encoding"}.isdisjoint(dict(fields)):
             fields.append(("transfer-encoding", "chunked"))
+        if fields.get("te") is not None and "te" not in split_list(fields.get("connection") or ""):
+            fields.append(("connection", "TE"))  # RFC 9110 §10.1.4: so that no proxy passes the field on
         async with self._starting:
             await self._get_ready()
             self.endpoint.send(RequestHead(method, target, fields))

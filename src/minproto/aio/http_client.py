@@ -44,7 +44,19 @@ from minproto.aio.http import HeaderFields, make_headers
 from minproto.aio.options import Timeouts, check_type
 from minproto.aio.pipe import Pipe
 from minproto.core import Event, LocalProtocolError, RemoteProtocolError
-from minproto.http import TARGET, TOKEN, Data, EndOfMessage, Headers, ResponseHead, check_target, is_host, split_target
+from minproto.http import (
+    SECRET,
+    TARGET,
+    TOKEN,
+    Data,
+    EndOfMessage,
+    Headers,
+    ResponseHead,
+    check_target,
+    is_host,
+    split_list,
+    split_target,
+)
 
 
 class RequestRefused(ConnectionError):
@@ -69,13 +81,12 @@ def request_fields(
         [('host', 'other.example')]
 
     Raises TypeError for an argument of a wrong type. Raises LocalProtocolError for a method or target that can't be sent, for
-    a Content-Length that is not the length of the content, and for a TRACE with content.
+    a Content-Length that is not the length of the content, and for fields or content that the method can't have.
     """
     _check_request_line(method, target)
     check_content(body)
-    if method == "TRACE" and body:  # RFC 9110 §9.3.8: the server would have to send the content back
-        raise LocalProtocolError("a TRACE has no content")
     fields = make_headers(headers)
+    _check_method(method, fields, has_content=body != b"")
     given_host = fields.get("host")
     if given_host is not None and not is_host(given_host):
         raise LocalProtocolError(f"Host has to be one host, such as example.org:8080, not {given_host!r}")
@@ -99,6 +110,22 @@ def _add_length(fields: Headers, method: str, content: bytes) -> None:
         )
     if length is None and fields.get("transfer-encoding") is None and (content or method in ("POST", "PUT", "PATCH")):
         fields.append(("content-length", str(len(content))))
+
+
+def _check_method(method: str, fields: Headers, has_content: bool) -> None:
+    """Raise LocalProtocolError for fields or content with which a client MUST NOT send a request.
+
+    The server sends a TRACE back as it came, so content and secrets would come back, too (RFC 9110 §9.3.8). The content of an
+    OPTIONS has to say what it is (§9.3.7). And a client that has no content can't hold it back until a 100 comes (§10.1.1).
+    """
+    if method == "TRACE" and has_content:
+        raise LocalProtocolError("a TRACE has no content")
+    if method == "TRACE" and (secrets := SECRET.intersection(dict(fields))):
+        raise LocalProtocolError(f"a TRACE comes back to whoever asks, so it has no {min(secrets)}")
+    if method == "OPTIONS" and has_content and fields.get("content-type") is None:
+        raise LocalProtocolError("an OPTIONS with content needs a content-type")
+    if not has_content and "100-continue" in split_list(fields.get("expect") or ""):
+        raise LocalProtocolError("without content there is nothing to wait for: expect is 100-continue")
 
 
 def _check_request_line(method: str, target: str) -> None:
