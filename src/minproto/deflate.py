@@ -97,7 +97,8 @@ class Parameters:
 # many blanks or semicolons could make the search try exponentially many ways to split it (ReDoS).
 
 _TOKEN = rf"[{TCHAR}]++"
-_QUOTED = rf'"(?:\\?[{TCHAR}])++"'  # a quoted pair is legal, as long as the result is a token
+# A quoted pair is legal, as long as the unquoted value is a token (RFC 6455 §4.3 and §9.1).
+_QUOTED = rf'"(?:\\?[{TCHAR}])++"'
 _PARAMETER = rf"[ \t]*+;[ \t]*+{_TOKEN}(?:[ \t]*+=[ \t]*+(?:{_TOKEN}|{_QUOTED}))?+"
 _EXTENSION = re.compile(rf"[ \t]*+({_TOKEN})((?:{_PARAMETER})*+)[ \t]*+(?:,|\Z)")
 _ONE_PARAMETER = re.compile(rf";[ \t]*+({_TOKEN})(?:[ \t]*+=[ \t]*+({_TOKEN}|{_QUOTED}))?")
@@ -112,7 +113,8 @@ def parse_extensions(value: str) -> list[Extension]:
         >>> parse_extensions("permessage-deflate; client_max_window_bits; server_max_window_bits=10")
         [('permessage-deflate', [('client_max_window_bits', None), ('server_max_window_bits', '10')])]
 
-    Raises RemoteProtocolError (400) for a malformed field.
+    A value may be a quoted string, if what it quotes is a token (RFC 6455 §4.3). Raises RemoteProtocolError (400) for a
+    malformed field.
     """
     found: list[Extension] = []
     at = 0

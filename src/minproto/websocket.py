@@ -204,9 +204,9 @@ def is_close_code(code: int) -> bool:
 
 
 def parse_header(data: bytes) -> tuple[int, bytes, int] | None:
-    """Return (length of the payload, masking key or b"", size of the header); None if the header is not complete.
+    """Return (length of the payload, masking key or b"", size of the header); None if the header is not complete (§5.2).
 
-    ``data``: at least two bytes. The examples are a client's header, a header with a length of 16 bits, and half a header:
+    The length has its most significant byte first, and does not count the masking key (§5.3). ``data``: at least two bytes. The examples are a client's header, a header with a length of 16 bits, and half a header:
 
         >>> parse_header(bytes.fromhex("81 85 37fa213d"))  # 85 is MASKED + 5
         (5, b'7\\xfa!=', 6)
@@ -239,6 +239,9 @@ def parse_header(data: bytes) -> tuple[int, bytes, int] | None:
 def encode_header(first: int, length: int, masked: bool) -> bytes:
     """Return a header up to the masking key. ``first``: the first byte. ``length``: bytes of the payload.
 
+    The length takes the fewest bytes, the most significant one first (a MUST, §5.2). The bit MASKED says that a key follows
+    (§5.3).
+
         >>> [encode_header(FIN | BINARY, length, masked=False).hex(" ") for length in (125, 126, 65_536)]
         ['82 7d', '82 7e 00 7e', '82 7f 00 00 00 00 00 01 00 00']
     """
@@ -264,7 +267,10 @@ def mask(data: bytes | bytearray, key: bytes | bytearray) -> bytes:
 
 
 def encode_frame(first: int, payload: bytes, key: bytes = b"") -> bytes:
-    """Return a whole frame. ``first``: the first byte. ``key``: four bytes to mask the payload, or b"" for no mask."""
+    """Return a whole frame. ``first``: the first byte. ``key``: four bytes to mask the payload, or b"" for no mask.
+
+    The length is the payload's alone, without the key (§5.3).
+    """
     return encode_header(first, len(payload), bool(key)) + key + (mask(payload, key) if key else payload)
 
 

@@ -39,9 +39,9 @@ from minproto.core import LocalProtocolError, RemoteProtocolError
 from minproto.deflate import NAME, Compression, Parameters, accept, agree, offer, parse_extensions
 from minproto.http import TOKEN, Headers, RequestHead, ResponseHead, split_list
 
-VERSION = "13"
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # §1.3: a text that no program would hash by chance
-_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
+VERSION = "13"  # the client sends this value (§4.1), and the server accepts no other (§4.2.1)
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # §4.2.2: a text that no other program would hash by chance (§1.3)
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64 (§4.2.1)
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,9 @@ class Agreement:
 def accept_key(key: str) -> str:
     """Return the Sec-WebSocket-Accept for a key: the SHA-1 hash of the key and a fixed text, in base64 (§4.2.2).
 
+    The key is hashed as it stands in the request, without decoding its base64. The server sends the result, and the client
+    compares it with its own (§4.1).
+
         >>> accept_key("dGhlIHNhbXBsZSBub25jZQ==")
         's3pPLMBiTxaQ9kYGzzhZRbK+xOo='
     """
@@ -67,8 +70,8 @@ def accept_request(
     compression: Compression | None = None,
     allow_origin: Callable[[str], bool] = lambda origin: True,
 ) -> tuple[ResponseHead, Agreement]:
-    """Return a server's answer to a handshake, and what the two sides agree on (§4.2). A 101 names the protocol that begins
-    after it in an Upgrade field (RFC 9110 §15.2.2).
+    """Return a server's answer to a handshake, and what the two sides agree on (§4.2.1, §4.2.2). A 101 names the protocol that
+    begins after it in an Upgrade field (RFC 9110 §15.2.2).
 
     ``subprotocols``: the subprotocols that the app speaks; the server chooses the client's favourite among them.
     ``compression``: how the server would compress; None: the server declines permessage-deflate.
@@ -85,10 +88,10 @@ def accept_request(
     version = headers.get("sec-websocket-version")
     if version is None:
         raise RemoteProtocolError("missing Sec-WebSocket-Version", 400)
-    if version != VERSION:
+    if version != VERSION:  # also "13, 13", from two fields: there MUST be only one (§11.3.5)
         raise RemoteProtocolError("only version 13 of WebSocket is spoken here", 426)
     origin = headers.get("origin")
-    if origin is not None and not allow_origin(origin):
+    if origin is not None and not allow_origin(origin):  # an empty Origin is asked for, too: a page may have sent it
         raise RemoteProtocolError("this origin is not allowed here", 403)
     fields = Headers()
     if request.version != "2":
@@ -122,7 +125,7 @@ def _negotiate(
     """Choose a subprotocol and an extension among the offered ones, and add the fields that name the choice to ``answer``.
 
     If nothing fits, the field is left out, and the connection has no subprotocol or no compression: this is not an error
-    (§4.2.2). The client may then close the connection.
+    (§4.2.2). The client may then close the connection. An extension that is not agreed on here is not used later (§5.8).
     """
     _check_own_subprotocols(subprotocols)
     offered = _subprotocols(headers.get("sec-websocket-protocol"))
@@ -137,7 +140,7 @@ def _negotiate(
 
 
 def _subprotocols(value: str | None) -> list[str]:
-    """Return the names in a field: tokens (§4.3), each of them once (§4.1), in the client's order of preference.
+    """Return the names in a field: tokens, each of them once (§4.1, §4.3), in the client's order of preference.
 
     Empty elements are ignored (RFC 9110 §5.6.1.2): ``soap,, chat`` has two names. Raises RemoteProtocolError (400).
     """
@@ -150,9 +153,10 @@ def _subprotocols(value: str | None) -> list[str]:
 
 
 def _check_own_subprotocols(names: Sequence[str]) -> None:
-    """Check the names that our own app passes. Raises TypeError for a str, whose letters would be taken for names.
+    """Check the names that our own app passes: tokens, each of them once (a MUST for a client, §4.1).
 
     An empty name would become an empty element of the list that we send, which a sender MUST NOT generate (RFC 9110 §5.6.1.1).
+    Raises LocalProtocolError; TypeError for a str, whose letters would be taken for names.
     """
     if isinstance(names, str):
         raise TypeError("subprotocols are a list of names, not one")
@@ -161,13 +165,15 @@ def _check_own_subprotocols(names: Sequence[str]) -> None:
 
 
 def _are_subprotocols(names: Sequence[str]) -> bool:
+    """Return whether the names are tokens, so that a comma separates two names, and whether they are unique (§4.1)."""
     return all(TOKEN.fullmatch(name) for name in names) and len(set(names)) == len(names)
 
 
 def refusal(error: RemoteProtocolError) -> ResponseHead:
     """Return the head of a refusal with the status ``error.code``.
 
-    A 426 (Upgrade Required) MUST say which protocol and version the server would accept (§4.4, RFC 9110 §15.5.22).
+    A 426 (Upgrade Required) MUST say which version the server would accept (§4.2.2, §4.4), and which protocol (RFC 9110
+    §15.5.22).
     """
     fields = [("connection", "upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", VERSION)]
     return ResponseHead(error.code, Headers(fields if error.code == 426 else []))
@@ -176,7 +182,7 @@ def refusal(error: RemoteProtocolError) -> ResponseHead:
 def handshake(
     host: str, target: str, key: str, subprotocols: Sequence[str] = (), compression: Compression | None = None
 ) -> RequestHead:
-    """Return a client's request (§4.1).
+    """Return a client's request: each of these fields is a MUST (§4.1).
 
     ``key``: 16 random bytes in base64, new for each connection, so that no cache can answer with an old response.
     ``compression``: the offer of permessage-deflate; None: no offer.
@@ -214,7 +220,8 @@ def check_response(request: RequestHead, response: ResponseHead, compression: Co
 def agreed(request: RequestHead, response: ResponseHead, compression: Compression | None = None) -> Agreement:
     """Return what an accepting answer agrees to, in either version of HTTP.
 
-    Raises RemoteProtocolError for a subprotocol or an extension that the client did not offer, and so could not speak.
+    Raises RemoteProtocolError for a subprotocol or an extension that the client did not offer, and so could not speak (§4.1):
+    an extension is used only if it was negotiated in the handshake (§5.8).
     """
     headers = response.headers
     subprotocol = headers.get("sec-websocket-protocol")
