@@ -1,5 +1,7 @@
 """The WebSocket core: handshake, frames, messages, closing (RFC 6455), compression (RFC 7692)."""
 
+import random
+import secrets
 import zlib
 from itertools import pairwise
 
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 import minproto.fast.websocket
 import minproto.websocket
+from minproto import http1
 from minproto.core import CLIENT, SERVER, LocalProtocolError, RemoteProtocolError, Wants
 from minproto.deflate import Compression, Deflater, Inflater, Parameters, parse_extensions
 from minproto.http import Headers, RequestHead, ResponseHead
@@ -109,12 +112,17 @@ def test_the_example_of_the_standard():
     "changes",
     [
         {"upgrade": "WebSocket"}, {"upgrade": ["h2c", "websocket"]}, {"connection": "keep-alive, UPGRADE"},
-        {"connection": ["keep-alive", "upgrade"]}, {"sec_websocket_protocol": "a,,b ,\tc"}, {"sec_websocket_extensions": ""},
+        {"connection": ["keep-alive", "upgrade"]}, {"sec_websocket_protocol": "a,,b ,\tc"},
+        {"sec_websocket_extensions": ["x", "permessage-deflate"]}, {"sec_websocket_protocol": ["a", "chat"]},
         {"sec_websocket_extensions": 'x; y="z"; w, permessage-deflate;\t client_max_window_bits = 9,,'},
     ],
 )  # fmt: skip
 def test_what_may_vary_in_a_handshake(changes):
-    assert accept_request(request(**changes))[0].status == 101
+    head, agreement = accept_request(request(**changes), ["chat"], Compression())
+    assert head.status == 101
+    for name in ("protocol", "extensions"):  # a list may be split over several lines (RFC 6455 §9.1, §11.3.4)
+        if isinstance(changes.get(f"sec_websocket_{name}"), list):
+            assert (agreement.subprotocol, agreement.deflate) != (None, None)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +140,8 @@ def test_what_may_vary_in_a_handshake(changes):
         ({"sec_websocket_protocol": "a b"}, 400), ({"sec_websocket_protocol": "a, a"}, 400),
         ({"sec_websocket_extensions": "a b"}, 400), ({"sec_websocket_extensions": "a;"}, 400),
         ({"sec_websocket_extensions": 'a; b="'}, 400), ({"sec_websocket_extensions": "a; b="}, 400),
-        ({"sec_websocket_extensions": ";"}, 400), ({"origin": "http://evil.example"}, 403),
+        ({"sec_websocket_extensions": ";"}, 400), ({"sec_websocket_extensions": ""}, 400),
+        ({"sec_websocket_extensions": " ,"}, 400), ({"origin": "http://evil.example"}, 403),
     ],
 )  # fmt: skip
 def test_a_handshake_that_is_refused(changes, status):
@@ -151,6 +160,16 @@ def test_only_a_get_of_http_1_1_can_be_a_handshake(method, version):
     """RFC 6455 §4.2.1, 1."""
     with pytest.raises(RemoteProtocolError) as caught:
         accept_request(RequestHead(method, "/", request().headers, version))
+    assert caught.value.code == 400
+
+
+def test_a_handshake_without_a_host_is_refused():
+    """RFC 6455 §4.2.1, 2: by HTTP/1.1, before it is seen that this is a handshake."""
+    http = http1.Connection(SERVER)
+    fields = "".join(f"{name}: {value}\r\n" for name, value in request().headers if name != "host")
+    http.receive_data(f"GET /chat HTTP/1.1\r\n{fields}\r\n".encode())
+    with pytest.raises(RemoteProtocolError) as caught:
+        http.next_event()
     assert caught.value.code == 400
 
 
@@ -186,6 +205,31 @@ def test_the_clients_first_choice_is_taken():
     assert accept_request(request(sec_websocket_protocol="x"), choose)[1].subprotocol is None
 
 
+def test_a_subprotocol_that_nobody_offered_is_not_answered():
+    """RFC 6455 §4.2.2, 4: the field MUST NOT be there, not even empty."""
+    for asked in (request(), request(sec_websocket_protocol="soap")):
+        head, agreement = accept_request(asked, ["chat"])
+        assert (head.headers.get("sec-websocket-protocol"), agreement.subprotocol) == (None, None)
+
+
+def test_the_answer_has_each_field_once():
+    """RFC 6455 §11.3.2 to §11.3.4."""
+    asked = request(sec_websocket_protocol=["chat", "soap"], sec_websocket_extensions=["permessage-deflate"] * 2)
+    names = [name for name, _ in accept_request(asked, ["soap", "chat"], Compression())[0].headers]
+    for name in ("accept", "protocol", "extensions"):
+        assert names.count(f"sec-websocket-{name}") == 1
+
+
+def test_a_client_sends_each_field_of_the_handshake():
+    """RFC 6455 §4.1, 4 to 9."""
+    asked = handshake("server.example.com:81", "/chat", KEY)
+    assert (asked.method, asked.target, asked.version) == ("GET", "/chat", "1.1")
+    assert asked.headers == [
+        ("host", "server.example.com:81"), ("upgrade", "websocket"), ("connection", "Upgrade"), ("sec-websocket-key", KEY),
+        ("sec-websocket-version", "13"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("subprotocols", [["a", "a"], ["a b"], ["a, b"], [""], ["a", "b\r\nx: y"]])
 def test_a_client_offers_each_subprotocol_once_and_only_tokens(subprotocols):
     """RFC 6455 §4.1, 10: a server has to refuse the others."""
@@ -197,7 +241,10 @@ def response(**changes):
     fields = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-accept": ACCEPT}
     fields |= {name.replace("_", "-"): value for name, value in changes.items()}
     status = int(fields.pop("status", "101"))
-    return ResponseHead(status, Headers([(name, value) for name, value in fields.items() if value is not None]))
+    headers = Headers()
+    for name, value in fields.items():
+        headers += [(name, line) for line in (value if isinstance(value, list) else [value]) if line is not None]
+    return ResponseHead(status, headers)
 
 
 def test_both_sides_agree():
@@ -216,6 +263,12 @@ def test_both_sides_agree():
         {"sec_websocket_accept": None}, {"sec_websocket_accept": KEY}, {"sec_websocket_accept": ACCEPT.lower()},
         {"sec_websocket_protocol": "other"}, {"sec_websocket_protocol": "chat, superchat"}, {"sec_websocket_protocol": ""},
         {"sec_websocket_extensions": "x-unknown"}, {"sec_websocket_extensions": "permessage-deflate, permessage-deflate"},
+        {"sec_websocket_extensions": "x-webkit-deflate-frame"}, {"sec_websocket_extensions": ""},
+        {"sec_websocket_extensions": "permessage-deflate;"}, {"sec_websocket_accept": f"{ACCEPT}, {ACCEPT}"},
+        {"sec_websocket_accept": [ACCEPT, ACCEPT]}, {"sec_websocket_protocol": ["chat", "superchat"]},
+        {"sec_websocket_extensions": "permessage-deflate; client_no_context_takeover; client_no_context_takeover"},
+        {"sec_websocket_extensions": "permessage-deflate; server_max_window_bits=09"},
+        {"sec_websocket_extensions": "permessage-deflate; client_max_window_bits=09"},
         {"sec_websocket_extensions": "permessage-deflate; server_max_window_bits=16"},
         {"sec_websocket_extensions": "permessage-deflate; client_max_window_bits"},
         {"sec_websocket_extensions": "permessage-deflate; server_max_window_bits=12; client_max_window_bits=8"},
@@ -227,6 +280,17 @@ def test_an_answer_that_fails_the_handshake(changes):
     asked = handshake("a", "/", KEY, ["chat", "superchat"], Compression())
     with pytest.raises(RemoteProtocolError):
         check_response(asked, response(**changes), Compression())
+
+
+@pytest.mark.parametrize("changes", [{"upgrade": "WebSocket"}, {"connection": "keep-alive, UPGRADE"}, {"server": "x"}])
+def test_what_may_vary_in_an_answer(changes):
+    """RFC 6455 §4.1: letters of either case, and other tokens beside Upgrade."""
+    assert check_response(handshake("a", "/", KEY), response(**changes)) == Agreement()
+
+
+def test_an_answer_without_extensions_means_no_compression():
+    """RFC 6455 §9.1: the client has only offered to use it."""
+    assert check_response(handshake("a", "/", KEY, (), Compression()), response(), Compression()) == Agreement()
 
 
 @pytest.mark.parametrize(
@@ -305,6 +369,42 @@ def test_a_client_masks_each_frame_with_a_new_key():
     core = client()
     keys = {core.send(Message("x"))[2:6] for _ in range(100)}
     assert len(keys) == 100
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65_536])
+def test_a_client_masks_every_kind_of_frame(size):
+    """RFC 6455 §5.1, §5.5.1: the bit is set, and the payload is another one."""
+    data = b"x" * size
+    every = [Message(data), Message("x" * size), Fragment(data), Fragment(data, last=True), Shared(data)]
+    every += [Ping(data), Pong(data), Close(1000, "x" * (size - 2 if size else 0))] if size <= 125 else []
+    core = client()
+    for event in every:
+        frame = core.send(event)
+        assert frame[1] & 0x80 and parse_header(frame)[1] == frame[-size - 4 :][:4] or isinstance(event, Close)
+        assert size == 0 or not frame.endswith(data)
+
+
+def test_the_masking_key_comes_from_the_systems_source_of_randomness(monkeypatch):
+    """RFC 6455 §5.3: a strong source of entropy, so that no key can be predicted from others."""
+    assert minproto.websocket.token_bytes is secrets.token_bytes
+    monkeypatch.setattr(minproto.websocket, "token_bytes", lambda size: b"abcdef"[:size])
+    assert client().send(Ping()) == b"\x89\x80abcd"
+
+
+def test_what_was_encoded_does_not_change():
+    """RFC 6455 §10.3: an app that changes its bytes after ``send`` does not change the frame."""
+    data = bytearray(b"Hello")
+    for core in (server(), client()):
+        frame = core.send(Ping(data))
+        before = bytes(frame)
+        data[0] ^= 1
+        assert frame == before and isinstance(frame, bytes)
+
+
+def test_two_messages_in_fragments():
+    """RFC 6455 §6.2: what comes after the last fragment is a new message, and its type is its own."""
+    first, second = b"\x01\x01a\x80\x01b", b"\x02\x01c\x80\x01\xff"
+    assert events(client(), first + second + first) == [Message("ab"), Message(b"c\xff"), Message("ab")]
 
 
 TEXT, CONTINUED = b"\x81\x01a", b"\x01\x01a"
@@ -445,6 +545,18 @@ def test_after_a_close_nothing_is_read():
     assert core.next_event() is None
 
 
+@pytest.mark.parametrize("after", [b"", b"\x88\x02\x03\xe8", b"\x81\x01a"])
+def test_after_a_fault_nothing_is_read(after):
+    """RFC 6455 §7.1.7: not even a Close."""
+    core = client()
+    assert fails(core, b"\x83") == 1002
+    core.receive_data(after)
+    for _ in range(2):
+        with pytest.raises(RemoteProtocolError) as caught:
+            core.next_event()
+        assert caught.value is core.error
+
+
 @pytest.mark.parametrize("data", [b"", b"\x81", b"\x81\x05Hel", b"\x01\x01a"])
 def test_an_end_without_a_close_is_1006(data):
     """RFC 6455 §7.1.5; nobody is left to be told (§7.4.1: it must not be sent)."""
@@ -466,7 +578,7 @@ def test_farewell_says_why_once():
     assert core.farewell(core.error) == []
 
 
-@pytest.mark.parametrize(("event", "reply"), [(Ping(b"x"), Pong(b"x")), (Close(3000, "x"), Close(3000)), (Close(), Close())])
+@pytest.mark.parametrize(("event", "reply"), [(Ping(b"x"), Pong(b"x")), (Ping(), Pong()), (Close(3000, "x"), Close(3000)), (Close(), Close())])
 def test_what_the_protocol_demands_in_answer(event, reply):
     """RFC 6455 §5.5.1, §5.5.2: nothing any more, once our Close was sent."""
     core = server()
@@ -572,6 +684,28 @@ def test_what_we_compress_is_what_the_standard_shows():
     without = server(Agreement(deflate=Parameters(server_no_context_takeover=True)))
     assert without.send(Message("Hello")) == without.send(Message("Hello"))
     assert server(DEFLATE).send(Message("")) == b"\xc1\x01\x00"
+
+
+def test_rsv1_is_set_in_the_first_fragment_alone():
+    """RFC 7692 §6.1."""
+    core = server(DEFLATE)
+    frames = [core.send(Fragment("a")), core.send(Fragment("b")), core.send(Fragment("c", last=True)), core.send(Ping())]
+    assert [frame[0] for frame in frames] == [0x41, 0x00, 0x80, 0x89]
+
+
+@pytest.mark.parametrize("first", [0xC8, 0xC9, 0xCA])
+def test_with_deflate_control_frames_are_as_without(first):
+    """RFC 7692 §6, §6.1: RSV1 is for data messages."""
+    assert fails(client(DEFLATE), bytes([first])) == 1002
+    assert server(DEFLATE).send(Ping(b"aaaa")) == b"\x89\x04aaaa"
+
+
+@pytest.mark.parametrize("first", [0x40, 0xC0])
+def test_rsv1_within_a_message_is_refused(first):
+    """RFC 7692 §6.1."""
+    core = client(DEFLATE)
+    assert events(core, b"\x41\x03" + HELLO[:3]) == []
+    assert fails(core, bytes([first])) == 1002
 
 
 @pytest.mark.parametrize("data", [b"\xc1\x03\xff\xff\xff", b"\xc1\x04" + HELLO[:3] + b"\xff", b"\xc1\x05\xf2\x00\x11\x00\x00"])
@@ -700,6 +834,46 @@ def test_without_context_takeover_both_ends_forget():
     assert ours == theirs and ours.deflate.server_no_context_takeover and ours.deflate.client_no_context_takeover
     asked = request(sec_websocket_extensions="permessage-deflate")
     assert accept_request(asked, compression=compression)[1].deflate == Parameters(True, True, 12, 15, 5)
+
+
+def test_a_client_forgets_if_the_server_asks_for_it():
+    """RFC 7692 §7.1.1.2, §7.2.1: each message begins with an empty window."""
+    asked = handshake("a", "/", KEY, (), Compression())
+    answered = response(sec_websocket_extensions="permessage-deflate; client_no_context_takeover")
+    agreement = check_response(asked, answered, Compression())
+    assert agreement.deflate.client_no_context_takeover and not agreement.deflate.server_no_context_takeover
+    core = client(agreement)
+    core.new_key = lambda: bytes(4)
+    assert core.send(Message("Hello")) == core.send(Message("Hello"))
+
+
+@pytest.mark.parametrize("role", [CLIENT, SERVER])
+def test_no_message_refers_further_back_than_agreed(role):
+    """RFC 7692 §7.2.1: 600 bytes that come again after 3,000 others are in a window of 2**12 bytes, and in none of 2**9."""
+    again, others = random.Random(1).randbytes(600), random.Random(2).randbytes(3_000)
+    sizes = []
+    for bits in (9, 12):
+        bounds = {f"{role.name.lower()}_max_window_bits": bits}
+        core = Connection(role, Agreement(deflate=Parameters(**bounds)))
+        for data in (again, others):
+            core.send(Message(data))
+        sizes.append(len(core.send(Message(again))))
+    assert sizes[0] > 600 > 100 > sizes[1]
+
+
+@pytest.mark.parametrize("role", [CLIENT, SERVER])
+def test_a_window_of_32_kib_is_inflated(role):
+    """RFC 7692 §7.2.2: the peer may refer so far back, unless it has agreed to less. Our own window is smaller."""
+    compression = Compression(window_bits=9)
+    if role is CLIENT:
+        asked = handshake("a", "/", KEY, (), compression)
+        agreement = check_response(asked, response(sec_websocket_extensions="permessage-deflate"), compression)
+    else:
+        agreement = accept_request(request(sec_websocket_extensions="permessage-deflate"), compression=compression)[1]
+    receiver, deflater = Connection(role, agreement), Deflater(15, 8, context_takeover=True)
+    key = b"" if role is CLIENT else b"abcd"
+    for data in (b"far back" * 9, random.Random(1).randbytes(32_000), b"far back" * 9):
+        assert events(receiver, encode_frame(0xC2, deflater.compress(data), key)) == [Message(data)]
 
 
 @given(st.text(max_size=60))

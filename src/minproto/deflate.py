@@ -46,7 +46,7 @@ from typing import Self
 from minproto.core import RemoteProtocolError, check_counts
 from minproto.http import TCHAR
 
-NAME = "permessage-deflate"
+NAME = "permessage-deflate"  # the registered name (§7, RFC 6455 §9.1)
 _TAIL = b"\x00\x00\xff\xff"  # the end of every sync flush, which is not sent (§7.2.1)
 _BITS = re.compile(r"[89]|1[0-5]")  # §7.1.2: a window of 2**8 to 2**15 bytes; no leading zeros
 _PIECE = 65_536  # the most bytes that are inflated before the caller counts them
@@ -54,7 +54,10 @@ _PIECE = 65_536  # the most bytes that are inflated before the caller counts the
 
 @dataclass(frozen=True)
 class Compression:
-    """How to compress, if the peer agrees. Raises TypeError or ValueError for values that zlib does not support."""
+    """How to compress, if the peer agrees. Raises TypeError or ValueError for values that zlib does not support.
+
+    No window is larger than 2**15 = 32,768 bytes (§7.2.1).
+    """
 
     window_bits: int = 12
     """The size of our window, and of the peer's if the peer agrees: 2**bits bytes, with 9 to 15 bits. zlib's default of 15
@@ -114,7 +117,7 @@ def parse_extensions(value: str) -> list[Extension]:
         [('permessage-deflate', [('client_max_window_bits', None), ('server_max_window_bits', '10')])]
 
     A value may be a quoted string, if what it quotes is a token (RFC 6455 §4.3). Raises RemoteProtocolError (400) for a
-    malformed field.
+    malformed field, and for a field without an extension: an offer of nothing is written by leaving the field out.
     """
     found: list[Extension] = []
     at = 0
@@ -126,6 +129,8 @@ def parse_extensions(value: str) -> list[Extension]:
             at = extension.end()
         else:
             raise RemoteProtocolError("malformed Sec-WebSocket-Extensions", 400)  # RFC 6455 §9.1: MUST fail
+    if not found:
+        raise RemoteProtocolError("empty Sec-WebSocket-Extensions", 400)  # the list has at least one element
     return found
 
 
@@ -138,7 +143,7 @@ def _unquote(value: str) -> str | None:
 
 
 def offer(compression: Compression) -> str:
-    """Return a client's offer: the value of its Sec-WebSocket-Extensions.
+    """Return a client's offer (§5): the value of its Sec-WebSocket-Extensions. Its parameters are defined (RFC 6455 §9.1).
 
         >>> offer(Compression(window_bits=15))
         'permessage-deflate; client_max_window_bits'
@@ -157,25 +162,27 @@ def offer(compression: Compression) -> str:
 
 
 def accept(extensions: list[Extension], compression: Compression) -> tuple[str, Parameters] | None:
-    """Choose the first offer that a server can accept (§5.1). Return (the text of the answer, its parameters), or None.
+    """Choose the first offer that a server can accept (§5). Return (the text of the answer, its parameters), or None.
 
-    None means that the server declines: its answer has no extension, and the messages are not compressed.
+    None means that the server declines (§7.1): its answer has no extension, and the messages are not compressed. At most one
+    extension is accepted, so no two can both want the bit RSV1 (§5).
 
         >>> accept(parse_extensions("permessage-deflate; client_max_window_bits"), Compression(window_bits=12))[0]
         'permessage-deflate; client_max_window_bits=12'
     """
     for name, parameters in extensions:
         offered = _read(parameters) if name.lower() == NAME else None
-        # zlib cannot compress with a window of 8 bits, so an offer that demands this is declined.
+        # zlib cannot compress with a window of 8 bits, so an offer that demands this is declined (§7.1.2.1).
         if offered is not None and offered.get("server_max_window_bits") != "8":
             return _answer(offered, compression)
     return None
 
 
 def _answer(offered: dict[str, str | None], compression: Compression) -> tuple[str, Parameters]:
-    """Return the answer to an offer that the server accepts, and its parameters.
+    """Return the answer to an offer that the server accepts, and its parameters (§5; RFC 6455 §9 and §9.1).
 
-    A server may always ask the client to keep no window (``client_no_context_takeover``), but it may bound the client's window
+    ``server_no_context_takeover`` in the answer is our promise to begin each message with an empty window (§7.1.1.1). A server
+    may always ask the client to keep no window (``client_no_context_takeover``), but it may bound the client's window
     only if the client has offered ``client_max_window_bits``.
     """
     words = [NAME]
@@ -193,7 +200,13 @@ def _answer(offered: dict[str, str | None], compression: Compression) -> tuple[s
 
 
 def agree(parameters: list[tuple[str, str | None]], compression: Compression) -> Parameters:
-    """Return the parameters in the answer to ``offer``. Raises RemoteProtocolError if the answer exceeds the offer."""
+    """Return the parameters in the answer to ``offer``. Raises RemoteProtocolError if the answer exceeds the offer (§7.1,
+    RFC 6455 §9).
+
+    A client has to take ``client_no_context_takeover`` from the server (§7.1.1.2). A bound on its own window always has a
+    number in an answer (§7.1.2.2). A bound that the answer leaves out is 15 bits: the peer may refer back 32,768 bytes
+    (§7.2.1, §7.2.2).
+    """
     answered = _read(parameters)
     if answered is None or any(answered.get(name, "") is None for name in _BITS_PARAMETERS):
         raise RemoteProtocolError("the server's answer to permessage-deflate is invalid")
@@ -213,7 +226,11 @@ _BITS_PARAMETERS = ("server_max_window_bits", "client_max_window_bits")
 
 
 def _read(parameters: list[tuple[str, str | None]]) -> dict[str, str | None] | None:
-    """Return the parameters by name; None (to decline, §7) if one is unknown, repeated, or has a wrong value."""
+    """Return the parameters by name; None (to decline, §7.1) if one is unknown, repeated, or has a wrong value.
+
+    The two numbers are decimal, 8 to 15, without leading zeros (§7.1.2.1, §7.1.2.2). Parameters have to be those that the
+    extension defines (RFC 6455 §9 and §9.1).
+    """
     found: dict[str, str | None] = {}
     for name, value in parameters:
         bare = value is None and (name in _FLAGS or name == "client_max_window_bits")
@@ -228,7 +245,7 @@ def _read(parameters: list[tuple[str, str | None]]) -> dict[str, str | None] | N
 
 
 class Deflater:
-    """Compresses the messages that we send."""
+    """Compresses the messages that we send (§7.2.1)."""
 
     __slots__ = ("_bits", "_context", "_level", "_stream")
 
@@ -240,7 +257,10 @@ class Deflater:
 
     @classmethod
     def of(cls, parameters: Parameters, *, server: bool) -> Self:
-        """Return the Deflater for the sending side of a server or a client."""
+        """Return the Deflater for the sending side of a server or a client.
+
+        Its window is at most the agreed one, and it keeps no window if that was agreed on (four MUSTs of §7.2.1).
+        """
         if server:
             bits, resets = parameters.server_max_window_bits, parameters.server_no_context_takeover
         else:
@@ -255,8 +275,9 @@ class Deflater:
     def compress(self, data: bytes, *, last: bool = True) -> bytes:
         """Return the compressed bytes of a message, or of one fragment of a message (§7.2.1).
 
-        A flush ends the bytes at a byte boundary, so that the peer can inflate everything at once. Only the last fragment is
-        sent without the flush's ``00 00 ff ff``: between two fragments these bytes separate one deflate block from the next.
+        The data is raw DEFLATE, without zlib's header. A flush ends the bytes at a byte boundary, so that the peer can inflate
+        everything at once. Only the last fragment is sent without the flush's ``00 00 ff ff``: between two fragments these
+        bytes separate one deflate block from the next.
         """
         if self._stream is None:
             self._stream = zlib.compressobj(zlib.Z_DEFAULT_COMPRESSION, zlib.DEFLATED, -self._bits, self._level)
@@ -290,7 +311,11 @@ class Inflater:
 
     @classmethod
     def of(cls, parameters: Parameters, *, server: bool) -> Self:
-        """Return the Inflater for the receiving side of a server or a client."""
+        """Return the Inflater for the receiving side of a server or a client.
+
+        It keeps the window from one message to the next, and all 32,768 bytes of it, unless the peer has agreed to less
+        (§7.2.2). It is the answer that counts: an offer is no agreement.
+        """
         if server:
             return cls(parameters.client_max_window_bits, context_takeover=not parameters.client_no_context_takeover)
         return cls(parameters.server_max_window_bits, context_takeover=not parameters.server_no_context_takeover)
@@ -312,7 +337,9 @@ class Inflater:
             piece = self._stream.decompress(rest[:taken], size)
             rest = memoryview(self._stream.unused_data or self._stream.unconsumed_tail) if room else rest[1:]
             room, full = room - len(piece), len(piece) == size
-            if self._stream.eof:  # §7.2.3.4: a final block ends a deflate stream; more data begins the next
+            # A final block ends a deflate stream, and is padded to a whole byte (§7.2.1). More data begins the next stream, as
+            # in the example of §7.2.3.4.
+            if self._stream.eof:
                 self._stream, full = None, False
             yield piece
 

@@ -244,7 +244,10 @@ def is_host(value: str) -> bool:
 
 
 def check_host(version: str, fields: dict[str, str], fault: type[ProtocolError]) -> None:
-    """Check Host (RFC 9112 §3.2). Raises ``fault`` (400) if Host is missing in HTTP/1.1, occurs twice, or is invalid."""
+    """Check Host (RFC 9112 §3.2). Raises ``fault`` (400) if Host is missing in HTTP/1.1, occurs twice, or is invalid.
+
+    A handshake of a WebSocket has to have a Host as well (RFC 6455 §4.2.1).
+    """
     if "host" not in fields:
         if version != "1.0":
             raise fault("missing Host", 400)

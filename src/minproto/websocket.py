@@ -114,7 +114,7 @@ _LENGTH_16, _LENGTH_64, _CODE = Struct("!H"), Struct("!Q"), Struct("!H")
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds on a message, which its sender could make endless. The number after "Else" is the code of our Close."""
+    """The bounds on a message, which its sender could make endless (a MUST, §10.4). After "Else" is the code of our Close."""
 
     max_message: int = 1 << 20
     """Bytes of a message, after inflating. A message is delivered whole, so it has to fit into memory. Else 1009."""
@@ -171,9 +171,10 @@ class Pong(Event):
 
 @dataclass(slots=True)
 class Close(Event):
-    """The last event of each side. A Close without a code has an empty payload, and is ``Close(NO_STATUS)`` here.
+    """The last event of each side. A Close without a code has an empty payload, and is ``Close(NO_STATUS)`` here (§7.1.5).
 
-    A reason is for people who read logs: at most 123 bytes of UTF-8, since the code takes two of the 125 bytes.
+    A reason is for people who read logs: at most 123 bytes of UTF-8, since the code takes two of the 125 bytes. A Close
+    without a reason has the reason "" (§7.1.6).
     """
 
     code: int = NO_STATUS
@@ -184,7 +185,7 @@ def is_close_code(code: int) -> bool:
     """Return whether a Close may carry this code (§7.4).
 
     Below 3000 these are the registered codes, without 1004 (no meaning) and 1005, 1006 and 1015 (each is for reports
-    to the app, and never sent). 3000 to 4999 are for libraries and apps.
+    to the app, and MUST NOT be sent, §7.4.1). 3000 to 4999 are for libraries and apps (§7.4.2).
     """
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
@@ -206,7 +207,8 @@ def is_close_code(code: int) -> bool:
 def parse_header(data: bytes) -> tuple[int, bytes, int] | None:
     """Return (length of the payload, masking key or b"", size of the header); None if the header is not complete (§5.2).
 
-    The length has its most significant byte first, and does not count the masking key (§5.3). ``data``: at least two bytes. The examples are a client's header, a header with a length of 16 bits, and half a header:
+    The length has its most significant byte first, and does not count the masking key (§5.3). ``data``: at least two bytes.
+    The examples are a client's header, a header with a length of 16 bits, and half a header:
 
         >>> parse_header(bytes.fromhex("81 85 37fa213d"))  # 85 is MASKED + 5
         (5, b'7\\xfa!=', 6)
@@ -256,7 +258,8 @@ def encode_header(first: int, length: int, masked: bool) -> bytes:
 def mask(data: bytes | bytearray, key: bytes | bytearray) -> bytes:
     """Return each byte XORed with its byte of the key: the first with key[0], the fifth with key[0] again (§5.3).
 
-    Masking twice with the same key unmasks. The bytes are treated as one large number, since Python has no XOR of bytes:
+    Masking twice with the same key unmasks. The result is a copy: nobody can change it once a part of it has been sent, and
+    has shown the key (§10.3). The bytes are treated as one large number, since Python has no XOR of bytes:
 
         >>> mask(b"Hello", bytes.fromhex("37fa213d")).hex(" ")
         '7f 9f 4d 51 58'
@@ -267,7 +270,8 @@ def mask(data: bytes | bytearray, key: bytes | bytearray) -> bytes:
 
 
 def encode_frame(first: int, payload: bytes, key: bytes = b"") -> bytes:
-    """Return a whole frame. ``first``: the first byte. ``key``: four bytes to mask the payload, or b"" for no mask.
+    """Return a whole frame (§5.2, §6.1). ``first``: the first byte. ``key``: four bytes to mask the payload, or b"" for no
+    mask.
 
     The length is the payload's alone, without the key (§5.3).
     """
@@ -311,6 +315,8 @@ class Step(IntEnum):
     CLOSE = 4
 
 
+# A fragmented message is FRAGMENT, any number of FRAGMENT, and LAST_FRAGMENT (§5.4). CLOSED has no row: nothing may follow our
+# Close (§5.5.1, §6.1).
 TRANSITIONS: dict[tuple[State, Step], State] = {
     (State.OPEN, Step.MESSAGE): State.OPEN,
     (State.OPEN, Step.FRAGMENT): State.WITHIN,
@@ -344,9 +350,11 @@ def step_of(event: Event) -> Step | None:
 
 # The first bytes that a received frame may have. They are few, so one look-up in a set checks all that §5.2, §5.4 and §5.5
 # forbid. For example, within a message 0x00 and 0x80 continue it, 0x8a is a Pong, and 0x81 would begin another message.
-_CONTROLS = frozenset({FIN | CLOSE, FIN | PING, FIN | PONG})
-_BETWEEN_MESSAGES = _CONTROLS | {FIN | TEXT, FIN | BINARY, TEXT, BINARY}
+_CONTROLS = frozenset({FIN | CLOSE, FIN | PING, FIN | PONG})  # never in fragments (§5.4, §5.5)
+_BETWEEN_MESSAGES = _CONTROLS | {FIN | TEXT, FIN | BINARY, TEXT, BINARY}  # §5.4: a whole message, or a first fragment
+# With compression, a message's first frame may have RSV1; a control frame never has it (RFC 7692 §6 and §6.1).
 _BETWEEN_WITH_DEFLATE = _BETWEEN_MESSAGES | {RSV1 | first for first in (FIN | TEXT, FIN | BINARY, TEXT, BINARY)}
+# Within a message: only its next fragment, without RSV1 (RFC 7692 §6.1), or a control frame (a MUST, §5.4).
 _WITHIN_A_MESSAGE = _CONTROLS | {FIN | CONTINUATION, CONTINUATION}
 
 _Utf8 = getincrementaldecoder("utf-8")
@@ -412,7 +420,7 @@ class Connection(Core):
     # -- receiving
 
     def _parse(self) -> Event | None:
-        """Read frames until one of them completes an event, or until the bytes are used up."""
+        """Read frames until one of them completes an event, or until the bytes are used up (§6.2)."""
         while self.wants is not Wants.CLOSED:
             if self._first_byte is None and not self._read_header():
                 return None
@@ -424,14 +432,14 @@ class Connection(Core):
     def _read_header(self) -> bool:
         """Begin a frame if its header is complete, and return whether the header is complete.
 
-        A fault is found at the first byte that shows it. For example, a reserved opcode is refused as soon as the first
-        byte has arrived, although the length is still on its way (law 5).
+        Every header is checked (§10.7). A fault is found at the first byte that shows it. For example, a reserved opcode is
+        refused as soon as the first byte has arrived, although the length is still on its way (law 5).
         """
         head = self._buffer.peek(0, MAX_HEADER)
         if not head:
             return False
         if head[0] not in self._allowed_next:
-            raise RemoteProtocolError(self._explain_refusal(head[0]), PROTOCOL_ERROR)
+            raise RemoteProtocolError(self._explain_refusal(head[0]), PROTOCOL_ERROR)  # §5.2, §5.4, §5.5
         if len(head) < 2:
             return False
         if (head[1] >= MASKED) is not (self.role is SERVER):  # §5.1: a client MUST mask, a server MUST NOT
@@ -467,7 +475,12 @@ class Connection(Core):
     def _begin_data_frame(self, first: int, length: int) -> None:
         """Check a data frame against the limits, before any of its payload is stored. Raises RemoteProtocolError (1009).
 
-        A header of 14 bytes can announce 2^63 - 1 bytes. Storing first and comparing afterwards would exhaust the memory.
+        A header of 14 bytes can announce 2^63 - 1 bytes. Storing first and comparing afterwards would exhaust the memory
+        (§10.4).
+
+        A frame with an opcode begins a new message, compressed or not, and its opcode is the type of all fragments (§5.4,
+        §6.2, RFC 7692 §6 and §6.1). A frame without FIN is the beginning of several; both kinds of messages are received
+        (§5.4).
         """
         if first & OPCODE:  # not a continuation
             self._opcode = first & OPCODE
@@ -503,7 +516,10 @@ class Connection(Core):
         return self._end_message() if first & FIN else None
 
     def _read_control(self, opcode: int) -> Event | None:
-        """Return a Ping, a Pong or a Close once it is complete. Its payload, at most 125 bytes, waits in the buffer."""
+        """Return a Ping, a Pong or a Close once it is complete (§6.2). Its payload, at most 125 bytes, waits in the buffer.
+
+        Within a message (§5.4), the message so far stays as it is.
+        """
         if self._buffer.size < self._payload_left:
             return None
         data = self._take_payload()
@@ -511,11 +527,11 @@ class Connection(Core):
         if opcode != CLOSE:
             return Ping(data) if opcode == PING else Pong(data)
         close = _parse_close(data)
-        self.wants = Wants.CLOSED  # §5.5.1: after a Close, a peer MUST NOT send more
+        self.wants = Wants.CLOSED  # §5.5.1, §7.1.1: after a Close, a peer MUST NOT send more, and what comes is dropped
         return close
 
     def _take_payload(self) -> bytes:
-        """Remove the payload that has arrived from the buffer, and return it unmasked.
+        """Remove the payload that has arrived from the buffer, and return it unmasked (a MUST for a server, §6.2).
 
         The mask continues where the last piece ended. In ``7f 9f | 4d 51 58`` the second piece begins with the third byte, so
         it is unmasked with the key rotated by two: ``21 3d 37 fa`` in place of ``37 fa 21 3d``.
@@ -530,7 +546,10 @@ class Connection(Core):
         return unmasked
 
     def _add_payload(self, data: bytes) -> None:
-        """Add payload to the message, after inflating it if the message is compressed."""
+        """Add payload to the message, after inflating it if the message is compressed (RFC 7692 §6.2).
+
+        The compressed bytes may be anything. What they inflate to has to be text if the message is text (RFC 7692 §6.1).
+        """
         if not self._inflating:
             return self._store(data)
         assert self._inflater is not None
@@ -550,7 +569,7 @@ class Connection(Core):
         return self.limits.max_message - len(self._message)
 
     def _store(self, data: bytes) -> None:
-        """Add content to the message, and check it.
+        """Add content to the message, after that of the fragments before (§5.4, §6.2), and check it (§5.6, §10.4).
 
         If text is both too long and not UTF-8, whichever fault comes first in the text is reported. Reporting the fault that
         is found first would make the error depend on how the network has cut the bytes (law 2).
@@ -574,7 +593,11 @@ class Connection(Core):
             raise _invalid()
 
     def _end_message(self) -> Message:
-        """Return the message, now that all of its frames have arrived, and make room for the next."""
+        """Return the message, now that all of its frames have arrived, and make room for the next (§6.2).
+
+        A compressed message ends here for its inflater, too (RFC 7692 §6.2). The app sees no frames: where the message was cut
+        has no meaning (§5.4).
+        """
         if self._inflating:
             assert self._inflater is not None
             self._store_pieces(self._inflater.finish(self._room))
@@ -595,8 +618,8 @@ class Connection(Core):
     # -- sending
 
     def send(self, event: Event) -> bytes:
-        """Return the frame for an event, and advance our state. Raises LocalProtocolError, with nothing changed, if the table
-        has no such step, or the event's content cannot be sent."""
+        """Return the frame for an event, and advance our state (§6.1). Raises LocalProtocolError, with nothing changed, if the
+        table has no such step (nothing may follow a Close, §5.5.1), or the event's content cannot be sent."""
         step = step_of(event)
         after = None if step is None else TRANSITIONS.get((self.state, step))
         if after is None:
@@ -620,27 +643,39 @@ class Connection(Core):
         raise AssertionError(event)  # step_of knows no other event
 
     def _encode_control(self, opcode: int, data: bytes) -> bytes:
-        """Return a Ping or a Pong. The peer answers a Ping with the same data, so the data can say which Ping it was."""
+        """Return a Ping or a Pong. The peer answers a Ping with the same data, so the data can say which Ping it was.
+
+        A control frame is never compressed (RFC 7692 §6), nor cut into fragments (§5.4): it has FIN, and no RSV1 (RFC 7692
+        §6.1).
+        """
         if len(data) > MAX_CONTROL:  # §5.5
             raise LocalProtocolError("a control frame of more than 125 bytes")
         return self._encode(FIN | opcode, data)
 
     def _encode(self, first: int, payload: bytes) -> bytes:
-        """Return a frame; masked if we are a client."""
+        """Return a frame. A client masks every frame, also a Close (§5.5.1), with a new key; a server masks none (§5.1, §5.3).
+
+        The payload is encoded now, so the app cannot change it while it is being sent (§10.3).
+        """
         if self.role is CLIENT:
             key = self.new_key()
             return encode_header(first, len(payload), masked=True) + key + self.mask(payload, key)
         return encode_header(first, len(payload), masked=False) + payload
 
     def _encode_message(self, data: str | bytes) -> bytes:
-        """Return a message in one frame, compressed if compression was agreed on."""
+        """Return a message in one frame (§5.4, §6.1), compressed if compression was agreed on (RFC 7692 §6.1).
+
+        RSV1 says that the message is compressed; without an agreement it has to be 0 (§5.2). The opcode is that of the message
+        before compression.
+        """
         opcode, payload = encode_payload(data)
         if self._deflater is None:
             return self._encode(FIN | opcode, payload)
         return self._encode(FIN | RSV1 | opcode, self._deflater.compress(payload))
 
     def _encode_fragment(self, event: Fragment) -> bytes:
-        """Return one frame of a message. Only the message's first frame has the opcode and the compression bit (§5.4).
+        """Return one frame of a message (§6.1). Only the message's first frame has the opcode (§5.4) and the compression bit
+        (RFC 7692 §6.1).
 
         ``Fragment("Hel")`` and ``Fragment("lo", last=True)`` become ``01 03 48 65 6c`` and ``80 02 6c 6f``.
         """
@@ -675,7 +710,11 @@ class Connection(Core):
         return event.frames[parameters]
 
     def reply(self, event: Event) -> Event | None:
-        """Return a Pong for a Ping (§5.5.2) and a Close for the peer's Close (§5.5.1); after our own Close, None."""
+        """Return a Pong for a Ping (§5.5.2) and a Close for the peer's Close (§5.5.1); after our own Close, None.
+
+        The Pong has the data of the Ping, and a Pong is not answered (§5.5.3). Literally, §5.5.2 asks for a Pong until the peer's
+        Close has come, even after our own. But a peer that has read our Close may treat any later frame as an error.
+        """
         if self.state is State.CLOSED:
             return None
         if isinstance(event, Ping):
@@ -693,7 +732,11 @@ class Connection(Core):
 
 
 def _whole_message(opcode: int, data: bytes) -> Message:
-    """Return the Message for an opcode and a payload. Raises RemoteProtocolError (1007) for text that is not UTF-8."""
+    """Return the Message for an opcode and a payload. Raises RemoteProtocolError (1007) for text that is not UTF-8 (§5.6,
+    §8.1).
+
+    Here only a character that the end of the message cuts in half is still to be found.
+    """
     if opcode == BINARY:
         return Message(data)
     try:
@@ -712,7 +755,8 @@ def _invalid() -> RemoteProtocolError:
 
 
 def encode_payload(data: str | bytes) -> tuple[int, bytes]:
-    """Return the opcode and the payload of a message. Raises LocalProtocolError for text with half a surrogate pair."""
+    """Return the opcode (§6.1) and the payload of a message. Raises LocalProtocolError for text with half a surrogate pair: it
+    has no UTF-8 (§5.6)."""
     if isinstance(data, str):
         try:
             return TEXT, data.encode()
@@ -727,8 +771,10 @@ def _parse_close(data: bytes) -> Close:
         >>> _parse_close(bytes.fromhex("03e8 627965"))
         Close(code=1000, reason='bye')
 
-    Raises RemoteProtocolError: 1002 for half a code, or for a code that no Close may carry, such as 1006; 1007 for a reason
-    that is not UTF-8.
+    No code counts as 1005 (§7.1.5), and no reason as "" (§7.1.6).
+
+    Raises RemoteProtocolError: 1002 for half a code, or for a code that no Close may carry, such as 1006 (§7.4.1); 1007 for a
+    reason that is not UTF-8 (§8.1).
     """
     if not data:
         return Close()
@@ -744,7 +790,10 @@ def _parse_close(data: bytes) -> Close:
 
 
 def _encode_close(event: Close) -> bytes:
-    """Return the payload of a Close. Raises LocalProtocolError for a code that no Close may carry, or a reason too long."""
+    """Return the payload of a Close: its code and its reason (§5.5.1, §7.1.2).
+
+    Raises LocalProtocolError for a code that no Close may carry (§7.4.1), or a reason too long.
+    """
     if event.code == NO_STATUS and not event.reason:
         return b""
     if not is_close_code(event.code):

@@ -79,9 +79,11 @@ def accept_request(
     connecting (§10.2). A browser adds the user's cookies to a handshake, whichever page asks for it. So a server that allows
     every Origin lets every page act as the user (cross-site WebSocket hijacking).
 
-    Raises RemoteProtocolError, whose ``code`` is an HTTP status: 400 for a malformed request, 426 for a valid request that
-    does not ask for version 13 of WebSocket, and 403 for an Origin that is not allowed. ``refusal`` turns the error into a
-    response's head.
+    The answer has Sec-WebSocket-Accept once (§11.3.3), as every other field.
+
+    Raises RemoteProtocolError, whose ``code`` is an HTTP status (§10.7): 400 for a malformed request, 426 for a valid request
+    that does not ask for version 13 of WebSocket, and 403 for an Origin that is not allowed. ``refusal`` turns the error into
+    a response's head.
     """
     _check_upgrade(request)
     headers = request.headers
@@ -125,15 +127,19 @@ def _negotiate(
     """Choose a subprotocol and an extension among the offered ones, and add the fields that name the choice to ``answer``.
 
     If nothing fits, the field is left out, and the connection has no subprotocol or no compression: this is not an error
-    (§4.2.2). The client may then close the connection. An extension that is not agreed on here is not used later (§5.8).
+    (§4.2.2). The client may then close the connection. The client's lists may be split over several lines (§9.1, §11.3.4), but
+    the answer has each of the two fields once (§11.3.2, §11.3.4). An extension that is not agreed on here is not used later
+    (§5.8).
     """
     _check_own_subprotocols(subprotocols)
     offered = _subprotocols(headers.get("sec-websocket-protocol"))
     subprotocol = next((name for name in offered if name in subprotocols), None)
     if subprotocol is not None:
         answer.append(("sec-websocket-protocol", subprotocol))
-    extensions = parse_extensions(headers.get("sec-websocket-extensions", "") or "")
-    if compression is None or (chosen := accept(extensions, compression)) is None:
+    value = headers.get("sec-websocket-extensions")
+    extensions = [] if value is None else parse_extensions(value)
+    chosen = None if compression is None else accept(extensions, compression)
+    if chosen is None:
         return Agreement(subprotocol)
     answer.append(("sec-websocket-extensions", chosen[0]))
     return Agreement(subprotocol, chosen[1])
@@ -170,7 +176,7 @@ def _are_subprotocols(names: Sequence[str]) -> bool:
 
 
 def refusal(error: RemoteProtocolError) -> ResponseHead:
-    """Return the head of a refusal with the status ``error.code``.
+    """Return the head of a refusal with the status ``error.code`` (§10.7).
 
     A 426 (Upgrade Required) MUST say which version the server would accept (§4.2.2, §4.4), and which protocol (RFC 9110
     §15.5.22).
@@ -202,7 +208,8 @@ def handshake(
 def check_response(request: RequestHead, response: ResponseHead, compression: Compression | None = None) -> Agreement:
     """Check a server's answer, and return what was agreed on.
 
-    Raises RemoteProtocolError if a client MUST fail the connection (§4.1). The ``code`` of the error is the status of an
+    Raises RemoteProtocolError if a client MUST fail the connection (§4.1, §10.7). An Accept that occurs twice does not match
+    (§11.3.3). The ``code`` of the error is the status of an
     answer that is not a 101 (for example a 401, or a 302 with a Location), and 0 for a 101 that is wrong.
     """
     if response.status != 101:
@@ -221,15 +228,18 @@ def agreed(request: RequestHead, response: ResponseHead, compression: Compressio
     """Return what an accepting answer agrees to, in either version of HTTP.
 
     Raises RemoteProtocolError for a subprotocol or an extension that the client did not offer, and so could not speak (§4.1):
-    an extension is used only if it was negotiated in the handshake (§5.8).
+    an extension is used only if it was negotiated in the handshake (§5.8), and so only if the answer names it (§9.1). A field
+    that occurs twice matches no offer (§11.3.2, §11.3.4). The only extension that we know needs RSV1 for itself, so an answer
+    with two extensions is refused (RFC 7692 §5).
     """
     headers = response.headers
     subprotocol = headers.get("sec-websocket-protocol")
     if subprotocol is not None and subprotocol not in _subprotocols(request.headers.get("sec-websocket-protocol")):
         raise RemoteProtocolError("the server chose a subprotocol that was not offered")
-    extensions = parse_extensions(headers.get("sec-websocket-extensions", "") or "")
-    if not extensions:
+    value = headers.get("sec-websocket-extensions")
+    if value is None:
         return Agreement(subprotocol)
+    extensions = parse_extensions(value)
     if compression is None or len(extensions) > 1 or extensions[0][0].lower() != NAME:
         raise RemoteProtocolError("the server chose an extension that was not offered")
     return Agreement(subprotocol, agree(extensions[0][1], compression))

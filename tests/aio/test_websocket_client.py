@@ -1,6 +1,7 @@
 """The client's side: ``connect`` and its checks, frames from a server that breaks the rules, and connecting again."""
 
 import asyncio
+import base64
 import itertools
 import random
 import re
@@ -151,6 +152,45 @@ async def test_what_the_handshake_carries(dial):
         assert (request.target, request.headers.get("cookie")) == ("/p%20q?x=y", "c=d")
         assert (request.headers.get("sec-websocket-protocol"), len(request.headers.get_all("host"))) == ("a, b", 1)
         assert dialled == [("a", 81, False)]
+
+
+@virtual
+async def test_each_connection_has_a_key_of_its_own(dial):
+    """RFC 6455 §4.1, 7: 16 random bytes."""
+    keys = []
+
+    async def app(request):
+        keys.append(base64.b64decode(request.headers.get("sec-websocket-key"), validate=True))
+        return await app_with(echo)(request)
+
+    async with serving(app) as server:
+        dial(server.attach)
+        for _ in range(3):
+            await (await connect("ws://a/")).close()
+    assert [len(key) for key in keys] == [16] * 3 and len(set(keys)) == 3
+
+
+@virtual
+async def test_nothing_is_sent_before_the_answer(dial):
+    """RFC 6455 §4.1: and then the handshake was the whole of what was sent."""
+    ours, theirs = network.pair()
+    dial(lambda: ours)
+    connecting = asyncio.create_task(connect("ws://a/"))
+    asked = await theirs.read()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(TIMEOUTS.handshake / 2):
+            asked += await theirs.read()
+    assert asked.endswith(b"\r\n\r\n") and asked.count(b"\r\n\r\n") == 1 and not connecting.done()
+    connecting.cancel()
+    await asyncio.wait([connecting])
+
+
+async def test_a_server_that_cannot_be_reached():
+    """RFC 6455 §4.1, 4."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        with pytest.raises(ConnectionRefusedError):
+            await connect(f"ws://127.0.0.1:{taken.getsockname()[1]}/")
 
 
 @pytest.mark.parametrize(
@@ -348,6 +388,15 @@ async def test_a_client_that_closes_waits_for_the_server_to_end_tcp(at):
         assert (await server.read(), now()) == (b"", at)
         await closing
         assert (ws.close_code, now()) == (1000, at)
+
+
+@virtual
+async def test_a_server_that_goes_is_a_lost_connection():
+    """RFC 6455 §7.2.1: the loop over the messages ends, and the code says that there was no Close."""
+    async with client_of() as (ws, server):
+        server.write(encode_frame(FIN | TEXT, b"good"))
+        server.abort()
+        assert [message async for message in ws] in (["good"], []) and ws.close_code == 1006
 
 
 @virtual
