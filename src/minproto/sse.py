@@ -60,7 +60,7 @@ class Limits:
 
 @dataclass(slots=True)
 class ServerSentEvent(Event):
-    """A message from the server; browsers call it MessageEvent. Each line break in ``data`` arrives as LF.
+    """A message from the server; browsers call it MessageEvent. Each line break in ``data`` arrives as LF (§9.2.6).
 
     Raises TypeError for a field that is not str, and ValueError for a line break in a type or an id, for NUL in an id, and for
     text that UTF-8 cannot encode. The fields are checked when the event is made, not later in the middle of a stream.
@@ -75,7 +75,7 @@ class ServerSentEvent(Event):
     def __post_init__(self) -> None:
         _check_text("data", self.data)
         _check_text("event", self.event, "\r\n")
-        if self.id is not None:
+        if self.id is not None:  # §9.2.4: no client could send such an id back
             _check_text("id", self.id, "\r\n\0")
 
 
@@ -126,30 +126,31 @@ def _check_text(name: str, value: object, forbidden: str = "") -> None:
             raise ValueError(f"{name} has to be text that UTF-8 can encode ({error.reason}), not {value!r:.60}") from None
 
 
-# ---- lines -----------------------------------------------------------------------------------------------------------
+# ---- lines (§9.2.5) --------------------------------------------------------------------------------------------------
 #
 #   stream      = [ BOM ] *( *( comment / field ) end-of-line )
 #   field       = name [ ":" [ space ] value ] end-of-line
 #   comment     = ":" text end-of-line
 #   end-of-line = CRLF / LF / CR
 
+# A server splits its data at each of the three (§9.2.6), and a client ends a line at each (§9.2.5); nothing else ends a line.
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _LINE = re.compile(rb"[^\r\n]*+")
 _BOM = "\ufeff"
-_RETRY = re.compile(r"(?=[0-9])0*+([0-9]*+)")  # the digits, without leading zeros
+_RETRY = re.compile(r"(?=[0-9])0*+([0-9]*+)")  # §9.2.6: ASCII digits alone; the group leaves out leading zeros
 MAX_RETRY = 10**18 - 1
 """Milliseconds, some 30 million years. The standard has no bound, so a client treats a longer time as this time."""
 
 
 def parse_line(line: str) -> tuple[str, str]:
-    """Split a line into the name and the value of its field: ``data: a`` is ("data", "a"). A comment has the name ""."""
+    """Split a line into the name and the value of its field: ``data: a`` is ("data", "a"); a comment is "" (§9.2.6)."""
     name, _, value = line.partition(":")
     return name, value.removeprefix(" ")
 
 
 def encode(event: Event) -> bytes:
     """Return the bytes of an event. The client receives an equal event, except that line breaks in ``data`` become LF, and
-    an empty type becomes ``message``.
+    an empty type becomes ``message``. Each line of ``data`` is a field of its own (§9.2.6).
 
         >>> encode(ServerSentEvent("two\\nlines", "price", "7"))
         b'id: 7\\nevent: price\\ndata: two\\ndata: lines\\n\\n'
@@ -175,7 +176,10 @@ def encode(event: Event) -> bytes:
 
 
 def _encode_fields(fields: list[tuple[str, str]]) -> bytes:
-    """Return the lines of an event's fields, and the empty line that dispatches the event. A comment has the name ""."""
+    """Return the lines of an event's fields, in UTF-8 (§9.2.5), and the empty line that dispatches the event.
+
+    A comment has the name "". An id with NUL is refused, since clients could not send it back (§9.2.4).
+    """
     block = "".join([f"{name}: {value}\n" for name, value in fields])
     # One LF ends each field. Any further line break is inside a value, and would let the value add a field of its own.
     if block.count("\n") > len(fields) or "\r" in block or any(name == "id" and "\0" in value for name, value in fields):
@@ -218,7 +222,9 @@ class Connection(Core):
         return encode(event)
 
     def _parse(self) -> Event | None:
-        """Read lines until one of them completes an event. ``wants`` stays DATA: a stream has no end of its own."""
+        """Read lines until one of them, mostly an empty line, completes an event (§9.2.6).
+
+        ``wants`` stays DATA: a stream has no end of its own."""
         while (line := self._read_line()) is not None:
             event = self._take_line(line) if line else self._dispatch()
             if event is not None:
@@ -226,7 +232,7 @@ class Connection(Core):
         return None
 
     def _read_line(self) -> str | None:
-        """Return the next line without its line break; None until the line break has arrived.
+        """Return the next line, decoded as UTF-8, without its line break (§9.2.5); None until the line break has arrived.
 
         ``_scanned`` remembers how far the unfinished line was searched. Without it, a line of a megabyte that arrives byte by
         byte would be searched a million times. Raises RemoteProtocolError if the event exceeds the limit.
@@ -250,7 +256,7 @@ class Connection(Core):
         return text
 
     def _take_line(self, line: str) -> Event | None:
-        """Store a field, or return the event for a comment or a retry. Fields with unknown names are ignored."""
+        """Store a field, or return the event for a comment or a retry. Fields with unknown names are ignored (§9.2.6)."""
         name, value = parse_line(line)
         self._size += len(line) if name in ("data", "event", "id") else 0  # other lines are not kept
         match name:
@@ -267,7 +273,7 @@ class Connection(Core):
         return None
 
     def _dispatch(self) -> Event | None:
-        """Return the event that an empty line has completed: without data, a LastEventId, or None if there is no id either."""
+        """Return the event that an empty line has completed (§9.2.6): without data, a LastEventId; None without an id, too."""
         data, kind, id = self._data, self._type, self._id
         self._data, self._type, self._id, self._size = [], "", None, 0
         if id is not None:
@@ -277,7 +283,7 @@ class Connection(Core):
         return LastEventId(id) if id is not None else None
 
     def _parse_eof(self) -> Event | None:
-        self.wants = Wants.CLOSED  # "discard": an event without its empty line may be cut short
+        self.wants = Wants.CLOSED  # §9.2.6, "discard": an event without its empty line may be cut short
         return None
 
     @property

@@ -372,6 +372,7 @@ async def test_a_reset_is_a_lost_connection(servers):
     ("answer", "code"),
     [
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", 404),
+        (b"HTTP/1.1 201 Created\r\nContent-Type: text/event-stream\r\nContent-Length: 0\r\n\r\n", 201),
         (b"HTTP/1.1 301 Moved\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", 301),
         (b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nx", 200),
         (b"HTTP/1.1 200 OK\r\n\r\n", 200),
