@@ -58,6 +58,10 @@ def test_the_standards_four_blocks():
     assert list(core.events()) == [event(" third event")]
 
 
+def test_a_stream_may_begin_with_an_empty_line():
+    assert received("\ndata: a\n\n") == [event("a")]
+
+
 def test_the_standards_data_without_a_colon():
     """No data is data, too; two lines of nothing are one LF; and what has no empty line is dropped."""
     core = client(b"data\n\ndata\ndata\n\ndata:")
@@ -232,6 +236,18 @@ def test_the_lines_of_an_event_are_bounded_together():
         received("id: 4\nevent: a\n" * 8, max_event=100)
     assert received("data: 45\n: comment\nx: y\nretry: x\n" * 10 + "\n", max_event=100) == [event("\n".join(["45"] * 10))]
     assert received("data: 45\n\n" * 100, max_event=100) == [event("45")] * 100
+
+
+def test_a_delivered_event_is_no_longer_held():
+    core = client(b"data: 1\n")
+    assert (core.next_event(), core.buffered) == (None, 7)
+    core.receive_data(b"\n")
+    assert (core.next_event(), core.buffered) == (event("1"), 0)
+
+
+def test_a_limit_is_a_count():
+    with pytest.raises(ValueError, match="max_event"):
+        Limits(max_event=-1)
 
 
 def test_time_is_linear_in_the_bytes():

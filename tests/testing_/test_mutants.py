@@ -322,6 +322,7 @@ def test_an_equivalent_mutant_is_told_with_its_reason() -> None:
     [
         ("--check no-such-mutant-at-all", "no mutant 'no-such-mutant-at-all'"),
         ("--generated 3 --module htp1", "no module 'htp1'; is it http1"),
+        ("--check sse:1:plus", "no generated mutant 'sse:1:plus'"),
         ("--generated 0", "argument --generated: '0' is not a number from 1"),
         ("--generated 3 --survivors 2", "argument --survivors: '2' is not between 0 and 1"),
         ("--generated 3 --matrix", "not allowed with argument"),

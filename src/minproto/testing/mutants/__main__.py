@@ -2,6 +2,7 @@
 
     python -m minproto.testing.mutants                          the catalogue, against the tests of the ledger's entries
     python -m minproto.testing.mutants --check te-beside-cl     one mutant of it, or some
+    python -m minproto.testing.mutants --check sse:207:plus     a generated mutant, by the name that was printed
     python -m minproto.testing.mutants --matrix                 the catalogue, against all laws and tests of its modules
     python -m minproto.testing.mutants --generated 30           thirty generated mutants, drawn anew
     python -m minproto.testing.mutants --all-generated          all of them, which takes hours
@@ -16,10 +17,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
-from minproto.testing.mutants import Mutant, MutantError, catalogue
+from minproto.testing.mutants import Mutant, MutantError, read_catalogue
 from minproto.testing.mutants.equivalent import equivalents, reasons
 from minproto.testing.mutants.matrix import lines, progress
-from minproto.testing.mutants.operators import Generated, all_generated
+from minproto.testing.mutants.operators import Generated, all_generated, generated
 from minproto.testing.mutants.runner import LIMIT, Outcome, Trial, run
 from minproto.testing.mutants.targets import MODULES, entry_tests, ledger_tests, module_tests
 
@@ -74,15 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    equivalent: dict[str, str] = {}
     for module in options.module or ():
         _known(module, MODULES, "module")
-    if options.generated or options.all_generated:
-        drawn = _drawn(options)
-        equivalent = reasons(drawn, equivalents())
-        trials = [Trial(each.mutant, module_tests(each.mutant.module)) for each in drawn]
-    else:
-        trials = _of_catalogue(options)
+    drawn = _drawn(options)
+    equivalent = reasons(drawn, equivalents())
+    trials = [Trial(each.mutant, module_tests(each.mutant.module)) for each in drawn]
+    if not (options.generated or options.all_generated):
+        trials += _of_catalogue(options, bool(drawn))
     outcomes: list[Outcome] = []
     for outcome in run(trials, options.jobs, options.limit):
         outcomes.append(outcome)
@@ -96,6 +95,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _drawn(options: argparse.Namespace) -> list[Generated]:
+    """Return the generated mutants that are asked for: by name (``sse:207:plus``), all of them, or some at random."""
+    if not (options.generated or options.all_generated):
+        return [_generated(name) for name in options.check or () if ":" in name]
     mutants = all_generated(tuple(options.module or MODULES))
     if options.all_generated:
         return mutants
@@ -105,9 +107,17 @@ def _drawn(options: argparse.Namespace) -> list[Generated]:
     return random.Random(seed).sample(mutants, number)
 
 
-def _of_catalogue(options: argparse.Namespace) -> list[Trial]:
-    mutants = {mutant.name: mutant for mutant in catalogue()}
-    names = options.check or options.matrix or list(mutants)
+def _generated(name: str) -> Generated:
+    module = _known(name.partition(":")[0], MODULES, "module")
+    mutants = {each.mutant.name: each for each in generated(module)}
+    return mutants[_known(name, mutants, "generated mutant")]
+
+
+def _of_catalogue(options: argparse.Namespace, some_are_generated: bool) -> list[Trial]:
+    mutants = {mutant.name: mutant for mutant in read_catalogue()}
+    names = [name for name in options.check or options.matrix or () if ":" not in name]
+    if not names and not some_are_generated:
+        names = list(mutants)
     chosen = [mutants[_known(name, mutants, "mutant")] for name in names]
     if options.module:
         chosen = [mutant for mutant in chosen if mutant.module in options.module]

@@ -22,7 +22,9 @@ byte more is not wrong.
 """
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -57,7 +59,7 @@ class Generated:
     within: str
     """The qualified name of the function or class around the line, "" for the module itself."""
     line: str
-    """The text of the line, without its indentation."""
+    """The text of the line, without its indentation and its comment."""
 
 
 @cache
@@ -81,7 +83,7 @@ def generate(module: str, source: str) -> Iterator[Generated]:
         count = numbers[number, edit.kind] = numbers.get((number, edit.kind), 0) + 1
         kind = edit.kind if count == 1 else f"{edit.kind}.{count}"
         mutant = Mutant(f"{module}:{number}:{kind}", module, *text.unique(edit.start, edit.end, edit.new))
-        yield Generated(mutant, kind, edit.within, text.lines[number - 1].strip())
+        yield Generated(mutant, kind, edit.within, text.code(number))
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,12 @@ class _Text:
         self.starts = [0]
         for line in self.lines:
             self.starts.append(self.starts[-1] + len(line))
+        tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+        self._comments = {token.start[0]: token.start[1] for token in tokens if token.type == tokenize.COMMENT}
+
+    def code(self, number: int) -> str:
+        """Return a line without its indentation and its comment."""
+        return self.lines[number - 1][: self._comments.get(number)].strip()
 
     def span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
         assert node.end_lineno is not None and node.end_col_offset is not None

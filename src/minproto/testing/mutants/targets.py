@@ -69,8 +69,8 @@ _TESTS = {
     "commands": _RESP,
     "stream_commands": _RESP,
     "broker": _BROKER,
-    "buffer": ("tests/test_buffer.py", *_SSE, *_RESP, *_HTTP1, *_WEBSOCKET),
-    "core": ("tests/test_core.py", *_SSE, *_HTTP1, *_RESP, *_WEBSOCKET, *_HTTP2),
+    "buffer": ("tests/test_buffer.py", *_SSE, *_RESP, "tests/test_http1.py"),
+    "core": ("tests/test_core.py", *_SSE, *_RESP, "tests/test_http1.py", "tests/test_websocket.py"),
 }
 
 
