@@ -113,3 +113,23 @@ def test_a_search_after_a_skip_begins_anew() -> None:
     buffer.skip(6)
     buffer.append(b"\r\nabcdef")
     assert buffer.find(b"\r\n", 100) == 2
+    buffer.skip(2)
+    assert buffer.find(b"\r\n", 100) == 0
+
+
+def test_a_chunk_is_the_buffers_own() -> None:
+    """A caller may use its bytearray again for the next chunk."""
+    buffer, chunk = Buffer(100), bytearray(b"abc")
+    buffer.append(chunk)
+    chunk[:] = b"xyz"
+    assert buffer.peek() == b"abc"
+    buffer.append(b"def")
+    assert (buffer.peek(), chunk) == (b"abcdef", b"xyz")
+
+
+def test_an_empty_buffer_keeps_no_memory() -> None:
+    buffer = Buffer(100)
+    buffer.append(b"a" * 50)
+    buffer.append(b"b" * 50)
+    buffer.skip(100)
+    assert buffer.window() == (b"", 0)
