@@ -113,7 +113,7 @@ class Buffer:
         """
         return self._data, self._start
 
-    def match(self, pattern: re.Pattern[bytes], position: int = 0) -> int:
+    def match(self, pattern: re.Pattern[bytes], position: int) -> int:
         """Return the position after the match of ``pattern`` that begins at ``position``; ``position`` if nothing matches."""
         found = pattern.match(self._data, self._start + position)
         return position if found is None else found.end() - self._start
