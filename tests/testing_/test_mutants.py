@@ -133,6 +133,7 @@ import pytest
 from minproto.core import Core
 
 def test_of_the_buffer():
+    "Law 5."
     assert Core(1).buffered == 0
 
 def test_that_always_fails():
@@ -165,16 +166,17 @@ trials = [
 names = [trial.mutant.name for trial in trials]
 for outcome in sorted(run(trials, 4, 0.7, Path(sys.argv[1])), key=lambda outcome: names.index(outcome.trial.mutant.name)):
     killers = [test.rpartition("::")[2] for test in outcome.killers]
-    print(outcome.trial.mutant.name, outcome.how, killers, outcome.says, sep=" | ")
+    laws = list(outcome.laws.values())
+    print(outcome.trial.mutant.name, outcome.how, killers, *(f"law {law}" for law in laws), outcome.says, sep=" | ")
 '''
 PRINTED = '''
 same | survived | [] |
 fails without | error | ['test_that_always_fails'] | FILE::test_that_always_fails fails without the mutant, too: Failed: no
 no test | error | [] | no test is run of FILE::test_gone; pytest says: ERROR: not found: FILE::test_gone
-fails | failed | ['test_of_the_buffer'] | assert 1 == 0
+fails | failed | ['test_of_the_buffer'] | law 5 | assert 1 == 0
 hangs | timeout | ['test_of_the_buffer'] | no end after 0.7 seconds
 dies | crash | ['test_of_the_buffer'] | the child process has died
-memory | failed | ['test_of_the_buffer'] | MemoryError
+memory | failed | ['test_of_the_buffer'] | law 5 | MemoryError
 no import | import | [] | ValueError: planted
 hangs at the import | timeout | [] | no end after 0.7 seconds, at the import of the mutant
 no Python | error | [] | the mutated module does not compile: invalid syntax, in line N
@@ -279,7 +281,8 @@ LAW = "tests/test_laws.py::test_receiving[any_cutting-http1 server]"
 
 
 def outcome(name: str, how: str, *killers: str, says: str = "", module: str = "http1") -> Outcome:
-    return Outcome(Trial(Mutant(name, module, "old\n", "new\n"), ("t.py",)), how, list(killers), says, 0.5)
+    trial = Trial(Mutant(name, module, "old\n", "new\n"), ("t.py",))
+    return Outcome(trial, how, list(killers), says, {LAW: 2}, 0.5)
 
 
 def test_the_matrix() -> None:
@@ -293,17 +296,17 @@ def test_the_matrix() -> None:
     ]
     plain = "\n".join(lines(outcomes, laws=False, equivalent={"five": "It is the same."}))
     assert re.sub(" +", " ", plain) == (
-        "HTTP/1.1 killed by\n one law 2: any_cutting-http1 server (0.5 s)\n three import: ValueError: planted (0.5 s)\n\n"
+        f"HTTP/1.1 killed by\n one law 2: {LAW} (0.5 s)\n three import: ValueError: planted (0.5 s)\n\n"
         "Server-Sent Events killed by\n two timeout: tests/test_sse.py::test_a (0.5 s)\n\n"
         "SURVIVES: four\n - old\n + new\nsurvives, and is equivalent: five: It is the same.\nerror: six: no such test\n"
         "6 mutants, 3 killed (1 by a law, 1 by a timeout), 1 equivalent, 1 survive, 1 errors"
     )
     grid = re.sub(" +", " ", "\n".join(lines(outcomes, laws=True, equivalent={})))
-    assert "HTTP/1.1 law 2 3 4 5 6 13 tests that fail\n one 2 . . . . . test_http1 2\n" in grid
+    assert "HTTP/1.1 law 1 2 3 4 5 6 7 8 9 10 11 12 13 tests that fail\n one . 2 . . . . . . . . . . . test_http1 2\n" in grid
     assert re.sub(" +", " ", progress(outcomes[3], 4, 6)) == "[4/6] four SURVIVED (0.5 s)"
-    assert killer(outcomes[0]) == "law 2: any_cutting-http1 server"
-    assert law_of("tests/test_agreement.py::test_the_fast_resp_is_the_plain_one[a]") == 13
-    assert law_of("tests/test_agreement.py::test_a_planted_difference_is_found[a]") is None
+    assert killer(outcomes[0]) == f"law 2: {LAW}"
+    assert law_of(outcomes[0], "tests/test_agreement.py::test_the_fast_resp_is_the_plain_one[a]") == 13
+    assert law_of(outcomes[0], "tests/test_agreement.py::test_a_planted_difference_is_found[a]") is None
     assert protocol_of(Mutant("a", "aio.server", "", "", breaks=("9113-6.1-a",))) == "HTTP/2"
 
 

@@ -23,6 +23,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import re
 import resource
 import select
 import signal
@@ -77,6 +78,8 @@ class Outcome:
     """The ids of the tests that failed: one, unless the trial asked for all tests."""
     says: str = ""
     """What the first of them says, on one line."""
+    laws: dict[str, int] = field(default_factory=dict)
+    """The killers that try a law -> its number in the README."""
     seconds: float = 0.0
 
     @property
@@ -136,7 +139,7 @@ class _Attempt:
             for test in child.failed:
                 if (found := self._without_mutant(test)) != "passes":
                     return Outcome(trial, "error", [test], found)
-            return Outcome(trial, child.how, list(child.failed), next(iter(child.failed.values())))
+            return Outcome(trial, child.how, list(child.failed), next(iter(child.failed.values())), child.laws)
         if child.status == 0:
             return Outcome(trial, "survived")
         return Outcome(trial, "error", [], f"no test is run of {', '.join(trial.tests)}; pytest says: {child.last_line}")
@@ -165,6 +168,7 @@ class _Child:
     def __init__(self, mutant: Mutant | None, tests: _Tests, limit: float) -> None:
         self.failed: dict[str, str] = {}
         """Tests that failed, or that hung -> the first line of what they say."""
+        self.laws: dict[str, int] = {}
         self.how = "failed"
         self.status: int | None = None
         """pytest's exit status. None: the child did not get so far."""
@@ -208,6 +212,8 @@ class _Child:
     def _take(self, kind: str, *values: Any) -> None:
         if kind == "start":
             self._running = values[0]
+        elif kind == "law":
+            self.laws[values[0]] = values[1]
         elif kind == "fail":
             self.failed.setdefault(*values)
         elif kind == "end":
@@ -295,12 +301,21 @@ def _line(message: object) -> str:
     return next((line.strip() for line in str(message).splitlines() if line.strip()), "")[:200]
 
 
+def _law(item: Any) -> int | None:
+    """Return the number of the law that a test tries: the law is a parameter of the test, or the docstring says "Law 7"."""
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    texts = [str(each.__doc__) for each in parameters if getattr(each, "__module__", "") == "minproto.testing.laws"]
+    found = re.match(r"(\d+)\.", texts[0]) if texts else re.search(r"\bLaw (\d+)", str(getattr(item, "obj", item).__doc__))
+    return int(found[1]) if found else None
+
+
 class _Reporter:
     """A plugin of pytest that says on the pipe which test starts and which fails, and runs no test that is not wanted."""
 
     def __init__(self, writing: int, tests: _Tests) -> None:
         self._writing = writing
         parts = [test.partition(" -k ") for test in tests.names]
+        self._laws: dict[str, int] = {}
         self._only = {tests.root / file: text for file, found, text in parts if found}
 
     def pytest_configure(self) -> None:
@@ -314,6 +329,7 @@ class _Reporter:
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         items[:] = [item for item in items if self._only.get(item.path, "") in item.nodeid.partition("::")[2]]
+        self._laws = {item.nodeid: law for item in items if (law := _law(item))}
 
     def pytest_collectstart(self, collector: Any) -> None:
         """A file of tests can hang as well: it may run the mutant while it is imported."""
@@ -327,6 +343,8 @@ class _Reporter:
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
             _say(self._writing, "fail", report.nodeid, _line(getattr(crash, "message", report.longrepr)))
+            if law := self._laws.get(report.nodeid):
+                _say(self._writing, "law", report.nodeid, law)
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:
