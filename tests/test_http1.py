@@ -309,7 +309,8 @@ def test_a_prefix_that_nothing_can_mend_is_refused(prefix: bytes) -> None:
 
 @pytest.mark.parametrize("wrong", [b"x", b"\n", b" ", b";", b"-", b"5x", b"5\n", b"5\rX", b"5;\x00", b"5;a\n", b"5 5",
                                    b"5\r\nhelloX", b"5\r\nhello\n", b"5\r\nhello\rX",
-                                   b"0\r\nX\n", b"0\r\n X", b"f" * 17, b"0x5", b"+5", b"5 ;a=b\r\nhello5"])  # fmt: skip
+                                   b"0\r\nX\n", b"0\r\n X", b"f" * 17, b"0x5\r\nhello", b"+5\r\nhello",
+                                   b"1_0\r\n", b" 5\r\nhello", b"5 ;a=b\r\nhello5"])  # fmt: skip
 def test_a_chunk_is_refused_at_its_first_wrong_byte(wrong: bytes) -> None:
     """§7.1, and law 5."""
     assert refusal(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + wrong) == 400
@@ -580,6 +581,7 @@ def test_chunks_extensions_and_trailers() -> None:
         (400, [b"GET / HTTP/1.1", b" Host: a"]),
         (400, [b"GET / HTTP/1.1", b"Host: a", b" folded"]),
         (400, [b"GET / HTTP/1.1", b"Host: a", b"X: a", b"\tfolded"]),
+        (400, [b"POST / HTTP/1.1", b"Host: a", b"X: a", b" Content-Length: 0"]),
         (400, [b"GET / HTTP/1.1", b"Host: a", b"X"]),
         (400, [b"GET / HTTP/1.1", b"Host: a", b": x"]),
         (400, [b"GET / HTTP/1.1", b"Host: a", b"X@: a"]),
