@@ -855,8 +855,8 @@ class Connection(Core):
         """Return a request's head, after the checks that a server would make: of its line (RFC 9110 §2.2), its target, its
         Host and its framing.
 
-        So a client always sends Host (§3.2). It sends chunks unless the server has shown that it does not know them (§6.1):
-        who makes a connection of HTTP/1.1 has told us that the server speaks it.
+        So a client always sends Host (§3.2). It sends chunks unless the server has shown that it does not know them (§6.1): a
+        user who makes an HTTP/1.1 connection has told us that the server speaks HTTP/1.1.
         """
         line = f"{head.method} {head.target} HTTP/{head.version}"
         found = _REQUEST_LINE.fullmatch(line)
