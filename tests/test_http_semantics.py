@@ -182,7 +182,28 @@ def _http2_request(fields: Headers) -> None:
     http2_pair()[0].send(RequestHead("POST", "/", Headers([*HOST, *fields]), "2", 1))
 
 
-# ---- §6: trailers ------------------------------------------------------------------------------------------------------
+# ---- §6.2: versions ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
+def test_the_version_that_we_send_is_the_highest_that_we_know(version: str) -> None:
+    """SHOULD: a request is of HTTP/1.1, and so is the response, also to a client of HTTP/1.0 and to one of HTTP/1.2."""
+    assert http1.Connection(CLIENT).send(RequestHead("GET", "/", HOST)).startswith(b"GET / HTTP/1.1\r\n")
+    core = http1_server(f"GET / HTTP/{version}\r\nHost: a\r\n\r\n".encode())
+    assert core.send(ResponseHead(200, Headers([("content-length", "0")]))).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize("version", ["0.9", "1.2", "2", "2.0", "1", "1.10", ""])
+def test_a_version_that_we_do_not_know_is_not_sent(version: str) -> None:
+    """MUST NOT, of both ends."""
+    with pytest.raises(LocalProtocolError):
+        http1.Connection(CLIENT).send(RequestHead("GET", "/", HOST, version))
+    empty = ResponseHead(200, Headers([("content-length", "0")]), version)
+    with pytest.raises(LocalProtocolError):
+        http1_server(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").send(empty)
+
+
+# ---- §6.5: trailers ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["content-length", "host", "expect"])
@@ -210,6 +231,56 @@ def test_trailers_stay_out_of_the_header(version: str) -> None:
         head, end = server.events()
     assert isinstance(head, RequestHead) and isinstance(end, EndOfMessage)
     assert "authorization" not in head.headers and end.trailers == trailers
+
+
+# ---- §7: where a request goes, and to which protocol -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("method", "target"), [("GET", "*"), ("CONNECT", "*"), ("GET", "a:80"), ("OPTIONS", "a:80")])
+def test_a_form_of_target_belongs_to_its_method(method: str, target: str) -> None:
+    """§7.1: host and port alone are for CONNECT, and "*" is for OPTIONS. Neither is taken or sent with another method."""
+    with pytest.raises(RemoteProtocolError) as caught:
+        http1_server(f"{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    assert caught.value.code == 400
+    with pytest.raises(LocalProtocolError):
+        http1.Connection(CLIENT).send(RequestHead(method, target, HOST))
+    with pytest.raises(LocalProtocolError):
+        http2_pair()[0].send(RequestHead(method, target, HOST, "2", 1))
+
+
+def test_no_request_is_sent_without_a_host() -> None:
+    """§7.2: MUST, in Host or in :authority."""
+    with pytest.raises(LocalProtocolError):
+        http1.Connection(CLIENT).send(RequestHead("GET", "/", Headers()))
+    with pytest.raises(LocalProtocolError):
+        http2_pair()[0].send(RequestHead("GET", "/", Headers(), "2", 1))
+
+
+def test_no_101_comes_before_the_content() -> None:
+    """§7.8: so a client that waits for a 100 gets one before the 101."""
+    offer = b"Upgrade: x\r\nConnection: upgrade\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+    core = http1_server(b"POST / HTTP/1.1\r\nHost: a\r\n" + offer)
+    switch = ResponseHead(101, Headers([("upgrade", "x"), ("connection", "upgrade")]))
+    with pytest.raises(LocalProtocolError):
+        core.send(switch)
+    assert core.expects_continue and core.send(ResponseHead(100, Headers()))
+    core.receive_data(b"a")
+    assert list(core.events()) == [Data(b"a"), EndOfMessage()]
+    assert core.send(switch)
+
+
+# ---- §8.3: Content-Type ------------------------------------------------------------------------------------------------
+
+
+def test_an_error_response_says_the_type_of_its_content() -> None:
+    """SHOULD: or a browser would guess it from bytes that an attacker may have chosen."""
+    core = http1.Connection(SERVER)
+    core.receive_data(b"GET / HTTP/1.1\r\n\r\n")
+    with pytest.raises(RemoteProtocolError) as caught:
+        core.next_event()
+    head, content, _ = core.farewell(caught.value)
+    assert isinstance(head, ResponseHead) and head.headers["content-type"] == "text/plain"
+    assert content == Data(b"missing Host\n")
 
 
 # ---- §8.6: Content-Length ----------------------------------------------------------------------------------------------
@@ -253,3 +324,13 @@ def test_a_length_that_overflows_other_programs_is_refused(length: str, receive:
                                                    (":authority", "a"), ("content-length", length)])  # fmt: skip
     server.receive_data(encode_headers(1, head, False))
     assert isinstance(next(server.events()), StreamFault)
+
+
+def test_content_of_http2_has_to_be_as_long_as_was_said() -> None:
+    """§8.6: what is known to be wrong MUST NOT be sent. In HTTP/1.1: test_http1.py."""
+    _, server = http2_pair(RequestHead("GET", "/", HOST, "2"))
+    server.send(ResponseHead(200, Headers([("content-length", "2")]), "2", 1))
+    for event in (Data(b"abc", 1), EndOfMessage(stream=1)):
+        with pytest.raises(LocalProtocolError):
+            server.send(event)
+    assert server.send(Data(b"ab", 1))

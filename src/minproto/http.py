@@ -112,6 +112,7 @@ class RequestHead(Event):
     """The target as it was sent, for example ``/where?q=now``; ``split_target`` takes it apart."""
     headers: Headers
     version: str = "1.1"
+    """The highest version that we conform to (§6.2), unless the app asks for "1.0". In HTTP/2: "2"."""
     stream: int = 0
     protocol: str = ""
     """In HTTP/2, for a CONNECT: the protocol that the stream is to be used for, such as ``websocket`` (RFC 8441 §4)."""
@@ -126,6 +127,7 @@ class ResponseHead(Event):
     status: int
     headers: Headers
     version: str = "1.1"
+    """Not the version of the request, but the highest with its syntax that we conform to (§6.2)."""
     stream: int = 0
 
 
@@ -139,7 +141,8 @@ class Data(Event):
 
 @dataclass(slots=True)
 class EndOfMessage(Event):
-    """The end of a message. Trailer fields (§6.5) stay out of the header, where they could replace a checked field."""
+    """The end of a message. Trailer fields (§6.5) stay out of the header, where they could replace a checked field: only who
+    knows a field's definition may merge it into the header (§6.5.1)."""
 
     trailers: Headers = field(default_factory=Headers)
     stream: int = 0
@@ -197,6 +200,8 @@ def important_fields(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
 def split_list(value: str) -> list[str]:
     """Return the elements of a comma-separated list, in lower case. Empty elements MUST be ignored (§5.6.1.2).
 
+    Only for lists whose names have no case, such as connection options and the protocols of Upgrade (§7.8).
+
         >>> split_list("Keep-Alive, , Upgrade")
         ['keep-alive', 'upgrade']
     """
@@ -246,6 +251,7 @@ def is_host(value: str) -> bool:
 def check_host(version: str, fields: dict[str, str], fault: type[ProtocolError]) -> None:
     """Check Host (RFC 9112 §3.2). Raises ``fault`` (400) if Host is missing in HTTP/1.1, occurs twice, or is invalid.
 
+    A client passes its own fields through this check as well: it MUST send Host (§7.2), and only once (§5.3).
     A handshake of a WebSocket has to have a Host as well (RFC 6455 §4.2.1).
     """
     if "host" not in fields:
@@ -300,7 +306,8 @@ def check_target(method: str, target: str, fault: type[ProtocolError]) -> None:
 
     A target is a path that begins with "/" and may have a query (RFC 9112 §3.2.1); or a whole URL, which a server MUST accept,
     although only clients of proxies send it (RFC 9112 §3.2.2). CONNECT takes a host and a port, and nothing else (RFC 9112
-    §3.2.3). Only OPTIONS takes "*" (RFC 9112 §3.2.4). Anything else SHOULD get a 400 (RFC 9112 §3.2).
+    §3.2.3). Only OPTIONS takes "*" (RFC 9112 §3.2.4). Anything else SHOULD get a 400 (RFC 9112 §3.2). The last two forms MUST
+    NOT be used with any other method (§7.1).
     CONNECT has no default port: the client has to send one, so ``CONNECT a.example`` is refused (§9.3.6).
     """
     if method == "CONNECT":
@@ -345,6 +352,7 @@ def target_scheme(head: RequestHead) -> str | None:
 def has_no_content(method: str, status: int) -> bool:
     """Return whether a response to ``method`` ends with its head, whatever the fields say (§6.4.1, RFC 9112 §6.3).
 
+    The response alone does not show it, so a client MUST remember the request (§6).
     A response to HEAD has the Content-Length that GET would give (§9.3.2). A 2xx to CONNECT begins a tunnel, which has no
     length (§9.3.6). A 1xx (§15.2), a 204 (§15.3.5) and a 304 (§15.4.5) have neither content nor trailers.
     """

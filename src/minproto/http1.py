@@ -234,7 +234,8 @@ _FIELDS: Syntax = {
 _FOLDED_FIELDS = _FIELDS | {
     "value": Part(_run(FIELD_VCHAR), {b"\r\n ": "value", b"\r\n\t": "value", b"\r\n": "name"}, least=0)
 }
-_REQUEST_LINE = re.compile(rf"([{TCHAR}]++) ([{TARGET}]++) HTTP/(1\.[01])")  # as we send it
+# As we send it: a client MUST NOT send a version to which it does not conform (RFC 9110 §6.2).
+_REQUEST_LINE = re.compile(rf"([{TCHAR}]++) ([{TARGET}]++) HTTP/(1\.[01])")
 _FOLD = re.compile(r"\r\n[\t ]++")
 
 _VERSION = re.compile(rb"(?:H(?:T(?:T(?:P(?:/(?:[0-9](?:\.[0-9]?)?)?)?)?)?)?)?")
@@ -683,7 +684,10 @@ class Connection(Core):
         return start not in (b"", b"\r")  # a CR may be the first half of one more empty line
 
     def _check_request(self, method: str, target: str, version: str, headers: Headers) -> RequestHead:
-        """Begin an exchange with a head whose syntax is right. Raises RemoteProtocolError if the request is refused."""
+        """Begin an exchange with a head whose syntax is right. Raises RemoteProtocolError if the request is refused.
+
+        A version such as 1.2 is treated as 1.1, the highest one with the same syntax that we know (RFC 9110 §6.2).
+        """
         self._method = method  # an error response to HEAD has no content either
         if version[0] != "1":  # RFC 9110 §15.6.6: the reason becomes the content of the response, see ``farewell``
             raise RemoteProtocolError("only HTTP/1.x is spoken here", 505)
@@ -895,7 +899,7 @@ class Connection(Core):
         # RFC 9110 §15: other codes are invalid, though a client has to treat such a response as a server error.
         if not 100 <= status <= 599:
             raise LocalProtocolError(f"no response has status {status}")
-        if version not in ("1.0", "1.1"):
+        if version not in ("1.0", "1.1"):  # RFC 9110 §6.2: a server MUST NOT send a version to which it does not conform
             raise LocalProtocolError(f"no response of HTTP/1.x has version {version}")
         if status < 200 and self._version == "1.0":  # RFC 9110 §15.2: the client would take it for the final response
             raise LocalProtocolError("an interim response to HTTP/1.0")
@@ -932,7 +936,7 @@ class Connection(Core):
         if isinstance(self.framing, Chunked):
             return b"%x\r\n%b\r\n" % (len(data), data) if data else b""  # a chunk of size 0 would be the last chunk
         if isinstance(self.framing, ContentLength):
-            if len(data) > self._due:
+            if len(data) > self._due:  # RFC 9110 §8.6
                 raise LocalProtocolError("more content than its Content-Length, or than this response can have")
             self._due -= len(data)
         return data
@@ -942,7 +946,7 @@ class Connection(Core):
 
         In particular no CRLF, which old clients sent behind their content: a client MUST NOT (§2.2).
         """
-        if self._due:
+        if self._due:  # RFC 9110 §8.6: a message whose Content-Length is wrong MUST NOT be completed
             raise LocalProtocolError("less content than its Content-Length")
         chunked = isinstance(self.framing, Chunked)
         # RFC 9110 §6.5.1: only chunked has a place for trailers. A field that frames or routes would come too late there.
@@ -957,8 +961,9 @@ class Connection(Core):
         """Return the bytes of a whole final response: its head, its content, and an end without trailers.
 
         A head that does not say where its content ends gets a Content-Length. Without one, only the end of the connection
-        would be the end of the content: a server SHOULD avoid that (§6.3). In answer to HEAD the content is left out, but
-        the Content-Length is that of a GET (RFC 9110 §9.3.2).
+        would be the end of the content: a server SHOULD avoid that (§6.3, RFC 9110 §8.6). In answer to HEAD the content is
+        left out, but the Content-Length is that of a GET (RFC 9110 §9.3.2). A 304 gets no Content-Length: it MUST be that of
+        the 200 (RFC 9110 §8.6), which only the app knows.
         Raises LocalProtocolError if ``send`` would, with nothing changed.
         """
         head = ResponseHead(head.status, head.headers, head.version)
@@ -987,6 +992,7 @@ class Connection(Core):
         if self.role is CLIENT or self.response is not HEAD:
             return []
         text = f"{error}\n".encode()
+        # RFC 9110 §8.3: whoever makes content SHOULD say its type, or a browser guesses it from the bytes.
         fields = [("content-type", "text/plain"), ("content-length", str(len(text))), ("connection", "close")]
         content = () if self._method == "HEAD" else (Data(text),)
         return [ResponseHead(error.code or 400, Headers(fields)), *content, EndOfMessage()]

@@ -100,6 +100,7 @@ def accept_request(
         key = headers.get("sec-websocket-key") or ""
         if not _KEY.fullmatch(key):  # two keys, joined by a comma, do not match either: there MUST be only one (§11.3.1)
             raise RemoteProtocolError("missing, repeated or invalid Sec-WebSocket-Key", 400)
+        # RFC 9110 §7.8: a 101 MUST name the protocol in Upgrade, and Connection MUST name Upgrade.
         fields += [("upgrade", "websocket"), ("connection", "Upgrade"), ("sec-websocket-accept", accept_key(key))]
     agreement = _negotiate(headers, subprotocols, compression, fields)
     return ResponseHead(200 if request.version == "2" else 101, fields), agreement
@@ -108,7 +109,8 @@ def accept_request(
 def _check_upgrade(request: RequestHead) -> None:
     """Check that a request asks for a WebSocket: in HTTP/1.1 by Upgrade (§4.2.1), in HTTP/2 by :protocol (RFC 8441 §5).
 
-    Upgrade and Connection are lists. Firefox, for example, sends ``Connection: keep-alive, Upgrade``.
+    Upgrade and Connection are lists. Firefox, for example, sends ``Connection: keep-alive, Upgrade``. A protocol's name has no
+    case (RFC 9110 §7.8). A WebSocket can only honour the meaning of a GET, so another method MUST NOT switch (RFC 9110 §7.8).
     """
     if request.version == "2":
         if request.protocol.lower() != "websocket":
@@ -179,7 +181,7 @@ def refusal(error: RemoteProtocolError) -> ResponseHead:
     """Return the head of a refusal with the status ``error.code`` (§10.7).
 
     A 426 (Upgrade Required) MUST say which version the server would accept (§4.2.2, §4.4), and which protocol (RFC 9110
-    §15.5.22).
+    §15.5.22 and §7.8).
     """
     fields = [("connection", "upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", VERSION)]
     return ResponseHead(error.code, Headers(fields if error.code == 426 else []))
@@ -189,6 +191,9 @@ def handshake(
     host: str, target: str, key: str, subprotocols: Sequence[str] = (), compression: Compression | None = None
 ) -> RequestHead:
     """Return a client's request: each of these fields is a MUST (§4.1).
+
+    Upgrade is about this connection alone. So Connection MUST name it (RFC 9110 §7.6.1 and §7.8), or a proxy passes it on.
+    Host comes first, so that a proxy can choose the server early (RFC 9110 §7.2).
 
     ``key``: 16 random bytes in base64, new for each connection, so that no cache can answer with an old response.
     ``compression``: the offer of permessage-deflate; None: no offer.

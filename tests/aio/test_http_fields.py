@@ -8,7 +8,7 @@ import pytest
 from h2_harness import talking
 from harness import get, serving, virtual
 
-from minproto import EventSource, Upgrade
+from minproto import EventSource, Response, Upgrade
 from minproto.aio import http, reconnect
 from minproto.aio.address import split_client_url
 from minproto.aio.http_client import request_fields
@@ -74,6 +74,36 @@ def test_a_date_that_we_send_has_the_one_format(monkeypatch):
     assert http.date_field() == ("date", "Sun, 06 Nov 1994 08:49:37 GMT")
 
 
+def test_a_date_is_that_of_its_second(monkeypatch):
+    """§6.6.1, SHOULD: the best approximation; the field is made once a second, and not once for ever."""
+    monkeypatch.setattr(http, "_date", (0.0, ("date", "")))
+    for now, date in ((0.5, "00:00:00"), (59.9, "00:00:59"), (60.0, "00:01:00"), (60.9, "00:01:00"), (59.0, "00:00:59")):
+        monkeypatch.setattr(http.time, "time", lambda now=now: 784_080_000 + now)
+        assert http.date_field() == ("date", f"Sun, 06 Nov 1994 {date} GMT")
+
+
+# ---- §6.5: trailers ------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_trailers_stay_out_of_the_header_that_an_app_sees():
+    """§6.5.1: a recipient MUST NOT merge them."""
+
+    async def app(request):
+        await request.read()
+        return Response.text(f"{request.headers.get('x-user')} {request.trailers.get('x-user')}")
+
+    async with serving(app) as server:
+        chunks = b"1\r\na\r\n0\r\nX-User: admin\r\n\r\n"
+        head = get("/", "X-User: guest", "Transfer-Encoding: chunked", method="POST")
+        assert (await server.client().ask(head + chunks)).body == b"guest admin"
+    async with talking(app) as (_, peer):
+        stream = peer.open("POST", "/", ("x-user", "guest"))
+        await peer.upload(stream, b"a", end=False)
+        peer.end(stream, (("x-user", "admin"),))
+        assert (await peer.answer(stream)).body == b"guest admin"
+
+
 # ---- §6.6.1: Date --------------------------------------------------------------------------------------------------------
 
 
@@ -108,9 +138,41 @@ async def test_the_200_that_opens_a_tunnel_of_http2_has_a_date():
             assert answer.status == 200 and len(answer.headers.get_all("date")) == 1
 
 
+@pytest.mark.parametrize("status", [200, 302, 404])
+@virtual
+async def test_each_answer_has_a_date(status):
+    """Each 2xx, 3xx and 4xx, of the app's and of the server's own."""
+
+    async def app(request):
+        return Response(b"", status)
+
+    async with serving(app) as server:
+        assert len((await server.client().ask(get())).headers.get_all("date")) == 1
+        for wrong, code in ((get("*"), 400), (get(method="BREW"), 501), (b"GET / HTTP/1.1\r\n\r\n", 400)):
+            answer = await server.client().ask(wrong)
+            assert (answer.status, len(answer.headers.get_all("date"))) == (code, 1)
+    async with talking(app) as (_, peer):
+        assert len((await peer.get("/")).headers.get_all("date")) == 1
+
+
 # ---- §7.2: Host ----------------------------------------------------------------------------------------------------------
 
 
 def test_host_is_the_first_field():
     """SHOULD."""
     assert request_fields("GET", "/", {"a": "b"}, b"", "example.org")[0] == ("host", "example.org")
+
+
+# ---- §8.6: Content-Length ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "content", "length"),
+    [
+        ("POST", b"", "0"), ("PUT", b"", "0"), ("PATCH", b"", "0"), ("POST", b"abc", "3"), ("GET", b"abc", "3"),
+        ("GET", b"", None), ("HEAD", b"", None), ("DELETE", b"", None), ("OPTIONS", b"", None),
+    ],
+)  # fmt: skip
+def test_a_request_says_its_length_where_content_has_a_meaning(method, content, length):
+    """SHOULD, and SHOULD NOT where there is no content and none is anticipated."""
+    assert request_fields(method, "/", [], content, "a").get("content-length") == length
