@@ -294,7 +294,9 @@ class HeadReader:
     def read(self, buffer: Buffer) -> tuple[Sequence[str], Headers] | None:
         """Remove a complete head from the buffer. Return the parts of its start line, and its fields; None if incomplete.
 
-        Spaces and tabs around a value do not belong to the value (§5.1, RFC 9110 §5.5), and a fold becomes one space (§5.2).
+        Spaces and tabs around a value do not belong to the value (§5.1), and a fold becomes one space (§5.2). RFC 9110 §5.5
+        demands the former of every version of HTTP.
+
         A server MUST NOT act on a part of a head, since a later field may contradict an earlier one (RFC 9110 §5.3). So there
         is no event for a part.
 
@@ -936,7 +938,7 @@ class Connection(Core):
         if isinstance(self.framing, Chunked):
             return b"%x\r\n%b\r\n" % (len(data), data) if data else b""  # a chunk of size 0 would be the last chunk
         if isinstance(self.framing, ContentLength):
-            if len(data) > self._due:  # RFC 9110 §8.6
+            if len(data) > self._due:
                 raise LocalProtocolError("more content than its Content-Length, or than this response can have")
             self._due -= len(data)
         return data

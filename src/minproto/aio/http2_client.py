@@ -217,8 +217,9 @@ class ClientConnection(Multiplexer):
     ) -> ClientResponse:
         """Send a request as soon as the server allows one more, and wait for the head of its response.
 
-        The head may come before an upload is complete: the upload continues while the response is read. Once the upload is
-        complete, the server has ``Timeouts.idle`` seconds for the head. Interim responses (1xx) are skipped.
+        The head may come before an upload is complete: the upload continues while the response is read (RFC 9110 §7.5). It
+        ends with the response, since a server that has said everything needs no more content. Once the upload is complete, the
+        server has ``Timeouts.idle`` seconds for the head. Interim responses (1xx) are skipped.
 
         ``headers``: a mapping, or pairs of a name and a value. ``body``: bytes, or an async iterator that generates the
         content as it is sent.

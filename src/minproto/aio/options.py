@@ -161,7 +161,8 @@ def verifying_context() -> tls.SSLContext:
     """Return a client's context that accepts a server only if its certificate is valid for its host (RFC 9110 §4.3.4).
 
     Python's default context also accepts a certificate that has the host only as its *common name*, a line of free text. No
-    authority has to check this text, so a client MUST NOT go by it (§4.3.4: CN-ID).
+    authority has to check this text, so a client MUST NOT go by it (RFC 9110 §4.3.4: CN-ID). A context of the user's own is
+    used as it is: a client may be configured to identify its server in another way.
     """
     context = tls.create_default_context()
     context.hostname_checks_common_name = False
