@@ -8,7 +8,7 @@ import pytest
 from minproto.broker import Broker, parse_id
 from minproto.commands import execute
 from minproto.core import CLIENT
-from minproto.resp import Connection, Push, Reply
+from minproto.resp import Connection, Error, Push, Reply
 from minproto.session import MAX_GATHERED, Switchboard
 from minproto.stream_commands import _parse_start
 
@@ -180,3 +180,40 @@ def test_who_leaves_many_topics_costs_each_of_them_once():
 
     # 8 times the topics take 8 times as long, or 64. Other programs disturb a clock, but not eight times in a row.
     assert any(seconds(40_000) < 24 * seconds(5_000) for _ in range(8))
+
+
+def said(session, *words):
+    """The value of the one reply to a command."""
+    (event,) = execute(session, list(words))
+    return event.value
+
+
+@pytest.mark.parametrize("version", [b"0", b"1", b"4", b"99"])
+def test_only_two_versions_are_spoken(version):
+    session, _ = Board().session()
+    assert said(session, b"HELLO", version) == Error("NOPROTO unsupported protocol version")
+    assert session.version == 2
+
+
+def test_each_receiver_is_counted():
+    board = Board()
+    for _ in range(3):
+        board.session("subscribe a")
+    board.session("subscribe a", "psubscribe a*", "psubscribe *")
+    other, _ = board.session()
+    assert said(other, b"PUBLISH", b"a", b"x") == 6
+
+
+def test_a_reset_forgets_the_name():
+    session, _ = Board().session("client setname me")
+    assert said(session, b"CLIENT", b"GETNAME") == b"me"
+    execute(session, [b"RESET"])
+    assert said(session, b"CLIENT", b"GETNAME") is None
+
+
+@pytest.mark.parametrize("name", [b"a b", b"a\nb", b"\x7f", b"\xff", b" "])
+def test_a_name_has_no_blank_and_no_control_character(name):
+    session, _ = Board().session()
+    assert "cannot contain spaces" in said(session, b"CLIENT", b"SETNAME", name).text
+    assert "cannot contain spaces" in said(session, b"HELLO", b"3", b"SETNAME", name).text
+    assert (session.name, session.version) == (b"", 2)

@@ -399,3 +399,20 @@ def test_off_the_table():
 def test_a_refused_send_names_what_it_refuses():
     with pytest.raises(LocalProtocolError, match="a server can't send Command"):
         Connection(SERVER).send(Command([b"PING"]))
+
+
+@pytest.mark.parametrize("text", ["a\rb", "a\nb", "a\r\nb"])
+@pytest.mark.parametrize("kind", [Simple, Error])
+def test_no_line_of_a_reply_has_a_line_break(kind, text):
+    """What stands behind it would be another reply."""
+    with pytest.raises(LocalProtocolError, match="a line break in a line"):
+        Connection(SERVER).send(Reply(kind(text)))
+
+
+def test_an_inline_command_without_an_end_is_refused():
+    core = Connection(SERVER, Limits(max_line=100))
+    core.receive_data(b"x" * 99)
+    assert core.next_event() is None
+    core.receive_data(b"x")
+    with pytest.raises(RemoteProtocolError, match="too big inline request"):
+        core.next_event()
