@@ -7,6 +7,7 @@ and what becomes of the connection: it is alive, a stream is reset with a code, 
 from collections.abc import Callable
 from itertools import pairwise
 
+import hpack
 import http2_wire
 import pytest
 from http2_wire import ALIVE, GET, OK, POST, Wire, data, frame, number, ping, reset, settings, window_update
@@ -1218,6 +1219,27 @@ def test_a_table_that_became_smaller_has_to_be_acknowledged_in_the_next_block():
     w.feed(frame(SETTINGS, ACK))
     w.said.clear()
     assert w.verdict(w.head(3)) == connection(COMPRESSION_ERROR)
+
+
+@pytest.mark.parametrize(
+    ("begin", "verdict"),
+    [(b"", connection(COMPRESSION_ERROR)), (b"\x20\x3f\xe1\x1f", ALIVE), (b"\x20", ALIVE), (b"\x3e", ALIVE),
+     (b"\x3f\x00", connection(COMPRESSION_ERROR)), (b"\x3f\xe1\x1f", connection(COMPRESSION_ERROR))],
+    ids=["none", "0 and 4096", "0", "30", "31", "4096"],
+)  # fmt: skip
+def test_a_table_that_was_smaller_for_a_while_has_to_be_acknowledged_too(begin, verdict):
+    """§4.3.1, RFC 7541 §4.2: the block has to begin with the smallest size, 30 here, although 4,096 bytes hold again."""
+    w = Wire()
+    w.feed(w.head(1, fields(("x", "y"))))
+    w.say(Settings([(1, 30)]))
+    w.say(Settings([(1, 4_096)]))
+    w.feed(frame(SETTINGS, ACK), frame(SETTINGS, ACK))
+    w.said.clear()
+    w.encoder = hpack.Encoder()  # which refers to no entry of the block before
+    assert w.verdict(w.head(3, before=begin)) == verdict
+    if verdict == ALIVE:  # and then no more
+        w.encoder = hpack.Encoder()
+        assert w.verdict(w.head(5)) == ALIVE
 
 
 def test_a_table_of_no_size_is_kept_to():

@@ -5,7 +5,7 @@
 
 import http2_wire
 import pytest
-from http2_wire import ALIVE, OK, POST, Wire, data, frame, number, reset, settings, split, window_update
+from http2_wire import ALIVE, GET, OK, POST, Wire, data, frame, number, reset, settings, split, window_update
 
 from minproto import http2_frames as f
 from minproto.core import CLIENT, SERVER, Event, LocalProtocolError, RemoteProtocolError, Role
@@ -231,6 +231,74 @@ def test_no_more_is_sent_than_each_of_the_two_windows_allows(smaller):
     w.say(Data(bytes(most), 1))
     with pytest.raises(LocalProtocolError, match="than the windows allow"):
         w.say(Data(b"x", 1))
+
+
+# ---- field blocks (RFC 7541): both directions, since the two ends have to agree -----------------------------------------
+
+FIELDS = [*GET, ("z", "1"), ("a", "2"), ("z", "1"), ("a", "3"), ("cookie", "b=1"), ("a", "2")]
+
+
+def test_a_field_block_keeps_the_order_of_the_fields():
+    """RFC 7541 §2.1: also of equal fields, which are two."""
+    ours, theirs = Wire(CLIENT), Wire()
+    for _ in range(2):
+        assert list(theirs.core._coder.decode(ours.core._coder.encode(FIELDS))) == FIELDS
+        assert theirs.decoder.decode(theirs.core._coder.encode(FIELDS)) == FIELDS
+        assert list(ours.core._coder.decode(theirs.encoder.encode(FIELDS))) == FIELDS
+
+
+def test_equal_entries_of_the_table_are_no_error():
+    """RFC 7541 §2.3.2: the block adds a: b twice, and then refers to both entries."""
+    block = bytes.fromhex("40 01 61 01 62  40 01 61 01 62  be bf")
+    assert list(Wire().core._coder.decode(block)) == [("a", "b")] * 4
+
+
+CUSTOM = [*GET[:2], (":path", "/"), (":authority", "www.example.com")]
+APPENDIX = {
+    "C.3": (
+        ["828684410f7777772e6578616d706c652e636f6d", "828684be58086e6f2d6361636865",
+         "828785bf400a637573746f6d2d6b65790c637573746f6d2d76616c7565"],
+        [CUSTOM, [*CUSTOM, ("cache-control", "no-cache")],
+         [CUSTOM[0], (":scheme", "https"), (":path", "/index.html"), CUSTOM[3], ("custom-key", "custom-value")]],
+    ),
+    "C.4": (
+        ["828684418cf1e3c2e5f23a6ba0ab90f4ff", "828684be5886a8eb10649cbf", "828785bf408825a849e95ba97d7f8925a849e95bb8e8b4bf"],
+        [CUSTOM, [*CUSTOM, ("cache-control", "no-cache")],
+         [CUSTOM[0], (":scheme", "https"), (":path", "/index.html"), CUSTOM[3], ("custom-key", "custom-value")]],
+    ),
+}  # fmt: skip
+"""Requests of RFC 7541, Appendix C, without and with Huffman code: three blocks of one connection, and their fields."""
+
+
+@pytest.mark.parametrize("blocks", APPENDIX.values(), ids=APPENDIX)
+def test_the_blocks_of_the_standards_appendix_are_read(blocks):
+    """RFC 7541 §3.2: each block changes the table to which the next one refers."""
+    coder = Wire().core._coder
+    for block, fields in zip(*blocks, strict=True):
+        assert list(coder.decode(bytes.fromhex(block))) == fields
+
+
+@pytest.mark.parametrize("name", ["authorization", "proxy-authorization"])
+def test_a_secret_is_a_never_indexed_literal_every_time(name):
+    """RFC 7541 §6.2.3: 0x10 are the first bits of a never-indexed literal; the index of its name is over 15."""
+    coder = Wire(CLIENT).core._coder
+    first, second = (coder.encode([(name, "secret")]) for _ in range(2))
+    assert first == second and first[0] == 0x1F
+    assert coder.encode([("x", "y")]) != coder.encode([("x", "y")])  # while other fields are put into the table
+
+
+@pytest.mark.parametrize(("size", "right"), [(4_096, True), (4_097, False)])
+def test_a_table_larger_than_its_acknowledged_size_is_refused(size, right):
+    """RFC 7541 §6.3: the limit goes down as well as up, and each time with the peer's acknowledgement."""
+    w = Wire()
+    for limit in (8_192, 4_096):
+        w.say(Settings([(f.HEADER_TABLE_SIZE, limit)]))
+        w.feed(frame(f.SETTINGS, f.ACK))
+    w.feed(w.head(1))
+    w.said.clear()
+    w.encoder.header_table_size = size - 1  # or the encoder would have nothing to say of 4,096
+    w.encoder.header_table_size = size
+    assert w.verdict(w.head(3)) == (ALIVE if right else ("connection", f.COMPRESSION_ERROR))
 
 
 # ---- what an extension needs (§5.5) ------------------------------------------------------------------------------------

@@ -282,35 +282,80 @@ can make requests on our connection, and sees the length of our packets, could f
 §7.1). The block marks such a field (RFC 7541 §6.2.3), so a proxy that passes the field on must not index it either."""
 
 
+def _size_update_end(block: bytes) -> int:
+    """Return where the size update at the beginning of a block ends; 0 if the block begins with something else.
+
+    A size update is the bits 001 and a number: five bits, and if they are all 1, more bytes up to one below 128 (RFC 7541
+    §5.1, §6.3).
+
+    >>> [_size_update_end(bytes.fromhex(block)) for block in ("20 82", "3f 99 17 82", "82")]
+    [1, 3, 0]
+    """
+    if not block or block[0] & 0xE0 != 0x20:
+        return 0
+    if block[0] & 0x1F != 0x1F:
+        return 1
+    return next((at + 1 for at in range(1, len(block)) if block[at] < 0x80), len(block))
+
+
 class FieldCoder:
     """Converts the fields of one connection: field lists to blocks and back, and heads to field lists and back.
 
     It has a compression table for each direction. ``minproto.fast`` replaces it with a class that remembers whole heads.
     """
 
-    __slots__ = ("_decoder", "_encoder", "_table_sizes")
+    __slots__ = ("_decoder", "_encoder", "_smallest", "_table_sizes")
 
     def __init__(self, max_block: int) -> None:
         """``max_block``: the most bytes to which a received block may decode, including 32 extra bytes for each field."""
         self._decoder = Decoder(max_block)
         self._encoder = Encoder()
         self._table_sizes: list[int] = []  # sizes of our table that the peer has set since our last block, at most two
+        self._smallest: int | None = None  # the smallest size of the peer's table that came into force since its last block
 
     # -- blocks
 
     def decode(self, block: bytes) -> Fields:
-        """Return the fields of a received block. Raises RemoteProtocolError if this fails: the connection MUST end (§4.3)."""
+        """Return the fields of a received block, in its order (RFC 7541 §2.1). Raises RemoteProtocolError if this fails: the
+        connection MUST end (§4.3).
+
+        The library decodes as RFC 7541 §3.2 demands, and refuses what RFC 7541 calls a decoding error: an index without an
+        entry (RFC 7541 §2.3.3, §6.1), a number of more than five bytes (RFC 7541 §5.1), padding that is too long or is no
+        part of EOS, EOS itself (RFC 7541 §5.2), a table larger than allowed (RFC 7541 §6.3). Two equal entries of the table
+        are no error (RFC 7541 §2.3.2).
+        """
         try:
-            decoded = self._decoder.decode(block, raw=True)
+            decoded = self._decoder.decode(self._resized(block), raw=True)
         except OversizedHeaderListError:
             raise RemoteProtocolError("a field block that decodes to too much", ENHANCE_YOUR_CALM) from None  # 0xb
         except HPACKError as error:  # its text can contain memory addresses of ours, so the peer must not see it
             raise RemoteProtocolError("a field block that can't be decoded", COMPRESSION_ERROR) from error  # 0x9
         return tuple([(str(name, "latin-1"), str(value, "latin-1")) for name, value in decoded])
 
+    def _resized(self, block: bytes) -> bytes:
+        """Return the rest of a block, after the size update that has to come first if our table was smaller for a while.
+
+        Let us assume that we have set the size to 0 and then back to 4,096, and that the peer has acknowledged both. Its next
+        block has to begin with the size 0, so that both ends drop their entries (§4.3.1, RFC 7541 §4.2). The library knows
+        only the last size. So it gets the first update by itself, at the time of the smallest size.
+        """
+        smallest, self._smallest = self._smallest, None
+        allowed = self._decoder.max_allowed_table_size
+        if smallest is None or smallest >= allowed:
+            return block
+        end = _size_update_end(block)
+        self._decoder.max_allowed_table_size = smallest
+        self._decoder.decode(block[:end])  # b"" if there is no update: refused, if the table is larger than the smallest size
+        self._decoder.max_allowed_table_size = allowed
+        return block[end:]
+
     def encode(self, fields: Fields) -> bytes:
-        """Return the block for a checked field list. Blocks have to be sent in the order in which they were encoded."""
-        # Each size makes the library begin the block with a size update (§4.3.1, RFC 7541 §6.3).
+        """Return the block for a checked field list, in its order (RFC 7541 §2.1). Blocks have to be sent in the order in
+        which they were encoded.
+
+        A field of ``_NEVER_INDEXED`` is encoded as a never-indexed literal every time (RFC 7541 §6.2.3).
+        """
+        # Each size makes the library begin the block with a size update (§4.3.1, RFC 7541 §4.2).
         for size in self._table_sizes:
             self._encoder.header_table_size = size
         self._table_sizes = []
@@ -319,8 +364,9 @@ class FieldCoder:
         )
 
     def resize_decoder(self, size: int) -> None:
-        """Hold the peer to our SETTINGS_HEADER_TABLE_SIZE, which it has just acknowledged (§4.3.1)."""
+        """Hold the peer to our SETTINGS_HEADER_TABLE_SIZE, which it has just acknowledged (§4.3.1, RFC 7541 §6.3)."""
         self._decoder.max_allowed_table_size = size
+        self._smallest = size if self._smallest is None else min(self._smallest, size)
 
     def resize_encoder(self, size: int) -> None:
         """Adopt the peer's SETTINGS_HEADER_TABLE_SIZE. The next block begins by announcing the change (§4.3.1).
@@ -335,6 +381,8 @@ class FieldCoder:
             '20 3f 99 17 89'
 
         20 is the size 0, 3f 99 17 the size 3000 (31, and 2969 in groups of seven bits), 89 is ":status: 204".
+
+        The table is never larger than the peer allows (RFC 7541 §4.2, §6.3), and never larger than we want.
         """
         size = min(size, MAX_TABLE)
         smallest = min([*self._table_sizes, size])
