@@ -320,28 +320,30 @@ class FieldCoder:
         connection MUST end (§4.3).
 
         The library decodes as RFC 7541 §3.2 demands, and refuses what RFC 7541 calls a decoding error: an index without an
-        entry (RFC 7541 §2.3.3, §6.1), a number of more than five bytes (RFC 7541 §5.1), padding that is too long or is no
+        entry (RFC 7541 §2.3.3, §6.1), a number of more than five bytes after its prefix (RFC 7541 §5.1), padding that is too long or is no
         part of EOS, EOS itself (RFC 7541 §5.2), a table larger than allowed (RFC 7541 §6.3). Two equal entries of the table
         are no error (RFC 7541 §2.3.2).
         """
         try:
-            decoded = self._decoder.decode(self._resized(block), raw=True)
+            if self._smallest is not None:
+                block = self._resized(block, self._smallest)
+            decoded = self._decoder.decode(block, raw=True)
         except OversizedHeaderListError:
             raise RemoteProtocolError("a field block that decodes to too much", ENHANCE_YOUR_CALM) from None  # 0xb
         except HPACKError as error:  # its text can contain memory addresses of ours, so the peer must not see it
             raise RemoteProtocolError("a field block that can't be decoded", COMPRESSION_ERROR) from error  # 0x9
         return tuple([(str(name, "latin-1"), str(value, "latin-1")) for name, value in decoded])
 
-    def _resized(self, block: bytes) -> bytes:
+    def _resized(self, block: bytes, smallest: int) -> bytes:
         """Return the rest of a block, after the size update that has to come first if our table was smaller for a while.
 
         Let us assume that we have set the size to 0 and then back to 4,096, and that the peer has acknowledged both. Its next
         block has to begin with the size 0, so that both ends drop their entries (§4.3.1, RFC 7541 §4.2). The library knows
         only the last size. So it gets the first update by itself, at the time of the smallest size.
         """
-        smallest, self._smallest = self._smallest, None
+        self._smallest = None
         allowed = self._decoder.max_allowed_table_size
-        if smallest is None or smallest >= allowed:
+        if smallest >= allowed:
             return block
         end = _size_update_end(block)
         self._decoder.max_allowed_table_size = smallest
