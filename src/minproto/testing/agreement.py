@@ -208,8 +208,9 @@ def understands_as(reference: Subject) -> Law:
 def agrees_with(reference: Subject, *, ends: bool = True) -> Law:
     """Return law 13 for a parser: after each chunk it has made the same events as our core, and so it has in the end.
 
-    A parser may report an error later than our core, which reports it at the first wrong byte. But it has to report the error
-    before any further event, and when the input ends. ``ends``: end the input, too, at many positions."""
+    A parser may report an error later than our core, which reports it at the first wrong byte, or sooner. But both make the
+    same events before, and no events after it, and both have failed when the input ends. ``ends``: end the input, too, at many
+    positions."""
 
     def agrees(subject: Subject, stream: Sequence[bytes]) -> None:
         """13. Two implementations driven in lockstep agree after every call."""
@@ -228,21 +229,21 @@ def agrees_with(reference: Subject, *, ends: bool = True) -> Law:
 def _lockstep(reference: Subject, subject: Subject, pieces: Sequence[bytes], ends: bool) -> tuple[str, list[Part]] | None:
     """Feed the same pieces to our core and to a parser. Return what differs first, and the bytes so far."""
     ours, yours = Run(reference), Run(subject)
-    for piece in pieces:
-        if not yours.open:
-            break
-        yours.feed([piece])
-        if ours.open:
-            ours.feed([piece])
+    for at, piece in enumerate(pieces):
+        for run in (ours, yours):
+            if run.open:
+                run.feed([piece])
         if ours.error is not None and ours.error.code in _TOO_LARGE:
             return None
         if says := _differ(ours, yours) or _unlike(ours, yours):
-            return says, yours.parts()
+            return says, [(b"".join(pieces[: at + 1]), "")]
+        if not ours.open and not yours.open:
+            break
     if ends:
         ours.end()
         yours.end()
         if says := _differ(ours, yours) or _unlike(ours, yours, ended=True):
-            return says, yours.parts()
+            return says, [(b"".join(pieces), "end of input")]
     return None
 
 
@@ -257,12 +258,14 @@ def _made(run: Run) -> list[Any]:
 
 
 def _unlike(ours: Run, yours: Run, ended: bool = False) -> str:
-    """Return the error or the ``wants`` that differs; "" if none does."""
-    if yours.error is not None and ours.error is None:
-        return f"minproto: no error, and wants is {ours.wants.name}\nyours:    {yours.error!r}"
-    if ours.error is not None:
-        late = yours.error is None and (ended or not yours.open)
-        return f"minproto: {ours.error!r}\nyours:    no error, and wants is {yours.wants.name}" if late else ""
-    if ours.wants is not yours.wants:
-        return f"minproto: wants is {ours.wants.name}\nyours:    wants is {yours.wants.name}"
+    """Return the error or the ``wants`` that differs; "" if none does.
+
+    Where the input ends, both have failed, or neither has. Before, one may fail sooner: the events show what it has read."""
+    failed = (ours.error is not None, yours.error is not None)
+    if (not any(failed) and ours.wants is not yours.wants) or (ended and failed[0] != failed[1]):
+        return f"minproto: {_state(ours)}\nyours:    {_state(yours)}"
     return ""
+
+
+def _state(run: Run) -> str:
+    return repr(run.error) if run.error is not None else f"no error, and wants is {run.wants.name}"

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from minproto.testing.findings import findings
-from minproto.testing.laws import RECEIVING_LAWS, Law, bounded, check_law
+from minproto.testing.laws import RECEIVING_LAWS, Law, bounded, check_law, draw
 from minproto.testing.programs import CannotRunError, Program
 from minproto.testing.report import LawBroken, sentence
 from minproto.testing.stages import ROOMY, Stage
@@ -95,13 +95,15 @@ def _try(options: _Options, program: Program) -> int:
     """Run all laws until one is broken, and print a line for each of them."""
     small = program.on_trial(options.reader.subject(program.make, options.stage))
     roomy = program.with_limit(ROOMY).on_trial(small)
+    streams = draw(small, examples=options.words.examples, seed=options.seed)
     for law in options.laws:
+        number = options.examples(law)
         began = time.monotonic()
         subject = small if law in RECEIVING_LAWS else roomy  # in law 13, our core's limits are large, too
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                tried = check_law(law, subject, examples=options.examples(law), seed=options.seed)
+                tried = check_law(law, subject, examples=number, seed=options.seed, streams=streams[:number])
             if caught and law in RECEIVING_LAWS and tried >= ENOUGH:
                 raise LawBroken(NO_EVENT, "so the law holds, but says nothing: the program has to tell what it reads")
         except LawBroken as broken:

@@ -352,27 +352,38 @@ def check(
         check_law(law, subject, examples=examples, seed=seed)
 
 
-def check_law(law: Law, subject: Subject, *, examples: int | None = None, seed: int | None = None) -> int:
-    """Look for a stream that breaks one law, and return the number of streams tried. ``examples``, ``seed``: see ``check``."""
+def check_law(
+    law: Law, subject: Subject, *, examples: int | None = None, seed: int | None = None,
+    streams: Sequence[list[bytes]] | None = None,
+) -> int:  # fmt: skip
+    """Look for a stream that breaks one law, and return the number of streams tried. ``examples``, ``seed``: see ``check``.
+
+    ``streams``: try these, which ``draw`` has returned. Only if one of them breaks the law, hypothesis looks for a small one:
+    it takes as long to draw a hundred streams as to try them, so several laws can share them."""
     check_contract(subject)
     search = _Search(law, subject)
-
-    @given(stream=subject.drawn(subject.streams))
-    def holds(stream: list[bytes]) -> None:
-        search.look(stream)
-
-    try:
-        _configured(holds, law, examples, seed)()
-    except _FoundError:
-        pass  # the report is raised further down, so that it does not show this error as its context
-    else:
+    if not (search.try_all(streams) if streams is not None else search.draw(examples, seed)):
         if law in RECEIVING_LAWS and not search.events:
-            warnings.warn(f"{law.__name__} holds, but the parser made no event of any stream: are the streams right?",
-            stacklevel=2)
+            says = f"{law.__name__} holds, but the parser made no event of any stream: are the streams right?"
+            warnings.warn(says, stacklevel=2)
         return search.tried
+    if streams is not None and (smaller := _Search(law, subject)).draw(examples, seed):
+        search = smaller
     report = search.smallest()
     _forget_search(report.__cause__)
     raise report.with_traceback(None) from report.__cause__
+
+
+def draw(subject: Subject, *, examples: int, seed: int) -> list[list[bytes]]:
+    """Return the streams that ``check_law`` would draw."""
+    drawn: list[list[bytes]] = []
+
+    @given(stream=subject.drawn(subject.streams))
+    def keep(stream: list[bytes]) -> None:
+        drawn.append(stream)
+
+    _configured(keep, garbage, examples, seed)()
+    return drawn
 
 
 def _forget_search(error: BaseException | None) -> None:
@@ -413,6 +424,28 @@ class _Search:
         self._found: dict[tuple[bytes, ...], LawBroken] = {}
         self._last: tuple[bytes, ...] = ()  # hypothesis runs the smallest stream of all last
         self._tries = _TRIES // _COST.get(law, 1)
+
+    def try_all(self, streams: Iterable[list[bytes]]) -> bool:
+        """Return whether one of these streams breaks the law."""
+        try:
+            for stream in streams:
+                self.look(stream)
+        except _FoundError:
+            return True
+        return False
+
+    def draw(self, examples: int | None, seed: int | None) -> bool:
+        """Let hypothesis draw streams. Return whether one of them breaks the law; then it has looked for a smaller one."""
+
+        @given(stream=self._subject.drawn(self._subject.streams))
+        def holds(stream: list[bytes]) -> None:
+            self.look(stream)
+
+        try:
+            _configured(holds, self._law, examples, seed)()
+        except _FoundError:
+            return True  # the report is raised by the caller, so that it does not show this error as its context
+        return False
 
     def look(self, stream: list[bytes]) -> None:
         """Raise _FoundError if the stream breaks the law. A stream that has broken the law before is not tried again."""

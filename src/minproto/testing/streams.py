@@ -14,6 +14,7 @@ from functools import cached_property
 
 from minproto import http1, http2, resp, sse, websocket
 from minproto.core import CLIENT, SERVER, Core, Event, Role
+from minproto.http import EndOfMessage, Headers, ResponseHead
 from minproto.http2_frames import PREFACE, encode_settings
 from minproto.testing import subjects
 from minproto.testing.agreement import agrees_with, understands_as
@@ -112,7 +113,16 @@ def chosen_stage(reader: Reader, number: int | None) -> Stage | None:
 
 
 def _roomy_http1() -> Subject:
-    return replace(subjects.http1_server(), make=lambda: http1.Connection(SERVER, _ROOMY_HTTP1, _AnyMethod()))
+    """Return the reference for requests. Its owner answers each of them, and keeps the connection if the client does."""
+
+    def answer(core: Core, event: Event) -> None:
+        if isinstance(event, EndOfMessage):
+            # A client of HTTP/1.0 that asks for keep-alive goes on only if it is told so (RFC 9112 §9.3).
+            core.send(ResponseHead(404, Headers([("content-length", "0"), ("connection", "keep-alive")])))
+            core.send(EndOfMessage())
+
+    small = subjects.http1_server()
+    return replace(small, make=lambda: http1.Connection(SERVER, _ROOMY_HTTP1, _AnyMethod()), answer=answer)
 
 
 _GET = (CLIENT, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")

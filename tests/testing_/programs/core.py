@@ -9,11 +9,11 @@ from minproto.core import SERVER, RemoteProtocolError, Role
 from minproto.http2_frames import HEADER_SIZE, MAX_FRAME
 from minproto.testing import subjects
 from minproto.testing.json_events import to_json
-from minproto.testing.streams import _AnyMethod
+from minproto.testing.streams import STREAMS, _AnyMethod
 
 MAKE = {
     "http1-request": lambda role, limit: replace(
-        subjects.http1_server(),
+        STREAMS["http1-request"].reader().reference,
         make=lambda: http1.Connection(SERVER, http1.Limits(limit, limit, limit, 1 << 60, limit, limit), _AnyMethod()),
     ),
     "http1-response": lambda role, limit: subjects.http1_client(
