@@ -52,7 +52,7 @@ require("readline").createInterface({ input: process.stdin }).on("line", line =>
   if (op.op === "new") parser = new Lines(op.limit)
   else if (parser.wants === "data") events = op.op === "data" ? parser.receive(Buffer.from(op.hex, "hex")) : parser.end()
   else if (fault === "forgets") parser.error = null
-  if (fault === "no answer" && parser.data.length) return
+  if (fault === "no answer" && parser.data.length) return // the next line is answered again
   const answer = { events, error: parser.error, wants: parser.wants, buffered: parser.data.length }
   process.stdout.write(JSON.stringify(answer) + "\n")
 })

@@ -338,6 +338,8 @@ _COST: dict[Law, int] = {bounded: 3}
 _TRIES = 150
 """How many smaller streams are tried, by hypothesis and then by ``smallest``. If seconds were limited instead, the report
 would depend on the machine."""
+_SLOW = 50
+"""As how many of these tries a try counts that takes seconds."""
 
 
 def check(
@@ -367,7 +369,7 @@ def check_law(
             says = f"{law.__name__} holds, but the parser made no event of any stream: are the streams right?"
             warnings.warn(says, stacklevel=2)
         return search.tried
-    if streams is not None and (smaller := _Search(law, subject)).draw(examples, seed):
+    if streams is not None and not search.slow and (smaller := _Search(law, subject)).draw(examples, seed):
         search = smaller
     report = search.smallest()
     _forget_search(report.__cause__)
@@ -454,6 +456,8 @@ class _Search:
         if key not in self._found:
             report = self._broken(stream) if self._tries else None
             self._tries -= bool(self._found) and self._tries > 0
+            if report is not None and report.slow:
+                self._tries = 0
             if report is None:
                 return
             self._found[key] = report
@@ -464,6 +468,11 @@ class _Search:
         self.events += 1
         self._answered(core, event)
 
+    @property
+    def slow(self) -> bool:
+        """Whether it takes seconds to see that a stream breaks the law."""
+        return any(report.slow for report in self._found.values())
+
     def smallest(self) -> LawBroken:
         """Return the report on the smallest stream: the stream that hypothesis found, without everything unnecessary."""
         report, tries = self._found[self._last], _TRIES // _COST.get(self._law, 1)
@@ -471,7 +480,7 @@ class _Search:
         def fails(data: bytes) -> bool:
             nonlocal report, tries
             less = self._broken([data]) if tries else None
-            tries -= tries > 0
+            tries = max(0, tries - (_SLOW if less is not None and less.slow else 1))
             if less is None or less.law != report.law:
                 return False
             report = less

@@ -29,9 +29,9 @@ JUNK = "The program prints something that is no answer."
 
 MOST_LINE = 1 << 26
 """The most bytes of one line that a program may print."""
-MOST_ERRORS = 2_000
+MOST_ERRORS = 4_000
 """The most bytes of the program's standard error that are kept."""
-ERROR_LINES = 8
+ERROR_LINES = 20
 """The most lines of them that are shown."""
 STARTUP = 3
 """How many times longer the first answer may take, since some languages take a second to start."""
@@ -88,8 +88,13 @@ class Process:
         try:
             return self._ask(lines)
         except _TooManyError:
-            self.kill()
-        # Which of the lines had one answer too many? Ask again, one by one.
+            pass
+        except FaultError as fault:
+            if fault.law not in (HANGS, LATE) or len(lines) == 1:
+                raise
+        # Which of the lines has one answer too many, or none? Ask again, one by one. (A line without an answer, in the midst
+        # of others, would get the answer to the line after it.)
+        self.kill()
         answers: list[bytes] = []
         for line in lines:
             try:
@@ -130,7 +135,7 @@ class Process:
             if progress != before:
                 silent_since, patience = time.monotonic(), self._timeout
             elif time.monotonic() - silent_since >= patience:
-                raise self._silent()
+                raise self._silent(len(lines) == 1)
         self._turn(b"", linger)
         if len(self._lines) > len(lines) or self._begun:
             raise _TooManyError
@@ -193,10 +198,14 @@ class Process:
         lines = self._errors.decode("utf-8", "replace").rstrip().splitlines()[-ERROR_LINES:]
         return "".join(["\nits standard error ends:", *(f"\n    {line}" for line in lines)]) if lines else ""
 
-    def _silent(self) -> FaultError:
-        """Tell apart, after a time without an answer: a slow program, a program that does not flush, and one that hangs."""
+    def _silent(self, alone: bool) -> FaultError:
+        """Tell apart, after a time without an answer: a slow program, a program that does not flush, and one that hangs.
+
+        This needs a line that is ``alone``: after others, it is not known which of them has no answer."""
         count = len(self._lines)
         began = time.monotonic()
+        if not alone:
+            return self._fault(HANGS, "")
         if self._speaks(count, self._timeout):
             seconds = self._timeout + time.monotonic() - began
             del self._lines[count:]

@@ -30,7 +30,7 @@ from typing import Any, cast
 from minproto.core import Core, Event, RemoteProtocolError, Wants
 from minproto.testing.driver import Op, Subject
 from minproto.testing.json_events import told
-from minproto.testing.process import JUNK, FaultError, Process
+from minproto.testing.process import HANGS, JUNK, LATE, FaultError, Process
 from minproto.testing.report import LawBroken
 
 WRONG = "An answer lacks something, or has something wrong in it."
@@ -277,7 +277,9 @@ class _Parser:
         self._node = node
         if isinstance(node.answer, FaultError):
             says = f"{node.answer.says}\nlast input: {_line(op).strip()[:300]}"
-            raise LawBroken(node.answer.law, says, self._parts())
+            broken = LawBroken(node.answer.law, says, self._parts())
+            broken.slow = node.answer.law in (HANGS, LATE)
+            raise broken
         assert node.answer is not None
         self._answer, self._events, self._raised = node.answer, list(node.answer.events), False
         self.wants, self.buffered = node.answer.wants, node.answer.buffered

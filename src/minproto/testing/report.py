@@ -30,6 +30,8 @@ class LawBroken(AssertionError):
     def __init__(self, law: str, says: str, parts: Sequence[Part] = ()) -> None:
         self.law, self.says, self.parts = law, says, list(parts)
         stream = f"broken by:\n{show(parts)}\n" if parts else ""
+        self.slow = False
+        """Whether it took seconds to find this out, so that few smaller streams should be tried."""
         super().__init__(f"{'law ' if law[:1].isdigit() else ''}{law}\n{stream}{says}")
 
 
