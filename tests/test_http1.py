@@ -95,6 +95,18 @@ def test_what_one_end_sends_the_other_receives(data: st.DataObject) -> None:
         assert left.request == right.request == left.response == right.response == IDLE
 
 
+def test_events_of_http1_have_the_stream_that_no_stream_of_http2_has() -> None:
+    """0: shells of both protocols take the same events."""
+    server, client = Connection(Role.SERVER), Connection(Role.CLIENT)
+    content, one_byte = [Data(b"a"), EndOfMessage()], Headers([("host", "a"), ("content-length", "1")])
+    server.receive_data(b"".join(map(client.send, [RequestHead("POST", "/", one_byte), *content])))
+    events = list(server.events())
+    client.receive_data(b"".join(map(server.send, [ResponseHead(200, one_byte), *content])))
+    events += client.events()
+    kinds = [RequestHead, Data, EndOfMessage, ResponseHead, Data, EndOfMessage]
+    assert [(type(event), event.stream) for event in events] == [(kind, 0) for kind in kinds]
+
+
 # ---- law 7 -----------------------------------------------------------------------------------------------------------
 
 
