@@ -164,7 +164,7 @@ trials = [
     trial("no Python", head, "x = = 1\\n"),
 ]
 names = [trial.mutant.name for trial in trials]
-for outcome in sorted(run(trials, 4, 0.7, Path(sys.argv[1])), key=lambda outcome: names.index(outcome.trial.mutant.name)):
+for outcome in sorted(run(trials, 4, 3, Path(sys.argv[1])), key=lambda outcome: names.index(outcome.trial.mutant.name)):
     killers = [test.rpartition("::")[2] for test in outcome.killers]
     laws = list(outcome.laws.values())
     print(outcome.trial.mutant.name, outcome.how, killers, *(f"law {law}" for law in laws), outcome.says, sep=" | ")
@@ -174,11 +174,11 @@ same | survived | [] |
 fails without | error | ['test_that_always_fails'] | FILE::test_that_always_fails fails without the mutant, too: Failed: no
 no test | error | [] | no test is run of FILE::test_gone; pytest says: ERROR: not found: FILE::test_gone
 fails | failed | ['test_of_the_buffer'] | law 5 | assert 1 == 0
-hangs | timeout | ['test_of_the_buffer'] | no end after 0.7 seconds
+hangs | timeout | ['test_of_the_buffer'] | no end after 3 seconds
 dies | crash | ['test_of_the_buffer'] | the child process has died
 memory | failed | ['test_of_the_buffer'] | law 5 | MemoryError
 no import | import | [] | ValueError: planted
-hangs at the import | timeout | [] | no end after 0.7 seconds, at the import of the mutant
+hangs at the import | timeout | [] | no end after 3 seconds, at the import of the mutant
 no Python | error | [] | the mutated module does not compile: invalid syntax, in line N
 '''
 

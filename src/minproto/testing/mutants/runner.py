@@ -147,7 +147,7 @@ class _Attempt:
     def _without_mutant(self, test: str) -> str:
         """Return "passes", or what is wrong with the test: it fails without a mutant, too."""
         if test not in _PASSES:
-            child = _Child(None, _Tests(self.root, (test,), False), self.limit)
+            child = _Child(None, _Tests(self.root, (test,), False), max(self.limit, LIMIT))
             fails = f"{test} fails without the mutant, too: {next(iter(child.failed.values()), child.last_line)}"
             _PASSES[test] = fails if child.failed or child.status else "passes"
         return _PASSES[test]
