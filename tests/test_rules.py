@@ -217,6 +217,7 @@ def test_the_readme_explains_each_public_name() -> None:
     [
         ("--help", "lab"), ("lab --help", "--port"), ("serve --help", "--tls-key"), ("wire --help", "--to"),
         ("explain --help", "--hex"),
+        ("laws --help", "--stage"),
     ],
 )
 def test_the_command_line_explains_itself(words: str, tells: str) -> None:
