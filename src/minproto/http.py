@@ -169,7 +169,7 @@ def is_field(field: tuple[str, str]) -> bool:
     No value contains CR or LF: it would end its line (RFC 9112 §2.2), or fold it (RFC 9112 §5.2). No name contains a space.
 
     A sender MUST NOT generate what the grammar does not allow (§2.2). So every field that we send passes this check, whether
-    we, an app or an app's user has made it.
+    we, an app or an app's user has made it. In HTTP/2 every field that we receive passes it, too (RFC 9113 §8.2.1).
     """
     if isinstance(field, str) or len(field) != 2 or not all(isinstance(part, str) for part in field):
         return False  # the text "te" is not a pair, though it would unpack into the name "t" and the value "e"

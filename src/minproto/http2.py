@@ -398,7 +398,7 @@ class Connection(SendingHalf):
         """Open a stream for a request. Raises StreamError, and opens no stream, if the request is refused or malformed.
 
         A request that is only too large is well understood. So its stream is opened for the answer, with a StreamFault in
-        place of the RequestHead.
+        place of the RequestHead. REFUSED_STREAM says that no app has seen the request, so that comes before everything (§8.7).
         """
         if len(self._streams.open) >= self.limits.max_streams:  # §5.1.2
             raise StreamError("too many streams", REFUSED_STREAM)
@@ -419,7 +419,7 @@ class Connection(SendingHalf):
 
     def _refusal(self, head: RequestHead) -> tuple[int, str]:
         """Return the status and the reason with which HTTP/1.1 would refuse a head as too large (RFC 9110 §5.4); (0, "") for a
-        head that fits."""
+        head that fits. For fields the status is 431 (§10.5.1)."""
         line, most = f"{head.method} {head.target} HTTP/1.1", self.limits.max_start_line
         if len(line) > most:
             status = 501 if len(head.method) > most else 414  # RFC 9112 §3
@@ -443,7 +443,7 @@ class Connection(SendingHalf):
         if stream.becomes_tunnel(head.status):
             stream.is_tunnel = True
             stream.expect_content(None)
-        elif has_no_content(stream.method, head.status):  # e.g. HEAD: its Content-Length is that of a GET
+        elif has_no_content(stream.method, head.status):  # §8.1.1: e.g. HEAD: its Content-Length is that of a GET
             stream.expect_content(0)
         else:
             stream.expect_content(content_length(head.headers))
@@ -478,7 +478,8 @@ class Connection(SendingHalf):
         frames.check_priority(frame)
 
     def _receive_reset(self, frame: Frame) -> None:
-        """Close a stream that the peer resets. If it was closed already, frames after the reset do not count as late.
+        """Close a stream that the peer resets. If it was closed already, frames after the reset do not count as late. What has
+        come before the reset stays: a server may send a whole response, and then decline the rest of the request (§8.1).
 
         A reset is never answered by a reset (§5.4.2), or two endpoints would go on for ever. So even a reset that makes no
         sense, on a closed stream, is no fault of the stream; it spends from the budget.
@@ -619,7 +620,10 @@ class Connection(SendingHalf):
         return None
 
     def farewell(self, error: ProtocolError) -> list[Event]:
-        """Return a GOAWAY with the error code and the last stream processed (§5.4.1, §6.8); an empty list before our
-        greeting."""
+        """Return a GOAWAY with the error code and the last stream processed (§5.4.1, §6.8); an empty list before our greeting.
+
+        The client makes the requests above that number again elsewhere. A number too low would have a request acted on twice
+        (§8.7).
+        """
         last = min(self.last_stream, self._streams.last_accepted)
         return [GoAway(last, error.code, str(error).encode())] if self._greeted else []

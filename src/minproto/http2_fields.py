@@ -77,7 +77,8 @@ Fields = Sequence[tuple[str, str]]
 """Names and values in order, including pseudo-header fields. Each character represents one byte (ISO-8859-1)."""
 
 CONNECTION_SPECIFIC = frozenset({"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"})
-"""The connection-specific fields: they are about an HTTP/1.1 connection, and make an HTTP/2 message malformed (§8.2.2)."""
+"""The connection-specific fields: they are about an HTTP/1.1 connection, and make an HTTP/2 message malformed (§8.2.2), also
+the CONNECT that opens a WebSocket (RFC 8441 §5)."""
 _REQUEST_PSEUDO = frozenset({":method", ":scheme", ":authority", ":path", ":protocol"})
 _RESPONSE_PSEUDO = frozenset({":status"})
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*")
@@ -98,11 +99,12 @@ def malformed(reason: str) -> StreamError:
 
 
 def split_pseudo(fields: Fields, allowed: frozenset[str]) -> tuple[dict[str, str], Headers]:
-    """Split a field list into its pseudo-header fields and its regular fields (§8.3).
+    """Split a field list into its pseudo-header fields and its regular fields (§8.3). Heads and trailers pass through here,
+    received ones and those that we send, so that we send nothing that we would refuse (§8.2).
 
     Raises StreamError unless each pseudo-header field is one of ``allowed``, occurs once, and precedes all regular fields, and
     each regular field is valid: a lower-case name without space or colon, and a value without CR, LF or NUL (RFC 9110 §5.5)
-    and without a space at either end, so that HTTP/1.1 could carry it.
+    and without a space at either end, so that HTTP/1.1 could carry it (§8.2.1).
     """
     pseudo: dict[str, str] = {}
     for name, value in fields:
@@ -138,7 +140,11 @@ def parse_request(fields: Fields, stream: int) -> RequestHead:
 
 
 def _request_target(pseudo: dict[str, str], method: str) -> str:
-    """Return the request-target, which HTTP/1.1 would write in its start line. A method is a TOKEN: it has no space."""
+    """Return the request-target, which HTTP/1.1 would write in its start line. A method is a TOKEN: it has no space.
+
+    Method, scheme and path are what a request cannot do without, and a path is never empty (§8.3.1): the path of the URI
+    http://a is "/".
+    """
     protocol = pseudo.get(":protocol", "")
     if not TOKEN.fullmatch(method) or (":protocol" in pseudo and not (method == "CONNECT" and TOKEN.fullmatch(protocol))):
         raise malformed("missing or invalid :method or :protocol")
@@ -195,7 +201,7 @@ def _join_cookies(headers: Headers) -> None:
 
 
 def parse_response(fields: Fields, stream: int) -> ResponseHead:
-    """Return the head of a response. Raises StreamError if it is malformed.
+    """Return the head of a response. Raises StreamError if it is malformed (§8.1.1), for example without :status (§8.3.2).
 
     A status from 600 to 999 is invalid, but passes: a client treats such a response as a server error (RFC 9110 §15).
     """
@@ -235,7 +241,7 @@ def exceeded_limit(fields: Fields, max_head: int, max_headers: int, line: str = 
     """Return, in words, which limit a head or trailers exceed; "" if they exceed no limit.
 
     ``line``: the start line that HTTP/1.1 would write; its bytes count too. Call this after the cookies are joined: they are
-    one field, as in HTTP/1.1. And call it after the whole block is decoded, since a block cannot be skipped.
+    one field, as in HTTP/1.1. And call it after the whole block is decoded, since a block cannot be skipped (§10.5.1).
     """
     if len(fields) > max_headers:
         return f"{len(fields)} fields, and max_headers is {max_headers}"
@@ -253,7 +259,7 @@ def claimed_head(fields: Fields, stream: int) -> RequestHead:
 
 
 def trailer_fields(trailers: Headers) -> Fields:
-    """Return trailers as they are sent. Raises LocalProtocolError if a peer would find them malformed.
+    """Return trailers as they are sent. Raises LocalProtocolError if a peer would find them malformed (§8.1).
 
     Also refused is a field that frames or routes: its definition does not permit it in trailers, where it would come too late
     (RFC 9110 §6.5.1). The app knows about the definitions of its other fields.
@@ -396,7 +402,11 @@ class FieldCoder:
     parse_response = staticmethod(parse_response)
 
     def request_fields(self, head: RequestHead, scheme: str) -> Fields:
-        """Return a request's head as fields. Raises LocalProtocolError if a server would find the head malformed."""
+        """Return a request's head as fields. Raises LocalProtocolError if a server would find the head malformed.
+
+        The Host becomes :authority, so that there is only one of the two (§8.3.1). Scheme and path are left out for a CONNECT
+        (§8.5), unless it is an extended one (RFC 8441 §4). The pseudo-header fields come first (§8.3).
+        """
         fields: list[tuple[str, str]] = [(":method", head.method)]
         if head.protocol or head.method != "CONNECT":
             fields += [(":scheme", scheme), (":path", head.target)]
@@ -413,7 +423,8 @@ class FieldCoder:
         return fields
 
     def response_fields(self, head: ResponseHead) -> Fields:
-        """Return a response's head as fields. Raises LocalProtocolError if a client would find the head malformed."""
+        """Return a response's head as fields. Raises LocalProtocolError if a client would find the head malformed (§8.2,
+        §8.3): with a field about the connection (§8.2.2), for example, which an app for HTTP/1.1 may have set."""
         fields = ((":status", str(head.status)), *head.headers)
         try:
             self.parse_response(fields, head.stream)

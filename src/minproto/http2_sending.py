@@ -157,7 +157,7 @@ class SendingHalf(Core):
 
     @property
     def last_stream(self) -> int:
-        """As a server: the highest id of a request so far."""
+        """As a server: the highest id of a request so far. Our last GOAWAY names it (§8.7)."""
         return self._streams.last_id
 
     def is_open(self, stream: int) -> bool:

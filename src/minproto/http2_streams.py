@@ -154,7 +154,7 @@ class Stream:
 
 
 class Budget:
-    """A bound on frames that cost us more than they cost the peer: pings, resets, empty frames.
+    """A bound on frames that cost us more than they cost the peer: pings, resets, empty frames (§10.5).
 
     For example, a budget of 100 resets: each reset spends one, each finished stream refunds some. Ordinary traffic never uses
     the budget up, however long the connection lives; a peer that only opens and resets streams ("rapid reset",
@@ -168,7 +168,7 @@ class Budget:
         self._what = what
 
     def spend(self) -> None:
-        """Spend one unit. Raises RemoteProtocolError (ENHANCE_YOUR_CALM) if the budget is used up."""
+        """Spend one unit. Raises RemoteProtocolError (ENHANCE_YOUR_CALM, §10.5) if the budget is used up."""
         self.left -= 1
         if self.left < 0:
             raise RemoteProtocolError(f"too many {self._what}", ENHANCE_YOUR_CALM)
