@@ -307,6 +307,7 @@ WRONG: dict[str, tuple[tuple[str, int] | tuple[str, int, int], Case]] = {
         lambda w: [w.head(1, POST, end=False), w.head(1, [(":method", "200")])],
     ),
     "8.3 a pseudo-header field after the others": (stream(P), lambda w: w.head(1, [*GET[:3], ("x", "ok"), GET[3]])),
+    "8.3 a second :path after the others": (stream(P), lambda w: w.head(1, fields(("x", "ok"), (":path", "/other")))),
     "8.3 a pseudo-header field with a line break": (stream(P), lambda w: w.head(1, [*GET[:3], (":authority", "a\r\nx: y")])),
     "8.3.1 an empty :path": (stream(P), lambda w: w.head(1, [*without(":path"), (":path", "")])),
     "8.3.1 a :path without a slash": (stream(P), lambda w: w.head(1, [*without(":path"), (":path", "a")])),
@@ -348,7 +349,14 @@ WRONG: dict[str, tuple[tuple[str, int] | tuple[str, int, int], Case]] = {
         stream(P),
         lambda w: w.head(1, [*POST, ("content-length", "5"), ("content-length", "6")], end=False),
     ),
-    "8.5 CONNECT with a :path": (stream(P), lambda w: w.head(1, [(":method", "CONNECT"), *GET[1:]])),
+    "8.5 CONNECT with a :path": (
+        stream(P),
+        lambda w: w.head(1, [(":method", "CONNECT"), (":authority", "a:80"), (":path", "/")]),
+    ),
+    "8.5 CONNECT with a :scheme": (
+        stream(P),
+        lambda w: w.head(1, [(":method", "CONNECT"), (":authority", "a:80"), (":scheme", "http")]),
+    ),
     "8.5 CONNECT without a port": (stream(P), lambda w: w.head(1, [(":method", "CONNECT"), (":authority", "a")])),
     "8441 4 :protocol without CONNECT": (stream(P), lambda w: w.head(1, [*GET, (":protocol", "websocket")])),
     "8441 4 :protocol without :path": (
