@@ -96,7 +96,7 @@ def accept_request(
     if origin is not None and not allow_origin(origin):  # an empty Origin is asked for, too: a page may have sent it
         raise RemoteProtocolError("this origin is not allowed here", 403)
     fields = Headers()
-    if request.version != "2":
+    if request.version != "2":  # RFC 8441 §5: over HTTP/2, :protocol takes the place of the key
         key = headers.get("sec-websocket-key") or ""
         if not _KEY.fullmatch(key):  # two keys, joined by a comma, do not match either: there MUST be only one (§11.3.1)
             raise RemoteProtocolError("missing, repeated or invalid Sec-WebSocket-Key", 400)
