@@ -122,6 +122,7 @@ checks a frame's nine header bytes before its payload arrives, or by ``http2_fra
     DATA beyond a window; a window over 2^31-1                             stream or connection, FLOW_CONTROL_ERROR 0x3
     an increment of 0                                                      stream or connection, PROTOCOL_ERROR
     a malformed message; DATA that does not fit its Content-Length         stream, PROTOCOL_ERROR
+    HEADERS in a tunnel, which a 2xx to a CONNECT has opened               stream, PROTOCOL_ERROR
     a request more than max_streams                                        stream, REFUSED_STREAM 0x7
     PRIORITY, RST_STREAM or WINDOW_UPDATE on a closed stream               none: ignored (but not an increment of 0)
 
