@@ -112,7 +112,7 @@ def test_the_example_of_the_standard():
     "changes",
     [
         {"upgrade": "WebSocket"}, {"upgrade": ["h2c", "websocket"]}, {"connection": "keep-alive, UPGRADE"},
-        {"connection": ["keep-alive", "upgrade"]}, {"sec_websocket_protocol": "a,,b ,\tc"},
+        {"connection": ["keep-alive", "upgrade"]}, {"sec_websocket_protocol": "a,,b ,\tc"}, {"x_unknown": "y"},
         {"sec_websocket_extensions": ["x", "permessage-deflate"]}, {"sec_websocket_protocol": ["a", "chat"]},
         {"sec_websocket_extensions": 'x; y="z"; w, permessage-deflate;\t client_max_window_bits = 9,,'},
     ],
@@ -141,7 +141,9 @@ def test_what_may_vary_in_a_handshake(changes):
         ({"sec_websocket_extensions": "a b"}, 400), ({"sec_websocket_extensions": "a;"}, 400),
         ({"sec_websocket_extensions": 'a; b="'}, 400), ({"sec_websocket_extensions": "a; b="}, 400),
         ({"sec_websocket_extensions": ";"}, 400), ({"sec_websocket_extensions": ""}, 400),
-        ({"sec_websocket_extensions": " ,"}, 400), ({"origin": "http://evil.example"}, 403),
+        ({"sec_websocket_extensions": " ,"}, 400), ({"sec_websocket_extensions": 'x; y="a b"'}, 400),
+        ({"sec_websocket_extensions": 'x; y="a,b"'}, 400), ({"sec_websocket_extensions": "permessage-deflate, x;"}, 400),
+        ({"origin": "http://evil.example"}, 403),
     ],
 )  # fmt: skip
 def test_a_handshake_that_is_refused(changes, status):
@@ -264,7 +266,8 @@ def test_both_sides_agree():
         {"sec_websocket_protocol": "other"}, {"sec_websocket_protocol": "chat, superchat"}, {"sec_websocket_protocol": ""},
         {"sec_websocket_extensions": "x-unknown"}, {"sec_websocket_extensions": "permessage-deflate, permessage-deflate"},
         {"sec_websocket_extensions": "x-webkit-deflate-frame"}, {"sec_websocket_extensions": ""},
-        {"sec_websocket_extensions": "permessage-deflate;"}, {"sec_websocket_accept": f"{ACCEPT}, {ACCEPT}"},
+        {"sec_websocket_extensions": "permessage-deflate;"}, {"sec_websocket_extensions": "permessage-deflate, ;"},
+        {"sec_websocket_accept": f"{ACCEPT}, {ACCEPT}"},
         {"sec_websocket_accept": [ACCEPT, ACCEPT]}, {"sec_websocket_protocol": ["chat", "superchat"]},
         {"sec_websocket_extensions": "permessage-deflate; client_no_context_takeover; client_no_context_takeover"},
         {"sec_websocket_extensions": "permessage-deflate; server_max_window_bits=09"},
@@ -645,6 +648,18 @@ def test_what_can_not_be_sent_changes_nothing(event, agreement):
     assert laws.snapshot(core) == before
 
 
+@pytest.mark.parametrize("role", [CLIENT, SERVER])
+def test_no_message_between_fragments_and_nothing_after_a_close(role):
+    """RFC 6455 §5.4, §5.5.1, §6.1: whatever the table says."""
+    for state, events_ in (
+        (State.WITHIN, [Message("x"), Message(b"x"), Shared("x")]),
+        (State.CLOSED, [Message("x"), Shared("x"), Fragment("x"), Fragment("x", last=True), Ping(), Pong(), Close()]),
+    ):
+        for event in events_:
+            with pytest.raises(LocalProtocolError):
+                situation(state, role).send(event)
+
+
 def test_fragments_are_all_of_one_kind():
     core = server()
     core.send(Fragment("a"))
@@ -810,6 +825,9 @@ def test_a_compressed_frame_of_2_62_bytes_is_1009_at_its_header():
         ('permessage-deflate; client_max_window_bits="1\\0"', "permessage-deflate; client_max_window_bits=10", (12, 10)),
         ('permessage-deflate; server_max_window_bits="9"', "permessage-deflate; server_max_window_bits=9", (9, 15)),
         ("permessage-deflate; server_max_window_bits=8, permessage-deflate", "permessage-deflate", (12, 15)),
+        ("permessage-deflate; client_max_window_bits=9, permessage-deflate", "permessage-deflate; client_max_window_bits=9",
+         (12, 9)),
+        ("permessage-deflate, permessage-deflate; client_max_window_bits=9", "permessage-deflate", (12, 15)),
         ("x, permessage-deflate; x, permessage-deflate; server_no_context_takeover",
          "permessage-deflate; server_no_context_takeover", (12, 15)),
         ("permessage-deflate; client_no_context_takeover", "permessage-deflate; client_no_context_takeover", (12, 15)),
@@ -955,6 +973,13 @@ def test_what_a_server_has_encoded_for_others_is_masked_by_a_client():
     ours, theirs = server(), server()
     assert ours.send(shared) == b"\x81\x01x"
     assert events(theirs, client().send(shared)) == [Message("x")]
+
+
+@pytest.mark.parametrize("key", [b"\x00\x01\x02\x03", b"\x00\x00\x00\x00"])
+def test_a_masking_key_may_begin_with_zeros(key):
+    """RFC 6455 §5.3: the bit says whether there is a key."""
+    for size in (3, 126):
+        assert events(server(), encode_frame(0x82, b"a" * size, key)) == [Message(b"a" * size)]
 
 
 @pytest.mark.parametrize("size", [0, 1, 1_023, 1_024, 1_025, 1_026, 1_027, 1_028, 70_000])

@@ -354,7 +354,7 @@ _CONTROLS = frozenset({FIN | CLOSE, FIN | PING, FIN | PONG})  # never in fragmen
 _BETWEEN_MESSAGES = _CONTROLS | {FIN | TEXT, FIN | BINARY, TEXT, BINARY}  # §5.4: a whole message, or a first fragment
 # With compression, a message's first frame may have RSV1; a control frame never has it (RFC 7692 §6 and §6.1).
 _BETWEEN_WITH_DEFLATE = _BETWEEN_MESSAGES | {RSV1 | first for first in (FIN | TEXT, FIN | BINARY, TEXT, BINARY)}
-# Within a message: only its next fragment, without RSV1 (RFC 7692 §6.1), or a control frame (a MUST, §5.4).
+# Within a message: only a control frame (a MUST, §5.4), or the next fragment, without RSV1 (RFC 7692 §6.1).
 _WITHIN_A_MESSAGE = _CONTROLS | {FIN | CONTINUATION, CONTINUATION}
 
 _Utf8 = getincrementaldecoder("utf-8")
@@ -645,7 +645,7 @@ class Connection(Core):
     def _encode_control(self, opcode: int, data: bytes) -> bytes:
         """Return a Ping or a Pong. The peer answers a Ping with the same data, so the data can say which Ping it was.
 
-        A control frame is never compressed (RFC 7692 §6), nor cut into fragments (§5.4): it has FIN, and no RSV1 (RFC 7692
+        A control frame is never cut into fragments (§5.4) or compressed (RFC 7692 §6): it has FIN, and not RSV1 (RFC 7692
         §6.1).
         """
         if len(data) > MAX_CONTROL:  # §5.5
