@@ -1,4 +1,4 @@
-"""One word for each chore: ``nox -s test``, ``plain``, ``interop``, ``mutants``, ``lint``, ``docs`` or ``bench``.
+"""One word for each chore: ``nox -s test``, ``plain``, ``interop``, ``mutants``, ``lint``, ``docs``, ``pages`` or ``bench``.
 
 ``nox -l`` lists them.
 
@@ -53,6 +53,13 @@ def docs(session: nox.Session) -> None:
     """The README, the examples, the pages of docs/ and the traces in the source do what they say."""
     session.install("-e", ".[test,interop]")
     session.run("pytest", "tests/test_rules.py", "tests/test_traces.py", "tests/test_how_it_runs.py", *session.posargs)
+
+
+@nox.session
+def pages(session: nox.Session) -> None:
+    """Write docs/requirements/ again, after a change of the ledger, the catalogue or a core."""
+    session.install("-e", ".")
+    session.run("python", "-m", "minproto.prove.pages", *session.posargs)
 
 
 @nox.session

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minproto.prove import examples, ledger, source
+from minproto.prove import examples, ledger, pages, source
 from minproto.prove.ledger import LedgerError, Requirement
 
 ROOT = Path(__file__).parents[1]
@@ -139,3 +139,14 @@ def test_a_section_belongs_to_the_standard_that_a_reader_would_take_it_for() -> 
     assert told == [
         ("RFC 9112", "6.3"), ("RFC 9110", "8.6"), ("RFC 9110", "5.6.1"), ("RFC 9110", "5.6.2"), ("RFC 9112", "7"),
     ]  # fmt: skip
+
+
+def test_the_pages_are_made_by_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pages.main(["--chek"]) == 2
+    assert capsys.readouterr().err == "minproto.prove.pages: unknown arguments --chek (the only option is --check)\n"
+
+
+def test_the_index_counts_what_there_is() -> None:
+    first, second, third = [entry for entry in OBEYED if entry.wrong][:3]
+    counted = pages.count([first, second, third, *[entry for entry in ledger.load() if entry.left_out][:2]], {first.id})
+    assert counted == (5, 2, 3, 3, 1)
