@@ -128,6 +128,15 @@ def test_without_hypothesis_a_line_says_what_to_install() -> None:
     assert done.stderr.count("\n") == 1 and "pip install 'minproto[testing]'" in done.stderr
 
 
+def test_a_reader_that_has_gone_is_no_traceback() -> None:
+    command = [sys.executable, "-m", "minproto", "laws", "--streams", "sse", "--examples", "1", "--", *LINES, "none"]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert program.stdout is not None and program.stderr is not None
+    with program.stdout, program.stderr:
+        program.stdout.close()
+        assert (program.stderr.read(), program.wait(60)) == (b"", 2)
+
+
 def test_without_a_program_the_stages_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     status, says = laws(capsys, "--streams", "http1-request")
     assert status == 0

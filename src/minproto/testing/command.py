@@ -87,6 +87,8 @@ def _run(options: _Options) -> int:
         return _refuse(str(error))
     except KeyboardInterrupt:
         return _refuse("interrupted")
+    except BrokenPipeError:  # nobody reads what is printed any more (``| head``)
+        return 2
     finally:
         program.close()
 
