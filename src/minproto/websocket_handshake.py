@@ -190,7 +190,7 @@ def refusal(error: RemoteProtocolError) -> ResponseHead:
 def handshake(
     host: str, target: str, key: str, subprotocols: Sequence[str] = (), compression: Compression | None = None
 ) -> RequestHead:
-    """Return a client's request: each of these fields is a MUST (§4.1).
+    """Return a client's request: each of these fields is a MUST (§4.1), and occurs once (§11.3.1, §11.3.5).
 
     Upgrade is about this connection alone. So Connection MUST name it (RFC 9110 §7.6.1 and §7.8), or a proxy passes it on.
     Host comes first, so that a proxy can choose the server early (RFC 9110 §7.2).

@@ -246,10 +246,13 @@ async def test_what_can_not_stand_in_a_handshake(dial, url, options):
     assert await Peer(theirs).end() == RST
 
 
-@pytest.mark.parametrize("name", ["Connection", "Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Transfer-Encoding"])
+@pytest.mark.parametrize(
+    "name",
+    ["Connection", "Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protocol", "Transfer-Encoding"],
+)
 @virtual
 async def test_a_field_that_makes_the_handshake_is_not_the_users(dial, name):
-    """It would stand there twice, or promise content."""
+    """It would stand there twice (RFC 6455 §11.3.1, §11.3.5), or promise content."""
     dialled = dial(lambda: pytest.fail("connected"))
     with pytest.raises(LocalProtocolError, match=f"can't hold {name.lower()}"):
         await connect("ws://a/", headers={name: "x"})
