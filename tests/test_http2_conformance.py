@@ -516,7 +516,8 @@ def test_settings_that_no_end_of_ours_may_send(role):
     """§6.5.2: a server MUST NOT enable push, and our client takes none; RFC 8441 §3: what was enabled stays so."""
     w = Wire(role)
     w.say(Settings([(2, 0), (8, 1)]))
-    for values in ([(2, 1)], [(2, 0), (2, 1)], [(8, 0)], [(8, 1), (8, 0)], [(5, 16_383)], [(5, 1 << 24)], [(4, MAX_ID + 1)]):
+    push = [(2, 1)], [(2, 2)], [(2, 0), (2, 1)]
+    for values in (*push, [(8, 0)], [(8, 1), (8, 0)], [(5, 16_383)], [(5, 1 << 24)], [(4, MAX_ID + 1)]):
         before = public(w.core)
         with pytest.raises(LocalProtocolError):
             w.say(Settings(values))

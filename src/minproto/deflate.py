@@ -299,7 +299,8 @@ class Inflater:
     A peer that refers back further than its agreed window breaks §7.1.2. zlib notices some of these references and misses
     others, depending on how the data was cut. Noticing all of them would take the memory of the largest window.
 
-    A message may consist of several deflate streams: when one ends with a final block, ``inflate`` begins the next.
+    A message may consist of several deflate streams: when one ends with a final block, ``inflate`` begins the next. The next
+    stream begins with an empty window, as it does for a sender that uses zlib. By the letter of §7.2.2 the window would stay.
     """
 
     __slots__ = ("_bits", "_context", "_stream")

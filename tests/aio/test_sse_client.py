@@ -89,7 +89,7 @@ async def test_the_request(servers):
     (request,) = served.requests
     assert (request.method, request.target) == ("GET", "/events?topic=x")
     asked = [request.headers.get(name) for name in ("accept", "cache-control", "last-event-id", "authorization")]
-    assert asked == ["text/event-stream", "no-store", None, "secret"]
+    assert asked == ["text/event-stream", "no-cache, no-store", None, "secret"]
 
 
 @pytest.mark.parametrize(

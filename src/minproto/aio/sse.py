@@ -549,10 +549,13 @@ def _content_kind(headers: Headers) -> str:
 
 
 def _request_headers(headers: Headers) -> Headers:
-    """Return the user's fields, and each of our fields whose name the user has not used. Raises ValueError."""
+    """Return the user's fields, and each of our fields whose name the user has not used. Raises ValueError.
+
+    No cache may answer in place of the server (``no-cache``), and no cache may keep the stream (``no-store``).
+    """
     if headers.get("last-event-id") is not None:  # it changes with each event, and a request may have only one
         raise ValueError("headers can't hold a last-event-id: last_event_id= of EventSource says where to resume")
-    return _with_ours([("accept", MEDIA_TYPE), ("cache-control", "no-store")], headers)
+    return _with_ours([("accept", MEDIA_TYPE), ("cache-control", "no-cache, no-store")], headers)
 
 
 class _Stream:
