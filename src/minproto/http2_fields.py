@@ -361,8 +361,8 @@ class FieldCoder:
         """Return the block for a checked field list, in its order (RFC 7541 §2.1). Blocks have to be sent in the order in
         which they were encoded.
 
-        A field of ``_NEVER_INDEXED`` is encoded as a never-indexed literal every time (RFC 7541 §6.2.3). The only exception is an
-        empty value, which holds no secret: the library finds ``authorization`` with an empty value in the static table.
+        A field of ``_NEVER_INDEXED`` is encoded as a never-indexed literal every time (RFC 7541 §6.2.3), unless its value is
+        empty and holds no secret: the library finds ``authorization`` with an empty value in the static table.
         """
         # Each size makes the library begin the block with a size update (§4.3.1, RFC 7541 §4.2).
         for size in self._table_sizes:

@@ -273,8 +273,8 @@ class StreamTable:
         return id_ > self.last_accepted and self._role is SERVER and id_ & 1 == 1
 
     def check_opened(self, id_: int) -> None:
-        """Raise RemoteProtocolError for a frame on an idle stream (§5.1.1, §6.4). Do not call it for HEADERS that open a stream,
-        nor for PRIORITY (§5.1)."""
+        """Raise RemoteProtocolError for a frame on an idle stream (§5.1.1, §6.4). Do not call it for HEADERS that may open
+        a stream, nor for PRIORITY (§5.1)."""
         if self.is_idle(id_) and not self.is_ignored(id_):
             raise RemoteProtocolError("a frame on a stream that is idle", PROTOCOL_ERROR)
 
