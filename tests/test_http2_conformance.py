@@ -234,6 +234,7 @@ WRONG: dict[str, tuple[tuple[str, int] | tuple[str, int, int], Case]] = {
     "6.5 SETTINGS on a stream": (connection(P), lambda w: frame(SETTINGS, 0, 1, bytes(6))[:9]),
     "6.5 SETTINGS not of six bytes each": (connection(Z), lambda w: frame(SETTINGS, 0, 0, bytes(3))[:9]),
     "6.5.2 ENABLE_PUSH of 2": (connection(P), lambda w: settings((2, 2))),
+    "2.1 of RFC 9218: NO_RFC7540_PRIORITIES of 2": (connection(P), lambda w: settings((9, 2))),
     "6.5.2 INITIAL_WINDOW_SIZE over 2^31-1": (connection(F), lambda w: settings((4, MAX_ID + 1))),
     "6.5.2 MAX_FRAME_SIZE below 2^14": (connection(P), lambda w: settings((5, 16_383))),
     "6.5.2 MAX_FRAME_SIZE over 2^24-1": (connection(P), lambda w: settings((5, 1 << 24))),
@@ -443,6 +444,17 @@ def test_a_client_refuses_wrong_frames_of_a_server(verdict, case):
     w.said.clear()
     said = case(w)
     assert w.verdict(*([said] if isinstance(said, bytes) else said)) == verdict
+
+
+def test_a_client_that_uses_no_priorities_may_write_anything_in_them():
+    """RFC 9218 §2.1: with NO_RFC7540_PRIORITIES they are ignored, also a stream that depends on itself."""
+    itself = number(1) + b"\x0f"
+    told = settings((9, 1))
+    head = Wire().head(1, flags=END_HEADERS | PRIORITIZED, before=itself)
+    assert Wire().verdict(told, head, frame(PRIORITY, 0, 1, itself)) == ALIVE
+    assert Wire().verdict(told, frame(PRIORITY, 0, 1, itself)) == ALIVE
+    assert Wire().verdict(told, head, frame(PRIORITY, 0, 1, itself[:4])) == stream(Z)  # its length is another matter
+    assert Wire().verdict(settings((9, 0)), head) == connection(P)
 
 
 def test_content_of_a_response_to_head_is_malformed():

@@ -315,3 +315,67 @@ def test_extended_connect_is_used_only_when_the_server_has_enabled_it():
     w.feed(settings((f.ENABLE_CONNECT_PROTOCOL, 1)))
     w.say(connect)
     assert (":protocol", "websocket") in w.fields(w.said[-1])
+
+
+# ---- priorities (RFC 9218) ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", [SERVER, CLIENT])
+def test_the_setting_about_priorities_is_0_or_1(role):
+    """RFC 9218 §2.1."""
+    core = http2_wire.Connection(role)
+    with pytest.raises(LocalProtocolError, match="0x9 is 0 or 1, not 2"):
+        core.send(Settings([(9, 2)]))
+
+
+@pytest.mark.parametrize("first", [[], [(9, 0)], [(9, 1)]])
+@pytest.mark.parametrize("role", [SERVER, CLIENT])
+def test_the_setting_about_priorities_stands_in_the_first_frame_or_in_none(role, first):
+    """RFC 9218 §2.1: no later frame changes it. It may be repeated, if it was there."""
+    core = http2_wire.Connection(role)
+    core.send(Settings(first))
+    for value in (0, 1):
+        if (9, value) in first:
+            core.send(Settings([(9, value)]))
+            continue
+        with pytest.raises(LocalProtocolError, match="NO_RFC7540_PRIORITIES"):
+            core.send(Settings([(4, 1), (9, value)]))
+
+
+def test_a_server_says_in_its_first_frame_that_it_ignores_the_old_priorities():
+    """RFC 9218 §2.1. A client is not asked: it sends none."""
+    assert (9, 1) in http2_wire.Connection(SERVER).greeting().values
+    assert 9 not in dict(http2_wire.Connection(CLIENT).greeting().values)
+
+
+def turns(*requests: tuple[int, str], count: int) -> list[int]:
+    """The streams whose turn it is, when the responses to these requests become ready in this order."""
+    w = Wire()
+    w.feed(*(w.head(id_, [*http2_wire.GET, ("priority", value)]) for id_, value in sorted(requests)))
+    for id_, _ in requests:
+        w.say(ResponseHead(200, Headers(), "2", id_))
+        assert w.core.offer(id_)
+    return [turn[0] for _ in range(count) if (turn := w.core.next_ready())]
+
+
+def test_urgent_responses_come_first():
+    """RFC 9218 §10: u=0 before u=1; without u it is 3."""
+    assert turns((1, "i"), (3, "u=1, i"), (5, "u=0, i"), (7, "u=4, i"), count=2) == [5, 5]
+    assert turns((1, "u=4, i"), (3, "i"), count=2) == [3, 3]
+    assert turns((1, "i"), (3, "u=2, i"), count=2) == [3, 3]
+
+
+def test_responses_that_are_not_incremental_come_in_the_order_of_their_requests():
+    """RFC 9218 §10: whichever was ready first."""
+    assert turns((5, "u=1"), (1, "u=1"), (3, "u=1"), count=3) == [1, 1, 1]
+
+
+def test_incremental_responses_share():
+    """RFC 9218 §10: each gets its part in each round."""
+    assert turns((1, "u=1, i"), (3, "u=1, i"), (5, "u=1, i"), count=6) == [1, 3, 5, 1, 3, 5]
+
+
+def test_a_response_that_is_not_incremental_starves_no_incremental_one():
+    """RFC 9218 §10: nor the reverse, of the same urgency."""
+    assert sorted(turns((1, "u=1"), (3, "u=1, i"), count=4)) == [1, 1, 3, 3]
+    assert sorted(turns((1, "u=1, i"), (3, "u=1"), count=4)) == [1, 1, 3, 3]

@@ -1,5 +1,7 @@
 """Windows and turns of HTTP/2: credit is never lost, and nobody who could send waits longer than one round."""
 
+from time import perf_counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,11 +113,39 @@ def test_credit_is_told_at_half_of_the_window(size):
         ("i=?0", (3, False)), ("i=?1", (3, True)), ("u=8", (3, False)), ("u=-1", (3, False)), ("u=1.5", (3, False)),
         ("u=a", (3, False)), ("nu=1", (3, False)), ("u=1;x=2, i;y", (1, True)), ("u=1, u=5", (5, False)),
         ("u=1, u=9", (3, False)), ("u=1, u", (3, False)), ("i, i=5", (3, False)), ("u=2,i=?1,i=?0", (2, False)),
-        ("x=u=1", (3, False)), ("u=2\t,\ti", (2, True)),
+        ("u=2\t,\ti", (2, True)), ("urgency=1, incremental", (3, False)), ("i=1", (3, False)), ("i=yes", (3, False)),
+        ("u=(1 2), i=(?1)", (3, False)), ('u="1"', (3, False)), ("u=01", (1, False)), ('new=(1 "a";b x), u=1', (1, False)),
+        ("u=1000000", (3, False)), ('x=",u=0,"', (3, False)), (r'x="\",u=0,\""', (3, False)), ('u=1;x=",u=0,"', (1, False)),
     ],
 )  # fmt: skip
 def test_priority(value, meaning):
-    """RFC 9218 §4: what can't be understood is ignored. Who says nothing takes turns."""
+    """RFC 9218 §4: what is unknown, out of its range or of another type is ignored. Who says nothing takes turns."""
+    assert parse_priority(value) == meaning
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["u=0, x=u=1", "u=0,", "u=0,, i", "u=0 i", "u=0, I", 'u=0, x="', "u=0, x=(1", "u=0, x=1.", "u=0, x=\u0663", "u=0, i=?2"],
+)
+def test_a_priority_that_is_no_dictionary_is_as_if_there_were_none(value):
+    """RFC 9218 §4, which refers to RFC 8941 §4.2: also the members before the fault are void."""
+    assert parse_priority(value) == parse_priority(None)
+
+
+@pytest.mark.parametrize("piece", ["a", "a,", "a;", "a=1;", "; a", "u=(1 ", "u=((", 'x="\\', "\t", "a=:b:,"])
+def test_a_priority_as_long_as_a_head_takes_no_time(piece):
+    """Nothing in the grammar can be read in two ways, so a wrong end makes the parser try nothing again."""
+    began = perf_counter()
+    parse_priority((piece * 65_536)[:65_536] + "\0")
+    parse_priority("u=(" + (piece * 65_536)[:65_536])
+    assert perf_counter() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("value", "meaning"), [("i", (3, True)), ("u=1", (1, False)), ("", (3, False)), ("u=9, i", (3, True)), (None, (3, True))]
+)
+def test_a_parameter_that_is_missing_has_its_default(value, meaning):
+    """RFC 9218 §4. Without the field a request counts as incremental, on purpose."""
     assert parse_priority(value) == meaning
 
 

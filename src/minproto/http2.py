@@ -411,7 +411,7 @@ class Connection(SendingHalf):
         self._move(stream, RECEIVE_HEADERS)
         stream.head_received = True
         stream.expect_content(length)
-        stream.priority = parse_priority(head.headers.get("priority"))
+        stream.priority = parse_priority(head.headers.get("priority"))  # RFC 9218 §5
         self._idle_frames.refund(1)
         status, reason = self._refusal(head)
         self._events.append(StreamFault(id_, ENHANCE_YOUR_CALM, reason, head, status) if status else head)
@@ -474,9 +474,9 @@ class Connection(SendingHalf):
 
     def _receive_priority(self, frame: Frame) -> None:
         """Check a PRIORITY frame (§6.3), and forget it: RFC 9113 §5.3.2 has retired its meaning. It may come on any stream,
-        even an idle one."""
+        even an idle one. A peer that has set NO_RFC7540_PRIORITIES may write in it whatever it likes (RFC 9218 §2.1)."""
         self._idle_frames.spend()
-        frames.check_priority(frame)
+        frames.check_priority(frame, ignore_priority=self._reader.ignores_priority)
 
     def _receive_reset(self, frame: Frame) -> None:
         """Close a stream that the peer resets. If it was closed already, frames after the reset do not count as late. What has
@@ -534,6 +534,8 @@ class Connection(SendingHalf):
         """
         if name == frames.HEADER_TABLE_SIZE:
             self._coder.resize_encoder(value)
+        elif name == frames.NO_RFC7540_PRIORITIES:
+            self._reader.ignores_priority = value == 1  # RFC 9218 §2.1
         elif name == frames.INITIAL_WINDOW_SIZE:
             self._idle_frames.spend()  # a frame can repeat this setting, each time with work for every open stream
             # §6.9.2: each window changes by the difference, perhaps below zero. The connection's window does not change.

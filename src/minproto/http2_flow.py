@@ -113,32 +113,74 @@ class ReceiveWindow:
 #
 #   priority: u=1, i         urgency 0 to 7 (0 is the most urgent, 3 the default); i: incremental (by default not)
 #
-# The field is a dictionary of structured fields (RFC 8941); a parameter with an unknown name or an invalid value is ignored.
+# The field is a Dictionary of structured fields (RFC 8941 §3.2):
+#
+#   dictionary = member *( OWS "," OWS member )
+#   member     = key [ "=" ( bare / "(" *SP [ item *( 1*SP item ) *SP ] ")" ) ] parameters    without "=", the value is ?1
+#   item       = bare parameters
+#   parameters = *( ";" *SP key [ "=" bare ] )
+#   bare       = decimal / integer / string / byte sequence / boolean / token
+#
+# A string may contain commas. So a parser that just splits at each comma takes x=",u=0," for an urgency of 0.
 
-_PARAMETER = re.compile(r"(?:^|,)[\t ]*([ui])(?:=([^,;\t ]+))?(?=[\t ]*(?:[,;]|$))")
-_URGENCIES = {str(urgency): urgency for urgency in range(8)}
+_KEY = r"[a-z*][a-z0-9_.*-]*"
+_BARE = (
+    r"(?:-?[0-9]{1,12}\.[0-9]{1,3}|-?[0-9]{1,15}"
+    r'|"(?:[ !#-\[\]-~]|\\["\\])*"'
+    r"|:[A-Za-z0-9+/=]*:|\?[01]"
+    r"|[A-Za-z*][A-Za-z0-9!#$%&'*+./:^_`|~-]*)"
+)
+_PARAMETERS = rf"(?:; *{_KEY}(?:={_BARE})?)*"
+_ITEM = _BARE + _PARAMETERS
+_LIST = rf"\( *(?:{_ITEM}(?: +{_ITEM})* *)?\)"
+_MEMBER = re.compile(rf"({_KEY})(?:=({_BARE}|{_LIST}))?{_PARAMETERS}[\t ]*(?:,[\t ]*(?!\Z)|\Z)")
+_INTEGER = re.compile(r"-?[0-9]+")
 DEFAULT_URGENCY = 3
 
 
 def parse_priority(value: str | None) -> tuple[int, bool]:
     """Return (urgency, incremental) for the value of a priority field. ``value`` is None if the request has no such field.
 
-    If a parameter is repeated, the last one counts; an invalid value means the default (§4). A request without the field
-    counts as incremental: its sender knows nothing of priorities (RFC 9113 §5.3.2 lets us conclude that), and taking turns is
-    fair to all its requests.
+    The urgency is an integer from 0 to 7 (RFC 9218 §4.1), and ``incremental`` a boolean (RFC 9218 §4.2). A parameter that is
+    missing has its default, 3 or false (RFC 9218 §4). So has a parameter that is out of its range or of another type, and
+    parameters with unknown names are ignored: newer clients may send values that we do not know.
+
+        >>> parse_priority("u=1, i"), parse_priority("u=8, i=1, new")
+        ((1, True), (3, False))
+
+    A request without the field, or with a field that is no Dictionary, counts as incremental: its sender knows nothing of
+    priorities (RFC 9113 §5.3.2 lets us conclude that), and taking turns is fair to all its requests.
     """
-    if value is None:
+    if value is None or (found := _dictionary(value)) is None:
         return DEFAULT_URGENCY, True
-    found = dict(_PARAMETER.findall(value))
-    return _URGENCIES.get(found.get("u", ""), DEFAULT_URGENCY), found.get("i") in ("", "?1")
+    text = found.get("u", "")
+    urgency = int(text) if _INTEGER.fullmatch(text) else DEFAULT_URGENCY
+    return urgency if 0 <= urgency <= 7 else DEFAULT_URGENCY, found.get("i") == "?1"
+
+
+def _dictionary(value: str) -> dict[str, str] | None:
+    """Return the members of a Dictionary, key -> value as written, without parameters; None if it is not well-formed.
+
+    One wrong character makes the whole field void, also the members before it (RFC 8941 §4.2, to which RFC 9218 §4 refers):
+    if each recipient saved what it could, recipients would disagree. When a key is repeated, its last value counts.
+    """
+    members, at = {}, 0
+    while at < len(value):
+        member = _MEMBER.match(value, at)
+        if member is None:
+            return None
+        members[member[1]] = member[2] or "?1"
+        at = member.end()
+    return members
 
 
 class Scheduler:
     """The streams that have something to send, and the order of their turns (RFC 9218 §10).
 
     The most urgent streams go first; less urgent ones wait until no more urgent stream has anything to send. Streams of equal
-    urgency take turns, in a round. In the round each incremental stream has a slot of its own. The streams that are not
-    incremental share one slot, in which the stream with the lowest id is served until it is done.
+    urgency take turns, in a round. In the round each incremental stream has a slot of its own: a part of each response is
+    useful. The streams that are not incremental share one slot, in which the stream with the lowest id is served until it is
+    done: a client makes its requests in the order in which it needs the responses.
 
     For example, streams 1 and 3 are scripts, streams 5 and 7 are images (incremental), all of urgency 3:
 
@@ -168,7 +210,11 @@ class Scheduler:
         return len(self._kinds)
 
     def add(self, stream: int, urgency: int, incremental: bool) -> None:
-        """Note that a stream has something to send. A new slot is the last of its round."""
+        """Note that a stream has something to send. A new slot is the last of its round.
+
+        ``incremental`` decides whether the stream gets a slot of its own, or shares the slot of the others, in which the ids
+        stand in ascending order (RFC 9218 §10).
+        """
         self._kinds[stream] = urgency, incremental
         round_ = self._rounds.setdefault(urgency, deque())
         if incremental:
@@ -193,7 +239,11 @@ class Scheduler:
             del self._rounds[urgency]
 
     def next(self) -> int | None:
-        """Return the stream whose turn it is, and move its slot to the end of its round; None if there is no stream."""
+        """Return the stream whose turn it is, and move its slot to the end of its round; None if there is no stream.
+
+        The lowest number is the most urgent. The shared slot moves as well: if it stayed, one endless response that is not
+        incremental would starve all incremental ones of its urgency (RFC 9218 §10).
+        """
         if not self._rounds:
             return None
         urgency = min(self._rounds)

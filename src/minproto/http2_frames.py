@@ -216,17 +216,19 @@ def parse_data(frame: Frame) -> bytes:
     return _unpadded(frame) if frame.flags & PADDED else frame.payload
 
 
-def parse_headers(frame: Frame) -> bytes:
+def parse_headers(frame: Frame, *, ignore_priority: bool = False) -> bytes:
     """Return the field block of a HEADERS frame (§6.2), or the first part of it if CONTINUATION frames follow.
 
-    Flags that HEADERS does not have are ignored (§4.1).
+    Flags that HEADERS does not have are ignored (§4.1). The priority is dropped. With ``ignore_priority`` its content cannot
+    be a fault either (RFC 9218 §2.1).
     """
     block = _unpadded(frame) if frame.flags & PADDED else frame.payload
     if not frame.flags & PRIORITIZED:
         return block
     if len(block) < _DEPENDENCY:  # §6.2: the padding leaves no room for the priority fields
         raise RemoteProtocolError("more padding than payload", PROTOCOL_ERROR)
-    _check_dependency(block, frame.stream, RemoteProtocolError)  # after a StreamError, the block would stay undecoded
+    if not ignore_priority:
+        _check_dependency(block, frame.stream, RemoteProtocolError)  # after a StreamError, the block would stay undecoded
     return block[_DEPENDENCY:]
 
 
@@ -243,11 +245,15 @@ def _unpadded(frame: Frame) -> bytes:
     return payload[1:end]
 
 
-def check_priority(frame: Frame) -> None:
-    """Check a PRIORITY frame, and ignore its content. Raises StreamError if its payload does not have five bytes (§6.3)."""
+def check_priority(frame: Frame, *, ignore_priority: bool = False) -> None:
+    """Check a PRIORITY frame, which tells us nothing. Raises StreamError if its payload does not have five bytes (§6.3).
+
+    With ``ignore_priority`` the content of these five bytes cannot be a fault (RFC 9218 §2.1).
+    """
     if len(frame.payload) != _DEPENDENCY:
         raise StreamError("PRIORITY of a wrong length", FRAME_SIZE_ERROR)
-    _check_dependency(frame.payload, frame.stream, StreamError)
+    if not ignore_priority:
+        _check_dependency(frame.payload, frame.stream, StreamError)
 
 
 def _check_dependency(payload: bytes, stream: int, fault: Callable[[str, int], Exception]) -> None:
@@ -276,7 +282,7 @@ def parse_settings(payload: bytes) -> list[tuple[int, int]]:
 
 
 def _check_setting(name: int, value: int) -> None:
-    """Raise RemoteProtocolError for a value out of its range (§6.5.2, RFC 8441 §3).
+    """Raise RemoteProtocolError for a value out of its range (§6.5.2, RFC 8441 §3, RFC 9218 §2.1).
 
     A setting that we do not know has no range, and is ignored (§5.5).
     """
@@ -298,8 +304,8 @@ def encode_headers(stream: int, block: bytes, end_stream: bool) -> bytes:
     """Return a field block as a HEADERS frame, followed by as many CONTINUATION frames as the block needs (§4.3, §6.2, §6.10).
 
     The frames are returned together, so that no other frame can come between them (§8.1). No frame exceeds 16,384 bytes, and
-    no other flag is set (§4.1). END_STREAM is a flag of the first frame, END_HEADERS of the last one. So 16,387 bytes take
-    two frames:
+    no other flag is set (§4.1), not even PRIORITIZED: servers ignore the priorities of RFC 7540 (RFC 9218 §2.1.1). END_STREAM
+    is a flag of the first frame, END_HEADERS of the last one. So 16,387 bytes take two frames:
 
         >>> both = encode_headers(1, bytes(16_387), end_stream=True)
         >>> parse_header(both), parse_header(both, 9 + 16_384)
@@ -318,7 +324,7 @@ def encode_headers(stream: int, block: bytes, end_stream: bool) -> bytes:
 
 def encode_settings(settings: list[tuple[int, int]]) -> bytes:
     """Return a SETTINGS frame: of the connection, so on stream 0 (§6.5). Raises LocalProtocolError for a value that the
-    setting cannot have (§6.5.2)."""
+    setting cannot have (§6.5.2, RFC 9218 §2.1)."""
     try:
         for name, value in settings:
             _check_setting(name, value)

@@ -64,7 +64,7 @@ class FrameReader:
 
     __slots__ = (
         "_block", "_block_begin", "_buffer", "_idle_frames", "_is_first", "_max_block", "_max_settings", "_preface", "_window",
-        "header",
+        "header", "ignores_priority",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +92,8 @@ class FrameReader:
         self._is_first = True  # no frame has come yet: the first frame has to be SETTINGS
         self.header: Header | None = None
         """The header of the frame whose payload has not arrived yet; None between two frames."""
+        self.ignores_priority = False
+        """Whether the peer has set NO_RFC7540_PRIORITIES to 1: then the content of a priority is no fault (RFC 9218 §2.1)."""
         self._block_begin: Frame | None = None  # the HEADERS frame of the unfinished field block,
         self._block = bytearray()  # and the bytes of that block so far
 
@@ -188,7 +190,7 @@ class FrameReader:
         """Add a HEADERS or CONTINUATION frame to the field block. Return the block as one frame when it is complete."""
         if frame.type == HEADERS:
             self._block_begin = frame
-            self._block += parse_headers(frame)
+            self._block += parse_headers(frame, ignore_priority=self.ignores_priority)
         else:
             self._idle_frames.spend()  # a CONTINUATION may be empty, so the bound in bytes alone would not stop a flood
             self._block += frame.payload

@@ -125,7 +125,8 @@ class SendingHalf(Core):
         """Return our first settings (§3.4), which tell the peer our limits. Both ends have to send them, over TLS (§3.2) and
         in clear text (§3.3).
 
-        A client disables push. A server has to leave that setting out, or send it with the value 0 (§6.5.2).
+        A client disables push. A server has to leave that setting out, or send it with the value 0 (§6.5.2). A server of ours
+        ignores the priorities of RFC 7540, and has to say so in its first frame, or never (RFC 9218 §2.1).
         """
         values = [(frames.INITIAL_WINDOW_SIZE, self.limits.stream_window), (frames.MAX_HEADER_LIST_SIZE, self.limits.max_head)]
         if self.role is CLIENT:
@@ -238,7 +239,7 @@ class SendingHalf(Core):
         """Let a stream take part in the round, as long as it has content, and credit in its own window.
 
         A window of 0 bytes, or a negative one, lets nothing through (§6.9.2). The connection's window is not checked here:
-        all streams share it, and it changes with each frame.
+        all streams share it, and it changes with each frame. The scheduler gets both parts of the priority (RFC 9218 §10).
         """
         ready = stream.offering and stream.send_window.size > 0
         if ready and stream.id not in self._scheduler:
@@ -268,7 +269,8 @@ class SendingHalf(Core):
     def send(self, event: Event) -> bytes:
         """Return the frames for an event, and advance our state. Raises LocalProtocolError, and then changes nothing.
 
-        No event is sent as a PUSH_PROMISE, since neither end of ours pushes (§6.5.2, §6.6, §8.4.1).
+        No event is sent as a PUSH_PROMISE, since neither end of ours pushes (§6.5.2, §6.6, §8.4.1). Nor is one sent as a
+        PRIORITY_UPDATE: a server MUST NOT send it (RFC 9218 §7.1), and our client has no use for it (RFC 9218 §2.1.1).
 
         The very first event is ``greeting()``, because a peer accepts no other frame before the first SETTINGS (§3.4, §6.5).
         """

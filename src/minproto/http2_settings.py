@@ -47,6 +47,7 @@ from minproto.http2_frames import (
     MAX_FRAME,
     MAX_FRAME_SIZE,
     MAX_ID,
+    NO_RFC7540_PRIORITIES,
     PROTOCOL_ERROR,
 )
 
@@ -60,7 +61,7 @@ STREAMS_BEFORE_SETTINGS = 100
 class SettingsExchange:
     """The settings of both ends, and which of them are not acknowledged yet."""
 
-    __slots__ = ("_connect_enabled", "_role", "_to_acknowledge", "_unacknowledged", "peer", "received")
+    __slots__ = ("_connect_enabled", "_first", "_role", "_to_acknowledge", "_unacknowledged", "peer", "received")
 
     def __init__(self, role: Role) -> None:
         self._role = role
@@ -69,6 +70,7 @@ class SettingsExchange:
         self.received = False
         """Whether the peer's first SETTINGS frame has come."""
         self._connect_enabled = False  # we have sent ENABLE_CONNECT_PROTOCOL with the value 1
+        self._first: dict[int, int] | None = None  # the content of our first frame; None before it
         self._unacknowledged: list[Values] = []  # our frames without an ACK, oldest first
         self._to_acknowledge = 0  # the peer's frames that we have not acknowledged
 
@@ -86,9 +88,15 @@ class SettingsExchange:
                 if enabled and not value:  # RFC 8441 §3: a client may be about to use what we have announced
                     raise LocalProtocolError("extended CONNECT can't be disabled")
                 enabled = enabled or value == 1
+            # RFC 9218 §2.1: this setting stands in the first frame or in none. The peer decides at that moment whether it
+            # keeps track of priorities at all. Chrome ends a connection whose server changes the setting later.
+            if name == NO_RFC7540_PRIORITIES and self._first is not None and self._first.get(name) != value:
+                raise LocalProtocolError("NO_RFC7540_PRIORITIES can't change after the first SETTINGS")
 
     def sent(self, values: Values) -> None:
         """Note that we have sent a SETTINGS frame: from now on an ACK is awaited (§6.5.3)."""
+        if self._first is None:
+            self._first = dict(values)
         self._connect_enabled = self._connect_enabled or (ENABLE_CONNECT_PROTOCOL, 1) in values
         self._unacknowledged.append(values)
 
