@@ -50,6 +50,7 @@ from minproto.http2_frames import (
     INITIAL_WINDOW_SIZE,
     MAX_FRAME,
     MAX_ID,
+    NO_RFC7540_PRIORITIES,
     PADDED,
     PING,
     PREFACE,
@@ -175,6 +176,7 @@ class _Frames:
         self._other = SERVER if side.sender is CLIENT else CLIENT
         self._block: Header | None = None  # the frame that began a field block, while the block is incomplete
         self._promised = 0  # the stream that a PUSH_PROMISE announces
+        self._no_priorities = False  # this side has said that its old priorities mean nothing: no fault is in them
         self._payloads: dict[int, Callable[[Header], None]] = {
             HEADERS: self._headers,
             PRIORITY: self._priority,
@@ -319,7 +321,7 @@ class _Frames:
 
     def _headers(self, header: Header) -> None:
         """Explain a HEADERS frame: padding and priority, if its flags announce them, and its part of the field block."""
-        block = parse_headers(self._frame(header))
+        block = parse_headers(self._frame(header), ignore_priority=self._no_priorities)
         self._connection.open(header.stream)
         rest = header.length - len(block)
         if header.flags & PADDED:
@@ -403,7 +405,7 @@ class _Frames:
         self._take(1, "Weight", str(self._side.buffer.peek(0, 1)[0] + 1), "its share: ignored", "RFC 9113 §5.3.2")
 
     def _priority(self, header: Header) -> None:
-        check_priority(self._frame(header))
+        check_priority(self._frame(header), ignore_priority=self._no_priorities)
         self._dependency()
 
     def _code(self) -> None:
@@ -425,6 +427,8 @@ class _Frames:
         for number, value in settings:
             name, meaning, section = SETTINGS_NAMES.get(number, UNKNOWN_SETTING)
             self._take(6, name, str(value), meaning, section)
+            if number == NO_RFC7540_PRIORITIES:
+                self._no_priorities = value == 1  # RFC 9218 §2.1
         self._connection.directions[self._other].unacknowledged.append(settings)
 
     def _ping(self, header: Header) -> None:
