@@ -534,8 +534,6 @@ class Connection(SendingHalf):
         """
         if name == frames.HEADER_TABLE_SIZE:
             self._coder.resize_encoder(value)
-        elif name == frames.NO_RFC7540_PRIORITIES:
-            self._reader.ignores_priority = value == 1  # RFC 9218 §2.1
         elif name == frames.INITIAL_WINDOW_SIZE:
             self._idle_frames.spend()  # a frame can repeat this setting, each time with work for every open stream
             # §6.9.2: each window changes by the difference, perhaps below zero. The connection's window does not change.
@@ -543,6 +541,8 @@ class Connection(SendingHalf):
             self._streams.initial_send_window = value
             for stream in self._streams.open.values():
                 self._grow(stream, change, RemoteProtocolError)
+        elif name == frames.NO_RFC7540_PRIORITIES:
+            self._reader.ignores_priority = value == 1  # RFC 9218 §2.1
 
     def _grow(self, stream: Stream, change: int, fault: Callable[[str, int], Exception]) -> None:
         """Change what we may send on a stream. Raises ``fault`` if its window exceeds 2^31-1 (§6.9.1, §6.9.2)."""
