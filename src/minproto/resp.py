@@ -506,6 +506,11 @@ class Connection(Core):
         """Bytes received but not delivered yet, including the strings of an unfinished command or reply."""
         return self._buffer.size + self._taken
 
+    @property
+    def in_command(self) -> bool:
+        """Whether a command has begun to arrive and is not complete. An empty line is no command."""
+        return bool(self._buffer.size) or self._arguments is not None
+
     def _parse(self) -> Event | None:
         return self._parse_command() if self.role is SERVER else self._parse_reply()
 

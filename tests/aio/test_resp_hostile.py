@@ -210,6 +210,21 @@ async def test_a_trickle():
 
 
 @virtual
+async def test_an_empty_line_begins_no_command():
+    """Also where it comes in two chunks: the next command has all its time."""
+    async with serving() as server:
+        client = server.client()
+        for piece in (b"\r", b"\n"):
+            client.pipe.write(piece)
+            await asyncio.sleep(1)
+        await asyncio.sleep(2 * Timeouts().body)
+        for piece in (b"PI", b"NG\r\n"):
+            client.pipe.write(piece)
+            await asyncio.sleep(1)
+        assert await client.reply() == PONG
+
+
+@virtual
 async def test_a_large_command_on_a_slow_line():
     """While it comes faster than a trickle it may take its time."""
     async with serving() as server:

@@ -227,14 +227,14 @@ class ServerConnection:
         """
         if self._draining:
             raise TimeoutError
-        buffered = self._core.buffered
-        if not buffered and self._session.authenticated:
+        if not self._core.in_command and self._session.authenticated:
+            self._command_began = None  # an empty line may have come in two chunks, and begun nothing
             return math.inf
         now = self._loop.time()
         if self._command_began is None:
             self._command_began = now
         timeouts = self._config.timeouts
-        return max(0.0, self._command_began + timeouts.body + buffered / timeouts.min_body_rate - now)
+        return max(0.0, self._command_began + timeouts.body + self._core.buffered / timeouts.min_body_rate - now)
 
     async def _do(self, arguments: list[bytes]) -> None:
         """Run a command, and send the answer.
