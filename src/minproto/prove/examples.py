@@ -198,10 +198,11 @@ def _resp_commands(data: bytes) -> str:
     def owner(core: Core, event: Event) -> None:
         assert isinstance(core, resp.Connection) and isinstance(event, resp.Command)
         answer = commands.execute(session, event.arguments)
-        for each in answer if isinstance(answer, list) else []:
-            sent.extend(core.send(each))
+        # As the shell does: the answer to HELLO is in the new version, and a subscriber's own message precedes the answer.
         core.version, core.authenticated = session.version, session.authenticated
         switchboard.flush()
+        for each in answer if isinstance(answer, list) else []:
+            sent.extend(core.send(each))
 
     try:
         _run(core, data, owner)
