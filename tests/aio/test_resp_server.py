@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from contextlib import suppress
 
 import pytest
 from harness import FIN, RST, now, virtual
@@ -11,6 +12,7 @@ from resp_harness import NULL_ARRAY, OK, PONG, Client, command, serving
 
 from minproto import Broker
 from minproto.core import RemoteProtocolError
+from minproto.prove import ledger
 from minproto.resp import Error, Map, Push, Simple
 from minproto.testing import clock
 from minproto.testing.cuts import cut
@@ -227,6 +229,25 @@ def test_any_cutting(positions):
             assert answers == [[b"subscribe", b"a", 1], [b"pong", b"x"], [b"unsubscribe", b"a", 0], 0]
 
     clock.run(test())
+
+
+EXAMPLES = [entry for entry in ledger.load() if (entry.stream, entry.role) == ("resp", "server") and entry.right_gives]
+
+
+@pytest.mark.parametrize("entry", EXAMPLES, ids=lambda entry: entry.id)
+@virtual
+async def test_the_examples_of_the_ledger_are_what_the_server_sends(entry):
+    """The ledger runs its examples without a shell. Only the ids of a history, which depend on the time, may differ."""
+    async with serving() as server:
+        client = server.client()
+        client.pipe.write(entry.right)
+        client.pipe.close_write()
+        sent = b""
+        with suppress(ConnectionResetError):  # a browser is cut off
+            while piece := await client.pipe.read():
+                sent += piece
+    ids = re.compile(rb"[0-9]{13}-[0-9]+")
+    assert ids.sub(b"", sent) == ids.sub(b"", entry.right_gives.removesuffix("(closed)").encode("latin-1"))
 
 
 # ---- the password ----------------------------------------------------------------------------------------------------
