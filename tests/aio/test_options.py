@@ -42,7 +42,8 @@ from minproto import resp as resp_core
 from minproto import sse as sse_core
 from minproto.aio import listener, resp, server, wire
 from minproto.aio.address import Address
-from minproto.http import Headers, RequestHead
+from minproto.aio.http_client import ClientResponse
+from minproto.http import Headers, RequestHead, ResponseHead
 from minproto.testing import network
 
 ROOT = Path(__file__).parents[2]
@@ -402,3 +403,19 @@ def test_type_checkers_see_a_wrong_option(tmp_path: Path, checker: str) -> None:
 
 def test_the_types_of_a_policy_are_the_policies() -> None:
     assert get_args(get_type_hints(Broker.subscribe)["on_overflow"]) == tuple(policy.value for policy in broker_core.Overflow)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: Request(RequestHead("GET", "/", Headers([("host", "a")])), None, pipe=None, has_content=False),
+    lambda: ClientResponse(ResponseHead(200, Headers()), None),
+], ids=["request", "response"])  # fmt: skip
+def test_a_body_timeout_is_seconds_or_none(make):
+    """It is refused when it is set: later it would fail in the middle of somebody's upload."""
+    message = make()
+    for seconds in (None, 0, 2.5, 10, math.inf):
+        message.body_timeout = seconds
+        assert message.body_timeout == seconds
+    for wrong, error in (("5", TypeError), (True, TypeError), (-1, ValueError), (math.nan, ValueError)):
+        with pytest.raises(error, match=f"body_timeout has to be .*, not {wrong!r}"):
+            message.body_timeout = wrong
+    assert message.body_timeout == math.inf

@@ -48,7 +48,7 @@ from urllib.parse import parse_qsl, unquote
 
 from minproto.aio.content import check_content, close_body, first_piece
 from minproto.aio.observe import logger
-from minproto.aio.options import Timeouts, check_elements, check_function, check_text, refuse
+from minproto.aio.options import Timeouts, check_elements, check_function, check_text, checked_timeout, refuse
 from minproto.aio.pipe import Pipe
 from minproto.core import LocalProtocolError, RemoteProtocolError, check_count
 from minproto.http import TOKEN, Data, EndOfMessage, Headers, RequestHead, split_target, target_scheme
@@ -181,8 +181,8 @@ class Request:
     """
 
     __slots__ = (
-        "_content", "_exchange", "_leaving", "_left", "_split", "_trailers",
-        "body_timeout", "cancellable", "head", "method", "pipe",
+        "_body_timeout", "_content", "_exchange", "_leaving", "_left", "_split", "_trailers", "cancellable",
+        "head", "method", "pipe",
     )  # fmt: skip
 
     def __init__(
@@ -199,9 +199,7 @@ class Request:
         self.method = "GET" if head.method == "HEAD" or head.protocol else head.method
         self.pipe = pipe
         """The pipe that carries the request; ``pipe.info("peername")`` is the client's address."""
-        self.body_timeout = body_timeout
-        """Seconds to wait for the next piece of content, at first ``Timeouts.body``; None: no limit, not even
-        ``Timeouts.min_body_rate``. Both limits end when the response begins. From then on the app sets the limit."""
+        self._body_timeout = body_timeout
         self.cancellable = True
         """Whether the app is cancelled when the client can no longer receive the response. Set it to False for work that has
         to run to completion, such as a payment."""
@@ -211,6 +209,16 @@ class Request:
         self._left = False  # the client has left, or the exchange is over
         self._leaving: asyncio.Future[None] | None = None  # made when the app waits for the client to leave
         self._split: tuple[str | None, str, str] | None = None  # authority, path and query, split when first asked for
+
+    @property
+    def body_timeout(self) -> float | None:
+        """Seconds to wait for the next piece of content, at first ``Timeouts.body``; None: no limit, not even
+        ``Timeouts.min_body_rate``. Both limits end when the response begins. From then on the app sets the limit."""
+        return self._body_timeout
+
+    @body_timeout.setter
+    def body_timeout(self, seconds: float | None) -> None:
+        self._body_timeout = checked_timeout("body_timeout", seconds)
 
     # -- its head
 

@@ -41,7 +41,7 @@ from typing import Any, Protocol, TypeVar
 from minproto.aio.content import check_content
 from minproto.aio.endpoint import Endpoint
 from minproto.aio.http import HeaderFields, make_headers
-from minproto.aio.options import Timeouts, check_type
+from minproto.aio.options import Timeouts, check_type, checked_timeout
 from minproto.aio.pipe import Pipe
 from minproto.core import Event, LocalProtocolError, RemoteProtocolError
 from minproto.http import (
@@ -176,12 +176,20 @@ class ClientResponse:
         self.headers = head.headers
         self.trailers = Headers()
         """The fields after the content. They are complete once the content has been read to its end."""
-        self.body_timeout = body_timeout
-        """Seconds to wait for the next piece of content, at first ``Timeouts.body``; None: no limit. Set it before you read
-        content that the server sends piece by piece, now and then, such as the messages of a gRPC call."""
+        self._body_timeout = body_timeout
         self.pipe = exchange.tunnel() if exchange is not None else None
         """After a 101, or a 2xx to CONNECT: the pipe for the other protocol. Such a response has no content."""
         self._exchange = exchange if self.pipe is None else None  # None: there is no more content
+
+    @property
+    def body_timeout(self) -> float | None:
+        """Seconds to wait for the next piece of content, at first ``Timeouts.body``; None: no limit. Set it before you read
+        content that the server sends piece by piece, now and then, such as the messages of a gRPC call."""
+        return self._body_timeout
+
+    @body_timeout.setter
+    def body_timeout(self, seconds: float | None) -> None:
+        self._body_timeout = checked_timeout("body_timeout", seconds)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self

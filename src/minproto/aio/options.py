@@ -104,6 +104,13 @@ def check_seconds(name: str, value: object, *, positive: bool = False) -> None:
         refuse(name, "above 0" if positive else "0 or more", value, ValueError)
 
 
+def checked_timeout(name: str, seconds: float | None) -> float | None:
+    """Return the seconds of a timeout, where None means no limit. Raises TypeError or ValueError for anything else."""
+    if seconds is not None:
+        check_seconds(name, seconds)
+    return seconds
+
+
 def check_function(name: str, value: object) -> None:
     """Check that a value is callable and no coroutine function: nobody awaits a callback, so a coroutine would never run."""
     if not callable(value) or inspect.isclass(value):
