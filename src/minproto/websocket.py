@@ -384,7 +384,7 @@ class Connection(Core):
 
     @staticmethod
     def new_key() -> bytes:
-        """Return a masking key: four bytes that nobody can predict, new for each frame (a MUST, §5.3).
+        """Return a masking key: four bytes that nobody can predict, new for each frame (a MUST, §5.3 and §10.3).
 
         A script that could predict the key would choose its message so that the masked bytes become a request of its own.
         """
@@ -645,8 +645,8 @@ class Connection(Core):
     def _encode_control(self, opcode: int, data: bytes) -> bytes:
         """Return a Ping or a Pong. The peer answers a Ping with the same data, so the data can say which Ping it was.
 
-        A control frame is never cut into fragments (§5.4) or compressed (RFC 7692 §6): it has FIN, and not RSV1 (RFC 7692
-        §6.1).
+        A control frame is never cut into fragments (§5.4) or compressed (RFC 7692 §6): it has FIN, and no reserved bit (§5.2,
+        RFC 7692 §6.1).
         """
         if len(data) > MAX_CONTROL:  # §5.5
             raise LocalProtocolError("a control frame of more than 125 bytes")
@@ -674,8 +674,8 @@ class Connection(Core):
         return self._encode(FIN | RSV1 | opcode, self._deflater.compress(payload))
 
     def _encode_fragment(self, event: Fragment) -> bytes:
-        """Return one frame of a message (§6.1). Only the message's first frame has the opcode (§5.4) and the compression bit
-        (RFC 7692 §6.1).
+        """Return one frame of a message (§6.1). No reserved bit is set without an agreement (§5.2). Only the message's first
+        frame has the opcode (§5.4) and the compression bit (RFC 7692 §6.1).
 
         ``Fragment("Hel")`` and ``Fragment("lo", last=True)`` become ``01 03 48 65 6c`` and ``80 02 6c 6f``.
         """

@@ -28,6 +28,7 @@ from minproto import (
     reconnecting,
 )
 from minproto.aio import reconnect, websocket_client
+from minproto.aio.address import Address
 from minproto.core import Role
 from minproto.testing import network
 from minproto.websocket import BINARY, CLOSE, CONTINUATION, FIN, MASKED, PING, TEXT, encode_frame
@@ -44,7 +45,7 @@ def dial(monkeypatch):
     def use(attach):
         async def connect_http(host, port, ssl=None, **options):
             dialled.append((host, port, ssl is not None))
-            return ClientConnection(attach(), f"[{host}]:{port}" if ":" in host else host, **options)
+            return ClientConnection(attach(), Address(host, port).authority("https" if ssl else "http"), **options)
 
         monkeypatch.setattr(websocket_client, "connect_http", connect_http)
         return dialled
@@ -150,7 +151,7 @@ async def test_what_the_handshake_carries(dial):
         await ws.close()
         request = seen[0]
         assert (request.target, request.headers.get("cookie")) == ("/p%20q?x=y", "c=d")
-        assert (request.headers.get("sec-websocket-protocol"), len(request.headers.get_all("host"))) == ("a, b", 1)
+        assert (request.headers.get("sec-websocket-protocol"), request.headers.get_all("host")) == ("a, b", ["a:81"])
         assert dialled == [("a", 81, False)]
 
 
