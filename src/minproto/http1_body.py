@@ -144,7 +144,7 @@ def parse_chunk_line(buffer: Buffer, max_line: int) -> tuple[int, int] | None:
     Bad whitespace around ";" and "=" MUST be accepted, and has no meaning (RFC 9110 §5.6.3).
 
     Return None if the line is not complete. Raises RemoteProtocolError (400) for a wrong byte, and if ``max_line`` bytes of a
-    line have arrived without its end.
+    line have arrived without its end: so a client learns that the response is incomplete (§8).
 
     A recipient MUST anticipate large numbers (§7.1): in 32 bits, ``100000000`` would be 0, the last chunk. Python's ``int``
     has no limit. More than 16 digits are refused, because other programs may misread them. Extensions MUST be ignored
@@ -171,7 +171,7 @@ def parse_chunk_end(buffer: Buffer) -> bool | None:
     """Remove the CRLF after a chunk's data, and return True. Return None if the CRLF is not complete.
 
     Raises RemoteProtocolError (400) if other bytes come instead of the CRLF: then the size was wrong, and we cannot know where
-    the message ends.
+    the message ends. A client has to take such a response for incomplete (§8).
     """
     found = buffer.peek(0, 2)
     if not b"\r\n".startswith(found):

@@ -410,7 +410,8 @@ class SendingHalf(Core):
     def _send_end(self, event: EndOfMessage) -> bytes:
         """Send END_STREAM: with the trailers, or else on an empty DATA frame, which needs no credit (§6.9.1).
 
-        Raises LocalProtocolError if less content was sent than the Content-Length declares.
+        Raises LocalProtocolError if less content was sent than the Content-Length declares: a message whose length is wrong
+        MUST NOT be completed (RFC 9110 §8.6).
         """
         if event.stream in self._ended_by_length:  # END_STREAM has been sent already, so no frame is needed
             if event.trailers:

@@ -83,6 +83,8 @@ def written(head):
         ("GET", "http://b.example/", [("Host", "c")], b"", ["host: c"]),
         ("GET", "/", [("TE", "trailers")], b"", ["host: a", "te: trailers", "connection: TE"]),  # RFC 9110 §10.1.4
         ("GET", "/", [("TE", "a"), ("Connection", "x, te")], b"", ["host: a", "te: a", "connection: x, te"]),
+        ("GET", "/", [("Upgrade", "x")], b"", ["host: a", "upgrade: x", "connection: upgrade"]),  # RFC 9110 §7.8
+        ("GET", "/", [("Upgrade", "x"), ("Connection", "Upgrade")], b"", ["host: a", "upgrade: x", "connection: Upgrade"]),
     ],
 )
 @virtual

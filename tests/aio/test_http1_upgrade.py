@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from harness import HELLO, RST, get, now, post, serving, virtual
 
-from minproto import Upgrade
+from minproto import Response, Upgrade
 
 OFFER = ["Connection: upgrade", "Upgrade: echo"]
 
@@ -59,6 +59,21 @@ async def test_an_upgrade_that_was_not_offered_becomes_500(logged, request_):
     async with serving(upgrading) as server:
         assert (await server.client().ask(request_)).status == 500
         logged.clear()
+
+
+@pytest.mark.parametrize("closing", ["Connection: close", "X: y"])
+@pytest.mark.parametrize("fields", [[("Upgrade", "echo")], [("Upgrade", "echo"), ("Connection", "UPGRADE")]])
+@virtual
+async def test_a_response_that_names_upgrade_lists_it(fields, closing):
+    """RFC 9110 §7.8: a sender of Upgrade MUST send the connection option "upgrade", also if it only tells what it could do."""
+
+    async def app(request):
+        return Response(b"", 426, fields)
+
+    async with serving(app) as server:
+        answer = await server.client().ask(get("/", closing))
+        said = ", ".join(answer.headers.get_all("connection")).lower().split(", ")
+        assert (answer.status, sorted(said)) == (426, ["close"] * ("close" in closing) + ["upgrade"])
 
 
 @virtual

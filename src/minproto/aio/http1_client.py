@@ -127,7 +127,9 @@ class ClientConnection:
         if not isinstance(body, bytes) and {"content-length", "transfer-encoding"}.isdisjoint(dict(fields)):
             fields.append(("transfer-encoding", "chunked"))
         if fields.get("te") is not None and "te" not in split_list(fields.get("connection") or ""):
-            fields.append(("connection", "TE"))  # RFC 9110 §10.1.4: so that no proxy passes the field on
+            fields.append(("connection", "TE"))  # RFC 9110 §10.1.4, RFC 9112 §7.4: so that no proxy passes the field on
+        if fields.get("upgrade") is not None and "upgrade" not in split_list(fields.get("connection") or ""):
+            fields.append(("connection", "upgrade"))  # a MUST for the same reason (RFC 9110 §7.6.1, §7.8)
         async with self._starting:
             await self._get_ready()
             self.endpoint.send(RequestHead(method, target, fields))

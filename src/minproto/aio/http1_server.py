@@ -630,7 +630,8 @@ class ServerConnection:
 def response_fields(headers: Sequence[tuple[str, str]], date: tuple[str, str], option: str) -> Headers:
     """Return a response's fields: the app's fields, and the fields that the server adds.
 
-    The server adds Date (RFC 9110 §6.6.1), and Connection if ``option`` says what happens to the connection:
+    The server adds Date (RFC 9110 §6.6.1), and Connection if ``option`` says what happens to the connection, or if the app
+    has set an Upgrade field: such a field is about this connection alone, and Connection MUST list it (RFC 9110 §7.6.1, §7.8).
 
         >>> response_fields([("x", "y")], ("date", "now"), "close")
         [('x', 'y'), ('date', 'now'), ('connection', 'close')]
@@ -640,6 +641,8 @@ def response_fields(headers: Sequence[tuple[str, str]], date: tuple[str, str], o
     names, fields = dict(headers), Headers(headers)
     if "date" not in names:
         fields.append(date)
+    if "upgrade" in names and "upgrade" not in split_list(fields.get("connection") or ""):
+        fields.append(("connection", "upgrade"))
     said = split_list(names.get("connection", ""))
     if option and option not in said and (not said or option == "close"):
         fields.append(("connection", option))
