@@ -143,7 +143,8 @@ def _unquote(value: str) -> str | None:
 
 
 def offer(compression: Compression) -> str:
-    """Return a client's offer (§5): the value of its Sec-WebSocket-Extensions. Its parameters are those of the standard (RFC 6455 §9, §9.1).
+    """Return a client's offer (§5): the value of its Sec-WebSocket-Extensions. Its parameters are those that RFC 7692
+    defines (RFC 6455 §9 and §9.1).
 
         >>> offer(Compression(window_bits=15))
         'permessage-deflate; client_max_window_bits'

@@ -792,8 +792,8 @@ def _parse_close(data: bytes) -> Close:
 def _encode_close(event: Close) -> bytes:
     """Return the payload of a Close: its code and its reason (§5.5.1, §7.1.2).
 
-    Raises LocalProtocolError for a code that no Close may carry (§7.4.1), or a reason too long: a control frame has at most 125
-    bytes (§5.5).
+    Raises LocalProtocolError for a code that no Close may carry (§7.4.1), or a reason too long: a control frame has at most
+    125 bytes (§5.5).
     """
     if event.code == NO_STATUS and not event.reason:
         return b""
