@@ -26,12 +26,12 @@ from shutil import which
 from typing import Any
 
 Work = Callable[[int], bytes]
-"""Does the work so many times. Returns what came out of it."""
+"""Does the work as many times as its argument says, and returns the output of the work."""
 
 RUNS = 5
-"""Runs in one child whose least time counts."""
+"""How many runs one child makes. Only the fastest run counts."""
 ROUNDS = 3
-"""Children for the time of each variant, by turns with the others."""
+"""How many children measure the time of each variant. The variants take turns."""
 
 
 # ---- the jobs ----------------------------------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ def start(job: str, name: str, count: int, runs: int, *tool: str) -> tuple[str, 
 
 
 def instructions(job: str, name: str, count: int) -> int:
-    """Return the instructions of a child that does the work so many times, once."""
+    """Return the number of instructions of a child that does the work ``count`` times, in one run."""
     tool = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
     said = start(job, name, count, 1, *tool)[2]
     return int(said.rpartition("refs:")[2].split()[0].replace(",", "")) if "refs:" in said else 0

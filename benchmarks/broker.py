@@ -3,7 +3,7 @@
 There are three questions:
 
 - How many messages a second reach their receivers? One client publishes 64-byte messages in an endless pipeline, and a hundred
-  clients listen. A run counts only if every subscriber got every message, to the byte.
+  clients listen. A run counts only if every subscriber got every message, byte for byte.
 - How much memory does an idle subscriber cost?
 - Does a publish take longer where there are many other topics and patterns, with which it has nothing to do?
 
@@ -56,14 +56,14 @@ BATCH = 500
 WINDOW = 20_000
 """Answers that may be outstanding: enough for the pipeline never to be empty, too few to fill the kernel's buffers."""
 IDLE = 9_900
-"""Both servers take 10,000 clients. Some of these are for the publisher and the measurement."""
+"""Idle subscribers. Both servers accept 10,000 clients; the remaining 100 are left for the publisher and the measurement."""
 MEMORY_TARGET = 12.0
 UNRELATED = (1, 100, 10_000)
 PUBLISHES = 20_000
 
 
 def check(peer: Peer, port: int) -> None:
-    """Check that both servers give equal answers, to the byte, before anything is measured."""
+    """Check that both servers give the same answers, byte for byte, before anything is measured."""
     with socket.create_connection((HOST, port), timeout=5) as sock:
         sock.sendall(b"PING\r\n" + SUBSCRIBE)
         heard, expected = b"", b"+PONG\r\n" + CONFIRMED

@@ -4,7 +4,7 @@ Two scenes, in clear text with prior knowledge: GET /hello by h2load with 8 conn
 of 100 MB on one stream. A third scene is about memory, and minproto does it alone: 100 uploads of 1 MB at once, on one
 connection, each of which the app reads before it answers. The result is how far the server's resident memory grew at its peak.
 
-Servers take turns, and ratios are of one round, as in `benchmarks.http1`.
+Servers take turns, and each ratio compares two figures of one round, as in `benchmarks.http1`.
 """
 
 import argparse
@@ -26,7 +26,7 @@ UPLOADS, UPLOAD = 100, 1_000_000
 
 
 class Run(NamedTuple):
-    """One run: the requests (or bytes) in a second, and how many requests did not succeed."""
+    """The result of one run: requests (or bytes) per second, and how many requests did not succeed."""
 
     rate: float
     failed: int

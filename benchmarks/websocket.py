@@ -72,7 +72,7 @@ SCENES = {
 
 
 class Run(NamedTuple):
-    """One run: the messages delivered in a second, and how busy (of one CPU) the server and the load were."""
+    """The result of one run: messages delivered per second, and the share of one CPU that the server and the load used."""
 
     rate: float
     server: float

@@ -91,16 +91,18 @@ class Limits:
     """The bounds on queues and logs, which publishers and subscribers could otherwise make grow without end."""
 
     max_pending: int = 10_000
-    """The most messages pending in a subscription's queue. The messages of a replay come on top of this limit."""
+    """The maximum number of messages pending in a subscription's queue. Messages of a replay do not count here."""
     max_pending_bytes: int = 8 << 20
-    """The most bytes of data in a queue. An empty queue accepts even a larger message, which could otherwise never be sent."""
+    """The maximum number of bytes of data in a queue. An empty queue accepts even a larger message, which could otherwise
+    never be sent."""
     max_logs: int = 10_000
     """How many topics may have a log. Beyond the limit, the log of the topic that has been silent longest is dropped."""
     max_log_bytes: int = 16 << 20
-    """The most bytes of one topic's log. Beyond the limit, the log drops its oldest messages."""
+    """The maximum number of bytes of one topic's log. Beyond the limit, the log drops its oldest messages."""
     max_history_bytes: int = 128 << 20
-    """The most bytes of all logs together. Beyond the limit, the log of the topic that has been silent longest is dropped.
-    Here and in ``max_log_bytes``, the size of a message is that of its data and its topic, plus ``MESSAGE_COST``."""
+    """The maximum number of bytes of all logs together. Beyond the limit, the log of the topic that has been silent longest
+    is dropped. Here and in ``max_log_bytes``, the size of a message is the size of its data and its topic, plus
+    ``MESSAGE_COST``."""
 
     def __post_init__(self) -> None:
         check_counts(self)

@@ -166,7 +166,10 @@ class Core:
         self.wants = Wants.CLOSED
 
     def events(self) -> Iterator[Event]:
-        """Yield every event that the bytes so far hold. Raises as ``next_event`` does, after the events before the fault."""
+        """Yield every event that the bytes received so far hold.
+
+        If the bytes break the protocol, yields the events before the fault, and then raises as ``next_event`` does.
+        """
         while (event := self.next_event()) is not None:
             yield event
 

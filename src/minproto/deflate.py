@@ -26,7 +26,7 @@ The cost is memory, because each end keeps a *window* for every connection: the 
 received. ``Compression`` bounds this memory.
 
 Compressed data is also an attack: a few kilobytes can become gigabytes (a decompression bomb). So a message is inflated in
-pieces of bounded size, and the limit for a message stops it long before memory is full. Here about a kilobyte would become a
+pieces of bounded size, and inflating stops as soon as the message exceeds its limit. Here about a kilobyte would become a
 million bytes. With room for 100 bytes, the receiver gets 101, which shows that there are too many, and inflates no further:
 
     >>> bomb = Deflater(15, 8, context_takeover=True).compress(bytes(1_000_000))
@@ -49,7 +49,7 @@ from minproto.http import TCHAR
 NAME = "permessage-deflate"  # the registered name (§7, RFC 6455 §9.1)
 _TAIL = b"\x00\x00\xff\xff"  # the end of every sync flush, which is not sent (§7.2.1)
 _BITS = re.compile(r"[89]|1[0-5]")  # §7.1.2: a window of 2**8 to 2**15 bytes; no leading zeros
-_PIECE = 65_536  # the most bytes that are inflated before the caller counts them
+_PIECE = 65_536  # the maximum number of bytes that are inflated before the caller counts them
 
 
 @dataclass(frozen=True)
@@ -339,8 +339,8 @@ class Inflater:
             piece = self._stream.decompress(rest[:taken], size)
             rest = memoryview(self._stream.unused_data or self._stream.unconsumed_tail) if room else rest[1:]
             room, full = room - len(piece), len(piece) == size
-            # A final block ends a deflate stream, and is padded to a whole byte (§7.2.1). More data begins the next stream, as
-            # in the example of §7.2.3.4.
+            # A final block ends a deflate stream, and is padded to a whole byte (§7.2.1). Any data after it begins
+            # the next stream, as in the example of §7.2.3.4.
             if self._stream.eof:
                 self._stream, full = None, False
             yield piece

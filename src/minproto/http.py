@@ -122,7 +122,7 @@ class RequestHead(Event):
 
 @dataclass(slots=True)
 class ResponseHead(Event):
-    """The start of a response. With a status below 200 it is an interim response: another ResponseHead follows (§15.2)."""
+    """The start of a response. A response with a status below 200 is interim: another ResponseHead follows (§15.2)."""
 
     status: int
     headers: Headers

@@ -468,7 +468,7 @@ def request_handling(version: str, headers: Sequence[tuple[str, str]], fault: ty
     fields = important_fields(headers)
     check_host(version, fields, fault)
     framing = request_framing(version, fields, fault)
-    # RFC 9110 §7.8: without "Connection: upgrade", a proxy would pass Upgrade on. In HTTP/1.0, Upgrade is ignored (a MUST).
+    # RFC 9110 §7.8: without "Connection: upgrade", a proxy would pass Upgrade on. In HTTP/1.0, Upgrade MUST be ignored.
     offered = "upgrade" in fields and version != "1.0"
     upgrade = offered and "upgrade" in split_list(fields.get("connection", ""))
     # RFC 9110 §10.1.1: "Expect: 100-continue" MUST be ignored in HTTP/1.0. Without content there is nothing to hold back.
@@ -946,7 +946,7 @@ class Connection(Core):
     def _send_end(self, trailers: Headers) -> bytes:
         """Return the last chunk and the trailers; without chunks, b"", since a length or a close marks the end.
 
-        In particular no CRLF, which old clients sent behind their content: a client MUST NOT (§2.2).
+        A client MUST NOT send a CRLF behind its content (§2.2), as some old clients did.
         """
         if self._due:  # RFC 9110 §8.6: a message whose Content-Length is wrong MUST NOT be completed
             raise LocalProtocolError("less content than its Content-Length")

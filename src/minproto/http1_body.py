@@ -197,7 +197,8 @@ class ChunkedReader:
         max_extensions: int,
         read_trailers: Callable[[Buffer], tuple[Sequence[str], Headers] | None],
     ) -> None:
-        """``max_content``, ``max_line``, ``max_extensions``: the most bytes of all data, a chunk line, all extensions.
+        """``max_content``, ``max_line``, ``max_extensions``: the maximum number of bytes of all data, of a chunk line, and of
+        all extensions together.
 
         ``read_trailers``: removes the trailer section from the buffer and returns it, as ``HeadReader.read`` does.
         """

@@ -286,7 +286,7 @@ class Connection(SendingHalf):
             self._fault(frame.stream, error)
 
     def _fault(self, id_: int, error: StreamError, head: RequestHead | None = None) -> None:
-        """Close a stream because of the peer's fault. The shell sends the Reset, which is the reply to the event (§5.4.2).
+        """Close a stream because of the peer's fault. Its Reset (§5.4.2) is what ``reply`` returns for the StreamFault.
 
         The stream is closed at once, whether or not the Reset has been sent. So a frame that follows on this stream is a late
         one (§5.1), and leads to no second Reset.

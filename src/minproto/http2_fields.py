@@ -18,8 +18,8 @@ https://example.org/, sent twice on one connection:
     88      0x80 + 8: the value has 8 bytes, in Huffman code (2f ... 4d is "example.org")
     be      0x80 + 62, in the second block: the newest entry, ":authority: example.org"
 
-So a block can be read only by an end that has read every block before it, in order. Both ends keep a table for each direction;
-here the ``hpack`` library has the tables.
+So a block can be read only by an end that has read every block before it, in order. Both ends keep a table for each direction.
+In minproto, the ``hpack`` library keeps these tables.
 
 An app sees the same ``RequestHead`` as with HTTP/1.1, with a Host field in place of :authority:
 
@@ -281,7 +281,7 @@ def declared_length(headers: Headers) -> int | None:
 # ---- compression (RFC 7541) --------------------------------------------------------------------------------------------
 
 MAX_TABLE = 4_096
-"""The most bytes that our compression table may have, even if the peer would allow more: the memory is ours."""
+"""The maximum number of bytes that our compression table may have, even if the peer would allow more: the memory is ours."""
 _NEVER_INDEXED = frozenset({"authorization", "proxy-authorization"})
 """Fields that neither end may put into its table. A block that repeats a field of the table is shorter. So an attacker who
 can make requests on our connection, and sees the length of our packets, could find a secret value guess by guess (RFC 7541
@@ -313,7 +313,8 @@ class FieldCoder:
     __slots__ = ("_decoder", "_encoder", "_smallest", "_table_sizes")
 
     def __init__(self, max_block: int) -> None:
-        """``max_block``: the most bytes to which a received block may decode, including 32 extra bytes for each field."""
+        """``max_block``: the maximum number of bytes to which a received block may decode, including 32 extra bytes for each
+        field."""
         self._decoder = Decoder(max_block)
         self._encoder = Encoder()
         self._table_sizes: list[int] = []  # sizes of our table that the peer has set since our last block, at most two

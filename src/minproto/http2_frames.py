@@ -88,7 +88,8 @@ ENABLE_CONNECT_PROTOCOL = 0x8
 NO_RFC7540_PRIORITIES = 0x9
 
 MAX_FRAME = 16_384
-"""The most bytes of payload in a frame. Each end MUST accept this many (§4.2); this package neither sends nor accepts more."""
+"""The maximum number of bytes of payload in a frame. Each end MUST accept this many (§4.2). This package neither sends nor
+accepts more."""
 MAX_ID = (1 << 31) - 1
 """The highest id of a stream (31 bits); also the largest flow-control window, in bytes (§6.9.1)."""
 

@@ -80,8 +80,8 @@ class FrameReader:
         """``preface``: the bytes that have to come first: PREFACE from a client, b"" from a server.
 
         ``window``: the connection's receive window, which no DATA frame may exceed. ``idle_frames``: the budget from
-        which each CONTINUATION spends one. ``max_block``: the most bytes of a field block, across all its frames.
-        ``max_settings``: the most settings in one frame.
+        which each CONTINUATION spends one. ``max_block``: the maximum number of bytes of a field block, across all its frames.
+        ``max_settings``: the maximum number of settings in one frame.
         """
         self._buffer = buffer
         self._preface = preface  # the part that has not arrived yet

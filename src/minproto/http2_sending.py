@@ -3,13 +3,13 @@ r"""HTTP/2's sending half: our frames, and whose turn it is to send content (RFC
 A connection sends the frames of many streams. This half answers two questions: may an event be sent now, and which stream
 may send content next? It holds no content itself: an upload of a gigabyte stays in the program that drives the core.
 
-**Whether.** Each stream has a state, and the table in ``http2_streams.py`` says which steps it allows. Everything is checked
-before anything changes, so when ``send`` raises LocalProtocolError, no credit was spent, and the compression
-table, of which the peer has a copy, was not changed.
+**May an event be sent now?** Each stream has a state, and the table in ``http2_streams.py`` says which steps the state
+allows. Everything is checked before anything changes. So when ``send`` raises LocalProtocolError, no credit was spent, and the
+compression table, of which the peer has a copy, was not changed.
 
-**How much, and which.** Content needs credit in two windows, the stream's and the connection's. The shell calls ``offer`` when
-a stream has content, and then asks ``next_ready`` before each frame. Here streams 1 and 3 are two responses, and the client
-lets each stream send 20,000 bytes:
+**Which stream may send next, and how much?** Content needs credit in two windows, the stream's and the connection's. The shell
+calls ``offer`` when a stream has content, and then asks ``next_ready`` before each frame. Here streams 1 and 3 are two
+responses, and the client lets each stream send 20,000 bytes:
 
     >>> from minproto.http import Headers
     >>> from minproto.http2 import Connection
@@ -153,12 +153,12 @@ class SendingHalf(Core):
 
     @property
     def next_stream(self) -> int:
-        """As a client: the id of the next request."""
+        """The id of the stream that our next request opens. It has a meaning only for a client."""
         return self._streams.next_id
 
     @property
     def last_stream(self) -> int:
-        """As a server: the highest id of a request so far. Our last GOAWAY names it (§8.7)."""
+        """The highest id of a request that a server has received so far. Our last GOAWAY names this id (§8.7)."""
         return self._streams.last_id
 
     def is_open(self, stream: int) -> bool:

@@ -195,7 +195,7 @@ class ClosedStreams:
         self._forgotten = 0  # the highest id that was removed from _late
 
     def add(self, stream: int, *, late: bool) -> None:
-        """Remember a closed stream. ``late``: we have reset it, so frames may still be on their way."""
+        """Remember a closed stream. ``late``: whether late frames may come, because we have reset the stream."""
         self._late[stream] = late
         if len(self._late) > self.REMEMBERED:
             oldest = next(iter(self._late))
@@ -247,9 +247,9 @@ class StreamTable:
         """Streams that are open or half-closed, by id."""
         self.closed = ClosedStreams()
         self.next_id = 1
-        """As a client: the id of the next request."""
+        """The id of the stream that our next request opens. It has a meaning only for a client."""
         self.last_id = 0
-        """As a server: the highest id of a request so far."""
+        """The highest id of a request that a server has received so far."""
         self.last_accepted = MAX_ID
         """The highest id that we promised to process, in our last GOAWAY."""
         self.initial_send_window = DEFAULT_WINDOW

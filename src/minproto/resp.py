@@ -86,17 +86,17 @@ BULKS = (b"$", b"=", b"!")
 ARRAYS = (b"*", b"~", b"%", b"|", b">")
 """The types whose line gives a count of values, or of pairs: an array, a set, a map, an attribute, a push."""
 MAX_LENGTH_LINE = 34
-"""The most bytes of a line that gives a length in a command, including the type and the CRLF. The length is a 64-bit number,
-which has at most 20 characters."""
+"""The maximum number of bytes of a line that gives a length in a command, including the type and the CRLF. The length is a
+64-bit number, which has at most 20 characters."""
 MAX_INTEGER = (1 << 63) - 1
 MAX_DIGITS = 4_000
-"""The most digits of a big number. Parsing takes time that grows with the square of their number, so Python refuses more than
-4,300 digits."""
+"""The maximum number of digits of a big number. The time to parse a number grows with the square of its length, so Python
+refuses more than 4,300 digits."""
 UNAUTHENTICATED_ARGUMENTS = 10
-"""The most arguments of a command before the client has given the password: enough for AUTH and HELLO. Redis has the same
-limit."""
+"""The maximum number of arguments of a command before the client has given the password: enough for AUTH and HELLO. Redis has
+the same limit."""
 UNAUTHENTICATED_BULK = 16_384
-"""The most bytes of an argument before the client has given the password. Redis has the same limit."""
+"""The maximum number of bytes of an argument before the client has given the password. Redis has the same limit."""
 
 
 @dataclass(frozen=True)
@@ -107,16 +107,17 @@ class Limits:
     """
 
     max_bulk: int = 1 << 20
-    """The most bytes of one string. The announced length is checked before the string arrives."""
+    """The maximum number of bytes of one string. The announced length is checked before the string arrives."""
     max_command: int = 8 << 20
-    """The most bytes of all strings of a command together; in a reply, of all strings and lines together."""
+    """The maximum number of bytes of all strings of a command together; in a reply, of all strings and lines together."""
     max_array: int = 1 << 17
-    """The most arguments of a command, or values in a reply at all depths together. A string of two bytes costs its sender
-    eight bytes, and us about 50, because each value is an object."""
+    """The maximum number of arguments of a command, or of values in a reply at all depths together. A string of two bytes
+    costs its sender eight bytes, and us about 50, because each value is an object."""
     max_depth: int = 16
     """How deep arrays may be nested in a reply. In Redis's replies they are at most five deep."""
     max_line: int = 65_536
-    """The most bytes of an inline command, or of a line in a reply: no length precedes it. Redis has the same limit."""
+    """The maximum number of bytes of an inline command, or of a line in a reply. No length precedes such a line. Redis has
+    the same limit."""
 
     def __post_init__(self) -> None:
         check_counts(self)
@@ -249,7 +250,7 @@ def encode_bulk(data: bytes) -> bytes:
 
 
 def encode_items(kind: bytes, items: list[Any], version: int) -> bytes:
-    """Return the bytes of values as an array, or as another type that consists of a count and its values."""
+    """Encode values as an array, or as another type that consists of a count and its values, and return the bytes."""
     return b"%b%d\r\n%b" % (kind, len(items), b"".join([encode_value(item, version) for item in items]))
 
 

@@ -47,9 +47,10 @@ class Limits:
     """The sizes that a server chooses, and that a client has to bound."""
 
     max_event: int = 1 << 20
-    """The most characters of an event's fields, and bytes of a line. An event is delivered whole, so it must fit into memory.
+    """The maximum number of characters in an event's fields, and of bytes in a line.
 
-    One mebibyte is far more than servers send, and little of a client's memory."""
+    An event is delivered whole, so it must fit into memory. One mebibyte is far more than servers send, and little of
+    a client's memory."""
 
     def __post_init__(self) -> None:
         check_counts(self)

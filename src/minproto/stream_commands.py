@@ -43,7 +43,8 @@ MAX_ID = (1 << 64) - 1
 """The largest number of milliseconds, and the largest sequence number, in an id."""
 FIRST, LAST = (0, 0), (MAX_ID, MAX_ID)
 MAX_ID_TEXT = 127
-"""The most bytes of an id as text. Redis has the same bound. Without a bound, parsing a very long number would cost time."""
+"""The maximum number of bytes of an id as text. Redis has the same bound. Without a bound, parsing a very long number would
+cost time."""
 
 
 # ---- ids ---------------------------------------------------------------------------------------------------------------

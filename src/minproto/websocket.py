@@ -108,13 +108,13 @@ TRY_AGAIN_LATER = 1013
 MAX_HEADER = 14
 """Bytes of the longest header: the first two, eight of length, and four of masking key."""
 MAX_CONTROL = 125
-"""The most bytes of payload that a control frame may have (§5.5), so that the frame does not hold up a message for long."""
+"""The maximum number of bytes of payload in a control frame (§5.5), so that the frame does not hold up a message for long."""
 _LENGTH_16, _LENGTH_64, _CODE = Struct("!H"), Struct("!Q"), Struct("!H")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds on a message, which its sender could make endless (a MUST, §10.4). After "Else" is the code of our Close."""
+    """The bounds that a message MUST have (§10.4), since its sender could make it endless. "Else" gives our Close code."""
 
     max_message: int = 1 << 20
     """Bytes of a message, after inflating. A message is delivered whole, so it has to fit into memory. Else 1009."""
@@ -241,7 +241,7 @@ def parse_header(data: bytes) -> tuple[int, bytes, int] | None:
 def encode_header(first: int, length: int, masked: bool) -> bytes:
     """Return a header up to the masking key. ``first``: the first byte. ``length``: bytes of the payload.
 
-    The length takes the fewest bytes, the most significant one first (a MUST, §5.2). The bit MASKED says that a key follows
+    The length MUST take the fewest bytes, the most significant byte first (§5.2). The bit MASKED says that a key follows
     (§5.3).
 
         >>> [encode_header(FIN | BINARY, length, masked=False).hex(" ") for length in (125, 126, 65_536)]
@@ -354,7 +354,7 @@ _CONTROLS = frozenset({FIN | CLOSE, FIN | PING, FIN | PONG})  # never in fragmen
 _BETWEEN_MESSAGES = _CONTROLS | {FIN | TEXT, FIN | BINARY, TEXT, BINARY}  # §5.4: a whole message, or a first fragment
 # With compression, a message's first frame may have RSV1; a control frame never has it (RFC 7692 §6 and §6.1).
 _BETWEEN_WITH_DEFLATE = _BETWEEN_MESSAGES | {RSV1 | first for first in (FIN | TEXT, FIN | BINARY, TEXT, BINARY)}
-# Within a message: only a control frame (a MUST, §5.4), or the next fragment, without RSV1 (RFC 7692 §6.1).
+# Within a message, the next frame MUST be a control frame or a continuation (§5.4), without RSV1 (RFC 7692 §6.1).
 _WITHIN_A_MESSAGE = _CONTROLS | {FIN | CONTINUATION, CONTINUATION}
 
 _Utf8 = getincrementaldecoder("utf-8")
@@ -384,7 +384,7 @@ class Connection(Core):
 
     @staticmethod
     def new_key() -> bytes:
-        """Return a masking key: four bytes that nobody can predict, new for each frame (a MUST, §5.3 and §10.3).
+        """Return a masking key of four bytes. It MUST be unpredictable, and new for each frame (§5.3 and §10.3).
 
         A script that could predict the key would choose its message so that the masked bytes become a request of its own.
         """
@@ -531,7 +531,7 @@ class Connection(Core):
         return close
 
     def _take_payload(self) -> bytes:
-        """Remove the payload that has arrived from the buffer, and return it unmasked (a MUST for a server, §6.2).
+        """Take the received part of the payload out of the buffer, and return it unmasked (§6.2: a server MUST unmask it).
 
         The mask continues where the last piece ended. In ``7f 9f | 4d 51 58`` the second piece begins with the third byte, so
         it is unmasked with the key rotated by two: ``21 3d 37 fa`` in place of ``37 fa 21 3d``.
@@ -582,7 +582,7 @@ class Connection(Core):
             raise RemoteProtocolError("message too big", TOO_BIG)
 
     def _check_utf8(self, data: bytes) -> None:
-        """Fail the connection at the first byte that is not UTF-8 (a MUST, §8.1), wherever the text was cut."""
+        """Fail the connection at the first byte that is not UTF-8, as §8.1 demands, wherever the text was cut."""
         try:
             self._utf8.decode(data)
         except UnicodeDecodeError:

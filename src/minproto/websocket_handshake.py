@@ -161,7 +161,7 @@ def _subprotocols(value: str | None) -> list[str]:
 
 
 def _check_own_subprotocols(names: Sequence[str]) -> None:
-    """Check the names that our own app passes: tokens, each of them once (a MUST for a client, §4.1).
+    """Check the names that our own app passes. §4.1: each MUST be a token, and occur once.
 
     An empty name would become an empty element of the list that we send, which a sender MUST NOT generate (RFC 9110 §5.6.1.1).
     Raises LocalProtocolError; TypeError for a str, whose letters would be taken for names.
@@ -190,7 +190,7 @@ def refusal(error: RemoteProtocolError) -> ResponseHead:
 def handshake(
     host: str, target: str, key: str, subprotocols: Sequence[str] = (), compression: Compression | None = None
 ) -> RequestHead:
-    """Return a client's request: each of these fields is a MUST (§4.1), and occurs once (§11.3.1, §11.3.5).
+    """Return a client's request. It MUST have each of these fields (§4.1), and each occurs once (§11.3.1, §11.3.5).
 
     Upgrade is about this connection alone. So Connection MUST name it (RFC 9110 §7.6.1 and §7.8), or a proxy passes it on.
     Host comes first, so that a proxy can choose the server early (RFC 9110 §7.2).

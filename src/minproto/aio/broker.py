@@ -58,7 +58,7 @@ class Subscription:
     def __init__(self, inner: broker.Subscription, check_loop: Callable[[], None]) -> None:
         """``check_loop``: raises RuntimeError when called from another thread (``Broker.check_loop``)."""
         self.inner = inner
-        """The core's subscription: its counts, topics and patterns."""
+        """The core's subscription, which has the counts, topics and patterns."""
         self._check_loop = check_loop
         self._waiter: asyncio.Future[None] | None = None  # the future of the task waiting in ``ready``
         inner.on_ready = self._wake

@@ -56,7 +56,8 @@ from minproto.aio.pipe import HIGH_WATER, Pipe
 from minproto.core import DATA, Core, Event
 
 MAX_READ_AWAY = 1 << 26
-"""The most bytes (64 MiB) of a refused upload that we read, so the peer can read our answer: see ``Timeouts.read_away``."""
+"""The maximum number of bytes (64 MiB) of a refused upload that we read, so that the peer can read our answer: see
+``Timeouts.read_away``."""
 
 
 class Endpoint:

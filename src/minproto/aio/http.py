@@ -54,14 +54,14 @@ from minproto.core import LocalProtocolError, RemoteProtocolError, check_count
 from minproto.http import TOKEN, Data, EndOfMessage, Headers, RequestHead, split_target, target_scheme
 
 MAX_READ = 1 << 20
-"""The most bytes of content that ``Request.read`` holds in memory, unless its caller gives another limit."""
+"""The maximum number of bytes of content that ``Request.read`` holds in memory, unless its caller gives another limit."""
 UNANSWERED = 499
 """The status in the access log of a request whose client left before it had the response, as in nginx's log. Every request
 starts with this status, and keeps it if the exchange ends before the response begins."""
 RESET_COMES = 0.25
 """Seconds that we wait for a reset after our last bytes. If the client is gone, its kernel replies to them with a reset."""
 LATE = "an interim response comes before the answer, which has begun already"
-"""The error of ``Request.inform`` after the head of the response (RFC 9110 §15.2)."""
+"""The error that ``Request.inform`` raises once the head of the response has been sent (RFC 9110 §15.2)."""
 
 
 # ---- header fields -----------------------------------------------------------------------------------------------------

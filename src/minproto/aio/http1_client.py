@@ -310,7 +310,7 @@ class ClientConnection:
     # -- the end
 
     async def _finish(self) -> None:
-        """Deal with the end of a response. If it was the last one, close the connection: a client MUST (§9.6).
+        """Deal with the end of a response. After the last response, close the connection, as a client MUST (§9.6).
 
         A response is also the last one if its request can no longer be completed, because the upload was stopped.
         """

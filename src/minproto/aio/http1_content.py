@@ -37,7 +37,7 @@ from minproto.http import Data, EndOfMessage, Headers, ResponseHead
 from minproto.http1 import BODY, HEAD, Connection
 
 MAX_DISCARD = 262_144
-"""The most bytes of unread content that we read and drop in order to keep the connection. Reading 256 KiB costs
+"""The maximum number of bytes of unread content that we read and drop in order to keep the connection. Reading 256 KiB costs
 about as much as a new connection."""
 
 

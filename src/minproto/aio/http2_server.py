@@ -144,7 +144,7 @@ class ServerConnection(Multiplexer):
         """Serve ``app`` on ``pipe``, once ``run`` is called.
 
         ``methods``: the methods that the server knows; a request with another method is answered with 501 (Not Implemented).
-        ``observers`` are told of each request, for the log and the metrics. ``max_body``: the most bytes of a
+        ``observers`` are told of each request, for the log and the metrics. ``max_body``: the maximum number of bytes of a
         request's content; more is answered with 413 (Content Too Large). ``trusted_gateway``: a proxy in front of us has
         checked the scheme of the requests, so we do not compare it with our own scheme, which is "http" behind the proxy.
         """
@@ -462,8 +462,8 @@ class Exchange:
             self.task.cancel()
 
     def _close_request(self) -> None:
-        """Note that the app is done with the request. From now on the loss of the client cancels nothing: a
-        cancellation would interrupt the app's clean-up."""
+        """Note that the app is done with the request. From now on, if the client is lost, the task is not
+        cancelled: a cancellation would interrupt the app's clean-up."""
         request, self._request = self._request, None
         if request is not None:
             request.close()

@@ -226,7 +226,7 @@ def with_first_bytes(error: RemoteProtocolError, endpoint: Endpoint, ours: str) 
 
     If we recognize the protocol of these bytes, the error names that protocol, and says how to speak it. For example, an
     HTTP/1.1 client on a TLS port gets ``15 03 03 00 02 02 46``, a TLS alert. ``ours``: the protocol that we speak, "HTTP/1" or
-    "HTTP/2", which can't be the cause.
+    "HTTP/2". The error never suggests this protocol.
     """
     start = endpoint.core.trailing_data
     if not start or len(start) != endpoint.received:

@@ -51,7 +51,8 @@ from minproto.resp import Command, Connection, Error, Limits, Push, Reply
 PASSING = ("LOADING ", "BUSY ", "MASTERDOWN ", "CLUSTERDOWN ", "TRYAGAIN ", "MISCONF ", "ERR max number of clients")
 """The beginnings of temporary errors. MISCONF: a redis-server's disk is full, and even a PING gets this reply."""
 LONGEST_SKIPPED = 512 << 20
-"""The most bytes (512 MiB) of a string that we drop. A redis-server sends a longer string only if configured to."""
+"""The maximum number of bytes (512 MiB) of a string that we drop. A redis-server sends a longer string only if it is
+configured to."""
 TLS_ALERT = b"\x15\x03"
 """The beginning of a TLS server's reply to clear text: a record of type 21 (alert), of TLS version 3.x."""
 

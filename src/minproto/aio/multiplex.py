@@ -125,7 +125,8 @@ from minproto.http2_frames import (
 )
 
 MAX_UNREAD_REPLIES = 4 * HIGH_WATER
-"""The most bytes of replies (256 KiB) that may be pending. A peer that provokes more replies than that is not reading them."""
+"""The maximum number of bytes of replies (256 KiB) that may be pending. A peer that provokes more replies than that is not
+reading them."""
 HARMLESS_RATE = 10
 """How many frames a second are never a flood: over hours, the pings of a quiet connection must not add up to a flood."""
 FAIR_SHARE = 256

@@ -24,7 +24,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn, TypeVar
 
 LONGEST = 100
-"""The most characters of a value that an error shows: a whole certificate in a log helps nobody."""
+"""The maximum number of characters of a value that an error shows: a whole certificate in a log helps nobody."""
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ def public_name(kind: type) -> str:
 
 
 def check_type(name: str, value: object, kind: type, *, or_none: bool = False) -> None:
-    """Check that a value is an object of a class, or None if that is allowed.
+    """Check that a value is an instance of the class ``kind``, or None if ``or_none`` is true.
 
     A common mistake is a class instead of an object: ``timeouts=Timeouts``. The error says "the class minproto.Timeouts".
     """

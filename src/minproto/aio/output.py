@@ -33,9 +33,10 @@ from functools import cache
 from typing import Protocol, TextIO
 
 MAX_WAITING = 4 * 1024 * 1024
-"""The most bytes that are queued for a slow reader (4 MiB): some 50,000 lines of an access log. Further lines are dropped."""
+"""The maximum number of bytes that are queued for a slow reader (4 MiB): some 50,000 lines of an access log. Further lines
+are dropped."""
 PIECE = 16_384
-"""The most bytes of one ``os.write``. At exit we wait for a reader that reads this much every second."""
+"""The maximum number of bytes of one ``os.write``. At exit we wait for a reader that reads this much every second."""
 PAUSE = 0.01
 """Seconds between two batches. So a busy server switches threads a hundred times a second, not once per line."""
 PATIENCE = 1.0

@@ -1,6 +1,6 @@
 """The byte pipe that everything runs on, and the plain one: asyncio's StreamReader and StreamWriter.
 
-A protocol needs little from the layer below it: bytes in order, in both directions, and each direction may end by itself.
+A protocol needs little from the layer below it: bytes in order, in both directions. One direction may end before the other.
 ``Pipe`` is the name of such a layer. TCP is one, TLS is one, an HTTP/2 stream is one, and so is a pair in memory for tests. A
 protocol that needs nothing else runs over all of them: a WebSocket over HTTP/2 is the same code as a WebSocket over TCP.
 
@@ -49,7 +49,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 READ_SIZE = 65_536
-"""The most bytes that one read returns. If more are unread, the pipe stops reading from the socket."""
+"""The maximum number of bytes that one read returns. If more are unread, the pipe stops reading from the socket."""
 HIGH_WATER = 65_536
 """How many bytes may be written before ``drain`` has to be called, and be in our buffer before ``drain`` waits."""
 LOW_WATER = HIGH_WATER // 4
@@ -65,7 +65,7 @@ Watcher = Callable[[bool], None]
 
 
 class Pipe(Protocol):
-    """An ordered, reliable stream of bytes in each direction. Each direction may end by itself."""
+    """An ordered, reliable stream of bytes in each direction. One direction may end before the other."""
 
     def read(self) -> Awaitable[bytes]:
         """Wait for bytes, and return up to 64 KiB; b"" at the end of input. Raises OSError when the connection is broken.
@@ -279,7 +279,7 @@ class StreamPipe:
             self._watcher(self._writer.is_closing() or not self._writer.can_write_eof())
 
     def _look(self) -> None:
-        """Ask the socket whether it has had a reset that asyncio does not see."""
+        """Check whether the socket has received a reset that asyncio has not noticed."""
         self._timer = None
         if self._watcher is None or self._writer.is_closing():
             return

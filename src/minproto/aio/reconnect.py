@@ -53,7 +53,7 @@ NAME_TRIES = 5
 
 One attempt is not enough: a laptop that is waking up has no DNS for some seconds."""
 MAX_REFUSAL = 65_536
-"""The most bytes of a refusal's content that are kept for the user."""
+"""The maximum number of bytes of a refusal's content that are kept for the user."""
 _HINTS = ("location", "retry-after", "www-authenticate")  # fields that say what would be accepted
 _BRIEF_TLS_FAULTS = (tls.SSLEOFError, tls.SSLZeroReturnError, tls.SSLSyscallError)
 """TLS errors caused by a server that stops in the middle of a handshake: it may be restarting."""

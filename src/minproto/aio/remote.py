@@ -54,7 +54,8 @@ UNASKED = ("ERR max number of clients", "DENIED ")
 UNREADABLE = "ERR Protocol error"
 """The beginning of the error for a command beyond the broker's own limits. The broker then closes, and reads no more."""
 MAX_COMMAND_NAME = 16
-"""The most bytes of a command's name, which is sent with the words that the user gives."""
+"""The maximum number of bytes of a command's name. The name counts towards ``max_command``, as do the words that the user
+gives."""
 
 T = TypeVar("T")
 
@@ -81,8 +82,9 @@ class RemoteBroker:
     ) -> None:
         """``url``: ``redis://[[user]:password@]host[:port]``, ``rediss://`` for TLS, ``unix:///path``; else ValueError.
 
-        ``limits.max_bulk``: the most bytes of a message, in both directions. ``publish`` refuses a longer message. If another
-        client publishes a longer message, a ``Gap`` with a ``reason`` arrives. A BrokerServer needs a limit at least as high.
+        ``limits.max_bulk``: the maximum number of bytes of a message, in both directions. ``publish`` refuses a longer
+        message. If another client publishes a longer message, a ``Gap`` with a ``reason`` arrives. A BrokerServer needs a
+        limit at least as high.
         """
         check_common(limits, Limits, timeouts, ssl)
         self.target = parse_url(url)

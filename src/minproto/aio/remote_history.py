@@ -43,7 +43,7 @@ NO_HISTORY = ("ERR no such key", "ERR unknown command", "WRONGTYPE ")
 """The beginnings of XINFO STREAM's errors for a topic without a history. The first error comes from minproto and Redis, the
 second from a server without streams, and the third from a Redis that has other data under this name."""
 ENTRY_COST = 1_024
-"""The most bytes of an entry besides its data: its id, its field, and the lines that announce these strings."""
+"""The maximum number of bytes of an entry besides its data: its id, its field, and the lines that announce these strings."""
 OLDEST = (0, 0)
 
 

@@ -19,7 +19,7 @@ So ten messages published in one turn take one write for each subscriber.
 - If a client sends commands and does not read the answers, we stop reading from it: its task waits in ``flush``. No other
   client is delayed.
 - A subscriber cannot be slowed down, because other clients publish what it receives. When more than ``max_output`` bytes are
-  pending for a subscriber, it is cut off. A Redis client library reconnects by itself.
+  pending for a subscriber, we cut the subscriber off. A Redis client library reconnects by itself.
 
 **Timeouts.** A subscriber may be silent for days, so silence is not a fault. Now and then the kernel asks whether the peer
 still exists (TCP keep-alive). There are only two time limits: a client that has begun a command must finish the command, and a
@@ -85,7 +85,7 @@ class Config(ListenerConfig):
     max_output: int = 8 << 20
     """How many bytes, including answers, may be pending for a subscriber. With more, the subscriber is cut off.
 
-    The messages of one turn may come on top. If 100 subscribers all stop reading, they take 100 times as much memory. A
+    The messages of one turn may exceed this bound. If 100 subscribers all stop reading, they take 100 times as much memory. A
     client without a subscription does not need this bound: we do not read from it while 64 KiB of answers are pending."""
 
     def __post_init__(self) -> None:
@@ -302,7 +302,7 @@ class ServerConnection:
     # -- messages
 
     def _push(self, data: bytes) -> None:
-        """Send published messages to this client. Never raises: an error here would keep the messages from other clients.
+        """Send published messages to this client. Never raises: an error here would make other clients miss theirs.
 
         The switchboard calls this method, usually outside this client's task. So it can't wait for a slow client: if more than
         ``max_output`` bytes are pending, it cuts the client off.

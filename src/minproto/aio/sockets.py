@@ -47,7 +47,7 @@ ATTEMPT_DELAY = 0.25
 BACKLOG = 1024
 """How many connections the kernel may hold until we accept them. A client beyond this has to try again after a second."""
 BURST = 128
-"""The most connections that are accepted in one turn of the loop; then the existing connections have their turn."""
+"""The maximum number of connections accepted in one turn of the loop. After that, the existing connections have their turn."""
 ACCEPT_PAUSE = 1.0
 """Seconds after a failed accept until we try again."""
 PORT_TRIES = 16

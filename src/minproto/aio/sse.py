@@ -62,7 +62,7 @@ from minproto.http1 import Limits as HttpLimits
 from minproto.sse import MAX_RETRY, MEDIA_TYPE, Comment, Connection, LastEventId, Limits, Retry, ServerSentEvent, encode
 
 BATCH = 64
-"""The most messages that become one piece of content."""
+"""The maximum number of messages that become one piece of content."""
 BATCH_BYTES = 65_536
 """How many bytes of messages fill a piece of content: no further message is added."""
 LOOK = 1.0

@@ -101,7 +101,8 @@ MAX_QUEUED_BYTES = 1 << 20
 FAIR_SHARE = 64
 """How many control frames or fragments from one peer the reader handles in a row, before other connections get their turn."""
 MAX_UNSENT = 1 << 20
-"""The most unsent bytes that a connection may have when a broadcast comes. A connection with more is closed with 1013."""
+"""The maximum number of unsent bytes that a connection may have when a broadcast comes. A connection with more is closed with
+1013."""
 SHORTEST_LOOK = 1.0
 """Seconds between two checks of the peer's progress if ``Timeouts.close`` is shorter: less time would show nothing."""
 

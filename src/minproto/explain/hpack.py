@@ -29,7 +29,7 @@ from minproto.http2_fields import FieldCoder, Fields
 from minproto.http2_frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM
 
 MAX_BLOCK = 131_072
-"""The most bytes of a field, and of all decoded fields of a block: one byte of a block can expand to 4 KiB."""
+"""The maximum number of bytes of a field, and of all decoded fields of a block: one byte of a block can expand to 4 KiB."""
 OVERHEAD = 32
 """How many bytes are added to the name and value of each field to get its size (§4.1)."""
 MAX_INTEGER = 6

@@ -19,8 +19,8 @@ MAX_LINE = 65_536
 MAX_DEPTH = 1_000
 """How deep arrays may be nested within arrays."""
 MAX_COUNT = 1 << 31
-"""The most values that an array may announce."""
-_WORDS, _WORD = 5, 40  # the most words in the title of a command or reply, and characters of each word
+"""The maximum number of values that an array may announce."""
+_WORDS, _WORD = 5, 40  # the maximum number of words in the title of a command or reply, and of characters in each word
 
 COMMANDS = {
     b"AUTH": "authenticate with a password",

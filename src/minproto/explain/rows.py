@@ -25,9 +25,10 @@ from minproto.core import Role, Wants
 T = TypeVar("T")
 
 MAX_PIECE = 16_384
-"""The most bytes of content or payload in one row. Longer content takes several rows. Most long HTTP/2 frames fit in one."""
+"""The maximum number of bytes of content or payload in one row. Longer content takes several rows. Most long HTTP/2 frames
+fit in one row."""
 MAX_HELD = 131_072
-"""The most bytes of one side that are held until a head ends (at most 64 KiB) or the other side answers."""
+"""The maximum number of bytes of one side that are held until a head ends (at most 64 KiB) or the other side answers."""
 MAX_FIELDS = 4_096
 """After this many fields, a row ends and another row continues. The fields of one piece always stay together."""
 
@@ -142,7 +143,7 @@ class Side:
     def parse(self, parse: Callable[[Buffer], T | None], longest: int) -> Script[tuple[T, bytes]]:
         """Wait until a core's parser finds something in the buffer; return the result and the bytes that the parser has read.
 
-        ``longest``: the most bytes that the parser reads. Raises what the parser raises.
+        ``longest``: the maximum number of bytes that the parser reads. Raises what the parser raises.
         """
         while True:
             before, seen = self.buffer.size, self.buffer.peek(0, longest)

@@ -25,10 +25,10 @@ from minproto.core import CLIENT
 from minproto.explain.rows import Field, Row
 
 BYTES = 8
-"""The most bytes on a line."""
+"""The maximum number of bytes on a line."""
 MAX_BYTES = 48
 MAX_VALUE = 200
-"""The most bytes of a field, and characters of its value, that are printed without ``--full``."""
+"""The maximum number of bytes of a field, and of characters of its value, that are printed without ``--full``."""
 INDENT = 4
 BELOW = INDENT + 2
 """The number of blank columns before bytes that are printed below their explanation."""

@@ -23,7 +23,7 @@ HANDSHAKE, ALERT, APPLICATION_DATA = 22, 21, 23
 CLIENT_HELLO, SERVER_HELLO = 1, 2
 SERVER_NAME, SUPPORTED_GROUPS, SIGNATURE_ALGORITHMS, ALPN, SUPPORTED_VERSIONS, KEY_SHARE = 0, 10, 13, 16, 43, 51
 MAX_RECORD = 16_384 + 256
-"""The most bytes of a record: 2^14 of content, and what encryption may add (§5.2)."""
+"""The maximum number of bytes of a record: 2^14 of content, and what encryption may add (§5.2)."""
 RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 """The random of a ServerHello that is a HelloRetryRequest (§4.1.3)."""
 

@@ -20,7 +20,7 @@ from minproto import broker
 from minproto.broker import Listener, name_bytes
 
 _REMEMBERED = 20_000
-"""The most topics and matching patterns, counted together, that are remembered."""
+"""The maximum number of topics and matching patterns, counted together, that are remembered."""
 
 
 class _Index:

@@ -9,9 +9,10 @@ from minproto.http import Headers, RequestHead, ResponseHead
 from minproto.http2_fields import Fields
 
 _MOST = 64
-"""The most heads of each kind that a connection remembers."""
+"""The maximum number of heads of each kind that a connection remembers."""
 _LONG = 4_096
-"""The most bytes of a head that is remembered. Longer heads would cost too much memory: 64 heads of 64 KiB are 4 MiB."""
+"""The maximum number of bytes of a head that is remembered. Longer heads would cost too much memory: 64 heads of 64 KiB are
+4 MiB."""
 
 
 class _Memory(dict[Any, Any]):

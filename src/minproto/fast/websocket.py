@@ -48,8 +48,8 @@ class Connection(websocket.Connection):
     def _parse(self) -> Event | None:
         """Read a message in one short frame in place, if it comes next in the buffer and nothing is wrong with it.
 
-        The next frame begins a message if no frame has begun, and the previous frame ended a message. Within a message the
-        same bytes are an error, which the plain method finds.
+        The bytes are the start of a message only if no frame is half read and the previous message is complete. Within a
+        message the same bytes are an error, which the plain method finds.
         """
         between = self._first_byte is None and self._allowed_next is self._between_messages and self.wants is _DATA
         message = self._read_short() if between else None

@@ -20,7 +20,7 @@ from minproto.lab.feeds import Feeds
 from minproto.websocket import Limits
 
 MAX_BYTES = 10 << 30
-"""The most bytes that /bytes/N sends. They are generated as they are sent, so they cost no memory."""
+"""The maximum number of bytes that /bytes/N sends. They are generated as they are sent, so they cost no memory."""
 MAX_SECONDS = 10.0
 MAX_CHUNKS = 1_000_000
 MAX_MESSAGE = 32 << 20

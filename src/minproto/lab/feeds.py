@@ -27,7 +27,7 @@ from minproto.websocket import TRY_AGAIN_LATER
 
 LONG_POLL_SECONDS = 25.0
 MOST = 1_000
-"""The most messages in one answer to a poll. The next poll gets the messages after them."""
+"""The maximum number of messages in one answer to a poll. The next poll gets the messages after them."""
 
 
 class Feeds:

@@ -40,9 +40,9 @@ COLUMNS = ("short", "long", "sse", "ws")
 MAX_CLIENTS = 100
 """How many pages may be open at once."""
 MAX_RATE = 200.0
-"""The most messages a second that the lab publishes for one page."""
+"""The maximum number of messages a second that the lab publishes for one page."""
 MAX_COMMAND = 4_096
-"""The most bytes of a command, including the message that it may carry."""
+"""The maximum number of bytes of a command, including the message that it may carry."""
 REPORT_SECONDS = 0.25
 RETRY = 1_000
 """Milliseconds after which a browser's EventSource reconnects: a short time, since somebody is watching the page."""

@@ -30,7 +30,7 @@ HOSTS = ("127.0.0.1", "localhost")
 BEAT = 1.0
 """Seconds between two signs of life. A page that misses five signs says "the lab does not answer"."""
 MAX_DELAY = 5_000
-"""The most milliseconds that a tile can be told to wait."""
+"""The maximum number of milliseconds that a tile can be told to wait."""
 TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",

@@ -38,9 +38,9 @@ PREFIX = "/lab/wire/"
 QUEUE = Limits(max_pending=2_000, max_pending_bytes=8 << 20)
 """The bounds of one page's queue of events."""
 BATCH = 100
-"""The most events in one message to a page."""
+"""The maximum number of events in one message to a page."""
 MAX_BYTES = 512
-"""The most bytes of one field, and characters of its value, that the page gets."""
+"""The maximum number of bytes of one field, and of characters of its value, that the page gets."""
 BURST = 500.0
 """How many rows of one connection may come at once: a budget, which is refilled at RATE rows a second."""
 RATE = 50.0

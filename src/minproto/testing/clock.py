@@ -25,7 +25,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 HORIZON = 86_400.0
-"""The most virtual seconds that a run may last. Without this bound, a timer that repeats forever would hide a deadlock."""
+"""The maximum number of virtual seconds that a run may last. Without this bound, a timer that repeats forever would hide a
+deadlock."""
 
 
 class Deadlock(RuntimeError):

@@ -117,7 +117,7 @@ def _try(options: _Options, program: Program) -> int:
 
 
 ENOUGH = 20
-"""Of so many streams, a parser makes some event."""
+"""A parser that works makes at least one event from this many streams."""
 NO_EVENT = "The program makes no event of any stream."
 
 

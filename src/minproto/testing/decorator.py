@@ -29,9 +29,10 @@ def obeys(
     """Return a decorator that makes a test of a function that returns a new parser. It needs pytest.
 
     ``streams``: what the parser reads, a name in ``STREAMS``. ``role``: "client" or "server", if both read it. ``stage``: only
-    the laws and streams of this stage; None means the whole protocol. ``limit``: the most bytes that the parser may hold; the
-    default is the small limit of these streams, and the parser has to be made with it. ``against="minproto"``: law 13, too.
-    ``answer``: see ``Subject``. ``examples`` and ``seed``: see ``check``. Raises ValueError for a wrong name or number."""
+    the laws and streams of this stage; None means the whole protocol. ``limit``: the maximum number of bytes that the
+    parser may hold; the default is the small limit of these streams, and the parser has to be made with this limit.
+    ``against="minproto"``: law 13, too. ``answer``: see ``Subject``. ``examples`` and ``seed``: see ``check``. Raises
+    ValueError for a wrong name or number."""
     if streams not in STREAMS:
         raise ValueError(f"no stream is called {streams!r} (there are {', '.join(STREAMS)})")
     if against not in (None, "minproto"):

@@ -17,7 +17,7 @@ from minproto.testing.cuts import anyhow
 from minproto.testing.report import LawBroken, describe
 
 MAX_STEPS = 100_000
-"""The most events that one chunk may yield. A parser that yields more is taken to yield events without end."""
+"""The maximum number of events that one chunk may yield. A parser that yields more is taken to yield events without end."""
 
 GARBAGE = "3. Any bytes give events or RemoteProtocolError, never anything else."
 
@@ -57,8 +57,8 @@ class Subject:
     streams: SearchStrategy[bytes] = field(default_factory=st.binary)
     """Streams that a peer might send, mostly of whole messages. The laws cut, end, damage and repeat the streams."""
     limit: int = 65_536
-    """The most bytes that the parser may hold before the next chunk. Give the parser small limits (a few hundred bytes): only
-    streams that reach a limit show whether the parser obeys it, and small limits make the search fast."""
+    """The maximum number of bytes that the parser may hold before the next chunk. Give the parser small limits (a few hundred
+    bytes): only streams that reach a limit show whether the parser obeys it, and small limits make the search fast."""
     answer: Callable[[Core, Event], None] = ignore
     """Called with the parser and each event. If a parser waits for an answer (``wants`` is PAUSED), this function
     has to send the answer, or the parser reads no further."""

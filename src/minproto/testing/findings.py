@@ -18,10 +18,10 @@ from minproto.testing.report import LawBroken
 from minproto.testing.streams import Reader
 
 MOST_ROWS = 6
-"""The most heads, frames or chunks that are shown: the last ones."""
+"""The maximum number of heads, frames or chunks that are shown: the last ones."""
 MOST_ENTRIES = 3
 MOST_EXPLAINED = 4_096
-"""The most bytes that are explained. A longer stream is one without end, whose fields all say the same."""
+"""The maximum number of bytes that are explained. A longer stream is one without end, whose fields all say the same."""
 
 _SECTION = re.compile(r"([A-Z]+(?: [0-9A-Z]+)?) §([0-9]+(?:\.[0-9]+)*)")
 

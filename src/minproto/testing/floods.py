@@ -26,13 +26,13 @@ from minproto.testing.cuts import spread
 from minproto.testing.driver import Run, Subject
 
 LARGEST_PIECE = 4_096
-"""The most bytes of one chunk of a flood. For a parser with a smaller limit, a chunk is as long as its limit."""
+"""The maximum number of bytes of one chunk of a flood. For a parser with a smaller limit, a chunk is as long as its limit."""
 STEPS = 4
 """How many steps in a row have to show growth. A table that doubles its size grows in only one step."""
 LEAST_STEP = 2_048
 """The minimum number of bytes in a step. For a parser with a larger limit, a step is as long as its limit."""
 MOST_FLOODS = 60
-"""The most floods of one stream that are tried on a parser in another process."""
+"""The maximum number of floods of one stream that are tried on a parser in another process."""
 FLAT = 4_096
 """After this many bytes, the law gives up on a flood if it has cost no memory so far."""
 

@@ -101,7 +101,7 @@ _VALUES: dict[str, Callable[[Any], Object]] = {
     "Map": lambda value: {"type": "Map", "pairs": [[resp_value(key), resp_value(each)] for key, each in value.pairs]},
     "Set": lambda value: {"type": "Set", "items": resp_value(value.items)},
 }
-"""Types of a value of RESP -> the value as JSON. Of a Double: its eight bytes, the first one first, or "nan"."""
+"""Types of a value of RESP -> the value as JSON. A Double is given as its eight bytes in network order, or as "nan"."""
 
 
 def resp_value(value: Any) -> Any:

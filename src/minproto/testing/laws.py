@@ -6,7 +6,7 @@ bytes it may hold. So they can be run against any object that keeps the contract
     from minproto.testing import Subject, check
     check(Subject(make=MyParser, streams=st.lists(lines).map(b"".join), limit=1024))
 
-``check`` lets hypothesis look for a stream that breaks a law. In each stream, the law itself tries the places where parsers
+``check`` lets hypothesis look for a stream that breaks a law. In each stream, the laws try many places where parsers
 go wrong: laws 2, 4 and 6 cut or end the stream at many positions, and law 5 continues it without end. The report shows the
 smallest stream that was found, the one place where it breaks the law, and the first event that differs.
 

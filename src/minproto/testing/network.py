@@ -77,7 +77,7 @@ class _Way:
             self.watcher(self.is_reset or self.refused)
 
     def take(self) -> bytes:
-        """Return the bytes of one read: as many of the arrived bytes as the next cut says."""
+        """Return the bytes of one read. The next number in ``cuts`` is the maximum."""
         size = min(max(next(self._cuts, READ_SIZE), 1), READ_SIZE)
         data = bytes(self._arrived[:size])
         del self._arrived[:size]
@@ -237,9 +237,9 @@ def pair(
 
     ``capacity``: how many bytes may be in flight or waiting to be read, at least 1. More bytes stay with the writer.
     ``high_water``: how many bytes may stay with the writer before ``drain`` waits.
-    ``cuts``: the most bytes of each read, one number (at least 1) per read. When the numbers run out, reads are as long as
-    possible. ``delays``: the seconds until each piece arrives, one number per piece. When the numbers run out, pieces arrive
-    at once.
+    ``cuts``: the maximum number of bytes of each read, one number (at least 1) per read. When the numbers run out, reads are
+    as long as possible. ``delays``: the seconds until each piece arrives, one number per piece. When the numbers run out,
+    pieces arrive at once.
     ``half_close``: False for pipes that cannot end only their output, as with TLS in asyncio.
     """
     if capacity < 1:

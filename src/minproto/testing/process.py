@@ -28,11 +28,11 @@ LATE = "The program answers too late."
 JUNK = "The program prints something that is no answer."
 
 MOST_LINE = 1 << 26
-"""The most bytes of one line that a program may print."""
+"""The maximum number of bytes of one line that a program may print."""
 MOST_ERRORS = 4_000
-"""The most bytes of the program's standard error that are kept."""
+"""The maximum number of bytes of the program's standard error that are kept."""
 ERROR_LINES = 20
-"""The most lines of them that are shown."""
+"""The maximum number of lines of standard error that are shown."""
 STARTUP = 3
 """How many times longer the first answer may take, since some languages take a second to start."""
 LINGER = 0.02

@@ -37,9 +37,9 @@ WRONG = "An answer lacks something, or has something wrong in it."
 FORGETFUL = "The same bytes, given to a new parser, get the same answers: new forgets everything that was before."
 
 MOST_TEXT = 1 << 20
-"""The most characters of operations in one write, roughly. More is sent in several writes."""
+"""The approximate maximum number of characters of operations in one write. Longer operations take several writes."""
 MOST_ANSWERS = 300_000
-"""The most answers that are kept. Then the tree begins anew."""
+"""The maximum number of answers that are kept. Then the tree begins anew."""
 
 
 class CannotRunError(Exception):

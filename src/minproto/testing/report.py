@@ -14,11 +14,11 @@ from typing import Any
 from minproto.core import Event
 
 MOST_LINES = 12
-"""The most lines of a stream that a report shows. Of a longer stream, it shows the first and the last lines."""
+"""The maximum number of lines of a stream that a report shows. Of a longer stream, it shows the first and the last lines."""
 MOST_BYTES = 80
-"""The most bytes of one line that a report shows."""
+"""The maximum number of bytes of one line that a report shows."""
 MOST_TEXT = 160
-"""The most characters of one event that a report shows."""
+"""The maximum number of characters of one event that a report shows."""
 
 Part = tuple[bytes, str]
 """Bytes of a stream, and the mark for the place after them; "" for no mark."""

@@ -36,7 +36,7 @@ class Stage:
     name: str
     streams: Streams
     laws: tuple[Law, ...] = ()
-    """Of laws 2 to 6. Where all streams are valid, law 1 comes before them."""
+    """The laws among 2 to 6 that hold in this stage. If all streams are valid, law 1 is checked first."""
     drawn: Callable[[Streams], SearchStrategy[list[bytes]]] = cuts.uncut
     last: bool = False
     """The last stage has the small limit of its stream, and the end of input."""
