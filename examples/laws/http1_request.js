@@ -69,7 +69,7 @@ class Parser {
     return this.events
   }
 
-  // The next line without its CRLF, or null if it is not complete. `room`: the most bytes of it.
+  // The next line without its CRLF, or null if it is not complete. `room`: the maximum number of bytes of this line.
   line(room) {
     const end = this.data.indexOf("\n")
     if (end + 1 > room || (end < 0 && this.data.length >= room)) throw new Fault("too long")
