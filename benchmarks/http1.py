@@ -53,7 +53,7 @@ SCENES: dict[str, tuple[str, ...]] = {"plain": (), "browser": BROWSER, "varied":
 
 
 class Run(NamedTuple):
-    """The result of one run of wrk: requests per second, the latency in milliseconds, and the server's CPU time in µs a request."""
+    """The result of a run of wrk: requests per second, latency in milliseconds, and the server's CPU time in µs a request."""
 
     rate: float
     p50: float
