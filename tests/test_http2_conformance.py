@@ -371,6 +371,10 @@ WRONG: dict[str, tuple[tuple[str, int] | tuple[str, int, int], Case]] = {
         connection(COMPRESSION_ERROR),
         lambda w: w.head(after=b"\xff" + b"\xff" * 9 + b"\0"),
     ),
+    "hpack 5.1 a small number in too many bytes": (  # 4,096, a size that is allowed: only the number of its bytes is wrong
+        connection(COMPRESSION_ERROR),
+        lambda w: w.head(before=b"\x3f\xe1\x9f\x80\x80\x80\0"),
+    ),
     "hpack 5.2 padding of more than seven bits": (
         connection(COMPRESSION_ERROR),
         lambda w: w.head(after=b"\0\x01x\x82\x1f\xff"),
