@@ -426,6 +426,7 @@ async def test_an_answer_that_does_not_come_when_the_upload_was_taken_is_given_u
     [
         ("TRACE", [], b"secret", "a TRACE has no content"),
         ("TRACE", [], pieces(1), "a TRACE has no content"),
+        ("CONNECT", [], b"hello", "a CONNECT has no content"),
         ("TRACE", [("Cookie", "a=b")], b"", "it has no cookie"),
         ("TRACE", [("authorization", "Basic YTpi")], b"", "it has no authorization"),
         ("OPTIONS", [], b"{}", "an OPTIONS with content needs a content-type"),
@@ -435,10 +436,10 @@ async def test_an_answer_that_does_not_come_when_the_upload_was_taken_is_given_u
 @VERSIONS
 @virtual
 async def test_what_a_method_can_not_have_is_not_sent(version: int, method: str, fields: Any, body: Any, says: str) -> None:
-    """RFC 9110 §9.3.7, §9.3.8 and §10.1.1."""
+    """RFC 9110 §9.3.6, §9.3.7, §9.3.8 and §10.1.1."""
     async with serving(app) as server, client_on(server.attach(), version) as client:
         with pytest.raises(LocalProtocolError, match=says):
-            await client.request(method, "/", fields, body)
+            await client.request(method, "a:80" if method == "CONNECT" else "/", fields, body)
         right = await client.request("OPTIONS", "/", [("Content-Type", "text/plain"), ("Expect", "100-continue")], b"x")
         assert right.status == 200
 

@@ -117,9 +117,10 @@ def _check_method(method: str, fields: Headers, has_content: bool) -> None:
 
     The server sends a TRACE back as it came, so content and secrets would come back, too (RFC 9110 §9.3.8). The content of an
     OPTIONS has to say what it is (§9.3.7). And a client that has no content can't hold it back until a 100 comes (§10.1.1).
+    A CONNECT has no content: the bytes for a tunnel are sent through the response's pipe, after a 2xx (§9.3.6).
     """
-    if method == "TRACE" and has_content:
-        raise LocalProtocolError("a TRACE has no content")
+    if method in ("TRACE", "CONNECT") and has_content:
+        raise LocalProtocolError(f"a {method} has no content")
     if method == "TRACE" and (secrets := SECRET.intersection(dict(fields))):
         raise LocalProtocolError(f"a TRACE comes back to whoever asks, so it has no {min(secrets)}")
     if method == "OPTIONS" and has_content and fields.get("content-type") is None:
