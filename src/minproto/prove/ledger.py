@@ -44,7 +44,8 @@ STANDARDS = {
 
 LEVELS = frozenset({"MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "MAY", "DOES"})
 """How strongly a sentence demands. REQUIRED and SHALL are MUST, RECOMMENDED is SHOULD. DOES: a standard that describes an
-algorithm (event streams) or a program (redis-server) uses no such words; its description is what we follow."""
+algorithm (event streams) or a program (redis-server) uses no such words; its description is what we follow. DOES is also
+the level of a fact that an RFC states without such a word, for example that a method is case-sensitive."""
 
 PARTIES = frozenset({"client", "server", "intermediary", "app"})
 """Whom a sentence can bind. "app": the program that uses minproto decides, for example what a resource answers."""
