@@ -183,6 +183,7 @@ def agrees(pair: Pair, *, examples: int | None = None, seed: int | None = None) 
 # ``agrees`` calls every method of two cores. A parser of somebody else has only the five names of the contract, and its errors
 # have texts of their own. So the two laws below compare what such a parser tells: its events, whether it fails, and ``wants``.
 
+AGREEMENT = "13. Two implementations driven in lockstep agree after every call."
 _TOO_LARGE = (413, 414, 431)
 """The codes of our errors about sizes. Another parser may have other limits, so the comparison ends there."""
 
@@ -221,9 +222,15 @@ def agrees_with(reference: Subject, *, ends: bool = True) -> Law:
         subject.ahead([*pieces, *[None] * ends] for pieces in tried)
         for pieces in tried:
             if says := _lockstep(reference, subject, pieces, ends):
-                raise LawBroken(sentence(agrees), *says)
+                raise LawBroken(AGREEMENT, *says)
 
     return agrees
+
+
+def agrees_on(reference: Subject, subject: Subject, stream: bytes) -> None:
+    """Compare a parser with our core on one stream, in one piece and ended. Raises LawBroken, as law 13 does."""
+    if says := _lockstep(reference, subject, [stream], True):
+        raise LawBroken(AGREEMENT, *says)
 
 
 def _lockstep(reference: Subject, subject: Subject, pieces: Sequence[bytes], ends: bool) -> tuple[str, list[Part]] | None:

@@ -33,15 +33,24 @@ def findings(reader: Reader, broken: LawBroken, width: int = 120) -> list[str]:
         return []
     at = next((len(part) for part, mark in broken.parts if mark), len(data))
     rows = explained(reader, data)
-    lines = ["the fields of these bytes:"]
-    printer = Printer(width)
-    for row in rows[-MOST_ROWS:]:
-        lines += [f"  {row.protocol}: {visible(row.title)}", *printer.fields(row)]
+    lines = _lines(rows, width)
     entries = [each for each in _entries(rows, at) if reader.role.value in each.binds][:MOST_ENTRIES]
     lines += ["what the ledger has about the field at this place:"] if entries else []
     for each in entries:
         text = f"{each.id}: {each.level}: {each.says}"
         lines += textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="      ")
+    return lines
+
+
+def fields_of(reader: Reader, data: bytes, width: int = 120) -> list[str]:
+    """Return the lines with the fields of a stream."""
+    return _lines(explained(reader, data), width)
+
+
+def _lines(rows: Sequence[Row], width: int) -> list[str]:
+    lines, printer = ["the fields of these bytes:"], Printer(width)
+    for row in rows[-MOST_ROWS:]:
+        lines += [f"  {row.protocol}: {visible(row.title)}", *printer.fields(row)]
     return lines
 
 

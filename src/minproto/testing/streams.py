@@ -8,7 +8,7 @@ requests does not wait for a response, and a parser of WebSocket frames does not
 owner answers at once: ``Subject.answer`` of the reference.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,6 +16,8 @@ from minproto import http1, http2, resp, sse, websocket
 from minproto.core import CLIENT, SERVER, Core, Event, Role
 from minproto.http import EndOfMessage, Headers, ResponseHead
 from minproto.http2_frames import PREFACE, encode_settings
+from minproto.prove import ledger
+from minproto.prove.ledger import Requirement
 from minproto.testing import subjects
 from minproto.testing.agreement import agrees_with, understands_as
 from minproto.testing.cuts import anyhow
@@ -51,6 +53,8 @@ class Reader:
     """Our core with large limits, for a comparison: another parser may refuse other sizes."""
     before: tuple[Said, ...]
     """What the two ends have said before the stream begins, so that the explainer recognises the protocol."""
+    opening: bytes = b""
+    """What a stream begins with, where the examples of the ledger begin behind it: the preface and the SETTINGS of HTTP/2."""
 
     @property
     def sender(self) -> Role:
@@ -67,6 +71,13 @@ class Reader:
         chosen = stage or Stage("", self.small.streams, RECEIVING_LAWS, anyhow, last=True)
         first = [understands_as(self.reference)] if chosen.valid else []
         return [*first, *chosen.laws, *([agrees_with(self.reference, ends=not chosen.valid)] if against else [])]
+
+    def examples(self) -> Iterator[tuple[Requirement, bytes]]:
+        """Yield the bytes of the ledger's entries about this stream, right and wrong, each with its entry."""
+        for entry in ledger.load():
+            if entry.stream == self.name and entry.role in ("", self.role.value):
+                for data in filter(None, (entry.right, entry.wrong)):
+                    yield entry, self.opening + data
 
     def limit(self, stage: Stage | None) -> int:
         """Return the number of bytes that a parser may hold in this stage."""
@@ -135,6 +146,7 @@ _UPGRADE = (
 _EVENTS = (SERVER, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
 _PING = (CLIENT, b"*1\r\n$4\r\nPING\r\n")
 
+_SETTINGS = encode_settings([]) + bytes.fromhex("000000 04 01 00000000")  # and the acknowledgement of the other end's
 _HTTP = ("9110", "9112")
 STREAMS: dict[str, Stream] = {
     "http1-request": Stream("requests of HTTP/1.1", _HTTP, (
@@ -155,10 +167,11 @@ STREAMS: dict[str, Stream] = {
         for role in (SERVER, CLIENT)
     )),
     "http2": Stream("HTTP/2, from the preface on", ("9113", "7541"), (
-        Reader("http2", SERVER, subjects.http2_end(SERVER), subjects.http2_end(SERVER, http2.Limits()), ()),
+        Reader("http2", SERVER, subjects.http2_end(SERVER), subjects.http2_end(SERVER, http2.Limits()), (),
+               PREFACE + _SETTINGS),
         Reader("http2", CLIENT, subjects.http2_end(CLIENT), subjects.http2_end(CLIENT, http2.Limits()), (
             (CLIENT, PREFACE + encode_settings([])),
-        )),
+        ), _SETTINGS),
     )),
 }  # fmt: skip
 """The streams by name."""
