@@ -71,6 +71,20 @@ def test_our_own_core_obeys_as_a_program(name: str, capsys: pytest.CaptureFixtur
         assert status == 0, says
 
 
+@pytest.mark.parametrize("name", STREAMS)
+def test_the_ledger_has_examples_of_each_stream(name: str) -> None:
+    for reader in STREAMS[name].readers:
+        assert len(list(reader.examples())) > 5, reader.role
+
+
+def test_a_rule_that_a_parser_breaks_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the ledger's own bytes, before any stream is drawn."""
+    words = "--streams http1-request --against minproto --timeout 10".split()
+    status, says = laws(capsys, *words, "--", *LINES, "none")
+    assert status == 1 and "holds" not in says, says
+    assert "law 13. Two implementations" in says and "\nthe rule: 911" in says and "the fields of these bytes:" in says, says
+
+
 @pytest.mark.filterwarnings("ignore:.*the parser made no event")
 @pytest.mark.parametrize("name", STREAMS)
 def test_our_own_core_passes_each_stage(name: str) -> None:
@@ -98,6 +112,7 @@ WRONG_WORDS = {
     "--streams sse --stage 0 -- true": "not a number from 1 on: '0'",
     "--streams sse --limit x -- true": "not a number from 1 on: 'x'",
     "--streams sse --timeout never -- true": "not a number of seconds: 'never'",
+    "--streams sse --": "no command stands behind --",
     "--streams sse -- /no/such/program": "cannot run /no/such/program: No such file or directory",
     "--streams sse -- true": "The program crashed.",
     "--streams sse --timeout 0.1 -- sleep 5": "The program hangs. Its first line was",

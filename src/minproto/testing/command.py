@@ -42,6 +42,8 @@ def run(words: Sequence[str]) -> int:
         stage = chosen_stage(reader, options.stage)
     except ValueError as error:
         return _refuse(str(error))
+    if not command and "--" in words:
+        return _refuse("no command stands behind --")
     if not command:
         print("\n".join(_how_to_begin(options.streams, stream, reader)))
         return 0
@@ -193,7 +195,7 @@ def _parser() -> _Parser:
     names = ", ".join(STREAMS)
     parser.add_argument("--streams", required=True, type=_name, metavar="NAME", help=f"what the program reads: {names}")
     parser.add_argument("--role", choices=["client", "server"], help="the role of the program, if both roles read the stream")
-    text = "the most bytes that the program may hold; the default is small, so that the streams reach it"
+    text = "the maximum number of bytes that the program may hold; the default is so small that the streams reach it"
     parser.add_argument("--limit", type=_count, metavar="N", help=text)
     text = "the number of streams for each law (%(default)s)"
     parser.add_argument("--examples", type=_count, default=EXAMPLES, metavar="N", help=text)
