@@ -92,8 +92,13 @@ class Process:
         except FaultError as fault:
             if fault.law not in (HANGS, LATE) or len(lines) == 1:
                 raise
-        # Which of the lines has one answer too many, or none? Ask again, one by one. (A line without an answer, in the midst
-        # of others, would get the answer to the line after it.)
+        return self.ask_each(lines)
+
+    def ask_each(self, lines: Sequence[str]) -> list[bytes]:
+        """Return the answers of a new process to these lines, asked one by one. Raises FaultError.
+
+        So it shows which line has one answer too many, or none. In the midst of others, a line without an answer would get the
+        answer to the line after it."""
         self.kill()
         answers: list[bytes] = []
         for line in lines:

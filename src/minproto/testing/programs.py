@@ -22,7 +22,7 @@ these is reported as what it is, with the last input before it.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -54,6 +54,10 @@ class Answer:
     error: str | None
     wants: Wants
     buffered: int
+
+
+_NEW = Answer([], None, Wants.DATA, 0)
+"""The answer to ``new``."""
 
 
 @dataclass(slots=True)
@@ -154,11 +158,10 @@ class Program:
     def _fill(self, lines: list[str], batch: Sequence[tuple[_Node, Op]]) -> None:
         """Send lines, and store the answers in their nodes. After a fault, the nodes behind it stay without an answer."""
         self._asked, self._process.used_by = [], self
-        fault: FaultError | None = None
-        try:
-            answers = self._process.ask(lines) if lines else []
-        except FaultError as error:
-            fault, answers = error, error.answers
+        answers, fault = _asked(self._process.ask, lines) if lines else ([], None)
+        if len(lines) > 1 and (doubtful := self._doubtful(batch, answers)) is not None:
+            again, fault = _asked(self._process.ask_each, lines[doubtful])
+            answers = answers[: doubtful.start] + again
         for (node, _), line in zip(batch, answers, strict=False):
             if node is self._root:
                 self._check_new(line)
@@ -172,12 +175,27 @@ class Program:
                 raise LawBroken(fault.law, f"{fault.says}\nlast input: {self._new.strip()}")
             node.answer = fault
 
+    def _doubtful(self, batch: Sequence[tuple[_Node, Op]], answers: Sequence[bytes]) -> slice | None:
+        """Return the operations of the first parser among whose answers a line too many may stand; None if there is none.
+
+        Each line behind such a line answers another operation. This shows in a line that is no answer, and in a ``new`` whose
+        answer is that of another operation: then the parser before this ``new`` is meant."""
+        start = 0
+        for at, ((node, _), line) in enumerate(zip(batch, answers, strict=False)):
+            answer = self._answer(line)
+            if isinstance(answer, FaultError) or (node is self._root and answer != _NEW):
+                ends = (end for end in range(at + 1, len(batch)) if batch[end][0] is self._root)
+                return slice(start, next(ends, len(batch)))
+            if node is self._root:
+                start = at
+        return None
+
     def _check_new(self, line: bytes) -> None:
         """Check the answer to ``new``. Raises LawBroken."""
         answer = self._answer(line)
         if isinstance(answer, FaultError):
             raise LawBroken(answer.law, f"{answer.says}\nlast input: {self._new.strip()}")
-        if answer.events or answer.error is not None or answer.wants is not Wants.DATA or answer.buffered:
+        if answer != _NEW:
             says = "a new parser has read nothing, so it has no events, no error, no bytes, and wants data"
             raise LawBroken(WRONG, f"{says}\nanswer:     {_shown(line)}\nlast input: {self._new.strip()}")
 
@@ -190,6 +208,14 @@ class Program:
                 answer = fault
             self._known[line] = answer
         return answer
+
+
+def _asked(ask: Callable[[Sequence[str]], list[bytes]], lines: Sequence[str]) -> tuple[list[bytes], FaultError | None]:
+    """Return the answers to lines, and the fault that ends them, if there is one."""
+    try:
+        return ask(lines), None
+    except FaultError as fault:
+        return fault.answers, fault
 
 
 def _line(op: Op) -> str:
