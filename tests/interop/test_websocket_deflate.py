@@ -136,7 +136,7 @@ def test_13_declined(clear: Serving, offer: str) -> None:
             peer.closes()
 
 
-@pytest.mark.parametrize("value", ["x-webkit-deflate-frame", "permessage-bzip2; a=1", ",", ", ,", ""])
+@pytest.mark.parametrize("value", ["x-webkit-deflate-frame", "permessage-bzip2; a=1", ", x-webkit-deflate-frame,,"])
 def test_13_nothing_known(clear: Serving, value: str) -> None:
     """Extensions that we do not know, and empty elements, are passed over."""
     with Peer(clear, f"Sec-WebSocket-Extensions: {value}") as peer:
