@@ -24,12 +24,6 @@ settings.register_profile(
 settings.load_profile("ours")
 
 
-@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
-def pytest_xdist_auto_num_workers() -> int:
-    """One more worker than CPUs: some tests wait for a program or for a timer, and work nothing meanwhile."""
-    return (os.cpu_count() or 1) + 1
-
-
 if loops.LOOP == "eager":
 
     class _EagerVirtualLoop(clock.VirtualLoop):
