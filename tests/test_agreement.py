@@ -201,3 +201,8 @@ def test_a_planted_difference_in_resp_is_found(wrong: type[resp.Connection], tel
     streams = st.lists(st.sampled_from([telling, telling, _PING, b"\r\n"]), min_size=2, max_size=8).map(b"".join)
     with pytest.raises(AssertionError, match="the other"):
         search(replace(resps(Role.SERVER, True, wrong), streams=streams, events=st.nothing()))
+
+
+def test_two_values_that_are_no_number_agree() -> None:
+    """NaN equals nothing, not even itself, but two cores that both read it agree."""
+    agrees(Pair(lambda: (resp.Connection(Role.CLIENT), resp.Connection(Role.CLIENT)), st.just(b",nan\r\n")), examples=5)

@@ -30,7 +30,7 @@ from minproto.testing.cuts import mutated, telling
 from minproto.testing.driver import EndOfInput, Run, Subject, join_data
 from minproto.testing.json_events import as_told
 from minproto.testing.laws import Law
-from minproto.testing.report import LawBroken, Part, all_same, difference, sentence
+from minproto.testing.report import LawBroken, Part, all_same, difference, same, sentence
 
 MAX_CALLS = 60
 """The number of calls in one run of the machine."""
@@ -104,7 +104,7 @@ class Lockstep(RuleBasedStateMachine):
         self.calls -= 1
         cores = (self.one, self.other)
         given, expected = (outcome(partial(getattr(core, what), *copy.deepcopy(arguments))) for core in cores)
-        assert given == expected, f"{what}{arguments}: one {given}, the other {expected}"
+        assert same(given, expected), f"{what}{arguments}: one {given}, the other {expected}"
         shown, beside = public(self.one), public(self.other)
         assert shown.keys() == beside.keys(), f"only one of the two has {', '.join(shown.keys() ^ beside.keys())}"
         differ = {name: (shown[name], beside[name]) for name in shown if shown[name] != beside[name]}
