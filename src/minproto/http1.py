@@ -364,8 +364,8 @@ def encode_fields(headers: Sequence[tuple[str, str]]) -> str:
     """Return field lines, each with its CRLF. Raises LocalProtocolError for a field that is not valid.
 
     A value with a line break in it would become two lines. If a user's input got into a value, an attacker could add fields,
-    or a whole response (response splitting, §11.1). So we send no CR but that of a line's end (§2.2), no folded value (§5.2),
-    and no line that begins with a space (§2.2): nothing that the grammar does not allow (RFC 9110 §2.2). The optional
+    or a whole response (response splitting, §11.1). So this function sends only what the grammar allows (RFC 9110 §2.2): a CR
+    only at the end of a line (§2.2), no folded value (§5.2), and no line that begins with a space (§2.2). The optional
     whitespace is one space, between colon and value, for people who read the bytes (RFC 9110 §5.6.3).
     """
     for line in headers:

@@ -158,9 +158,9 @@ Four things are easy to get wrong:
 - **Streams with a lot to send must take turns.** The core holds no content. The shell calls ``offer`` when a stream has
   content, and asks ``next_ready`` which stream may send, and how much. So a small response is not stuck behind a large one.
 
-Left out: push (§8.4; browsers have removed it), the priority tree of RFC 7540 (§5.3.2 retired it), PRIORITY_UPDATE (RFC
-9218 §7: few clients send it; it changes a priority later, while the initial priority comes in a header field), frames above
-16 KiB, and Upgrade: h2c.
+Left out: push (§8.4), since browsers have removed it; the priority tree of RFC 7540, which §5.3.2 retired; frames above 16
+KiB; and Upgrade: h2c. PRIORITY_UPDATE (RFC 9218 §7) is left out, too. It changes a priority later, and few clients send it.
+The initial priority comes in a header field.
 """
 
 from collections.abc import Callable

@@ -7,7 +7,7 @@ A user does not see which version carries a request. Both clients have the same 
         if response.status == 201:
             print(await response.read())
 
-What happens, and who does it:
+The calls of one exchange:
 
     user                  ClientConnection                  ClientResponse                     server
       |--- request() ---------> |                                                                 |

@@ -1,8 +1,8 @@
 """Two things that every connection asks of the event loop: a time limit for each wait, and one write per turn.
 
-Each of the two things comes as two classes that do the same: a plain class, which shows what happens, and the class that the
-connections use, which calls the loop less often. A busy server has ten thousand requests a second, so a few calls for each
-request add up.
+The time limit and the writing each come as two classes with the same behaviour. The plain class shows what happens. The other
+class, which the connections use, calls the loop less often. A busy server has ten thousand requests a second, so a few
+calls for each request add up.
 
 **A time limit** for a wait that comes again and again. A connection waits for the next request, for the next piece of a body,
 for a slow reader. Each wait needs a limit, and almost no wait reaches its limit, because the bytes come first.
