@@ -16,7 +16,7 @@ from minproto.testing.mutants.targets import MODULES, entry_tests, ledger_tests,
 
 
 def command(*words: str) -> tuple[int, str, str]:
-    done = subprocess.run([sys.executable, *words], cwd=ROOT, text=True, capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, text=True, capture_output=True, timeout=150)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -140,6 +140,7 @@ def test_that_always_fails():
     pytest.fail("no")
 '''
 RUN = '''
+import os
 import sys
 from pathlib import Path
 from minproto.testing.mutants import Mutant
@@ -168,6 +169,14 @@ for outcome in sorted(run(trials, 4, 3, Path(sys.argv[1])), key=lambda outcome: 
     killers = [test.rpartition("::")[2] for test in outcome.killers]
     laws = list(outcome.laws.values())
     print(outcome.trial.mutant.name, outcome.how, killers, *(f"law {law}" for law in laws), outcome.says, sep=" | ")
+
+given_up = run([trials[4], trials[0]], 2, 60, Path(sys.argv[1]))
+next(given_up)
+given_up.close()
+try:
+    print("left", os.waitpid(-1, 0))
+except ChildProcessError:
+    print("left | no child")
 '''
 PRINTED = '''
 same | survived | [] |
@@ -180,6 +189,7 @@ memory | failed | ['test_of_the_buffer'] | law 5 | MemoryError
 no import | import | [] | ValueError: planted
 hangs at the import | timeout | [] | no end after 3 seconds, at the import of the mutant
 no Python | error | [] | the mutated module does not compile: invalid syntax, in line N
+left | no child
 '''
 
 

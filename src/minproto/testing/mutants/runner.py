@@ -1,27 +1,28 @@
 """The runner: it tries each mutant in a child process of its own, and says which test kills it.
 
-    this process        has imported pytest, hypothesis and the peers (h11, h2, ...), and no core of minproto
-      worker 1          one for each CPU: takes a mutant from the queue, and waits for a child with a time limit
-        child           forked from the worker, so that all imports are there; installs the hook, runs the tests, ends
-      worker 2 ...
+    this process    has imported pytest, hypothesis and the peers (h11, h2, ...), and no core of minproto
+      child 1       a fork, so that all imports are there; installs the hook, runs the tests, says on a pipe what it does
+      child 2 ...   as many at once as there are CPUs; this process waits for all their pipes, with a time limit for each
 
 A child starts in milliseconds, because a fork copies what has been imported. It must not have imported a core: an import hook
-works only for a module that is not there yet. The child says on a pipe, line by line, what it does:
+works only for a module that is not there yet. The child says on its pipe, line by line, what it does:
 
     ["start", "tests/test_http1.py::test_two_lengths"]
     ["fail", "tests/test_http1.py::test_two_lengths", "AssertionError: ..."]
     ["end", 1]
 
-If no line comes for as long as the time limit, the test that started last hangs. The worker ends the child and reports a
+If no line comes for as long as the time limit, the test that started last hangs. The runner ends the child and reports a
 timeout. That is a kill as well: a test run that never ends does not pass.
 
-A test that fails on a mutant has killed it only if the test passes without the mutant. So after a kill the worker runs the
+A test that fails on a mutant has killed it only if the test passes without the mutant. So after a kill the runner runs the
 same test once more, in a child without a hook. It remembers the answer, since one test kills many mutants.
+
+This process has one thread. A fork copies only the thread that forks, so a lock that another thread holds at that moment would
+stay locked in the child for ever. A pool of workers from the library has such threads.
 """
 
 import importlib
 import json
-import multiprocessing
 import os
 import re
 import resource
@@ -31,7 +32,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,57 +101,86 @@ def run(trials: Sequence[Trial], jobs: int | None = None, limit: float = LIMIT, 
     for name in WARM:
         with suppress(ImportError):
             importlib.import_module(name)
-    jobs = min(jobs or os.cpu_count() or 1, len(trials))
-    if jobs == 0:
-        return
-    with multiprocessing.get_context("fork").Pool(jobs, _quiet) as pool:
-        yield from pool.imap_unordered(_Attempt(limit, root), trials)
-
-
-def _quiet() -> None:
-    """Leave Ctrl-C to the parent, which ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield from _Runner(limit, root).run(trials, jobs or os.cpu_count() or 1)
 
 
 _IMPORT = "import"
 """What runs before the first test."""
-_PASSES: dict[str, str] = {}
-"""Tests that have killed a mutant -> how each goes without a mutant. Each worker has its own."""
 
 
-class _Attempt:
-    """Try one mutant. It is an object, since a worker gets the function and its limit through a pipe."""
+class _Runner:
+    """All trials of one run: some are tried at once, and they share what is known of the tests."""
 
     def __init__(self, limit: float, root: Path) -> None:
-        self.limit, self.root = limit, root
+        self._limit, self._root = limit, root
+        self._passes: dict[str, str] = {}
+        """Tests that have killed a mutant -> how each goes without a mutant."""
+        self._running: dict[int, tuple[_Child, _Attempt]] = {}
+        """The pipe of each child that runs -> the child, and the attempt that waits for it."""
 
-    def __call__(self, trial: Trial) -> Outcome:
+    def run(self, trials: Sequence[Trial], jobs: int) -> Iterator[Outcome]:
+        waiting = list(reversed(trials))
+        try:
+            while waiting or self._running:
+                while waiting and len(self._running) < jobs:
+                    self._go_on(self._attempt(waiting.pop()))
+                for attempt in self._ended():
+                    if outcome := self._go_on(attempt):
+                        yield outcome
+        finally:
+            for child, _attempt in self._running.values():
+                child.end()
+
+    def _go_on(self, attempt: "_Attempt") -> Outcome | None:
+        """Run the attempt until it waits for a child. Return its outcome if it is done, otherwise None."""
+        try:
+            child = next(attempt)
+        except StopIteration as done:
+            outcome: Outcome = done.value
+            return outcome
+        self._running[child.reading] = child, attempt
+        return None
+
+    def _ended(self) -> "list[_Attempt]":
+        """Wait until a child says something or is late. Return the attempts whose child has ended."""
+        first = min(child.deadline for child, _attempt in self._running.values())
+        readable = select.select(list(self._running), [], [], max(0.0, first - time.monotonic()))[0]
+        attempts = []
+        for reading, (child, attempt) in list(self._running.items()):
+            child.read() if reading in readable else child.look_at_the_clock()
+            if child.done:
+                del self._running[reading]
+                child.end()
+                attempts.append(attempt)
+        return attempts
+
+    def _attempt(self, trial: Trial) -> "_Attempt":
+        """Try one mutant: yield each child that has to end before the attempt goes on, and return the outcome."""
         began = time.monotonic()
-        child = _Child(trial.mutant, _Tests(self.root, trial.tests, trial.all_tests), self.limit)
+        child = _Child(trial.mutant, _Tests(self._root, trial.tests, trial.all_tests), self._limit)
+        yield child
         outcome = self._judge(trial, child)
-        outcome.seconds = child.ended - began
+        outcome.seconds = time.monotonic() - began
+        for test in child.failed if outcome.killed else ():
+            if test not in self._passes:
+                alone = _Child(None, _Tests(self._root, (test,), False), max(self._limit, LIMIT))
+                yield alone
+                fails = f"{test} fails without the mutant, too: {next(iter(alone.failed.values()), alone.last_line)}"
+                self._passes[test] = fails if alone.failed or alone.status else "passes"
+            if (found := self._passes[test]) != "passes":
+                return Outcome(trial, "error", [test], found)
         return outcome
 
-    def _judge(self, trial: Trial, child: "_Child") -> Outcome:
+    @staticmethod
+    def _judge(trial: Trial, child: "_Child") -> Outcome:
         if child.says_why:
             how, says = child.says_why
             return Outcome(trial, how, [], f"{says}: {child.last_line}" if how == "error" and child.last_line else says)
         if child.failed:
-            for test in child.failed:
-                if (found := self._without_mutant(test)) != "passes":
-                    return Outcome(trial, "error", [test], found)
             return Outcome(trial, child.how, list(child.failed), next(iter(child.failed.values())), child.laws)
         if child.status == 0:
             return Outcome(trial, "survived")
         return Outcome(trial, "error", [], f"no test is run of {', '.join(trial.tests)}; pytest says: {child.last_line}")
-
-    def _without_mutant(self, test: str) -> str:
-        """Return "passes", or what is wrong with the test: it fails without a mutant, too."""
-        if test not in _PASSES:
-            child = _Child(None, _Tests(self.root, (test,), False), max(self.limit, LIMIT))
-            fails = f"{test} fails without the mutant, too: {next(iter(child.failed.values()), child.last_line)}"
-            _PASSES[test] = fails if child.failed or child.status else "passes"
-        return _PASSES[test]
 
 
 @dataclass(frozen=True)
@@ -163,7 +193,7 @@ class _Tests:
 
 
 class _Child:
-    """One child process: started, watched, and ended. Afterwards its attributes say how it went."""
+    """One child process: started, read from, and ended. Afterwards its attributes say how it went."""
 
     def __init__(self, mutant: Mutant | None, tests: _Tests, limit: float) -> None:
         self.failed: dict[str, str] = {}
@@ -174,40 +204,39 @@ class _Child:
         """pytest's exit status. None: the child did not get so far."""
         self.says_why: tuple[str, str] | None = None
         """An outcome with its reason, where no test is needed: the mutant could not be imported, or is wrong."""
-        self.ended = 0.0
+        self.done = False
         self.last_line = ""
         self._running = ""
-        with tempfile.TemporaryFile() as printed:
-            reading, writing = os.pipe()
-            sys.stdout.flush()
-            if (pid := os.fork()) == 0:
-                _child(mutant, tests, writing, printed)
-            os.close(writing)
-            try:
-                self._watch(reading, limit)
-            finally:
-                os.close(reading)
-                self._end(pid)
-            self.ended = time.monotonic()
-            printed.seek(0)
-            lines = printed.read().decode(errors="replace").strip().splitlines()
-            errors = [line for line in lines if line.startswith("ERROR")]
-            self.last_line = ([line for line in lines if line.strip()] + errors or [""])[-1]
+        self._limit = limit
+        self._unread = b""
+        self._printed = tempfile.TemporaryFile()
+        self.reading, writing = os.pipe()
+        sys.stdout.flush()
+        self._pid = os.fork()
+        if self._pid == 0:
+            _child(mutant, tests, writing, self._printed)
+        os.close(writing)
+        self._wait_for_a_line()
 
-    def _watch(self, reading: int, limit: float) -> None:
-        """Read the child's lines until it has said "end", or is gone, or a test has taken ``limit`` seconds."""
-        unread = b""
-        while self.status is None and self.says_why is None:
-            patience = limit if self._running else max(limit, LIMIT)  # pytest's own start may be slow on a busy machine
-            if not select.select([reading], [], [], patience)[0]:
-                self._gone("timeout", f"no end after {patience:g} seconds")
-                return
-            if not (data := os.read(reading, 65_536)):
-                self._gone("crash", "the child process has died")
-                return
-            *lines, unread = (unread + data).split(b"\n")
-            for line in lines:
-                self._take(*json.loads(line))
+    def _wait_for_a_line(self) -> None:
+        """Start the time limit. pytest's own start, between the tests, may be slow on a busy machine."""
+        self._patience = self._limit if self._running else max(self._limit, LIMIT)
+        self.deadline = time.monotonic() + self._patience
+
+    def look_at_the_clock(self) -> None:
+        """Give the child up if it has said nothing for as long as the time limit."""
+        if time.monotonic() >= self.deadline:
+            self._gone("timeout", f"no end after {self._patience:g} seconds")
+
+    def read(self) -> None:
+        """Read the lines that have come. The child is done when it has said "end" or an error, or when it is gone."""
+        if not (data := os.read(self.reading, 65_536)):
+            self._gone("crash", "the child process has died")
+            return
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            self._take(*json.loads(line))
+        self._wait_for_a_line()
 
     def _take(self, kind: str, *values: Any) -> None:
         if kind == "start":
@@ -218,10 +247,13 @@ class _Child:
             self.failed.setdefault(*values)
         elif kind == "end":
             self.status = values[0]
+            self.done = True
         else:
             self.says_why = (kind, values[0])
+            self.done = True
 
     def _gone(self, how: str, says: str) -> None:
+        self.done = True
         if self._running == _IMPORT:
             self.says_why = (how, f"{says}, at the import of the mutant")
         elif self._running:
@@ -230,12 +262,22 @@ class _Child:
         else:
             self.says_why = ("error", f"{says}, before the first test")
 
-    @staticmethod
-    def _end(pid: int) -> None:
-        """End the child, with what it has started: it leads a process group of its own."""
+    def end(self) -> None:
+        """End the process, with what it has started, and keep the last line that it printed."""
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+            os.killpg(self._pid, signal.SIGKILL)  # it leads a process group of its own
+        os.kill(self._pid, signal.SIGKILL)  # it was only just forked, and does not lead one yet
+        os.waitpid(self._pid, 0)
+        os.close(self.reading)
+        with self._printed as printed:
+            printed.seek(0)
+            lines = printed.read().decode(errors="replace").strip().splitlines()
+        errors = [line for line in lines if line.startswith("ERROR")]
+        self.last_line = ([line for line in lines if line.strip()] + errors or [""])[-1]
+
+
+_Attempt = Generator[_Child, None, Outcome]
+"""An attempt yields a child when it has to wait for its end."""
 
 
 # ---- in the child ----------------------------------------------------------------------------------------------------
@@ -258,7 +300,7 @@ def _child(mutant: Mutant | None, tests: _Tests, writing: int, printed: IO[bytes
         traceback.print_exc()
         sys.stderr.flush()
     finally:
-        os._exit(0)  # without the worker's own clean-up, which is not the child's
+        os._exit(0)  # without the parent's clean-up, which is not the child's
 
 
 def _run_tests(mutant: Mutant | None, tests: _Tests, writing: int) -> None:
