@@ -52,7 +52,8 @@ def lint(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The README, the examples, the pages of docs/ and the traces in the source do what they say."""
     session.install("-e", ".[test,interop]")
-    session.run("pytest", "tests/test_rules.py", "tests/test_traces.py", "tests/test_how_it_runs.py", *session.posargs)
+    names = ["tests/test_docs.py", "tests/test_rules.py", "tests/test_traces.py", "tests/test_how_it_runs.py"]
+    session.run("pytest", *names, "tests/interop/test_docs_blocks.py", "--override-ini", "addopts=-q", *session.posargs)
 
 
 @nox.session

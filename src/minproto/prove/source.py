@@ -63,8 +63,12 @@ def _modules() -> dict[str, Path]:
 
 @cache
 def definitions(module: str) -> dict[str, Place]:
-    """Return the functions, classes, methods and constants of a module, by their qualified names."""
-    path = _modules()[module]
+    """Return the functions, classes, methods and constants of a module of minproto, by their qualified names."""
+    return definitions_in(_modules()[module], module)
+
+
+def definitions_in(path: Path, module: str) -> dict[str, Place]:
+    """Return the same of any file of Python. ``module``: the name to note in each place."""
     text = path.read_text()
     lines = text.splitlines()
     found: dict[str, Place] = {}

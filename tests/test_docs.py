@@ -1,0 +1,121 @@
+"""The pages of the documentation: their code blocks are those of the source, and each link leads somewhere."""
+
+import re
+import sys
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "docs"))
+
+import blocks  # noqa: E402
+
+OWN = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md") if (ROOT / name).exists()]
+PAGES = [*OWN, *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", blocks.pages(), ids=name)
+def test_the_code_blocks_of_a_page_are_those_of_the_source(page: Path) -> None:
+    """What commands print is compared by tests/interop/test_docs_blocks.py. ``python docs/blocks.py`` writes both."""
+    assert not blocks.complaints(page, ("source", "diff"))
+
+
+CODE = "```python\ndef one() -> int:\n    return 1\n```\n"
+
+
+def test_a_block_is_written_and_then_stays(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    command = "printf '```\\n'; minproto explain --no-such-option | tail -1; exit 3"
+    page.write_text(
+        "One.\n\n<!-- source: src/minproto/http1_body.py::ChunkedReader._read_size -->\n```\n```\n"
+        f"Two.\n<!-- run, status 3: {command} -->\n~~~\nold\n~~~\nThree.\n````\n<!-- run: false -->\n````\n"
+    )
+    assert blocks.complaints(page) and not blocks.write(page) and not blocks.complaints(page)
+    text = page.read_text()
+    assert '-->\n```python\ndef _read_size(self, buffer: Buffer) -> None:\n    """Begin a chunk' in text
+    assert f"-->\n````console\n$ {command}\n```\nminproto explain: unrecognized" in text
+    assert text.endswith("\n````\nThree.\n````\n<!-- run: false -->\n````\n")
+
+
+@pytest.mark.parametrize(
+    ("comment", "complaint"),
+    [
+        ("source: src/minproto/http9.py", "there is no file src/minproto/http9.py"),
+        ("source: src/minproto/http1.py::Reader", "there is no Reader in src/minproto/http1.py"),
+        ("source: README.md::Reader", "there is no Reader in README.md"),
+        ("diff: README.md", "a difference takes two files, not 1"),
+        ("diff: README.md README.md", "the two files are equal"),
+        ("run: echo no; exit 3", r"status 3, not 0: echo no; exit 3 \(no\)"),
+        ("run, status 1: true", r"status 0, not 1: true \(nothing printed\)"),
+        ("source", "not a comment of the form"),
+    ],
+)
+def test_a_block_that_cannot_be_made_is_named(comment: str, complaint: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"\n<!-- {comment} -->\n```\n```\n")
+    (line,) = blocks.write(page)
+    assert re.match(rf".*/page\.md:2: {complaint}", line)
+    assert page.read_text() == f"\n<!-- {comment} -->\n```\n```\n"
+
+
+@pytest.mark.parametrize("below", ["", "\n```\n```\n", "```\n"])
+def test_a_comment_without_a_code_block_is_named(below: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"<!-- run: true -->\n{below}")
+    (line,) = blocks.complaints(page)
+    assert ":1: no fenced code block stands directly below" in line
+
+
+# ---- links -------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def prose(page: Path) -> str:
+    """A page without its code: what looks like a link in there is none."""
+    text = re.sub(r"(?ms)^ *(`{3,}|~{3,}).*?^ *\1[`~]*\s*$", "", page.read_text())
+    return re.sub(r"(?s)(`+)(?!`).*?(?<!`)\1(?!`)", lambda match: re.sub(r"[\[\]()<]", "", match[0]), text)
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    """The names that a repository page gives its headings, and those that the page gives itself."""
+    found = set(re.findall(r"<a (?:id|name)=\"([^\"]+)\"", prose(page)))
+    for title in re.findall(r"(?m)^#{1,6} (.*?)(?: #+)?$", prose(page)):
+        shown = re.sub(r"<[^>]+>|!?\[([^]]*)\]\([^)]*\)", r"\1", title).strip().lower()
+        slug = re.sub(r"[^\w\- ]", "", shown).replace(" ", "-")
+        assert slug not in found, f"two headings of {name(page)} have the anchor #{slug}"
+        found.add(slug)
+    return found
+
+
+def wrong(page: Path, link: str) -> str:
+    """What is wrong with a relative link of a page; "" where it leads somewhere."""
+    path, _, anchor = link.partition("#")
+    target = (page.parent / unquote(path)).resolve() if path else page
+    if not target.is_relative_to(ROOT) or not target.exists():
+        return "there is no such file"
+    lines = re.fullmatch(r"L(\d+)(?:-L(\d+))?", anchor)
+    if target.suffix == ".md" and anchor and anchor not in anchors(target):
+        return "there is no such heading"
+    if target.suffix != ".md" and anchor and not lines:
+        return "an anchor in a file that is no page is L1 or L1-L9"
+    if lines and max(int(number) for number in lines.groups() if number) > len(target.read_text().splitlines()):
+        return "the file has not so many lines"
+    return ""
+
+
+LINK = re.compile(r"\]\(<?([^)\s>]+)>?(?: \"[^\"]*\")?\)|(?m:^\[[^]]+\]: (\S+))|(?:href|src)=\"([^\"]+)\"")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_each_link_of_a_page_leads_somewhere(page: Path) -> None:
+    links = ["".join(groups) for groups in LINK.findall(prose(page))]
+    local = [link for link in links if not re.match(r"[a-z]+:", link)]
+    assert not [f"{link}: {complaint}" for link in local if (complaint := wrong(page, link))]
