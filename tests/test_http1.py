@@ -608,6 +608,12 @@ def test_a_request_that_is_wrong(status: int, lines: list[bytes]) -> None:
     assert refusal(request(*lines, b"")) == status
 
 
+@pytest.mark.parametrize("control", [*range(0x09), *range(0x0A, 0x20), 0x7F])
+def test_a_value_has_no_control_character(control: int) -> None:
+    """RFC 9110 §5.5. A tab, 0x09, is whitespace."""
+    assert refusal(request(b"GET / HTTP/1.1", b"Host: a", b"X: a" + bytes([control]) + b"b", b"")) == 400
+
+
 @pytest.mark.parametrize(
     ("status", "fields"),
     [

@@ -60,14 +60,11 @@ def test_each_requirement_has_a_mutant_or_says_why_not() -> None:
 def test_the_bytes_of_each_requirement_give_what_it_says() -> None:
     wrong = []
     for entry in OBEYED:
-        for kind, data, expected in (
-            ("right", entry.right, entry.right_gives),
-            ("wrong", entry.wrong, entry.wrong_gives),
-        ):
-            if data and (entry.stream, entry.role) not in examples.READERS:
-                wrong.append(f"{entry.id}: no stream {entry.stream!r} with the role {entry.role!r}")
-            elif data and (given := examples.outcome(entry.stream, entry.role, data)) != expected:
-                wrong.append(f"{entry.id}: `{kind}` gives {given!r}, not {expected!r}")
+        for example in entry.examples():
+            if (entry.stream, example.role) not in examples.READERS:
+                wrong.append(f"{entry.id}: no stream {entry.stream!r} with the role {example.role!r}")
+            elif (given := examples.outcome(entry.stream, example.role, example.data)) != example.gives:
+                wrong.append(f"{entry.id}: `{example.kind}` {example.data!r} gives {given!r}, not {example.gives!r}")
     report(wrong)
 
 
@@ -118,6 +115,8 @@ left_out = "An example."
         ("left_out =", "why =", "`obeyed` is missing (or `left_out`"),
         ("left_out =", 'right = "x"\nleft_out =', "either obeyed or left out, not both"),
         ("left_out =", 'right_hex = "8"\nleft_out =', "'8' is not hexadecimal"),
+        ("left_out =", 'more = [{ right = "x" }]\nleft_out =', "either obeyed or left out, not both"),
+        ("left_out =", 'more = [{ rihgt = "x" }]\nleft_out =', "unknown key 'rihgt' (the keys are limit, right,"),
         ("\n[[", ENTRY + "\n[[", "9112-2.2-bare-lf: this id stands in the ledger twice"),
         ('says = "A line does not end in LF alone."\n', "", "9112-2.2-bare-lf: "),
     ],
@@ -127,6 +126,29 @@ def test_an_entry_that_is_wrong_is_refused_in_one_line(old: str, new: str, says:
     with pytest.raises(LedgerError) as raised:
         ledger.parse(ENTRY.replace(old, new, 1))
     assert says in str(raised.value) and "\n" not in str(raised.value)
+
+
+OBEYED_ENTRY = ENTRY.replace(
+    'left_out = "An example."',
+    """obeyed = ["a"]
+checked = ["a"]
+why = "A."
+stream = "websocket"
+role = "server"
+right = "a"
+more = [{ right_hex = "62", role = "client" }, { wrong = "c", wrong_gives = "1002", limit = 5 }]""",
+)
+
+
+def test_an_entry_can_have_more_examples() -> None:
+    [entry] = ledger.parse(OBEYED_ENTRY)
+    assert [(example.kind, example.role, example.data, example.gives, example.limit) for example in entry.examples()] == [
+        ("right", "server", b"a", "accepted", 0),
+        ("right", "client", b"b", "accepted", 0),
+        ("wrong", "server", b"c", "1002", 5),
+    ]  # fmt: skip
+    with pytest.raises(LedgerError, match="`wrong` and `wrong_gives` belong together"):
+        ledger.parse(OBEYED_ENTRY.replace('wrong_gives = "1002", ', ""))
 
 
 def test_a_section_belongs_to_the_standard_that_a_reader_would_take_it_for() -> None:

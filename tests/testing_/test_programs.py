@@ -12,6 +12,7 @@ from minproto.testing.command import run
 
 HERE = Path(__file__).parent / "programs"
 LINES = [sys.executable, "-S", "-E", str(HERE / "lines.py")]  # without site, it starts in half the time
+REQUESTS = [sys.executable, "-S", "-E", str(HERE / "http1_requests.py")]
 CORE = [sys.executable, str(HERE / "core.py")]
 
 
@@ -83,6 +84,35 @@ def test_a_rule_that_a_parser_breaks_is_named(capsys: pytest.CaptureFixture[str]
     status, says = laws(capsys, *words, "--", *LINES, "none")
     assert status == 1 and "holds" not in says, says
     assert "law 13. Two implementations" in says and "\nthe rule: 911" in says and "the fields of these bytes:" in says, says
+
+
+BROKEN_RULES = {
+    "19 digits": ("9110-8.6-large-numerals", "Content-Length: 0000000000000000001"),
+    "any digits": ("9110-8.6-large-numerals", "Content-Length: 18446744073709551617"),
+    "17 digits": ("9112-7.1-large-sizes", "b'00000000000000001"),
+    "control characters": ("9110-5.5-other-controls", "X: a\\x01b"),
+    "trailers": ("9112-6.1-parse-chunked", "Digest x"),
+    "%zz": ("9112-3.2-host-invalid", "Host: %zz"),
+    "[1]": ("9112-3.2-host-invalid", "Host: [1]"),
+    "case of close": ("9112-9.3-rules", "Connection: Close"),
+    "keep-alive counts": ("9112-9.3-rules", "Connection: close, keep-alive"),
+    "half the limit": ("9110-5.4-too-large", "made with a limit of 37 bytes"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN_RULES)
+def test_a_rule_that_only_few_bytes_break_is_named(fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The ledger's bytes find each of them: drawn streams hardly ever contain such bytes."""
+    words = "--streams http1-request --against minproto --timeout 10".split()
+    status, says = laws(capsys, *words, "--", *REQUESTS, fault)
+    rule, shown = BROKEN_RULES[fault]
+    assert status == 1 and f"\nthe rule: {rule}: " in says and shown in says, says
+
+
+def test_a_parser_that_breaks_no_rule_agrees_with_all_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "--streams http1-request --against minproto --timeout 10 --examples 5".split()
+    status, says = laws(capsys, *words, "--", *REQUESTS, "none")
+    assert status == 0 and "examples of the ledger: holds" in says, says
 
 
 @pytest.mark.filterwarnings("ignore:.*the parser made no event")

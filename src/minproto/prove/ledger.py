@@ -16,6 +16,11 @@ Here is an entry as it stands in the file:
     wrong = "POST / HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 1\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n0\\r\\n\\r\\n"
     wrong_gives = "400"
 
+A sentence that can be broken in several ways, or by both roles, has further examples in ``more``. Each of them has right or
+wrong bytes, or both, and may name another role than the entry:
+
+    more = [{ wrong = "GET / HTTP/1.1\\r\\nHost: [1]\\r\\n\\r\\n", wrong_gives = "400" }]
+
 An entry that minproto does not obey has ``left_out``, the reason, in place of everything after ``says``.
 
 The source also mentions sections that demand nothing, such as a grammar or a definition. The ledger lists them, too:
@@ -28,7 +33,7 @@ The source also mentions sections that demand nothing, such as a grammar or a de
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -53,6 +58,33 @@ PARTIES = frozenset({"client", "server", "intermediary", "app"})
 
 class LedgerError(ValueError):
     """An entry that is not as this file describes it. The text is one line that names the entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Right and wrong bytes for a requirement. One of the two may be missing."""
+
+    right: bytes = b""
+    right_gives: str = "accepted"
+    wrong: bytes = b""
+    wrong_gives: str = ""
+    role: str = ""
+    """The role of the core that reads the bytes; "" means the entry's role."""
+    limit: int = 0
+    """The limit of another parser that reads the bytes: the right bytes are just not too long. 0: no example is too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Bytes, and what our core makes of them."""
+
+    kind: str
+    """"right" or "wrong"."""
+    role: str
+    data: bytes
+    gives: str
+    limit: int
+    """See ``Pair``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +120,8 @@ class Requirement:
     """Bytes that break the requirement; b"" if no byte on the wire can show it."""
     wrong_gives: str = ""
     """What our core makes of ``wrong``: an error code, or "accepted" where the recipient cannot tell."""
+    more: tuple[Pair, ...] = ()
+    """Further examples."""
     no_bytes: str = ""
     """Why there are no examples."""
     no_mutant: str = ""
@@ -105,8 +139,20 @@ class Requirement:
         """The section of the sentence, and the sections that repeat it."""
         return (self.section, *self.also)
 
+    def examples(self) -> Iterator[Example]:
+        """Yield the bytes of the entry, those in ``more``, too."""
+        first = Pair(self.right, self.right_gives, self.wrong, self.wrong_gives)
+        for pair in (first, *self.more):
+            role = pair.role or self.role
+            if pair.right:
+                yield Example("right", role, pair.right, pair.right_gives, pair.limit)
+            if pair.wrong:
+                yield Example("wrong", role, pair.wrong, pair.wrong_gives, pair.limit)
 
-_KEYS = {each.name for each in fields(Requirement)} | {"right_hex", "wrong_hex"}
+
+_HEX = {"right_hex", "wrong_hex"}
+_KEYS = {each.name for each in fields(Requirement)} | _HEX
+_KEYS_OF_MORE = {each.name for each in fields(Pair)} | _HEX
 _ID = re.compile(r"[a-z0-9]+-[A-Za-z0-9.]+-[a-z0-9-]+")
 
 
@@ -135,14 +181,8 @@ def parse(text: str) -> tuple[Requirement, ...]:
 
 def _requirement(table: dict[str, Any]) -> Requirement:
     id_ = table.get("id", f"the entry {table.get('says', '')!r}")
-    if unknown := sorted(table.keys() - _KEYS):
-        raise LedgerError(f"{id_}: unknown key {unknown[0]!r} (the keys are {', '.join(sorted(_KEYS))})")
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
-    for name in ("right", "wrong"):
-        if f"{name}_hex" in values:
-            values[name] = _from_hex(id_, values.pop(f"{name}_hex"))
-        elif name in values:
-            values[name] = values[name].encode("latin-1")
+    values = _values(id_, table, _KEYS)
+    values["more"] = tuple(Pair(**_values(id_, pair, _KEYS_OF_MORE)) for pair in table.get("more", ()))
     try:
         entry = Requirement(**values)
     except TypeError as error:
@@ -150,6 +190,19 @@ def _requirement(table: dict[str, Any]) -> Requirement:
     for complaint in _complaints(entry):
         raise LedgerError(f"{id_}: {complaint}")
     return entry
+
+
+def _values(id_: str, table: dict[str, Any], keys: set[str]) -> dict[str, Any]:
+    """Return a table with tuples for its lists, and with bytes for its examples. Raises LedgerError for an unknown key."""
+    if unknown := sorted(table.keys() - keys):
+        raise LedgerError(f"{id_}: unknown key {unknown[0]!r} (the keys are {', '.join(sorted(keys))})")
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
+    for name in ("right", "wrong"):
+        if f"{name}_hex" in values:
+            values[name] = _from_hex(id_, values.pop(f"{name}_hex"))
+        elif name in values:
+            values[name] = values[name].encode("latin-1")
+    return values
 
 
 def _from_hex(id_: str, text: str) -> bytes:
@@ -175,7 +228,7 @@ def _complaints(entry: Requirement) -> Iterable[str]:
 
 
 def _of_what_is_left_out(entry: Requirement) -> Iterable[str]:
-    if entry.obeyed or entry.checked or entry.right or entry.wrong:
+    if entry.obeyed or entry.checked or entry.right or entry.wrong or entry.more:
         yield "an entry is either obeyed or left out, not both"
 
 
@@ -187,5 +240,6 @@ def _of_what_is_obeyed(entry: Requirement) -> Iterable[str]:
         yield "`right` is missing (or `no_bytes`, the reason why there is no example)"
     if entry.right and not entry.stream:
         yield "`stream` has to say which core reads the bytes"
-    if bool(entry.wrong) != bool(entry.wrong_gives):
+    both: list[Requirement | Pair] = [entry, *entry.more]
+    if any(bool(each.wrong) != bool(each.wrong_gives) for each in both):
         yield "`wrong` and `wrong_gives` belong together"

@@ -27,7 +27,7 @@ from minproto.core import CLIENT, SERVER, Role
 from minproto.explain import Field, Row
 from minproto.explain.once import explain
 from minproto.prove import examples, ledger, source
-from minproto.prove.ledger import STANDARDS, Requirement
+from minproto.prove.ledger import STANDARDS, Example, Requirement
 from minproto.testing.mutants import ROOT, Mutant, catalogue
 
 PAGES = ROOT / "docs" / "requirements"
@@ -72,7 +72,7 @@ def count(entries: Iterable[Requirement], broken: set[str]) -> Counts:
         len(entries),
         len(entries) - len(obeyed),
         len(obeyed),
-        sum(bool(entry.wrong) for entry in obeyed),
+        sum(any(example.kind == "wrong" for example in entry.examples()) for entry in obeyed),
         sum(entry.id in broken for entry in obeyed),
     )
 
@@ -133,8 +133,8 @@ def _entry(entry: Requirement, mutants: list[Mutant]) -> Iterator[str]:
         yield f"- no mutant: {entry.no_mutant}"
     if entry.no_bytes:
         yield f"- no bytes: {entry.no_bytes}"
-    yield from _bytes("Right", entry, entry.right, entry.right_gives)
-    yield from _bytes("Wrong", entry, entry.wrong, entry.wrong_gives)
+    for example in entry.examples():
+        yield from _bytes(entry, example)
 
 
 def _link(name: str) -> str:
@@ -153,26 +153,27 @@ def _mutant(mutant: Mutant) -> str:
 # ---- bytes -------------------------------------------------------------------------------------------------------------
 
 
-def _bytes(word: str, entry: Requirement, data: bytes, gives: str) -> Iterator[str]:
+def _bytes(entry: Requirement, example: Example) -> Iterator[str]:
     """The bytes of an example, one field a line, under what our core makes of them."""
-    if not data:
-        return
+    gives = example.gives
     told = {examples.ACCEPTED: "accepted", "refused": "refused"}.get(gives, f"gives `{_escaped(gives)}`")
-    yield f"\n{word}: {told}\n"
+    role = f", read by a {example.role}" if example.role != entry.role else ""
+    limit = f", also by a parser whose limit is {example.limit} bytes" if example.limit else ""
+    yield f"\n{example.kind.capitalize()}{role}: {told}{limit}\n"
     yield "```text"
     text = entry.stream not in ("websocket", "deflate", "http2", "hpack")
-    for number, row in enumerate(explain(data, _PROTOCOLS[entry.stream], _sender(entry))):
+    for number, row in enumerate(explain(example.data, _PROTOCOLS[entry.stream], _sender(entry.stream, example.role))):
         if number and not text:  # between two frames
             yield ""
         yield from _row(row, text=text)
     yield "```"
 
 
-def _sender(entry: Requirement) -> Role | None:
+def _sender(stream: str, role: str) -> Role | None:
     """Return whose bytes an example has: the peer of the core that reads them; None where the bytes tell."""
-    if entry.role:
-        return CLIENT if entry.role == SERVER.value else SERVER
-    return {"http1-request": CLIENT, "http1-response": SERVER}.get(entry.stream)
+    if role:
+        return CLIENT if role == SERVER.value else SERVER
+    return {"http1-request": CLIENT, "http1-response": SERVER}.get(stream)
 
 
 def _row(row: Row, *, text: bool) -> Iterator[str]:

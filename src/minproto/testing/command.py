@@ -100,7 +100,7 @@ def _try(options: _Options, program: Program) -> int:
     """Run all laws until one is broken, and print a line for each of them."""
     small = program.on_trial(options.reader.subject(program.make, options.stage))
     roomy = program.with_limit(ROOMY).on_trial(small)
-    if options.words.against and not _agrees_on_the_ledger(options, roomy):
+    if options.words.against and not _agrees_on_the_ledger(options, program, roomy):
         return 1
     streams = draw(small, examples=options.words.examples, seed=options.seed)
     for law in options.laws:
@@ -121,7 +121,7 @@ def _try(options: _Options, program: Program) -> int:
     return 0
 
 
-def _agrees_on_the_ledger(options: _Options, subject: Subject) -> bool:
+def _agrees_on_the_ledger(options: _Options, program: Program, roomy: Subject) -> bool:
     """Compare the program with our core on the examples of the ledger, and print the first one on which they differ.
 
     The drawn streams meet a rare rule by chance alone. The ledger has right and wrong bytes for each rule, so they come first.
@@ -129,14 +129,16 @@ def _agrees_on_the_ledger(options: _Options, subject: Subject) -> bool:
     if options.stage is not None and options.stage.valid:
         return True
     began, examples = time.monotonic(), list(options.reader.examples())
-    subject.ahead([data, None] for _, data in examples)
-    for entry, data in examples:
+    roomy.ahead([example.data, None] for _, example in examples if not example.limit)
+    for entry, example in examples:
+        subject = program.with_limit(example.limit).on_trial(roomy) if example.limit else roomy
         try:
-            agrees_on(options.reader.reference, subject, data)
+            agrees_on(options.reader.reference, subject, example.data)
         except LawBroken as broken:
             rule = f"the rule: {entry.id}: {entry.level}: {entry.says}"
-            fields = fields_of(options.reader, data, _width())
-            print("\n".join(["", str(broken), rule, *fields, "", f"again: {options.again()}"]))
+            limit = [f"the parser was made with a limit of {example.limit} bytes"] if example.limit else []
+            fields = fields_of(options.reader, example.data, _width())
+            print("\n".join(["", str(broken), rule, *limit, *fields, "", f"again: {options.again()}"]))
             return False
     print(f"{time.monotonic() - began:6.1f} s, {len(examples):5,} examples of the ledger: holds: {AGREEMENT}", flush=True)
     return True

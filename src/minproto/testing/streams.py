@@ -17,7 +17,7 @@ from minproto.core import CLIENT, SERVER, Core, Event, Role
 from minproto.http import EndOfMessage, Headers, ResponseHead
 from minproto.http2_frames import PREFACE, encode_settings
 from minproto.prove import ledger
-from minproto.prove.ledger import Requirement
+from minproto.prove.ledger import Example, Requirement
 from minproto.testing import subjects
 from minproto.testing.agreement import agrees_with, understands_as
 from minproto.testing.cuts import anyhow
@@ -72,12 +72,13 @@ class Reader:
         first = [understands_as(self.reference)] if chosen.valid else []
         return [*first, *chosen.laws, *([agrees_with(self.reference, ends=not chosen.valid)] if against else [])]
 
-    def examples(self) -> Iterator[tuple[Requirement, bytes]]:
-        """Yield the bytes of the ledger's entries about this stream, right and wrong, each with its entry."""
+    def examples(self) -> Iterator[tuple[Requirement, Example]]:
+        """Yield the examples of the ledger's entries about this stream, right and wrong, each with its entry."""
         for entry in ledger.load():
-            if entry.stream == self.name and entry.role in ("", self.role.value):
-                for data in filter(None, (entry.right, entry.wrong)):
-                    yield entry, self.opening + data
+            if entry.stream == self.name:
+                for example in entry.examples():
+                    if example.role in ("", self.role.value):
+                        yield entry, replace(example, data=self.opening + example.data)
 
     def limit(self, stage: Stage | None) -> int:
         """Return the number of bytes that a parser may hold in this stage."""
