@@ -27,7 +27,7 @@ async def refuse_and_linger(reader: asyncio.StreamReader, writer: asyncio.Stream
 async def upload(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(UPLOAD)
-    while reader.exception() is None and not reader._eof:
+    while reader.exception() is None and not reader._eof:  # noqa: ASYNC110
         await asyncio.sleep(0)  # the client does something else, until the server has answered and ended the connection
     print("  in the client's memory:", bytes(reader._buffer))
     try:

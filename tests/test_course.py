@@ -1,0 +1,35 @@
+"""The programs of the course: each is short, says what it shows, and stands in a chapter with what it prints."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROGRAMS = sorted((ROOT / "examples" / "course").glob("*.py"))
+CHAPTERS = {path.stem.replace("-", "_"): path.read_text() for path in (ROOT / "docs" / "course").glob("*.md")}
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+def test_a_program_of_the_course_is_short_and_its_chapter_shows_it(path: Path) -> None:
+    """``tests/interop/test_docs_blocks.py`` runs it. A program that only others import is shown as source."""
+    chapter = CHAPTERS[max((name for name in CHAPTERS if path.stem.startswith(f"{name}_")), key=len)]
+    name = path.relative_to(ROOT)
+    source, run = (f"<!-- {kind}{name} -->" in chapter for kind in ("source: ", "run: python "))
+    text = path.read_text()
+    assert run or (source and "print(" not in text)
+    assert ast.get_docstring(ast.parse(text))
+    assert len([line for line in text.split('"""', 2)[2].splitlines() if line.strip()]) <= 60
+
+
+ORDER = ["tcp", "asyncio", "sans_io"]
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_chapter_ends_with_five_questions_and_their_answers(name: str) -> None:
+    questions = CHAPTERS[name].partition("\n## Five questions\n")[2]
+    asked, _, answered = questions.partition("<details>")
+    for part in asked, answered:
+        assert re.findall(r"(?m)^(\d)\. ", part) == ["1", "2", "3", "4", "5"]
+    assert "</details>\n\nNext: " in answered
