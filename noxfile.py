@@ -1,4 +1,5 @@
-"""One word for each chore: ``nox -s test``, ``plain``, ``interop``, ``mutants``, ``lint``, ``docs``, ``pages`` or ``bench``.
+"""One word for each chore: ``nox -s test``, ``plain``, ``interop``, ``mutants``, ``lint``, ``docs``, ``pages``, ``site`` or
+``bench``.
 
 ``nox -l`` lists them.
 
@@ -61,6 +62,13 @@ def pages(session: nox.Session) -> None:
     """Write docs/requirements/ again, after a change of the ledger, the catalogue or a core."""
     session.install("-e", ".")
     session.run("python", "-m", "minproto.prove.pages", *session.posargs)
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """Build the documentation's site in build/site. Behind ``--``: ``serve`` shows it while you write."""
+    session.install("-e", ".[docs]")
+    session.run("mkdocs", *(session.posargs or ["build", "--strict"]), env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session

@@ -119,3 +119,14 @@ def test_each_link_of_a_page_leads_somewhere(page: Path) -> None:
     links = ["".join(groups) for groups in LINK.findall(prose(page))]
     local = [link for link in links if not re.match(r"[a-z]+:", link)]
     assert not [f"{link}: {complaint}" for link in local if (complaint := wrong(page, link))]
+
+
+ITEM = re.compile(r" *(?:[-*+]|\d+\.) ")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_list_begins_below_an_empty_line(page: Path) -> None:
+    """Without that line a repository page shows a list, but the site a paragraph."""
+    paragraphs = re.split(r"\n\s*\n", prose(page))
+    late = [text for text in paragraphs if not ITEM.match(text) and re.search(rf"(?m)^{ITEM.pattern}", text)]
+    assert not [text for text in late if not text.startswith(("  ", "#", "|", "<!--"))]

@@ -1,0 +1,123 @@
+"""What the site needs beyond mkdocs: a home page, a navigation, and pages for the files that the documentation links to.
+
+The pages of docs/ are written for the repository, so they link to ``../src/minproto/http1.py#L343-L360``. A site of mkdocs has
+no file outside docs/. So this hook gives each linked file a page below ``files/``, and lines.js marks the lines of the link in
+it. The links work without the repository and without a network.
+"""
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+HOME = ROOT / "README.md"
+
+_LINK = re.compile(r"(?P<before>\]\(|(?:href|src)=\")(?P<path>[^)\s\"#:]+)(?P<anchor>#[^)\s\"]*)?(?=[)\"\s])")
+_CODE = re.compile(r"(?ms)^ *(?P<fence>`{3,}|~{3,}).*?^ *(?P=fence)\s*$|(?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`)")
+_LANGUAGES = {".py": "python", ".js": "js", ".toml": "toml", ".html": "html", ".yml": "yaml", "": "sh"}
+
+
+def place(file: Path) -> str:
+    """Return where the site has a file or folder of the repository: a path in the terms of docs/."""
+    if file == HOME:
+        return "index.md"
+    if file.is_relative_to(DOCS) and file.is_file():
+        return file.relative_to(DOCS).as_posix()
+    name = file.relative_to(ROOT).as_posix()
+    return f"files/{name}" if file.suffix == ".md" else f"files/{name}.md"
+
+
+def linked(file: Path) -> list[Path]:
+    """Return the files of the repository that a page links to."""
+    text = _CODE.sub("", file.read_text())
+    targets = [_target(file, match["path"]) for match in _LINK.finditer(text)]
+    return [target for target in targets if target is not None]
+
+
+def _target(page: Path, link: str) -> Path | None:
+    """Return the file that a relative link of a page means, or None. For a folder this is its README, if it has one."""
+    target = (page.parent / unquote(link)).resolve()
+    if not target.is_relative_to(ROOT) or not target.exists():
+        return None
+    return target / "README.md" if (target / "README.md").exists() else target
+
+
+def rewritten(file: Path, text: str) -> str:
+    """Return a page with the links that lead to the site's places. The anchor of lines is hidden from mkdocs, see below."""
+    folder = PurePosixPath(place(file)).parent
+
+    def link(match: re.Match[str]) -> str:
+        target = _target(file, match["path"])
+        if target is None:
+            return match[0]
+        anchor = re.sub(r"^#L(?=\d)", "?L", match["anchor"] or "")
+        return f"{match['before']}{os.path.relpath(place(target), folder)}{anchor}"
+
+    pieces = []
+    end = 0
+    for code in _CODE.finditer(text):
+        pieces += [_LINK.sub(link, text[end : code.start()]), code[0]]
+        end = code.end()
+    # A link whose text is code is cut in two by that: its second half still has the "](" that is looked for.
+    return "".join([*pieces, _LINK.sub(link, text[end:])]).replace("<details>", "<details markdown>")
+
+
+def shown(file: Path) -> str:
+    """Return a page for a file or folder outside docs/ that is no page itself."""
+    title = f"---\nsearch:\n  exclude: true\nhide: [navigation, toc]\n---\n\n# {file.relative_to(ROOT).as_posix()}\n\n"
+    if file.is_dir():
+        return title + "".join(f"- `{path.name}`\n" for path in sorted(file.iterdir()) if not path.name.startswith((".", "_")))
+    return f'{title}``````{_LANGUAGES.get(file.suffix, "text")} linenums="1"\n{file.read_text()}``````\n'
+
+
+# ---- what mkdocs calls, in this order ----------------------------------------------------------------------------------
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the home page and a page for each file that a page links to, and to which the added pages link in turn."""
+    waiting = [HOME, *(DOCS / file.src_uri for file in files.documentation_pages())]
+    seen: set[Path] = set()
+    while waiting:
+        file = waiting.pop()
+        if file in seen:
+            continue
+        seen.add(file)
+        if file.suffix == ".md":
+            waiting += linked(file)
+        if files.get_file_from_path(place(file)) is None:
+            content = file.read_text() if file.suffix == ".md" else shown(file)
+            files.append(File.generated(config, place(file), content=content))
+    config.nav = navigation()
+    return files
+
+
+def navigation() -> list[Any]:
+    """Return the navigation: the home page, the chapters in the order of the course's index, the other pages, the ledger."""
+    order = [path for path in linked(DOCS / "course" / "index.md") if path.parent == DOCS / "course"]
+    course = dict.fromkeys([DOCS / "course" / "index.md", *order, *sorted((DOCS / "course").glob("*.md"))])
+    requirements = dict.fromkeys([DOCS / "requirements" / "README.md", *sorted((DOCS / "requirements").glob("*.md"))])
+    return [
+        {"Home": "index.md"},
+        {"Course": [place(path) for path in course]},
+        {"Reference": [place(path) for path in sorted(DOCS.glob("*.md"))]},
+        {"Requirements": [place(path) for path in requirements]},
+    ]
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Rewrite the links of a page."""
+    uri = page.file.src_uri
+    file = HOME if uri == "index.md" else ROOT / uri.removeprefix("files/") if uri.startswith("files/") else DOCS / uri
+    return rewritten(file, markdown) if file.exists() else markdown  # the page of a file has no links
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Give a link to lines its anchor. While mkdocs checks the links, these anchors are queries: only lines.js knows them."""
+    return re.sub(r"(href=\"[^\"?]*\.html)\?(L\d)", r"\1#\2", html)
