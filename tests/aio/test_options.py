@@ -369,16 +369,16 @@ def test_the_types_of_options_are_those_of_the_config(typed: Any, config: Any) -
     assert config() == config()
 
 
-def test_the_readme_names_each_option() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_the_page_names_each_option() -> None:
+    page = (ROOT / "docs" / "options.md").read_text()
     for config in server.Config, resp.Config, Timeouts:
         for option in fields(config):
-            assert f"`{option.name}`" in readme, option.name
+            assert f"`{option.name}`" in page, option.name
 
 
 @pytest.mark.parametrize("client", [connect_http, connect_http2, connect, EventSource, RemoteBroker])
-def test_the_readme_names_each_option_of_a_client(client: Any) -> None:
-    table = (ROOT / "README.md").read_text().partition("| client | options |")[2]
+def test_the_page_names_each_option_of_a_client(client: Any) -> None:
+    table = (ROOT / "docs" / "options.md").read_text().partition("| client | options |")[2]
     row = next(line for line in table.splitlines() if f"`{client.__name__}(" in line)
     for name in inspect.signature(client).parameters:
         assert f"`{name}`" in row or name in ("host", "port", "url"), name

@@ -1,4 +1,4 @@
-"""The list of malformed requests that the README tells of: who takes them."""
+"""The list of malformed requests that docs/conformance.md tells of: who takes them."""
 
 import re
 import subprocess

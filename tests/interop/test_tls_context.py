@@ -15,7 +15,7 @@ from minproto import Broker, BrokerServer, Request, Response, Server, connect_ht
 
 from .serving import Certificate, free_port
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "options.md").read_text()
 
 
 async def app(request: Request) -> Response:
@@ -180,11 +180,11 @@ def test_other_contexts_are_left_alone(certificate: Certificate, caplog: pytest.
 
 
 @pytest.mark.needs("openssl", "curl")
-def test_the_https_of_the_readme(tmp_path: Path) -> None:
+def test_the_https_of_the_page(tmp_path: Path) -> None:
     """The command, the program and the answer, but for the port."""
-    command = re.search(r"(?s)```sh\n(openssl .*?)```", README)
-    program = next(code for code in re.findall(r"(?s)```python\n(.*?)```", README) if "tls_context(" in code)
-    asked = re.search(r"`(curl --cacert [^`]*)` prints `([^`]*)`", README)
+    command = re.search(r"(?s)```sh\n(openssl .*?)```", PAGE)
+    program = next(code for code in re.findall(r"(?s)```python\n(.*?)```", PAGE) if "tls_context(" in code)
+    asked = re.search(r"`(curl --cacert [^`]*)` prints `([^`]*)`", PAGE)
     assert command and asked
     subprocess.run(command[1], shell=True, check=True, capture_output=True, cwd=tmp_path, timeout=20)
     port = free_port()

@@ -112,13 +112,13 @@ def test_curl(clear: Serving, wire: Wire) -> None:
     assert f": {len(request)} bytes from the client, {len(answer)} bytes from the server\n" in printed
 
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "wire.md").read_text()
 
 
 @pytest.mark.needs("curl")
-def test_the_readme(clear: Serving, wire: Wire) -> None:
+def test_the_page(clear: Serving, wire: Wire) -> None:
     """Its example prints what it says there, but for times; "..." stands for some lines."""
-    words, *expected = README.partition("$ minproto wire --listen 9000")[2].partition("```")[0].splitlines()[1:]
+    words, *expected = PAGE.partition("$ minproto wire --listen 9000")[2].partition("```")[0].splitlines()[1:]
     wired = wire(clear.host, clear.port)
     assert output(*shlex.split(words.replace("http://127.0.0.1:9000", wired.url).removeprefix("$ "))) == "Hello, World!"
     wait_until(lambda: "#1 closed" in wired.printed)

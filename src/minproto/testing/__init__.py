@@ -1,7 +1,7 @@
 """Tools for tests, our own and yours: cuts, strategies, the laws, an in-memory network and a virtual clock.
 
-``check(Subject(make=MyParser, streams=strategies.request_streams, limit=1_000))`` runs the laws on your own parser. The
-README ("Test your own parser") says what a parser needs, and lists the strategies.
+``check(Subject(make=MyParser, streams=strategies.request_streams, limit=1_000))`` runs the laws on your own parser. See
+``docs/python-parser.md`` for what a parser needs, and for the strategies.
 
 This package needs hypothesis: ``pip install '.[testing]'`` in a clone.
 """

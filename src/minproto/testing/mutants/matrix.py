@@ -17,7 +17,7 @@ from minproto.testing.mutants.runner import Outcome
 from minproto.testing.mutants.targets import PROTOCOLS, protocol_of
 
 LAWS = range(1, 14)
-"""The numbers of the laws, as the README has them."""
+"""The numbers of the laws, as ``docs/tested.md`` has them."""
 AGREEMENT = 13
 """Law 13: the fast core and the plain core agree. Files whose names end so are about nothing else."""
 _WIDTH = 30

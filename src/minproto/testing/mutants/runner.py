@@ -80,7 +80,7 @@ class Outcome:
     says: str = ""
     """What the first of them says, on one line."""
     laws: dict[str, int] = field(default_factory=dict)
-    """The killers that try a law -> its number in the README."""
+    """The killers that try a law -> its number in ``docs/tested.md``."""
     seconds: float = 0.0
 
     @property
