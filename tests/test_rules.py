@@ -1,4 +1,4 @@
-"""The rules of the house: who may import what, and that README and examples do what they say."""
+"""The rules of the house: who may import what, and that README, pages and examples do what they say."""
 
 import ast
 import re
@@ -8,6 +8,7 @@ import sys
 import tomllib
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,8 @@ CORES = [path for path in sorted(SOURCE.glob("*.py")) if path.stem not in ("__in
 EXAMPLES = sorted((ROOT / "examples").glob("*.py")) + sorted((ROOT / "examples").glob("basics/*.py"))
 EXPLAIN = sorted((SOURCE / "explain").glob("*.py"))
 README = (ROOT / "README.md").read_text()
+PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+"""The pages of docs/ by name, such as "reading"."""
 
 
 def imports(path: Path) -> set[str]:
@@ -113,23 +116,53 @@ def test_a_driver_is_a_core_on_the_streams_of_asyncio(path: Path) -> None:
     assert len(lines) <= 40
 
 
-def test_the_readme_names_each_file_of_the_source() -> None:
+def test_the_reading_order_names_each_file_of_the_source() -> None:
     for path in SOURCE.rglob("*.py"):
         if path.stem not in ("__init__", "__main__"):
-            assert f"`{path.relative_to(SOURCE)}`" in README, path
+            assert f"[`{path.relative_to(SOURCE)}`](../src/minproto/{path.relative_to(SOURCE)})" in PAGES["reading"], path
 
 
-def test_the_readme_counts_our_lines() -> None:
-    """Within a tenth, so that a change of a few lines need not be one of the README, too."""
+def counter() -> Any:
+    """``benchmarks/lines.py``, which counts lines of code."""
     spec = spec_from_file_location("lines", ROOT / "benchmarks" / "lines.py")
     assert spec is not None and spec.loader is not None
     lines = module_from_spec(spec)
     spec.loader.exec_module(lines)
+    return lines
+
+
+def is_about(number: int, told: str) -> bool:
+    """Within a tenth, so that a change of a few lines need not be one of the page, too."""
+    return 0.9 < number / int(told.replace(",", "")) < 1.1
+
+
+def test_a_page_counts_our_lines() -> None:
+    lines = counter()
     counted = {job: lines.count_ours(files) for job, files, _, _ in lines.JOBS}
-    told = dict(re.findall(r"(?m)^\| ([^|]+) \| ([\d,]+) \| [\d,]+ \|", README))
+    told = dict(re.findall(r"(?m)^\| ([^|]+) \| ([\d,]+) \| [\d,]+ \|", PAGES["conformance"].partition("## Lines of code")[2]))
     assert list(counted) == list(told)
     for job, number in counted.items():
-        assert 0.9 < number / int(told[job].replace(",", "")) < 1.1, (job, number)
+        assert is_about(number, told[job]), (job, number)
+
+
+def test_the_readme_counts_the_lines_of_each_protocol() -> None:
+    """Of the files that its row names; "…" stands for any name."""
+    rows = re.findall(r"(?m)^\| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([\d,]+) \+ ([\d,]+) \|", README)
+    assert len(rows) == 5
+    for protocol, core, shell, *told in rows:
+        for cell, number in zip((core, shell), told, strict=True):
+            patterns = [name.replace("…", "*") for name in re.findall(r"`([^`]+)`", cell)]
+            files = {path for pattern in patterns for path in SOURCE.glob(pattern)}
+            assert is_about(counter().count(files), number), (protocol, cell, counter().count(files))
+
+
+def test_the_readme_is_a_front_door() -> None:
+    """At most 200 lines. Each page is on a route, with the minutes that it takes at 200 words a minute."""
+    assert len(README.splitlines()) <= 200
+    assert not [name for name in PAGES if f"](docs/{name}.md)" not in README]
+    for page, told in re.findall(r"(?m)^\| \[[^|]*\]\(([^)#]+\.md)\) \| (\d+) \|", README):
+        minutes = len((ROOT / page).read_text().split()) / 200
+        assert abs(minutes - int(told)) <= max(1, minutes / 10), (page, minutes)
 
 
 def test_the_readme_test_command_is_the_one_that_ci_runs() -> None:
@@ -163,18 +196,30 @@ def test_the_recipes_of_contributing_name_what_is_there() -> None:
         assert not [word for word in places if word not in source], (name, place)
 
 
-def test_the_readme_app_serves() -> None:
-    """The first example of the README, on a port of its own, asked by its own clients."""
-    block = next(code for code in re.findall(r"(?s)```python\n(.*?)```", README) if "asyncio.run(serve(" in code)
-    program = block.replace("asyncio.run(serve(app, port=8000))", TRY_IT)
-    assert TRY_IT in program
-    assert run(sys.executable, "-c", program) == "Hello, World!\nabc\n0\nnot found\n" * 2
+@pytest.mark.parametrize(
+    ("page", "questions", "answers"),
+    [
+        (README, [("GET", "/hello"), ("POST", "/echo", (), b"abc"), ("GET", "/x")], ["Hello, World!\n", "abc", "not found\n"]),
+        (
+            PAGES["apps"],
+            [("GET", "/hello"), ("POST", "/echo", (), b"abc"), ("POST", "/publish", (), b"news"), ("GET", "/x")],
+            ["Hello, World!", "abc", "0", "not found"],
+        ),
+    ],
+    ids=["README", "apps"],
+)
+def test_the_readme_app_serves(page: str, questions: list[object], answers: list[str]) -> None:
+    """The first app of the README and of docs/apps.md, on a port of its own, asked by our clients of both versions."""
+    block = next(code for code in re.findall(r"(?s)```python\n(.*?)```", page) if "asyncio.run(serve(" in code)
+    program = re.sub(r"asyncio\.run\(serve\(app, port=\d+\)\)", lambda _: TRY_IT % questions, block)
+    assert "try_it" in program
+    assert run(sys.executable, "-c", program) == "".join(f"{answer}\n" for answer in answers) * 2
 
 
 TRY_IT = """
 async def try_it():
     from minproto import Server, connect_http, connect_http2
-    questions = [("GET", "/hello"), ("POST", "/echo", (), b"abc"), ("POST", "/publish", (), b"news"), ("GET", "/x")]
+    questions = %s
     async with Server(app, port=0) as server:
         for connect in connect_http, connect_http2:
             client = await connect("127.0.0.1", server.port)
@@ -186,11 +231,17 @@ asyncio.run(try_it())
 """
 
 
-def test_the_other_examples_of_the_readme_run() -> None:
-    """Their assertions are in them."""
-    for block in re.findall(r"(?s)```python\n(.*?)```", README):
-        if "asyncio.run(serve(" not in block:
-            assert run(sys.executable, "-c", block) == ""
+@pytest.mark.parametrize("page", ["apps", "leaving", "broker", "python-parser"])
+def test_the_other_examples_of_a_page_run(page: str) -> None:
+    """Their assertions are in them. A program that serves, or needs a reader's own module, is left out."""
+    blocks = [
+        block
+        for block in re.findall(r"(?s)```python\n(.*?)```", PAGES[page])
+        if "asyncio.run(serve(" not in block and "import RequestParser" not in block
+    ]
+    assert blocks
+    for block in blocks:
+        assert run(sys.executable, "-c", block) == ""
 
 
 @pytest.mark.parametrize("core", ["http1", "websocket", "sse", "resp", "broker", "http2_frames"])
@@ -207,9 +258,9 @@ def test_each_public_name_is_there_when_it_is_asked_for() -> None:
         minproto.Sever  # noqa: B018
 
 
-def test_the_readme_explains_each_public_name() -> None:
+def test_a_page_explains_each_public_name() -> None:
     for name in minproto.__all__:
-        assert re.search(rf"(?m)^\| .*`{name}`", README), name
+        assert re.search(rf"(?m)^\| .*`{name}`", PAGES["api"]), name
 
 
 @pytest.mark.parametrize(

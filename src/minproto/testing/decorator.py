@@ -6,7 +6,8 @@
     def test_my_parser():
         return MyParser()
 
-pytest shows ``test_my_parser[any_cutting]`` and four more. ``docs/python-parser.md`` says what a parser needs, and ``docs/laws.md`` lists the streams.
+pytest shows ``test_my_parser[any_cutting]`` and four more. ``docs/python-parser.md`` says what a parser
+needs, and ``docs/laws.md`` lists the streams.
 """
 
 from collections.abc import Callable
