@@ -8,7 +8,7 @@ WebSocket frame without its handshake, an HTTP/2 frame without the preface. So t
 come before, and the rows about that are left out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from minproto.core import CLIENT, SERVER, RemoteProtocolError, Role
@@ -16,7 +16,7 @@ from minproto.explain import Explainer, Row
 from minproto.explain.hpack import FieldBlocks
 from minproto.explain.rows import MAX_HELD, Side, readable
 from minproto.explain.sse import EventStream
-from minproto.http2_frames import PREFACE
+from minproto.http2_frames import PREFACE, encode_settings
 
 _REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 _UPGRADE = (
@@ -29,6 +29,30 @@ _SWITCH = (
 )
 _NO_HELLO = b"\x16\x03\x01\x00\x00"  # an empty record, by which TLS is recognised
 _PING = b"*1\r\n$4\r\nPING\r\n"
+
+Said = tuple[Role, bytes]
+
+_PLAIN_UPGRADE = (
+    (CLIENT, b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
+     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"),
+    (SERVER, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"),
+)  # fmt: skip
+BEFORE: dict[tuple[str, Role], tuple[Said, ...]] = {
+    ("http1-request", SERVER): ((CLIENT, _REQUEST),),
+    ("http1-response", CLIENT): ((CLIENT, _REQUEST),),
+    ("websocket", SERVER): _PLAIN_UPGRADE,
+    ("websocket", CLIENT): _PLAIN_UPGRADE,
+    ("sse", CLIENT): (
+        (CLIENT, _REQUEST), (SERVER, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"),
+    ),
+    ("resp", SERVER): ((CLIENT, _PING),),
+    ("resp", CLIENT): ((CLIENT, _PING),),
+    ("http2", SERVER): (),
+    ("http2", CLIENT): ((CLIENT, PREFACE + encode_settings([])),),
+}  # fmt: skip
+"""The streams that ``minproto laws`` knows, each with the role of its reader -> what the two ends have said before the stream
+begins, so that the explainer recognises the protocol."""
 
 PROTOCOLS = ("http1", "http2", "websocket", "sse", "resp", "hpack", "tls")
 """The names of the protocols that ``explain`` can be told."""
@@ -44,11 +68,16 @@ def explain(data: bytes, protocol: str = "", sender: Role | None = None) -> list
     sender = sender or (SERVER if _is_servers(data, protocol) else CLIENT)
     if protocol in _ALONE:
         return _ALONE[protocol](data, sender)
+    return explain_after(_before(data, protocol, sender), data, sender)
+
+
+def explain_after(before: Iterable[Said], data: bytes, sender: Role) -> list[Row]:
+    """Return the rows of the bytes that one side sent after all that is in ``before``. Their offsets begin with 0."""
     explainer, skipped = Explainer(), 0
-    for role, before in _before(data, protocol, sender):
-        explainer.receive_data(role, before)
+    for role, said in before:
+        explainer.receive_data(role, said)
         list(explainer.rows())
-        skipped += len(before) if role is sender else 0
+        skipped += len(said) if role is sender else 0
     rows: list[Row] = []
     for start in range(0, len(data), MAX_HELD // 2):
         explainer.receive_data(sender, data[start : start + MAX_HELD // 2])

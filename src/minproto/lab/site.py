@@ -23,6 +23,8 @@ from minproto.aio.websocket_server import upgrade
 from minproto.lab.feeds import beside
 from minproto.lab.line import Line
 from minproto.lab.push import PREFIX, TOPIC, Push
+from minproto.lab.stepper import PATH as STEPPER_PATH
+from minproto.lab.stepper import REQUIREMENTS, step
 from minproto.lab.wire import PREFIX as WIRE_PREFIX
 from minproto.lab.wire import Wire
 
@@ -81,6 +83,8 @@ class LabApp:
             return await self._push(request)
         if path.startswith(WIRE_PREFIX):
             return await self._wire(request)
+        if path == STEPPER_PATH or path.startswith(REQUIREMENTS):
+            return await step(request)
         if path != "/" and not path.startswith("/lab/"):
             return await self._demo(request)
         if request.method != "GET":

@@ -9,8 +9,8 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from minproto.core import LocalProtocolError
-from minproto.explain import Explainer, Row
+from minproto.explain import Row
+from minproto.explain.once import explain_after
 from minproto.explain.text import Printer, visible
 from minproto.prove import ledger
 from minproto.prove.ledger import Requirement
@@ -56,22 +56,8 @@ def _lines(rows: Sequence[Row], width: int) -> list[str]:
 
 def explained(reader: Reader, data: bytes) -> list[Row]:
     """Return the rows of the bytes that a peer sends to a reader. Their offsets begin with 0."""
-    explainer = Explainer()
-    for sender, said in reader.before:
-        explainer.receive_data(sender, said)
-        for _ in explainer.rows():
-            pass
-    try:
-        explainer.receive_data(reader.sender, data)
-    except LocalProtocolError:  # more than the explainer holds
-        return []
-    rows = list(explainer.rows())
-    explainer.receive_eof(reader.sender)
-    rows = [row for row in [*rows, *explainer.rows()] if row.sender is reader.sender]
-    begin = rows[0].offset if rows else 0
-    for row in rows:
-        row.offset -= begin
-    return rows
+    rows = explain_after(reader.before, data, reader.sender)
+    return [row for row in rows if row.sender is reader.sender]
 
 
 def _entries(rows: Sequence[Row], at: int) -> Iterator[Requirement]:

@@ -14,6 +14,7 @@ from functools import cached_property
 
 from minproto import http1, http2, resp, sse, websocket
 from minproto.core import CLIENT, SERVER, Core, Event, Role
+from minproto.explain.once import BEFORE, Said
 from minproto.http import EndOfMessage, Headers, ResponseHead
 from minproto.http2_frames import PREFACE, encode_settings
 from minproto.prove import ledger
@@ -37,9 +38,6 @@ _ROOMY_WS = websocket.Limits(1 << 20, 1 << 20)
 _ROOMY_RESP = resp.Limits(1 << 20, 1 << 20, 1 << 20, 1 << 10, 1 << 20)
 
 
-Said = tuple[Role, bytes]
-
-
 @dataclass(frozen=True)
 class Reader:
     """One end that reads a stream, with everything that is needed to check a parser for it."""
@@ -51,10 +49,13 @@ class Reader:
     """Our core with small limits: its ``streams`` and its ``limit`` are those for a parser on trial."""
     reference: Subject
     """Our core with large limits, for a comparison: another parser may refuse other sizes."""
-    before: tuple[Said, ...]
-    """What the two ends have said before the stream begins, so that the explainer recognises the protocol."""
     opening: bytes = b""
     """What a stream begins with, where the examples of the ledger begin behind it: the preface and the SETTINGS of HTTP/2."""
+
+    @property
+    def before(self) -> tuple[Said, ...]:
+        """What the two ends have said before the stream begins, so that the explainer recognises the protocol."""
+        return BEFORE[self.name, self.role]
 
     @property
     def sender(self) -> Role:
@@ -137,42 +138,29 @@ def _roomy_http1() -> Subject:
     return replace(small, make=lambda: http1.Connection(SERVER, _ROOMY_HTTP1, _AnyMethod()), answer=answer)
 
 
-_GET = (CLIENT, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-_UPGRADE = (
-    (CLIENT, b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
-     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"),
-    (SERVER, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-     b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"),
-)  # fmt: skip
-_EVENTS = (SERVER, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
-_PING = (CLIENT, b"*1\r\n$4\r\nPING\r\n")
-
 _SETTINGS = encode_settings([]) + bytes.fromhex("000000 04 01 00000000")  # and the acknowledgement of the other end's
 _HTTP = ("9110", "9112")
 STREAMS: dict[str, Stream] = {
     "http1-request": Stream("requests of HTTP/1.1", _HTTP, (
-        Reader("http1-request", SERVER, subjects.http1_server(), _roomy_http1(), (_GET,)),
+        Reader("http1-request", SERVER, subjects.http1_server(), _roomy_http1()),
     )),
     "http1-response": Stream("responses of HTTP/1.1, each of them to a GET", _HTTP, (
-        Reader("http1-response", CLIENT, subjects.http1_client(), subjects.http1_client(limits=_ROOMY_HTTP1), (_GET,)),
+        Reader("http1-response", CLIENT, subjects.http1_client(), subjects.http1_client(limits=_ROOMY_HTTP1)),
     )),
     "websocket": Stream("frames of a WebSocket, after the handshake, without extensions", ("6455",), tuple(
-        Reader("websocket", role, subjects.websocket_end(role), subjects.websocket_end(role, limits=_ROOMY_WS), _UPGRADE)
+        Reader("websocket", role, subjects.websocket_end(role), subjects.websocket_end(role, limits=_ROOMY_WS))
         for role in (SERVER, CLIENT)
     )),
     "sse": Stream("an event stream (Server-Sent Events)", ("sse",), (
-        Reader("sse", CLIENT, subjects.sse_client(), subjects.sse_client(sse.Limits(1 << 20)), (_GET, _EVENTS)),
+        Reader("sse", CLIENT, subjects.sse_client(), subjects.sse_client(sse.Limits(1 << 20))),
     )),
     "resp": Stream("RESP, the protocol of Redis: a server reads commands, a client reads replies", ("resp",), tuple(
-        Reader("resp", role, subjects.resp_end(role), subjects.resp_end(role, _ROOMY_RESP), (_PING,))
+        Reader("resp", role, subjects.resp_end(role), subjects.resp_end(role, _ROOMY_RESP))
         for role in (SERVER, CLIENT)
     )),
     "http2": Stream("HTTP/2, from the preface on", ("9113", "7541"), (
-        Reader("http2", SERVER, subjects.http2_end(SERVER), subjects.http2_end(SERVER, http2.Limits()), (),
-               PREFACE + _SETTINGS),
-        Reader("http2", CLIENT, subjects.http2_end(CLIENT), subjects.http2_end(CLIENT, http2.Limits()), (
-            (CLIENT, PREFACE + encode_settings([])),
-        ), _SETTINGS),
+        Reader("http2", SERVER, subjects.http2_end(SERVER), subjects.http2_end(SERVER, http2.Limits()), PREFACE + _SETTINGS),
+        Reader("http2", CLIENT, subjects.http2_end(CLIENT), subjects.http2_end(CLIENT, http2.Limits()), _SETTINGS),
     )),
 }  # fmt: skip
 """The streams by name."""
