@@ -12,6 +12,8 @@ from minproto.lab import apart, stepper
 from minproto.lab.apart import MAX_BYTES, MAX_CUTS, MAX_FIELDS, MAX_STEPS, take_apart, wrong_examples
 from minproto.lab.ends import ENDS, make_end
 from minproto.lab.exchanges import EXCHANGES
+from minproto.testing.findings import fields_of, findings, link
+from minproto.testing.report import LawBroken
 from minproto.testing.streams import STREAMS
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -81,10 +83,9 @@ def test_the_sentence_about_the_frame_comes_first() -> None:
 
 def test_a_fault_of_one_stream_has_its_sentence() -> None:
     """It is an event of HTTP/2, and the connection goes on."""
-    entry, data = next(each for each in wrong_examples("http2", "server") if each[0].wrong_gives.startswith("stream"))
-    step = next(step for step in take_apart("http2", "server", data, [])["steps"] if step["entries"])
-    assert step["event"]["type"] == "StreamFault" and step["error"] is None
-    assert entry.wrong_gives
+    found = [take_apart("http2", "server", data, []) for _, data in wrong_examples("http2", "server")]
+    steps = [step for each in found for step in each["steps"] if step["event"] and step["event"]["type"] == "StreamFault"]
+    assert len(steps) > 10 and all(step["entries"] and step["error"] is None for step in steps)
 
 
 @pytest.mark.parametrize(("protocol", "role"), ALL)
@@ -134,6 +135,17 @@ def test_the_ends_are_those_of_the_laws() -> None:
     for protocol, role in ALL:
         assert apart.OPENINGS.get((protocol, role), b"") == STREAMS[protocol].reader(role).opening
         assert make_end(protocol, role).role.value == role
+
+
+def test_a_counter_example_has_a_link() -> None:
+    """With the protocol, the role, the bytes and the cuts: all that the page needs."""
+    reader = STREAMS["http1-request"].reader()
+    assert link(reader, [b"GET", b" /", b"", b" X"]) == (
+        "http://127.0.0.1:8000/#apart=http1-request/server/474554202f2058/3,5"
+    )
+    broken = LawBroken("2. Cuts.", "wrong", [(b"GE", "cut"), (b"T /\r\n", "end of input")])
+    assert findings(reader, broken)[-1] == "    http://127.0.0.1:8000/#apart=http1-request/server/474554202f0d0a/2"
+    assert not [line for line in fields_of(reader, b"a" * 1_001) if "apart" in line]
 
 
 def test_a_web_page_gets_no_answer() -> None:

@@ -84,6 +84,7 @@ def test_a_rule_that_a_parser_breaks_is_named(capsys: pytest.CaptureFixture[str]
     status, says = laws(capsys, *words, "--", *LINES, "none")
     assert status == 1 and "holds" not in says, says
     assert "law 13. Two implementations" in says and "\nthe rule: 911" in says and "the fields of these bytes:" in says, says
+    assert "\n    http://127.0.0.1:8000/#apart=http1-request/server/" in says, says
 
 
 BROKEN_RULES = {

@@ -239,16 +239,19 @@ def _faults(protocol: str, role: str) -> dict[str, list[Requirement]]:
         run.feed(data, [])
         fault = next((step["fault"] for step in run.steps if step["fault"]), "")
         for text in {fault, _VALUE.sub("#", fault)}:
-            found.setdefault(text, []).append(entry)
+            known = found.setdefault(text, [])
+            if entry not in known:
+                known.append(entry)
     return found
 
 
 def wrong_examples(protocol: str, role: str) -> Iterator[tuple[Requirement, bytes]]:
-    """Yield the entries of the ledger whose wrong example this end reads and does not accept, each with the whole stream."""
+    """Yield the wrong examples of the ledger that this end reads and does not accept: the entry, and the whole stream."""
     for entry in ledger.load():
-        is_noticed = entry.wrong and entry.wrong_gives not in (ACCEPTED, INCOMPLETE)
-        if is_noticed and entry.stream == protocol and entry.role in ("", role):
-            yield entry, OPENINGS.get((protocol, role), b"") + entry.wrong
+        for example in entry.examples() if entry.stream == protocol else ():
+            is_noticed = example.kind == "wrong" and example.gives not in (ACCEPTED, INCOMPLETE)
+            if is_noticed and example.role in ("", role):
+                yield entry, OPENINGS.get((protocol, role), b"") + example.data
 
 
 def _shown_entry(entry: Requirement) -> Object:

@@ -8,6 +8,7 @@ standard defines that field. So the entries of that section are shown, and no mo
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from minproto.explain import Row
 from minproto.explain.once import explain_after
@@ -22,6 +23,11 @@ MOST_ROWS = 6
 MOST_ENTRIES = 3
 MOST_EXPLAINED = 4_096
 """The maximum number of bytes that are explained. A longer stream is one without end, whose fields all say the same."""
+
+MOST_LINKED = 1_000
+"""The maximum number of bytes that a link holds."""
+LAB = "http://127.0.0.1:8000/"
+"""The address of the lab's page, if nobody has chosen another port."""
 
 _SECTION = re.compile(r"([A-Z]+(?: [0-9A-Z]+)?) §([0-9]+(?:\.[0-9]+)*)")
 
@@ -39,12 +45,28 @@ def findings(reader: Reader, broken: LawBroken, width: int = 120) -> list[str]:
     for each in entries:
         text = f"{each.id}: {each.level}: {each.says}"
         lines += textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="      ")
-    return lines
+    return [*lines, *_linked(reader, [part for part, _ in broken.parts])]
 
 
 def fields_of(reader: Reader, data: bytes, width: int = 120) -> list[str]:
-    """Return the lines with the fields of a stream."""
-    return _lines(explained(reader, data), width)
+    """Return the lines with the fields of a stream, and a link to its steps."""
+    return [*_lines(explained(reader, data), width), *_linked(reader, [data])]
+
+
+def link(reader: Reader, pieces: Sequence[bytes]) -> str:
+    """Return the address at which the lab shows what our core makes of a stream, step by step.
+
+    For the request ``GET / HTTP/1.1`` cut behind ``GET`` it is ``LAB#apart=http1-request/server/474554202f…/3``."""
+    ends = list(accumulate(map(len, pieces)))
+    cuts = sorted({end for end in ends if 0 < end < ends[-1]})
+    return "/".join([f"{LAB}#apart={reader.name}", reader.role.value, b"".join(pieces).hex(), ",".join(map(str, cuts))])
+
+
+def _linked(reader: Reader, pieces: Sequence[bytes]) -> list[str]:
+    """Return the lines with the link; none for a stream whose link would fill the screen."""
+    if sum(map(len, pieces)) > MOST_LINKED:
+        return []
+    return ["our core on these bytes, step by step (while `minproto lab` is running):", f"    {link(reader, pieces)}"]
 
 
 def _lines(rows: Sequence[Row], width: int) -> list[str]:
