@@ -15,7 +15,6 @@ import time
 from minproto import Metrics, Server, connect_http
 from minproto.lab.app import DemoApp
 
-
 JOB = 0.4  # seconds
 
 
