@@ -12,7 +12,7 @@ class Lines:
 
 
 def one_read_is_one_line(data: bytes) -> list[bytes]:
-    """What a beginner writes: it works as long as each line happens to arrive alone and whole."""
+    """Take a read for a line, as a beginner does. It works as long as each line happens to arrive alone and whole."""
     return [data.removesuffix(b"\n")]
 
 
