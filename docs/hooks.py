@@ -99,16 +99,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def navigation() -> list[Any]:
-    """Return the navigation: the home page, the chapters in the order of the course's index, the other pages, the ledger."""
-    order = [path for path in linked(DOCS / "course" / "index.md") if path.parent == DOCS / "course"]
-    course = dict.fromkeys([DOCS / "course" / "index.md", *order, *sorted((DOCS / "course").glob("*.md"))])
-    requirements = dict.fromkeys([DOCS / "requirements" / "README.md", *sorted((DOCS / "requirements").glob("*.md"))])
+    """Return the navigation. The order is that of the links: the README's, the course's, and that of the ledger's index."""
     return [
         {"Home": "index.md"},
-        {"Course": [place(path) for path in course]},
-        {"Reference": [place(path) for path in sorted(DOCS.glob("*.md"))]},
-        {"Requirements": [place(path) for path in requirements]},
+        {"Course": _pages(DOCS / "course" / "index.md", DOCS / "course")},
+        {"Reference": _pages(HOME, DOCS)},
+        {"Requirements": _pages(DOCS / "requirements" / "README.md", DOCS / "requirements")},
     ]
+
+
+def _pages(index: Path, folder: Path) -> list[str]:
+    """Return the pages of a folder: the index, if it is one of them, those that it links to, and the rest."""
+    order = [path for path in (index, *linked(index)) if path.parent == folder and path.suffix == ".md"]
+    return [place(path) for path in dict.fromkeys([*order, *sorted(folder.glob("*.md"))])]
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -13,6 +13,8 @@ sys.path.insert(0, str(ROOT / "docs"))
 
 import blocks  # noqa: E402
 
+from minproto.prove import source  # noqa: E402
+
 OWN = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md") if (ROOT / name).exists()]
 PAGES = [*OWN, *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
 
@@ -130,3 +132,28 @@ def test_a_list_begins_below_an_empty_line(page: Path) -> None:
     paragraphs = re.split(r"\n\s*\n", prose(page))
     late = [text for text in paragraphs if not ITEM.match(text) and re.search(rf"(?m)^{ITEM.pattern}", text)]
     assert not [text for text in late if not text.startswith(("  ", "#", "|", "<!--"))]
+
+
+# ---- docs/threats.md ---------------------------------------------------------------------------------------------------
+
+THREATS = ROOT / "docs" / "threats.md"
+NAMED = re.findall(r"\[`([^`]+)`\]\(\.\./((?:src|tests)/[^)]+)\)", THREATS.read_text())
+
+
+def test_the_threats_name_limits_and_checks_that_exist() -> None:
+    named = [(named, path) for named, path in NAMED if path.startswith("src/")]
+    assert len(named) > 50
+    assert not [named for named, path in named if name(source.locate(named).path) != path]
+
+
+@cache
+def functions(path: str) -> set[str]:
+    return set(re.findall(r"(?m)^(?:async )?def (test_\w+)", (ROOT / path).read_text()))
+
+
+def test_the_threats_name_tests_that_exist() -> None:
+    named = [(named, path) for named, path in NAMED if path.startswith("tests/")]
+    assert len(named) > 50
+    assert not [named for named, path in named if named not in functions(path)]
+    quoted = re.findall(r"`(test_\w+)`", THREATS.read_text())
+    assert len(quoted) == len(named)  # each of them is a link
