@@ -1,4 +1,4 @@
-"""The command line: ``minproto lab``, ``serve``, ``broker``, ``wire``, ``explain`` and ``laws``.
+"""The command line: ``minproto lab``, ``serve``, ``broker``, ``wire``, ``explain``, ``laws`` and ``learn``.
 
     main(["serve", "--port", "8000"])
       _parse      words -> options; a wrong word ends the process here, with one line and status 2
@@ -25,6 +25,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import import_module
 from importlib.metadata import version
 from types import FrameType
 from typing import NoReturn
@@ -64,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "lab")  # plain ``minproto``, and ``minproto --port 8080``, run the lab
-    if words[0] == "laws":
-        return _laws(words[1:])
+    if words[0] in ("laws", "learn"):
+        return _laws_or_learn(words[0], words[1:])
     options = _parse(words)
     if options.plain:
         os.environ["MINPROTO_PLAIN"] = "1"
@@ -79,20 +80,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _forget_output()
 
 
-def _laws(words: Sequence[str]) -> int:
-    """Run the laws, and return the exit status. They need hypothesis, which an installation without extras lacks."""
+def _laws_or_learn(name: str, words: Sequence[str]) -> int:
+    """Run the command with this name, and return the exit status. An installation without extras lacks hypothesis."""
     _on_signals(_interrupt)
     try:
-        from minproto.testing import command
+        module = import_module("minproto.testing.command" if name == "laws" else "minproto.learn.command")
+        return int(module.run(words))
     except ModuleNotFoundError as error:
         if error.name != "hypothesis":
             raise
         hint = "pip install 'minproto[testing]' (in a clone: pip install -e '.[testing]')"
-        standard_error().write(f"minproto laws: hypothesis is not installed, and the laws need it: {hint}\n")
+        standard_error().write(f"minproto {name}: hypothesis is not installed, and the laws need it: {hint}\n")
         finish_output()
         return 2
-    try:
-        return command.run(words)
     finally:
         _forget_output()
 
@@ -188,7 +188,9 @@ def _parser() -> _Parser:
     text = "explain the bytes of a file, or of standard input: each field, its value, its meaning, its section"
     explain.add_options(commands.add_parser("explain", help=text, description=text))
     text = "run the laws on a parser of yours: a program in any language"
-    commands.add_parser("laws", help=text, add_help=False)  # for --help only: ``_laws`` runs it
+    commands.add_parser("laws", help=text, add_help=False)  # for --help only: ``_laws_or_learn`` runs it
+    text = "exercises that grade themselves: list them, print a task, try an answer"
+    commands.add_parser("learn", help=text, add_help=False)  # as well
     return parser
 
 

@@ -188,7 +188,11 @@ _TOO_LARGE = (413, 414, 431)
 """The codes of our errors about sizes. Another parser may have other limits, so the comparison ends there."""
 
 
-def understands_as(reference: Subject) -> Law:
+MINPROTO = ("minproto", "yours")
+"""How a report calls the reference, and the parser on trial."""
+
+
+def understands_as(reference: Subject, names: tuple[str, str] = MINPROTO) -> Law:
     """Return law 1 for a parser: it makes the same events as our core of a stream that our core accepts."""
 
     def understands(subject: Subject, stream: Sequence[bytes]) -> None:
@@ -198,15 +202,15 @@ def understands_as(reference: Subject) -> Law:
         if ours.error is not None:
             return
         yours = Run(subject).feed([data])
-        if says := _differ(ours, yours):
+        if says := _differ(ours, yours, names):
             raise LawBroken(sentence(understands), says, [(data, "")])
         if yours.error is not None:
-            raise LawBroken(sentence(understands), f"minproto: no error\nyours:    {yours.error!r}", [(data, "")])
+            raise LawBroken(sentence(understands), _two(names, "no error", repr(yours.error)), [(data, "")])
 
     return understands
 
 
-def agrees_with(reference: Subject, *, ends: bool = True) -> Law:
+def agrees_with(reference: Subject, *, ends: bool = True, names: tuple[str, str] = MINPROTO) -> Law:
     """Return law 13 for a parser: after each chunk it has made the same events as our core, and so it has in the end.
 
     A parser may report an error later than our core, which reports it at the first wrong byte, or sooner. But both make the
@@ -221,19 +225,23 @@ def agrees_with(reference: Subject, *, ends: bool = True) -> Law:
         tried = [list(stream), *([data[:at]] for at in telling(data, most=16) if ends)]
         subject.ahead([*pieces, *[None] * ends] for pieces in tried)
         for pieces in tried:
-            if says := _lockstep(reference, subject, pieces, ends):
+            if says := _lockstep(reference, subject, pieces, ends, names):
                 raise LawBroken(AGREEMENT, *says)
 
     return agrees
 
 
-def agrees_on(reference: Subject, subject: Subject, stream: bytes) -> None:
+def agrees_on(
+    reference: Subject, subject: Subject, stream: bytes, *, ends: bool = True, names: tuple[str, str] = MINPROTO
+) -> None:
     """Compare a parser with our core on one stream, in one piece and ended. Raises LawBroken, as law 13 does."""
-    if says := _lockstep(reference, subject, [stream], True):
+    if says := _lockstep(reference, subject, [stream], ends, names):
         raise LawBroken(AGREEMENT, *says)
 
 
-def _lockstep(reference: Subject, subject: Subject, pieces: Sequence[bytes], ends: bool) -> tuple[str, list[Part]] | None:
+def _lockstep(
+    reference: Subject, subject: Subject, pieces: Sequence[bytes], ends: bool, names: tuple[str, str]
+) -> tuple[str, list[Part]] | None:
     """Feed the same pieces to our core and to a parser. Return what differs first, and the bytes so far."""
     ours, yours = Run(reference), Run(subject)
     for at, piece in enumerate(pieces):
@@ -242,36 +250,42 @@ def _lockstep(reference: Subject, subject: Subject, pieces: Sequence[bytes], end
                 run.feed([piece])
         if ours.error is not None and ours.error.code in _TOO_LARGE:
             return None
-        if says := _differ(ours, yours) or _unlike(ours, yours):
+        if says := _differ(ours, yours, names) or _unlike(ours, yours, names):
             return says, [(b"".join(pieces[: at + 1]), "")]
         if not ours.open and not yours.open:
             break
     if ends:
         ours.end()
         yours.end()
-        if says := _differ(ours, yours) or _unlike(ours, yours, ended=True):
+        if says := _differ(ours, yours, names) or _unlike(ours, yours, names, ended=True):
             return says, [(b"".join(pieces), "end of input")]
     return None
 
 
-def _differ(ours: Run, yours: Run) -> str:
+def _differ(ours: Run, yours: Run, names: tuple[str, str]) -> str:
     """Return the first event that differs; "" if none does."""
     first, second = _made(ours), _made(yours)
-    return "" if all_same(first, second) else difference(first, second, ("minproto", "yours"))
+    return "" if all_same(first, second) else difference(first, second, names)
 
 
 def _made(run: Run) -> list[Any]:
     return [as_told(event) for event in join_data(run.events) if not isinstance(event, EndOfInput)]
 
 
-def _unlike(ours: Run, yours: Run, ended: bool = False) -> str:
+def _unlike(ours: Run, yours: Run, names: tuple[str, str], ended: bool = False) -> str:
     """Return the error or the ``wants`` that differs; "" if none does.
 
     Where the input ends, both have failed, or neither has. Before, one may fail sooner: the events show what it has read."""
     failed = (ours.error is not None, yours.error is not None)
     if (not any(failed) and ours.wants is not yours.wants) or (ended and failed[0] != failed[1]):
-        return f"minproto: {_state(ours)}\nyours:    {_state(yours)}"
+        return _two(names, _state(ours), _state(yours))
     return ""
+
+
+def _two(names: tuple[str, str], first: str, second: str) -> str:
+    """Return two lines, each with its name in front."""
+    width = max(map(len, names)) + 1
+    return "\n".join(f"{name + ':':<{width}} {text}" for name, text in zip(names, (first, second), strict=True))
 
 
 def _state(run: Run) -> str:

@@ -1,0 +1,25 @@
+"""http1/3: a chunked reader. Fill in what is missing."""
+
+from typing import Any
+
+
+class ChunkedReader:
+    """Read content in chunks."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.buffer = b""
+        self.closed = False  # true after EndOfMessage
+
+    @property
+    def buffered(self) -> int:
+        """The number of bytes that are held."""
+        return len(self.buffer)
+
+    def receive_data(self, data: bytes) -> list[dict[str, Any]]:
+        """Return the events that these bytes complete. Raises ValueError for malformed bytes."""
+        raise NotImplementedError
+
+    def receive_eof(self) -> list[dict[str, Any]]:
+        """Raise ValueError unless the content is complete."""
+        raise NotImplementedError
