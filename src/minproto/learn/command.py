@@ -24,7 +24,7 @@ from minproto.learn.tasks import listed, task
 if TYPE_CHECKING:
     from minproto.testing.programs import Program
 
-DESCRIPTION = "Exercises that grade themselves: without a word, the list; with NAME, the task; with FILE or COMMAND, a verdict."
+DESCRIPTION = "Exercises that grade themselves: with no word, the list; with NAME, the task; with FILE or COMMAND, a verdict."
 
 
 def run(words: Sequence[str]) -> int:
