@@ -61,6 +61,14 @@ _options = st.lists(st.sampled_from(["close", "Close", "keep-alive", "Keep-Alive
 _connection = st.tuples(st.sampled_from(["connection", "connection", "host"]), _options.map(", ".join))
 _versions = st.sampled_from(["1.0", "1.1"])
 
+# ---- Server-Sent Events ----------------------------------------------------------------------------------------------
+
+_texts = st.sampled_from(["data: a", "data", "data:  b", "event: x", "event", ": hi", ":", "id: 7", "id", "retry: 5", ""])
+_odd = st.sampled_from(["data: \u20ac", "data: \U0001f600", "\ufeffdata: a", "data: a\u2028b", "retry: x", "id: a\0", "", ""])
+_event_lines = st.builds(str.__add__, _texts | _odd, st.sampled_from(["\n", "\n", "\r", "\r\n"])).map(str.encode)
+_event_streams = st.lists(_event_lines, max_size=8).map(lambda lines: b"".join([*lines, b"\n\n"]))
+_ids = st.integers(-1, 9)
+
 # ---- all of them -----------------------------------------------------------------------------------------------------
 
 _STREAMS: dict[str, Callable[[], Streams]] = {
@@ -70,7 +78,13 @@ _STREAMS: dict[str, Callable[[], Streams]] = {
     "http1/4": lambda: script(call("framing", _versions, st.lists(_framing, max_size=3)), most=1),
     "http1/5": lambda: script(call("keeps_alive", _versions, st.lists(_connection, max_size=2)), most=1),
     "http1/6": lambda: joined(_heads, st.just(b"\r\n"), _lines),
-}
+    "sse/1": lambda: script(call("parse_line", _texts.filter(len) | st.text("ab: ", min_size=1, max_size=8)), most=1),
+    "sse/2": lambda: _event_streams,
+    "sse/3": lambda: script(
+        call("h.append", st.sampled_from("abc")), call("h.after", _ids), first=call("h = History", st.integers(1, 4)), most=12,
+    ),
+    "sse/4": lambda: _event_streams,
+}  # fmt: skip
 """The name of an exercise -> its streams, made when they are needed."""
 
 

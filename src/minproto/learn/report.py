@@ -75,6 +75,7 @@ def _events(failure: Failure) -> list[str]:
 
 def _plain(says: str) -> list[str]:
     """Return what a law says in the learner's words: ValueError in place of our exception, bytes in place of digits."""
+    says = re.sub(r"end of input, before which wants was \w+", "no event", says)
     says = re.sub(r"^(\w+: +)None, and wants is (\w+)$", _wants, says, flags=re.MULTILINE)
     says = re.sub(r"RemoteProtocolError\((.*?)\)( with code 0)?$", r"ValueError(\1)", says, flags=re.MULTILINE)
     return in_python(says).splitlines()
