@@ -1,0 +1,52 @@
+"""A drain with a deadline, for four clients: one is idle, one is nearly done, one would take too long, one comes too late."""
+
+import asyncio
+
+from minproto import Request, Response, Server, Timeouts
+from minproto.testing import clock
+from minproto.testing.network import pair
+
+
+async def app(request: Request) -> Response:
+    seconds = float(request.path[1:])
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        print(f"{now():4g} s  the handler of {request.path} is cancelled, and cleans up")
+        raise
+    return Response.text(f"slept {seconds:g} s\n")
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def client(name: str, server: Server, *paths: str) -> None:
+    """Send one request after the other, and then wait until the server ends the connection."""
+    ours, theirs = pair()
+    server.attach(theirs)
+    try:
+        for path in paths:
+            ours.write(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            head = (await ours.read()).decode().lower()
+            print(f"{now():4g} s  {name}: {head.splitlines()[0]}{', connection: close' if 'connection: close' in head else ''}")
+        await ours.read()
+        print(f"{now():4g} s  {name}: the server has ended the connection")
+        await ours.close()
+    except ConnectionResetError:
+        print(f"{now():4g} s  {name}: reset")
+
+
+async def main() -> None:
+    server = await Server(app, port=0, timeouts=Timeouts(drain=30)).__aenter__()
+    names = {"idle": ["/0"], "nearly done": ["/3"], "too long": ["/1000"]}
+    clients = [asyncio.create_task(client(name, server, *paths)) for name, paths in names.items()]
+    await asyncio.sleep(1)
+    print(f"{now():4g} s  -- the server begins to stop --")
+    closing = asyncio.create_task(server.close())
+    await asyncio.sleep(0)
+    await asyncio.gather(client("too late", server, "/0"), closing, *clients)
+    print(f"{now():4g} s  -- the server has stopped --")
+
+
+clock.run(main())
