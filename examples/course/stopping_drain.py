@@ -29,7 +29,8 @@ async def client(name: str, server: Server, *paths: str) -> None:
         for path in paths:
             ours.write(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             head = (await ours.read()).decode().lower()
-            print(f"{now():4g} s  {name}: {head.splitlines()[0]}{', connection: close' if 'connection: close' in head else ''}")
+            last = ", connection: close" if "connection: close" in head else ""
+            print(f"{now():4g} s  {name}: {head.splitlines()[0]}{last}")
         await ours.read()
         print(f"{now():4g} s  {name}: the server has ended the connection")
         await ours.close()

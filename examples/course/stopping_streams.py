@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 
 from minproto import EventStream, Request, Response, Server, Upgrade, WebSocket, connect, connect_http, upgrade
 
-
 handler_saw = []
 
 
