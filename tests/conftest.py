@@ -15,7 +15,7 @@ import minproto.fast.http2
 import minproto.http2
 from minproto.testing import clock
 
-EXAMPLES = int(os.environ.get("MINPROTO_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("MINPROTO_EXAMPLES", "20"))
 """Of each random test. The default is small, so that all tests take less than two minutes on two cores; CI takes 100 once."""
 
 settings.register_profile(

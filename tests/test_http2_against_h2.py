@@ -198,7 +198,7 @@ def their_verdict(pieces: list[bytes]) -> tuple[str, list[tuple[str, int]]]:
     return verdict, found
 
 
-@settings(max_examples=300, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4 * settings().max_examples, suppress_health_check=list(HealthCheck))
 @given(http2_streams(b"") | http2_exchanges(b""))
 def test_no_frames_reach_an_app_in_two_ways(stream):
     """Whatever both take, they take alike: the same heads, the same content, the same ends, stream by stream."""
@@ -215,7 +215,7 @@ def by_stream(events: list[tuple[str, int]]) -> dict[int, str]:
     return joined_
 
 
-@settings(max_examples=300, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4 * settings().max_examples, suppress_health_check=list(HealthCheck))
 @given(http2_streams(b"") | http2_exchanges(b""))
 def test_we_take_nothing_that_they_refuse(stream):
     """But for what the list above allows."""
