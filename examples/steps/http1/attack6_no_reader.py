@@ -1,12 +1,12 @@
 r"""The attacks on step 6: a client that does not read, and a stop in the middle of a request.
 
-The client sends fifty requests of 200,000 bytes, and reads none of the answers, which are as large. Step 6 keeps all of them
+The client sends fifty requests of 100,000 bytes, and reads none of the answers, which are as large. Step 6 keeps all of them
 in memory. Step 7 waits behind the first answer, and after 30 seconds it closes the connection. In the second attack somebody
 stops the server with Ctrl-C while it has half of a request. It prints:
 
     a client that does not read
-        step6_limits: 10,003,900 bytes wait in memory, and a minute later the connection is open
-        step7_drain:  200,078 bytes wait in memory, and a minute later the connection is closed
+        step6_limits: 5,003,900 bytes wait in memory, and a minute later the connection is open
+        step7_drain:  100,078 bytes wait in memory, and a minute later the connection is closed
     a stop in the middle of a request
         step6_limits: no answer
         step7_drain:  200 POST /echo hello
@@ -16,7 +16,7 @@ import asyncio
 
 from network import Server, run
 
-UPLOAD = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n" + bytes(200_000)
+UPLOAD = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000)
 
 
 async def no_reader(server: Server) -> str:

@@ -1,8 +1,8 @@
 r"""The attack on step 7: content in many small chunks, each in a segment of its own.
 
 After each segment, step 7 parses all bytes so far from the beginning: two sizes after the second segment, three after the
-third. For n chunks it parses about n*n/2 sizes, which is *quadratic time*: ten times the chunks take a hundred times as long. During
-all this time the server serves nobody else. It prints:
+third. For n chunks it parses about n*n/2 sizes, which is *quadratic time*: ten times the chunks take a hundred times as long.
+During all this time the server serves nobody else. It prints:
 
     content in 300 chunks of one byte
         step7_drain: 45,451 sizes parsed

@@ -1,8 +1,8 @@
 r"""The stage of the attackers: each step runs here unchanged, on a network in memory and a virtual clock.
 
 ``asyncio.start_server`` asks the event loop for a server. The loop in this file makes a server without a socket. So the
-attacker decides how the bytes are cut, and whether the client reads. The clock jumps from timer to timer: an hour passes at once, and
-each run prints the same lines.
+attacker decides how the bytes are cut, and whether the client reads. The clock jumps from timer to timer: an hour passes at
+once, and each run prints the same lines.
 
     async def attack(server, *segments):
         client = server.connect()
@@ -27,7 +27,7 @@ HIGH_WATER = 65_536  # bytes that may wait for a client before ``drain`` waits, 
 
 
 class Client(asyncio.Transport):
-    """A client, and at the same time the server's transport: what the server writes is what the client receives."""
+    """A client, and at the same time the server's transport: the client receives the bytes that the server writes."""
 
     def __init__(self, protocol: asyncio.Protocol) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class Client(asyncio.Transport):
 
 
 class Server(asyncio.AbstractServer):
-    """A step that is running: what ``asyncio.start_server`` returns to the step, and what an attacker gets."""
+    """A running step. ``asyncio.start_server`` returns this object to the step, and ``run`` gives it to the attacker."""
 
     sockets: tuple["Server", ...]
     step: ModuleType
@@ -113,6 +113,7 @@ class Server(asyncio.AbstractServer):
     def __init__(self, make_protocol: Callable[[], asyncio.Protocol]) -> None:
         self._make_protocol = make_protocol
         self.sockets = (self,)
+        self.clients: list[Client] = []
 
     def getsockname(self) -> tuple[str, int]:
         return "127.0.0.1", 8000
@@ -121,7 +122,8 @@ class Server(asyncio.AbstractServer):
         """Accept no further clients: in memory, the attacker knows."""
 
     def connect(self) -> Client:
-        return Client(self._make_protocol())
+        self.clients.append(Client(self._make_protocol()))
+        return self.clients[-1]
 
     async def stop(self) -> None:
         """Do what asyncio does at Ctrl-C: cancel ``main``, wait for its end, then cancel all other tasks."""
@@ -151,7 +153,12 @@ def run(name: str, attack: Callable[..., Awaitable[Any]], *arguments: Any) -> An
             await asyncio.sleep(0)
         server = loop.server
         server.step, server.main, server.attacker = step, main, asyncio.current_task()
-        return await attack(server, *arguments)
+        try:
+            return await attack(server, *arguments)
+        finally:
+            for client in server.clients:
+                client.abort()
+            await asyncio.sleep(0.001)  # the step's tasks learn that their clients have gone
 
     with asyncio.Runner(loop_factory=_Loop) as runner:
         loop = runner.get_loop()

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 
 class Request(NamedTuple):
-    """What a client asks for. The names of the fields are in lower case."""
+    """The parts of a request. The names of the fields are in lower case."""
 
     method: str
     target: str

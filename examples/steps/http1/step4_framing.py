@@ -28,7 +28,7 @@ class BadRequest(Exception):
 
 
 class Request(NamedTuple):
-    """What a client asks for. The names of the fields are in lower case."""
+    """The parts of a request. The names of the fields are in lower case."""
 
     method: str
     target: str

@@ -1,0 +1,90 @@
+"""The ladders of the course: each step adds one idea, and each attack breaks a step and not the next one.
+
+A file ``examples/steps/PROTOCOL/stepN_….py`` is found by its name, and so is an ``attackN_….py``. The attacks run in this
+process, which is quick. ``tests/interop/test_steps.py`` runs each step by its command, and asks it something.
+"""
+
+import ast
+import contextlib
+import difflib
+import io
+import re
+import runpy
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LADDERS = {
+    folder.name: sorted(folder.glob("step*.py")) for folder in (ROOT / "examples" / "steps").iterdir() if folder.is_dir()
+}
+STEPS = [step for ladder in LADDERS.values() for step in ladder]
+PAIRS = [pair for ladder in LADDERS.values() for pair in pairwise(ladder)]
+ATTACKS = sorted((ROOT / "examples" / "steps").glob("*/attack*.py"))
+MAX_CHANGED, MAX_STEP = 60, 170
+
+
+def name(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+def code(path: Path) -> list[str]:
+    """The lines of code: no blank line, no comment, no docstring."""
+    text = path.read_text()
+    texts: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+            texts.update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    lines = enumerate(text.splitlines(), 1)
+    return [line for number, line in lines if line.strip() and not line.strip().startswith("#") and number not in texts]
+
+
+@contextlib.contextmanager
+def folder_of(path: Path) -> Iterator[None]:
+    """Let a program import its neighbours, as Python does for a script, and forget them afterwards."""
+    sys.path.insert(0, str(path.parent))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(path.parent))
+        for module in [module for module in sys.modules if (path.parent / f"{module}.py").exists()]:
+            del sys.modules[module]
+
+
+@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
+def test_each_step_but_the_last_has_an_attack(ladder: list[Path]) -> None:
+    numbers = list(range(1, len(ladder) + 1))
+    assert [int(re.findall(r"step(\d)_", step.name)[0]) for step in ladder] == numbers and 6 <= len(ladder) <= 9
+    attacks = sorted(ladder[0].parent.glob("attack*.py"))
+    assert {int(re.findall(r"attack(\d)_", attack.name)[0]) for attack in attacks} == set(numbers[:-1])
+
+
+@pytest.mark.parametrize("step", STEPS, ids=name)
+def test_a_step_is_short_and_only_the_last_one_needs_minproto(step: Path) -> None:
+    """It tells its command, too, and a beginner can read it whole."""
+    text = step.read_text()
+    assert f"python {step.relative_to(ROOT)}" in (ast.get_docstring(ast.parse(text)) or "")
+    assert len(code(step)) <= MAX_STEP
+    last = step == LADDERS[step.parent.name][-1]
+    assert bool(re.search(r"(?m)^\s*(from|import) minproto", text)) == last
+
+
+@pytest.mark.parametrize(("old", "new"), PAIRS, ids=[name(new) for _, new in PAIRS])
+def test_a_step_changes_at_most_sixty_lines(old: Path, new: Path) -> None:
+    changes = [
+        line[0] for line in difflib.unified_diff(code(old), code(new), n=0, lineterm="") if line[:3] not in ("---", "+++")
+    ]
+    assert 0 < max(changes.count("+"), changes.count("-")) <= MAX_CHANGED
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=name)
+def test_an_attack_prints_what_its_text_says(attack: Path) -> None:
+    text = ast.get_docstring(ast.parse(attack.read_text())) or ""
+    expected = re.sub("(?m)^    ", "", text.partition("It prints:\n\n")[2])
+    printed = io.StringIO()
+    with folder_of(attack), contextlib.redirect_stdout(printed):
+        runpy.run_path(str(attack), run_name="__main__")
+    assert printed.getvalue().rstrip("\n") == expected.rstrip("\n") != ""
