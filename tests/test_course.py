@@ -23,7 +23,7 @@ def test_a_program_of_the_course_is_short_and_its_chapter_shows_it(path: Path) -
     assert len([line for line in text.split('"""', 2)[2].splitlines() if line.strip()]) <= 60
 
 
-ORDER = ["tcp", "asyncio", "sans_io", "testing", "stopping"]
+ORDER = ["tcp", "asyncio", "sans_io", "testing", "tls", "stopping"]
 
 
 @pytest.mark.parametrize("name", ORDER)
