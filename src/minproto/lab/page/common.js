@@ -2,6 +2,13 @@
 
 export const byId = (id) => document.getElementById(id);
 
+/** An element with these properties and children. */
+export function make(name, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(name), properties);
+  element.append(...children);
+  return element;
+}
+
 /** Have a button do its work, one at a time. Meanwhile it is not `disabled`, or who uses the keyboard would lose their place. */
 export function onPress(button, work) {
   press.buttons.add(button);

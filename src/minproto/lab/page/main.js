@@ -2,17 +2,19 @@
 // when the lab goes away and is back.
 
 import * as alive from "./alive.js";
+import { apart } from "./apart.js";
 import { byId } from "./common.js";
 import { push } from "./push.js";
 import { six } from "./six.js";
 import { slow } from "./slow.js";
 import { wire } from "./wire.js";
 
-const TABS = { push, six, slow, wire };
+const TABS = { push, six, slow, wire, apart };
 
 const places = await askPlaces();
 const tabs = [...document.querySelectorAll("[role=tab]")];
-const tabOf = (hash) => tabs.find((tab) => `#${tab.getAttribute("aria-controls")}` === hash) ?? tabs[0];
+const nameOf = (hash) => hash.slice(1).split("=")[0]; // what is behind the name belongs to the tab
+const tabOf = (hash) => tabs.find((tab) => tab.getAttribute("aria-controls") === nameOf(hash)) ?? tabs[0];
 let shown = null;
 
 /** Where the lab is reached; where it does not answer, again and again. */
@@ -44,8 +46,8 @@ function show(tab) {
 
 /** A tab that was chosen here: its name goes into the address, and the browser's Back leads to the one before. */
 function choose(tab) {
-  const hash = `#${tab.getAttribute("aria-controls")}`;
-  if (hash !== location.hash) history.pushState(null, "", hash);
+  const name = tab.getAttribute("aria-controls");
+  if (name !== nameOf(location.hash)) history.pushState(null, "", `#${name}`);
   show(tab);
 }
 
@@ -104,8 +106,11 @@ for (const tab of tabs) {
 }
 alive.watchLab(onLab); // first: once a page watches the wire, it is shown what others connect
 show(tabOf(location.hash));
-history.replaceState(null, "", `#${shown}`);
-window.addEventListener("hashchange", () => show(tabOf(location.hash)));
+if (nameOf(location.hash) !== shown) history.replaceState(null, "", `#${shown}`);
+window.addEventListener("hashchange", () => {
+  show(tabOf(location.hash));
+  TABS[shown].onAddress?.();
+});
 
 // A page that its user left may be kept for when they come back, with its connections, of which a browser has six.
 window.addEventListener("pagehide", () => {

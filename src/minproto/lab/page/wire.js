@@ -4,12 +4,12 @@
 // left open does not grow.
 
 import { isHere } from "./alive.js";
-import { byId, onPress } from "./common.js";
+import { byId, make, onPress } from "./common.js";
+import { showField, visible } from "./fields.js";
 
 const CONNECTIONS = 16;
 const ROWS = 150; // of each
 const SHOWN = 300; // in the list
-const BYTES = 8; // in a line of the dump
 
 let socket = null;
 let wanted = false;
@@ -22,16 +22,6 @@ let selected = null;
 let serial = 0;
 let waiting = []; // rows that come with the next frame of the screen
 let ports = {};
-
-function make(name, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(name), properties);
-  element.append(...children);
-  return element;
-}
-
-/** Text with what can't be seen as an escape. */
-const visible = (text) => text.replace(/[\p{Cc}\p{Cf}\p{Co}\u2028\u2029]/gu, (char) =>
-  ({ "\r": "\\r", "\n": "\\n", "\t": "\\t" })[char] ?? `\\x${char.codePointAt(0).toString(16).padStart(2, "0")}`);
 
 // ---- what comes --------------------------------------------------------------------------------------------------------
 
@@ -168,33 +158,8 @@ function detail(row) {
   if (row.stream) where.splice(1, 0, `stream ${row.stream}`);
   const parts = [make("h3", { textContent: visible(row.title) }), make("p", { className: "hint", textContent: where.join(", ") })];
   if (row.error) parts.push(make("p", { className: "notice wrong", textContent: row.error }));
-  parts.push(make("div", { className: "fields" }, ...row.fields.map(field)));
+  parts.push(make("div", { className: "fields" }, ...row.fields.map(showField)));
   return parts;
-}
-
-/** Bytes at the left, in hexadecimal and as text; what they are at the right. */
-function field(field) {
-  const bytes = field.raw.match(/../g) ?? [];
-  const lines = [];
-  for (let at = 0; at < bytes.length; at += BYTES) {
-    const piece = bytes.slice(at, at + BYTES);
-    const text = piece.map((byte) => parseInt(byte, 16)).map((code) => (code > 31 && code < 127 ? String.fromCharCode(code) : "·"));
-    lines.push(make("span", { className: "line" },
-      make("code", { className: "hex", textContent: piece.join(" ") }), make("code", { className: "text", textContent: text.join("") })));
-  }
-  if (field.bytes > bytes.length) {
-    lines.push(make("span", { className: "more", textContent: `and ${(field.bytes - bytes.length).toLocaleString("en")} bytes more` }));
-  }
-  const says = make("div", { className: "says" }, make("b", { textContent: field.name }));
-  if (field.value && field.value !== bytes.join(" ")) says.append(" ", make("code", { textContent: visible(field.value) }));
-  says.append(make("p", {}, field.meaning, field.section ? make("span", { className: "section", textContent: field.section }) : ""));
-  for (const bits of field.bits) {
-    says.append(make("p", { className: "bits" }, make("code", { textContent: bits.pattern }), ` ${bits.name}: ${bits.meaning}`));
-  }
-  const element = make("div", { className: "field" }, make("div", { className: "bytes" }, ...lines), says);
-  element.dataset.raw = field.raw;
-  element.dataset.name = field.name;
-  return element;
 }
 
 /** Have the lab visit itself. */
