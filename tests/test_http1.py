@@ -412,6 +412,15 @@ def test_extensions_are_bounded_in_total_however_short_they_are(extension: bytes
         list(core.events())
 
 
+def test_extensions_are_bounded_to_the_byte() -> None:
+    """99 extensions of two bytes and one of three: 201 bytes are one too many."""
+    core = server(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;a\r\nx\r\n" * 99, max_head=200)
+    assert sum(type(event) is Data for event in core.events()) == 99
+    core.receive_data(b"1;ab\r\nx\r\n")
+    with pytest.raises(RemoteProtocolError, match="too many chunk extensions"):
+        list(core.events())
+
+
 def test_a_chunk_line_that_is_longer_than_a_head_may_be_is_the_peers_fault() -> None:
     """However slowly it comes: what waits is bounded by the larger of the two limits."""
     core = server(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", max_head=100, max_chunk_line=200)

@@ -110,11 +110,14 @@ class UntilCloseReader:
         self._room = max_content
 
     def read(self, buffer: Buffer) -> Data | None:
-        """Return the content that has arrived. Raises RemoteProtocolError (413) at the first byte beyond the limit."""
+        """Return the content that has arrived. Raises RemoteProtocolError at the first byte beyond the limit.
+
+        The error has no status: only a client reads such content, and a client sends no response.
+        """
         data = buffer.take(self._room)
         self._room -= len(data)
         if not data and buffer.size:
-            raise RemoteProtocolError("content too large", 413)
+            raise RemoteProtocolError("content too large")
         return Data(data) if data else None
 
 
