@@ -43,6 +43,7 @@ from minproto.http2_frames import (
     Header,
     check_header,
     code_name,
+    encode_headers,
 )
 from minproto.testing import laws
 from minproto.testing.agreement import public
@@ -105,17 +106,26 @@ ALIVE_CASES: dict[str, Case] = {
     "6.1 DATA, also many": lambda w: [w.head(1, POST, end=False), *[data(1, b"x")] * 9, data(1, end=True)],
     "6.1 padded DATA": lambda w: [w.head(1, POST, end=False), frame(DATA, PADDED | END_STREAM, 1, b"\x05body" + bytes(5))],
     "6.1 DATA that is padding alone": lambda w: [w.head(1, POST, end=False), frame(DATA, PADDED, 1, b"\x05" + bytes(5))],
+    "6.1 padded DATA with neither content nor padding": lambda w: [
+        w.head(1, POST, end=False),
+        frame(DATA, PADDED | END_STREAM, 1, b"\0"),
+    ],
     "4.2 DATA of 2^14 bytes": lambda w: [w.head(1, POST, end=False), data(1, BIG[1:], end=True)],
     "6.2 padded HEADERS": lambda w: w.head(1, flags=END_HEADERS | PADDED, before=b"\x05", after=bytes(5)),
     "6.2 HEADERS with a priority": lambda w: w.head(1, flags=END_HEADERS | PRIORITIZED, before=b"\x80" + DEPENDENCY[1:]),
     "6.2 padded HEADERS with a priority": lambda w: w.head(
         1, flags=END_HEADERS | PRIORITIZED | PADDED, before=b"\x01" + DEPENDENCY, after=b"\0"
     ),
+    "6.2 HEADERS of a priority alone, padded by 0, then CONTINUATION": lambda w: [
+        frame(HEADERS, PADDED | PRIORITIZED | END_STREAM, 1, b"\0" + DEPENDENCY),
+        frame(CONTINUATION, END_HEADERS, 1, block(w)),
+    ],
     "6.3 PRIORITY, then HEADERS with a lower id": lambda w: [frame(PRIORITY, 0, 7, DEPENDENCY), w.head(1)],
     "6.5 SETTINGS, all known ones and an unknown one": lambda w: settings(
         (1, 100), (2, 0), (3, 5), (4, 1_000), (5, 1 << 15), (6, 9), (8, 1), (9, 1), (0xBABA, MAX_ID)
     ),
     "6.5 SETTINGS without any": lambda w: settings(),
+    "6.5.2 the largest INITIAL_WINDOW_SIZE and MAX_FRAME_SIZE": lambda w: settings((4, MAX_ID), (5, (1 << 24) - 1)),
     "6.5.3 an acknowledgement that nobody asked for": lambda w: frame(SETTINGS, ACK),
     "6.7 PING, and one with ACK": lambda w: [ping(), ping(flags=ACK)],
     "6.8 GOAWAY, and a later one": lambda w: [
@@ -904,6 +914,14 @@ def test_a_continuation_is_followed_by_another(next_):
     w = Wire()
     one, _ = continued(w)
     assert w.verdict(one, frame(CONTINUATION, 0, 1), next_[:9]) == connection(P)
+
+
+@pytest.mark.parametrize("sizes", [[16_384], [16_384, 1], [16_384, 16_384], [16_384, 16_384, 1]])
+def test_a_block_is_cut_into_frames_of_the_largest_size(sizes):
+    """§4.2, §6.10: a block that fills its last frame needs no empty frame behind it."""
+    frames = http2_wire.split(encode_headers(1, bytes(sum(sizes)), end_stream=True))
+    assert [len(each.payload) for each in frames] == sizes
+    assert [bool(each.flags & END_HEADERS) for each in frames] == [False] * (len(sizes) - 1) + [True]
 
 
 def test_a_long_block_goes_out_on_its_stream():
