@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-PROTOCOLS = ("http1", "sse")
+PROTOCOLS = ("http1", "sse", "websocket", "pubsub", "http2")
 """The protocols that have exercises, in the order of the course. Each has a file of data: ``http1.toml``."""
 PARSER, CALLS = "parser", "calls"
 

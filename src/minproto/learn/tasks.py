@@ -8,6 +8,7 @@ from minproto.learn import CALLS, Exercise, load
 from minproto.learn.session import Session
 from minproto.learn.session import load as load_module
 from minproto.learn.words import address, in_python
+from minproto.testing.report import show
 
 ROOMY = 1 << 20
 
@@ -87,7 +88,7 @@ def examples(exercise: Exercise) -> Iterator[str]:
             for line, event in zip(case.data.decode().splitlines(), answer["events"], strict=True):
                 yield from _call(line, event)
             continue
-        yield f"    {case.data!r}"
+        yield show([(case.data, "")])
         for event in answer["events"]:
             yield f"        {in_python(json.dumps(event, ensure_ascii=False))}"
         if answer["error"]:

@@ -1,0 +1,20 @@
+"""http2/7: fair rounds. Fill in what is missing."""
+
+
+class Rounds:
+    """Whose turn it is to send."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def offer(self, stream: int, n: int) -> None:
+        """Let a stream have n bytes more to send."""
+        raise NotImplementedError
+
+    def credit(self, stream: int, n: int) -> None:
+        """Allow a stream n bytes more."""
+        raise NotImplementedError
+
+    def next(self) -> tuple[int, int] | None:
+        """Return the stream whose turn it is, and how many bytes it sends now; None if no stream may send."""
+        raise NotImplementedError

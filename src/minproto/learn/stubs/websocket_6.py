@@ -1,0 +1,17 @@
+"""websocket/6: the closing handshake. Fill in what is missing."""
+
+
+class Closing:
+    """One end of a WebSocket, as far as its end is concerned."""
+
+    def __init__(self) -> None:
+        self.can_send = True
+        self.done = False
+
+    def close(self, code: int, reason: str) -> bytes:
+        """Return the payload of our Close. Raises ValueError."""
+        raise NotImplementedError
+
+    def receive(self, payload: bytes) -> bytes | None:
+        """Take the peer's Close, and return the payload of our answer; None if we have sent a Close. Raises ValueError."""
+        raise NotImplementedError
