@@ -23,7 +23,15 @@ def test_a_program_of_the_course_is_short_and_its_chapter_shows_it(path: Path) -
     assert len([line for line in text.split('"""', 2)[2].splitlines() if line.strip()]) <= 60
 
 
-ORDER = ["tcp", "asyncio", "sans_io", "testing", "tls", "stopping"]
+def test_the_figures_of_the_chapter_on_speed_are_those_that_were_measured() -> None:
+    measured = (ROOT / "docs" / "speed.md").read_text()
+    prose = re.sub(r"(?s)```.*?```", "", CHAPTERS["speed"])
+    figures = re.findall(r"\+\d+ %|\d\d,\d00", prose)
+    assert len(figures) > 10
+    assert not [figure for figure in figures if figure not in measured]
+
+
+ORDER = ["tcp", "asyncio", "sans_io", "tls", "testing", "speed", "stopping"]
 
 
 @pytest.mark.parametrize("name", ORDER)

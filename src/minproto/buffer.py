@@ -2,7 +2,7 @@ r"""The receive buffer: append bytes at the end, take bytes from the front, sear
 
 Every parser needs these three operations, and each has a trap that costs quadratic time:
 
-- **Take.** ``del data[:count]`` moves all later bytes, once for each event. Here a cursor moves instead, and the bytes before
+- **Take.** ``data = data[count:]`` copies all later bytes, for each event. Here a cursor moves instead, and the bytes before
   the cursor are deleted once for each append.
 - **Search.** A peer may send a line of 8,000 bytes one byte at a time. Searches that all began at the front would look at 32
   million bytes. Here a search that finds nothing remembers how far it looked, and the next search begins there.
