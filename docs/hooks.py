@@ -1,4 +1,4 @@
-"""What the site needs beyond mkdocs: a home page, a navigation, and pages for the files that the documentation links to.
+"""Add to the site a home page, a navigation, and pages for the files that the documentation links to.
 
 The pages of docs/ are written for the repository, so they link to ``../src/minproto/http1.py#L343-L360``. A site of mkdocs has
 no file outside docs/. So this hook gives each linked file a page below ``files/``, and lines.js marks the lines of the link in
@@ -99,7 +99,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def navigation() -> list[Any]:
-    """Return the navigation. The order is that of the links: the README's, the course's, and that of the ledger's index."""
+    """Return the navigation. Each part has its pages in the order in which the index of the part links to them."""
     return [
         {"Home": "index.md"},
         {"Course": _pages(DOCS / "course" / "index.md", DOCS / "course")},
@@ -109,7 +109,7 @@ def navigation() -> list[Any]:
 
 
 def _pages(index: Path, folder: Path) -> list[str]:
-    """Return the pages of a folder: the index, if it is one of them, those that it links to, and the rest."""
+    """Return the pages of a folder: the index if it stands there, then the pages that it links to, then all others."""
     order = [path for path in (index, *linked(index)) if path.parent == folder and path.suffix == ".md"]
     return [place(path) for path in dict.fromkeys([*order, *sorted(folder.glob("*.md"))])]
 

@@ -1,4 +1,4 @@
-"""The pages of the documentation: their code blocks are those of the source, and each link leads somewhere."""
+"""The documentation shows the source as it is, each of its links leads somewhere, and the names that it gives exist."""
 
 import re
 import sys
@@ -25,7 +25,7 @@ def name(path: Path) -> str:
 
 @pytest.mark.parametrize("page", blocks.pages(), ids=name)
 def test_the_code_blocks_of_a_page_are_those_of_the_source(page: Path) -> None:
-    """What commands print is compared by tests/interop/test_docs_blocks.py. ``python docs/blocks.py`` writes both."""
+    """tests/interop/test_docs_blocks.py compares the output of commands. ``python docs/blocks.py`` writes all blocks."""
     assert not blocks.complaints(page, ("source", "diff"))
 
 
@@ -80,7 +80,7 @@ def test_a_comment_without_a_code_block_is_named(below: str, tmp_path: Path) -> 
 
 @cache
 def prose(page: Path) -> str:
-    """A page without its code: what looks like a link in there is none."""
+    """Return a page without its code, in which brackets make no link."""
     text = re.sub(r"(?ms)^ *(`{3,}|~{3,}).*?^ *\1[`~]*\s*$", "", page.read_text())
     return re.sub(r"(?s)(`+)(?!`).*?(?<!`)\1(?!`)", lambda match: re.sub(r"[\[\]()<]", "", match[0]), text)
 
@@ -98,7 +98,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def wrong(page: Path, link: str) -> str:
-    """What is wrong with a relative link of a page; "" where it leads somewhere."""
+    """Return a complaint about a relative link of a page; "" where the link leads somewhere."""
     path, _, anchor = link.partition("#")
     target = (page.parent / unquote(path)).resolve() if path else page
     if not target.is_relative_to(ROOT) or not target.exists():
@@ -132,6 +132,20 @@ def test_a_list_begins_below_an_empty_line(page: Path) -> None:
     paragraphs = re.split(r"\n\s*\n", prose(page))
     late = [text for text in paragraphs if not ITEM.match(text) and re.search(rf"(?m)^{ITEM.pattern}", text)]
     assert not [text for text in late if not text.startswith(("  ", "#", "|", "<!--"))]
+
+
+COURSE = ROOT / "docs" / "course"
+
+
+def test_the_course_lists_each_chapter_with_its_minutes() -> None:
+    """Text takes a minute for 200 words. Code takes longer, so a chapter may take up to twice as long."""
+    index = (COURSE / "index.md").read_text()
+    assert not [path.name for path in COURSE.glob("*.md") if path.name != "index.md" and f"]({path.name})" not in index]
+    for chapter, told in re.findall(r"(?m)^\| \[[^]]*\]\((\w[\w-]*\.md)\) \| (\d+) \|", index):
+        text = (COURSE / chapter).read_text()
+        least = len(text.split()) / 200
+        assert least - 2 <= int(told) <= 2 * least + 2, (chapter, least)
+        assert set(re.findall(r"(?m)^About (\d+) minutes", text)) <= {told}, chapter
 
 
 # ---- docs/threats.md ---------------------------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ def test_the_search_finds_a_word_and_asks_no_other_host(served: str, browser: An
 @needs_a_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_is_wider_than_a_phone(served: str, browser: Any, scheme: str) -> None:
-    """And the palette is that of the reader's system."""
+    """The reader's system chooses the palette."""
     metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
