@@ -156,6 +156,18 @@ def test_the_readme_counts_the_lines_of_each_protocol() -> None:
             patterns = [name.replace("…", "*") for name in re.findall(r"`([^`]+)`", cell)]
             files = {path for pattern in patterns for path in SOURCE.glob(pattern)}
             assert is_about(counter().count(files), number), (protocol, cell, counter().count(files))
+    routes = re.findall(r"(?m)^\| \*\*.*\| ([\d,]+) in `([^`]+)`", README)
+    assert len(routes) == 3
+    for number, pattern in routes:
+        assert is_about(counter().count(SOURCE.glob(pattern)), number), pattern
+
+
+def test_the_readme_leads_to_each_chapter_of_a_protocol() -> None:
+    """In the row of the protocol."""
+    for name in ("http1", "sse", "websocket", "pubsub", "http2"):
+        if (ROOT / "docs" / "course" / f"{name}.md").exists():
+            rows = [line for line in README.splitlines() if line.startswith("|") and f"](docs/course/{name}.md)" in line]
+            assert len(rows) == 1, f"the README's table has to link docs/course/{name}.md as the chapter of its protocol"
 
 
 def test_the_readme_is_a_front_door() -> None:
