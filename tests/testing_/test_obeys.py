@@ -47,9 +47,8 @@ class Deaf(Connection):
     ],
 )
 def test_a_fault_is_shown_with_the_fields_of_its_bytes(stage: int | None, law: str, words: str) -> None:
-    test = obeys("http1-request", stage=stage, limit=1 << 20, against="minproto", answer=REFERENCE.answer, seed=1)(
-        lambda: Deaf(Role.SERVER)
-    )
+    this = obeys("http1-request", stage=stage, limit=1 << 20, against="minproto", answer=REFERENCE.answer, examples=40, seed=1)
+    test = this(lambda: Deaf(Role.SERVER))
     mark = test.pytestmark[0]
     laws = dict(zip(mark.kwargs["ids"], mark.args[1], strict=True))
     with pytest.raises(LawBroken) as caught:
