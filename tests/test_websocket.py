@@ -239,6 +239,28 @@ def test_a_client_offers_each_subprotocol_once_and_only_tokens(subprotocols):
         handshake("a", "/", KEY, subprotocols)
 
 
+def test_a_server_that_offers_what_is_no_subprotocol_is_told_so():
+    """RFC 6455 §4.1, 10. The letters of a str would be taken for names."""
+    with pytest.raises(LocalProtocolError, match="tokens"):
+        accept_request(request(), ["a b"])
+    with pytest.raises(TypeError, match="a list of names"):
+        accept_request(request(), "chat")
+
+
+def test_a_limit_below_1_is_refused():
+    with pytest.raises(ValueError, match="max_fragments"):
+        Limits(max_fragments=0)
+
+
+def test_no_more_than_a_header_and_a_control_frame_may_wait():
+    """14 and 125 bytes: a shell that reads on without pulling events is told so."""
+    core = server()
+    core.receive_data(bytes(14 + 125))
+    core.receive_data(b"x")
+    with pytest.raises(LocalProtocolError):
+        core.receive_data(b"x")
+
+
 def response(**changes):
     fields = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-accept": ACCEPT}
     fields |= {name.replace("_", "-"): value for name, value in changes.items()}
