@@ -40,7 +40,7 @@ def examples(core: ModuleType) -> str:
 def laws(core: ModuleType) -> str:
     """Return whether the laws 2 to 6 hold, or which of them is broken."""
     try:
-        check(Subject(lambda: core.Connection(limit=100), lines, limit=100), examples=30, seed=1)
+        check(Subject(lambda: core.Connection(limit=100), lines, limit=100), examples=15, seed=1)
     except LawBroken as broken:
         return f"broken: {str(broken).partition('.')[0]}"  # law 2. However the bytes are cut, ...
     return "hold"
