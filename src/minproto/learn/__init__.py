@@ -16,7 +16,8 @@ kinds:
 
 The parts, in the order in which an answer meets them: ``session.py`` runs the learner's code, ``host.py`` does so in a process
 of its own, ``draws.py`` has the streams, ``judge.py`` runs cases and laws, ``report.py`` explains the first failure,
-``command.py`` is the command.
+``tasks.py``
+prints tasks, ``bugs.py`` hands out bugs, ``command.py`` is the command.
 """
 
 import tomllib
@@ -60,7 +61,7 @@ class Exercise:
     text: str
     """The task: what to write, and its contract."""
     core: str
-    """Where minproto does the same: a module, and a name in it."""
+    """Where minproto does the same: ``http1.HeadReader``."""
     cases: tuple[Case, ...]
     laws: tuple[str, ...] = ()
     """For a parser: the names of the laws that hold, beside the comparison with the reference answer."""

@@ -18,8 +18,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from minproto.learn import CALLS, PROTOCOLS, Exercise, load
+from minproto.learn import CALLS, PROTOCOLS, Exercise, bugs, load
 from minproto.learn.tasks import listed, task
+from minproto.prove.source import locate
 
 if TYPE_CHECKING:
     from minproto.testing.programs import Program
@@ -30,6 +31,8 @@ DESCRIPTION = "Exercises that grade themselves: with no word, the list; with NAM
 def run(words: Sequence[str]) -> int:
     """Run the command, and return its exit status. ``words``: everything behind ``minproto learn``."""
     words = list(words)
+    if words[:1] == ["mutants"]:
+        return _mutants(words[1:])
     at = words.index("--") if "--" in words else len(words)
     command = words[at + 1 :]
     options = _parser().parse_args(words[:at])
@@ -101,10 +104,23 @@ def _try(exercise: Exercise, program: "Program", again: str) -> int:
         width = min(shutil.get_terminal_size((100, 24)).columns, 120)
         return _print([*report(failure, width), f"again:    minproto learn {exercise.name} {again}"], 1)
     cases = f"{len(exercise.cases)} cases and {EXAMPLES} drawn inputs are right"
-    lines = [f"{exercise.name} is passed: {cases}.", f"minproto does the same in {exercise.core}. Compare it with yours."]
+    place = locate(exercise.core)
+    path = place.path.relative_to(Path.cwd()) if place.path.is_relative_to(Path.cwd()) else place.path
+    same = f"{exercise.core} ({path}, line {place.first})"
+    lines = [f"{exercise.name} is passed: {cases}.", f"minproto does the same in {same}. Compare it with yours."]
     names = list(load())
     following = names.index(exercise.name) + 1
     return _print([*lines, f"next:     minproto learn {names[following]}"] if following < len(names) else lines)
+
+
+def _mutants(words: list[str]) -> int:
+    """Hand out a bug, or print its answer."""
+    options = _bug_parser().parse_args(words)
+    try:
+        found = bugs.chosen(options)
+    except ValueError as error:
+        return _refuse(str(error))
+    return _print(bugs.answer(found) if options.answer else bugs.question(found))
 
 
 def _print(lines: Iterator[str] | list[str], status: int = 0) -> int:
@@ -133,3 +149,18 @@ def _parser() -> _Parser:
     parser.add_argument("file", metavar="FILE", nargs="?", help="a Python file with your answer")
     parser.add_argument("--stub", action="store_true", help="print the stub to begin with, and nothing else")
     return parser
+
+
+def _bug_parser() -> _Parser:
+    text = "One line of minproto is wrong: which one? Without a word, a bug is drawn; with a protocol, one of this protocol."
+    parser = _Parser(prog="minproto learn mutants", description=text)
+    parser.add_argument("which", metavar="BUG", nargs="?", help=f"the number of a bug, or one of {', '.join(PROTOCOLS)}")
+    parser.add_argument("--seed", type=_seed, metavar="N", help="draw the same bug each time")
+    parser.add_argument("--answer", action="store_true", help="show the line, what it breaks, and who catches it")
+    return parser
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"not a number from 0 on: {text!r}")
+    return int(text)

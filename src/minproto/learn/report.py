@@ -10,6 +10,7 @@ r"""Explain a failure: the smallest input with the cut marked, its bytes, what w
 """
 
 import ast
+import json
 import re
 import textwrap
 from collections.abc import Iterator
@@ -28,6 +29,9 @@ MOST_EVENTS = 3
 """The maximum number of right events that are shown before the wrong one."""
 MOST_ROWS = 5
 """The maximum number of heads, frames or chunks that are shown: the last ones."""
+
+_OF_THE_HOST = re.compile(r"^ +(Thread 0x|Timeout \(|File \"(<|.*/minproto/learn/))|^last input: .*\"hex\"")
+"""Lines about a call that did not return, which are not about the learner's file."""
 
 
 def report(failure: Failure, width: int = 100) -> list[str]:
@@ -75,10 +79,11 @@ def _events(failure: Failure) -> list[str]:
 
 def _plain(says: str) -> list[str]:
     """Return what a law says in the learner's words: ValueError in place of our exception, bytes in place of digits."""
+    says = re.sub(r'crashed \{"with": (".*")\}', lambda found: f"raises {json.loads(found[1])}", says)
     says = re.sub(r"end of input, before which wants was \w+", "no event", says)
     says = re.sub(r"^(\w+: +)None, and wants is (\w+)$", _wants, says, flags=re.MULTILINE)
     says = re.sub(r"RemoteProtocolError\((.*?)\)( with code 0)?$", r"ValueError(\1)", says, flags=re.MULTILINE)
-    return in_python(says).splitlines()
+    return [line for line in in_python(says).splitlines() if not _OF_THE_HOST.search(line)]
 
 
 def _wants(found: re.Match[str]) -> str:

@@ -10,5 +10,5 @@ class HeadFinder:
         self.buffer = b""  # what has come, and is not complete yet
 
     def receive_data(self, data: bytes) -> list[dict[str, Any]]:
-        """Return an event for each head that is complete now: {"type": "Head", "size": 18}."""
+        """Return an event for each head that is complete now: {"type": "Head", "size": 27}."""
         raise NotImplementedError
