@@ -21,6 +21,7 @@ HOME = ROOT / "README.md"
 
 _LINK = re.compile(r"(?P<before>\]\(|(?:href|src)=\")(?P<path>[^)\s\"#:]+)(?P<anchor>#[^)\s\"]*)?(?=[)\"\s])")
 _CODE = re.compile(r"(?ms)^ *(?P<fence>`{3,}|~{3,}).*?^ *(?P=fence)\s*$|(?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`)")
+_SOURCE_BLOCK = re.compile(r"(?m)^<!-- source: (.+) -->\n(`{3,}\w+)$")
 _LANGUAGES = {".py": "python", ".js": "js", ".toml": "toml", ".html": "html", ".yml": "yaml", "": "sh"}
 
 
@@ -115,7 +116,8 @@ def _pages(index: Path, folder: Path) -> list[str]:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Rewrite the links of a page."""
+    """Rewrite the links of a page, and give each block of source the name of its file and definition as a title."""
+    markdown = _SOURCE_BLOCK.sub(r'\2 title="\1"', markdown)
     uri = page.file.src_uri
     file = HOME if uri == "index.md" else ROOT / uri.removeprefix("files/") if uri.startswith("files/") else DOCS / uri
     return rewritten(file, markdown) if file.exists() else markdown  # the page of a file has no links

@@ -82,6 +82,10 @@ def test_each_link_leads_somewhere(site: Path) -> None:
     assert not {f"{page.relative_to(site)}: {link}" for page in pages for link in read(page).links if wrong(page, link)}
 
 
+def test_a_block_of_source_names_its_file(site: Path) -> None:
+    assert '<span class="filename">examples/course/sans_io_core.py</span>' in (site / "course" / "sans-io.html").read_text()
+
+
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         pass
