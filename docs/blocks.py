@@ -11,16 +11,19 @@ A block is a comment of HTML, directly followed by a fenced code block, which th
     ```
 
     <!-- diff: examples/steps/http1/step2_head.py examples/steps/http1/step3_cuts.py -->
+    <!-- mutant: te-beside-cl -->
     <!-- run: printf "81 02 68 69" | minproto explain --hex -->
     <!-- run, status 1: minproto learn http1/3 examples/steps/http1/step3_cuts.py -->
 
 ``source`` shows a function, a class, a method (``Class.method``) or a constant, with its decorators and the comment above it.
-Without ``::NAME`` it shows the whole file. ``diff`` shows a unified difference. ``run`` hands the line to a POSIX shell, so a
-pipe is possible. The command runs in the root of the repository. It has to print the same each time, and to end with status 0,
-or with the status that the comment names.
+Without ``::NAME`` it shows the whole file. ``diff`` shows a unified difference; of Python, without the text at the top of the
+files. ``mutant`` shows the difference that a mutant of ``src/minproto/testing/mutants/catalogue.toml`` makes. ``run`` hands
+the line to a POSIX shell, so a pipe is possible. The command runs in the root of the repository. It has to print the same each
+time, and to end with status 0, or with the status that the comment names.
 """
 
 import argparse
+import ast
 import difflib
 import os
 import re
@@ -34,14 +37,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minproto.prove.source import definitions_in
+from minproto.testing.mutants import module_path, mutated_source, read_catalogue
 
 ROOT = Path(__file__).resolve().parents[1]
-KINDS = ("source", "diff", "run")
+KINDS = ("source", "diff", "mutant", "run")
 SECONDS = 60
 """How long a command of a ``run`` block may take."""
 
-_COMMENT = re.compile(r"<!-- (source|diff|run)(?:, status (\d+))?: (.+) -->")
-_ALMOST = re.compile(r"<!--\s*(source|diff|run)\b.*")
+_COMMENT = re.compile(r"<!-- (source|diff|mutant|run)(?:, status (\d+))?: (.+) -->")
+_ALMOST = re.compile(r"<!--\s*(source|diff|mutant|run)\b.*")
 _FENCE = re.compile(r"(`{3,}|~{3,}).*")
 _LANGUAGES = {".py": "python", ".js": "js", ".toml": "toml", ".html": "html", ".sh": "sh", ".md": "markdown"}
 
@@ -87,7 +91,7 @@ def blocks(page: Path) -> Iterator[Block]:
             yield block
             number = end
         elif _ALMOST.match(line.lstrip()):
-            raise BlockError(f"{_name(page)}:{number + 1}: not a comment of the form <!-- source|diff|run: … -->")
+            raise BlockError(f"{_name(page)}:{number + 1}: not a comment of the form <!-- source|diff|mutant|run: … -->")
         elif _FENCE.match(line.lstrip()):
             number = max(number, _fence_end(lines, number))
         number += 1
@@ -146,11 +150,35 @@ def _diff(block: Block) -> tuple[str, str]:
     names = block.wants.split()
     if len(names) != 2:
         raise block.fail(f"a difference takes two files, not {len(names)}")
-    old, new = (_file(block, name).read_text().splitlines() for name in names)
-    changes = list(difflib.unified_diff(old, new, names[0], names[1], lineterm=""))
+    old, new = (_code(_file(block, name)) for name in names)
+    changes = list(difflib.unified_diff(old, new, names[0], names[1], n=1, lineterm=""))
     if not changes:
         raise block.fail("the two files are equal")
     return "diff", "\n".join(changes)
+
+
+def _code(path: Path) -> list[str]:
+    """Return the lines of a file; of Python, the lines below the docstring of the module."""
+    text = path.read_text()
+    first = next(iter(ast.parse(text).body), None) if path.suffix == ".py" else None
+    is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    return text.splitlines()[first.end_lineno if first is not None and is_text else 0 :]
+
+
+# ---- mutant ------------------------------------------------------------------------------------------------------------
+
+
+def _mutant(block: Block) -> tuple[str, str]:
+    """Show the lines that change, with one line around them. The file's name stands in place of numbers, which would move."""
+    named = {mutant.name: mutant for mutant in read_catalogue()}
+    if block.wants not in named:
+        raise block.fail(f"there is no mutant {block.wants} in the catalogue")
+    mutant = named[block.wants]
+    path = module_path(mutant.module)
+    old, new = path.read_text().splitlines(), mutated_source(mutant).splitlines()
+    _, _, *changes = difflib.unified_diff(old, new, n=1, lineterm="")
+    place = f"@@ {path.relative_to(ROOT)} @@"
+    return "diff", "\n".join(place if line.startswith("@@") else line for line in changes)
 
 
 # ---- run ---------------------------------------------------------------------------------------------------------------
@@ -189,7 +217,7 @@ def _output(command: str) -> tuple[int | None, str]:
         return process.returncode, printed
 
 
-MAKERS: dict[str, Callable[[Block], tuple[str, str]]] = {"source": _source, "diff": _diff, "run": _run}
+MAKERS: dict[str, Callable[[Block], tuple[str, str]]] = {"source": _source, "diff": _diff, "mutant": _mutant, "run": _run}
 """The kind of a block -> the function that returns its language and its content."""
 
 

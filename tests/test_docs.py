@@ -26,7 +26,7 @@ def name(path: Path) -> str:
 @pytest.mark.parametrize("page", blocks.pages(), ids=name)
 def test_the_code_blocks_of_a_page_are_those_of_the_source(page: Path) -> None:
     """tests/interop/test_docs_blocks.py compares the output of commands. ``python docs/blocks.py`` writes all blocks."""
-    assert not blocks.complaints(page, ("source", "diff"))
+    assert not blocks.complaints(page, ("source", "diff", "mutant"))
 
 
 CODE = "```python\ndef one() -> int:\n    return 1\n```\n"
@@ -54,6 +54,7 @@ def test_a_block_is_written_and_then_stays(tmp_path: Path) -> None:
         ("source: README.md::Reader", "there is no Reader in README.md"),
         ("diff: README.md", "a difference takes two files, not 1"),
         ("diff: README.md README.md", "the two files are equal"),
+        ("mutant: te-beside-nothing", "there is no mutant te-beside-nothing in the catalogue"),
         ("run: echo no; exit 3", r"status 3, not 0: echo no; exit 3 \(no\)"),
         ("run, status 1: true", r"status 0, not 1: true \(nothing printed\)"),
         ("source", "not a comment of the form"),

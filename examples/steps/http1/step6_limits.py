@@ -86,8 +86,8 @@ def parse_head(head: str) -> Request:
     fields: dict[str, str] = {}
     for line in lines:
         name, value = matched(FIELD_LINE, line).groups()
-        earlier = fields.get(name.lower())  # two lengths become "5, 6", which is no number
-        fields[name.lower()] = value.strip(" \t") if earlier is None else f"{earlier}, {value.strip()}"
+        name, value = name.lower(), value.strip(" \t")
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value  # two lengths become "5, 6": no number
     return Request(method, target, version, fields)
 
 
@@ -98,7 +98,7 @@ def content_length(request: Request) -> int | None:
         if int(length) > MAX_CONTENT:  # refused before its content arrives
             raise BadRequest("content too large", 413)
         return int(length)
-    if coding is None or coding.lower() != "chunked" or "content-length" in request.fields:
+    if coding is None or coding.lower() != "chunked" or "content-length" in request.fields or request.version != "HTTP/1.1":
         raise BadRequest("doubtful framing")
     return None
 
