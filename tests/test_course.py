@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from minproto.prove.source import definitions_in
+
 ROOT = Path(__file__).parents[1]
 PROGRAMS = sorted((ROOT / "examples" / "course").glob("*.py"))
 CHAPTERS = {path.stem.replace("-", "_"): path.read_text() for path in (ROOT / "docs" / "course").glob("*.md")}
@@ -31,7 +33,7 @@ def test_the_figures_of_the_chapter_on_speed_are_those_that_were_measured() -> N
     assert not [figure for figure in figures if figure not in measured]
 
 
-ORDER = ["tcp", "asyncio", "sans_io", "tls", "testing", "speed", "stopping"]
+ORDER = ["tcp", "asyncio", "sans_io", "http1", "tls", "testing", "speed", "stopping"]
 
 
 @pytest.mark.parametrize("name", ORDER)
@@ -41,3 +43,9 @@ def test_a_chapter_ends_with_five_questions_and_their_answers(name: str) -> None
     for part in asked, answered:
         assert re.findall(r"(?m)^(\d)\. ", part) == ["1", "2", "3", "4", "5"]
     assert "</details>\n\nNext: " in answered
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_name_that_leads_to_a_source_file_is_defined_there(name: str) -> None:
+    links = re.findall(r"\[`(\w+(?:\.\w+)?)`\]\(\.\./\.\./(src/[^)#]+\.py)\)", CHAPTERS[name])
+    assert not [link for link in links if link[0] not in definitions_in(ROOT / link[1], link[1])]
