@@ -47,5 +47,5 @@ def test_a_chapter_ends_with_five_questions_and_their_answers(name: str) -> None
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_name_that_leads_to_a_source_file_is_defined_there(name: str) -> None:
-    links = re.findall(r"\[`(\w+(?:\.\w+)?)`\]\(\.\./\.\./(src/[^)#]+\.py)\)", CHAPTERS[name])
-    assert not [link for link in links if link[0] not in definitions_in(ROOT / link[1], link[1])]
+    links = re.findall(r"\[`([A-Za-z_]+(?:\.(?!py`)\w+)?)`\]\(\.\./\.\./(src/[^)#]+\.py)\)", CHAPTERS[name])
+    assert not [(defined, path) for defined, path in links if defined not in definitions_in(ROOT / path, path)]
