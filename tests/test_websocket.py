@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import minproto.fast.websocket
 import minproto.websocket
 from minproto import http1
-from minproto.core import CLIENT, SERVER, LocalProtocolError, RemoteProtocolError, Wants
+from minproto.core import CLIENT, SERVER, LocalProtocolError, ProtocolError, RemoteProtocolError, Wants
 from minproto.deflate import Compression, Deflater, Inflater, Parameters, parse_extensions
 from minproto.http import Headers, RequestHead, ResponseHead
 from minproto.testing import laws, strategies, subjects
@@ -461,6 +461,25 @@ def test_what_breaks_the_framing_is_1002_at_the_byte_that_shows_it(before, wrong
     assert fails(core, wrong) == 1002
 
 
+@pytest.mark.parametrize(
+    ("before", "first", "says"),
+    [
+        (b"", 0x83, "reserved opcode 3"), (b"", 0x8B, "reserved opcode 11"), (CONTINUED, 0x43, "reserved opcode 3"),
+        *((b"", first, "a control frame that is fragmented") for first in (0x08, 0x09, 0x0A, 0xC8, 0xC9, 0xCA)),
+        *((CONTINUED, first, "a new message before the last fragment") for first in (0x01, 0x02, 0x81, 0x82)),
+        *((b"", first, "a continuation without a message") for first in (0x00, 0x80)),
+        *((b"", first, "a reserved bit that was not agreed on") for first in (0xC1, 0xA2, 0x11, 0x40)),
+        (CONTINUED, 0xC0, "a reserved bit that was not agreed on"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_first_byte_is_said(before, first, says):
+    """RFC 6455 §5.2, §5.4, §5.5."""
+    core = client()
+    assert events(core, before) == []
+    with pytest.raises(RemoteProtocolError, match=says):
+        events(core, bytes([first]))
+
+
 @pytest.mark.parametrize("frame", [b"\x81\x00", b"\x89\x01", b"\x88\x00"])
 def test_frames_to_a_server_have_to_be_masked(frame):
     """RFC 6455 §5.1."""
@@ -602,6 +621,10 @@ def test_farewell_says_why_once():
     assert close == Close(1002, "reserved opcode 3")
     core.send(close)
     assert core.farewell(core.error) == []
+
+
+def test_a_fault_without_a_code_is_told_as_1002():
+    assert server().farewell(ProtocolError("no")) == [Close(1002, "no")]
 
 
 @pytest.mark.parametrize(
@@ -987,6 +1010,17 @@ def test_a_whole_message_inside_of_another_is_refused(first):
     core.receive_data(encode_frame(first, b"lo", b"abcd"))
     with pytest.raises(RemoteProtocolError, match="a new message before the last fragment"):
         core.next_event()
+
+
+@pytest.mark.parametrize(("agreement", "first"), [(PLAIN, 0x81), (DEFLATE, 0xC1)])
+def test_a_shared_message_is_encoded_once(agreement, first):
+    """For all connections with the same parameters. RFC 7692 §6.1: a compressed message has RSV1."""
+    shared = Shared("Hello")
+    assert server(agreement).send(shared)[0] == first
+    [encoded] = shared.frames.values()
+    server(agreement).send(shared)
+    [still] = shared.frames.values()
+    assert still is encoded
 
 
 def test_what_a_server_has_encoded_for_others_is_masked_by_a_client():
