@@ -339,10 +339,47 @@ def test_integers(text, number):
     assert parse_integer(text) == number
 
 
-@pytest.mark.parametrize("text", [b"", b"-", b"00", b"-0", b"+1", b" 1", b"1 ", b"1\n", b"9223372036854775808", b"\xb2"])
+OVER_64_BITS = [b"9223372036854775808", b"-9223372036854775809"]
+
+
+@pytest.mark.parametrize("text", [b"", b"-", b"00", b"-0", b"+1", b" 1", b"1 ", b"1\n", b"\xb2", *OVER_64_BITS])
 def test_what_is_no_integer(text):
     """There is one way to write each."""
     assert parse_integer(text) is None
+
+
+@pytest.mark.parametrize("text", OVER_64_BITS)
+def test_a_number_over_64_bits_is_sent_as_a_string_or_as_a_big_number(text):
+    server = Connection(SERVER)
+    assert server.send(Reply(int(text))) == b"$%d\r\n%b\r\n" % (len(text), text)
+    server.version = 3
+    assert server.send(Reply(int(text))) == b"(%b\r\n" % text
+
+
+def test_a_limit_below_1_is_refused():
+    with pytest.raises(ValueError, match="max_bulk"):
+        Limits(max_bulk=0)
+
+
+@pytest.mark.parametrize(("max_bulk", "max_line", "most"), [(10, 5, 12), (10, 20, 20)])
+def test_no_more_than_a_string_with_its_end_or_a_line_may_wait(max_bulk, max_line, most):
+    """A shell that reads on without pulling events is told so."""
+    core = Connection(SERVER, Limits(max_bulk=max_bulk, max_line=max_line))
+    core.receive_data(bytes(most))
+    core.receive_data(b"x")
+    with pytest.raises(LocalProtocolError):
+        core.receive_data(b"x")
+
+
+def test_a_command_has_begun_from_its_first_byte_to_its_last():
+    core = Connection(SERVER)
+    for piece, begun in (
+        (b"\r\n", False), (b"*2\r\n", True), (b"$1\r\na\r\n", True), (b"$", True), (b"1\r\nb\r\n", False), (b"PI", True),
+        (b"NG\r\n", False),
+    ):  # fmt: skip
+        core.receive_data(piece)
+        list(core.events())
+        assert core.in_command is begun, piece
 
 
 # ---- the laws --------------------------------------------------------------------------------------------------------
