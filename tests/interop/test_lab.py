@@ -182,6 +182,39 @@ def test_slow_client(push: Page) -> None:
     assert push.number("ws", "missed") == push.number("long", "missed") == push.number("short", "missed") == 0
 
 
+def test_four_columns_side_by_side_on_a_phone(push: Page) -> None:
+    """A table has the figures that matter; it is above the fold, and says the same as the columns."""
+    push.click("#publish button")
+    wait_until(lambda: all(push.number(column, "messages") == 1 for column in COLUMNS))
+    push.browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    )
+    try:
+        push.browser.execute_script("scrollTo(0, 0)")
+        table = push.browser.execute_script("return document.querySelector('#compare').getBoundingClientRect().toJSON()")
+        assert table["bottom"] < 800 and table["right"] <= 390
+        for name in ("price", "median", "missed"):
+            script = "return [...document.querySelectorAll(`[data-compare=${arguments[0]}] td`)].map((it) => it.textContent)"
+            wait_until(lambda name=name, script=script: push.browser.execute_script(script, name)  # type: ignore[misc]
+                       == [push.figure(column, name) for column in COLUMNS])  # fmt: skip
+    finally:
+        push.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert not is_shown(push, "#compare")
+
+
+@pytest.mark.parametrize("tab", ["push", "six", "slow", "apart"])
+def test_one_button_of_a_tab_is_filled(page: Page, lab: Laboratory, tab: str) -> None:
+    """The one to begin with."""
+    page.open(lab.urls["http"], tab)
+    wait_until(lambda: is_shown(page, f"#{tab}"))
+    script = """
+        const accent = getComputedStyle(document.querySelector(".primary")).backgroundColor;
+        return [...document.querySelectorAll(`#${arguments[0]} button`)]
+            .filter((it) => getComputedStyle(it).backgroundColor === accent).length
+    """
+    assert page.browser.execute_script(script, tab) == 1
+
+
 @pytest.mark.needs("redis-cli")
 def test_a_message_from_redis_cli(push: Page) -> None:
     """What the page says that a terminal can do does arrive."""
@@ -258,7 +291,7 @@ def test_six_connections(page: Page, lab: Laboratory) -> None:
     """Over HTTP/1.1 six at once, so four rounds of 24; the waterfall has a row for each, and shows the queueing."""
     page.open(lab.urls["http"], "six")
     run(page.browser, "document.querySelector('#delay').value = 100; document.querySelector('#delay').oninput()")
-    assert page.text("#delay-value") == "100 ms"
+    assert page.text("#delay-value") == "100 ms" and not is_shown(page, "#race-legend")
     page.click("#race")
     wait_until(lambda: all(race(page, number).get("whole") for number in (0, 1)), 10)
     old, new = race(page, 0), race(page, 1)
@@ -267,6 +300,7 @@ def test_six_connections(page: Page, lab: Laboratory) -> None:
     for number in (0, 1):
         rows = f"#races article:nth-child({number + 1}) .bars [data-row]"
         assert len(page.browser.find_elements("css selector", rows)) == 24
+    assert is_shown(page, "#race-legend") and page.text("#races article:last-child").count("HTTP/2") == 1
     queued = "#races article:first-child .bars rect.queued"
     assert len(page.browser.find_elements("css selector", queued)) >= 18
     page.picture("six")
@@ -283,6 +317,7 @@ def test_sync_against_async(page: Page, lab: Laboratory) -> None:
     line = page.browser.find_element("id", "line")
     assert 2500 <= int(line.get_attribute("data-sync")) < 4000 and 500 <= int(line.get_attribute("data-async")) < 1200
     assert [len(page.browser.find_elements("css selector", f"#line rect.{kind}")) for kind in ("sync", "async")] == [5, 5]
+    assert "sync 5" in page.text("#line") and page.text("#verdict .sync b") == "2.5 s"
     page.picture("slow")
 
 
@@ -333,7 +368,12 @@ def test_a_request_on_the_wire(wire: WireTab) -> None:
     request, response, content = wire.rows()
     assert request.raw.startswith(b"GET /hello HTTP/1.1\r\nhost: 127.0.0.1:") and request.raw.endswith(b"\r\n\r\n")
     assert response.raw.startswith(b"HTTP/1.1 200 OK\r\n") and content.raw == b"Hello, World!"
+    assert wire.text("#row h3") == "content, 13 bytes"  # the newest row opens by itself
+    assert re.fullmatch(r"\d\.\d{3}", wire.text("#rows li:last-child .at"))
     wire.click("#rows li:first-child")
+    wire.click("[data-visit=redis]")
+    wait_until(lambda: wire.has("QUIT"))
+    assert wire.text("#row h3") == "GET /hello"  # a row that was chosen stays open
     shown = wire.browser.execute_script("return [...document.querySelectorAll('#row .field')].map(({dataset}) => dataset.raw)")
     assert bytes.fromhex("".join(shown)) == request.raw
     text = wire.text("#row")
@@ -398,7 +438,7 @@ def test_keys_of_the_wire(wire: WireTab) -> None:
     wire.click("[data-visit=chunks]")
     wait_until(lambda: wire.has("last chunk", "server"))
     titles = [row.title for row in wire.rows()]
-    wire.browser.find_element("id", "rows").send_keys(Keys.ARROW_DOWN)
+    wire.browser.find_element("id", "rows").send_keys(Keys.HOME)
     for key, at in (("", 0), (Keys.ARROW_DOWN, 1), (Keys.ARROW_DOWN, 2), (Keys.ARROW_UP, 1), (Keys.END, -1), (Keys.HOME, 0)):
         wire.browser.switch_to.active_element.send_keys(key)
         assert wire.text("#row h3") == titles[at]

@@ -6,6 +6,9 @@ const BINS = 300;
 const LOW = 1; // milliseconds, at the foot
 const HIGH = 60_000;
 const LINES = [10, 100, 1000, 10_000];
+const TITLE = 16; // pixels above the plot, for the title of the axis of delays
+const FOOT = 16; // pixels below it, for that of the time
+const LEFT = 44; // pixels beside it, for the delays
 
 export class Chart {
   #bins = Array.from({ length: BINS }, () => empty(-1));
@@ -51,28 +54,35 @@ export class Chart {
     context.clearRect(0, 0, width, height);
     const style = getComputedStyle(canvas);
     const colour = (name) => style.getPropertyValue(`--${name}`);
-    const y = (delay) => height - 4 - ((height - 12) * Math.log(delay / LOW)) / Math.log(HIGH / LOW);
+    const foot = height - FOOT;
+    const y = (delay) => foot - 2 - ((foot - TITLE - 4) * Math.log(delay / LOW)) / Math.log(HIGH / LOW);
 
-    context.font = "10px system-ui, sans-serif";
+    context.font = "11px system-ui, sans-serif";
     context.fillStyle = colour("muted");
+    context.textAlign = "left";
+    context.fillText("delay of each message", 0, 10);
+    context.fillText("30 s ago", LEFT, height - 3);
+    context.textAlign = "right";
+    context.fillText("now", width, height - 3);
     context.strokeStyle = colour("line");
     for (const value of LINES) {
       const place = Math.round(y(value)) + 0.5;
       context.beginPath();
-      context.moveTo(0, place);
+      context.moveTo(LEFT, place);
       context.lineTo(width, place);
       context.stroke();
-      context.fillText(value < 1000 ? `${value} ms` : `${value / 1000} s`, 2, place - 2);
+      context.fillText(value < 1000 ? `${value} ms` : `${value / 1000} s`, LEFT - 4, place + 4);
     }
+    context.strokeRect(LEFT + 0.5, TITLE + 0.5, width - LEFT - 1, foot - TITLE - 1);
     const first = Math.floor(now / BIN) - BINS + 1;
-    const step = width / BINS;
+    const step = (width - LEFT) / BINS;
     for (const bin of this.#bins) {
       if (bin.number < first) continue;
-      const x = (bin.number - first) * step;
+      const x = LEFT + (bin.number - first) * step;
       if (bin.missed || bin.cut) {
         context.fillStyle = colour(bin.missed ? "miss" : "cut");
         context.globalAlpha = bin.missed ? 0.45 : 1;
-        context.fillRect(x, 0, bin.missed ? 3 : 1.5, height);
+        context.fillRect(x, TITLE, bin.missed ? 3 : 1.5, foot - TITLE);
         context.globalAlpha = 1;
       }
       if (bin.most) {

@@ -2,7 +2,7 @@
 
 import { isHere } from "./alive.js";
 import { Chart } from "./chart.js";
-import { byId, duration, hangUp } from "./common.js";
+import { byId, duration, hangUp, make } from "./common.js";
 import { Ledger, moment } from "./ledger.js";
 import { WAYS } from "./ways.js";
 
@@ -30,6 +30,15 @@ class Column {
     resume.hidden = name !== "ws";
     resume.firstElementChild.onchange = (event) => (this.resumes = event.target.checked);
     this.resumes = false;
+    this.compared = this.#compare();
+  }
+
+  /** The column's cells in the table that puts all columns side by side, where they do not fit beside each other. */
+  #compare() {
+    const head = byId("compare").querySelector("thead tr");
+    head.append(make("th", { scope: "col", textContent: this.way.short }));
+    const rows = [...byId("compare").querySelectorAll("[data-compare]")];
+    return Object.fromEntries(rows.map((row) => [row.dataset.compare, row.appendChild(make("td", { textContent: this.figures[row.dataset.compare].textContent }))]));
   }
 
   /** Begin anew, behind an id. */
@@ -138,13 +147,16 @@ class Column {
     this.#set("replayed", count.format(this.replayed));
     this.#set("latest", this.latest || "\u00a0");
     this.card.classList.toggle("has-missed", ledger.missed > 0);
+    this.compared.missed.classList.toggle("miss", ledger.missed > 0);
     this.slowButton.ariaPressed = counted.slow;
     this.slowButton.disabled = !isCounted;
     this.chart.canvas.ariaLabel = `${this.way.title}: delay of messages, the last 30 seconds`;
   }
 
   #set(name, text) {
-    if (this.figures[name].textContent !== text) this.figures[name].textContent = text;
+    if (this.figures[name].textContent === text) return;
+    this.figures[name].textContent = text;
+    if (this.compared[name]) this.compared[name].textContent = text;
   }
 
   #say(state) {

@@ -1,7 +1,7 @@
 // Six connections: the same 24 requests over HTTP/1.1 and over HTTP/2, as two waterfalls of the browser's own times.
 
 import { bars, together } from "./bars.js";
-import { byId, duration, onPress } from "./common.js";
+import { byId, duration, make, onPress } from "./common.js";
 
 const TILES = 24;
 let races = [];
@@ -14,7 +14,7 @@ class Race {
     this.card = document.createElement("article");
     this.card.className = "card";
     this.card.innerHTML = `
-      <h3></h3><p class="summary" role="status">Not run yet.</p>
+      <h3></h3><p class="summary hint" role="status">Not run yet.</p><dl class="large"></dl>
       <div class="tiles" aria-hidden="true">${"<i></i>".repeat(TILES)}</div><div class="chart"></div>`;
     this.card.querySelector("h3").textContent = title;
     this.tiles = [...this.card.querySelectorAll(".tiles i")];
@@ -28,6 +28,7 @@ class Race {
   async fetch(delay) {
     this.say("Running.");
     this.card.querySelector(".chart").replaceChildren();
+    this.card.querySelector("dl").replaceChildren();
     for (const tile of this.tiles) tile.className = "";
     const urls = this.tiles.map((_, number) => `${this.origin}/lab/tile/${number}?delay=${delay}&run=${++run}`);
     try {
@@ -51,9 +52,12 @@ class Race {
     const rows = times.map((time, number) => ({ label: `tile ${number}`, parts: parts(time, start) }));
     const most = together(times.map((time) => [time.requestStart, time.responseEnd]));
     const queued = Math.max(...times.map((time) => sent(time) - time.startTime));
-    const protocol = { h2: "HTTP/2", "http/1.1": "HTTP/1.1" }[times[0].nextHopProtocol] ?? times[0].nextHopProtocol;
     const whole = Math.max(...times.map((time) => time.responseEnd)) - start;
-    this.say(`${protocol}: ${duration(whole)} for all; at most ${most} under way at once; the longest wait for a turn ${duration(queued)}.`);
+    this.say("");
+    const figures = [["for all", duration(whole)], ["most at once", most], ["longest wait for a turn", duration(queued)]];
+    this.card.querySelector("dl").replaceChildren(...figures.map(([name, value]) =>
+      make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value }))));
+    byId("race-legend").hidden = false;
     Object.assign(this.card.dataset, { protocol: times[0].nextHopProtocol, most, whole: Math.round(whole) });
     this.card.querySelector(".chart").replaceChildren(bars(rows, until, `${this.title}: waterfall of ${TILES} requests`));
   }

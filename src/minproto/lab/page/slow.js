@@ -1,7 +1,7 @@
 // Sync against async: five requests to each of two endpoints, drawn on one time line.
 
 import { bars } from "./bars.js";
-import { byId, duration, onPress } from "./common.js";
+import { byId, duration, make, onPress } from "./common.js";
 import { timesOf } from "./six.js";
 
 const REQUESTS = 5;
@@ -34,15 +34,19 @@ function show(asked) {
     const ends = times.map((time) => time.responseEnd - start).sort((one, other) => one - other);
     wholes[kind] = ends.at(-1);
     ends.forEach((end, number) => rows.push({
-      label: `/slow/${kind} ${number + 1}: ${duration(end)}`,
+      label: `/slow/${kind}, request ${number + 1}: ${duration(end)}`,
+      name: `${kind} ${number + 1}`,
+      value: duration(end),
       parts: [{ kind, from: 0, to: end }],
     }));
   }
   byId("line").replaceChildren(bars(rows, Math.max(...Object.values(wholes)) * 1.02, "When each request was answered"));
   byId("line").dataset.sync = Math.round(wholes.sync);
   byId("line").dataset.async = Math.round(wholes.async);
-  byId("verdict").textContent =
-    `The last answer came after ${duration(wholes.sync)} where requests wait for each other, and after ${duration(wholes.async)} where they do not.`;
+  const words = (kind, what) => make("span", { className: kind }, make("b", { textContent: duration(wholes[kind]) }), ` ${what}`);
+  byId("verdict").replaceChildren(
+    "The last answer came after ", words("sync", "where requests wait for each other"), ", and after ", words("async", "where they do not"), ".",
+  );
 }
 
 export const slow = {

@@ -8,16 +8,28 @@ const PAUSE = 1000; // milliseconds between two polls, or two attempts
 export const WAYS = {
   short: {
     title: "Short polling",
+    short: "Short poll",
     how: "A request every second: is there anything new?",
     listen: (column, signal) => poll("short", PAUSE, column, signal),
   },
   long: {
     title: "Long polling",
-    how: "The answer waits until there is something to say.",
+    short: "Long poll",
+    how: "The response waits until there is a message.",
     listen: (column, signal) => poll("long", 0, column, signal),
   },
-  sse: { title: "Server-Sent Events", how: "One answer that goes on; the browser comes back by itself.", listen: events },
-  ws: { title: "WebSocket", how: "A connection of messages, in both directions.", listen: webSocket },
+  sse: {
+    title: "Server-Sent Events",
+    short: "SSE",
+    how: "One response that goes on. The browser comes back by itself.",
+    listen: events,
+  },
+  ws: {
+    title: "WebSocket",
+    short: "Web\u00adSocket",
+    how: "A connection of messages, in both directions.",
+    listen: webSocket,
+  },
 };
 
 async function poll(name, pause, column, signal) {

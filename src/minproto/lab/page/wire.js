@@ -19,6 +19,7 @@ let lab = ""; // the name of the lab that the connections' numbers are of
 let before = 0; // the highest number before this lab's: it counts from 1 again, and old rows are still here
 let connections = new Map(); // number: {number, peer, port, secure, ended, rows}
 let selected = null;
+let follows = true; // the newest row is shown, until the user chooses one
 let serial = 0;
 let waiting = []; // rows that come with the next frame of the screen
 let ports = {};
@@ -93,7 +94,8 @@ function append() {
   list.append(...waiting.filter(isWanted).map(line));
   waiting = [];
   while (list.children.length > SHOWN) list.firstElementChild.remove();
-  if (wasAtEnd && !selected) list.scrollTop = list.scrollHeight;
+  if (follows && list.lastElementChild) mark(list.lastElementChild);
+  if (wasAtEnd && follows) list.scrollTop = list.scrollHeight;
   offerProtocols();
   byId("nothing").hidden = list.children.length > 0;
 }
@@ -103,6 +105,7 @@ function showAll() {
   waiting = [];
   byId("rows").replaceChildren(...rows.filter(isWanted).slice(-SHOWN).map(line));
   if (selected && !isWanted(selected)) select(null);
+  if (follows && byId("rows").lastElementChild) mark(byId("rows").lastElementChild);
   byId("nothing").hidden = byId("rows").children.length > 0;
 }
 
@@ -116,6 +119,7 @@ function line(row) {
   if (row.error) element.classList.add("wrong");
   element.append(
     make("span", { className: "who", textContent: `#${row.connection} ${row.sender === "client" ? "→" : "←"}` }),
+    make("span", { className: "at", textContent: row.at.toFixed(3) }),
     make("span", { className: "what", textContent: visible(row.title) + (row.goes_on ? " …" : "") }),
     make("span", { className: "size", textContent: `${row.stream ? `stream ${row.stream}, ` : ""}${size.toLocaleString("en")} B` }),
   );
@@ -123,15 +127,30 @@ function line(row) {
   return element;
 }
 
+/** The user chooses a row. None: the next one that comes is shown again. */
 function select(element) {
-  byId("rows").querySelector("[aria-selected=true]")?.setAttribute("aria-selected", "false");
-  selected = element?.row ?? null;
-  if (!element) return byId("row").replaceChildren();
-  element.ariaSelected = true;
-  element.tabIndex = 0;
+  follows = !element;
+  if (!element) {
+    unmark();
+    return byId("row").replaceChildren();
+  }
+  mark(element);
   element.focus({ preventScroll: true });
   element.scrollIntoView({ block: "nearest" });
+}
+
+function mark(element) {
+  unmark();
+  selected = element.row;
+  element.ariaSelected = true;
+  element.tabIndex = 0;
   byId("row").replaceChildren(...detail(selected));
+}
+
+function unmark() {
+  const element = byId("rows").querySelector("[aria-selected=true]");
+  if (element) Object.assign(element, { ariaSelected: "false", tabIndex: -1 });
+  selected = null;
 }
 
 function onKey(event) {
