@@ -159,7 +159,7 @@ def test_the_readme_counts_the_lines_of_each_protocol() -> None:
     routes = re.findall(r"(?m)^\| \*\*.*\| ([\d,]+) in `([^`]+)`", README)
     assert len(routes) == 3
     for number, pattern in routes:
-        assert is_about(counter().count(SOURCE.glob(pattern)), number), pattern
+        assert is_about(counter().count(ROOT.glob(pattern)), number), pattern
 
 
 def test_the_readme_leads_to_each_chapter_of_a_protocol() -> None:
