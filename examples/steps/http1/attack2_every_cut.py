@@ -1,6 +1,6 @@
 r"""The attack on step 2: one request, cut into two segments at each of its bytes in turn.
 
-Step 2 looks for the empty line in each new chunk. So it misses an empty line that lies in two chunks. And it does not know
+Step 2 looks for the empty line in each new piece. So it misses an empty line that lies in two pieces. And it does not know
 whether content is still to come. It prints:
 
     step2_head: 55 ways to cut 56 bytes into two segments

@@ -25,10 +25,10 @@ def respond(method: str, target: str, content: bytes) -> bytes:
 
 async def read_request(reader: StreamReader) -> bytes:
     """Read until the empty line has arrived, or the client has ended the connection."""
-    data = chunk = await reader.read(65_536)
-    while chunk and b"\r\n\r\n" not in chunk:  # only in the new bytes: the old ones have been searched
-        chunk = await reader.read(65_536)
-        data += chunk
+    data = piece = await reader.read(65_536)
+    while piece and b"\r\n\r\n" not in piece:  # only in the new bytes: the old ones have been searched
+        piece = await reader.read(65_536)
+        data += piece
     return data
 
 

@@ -62,10 +62,10 @@ async def read_request(reader: StreamReader) -> Request | None:
     """Read until a whole request has arrived. Return None if the client ends the connection before."""
     data = b""
     while (found := parse_request(data)) is None:
-        chunk = await reader.read(65_536)
-        if not chunk:
+        piece = await reader.read(65_536)
+        if not piece:
             return None
-        data += chunk
+        data += piece
     return found[0]
 
 

@@ -125,10 +125,10 @@ async def read_request(reader: StreamReader, data: bytes) -> tuple[Request, byte
     Return None if the client ends the connection before a request is complete.
     """
     while (found := parse_request(data)) is None:
-        chunk = await reader.read(65_536)
-        if not chunk:
+        piece = await reader.read(65_536)
+        if not piece:
             return None
-        data += chunk
+        data += piece
     request, size = found
     return request, data[size:]
 

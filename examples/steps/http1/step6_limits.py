@@ -142,12 +142,12 @@ async def read_request(reader: StreamReader, data: bytes) -> tuple[Request, byte
     try:
         async with asyncio.timeout(REQUEST_TIME if data else IDLE_TIME) as timer:
             while (found := parse_request(data)) is None:
-                chunk = await reader.read(65_536)
-                if not chunk:
+                piece = await reader.read(65_536)
+                if not piece:
                     return None
                 if not data:  # a request begins
                     timer.reschedule(asyncio.get_running_loop().time() + REQUEST_TIME)
-                data += chunk
+                data += piece
     except TimeoutError:
         if not data:
             return None

@@ -147,13 +147,13 @@ async def read_request(reader: StreamReader, writer: StreamWriter, data: bytes) 
     try:
         async with asyncio.timeout(REQUEST_TIME if data else IDLE_TIME) as timer:
             while (found := parse_request(data)) is None:
-                chunk = await reader.read(65_536)
-                if not chunk:
+                piece = await reader.read(65_536)
+                if not piece:
                     return None
                 if writer in idle:  # a request begins
                     idle.discard(writer)
                     timer.reschedule(asyncio.get_running_loop().time() + REQUEST_TIME)
-                data += chunk
+                data += piece
     except TimeoutError:
         if writer in idle:
             return None

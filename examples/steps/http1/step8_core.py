@@ -192,11 +192,11 @@ async def read_request(reader: StreamReader, writer: StreamWriter, core: Connect
                     continue
                 if core.wants is Wants.CLOSED:
                     return None
-                chunk = await reader.read(65_536)
+                piece = await reader.read(65_536)
                 if writer in idle:  # a request begins
                     idle.discard(writer)
                     timer.reschedule(asyncio.get_running_loop().time() + REQUEST_TIME)
-                core.receive_data(chunk) if chunk else core.receive_eof()
+                core.receive_data(piece) if piece else core.receive_eof()
     except TimeoutError:
         if writer in idle:
             return None
