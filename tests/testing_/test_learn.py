@@ -100,6 +100,8 @@ def test_the_list_and_a_task_and_a_stub(capsys: pytest.CaptureFixture[str]) -> N
         (["http1/9"], "no exercise is called 'http1/9' (there are http1/1 to http1/6)"),
         (["quic/1"], "no exercise is called 'quic/1' (minproto learn lists them: http1/1"),
         (["http1/1", "nowhere.py"], "'nowhere.py' does not exist: give a Python file (or a command behind --)"),
+        (["http1/1", ""], "'' is a folder"),
+        ([""], "no exercise is called ''"),
         (["http1/1", "."], "'.' is a folder: give a Python file"),
         (["http1/1", "--"], "no command stands behind --"),
         (["--", "node"], "-- COMMAND needs an exercise before it, such as http1/3"),
@@ -155,6 +157,9 @@ def test_a_file_in_a_process_of_its_own(tmp_path: Path, capsys: pytest.CaptureFi
     says = "\n".join(report(failure))
     assert "The program hangs." in says and "it gave no answer within 0.3 s" in says and "line 5 in keeps_alive" in says, says
     assert "Thread" not in says and "session.py" not in says
+    file.write_bytes(b"\xff\xfe")
+    status, says = told(capsys, "http1/5", str(file))
+    assert (status, says) == (2, "minproto learn: json.py is not UTF-8, so it is not Python\n")
     file.write_text("import nothing_like_it\n")
     status, says = told(capsys, "http1/5", str(file))
     assert status == 2 and says.count("\n") == 1 and "No module named 'nothing_like_it'" in says

@@ -37,7 +37,7 @@ class Case:
     """One input that an answer has to read right, and what the learner is told if it does not."""
 
     says: str
-    """What the case is about, in a few words."""
+    """The subject of the case, in a few words."""
     data: bytes
     """A stream, or a script of calls."""
     hint: str
@@ -61,7 +61,7 @@ class Exercise:
     text: str
     """The task: what to write, and its contract."""
     core: str
-    """Where minproto does the same: ``http1.HeadReader``."""
+    """The part of minproto that does this work: ``http1.HeadReader``."""
     cases: tuple[Case, ...]
     laws: tuple[str, ...] = ()
     """For a parser: the names of the laws that hold, beside the comparison with the reference answer."""
@@ -73,7 +73,7 @@ class Exercise:
     explains: str = ""
     """The protocol in which ``minproto explain`` explains the bytes; "" if there is nothing to explain."""
     before: str = ""
-    """What the same side has sent before, for the explanation."""
+    """Bytes that the sender has sent before, so that the explainer recognises the protocol."""
 
     @property
     def name(self) -> str:

@@ -4,8 +4,8 @@
     minproto learn mutants http2 --seed 7     one of HTTP/2, and the same one each time
     minproto learn mutants 41 --answer        the line, what it breaks, and who catches it
 
-The bugs are those of the catalogue of mutants, many of which somebody has really had. A bug's name tells too much, so a bug
-has a number here: its place in the catalogue.
+The bugs come from the catalogue of mutants. Many of them were reported by somebody who had the bug. A bug's name tells too
+much, so a bug has a number here: its place in the catalogue.
 """
 
 import argparse

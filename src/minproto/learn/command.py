@@ -36,7 +36,7 @@ def run(words: Sequence[str]) -> int:
     at = words.index("--") if "--" in words else len(words)
     command = words[at + 1 :]
     options = _parser().parse_args(words[:at])
-    if not options.name:
+    if options.name is None:
         return _refuse("-- COMMAND needs an exercise before it, such as http1/3") if at < len(words) else _print(listed())
     exercises = load()
     if options.name not in exercises:
@@ -45,10 +45,10 @@ def run(words: Sequence[str]) -> int:
     if at < len(words):
         return _try_command(exercise, command, options)
     if options.stub:
-        if options.file:
+        if options.file is not None:
             return _refuse(f"--stub prints the stub and tries nothing: leave out {options.file!r}, or --stub")
         return _print([exercise.stub.read_text("utf-8").rstrip()])
-    return _try_file(exercise, options.file) if options.file else _print(task(exercise))
+    return _try_file(exercise, options.file) if options.file is not None else _print(task(exercise))
 
 
 def _no_exercise(name: str, exercises: dict[str, Exercise]) -> str:
@@ -70,8 +70,8 @@ def _try_file(exercise: Exercise, file: str) -> int:
 
 
 def _try_command(exercise: Exercise, command: list[str], options: argparse.Namespace) -> int:
-    if options.file or options.stub:
-        extra = options.file or "--stub"
+    if options.file is not None or options.stub:
+        extra = "--stub" if options.file is None else options.file
         return _refuse(f"{extra!r} stands before --, and a command behind it: give one of them")
     if not command:
         return _refuse("no command stands behind --")

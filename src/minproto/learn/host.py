@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from minproto.learn.session import CannotLoadError, Session, load
+from minproto.learn.session import CannotLoadError, Session, load, read
 
 
 def main(file: str, asks: str, kind: str, takes_limit: str, patience: str) -> None:
@@ -23,7 +23,7 @@ def main(file: str, asks: str, kind: str, takes_limit: str, patience: str) -> No
     sys.path.insert(0, str(Path(file).resolve().parent))
     session: Session | str
     try:
-        session = Session(load(Path(file).read_text("utf-8"), file), asks, kind, takes_limit == "limit")
+        session = Session(load(read(file), file), asks, kind, takes_limit == "limit")
     except CannotLoadError as error:
         session = str(error)
     for line in reading:

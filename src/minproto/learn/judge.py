@@ -1,6 +1,6 @@
 """Judge an answer: run the cases of its exercise, then the laws, and return the first failure.
 
-The engine is that of ``minproto laws`` (``minproto.testing``). This file only says what is compared with what:
+``minproto laws`` uses the same engine (``minproto.testing``). This file only says which two answers are compared:
 
     the learner's file    host.py in a process      Program
     a command             any program               Program     -- the same laws -->   passed, or the first failure
@@ -70,7 +70,7 @@ class _Local(Process):
 
 
 class Local(Program):
-    """An answer that runs in this process: the reference answer, and those of the tests."""
+    """An answer that runs in this process: the reference answer, or an answer of a test."""
 
     def __init__(self, exercise: Exercise, source: str, file: str) -> None:
         """Raises CannotRunError for a source that cannot be loaded."""

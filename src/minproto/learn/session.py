@@ -9,7 +9,7 @@ ValueError for bytes that break the protocol. Any other exception is a bug of th
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -18,7 +18,7 @@ from minproto.learn import CALLS
 
 Answer = dict[str, Any]
 MODULE = "learner"
-"""The name of the learner's module. The name of the file could be that of a module of Python, such as ``json``."""
+"""The name of the learner's module. A file may be called ``json.py``, as a module of Python is."""
 
 
 class CannotLoadError(Exception):
@@ -37,6 +37,16 @@ def load(source: str, file: str) -> ModuleType:
     except (Exception, SystemExit) as error:
         raise CannotLoadError(f"{Path(file).name} does not import: {told(error, file)}") from None
     return module
+
+
+def read(file: str) -> str:
+    """Return the text of a file. Raises CannotLoadError."""
+    try:
+        return Path(file).read_text("utf-8")
+    except UnicodeError:
+        raise CannotLoadError(f"{Path(file).name} is not UTF-8, so it is not Python") from None
+    except OSError as error:
+        raise CannotLoadError(f"{Path(file).name}: {error.strerror}") from None
 
 
 def told(error: BaseException, file: str) -> str:
@@ -112,6 +122,8 @@ class _Parser:
             self._parser = self._make()
         try:
             found = self._parser.receive_eof() if data is None else self._parser.receive_data(data)
+            if found is not None and not isinstance(found, Iterable):
+                raise TypeError(f"receive_data returns a list of events, or yields them, and not {found!r}")
             for event in found or ():
                 events.append(_event(event))
         except UnicodeError as error:

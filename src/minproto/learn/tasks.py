@@ -1,6 +1,7 @@
 """What ``minproto learn`` prints about exercises: the list, and one task with its worked examples and its stub."""
 
 import json
+import re
 import textwrap
 from collections.abc import Iterator
 
@@ -41,13 +42,15 @@ WIDTH = 100
 
 def wrapped(text: str) -> Iterator[str]:
     """Yield a text in lines of at most WIDTH columns. Indented lines stay as they are, and a line with "- " begins a point."""
+    text = re.sub("`[^`]*`", lambda code: code[0].replace(" ", "\N{NO-BREAK SPACE}"), text)  # code is not broken
     points: list[str] = []
     for line in [*text.strip("\n").split("\n"), ""]:
         if points and line and not line.startswith(("- ", "    ")):
             points[-1] += f" {line.strip()}"
             continue
         for point in points:
-            yield from textwrap.wrap(point, WIDTH, subsequent_indent="  " if point.startswith("- ") else "")
+            lines = textwrap.wrap(point, WIDTH, subsequent_indent="  " if point.startswith("- ") else "")
+            yield from (each.replace("\N{NO-BREAK SPACE}", " ") for each in lines)
         points = []
         if not line or line.startswith("    "):
             yield line
