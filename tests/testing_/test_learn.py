@@ -165,6 +165,13 @@ def test_a_file_in_a_process_of_its_own(tmp_path: Path, capsys: pytest.CaptureFi
     assert status == 2 and says.count("\n") == 1 and "No module named 'nothing_like_it'" in says
 
 
+def test_a_list_that_is_lost_is_told() -> None:
+    """A method that returns a list cannot return it and raise."""
+    exercise = EXERCISES["http1/3"]
+    source = exercise.answer.read_text("utf-8").replace("yield from self._events()", "yield from list(self._events())")
+    assert "expected: Data" in (says := verdict(exercise, source)) and "note:     events before an error count: yield each" in says
+
+
 LINES = """
 import json, sys
 for line in sys.stdin:

@@ -33,6 +33,9 @@ MOST_ROWS = 5
 _OF_THE_HOST = re.compile(r"^ +(Thread 0x|Timeout \(|File \"(<|.*/minproto/learn/))|^last input: .*\"hex\"")
 """Lines about a call that did not return, which are not about the learner's file."""
 
+_ERROR = "RemoteProtocolError("
+_LOST = "note:     events before an error count: yield each event, since a list is lost when you raise"
+
 
 def report(failure: Failure, width: int = 100) -> list[str]:
     """Return the lines of the report."""
@@ -73,8 +76,10 @@ def _events(failure: Failure) -> list[str]:
         (number, *both) for number, both in enumerate(zip_longest(failure.expected, failure.got, fillvalue="nothing"), 1)
         if both[0] != both[1]
     )  # fmt: skip
+    too_soon = got.startswith(_ERROR) and failure.expected[-1].startswith(_ERROR) and expected != failure.expected[-1]
+    lost = [_LOST] if too_soon else []
     before = [f"right:    {event}" for event in failure.got[: number - 1]]
-    return _plain("\n".join([*before[-MOST_EVENTS:], f"expected: {expected}", f"got:      {got}"]))
+    return _plain("\n".join([*before[-MOST_EVENTS:], f"expected: {expected}", f"got:      {got}", *lost]))
 
 
 def _plain(says: str) -> list[str]:

@@ -64,6 +64,9 @@ def task(exercise: Exercise) -> Iterator[str]:
     yield f"read: {exercise.section}{address(exercise.section)}"
     yield ""
     yield from wrapped(exercise.text)
+    if "sticky_failure" in exercise.laws:
+        yield "Events before an error count. So yield each event: a list would be lost when you raise ValueError."
+        yield ""
     yield "Worked examples:"
     yield from examples(exercise)
     yield ""
