@@ -169,7 +169,8 @@ def test_a_list_that_is_lost_is_told() -> None:
     """A method that returns a list cannot return it and raise."""
     exercise = EXERCISES["http1/3"]
     source = exercise.answer.read_text("utf-8").replace("yield from self._events()", "yield from list(self._events())")
-    assert "expected: Data" in (says := verdict(exercise, source)) and "note:     events before an error count: yield each" in says
+    says = verdict(exercise, source)
+    assert "expected: Data" in says and "note:     events before an error count: yield each" in says
 
 
 LINES = """
