@@ -11,11 +11,11 @@ The cut behind byte 9 makes two pieces, ``GET / HTT`` and ``P/1.1\r\nHost: a\r\n
     4                               None              data
     5     end of input              None              closed
 
-A step is one call of ``next_event``, as a shell makes it: a piece arrives, and the shell pulls events until there is none. The
-fields of the bytes are those of ``minproto.explain``. For a fault, the ledger is asked which of its wrong examples makes our
-core raise the same error: the sentence that such an example breaks is probably the sentence that these bytes break.
+A step is one call of ``next_event``, as a shell makes it: a piece arrives, and the shell pulls events until there is none.
+``minproto.explain`` names the fields of the bytes. For a fault, this module looks for wrong examples of the ledger that make
+our core raise the same error. The sentence that such an example breaks is probably the sentence that these bytes break.
 
-Everything is bounded, since the bytes come from a page, and a link can bring any page any bytes.
+The bytes, the cuts, the steps and the fields are bounded, since anybody can write a link with a large stream.
 """
 
 import re
@@ -53,14 +53,14 @@ OPENINGS = {
     ("http2", "server"): PREFACE + encode_settings([]) + bytes.fromhex("000000 04 01 00000000"),
     ("http2", "client"): encode_settings([]) + bytes.fromhex("000000 04 01 00000000"),
 }
-"""What stands before an example of the ledger: the preface of a client, SETTINGS, and the acknowledgement of ours."""
+"""The bytes that precede an example of the ledger: a client's preface, SETTINGS, and the acknowledgement of our SETTINGS."""
 
 
 def take_apart(protocol: str, role: str, data: bytes, cuts: list[int]) -> Object:
     """Return the steps, the rows of fields, and what the end has sent before, for ``json.dumps``.
 
-    ``cuts``: the positions at which a piece ends; each is a number from 1 to the last position inside ``data``. Raises
-    ValueError for a wrong argument; its text is one line for the user.
+    ``cuts``: the positions at which a piece ends, each from 1 to ``len(data) - 1``. Raises ValueError for a wrong argument.
+    The text of this error is one line for the user.
     """
     end = make_end(protocol, role)
     _check(data, cuts)

@@ -1,7 +1,7 @@
 """The ends that the stepper drives: for each protocol and role a core, and an owner that answers each event at once.
 
-A core does nothing by itself. It returns events, and its owner calls ``send``. The stepper needs an owner that is always the
-same, so that the same bytes always give the same steps:
+A core does nothing by itself. It returns events, and its owner calls ``send``. The owners in this file use no clock and no
+random number, so a link to some bytes shows the same steps to everybody:
 
     end                       what the owner sends
     ---                       --------------------
@@ -13,7 +13,7 @@ same, so that the same bytes always give the same steps:
     resp, client              nothing
     http2                     its SETTINGS at the start, the acknowledgements, credit for all content, a 204 for each request
 
-The cores are the plain ones of ``src/minproto/*.py``, with their default limits. The names of the protocols are those of
+The cores are the plain ones of ``src/minproto/*.py``, with their default limits. The protocols have the same names as in
 ``minproto laws``, so a stream that breaks a law can be opened here.
 """
 
@@ -58,7 +58,7 @@ class End:
         return []
 
     def said_before(self, sent: bytes) -> tuple[Said, ...]:
-        """Return what an explainer has to see before the peer's bytes. ``sent``: all that this end has sent by now."""
+        """Return what an explainer has to see before the peer's bytes. ``sent``: all bytes that this end has sent so far."""
         return BEFORE[self.protocol, self.role]
 
 

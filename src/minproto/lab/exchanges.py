@@ -21,7 +21,7 @@ class Exchange(NamedTuple):
     data: bytes
     cuts: tuple[int, ...]
     look: str
-    """What to look at, in one or two sentences."""
+    """One or two sentences that say where to look."""
 
 
 EXCHANGES = (

@@ -74,7 +74,7 @@ def parse_order(content: bytes) -> tuple[str, str, bytes, list[int]]:
 
 
 def _page(name: str) -> Response:
-    """Answer with a page of the ledger, as text. The name has to be that of a standard, so no other file is read."""
+    """Answer with a page of the ledger, as text. Only names of standards are accepted, so no other file is read."""
     if name.removesuffix(".md") not in STANDARDS or not (PAGES / name).is_file():
         return Response.text("there is no such page: the lab shows docs/requirements only where it runs in a clone\n", 404)
     headers = [("content-type", "text/plain; charset=utf-8"), ("x-content-type-options", "nosniff")]
