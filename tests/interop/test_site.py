@@ -106,6 +106,9 @@ def test_a_link_to_lines_marks_them(served: str, browser: Any) -> None:
     browser.get(f"{served}/files/src/minproto/http1.py.html#L3-L5")
     marked = "return Array.from(document.querySelectorAll('.marked-line'), line => line.id)"
     assert run(browser, marked) == ["__span-0-3", "__span-0-4", "__span-0-5"]
+    heights = "return ['.linenodiv pre', '.code pre'].map(each => document.querySelector(each).offsetHeight)"
+    numbers, lines = run(browser, heights)
+    assert abs(numbers - lines) < 50  # a padding, so each of the thousand numbers stands beside its line
     browser.get(f"{served}/files/src/minproto/http1.py.html#L9")
     wait_until(lambda: run(browser, marked) == ["__span-0-9"])
 
