@@ -130,6 +130,27 @@ class Stuck(Fast):
                 super()._begin()
 
 
+class Stale(Fast):
+    """Takes the fields of the last head for those of the next."""
+
+    class head_reader(Fast.head_reader):
+        def _parse(self, text):
+            if self._last_fields:
+                self._last_lines = text.partition("\r\n")[2]
+            return super()._parse(text)
+
+
+class Shared(Fast):
+    """Gives the app the list that it remembers."""
+
+    class head_reader(Fast.head_reader):
+        def _parse(self, text):
+            head = super()._parse(text)
+            if head is not None:
+                self._last_fields = head[1]
+            return head
+
+
 class Unskipped(Fast):
     """Takes an empty line for a request."""
 
@@ -194,7 +215,8 @@ class Unexpected(Fast):
 
 
 WRONG = [  # and where it shows
-    (Folds, talk, Role.CLIENT), (ManyFields, pair, Role.SERVER), (Stuck, talk, Role.CLIENT), (Unskipped, talk, Role.SERVER),
+    (Folds, talk, Role.CLIENT), (ManyFields, pair, Role.SERVER), (Stuck, talk, Role.CLIENT), (Stale, talk, Role.SERVER),
+    (Shared, talk, Role.SERVER), (Unskipped, talk, Role.SERVER),
     (Bodiless, talk, Role.SERVER), (Persistent, talk, Role.SERVER), (Impatient, talk, Role.CLIENT),
     (Closed, talk, Role.SERVER), (Talkative, talk, Role.SERVER), (Careless, pair, Role.SERVER),
     (Unexpected, talk, Role.SERVER),

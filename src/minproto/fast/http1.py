@@ -19,7 +19,7 @@ from minproto.http import (
     ResponseHead,
     important_fields,
 )
-from minproto.http1 import BODY, DONE, HEAD, IDLE, NO_CONTENT, REQUEST, Handling, PreparedHead, persists
+from minproto.http1 import BODY, DONE, HEAD, IDLE, NO_CONTENT, REQUEST, Handling, Limits, PreparedHead, Syntax, persists
 
 _REQUEST_LINE = re.compile(rf"([{TCHAR}]++) ([{TARGET}]++) (HTTP/[0-9]\.[0-9])")
 _STATUS_LINE = re.compile(rf"(HTTP/[0-9]\.[0-9]) ([0-9]{{3}})(?: [{FIELD_VCHAR}]*+)?")
@@ -32,14 +32,46 @@ _CR = ord("\r")
 _WITHOUT_CONTENT = frozenset({"HEAD", "CONNECT"})
 _MOST = 256
 _LONG = 4_096
-_parsed: dict[str, tuple[str, str]] = {}  # field line -> field
 _encoded: dict[tuple[str, str], str] = {}  # field -> field line, with its CRLF
 
 
-class HeadReader(http1.HeadReader):
-    """Reads a head in one step if it has arrived whole, and leaves any other head to the plain reader."""
+class _FieldLines(dict[str, tuple[str, str]]):
+    """A memory of field lines: line -> field. A line that is not in it is parsed when it is looked up.
+
+    Raises KeyError for a line that is wrong or folded.
+    """
 
     __slots__ = ()
+
+    def __missing__(self, line: str) -> tuple[str, str]:
+        found = _FIELD_LINE.fullmatch(line)
+        if found is None:
+            raise KeyError(line)
+        field = found[1].lower(), found[2].rstrip("\t ")
+        if len(line) <= _LONG and field[0] not in SECRET:
+            if len(self) >= _MOST:
+                self.clear()
+            self[line] = field
+        return field
+
+
+_parsed = _FieldLines()
+
+
+class HeadReader(http1.HeadReader):
+    """Reads a head in one step if it has arrived whole, and leaves any other head to the plain reader.
+
+    A client often sends the same field lines with each request. So the reader of a connection remembers the lines of its last
+    head and their fields, also the secret ones: the bytes came from the same peer.
+    """
+
+    __slots__ = ("_last_fields", "_last_lines")
+
+    def __init__(self, syntax: Syntax, limits: Limits, first_part: str = "") -> None:
+        super().__init__(syntax, limits, first_part)
+        # None equals no text: a trailer section without lines ends with its first CRLF, so the plain reader has to read it.
+        self._last_lines = None if first_part else ""
+        self._last_fields: list[tuple[str, str]] = []
 
     def read(self, buffer: Buffer) -> tuple[Sequence[str], Headers] | None:
         text = buffer.text_until(b"\r\n\r\n", self._limits.max_head)
@@ -53,35 +85,26 @@ class HeadReader(http1.HeadReader):
 
     def _parse(self, text: str) -> tuple[Sequence[str], Headers] | None:
         """Return a head; None if a line is wrong or folded, or there are too many: the plain reader then reads the head."""
-        lines = text.split("\r\n")
         start: Sequence[str] = ()
+        lines = text
         if self._first_part != "name":
-            line = lines.pop(0)
+            line, _, lines = text.partition("\r\n")
             found = (_REQUEST_LINE if self._syntax is REQUEST else _STATUS_LINE).fullmatch(line)
             if found is None or len(line) > self._max_line:
                 return None
             start = found.groups()
-        if len(lines) > self._limits.max_headers:
+        if lines == self._last_lines:
+            return start, Headers(self._last_fields)
+        many = lines.split("\r\n")
+        if len(many) > self._limits.max_headers:
             return None
-        fields = list(map(_parsed.get, lines))
-        while None in fields:  # new lines, and secret ones, which are never remembered
-            at = fields.index(None)
-            fields[at] = field = _parse_field(lines[at], len(text) <= _LONG)
-            if field is None:
-                return None
-        return start, Headers(fields)  # type: ignore[arg-type]
-
-
-def _parse_field(line: str, short: bool) -> tuple[str, str] | None:
-    found = _FIELD_LINE.fullmatch(line)
-    if found is None:
-        return None
-    field = found[1].lower(), found[2].rstrip("\t ")
-    if short and field[0] not in SECRET:
-        if len(_parsed) >= _MOST:
-            _parsed.clear()
-        _parsed[line] = field
-    return field
+        try:
+            fields = list(map(_parsed.__getitem__, many))
+        except KeyError:
+            return None
+        if len(lines) <= _LONG:
+            self._last_lines, self._last_fields = lines, fields
+        return start, Headers(fields)
 
 
 def encode_fields(headers: Sequence[tuple[str, str]]) -> str:
