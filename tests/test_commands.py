@@ -5,10 +5,10 @@ from itertools import count
 
 import pytest
 
-from minproto.broker import Broker, parse_id
+from minproto.broker import MAX_NAME, Broker, parse_id
 from minproto.commands import execute
 from minproto.core import CLIENT
-from minproto.resp import Connection, Error, Push, Reply
+from minproto.resp import Connection, Error, NullArray, Push, Reply, Simple
 from minproto.session import MAX_GATHERED, Switchboard
 from minproto.stream_commands import _parse_start
 
@@ -91,8 +91,10 @@ def test_more_than_a_mebibyte_does_not_wait():
     assert pushed == []
     board.broker.publish("a", b"y")
     assert messages(pushed) == [[b"x" * MAX_GATHERED, b"y"]]
-    board.broker.publish("a", b"z")  # counted anew
+    board.broker.publish("a", b"x" * MAX_GATHERED)  # counted anew
     assert len(pushed) == 1
+    board.broker.publish("a", b"z")
+    assert len(pushed) == 2
 
 
 def test_who_goes_gets_what_was_published_before():
@@ -106,6 +108,18 @@ def test_who_goes_gets_what_was_published_before():
         assert board.broker.publish("a", b"after") == 1
         board.switchboard.flush()
         assert (messages(pushed), messages(late)) == ([[b"before"]], [[b"after"]])
+
+
+@pytest.mark.parametrize("listen", ["subscribe a", "psubscribe a*"])
+def test_one_that_listens_already_changes_nothing(listen):
+    """A new subscriber makes the others get what was published before, at once."""
+    board = Board()
+    session, pushed = board.session(listen)
+    board.broker.publish("a", b"x")
+    execute(session, listen.encode().split())
+    assert pushed == []
+    board.switchboard.flush()
+    assert messages(pushed) == [[b"x"]]
 
 
 def test_a_newcomer_does_not_share_what_others_wait_for():
@@ -217,3 +231,117 @@ def test_a_name_has_no_blank_and_no_control_character(name):
     assert "cannot contain spaces" in said(session, b"CLIENT", b"SETNAME", name).text
     assert "cannot contain spaces" in said(session, b"HELLO", b"3", b"SETNAME", name).text
     assert (session.name, session.version) == (b"", 2)
+
+
+# ---- what single commands answer -------------------------------------------------------------------------------------
+
+
+def answer(session, words):
+    """The value of the one reply; of an error, its text."""
+    (event,) = execute(session, words.split() if isinstance(words, bytes) else words.encode().split())
+    return event.value.text if isinstance(event.value, Error) else event.value
+
+
+@pytest.fixture
+def reader():
+    """A session, and a topic "t" with the messages 6-0, 7-0 and 8-0."""
+    clock = count(5)
+    broker = Broker(lambda: next(clock), history=1_000)
+    for _ in range(3):
+        broker.publish("t", b"x")
+    return Switchboard(broker).open(print)
+
+
+def ids(value):
+    """The ids in what XRANGE answers, or XREAD for one topic."""
+    entries = value[0][1] if value and value[0][0] == b"t" else value
+    return [id_.decode() for id_, _ in entries]
+
+
+NO_ID = "ERR Invalid stream ID specified as stream command argument"
+NO_START, NO_END = (f"ERR invalid {which} ID for the interval" for which in ("start", "end"))
+LARGEST = "18446744073709551615"
+UNBALANCED = "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."
+XREADGROUP_ONLY = "ERR The {} option is only supported by XREADGROUP. You called XREAD instead."
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("xrange t 6 7", ["6-0", "7-0"]),
+        ("xrange t (6 (8-0", ["7-0"]),
+        ("xrange t - (0-1", []),
+        ("xrange t - (0-0", NO_END),
+        (f"xrange t ({int(LARGEST) - 1}-0 +", []),
+        (f"xrange t ({LARGEST}-{LARGEST} +", NO_START),
+        ("xrange t ( +", NO_ID),
+        (f"xrange t {'0' * 124}6-0 +", ["6-0", "7-0", "8-0"]),
+        (f"xrange t {'0' * 125}6-0 +", NO_ID),
+        ("xrange t - + count 1 count 2", ["6-0", "7-0"]),
+        ("xread streams t 6", ["7-0", "8-0"]),
+        ("xread count -5 streams t 6", ["7-0", "8-0"]),
+        ("xread count 1 count 2", "ERR syntax error"),
+        ("xread count 1 streams t", UNBALANCED),
+        ("xread group a b", XREADGROUP_ONLY.format("GROUP")),
+        ("xread count 1 group a", "ERR syntax error"),
+        ("xread count 1 noack", XREADGROUP_ONLY.format("NOACK")),
+        ("xread count 1 group", "ERR syntax error"),
+    ],
+)
+def test_ids_and_options_of_streams(reader, words, expected):
+    value = answer(reader, words)
+    assert (value if isinstance(value, str) else ids(value)) == expected
+
+
+def test_a_count_below_1_is_null(reader):
+    """As in Redis: an array without values means that there is no stream."""
+    assert [answer(reader, f"xrange t - + count {number}") for number in (0, -5)] == [NullArray()] * 2
+
+
+def test_a_millisecond_has_more_than_127_messages():
+    broker = Broker(lambda: 5, history=1_000)
+    for _ in range(200):
+        broker.publish("t", b"x")
+    session = Switchboard(broker).open(print)
+    assert [len(answer(session, f"xrange t {bounds}")) for bounds in ("5 5", "- (6-0")] == [200, 200]
+    assert len(ids(answer(session, "xread streams t 5"))) == 200  # after 5-0, and the first one is 5-1
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (0, Simple("OK")),
+        *((number, "ERR DB index is out of range") for number in (1, -1, (1 << 31) - 1, -(1 << 31))),
+        *(
+            (number, "ERR value is out of range, value must between -2147483648 and 2147483647")
+            for number in (1 << 31, -(1 << 31) - 1)
+        ),
+    ],
+)
+def test_there_is_one_database(reader, number, expected):
+    assert answer(reader, f"select {number}") == expected
+
+
+def test_what_is_said_of_a_command(reader):
+    """Its arity and no keys: a client for a cluster would send a command to the server that has its first key."""
+    assert answer(reader, "command info SUBSCRIBE nothing") == [[b"subscribe", -2, [], 0, 0, 0, [], [], [], []], None]
+
+
+def test_a_name_in_hello_has_to_follow(reader):
+    assert answer(reader, "hello 3 setname") == "ERR Syntax error in HELLO option 'setname'"
+
+
+def test_one_of_two_patterns_is_left():
+    session, _ = Board().session("psubscribe a* b*", "punsubscribe a*")
+    assert list(session.patterns) == ["b*"]
+
+
+@pytest.mark.parametrize("command", ["subscribe", "psubscribe"])
+def test_the_longest_name(command):
+    """One that is too long is refused before any other of the same command is subscribed to."""
+    session, _ = Board().session()
+    longest = "x" * MAX_NAME
+    assert answer(session, f"{command} a {longest}x") == f"ERR a channel or pattern has at most {MAX_NAME} bytes"
+    assert session.subscription_count == 0
+    execute(session, f"{command} {longest}".encode().split())
+    assert session.subscription_count == 1

@@ -8,7 +8,7 @@ import pytest
 
 import minproto.core
 from minproto import resp, websocket
-from minproto.core import Core, Event, Role
+from minproto.core import Core, Event, LocalProtocolError, Role
 from minproto.http import Data, EndOfMessage, Headers, ResponseHead
 from minproto.http1 import Connection
 from minproto.websocket_handshake import Agreement
@@ -65,3 +65,12 @@ def test_the_driver_gives_what_a_protocol_demands() -> None:
 def test_the_driver_serves_resp() -> None:
     core = resp.Connection(Role.SERVER)
     assert drive(core, b"*1\r\n$4\r\nPING\r\n", lambda event: [resp.Reply(resp.Simple("PONG"))]) == b"+PONG\r\n"
+
+
+def test_nothing_comes_after_the_end_of_input() -> None:
+    """A shell that mixes up two connections is told so. No bytes at all are nothing."""
+    core = resp.Connection(Role.SERVER)
+    core.receive_eof()
+    core.receive_data(b"")
+    with pytest.raises(LocalProtocolError, match="after the end of input"):
+        core.receive_data(b"PING\r\n")

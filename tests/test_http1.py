@@ -451,6 +451,13 @@ def test_what_is_just_not_too_large_is_taken() -> None:
     assert [type(event) for event in server(chunks, max_body=3).events()] == [RequestHead, Data, EndOfMessage]
 
 
+def test_a_limit_is_1_or_more_but_content_may_be_forbidden() -> None:
+    assert Limits(max_body=0).max_body == 0
+    for wrong in ({"max_body": -1}, {"max_head": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Limits(**wrong)
+
+
 def test_content_until_close_is_given_up_to_its_limit() -> None:
     """Law 4: what was allowed comes before the fault."""
     core = client(data=b"HTTP/1.1 200 OK\r\n\r\nhello", max_body=3)

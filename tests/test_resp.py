@@ -281,7 +281,7 @@ def test_a_number_that_is_none():
         b"?\r\n", b"\r\n", b"OK\r\n", b":\r\n", b":1.5\r\n", b":+1\r\n", b":9223372036854775808\r\n", b"_x\r\n",
         b"#T\r\n", b",\r\n", b",1.2.3\r\n",
         b",0x1\r\n", b",1_0\r\n", b"(1.5\r\n", b"(" + b"9" * (MAX_DIGITS + 1) + b"\r\n", b"$-2\r\n", b"*-2\r\n",
-        b"%-1\r\n", b"=-1\r\n", b"$1048577\r\n",
+        b"%-1\r\n", b"~-1\r\n", b"=-1\r\n", b"$1048577\r\n",
         b"*131073\r\n", b"%65537\r\n", b"*2\r\n*131072\r\n", b"*1\r\n>1\r\n", b"+a\rb\r\n", b"-a\nb\r\n", b"$1\r\nab\r",
         b"=3\r\nabc\r\n", b"=4\r\n\xff\xff\xff:\r\n", b"*1\r\n" * 17,
     ],
@@ -320,8 +320,14 @@ def test_the_values_of_a_reply_are_bounded_however_they_nest():
 def test_the_bytes_of_a_reply_are_bounded():
     limits = {"max_command": 10, "max_bulk": 8}
     assert received(CLIENT, b"*2\r\n$8\r\n12345678\r\n$2\r\n12\r\n" * 2, **limits) == [Reply([b"12345678", b"12"])] * 2
+    assert received(CLIENT, b"*2\r\n$8\r\n12345678\r\n+1\r\n", **limits) == [Reply([b"12345678", Simple("1")])]
     assert fault(CLIENT, b"*2\r\n$8\r\n12345678\r\n$3\r\n", **limits)
     assert fault(CLIENT, b"*2\r\n$8\r\n12345678\r\n+12\r\n", **limits)
+
+
+def test_a_type_that_does_not_exist_is_named():
+    with pytest.raises(RemoteProtocolError, match=r"not a value: b'\?1'"):
+        received(CLIENT, b"?1\r\n")
 
 
 def test_a_push_is_no_reply():

@@ -279,7 +279,7 @@ class Switchboard:
                     encoded[session.version] = encode_messages(neighbours, session.version)
                 pieces.setdefault(session, []).append(encoded[session.version])
         for session, parts in pieces.items():  # a separate loop, because a push may close a session and change the receivers
-            session.push(parts[0] if len(parts) == 1 else b"".join(parts))
+            session.push(b"".join(parts))  # of one part, join() makes no copy: receivers of the same get the same bytes
 
 
 def encode_messages(messages: list[Message], version: int) -> bytes:
