@@ -173,6 +173,15 @@ def test_a_list_that_is_lost_is_told() -> None:
     assert "expected: Data" in says and "note:     events before an error count: yield each" in says
 
 
+def test_a_drawn_input_is_told_as_one() -> None:
+    exercise = EXERCISES["pubsub/1"]
+    source = exercise.answer.read_text("utf-8").replace('b":%d\\r\\n" % value', 'b":%d\\r\\n" % max(value, -1)')
+    failure = judge(exercise, Local(exercise, source, "my.py"), 60)
+    says = "\n".join(report(failure)) if failure else ""
+    assert "7 of 7 cases are right.\na drawn input is read wrong; this is the smallest" in says
+    assert "    encode_reply(-2)\nexpected: b':-2\\r\\n'\ngot:      b':-1\\r\\n'" in says
+
+
 LINES = """
 import json, sys
 for line in sys.stdin:

@@ -33,6 +33,7 @@ MOST_ROWS = 5
 _OF_THE_HOST = re.compile(r"^ +(Thread 0x|Timeout \(|File \"(<|.*/minproto/learn/))|^last input: .*\"hex\"")
 """Lines about a call that did not return, which are not about the learner's file."""
 
+DRAWN = "a drawn input is read wrong; this is the smallest one that was found:"
 _ERROR = "RemoteProtocolError("
 _LOST = "note:     events before an error count: yield each event, since a list is lost when you raise"
 
@@ -43,6 +44,8 @@ def report(failure: Failure, width: int = 100) -> list[str]:
     lines = [f"{exercise.name} is not passed yet: {failure.passed} of {len(exercise.cases)} cases are right."]
     if failure.case is not None:
         lines.append(f"the next case: {failure.case.says}")
+    if failure.got and failure.case is None:
+        lines.append(DRAWN)
     if exercise.kind == CALLS:
         lines += _calls(failure) if failure.got else [*_indented(failure), broken.law, *_plain(broken.says)]
     else:
@@ -86,9 +89,14 @@ def _plain(says: str) -> list[str]:
     """Return what a law says in the learner's words: ValueError in place of our exception, bytes in place of digits."""
     says = re.sub(r'crashed \{"with": (".*")\}', lambda found: f"raises {json.loads(found[1])}", says)
     says = re.sub(r"end of input, before which wants was \w+", "no event", says)
+    says = re.sub(r"^next_event: (.*), but the same object has to be raised again$", _again, says, flags=re.MULTILINE)
     says = re.sub(r"^(\w+: +)None, and wants is (\w+)$", _wants, says, flags=re.MULTILINE)
     says = re.sub(r"RemoteProtocolError\((.*?)\)( with code 0)?$", r"ValueError(\1)", says, flags=re.MULTILINE)
     return [line for line in in_python(says).splitlines() if not _OF_THE_HOST.search(line)]
+
+
+def _again(found: re.Match[str]) -> str:
+    return f"then:       {'no error' if found[1] == 'None' else found[1]}, but the same error has to come again"
 
 
 def _wants(found: re.Match[str]) -> str:
