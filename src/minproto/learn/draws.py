@@ -93,7 +93,7 @@ _closes = st.builds(lambda code, reason: code.to_bytes(2, "big") + reason, _code
 # ---- publish/subscribe and RESP --------------------------------------------------------------------------------------
 
 _texts_of_replies = st.sampled_from(["OK", "", "a\nb", "\u20ac"])
-_reply: SearchStrategy[Any] = st.none() | st.integers(-9, 999) | _texts_of_replies | st.binary(max_size=4)
+_reply: SearchStrategy[Any] = st.none() | st.integers(-99, 99) | _texts_of_replies | st.binary(max_size=4)
 _replies = _reply | st.lists(_reply | st.lists(_reply, max_size=2), max_size=3)
 _inline = st.lists(st.sampled_from([*"ab \t\"'\\", "x41", "\\n", '"a"', "'b'", "\\'", '\\"']), max_size=9).map("".join)
 _arguments = st.sampled_from([b"PING", b"ECHO", b"hi", b"", b"\r\n", b"*1\r\n$", b"x" * 20])
