@@ -33,6 +33,16 @@ def test_the_figures_of_the_chapter_on_speed_are_those_that_were_measured() -> N
     assert not [figure for figure in figures if figure not in measured]
 
 
+def test_the_index_tells_the_minutes_of_each_chapter_and_their_sum() -> None:
+    index = CHAPTERS["index"]
+    told = {page.replace("-", "_"): int(minutes) for page, minutes in re.findall(r"\]\(([\w-]+)\.md\) \| (\d+) \|", index)}
+    says = {name: re.search(r"(?m)^About (\d+) minutes", text) for name, text in CHAPTERS.items()}
+    assert told == {name: int(minutes[1]) for name, minutes in says.items() if minutes}
+    hours = sum(int(minutes) for minutes in re.findall(r"(?m)^\| .*\| (\d+) \|", index)) / 60
+    assert abs(hours - 4.5) < 0.25
+    assert "4½ hours" in index and "4½ hours" in (ROOT / "README.md").read_text()
+
+
 ORDER = ["tcp", "asyncio", "sans_io", "http1", "tls", "testing", "speed", "stopping"]
 
 

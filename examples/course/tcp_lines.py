@@ -24,5 +24,8 @@ for reads in [b"hello\n", b"world\n"], [b"hello\nworld\n"], [b"hel", b"lo\nwor",
     print("  Lines: ", [line for data in reads for line in parser.receive(data)])
 
 cuts = range(len(STREAM) + 1)
-results = {tuple(parser.receive(STREAM[:at]) + parser.receive(STREAM[at:])) for at in cuts for parser in [Lines()]}
+results = set()
+for at in cuts:
+    parser = Lines()
+    results.add(tuple(parser.receive(STREAM[:at]) + parser.receive(STREAM[at:])))
 print(f"{len(cuts)} places to cut, {len(results)} result: {results.pop()}")
