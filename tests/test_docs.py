@@ -149,11 +149,19 @@ def test_the_course_lists_each_chapter_with_its_minutes() -> None:
     """Text takes a minute for 200 words. Code takes longer, so a chapter may take up to twice as long."""
     index = (COURSE / "index.md").read_text()
     assert not [path.name for path in COURSE.glob("*.md") if path.name != "index.md" and f"]({path.name})" not in index]
+    to_come = re.findall(r"(?m)^\| [^|\[]* \| \d+ \|", index)
+    assert bool(to_come) == ("A row without a link" in index)
     for chapter, told in re.findall(r"(?m)^\| \[[^]]*\]\((\w[\w-]*\.md)\) \| (\d+) \|", index):
         text = (COURSE / chapter).read_text()
         least = new_words(text) / 200
         assert least - 2 <= int(told) <= 2 * least + 2, (chapter, least)
         assert set(re.findall(r"(?m)^About (\d+) minutes", text)) <= {told}, chapter
+
+
+def test_the_subjects_lead_to_each_chapter() -> None:
+    text = (ROOT / "docs" / "topics.md").read_text()
+    chapters = [path.name for path in COURSE.glob("*.md") if path.stem not in ("index", "exercises")]
+    assert not [chapter for chapter in chapters if f"](course/{chapter})" not in text]
 
 
 # ---- docs/threats.md ---------------------------------------------------------------------------------------------------
