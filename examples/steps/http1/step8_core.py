@@ -98,6 +98,7 @@ class Connection(Core):
             yield EndOfMessage()
 
     def _read_chunks(self) -> Iterator[Event | None]:
+        """Yield the content of each chunk, which stands between a line with its size and a CRLF. Then skip the trailers."""
         room = MAX_CONTENT
         while size := chunk_size((yield from self._until(b"\r\n"))):
             if (room := room - size) < 0:
@@ -109,6 +110,7 @@ class Connection(Core):
             pass  # a trailer; the empty line is the end
 
     def _read_content(self, left: int) -> Iterator[Event | None]:
+        """Yield the next ``left`` bytes as they arrive, so that none of them waits here."""
         while left:
             data = self._buffer.take(left)
             left -= len(data)
