@@ -11,12 +11,10 @@ async def good() -> None:
 
 
 async def deaf() -> None:
-    while True:
-        try:
-            await asyncio.sleep(3600)
-        except BaseException as error:  # a bare except: catches CancelledError too, which is no Exception
-            print("  ignored:", type(error).__name__)
-            return
+    try:
+        await asyncio.sleep(3600)
+    except BaseException as error:  # the mistake: it catches CancelledError as well, and does not raise it again
+        print("  ignored:", type(error).__name__)
 
 
 async def main() -> None:

@@ -32,6 +32,7 @@ async def main() -> None:
         await asyncio.sleep(0)
     print("turns of the other task during 1000 drains and sleep(0):", turns - before)
     other.cancel()
+    await asyncio.wait([other])
     writer.close()
     clients[0].close()
     server.close()

@@ -16,7 +16,7 @@ async def handler() -> None:
 
 async def reader() -> None:
     await asyncio.sleep(1.5)
-    raise ConnectionResetError("the client has left")
+    raise ConnectionResetError("the client has reset the connection")
 
 
 async def main() -> None:
@@ -24,9 +24,9 @@ async def main() -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(handler())
             tasks.create_task(reader())
-    except* ConnectionResetError as errors:
+    except* ConnectionResetError as errors:  # a task group raises the errors of its tasks together, as one ExceptionGroup
         print("the block has ended:", *errors.exceptions)
-    print("tasks left over:", len(asyncio.all_tasks()) - 1)
+    print("tasks left over:", len(asyncio.all_tasks() - {asyncio.current_task()}))
 
 
 run(main())

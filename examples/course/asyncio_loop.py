@@ -4,7 +4,7 @@ import heapq
 from collections import deque
 from collections.abc import Generator
 
-Task = Generator[int, None, None]  # a task stops at each yield, and says for how many seconds it wants to sleep
+Task = Generator[int, None, None]  # a task stops at each yield, and says for how many minutes it wants to sleep
 
 
 def run(*tasks: Task) -> None:
@@ -14,13 +14,13 @@ def run(*tasks: Task) -> None:
             now, _, task = heapq.heappop(sleeping)
             ready.append(task)
         task = ready.popleft()
-        print(f"{now} s: ", end="")
+        print(f"{now} min: ", end="")
         try:
-            seconds = next(task)  # the task runs until its next yield, and nobody can interrupt it
+            minutes = next(task)  # the task runs until its next yield, and nobody can interrupt it
         except StopIteration:
             continue  # the task has returned
         number += 1  # of two tasks that wake up at the same time, the one that fell asleep first comes first
-        heapq.heappush(sleeping, (now + seconds, number, task))
+        heapq.heappush(sleeping, (now + minutes, number, task))
 
 
 def cook(dish: str, minutes: int) -> Task:

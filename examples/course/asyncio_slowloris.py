@@ -40,6 +40,7 @@ async def main() -> None:
         except TimeoutError:
             print(f"{read_head.__name__}: TimeoutError after {clock() - began:g} s")
         client.cancel()
+        await asyncio.wait([client])
 
 
 run(main())

@@ -14,9 +14,13 @@ async def send(writer: asyncio.StreamWriter, *, drain: bool) -> None:
 
 
 async def main() -> None:
+    clients: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await clients.put(writer)
+
     for drain in False, True:
-        clients: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
-        server = await asyncio.start_server(lambda _, writer, clients=clients: clients.put(writer), "127.0.0.1", 0)
+        server = await asyncio.start_server(accept, "127.0.0.1", 0)
         reader, to_server = await asyncio.open_connection(*server.sockets[0].getsockname())
         writer = await clients.get()
         sending = asyncio.create_task(send(writer, drain=drain))
