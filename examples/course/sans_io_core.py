@@ -27,7 +27,7 @@ class Connection:
         self._limit, self._buffer, self._eof = limit, b"", False
 
     def receive_data(self, data: bytes) -> None:
-        """Store bytes from the peer, and look at none of them."""
+        """Store bytes, and look at none of them. Only a shell that does not pull the events in between is refused."""
         if len(self._buffer) > self._limit:
             raise LocalProtocolError("received more than the limit without pulling events")
         self._buffer += data

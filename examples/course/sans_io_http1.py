@@ -1,4 +1,4 @@
-"""The shell that stands in the text of minproto/core.py, with the core of HTTP/1.1: a server on a blocking socket."""
+"""One shell for every core of minproto, here with the core of HTTP/1.1: a server on a blocking socket."""
 
 import socket
 from collections.abc import Iterator
@@ -16,10 +16,12 @@ def drive(core: Core, sock: socket.socket) -> Iterator[Event]:
                 yield event
                 if (reply := core.reply(event)) is not None:
                     sock.sendall(core.send(reply))
-            if core.wants is not Wants.DATA:
+            if core.wants is not Wants.DATA:  # CLOSED; or PAUSED, if the caller has not answered at its yield
                 return
-            data = sock.recv(65_536)
-            core.receive_data(data) if data else core.receive_eof()
+            if data := sock.recv(65_536):
+                core.receive_data(data)
+            else:
+                core.receive_eof()
     except RemoteProtocolError as error:
         for event in core.farewell(error):
             sock.sendall(core.send(event))
@@ -35,6 +37,9 @@ for event in drive(core, server):
     if isinstance(event, EndOfMessage):
         for answer in ResponseHead(200, Headers([("content-length", "3")])), Data(b"hi\n"), EndOfMessage():
             server.sendall(core.send(answer))
+server.shutdown(socket.SHUT_WR)  # our FIN, and then linger
+while server.recv(65_536):
+    pass
 server.close()
 print(client.makefile().read(), end="")
 client.close()

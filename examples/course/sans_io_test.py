@@ -1,4 +1,4 @@
-"""Driver 3: a test. There is no network, so the test itself decides where the bytes are cut and when the stream ends."""
+"""Shell 3: a test. There is no network, so the test itself decides where the bytes are cut and when the stream ends."""
 
 from sans_io_core import Connection, Numbers
 
@@ -24,7 +24,7 @@ def outcome(chunks: list[bytes]) -> list[object]:
 expected = [Numbers([2, 3]), Numbers([10, 20, 30]), "a line is not numbers with one space between them"]
 cuttings = [[STREAM[:one], STREAM[one:two], STREAM[two:]] for one in range(18) for two in range(one, 18)]
 assert all(outcome(chunks) == expected for chunks in cuttings)
-print(len(cuttings), "ways to cut the stream, one outcome:", *expected, sep="\n  ")
+print(f"{len(cuttings)} ways to cut the stream, one outcome:", *expected, sep="\n  ")
 
 print("a stream without an end of line:", outcome([b"1 2 3"]))
 print("a line without an end:          ", outcome([b"1" * 50] * 3))

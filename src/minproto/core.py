@@ -18,13 +18,16 @@ The program that drives a core is called its *shell*. Here is a complete shell, 
                     yield event                                   # here the caller may send, say a response
                     if (reply := core.reply(event)) is not None:  # say, the Pong for a Ping
                         sock.sendall(core.send(reply))
-                if core.wants is not Wants.DATA:
+                if core.wants is not Wants.DATA:                      # CLOSED; or PAUSED: the caller has not answered yet
                     return
                 data = sock.recv(65_536)
                 core.receive_data(data) if data else core.receive_eof()
         except RemoteProtocolError as error:
             for event in core.farewell(error):                    # say, a 400
                 sock.sendall(core.send(event))
+
+A caller that answers later, and not at the ``yield``, calls ``drive`` again after its answer. A caller that closes the socket
+first ends its own direction and reads on for a moment: a close with unread input is a reset, and may destroy the last words.
 
 Two decisions behind the contract:
 
