@@ -29,7 +29,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    built = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, timeout=200)
+    built = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, timeout=500)
     assert built.returncode == 0, built.stdout + built.stderr
     return folder
 
