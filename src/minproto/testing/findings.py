@@ -59,7 +59,8 @@ def link(reader: Reader, pieces: Sequence[bytes]) -> str:
     For the request ``GET / HTTP/1.1`` cut behind ``GET`` it is ``LAB#apart=http1-request/server/474554202f…/3``."""
     ends = list(accumulate(map(len, pieces)))
     cuts = sorted({end for end in ends if 0 < end < ends[-1]})
-    return "/".join([f"{LAB}#apart={reader.name}", reader.role.value, b"".join(pieces).hex(), ",".join(map(str, cuts))])
+    words = [reader.name, reader.role.value, b"".join(pieces).hex(), ",".join(map(str, cuts))]
+    return f"{LAB}#apart={'/'.join(words).rstrip('/')}"
 
 
 def _linked(reader: Reader, pieces: Sequence[bytes]) -> list[str]:

@@ -107,7 +107,7 @@ function explain() {
   address.textContent = races[1].origin;
   address.target = "_blank";
   byId("untrusted").replaceChildren(
-    "The lab's certificate is its own, so your browser has to be told to accept it: open ", address,
+    "The lab has signed its own certificate, so you have to tell your browser to accept it. Open ", address,
     " once, choose to go on, come back here, and fetch again.",
   );
   byId("untrusted").hidden = false;
@@ -119,7 +119,7 @@ export const six = {
     races = [new Race("Over HTTP/1.1", `http://${host}:${places.http}`)];
     if (places.https) races.push(new Race("Over HTTP/2", `https://${host}:${places.https}`));
     else {
-      byId("untrusted").textContent = "This lab has no HTTPS, and browsers speak HTTP/2 over that alone. What it printed at its start says what is missing.";
+      byId("untrusted").textContent = "This lab has no HTTPS, and browsers speak HTTP/2 only over HTTPS. The lab printed at its start what is missing.";
       byId("untrusted").hidden = false;
     }
     byId("races").replaceChildren(...races.map((one) => one.card));
