@@ -11,13 +11,16 @@ A block is a comment of HTML, directly followed by a fenced code block, which th
     ```
 
     <!-- diff: examples/steps/http1/step2_head.py examples/steps/http1/step3_cuts.py -->
+    <!-- diff: examples/steps/http1/step3_cuts.py examples/steps/http1/step4_framing.py::content_length,parse_chunks -->
     <!-- mutant: te-beside-cl -->
     <!-- run: printf "81 02 68 69" | minproto explain --hex -->
     <!-- run, status 1: minproto learn http1/3 examples/steps/http1/step3_cuts.py -->
 
 ``source`` shows a function, a class, a method (``Class.method``) or a constant, with its decorators and the comment above it.
-Without ``::NAME`` it shows the whole file. ``diff`` shows a unified difference; of Python, without the text at the top of the
-files. ``mutant`` shows the difference that a mutant of ``src/minproto/testing/mutants/catalogue.toml`` makes. ``run`` hands
+Without ``::NAME`` it shows the whole file. ``diff`` shows the difference of two files; of Python, without the text at the top
+of the files. The name of the definition that changes stands above the changed lines, in place of line numbers. With
+``::NAME,NAME`` the difference shows these definitions alone, for a page that explains the idea and leads to the file.
+``mutant`` shows the difference that a mutant of ``src/minproto/testing/mutants/catalogue.toml`` makes. ``run`` hands
 the line to a POSIX shell, so a pipe is possible. The command runs in the root of the repository. It has to print the same each
 time, and to end with status 0, or with the status that the comment names.
 """
@@ -146,23 +149,59 @@ def _file(block: Block, name: str) -> Path:
 # ---- diff --------------------------------------------------------------------------------------------------------------
 
 
+class Line(NamedTuple):
+    """A line of a file, and the name of the innermost definition that it belongs to."""
+
+    text: str
+    place: str
+
+
 def _diff(block: Block) -> tuple[str, str]:
-    names = block.wants.split()
+    files, _, wanted = block.wants.partition("::")
+    names = files.split()
     if len(names) != 2:
         raise block.fail(f"a difference takes two files, not {len(names)}")
-    old, new = (_code(_file(block, name)) for name in names)
-    changes = list(difflib.unified_diff(old, new, names[0], names[1], n=1, lineterm=""))
-    if not changes:
-        raise block.fail("the two files are equal")
+    old, new = (_lines(_file(block, name)) for name in names)
+    changes = [f"--- {names[0]}", f"+++ {names[1]}"]
+    for name in wanted.split(","):
+        hunks = list(_hunks(_part(old, name), _part(new, name)))
+        if not hunks:
+            raise block.fail(f"the two files are equal{f' in {name}, or have no {name}' if name else ''}")
+        changes += hunks
     return "diff", "\n".join(changes)
 
 
-def _code(path: Path) -> list[str]:
+def _hunks(old: list[Line], new: list[Line]) -> Iterator[str]:
+    """Yield the lines that change, with two lines around them, and above them the place of the first line that changes."""
+    matcher = difflib.SequenceMatcher(None, [line.text for line in old], [line.text for line in new])
+    for group in matcher.get_grouped_opcodes(2):
+        hunk: list[tuple[str, Line]] = []
+        for kind, first, last, new_first, new_last in group:
+            hunk += [] if kind == "equal" else [("-", line) for line in old[first:last]]
+            hunk += [(" " if kind == "equal" else "+", line) for line in new[new_first:new_last]]
+        filled = [number for number, (_, line) in enumerate(hunk) if line.text]
+        hunk = hunk[filled[0] : filled[-1] + 1] if filled else hunk
+        yield f"@@ {next((line.place for sign, line in hunk if sign != ' ' and line.text), 'empty lines')} @@"
+        yield from (f"{sign}{line.text}" for sign, line in hunk)
+
+
+def _part(lines: list[Line], name: str) -> list[Line]:
+    """Return the lines of a definition, and of the definitions inside; without a name, all lines."""
+    return [line for line in lines if not name or f"{line.place}.".startswith(f"{name}.")]
+
+
+def _lines(path: Path) -> list[Line]:
     """Return the lines of a file; of Python, the lines below the docstring of the module."""
-    text = path.read_text()
-    first = next(iter(ast.parse(text).body), None) if path.suffix == ".py" else None
+    lines = path.read_text().splitlines()
+    if path.suffix != ".py":
+        return [Line(line, path.name) for line in lines]
+    places = ["top level"] * len(lines)
+    for name, place in definitions_in(path, path.stem).items():  # a class comes before its methods
+        places[place.first - 1 : place.last] = [name] * (place.last - place.first + 1)
+    first = next(iter(ast.parse("\n".join(lines)).body), None)
     is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
-    return text.splitlines()[first.end_lineno if first is not None and is_text else 0 :]
+    below = first.end_lineno if first is not None and is_text else 0
+    return [Line(*each) for each in zip(lines, places, strict=True)][below:]
 
 
 # ---- mutant ------------------------------------------------------------------------------------------------------------

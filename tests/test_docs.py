@@ -46,6 +46,21 @@ def test_a_block_is_written_and_then_stays(tmp_path: Path) -> None:
     assert text.endswith("\n````\nThree.\n````\n<!-- run: false -->\n````\n")
 
 
+STEPS = "examples/steps/http1/step5_keep_alive.py examples/steps/http1/step6_limits.py"
+
+
+def test_a_difference_names_the_definition_of_each_change(tmp_path: Path) -> None:
+    """A reader finds a name in both files. Line numbers would fit neither, since the text at the top is left out."""
+    page = tmp_path / "page.md"
+    page.write_text(f"<!-- diff: {STEPS} -->\n```\n```\n<!-- diff: {STEPS}::content_length,parse_chunks -->\n```\n```\n")
+    assert not blocks.write(page)
+    whole, part = page.read_text().split("<!-- diff")[1:]
+    assert re.findall("@@ (.*) @@", whole)[:4] == ["REASONS", "BadRequest", "parse_request", "parse_request"]
+    assert re.findall("@@ (.*) @@", part) == ["content_length", "parse_chunks"]
+    hunk = part.partition("@@ parse_chunks @@\n")[2].splitlines()
+    assert [line[0] for line in hunk[:6]] == [" ", " ", "+", "+", " ", " "]
+
+
 @pytest.mark.parametrize(
     ("comment", "complaint"),
     [
@@ -54,6 +69,7 @@ def test_a_block_is_written_and_then_stays(tmp_path: Path) -> None:
         ("source: README.md::Reader", "there is no Reader in README.md"),
         ("diff: README.md", "a difference takes two files, not 1"),
         ("diff: README.md README.md", "the two files are equal"),
+        ("diff: README.md README.md::main", "the two files are equal in main, or have no main"),
         ("mutant: te-beside-nothing", "there is no mutant te-beside-nothing in the catalogue"),
         ("run: echo no; exit 3", r"status 3, not 0: echo no; exit 3 \(no\)"),
         ("run, status 1: true", r"status 0, not 1: true \(nothing printed\)"),
