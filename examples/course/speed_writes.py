@@ -17,7 +17,12 @@ async def main() -> None:
     ours, theirs = pair()
     writes = []
     write = theirs.write
-    theirs.write = lambda data: (writes.append(len(data)), write(data))  # type: ignore[method-assign]
+
+    def write_and_count(data: bytes | memoryview) -> None:
+        writes.append(len(data))
+        write(data)
+
+    theirs.write = write_and_count  # type: ignore[method-assign]
     async with Server(app, port=0) as server:
         server.attach(theirs)
         for together in 1, 16:

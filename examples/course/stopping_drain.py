@@ -39,7 +39,8 @@ async def client(name: str, server: Server, *paths: str) -> None:
 
 
 async def main() -> None:
-    server = await Server(app, port=0, timeouts=Timeouts(drain=30)).__aenter__()
+    server = Server(app, port=0, timeouts=Timeouts(drain=30))
+    await server.__aenter__()  # what `async with` calls. The program calls close() itself, to show what happens meanwhile
     names = {"idle": ["/0"], "nearly done": ["/3"], "too long": ["/1000"]}
     clients = [asyncio.create_task(client(name, server, *paths)) for name, paths in names.items()]
     await asyncio.sleep(1)

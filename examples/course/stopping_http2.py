@@ -21,7 +21,8 @@ def get(path: str, stream: int) -> RequestHead:
 
 async def main() -> None:
     ours, theirs = pair(delays=[0.5] * 100)  # half a second from end to end
-    server, core = await Server(app, port=0).__aenter__(), Connection(Role.CLIENT, scheme="http")
+    server, core = Server(app, port=0), Connection(Role.CLIENT, scheme="http")
+    await server.__aenter__()  # what `async with` calls
     server.attach(theirs)
     ours.write(core.send(core.greeting()) + core.send(get("/slow", 1)))
     await asyncio.sleep(2)
