@@ -451,6 +451,105 @@ def test_what_is_just_not_too_large_is_taken() -> None:
     assert [type(event) for event in server(chunks, max_body=3).events()] == [RequestHead, Data, EndOfMessage]
 
 
+@pytest.mark.parametrize(("fields", "wants"), [([], Wants.DATA), ([("connection", "close")], Wants.CLOSED)])
+def test_what_is_wanted_is_known_when_an_exchange_is_over(fields: list[tuple[str, str]], wants: Wants) -> None:
+    """On both sides, before any further call."""
+    core = answered(request(b"GET / HTTP/1.1", b"Host: a", b""), ResponseHead(204, Headers(fields)))()
+    assert core.wants is Wants.PAUSED
+    core.send(EndOfMessage())
+    assert core.wants is wants
+    lines = b"HTTP/1.1 204 No Content", *(f"{name}: {value}".encode() for name, value in fields), b""
+    asking = client(data=request(*lines))
+    assert [type(asking.next_event()), asking.next_event()] == [ResponseHead, EndOfMessage()]
+    assert asking.wants is wants
+
+
+def test_empty_lines_are_counted_anew_before_each_request() -> None:
+    """§2.2."""
+    core, get = server(max_empty_lines=2), request(b"GET / HTTP/1.1", b"Host: a", b"")
+    for _ in range(2):
+        core.receive_data(b"\r\n\r\n" + get)
+        assert [type(event) for event in core.events()] == [RequestHead, EndOfMessage]
+        core.send(ResponseHead(204, Headers()))
+        core.send(EndOfMessage())
+    core.receive_data(b"\r\n\r\n\r\n" + get)
+    with pytest.raises(RemoteProtocolError, match="too many empty lines"):
+        core.next_event()
+
+
+def test_a_300_to_connect_is_a_response_with_content() -> None:
+    """RFC 9110 §9.3.6: only a 2xx begins a tunnel."""
+    core = client(RequestHead("CONNECT", "a:1", Headers([("host", "a:1")])), b"HTTP/1.1 300 x\r\nContent-Length: 2\r\n\r\nhi")
+    assert [type(event) for event in core.events()] == [ResponseHead, Data, EndOfMessage]
+
+
+def test_a_100_is_expected_until_content_comes() -> None:
+    """RFC 9110 §10.1.1."""
+    core = server(request(b"POST / HTTP/1.1", b"Host: a", b"Expect: 100-continue", b"Content-Length: 2", b""))
+    assert [type(event) for event in core.events()] == [RequestHead] and core.expects_continue
+    core.receive_data(b"h")
+    assert list(core.events()) == [Data(b"h")] and not core.expects_continue
+
+
+def test_a_request_that_is_cut_short_is_a_400() -> None:
+    core = server(b"GET / HT")
+    core.receive_eof()
+    with pytest.raises(RemoteProtocolError) as raised:
+        core.next_event()
+    assert raised.value.code == 400
+
+
+@pytest.mark.parametrize(("field", "left"), [(b"Content-Length: 7", 7), (b"Transfer-Encoding: chunked", 0), (b"X: y", 0)])
+def test_only_a_length_says_how_much_content_is_left(field: bytes, left: int) -> None:
+    core = server(request(b"POST / HTTP/1.1", b"Host: a", field, b""))
+    core.next_event()
+    assert core.content_left == left
+
+
+LENGTH = Headers([("content-length", "0")])
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "fields", "sent"),
+    [
+        ("GET", 599, LENGTH, True),
+        ("GET", 600, LENGTH, False),
+        ("GET", 99, Headers(), False),
+        ("GET", 199, Headers(), True),
+        ("GET", 199, LENGTH, False),
+        ("CONNECT", 299, LENGTH, False),
+        ("CONNECT", 300, LENGTH, True),
+    ],
+)
+def test_a_status_at_an_edge(method: str, status: int, fields: Headers, sent: bool) -> None:
+    """RFC 9110 §15: there is none below 100, and none above 599. §8.6: a 1xx and a 2xx to CONNECT have no length."""
+    target = b"a:1" if method == "CONNECT" else b"/"
+    core = answered(request(b"%b %b HTTP/1.1" % (method.encode(), target), b"Host: a", b""))()
+    if sent:
+        assert core.send(ResponseHead(status, fields)).startswith(b"HTTP/1.1 %d " % status)
+    else:
+        with pytest.raises(LocalProtocolError):
+            core.send(ResponseHead(status, fields))
+
+
+def test_a_whole_response_has_its_turn() -> None:
+    core = answered(request(b"GET / HTTP/1.1", b"Host: a", b""))()
+    head = ResponseHead(200, Headers([("content-length", "2")]))
+    assert core.send_whole(head, b"hi").endswith(b"\r\n\r\nhi")
+    with pytest.raises(LocalProtocolError):
+        core.send_whole(head, b"hi")
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 100), ("GET", 199), ("CONNECT", 200), ("CONNECT", 299)])
+def test_what_has_no_end_is_no_whole_response(method: str, status: int) -> None:
+    """RFC 9110 §15.2, §9.3.6: another response follows a 1xx, and a tunnel a 2xx to CONNECT."""
+    target = b"a:1" if method == "CONNECT" else b"/"
+    core = answered(request(b"%b %b HTTP/1.1" % (method.encode(), target), b"Host: a", b""))()
+    with pytest.raises(LocalProtocolError, match=f"no whole response has status {status}"):
+        core.send_whole(ResponseHead(status, Headers()), b"")
+    assert core.send_whole(ResponseHead(300, Headers()), b"hi").endswith(b"\r\n\r\nhi")
+
+
 def test_a_limit_is_1_or_more_but_content_may_be_forbidden() -> None:
     assert Limits(max_body=0).max_body == 0
     for wrong in ({"max_body": -1}, {"max_head": 0}):

@@ -420,7 +420,7 @@ def response_framing(method: str, status: int, version: str, fields: dict[str, s
         return ContentLength(parse_content_length(fields["content-length"], fault)) if known else UntilClose()
     codings = _transfer_codings(version, fields, fault)
     if codings.count("chunked") > 1:
-        raise fault("chunked applied twice", 400)
+        raise fault("chunked applied twice")
     return Chunked() if codings[-1:] == ["chunked"] else UntilClose()
 
 
@@ -655,15 +655,12 @@ class Connection(Core):
         """
         state = self.request if self.role is SERVER else self.response
         if state is IDLE or state is HEAD:
-            event: Event | None = self._parse_request() if self.role is SERVER else self._parse_response()
-        elif state is BODY:
-            event = self._parse_body()
-        else:  # DONE: the other message has to be DONE, too, before the next request; SWITCHED: these bytes are not HTTP
-            self.wants = Wants.CLOSED if state is State.CLOSED else PAUSED
-            return None
-        if event is None:
-            self.wants = DATA
-        return event
+            return self._parse_request() if self.role is SERVER else self._parse_response()
+        if state is BODY:
+            return self._parse_body()
+        # DONE: the other message has to be DONE, too, before the next request; SWITCHED: these bytes are not HTTP.
+        self.wants = Wants.CLOSED if state is State.CLOSED else PAUSED
+        return None
 
     def _parse_request(self) -> RequestHead | None:
         """Return the head of a request, once all of it has arrived."""
@@ -973,7 +970,6 @@ class Connection(Core):
         if not ("content-length" in fields or "transfer-encoding" in fields or head.status in (204, 304)):
             fields["content-length"] = str(len(content))
             head.headers = Headers([*head.headers, ("content-length", fields["content-length"])])
-        self._check_turn(head)
         if head.status < 200 or (self._method == "CONNECT" and head.status < 300):
             raise LocalProtocolError(f"no whole response has status {head.status}")
         framing = self._check_response(head, fields)
