@@ -8,7 +8,7 @@ import pytest
 
 import minproto.core
 from minproto import resp, websocket
-from minproto.core import Core, Event, LocalProtocolError, Role
+from minproto.core import Core, Event, LocalProtocolError, Role, Wants
 from minproto.http import Data, EndOfMessage, Headers, ResponseHead
 from minproto.http1 import Connection
 from minproto.websocket_handshake import Agreement
@@ -48,6 +48,21 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 @pytest.mark.parametrize("count", [1, 2], ids=["one", "pipelined"])
 def test_the_driver_serves_http1(count: int) -> None:
     assert drive(Connection(Role.SERVER), REQUEST * count, hello) == ANSWER * count
+
+
+def test_the_driver_runs_again_for_a_caller_that_answers_later() -> None:
+    """A core that is PAUSED ends the first run, and the second run finds the next request without a read."""
+    ours, peer = socket.socketpair()
+    with ours, peer:
+        peer.sendall(REQUEST * 2)
+        core = Connection(Role.SERVER)
+        for _ in range(2):
+            events = list(the_driver()(core, ours))
+            assert [type(event).__name__ for event in events] == ["RequestHead", "EndOfMessage"]
+            assert core.wants is Wants.PAUSED
+            for said in hello(EndOfMessage()):
+                ours.sendall(core.send(said))
+        assert peer.recv(65_536) == ANSWER * 2
 
 
 def test_the_driver_says_farewell() -> None:
