@@ -430,6 +430,18 @@ def test_the_bytes_of_a_replay_give_up_their_room_one_by_one():
     assert resumed.ended == "overflow"
 
 
+def test_an_empty_message_of_a_replay_has_no_room_on_top():
+    broker = ticking(history=10, max_pending=100, max_pending_bytes=10)
+    start = broker.last_id("a")
+    publish(broker, "x", "")
+    resumed = broker.subscribe("a", after=start)
+    resumed.take(1)
+    publish(broker, "y" * 10)
+    assert (resumed.ended, resumed.pending) == (None, 2)
+    publish(broker, "z")
+    assert resumed.ended == "overflow"
+
+
 @pytest.mark.parametrize("texts", [["1", "2", "3", "4"], ["12", "34"]], ids=["messages", "bytes"])
 def test_who_has_taken_its_replay_has_the_room_of_everybody(texts):
     broker = ticking(history=10, max_pending=3, max_pending_bytes=3)
@@ -530,6 +542,34 @@ def test_one_topic_may_have_all_there_is_room_for():
     broker = ticking(history=100, max_history_bytes=1)
     publish(broker, "1", "2")
     assert len(broker.log("a")) == 2
+
+
+def test_a_log_may_have_just_as_many_bytes_as_its_limit():
+    broker = ticking(history=100, max_log_bytes=2 * (MESSAGE_COST + 2))
+    publish(broker, "1", "2")
+    assert broker.log_length("a") == 2
+
+
+@pytest.mark.parametrize(("text", "kept"), [("2", [1, 1]), ("23", [0, 1])])
+def test_one_byte_too_many_of_all_histories_costs_a_topic_its_own(text, kept):
+    broker = ticking(history=100, max_history_bytes=2 * (MESSAGE_COST + 2))
+    publish(broker, "1", topic="a")
+    publish(broker, text, topic="b")
+    assert [broker.log_length(topic) for topic in "ab"] == kept
+
+
+def test_a_topic_that_was_silent_is_forgotten_before_an_older_one():
+    broker = ticking(history=100, max_logs=2)
+    for topic in "abac":
+        publish(broker, "x", topic=topic)
+    assert [broker.log_length(topic) for topic in "abc"] == [2, 0, 1]
+
+
+def test_topics_without_a_history_take_no_place_of_one():
+    broker = ticking(history={"a": 5}, max_logs=1)
+    publish(broker, "1", topic="a")
+    publish(broker, "2", topic="b")
+    assert broker.log_length("a") == 1
 
 
 def test_ids_grow_though_the_clock_goes_back():
@@ -654,6 +694,21 @@ def test_a_pattern_may_end_within_a_character():
     subscription = broker.subscribe(patterns=[half, b"*\xa9".decode("utf-8", "surrogateescape")])
     assert broker.publish("\u00e9", b"") == 2
     assert half in [item.pattern for item in subscription.take(2)]
+
+
+def test_what_is_no_name_no_list_and_no_count_is_named():
+    broker = ticking()
+    with pytest.raises(TypeError, match="a topic or pattern is a str, not int: 5"):
+        broker.publish(5, b"")
+    with pytest.raises(TypeError, match="a topic or pattern is a str, not bytes: b'a'"):
+        broker.last_id(b"a")
+    with pytest.raises(TypeError, match="patterns are a list of str, not int"):
+        broker.subscribe(patterns=5)
+    for history, name in ((-1, "history"), ({"a": -1}, "history of a")):
+        with pytest.raises(ValueError, match=name):
+            ticking(history)
+    with pytest.raises(ValueError, match="max_logs"):
+        Limits(max_logs=0)
 
 
 def test_names_are_bounded():
