@@ -5,7 +5,18 @@ import pytest
 from minproto import http1, http2
 from minproto.core import CLIENT, SERVER, LocalProtocolError, RemoteProtocolError
 from minproto.deflate import parse_extensions
-from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead, split_list
+from minproto.http import (
+    Data,
+    EndOfMessage,
+    Headers,
+    RequestHead,
+    ResponseHead,
+    has_no_content,
+    is_field,
+    split_list,
+    split_target,
+    target_scheme,
+)
 from minproto.http2_events import StreamFault
 from minproto.http2_fields import parse_request, parse_response, parse_trailers
 from minproto.http2_frames import StreamError, encode_headers
@@ -334,3 +345,47 @@ def test_content_of_http2_has_to_be_as_long_as_was_said() -> None:
         with pytest.raises(LocalProtocolError):
             server.send(event)
     assert server.send(Data(b"ab", 1))
+
+
+def test_a_field_is_a_pair_of_str() -> None:
+    """A text of two letters would unpack into two, too."""
+    assert is_field(("te", "trailers"))
+    assert not any(is_field(wrong) for wrong in ("te", ("te",), ("te", "a", "b"), ("te", b"a")))  # type: ignore[arg-type]
+
+
+def test_a_field_is_looked_up_by_a_str() -> None:
+    with pytest.raises(TypeError, match="the name of a field has to be str, not b'te'"):
+        Headers([("te", "a")]).get(b"te")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "none"),
+    [
+        *(("GET", status, True) for status in (100, 199, 204, 304)),
+        *(("GET", status, False) for status in (200, 203, 205, 303, 305, 599)),
+        ("HEAD", 200, True), ("CONNECT", 299, True), ("CONNECT", 300, False),
+    ],
+)  # fmt: skip
+def test_which_responses_have_no_content(method: str, status: int, none: bool) -> None:
+    """RFC 9112 §6.3."""
+    assert has_no_content(method, status) is none
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "split", "scheme"),
+    [
+        ("GET", "/a?b?c", (None, "/a", "b?c"), None),
+        ("OPTIONS", "*", (None, "*", ""), None),
+        ("CONNECT", "a:1", ("a:1", "", ""), None),
+        ("GET", "HTTP://A", ("A", "/", ""), "http"),
+        ("GET", "coap+tcp://a/b", ("a", "/b", ""), "coap+tcp"),
+    ],
+)
+def test_the_parts_of_a_target(method: str, target: str, split: tuple[str | None, str, str], scheme: str | None) -> None:
+    """RFC 9112 §3.2."""
+    assert split_target(method, target) == split
+    assert target_scheme(RequestHead(method, target, Headers())) == scheme
+
+
+def test_http2_names_the_scheme_apart() -> None:
+    assert target_scheme(RequestHead("GET", "/", Headers(), "2", scheme="HTTPS")) == "https"

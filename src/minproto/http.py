@@ -287,7 +287,7 @@ def _normal_authority(authority: str, scheme: str) -> tuple[str, int]:
     host = (authority if found[1] is None else authority[: found.start(1) - 1]).lower()
     if host.startswith("[") and _is_ipv6(host[1:-1]):
         host = str(IPv6Address(host[1:-1]))
-    return host, int(found[1] or DEFAULT_PORTS.get(scheme, 0))
+    return host, int(found[1] or DEFAULT_PORTS.get(scheme, -1))
 
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ def target_scheme(head: RequestHead) -> str | None:
 
     In that case the connection implies the scheme: https with TLS, http without (RFC 9112 §3.3).
     """
-    absolute = None if head.target[0] == "/" or head.method == "CONNECT" else _ABSOLUTE.fullmatch(head.target)
+    absolute = _ABSOLUTE.fullmatch(head.target)
     return (absolute[1] if absolute else head.scheme).lower() or None
 
 

@@ -116,6 +116,7 @@ def test_authorities_that_are_the_same(a, b, scheme):
         ("a", "a:443", "http"),
         ("a:80", "a", "https"),
         ("a", "a:80", ""),
+        ("a", "a:0", ""),
         ("a", "a.", "http"),
         ("a", "[::1]", "http"),
         ("a", "a:x", "http"),

@@ -57,7 +57,7 @@ _BROKER = (
 _SSE = ("tests/test_sse.py", "tests/test_laws.py -k -sse ", "tests/aio/test_sse_client.py")
 
 _TESTS = {
-    "http": ("tests/test_core.py", *_HTTP1, *_HTTP2, *_WEBSOCKET[:2]),
+    "http": ("tests/test_core.py", "tests/aio/test_address.py", *_HTTP1, *_HTTP2, *_WEBSOCKET[:2]),
     "http1": _HTTP1,
     "http1_body": _HTTP1,
     **dict.fromkeys(PROTOCOLS["HTTP/2"], _HTTP2),
