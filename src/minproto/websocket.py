@@ -533,6 +533,8 @@ class Connection(Core):
     def _take_payload(self) -> bytes:
         """Take the received part of the payload out of the buffer, and return it unmasked (§6.2: a server MUST unmask it).
 
+        Only the length in the header tells where the payload ends (§10.7): it may end in the middle of a character.
+
         The mask continues where the last piece ended. In ``7f 9f | 4d 51 58`` the second piece begins with the third byte, so
         it is unmasked with the key rotated by two: ``21 3d 37 fa`` in place of ``37 fa 21 3d``.
         """

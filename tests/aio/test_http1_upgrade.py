@@ -55,9 +55,11 @@ async def test_100_comes_before_101():
 @pytest.mark.parametrize("request_", [get(), get("/", "Upgrade: echo"), get("/", *OFFER, version="1.0")])
 @virtual
 async def test_an_upgrade_that_was_not_offered_becomes_500(logged, request_):
-    """RFC 9110 §7.8: MUST NOT switch to a protocol that the client did not ask for, and 1.0 can't."""
+    """RFC 9110 §7.8: MUST NOT switch to a protocol that the client did not ask for, and 1.0 can't. RFC 9112 §9.6: the
+    response says that the server closes."""
     async with serving(upgrading) as server:
-        assert (await server.client().ask(request_)).status == 500
+        answer = await server.client().ask(request_)
+        assert (answer.status, answer.headers.get("connection")) == (500, "close")
         logged.clear()
 
 

@@ -1,6 +1,7 @@
 """RFC 9110 §1 to §8, where only a shell obeys: it has the clock, the TLS context and the fields that the user did not give."""
 
 import os
+import ssl
 import time
 from datetime import UTC, datetime
 
@@ -24,6 +25,14 @@ def test_a_https_url_always_has_tls():
     context = client_context(None, "https", "https")
     assert context is not None and context.check_hostname and EventSource("https://a/")._ssl is not None
     assert client_context(None, "http", "https") is None
+
+
+def test_a_clients_own_context_has_strong_algorithms_only():
+    """RFC 6455 §10.6: without a context of the user's, a client uses only strong TLS algorithms."""
+    context = client_context(None, "wss", "wss")
+    assert context is not None and context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    for suite in context.get_ciphers():
+        assert suite["strength_bits"] >= 128 and suite["auth"] != "auth-null", suite["name"]
 
 
 @pytest.mark.parametrize("url", ["http://", "http://:80/", "https://", "https://:443/", "http:///x", "ws://", "wss://:1"])

@@ -512,6 +512,7 @@ class ServerConnection:
             self.endpoint.send(ResponseHead(answer.status, upgrade_fields(head, answer)))
         except Exception:  # LocalProtocolError; or a TypeError, if a field is not a str, for example
             logger.exception("%s %s: no upgrade here", head.method, head.target)
+            self._draining = True  # so the 500 says that we close (§9.6)
             self._send_whole(head, Response.text("internal server error\n", 500))
             return await self._close(linger=True)
         await self.endpoint.flush()
