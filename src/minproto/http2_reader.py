@@ -177,6 +177,7 @@ class FrameReader:
         """Refuse a payload that exceeds one of our limits, before the first byte of the payload is stored.
 
         Only DATA needs credit. If other frames waited for it, a full window would stop the frame that opens it (§6.9).
+        The limit of a field block is a limit for each string in the block as well (RFC 7541 §7.4).
         """
         length, type_, _, _ = header
         if type_ == DATA and length > self._window.window:  # §6.9.1
