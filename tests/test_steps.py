@@ -88,3 +88,20 @@ def test_an_attack_prints_what_its_text_says(attack: Path) -> None:
     with folder_of(attack), contextlib.redirect_stdout(printed):
         runpy.run_path(str(attack), run_name="__main__")
     assert printed.getvalue().rstrip("\n") == expected.rstrip("\n") != ""
+
+
+def test_the_last_step_of_http1_refuses_trailers_and_extensions_without_an_end() -> None:
+    """Step 6 bounds a request as a whole. A parser that forgets what it has read has to count."""
+    (path,) = [step for step in LADDERS["http1"] if step.stem == "step8_core"]
+    step = runpy.run_path(str(path))
+    for line, status in (b"1;" + b"x" * 60_000 + b"\r\nx\r\n", 413), (b"T: " + b"x" * 60_000 + b"\r\n", 431):
+        core, sent = step["Connection"](), 0
+        core.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        core.receive_data(b"" if status == 413 else b"0\r\n")
+        with pytest.raises(step["BadRequest"]) as error:
+            while sent < 3 * step["MAX_CONTENT"]:
+                core.receive_data(line)
+                sent += len(line)
+                while core.next_event() is not None:
+                    pass
+        assert error.value.code == status and sent < 1.1 * step["MAX_CONTENT"]

@@ -482,9 +482,9 @@ def request_handling(version: str, headers: Sequence[tuple[str, str]], fault: ty
 #
 #        the request                                 the response
 #
-#           IDLE                                        IDLE
-#            | REQUEST_HEAD                              | REQUEST_HEAD
-#            v                                           v
+#           IDLE --------------+                        IDLE
+#            | REQUEST_HEAD    | BAD_REQUEST             | REQUEST_HEAD, or BAD_REQUEST
+#            v                 v                         v
 #     +---> BODY ---------> CLOSED                +---> HEAD ------> SWITCHED (both messages)
 #     +------+  BAD_REQUEST                       +------+  SWITCH: a 101 (the request is DONE), or a 2xx to CONNECT
 #            |  REQUEST_DATA                             |  INTERIM: another 1xx
@@ -503,7 +503,8 @@ def request_handling(version: str, headers: Sequence[tuple[str, str]], fault: ty
 #
 # In SWITCHED the bytes belong to another protocol. When a request is malformed (BAD_REQUEST, in any state), the server may
 # still send its error response, provided that it has not begun another response. After that response both messages are
-# CLOSED. When a response is malformed (BAD_RESPONSE), both are CLOSED at once: the client has nobody to tell.
+# CLOSED. Two steps are not in the drawing. When a response is malformed (BAD_RESPONSE), both messages are CLOSED at once, from
+# any state: the client has nobody to tell. When the input ends between two exchanges (END_OF_INPUT), both are CLOSED as well.
 
 
 class State(IntEnum):

@@ -1,12 +1,7 @@
 """Step 1: answer anything. A server of HTTP/1.1 in forty lines, which works with curl and with a browser.
 
-A client opens a connection and sends a *request*, which begins with lines of text:
-
-    GET /hello HTTP/1.1          the method, the target, the version
-    Host: 127.0.0.1:8000         a field: its name, a colon, its value
-
-The server reads once, takes the three words of the first line, answers, and closes the connection. The answer repeats the
-request, so that everybody sees what the server has understood. Try it:
+The server reads once, takes the three words of the first line (``GET /hello HTTP/1.1``: method, target, version), answers, and
+closes the connection. The answer repeats the request, so that everybody sees what the server has understood. Try it:
 
     python examples/steps/http1/step1_answer.py 8000
     curl http://127.0.0.1:8000/hello

@@ -21,7 +21,8 @@ from typing import NamedTuple
 MAX_HEAD, MAX_CONTENT = 65_536, 1_000_000  # bytes
 IDLE_TIME, REQUEST_TIME = 60.0, 30.0  # seconds
 
-REASONS = {200: "OK", 400: "Bad Request", 408: "Request Timeout", 413: "Content Too Large", 431: "Fields Too Large"}
+REASONS = {200: "OK", 400: "Bad Request", 408: "Request Timeout", 413: "Content Too Large"}
+REASONS[431] = "Request Header Fields Too Large"
 REQUEST_LINE = re.compile(r"([!-~]+) ([!-~]+) (HTTP/1\.[01])")
 FIELD_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")  # no space before the colon
 CHUNK_LINE = re.compile(r"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")  # extensions behind ";" are ignored

@@ -45,7 +45,8 @@ clients: set[asyncio.Task | None] = set()  # one task for each connection
 idle: set[StreamWriter] = set()  # the connections on which no request has begun
 stopping = asyncio.Event()
 
-REASONS = {200: "OK", 400: "Bad Request", 408: "Request Timeout", 413: "Content Too Large", 431: "Fields Too Large"}
+REASONS = {200: "OK", 400: "Bad Request", 408: "Request Timeout", 413: "Content Too Large"}
+REASONS[431] = "Request Header Fields Too Large"
 REQUEST_LINE = re.compile(r"([!-~]+) ([!-~]+) (HTTP/1\.[01])")
 FIELD_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")  # no space before the colon
 CHUNK_LINE = re.compile(r"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")  # extensions behind ";" are ignored
@@ -99,15 +100,16 @@ class Connection(Core):
 
     def _read_chunks(self) -> Iterator[Event | None]:
         """Yield the content of each chunk, which stands between a line with its size and a CRLF. Then skip the trailers."""
-        room = MAX_CONTENT
-        while size := chunk_size((yield from self._until(b"\r\n"))):
-            if (room := room - size) < 0:
+        room = MAX_CONTENT  # also for the lines: a client could send a long extension with each byte of content
+        while size := chunk_size(line := (yield from self._until(b"\r\n"))):
+            if (room := room - len(line) - size) < 0:
                 raise BadRequest("content too large", 413)
             yield from self._read_content(size)
             if (yield from self._until(b"\r\n")):
                 raise BadRequest("the size of a chunk is wrong")
-        while (yield from self._until(b"\r\n")):
-            pass  # a trailer; the empty line is the end
+        while line := (yield from self._until(b"\r\n")):  # a trailer; the empty line is the end
+            if (room := room - len(line)) < 0:
+                raise BadRequest("trailers too large", 431)
 
     def _read_content(self, left: int) -> Iterator[Event | None]:
         """Yield the next ``left`` bytes as they arrive, so that none of them waits here."""
@@ -203,8 +205,7 @@ async def read_request(reader: StreamReader, writer: StreamWriter, core: Connect
         if writer in idle:
             return None
         raise BadRequest("the request takes too long", 408) from None
-    request, *content = events
-    return request._replace(content=b"".join(event.data for event in content))
+    return events[0]._replace(content=b"".join(event.data for event in events[1:]))
 
 
 async def send(writer: StreamWriter, data: bytes) -> None:
