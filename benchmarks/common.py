@@ -164,7 +164,8 @@ def compare(ours: list[Run], theirs: list[Run], target: float | None) -> str:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process: fields 14 and 15 of its stat, behind the name, which may contain blanks."""
+    """Return the CPU time of a process: fields 14 and 15 of its stat, counted from the end of the name, which may contain
+    blanks."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -2,8 +2,8 @@
 
 Requests a second say more about the machine than about the server, so only the ratios count here. A machine's speed drifts
 (heat, other programs). So servers take turns, A B C D, A B C D ..., and each ratio compares two figures of one round. The
-median of the rounds is the result; the smallest and the largest ratio tell how far to trust it. Where other programs use the
-CPUs, the CPU time that a server takes for a request is the steadier figure.
+median of the rounds is the result; the smallest and the largest ratio tell how far to trust it. When other programs use the
+CPUs too, the CPU time that a server takes for a request is the steadier figure.
 
 There are three scenes, since a server can be fast at one kind of head only. One is a request with a Host and nothing else. One
 has ten more headers, as a browser sends them. One has another target and header each time, so that no cache of whole heads

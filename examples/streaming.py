@@ -1,7 +1,7 @@
 """Content of any size in little memory: the server counts an upload while it arrives, and makes a download while it is sent.
 
 Neither side ever holds more than a few chunks, because a slow reader makes the writer wait (backpressure). The hash of the
-download is known only at its end. So the server sends it behind the content, as a trailer field.
+download is known only at its end. So the server sends it after the content, as a trailer field.
 
 It prints:
 

@@ -2,8 +2,8 @@
 
 Each server has a broker of its own. The browsers of a server resume from this broker's log and ids. A server publishes each
 message to Redis first, and relays all messages that Redis sends into its own broker. So the clients of both servers get all
-messages, in one order. Without a redis-server on this machine, minproto's own broker takes its place, and a line on standard
-error says so.
+messages, in the same order. Without a redis-server on this machine, minproto's own broker takes its place, and a line on
+standard error says so.
 
 It prints:
 

@@ -42,7 +42,7 @@ async def app(request: Request) -> Answer:
 
 
 async def asking(port: int, path: str, pause: float) -> AsyncIterator[str]:
-    """Yield the data of messages, by one request after the other. The first request only asks where to begin."""
+    """Yield the data of messages, one request after another. The first request only asks where to begin."""
     async with connect_http("127.0.0.1", port) as client:
         response = await client.request("GET", "/poll")
         while True:

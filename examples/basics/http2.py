@@ -41,7 +41,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def fetch(targets: list[str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     core, waiting = Connection(Role.CLIENT), set()
     async for event in drive(core, reader, writer):
-        while targets:  # all requests at once, as soon as the server's settings have come
+        while targets:  # all requests at once, as soon as the server's settings have arrived
             head = RequestHead("GET", targets.pop(0), Headers([("host", "a")]), "2", core.next_stream)
             writer.writelines([core.send(head), core.send(EndOfMessage(Headers(), head.stream))])
             waiting.add(head.stream)

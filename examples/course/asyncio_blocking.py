@@ -1,4 +1,4 @@
-"""time.sleep() stops the whole loop: another client gets no turn. In a thread, the same call stops nobody."""
+"""time.sleep() stops the whole loop: another client gets no turn. In a thread, the same call blocks no other client."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""drain() gives nobody else a turn as long as the buffer is nearly empty: one fast client can starve all others."""
+"""drain() gives no other task a turn as long as the buffer is nearly empty: one fast client can starve all others."""
 
 import asyncio
 

@@ -10,13 +10,13 @@ Task = Generator[int, None, None]  # a task stops at each yield, and says for ho
 def run(*tasks: Task) -> None:
     ready, sleeping, now, number = deque(tasks), [], 0, 0
     while ready or sleeping:
-        if not ready:  # nobody can run: a real loop asks the kernel here to wait for the next timer or the next byte
+        if not ready:  # no task is ready: here a real loop asks the kernel to wait for the next timer or the next byte
             now, _, task = heapq.heappop(sleeping)
             ready.append(task)
         task = ready.popleft()
         print(f"{now} min: ", end="")
         try:
-            minutes = next(task)  # the task runs until its next yield, and nobody can interrupt it
+            minutes = next(task)  # the task runs until its next yield, and nothing can interrupt it
         except StopIteration:
             continue  # the task has returned
         number += 1  # of two tasks that wake up at the same time, the one that fell asleep first comes first

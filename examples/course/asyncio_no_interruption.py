@@ -1,4 +1,4 @@
-"""Between two awaits nobody can interrupt a task. At an await, everybody can."""
+"""Between two awaits, no other task can run. At an await, any other task can."""
 
 import asyncio
 

@@ -6,7 +6,7 @@ def take_by_a_slice(lines: int) -> int:
     copied, buffer = 0, b"123456789\n" * lines
     while buffer:
         line, buffer = buffer[:10], buffer[10:]
-        copied += len(line) + len(buffer)  # everything behind the line is copied, too
+        copied += len(line) + len(buffer)  # everything after the line is copied, too
     return copied
 
 

@@ -33,7 +33,7 @@ for read_first in True, False:
     client = socket.create_connection(listener.getsockname())
     server, _ = listener.accept()
     client.sendall(b"request")
-    server.recv(7, socket.MSG_PEEK | socket.MSG_WAITALL)  # the request has arrived, and is unread
+    server.recv(7, socket.MSG_PEEK | socket.MSG_WAITALL)  # the request has arrived, but has not been read
     sent = answer(server, read_first=read_first)
     received, end = read_all(client)
     print(f"server read the request: {read_first!s:5}  client got all of the answer: {received == sent!s:5}  and then {end}")

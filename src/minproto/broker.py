@@ -159,7 +159,7 @@ class Gap:
     """The id to resume from, for a subscriber that has seen this notice and nothing after it. None: the id of the message
     before the notice."""
     reason: str | None = field(default=None, compare=False)
-    """Why messages are missing, if a shell knows of a cause other than a queue or a log that is too short."""
+    """The cause, if only a shell knows it: a lost connection, say. None: a queue or a log was too short."""
 
 
 Item = Message | Gap

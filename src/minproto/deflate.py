@@ -137,7 +137,7 @@ def parse_extensions(value: str) -> list[Extension]:
 def _unquote(value: str) -> str | None:
     """Return a value without the quotes and backslashes of a quoted string: ``"1\\0"`` is 10. None if there is no value.
 
-    A backslash and the character behind it MUST be read as that character alone (RFC 9110 §5.6.4).
+    A backslash and the character after it MUST be read as that character alone (RFC 9110 §5.6.4).
     """
     return re.sub(r'["\\]', "", value) or None
 
@@ -260,7 +260,8 @@ class Deflater:
     def of(cls, parameters: Parameters, *, server: bool) -> Self:
         """Return the Deflater for the sending side of a server or a client.
 
-        Its window is at most the agreed one, and it keeps no window if that was agreed on (four MUSTs of §7.2.1).
+        Its window is no larger than agreed, and it keeps no window between messages if the two ends agreed so (four MUSTs of
+        §7.2.1).
         """
         if server:
             bits, resets = parameters.server_max_window_bits, parameters.server_no_context_takeover

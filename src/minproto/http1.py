@@ -352,7 +352,7 @@ class HeadReader:
         self._position += size
         if after == self._part:  # a fold: the value continues
             return
-        if after != END:  # at END, an empty line has come instead of a name: no text to store
+        if after != END:  # at END, an empty line has arrived instead of a name: no text to store
             texts = self._fields if self._part in _FIELDS else self._start
             texts.append(buffer.peek(start, position).decode("latin-1"))
         if len(self._fields) > 2 * self._limits.max_headers:
@@ -944,7 +944,7 @@ class Connection(Core):
     def _send_end(self, trailers: Headers) -> bytes:
         """Return the last chunk and the trailers; without chunks, b"", since a length or a close marks the end.
 
-        A client MUST NOT send a CRLF behind its content (§2.2), as some old clients did.
+        A client MUST NOT send a CRLF after its content (§2.2), as some old clients did.
         """
         if self._due:  # RFC 9110 §8.6: a message whose Content-Length is wrong MUST NOT be completed
             raise LocalProtocolError("less content than its Content-Length")

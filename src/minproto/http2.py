@@ -249,7 +249,7 @@ class Connection(SendingHalf):
         """Return the next event of the last frame, or read frames until one of them has an event.
 
         ``wants`` becomes DATA, and never PAUSED: frames have to be processed as soon as they arrive (§5.2.2). A WINDOW_UPDATE
-        may stand behind content that no app has taken yet.
+        may follow content that no app has taken yet.
         """
         while not self._events:
             frame = self._reader.next_frame()

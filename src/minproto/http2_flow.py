@@ -90,7 +90,7 @@ class ReceiveWindow:
         return self.window >= 0 or not count
 
     def consume(self, count: int) -> None:
-        """Count bytes that the app has read, or that we threw away: there is room for as many new bytes."""
+        """Count bytes that the app has read, or that we have discarded: they make room for as many new ones."""
         self.owed += count
 
     @property
@@ -213,7 +213,7 @@ class Scheduler:
         """Note that a stream has something to send. A new slot is the last of its round.
 
         ``incremental`` decides whether the stream gets a slot of its own, or shares the slot of the others, in which the ids
-        stand in ascending order (RFC 9218 §10).
+        are in ascending order (RFC 9218 §10).
         """
         self._kinds[stream] = urgency, incremental
         round_ = self._rounds.setdefault(urgency, deque())

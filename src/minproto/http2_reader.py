@@ -89,7 +89,7 @@ class FrameReader:
         self._idle_frames = idle_frames
         self._max_block = max_block
         self._max_settings = max_settings
-        self._is_first = True  # no frame has come yet: the first frame has to be SETTINGS
+        self._is_first = True  # no frame has arrived yet: the first frame has to be SETTINGS
         self.header: Header | None = None
         """The header of the frame whose payload has not arrived yet; None between two frames."""
         self.ignores_priority = False

@@ -107,7 +107,7 @@ class SendingHalf(Core):
         self._scheme = scheme
         self._greeted = False  # our first SETTINGS frame has been sent
         self.going_away: GoAway | None = None
-        """The peer's last GOAWAY; None if none has come."""
+        """The peer's last GOAWAY; None if none has arrived."""
         self._settings = SettingsExchange(role)
         self._streams = StreamTable(role)
         self._coder = self.coder(limits.max_block)
@@ -143,7 +143,7 @@ class SendingHalf(Core):
 
     @property
     def settings_received(self) -> bool:
-        """Whether the peer's first settings have come."""
+        """Whether the peer's first settings have arrived."""
         return self._settings.received
 
     @property

@@ -68,7 +68,7 @@ class SettingsExchange:
         self.peer: dict[int, int] = {}
         """The settings that the peer has sent so far: identifier -> value. A missing setting has its default."""
         self.received = False
-        """Whether the peer's first SETTINGS frame has come."""
+        """Whether the peer's first SETTINGS frame has arrived."""
         self._connect_enabled = False  # we have sent ENABLE_CONNECT_PROTOCOL with the value 1
         self._first: dict[int, int] | None = None  # the content of our first frame; None before it
         self._unacknowledged: list[Values] = []  # our frames without an ACK, oldest first
@@ -88,7 +88,7 @@ class SettingsExchange:
                 if enabled and not value:  # RFC 8441 §3: a client may be about to use what we have announced
                     raise LocalProtocolError("extended CONNECT can't be disabled")
                 enabled = enabled or value == 1
-            # RFC 9218 §2.1: this setting stands in the first frame or in none. The peer decides at that moment whether it
+            # RFC 9218 §2.1: this setting is in the first frame or in none. The peer decides at that moment whether it
             # keeps track of priorities at all. Chrome ends a connection whose server changes the setting later.
             if name == NO_RFC7540_PRIORITIES and self._first is not None and self._first.get(name) != value:
                 raise LocalProtocolError("NO_RFC7540_PRIORITIES can't change after the first SETTINGS")

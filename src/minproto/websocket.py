@@ -715,7 +715,7 @@ class Connection(Core):
         """Return a Pong for a Ping (§5.5.2) and a Close for the peer's Close (§5.5.1); after our own Close, None.
 
         The Pong has the data of the Ping, and a Pong is not answered (§5.5.3). Literally, §5.5.2 asks for a Pong until the
-        peer's Close has come, even after our own. But a peer that has read our Close may treat any later frame as an error.
+        peer's Close has arrived, even after our own. But a peer that has read our Close may treat any later frame as an error.
         """
         if self.state is State.CLOSED:
             return None

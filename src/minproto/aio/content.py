@@ -39,7 +39,7 @@ from minproto.aio.observe import APP_ENDS, logger
 
 T = TypeVar("T")
 CANCELLED_BY_APP = "the content was given up: its iterator was cancelled, and not by minproto"
-"""The error of an iterator that has cancelled its own task, say. A CancelledError would look like one of ours, and the failure
+"""The error of an iterator that has cancelled its own task, say. A CancelledError would look like our own, and the failure
 would go unnoticed."""
 _stopped: "WeakSet[asyncio.Task[Any]]" = WeakSet()  # the tasks that ``stop_task`` has cancelled
 

@@ -135,13 +135,13 @@ class Exchange(Protocol):
     """What a ``Request`` asks of its connection (HTTP/1.1) or of its stream (HTTP/2)."""
 
     async def receive_content(self) -> Data | EndOfMessage:
-        """Wait for the next piece, or the end. Raises RemoteProtocolError for malformed content, ConnectionError."""
+        """Wait for the next piece, or the end. Raises RemoteProtocolError for malformed content, and ConnectionError."""
 
     def fail(self, error: RemoteProtocolError) -> None:
         """Refuse the content for the app: read no more of it, and tell the client why."""
 
     async def inform(self, status: int, headers: Headers) -> None:
-        """Send an interim response. Raises LocalProtocolError if it can't be sent, ConnectionError."""
+        """Send an interim response. Raises LocalProtocolError if it can't be sent, and ConnectionError."""
 
     def abort(self) -> None:
         """End the exchange with a reset. From then on, everything is as if the client had left."""

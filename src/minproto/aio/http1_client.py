@@ -293,7 +293,7 @@ class ClientConnection:
             raise with_first_bytes(error, self.endpoint, "HTTP/1") from None
 
     async def _receive_bytes(self) -> None:
-        """Wait for bytes, or until ``_patience`` has to check again. Raises TimeoutError, ConnectionResetError."""
+        """Wait for bytes, or until ``_patience`` has to check again. Raises TimeoutError or ConnectionResetError."""
         try:
             size = await self.endpoint.receive(self._patience.left())
         except TimeoutError:

@@ -62,7 +62,7 @@ class RequestContent:
         self._pace.begin()
 
     async def receive_content(self) -> Data | EndOfMessage:
-        r"""Wait for the next piece of content, or its end. Raises RemoteProtocolError (400, 408, 413), ConnectionError.
+        r"""Wait for the next piece of content, or its end. Raises RemoteProtocolError (400, 408, 413) or ConnectionError.
 
         All content that has arrived is joined into one piece, and checked first. For example, a good chunk and a malformed
         chunk have arrived together. An app that saw only the good chunk might answer with a 200, although the request is
@@ -98,7 +98,7 @@ class RequestContent:
         self._core.fail(error)
 
     async def inform(self, status: int, headers: Headers) -> None:
-        """Send an interim response. Raises LocalProtocolError if the response has begun, ConnectionError."""
+        """Send an interim response. Raises LocalProtocolError if the response has begun, and ConnectionError."""
         if self._endpoint.lost:
             raise ConnectionResetError("the client is gone")
         if self._core.response is not HEAD:

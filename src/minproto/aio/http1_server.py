@@ -244,7 +244,7 @@ class ServerConnection:
     # -- a request's head
 
     async def _next_head(self) -> RequestHead | None:
-        """Wait for the next request. Return None if there will be none. Raises RemoteProtocolError, ConnectionError."""
+        """Wait for the next request. Return None if there will be none. Raises RemoteProtocolError or ConnectionError."""
         try:
             head = await self.endpoint.next_event(self._patience)
         except TimeoutError:

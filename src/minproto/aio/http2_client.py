@@ -39,7 +39,7 @@ The response may come while the upload is still running. If the user's iterator 
 is reset, and ``request`` or ``read`` raises the iterator's error.
 
 **When a request may be sent.** The server's settings say how many streams may be open at once, and how many bytes of fields
-it accepts. Until the settings have come, only one request is sent, and others wait: a request beyond the server's limit would
+it accepts. Until the settings arrive, only one request is sent, and others wait: a request beyond the server's limit would
 be refused. A request with large fields waits for the settings, too, because fields beyond the server's limit end the whole
 connection.
 
@@ -115,7 +115,7 @@ from minproto.http2 import Connection, GoAway, Limits, Settings
 from minproto.http2_frames import CANCEL, MAX_ID, NO_ERROR
 
 LARGE_HEAD = 8_192
-"""A request whose fields have more bytes than this is not sent before the server's settings have come."""
+"""A request whose fields have more bytes than this is not sent before the server's settings have arrived."""
 
 
 class ClientConnection(Multiplexer):
@@ -132,7 +132,7 @@ class ClientConnection(Multiplexer):
         self._error: RequestRefused | None = None  # the error for requests made after the end of the connection
         self._waiting: deque[asyncio.Future[None]] = deque()  # one for each request waiting until it may open a stream
         self._promised = 0  # streams that woken requests are about to open
-        self._settings_known = asyncio.Event()  # the server's settings have come, or will never come
+        self._settings_known = asyncio.Event()  # the server's settings have arrived, or will never come
         self._reader = asyncio.create_task(self._run())
 
     # -- the life of the connection
@@ -271,7 +271,7 @@ class ClientConnection(Multiplexer):
 
     @property
     def _free_streams(self) -> int:
-        """How many more streams may be opened now. Until the server's settings have come, only one stream may be open.
+        """How many more streams may be opened now. Until the server's settings have arrived, only one stream may be open.
 
         For example, if the server allows 100 streams, 97 are open, and 2 requests were woken but have not run yet, the
         number is 1.

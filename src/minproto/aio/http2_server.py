@@ -210,7 +210,7 @@ class ServerConnection(Multiplexer):
 
         The loop sends a PING, and waits for the handlers: 0.05 s, then 0.1 s, 0.2 s, and so on. A client that is still
         reading ignores the PING, because it has nothing more to send. If the client is gone, its machine no longer knows
-        the connection, and answers with a TCP reset. ``drain`` asks the socket whether a reset has come.
+        the connection, and answers with a TCP reset. ``drain`` asks the socket whether a reset has arrived.
         """
         for exchange in self.exchanges.values():
             exchange.note_client_left()
@@ -534,7 +534,7 @@ class Exchange:
     async def _event_within(self, seconds: float | None) -> Event | None:
         """Return the stream's next event; None if time is up, but the limit has changed or an event has just come.
 
-        Raises RemoteProtocolError (408) if time is up and nothing has come.
+        Raises RemoteProtocolError (408) if time is up and nothing has arrived.
         """
         try:
             with self._pace.waiting(seconds) as patience:

@@ -151,7 +151,7 @@ class Deadline(PlainDeadline):
         assert task is not None
         self._cancelling = task.cancelling()
         self._when = self._loop.time() + seconds
-        if self._fires > self._when:  # a timer that fires earlier will do: it sets itself again
+        if self._fires > self._when:  # a timer that fires earlier will do: ``_fire`` sets the next one
             self._set_timer()
         return self
 

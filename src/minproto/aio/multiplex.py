@@ -615,7 +615,7 @@ class Multiplexer:
     def _deadline(self) -> _Deadline:
         """Return the deadline for the next bytes. Four cases, from the strictest to the mildest:
 
-        1. Nothing has come at all. The peer has to send its preface and settings, and may need a slow TLS round trip for that.
+        1. Nothing has arrived at all. The peer has to send its preface and settings, maybe after a slow TLS round trip.
         2. A frame has begun. It may take as long as a head; DATA may take longer, as long as it takes at the minimum rate.
         3. Our settings are not acknowledged (RFC 9113 §6.5.3). See ``_settings_due``.
         4. Otherwise, the wait is idle time.

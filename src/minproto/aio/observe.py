@@ -40,7 +40,7 @@ class Counts(Protocol):
 
     @property
     def received(self) -> int:
-        """How many bytes have come from the peer."""
+        """How many bytes have arrived from the peer."""
 
     @property
     def sent(self) -> int:
@@ -121,7 +121,8 @@ class AccessLog:
             self._write = len
 
     def _now(self) -> str:
-        """Return the time for a line. It is formatted only once a second: that takes longer than the rest of a line."""
+        """Return the time for a line. It is formatted only once a second, because that takes longer than all other parts of a
+        line."""
         now = int(time.time())
         if self._time[0] != now:
             self._time = now, time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now))

@@ -70,7 +70,7 @@ def show(value: object) -> str:
 
 
 def public_name(kind: type) -> str:
-    """Return the name by which a user imports a class: ``minproto.Http2Limits``. Several classes of ours are named Limits."""
+    """Return the name by which a user imports a class: ``minproto.Http2Limits``. Several of our classes are named Limits."""
     import minproto  # not at the top of the file: minproto imports this module
 
     for name in minproto.__all__:

@@ -302,7 +302,7 @@ class _Publisher:
             self._timer = self._loop.call_later(seconds, self._check_progress)
 
     def _progress(self) -> tuple[int, int]:
-        """Return how many bytes have come from the broker, and how many it has received up to the end of the oldest PUBLISH.
+        """Return how many bytes the broker has sent, and how many it has received up to the end of the oldest PUBLISH.
 
         Later bytes are not counted: a broker that hangs may buffer many commands without answering any of them.
         """

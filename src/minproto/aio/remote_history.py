@@ -57,7 +57,7 @@ class History:
         self._last = last
         # A wait may be cancelled between the answers to XREAD and XINFO. The next call then waits for the second answer.
         self._asked: Link | None = None  # the connection on which the two answers are due; None: no answer is due
-        self._read: list[Any] = []  # the answer to XREAD, once it has come
+        self._read: list[Any] = []  # the answer to XREAD, once it has arrived
 
     async def begin(self, link: Link) -> list[Item]:
         """Return the first messages after the id, preceded by a Gap if messages may be missing."""

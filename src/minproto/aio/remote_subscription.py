@@ -60,7 +60,7 @@ class Source(Protocol):
         """
 
     async def next(self, link: Link) -> list[Item]:
-        """Wait for the next items, maybe an empty list. A cancelled call loses none. Raises OSError, RemoteProtocolError."""
+        """Wait for the next items, maybe an empty list. A cancelled call loses none. Raises OSError or RemoteProtocolError."""
 
 
 class Connector(Protocol):
@@ -69,7 +69,7 @@ class Connector(Protocol):
     target: Target
 
     async def connect(self) -> Link:
-        """Return a new connection. Raises OSError, RemoteProtocolError."""
+        """Return a new connection. Raises OSError or RemoteProtocolError."""
 
     async def within_handshake(self, answer: Awaitable[T]) -> T:
         """Wait for the first answers on a connection. Raises TimeoutError."""

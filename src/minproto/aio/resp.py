@@ -228,7 +228,7 @@ class ServerConnection:
         if self._draining:
             raise TimeoutError
         if not self._core.in_command and self._session.authenticated:
-            self._command_began = None  # an empty line may have come in two chunks, and begun nothing
+            self._command_began = None  # an empty line may have arrived in two chunks, and begun nothing
             return math.inf
         now = self._loop.time()
         if self._command_began is None:

@@ -182,7 +182,7 @@ class EventStream(Response):
             yield encode(Retry(DEFAULT_RETRY if self._retry is None else self._retry))
 
     async def _is_ready(self, seconds: float) -> bool:
-        """Wait for the source. Return False if nothing has come within ``seconds``, or if the client may be gone."""
+        """Wait for the source. Return False if nothing has arrived within ``seconds``, or if the client may be gone."""
         if self._client_may_be_gone:
             seconds = 0.0
         with suppress(TimeoutError):
@@ -505,7 +505,8 @@ class EventSource:
                         yield event
 
     async def _open(self) -> "_Stream":
-        """Connect, send the request, and return the stream in the answer. Raises StreamRefused, OSError, RemoteProtocolError.
+        """Connect, send the request, and return the stream in the answer. Raises StreamRefused, OSError or
+        RemoteProtocolError.
 
         The media type has to be right: a login page with the status 200 must not be treated as a stream that happens to be
         silent. A 204 has no content. It is returned because ``__aiter__`` ends the iteration when it sees one.

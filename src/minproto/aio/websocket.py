@@ -502,7 +502,7 @@ class WebSocket:
         await self._endpoint.close(last_words, linger=linger, first=not client)
 
     async def _read_until_close(self) -> Close:
-        """Handle events until the peer's Close comes, and return that Close. Raises RemoteProtocolError, ConnectionError.
+        """Handle events until the peer's Close comes, and return that Close. Raises RemoteProtocolError or ConnectionError.
 
         Messages that have already arrived go into the inbox without an await, so a burst of them costs no turns of the loop; a
         full inbox ends the burst. Control frames have no inbox. After ``FAIR_SHARE`` of them, other connections get their

@@ -55,7 +55,7 @@ def same_origin(request: Request, origin: str) -> bool:
 
 
 def check_offer(subprotocols: object, compression: object) -> None:
-    """Check the two options that both sides of a handshake have. Raises TypeError, ValueError.
+    """Check the two options that both sides of a handshake have. Raises TypeError or ValueError.
 
     ``subprotocols="chat"`` is refused: each letter of a str would be taken for a name.
     """

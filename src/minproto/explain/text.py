@@ -55,8 +55,8 @@ class Printer:
     def lines(self, row: Row, number: int = 0, seconds: float | None = None) -> Iterator[str]:
         """Yield the lines of a row.
 
-        ``number``: the number of its connection, and ``seconds``: the time since the connection began; without them, the row
-        is about bytes of a file."""
+        ``number``: the number of its connection. ``seconds``: the time since the connection began. A row without the two
+        describes bytes of a file."""
         client = row.sender is CLIENT
         stream = f", stream {row.stream}" if row.stream else ""
         time = "" if seconds is None else f" {seconds:.3f} s,"

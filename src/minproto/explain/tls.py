@@ -5,7 +5,7 @@ r"""TLS, explained as far as it is in the clear: the records, and the first mess
     ...                random, cipher suites, and extensions: the server's name, ALPN, versions, groups
 
 Both sides choose everything from these two messages: the version of TLS, the cipher, the group for the key exchange, and by
-ALPN the protocol inside, such as "h2". The server's name (SNI) stands in the ClientHello in the clear, so everybody on the
+ALPN the protocol inside, such as "h2". The server's name (SNI) is in the ClientHello in the clear, so everybody on the
 way can read which host a client asks for. After the ServerHello of TLS 1.3, everything is encrypted. Such a record shows
 only its length; its type always says "application data" (§5.2).
 
@@ -200,7 +200,7 @@ def _server_name(raw: bytes) -> str:
 
 
 def _alpn(raw: bytes) -> str:
-    """A list of protocol names, each behind its length in one byte (RFC 7301 §3.1)."""
+    """A list of protocol names, each preceded by its length in one byte (RFC 7301 §3.1)."""
     names, rest = [], raw[2:]
     while rest:
         names.append(readable(rest[1 : 1 + rest[0]]))
@@ -209,7 +209,7 @@ def _alpn(raw: bytes) -> str:
 
 
 def _key_shares(raw: bytes) -> str:
-    """A list of public keys, each behind its group and its length (§4.2.8)."""
+    """A list of public keys, each preceded by its group and its length (§4.2.8)."""
     shares, rest = [], raw[2:]
     while len(rest) >= 4:
         length = int.from_bytes(rest[2:4])

@@ -2,7 +2,7 @@ r"""Take a stream apart: feed its bytes to a core, piece by piece, and record ea
 
     take_apart("http1-request", "server", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", [9])
 
-The cut behind byte 9 makes two pieces, ``GET / HTT`` and ``P/1.1\r\nHost: a\r\n\r\n``. This is what the core makes of them:
+The cut after byte 9 makes two pieces, ``GET / HTT`` and ``P/1.1\r\nHost: a\r\n\r\n``. This is what the core makes of them:
 
     step  arrives         parsed    event             wants     the owner sends
     1     bytes 0 to 9              None              data

@@ -31,7 +31,7 @@ _catalogue = cache(read_catalogue)
 
 @dataclass(frozen=True)
 class Bug:
-    """A mutant, and the function in which it stands."""
+    """A mutant, and the function that contains it."""
 
     number: int
     mutant: Mutant

@@ -29,7 +29,7 @@ DESCRIPTION = "Exercises that grade themselves: with no word, the list; with NAM
 
 
 def run(words: Sequence[str]) -> int:
-    """Run the command, and return its exit status. ``words``: everything behind ``minproto learn``."""
+    """Run the command, and return its exit status. ``words``: everything after ``minproto learn``."""
     words = list(words)
     if words[:1] == ["mutants"]:
         return _mutants(words[1:])

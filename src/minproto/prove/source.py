@@ -120,7 +120,7 @@ _MENTION = re.compile(rf"(?:(?P<standard>RFC\s+\d+),?\s+)?{_NUMBER}|(?P<end>[.;:
 
 
 def sections(text: str, standard: str) -> list[Section]:
-    """Return the sections that a text mentions. ``standard``: the standard of a number that stands alone; "" for none."""
+    """Return the sections that a text mentions. ``standard``: the standard meant by a bare number; "" for none."""
     text = re.sub(r"\n\s*#?\s*", " ", text)
     found: list[Section] = []
     current = standard

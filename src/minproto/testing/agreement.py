@@ -178,7 +178,7 @@ def agrees(pair: Pair, *, examples: int | None = None, seed: int | None = None) 
     run_state_machine_as_test(machine, settings=options)
 
 
-# ---- the law for parsers that are no cores of ours -------------------------------------------------------------------
+# ---- the law for parsers that are not our cores -------------------------------------------------------------------
 #
 # ``agrees`` calls every method of two cores. A parser of somebody else has only the five names of the contract, and its errors
 # have texts of their own. So the two laws below compare what such a parser tells: its events, whether it fails, and ``wants``.
@@ -211,11 +211,11 @@ def understands_as(reference: Subject, names: tuple[str, str] = MINPROTO) -> Law
 
 
 def agrees_with(reference: Subject, *, ends: bool = True, names: tuple[str, str] = MINPROTO) -> Law:
-    """Return law 13 for a parser: after each chunk it has made the same events as our core, and so it has in the end.
+    """Return law 13 for a parser: after each chunk, and at the end, it has made the same events as our core.
 
-    A parser may report an error later than our core, which reports it at the first wrong byte, or sooner. But both make the
-    same events before, and no events after it, and both have failed when the input ends. ``ends``: end the input, too, at many
-    positions."""
+    Our core reports an error at the first wrong byte at the latest. A parser may report it later. But both make the same
+    events before the error and no events after it, and both have failed when the input ends. ``ends``: also end the input at
+    many positions."""
 
     def agrees(subject: Subject, stream: Sequence[bytes]) -> None:
         """13. Two implementations driven in lockstep agree after every call."""

@@ -25,13 +25,13 @@ from minproto.testing.stages import ROOMY, Stage
 from minproto.testing.streams import STREAMS, Reader, Stream, chosen_stage
 
 EXAMPLES = 100
-"""The number of streams for each law, if nobody says another one."""
+"""The default number of streams for each law."""
 TIMEOUT = 2.0
-"""The seconds that a program may take for one answer, if nobody says another number."""
+"""The seconds that a program may take for one answer, by default."""
 
 
 def run(words: Sequence[str]) -> int:
-    """Run the command, and return its exit status. ``words``: everything behind ``minproto laws``."""
+    """Run the command, and return its exit status. ``words``: everything after ``minproto laws``."""
     words = list(words)
     at = words.index("--") if "--" in words else len(words)
     options = _parser().parse_args(words[:at])

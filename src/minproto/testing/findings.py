@@ -27,7 +27,7 @@ MOST_EXPLAINED = 4_096
 MOST_LINKED = 1_000
 """The maximum number of bytes that a link holds."""
 LAB = "http://127.0.0.1:8000/"
-"""The address of the lab's page, if nobody has chosen another port."""
+"""The address of the lab's page at its default port."""
 
 _SECTION = re.compile(r"([A-Z]+(?: [0-9A-Z]+)?) §([0-9]+(?:\.[0-9]+)*)")
 
@@ -56,7 +56,7 @@ def fields_of(reader: Reader, data: bytes, width: int = 120) -> list[str]:
 def link(reader: Reader, pieces: Sequence[bytes]) -> str:
     """Return the address at which the lab shows what our core makes of a stream, step by step.
 
-    For the request ``GET / HTTP/1.1`` cut behind ``GET`` it is ``LAB#apart=http1-request/server/474554202f…/3``."""
+    For the request ``GET / HTTP/1.1`` cut after ``GET``, the address is ``LAB#apart=http1-request/server/474554202f…/3``."""
     ends = list(accumulate(map(len, pieces)))
     cuts = sorted({end for end in ends if 0 < end < ends[-1]})
     words = [reader.name, reader.role.value, b"".join(pieces).hex(), ",".join(map(str, cuts))]

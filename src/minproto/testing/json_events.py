@@ -10,7 +10,7 @@ rules. Bytes are hexadecimal digits, since JSON has no bytes. A field that says 
 (``stream`` in HTTP/1.1, for example) is left out. The text of a WebSocket message is ``text``, its bytes are ``data``.
 ``docs/laws.md`` lists the events of each protocol.
 
-A value of RESP may have any type, and JSON has too few types. So each value that is not null, true, false or a list is an
+A RESP value may have any type, and JSON has too few types. So each value that is not null, true, false or a list is an
 object with a ``type``, too: see ``_VALUES``.
 """
 
@@ -101,11 +101,11 @@ _VALUES: dict[str, Callable[[Any], Object]] = {
     "Map": lambda value: {"type": "Map", "pairs": [[resp_value(key), resp_value(each)] for key, each in value.pairs]},
     "Set": lambda value: {"type": "Set", "items": resp_value(value.items)},
 }
-"""Types of a value of RESP -> the value as JSON. A Double is given as its eight bytes in network order, or as "nan"."""
+"""The type of a RESP value -> the value as JSON. A Double is given as its eight bytes in network order, or as "nan"."""
 
 
 def resp_value(value: Any) -> Any:
-    """Return a value of RESP as JSON."""
+    """Return a RESP value as JSON."""
     if isinstance(value, list):
         return [resp_value(each) for each in value]
     return value if value is None or isinstance(value, bool) else _VALUES[type(value).__name__](value)

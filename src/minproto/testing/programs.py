@@ -156,7 +156,7 @@ class Program:
         return path
 
     def _fill(self, lines: list[str], batch: Sequence[tuple[_Node, Op]]) -> None:
-        """Send lines, and store the answers in their nodes. After a fault, the nodes behind it stay without an answer."""
+        """Send lines, and store the answers in their nodes. After a fault, the later nodes stay without an answer."""
         self._asked, self._process.used_by = [], self
         answers, fault = _asked(self._process.ask, lines) if lines else ([], None)
         if len(lines) > 1 and (doubtful := self._doubtful(batch, answers)) is not None:
@@ -176,10 +176,10 @@ class Program:
             node.answer = fault
 
     def _doubtful(self, batch: Sequence[tuple[_Node, Op]], answers: Sequence[bytes]) -> slice | None:
-        """Return the operations of the first parser among whose answers a line too many may stand; None if there is none.
+        """Return the operations of the first parser that may have answered with a line too many; None if there is none.
 
-        Each line behind such a line answers another operation. This shows in a line that is no answer, and in a ``new`` whose
-        answer is that of another operation: then the parser before this ``new`` is meant."""
+        Every line after such a line belongs to another operation. Two things show this: a line that is no answer, or a ``new``
+        that got the answer of another operation. In the second case, the fault lies with the parser before this ``new``."""
         start = 0
         for at, ((node, _), line) in enumerate(zip(batch, answers, strict=False)):
             answer = self._answer(line)

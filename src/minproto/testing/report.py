@@ -31,7 +31,7 @@ class LawBroken(AssertionError):
         self.law, self.says, self.parts = law, says, list(parts)
         stream = f"broken by:\n{show(parts)}\n" if parts else ""
         self.slow = False
-        """Whether it took seconds to find this out, so that few smaller streams should be tried."""
+        """Whether each try takes seconds. If so, only a few smaller streams are tried."""
         super().__init__(f"{'law ' if law[:1].isdigit() else ''}{law}\n{stream}{says}")
 
 

@@ -50,7 +50,7 @@ class Reader:
     reference: Subject
     """Our core with large limits, for a comparison: another parser may refuse other sizes."""
     opening: bytes = b""
-    """What a stream begins with, where the examples of the ledger begin behind it: the preface and the SETTINGS of HTTP/2."""
+    """What a stream begins with, if the ledger's examples leave it out: in HTTP/2, the preface and SETTINGS."""
 
     @property
     def before(self) -> tuple[Said, ...]:
@@ -105,7 +105,7 @@ class Stream:
     ledger: tuple[str, ...]
     """How the ids of the ledger's entries begin."""
     readers: tuple[Reader, ...]
-    """Who reads the stream. The first one is meant if nobody says a role."""
+    """Who reads the stream. The first one is the default."""
 
     def reader(self, role: str | None = None) -> Reader:
         """Return what reads the stream, by its role. Raises ValueError for a role that does not read it."""

@@ -1,6 +1,6 @@
 r"""Reference answer to http1/3: a chunked reader.
 
-A state says what comes next: the line of a size, data, the CR LF behind the data, or a trailer. ``5\r\nhel`` leaves the
+A state says what comes next: the line of a size, data, the CR LF after the data, or a trailer. ``5\r\nhel`` leaves the
 state DATA with two bytes to come.
 """
 

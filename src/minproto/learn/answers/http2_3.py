@@ -36,7 +36,7 @@ def entry(index: int) -> tuple[str, str]:
 
 
 def string(block: bytes) -> tuple[str, bytes]:
-    """Return a string, and the bytes behind it."""
+    """Return a string, and the bytes after it."""
     if not block or block[0] >= 0x80:
         raise ValueError("no string, or one in Huffman's code")
     length, block = number(block, 7)
@@ -46,7 +46,7 @@ def string(block: bytes) -> tuple[str, bytes]:
 
 
 def number(block: bytes, prefix: int) -> tuple[int, bytes]:
-    """Return a number, and the bytes behind it."""
+    """Return a number, and the bytes after it."""
     full = (1 << prefix) - 1
     value, block = block[0] & full, block[1:]
     if value < full:

@@ -29,7 +29,7 @@ def matches(pattern: str, topic: str) -> bool:
 
 
 def never(char: str) -> bool:
-    """Match no character: this is behind the last part."""
+    """Match no character: this follows the last part."""
     return False
 
 

@@ -15,7 +15,7 @@ request smuggling, and our server refuses such a request. An entry of ``catalogu
     [[mutant]]
     name = "te-beside-cl"
     module = "http1"                                # minproto.http1
-    old = "if coding is not None and length is not None:"       # stands exactly once in that module
+    old = "if coding is not None and length is not None:"       # occurs exactly once in that module
     new = "if False:"
     breaks = ["9112-6.1-te-and-cl"]                 # the entry of the ledger that the mutant disobeys
 
@@ -63,7 +63,7 @@ class MutantError(Exception):
 
 @dataclass(frozen=True)
 class Mutant:
-    """One bug: ``old`` stands exactly once in the module's source, and ``new`` takes its place."""
+    """One bug: ``old`` occurs exactly once in the module's source, and ``new`` takes its place."""
 
     name: str
     """Tells the bug, like ``te-beside-cl``. A generated mutant has a place, like ``http1:123:negate``."""
@@ -89,7 +89,7 @@ def module_path(module: str) -> Path:
 def mutated_source(mutant: Mutant) -> str:
     """Return the source of the mutant's module with the bug in it.
 
-    Raises MutantError unless ``old`` stands in the source exactly once, and ``new`` differs from it. Whether the result is
+    Raises MutantError unless ``old`` occurs in the source exactly once, and ``new`` differs from it. Whether the result is
     Python shows when it is compiled: see ``compiled``.
     """
     source = module_path(mutant.module).read_text("utf-8")

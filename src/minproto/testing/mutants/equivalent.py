@@ -8,7 +8,7 @@
     why = "The search starts one byte later, where the byte before was looked at already."
 
 An entry names a line by its code and by the function around it, so that it still fits when a line above is added, or when
-the comment behind the line changes. When the code of the line changes, the entry fits nothing any more, and the mutant counts
+the comment after the code changes. When the code of the line changes, the entry no longer fits any line, and the mutant counts
 again: the reason may not hold for the new line.
 """
 

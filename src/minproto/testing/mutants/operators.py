@@ -96,7 +96,7 @@ class _Edit:
 
 
 class _Text:
-    """A source text, and where the nodes of its syntax tree stand in it."""
+    """A source text, and the positions of its syntax tree's nodes in the text."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -206,7 +206,7 @@ class _Finder:
             yield (*self._between(left, right, old), new, "connective")
 
     def _between(self, left: ast.expr, right: ast.expr, pattern: str) -> tuple[int, int]:
-        """Return where an operator stands between its operands. A comment may stand there, too."""
+        """Return the position of an operator between its operands. There may also be a comment between them."""
         start, end = self._text.span(left)[1], self._text.span(right)[0]
         between = re.sub("#.*", lambda comment: " " * len(comment[0]), self._text.source[start:end])
         found = re.search(pattern, between)

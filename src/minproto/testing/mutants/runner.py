@@ -229,7 +229,7 @@ class _Child:
             self._gone("timeout", f"no end after {self._patience:g} seconds")
 
     def read(self) -> None:
-        """Read the lines that have come. The child is done when it has said "end" or an error, or when it is gone."""
+        """Read the lines that have arrived. The child is done when it has said "end" or an error, or when it is gone."""
         if not (data := os.read(self.reading, 65_536)):
             self._gone("crash", "the child process has died")
             return
@@ -266,7 +266,7 @@ class _Child:
         """End the process, with what it has started, and keep the last line that it printed."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._pid, signal.SIGKILL)  # it leads a process group of its own
-        os.kill(self._pid, signal.SIGKILL)  # it was only just forked, and does not lead one yet
+        os.kill(self._pid, signal.SIGKILL)  # a child just forked may not lead one yet
         os.waitpid(self._pid, 0)
         os.close(self.reading)
         with self._printed as printed:

@@ -24,8 +24,8 @@ _STANDARDS = {
     "9110": "HTTP/1.1", "9112": "HTTP/1.1", "9113": "HTTP/2", "7541": "HTTP/2", "9218": "HTTP/2", "8441": "HTTP/2",
     "6455": "WebSocket", "7692": "WebSocket", "sse": "Server-Sent Events", "resp": "RESP and the broker",
 }  # fmt: skip
-"""How the id of an entry begins, and the protocol. RFC 9110 holds for HTTP/2, too; its mutants
-stand with those of HTTP/1.1."""
+"""How the id of an entry begins, and the protocol. RFC 9110 applies to HTTP/2, too. Its mutants are listed with those of
+HTTP/1.1."""
 
 MODULES = tuple(module for modules in PROTOCOLS.values() for module in modules)
 
@@ -112,7 +112,7 @@ def ledger_tests() -> dict[str, tuple[str, ...]]:
 
 
 def _fast_first(tests: list[str]) -> tuple[str, ...]:
-    """Return the tests, each once. All of one file stand together, since pytest reads a file that is named twice twice."""
+    """Return the tests, each once. The tests of a file are next to each other; otherwise pytest would read the file twice."""
     files = list(dict.fromkeys(_file(test) for test in tests))
     files.sort(key=lambda file: any(slow in file for slow in _SLOW))
     return tuple(dict.fromkeys(sorted(tests, key=lambda test: files.index(_file(test)))))
