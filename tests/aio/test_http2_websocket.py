@@ -180,6 +180,19 @@ async def test_a_reset_is_a_lost_connection() -> None:
 
 
 @virtual
+async def test_aborted_by_the_handler() -> None:
+    """RFC 8441 §5: RST_STREAM with CANCEL takes the place of TCP's reset, and END_STREAM does not come."""
+
+    async def gives_up(ws: WebSocket) -> None:
+        ws.abort()
+
+    async with session(gives_up) as (_, socket):
+        await socket.peer.until(lambda: socket.answer.reset is not None)
+        assert (socket.answer.reset, socket.answer.ended) == (CANCEL, False)
+        assert (await socket.peer.get("/hello")).status == 200
+
+
+@virtual
 async def test_the_connection_is_lost() -> None:
     handler = Recorded()
     async with session(handler) as (server, socket):

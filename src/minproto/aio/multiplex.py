@@ -363,7 +363,7 @@ class Http2Stream:
                     await self._wait_for_news()
 
     def abort(self) -> None:
-        """End both directions at once, and tell the peer with a reset (CANCEL)."""
+        """End both directions at once, and tell the peer with a reset (CANCEL, which RFC 8441 §5 gives a WebSocket)."""
         self.reset(CANCEL)
         self.fail(ConnectionResetError("the stream was given up"))
         self._connection.on_closed(self)
