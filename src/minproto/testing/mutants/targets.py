@@ -37,8 +37,8 @@ _HTTP1 = (
     "tests/test_laws.py -k -http1 ", "tests/aio/test_http1_server.py", "tests/aio/test_http1_client.py",
 )  # fmt: skip
 _HTTP2 = (
-    "tests/test_http2_conformance.py", "tests/test_http2_windows.py", "tests/test_http2_sending.py",
-    "tests/test_http_semantics.py", "tests/test_http2_pace.py", "tests/test_http2_pair.py",
+    "tests/test_http2_streams.py", "tests/test_http2_conformance.py", "tests/test_http2_windows.py",
+    "tests/test_http2_sending.py", "tests/test_http_semantics.py", "tests/test_http2_pace.py", "tests/test_http2_pair.py",
     "tests/test_http2_attacks.py", "tests/test_http2_against_h2.py", "tests/test_http2_agreement.py",
     "tests/test_laws.py -k -http2 ", "tests/aio/test_http2_server.py", "tests/aio/test_http2_client.py",
 )  # fmt: skip
