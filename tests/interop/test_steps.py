@@ -16,7 +16,10 @@ from minproto.testing import obeys
 
 ROOT = Path(__file__).parents[2]
 STEPS = sorted((ROOT / "examples" / "steps").glob("*/step*.py"))
-PROBES = {"http1": (b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n", rb"HTTP/1\.1 200 OK\r\n(.*\r\n)*\r\nGET /hello\n")}
+PROBES = {
+    "http1": (b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n", rb"HTTP/1\.1 200 OK\r\n(.*\r\n)*\r\nGET /hello\n"),
+    "sse": (b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n", rb"HTTP/1\.1 200 OK\r\n(.*\r\n)*\r\n(.*\n)*"),
+}
 """The ladder -> what a client of it sends, and the pattern of the answer. For other ladders, a connection is enough."""
 
 

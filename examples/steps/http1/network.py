@@ -32,13 +32,12 @@ class Client(asyncio.Transport):
     def __init__(self, protocol: asyncio.Protocol) -> None:
         super().__init__()
         self.received = b""
-        self.unread = 0
-        """Bytes that the server has written and a client that does not read has left in the server's memory."""
         self.reads = True
         self.open = True
         self._protocol = protocol
         self._reading = True  # whether the server reads
         self._coming = b""  # bytes for a server that does not read
+        self._kept = bytearray()  # bytes that the server has written, and a client that does not read has left in its memory
         protocol.connection_made(self)
 
     async def send(self, *segments: bytes) -> None:
@@ -47,6 +46,19 @@ class Client(asyncio.Transport):
             self._coming += segment
             self._deliver()
             await asyncio.sleep(0.001)  # the clock moves on when nobody has anything to do
+
+    @property
+    def unread(self) -> int:
+        """The number of bytes that wait in the server's memory, because the client does not read."""
+        return len(self._kept)
+
+    def read_all(self) -> None:
+        """Read what waits in the server's memory, and from now on whatever comes."""
+        was_full, self.reads = self.unread > HIGH_WATER, True
+        self.received += self._kept
+        self._kept.clear()
+        if was_full:
+            self._protocol.resume_writing()
 
     def end(self) -> None:
         """Send no more."""
@@ -74,7 +86,7 @@ class Client(asyncio.Transport):
             self.received += data
         elif self.open:
             was_full = self.unread > HIGH_WATER
-            self.unread += len(data)
+            self._kept += data
             if self.unread > HIGH_WATER and not was_full:
                 self._protocol.pause_writing()
 
