@@ -108,7 +108,7 @@ class Load:
         self._selector.register(self._publisher, selectors.EVENT_READ | selectors.EVENT_WRITE, None)
 
     def run(self, seconds: float) -> float:
-        """Publish for so long, and wait until all messages have arrived. Return the deliveries in a second of that time."""
+        """Publish for this long, and wait until all messages have arrived. Return the deliveries per second."""
         began = time.perf_counter()
         while time.perf_counter() < began + seconds:
             self._turn(publishing=True)
@@ -186,7 +186,8 @@ async def subscribe(port: int) -> Connection:
 
 
 async def growth(server: Server, count: int) -> float:
-    """Return the KiB of each of so many idle subscribers. It is a result only if each of them then gets a message."""
+    """Return the KiB that each idle subscriber costs, if there are this many. It is a result only if each of them then gets a
+    message."""
     connections: list[Connection] = []
 
     async def more(most: int) -> None:
@@ -221,7 +222,7 @@ def memory(cpu: int | None, peers: list[Peer], count: int) -> None:
 
 
 def cost(topics: int, patterns: int) -> float:
-    """Return the microseconds of a publish to one subscriber, beside so many others."""
+    """Return the microseconds of a publish to one subscriber, while this many others are subscribed."""
     broker = chosen(Broker)(lambda: time.time_ns() // 1_000_000)
     subscription = broker.subscribe("topic")
     others = [f"other {number}" for number in range(topics)]

@@ -135,7 +135,7 @@ def prepare() -> int | None:
 
 
 def allow_files(count: int) -> None:
-    """Raise the limit of open files for so many connections. Both ends need one each; the servers inherit the limit."""
+    """Raise the limit of open files for this many connections. Both ends need one each; the servers inherit the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < count + SPARE_FILES:
         sys.exit(f"only {hard} open files allowed here, so at most {hard - SPARE_FILES} connections")

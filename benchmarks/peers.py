@@ -47,7 +47,7 @@ async def hello(scope: dict[str, Any], receive: Any, send: Callable[[dict[str, A
 
 
 async def blocks(count: int, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
-    """Yield so many bytes, in pieces of 64 KiB, as minproto's demo app does."""
+    """Yield this many bytes, in pieces of 64 KiB, as minproto's demo app does."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % count)]})
     for left in range(count, 0, -len(BLOCK)):
         await send({"type": "http.response.body", "body": BLOCK[:left], "more_body": left > len(BLOCK)})

@@ -118,7 +118,7 @@ class Channel:
 
 
 class Load:
-    """Connections that each have so many messages in flight: after each answer the next message is sent."""
+    """Connections that each have this many messages in flight: after each answer the next message is sent."""
 
     def __init__(self, port: int, path: str, opcode: int, payload: bytes, connections: int, in_flight: int) -> None:
         self._frames = memoryview(b"".join(frame(opcode, payload) for _ in range(in_flight)))
@@ -147,7 +147,7 @@ class Load:
             leave([sock for channel in self._channels for sock in channel.sockets])
 
     def run(self, seconds: float) -> float:
-        """Return the messages delivered in a second. Messages that are still on their way then do not count."""
+        """Return the messages delivered per second. Messages that are still on their way at the end do not count."""
         self._delivered, self._sending = 0, True
         began = time.perf_counter()
         for channel in self._channels:

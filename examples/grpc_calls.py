@@ -1,7 +1,7 @@
 """gRPC: a real grpcio client, and a server that is an ordinary app, since gRPC is HTTP/2 with a few conventions.
 
 A call is a POST to /service/method. Five bytes precede each message, in both directions: one byte says whether the message is
-compressed, and four give its length. A trailer, grpc-status, tells how the call went. The messages here are plain bytes. gRPC
+compressed, and four give its length. A trailer, grpc-status, says how the call went. The messages here are plain bytes. gRPC
 does not say what is in a message: most programs use Protocol Buffers. Needs grpcio (``pip install grpcio``).
 
 It prints:

@@ -1,8 +1,8 @@
 """Keep-alive and pipelining, seen from a raw socket: three requests in one write, and three answers in the same order.
 
-The first request is the slowest, and yet its answer comes first. HTTP/1.1 has no number that tells which request an answer
-belongs to: only the order tells it (RFC 9112 §9.3.2). One slow request holds up all answers behind it (head-of-line blocking).
-The last request asks the server to close the connection, and the server's answer says that it will.
+The first request is the slowest, and yet its answer comes first. HTTP/1.1 has no number that shows which request an answer
+belongs to: only the order does (RFC 9112 §9.3.2). One slow request holds up all later answers (head-of-line blocking). The
+last request asks the server to close the connection, and the server's answer says that it will.
 
 It prints:
 

@@ -1,4 +1,5 @@
-"""A line without an end: TCP's window stays open, because the shell reads all that comes. Only the core's limit refuses."""
+"""A line without an end: TCP's window stays open, because the shell reads everything that arrives. Only the core's limit
+refuses."""
 
 import socket
 from threading import Thread

@@ -211,7 +211,7 @@ def _key(message: Message) -> IdKey:
 class _Log:
     """The last messages of a topic, and the id after which they begin.
 
-    ``start`` tells whether a replay has a gap. It is the id of the last message that the log has dropped. While the log has
+    ``start`` shows whether a replay has a gap. It is the id of the last message that the log has dropped. While the log has
     dropped no message, ``start`` is an id before its first message: see ``_log_of``. A subscriber that has seen ``start``
     misses nothing. A subscriber that has seen only an earlier id may miss messages.
 
@@ -280,7 +280,7 @@ _MEMBER = re.compile(rb"(?s)\\(.)|(.)-(.)|(.)")
 
 
 def glob(pattern: str) -> re.Pattern[bytes]:
-    r"""Return a compiled regular expression whose ``fullmatch`` on a topic's bytes tells whether the pattern matches.
+    r"""Return a compiled regular expression whose ``fullmatch`` on a topic's bytes shows whether the pattern matches.
 
     Each part of the pattern becomes its counterpart in a regular expression:
 

@@ -316,8 +316,8 @@ class Inflater:
     def of(cls, parameters: Parameters, *, server: bool) -> Self:
         """Return the Inflater for the receiving side of a server or a client.
 
-        It keeps the window from one message to the next, and all 32,768 bytes of it, unless the peer has agreed to less
-        (§7.2.2). It is the answer that counts: an offer is no agreement.
+        It keeps a window of 32,768 bytes from one message to the next, unless the peer has agreed to a smaller window or to
+        none (§7.2.2). Only the answer counts: an offer is not an agreement.
         """
         if server:
             return cls(parameters.client_max_window_bits, context_takeover=not parameters.client_no_context_takeover)

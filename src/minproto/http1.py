@@ -91,7 +91,7 @@ Easy to get wrong:
 - A client has to accept what old servers send: a header line that is folded into two (§5.2), content that ends when the server
   closes (§6.3). In a request, a server accepts neither.
 
-The parts of this file: limits; the syntax of a head; framing, which is how a message tells where it ends; the states of
+The parts of this file: limits; the syntax of a head; framing, which is how a message shows where it ends; the states of
 a connection; the connection. ``http1_body.py`` reads content, and ``http.py`` has what all versions of HTTP share.
 
 Left out: transfer codings other than chunked (nobody sends them; the content of such a response is passed on as it is),
@@ -397,7 +397,7 @@ def request_framing(version: str, fields: dict[str, str], fault: type[ProtocolEr
     if "transfer-encoding" not in fields:
         return ContentLength(parse_content_length(fields.get("content-length", "0"), fault))
     codings = _transfer_codings(version, fields, fault)
-    # §6.1: a sender MUST NOT apply chunked more than once, and MUST apply it last, or nothing tells where the request ends.
+    # §6.1: a sender MUST NOT apply chunked more than once, and MUST apply it last, or nothing shows where the request ends.
     # §6.3: if chunked is not last, the server MUST respond with 400.
     if codings[-1:] != ["chunked"] or codings.count("chunked") > 1:
         raise fault("in Transfer-Encoding, chunked must come last, and once", 400)
@@ -631,7 +631,7 @@ class Connection(Core):
         self._body: http1_body.BodyReader | None = None  # None: no head yet, or a message without content
         # The message that is being sent:
         self.framing: Framing = NO_CONTENT
-        """How the message that is being sent tells where it ends."""
+        """How the message that is being sent shows where it ends."""
         self._due = 0  # bytes that the Content-Length announced, and that have not been sent yet
 
     def _move(self, step: Step) -> None:

@@ -46,7 +46,7 @@ from minproto.buffer import Buffer
 from minproto.core import RemoteProtocolError
 from minproto.http import FIELD_VCHAR, TCHAR, Data, EndOfMessage, Headers
 
-# ---- framing: how a message tells where its content ends (§6.3) ----------------------------------------------------------
+# ---- framing: how a message shows where its content ends (§6.3) ----------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

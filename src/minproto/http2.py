@@ -92,7 +92,7 @@ the next request is accepted. Then the client sends DATA on stream 7, which it h
 - **A stream fault** is a malformed message (PROTOCOL_ERROR), a frame that the state of the stream does not allow
   (STREAM_CLOSED), DATA beyond the stream's window (FLOW_CONTROL_ERROR), or a request beyond ``max_streams`` (REFUSED_STREAM).
   All other streams continue. An idle stream cannot be reset, so a fault on it is a connection fault instead.
-- **A request that is only too large** is a ``StreamFault``, too, with a ``status``: 414 (or 501) for the start line, 431 for
+- **A request that is merely too large** is a ``StreamFault``, too, with a ``status``: 414 (or 501) for the start line, 431 for
   the fields. The stream is not reset; it stays open, so that the app can reply with the status, as in HTTP/1.1.
 - **A connection fault** concerns what all streams share: the framing, the compression table, the connection's window,
   a stream id. ``next_event`` raises an error, and ``farewell`` returns a GOAWAY with the code of that error.
@@ -108,7 +108,7 @@ checks a frame's nine header bytes before its payload arrives, or by ``http2_fra
     the peer sends                                                         the fault
     a wrong preface; a first frame that is not SETTINGS                    connection, PROTOCOL_ERROR 0x1
     a frame of over 16,384 bytes, or of a length that its type forbids     connection, FRAME_SIZE_ERROR 0x6 (PRIORITY: stream)
-    the flag PADDED without the byte that tells how much padding           connection, FRAME_SIZE_ERROR
+    the flag PADDED without the byte that says how much padding           connection, FRAME_SIZE_ERROR
     a frame of the connection on a stream, or the reverse; PUSH_PROMISE    connection, PROTOCOL_ERROR
     padding as long as the payload; a setting out of its range             connection, PROTOCOL_ERROR (window size: 0x3)
     a field block that is interrupted, or has no beginning                 connection, PROTOCOL_ERROR
@@ -398,7 +398,7 @@ class Connection(SendingHalf):
     def _receive_request(self, id_: int, fields: Fields, ends: bool) -> None:
         """Open a stream for a request. Raises StreamError, and opens no stream, if the request is refused or malformed.
 
-        A request that is only too large is well understood. So its stream is opened for the answer, with a StreamFault in
+        A request that is merely too large is understood, and can be answered. So its stream is opened, with a StreamFault in
         place of the RequestHead. REFUSED_STREAM says that no app has seen the request, so that comes before everything (§8.7).
         """
         if len(self._streams.open) >= self.limits.max_streams:  # §5.1.2

@@ -122,7 +122,7 @@ class Reset(Event):
 class StreamFault(Event):
     """Received: the peer broke a rule on one stream, and the stream is closed. The reply is a Reset.
 
-    If the fault has a ``status``, the request is only too large: the stream is open, and the app answers with the status.
+    If the fault has a ``status``, the request is merely too large: the stream is open, and the app answers with the status.
     """
 
     stream: int

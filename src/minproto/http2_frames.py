@@ -10,7 +10,7 @@ Everything sent on an HTTP/2 connection is a sequence of frames. This is a clien
     >>> encode_frame(HEADERS, END_STREAM | END_HEADERS, 1, b"\x82\x84\x86").hex(" ")
     '00 00 03 01 05 00 00 00 01 82 84 86'
 
-The header alone tells how long the payload is and which stream it belongs to. So most faults of a frame are visible before its
+The header alone says how long the payload is and which stream it belongs to. So most faults of a frame are visible before its
 payload arrives. ``check_header`` is called as soon as the nine bytes have arrived, so a frame that announces 16 megabytes is
 refused before we store any of its payload.
 
@@ -236,7 +236,7 @@ def parse_headers(frame: Frame, *, ignore_priority: bool = False) -> bytes:
 def _unpadded(frame: Frame) -> bytes:
     """Return a payload without its pad length and padding (§6.1, §6.2).
 
-    The payload begins with the byte that tells how much padding there is, so padding of the payload's length does not fit. A
+    The payload begins with the byte that says how much padding there is, so padding of the payload's length does not fit. A
     parser that subtracts without checking gets a negative length, and reads memory that belongs to something else.
     """
     payload = frame.payload

@@ -4,8 +4,8 @@ Each end sends a SETTINGS frame as its first frame, and may send more at any tim
 first SETTINGS frame, three settings of six bytes (an identifier and a value):
 
     00 02  00 00 00 00     ENABLE_PUSH 0: the server must not push
-    00 04  00 02 00 00     INITIAL_WINDOW_SIZE 131072: a stream may hold so many bytes of DATA that our app has not taken
-    00 06  00 01 00 00     MAX_HEADER_LIST_SIZE 65536: the fields of a message may have so many bytes
+    00 04  00 02 00 00     INITIAL_WINDOW_SIZE 131072: a stream may hold this many bytes of DATA that our app has not taken
+    00 06  00 01 00 00     MAX_HEADER_LIST_SIZE 65536: the fields of a message may have this many bytes
 
 These are all the settings that we know. Other settings are ignored, and a value out of range ends the connection:
 

@@ -46,8 +46,8 @@ once its LF is there. After the second chunk the server holds ECHO (four bytes),
 Three things are easy to get wrong:
 
 - A length is only a claim. ``*1000000000\r\n`` is 13 bytes, and it announces a thousand million strings. A parser that
-  reserves memory for so many strings fails. So each length is checked against its limit when its line ends, before any content
-  arrives.
+  reserves memory for that many strings fails. So each length is checked against its limit when its line ends, before any
+  content arrives.
 - Arrays hold arrays. If each array only had a limit of its own, the limits would multiply: 100 values, each an array of 100
   values, and so on. So the whole reply has one limit on its values, and one on its depth. Besides, a parser that calls itself
   for each array could be made to exceed Python's limit on recursion; here a list holds the arrays that are open.

@@ -8,9 +8,10 @@ Here are the two frames of an exchange, a client's "Hello" and a server's "Hi":
     81     85     37 fa 21 3d   7f 9f 4d 51 58      FIN + text | MASK + 5 bytes | masking key | "Hello", masked
     81     02                   48 69               FIN + text |        2 bytes |             | "Hi"
 
-A *message* is one frame, or several: fragments. The first fragment has the opcode of the message (text or binary), the others
-have the opcode 0 (continuation), and the last one has the FIN bit. *Control frames* (Ping, Pong, Close) may come between the
-fragments, so a Ping is answered even in the middle of a long message. Here a server's Ping arrives in the middle of "Hello":
+A *message* is one frame, or is split into several frames, its *fragments*. The first fragment has the opcode of the message
+(text or binary), the others have the opcode 0 (continuation), and the last one has the FIN bit. *Control frames* (Ping, Pong,
+Close) may come between the fragments, so a Ping is answered even in the middle of a long message. Here a server's Ping arrives
+in the middle of "Hello":
 
     >>> client = Connection(CLIENT)
     >>> for chunk in (b"\x01\x03Hel", b"\x89\x00\x80", b"\x02lo"):
@@ -533,7 +534,7 @@ class Connection(Core):
     def _take_payload(self) -> bytes:
         """Take the received part of the payload out of the buffer, and return it unmasked (§6.2: a server MUST unmask it).
 
-        Only the length in the header tells where the payload ends (§10.7): it may end in the middle of a character.
+        Only the length in the header shows where the payload ends (§10.7): it may end in the middle of a character.
 
         The mask continues where the last piece ended. In ``7f 9f | 4d 51 58`` the second piece begins with the third byte, so
         it is unmasked with the key rotated by two: ``21 3d 37 fa`` in place of ``37 fa 21 3d``.

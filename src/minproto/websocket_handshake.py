@@ -93,7 +93,7 @@ def accept_request(
     if version != VERSION:  # also "13, 13", from two fields: there MUST be only one (§11.3.5)
         raise RemoteProtocolError("only version 13 of WebSocket is spoken here", 426)
     origin = headers.get("origin")
-    if origin is not None and not allow_origin(origin):  # an empty Origin is asked for, too: a page may have sent it
+    if origin is not None and not allow_origin(origin):  # an empty Origin is checked, too: a page may have sent it
         raise RemoteProtocolError("this origin is not allowed here", 403)
     fields = Headers()
     if request.version != "2":  # RFC 8441 §5: over HTTP/2, :protocol takes the place of the key

@@ -183,7 +183,7 @@ def was_stopped(error: BaseException) -> bool:
 async def meet_cancellation() -> None:
     """Let a cancellation of the current task come out here. A handler may cancel its own task, and return without any await.
 
-    Without this call, the CancelledError would come out of our next wait, where nothing tells whose doing it is.
+    Without this call, the CancelledError would come out of our next wait, where we could not tell who had asked for it.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

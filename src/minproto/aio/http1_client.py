@@ -41,8 +41,8 @@ Easy to get wrong:
 - If the user ends a connection while a response is being read, our own abort looks like the end of the peer's output. Content
   that lasts until the connection ends would look complete. So the error is kept, and raised before the core is asked.
 - A response may be complete while its upload is still under way. The next request has to wait until the upload has ended.
-- The iterator of an upload can fail while the user waits for the response. The user gets the iterator's own error, not the
-  timeout, or the server's 408, to which it would lead later.
+- The iterator of an upload can fail while the user waits for the response. The user gets the iterator's own error, and not its
+  later consequence: a timeout, or the server's 408.
 """
 
 import asyncio

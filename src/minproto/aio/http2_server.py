@@ -611,7 +611,7 @@ class Exchange:
         """Send the head of a response. Raises LocalProtocolError if a field that the app set can't be sent.
 
         The server adds two fields if the app has not set them: Date (RFC 9110 §6.6.1), and Content-Length if the content
-        is complete. Content from an iterator has no length: END_STREAM on its last frame tells where it ends.
+        is complete. Content from an iterator has no length: END_STREAM on its last frame marks the end.
         """
         # RFC 9113 §8.2.2: a field such as ``connection: keep-alive`` MUST NOT be sent. An app for HTTP/1.1 may set it.
         headers = Headers([field for field in response.headers if field[0] not in CONNECTION_SPECIFIC])

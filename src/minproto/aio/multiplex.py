@@ -142,7 +142,7 @@ class Http2Stream:
     """One stream of an HTTP/2 connection, as a pipe (see ``Pipe``), for one task that reads and one that writes.
 
     Both tasks wait for *news* of the stream. The connection's reader task brings all news from the peer: it calls
-    ``receive`` for an event, and ``fail`` if the stream is over before its time. The writer task calls ``send_piece``.
+    ``receive`` for an event, and ``fail`` if the stream ends early. The writer task calls ``send_piece``.
     """
 
     __slots__ = (
@@ -169,7 +169,7 @@ class Http2Stream:
         self.upload: asyncio.Task[None] | None = None
         """The task that sends a client's request. It is cancelled when the stream fails."""
         self.failure: Exception | None = None
-        """The reason why the stream ended before its time; None if it did not."""
+        """The reason why the stream ended early; None if it did not."""
 
     # -- receiving: the reader task calls ``receive``; the app's task calls ``next_event`` and ``read``
 

@@ -49,7 +49,7 @@ SHORTEST = 0.1
 NO_NAME = {getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)}
 """Error numbers of ``getaddrinfo`` for a name that does not exist, or that has no address."""
 NAME_TRIES = 5
-"""After so many attempts, a name that does not exist is an error, if no attempt has succeeded before: it is misspelt.
+"""After this many attempts, a name that does not exist is an error, if no attempt has succeeded before: it is misspelt.
 
 One attempt is not enough: a laptop that is waking up has no DNS for some seconds."""
 MAX_REFUSAL = 65_536
@@ -243,7 +243,7 @@ class Attempts:
         """How many attempts in a row have failed, up to now."""
 
     def wait(self, seconds: float) -> None:
-        """Let the next attempt begin after so many seconds."""
+        """Let the next attempt begin after this many seconds."""
         self._next = asyncio.get_running_loop().time() + seconds
 
     async def pause(self) -> None:

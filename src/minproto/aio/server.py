@@ -265,7 +265,7 @@ def tls_context(certificate: FilePath, key: FilePath | None = None, password: st
 
     ``certificate``: a file in PEM with the server's certificate, followed by the certificates that vouch for it (the chain).
     ``key``: the file of the private key; None if the key is in the first file.
-    ``password``: for an encrypted key. Raises OSError, which says what is wrong with which file.
+    ``password``: for an encrypted key. Raises OSError, whose text names the file and what is wrong with it.
     """
     # OpenSSL's own errors do not say which argument was wrong, so we check each one first.
     _check_path("certificate", certificate)

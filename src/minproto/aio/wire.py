@@ -120,7 +120,7 @@ class Relay:
                 raise
         finally:
             for pipe in self._pipes:
-                pipe.abort()  # does nothing if it was closed
+                pipe.abort()  # does nothing if the pipe is already closed
             self._show(lambda tap: tap.closed(reason))
 
     async def _join(self, server: Pipe) -> None:

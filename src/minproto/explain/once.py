@@ -72,7 +72,7 @@ def explain(data: bytes, protocol: str = "", sender: Role | None = None) -> list
 
 
 def explain_after(before: Iterable[Said], data: bytes, sender: Role) -> list[Row]:
-    """Return the rows of the bytes that one side sent after all that is in ``before``. Their offsets begin with 0."""
+    """Return the rows of the bytes that one side sent after the bytes in ``before``. Their offsets begin with 0."""
     explainer, skipped = Explainer(), 0
     for role, said in before:
         explainer.receive_data(role, said)

@@ -15,7 +15,8 @@ from minproto.learn.session import CannotLoadError, Session, load, read
 
 
 def main(file: str, asks: str, kind: str, takes_limit: str, patience: str) -> None:
-    """Answer lines until the input ends. ``patience``: after so many seconds, a call that has not returned shows its stack."""
+    """Answer lines until the input ends. ``patience``: after this many seconds, a call that has not returned shows its
+    stack."""
     reading, writing = os.fdopen(os.dup(0), "r"), os.fdopen(os.dup(1), "w")
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)

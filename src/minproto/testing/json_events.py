@@ -1,4 +1,4 @@
-r"""Events as JSON, and JSON as events: how a program in any language tells what it has read.
+r"""Events as JSON, and JSON as events: how a program in any language reports what it has read.
 
     RequestHead("GET", "/", [("host", "a")])    {"type": "RequestHead", "method": "GET", "target": "/",
                                                  "headers": [["host", "a"]], "version": "1.1"}

@@ -53,7 +53,7 @@ class _TooManyError(Exception):
 
 
 class Process:
-    """A process that answers lines with lines."""
+    """A process that answers each line with a line."""
 
     def __init__(self, command: Sequence[str], timeout: float) -> None:
         """``timeout``: the seconds that the process may take for one answer."""
@@ -112,7 +112,7 @@ class Process:
         return answers
 
     def kill(self) -> None:
-        """End the process, and all that it has started."""
+        """End the process, and every process that it has started."""
         process, self._process = self._process, None
         if process is None:
             return

@@ -15,7 +15,7 @@ laws announce their streams (``Subject.ahead``). The program gets all of them in
     new --- "GE" --- "T /" --- end of input        two streams with the same beginning share it
              +------ "T" ----- end of input
 
-A parser is a position in this tree. An answer that is not in the tree yet is asked for when a law needs it.
+A parser is a position in this tree. The program is asked for a missing answer when a law needs it.
 
 A program can also fail in ways that an object cannot: it crashes, hangs, prints something else, or answers too late. Each of
 these is reported as what it is, with the last input before it.
@@ -126,7 +126,8 @@ class Program:
         self._fill(lines, batch)
 
     def ask(self, ops: Sequence[Op]) -> _Node:
-        """Get the answer to the last of these operations. The others are sent again if the process has another parser now."""
+        """Get the answer to the last of these operations. The operations before it are sent again if the process has worked on
+        another parser meanwhile."""
         path = self._path(ops)
         if self._process.used_by is self and self._asked and list(ops[:-1]) == self._asked:
             self._fill([_line(ops[-1])], path[-1:])
@@ -223,7 +224,8 @@ def _line(op: Op) -> str:
 
 
 def parse_answer(line: bytes) -> Answer:
-    """Return a line that a program has printed as an answer. Raises FaultError: the line is no JSON, or has a wrong field."""
+    """Parse a line that a program has printed, and return it as an Answer. Raises FaultError: the line is no JSON, or has a
+    wrong field."""
     try:
         found: Any = json.loads(line)
     except ValueError:
@@ -238,7 +240,7 @@ def parse_answer(line: bytes) -> Answer:
 
 
 def _checked(found: dict[str, Any]) -> Answer:
-    """Return an object as an answer. Raises ValueError, which says what is wrong."""
+    """Return an Answer made from a JSON object. Raises ValueError, which says what is wrong."""
     missing = [name for name in ("events", "error", "wants", "buffered") if name not in found]
     if missing:
         raise ValueError(f"it has no {' and no '.join(map(repr, missing))}")

@@ -5,8 +5,8 @@ r"""The stages on the way to a parser: from one line to the whole protocol, for 
     stage 7                     the same, damaged: a wrong byte has to be refused
     stage 8                     everything, also the limit and the end of input
 
-The first stages have only valid streams, so a parser that refuses nothing passes them. A stage includes the streams of the
-stages before it, now and then, so that a later change cannot break an earlier stage unnoticed.
+The first stages have only valid streams, so a parser that refuses nothing passes them. Now and then a stage repeats a stream
+of an earlier stage, so that a later change cannot break the earlier stage unnoticed.
 """
 
 from collections.abc import Callable, Sequence

@@ -20,7 +20,7 @@ class ChunkedReader:
         self.limit = limit
         self.buffer = b""
         self.state = SIZE
-        self.left = 0  # bytes of this chunk that have not come yet
+        self.left = 0  # bytes of this chunk that have not arrived yet
         self.trailers: list[list[str]] = []
         self.trailer_size = 0
         self.error: ValueError | None = None

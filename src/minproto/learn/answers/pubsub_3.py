@@ -18,7 +18,7 @@ class CommandReader:
         self.limit = limit
         self.buffer = b""
         self.taken = 0  # bytes of this command that have left the buffer
-        self.missing = 0  # strings that have not come yet
+        self.missing = 0  # strings that have not arrived yet
         self.length: int | None = None  # of the string that comes next, if its line was read
         self.arguments: list[bytes] = []
         self.error: ValueError | None = None

@@ -28,6 +28,6 @@ class Subscription:
         return was_empty
 
     def take(self, most: int) -> tuple[int, list[Any]]:
-        """Return how many messages were dropped since the last take, and at most so many messages."""
+        """Return how many messages were dropped since the last take, and up to ``most`` messages."""
         lost, self.told = self.dropped - self.told, self.dropped
         return lost, [self.messages.popleft() for _ in range(min(most, len(self.messages)))]

@@ -16,5 +16,5 @@ class Subscription:
         raise NotImplementedError
 
     def take(self, most: int) -> tuple[int, list[Any]]:
-        """Return how many messages were dropped since the last take, and at most so many messages."""
+        """Return how many messages were dropped since the last take, and up to ``most`` messages."""
         raise NotImplementedError

@@ -4,7 +4,7 @@ from typing import Any
 
 
 class StreamReader:
-    """Read an event stream, with all that it says."""
+    """Read an event stream: its events, comments and retry times."""
 
     def __init__(self) -> None:
         self.last_id = ""
