@@ -170,7 +170,17 @@ def test_a_list_that_is_lost_is_told() -> None:
     exercise = EXERCISES["http1/3"]
     source = exercise.answer.read_text("utf-8").replace("yield from self._events()", "yield from list(self._events())")
     says = verdict(exercise, source)
-    assert "expected: Data" in says and "note:     events before an error count: yield each" in says
+    assert "expected: Data" in says and "A list is lost when you raise: yield each event" in says
+
+
+def test_the_bytes_that_are_explained_are_those_of_the_call_that_failed() -> None:
+    """A case may have several calls."""
+    exercise = EXERCISES["http1/2"]
+    source = exercise.answer.read_text("utf-8").replace(r"HTTP/(1\.[0-9])", r"HTTP/([0-9]\.[0-9])")
+    says = verdict(exercise, source)
+    assert "the next case: wrong versions" in says
+    shown = says.partition("the bytes:\n")[2]
+    assert "HTTP/2.0" in shown and "HTTP/1.11" not in shown and "  : " not in shown
 
 
 def test_a_drawn_input_is_told_as_one() -> None:
@@ -178,7 +188,7 @@ def test_a_drawn_input_is_told_as_one() -> None:
     source = exercise.answer.read_text("utf-8").replace('b":%d\\r\\n" % value', 'b":%d\\r\\n" % max(value, -1)')
     failure = judge(exercise, Local(exercise, source, "my.py"), 60)
     says = "\n".join(report(failure)) if failure else ""
-    assert "7 of 7 cases are right.\na drawn input is read wrong; this is the smallest" in says
+    assert "the 7 cases are right, but not every other input or cut.\na drawn input is read wrong; this is the" in says
     assert "    encode_reply(-2)\nexpected: b':-2\\r\\n'\ngot:      b':-1\\r\\n'" in says
 
 

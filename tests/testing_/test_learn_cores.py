@@ -20,6 +20,63 @@ from minproto.prove.source import locate
 EXAMPLES = int(os.environ.get("MINPROTO_EXAMPLES", "6"))
 
 ANSWERS = {
+    "http1/2": """
+from minproto.buffer import Buffer
+from minproto.core import RemoteProtocolError
+from minproto.http1 import REQUEST, HeadReader, Limits
+
+def parse_head(head):
+    buffer = Buffer(len(head))
+    buffer.append(head + b"\\r\\n\\r\\n")
+    try:
+        found = HeadReader(REQUEST, Limits()).read(buffer)
+    except RemoteProtocolError as error:
+        raise ValueError from error
+    if found is None or buffer.size or found[0][2][:7] != "HTTP/1.":
+        raise ValueError
+    method, target, version = found[0]
+    return method, target, version[5:], list(found[1])
+""",
+    "http1/3": """
+from minproto.buffer import Buffer
+from minproto.core import RemoteProtocolError
+from minproto.http import EndOfMessage
+from minproto.http1 import REQUEST, HeadReader, Limits
+from minproto.http1_body import ChunkedReader as Core
+
+class ChunkedReader:
+    def __init__(self, limit):
+        self.buffer, self.closed, self.error = Buffer(1 << 30), False, None
+        trailers = HeadReader(REQUEST, Limits(max_head=limit), "name")
+        self.core = Core(1 << 64, limit, 1 << 30, trailers.read)
+
+    @property
+    def buffered(self):
+        return self.buffer.size
+
+    def receive_data(self, data):
+        if self.error is None and not self.closed:
+            self.buffer.append(data)
+            try:
+                while event := self.core.read(self.buffer):
+                    if isinstance(event, EndOfMessage):
+                        self.closed = True
+                        self.buffer.skip(self.buffer.size)
+                        yield {"type": "EndOfMessage", "trailers": [list(each) for each in event.trailers]}
+                        return
+                    yield {"type": "Data", "data": event.data}
+            except RemoteProtocolError as error:
+                self.error = ValueError(str(error))
+        if self.error is not None:
+            raise self.error
+
+    def receive_eof(self):
+        if self.error is None and not self.closed:
+            self.error = ValueError("cut short")
+        if self.error is not None:
+            raise self.error
+        return []
+""",
     "http1/4": """
 from minproto.core import RemoteProtocolError
 from minproto.http1 import ContentLength, request_framing

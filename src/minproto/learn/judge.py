@@ -50,6 +50,8 @@ class Failure:
     expected: list[str]
     """What each line of a script gives, or the events of a stream, and then its error."""
     got: list[str]
+    in_python: bool
+    """Whether the answer is a Python file, and not a command."""
 
 
 class _Local(Process):
@@ -162,7 +164,7 @@ def _failure(
 ) -> Failure:  # fmt: skip
     hint, section = (case.hint, case.section) if case else (_hint(exercise, law), exercise.section)
     expected, got = _both(exercise.kind, broken, both) if broken.law.startswith(("1.", "13.")) else ([], [])
-    return Failure(exercise, broken, case, hint, section, passed, expected, got)
+    return Failure(exercise, broken, case, hint, section, passed, expected, got, isinstance(both[1], Local | PythonFile))
 
 
 def _both(kind: str, broken: LawBroken, both: tuple[Program, Program]) -> tuple[list[str], list[str]]:

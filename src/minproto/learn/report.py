@@ -1,6 +1,6 @@
 r"""Explain a failure: the smallest input with the cut marked, its bytes, what was expected and what came, a hint, the section.
 
-    http1/5 is not passed yet: 3 of 9 cases are right.
+    http1/5 is not passed yet: 3 of 7 cases are right.
     the next case: HTTP/1.0 closes, unless it says keep-alive
         keeps_alive('1.0', [])
     expected: False
@@ -35,13 +35,16 @@ _OF_THE_HOST = re.compile(r"^ +(Thread 0x|Timeout \(|File \"(<|.*/minproto/learn
 
 DRAWN = "a drawn input is read wrong; this is the smallest one that was found:"
 _ERROR = "RemoteProtocolError("
-_LOST = "note:     events before an error count: yield each event, since a list is lost when you raise"
+_LOST = "note:     the events before an error count, too. A list is lost when you raise: yield each event"
 
 
 def report(failure: Failure, width: int = 100) -> list[str]:
     """Return the lines of the report."""
     exercise, broken = failure.exercise, failure.broken
-    lines = [f"{exercise.name} is not passed yet: {failure.passed} of {len(exercise.cases)} cases are right."]
+    right = f"{failure.passed} of {len(exercise.cases)} cases are right."
+    if failure.case is None:
+        right = f"the {len(exercise.cases)} cases are right, but not every other input or cut."
+    lines = [f"{exercise.name} is not passed yet: {right}"]
     if failure.case is not None:
         lines.append(f"the next case: {failure.case.says}")
     if failure.got and failure.case is None:
@@ -51,7 +54,10 @@ def report(failure: Failure, width: int = 100) -> list[str]:
     else:
         lines += [] if failure.got else [f"law {broken.law}" if broken.law[:1].isdigit() else broken.law]
         lines += [*show(broken.parts).splitlines(), *(_events(failure) or _plain(broken.says))]
-    lines += annotated(exercise, b"".join(part for part, _ in broken.parts), width)
+    data = b"".join(part for part, _ in broken.parts)
+    if exercise.kind == CALLS and failure.got:
+        data = "\n".join(line.strip() for line in _calls(failure) if line.startswith("    ")).encode()
+    lines += annotated(exercise, data, width)
     lines += textwrap.wrap(failure.hint, width, initial_indent="hint:     ", subsequent_indent="          ")
     lines.append(f"section:  {failure.section}{address(failure.section)}")
     return lines
@@ -80,7 +86,7 @@ def _events(failure: Failure) -> list[str]:
         if both[0] != both[1]
     )  # fmt: skip
     too_soon = got.startswith(_ERROR) and failure.expected[-1].startswith(_ERROR) and expected != failure.expected[-1]
-    lost = [_LOST] if too_soon else []
+    lost = [_LOST] if too_soon and failure.in_python else []
     before = [f"right:    {event}" for event in failure.got[: number - 1]]
     return _plain("\n".join([*before[-MOST_EVENTS:], f"expected: {expected}", f"got:      {got}", *lost]))
 
@@ -113,7 +119,7 @@ def annotated(exercise: Exercise, data: bytes, width: int = 100) -> list[str]:
     rows = [row for row in explain(before + data, exercise.explains) if row.offset >= len(before)]
     printer, lines = Printer(width), ["the bytes:"]
     for row in rows[-MOST_ROWS:]:
-        lines += [f"  {row.protocol}: {visible(row.title)}", *printer.fields(row)]
+        lines += [f"  {row.protocol}: ".replace("  : ", "  ") + visible(row.title), *printer.fields(row)]
     return lines if rows else []
 
 

@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 SIZE, DATA, AFTER_DATA, TRAILER, DONE = "size", "data", "after data", "trailer", "done"
-SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(;.*)?", re.DOTALL)
-TRAILER_LINE = re.compile(rb"([0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*", re.DOTALL)
+TOKEN = rb"[!#-'*+.^-z|~0-9A-Z-]+"
+QUOTED = rb'"(?:[\t\x20!#-\[\]-~\x80-\xff]|\\[\t\x20-~\x80-\xff])*"'
+EXTENSION = rb"[ \t]*;[ \t]*" + TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + TOKEN + rb"|" + QUOTED + rb"))?"
+SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:" + EXTENSION + rb")*")
+TRAILER_LINE = re.compile(rb"(" + TOKEN + rb"):[ \t]*([\t\x20-~\x80-\xff]*?)[ \t]*")
 
 
 class ChunkedReader:

@@ -17,7 +17,7 @@ def framing(version: str, fields: list[tuple[str, str]]) -> int | str:
     for length in lengths:
         if not (length.isascii() and length.isdigit() and len(length) <= 18):
             raise ValueError("malformed Content-Length")
-    if len(set(map(int, lengths))) > 1:
+    if len(set(lengths)) > 1:
         raise ValueError("different Content-Lengths")
     return int(lengths[0]) if lengths else 0
 

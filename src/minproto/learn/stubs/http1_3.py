@@ -2,6 +2,10 @@
 
 from typing import Any
 
+TOKEN = rb"[!#-'*+.^-z|~0-9A-Z-]+"
+QUOTED = rb'"(?:[\t\x20!#-\[\]-~\x80-\xff]|\\[\t\x20-~\x80-\xff])*"'
+EXTENSION = rb"[ \t]*;[ \t]*" + TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + TOKEN + rb"|" + QUOTED + rb"))?"
+
 
 class ChunkedReader:
     """Read content in chunks."""
