@@ -278,6 +278,39 @@ def test_the_blocks_of_the_standards_appendix_are_read(blocks):
         assert list(coder.decode(bytes.fromhex(block))) == fields
 
 
+def test_a_full_table_evicts_its_oldest_entries():
+    """RFC 7541 §4.4: the responses of Appendix C.5, for a table of 256 bytes. The third block evicts four entries."""
+    blocks = [
+        "3fe101 4803333032580770726976617465611d4d6f6e2c203231204f637420323031332032303a31333a323120474d54"
+        "6e1768747470733a2f2f7777772e6578616d706c652e636f6d",
+        "4803333037c1c0bf",
+        "88c1611d4d6f6e2c203231204f637420323031332032303a31333a323220474d54c05a04677a69707738666f6f3d4153444a4b48514b425a58"
+        "4f5157454f50495541585157454f49553b206d61782d6167653d333630303b2076657273696f6e3d31",
+        "bebfc0",
+    ]  # fmt: skip
+    coder = Wire(CLIENT).core._coder
+    decoded = [dict(coder.decode(bytes.fromhex(block))) for block in blocks]
+    assert [fields.get(":status") for fields in decoded] == ["302", "307", "200", None]
+    assert all(fields["location"] == "https://www.example.com" for fields in decoded[:3])
+    assert list(decoded[3]) == ["set-cookie", "content-encoding", "date"]  # from the newest entry to the oldest one
+    with pytest.raises(RemoteProtocolError, match="can't be decoded"):
+        coder.decode(b"\xc1")
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [("40 01 61 01 62", "20", "be"), ("20 40 01 61 01 62", "be"), ("20 40 01 61 01 62", "3f e1 1f", "be")],
+    ids=["4.3 the table becomes smaller", "4.4 an entry larger than the table", "4.4 and the table grows again"],
+)
+def test_an_entry_that_was_evicted_is_not_found(blocks):
+    """RFC 7541 §4.3, §4.4: the entry a: b is evicted, or never added, and neither is an error; but nothing may refer to it."""
+    coder = Wire().core._coder
+    fields = [field for block in blocks[:-1] for field in coder.decode(bytes.fromhex(block))]
+    assert fields == [("a", "b")]
+    with pytest.raises(RemoteProtocolError, match="can't be decoded"):
+        coder.decode(bytes.fromhex(blocks[-1]))
+
+
 @pytest.mark.parametrize("name", ["authorization", "proxy-authorization"])
 def test_a_secret_is_a_never_indexed_literal_every_time(name):
     """RFC 7541 §6.2.3: 0x10 are the first bits of a never-indexed literal; the index of its name is over 15."""
