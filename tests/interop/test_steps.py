@@ -16,9 +16,11 @@ from minproto.testing import obeys
 
 ROOT = Path(__file__).parents[2]
 STEPS = sorted((ROOT / "examples" / "steps").glob("*/step*.py"))
+PING = b"*1\r\n$4\r\nPING\r\n"  # what ``redis-cli PING`` sends; the first step of publish/subscribe repeats all lines
 PROBES = {
     "http1": (b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n", rb"HTTP/1\.1 200 OK\r\n(.*\r\n)*\r\nGET /hello\n"),
     "sse": (b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n", rb"HTTP/1\.1 200 OK\r\n(.*\r\n)*\r\n(.*\n)*"),
+    "pubsub": (PING, rb"\+PONG\r\n|" + re.escape(PING)),
 }
 """The ladder -> what a client of it sends, and the pattern of the answer. For other ladders, a connection is enough."""
 

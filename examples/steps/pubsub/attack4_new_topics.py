@@ -1,0 +1,23 @@
+r"""The attack on step 4: no attack at all. A subscriber wants all news, and a new topic is born.
+
+It can only list the topics that it knows. It prints:
+
+    messages on news.de and news.uk, for a client that knows news.de and news.fr, and wants all news
+        step4_queues:   [message news.de rain]
+        step5_patterns: [pmessage news.* news.de rain], [pmessage news.* news.uk fog]
+"""
+
+from network import Server, run
+
+
+async def attack(server: Server, *subscriptions: str) -> str:
+    subscriber, publisher = server.connect(), server.connect()
+    await subscriber.say(*subscriptions)
+    subscriber.values()  # the answers
+    await publisher.say("PUBLISH news.de rain", "PUBLISH news.uk fog")
+    return subscriber.shown()
+
+
+print("messages on news.de and news.uk, for a client that knows news.de and news.fr, and wants all news")
+print("    step4_queues:  ", run("step4_queues", attack, "SUBSCRIBE news.de", "SUBSCRIBE news.fr"))
+print("    step5_patterns:", run("step5_patterns", attack, "PSUBSCRIBE news.*"))

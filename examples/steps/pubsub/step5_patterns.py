@@ -1,0 +1,195 @@
+r"""Step 5: patterns. A client subscribes to ``news.*``, and gets the messages of all topics that match, also of later ones.
+
+In a pattern, ``*`` stands for any bytes, also for none, and ``?`` for one byte. A client that has subscribed to a topic and to
+a pattern that matches it gets the message twice, as from Redis: the second one says which pattern has matched.
+
+    *4\r\n $8\r\npmessage\r\n $6\r\nnews.*\r\n $7\r\nnews.uk\r\n $4\r\nrain\r\n
+
+    python examples/steps/pubsub/step5_patterns.py 8000
+    redis-cli -p 8000 PSUBSCRIBE 'news.*'
+    redis-cli -p 8000 PUBLISH news.uk rain
+"""
+
+import asyncio
+import contextlib
+import re
+import sys
+from asyncio import StreamReader, StreamWriter
+from collections import deque
+from typing import Any
+
+MAX_LINE, MAX_STRING, MAX_COMMAND = 20, 65_536, 1_000_000  # bytes
+MAX_STRINGS, MAX_TOPICS = 1_000, 100  # strings of a command, topics and patterns of a client
+MAX_QUEUE = 100  # messages that may wait for a client
+
+
+class BadCommand(Exception):
+    """The client broke a rule. Nobody knows where its next command begins, so the connection has to end."""
+
+
+def parse_command(data: bytes) -> tuple[list[bytes], int] | None:
+    """Return the command at the beginning of the bytes, and the number of its bytes; None if it is not complete."""
+    if (found := parse_length(data, 0, b"*", MAX_STRINGS)) is None:
+        return None
+    count, at = found
+    strings: list[bytes] = []
+    while len(strings) < count:
+        if (found := parse_length(data, at, b"$", min(MAX_STRING, MAX_COMMAND - at))) is None:
+            return None
+        length, at = found
+        if len(data) < at + length + 2:
+            return None
+        strings.append(data[at : at + length])
+        at += length + 2
+        if data[at - 2 : at] != b"\r\n":
+            raise BadCommand("expected CRLF after a string")
+    return strings, at
+
+
+def parse_length(data: bytes, at: int, kind: bytes, most: int) -> tuple[int, int] | None:
+    """Return the number in the line at a position, and the position behind the line; None if the line is not complete."""
+    line, end, _ = data[at : at + MAX_LINE].partition(b"\r\n")
+    if not end and len(line) < MAX_LINE:
+        return None
+    if line[:1] != kind or not re.fullmatch(rb"[0-9]{1,10}", line[1:]) or int(line[1:]) > most:  # int() would accept "+5"
+        raise BadCommand("invalid length")
+    return int(line[1:]), at + len(line) + 2
+
+
+def encode(value: bytes | int | str | list[Any]) -> bytes:
+    """Return the bytes of a value: an array, a string, a number, or a line of text that begins with its type."""
+    if isinstance(value, list):
+        return b"*%d\r\n%b" % (len(value), b"".join(map(encode, value)))
+    if isinstance(value, bytes):
+        return b"$%d\r\n%b\r\n" % (len(value), value)
+    return b":%d\r\n" % value if isinstance(value, int) else f"{value}\r\n".encode()
+
+
+class Client:
+    """A connection: its topics and patterns, and the messages that wait for it."""
+
+    def __init__(self, writer: StreamWriter) -> None:
+        self.writer = writer
+        self.topics: dict[bytes, None] = {}
+        self.patterns: dict[bytes, None] = {}
+        self.queue: deque[bytes] = deque()
+        self.dropped = 0  # messages in front of the queue that were dropped
+        self.filled = asyncio.Event()
+
+    def count(self) -> int:
+        """Return the number of subscriptions."""
+        return len(self.topics) + len(self.patterns)
+
+    def put(self, message: bytes) -> None:
+        """Queue a message, and drop the oldest one if there is no room. This never waits."""
+        if len(self.queue) == MAX_QUEUE:
+            self.queue.popleft()
+            self.dropped += 1
+        self.queue.append(message)
+        self.filled.set()
+
+    async def pump(self) -> None:
+        """Write what is queued, as fast as the client reads it."""
+        with contextlib.suppress(ConnectionError):
+            while await self.filled.wait():
+                if self.dropped:
+                    self.writer.write(encode([b"gap", self.dropped]))
+                    self.dropped = 0
+                self.writer.write(self.queue.popleft())
+                if not self.queue:
+                    self.filled.clear()
+                await self.writer.drain()
+
+
+clients: dict[Client, None] = {}  # a dict without values is a set that keeps its order
+
+
+def execute(client: Client, command: list[bytes]) -> bytes:
+    """Do what a client says, and return the bytes of the answer."""
+    verb, *arguments = command
+    match verb.upper(), arguments:
+        case b"PING", []:
+            return encode("+PONG")
+        case b"SUBSCRIBE" | b"PSUBSCRIBE" as kind, [name] if client.count() < MAX_TOPICS:
+            (client.topics if kind == b"SUBSCRIBE" else client.patterns)[name] = None
+            return encode([kind.lower(), name, client.count()])
+        case b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" as kind, [name]:
+            (client.topics if kind == b"UNSUBSCRIBE" else client.patterns).pop(name, None)
+            return encode([kind.lower(), name, client.count()])
+        case b"PUBLISH", [topic, data]:
+            return encode(publish(topic, data))
+    return encode("-ERR unknown command, a wrong number of arguments, or too many topics")
+
+
+def publish(topic: bytes, data: bytes) -> int:
+    """Queue a message for all subscriptions that match. Return how many they are."""
+    count = 0
+    for client in clients:
+        if topic in client.topics:
+            client.put(encode([b"message", topic, data]))
+            count += 1
+        for pattern in client.patterns:
+            if matches(pattern, topic):
+                client.put(encode([b"pmessage", pattern, topic, data]))
+                count += 1
+    return count
+
+
+def matches(pattern: bytes, topic: bytes) -> bool:
+    """Return whether a pattern matches a topic. A star is tried with each rest of the topic."""
+    if pattern[:1] == b"*":
+        return any(matches(pattern[1:], topic[at:]) for at in range(len(topic) + 1))
+    if not pattern or not topic:
+        return pattern == topic
+    return fits(pattern[0], topic[0]) and matches(pattern[1:], topic[1:])
+
+
+def fits(part: int, byte: int) -> bool:
+    """Return whether a byte of a pattern matches a byte of a topic."""
+    return part in (ord("?"), byte)
+
+
+async def converse(reader: StreamReader, client: Client) -> None:
+    """Answer commands, one after the other, until the client ends the connection. Raises BadCommand."""
+    data = b""
+    while piece := await reader.read(65_536):
+        data += piece
+        while data and (found := parse_command(data)):
+            command, size = found
+            data = data[size:]
+            if command:  # an empty array is no command
+                client.writer.write(execute(client, command))
+                await client.writer.drain()
+
+
+async def serve_client(reader: StreamReader, writer: StreamWriter) -> None:
+    """Serve a client, and close the connection in the end, whatever happens."""
+    client = Client(writer)
+    clients[client] = None
+    pump = asyncio.create_task(client.pump())
+    try:
+        await converse(reader, client)
+    except BadCommand as error:
+        writer.write(encode(f"-ERR Protocol error: {error}"))
+    except ConnectionError:  # the client has gone
+        pass
+    finally:
+        del clients[client]
+        pump.cancel()
+        writer.close()
+
+
+async def main(port: int) -> None:
+    """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
+    server = await asyncio.start_server(serve_client, "127.0.0.1", port)
+    print(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    await asyncio.Event().wait()  # nobody sets this event
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 0))
+    except (ValueError, OverflowError, OSError) as error:
+        sys.exit(f"no port to listen on: {error}")
+    except KeyboardInterrupt:
+        pass
