@@ -22,6 +22,7 @@ from minproto.http2_frames import (
     DATA,
     END_HEADERS,
     END_STREAM,
+    ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
     FRAME_SIZE_ERROR,
     GOAWAY,
@@ -1446,3 +1447,166 @@ def test_a_server_may_send_more_than_the_clients_limit():
     w = Wire()
     w.feed(settings((6, 1)), w.head())
     w.say(ResponseHead(200, Headers([("x", "y")]), "2", 1))
+
+# ---- budgets (§10.5): what spends them, and what gives back --------------------------------------------------------------
+
+
+def idle_budget(wire, *pieces):
+    """How the budget for idle frames changes by what the peer says."""
+    before = wire.core._idle_frames.left
+    wire.feed(*pieces)
+    return wire.core._idle_frames.left - before
+
+
+def spent(**limits):
+    """A server that has spent ten units of its budget on pings."""
+    w = Wire(**limits)
+    assert idle_budget(w, *[ping()] * 10) == -10
+    return w
+
+
+@pytest.mark.parametrize(
+    ("pieces", "change"),
+    [
+        (lambda w: [w.head(3)], 1),
+        (lambda w: [data(1, b"x")], 2),
+        (lambda w: [data(1)], -1),
+        (lambda w: [frame(DATA, PADDED, 1, b"\0")], -1),
+        (lambda w: [settings()], -1),
+        (lambda w: [frame(0xEE)], -1),
+    ],
+)
+def test_what_a_frame_costs_its_sender(pieces, change):
+    w = spent()
+    w.feed(w.head(1, POST, end=False))
+    assert idle_budget(w, *pieces(w)) == change
+
+
+def test_a_stream_above_our_goaway_is_no_flood():
+    w = spent()
+    w.say(GoAway(0, NO_ERROR))
+    assert idle_budget(w, w.head(1)) == 4
+
+
+@pytest.mark.parametrize("acknowledged", [True, False])
+def test_a_stream_too_many_is_a_fault_only_of_one_who_knows_the_maximum(acknowledged):
+    """§5.1.2, §6.5.3."""
+    w = Wire(max_streams=1, greeted=False)
+    w.feed(PREFACE + settings() + (frame(SETTINGS, ACK) if acknowledged else b""), *[ping()] * 10)
+    w.feed(w.head(1, POST, end=False))
+    resets, idle = w.core._resets.left, w.core._idle_frames.left
+    w.feed(w.head(3))
+    assert (w.core._resets.left - resets, w.core._idle_frames.left - idle) == ((-1, 0) if acknowledged else (0, 4))
+
+
+# ---- what is told, and when ------------------------------------------------------------------------------------------------
+
+
+def test_how_much_content_is_on_its_way():
+    w = Wire()
+    for piece, awaited in ((w.head(1, POST, end=False), 0), (data(1, b"hello")[:11], 5), (data(1, b"hello")[11:], 0)):
+        w.feed(piece)
+        assert w.core.content_awaited == awaited
+    w.feed(w.head(3)[:10])
+    assert w.core.content_awaited == 0
+
+
+@pytest.mark.parametrize(
+    ("role", "greeted", "heads", "cut_short"),
+    [
+        (SERVER, False, [], True),
+        (SERVER, True, [], False),
+        (SERVER, True, [False], True),
+        (SERVER, True, [True], False),
+        (CLIENT, True, [], False),
+        (CLIENT, True, [True], True),
+    ],
+)
+def test_the_end_of_input_cuts_a_message_short(role, greeted, heads, cut_short):
+    """§5.1: a stream on which the peer has not sent END_STREAM."""
+    w = Wire(role, greeted=greeted)
+    for end in heads:
+        w.ask() if role is CLIENT else w.feed(w.head(1, POST, end=end))
+    w.core.receive_eof()
+    if not cut_short:
+        assert w.core.next_event() is None and w.core.wants is Wants.CLOSED
+        return
+    with pytest.raises(RemoteProtocolError) as raised:
+        w.core.next_event()
+    assert raised.value.code == PROTOCOL_ERROR
+
+
+def test_content_that_ends_too_early_is_not_told():
+    """§8.1.1: neither is the head of a response without content that announces some."""
+    w = Wire()
+    w.feed(w.head(1, [*POST, ("content-length", "5")], end=False))
+    assert [type(event) for event in w.feed(data(1, b"hi", end=True))] == [StreamFault, Discarded]
+    asking = Wire(CLIENT)
+    asking.ask()
+    assert [type(event) for event in asking.feed(asking.head(1, [*OK, ("content-length", "5")]))] == [StreamFault]
+
+
+def test_an_empty_frame_on_a_closed_stream_is_not_told():
+    w = Wire()
+    w.feed(w.head(1, POST, end=False))
+    w.say(Reset(1, NO_ERROR))
+    assert w.feed(data(1)) == []
+    assert w.feed(data(1, b"x")) == [Discarded(1, 1)]
+
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [("GET", "/" * 67, 0), ("GET", "/" * 68, 414), ("G" * 80, "/", 414), ("G" * 81, "/", 501)],
+)
+def test_a_start_line_has_as_many_bytes_as_the_limit_says(method, target, status):
+    """With the spaces and the version, as in HTTP/1.1: 13 bytes more than a GET's target."""
+    w = Wire(max_start_line=80)
+    first, *_ = w.feed(w.head(1, [(":method", method), GET[1], (":path", target), GET[3]]))
+    assert (first.status if isinstance(first, StreamFault) else 0) == status
+
+
+MANY = [(f"x-{number}", "a") for number in range(5)]
+
+
+def test_too_many_fields_have_the_status_of_http1_while_it_can_be_sent():
+    """RFC 9110 §5.4: of a request and of its trailers, as long as no response has begun."""
+    w = Wire(max_headers=4)
+    assert [event.status for event in w.feed(w.head(1, fields(*MANY))) if isinstance(event, StreamFault)] == [431]
+    w.feed(w.head(3, POST, end=False), w.head(5, POST, end=False))
+    content, fault = w.feed(data(3, b"x"), w.head(3, MANY))
+    assert (content, fault.status, fault.code) == (Data(b"x", 3), 431, ENHANCE_YOUR_CALM)
+    w.say(ResponseHead(200, Headers(), "2", 5))
+    [fault] = w.feed(w.head(5, MANY))
+    assert (fault.status, fault.code) == (0, ENHANCE_YOUR_CALM)
+
+
+@pytest.mark.parametrize("in_trailers", [False, True])
+def test_a_response_with_too_many_fields_is_reset(in_trailers):
+    w = Wire(CLIENT, max_headers=4)
+    w.ask()
+    heads = [w.head(1, OK, end=False), w.head(1, MANY)] if in_trailers else [w.head(1, [*OK, *MANY])]
+    *_, fault = w.feed(*heads)
+    assert isinstance(fault, StreamFault) and (fault.status, fault.code) == (0, ENHANCE_YOUR_CALM)
+
+
+def test_each_1xx_is_interim_and_costs_its_server():
+    """RFC 9110 §15.2: a 199, too, which nobody has defined."""
+    w = Wire(CLIENT)
+    w.ask()
+    w.feed(*[ping()] * 10)
+    assert idle_budget(w, *(w.head(1, [(":status", status)], end=False) for status in ("100", "103", "199"))) == -3
+    assert [type(event) for event in w.feed(w.head(1, OK))] == [ResponseHead, EndOfMessage]
+
+
+@pytest.mark.parametrize(("role", "cost"), [(SERVER, -1), (CLIENT, 0)])
+def test_a_reset_costs_a_client(role, cost):
+    """CVE-2023-44487: it has cost the server a task."""
+    w = Wire(role)
+    w.ask() if role is CLIENT else w.feed(w.head(1, POST, end=False))
+    before = w.core._resets.left
+    w.feed(reset(1))
+    assert w.core._resets.left - before == cost
+
+
+def test_the_first_settings_are_free():
+    w = Wire(greeted=False)
+    assert [idle_budget(w, PREFACE + settings()), idle_budget(w, settings())] == [0, -1]
