@@ -74,10 +74,12 @@ def test_a_step_is_short_and_only_the_last_one_needs_minproto(step: Path) -> Non
 
 @pytest.mark.parametrize(("old", "new"), PAIRS, ids=[name(new) for _, new in PAIRS])
 def test_a_step_changes_at_most_sixty_lines(old: Path, new: Path) -> None:
+    """A last step may drop more than that, since the core of minproto does what they did."""
     changes = [
         line[0] for line in difflib.unified_diff(code(old), code(new), n=0, lineterm="") if line[:3] not in ("---", "+++")
     ]
-    assert 0 < max(changes.count("+"), changes.count("-")) <= MAX_CHANGED
+    added, dropped = changes.count("+"), changes.count("-")
+    assert 0 < max(added, 0 if new == LADDERS[new.parent.name][-1] else dropped) <= MAX_CHANGED
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=name)

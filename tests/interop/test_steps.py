@@ -21,6 +21,11 @@ PROBES = {
     "http1": (b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n", rb"HTTP/1\.1 200 OK\r\n(.*\r\n)*\r\nGET /hello\n"),
     "sse": (b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n", rb"HTTP/1\.1 200 OK\r\n(.*\r\n)*\r\n(.*\n)*"),
     "pubsub": (PING, rb"\+PONG\r\n|" + re.escape(PING)),
+    "websocket": (
+        b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x81\x85\0\0\0\0hello",
+        rb"HTTP/1\.1 101 .*\r\n(.*\r\n)*Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=\r\n\r\n\x81\x05hello",
+    ),
 }
 """The ladder -> what a client of it sends, and the pattern of the answer. For other ladders, a connection is enough."""
 
