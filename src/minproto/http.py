@@ -200,7 +200,7 @@ def important_fields(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
 def split_list(value: str) -> list[str]:
     """Return the elements of a comma-separated list, in lower case. Empty elements MUST be ignored (§5.6.1.2).
 
-    Only for lists whose names have no case, such as connection options and the protocols of Upgrade (§7.8).
+    Only for lists whose names have no case, such as connection options (§7.6.1) and the protocols of Upgrade (§7.8).
 
         >>> split_list("Keep-Alive, , Upgrade")
         ['keep-alive', 'upgrade']
@@ -269,6 +269,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+"""The port of a URI that names none, by its scheme (§4.2.1, §4.2.2)."""
 
 
 def same_authority(a: str, b: str, scheme: str) -> bool:

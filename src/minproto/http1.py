@@ -295,7 +295,8 @@ class HeadReader:
         """Remove a complete head from the buffer. Return the parts of its start line, and its fields; None if incomplete.
 
         Spaces and tabs around a value do not belong to the value (§5.1), and a fold becomes one space (§5.2). RFC 9110 §5.5
-        demands the former of every version of HTTP.
+        demands the former of every version of HTTP. Names get lower case, since no version tells the two cases apart (RFC 9110
+        §5.1).
 
         A server MUST NOT act on a part of a head, since a later field may contradict an earlier one (RFC 9110 §5.3). So there
         is no event for a part.
