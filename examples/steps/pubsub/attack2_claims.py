@@ -5,14 +5,14 @@ array, and so on, 5,000 deep: step 2 calls itself for each of them, and Python s
 The third client subscribes, and does not read. It prints:
 
     a string of 9999999999 bytes is announced
-        step2_topics: 2,000,000 bytes sent, the connection is open, nothing
+        step2_topics: 2,000,000 bytes sent, the connection is open, no answer
         step3_limits: 0 bytes sent, the connection is closed, ERR Protocol error: invalid length
     arrays within arrays, 5,000 deep
-        step2_topics: RecursionError in the server, the connection is closed, nothing
+        step2_topics: RecursionError in the server, the connection is closed, no answer
         step3_limits: no error in the server, the connection is closed, ERR Protocol error: invalid length
     a subscriber that does not read
-        step2_topics: 100 answers to the publisher, 5,003,700 bytes wait in memory
-        step3_limits: 1 answers to the publisher, 100,074 bytes wait in memory
+        step2_topics: messages published: 100, 5,003,700 bytes wait in memory
+        step3_limits: messages published: 1, 100,074 bytes wait in memory
 """
 
 from network import Client, Server, command, run
@@ -43,7 +43,7 @@ async def do_not_read(server: Server) -> str:
     await subscriber.say("SUBSCRIBE news")
     subscriber.reads = False
     await publisher.send(*[command(b"PUBLISH", b"news", bytes(50_000))] * 100)
-    return f"{len(publisher.values())} answers to the publisher, {len(subscriber.unread):,} bytes wait in memory"
+    return f"messages published: {len(publisher.values())}, {len(subscriber.unread):,} bytes wait in memory"
 
 
 for name, attack in {

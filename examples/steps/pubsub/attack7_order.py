@@ -8,8 +8,8 @@ publisher was told that they have a receiver. It prints:
         step7_replay: 68 messages behind the answer to UNSUBSCRIBE
         step8_order:  0 messages behind the answer to UNSUBSCRIBE
     a message has 1,000 subscribers
-        step7_replay: encoded 1,000 times
-        step8_order:  encoded 1 times
+        step7_replay: encodings: 1,000
+        step8_order:  encodings: 1
     a stop while a slow client has 100 messages to come
         step7_replay: 0 messages of 100 arrive
         step8_order:  100 messages of 100 arrive
@@ -37,7 +37,7 @@ async def many(server: Server) -> str:
     publisher = server.connect()
     encoded = server.count_calls("encode", list)
     await publisher.say("PUBLISH news hello")
-    return f"encoded {encoded[0]:,} times"
+    return f"encodings: {encoded[0]:,}"
 
 
 async def stop(server: Server) -> str:

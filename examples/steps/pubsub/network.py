@@ -99,7 +99,7 @@ class Client(asyncio.Transport):
 
     def shown(self) -> str:
         """Return the values that have been received since the last call, as text."""
-        return ", ".join(map(show, self.values())) or "nothing"
+        return ", ".join(map(show, self.values())) or "no answer"
 
     def _deliver(self) -> None:
         while self._reading and self.open and self._coming:
