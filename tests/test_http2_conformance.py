@@ -1610,3 +1610,102 @@ def test_a_reset_costs_a_client(role, cost):
 def test_the_first_settings_are_free():
     w = Wire(greeted=False)
     assert [idle_budget(w, PREFACE + settings()), idle_budget(w, settings())] == [0, -1]
+
+def test_an_acknowledgement_that_nobody_asked_for_is_not_told():
+    """§6.5.3."""
+    assert Wire().feed(frame(SETTINGS, ACK)) == []
+
+
+@pytest.mark.parametrize(
+    ("piece", "cost"),
+    [(settings((4, 100)), -2), (settings((4, 100), (4, 200)), -3), (frame(GOAWAY, 0, 0, bytes(8)), -1)],
+)
+def test_what_costs_more_than_its_bytes(piece, cost):
+    """A new size of windows is work for each open stream."""
+    assert idle_budget(Wire(), piece) == cost
+
+
+def test_only_its_own_setting_lets_priorities_be_ignored():
+    """RFC 9218 §2.1."""
+    for name, verdict in ((9, ALIVE), (0xBABA, connection(PROTOCOL_ERROR))):
+        assert Wire().verdict(settings((name, 1)), frame(PRIORITY, 0, 1, number(1) + b"\x0f")) == verdict
+
+
+def test_a_clients_goaway_ends_no_request():
+    """§6.8: the last stream is one that a server has pushed."""
+    w = Wire()
+    w.feed(w.head(1, POST, end=False))
+    assert [type(event) for event in w.feed(frame(GOAWAY, 0, 0, bytes(8)))] == [GoAway]
+    assert w.feed(data(1, b"x", end=True)) == [Data(b"x", 1), EndOfMessage(Headers(), 1)]
+
+
+def test_the_first_settings_may_have_flags_without_a_meaning():
+    """§4.1. They come behind the preface, wherever the two are cut."""
+    for cut in range(1, len(PREFACE)):
+        w = Wire(greeted=False)
+        w.feed(PREFACE[:cut])
+        assert w.error is None and w.core.in_frame
+        w.feed(PREFACE[cut:] + frame(SETTINGS, 0xFE))
+        assert w.error is None and not w.core.in_frame
+
+
+def test_the_first_byte_of_a_frame_begins_it():
+    w = Wire()
+    assert not w.core.in_frame
+    w.feed(ping()[:1])
+    assert w.core.in_frame
+
+
+def test_no_more_than_a_frame_may_wait():
+    """§4.2: 16,384 bytes and a header of nine. A shell that reads on without pulling events is told so."""
+    core = Wire().core
+    core.receive_data(bytes(16_384 + 9))
+    core.receive_data(b"x")
+    with pytest.raises(LocalProtocolError):
+        core.receive_data(b"x")
+
+
+def test_a_block_in_frames_that_come_together_is_a_head_at_once():
+    w = Wire()
+    one, two = continued(w)
+    assert [type(event) for event in w.feed(one + frame(CONTINUATION, END_HEADERS, 1, two))] == [RequestHead, EndOfMessage]
+
+@pytest.mark.parametrize("first", ["request", "response"])
+def test_a_completed_stream_gives_four_back(first):
+    """Whichever message ends last: a client may reset four streams for each that it completes."""
+    w = Wire()
+    for id_ in range(1, 20, 2):
+        w.feed(w.head(id_, POST, end=False), reset(id_))
+    w.feed(w.head(21, POST, end=False), *[ping()] * 20)
+    left, idle = w.core._resets.left, w.core._idle_frames.left
+    assert left == w.core._resets.size - 10
+    if first == "request":
+        w.feed(data(21, end=True))
+    w.say(ResponseHead(200, Headers(), "2", 21))
+    assert w.core._resets.left == left
+    w.say(EndOfMessage(Headers(), 21))
+    if first == "response":
+        assert w.core._resets.left == left
+        w.feed(data(21, end=True))
+    assert (w.core._resets.left, w.core._idle_frames.left) == (left + 4, idle + 4)
+
+
+def test_time_fills_both_budgets():
+    w = Wire()
+    w.feed(*(each for id_ in range(1, 11, 2) for each in (w.head(id_, POST, end=False), reset(id_))), *[ping()] * 5)
+    before = w.core._resets.left, w.core._idle_frames.left
+    w.core.refill_budgets(3)
+    assert (w.core._resets.left - before[0], w.core._idle_frames.left - before[1]) == (3, 3)
+
+
+def test_a_stream_that_is_not_open_can_send_nothing():
+    assert Wire().core.sendable(1) == 0
+
+
+def test_the_highest_status_is_599():
+    """RFC 9110 §15."""
+    w = Wire()
+    w.feed(w.head(1), w.head(3))
+    w.say(ResponseHead(599, Headers(), "2", 1))
+    with pytest.raises(LocalProtocolError):
+        w.say(ResponseHead(600, Headers(), "2", 3))
