@@ -7,7 +7,7 @@ for the next event in the log:
     log        | 101  102  103  ...  199  200 |         (event 100 has been dropped)
     subscribers            ^ slow         ^ fast
 
-A subscriber whose next event is not in the log any more gets the gap notice, and goes on behind the gap. A client that reads
+A subscriber whose next event is not in the log any more gets the gap notice, and goes on after the gap. A client that reads
 too slowly and a client that has been away are one case, and one function serves both. The log is the queue of all subscribers,
 and its size is its bound.
 
