@@ -1709,3 +1709,20 @@ def test_the_highest_status_is_599():
     w.say(ResponseHead(599, Headers(), "2", 1))
     with pytest.raises(LocalProtocolError):
         w.say(ResponseHead(600, Headers(), "2", 3))
+
+
+def test_a_199_is_interim_when_we_send_it():
+    """RFC 9110 §15.2, §8.6: another head follows, and no length is told."""
+    w = Wire()
+    w.feed(w.head(1))
+    with pytest.raises(LocalProtocolError):
+        w.say(ResponseHead(199, Headers([("content-length", "0")]), "2", 1))
+    w.say(ResponseHead(199, Headers(), "2", 1))
+    w.say(ResponseHead(200, Headers(), "2", 1))
+
+
+def test_no_content_is_sent_before_its_head():
+    w = Wire()
+    w.feed(w.head(1))
+    with pytest.raises(LocalProtocolError, match="Data before the head"):
+        w.core.send(Data(b"x", 1))

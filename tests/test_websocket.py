@@ -247,6 +247,11 @@ def test_a_server_that_offers_what_is_no_subprotocol_is_told_so():
         accept_request(request(), "chat")
 
 
+def test_whether_context_is_kept_is_true_or_false():
+    with pytest.raises(TypeError, match="context_takeover has to be True or False, not 'no'"):
+        Compression(context_takeover="no")
+
+
 def test_a_limit_below_1_is_refused():
     with pytest.raises(ValueError, match="max_fragments"):
         Limits(max_fragments=0)
