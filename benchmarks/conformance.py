@@ -44,7 +44,7 @@ TAKEN = ("2", "404", "405")
 
 
 def ask(port: int, request: bytes) -> str:
-    """Return the status of the answer; "closed" for an end without an answer, "waits" where neither comes."""
+    """Return the status of the answer; "closed" if the server closes without an answer, "waits" if it does neither."""
     with socket.create_connection((HOST, port), SECONDS) as sock:
         try:
             sock.sendall(request)

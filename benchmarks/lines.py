@@ -59,7 +59,7 @@ def count_ours(names: str) -> int:
 
 
 def files_of(package: str) -> list[Path]:
-    """Return the number for an installed package; None where it is not installed."""
+    """Return the number for an installed package; None if it is not installed."""
     spec = find_spec(package)
     return sorted(Path(str(spec.origin)).parent.rglob("*.py")) if spec else []
 

@@ -1,6 +1,6 @@
 """A client that connects again when its connection ends. The pause before each attempt is random, and grows after failures.
 
-The random part keeps a thousand clients that lost one server from coming back in the same moment.
+The random part keeps a thousand clients that lost the same server from coming back at the same moment.
 
 It prints:
 

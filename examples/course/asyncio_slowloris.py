@@ -1,4 +1,4 @@
-"""A time limit for each read is no time limit: a client sends a byte every nine seconds, and stays for 15 minutes."""
+"""A time limit for each read is not enough: a client sends a byte every nine seconds, and stays for 15 minutes."""
 
 import asyncio
 

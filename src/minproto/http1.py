@@ -753,7 +753,7 @@ class Connection(Core):
     def _note_response(self, status: int, version: str, fields: dict[str, str], framing: Framing) -> None:
         """Advance the state for the head of a response, sent or received.
 
-        After a 2xx to CONNECT the connection is a tunnel: its bytes are no content, whatever the head says (§6.3, rule 2).
+        After a 2xx to CONNECT the connection is a tunnel: its bytes are not content, whatever the head says (§6.3, rule 2).
         If the request or the response says ``Connection: close``, this exchange is the connection's last one (§9.6).
         The first digit of a status says enough (RFC 9110 §15): each 1xx is interim, also a 199 that nobody has defined, and
         each 2xx to CONNECT begins a tunnel right after its head (RFC 9110 §9.3.6).
@@ -912,7 +912,8 @@ class Connection(Core):
             # §6.1, RFC 9110 §8.6, RFC 9110 §9.3.6
             raise LocalProtocolError("a 1xx, a 204, and a 2xx to CONNECT have no length")
         # §6.1: a server MUST NOT send Transfer-Encoding to a client of HTTP/1.0, and §6.2: no sender may add Content-Length to
-        # it. Both hold for a HEAD and a 304, too, where the fields frame nothing. So they are checked as those of a GET are.
+        # it. Both rules also apply to a response to HEAD and to a 304, in which the fields frame nothing. So the fields are
+        # checked like those of a response to GET.
         version = min(version, self._version)
         declared = response_framing("GET", 200, version, fields, LocalProtocolError)
         framing = NO_CONTENT if has_no_content(self._method, status) else declared

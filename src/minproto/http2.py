@@ -482,8 +482,8 @@ class Connection(SendingHalf):
         """Close a stream that the peer resets. If it was closed already, frames after the reset do not count as late. What has
         come before the reset stays: a server may send a whole response, and then decline the rest of the request (§8.1).
 
-        A reset is never answered by a reset (§5.4.2), or two endpoints would go on for ever. So even a reset that makes no
-        sense, on a closed stream, is no fault of the stream; it spends from the budget.
+        A reset is never answered by a reset (§5.4.2), or two endpoints would go on for ever. So even a senseless reset on a
+        closed stream is not a stream fault. It spends from the budget.
         """
         self._streams.check_opened(frame.stream)  # §6.4
         stream = self._streams.open.get(frame.stream)
@@ -514,7 +514,7 @@ class Connection(SendingHalf):
         """Put our oldest unacknowledged settings into force: the peer has just acknowledged them.
 
         From its ACK on the peer has to keep to the size of our compression table (§4.3.1), and of our windows. Not earlier:
-        content that the peer sent before it knew of a smaller window is no fault (§6.9.3).
+        content that the peer sent before it knew of a smaller window is not a fault (§6.9.3).
         """
         if self.settings_acknowledged:  # an unexpected ACK does no harm
             return

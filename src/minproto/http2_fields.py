@@ -327,10 +327,10 @@ class FieldCoder:
         connection MUST end (§4.3).
 
         The library decodes as RFC 7541 §3.2 demands, and refuses what RFC 7541 calls a decoding error: an index without an
-        entry (RFC 7541 §2.3.3, §6.1), a number of more than five bytes after its prefix (RFC 7541 §5.1, §7.4), padding that
-        is too long or is no part of EOS, EOS itself (RFC 7541 §5.2), a table larger than allowed (RFC 7541 §6.3). Two equal
-        entries of the table are no error (RFC 7541 §2.3.2). Entries that no longer fit are evicted, the oldest first (RFC 7541
-        §4.3, §4.4).
+        entry (RFC 7541 §2.3.3, §6.1), a number of more than five bytes after its prefix (RFC 7541 §5.1, §7.4), padding that is
+        too long or is not part of EOS, EOS itself (RFC 7541 §5.2), a table larger than allowed (RFC 7541 §6.3). Two equal
+        entries of the table are not an error (RFC 7541 §2.3.2). Entries that no longer fit are evicted, the oldest first (RFC
+        7541 §4.3, §4.4).
         """
         try:
             if self._smallest is not None:

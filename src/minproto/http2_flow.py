@@ -148,7 +148,7 @@ def parse_priority(value: str | None) -> tuple[int, bool]:
         >>> parse_priority("u=1, i"), parse_priority("u=8, i=1, new")
         ((1, True), (3, False))
 
-    A request without the field, or with a field that is no Dictionary, counts as incremental: its sender knows nothing of
+    A request without the field, or with a field that is not a Dictionary, counts as incremental: its sender knows nothing of
     priorities (RFC 9113 §5.3.2 lets us conclude that), and taking turns is fair to all its requests.
     """
     if value is None or (found := _dictionary(value)) is None:

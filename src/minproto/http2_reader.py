@@ -93,7 +93,7 @@ class FrameReader:
         self.header: Header | None = None
         """The header of the frame whose payload has not arrived yet; None between two frames."""
         self.ignores_priority = False
-        """Whether the peer has set NO_RFC7540_PRIORITIES to 1: then the content of a priority is no fault (RFC 9218 §2.1)."""
+        """Whether the peer has set NO_RFC7540_PRIORITIES to 1: then no content of a priority is a fault (RFC 9218 §2.1)."""
         self._block_begin: Frame | None = None  # the HEADERS frame of the unfinished field block,
         self._block = bytearray()  # and the bytes of that block so far
 

@@ -509,7 +509,7 @@ class Connection(Core):
 
     @property
     def in_command(self) -> bool:
-        """Whether a command has begun to arrive and is not complete. An empty line is no command."""
+        """Whether a command has begun to arrive and is not complete. An empty line is not a command."""
         return bool(self._buffer.size) or self._arguments is not None
 
     def _parse(self) -> Event | None:

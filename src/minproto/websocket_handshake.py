@@ -21,7 +21,7 @@ which the server chooses one) and Sec-WebSocket-Extensions (``deflate.py``). Her
 
 The key and its Accept prove one thing: the server has read this handshake and understood it. A web page can make a browser
 send nearly any request to nearly any server. But no server that knows only HTTP would answer a key with its SHA-1 hash,
-so a script cannot open a "WebSocket" to a mail server. The key is no secret and authenticates nobody.
+so a script cannot open a "WebSocket" to a mail server. The key is not a secret and authenticates nobody.
 
 HTTP/2 has no Upgrade, Connection, Key or Accept. There a client asks by a CONNECT with ``:protocol = websocket``, and a server
 accepts by a 200 (RFC 8441 §5). The other fields have the same meaning in both versions.

@@ -243,7 +243,7 @@ class Endpoint:
 
     @property
     def delivered(self) -> int:
-        """Bytes that have reached the peer's machine, as far as our kernel tells.
+        """Bytes that have reached the peer's machine, as far as our kernel knows.
 
         Linux counts the bytes not yet acknowledged (TIOCOUTQ); on a slow line that can be several seconds' worth. If the
         system can't tell, every byte that the kernel has taken counts as delivered.

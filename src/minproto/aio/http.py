@@ -84,7 +84,8 @@ def make_headers(fields: HeaderFields) -> Headers:
     made = Headers()
     line: Any
     for line in fields:
-        # A list of two is a pair as well. The str "te" is no pair: it would be unpacked as the field "t" with the value "e".
+        # A list of two is a pair as well. The str "te" is not a pair: it would be unpacked as the field "t" with the value
+        # "e".
         if type(line) is not tuple and not isinstance(line, list):
             refuse("each of headers", "a pair of a name and a value", line)
         try:

@@ -429,7 +429,8 @@ class Exchange:
         await self._respond(answer)
         await self.stream.finish()
         if connection.endpoint.ended and connection.observers:
-            # Is a client that has ended its output still there? Only a reset in answer to our bytes tells. Give it time.
+            # Is a client that has ended its output still there? Only a reset in answer to our bytes shows that it is not. Give
+            # the reset time to arrive.
             await connection.endpoint.flush()
             await asyncio.sleep(RESET_COMES)
             await connection.endpoint.drain()

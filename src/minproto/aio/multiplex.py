@@ -310,8 +310,8 @@ class Http2Stream:
                     while self._has_unsent(at_most):
                         await self._wait_for_news()
             except TimeoutError:
-                # The peer is to blame only if it keeps our window closed. While the window is open, we have only waited for
-                # more urgent streams. And some output may have been sent in this very turn of the loop.
+                # The peer is to blame only if it keeps our window closed. If the window is open, we were only waiting for more
+                # urgent streams. And some output may have been sent in this very turn of the loop.
                 if self._has_unsent(at_most) and not self._connection.core.sendable(self.id):
                     self.reset(ENHANCE_YOUR_CALM)
                     self.fail(ConnectionResetError("the peer does not read"))

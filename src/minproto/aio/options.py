@@ -180,8 +180,8 @@ def try_handshake(context: tls.SSLContext) -> str | None:
     """Return the protocol that a server's context chooses through ALPN, after a client's first message, in memory.
 
     The result is "" if the context chooses no protocol, and None if it has no certificate to show. There is no other way to
-    ask an SSLContext for its protocols or its certificate. A context that chooses by the name of the server is assumed to have
-    both: its callback may not expect a client that names no server.
+    ask an SSLContext for its protocols or its certificate. A context that chooses its certificate by the name of the server is
+    assumed to offer HTTP/2 and to have a certificate: its callback may not expect a client that names no server.
     """
     if context.sni_callback is not None:
         return "h2"

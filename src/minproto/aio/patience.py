@@ -54,7 +54,7 @@ class Output(Protocol):
 
     @property
     def delivered(self) -> int:
-        """The position up to which the peer's machine has our output, as far as our kernel tells."""
+        """The position up to which the peer's machine has our output, as far as our kernel knows."""
 
     @property
     def leaving(self) -> int:

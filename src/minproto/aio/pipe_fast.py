@@ -136,7 +136,8 @@ class ProtocolPipe(asyncio.Protocol):
         return not self._ending and is_cut_off(self._tls)
 
     def _wake_reader(self) -> None:
-        """Let a waiting read check again. The future may already be done: an earlier chunk in the same turn, or a timeout."""
+        """Let a waiting read check again. An earlier chunk in the same turn, or a timeout, may already have completed the
+        future."""
         if self._reading is not None and not self._reading.done():
             self._reading.set_result(None)
 

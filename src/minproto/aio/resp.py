@@ -83,7 +83,7 @@ class Config(ListenerConfig):
     password: str | None = field(default=None, repr=False)
     """The password that a client has to give before anything else (with AUTH or HELLO); None: no password is required."""
     max_output: int = 8 << 20
-    """How many bytes, including answers, may be pending for a subscriber. With more, the subscriber is cut off.
+    """How many bytes, including answers, may be pending for a subscriber. A subscriber with more pending bytes is cut off.
 
     The messages of one turn may exceed this bound. If 100 subscribers all stop reading, they take 100 times as much memory. A
     client without a subscription does not need this bound: we do not read from it while 64 KiB of answers are pending."""

@@ -324,7 +324,7 @@ def _certificate_fault(certificate: FilePath, key: FilePath | None, error: OSErr
 
 
 _WRONG_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
-"""OpenSSL's names for a key that belongs to another certificate; the last one if the two algorithms differ."""
+"""OpenSSL's names for a key that belongs to another certificate. The last name means that the two algorithms differ."""
 
 
 def _no_password() -> NoReturn:

@@ -51,7 +51,8 @@ BURST = 128
 ACCEPT_PAUSE = 1.0
 """Seconds after a failed accept until we try again."""
 PORT_TRIES = 16
-"""How many ports we try, each of them free on a host's first address, until one is free on all its addresses."""
+"""The maximum number of ports that we try. Each is free on a host's first address, but we need one that is free on all
+addresses."""
 
 LEAST = 1e-9
 """The timeout, in seconds, that we give asyncio instead of 0, which it refuses."""

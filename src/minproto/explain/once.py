@@ -62,8 +62,8 @@ def explain(data: bytes, protocol: str = "", sender: Role | None = None) -> list
     """Return the rows of the bytes that one side sent. Bytes that break a rule become a row with an error, as in Explainer.
 
     ``protocol``: one of PROTOCOLS; "" means that it is recognised by the first bytes, as a connection's is.
-    ``sender``: whose bytes they are; None means that the bytes tell, where they can (a client masks its WebSocket frames,
-    and a response begins with ``HTTP/``), and that otherwise they are the client's.
+    ``sender``: whose bytes they are; None means that the bytes show it, if they can (a client masks its WebSocket frames, and
+    a response begins with ``HTTP/``). Otherwise they are taken for the client's.
     """
     sender = sender or (SERVER if _is_servers(data, protocol) else CLIENT)
     if protocol in _ALONE:

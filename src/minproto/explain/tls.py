@@ -99,7 +99,8 @@ def _bare(side: Side) -> Callable[[bytes], None]:
 
 
 def _not_a_record(side: Side) -> Script[None]:
-    """Show all further bytes without an explanation: they are no record, so nobody knows where the next one begins."""
+    """Show all further bytes without an explanation: they are not a record, so there is no way to know where the next one
+    begins."""
     side.error = "this is not a TLS record"
     while True:
         data = side.take(min(side.buffer.size, MAX_PIECE))

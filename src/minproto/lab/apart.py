@@ -225,7 +225,8 @@ def _entries(protocol: str, role: str, fault: str, sections: set[tuple[str, str]
 
 
 def _sections(rows: list[Row], at: int) -> set[tuple[str, str]]:
-    """Return the sections that define the fields of the row in which the byte at this position is: (standard, section)."""
+    """Return the sections, as (standard, section), that define the fields of one row: the row that contains the byte at
+    ``at``."""
     row = next((row for row in rows if row.offset <= at < row.offset + len(row.raw)), None)
     return {found for field in row.fields for found in _SECTION.findall(field.section)} if row else set()
 

@@ -168,7 +168,7 @@ class Line:
         return self if name == "line" else self._pipe.info(name)
 
     def send_held(self) -> None:
-        """Write at once the bytes that are held back for a slow client."""
+        """Write the bytes that are held back for a slow client, without further delay."""
         if self._held:
             self._write(bytes(self._held))
             self._held.clear()

@@ -29,7 +29,7 @@ def call(name: str, *arguments: SearchStrategy[Any]) -> Texts:
 
 
 def script(*calls: Texts, first: Texts | None = None, least: int = 1, most: int = 4) -> Streams:
-    """Return a strategy of scripts of such calls. ``first``: what the first line is."""
+    """Return a strategy of scripts of such calls. ``first``: a strategy for the first line."""
     lines = st.lists(st.one_of(*calls), min_size=least, max_size=most)
     whole = lines if first is None else st.builds(lambda line, rest: [line, *rest], first, lines)
     return whole.map(lambda lines: "".join(f"{line}\n" for line in lines).encode())

@@ -55,7 +55,7 @@ class Failure:
 
 
 class _Local(Process):
-    """A session in this process, in place of another process."""
+    """A session that runs in this process instead of another one."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(["python"], TIMEOUT)

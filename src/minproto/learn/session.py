@@ -134,7 +134,7 @@ class _Parser:
 
 
 def _event(event: Any) -> Any:
-    """Return an event as JSON. Raises TypeError for something that is no event."""
+    """Return an event as JSON. Raises TypeError for something that is not an event."""
     if not isinstance(event, dict) or not isinstance(event.get("type"), str):
         raise TypeError(f'an event is a dict with a "type", not {event!r}')
     return {str(key): _json(value) for key, value in event.items()}

@@ -213,7 +213,7 @@ def _from_hex(id_: str, text: str) -> bytes:
 
 
 def _complaints(entry: Requirement) -> Iterable[str]:
-    """Yield what is wrong with an entry by itself. Whether its names exist, tests/test_requirements.py checks."""
+    """Yield what is wrong with an entry by itself. tests/test_requirements.py checks that its names exist."""
     if not _ID.fullmatch(entry.id) or entry.id.split("-")[0] not in STANDARDS:
         yield f"an id is a standard ({', '.join(STANDARDS)}), a section and a few words, joined by hyphens"
     elif not entry.id.split("-", 1)[1].startswith(f"{entry.section}-"):

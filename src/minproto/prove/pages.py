@@ -172,7 +172,7 @@ def _bytes(entry: Requirement, example: Example) -> Iterator[str]:
 
 
 def _sender(stream: str, role: str) -> Role | None:
-    """Return whose bytes an example has: the peer of the core that reads them; None where the bytes tell."""
+    """Return whose bytes an example has: the peer of the core that reads them; None if the bytes themselves show it."""
     if role:
         return CLIENT if role == SERVER.value else SERVER
     return {"http1-request": CLIENT, "http1-response": SERVER}.get(stream)

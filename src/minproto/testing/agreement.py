@@ -181,7 +181,8 @@ def agrees(pair: Pair, *, examples: int | None = None, seed: int | None = None) 
 # ---- the law for parsers that are not our cores -------------------------------------------------------------------
 #
 # ``agrees`` calls every method of two cores. A parser of somebody else has only the five names of the contract, and its errors
-# have texts of their own. So the two laws below compare what such a parser tells: its events, whether it fails, and ``wants``.
+# have texts of their own. So the two laws below compare what such a parser reports: its events, whether it fails, and
+# ``wants``.
 
 AGREEMENT = "13. Two implementations driven in lockstep agree after every call."
 _TOO_LARGE = (413, 414, 431)

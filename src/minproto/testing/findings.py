@@ -1,8 +1,8 @@
 """What the bytes that break a law mean: their fields, as ``minproto explain`` shows them, and what the ledger says about them.
 
 The ledger (``minproto.prove``) has an entry for each sentence of a standard that demands something. Nobody can tell from
-outside which of them a parser disobeys. But it is known in which field the place of the fault is, and which section of the
-standard defines that field. So the entries of that section are shown, and no more is claimed.
+outside which of them a parser disobeys. But we know which field contains the fault, and which section of the standard defines
+that field. So the entries of that section are shown, and no more is claimed.
 """
 
 import re
@@ -84,7 +84,7 @@ def explained(reader: Reader, data: bytes) -> list[Row]:
 
 
 def _entries(rows: Sequence[Row], at: int) -> Iterator[Requirement]:
-    """Yield the ledger's entries of the sections that define the field in which the byte before ``at`` is."""
+    """Yield the ledger's entries for the sections that define a field: the field that contains the byte before ``at``."""
     for row in rows:
         position = row.offset
         for field in row.fields:

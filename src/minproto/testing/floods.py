@@ -130,7 +130,8 @@ def excesses(subject: Subject, tried: Iterable[Flood]) -> Iterator[tuple[Flood, 
 
 
 def _confessed(subject: Subject, tried: list[Flood]) -> Iterator[tuple[Flood, Excess]]:
-    """Yield the floods after which ``buffered`` is more than the limit. Only ``buffered`` tells, if memory cannot be seen."""
+    """Yield the floods after which ``buffered`` is more than the limit. If memory cannot be measured, ``buffered`` is the only
+    evidence."""
     subject.ahead(flood.pieces(subject.limit) for flood in tried)
     for flood in tried:
         run, fed = Run(subject), 0

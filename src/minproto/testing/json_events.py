@@ -33,7 +33,7 @@ _LEFT_OUT = {"stream": 0, "protocol": "", "scheme": "", "status": 0, "head": Non
 
 @dataclass(slots=True, repr=False)
 class Told(Event):
-    """An event that a program tells. Two of these are equal if their JSON says the same, in any order of the keys."""
+    """An event that a program reports. Two such events are equal if their JSON is equal, in any order of the keys."""
 
     content: Object = field(default_factory=dict)
 

@@ -12,7 +12,7 @@ have arrived but have not been read, at both ends. Like a kernel, the network an
 unread input, or when the other end writes after that close. That is why a server that refuses an upload has to keep reading:
 otherwise the reset destroys its response (RFC 9112 §9.6).
 
-Left out: loss and reordering, which TCP hides, and addresses and connecting, which are no part of a ``Pipe``.
+Left out: loss and reordering, which TCP hides, and addresses and connecting, which are not part of a ``Pipe``.
 """
 
 import asyncio

@@ -179,8 +179,9 @@ class Program:
     def _doubtful(self, batch: Sequence[tuple[_Node, Op]], answers: Sequence[bytes]) -> slice | None:
         """Return the operations of the first parser that may have answered with a line too many; None if there is none.
 
-        Every line after such a line belongs to another operation. Two things show this: a line that is no answer, or a ``new``
-        that got the answer of another operation. In the second case, the fault lies with the parser before this ``new``."""
+        Every line after such a line belongs to another operation. Two things show this: a line that is not an answer, or a
+        ``new`` that got the answer of another operation. In the second case, the fault lies with the parser before this
+        ``new``."""
         start = 0
         for at, ((node, _), line) in enumerate(zip(batch, answers, strict=False)):
             answer = self._answer(line)
@@ -224,7 +225,7 @@ def _line(op: Op) -> str:
 
 
 def parse_answer(line: bytes) -> Answer:
-    """Parse a line that a program has printed, and return it as an Answer. Raises FaultError: the line is no JSON, or has a
+    """Parse a line that a program has printed, and return it as an Answer. Raises FaultError if the line is not JSON, or has a
     wrong field."""
     try:
         found: Any = json.loads(line)

@@ -2,7 +2,7 @@
 
 
 class Closing:
-    """One end of a WebSocket, as far as its end is concerned."""
+    """How one side of a WebSocket closes the connection."""
 
     def __init__(self) -> None:
         self.can_send = True
