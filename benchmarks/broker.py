@@ -1,4 +1,4 @@
-"""The broker beside redis-server: `python -m benchmarks.broker`, from the repository root.
+"""The broker, compared with redis-server: `python -m benchmarks.broker`, from the repository root.
 
 There are three questions:
 

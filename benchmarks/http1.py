@@ -1,4 +1,4 @@
-"""How many GET /hello a second, beside other Python servers: `python -m benchmarks.http1` from the repository root.
+"""How many GET /hello a second, compared with other Python servers: `python -m benchmarks.http1` from the repository root.
 
 Requests a second say more about the machine than about the server, so only the ratios count here. A machine's speed drifts
 (heat, other programs). So servers take turns, A B C D, A B C D ..., and each ratio compares two figures of one round. The

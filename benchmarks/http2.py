@@ -1,4 +1,4 @@
-"""HTTP/2 beside other Python servers: `python -m benchmarks.http2` from the repository root.
+"""HTTP/2, compared with other Python servers: `python -m benchmarks.http2` from the repository root.
 
 Two scenes, in clear text with prior knowledge: GET /hello by h2load with 8 connections of 16 streams each, and one download
 of 100 MB on one stream. A third scene is about memory, and minproto does it alone: 100 uploads of 1 MB at once, on one

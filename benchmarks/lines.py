@@ -1,4 +1,4 @@
-"""How much there is to read, beside the peers: `python -m benchmarks.lines`, from the repository root.
+"""How much there is to read, compared with the peers: `python -m benchmarks.lines`, from the repository root.
 
 A line counts if it has code: blank lines, comments, docstrings, and other statements that consist only of a string do not. All
 files that a job needs count, with the installed libraries on which a peer is built. C code does not count. A peer may do more

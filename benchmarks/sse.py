@@ -1,4 +1,4 @@
-"""Server-Sent Events beside sse-starlette on uvicorn: `python -m benchmarks.sse`, from the repository root.
+"""Server-Sent Events, compared with sse-starlette on uvicorn: `python -m benchmarks.sse`, from the repository root.
 
 How many events a second reach a hundred clients, where the app publishes as fast as its slowest client reads? Each event has
 64 bytes of data and an id, and goes to all clients. The app for minproto has a topic of the broker, and a subscription for

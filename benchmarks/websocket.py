@@ -1,4 +1,4 @@
-"""How many WebSocket messages a second, beside other Python servers: `python -m benchmarks.websocket`.
+"""How many WebSocket messages a second, compared with other Python servers: `python -m benchmarks.websocket`.
 
 As in benchmarks/http1.py, only ratios count, servers take turns, and each runs in a new process on a CPU of its own.
 Compression is off in all of them. Every other setting is the library's default. Before a server is measured, it has to give

@@ -142,7 +142,7 @@ broken by:
 first:      RemoteProtocolError('cut short')
 next_event: RemoteProtocolError('cut short'), but the same object has to be raised again""",
     "no limit": r"""
-law 5. A parser that wants more data never holds more than its limit, also where the peer goes on and on.
+law 5. A parser that wants more data never holds more than its limit, even if the peer never stops.
 broken by:
     b''  <-- then without end:
     b'a'  <-- 1,004 times so far

@@ -29,7 +29,7 @@ A subscription and a message, in version 2 of RESP. A is a subscriber, B is a pu
     b'*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nhello\r\n'
 
 A command that does not exist is refused at once. If a command exists, three rules say whether a client may send it now. They
-are checked in the same order as in redis-server (a fourth rule, about transactions, is beside MULTI below):
+are checked in the same order as in redis-server (a fourth rule, about transactions, is explained at MULTI below):
 
 - The number of words. Each command has an *arity*: 2 means exactly two words, including its name; -2 means two or more.
 - The password. A client that has not given the password yet may send only AUTH, HELLO, RESET and QUIT.

@@ -14,7 +14,7 @@ are CR LF, ``\r\n`` in Python:
 
     hi
 
-After the ``hi``, the next request may follow on the same connection (*keep-alive*, §9.3). Only the fields tell where one
+After the ``hi``, the next request may follow on the same connection (*keep-alive*, §9.3). Only the fields show where one
 message ends and the next begins. In the core, that exchange looks like this:
 
     >>> server = Connection(SERVER)
@@ -881,7 +881,7 @@ class Connection(Core):
         """Return a response's head. Its fields have to say where the content ends, so the caller gives a Content-Length,
         ``Transfer-Encoding: chunked`` or ``Connection: close``; ``_check_response`` raises if all three are missing.
 
-        Our version is 1.1, also if the client's is 1.0: a server SHOULD NOT say less (§2.3). The space before the reason MUST
+        Our version is 1.1, even if the client's is 1.0: a server SHOULD NOT say less (§2.3). The space before the reason MUST
         be there even if we know no reason for a status (§4)."""
         fields = important_fields(head.headers)
         framing = self._check_response(head, fields)

@@ -79,7 +79,7 @@ one program took ``chunked;a=b`` for chunked, and another one for an unknown cod
 class LengthReader:
     """Reads content of a known length.
 
-    The content is complete with its last byte, however the connection ends after that: also if TLS is cut off (§9.8).
+    The content is complete with its last byte, however the connection ends after that: even if TLS is cut off (§9.8).
     """
 
     __slots__ = ("left",)
@@ -216,7 +216,7 @@ class ChunkedReader:
     def read(self, buffer: Buffer) -> Data | EndOfMessage | None:
         """Return the content of one chunk, as far as it has arrived, or the end with its trailers.
 
-        The last chunk and the trailers complete the content, however the connection ends after that: also if TLS is cut off
+        The last chunk and the trailers complete the content, however the connection ends after that: even if TLS is cut off
         (§9.8).
 
         The trailers stay in the EndOfMessage. They MUST NOT be merged into the header, unless the definition of such a field

@@ -106,7 +106,8 @@ class SettingsExchange:
 
     @property
     def acknowledged(self) -> bool:
-        """Return whether the peer has acknowledged all our settings. A shell does not wait for that for ever (§6.5.3)."""
+        """Return whether the peer has acknowledged all our settings. A shell waits for the ACK only for a limited time
+        (§6.5.3)."""
         return not self._unacknowledged
 
     # -- the peer's settings

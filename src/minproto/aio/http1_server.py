@@ -225,8 +225,8 @@ class ServerConnection:
     def _on_leaving(self, lost: bool) -> None:
         """The pipe calls this: the client has ended its output (half-closed), or is lost.
 
-        Only a lost client can no longer read the response, so only then is the handler cancelled. A handler that has
-        set ``Request.cancellable`` to False runs to completion all the same, for example to take a payment.
+        A half-closed client can still read the response, so the handler is cancelled only if the client is lost. A handler
+        that has set ``Request.cancellable`` to False runs to completion all the same, for example to take a payment.
         """
         self._client_ended = True
         self.endpoint.lost = self.endpoint.lost or lost

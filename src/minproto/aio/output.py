@@ -68,7 +68,8 @@ class Lines(Protocol):
 class Output:
     """A text stream whose ``write`` never waits and never fails. Threads may share it.
 
-    A condition, with its lock, guards the queue. On it the thread waits for lines, and ``finish`` waits for the thread.
+    A condition, with its lock, guards the queue. The thread waits on the condition for lines, and ``finish`` waits on it for
+    the thread.
     """
 
     def __init__(self, put: Callable[[bytes], object], *, encoding: str = "utf-8", direct: bool = False) -> None:

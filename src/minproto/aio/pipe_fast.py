@@ -238,7 +238,7 @@ class ProtocolPipe(asyncio.Protocol):
             self._loop.call_later(seconds, self._look, seconds)
 
     def _look(self, seconds: float) -> None:
-        """Ask the kernel. If the connection was reset, end it; else check again later, if there still is a reason to."""
+        """Ask the kernel. If the connection was reset, end it. Otherwise check again later, if there is still a reason to."""
         self._looks = False
         if self._transport.is_closing() or not (self._ended or self._paused):
             return

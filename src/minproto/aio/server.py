@@ -151,7 +151,7 @@ class _ClearTextConnection:
         bytes so far          the line begins with them?    then
         PRI * HT              yes                           wait for more, for up to Timeouts.head
         PRI * HTTP/2.0        it is the line                HTTP/2
-        GET /hello HT         no                            HTTP/1.1, also if the first byte alone is wrong
+        GET /hello HT         no                            HTTP/1.1, from the first byte that differs
 
     The bytes already read are handed to the connection, as if the connection had read them itself.
     """

@@ -192,8 +192,8 @@ class _Session:
     def _hurry(self, limit: asyncio.Timeout) -> None:
         """Limit the time that the handler has left to ``Timeouts.drain``, since the connection is over.
 
-        Most handlers end by themselves, at the ConnectionClosed of their next ``receive``. A handler that sleeps for an hour,
-        or waits for something else, would keep the server from counting the connection as closed.
+        Most handlers end by themselves, when their next ``receive`` raises ConnectionClosed. A handler that sleeps for an
+        hour, or waits for something else, would keep the server from counting the connection as closed.
         """
         with suppress(RuntimeError):  # the handler has returned, so the limit is over
             limit.reschedule(asyncio.get_running_loop().time() + self._drain_seconds)

@@ -32,7 +32,7 @@ MAX_VALUE = 200
 INDENT = 4
 BELOW = INDENT + 2
 """The number of blank columns before bytes that are printed below their explanation."""
-_LEFT = INDENT + 3 * BYTES + 1 + BYTES + 2  # columns before an explanation that is beside its bytes
+_LEFT = INDENT + 3 * BYTES + 1 + BYTES + 2  # columns before an explanation that is next to its bytes
 SIDE_BY_SIDE = _LEFT + 24
 """How many columns a terminal must have for bytes on the left and their explanation on the right."""
 MIN_WIDTH = 24

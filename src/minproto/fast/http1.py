@@ -1,4 +1,4 @@
-"""The HTTP/1.1 core made faster: a head read by one search and a few patterns, and memories for whatever is often repeated."""
+"""The HTTP/1.1 core made faster: a head read by one search and a few patterns, and caches for whatever is often repeated."""
 
 import re
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ _CLOSED = http1.State.CLOSED  # bound at module level: looking up an Enum member
 _DATA = Wants.DATA
 _CR = ord("\r")
 
-# The memories that connections share hold no secret field, and no long field line.
+# The caches that connections share hold no secret field, and no long field line.
 _WITHOUT_CONTENT = frozenset({"HEAD", "CONNECT"})
 _MOST = 256
 _LONG = 4_096

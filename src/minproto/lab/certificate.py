@@ -75,7 +75,7 @@ def _is_fresh(folder: Path) -> bool:
 def _make(folder: Path) -> None:
     """Make the files in a temporary folder, and then rename the folder.
 
-    Another lab may start at the same moment. A rename is one step, so nobody ever sees a key beside the wrong certificate.
+    Another lab may start at the same moment. A rename is one step, so nobody ever sees a key with the wrong certificate.
     """
     import trustme  # an extra of this package. If it is not installed, the lab has no HTTPS
 

@@ -64,7 +64,7 @@ class Exercise:
     """The part of minproto that does this work: ``http1.HeadReader``."""
     cases: tuple[Case, ...]
     laws: tuple[str, ...] = ()
-    """For a parser: the names of the laws that hold, beside the comparison with the reference answer."""
+    """For a parser: the names of the laws that have to hold, besides the comparison with the reference answer."""
     hints: dict[str, str] = field(default_factory=dict)
     """The name of a law -> the hint for an answer that breaks it. ``drawn``: for a drawn stream that is read wrong."""
     section: str = ""

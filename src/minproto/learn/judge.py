@@ -6,7 +6,7 @@
     a command             any program               Program     -- the same laws -->   passed, or the first failure
     the reference answer  session.py, right here    _Local
 
-The streams are the same in each run, so a failure that a learner mends does not come back as another one.
+The streams are the same in each run, so a failure that a learner has fixed does not come back as another one.
 """
 
 import json

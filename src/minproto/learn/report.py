@@ -78,7 +78,7 @@ def _calls(failure: Failure) -> Iterator[str]:
 
 
 def _events(failure: Failure) -> list[str]:
-    """Return the first event that is wrong, beside what was expected; [] if it shows only with other cuts."""
+    """Return the first event that is wrong, next to what was expected; [] if it shows only with other cuts."""
     if failure.expected == failure.got:
         return []
     number, expected, got = next(

@@ -190,7 +190,7 @@ _TOO_LARGE = (413, 414, 431)
 
 
 MINPROTO = ("minproto", "yours")
-"""How a report calls the reference, and the parser on trial."""
+"""How a report calls the reference, and the parser under test."""
 
 
 def understands_as(reference: Subject, names: tuple[str, str] = MINPROTO) -> Law:

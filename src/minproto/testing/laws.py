@@ -160,7 +160,7 @@ def _again(run: Run) -> None:
 
 
 def bounded(subject: Subject, stream: Sequence[bytes]) -> None:
-    """5. A parser that wants more data never holds more than its limit, also where the peer goes on and on.
+    """5. A parser that wants more data never holds more than its limit, even if the peer never stops.
 
     The law checks ``buffered`` after each chunk. Bytes that ``buffered`` leaves out are found with a stream that never ends,
     because memory then grows (``minproto.testing.floods``)."""

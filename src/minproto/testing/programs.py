@@ -39,7 +39,7 @@ FORGETFUL = "The same bytes, given to a new parser, get the same answers: new fo
 MOST_TEXT = 1 << 20
 """The approximate maximum number of characters of operations in one write. Longer operations take several writes."""
 MOST_ANSWERS = 300_000
-"""The maximum number of answers that are kept. Then the tree begins anew."""
+"""The maximum number of answers that are kept. Beyond it, a new tree begins."""
 
 
 class CannotRunError(Exception):

@@ -26,7 +26,7 @@ from minproto.websocket import BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEX
 Streams = SearchStrategy[bytes]
 
 ROOMY = 1 << 20
-"""The limit in all stages but the last, and of law 13: so large that no stream reaches it."""
+"""The limit for law 13, and for all stages but the last. No stream is large enough to reach it."""
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 ``STREAMS["http1-request"].reader()`` has everything that is needed to check a parser of HTTP/1.1 requests: the streams, the
 limit, the stages, our own core for comparison, and what the explainer and the ledger call this protocol.
 
-A parser on trial has nobody who answers. So it reads on after each message, as if somebody had answered it: a parser of
-requests does not wait for a response, and a parser of WebSocket frames does not wait for a Pong. Our core does wait, so its
-owner answers at once: ``Subject.answer`` of the reference.
+A parser under test has nobody to answer for it. So it keeps reading after each message, as if the message had been answered: a
+parser of requests does not wait for a response, and a parser of WebSocket frames does not wait for a Pong. Our core does wait,
+so its owner answers at once: ``Subject.answer`` of the reference.
 """
 
 from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ class Reader:
     """The name of the stream."""
     role: Role
     small: Subject
-    """Our core with small limits: its ``streams`` and its ``limit`` are those for a parser on trial."""
+    """Our core with small limits: its ``streams`` and its ``limit`` are those for a parser under test."""
     reference: Subject
     """Our core with large limits, for a comparison: another parser may refuse other sizes."""
     opening: bytes = b""
@@ -89,7 +89,7 @@ class Reader:
         self, make: Callable[[], Core], stage: Stage | None = None, limit: int | None = None,
         answer: Callable[[Core, Event], None] = ignore,
     ) -> Subject:  # fmt: skip
-        """Return the subject for a parser on trial: with the streams of a stage, and its limit if there is no other one."""
+        """Return the subject for a parser under test: with the streams of a stage, and its limit if there is no other one."""
         limit = limit or self.limit(stage)
         if stage is None:
             return Subject(make, self.small.streams, limit, answer)

@@ -1,4 +1,4 @@
-"""Reference answer to pubsub/5: a subscription that drops, and says so."""
+"""Reference answer to pubsub/5: a subscription that drops messages, and reports how many."""
 
 from collections import deque
 from typing import Any

@@ -1,4 +1,4 @@
-"""pubsub/5: a subscription that drops, and says so. Fill in what is missing."""
+"""pubsub/5: a subscription that drops messages, and reports how many. Fill in what is missing."""
 
 from typing import Any
 

@@ -7,7 +7,7 @@ three things:
 
 1. A test is missing. Write it.
 2. A requirement is missing: no sentence of a standard asked for this line, or nobody wrote the sentence down.
-3. The mutant is **equivalent**: no input can show a difference. Then the reason is written beside it.
+3. The mutant is **equivalent**: no input can show a difference. Then write the reason down.
 
 A worked example. RFC 9112 §6.1 says that a request with both Transfer-Encoding and Content-Length may be an attempt at
 request smuggling, and our server refuses such a request. An entry of ``catalogue.toml`` takes the refusal away:
@@ -66,7 +66,7 @@ class Mutant:
     """One bug: ``old`` occurs exactly once in the module's source, and ``new`` takes its place."""
 
     name: str
-    """Tells the bug, like ``te-beside-cl``. A generated mutant has a place, like ``http1:123:negate``."""
+    """Describes the bug, like ``te-beside-cl``. The name of a generated mutant is its place, like ``http1:123:negate``."""
     module: str
     """The module's name below minproto: ``http1``, ``aio.http1_server``."""
     old: str

@@ -4,7 +4,7 @@
     python -m minproto.testing.mutants --check te-beside-cl     one mutant of it, or some
     python -m minproto.testing.mutants --check sse:207:plus     a generated mutant, by the name that was printed
     python -m minproto.testing.mutants --matrix                 the catalogue, against all laws and tests of its modules
-    python -m minproto.testing.mutants --generated 30           thirty generated mutants, drawn anew
+    python -m minproto.testing.mutants --generated 30           thirty generated mutants, a new draw
     python -m minproto.testing.mutants --all-generated          all of them, which takes hours
 
 The exit status is 0 if every mutant was killed, 1 if one survived, and 2 if a word, the catalogue or a test's name is wrong.

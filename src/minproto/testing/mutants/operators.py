@@ -116,7 +116,7 @@ class _Text:
         return self._offset(node.lineno, node.col_offset), self._offset(node.end_lineno, node.end_col_offset)
 
     def _offset(self, line: int, column: int) -> int:
-        """``ast`` counts the bytes of UTF-8, and a text is cut by characters."""
+        """Convert a column of ``ast``, which counts bytes of UTF-8, into a position in the text, which counts characters."""
         return self.starts[line - 1] + len(self.lines[line - 1].encode()[:column].decode())
 
     def line_number(self, offset: int) -> int:
