@@ -3,7 +3,7 @@
 Where a server and its load generator compete for one CPU, a benchmark measures the scheduler. So the harness moves itself,
 with every load generator that it starts, to one CPU, and each server to another. A server is a new process for each
 measurement, on a loopback port that was free a moment before. It counts as started when it has given the answer that all peers
-must give: otherwise a figure could be the speed of an error page. It is stopped at the end of the measurement, also after an
+must give: otherwise a figure could be the speed of an error page. It is stopped at the end of the measurement, even after an
 error.
 
 Servers take turns, and a ratio compares two figures of one turn, because a machine's speed drifts (heat, other programs).

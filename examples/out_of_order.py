@@ -1,4 +1,4 @@
-"""HTTP/2, frame by frame: three requests on one connection, answered in another order than they were asked in.
+"""HTTP/2, frame by frame: three requests on one connection, answered in a different order.
 
 Each frame carries the number of its stream (*multiplexing*). So an answer that is ready does not wait for a slower one, as it
 would in ``keep_alive.py``. First, each end sends its SETTINGS, and acknowledges the SETTINGS of the other end (RFC 9113 §3.4,

@@ -20,7 +20,7 @@ def send(client: socket.socket) -> None:
 
 
 def receive(server: socket.socket, core: Connection) -> tuple[int, str]:
-    """Read until the core wants no more. Return the most bytes that it has held, and the error."""
+    """Read until the core wants no more. Return the largest number of bytes that it has held, and the error."""
     held = 0
     try:
         while core.wants is Wants.DATA:

@@ -141,8 +141,8 @@ class Data(Event):
 
 @dataclass(slots=True)
 class EndOfMessage(Event):
-    """The end of a message. Trailer fields (§6.5) stay out of the header, where they could replace a checked field: only who
-    knows a field's definition may merge it into the header (§6.5.1)."""
+    """The end of a message. Trailer fields (§6.5) stay out of the header, where they could replace a checked field: only a
+    recipient that knows a field's definition may merge it into the header (§6.5.1)."""
 
     trailers: Headers = field(default_factory=Headers)
     stream: int = 0

@@ -224,13 +224,14 @@ END = "end"
 # (§5.1). A CR that no LF follows ends nothing (§2.2), and neither does an LF alone: §2.2 permits a recipient to accept the LF,
 # but if only one of two programs does, they see different lines.
 # FIELD_VCHAR has no CR, LF or NUL. A value with one of them MUST be refused, or the byte replaced by a space (RFC 9110 §5.5):
-# some programs end the value there, and would see other fields than we do.
+# some programs end the value there, and would see different fields from ours.
 _FIELDS: Syntax = {
     "name": Part(_run(TCHAR), {b":": "value"}, instead={b"\r\n": END}),
     "value": Part(_run(FIELD_VCHAR), {b"\r\n": "name"}, least=0),
 }
 # A server may fold a value: continue it on the next line, which begins with a space or a tab. A user agent MUST accept this
-# (§5.2). Nothing else may accept it: a proxy that takes the second line for a separate field would see another head than ours.
+# (§5.2). Nothing else may accept it: a proxy that takes the second line for a separate field would see a different head from
+# ours.
 _FOLDED_FIELDS = _FIELDS | {
     "value": Part(_run(FIELD_VCHAR), {b"\r\n ": "value", b"\r\n\t": "value", b"\r\n": "name"}, least=0)
 }
@@ -301,8 +302,8 @@ class HeadReader:
         A server MUST NOT act on a part of a head, since a later field may contradict an earlier one (RFC 9110 §5.3). So there
         is no event for a part.
 
-        Raises RemoteProtocolError: 400 at the first byte that no head can have in that place; 414, 431 or 501 if a part is
-        too long: a server that ignored a field too large for it would read another request than the proxy (RFC 9110 §5.4).
+        Raises RemoteProtocolError: 400 at the first byte that no head can have in that place; 414, 431 or 501 if a part is too
+        long. A server that ignored a field too large for it would read a different request from the proxy's (RFC 9110 §5.4).
         """
         while self._part != END:
             if not self._read_part(buffer, min(buffer.size, self._limits.max_head)):
@@ -755,7 +756,7 @@ class Connection(Core):
 
         After a 2xx to CONNECT the connection is a tunnel: its bytes are not content, whatever the head says (§6.3, rule 2).
         If the request or the response says ``Connection: close``, this exchange is the connection's last one (§9.6).
-        The first digit of a status says enough (RFC 9110 §15): each 1xx is interim, also a 199 that nobody has defined, and
+        The first digit of a status says enough (RFC 9110 §15): each 1xx is interim, even a 199 that nobody has defined, and
         each 2xx to CONNECT begins a tunnel right after its head (RFC 9110 §9.3.6).
         """
         self.expects_continue = False
@@ -765,7 +766,7 @@ class Connection(Core):
         if status < 200:
             return self._move(Step.INTERIM)
         version = min(version, self._version)  # the lower of the two versions is what both ends understand (§9.3)
-        # A response that has no other end than that of the connection (§6.3) is the last one, whatever its fields say.
+        # A response that only the connection's end completes (§6.3) is the last one, whatever its fields say.
         self.keep_alive = self.keep_alive and framing != UntilClose() and persists(version, fields)
         self._move(Step.FINAL)
 

@@ -11,7 +11,7 @@ Most are one frame, and the event that one end sends is the event that the other
     Ping                          PING
     GoAway                        GOAWAY
     WindowUpdate                  WINDOW_UPDATE
-    StreamFault, Discarded        no frame: only received; they tell what became of frames of the peer's
+    StreamFault, Discarded        no frame: only received; they say what became of the peer's frames
     Consumed                      no frame at once: only sent; the app has taken content. A WINDOW_UPDATE follows when it is
                                   worth a frame
 """

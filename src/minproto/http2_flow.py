@@ -50,7 +50,7 @@ DEFAULT_WINDOW = 65_535
 class SendWindow:
     """The credit that the peer has granted us, for one stream or for the connection.
 
-    A window of a stream follows the peer's SETTINGS_INITIAL_WINDOW_SIZE, also below zero (§6.9.2). If a negative window
+    A stream's window follows the peer's SETTINGS_INITIAL_WINDOW_SIZE, even below zero (§6.9.2). If a negative window
     counted as 0, we would take the next credit for more than it is.
     """
 
@@ -161,7 +161,7 @@ def parse_priority(value: str | None) -> tuple[int, bool]:
 def _dictionary(value: str) -> dict[str, str] | None:
     """Return the members of a Dictionary, key -> value as written, without parameters; None if it is not well-formed.
 
-    One wrong character makes the whole field void, also the members before it (RFC 8941 §4.2, to which RFC 9218 §4 refers):
+    One wrong character makes the whole field void, even the members before it (RFC 8941 §4.2, to which RFC 9218 §4 refers):
     if each recipient saved what it could, recipients would disagree. When a key is repeated, its last value counts.
     """
     members, at = {}, 0

@@ -169,7 +169,7 @@ def check_header(header: Header) -> None:
     if length > MAX_FRAME:  # §4.2: a fault of the connection for types that could alter its state; here for all types
         raise RemoteProtocolError("a frame larger than SETTINGS_MAX_FRAME_SIZE", FRAME_SIZE_ERROR)
     # On stream 0, the connection itself, there is no message (§6.1, §6.2, §6.3, §6.4, §6.6, §6.10); and on a stream there is
-    # nothing that all streams share (§6.5, §6.7, §6.8). A peer that mixes them up counts streams in another way than we do.
+    # nothing that all streams share (§6.5, §6.7, §6.8). A peer that mixes them up does not count streams as we do.
     if type_ in _OF_A_STREAM and not stream:
         raise RemoteProtocolError("a frame that needs a stream came on stream 0", PROTOCOL_ERROR)
     if type_ in _OF_THE_CONNECTION and stream:

@@ -349,8 +349,8 @@ def step_of(event: Event) -> Step | None:
 
 # ---- the connection ----------------------------------------------------------------------------------------------------
 
-# The first bytes that a received frame may have. They are few, so one look-up in a set checks all that §5.2, §5.4 and §5.5
-# forbid. For example, within a message 0x00 and 0x80 continue it, 0x8a is a Pong, and 0x81 would begin another message.
+# The first bytes that a received frame may have. They are few, so one look-up in a set checks everything that §5.2, §5.4 and
+# §5.5 forbid. For example, within a message 0x00 and 0x80 continue it, 0x8a is a Pong, and 0x81 would begin another message.
 _CONTROLS = frozenset({FIN | CLOSE, FIN | PING, FIN | PONG})  # never in fragments (§5.4, §5.5)
 _BETWEEN_MESSAGES = _CONTROLS | {FIN | TEXT, FIN | BINARY, TEXT, BINARY}  # §5.4: a whole message, or a first fragment
 # With compression, a message's first frame may have RSV1; a control frame never has it (RFC 7692 §6 and §6.1).
@@ -656,7 +656,7 @@ class Connection(Core):
         return self._encode(FIN | opcode, data)
 
     def _encode(self, first: int, payload: bytes) -> bytes:
-        """Return a frame. A client masks every frame, also a Close (§5.5.1), with a new key; a server masks none (§5.1, §5.3).
+        """Return a frame. A client masks every frame, even a Close (§5.5.1), with a new key; a server masks none (§5.1, §5.3).
 
         The payload is encoded now, so the app cannot change it while it is being sent (§10.3).
         """
@@ -774,7 +774,7 @@ def _parse_close(data: bytes) -> Close:
         >>> _parse_close(bytes.fromhex("03e8 627965"))
         Close(code=1000, reason='bye')
 
-    No code counts as 1005 (§7.1.5), and no reason as "" (§7.1.6).
+    A missing code counts as 1005 (§7.1.5), and a missing reason as "" (§7.1.6).
 
     Raises RemoteProtocolError: 1002 for half a code, or for a code that no Close may carry, such as 1006 (§7.4.1); 1007 for a
     reason that is not UTF-8 (§8.1).

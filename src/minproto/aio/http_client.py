@@ -98,7 +98,7 @@ def request_fields(
 
 
 def _add_length(fields: Headers, method: str, content: bytes) -> None:
-    """Add the Content-Length if it is missing. Raises LocalProtocolError if the user has given a wrong one.
+    """Add the Content-Length if it is missing. Raises LocalProtocolError if the user has given a wrong length.
 
     A POST without content says "content-length: 0", because the method gives content a meaning (RFC 9110 §8.6: SHOULD). A GET
     without content says nothing.
@@ -211,7 +211,7 @@ class ClientResponse:
         return b"".join([piece async for piece in self])
 
     async def close(self) -> None:
-        """Stop reading the content. HTTP/2 resets the stream. HTTP/1.1 has no other way than to end the connection."""
+        """Stop reading the content. HTTP/2 resets the stream. HTTP/1.1 can only end the connection."""
         if self._exchange is not None:
             await self._exchange.give_up()
             self._exchange = None

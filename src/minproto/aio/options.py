@@ -239,7 +239,8 @@ class Timeouts:
     idle: float = 75.0
     """Between two messages, while nothing is received; then the connection is closed without a word."""
     write: float = 30.0
-    """For a reader to take 48 KiB of the 64 pending for it (some 1.6 KB/s); then the connection is cut off with a reset."""
+    """For the peer to take 48 of the 64 KiB that are pending for it (some 1.6 KB/s); then the connection is cut off with a
+    reset."""
     ping: float = 20.0
     """Without a byte from the peer of a WebSocket, until we send a Ping to ask whether the peer is still there."""
     pong: float = 20.0

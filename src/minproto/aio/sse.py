@@ -468,7 +468,7 @@ class EventSource:
         timeouts: Timeouts = Timeouts(),  # noqa: B008
     ) -> None:
         """``last_event_id``: where to resume. ``headers``: more fields; an ``accept`` or a ``cache-control`` replaces ours.
-        ``silence``: after this many seconds without a byte, also before the head, the stream is given up as lost.
+        ``silence``: after this many seconds without a byte, even before the head, the stream is given up as lost.
         ``timeouts``: all apply except ``idle`` and ``body``, which ``silence`` replaces.
 
         Raises ValueError for a URL of another scheme, and for one with a character that has to be percent-encoded.

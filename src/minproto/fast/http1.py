@@ -62,7 +62,7 @@ class HeadReader(http1.HeadReader):
     """Reads a head in one step if it has arrived whole, and leaves any other head to the plain reader.
 
     A client often sends the same field lines with each request. So the reader of a connection remembers the lines of its last
-    head and their fields, also the secret ones: the bytes came from the same peer.
+    head and their fields, even the secret ones: the bytes came from the same peer.
     """
 
     __slots__ = ("_last_fields", "_last_lines")

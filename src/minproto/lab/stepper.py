@@ -19,8 +19,8 @@ from minproto.prove.ledger import STANDARDS
 PATH = "/lab/apart"
 REQUIREMENTS = "/lab/requirements/"
 MAX_CONTENT = 1 << 20
-"""The maximum number of bytes of a POST. It is more than MAX_BYTES and MAX_CUTS need: for too many of them, the answer is a
-sentence, and not just a 413."""
+"""The maximum number of bytes of a POST. It leaves room for more bytes and cuts than MAX_BYTES and MAX_CUTS allow, so that the
+answer to too many is a sentence, and not just a 413."""
 PAGES = Path(__file__).parents[3] / "docs" / "requirements"
 
 

@@ -69,7 +69,7 @@ class Exercise:
     """The name of a law -> the hint for an answer that breaks it. ``drawn``: for a drawn stream that is read wrong."""
     section: str = ""
     limit: int = 0
-    """For a parser: the most bytes that it may hold, which its constructor is given. 0: there is no limit."""
+    """For a parser: the maximum number of bytes that it may hold, which is given to its constructor. 0: there is no limit."""
     explains: str = ""
     """The protocol in which ``minproto explain`` explains the bytes; "" if there is nothing to explain."""
     before: str = ""

@@ -24,7 +24,7 @@ from minproto.prove.ledger import STANDARDS, Requirement
 from minproto.testing.mutants import Mutant, module_path, mutated_source, read_catalogue, targets
 
 LEAST_LINES, MOST_LINES = 5, 45
-"""The least and the most lines of a function that is handed out."""
+"""How short and how long a function may be, in lines, to become an exercise."""
 _CORES = dict(zip(PROTOCOLS, ("HTTP/1.1", "Server-Sent Events", "WebSocket", "RESP and the broker", "HTTP/2"), strict=True))
 _catalogue = cache(read_catalogue)
 

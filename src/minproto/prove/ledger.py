@@ -17,7 +17,7 @@ Here is an entry as it stands in the file:
     wrong_gives = "400"
 
 A sentence that can be broken in several ways, or by both roles, has further examples in ``more``. Each of them has right or
-wrong bytes, or both, and may name another role than the entry:
+wrong bytes, or both, and may name a different role from the entry's:
 
     more = [{ wrong = "GET / HTTP/1.1\\r\\nHost: [1]\\r\\n\\r\\n", wrong_gives = "400" }]
 

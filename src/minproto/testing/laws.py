@@ -474,7 +474,7 @@ class _Search:
         return any(report.slow for report in self._found.values())
 
     def smallest(self) -> LawBroken:
-        """Return the report on the smallest stream: the stream that hypothesis found, without everything unnecessary."""
+        """Return the report on the smallest stream: the stream that hypothesis found, reduced to its necessary bytes."""
         report, tries = self._found[self._last], _TRIES // _COST.get(self._law, 1)
 
         def fails(data: bytes) -> bool:

@@ -3,7 +3,7 @@ r"""The stages on the way to a parser: from one line to the whole protocol, for 
     stage 1 of http1-request    GET /a HTTP/1.1\r\nHost: a\r\n\r\n      whole, and valid
     stage 3                     the same, cut anywhere
     stage 7                     the same, damaged: a wrong byte has to be refused
-    stage 8                     everything, also the limit and the end of input
+    stage 8                     everything, including the limit and the end of input
 
 The first stages have only valid streams, so a parser that refuses nothing passes them. Now and then a stage repeats a stream
 of an earlier stage, so that a later change cannot break the earlier stage unnoticed.

@@ -1,4 +1,4 @@
-"""Hypothesis strategies, protocol by protocol, for the events that a peer can send, and for the bytes.
+"""Hypothesis strategies, protocol by protocol, for the events and the bytes that a peer can send.
 
 A strategy of *events* draws a list that a core's ``send`` method accepts in this order. A test can send the events
 from one core to another, or encode them for a parser of its own. A strategy of *bytes* (``…_streams``) is for

@@ -4,7 +4,7 @@ SOON = (1 << 31) - 1
 
 
 class Drain:
-    """A server's connection on its way to its end."""
+    """A server's connection while it shuts down."""
 
     def __init__(self) -> None:
         self.open: set[int] = set()

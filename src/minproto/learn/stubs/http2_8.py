@@ -2,7 +2,7 @@
 
 
 class Drain:
-    """A server's connection on its way to its end."""
+    """A server's connection while it shuts down."""
 
     def __init__(self) -> None:
         self.done = False
