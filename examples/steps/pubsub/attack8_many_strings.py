@@ -1,7 +1,7 @@
 r"""The attack on step 8: a command of many strings, each in a segment of its own.
 
 After each segment, step 8 parses all bytes so far from the beginning, so n strings take about n*n/2 lengths, which is
-*quadratic time*. A message in small segments does the same. Step 9 parses each length once. It prints:
+*quadratic time*. Step 9 parses each length once. It prints:
 
     a command of 300 strings
         step8_order: 45,751 lengths parsed

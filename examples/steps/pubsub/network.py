@@ -53,7 +53,7 @@ class Client(asyncio.Transport):
         super().__init__()
         self.received = bytearray()
         self.unread = b""
-        """What the server has written and a client that does not read has left in the server's memory."""
+        """Bytes that the server has written. They wait in its memory, because the client does not read."""
         self.reads = True
         self.open = True
         self._protocol = protocol

@@ -1,4 +1,4 @@
-r"""Step 2: topics and lengths. The commands and the answers are those of Redis, so redis-cli works.
+r"""Step 2: topics and lengths. The broker speaks the protocol of Redis, so redis-cli works.
 
 A client subscribes to *topics* (Redis calls them channels), and gets the messages of these topics alone. A line cannot hold a
 message with a line break. So each string comes with its length, and may hold any bytes:

@@ -107,7 +107,7 @@ clients: dict[Client, None] = {}  # a dict without values is a set that keeps it
 def execute(client: Client, command: list[bytes]) -> bytes:
     """Do what a client says, and return the bytes of the answer."""
     verb, *arguments = command
-    if len(arguments) > 0 and len(arguments[0]) > MAX_NAME:
+    if arguments and len(arguments[0]) > MAX_NAME:
         return encode("-ERR the name of a topic, or a pattern, is too long")
     match verb.upper(), arguments:
         case b"PING", []:

@@ -5,8 +5,9 @@ with greater ids than before. The server keeps the last messages in a *log*. A c
 of the last message that it has seen. It gets the messages behind that id, and the new ones. ``start`` is the id of the last
 message that the log has dropped, so a client that has seen less may have missed something:
 
-    RESUME news 1003      1001  1002 | 1003  1004  1005        it gets 1004 and 1005, and then new messages
-    RESUME news 1001           start   the log                 it gets a gap, then 1003, 1004, 1005, and then new messages
+    1001    1002  |  1003    1004    1005         RESUME news 1004    gets 1005
+            start    the log                      RESUME news 1002    gets 1003, 1004, 1005
+                                                  RESUME news 1001    gets a gap, then 1003, 1004, 1005
 
     python examples/steps/pubsub/step7_replay.py 8000
     redis-cli -p 8000 SUBSCRIBE news
@@ -135,7 +136,7 @@ clients: dict[Client, None] = {}  # a dict without values is a set that keeps it
 def execute(client: Client, command: list[bytes]) -> bytes:
     """Do what a client says, and return the bytes of the answer."""
     verb, *arguments = command
-    if len(arguments) > 0 and len(arguments[0]) > MAX_NAME:
+    if arguments and len(arguments[0]) > MAX_NAME:
         return encode("-ERR the name of a topic, or a pattern, is too long")
     match verb.upper(), arguments:
         case b"PING", []:
@@ -145,7 +146,7 @@ def execute(client: Client, command: list[bytes]) -> bytes:
             return encode([kind.lower(), name, client.count(), log.newest])
         case b"RESUME", [topic, seen] if client.count() < MAX_TOPICS and topic not in client.topics:
             client.topics[topic] = None
-            id = int(seen) if re.fullmatch(rb"[0-9]{1,20}", seen) else -1  # what is no id gets a gap, and the whole log
+            id = int(seen) if re.fullmatch(rb"[0-9]{1,20}", seen) else -1  # a text that is no id: a gap, and all of the log
             return encode([b"subscribe", topic, client.count(), log.newest]) + log.replay(topic, id)
         case b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" as kind, [name]:
             (client.topics if kind == b"UNSUBSCRIBE" else client.patterns).pop(name, None)

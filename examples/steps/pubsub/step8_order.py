@@ -147,7 +147,7 @@ clients: dict[Client, None] = {}  # a dict without values is a set that keeps it
 def execute(client: Client, command: list[bytes]) -> bytes:
     """Do what a client says, and return the bytes of the answer."""
     verb, *arguments = command
-    if len(arguments) > 0 and len(arguments[0]) > MAX_NAME:
+    if arguments and len(arguments[0]) > MAX_NAME:
         return encode("-ERR the name of a topic, or a pattern, is too long")
     match verb.upper(), arguments:
         case b"PING", []:
@@ -157,7 +157,7 @@ def execute(client: Client, command: list[bytes]) -> bytes:
             return encode([kind.lower(), name, client.count(), log.newest])
         case b"RESUME", [topic, seen] if client.count() < MAX_TOPICS and topic not in client.topics:
             client.topics[topic] = None
-            id = int(seen) if re.fullmatch(rb"[0-9]{1,20}", seen) else -1  # what is no id gets a gap, and the whole log
+            id = int(seen) if re.fullmatch(rb"[0-9]{1,20}", seen) else -1  # a text that is no id: a gap, and all of the log
             return encode([b"subscribe", topic, client.count(), log.newest]) + log.replay(topic, id)
         case b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" as kind, [name]:
             (client.topics if kind == b"UNSUBSCRIBE" else client.patterns).pop(name, None)
@@ -214,7 +214,7 @@ async def converse(reader: StreamReader, client: Client) -> None:
             data = data[size:]
             if command:  # an empty array is no command
                 answer = execute(client, command)
-                client.flush()  # what was published before comes before the answer
+                client.flush()  # messages published before come before the answer
                 client.writer.write(answer)
                 await client.writer.drain()
 
