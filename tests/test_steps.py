@@ -107,3 +107,21 @@ def test_the_last_step_of_http1_refuses_trailers_and_extensions_without_an_end()
                 while core.next_event() is not None:
                     pass
         assert error.value.code == status and sent < 1.1 * step["MAX_CONTENT"]
+
+
+def test_the_last_step_of_http2_reads_the_same_however_its_bytes_are_cut() -> None:
+    (path,) = [step for step in LADDERS["http2"] if step.stem == "step9_core"]
+    with folder_of(path):
+        step = runpy.run_path(str(path))
+    frame, get = step["frame"], bytes.fromhex("8286 44 02 2f35")
+    data = step["PREFACE"] + frame(4, 0, 0, b"") + frame(1, 4, 1, get) + frame(0, 1, 1, b"hello") + frame(6, 0, 0, bytes(8))
+    data += frame(1, 1, 3, get[:3]) + frame(9, 4, 3, get[3:]) + frame(3, 0, 1, bytes(4)) + frame(0, 1, 5, b"idle")
+    for size in len(data), 1, 7:
+        core, seen = step["Connection"](), []
+        with pytest.raises(step["Fault"], match="stream 5 is idle"):
+            for at in range(0, len(data), size):
+                core.receive_data(data[at : at + size])
+                seen.extend(core.events())
+        assert [tuple(event) for event in seen] == [(1, b"/5", 5), (3, b"/5", 0)]
+        pings = core.send(step["Data"](b"late", 1))  # the client has reset this stream
+        assert [pings.count(frame(6, 1, 0, bytes(8))), core.next_piece(), core.farewell(core.error)[0].code] == [1, b"", 1]

@@ -1,0 +1,150 @@
+r"""Step 6: rounds. Each stream with something to send sends one piece, and then it is the next one's turn.
+
+"The shortest answer first" lets a long one wait for as long as short ones come (*starvation*). Here the streams stand in a
+queue. The first that may send sends a piece, and goes to the end of the queue:
+
+    queue 1 3 5   stream 1 sends a piece     queue 3 5 1
+    queue 3 5 1   stream 3 has no credit     stream 5 sends a piece     queue 3 1 5
+
+A short answer waits for at most one piece of each other stream, and a long one moves on in each round.
+
+    python examples/steps/http2/step6_rounds.py 8000
+    python examples/steps/http2/client.py step6_rounds 8000 /1000000 /5
+"""
+
+from shell import answer, serve
+
+MAX_PIECE, WINDOW, MAX_WINDOW = 16_384, 65_535, 2**31 - 1  # bytes
+
+DATA, HEADERS, RST_STREAM, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 7, 8  # types of frames
+END_STREAM = 1  # a flag
+PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED = 1, 3, 5  # codes of faults
+
+
+class Fault(ValueError):
+    """The client broke a rule. The connection ends, and the last frame tells the client the code."""
+
+    def __init__(self, reason: str, code: int = PROTOCOL_ERROR) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class Stream:
+    """An open or half-closed stream. It is half-closed as soon as there is an answer."""
+
+    def __init__(self, id_: int, target: bytes) -> None:
+        self.id, self.target = id_, target
+        self.count = 0  # bytes of content
+        self.answer: bytes | None = None
+        self.window = self.room = WINDOW  # how much we may send, and how much the client may send
+
+
+def frame(type_: int, flags: int, id_: int, payload: bytes) -> bytes:
+    """Return a frame as it is sent: a header of nine bytes, and the payload."""
+    return len(payload).to_bytes(3) + bytes([type_, flags]) + id_.to_bytes(4) + payload
+
+
+class Connection:
+    """The server's end of a connection: bytes in, bytes out. It has no socket."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.streams: dict[int, Stream] = {}  # neither idle nor closed
+        self.last_id = 0
+        self.window = self.room = WINDOW  # of all streams together
+        self.control = b""  # frames that go ahead of all answers
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes from the client, and handle each frame that is complete now. Raises Fault."""
+        self.received += data
+        while len(self.received) >= 9 and (size := 9 + int.from_bytes(self.received[:3])) <= len(self.received):
+            header, payload, self.received = self.received[:9], self.received[9:size], self.received[size:]
+            self._receive(header[3], header[4], int.from_bytes(header[5:]), payload)
+
+    def _receive(self, type_: int, flags: int, id_: int, payload: bytes) -> None:
+        """Handle one frame. A type that nobody knows is ignored, so that the protocol can grow."""
+        if type_ == HEADERS:
+            self._receive_headers(flags, id_, payload)
+        elif type_ == DATA:
+            self._receive_data(flags, id_, payload)
+        elif type_ == RST_STREAM:
+            self._find(id_)
+            self.streams.pop(id_, None)
+        elif type_ == WINDOW_UPDATE:
+            self._receive_credit(self._find(id_) if id_ else self, int.from_bytes(payload))
+
+    def _find(self, id_: int) -> Stream | None:
+        """Return the stream; None if it is closed. Raises Fault if it is idle."""
+        if id_ > self.last_id or id_ % 2 == 0:
+            raise Fault(f"stream {id_} is idle")
+        return self.streams.get(id_)
+
+    def _receive_headers(self, flags: int, id_: int, payload: bytes) -> None:
+        """Open a stream. Its number has to be odd, and higher than all before."""
+        if id_ <= self.last_id or id_ % 2 == 0:
+            raise Fault(f"stream {id_} cannot begin after stream {self.last_id}")
+        self.last_id = id_
+        self.streams[id_] = Stream(id_, payload)
+        self._end(self.streams[id_], flags)
+
+    def _receive_data(self, flags: int, id_: int, payload: bytes) -> None:
+        """Count the content of an open stream."""
+        stream = self._find(id_)
+        if stream is None or stream.answer is not None:
+            raise Fault(f"content after the end of stream {id_}", STREAM_CLOSED)
+        stream.count += len(payload)
+        for owner in stream, self:
+            owner.room -= len(payload)
+            if owner.room < 0:
+                raise Fault("content without credit", FLOW_CONTROL_ERROR)
+        self._give_credit(0, self)
+        self._give_credit(id_, stream)
+        self._end(stream, flags)
+
+    def _receive_credit(self, owner: "Stream | Connection | None", credit: int) -> None:
+        """Send more on a stream or on the connection. For a closed stream, credit may come late."""
+        if owner is not None:
+            owner.window += credit
+            if credit == 0 or owner.window > MAX_WINDOW:
+                raise Fault("credit out of range", FLOW_CONTROL_ERROR)
+
+    def _give_credit(self, id_: int, owner: "Stream | Connection") -> None:
+        """Let the client send more on a stream or on the connection, if half of the window has been used."""
+        if owner.room <= WINDOW // 2:
+            self.control += frame(WINDOW_UPDATE, 0, id_, (WINDOW - owner.room).to_bytes(4))
+            owner.room = WINDOW
+
+    def _end(self, stream: Stream, flags: int) -> None:
+        """Answer, if the client has said all."""
+        if flags & END_STREAM:
+            stream.answer = answer(stream.target, stream.count)
+
+    def _may_send(self, stream: Stream) -> bool:
+        """Return whether there is a piece of an answer, and credit for it. An empty piece needs no credit."""
+        return stream.answer is not None and (not stream.answer or min(stream.window, self.window) > 0)
+
+    def farewell(self, fault: Fault) -> bytes:
+        """Return the last frame: the last stream that the server has looked at, and the code of the fault."""
+        return frame(GOAWAY, 0, 0, self.last_id.to_bytes(4) + fault.code.to_bytes(4))
+
+    def next_piece(self) -> bytes:
+        """Return the next bytes to send; b"" if there are none."""
+        if self.control:
+            control, self.control = self.control, b""
+            return control
+        stream = next(filter(self._may_send, self.streams.values()), None)
+        if stream is None:
+            return b""
+        del self.streams[stream.id]  # a dictionary keeps its order: this stream goes to the end, or is closed
+        size = min(MAX_PIECE, stream.window, self.window)
+        data, stream.answer = stream.answer[:size], stream.answer[size:]
+        stream.window -= len(data)
+        self.window -= len(data)
+        if stream.answer:
+            self.streams[stream.id] = stream
+            return frame(DATA, 0, stream.id, data)
+        return frame(DATA, END_STREAM, stream.id, data)
+
+
+if __name__ == "__main__":
+    serve(Connection)
