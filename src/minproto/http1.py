@@ -965,9 +965,9 @@ class Connection(Core):
 
         A head that does not say where its content ends gets a Content-Length. Without one, only the end of the connection
         would be the end of the content: a server SHOULD avoid that (§6.3, RFC 9110 §8.6). In answer to HEAD the content is
-        left out, but the Content-Length is that of a GET (RFC 9110 §9.3.2). A 304 gets no Content-Length: it MUST be that of
-        the 200 (RFC 9110 §8.6), which only the app knows.
-        Raises LocalProtocolError if ``send`` would, with nothing changed.
+        left out, but the Content-Length is the same as for a GET (RFC 9110 §9.3.2). A 304 gets no Content-Length: it MUST be
+        the length of the 200 (RFC 9110 §8.6), which only the app knows. Raises LocalProtocolError if ``send`` would, with
+        nothing changed.
         """
         head = ResponseHead(head.status, head.headers, head.version)
         fields = important_fields(head.headers)

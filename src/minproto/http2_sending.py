@@ -338,9 +338,9 @@ class SendingHalf(Core):
         """Send an interim response (1xx), of which there may be several, or the final response.
 
         Some responses never have content, whatever their Content-Length says: 204, 304, and every answer to HEAD. Their
-        HEADERS frame ends the stream, and so does that of a 205, which has to be empty. A 2xx to CONNECT is the opposite: the
-        stream becomes a tunnel without a length. A Content-Length would end the tunnel after that many bytes (RFC 9110
-        §9.3.6).
+        HEADERS frame ends the stream. A 205 has to be empty, so its HEADERS frame ends the stream, too. A 2xx to CONNECT is
+        the opposite: the stream becomes a tunnel without a length. A Content-Length would end the tunnel after that many bytes
+        (RFC 9110 §9.3.6).
         """
         stream = self._stream_for(head.stream, SEND_HEADERS)
         if self.role is CLIENT or stream.head_sent:

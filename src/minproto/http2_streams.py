@@ -111,7 +111,7 @@ class Stream:
         self.method = method  # of the request: a response to HEAD has no content
         self.send_window = SendWindow(send_window)
         self.receive_window = ReceiveWindow(receive_window, receive_window)
-        self.padding = 0  # bytes of padding that arrived; their credit is given back with that of the next content
+        self.padding = 0  # bytes of padding that arrived; the next content's credit will include their credit
         self.head_sent = self.head_received = False
         self.is_tunnel = False  # a 2xx has answered a CONNECT: no HEADERS may follow, in either direction (§8.5)
         self.send_left: int | None = None  # bytes of our Content-Length still to be sent; None: we declared none

@@ -551,7 +551,7 @@ class Connection(Core):
     def _add_payload(self, data: bytes) -> None:
         """Add payload to the message, after inflating it if the message is compressed (RFC 7692 §6.2).
 
-        The compressed bytes may be anything. What they inflate to has to be text if the message is text (RFC 7692 §6.1).
+        The compressed bytes may be anything. If the message is text, the inflated bytes have to be UTF-8 (RFC 7692 §6.1).
         """
         if not self._inflating:
             return self._store(data)
@@ -572,7 +572,7 @@ class Connection(Core):
         return self.limits.max_message - len(self._message)
 
     def _store(self, data: bytes) -> None:
-        """Add content to the message, after that of the fragments before (§5.4, §6.2), and check it (§5.6, §10.4).
+        """Append content to the message (§5.4, §6.2), and check it (§5.6, §10.4).
 
         If text is both too long and not UTF-8, whichever fault comes first in the text is reported. Reporting the fault that
         is found first would make the error depend on how the network has cut the bytes (law 2).

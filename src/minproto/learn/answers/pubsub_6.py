@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Subscriber:
-    """What one subscriber has not got yet."""
+    """The messages that one subscriber has not received yet."""
 
     def __init__(self, waiting: list[tuple[Any, Any]]) -> None:
         self.waiting = waiting

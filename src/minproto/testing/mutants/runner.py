@@ -224,7 +224,7 @@ class _Child:
         self.deadline = time.monotonic() + self._patience
 
     def look_at_the_clock(self) -> None:
-        """Give the child up if it has said nothing for as long as the time limit."""
+        """Give up on the child if it has said nothing within the time limit."""
         if time.monotonic() >= self.deadline:
             self._gone("timeout", f"no end after {self._patience:g} seconds")
 
