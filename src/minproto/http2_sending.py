@@ -539,8 +539,6 @@ def _encode_data(stream: int, data: bytes, ends: bool) -> bytes:
     A shell that asks ``next_ready`` sends one frame for each Data. The loop is for a caller whose window allows more.
     """
     flags = frames.END_STREAM if ends else 0
-    if len(data) <= MAX_FRAME:
-        return frames.encode_frame(frames.DATA, flags, stream, data)
     pieces = [data[start : start + MAX_FRAME] for start in range(0, len(data), MAX_FRAME)]
     encoded = [frames.encode_frame(frames.DATA, 0, stream, piece) for piece in pieces[:-1]]
     return b"".join([*encoded, frames.encode_frame(frames.DATA, flags, stream, pieces[-1])])
