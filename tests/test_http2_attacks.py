@@ -180,6 +180,18 @@ def test_a_download_brings_its_credit_in_small_change():
         server.feed(window_update(0, 1) + window_update(1, 1))
 
 
+@pytest.mark.parametrize(("size", "refund"), [(1, 2), (255, 2), (256, 3)])
+def test_content_of_ours_buys_the_peer_its_credit(size, refund):
+    """Two WINDOW_UPDATEs, for the stream and for the connection, and one more for each 256 bytes."""
+    server = Server(answers=False)
+    server.feed(server.head(1, flags=f.END_HEADERS | f.END_STREAM))
+    server.core.send(ResponseHead(200, Headers(), "2", 1))
+    server.core.refill_budgets(1)
+    server.feed(ping() * LIMITS.max_idle_frames)
+    server.core.send(Data(bytes(size), 1))
+    assert ends_calmly(server, lambda n: ping()) == refund
+
+
 def test_streams_above_the_maximum_are_refused_and_the_others_go_on():
     """§5.1.2; their heads are decoded all the same, or the next one would not be understood."""
     server = Server(answers=False)
@@ -217,12 +229,13 @@ def test_a_header_bomb_ends_the_connection():
 
 
 def test_a_block_that_is_too_large_is_refused_before_it_comes():
+    """A block of exactly the limit is taken: eight frames of 16,384 bytes."""
     server = Server()
     server.feed(frame(f.HEADERS, 0, 1, bytes(f.MAX_FRAME)))
-    with pytest.raises(RemoteProtocolError) as caught:
-        for _ in range(LIMITS.max_block // f.MAX_FRAME):
-            server.feed(frame(f.CONTINUATION, 0, 1, bytes(f.MAX_FRAME))[: f.HEADER_SIZE])
-            server.feed(bytes(f.MAX_FRAME))
+    for _ in range(LIMITS.max_block // f.MAX_FRAME - 1):
+        server.feed(frame(f.CONTINUATION, 0, 1, bytes(f.MAX_FRAME)))
+    with pytest.raises(RemoteProtocolError, match="a field block too large") as caught:
+        server.feed(frame(f.CONTINUATION, 0, 1, b"x")[: f.HEADER_SIZE])
     assert caught.value.code == f.ENHANCE_YOUR_CALM
 
 

@@ -714,6 +714,13 @@ def test_a_goaway_ends_the_requests_that_were_not_looked_at():
     assert w.feed(w.head(1, OK)) == [ResponseHead(200, Headers(), "2", 1), EndOfMessage(Headers(), 1)]
 
 
+def test_no_frame_may_follow_on_a_stream_that_a_goaway_has_refused():
+    """§6.8: the server has said that it looks at no such stream, so its frame is wrong, and not late."""
+    w = Wire(CLIENT)
+    w.ask()
+    assert w.verdict(frame(GOAWAY, 0, 0, bytes(8)), w.head(1, OK)) == connection(STREAM_CLOSED)
+
+
 def test_farewell_names_the_last_stream_that_was_looked_at():
     w = Wire()
     w.feed(w.head(7), ping()[:8] + b"\x01" + bytes(8))

@@ -157,12 +157,56 @@ def test_nothing_is_sent_on_a_closed_stream():
     """§5.1: neither content, nor an end, a reset or credit."""
     w = Wire()
     for id_ in closed_streams(w):
-        for event in (ResponseHead(200, Headers(), "2", id_), Data(b"x", id_), EndOfMessage(stream=id_), Reset(id_)):
-            with pytest.raises(LocalProtocolError, match=f"stream {id_}.*closed"):
+        for event, step in (
+            (ResponseHead(200, Headers(), "2", id_), "SEND_HEADERS on "), (Data(b"x", id_), "SEND_DATA on "),
+            (EndOfMessage(stream=id_), "SEND_END on "), (Reset(id_), ""),
+        ):  # fmt: skip
+            with pytest.raises(LocalProtocolError, match=f"^{step}stream {id_}.*closed"):
                 w.say(event)
         w.say(Consumed(id_, 7))
         assert w.core.sendable(id_) == 0 and not w.core.offer(id_)
     assert w.said == []
+
+
+@pytest.mark.parametrize("by", ["us", "the peer"])
+def test_after_a_reset_a_message_has_no_end(by):
+    """§5.1: also where the request's head has ended our direction, so that EndOfMessage would have had no bytes."""
+    w = Wire(CLIENT)
+    w.ask(GET)
+    if by == "us":
+        w.say(Reset(1))
+    else:
+        w.feed(reset(1))
+    with pytest.raises(LocalProtocolError, match="SEND_END on stream 1, which is closed"):
+        w.say(EndOfMessage(stream=1))
+
+
+def test_a_direction_that_has_ended_has_no_turn():
+    """The stream is half-closed, and waits for its response. A shell that asked would be told to send content."""
+    w = Wire(CLIENT)
+    w.ask(POST)
+    assert w.core.offer(1) and w.core.next_ready() == (1, f.MAX_FRAME)
+    w.say(EndOfMessage(stream=1))
+    assert w.core.is_open(1) and w.core.next_ready() is None
+
+
+@pytest.mark.parametrize("head", [GET, POST], ids=["ended by its head", "open"])
+def test_empty_content_is_no_frame(head):
+    w = Wire(CLIENT)
+    w.ask(head)
+    w.said.clear()
+    w.say(Data(b"", 1))
+    assert w.said == []
+
+
+def test_a_peer_that_has_ended_its_direction_gets_no_credit_on_the_stream():
+    """§5.1: half of the window is used up, and would be worth a WINDOW_UPDATE, but no more content will come."""
+    for end in (False, True):
+        w = Wire(stream_window=100)
+        w.feed(w.head(1, POST, end=False), data(1, bytes(50), end=end))
+        w.said.clear()
+        w.say(Consumed(1, 50))
+        assert w.said == ([] if end else split(window_update(1, 50)))
 
 
 def test_a_stream_is_reset_once():

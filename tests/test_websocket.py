@@ -341,6 +341,31 @@ def test_what_zlib_can_not_do_is_no_compression(wrong):
         Compression(**wrong)
 
 
+@pytest.mark.parametrize("level", [1, 9])
+def test_each_memory_level_of_zlib_is_taken(level):
+    """The smallest and the largest of them compress, too."""
+    compression = Compression(memory_level=level)
+    agreement = accept_request(request(sec_websocket_extensions="permessage-deflate"), compression=compression)[1]
+    assert events(client(DEFLATE), server(agreement).send(Message("Hello"))) == [Message("Hello")]
+
+
+def test_where_nobody_asks_for_less_a_window_has_15_bits():
+    """RFC 7692 §7.1.2: 15 bits are the most that there are, and what an offer or an answer without a number stands for."""
+    compression = Compression(window_bits=15)
+    asked = handshake("a", "/", KEY, (), compression)
+    answer, theirs = accept_request(asked, compression=compression)
+    assert answer.headers.get("sec-websocket-extensions") == "permessage-deflate; client_max_window_bits=15"
+    bare = response(sec_websocket_extensions="permessage-deflate")
+    for agreed in (theirs, check_response(asked, answer, compression), check_response(asked, bare, compression)):
+        assert agreed.deflate and (agreed.deflate.server_max_window_bits, agreed.deflate.client_max_window_bits) == (15, 15)
+
+
+@pytest.mark.parametrize(("field", "error"), [("", "empty"), (" , ,", "empty"), ("permessage-deflate;", "malformed")])
+def test_the_error_tells_an_empty_list_of_extensions_from_a_malformed_one(field, error):
+    with pytest.raises(RemoteProtocolError, match=f"{error} Sec-WebSocket-Extensions"):
+        parse_extensions(field)
+
+
 def test_who_can_not_keep_context_says_so():
     """RFC 7692 §7.1.1.1: a server that was asked to forget MUST say that it does."""
     with pytest.raises(RemoteProtocolError):
@@ -753,6 +778,14 @@ def test_what_we_compress_is_what_the_standard_shows():
     without = server(Agreement(deflate=Parameters(server_no_context_takeover=True)))
     assert without.send(Message("Hello")) == without.send(Message("Hello"))
     assert server(DEFLATE).send(Message("")) == b"\xc1\x01\x00"
+
+
+def test_a_message_is_compressed_with_zlibs_default_level():
+    """A higher level takes more time for the last percent. The squares are data that each level compresses differently."""
+    squares = "".join(f"{number**2:b}" for number in range(200)).encode()
+    default = zlib.compressobj(wbits=-15)
+    expected = default.compress(squares) + default.flush(zlib.Z_SYNC_FLUSH)
+    assert Deflater.of(Parameters(), server=True).compress(squares) == expected[:-4]
 
 
 def test_rsv1_is_set_in_the_first_fragment_alone():
