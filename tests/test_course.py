@@ -40,7 +40,7 @@ def test_the_index_and_the_readme_tell_how_long_the_course_takes() -> None:
     assert "30 exercises, 12 hours" in CHAPTERS["exercises"] and "twelve hours for all thirty" in CHAPTERS["index"]
 
 
-ORDER = ["tcp", "asyncio", "sans_io", "http1", "sse", "websocket", "pubsub", "tls", "testing", "speed", "stopping"]
+ORDER = ["tcp", "asyncio", "sans_io", "http1", "sse", "websocket", "pubsub", "http2", "tls", "testing", "speed", "stopping"]
 
 
 @pytest.mark.parametrize("name", ORDER)
