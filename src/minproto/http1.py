@@ -482,23 +482,24 @@ def request_handling(version: str, headers: Sequence[tuple[str, str]], fault: ty
 #
 # There are always two messages, each with a state of its own, since a server may answer before the request is complete:
 #
-#        the request                                 the response
+#                the request                                        the response
 #
-#           IDLE --------------+                        IDLE
-#            | REQUEST_HEAD    | BAD_REQUEST             | REQUEST_HEAD, or BAD_REQUEST
-#            v                 v                         v
-#     +---> BODY ---------> CLOSED                +---> HEAD ------> SWITCHED (both messages)
-#     +------+  BAD_REQUEST                       +------+  SWITCH: a 101 (the request is DONE), or a 2xx to CONNECT
-#            |  REQUEST_DATA                             |  INTERIM: another 1xx
-#            |                                           | FINAL
-#            |                                           v
-#            |                                    +---> BODY
-#            |                                    +------+  RESPONSE_DATA
-#            | REQUEST_END                               | RESPONSE_END
-#            v                                           v
-#           DONE                                        DONE
-#            +----------- when both are DONE: -----------+
-#             both IDLE again (keep-alive), or both CLOSED
+#                    IDLE -------------------+                          IDLE
+#                      | REQUEST_HEAD        | BAD_REQUEST                | REQUEST_HEAD, or BAD_REQUEST
+#                      v                     v                            v
+#  REQUEST_DATA +--> BODY --BAD_REQUEST--> CLOSED           INTERIM +-> HEAD --SWITCH--> SWITCHED (both messages)
+#               +----+ |                                            +---+ |
+#                      |                                                  | FINAL
+#                      | REQUEST_END                                      v
+#                      |                              RESPONSE_DATA +-> BODY
+#                      |                                            +---+ |
+#                      |                                                  | RESPONSE_END
+#                      v                                                  v
+#                    DONE                                               DONE
+#                      +-------------- when both are DONE: ---------------+
+#                       both IDLE again (keep-alive), or both CLOSED
+#
+# SWITCH is a 101 (the request is DONE), or a 2xx to CONNECT. INTERIM is any other 1xx.
 #
 # For example, when a server receives a GET without content, the request goes from IDLE to BODY and DONE, and the response from
 # IDLE to HEAD. Sending a 200 takes the response to BODY and DONE. Now both are DONE, so both become IDLE again.

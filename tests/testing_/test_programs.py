@@ -162,6 +162,14 @@ def test_what_cannot_be_run_is_said_in_a_line(words: str, capsys: pytest.Capture
     assert captured.err.count("\n") == 1 or "{" in captured.err
 
 
+@pytest.mark.parametrize("code", ["", "def parse(data): return data.split()"])
+def test_a_file_that_is_no_program_is_told_the_contract(code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """For example the answer to an exercise: a module with a function, which ends without a word."""
+    assert run(["--streams", "http1-request", "--", sys.executable, "-S", "-E", "-c", code]) == 2
+    says = capsys.readouterr().err
+    assert "it ended with exit status 0" in says and "reads lines of JSON" in says and "minproto.testing.check" in says
+
+
 def test_a_program_that_does_not_flush_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--streams", "sse", "--timeout", "0.3", "--", *LINES, "does not flush"]) == 2
     assert "it has to flush each line" in capsys.readouterr().err

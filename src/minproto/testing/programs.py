@@ -34,6 +34,10 @@ from minproto.testing.process import HANGS, JUNK, LATE, FaultError, Process
 from minproto.testing.report import LawBroken
 
 WRONG = "An answer lacks something, or has something wrong in it."
+CONTRACT = (
+    "A program under the laws reads lines of JSON, and answers each of them with a line, as docs/laws.md shows. "
+    "A class in Python needs no program: minproto.testing.check calls it (docs/python-parser.md)."
+)
 FORGETFUL = "The same bytes, given to a new parser, get the same answers: new forgets everything that was before."
 
 MOST_TEXT = 1 << 20
@@ -99,7 +103,8 @@ class Program:
         except OSError as error:
             raise CannotRunError(f"cannot run {self._process.name}: {error.strerror or error}") from None
         except FaultError as fault:
-            raise CannotRunError(f"{fault.law} Its first line was {self._new.strip()}\n{fault.says}") from None
+            asked = f"{fault.law} Its first line was {self._new.strip()}"
+            raise CannotRunError(f"{asked}\n{fault.says}\n{CONTRACT}") from None
 
     def make(self) -> Core:
         """Return a new parser."""
