@@ -16,9 +16,9 @@ class History:
         self.events.append((self.newest, data))
         return self.newest
 
-    def after(self, last_id: int) -> tuple[int, list[tuple[int, str]]]:
-        """Return how many events after this id are lost, and those that are kept."""
-        if not 0 <= last_id <= self.newest:
-            last_id = 0
+    def after(self, last_id: int) -> tuple[int | None, list[tuple[int, str]]]:
+        """Return how many events after this id are lost (None if nobody knows), and those that are kept."""
+        if not 0 <= last_id <= self.newest:  # the id of another run
+            return None, list(self.events)
         kept = [event for event in self.events if event[0] > last_id]
         return self.newest - last_id - len(kept), kept

@@ -11,6 +11,6 @@ class History:
         """Store an event, and return its id."""
         raise NotImplementedError
 
-    def after(self, last_id: int) -> tuple[int, list[tuple[int, str]]]:
-        """Return how many events after this id are lost, and those that are kept."""
+    def after(self, last_id: int) -> tuple[int | None, list[tuple[int, str]]]:
+        """Return how many events after this id are lost (None if nobody knows), and those that are kept."""
         raise NotImplementedError
