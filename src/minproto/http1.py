@@ -412,8 +412,8 @@ def response_framing(method: str, status: int, version: str, fields: dict[str, s
     """Return the framing of a response to a request with ``method``. Raises ``fault`` (400).
 
     §6.3: a response without content ends with its head, whatever its fields say (rule 1), and so does a 2xx to CONNECT, whose
-    length a client MUST ignore (rule 2). §6.1: chunked comes once. If it is not the last coding, the end of the connection is
-    the end of the content (rule 4).
+    length a client MUST ignore (rule 2). §6.1: chunked is applied once. If it is not the last coding, the end of the
+    connection is the end of the content (rule 4).
     """
     if has_no_content(method, status):
         return NO_CONTENT

@@ -227,7 +227,8 @@ def _wrong_option(option: bytes, more: int) -> str:
 def _read(session: Session, topics: list[str], after: list[Id], most: int | None) -> Events | None:
     """Return the entries that each topic has after its id, at most ``most`` per topic; None if no topic has such entries.
 
-    Version 2 has no maps. There Redis replies with an array of pairs, each an array, not with alternating keys and values.
+    Version 2 has no maps. There Redis replies with an array of pairs, not with alternating keys and values.
+    Each pair is an array.
     """
     found: list[tuple[bytes, object]] = []
     for topic, id in zip(topics, after, strict=True):

@@ -45,7 +45,7 @@ class Client(asyncio.Transport):
         for segment in segments:
             self._coming += segment
             self._deliver()
-            await asyncio.sleep(0.001)  # the clock moves on when nobody has anything to do
+            await asyncio.sleep(0.001)  # the clock moves on when no task has anything to do
 
     @property
     def unread(self) -> int:

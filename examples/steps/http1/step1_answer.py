@@ -1,7 +1,7 @@
 """Step 1: answer anything. A server of HTTP/1.1 in forty lines, which works with curl and with a browser.
 
 The server reads once, takes the three words of the first line (``GET /hello HTTP/1.1``: method, target, version), answers, and
-closes the connection. The answer repeats the request, so that everybody sees what the server has understood. Try it:
+closes the connection. The answer repeats the request, so that you see what the server has understood. Try it:
 
     python examples/steps/http1/step1_answer.py 8000
     curl http://127.0.0.1:8000/hello
@@ -31,7 +31,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
-    await asyncio.Event().wait()  # nobody sets this event
+    await asyncio.Event().wait()  # this event is never set
 
 
 if __name__ == "__main__":

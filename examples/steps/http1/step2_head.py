@@ -1,7 +1,7 @@
 r"""Step 2: find the end of a head. One read is not one request, so the server reads until the empty line.
 
 TCP carries a stream of bytes, and ``read`` returns whatever part of the stream has arrived. The lines up to the empty line are
-the *head* of the request. Behind the head may be *content*, such as a form or a file:
+the *head* of the request. After the head may be *content*, such as a form or a file:
 
     POST /echo HTTP/1.1\r\n
     Host: 127.0.0.1:8000\r\n
@@ -45,7 +45,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
-    await asyncio.Event().wait()  # nobody sets this event
+    await asyncio.Event().wait()  # this event is never set
 
 
 if __name__ == "__main__":

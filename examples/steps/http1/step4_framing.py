@@ -20,7 +20,7 @@ from typing import NamedTuple
 REASONS = {200: "OK", 400: "Bad Request"}
 REQUEST_LINE = re.compile(r"([!-~]+) ([!-~]+) (HTTP/1\.[01])")
 FIELD_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")  # no space before the colon
-CHUNK_LINE = re.compile(r"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")  # extensions behind ";" are ignored
+CHUNK_LINE = re.compile(r"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")  # extensions after ";" are ignored
 
 
 class BadRequest(Exception):
@@ -73,7 +73,7 @@ def parse_head(head: str) -> Request:
     for line in lines:
         name, value = matched(FIELD_LINE, line).groups()
         name, value = name.lower(), value.strip(" \t")
-        fields[name] = f"{fields[name]}, {value}" if name in fields else value  # two lengths become "5, 6": no number
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value  # two lengths become "5, 6": not a number
     return Request(method, target, version, fields)
 
 
@@ -112,7 +112,7 @@ def response(code: int, content: bytes) -> bytes:
 
 
 async def read_request(reader: StreamReader) -> Request | None:
-    """Read until a whole request has arrived. Return None if the client ends the connection before."""
+    """Read until a whole request has arrived. Return None if the client ends the connection earlier."""
     data = b""
     while (found := parse_request(data)) is None:
         piece = await reader.read(65_536)
@@ -137,7 +137,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
-    await asyncio.Event().wait()  # nobody sets this event
+    await asyncio.Event().wait()  # this event is never set
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 r"""Step 5: keep-alive and pipelining. A connection carries one request after the other.
 
 A new connection costs a round trip before its first byte, so the server keeps a connection open (*keep-alive*). A client may
-even send its next request before the answer has come (*pipelining*). Then one read holds two requests:
+even send its next request before the answer has arrived (*pipelining*). Then one read holds two requests:
 
     GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n
 
-The server takes one request out of the bytes, answers it, and goes on with the bytes that are left. A response has no number.
-The client counts: the first response belongs to the first request.
+The server takes one request out of the bytes, answers it, and goes on with the bytes that are left. Responses are not
+numbered. The client counts: the first response belongs to the first request.
 
     python examples/steps/http1/step5_keep_alive.py 8000
     curl http://127.0.0.1:8000/1 http://127.0.0.1:8000/2
@@ -21,7 +21,7 @@ from typing import NamedTuple
 REASONS = {200: "OK", 400: "Bad Request"}
 REQUEST_LINE = re.compile(r"([!-~]+) ([!-~]+) (HTTP/1\.[01])")
 FIELD_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")  # no space before the colon
-CHUNK_LINE = re.compile(r"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")  # extensions behind ";" are ignored
+CHUNK_LINE = re.compile(r"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")  # extensions after ";" are ignored
 
 
 class BadRequest(Exception):
@@ -74,7 +74,7 @@ def parse_head(head: str) -> Request:
     for line in lines:
         name, value = matched(FIELD_LINE, line).groups()
         name, value = name.lower(), value.strip(" \t")
-        fields[name] = f"{fields[name]}, {value}" if name in fields else value  # two lengths become "5, 6": no number
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value  # two lengths become "5, 6": not a number
     return Request(method, target, version, fields)
 
 
@@ -116,11 +116,11 @@ def response(code: int, content: bytes, keep_alive: bool = False, method: str = 
     """Return the bytes of a response. It says whether the connection goes on."""
     head = f"HTTP/1.1 {code} {REASONS[code]}\r\nContent-Length: {len(content)}\r\n"
     head += f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n\r\n"
-    return head.encode() + (b"" if method == "HEAD" else content)  # behind HEAD, content would pass for the next response
+    return head.encode() + (b"" if method == "HEAD" else content)  # after HEAD, content would pass for the next response
 
 
 async def read_request(reader: StreamReader, data: bytes) -> tuple[Request, bytes] | None:
-    """Return a request, and the bytes behind it. ``data`` are bytes that have been read with the request before.
+    """Return a request, and the bytes after it. ``data`` are bytes that have been read with the request before.
 
     Return None if the client ends the connection before a request is complete.
     """
@@ -142,7 +142,7 @@ async def serve_client(reader: StreamReader, writer: StreamWriter) -> None:
             request, data = found
             keep_alive = keeps_alive(request)
             writer.write(response(200, answer(request), keep_alive, request.method))
-    except BadRequest as error:  # nobody knows where the next request begins
+    except BadRequest as error:  # it is unknown where the next request begins
         writer.write(response(400, f"{error}\n".encode()))
     writer.close()
 
@@ -151,7 +151,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
-    await asyncio.Event().wait()  # nobody sets this event
+    await asyncio.Event().wait()  # this event is never set
 
 
 if __name__ == "__main__":

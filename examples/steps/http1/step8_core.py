@@ -49,7 +49,7 @@ REASONS = {200: "OK", 400: "Bad Request", 408: "Request Timeout", 413: "Content 
 REASONS[431] = "Request Header Fields Too Large"
 REQUEST_LINE = re.compile(r"([!-~]+) ([!-~]+) (HTTP/1\.[01])")
 FIELD_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")  # no space before the colon
-CHUNK_LINE = re.compile(r"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")  # extensions behind ";" are ignored
+CHUNK_LINE = re.compile(r"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")  # extensions after ";" are ignored
 
 
 class BadRequest(RemoteProtocolError):
@@ -99,8 +99,8 @@ class Connection(Core):
             yield EndOfMessage()
 
     def _read_chunks(self) -> Iterator[Event | None]:
-        """Yield the content of each chunk, which stands between a line with its size and a CRLF. Then skip the trailers."""
-        room = MAX_CONTENT  # also for the lines: a client could send a long extension with each byte of content
+        """Yield the content of each chunk, which is between a line with its size and a CRLF. Then skip the trailers."""
+        room = MAX_CONTENT  # the lines count, too: a client could send a long extension with each byte of content
         while size := chunk_size(line := (yield from self._until(b"\r\n"))):
             if (room := room - len(line) - size) < 0:
                 raise BadRequest("content too large", 413)
@@ -136,7 +136,7 @@ def parse_head(head: str) -> Request:
     for line in lines:
         name, value = matched(FIELD_LINE, line).groups()
         name, value = name.lower(), value.strip(" \t")
-        fields[name] = f"{fields[name]}, {value}" if name in fields else value  # two lengths become "5, 6": no number
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value  # two lengths become "5, 6": not a number
     return Request(method, target, version, fields)
 
 
@@ -180,7 +180,7 @@ def response(code: int, content: bytes, keep_alive: bool = False, method: str = 
     """Return the bytes of a response. It says whether the connection goes on."""
     head = f"HTTP/1.1 {code} {REASONS[code]}\r\nContent-Length: {len(content)}\r\n"
     head += f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n\r\n"
-    return head.encode() + (b"" if method == "HEAD" else content)  # behind HEAD, content would pass for the next response
+    return head.encode() + (b"" if method == "HEAD" else content)  # after HEAD, content would pass for the next response
 
 
 async def read_request(reader: StreamReader, writer: StreamWriter, core: Connection) -> Request | None:
@@ -223,7 +223,7 @@ async def converse(reader: StreamReader, writer: StreamWriter) -> None:
         while keep_alive and (request := await read_request(reader, writer, core)) is not None:
             keep_alive = keeps_alive(request) and not stopping.is_set()
             await send(writer, response(200, answer(request), keep_alive, request.method))
-    except BadRequest as error:  # nobody knows where the next request begins
+    except BadRequest as error:  # it is unknown where the next request begins
         await send(writer, response(error.code, f"{error}\n".encode()))
 
 
@@ -254,7 +254,7 @@ async def main(port: int) -> None:
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
     try:
-        await asyncio.Event().wait()  # nobody sets this event
+        await asyncio.Event().wait()  # this event is never set
     finally:  # asyncio makes a CancelledError of Ctrl-C
         server.close()
         await drain()

@@ -1,6 +1,6 @@
 r"""The attack on step 1: a message of two lines, and a client that wants the weather alone.
 
-The end of a line is the end of a message. So nobody can send a message with a line break: it arrives as two messages, and the
+The end of a line is the end of a message. So no message can hold a line break: it would arrive as two messages, and the
 second one looks as if somebody had sent it. It prints:
 
     the publisher sends one message, 'rain\nall: go home'

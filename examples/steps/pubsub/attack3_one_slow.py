@@ -1,8 +1,8 @@
 r"""The attack on step 3: one subscriber of two does not read.
 
 Step 3 waits for it in the middle of ``publish``. So the publisher gets no answer, and the other subscriber no message: one
-client has stopped all. And when this client goes away at last, the exception belongs to the task that waits, which is the
-publisher's. It prints:
+client has stopped all the others. And when this client goes away at last, the exception belongs to the task that waits,
+which is the publisher's. It prints:
 
     step3_limits
         an hour later, the publisher has 32 answers of 1,000

@@ -1,6 +1,6 @@
 r"""The attacks on step 7: an answer that overtakes messages, a message for many, and a stop.
 
-The first client reads slowly. It unsubscribes, and gets messages of the topic behind the answer to that. In step 7 each
+The first client reads slowly. It unsubscribes, and gets messages of the topic after the answer to that. In step 7 each
 subscriber costs an encoding. And when somebody stops step 7 with Ctrl-C, the messages in its queues are gone, although their
 publisher was told that they have a receiver. It prints:
 

@@ -67,14 +67,14 @@ class Client(asyncio.Transport):
         for segment in segments:
             self._coming += segment
             self._deliver()
-            await asyncio.sleep(0.001)  # the clock moves on when nobody has anything to do
+            await asyncio.sleep(0.001)  # the clock moves on when no task has anything to do
 
     async def say(self, *commands: str) -> None:
         """Send commands in one segment; blanks divide the strings of a command."""
         await self.send(b"".join(command(*each.encode().split(b" ")) for each in commands))
 
     async def read_on(self) -> None:
-        """Read what waits, and all that comes."""
+        """Read what waits, and everything that comes."""
         self.reads = True
         while self.unread:
             self.received += self.unread
@@ -185,7 +185,7 @@ class Server(asyncio.AbstractServer):
         for task in asyncio.all_tasks() - {asyncio.current_task(), self.attacker}:
             task.cancel()
         await asyncio.sleep(0)
-        for client in self.clients:  # the process has ended, and all that waits in it is gone
+        for client in self.clients:  # the process has ended, and everything that waits in it is gone
             client.unread = b""
             client.abort()
 

@@ -1,6 +1,6 @@
 r"""Step 1: everything to everybody. A publish/subscribe server in thirty lines.
 
-A client sends a line, such as ``rain in the north\n``. The server sends this line to all clients that are connected, also to
+A client sends a line, such as ``rain in the north\n``. The server sends this line to all clients that are connected, even to
 the one that has sent it. The sender does not know who they are. Try it in two terminals (nc sends the lines that you type):
 
     python examples/steps/pubsub/step1_lines.py 8000
@@ -30,7 +30,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
-    await asyncio.Event().wait()  # nobody sets this event
+    await asyncio.Event().wait()  # this event is never set
 
 
 if __name__ == "__main__":

@@ -21,15 +21,15 @@ clients: dict[StreamWriter, dict[bytes, None]] = {}  # each client with its topi
 
 
 def parse_value(data: bytes, at: int = 0) -> tuple[Any, int] | None:
-    """Return the value that begins at a position, and the position behind it; None if the value is not complete."""
+    """Return the value that begins at a position, and the position after it; None if the value is not complete."""
     end = data.find(b"\r\n", at)
     if end < 0:
         return None
     kind, number, at = data[at : at + 1], int(data[at + 1 : end]), end + 2
-    if kind == b"$":  # a string of so many bytes
+    if kind == b"$":  # a string of this many bytes
         return (data[at : at + number], at + number + 2) if len(data) >= at + number + 2 else None
     values = []
-    for _ in range(number):  # an array of so many values
+    for _ in range(number):  # an array of this many values
         if (found := parse_value(data, at)) is None:
             return None
         value, at = found
@@ -65,7 +65,7 @@ def execute(client: StreamWriter, command: list[bytes]) -> bytes:
 
 
 def publish(topic: bytes, data: bytes) -> int:
-    """Send a message to all subscribers of a topic. Return how many they are."""
+    """Send a message to all subscribers of a topic. Return their number."""
     subscribers = [client for client in clients if topic in clients[client]]
     for client in subscribers:
         client.write(encode([b"message", topic, data]))
@@ -92,7 +92,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
-    await asyncio.Event().wait()  # nobody sets this event
+    await asyncio.Event().wait()  # this event is never set
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ clients: dict[StreamWriter, dict[bytes, None]] = {}  # each client with its topi
 
 
 class BadCommand(Exception):
-    """The client broke a rule. Nobody knows where its next command begins, so the connection has to end."""
+    """The client broke a rule. It is unknown where its next command begins, so the connection has to end."""
 
 
 def parse_command(data: bytes) -> tuple[list[bytes], int] | None:
@@ -47,7 +47,7 @@ def parse_command(data: bytes) -> tuple[list[bytes], int] | None:
 
 
 def parse_length(data: bytes, at: int, kind: bytes, most: int) -> tuple[int, int] | None:
-    """Return the number in the line at a position, and the position behind the line; None if the line is not complete."""
+    """Return the number in the line at a position, and the position after the line; None if the line is not complete."""
     line, end, _ = data[at : at + MAX_LINE].partition(b"\r\n")
     if not end and len(line) < MAX_LINE:
         return None
@@ -84,7 +84,7 @@ async def execute(client: StreamWriter, command: list[bytes]) -> bytes:
 
 
 async def publish(topic: bytes, data: bytes) -> int:
-    """Send a message to all subscribers of a topic, and wait until they read. Return how many they are."""
+    """Send a message to all subscribers of a topic, and wait until they read. Return their number."""
     subscribers = [client for client in clients if topic in clients[client]]
     for client in subscribers:
         client.write(encode([b"message", topic, data]))
@@ -100,7 +100,7 @@ async def converse(reader: StreamReader, writer: StreamWriter) -> None:
         while data and (found := parse_command(data)):
             command, size = found
             data = data[size:]
-            if command:  # an empty array is no command
+            if command:  # an empty array is not a command
                 writer.write(await execute(writer, command))
                 await writer.drain()
 
@@ -123,7 +123,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
-    await asyncio.Event().wait()  # nobody sets this event
+    await asyncio.Event().wait()  # this event is never set
 
 
 if __name__ == "__main__":

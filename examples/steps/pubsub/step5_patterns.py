@@ -1,7 +1,7 @@
-r"""Step 5: patterns. A client subscribes to ``news.*``, and gets the messages of all topics that match, also of later ones.
+r"""Step 5: patterns. A client subscribes to ``news.*``, and gets the messages of all topics that match, even of later ones.
 
-In a pattern, ``*`` stands for any bytes, also for none, and ``?`` for one byte. A client that has subscribed to a topic and to
-a pattern that matches it gets the message twice, as from Redis: the second one says which pattern has matched.
+In a pattern, ``*`` stands for any number of bytes, even none, and ``?`` for one byte. A client that has subscribed to a topic
+and to a pattern that matches it gets the message twice, as from Redis: the second one says which pattern has matched.
 
     *4\r\n $8\r\npmessage\r\n $6\r\nnews.*\r\n $7\r\nnews.uk\r\n $4\r\nrain\r\n
 
@@ -24,7 +24,7 @@ MAX_QUEUE = 100  # messages that may wait for a client
 
 
 class BadCommand(Exception):
-    """The client broke a rule. Nobody knows where its next command begins, so the connection has to end."""
+    """The client broke a rule. It is unknown where its next command begins, so the connection has to end."""
 
 
 def parse_command(data: bytes) -> tuple[list[bytes], int] | None:
@@ -47,7 +47,7 @@ def parse_command(data: bytes) -> tuple[list[bytes], int] | None:
 
 
 def parse_length(data: bytes, at: int, kind: bytes, most: int) -> tuple[int, int] | None:
-    """Return the number in the line at a position, and the position behind the line; None if the line is not complete."""
+    """Return the number in the line at a position, and the position after the line; None if the line is not complete."""
     line, end, _ = data[at : at + MAX_LINE].partition(b"\r\n")
     if not end and len(line) < MAX_LINE:
         return None
@@ -122,7 +122,7 @@ def execute(client: Client, command: list[bytes]) -> bytes:
 
 
 def publish(topic: bytes, data: bytes) -> int:
-    """Queue a message for all subscriptions that match. Return how many they are."""
+    """Queue a message for all subscriptions that match. Return their number."""
     count = 0
     for client in clients:
         if topic in client.topics:
@@ -157,7 +157,7 @@ async def converse(reader: StreamReader, client: Client) -> None:
         while data and (found := parse_command(data)):
             command, size = found
             data = data[size:]
-            if command:  # an empty array is no command
+            if command:  # an empty array is not a command
                 client.writer.write(execute(client, command))
                 await client.writer.drain()
 
@@ -183,7 +183,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
-    await asyncio.Event().wait()  # nobody sets this event
+    await asyncio.Event().wait()  # this event is never set
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@ r"""Step 6: a matcher that never goes back far. No pattern makes the server thin
 
 ``*a*b`` and the topic ``aab``: the first star takes nothing, and ``a`` matches the first byte. The second star takes nothing,
 and ``b`` does not match the second byte. So the second star takes one byte more, and then ``b`` matches the third byte. If
-it had not, nobody would have to try the *first* star again: whatever a longer first star skips, the second one can skip, too.
+it had not, the *first* star need not be tried again: whatever a longer first star skips, the second one can skip, too.
 So the matcher remembers only the last star. It compares at most len(pattern) * len(topic) times, and names are bounded.
 
     python examples/steps/pubsub/step6_glob.py 8000
@@ -24,7 +24,7 @@ MAX_QUEUE = 100  # messages that may wait for a client
 
 
 class BadCommand(Exception):
-    """The client broke a rule. Nobody knows where its next command begins, so the connection has to end."""
+    """The client broke a rule. It is unknown where its next command begins, so the connection has to end."""
 
 
 def parse_command(data: bytes) -> tuple[list[bytes], int] | None:
@@ -47,7 +47,7 @@ def parse_command(data: bytes) -> tuple[list[bytes], int] | None:
 
 
 def parse_length(data: bytes, at: int, kind: bytes, most: int) -> tuple[int, int] | None:
-    """Return the number in the line at a position, and the position behind the line; None if the line is not complete."""
+    """Return the number in the line at a position, and the position after the line; None if the line is not complete."""
     line, end, _ = data[at : at + MAX_LINE].partition(b"\r\n")
     if not end and len(line) < MAX_LINE:
         return None
@@ -124,7 +124,7 @@ def execute(client: Client, command: list[bytes]) -> bytes:
 
 
 def publish(topic: bytes, data: bytes) -> int:
-    """Queue a message for all subscriptions that match. Return how many they are."""
+    """Queue a message for all subscriptions that match. Return their number."""
     count = 0
     for client in clients:
         if topic in client.topics:
@@ -140,7 +140,7 @@ def publish(topic: bytes, data: bytes) -> int:
 def matches(pattern: bytes, topic: bytes) -> bool:
     """Return whether a pattern matches a topic. Only the last star is tried again."""
     at = where = 0  # in the pattern, and in the topic
-    star, begin = -1, 0  # the place of the last star, and where the bytes behind it begin in the topic
+    star, begin = -1, 0  # the place of the last star, and where the bytes after it begin in the topic
     while where < len(topic):
         if pattern[at : at + 1] == b"*":
             star, begin, at = at, where, at + 1  # for now, the star takes nothing
@@ -167,7 +167,7 @@ async def converse(reader: StreamReader, client: Client) -> None:
         while data and (found := parse_command(data)):
             command, size = found
             data = data[size:]
-            if command:  # an empty array is no command
+            if command:  # an empty array is not a command
                 client.writer.write(execute(client, command))
                 await client.writer.drain()
 
@@ -193,7 +193,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
-    await asyncio.Event().wait()  # nobody sets this event
+    await asyncio.Event().wait()  # this event is never set
 
 
 if __name__ == "__main__":

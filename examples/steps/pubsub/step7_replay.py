@@ -2,7 +2,7 @@ r"""Step 7: a log. A client that has lost its connection gets what it has missed
 
 Each message has an *id*, a number that grows. The ids begin with the time, so that a server that was started again goes on
 with greater ids than before. The server keeps the last messages in a *log*. A client that comes back names a topic and the id
-of the last message that it has seen. It gets the messages behind that id, and the new ones. ``start`` is the id of the last
+of the last message that it has seen. It gets the messages after that id, and the new ones. ``start`` is the id of the last
 message that the log has dropped, so a client that has seen less may have missed something:
 
     1001    1002  |  1003    1004    1005         RESUME news 1004    gets 1005
@@ -29,7 +29,7 @@ MAX_QUEUE, MAX_LOG = 100, 100  # messages that may wait for a client, messages o
 
 
 class BadCommand(Exception):
-    """The client broke a rule. Nobody knows where its next command begins, so the connection has to end."""
+    """The client broke a rule. It is unknown where its next command begins, so the connection has to end."""
 
 
 def parse_command(data: bytes) -> tuple[list[bytes], int] | None:
@@ -52,7 +52,7 @@ def parse_command(data: bytes) -> tuple[list[bytes], int] | None:
 
 
 def parse_length(data: bytes, at: int, kind: bytes, most: int) -> tuple[int, int] | None:
-    """Return the number in the line at a position, and the position behind the line; None if the line is not complete."""
+    """Return the number in the line at a position, and the position after the line; None if the line is not complete."""
     line, end, _ = data[at : at + MAX_LINE].partition(b"\r\n")
     if not end and len(line) < MAX_LINE:
         return None
@@ -85,8 +85,8 @@ class Log:
             self.start = self.messages.popleft()[0]
 
     def replay(self, topic: bytes, seen: int) -> bytes:
-        """Return the messages of a topic behind an id, and before them a gap if some may be missing."""
-        gap = not self.start <= seen <= self.newest  # an id that is too great is of another server
+        """Return the messages of a topic after an id, and before them a gap if some may be missing."""
+        gap = not self.start <= seen <= self.newest  # an id that is too great comes from another server
         messages = [[b"message", *message, id] for id, *message in self.messages if message[0] == topic and (gap or id > seen)]
         return b"".join(encode(each) for each in [[b"gap", "+unknown"]] * gap + messages)
 
@@ -146,7 +146,7 @@ def execute(client: Client, command: list[bytes]) -> bytes:
             return encode([kind.lower(), name, client.count(), log.newest])
         case b"RESUME", [topic, seen] if client.count() < MAX_TOPICS and topic not in client.topics:
             client.topics[topic] = None
-            id = int(seen) if re.fullmatch(rb"[0-9]{1,20}", seen) else -1  # a text that is no id: a gap, and all of the log
+            id = int(seen) if re.fullmatch(rb"[0-9]{1,20}", seen) else -1  # if it is not an id: a gap, and all of the log
             return encode([b"subscribe", topic, client.count(), log.newest]) + log.replay(topic, id)
         case b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" as kind, [name]:
             (client.topics if kind == b"UNSUBSCRIBE" else client.patterns).pop(name, None)
@@ -157,7 +157,7 @@ def execute(client: Client, command: list[bytes]) -> bytes:
 
 
 def publish(topic: bytes, data: bytes) -> int:
-    """Queue a message for all subscriptions that match. Return how many they are."""
+    """Queue a message for all subscriptions that match. Return their number."""
     count = 0
     log.append(topic, data)
     for client in clients:
@@ -174,7 +174,7 @@ def publish(topic: bytes, data: bytes) -> int:
 def matches(pattern: bytes, topic: bytes) -> bool:
     """Return whether a pattern matches a topic. Only the last star is tried again."""
     at = where = 0  # in the pattern, and in the topic
-    star, begin = -1, 0  # the place of the last star, and where the bytes behind it begin in the topic
+    star, begin = -1, 0  # the place of the last star, and where the bytes after it begin in the topic
     while where < len(topic):
         if pattern[at : at + 1] == b"*":
             star, begin, at = at, where, at + 1  # for now, the star takes nothing
@@ -201,7 +201,7 @@ async def converse(reader: StreamReader, client: Client) -> None:
         while data and (found := parse_command(data)):
             command, size = found
             data = data[size:]
-            if command:  # an empty array is no command
+            if command:  # an empty array is not a command
                 client.writer.write(execute(client, command))
                 await client.writer.drain()
 
@@ -227,7 +227,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
-    await asyncio.Event().wait()  # nobody sets this event
+    await asyncio.Event().wait()  # this event is never set
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 r"""Step 8: order, one encoding, and a clean stop.
 
 A client gets its messages and its answers in the order in which the server made them. So before the server writes an answer,
-it writes the messages that wait in the queue: no message of a topic comes behind the answer to UNSUBSCRIBE. A message is
+it writes the messages that wait in the queue: no message of a topic comes after the answer to UNSUBSCRIBE. A message is
 encoded once, and all subscribers get the same bytes. When the server stops, it writes the messages that wait, and closes each
 connection when the client has read them. It ends after DRAIN_TIME seconds in any case.
 
@@ -28,7 +28,7 @@ MAX_QUEUE, MAX_LOG, DRAIN_TIME = 100, 100, 10.0  # messages that wait for a clie
 
 
 class BadCommand(Exception):
-    """The client broke a rule. Nobody knows where its next command begins, so the connection has to end."""
+    """The client broke a rule. It is unknown where its next command begins, so the connection has to end."""
 
 
 def parse_command(data: bytes) -> tuple[list[bytes], int] | None:
@@ -51,7 +51,7 @@ def parse_command(data: bytes) -> tuple[list[bytes], int] | None:
 
 
 def parse_length(data: bytes, at: int, kind: bytes, most: int) -> tuple[int, int] | None:
-    """Return the number in the line at a position, and the position behind the line; None if the line is not complete."""
+    """Return the number in the line at a position, and the position after the line; None if the line is not complete."""
     line, end, _ = data[at : at + MAX_LINE].partition(b"\r\n")
     if not end and len(line) < MAX_LINE:
         return None
@@ -84,8 +84,8 @@ class Log:
             self.start = self.messages.popleft()[0]
 
     def replay(self, topic: bytes, seen: int) -> bytes:
-        """Return the messages of a topic behind an id, and before them a gap if some may be missing."""
-        gap = not self.start <= seen <= self.newest  # an id that is too great is of another server
+        """Return the messages of a topic after an id, and before them a gap if some may be missing."""
+        gap = not self.start <= seen <= self.newest  # an id that is too great comes from another server
         messages = [[b"message", *message, id] for id, *message in self.messages if message[0] == topic and (gap or id > seen)]
         return b"".join(encode(each) for each in [[b"gap", "+unknown"]] * gap + messages)
 
@@ -157,7 +157,7 @@ def execute(client: Client, command: list[bytes]) -> bytes:
             return encode([kind.lower(), name, client.count(), log.newest])
         case b"RESUME", [topic, seen] if client.count() < MAX_TOPICS and topic not in client.topics:
             client.topics[topic] = None
-            id = int(seen) if re.fullmatch(rb"[0-9]{1,20}", seen) else -1  # a text that is no id: a gap, and all of the log
+            id = int(seen) if re.fullmatch(rb"[0-9]{1,20}", seen) else -1  # if it is not an id: a gap, and all of the log
             return encode([b"subscribe", topic, client.count(), log.newest]) + log.replay(topic, id)
         case b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" as kind, [name]:
             (client.topics if kind == b"UNSUBSCRIBE" else client.patterns).pop(name, None)
@@ -168,7 +168,7 @@ def execute(client: Client, command: list[bytes]) -> bytes:
 
 
 def publish(topic: bytes, data: bytes) -> int:
-    """Queue a message for all subscriptions that match. Return how many they are."""
+    """Queue a message for all subscriptions that match. Return their number."""
     count = 0
     log.append(topic, data)
     message = encode([b"message", topic, data, log.newest])
@@ -185,7 +185,7 @@ def publish(topic: bytes, data: bytes) -> int:
 def matches(pattern: bytes, topic: bytes) -> bool:
     """Return whether a pattern matches a topic. Only the last star is tried again."""
     at = where = 0  # in the pattern, and in the topic
-    star, begin = -1, 0  # the place of the last star, and where the bytes behind it begin in the topic
+    star, begin = -1, 0  # the place of the last star, and where the bytes after it begin in the topic
     while where < len(topic):
         if pattern[at : at + 1] == b"*":
             star, begin, at = at, where, at + 1  # for now, the star takes nothing
@@ -212,7 +212,7 @@ async def converse(reader: StreamReader, client: Client) -> None:
         while data and (found := parse_command(data)):
             command, size = found
             data = data[size:]
-            if command:  # an empty array is no command
+            if command:  # an empty array is not a command
                 answer = execute(client, command)
                 client.flush()  # messages published before come before the answer
                 client.writer.write(answer)
@@ -242,7 +242,7 @@ async def main(port: int) -> None:
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     try:
-        await asyncio.Event().wait()  # nobody sets this event
+        await asyncio.Event().wait()  # this event is never set
     finally:  # asyncio makes a CancelledError of Ctrl-C
         server.close()
         await asyncio.gather(*[client.finish() for client in clients])

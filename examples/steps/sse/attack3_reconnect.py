@@ -1,6 +1,6 @@
 r"""The attacks on step 3: a connection that breaks, and many subscribers.
 
-A message that is published between two connections of a browser reaches nobody. The browser comes back, and does not know that
+A message that is published between two connections of a browser is lost. The browser comes back, and does not know that
 it has missed a message. And step 3 encodes an event once for each subscriber. It prints:
 
     the connection breaks after the first event

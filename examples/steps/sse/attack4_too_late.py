@@ -1,8 +1,8 @@
 r"""The attacks on step 4: three clients that come back, and cannot get all that they have missed.
 
 The first one comes back when the log has dropped a part of it. The second one comes back to a server that has started again,
-and counts from 1 again. The third one lost its connection before it had an id. Each of them loses events, and none of them
-learns it. It prints:
+and counts from 1 again. The third one lost its connection before it had an id. Each of them loses events, and does not
+notice it. It prints:
 
     150 events are published while the client is away, and the log holds 100
         step4_resume: 'event 1', 'event 52', 'event 53', ..., 'event 151'

@@ -30,7 +30,7 @@ subscribers: set[StreamWriter] = set()
 
 
 async def read_request(reader: StreamReader) -> tuple[str, str, dict[str, str], bytes]:
-    """Return the method, the target, the fields and the content of a request. Raises an error for what is no request."""
+    """Return the method, the target, the fields and the content of a request. Raises an error if it is not a request."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     start, *lines = head[:-4].split("\r\n")
     method, target, _ = start.split(" ")
@@ -74,7 +74,7 @@ async def serve_client(reader: StreamReader, writer: StreamWriter) -> None:
         else:
             writer.write(response("text/html", PAGE))
     except (ConnectionError, EOFError, ValueError, asyncio.LimitOverrunError):
-        pass  # the client has gone, or it has sent what is no request
+        pass  # the client has gone, or what it has sent is not a request
     finally:
         writer.close()
 
@@ -83,7 +83,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
-    await asyncio.Event().wait()  # nobody sets this event
+    await asyncio.Event().wait()  # this event is never set
 
 
 if __name__ == "__main__":

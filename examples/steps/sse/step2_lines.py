@@ -12,7 +12,7 @@ CR, LF and CR LF each end a line. So the server splits a text at each of them: a
 to the client.
 
 The server can also be a client now: with the URL of another stream it is a *relay*, which publishes each event again. In real
-life a relay stands near its clients, and asks the far server once for all of them.
+life a relay runs near its clients, and asks the far server once for all of them.
 
     python examples/steps/sse/step2_lines.py 8000
     python examples/steps/sse/step2_lines.py 8001 http://127.0.0.1:8000/events
@@ -39,7 +39,7 @@ subscribers: set[StreamWriter] = set()
 
 
 async def read_request(reader: StreamReader) -> tuple[str, str, dict[str, str], bytes]:
-    """Return the method, the target, the fields and the content of a request. Raises an error for what is no request."""
+    """Return the method, the target, the fields and the content of a request. Raises an error if it is not a request."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     start, *lines = head[:-4].split("\r\n")
     method, target, _ = start.split(" ")
@@ -123,7 +123,7 @@ async def serve_client(reader: StreamReader, writer: StreamWriter) -> None:
         else:
             writer.write(response("text/html", PAGE))
     except (ConnectionError, EOFError, ValueError, asyncio.LimitOverrunError):
-        pass  # the client has gone, or it has sent what is no request
+        pass  # the client has gone, or what it has sent is not a request
     finally:
         writer.close()
 
@@ -132,7 +132,7 @@ async def main(port: int, source: str = "") -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. With a source, be a relay. Port 0: the system chooses."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
-    await (follow(source) if source else asyncio.Event().wait())  # nobody sets this event
+    await (follow(source) if source else asyncio.Event().wait())  # this event is never set
 
 
 if __name__ == "__main__":

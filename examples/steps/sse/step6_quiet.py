@@ -44,7 +44,7 @@ log: deque[tuple[int, bytes]] = deque(maxlen=LOG_SIZE)  # the last events, each 
 
 
 async def read_request(reader: StreamReader) -> tuple[str, str, dict[str, str], bytes]:
-    """Return the method, the target, the fields and the content of a request. Raises an error for what is no request."""
+    """Return the method, the target, the fields and the content of a request. Raises an error if it is not a request."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     start, *lines = head[:-4].split("\r\n")
     method, target, _ = start.split(" ")
@@ -92,7 +92,7 @@ class EventReader:
         return [event for line in lines if (event := self._take_line(line))]
 
     def _take_line(self, line: str) -> tuple[str, str] | None:
-        """Store a field. Return an event if the line is empty, and data has come before it."""
+        """Store a field. Return an event if the line is empty, and data has arrived before it."""
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")  # one space belongs to the format, others to the value
         if name == "data":
@@ -195,7 +195,7 @@ async def serve_client(reader: StreamReader, writer: StreamWriter) -> None:
         else:
             writer.write(response("text/html", PAGE))
     except (ConnectionError, EOFError, ValueError, asyncio.LimitOverrunError):
-        pass  # the client has gone, or it has sent what is no request
+        pass  # the client has gone, or what it has sent is not a request
     finally:
         writer.close()
 
@@ -204,7 +204,7 @@ async def main(port: int, source: str = "") -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. With a source, be a relay. Port 0: the system chooses."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
-    await (follow(source) if source else asyncio.Event().wait())  # nobody sets this event
+    await (follow(source) if source else asyncio.Event().wait())  # this event is never set
 
 
 if __name__ == "__main__":

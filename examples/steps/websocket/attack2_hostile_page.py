@@ -3,7 +3,7 @@
 In the first attack the script opens a WebSocket to our server. The browser adds the user's cookie, as it does with each
 request.
 
-In the second attack a cache stands between browser and server. It keeps the responses that pass through it, and knows nothing
+In the second attack a cache is between browser and server. It keeps the responses that pass through it, and knows nothing
 of WebSocket. The script sends a request for another site's library, and then a response to it, each as a text. Our server
 sends both back. The cache sees a request on its way to a server, and a response on its way back. It prints:
 

@@ -2,7 +2,7 @@
 
 A client that is done sends a Close. Step 4 answers with the end of TCP, which looks as if a cable had been pulled out. The
 byte ff occurs in no text, and yet step 4 sends it back, and the client blames the server. In the last attack the wrong text
-stands in the first fragment of a message, and the other fragments never come. It prints:
+is in the first fragment of a message, and the other fragments never come. It prints:
 
     a text, and a Close with the code 1000
         step4_fragments: text 'hello', the end without a Close

@@ -1,4 +1,4 @@
-"""The attacks on step 7: a question with a Close behind it, and a server that is stopped.
+"""The attacks on step 7: a question with a Close after it, and a server that is stopped.
 
 Step 7 sends its Close when the client's Close arrives, and not when the app has answered. So the last answer is lost. When it
 is stopped, it answers nothing at all. It prints:

@@ -1,4 +1,4 @@
-"""The attacks on step 8: a wrong byte at the beginning of a large frame, a wrong byte alone, and a Ping behind our Close.
+"""The attacks on step 8: a wrong byte at the beginning of a large frame, a wrong byte alone, and a Ping after our Close.
 
 Step 8 looks at a payload when the whole frame has arrived, and at the first byte of a frame when the second one has arrived.
 And its reading task does not know what the other task has sent: its Pong follows the Close. It prints:

@@ -36,7 +36,7 @@ def receive(stream: socket.SocketIO) -> int:
 
 
 def read(stream: socket.SocketIO, size: int) -> bytes:
-    """Return so many bytes. Raises EOFError if the connection ends before."""
+    """Return this many bytes. Raises EOFError if the connection ends before they have arrived."""
     data = stream.read(size)
     if len(data) < size:
         raise EOFError

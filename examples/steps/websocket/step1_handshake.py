@@ -8,7 +8,7 @@ A WebSocket begins as a request of HTTP. The client sends a key, and the server 
     Connection: Upgrade                              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==
 
-After the empty line nobody speaks HTTP any more. Both sides send *frames*. A short text is one frame:
+After the empty line neither side speaks HTTP any more. Both sides send *frames*. A short text is one frame:
 
     81  02  48 69                    a frame with text; 2 bytes of text; "Hi"
     81  82  37 fa 21 3d  7f 93       the same from a client: a bit says that a key of 4 bytes follows, and the text is masked
@@ -77,7 +77,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
-    await asyncio.Event().wait()  # nobody sets this event
+    await asyncio.Event().wait()  # this event is never set
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-r"""Step 2: read the length, then exactly so many bytes. Now a text may be long, and TCP may cut the frames anywhere.
+r"""Step 2: read the length, then exactly this many bytes. Now a text may be long, and TCP may cut the frames anywhere.
 
-Seven bits have no room for a length over 127. So 126 and 127 are no lengths, but say where the length is:
+Seven bits have no room for a length over 127. So 126 and 127 are not lengths: they say where the length is.
 
     81  05                               5 bytes of text
     81  7e  01 00                        126: the length is in the next 2 bytes, and is 256
     81  7f  00 00 00 00 00 01 00 00      127: the length is in the next 8 bytes, and is 65,536
 
 ``read_frame`` reads the header to its end, and then the payload, which is what follows the header. ``readexactly`` waits
-until as many bytes have arrived as it is asked for, and leaves the bytes behind them for the next frame.
+until as many bytes have arrived as it is asked for, and leaves the bytes after them for the next frame.
 
     python examples/steps/websocket/step2_lengths.py 8000
     python examples/steps/websocket/client.py 8000 "$(seq 1000)"
@@ -84,7 +84,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
-    await asyncio.Event().wait()  # nobody sets this event
+    await asyncio.Event().wait()  # this event is never set
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 r"""Step 3: the client may be the browser of a victim, on a page of an attacker. Two checks stop what such a page can do.
 
-A script may open a WebSocket to any server, also to one of another site. The script chooses the text, but not the bytes on
+A script may open a WebSocket to any server, even to one of another site. The script chooses the text, but not the bytes on
 the wire: the browser masks them with a random key. So the script cannot write bytes that a program between browser and server
 would take for a request of HTTP. A server accepts no frame without a mask: a client that does not mask works with no server.
 
@@ -9,7 +9,7 @@ connection. The server accepts only its own pages:
 
     Host: 127.0.0.1:8000     Origin: http://127.0.0.1:8000      our own page
     Host: 127.0.0.1:8000     Origin: http://evil.example        403 Forbidden
-    Host: 127.0.0.1:8000                                        a client that is no browser: a program of the user's own
+    Host: 127.0.0.1:8000                                        a client that is not a browser: a program of the user's own
 
     python examples/steps/websocket/step3_pages.py 8000
     python examples/steps/websocket/client.py 8000 hello
@@ -58,7 +58,7 @@ async def shake_hands(reader: StreamReader, writer: StreamWriter) -> bool:
 async def read_frame(reader: StreamReader) -> bytes:
     """Return the payload of the next frame. Raises IncompleteReadError if the connection ends."""
     first, second = await reader.readexactly(2)
-    if first & 0x70:  # bits for extensions: compressed text, for example, would be no text for us
+    if first & 0x70:  # bits for extensions: we could not read compressed text, for example
         raise Fault(1002, "a reserved bit is set")
     if not second & 0x80:
         raise Fault(1002, "a client has to mask its frames")
@@ -98,7 +98,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
-    await asyncio.Event().wait()  # nobody sets this event
+    await asyncio.Event().wait()  # this event is never set
 
 
 if __name__ == "__main__":

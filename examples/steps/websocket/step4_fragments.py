@@ -76,7 +76,7 @@ async def read_message(reader: StreamReader, writer: StreamWriter) -> tuple[int,
 async def read_frame(reader: StreamReader) -> tuple[bool, int, bytes]:
     """Return the FIN bit, the opcode and the payload of the next frame. Raises IncompleteReadError if the connection ends."""
     first, second = await reader.readexactly(2)
-    if first & 0x70:  # bits for extensions: compressed text, for example, would be no text for us
+    if first & 0x70:  # bits for extensions: we could not read compressed text, for example
         raise Fault(1002, "a reserved bit is set")
     fin, opcode = bool(first & FIN), first & 0x0F
     if opcode not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
@@ -124,7 +124,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
-    await asyncio.Event().wait()  # nobody sets this event
+    await asyncio.Event().wait()  # this event is never set
 
 
 if __name__ == "__main__":

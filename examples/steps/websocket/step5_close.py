@@ -3,7 +3,7 @@ r"""Step 5: the last words. Each side sends a Close before it ends the connectio
     88  02  03 e8                a Close with the code 1000: normal
     88  05  03 ef 62 79 65       a Close with the code 1007 (text that is not UTF-8), and the reason "bye"
 
-When a Close has come, the server sends a Close with the same code. So both sides know that no message was lost on the way.
+When a Close has arrived, the server sends a Close with the same code. So both sides know that no message was lost on the way.
 The end of TCP alone says nothing: a cable that is pulled out looks the same. A client that breaks a rule gets a Close, too.
 
 One rule is new: text has to be UTF-8. The decoder checks it fragment by fragment, since a wrong byte should be found when its
@@ -89,7 +89,7 @@ def check_utf8(decoder: IncrementalDecoder, data: bytes, last: bool) -> None:
 def check_close(data: bytes) -> None:
     """Check the payload of a Close: nothing, or a code and a reason."""
     code = int.from_bytes(data[:2], "big")
-    if data and not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):  # also one byte: half a code
+    if data and not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):  # one byte is half a code
         raise Fault(1002, "no code that a Close may have")
     check_utf8(Utf8Decoder(), data[2:], True)
 
@@ -97,7 +97,7 @@ def check_close(data: bytes) -> None:
 async def read_frame(reader: StreamReader) -> tuple[bool, int, bytes]:
     """Return the FIN bit, the opcode and the payload of the next frame. Raises IncompleteReadError if the connection ends."""
     first, second = await reader.readexactly(2)
-    if first & 0x70:  # bits for extensions: compressed text, for example, would be no text for us
+    if first & 0x70:  # bits for extensions: we could not read compressed text, for example
         raise Fault(1002, "a reserved bit is set")
     fin, opcode = bool(first & FIN), first & 0x0F
     if opcode not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
@@ -156,7 +156,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
-    await asyncio.Event().wait()  # nobody sets this event
+    await asyncio.Event().wait()  # this event is never set
 
 
 if __name__ == "__main__":

@@ -97,18 +97,18 @@ def check_utf8(decoder: IncrementalDecoder, data: bytes, last: bool) -> None:
 def check_close(data: bytes) -> None:
     """Check the payload of a Close: nothing, or a code and a reason."""
     code = int.from_bytes(data[:2], "big")
-    if data and not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):  # also one byte: half a code
+    if data and not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):  # one byte is half a code
         raise Fault(1002, "no code that a Close may have")
     check_utf8(Utf8Decoder(), data[2:], True)
 
 
 async def read_frame(reader: StreamReader, writer: StreamWriter, room: int) -> tuple[bool, int, bytes]:
-    """Return the FIN bit, the opcode and the payload of the next frame, which has room for so many bytes.
+    """Return the FIN bit, the opcode and the payload of the next frame, which has room for this many bytes.
 
     Raises IncompleteReadError if the connection ends before.
     """
     first, second = await read_exactly(reader, writer, 2)
-    if first & 0x70:  # bits for extensions: compressed text, for example, would be no text for us
+    if first & 0x70:  # bits for extensions: we could not read compressed text, for example
         raise Fault(1002, "a reserved bit is set")
     fin, opcode = bool(first & FIN), first & 0x0F
     if opcode not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
@@ -130,7 +130,7 @@ async def read_frame(reader: StreamReader, writer: StreamWriter, room: int) -> t
 
 
 async def read_exactly(reader: StreamReader, writer: StreamWriter, size: int) -> bytes:
-    """Return so many bytes. If they take too long, send a Ping; raise Fault if they still do not come."""
+    """Return this many bytes. If they take too long, send a Ping; raise Fault if they still do not come."""
     with suppress(TimeoutError):
         async with asyncio.timeout(PING_TIME):
             return await reader.readexactly(size)  # when the time is over, all bytes are still in the reader
@@ -183,7 +183,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
-    await asyncio.Event().wait()  # nobody sets this event
+    await asyncio.Event().wait()  # this event is never set
 
 
 if __name__ == "__main__":

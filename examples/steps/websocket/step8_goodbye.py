@@ -1,4 +1,4 @@
-r"""Step 8: an end that loses no message. The Close waits behind the messages, in the same inbox.
+r"""Step 8: an end that loses no message. The Close waits in the inbox, after the messages.
 
 Nothing may follow our Close. So the server sends it when the app has answered all messages before it, and not when the
 client's Close arrives.
@@ -99,18 +99,18 @@ def check_utf8(decoder: IncrementalDecoder, data: bytes, last: bool) -> None:
 def check_close(data: bytes) -> None:
     """Check the payload of a Close: nothing, or a code and a reason."""
     code = int.from_bytes(data[:2], "big")
-    if data and not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):  # also one byte: half a code
+    if data and not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):  # one byte is half a code
         raise Fault(1002, "no code that a Close may have")
     check_utf8(Utf8Decoder(), data[2:], True)
 
 
 async def read_frame(reader: StreamReader, writer: StreamWriter, room: int) -> tuple[bool, int, bytes]:
-    """Return the FIN bit, the opcode and the payload of the next frame, which has room for so many bytes.
+    """Return the FIN bit, the opcode and the payload of the next frame, which has room for this many bytes.
 
     Raises IncompleteReadError if the connection ends before.
     """
     first, second = await read_exactly(reader, writer, 2)
-    if first & 0x70:  # bits for extensions: compressed text, for example, would be no text for us
+    if first & 0x70:  # bits for extensions: we could not read compressed text, for example
         raise Fault(1002, "a reserved bit is set")
     fin, opcode = bool(first & FIN), first & 0x0F
     if opcode not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
@@ -132,7 +132,7 @@ async def read_frame(reader: StreamReader, writer: StreamWriter, room: int) -> t
 
 
 async def read_exactly(reader: StreamReader, writer: StreamWriter, size: int) -> bytes:
-    """Return so many bytes. If they take too long, send a Ping; raise Fault if they still do not come."""
+    """Return this many bytes. If they take too long, send a Ping; raise Fault if they still do not come."""
     with suppress(TimeoutError):
         async with asyncio.timeout(PING_TIME):
             return await reader.readexactly(size)  # when the time is over, all bytes are still in the reader
@@ -169,7 +169,7 @@ async def send(writer: StreamWriter, data: bytes) -> None:
 
 
 async def receive(reader: StreamReader, writer: StreamWriter, inbox: asyncio.Queue) -> None:
-    """Put each message into the inbox, and behind them the Close that is to be sent, or None if nobody would read it."""
+    """Put each message into the inbox, and after them the Close that is to be sent, or None if nobody would read it."""
     close = None
     with suppress(asyncio.IncompleteReadError, ConnectionError):  # the connection has ended without a Close
         try:
@@ -197,7 +197,7 @@ async def converse(reader: StreamReader, writer: StreamWriter) -> None:
             await send(writer, frame(opcode, await answer(data)))
         if message is not None:
             await send(writer, frame(*message))
-        if message is GOING_AWAY:  # the client's Close comes behind the messages that are on their way
+        if message is GOING_AWAY:  # the client's Close comes after the messages that are on their way
             async with asyncio.timeout(CLOSE_TIME):
                 while not is_end(await inbox.get()):
                     pass
@@ -217,7 +217,7 @@ async def serve_client(reader: StreamReader, writer: StreamWriter) -> None:
 
 
 async def say_goodbye(client: asyncio.Task, inbox: asyncio.Queue) -> None:
-    """Put our Close behind the messages of a client, and wait until the client has gone."""
+    """Put our Close after the messages of a client, and wait until the client has gone."""
     await inbox.put(GOING_AWAY)
     await asyncio.wait([client])
 
@@ -233,7 +233,7 @@ async def main(port: int) -> None:
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
     try:
-        await asyncio.Event().wait()  # nobody sets this event
+        await asyncio.Event().wait()  # this event is never set
     finally:  # asyncio makes a CancelledError of Ctrl-C
         server.close()
         await drain()

@@ -95,7 +95,7 @@ async def send(writer: StreamWriter, data: bytes) -> None:
 
 
 async def receive(reader: StreamReader, writer: StreamWriter, core: Connection, inbox: asyncio.Queue) -> None:
-    """Put each message into the inbox, and behind them the Close that is to be sent, or None if nobody would read it."""
+    """Put each message into the inbox, and after them the Close that is to be sent, or None if nobody would read it."""
     close = None
     with suppress(ConnectionError):  # the connection has ended without a Close
         try:
@@ -123,7 +123,7 @@ async def converse(reader: StreamReader, writer: StreamWriter) -> None:
             await send(writer, core.send(Message(await answer(event.data))))
         if event is not None:
             await send(writer, core.send(event))
-        if event is OUR_CLOSE:  # the client's Close comes behind the messages that are on their way
+        if event is OUR_CLOSE:  # the client's Close comes after the messages that are on their way
             async with asyncio.timeout(CLOSE_TIME):
                 while isinstance(await inbox.get(), Message):
                     pass
@@ -143,7 +143,7 @@ async def serve_client(reader: StreamReader, writer: StreamWriter) -> None:
 
 
 async def say_goodbye(client: asyncio.Task, inbox: asyncio.Queue) -> None:
-    """Put our Close behind the messages of a client, and wait until the client has gone."""
+    """Put our Close after the messages of a client, and wait until the client has gone."""
     await inbox.put(OUR_CLOSE)
     await asyncio.wait([client])
 
@@ -159,7 +159,7 @@ async def main(port: int) -> None:
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
     try:
-        await asyncio.Event().wait()  # nobody sets this event
+        await asyncio.Event().wait()  # this event is never set
     finally:  # asyncio makes a CancelledError of Ctrl-C
         server.close()
         await drain()

@@ -187,7 +187,7 @@ _DRAWN = "All cases are right, so this input has something that they lack: read 
 _HINTS = {
     "any_cutting": "Keep what is not complete yet, and look at it again together with the bytes that come next.",
     "sticky_failure": "Store the error in the object, and raise it again at the start of each further call.",
-    "bounded": "Check the limit before you keep more bytes, also for a line whose end has not come yet.",
+    "bounded": "Check the limit before you keep more bytes, even for a line whose end has not arrived yet.",
     "end_of_input": "At the end of input, raise ValueError if something has begun and is not complete.",
     "garbage": "Raise ValueError for bytes that break the protocol, and no other exception.",
 }

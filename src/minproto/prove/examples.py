@@ -190,7 +190,7 @@ def _sse(data: bytes) -> str:
 
 
 def _resp_commands(data: bytes) -> str:
-    """Run commands on a new broker, as one client's. Return the bytes of all answers."""
+    """Run the commands of one client on a new broker. Return the bytes of all answers."""
     core, sent = resp.Connection(SERVER), bytearray()
     switchboard = Switchboard(Broker(clock=lambda: 1_700_000_000_000, history=100))
     session = switchboard.open(sent.extend)

@@ -1,4 +1,4 @@
-"""http2/3: a field block without Huffman. Fill in what is missing; your answer to http2/2 is of use."""
+"""http2/3: a field block without Huffman. Fill in what is missing; your answer to http2/2 helps."""
 
 from hpack.table import HeaderTable
 

@@ -1,4 +1,4 @@
-"""http2/6: the preface and SETTINGS. Fill in what is missing; your answer to http2/1 is of use."""
+"""http2/6: the preface and SETTINGS. Fill in what is missing; your answer to http2/1 helps."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""websocket/4: fragments and control frames. Fill in what is missing; your answer to websocket/3 is of use."""
+"""websocket/4: fragments and control frames. Fill in what is missing; your answer to websocket/3 helps."""
 
 from typing import Any
 

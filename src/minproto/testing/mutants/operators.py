@@ -13,7 +13,7 @@
     sse:13:removed      pass
     sse:14:neighbour    a constant of the module, or a member of an enum, becomes the next one: DATA -> SIZE
 
-``plus`` and ``minus`` are the mistakes by one, ``never`` and ``always`` the branch that somebody dropped, ``removed`` the
+``plus`` and ``minus`` are the off-by-one mistakes, ``never`` and ``always`` the branch that somebody dropped, ``removed`` the
 check that somebody forgot. Two mutants of one kind in one line are told apart by a number: ``sse:12:negate.2``.
 
 A mutant is not made where it would say nothing about a test: in docstrings, type annotations, the text of an error message,
