@@ -151,7 +151,7 @@ async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
-    await asyncio.Event().wait()  # this event is never set
+    await asyncio.Event().wait()  # never set
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ async def listen(make_connection: Callable[[], Any], port: int) -> None:
 
     server = await asyncio.start_server(connected, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
-    await asyncio.Event().wait()  # this event is never set
+    await asyncio.Event().wait()  # never set
 
 
 class Driver:

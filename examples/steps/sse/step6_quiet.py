@@ -204,7 +204,7 @@ async def main(port: int, source: str = "") -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. With a source, be a relay. Port 0: the system chooses."""
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
-    await (follow(source) if source else asyncio.Event().wait())  # this event is never set
+    await (follow(source) if source else asyncio.Event().wait())  # never set
 
 
 if __name__ == "__main__":

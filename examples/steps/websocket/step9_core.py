@@ -159,7 +159,7 @@ async def main(port: int) -> None:
     server = await asyncio.start_server(serve_client, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
     try:
-        await asyncio.Event().wait()  # this event is never set
+        await asyncio.Event().wait()  # never set
     finally:  # asyncio makes a CancelledError of Ctrl-C
         server.close()
         await drain()
