@@ -1,7 +1,8 @@
-"""The attacks on step 8: a wrong byte at the beginning of a large frame, a wrong byte alone, and a Ping after our Close.
+"""The attacks on step 8: a wrong byte in a large frame, a wrong byte alone, and a Ping and a silence after our Close.
 
 Step 8 looks at a payload when the whole frame has arrived, and at the first byte of a frame when the second one has arrived.
-And its reading task does not know what the other task has sent: its Pong follows the Close. It prints:
+And its reading task does not know what the other task has sent: its Pong follows the Close, and so does its Ping after
+20 silent seconds. The client's own Close has to end TCP at once. It prints:
 
     a text of 200,000 bytes whose first byte is wrong
         step8_goodbye: 200,000 bytes of text sent, Close 1007 (text that is not UTF-8)
@@ -12,6 +13,9 @@ And its reading task does not know what the other task has sent: its Pong follow
     a Ping behind the server's Close
         step8_goodbye: Close 1001, and behind it 8a 00
         step9_core:    Close 1001
+    a silent client, and a stop
+        step8_goodbye: Close 1001, and behind it 89 00; TCP ends after 0 s
+        step9_core:    Close 1001; TCP ends after 0 s
 """
 
 import asyncio
@@ -48,10 +52,22 @@ async def ping_behind_close(server: Server) -> str:
     return shown(client)
 
 
+async def silence(server: Server) -> str:
+    client = await connect(server)
+    await asyncio.sleep(13)
+    stopped = asyncio.ensure_future(server.stop())
+    await asyncio.sleep(8)  # a client that is slow, but not too slow
+    start = asyncio.get_running_loop().time()
+    await client.send(frame(CLOSE, bytes.fromhex("03e9")))
+    await stopped
+    return f"{shown(client)}; TCP ends after {asyncio.get_running_loop().time() - start:.0f} s"
+
+
 ATTACKS = {
     "a text of 200,000 bytes whose first byte is wrong": wrong_text,
     "an opcode without a meaning, alone": wrong_opcode,
     "a Ping behind the server's Close": ping_behind_close,
+    "a silent client, and a stop": silence,
 }
 for name, attack in ATTACKS.items():
     print(name)

@@ -34,7 +34,7 @@ from hashlib import sha1
 from pathlib import Path
 
 from minproto.core import SERVER, RemoteProtocolError
-from minproto.websocket import GOING_AWAY, Close, Connection, Limits, Message, Ping
+from minproto.websocket import GOING_AWAY, Close, Connection, Limits, Message, Ping, State
 
 LIMITS = Limits(max_message=1_000_000, max_fragments=1_000)  # bytes and frames of a message
 MAX_INBOX = 4  # messages that wait for the app
@@ -73,11 +73,12 @@ async def shake_hands(reader: StreamReader, writer: StreamWriter) -> bool:
 
 
 async def read(reader: StreamReader, writer: StreamWriter, core: Connection) -> bytes:
-    """Return some bytes. If none come, send a Ping; raise RemoteProtocolError if there are still none."""
+    """Return some bytes. If none come, send a Ping, unless our Close is sent; raise RemoteProtocolError if none come then."""
     with suppress(TimeoutError):
         async with asyncio.timeout(PING_TIME):
             return await reader.read(65_536)
-    await send(writer, core.send(Ping()))
+    if core.state is not State.CLOSED:
+        await send(writer, core.send(Ping()))
     with suppress(TimeoutError):
         async with asyncio.timeout(PONG_TIME):
             return await reader.read(65_536)
