@@ -107,7 +107,7 @@ def _try(exercise: Exercise, program: "Program", again: str) -> int:
     place = locate(exercise.core)
     path = place.path.relative_to(Path.cwd()) if place.path.is_relative_to(Path.cwd()) else place.path
     same = f"{exercise.core} ({path}, line {place.first})"
-    lines = [f"{exercise.name} is passed: {cases}.", f"minproto does the same in {same}. Compare it with yours."]
+    lines = [f"{exercise.name} is passed: {cases}.", f"minproto does this job in {same}. Compare it with yours."]
     names = list(load())
     following = names.index(exercise.name) + 1
     return _print([*lines, f"next:     minproto learn {names[following]}"] if following < len(names) else lines)
