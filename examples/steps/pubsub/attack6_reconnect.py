@@ -1,19 +1,24 @@
-r"""The attack on step 6: a client loses its connection, and comes back.
+r"""The attack on step 6: a client loses its connection, and comes back; another client reads too slowly.
 
-Messages are published while it is away: 2, 100, or 101. The log of step 7 keeps 100. It prints:
+Messages are published while the first client is away: 2, 1,000, or 1,001. The log of step 7 keeps 1,000. The second client
+finds a gap in what it receives. So it unsubscribes, resumes with the last id before the gap, and ignores everything between
+the gap and the answer to RESUME. It prints:
 
     the client gets message 1, loses its connection, misses 2 messages, and comes back for one more
         step6_glob:   4
         step7_replay: 2, 3, 4
-    the client gets message 1, loses its connection, misses 100 messages, and comes back for one more
-        step6_glob:   102
-        step7_replay: 2, 3, ..., 102
-    the client gets message 1, loses its connection, misses 101 messages, and comes back for one more
-        step6_glob:   103
-        step7_replay: a gap, 3, ..., 103
+    the client gets message 1, loses its connection, misses 1,000 messages, and comes back for one more
+        step6_glob:   1002
+        step7_replay: 2, 3, ..., 1002
+    the client gets message 1, loses its connection, misses 1,001 messages, and comes back for one more
+        step6_glob:   1003
+        step7_replay: a gap, 3, ..., 1003
+    a client is too slow for 300 messages, and its queue holds 100
+        step6_glob:   33 messages, a gap of 167, 100 messages
+        step7_replay: 32 messages, a gap; after RESUME 268 messages, so 300 different ones
 """
 
-from network import Server, run
+from network import Server, command, run
 
 
 async def attack(server: Server, away: int) -> str:
@@ -30,7 +35,27 @@ async def attack(server: Server, away: int) -> str:
     return ", ".join(got if len(got) < 5 else [*got[:2], "...", got[-1]])
 
 
-for away in 2, 100, 101:
-    print(f"the client gets message 1, loses its connection, misses {away} messages, and comes back for one more")
+async def slow(server: Server) -> str:
+    client, publisher = server.connect(), server.connect()
+    await client.say("SUBSCRIBE news")
+    client.reads = False
+    await publisher.send(*[command(b"PUBLISH", b"news", b"x" * 2_000)] * 300)
+    await client.read_on()
+    first, *items = client.values()
+    gap = next(place for place, item in enumerate(items) if item[0] == "gap")
+    seen = items[:gap]
+    if len(first) == 4:  # the server gives ids
+        await client.say("UNSUBSCRIBE news", f"RESUME news {seen[-1][3]}")
+        _, _, *items = client.values()
+        different = {item[3] for item in seen + items}
+        return f"{gap} messages, a gap; after RESUME {len(items)} messages, so {len(different)} different ones"
+    return f"{gap} messages, a gap of {items[gap][1]}, {len(items) - gap - 1} messages"
+
+
+for away in 2, 1_000, 1_001:
+    print(f"the client gets message 1, loses its connection, misses {away:,} messages, and comes back for one more")
     print("    step6_glob:  ", run("step6_glob", attack, away))
     print("    step7_replay:", run("step7_replay", attack, away))
+print("a client is too slow for 300 messages, and its queue holds 100")
+print("    step6_glob:  ", run("step6_glob", slow))
+print("    step7_replay:", run("step7_replay", slow))

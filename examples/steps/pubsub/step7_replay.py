@@ -25,7 +25,7 @@ from typing import Any
 
 MAX_LINE, MAX_NAME, MAX_STRING, MAX_COMMAND = 20, 1_000, 65_536, 1_000_000  # bytes
 MAX_STRINGS, MAX_TOPICS = 1_000, 100  # strings of a command, topics and patterns of a client
-MAX_QUEUE, MAX_LOG = 100, 100  # messages that may wait for a client, messages of the log
+MAX_QUEUE, MAX_LOG = 100, 1_000  # messages that may wait for a client, messages of the log
 
 
 class BadCommand(Exception):

@@ -24,7 +24,7 @@ from typing import Any
 
 MAX_LINE, MAX_NAME, MAX_STRING, MAX_COMMAND = 20, 1_000, 65_536, 1_000_000  # bytes
 MAX_STRINGS, MAX_TOPICS = 1_000, 100  # strings of a command, topics and patterns of a client
-MAX_QUEUE, MAX_LOG, DRAIN_TIME = 100, 100, 10.0  # messages that wait for a client, messages of the log, seconds
+MAX_QUEUE, MAX_LOG, DRAIN_TIME = 100, 1_000, 10.0  # messages that wait for a client, messages of the log, seconds
 
 
 class BadCommand(Exception):

@@ -36,7 +36,7 @@ from minproto.resp import encode_value as encode
 
 LIMITS = Limits(max_bulk=65_536, max_command=1_000_000, max_array=1_000)  # two in bytes; max_array: strings of a command
 MAX_NAME, MAX_TOPICS = 1_000, 100  # bytes of a name, topics and patterns of a client
-MAX_QUEUE, MAX_LOG, DRAIN_TIME = 100, 100, 10.0  # messages that wait for a client, messages of the log, seconds
+MAX_QUEUE, MAX_LOG, DRAIN_TIME = 100, 1_000, 10.0  # messages that wait for a client, messages of the log, seconds
 
 
 class Log:
