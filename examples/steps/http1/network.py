@@ -34,6 +34,7 @@ class Client(asyncio.Transport):
         self.received = b""
         self.reads = True
         self.open = True
+        self.closing = False
         self._protocol = protocol
         self._reading = True  # whether the server reads
         self._coming = b""  # bytes for a server that does not read
@@ -99,6 +100,7 @@ class Client(asyncio.Transport):
 
     def close(self) -> None:
         """End the connection, unless bytes are left that the client has not read."""
+        self.closing = True
         if not self.unread:
             self.abort()
 
@@ -108,7 +110,7 @@ class Client(asyncio.Transport):
             asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
 
     def is_closing(self) -> bool:
-        return not self.open
+        return self.closing or not self.open
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
@@ -141,6 +143,8 @@ class Server(asyncio.AbstractServer):
         """Do what asyncio does at Ctrl-C: cancel ``main``, wait for its end, then cancel all other tasks."""
         self.main.cancel()
         await asyncio.wait([self.main])
+        for client in self.clients:
+            client.closing = True  # the process ends, and the system closes its sockets
         for task in asyncio.all_tasks() - {asyncio.current_task(), self.attacker}:
             task.cancel()
         await asyncio.sleep(0)

@@ -215,7 +215,8 @@ def _add_entries(steps: list[Object], protocol: str, role: str, rows: list[Row])
 def _entries(protocol: str, role: str, fault: str, sections: set[tuple[str, str]]) -> list[Requirement]:
     """Return the entries whose wrong example leads to this fault, those about the row at its place first."""
     known = _faults(protocol, role)
-    same = known.get(fault) or known.get(_VALUE.sub("#", fault)) or []
+    exact, similar = known.get(fault, []), known.get(_VALUE.sub("#", fault), [])
+    same = exact + [entry for entry in similar if entry not in exact]
     same = [entry for entry in same if role in entry.binds] or same
 
     def is_elsewhere(entry: Requirement) -> bool:

@@ -99,7 +99,7 @@ _inline = st.lists(st.sampled_from([*"ab \t\"'\\", "x41", "\\n", '"a"', "'b'", "
 _arguments = st.sampled_from([b"PING", b"ECHO", b"hi", b"", b"\r\n", b"*1\r\n$", b"x" * 20])
 _commands = st.lists(_arguments, min_size=1, max_size=3).map(encode_command)
 _patterns = st.lists(st.sampled_from(["a", "b", "*", "?", "[ab]", "[^a]", "[a-c]", "\\*", ".", "**"]), max_size=6).map("".join)
-_topics = st.text("abc.*", max_size=7)
+_topics = st.text("abc.*", min_size=1, max_size=7)
 _names = st.sampled_from(["s", "u"])
 
 # ---- HTTP/2 ----------------------------------------------------------------------------------------------------------
