@@ -4,7 +4,7 @@ import math
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minproto.fast.resp
@@ -423,7 +423,8 @@ def test_round_trip_of_replies_in_version_3(events):
 )  # fmt: skip
 def test_linear_time(role, stream):
     """Law 3: long strings, long lines, many small things."""
-    laws.linear_time(Subject(lambda: Connection(role, Limits(max_line=1 << 20))), stream)
+    size = 20_000 if settings().max_examples >= 100 else 10_000  # the default run has less time
+    laws.linear_time(Subject(lambda: Connection(role, Limits(max_line=1 << 20))), stream, size)
 
 
 ANYTHING = [
