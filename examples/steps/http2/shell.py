@@ -52,9 +52,13 @@ async def serve_client(connection: Any, reader: StreamReader, writer: StreamWrit
 async def listen(make_connection: Callable[[], Any], port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
 
-    async def connected(reader: StreamReader, writer: StreamWriter) -> None:
-        with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C: some versions of asyncio would print a traceback
-            await serve_client(make_connection(), reader, writer)
+    tasks = set()
+
+    def connected(reader: StreamReader, writer: StreamWriter) -> None:
+        """Serve the client in a task of ours: of a task of its own, asyncio in Python 3.11 prints that Ctrl-C cancels it."""
+        task = asyncio.create_task(serve_client(make_connection(), reader, writer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     server = await asyncio.start_server(connected, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
