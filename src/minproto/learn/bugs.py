@@ -90,7 +90,7 @@ def question(found: Bug) -> Iterator[str]:
 
 
 def answer(found: Bug) -> Iterator[str]:
-    """Yield the line, what it breaks, and who catches it."""
+    """Yield the lines of the answer: the wrong line, the sentence that it breaks, and the tests that catch it."""
     yield f"bug {found.number} ({found.mutant.name}): line {found.at}, with the bug (-), and as it is (+):"
     yield ""
     lines = textwrap.dedent("\n".join(line[2:] for line in found.wrong)).splitlines()

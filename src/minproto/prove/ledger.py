@@ -140,7 +140,7 @@ class Requirement:
         return (self.section, *self.also)
 
     def examples(self) -> Iterator[Example]:
-        """Yield the bytes of the entry, those in ``more``, too."""
+        """Yield each example of the entry: the first pair of bytes, and then the pairs in ``more``."""
         first = Pair(self.right, self.right_gives, self.wrong, self.wrong_gives)
         for pair in (first, *self.more):
             role = pair.role or self.role

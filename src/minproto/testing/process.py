@@ -41,7 +41,7 @@ _CHUNK = 1 << 16
 
 
 class FaultError(Exception):
-    """A program's fault in place of an answer. ``law``: one of the sentences above. ``answers``: those before the fault."""
+    """A program's fault in place of an answer. ``law``: one of the sentences above. ``answers``: the answers before it."""
 
     def __init__(self, law: str, says: str, answers: Sequence[bytes] = ()) -> None:
         super().__init__(says)

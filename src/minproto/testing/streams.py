@@ -1,4 +1,4 @@
-"""The streams that ``minproto laws`` and ``@obeys`` know: what a peer sends, and which core of ours reads the same.
+"""The streams that ``minproto laws`` and ``@obeys`` know: the bytes that a peer sends, and our core that reads them.
 
 ``STREAMS["http1-request"].reader()`` has everything that is needed to check a parser of HTTP/1.1 requests: the streams, the
 limit, the stages, our own core for comparison, and what the explainer and the ledger call this protocol.
