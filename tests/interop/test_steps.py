@@ -46,8 +46,8 @@ def test_a_step_runs_with_one_command_and_answers(step: Path) -> None:
                     data = client.recv(65_536)
                     assert data, received
                     received += data
-            assert process.poll() is None
-            process.send_signal(signal.SIGINT)
+                assert process.poll() is None
+                process.send_signal(signal.SIGINT)  # while the connection is open
             assert process.wait(10) == 0
             assert process.stderr is not None and process.stderr.read() == ""
         finally:

@@ -12,6 +12,7 @@ The way in which a request says where it ends is its *framing*. A request that s
 """
 
 import asyncio
+import contextlib
 import re
 import sys
 from asyncio import StreamReader, StreamWriter
@@ -135,7 +136,12 @@ async def serve_client(reader: StreamReader, writer: StreamWriter) -> None:
 
 async def main(port: int) -> None:
     """Listen on 127.0.0.1, print the URL, and serve until Ctrl-C. Port 0 lets the system choose a port."""
-    server = await asyncio.start_server(serve_client, "127.0.0.1", port)
+
+    async def connected(reader: StreamReader, writer: StreamWriter) -> None:
+        with contextlib.suppress(asyncio.CancelledError):  # at Ctrl-C, Python 3.11 would print a traceback
+            await serve_client(reader, writer)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", port)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
     await asyncio.Event().wait()  # never set
 
