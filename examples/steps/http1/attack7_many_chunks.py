@@ -15,20 +15,12 @@ COUNT = 300
 
 
 async def attack(server: Server) -> str:
-    calls = 0
-    chunk_size = server.step.chunk_size
-
-    def counted(line: str) -> int:
-        nonlocal calls
-        calls += 1
-        return chunk_size(line)
-
-    server.step.chunk_size = counted
+    parsed = server.count_calls("chunk_size")
     client = server.connect()
     await client.send(b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
     await client.send(*[b"1\r\nx\r\n"] * COUNT, b"0\r\n\r\n")
     assert client.shown() == f"200 POST /echo {'x' * COUNT}"
-    return f"{calls:,} sizes parsed"
+    return f"{parsed[0]:,} sizes parsed"
 
 
 print(f"content in {COUNT:,} chunks of one byte")

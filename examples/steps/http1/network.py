@@ -60,6 +60,12 @@ class Client(asyncio.Transport):
         self._kept.clear()
         if was_full:
             self._protocol.resume_writing()
+        if self.closing:
+            self.abort()
+
+    def reset(self) -> None:
+        """Go away without a word: the kernel resets the connection."""
+        self.abort(ConnectionResetError())
 
     def end(self) -> None:
         """Send no more."""
@@ -99,15 +105,16 @@ class Client(asyncio.Transport):
         self._deliver()
 
     def close(self) -> None:
-        """End the connection, unless bytes are left that the client has not read."""
+        """End the connection as soon as the client has read all bytes."""
         self.closing = True
         if not self.unread:
             self.abort()
 
-    def abort(self) -> None:
+    def abort(self, error: Exception | None = None) -> None:
         if self.open:
             self.open = False
-            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, None)
+            self._kept.clear()
+            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, error)
 
     def is_closing(self) -> bool:
         return self.closing or not self.open
@@ -128,6 +135,8 @@ class Server(asyncio.AbstractServer):
         self._make_protocol = make_protocol
         self.sockets = (self,)
         self.clients: list[Client] = []
+        self.failures: list[str] = []
+        """The names of the exceptions that the step has not caught. A step that fails says so by its silence."""
 
     def getsockname(self) -> tuple[str, int]:
         return "127.0.0.1", 8000
@@ -139,15 +148,30 @@ class Server(asyncio.AbstractServer):
         self.clients.append(Client(self._make_protocol()))
         return self.clients[-1]
 
+    def count_calls(self, name: str, kind: type = object) -> list[int]:
+        """Count the calls of a function of the step from now on, in a list of one number. ``kind``: of the first argument."""
+        count, function = [0], getattr(self.step, name)
+
+        def counted(*arguments: Any) -> Any:
+            count[0] += isinstance(arguments[0], kind)
+            return function(*arguments)
+
+        setattr(self.step, name, counted)
+        return count
+
     async def stop(self) -> None:
-        """Do what asyncio does at Ctrl-C: cancel ``main``, wait for its end, then cancel all other tasks."""
+        """Do what asyncio does at Ctrl-C: cancel ``main``, wait for its end, then cancel all other tasks. Then the process ends,
+        and its connections with it.
+        """
         self.main.cancel()
         await asyncio.wait([self.main])
         for client in self.clients:
-            client.closing = True  # the process ends, and the system closes its sockets
+            client.closing = True  # from now on, asyncio need not warn that nobody has closed this connection
         for task in asyncio.all_tasks() - {asyncio.current_task(), self.attacker}:
             task.cancel()
         await asyncio.sleep(0)
+        for client in self.clients:
+            client.abort()
 
 
 class _Loop(VirtualLoop):
@@ -169,6 +193,7 @@ def run(name: str, attack: Callable[..., Awaitable[Any]], *arguments: Any) -> An
             await asyncio.sleep(0)
         server = loop.server
         server.step, server.main, server.attacker = step, main, asyncio.current_task()
+        loop.set_exception_handler(lambda _, what: server.failures.append(type(what.get("exception")).__name__))
         try:
             return await attack(server, *arguments)
         finally:
@@ -179,5 +204,4 @@ def run(name: str, attack: Callable[..., Awaitable[Any]], *arguments: Any) -> An
     with asyncio.Runner(loop_factory=_Loop) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, _Loop)
-        loop.set_exception_handler(lambda *_: None)  # a step that fails says so by its silence
         return runner.run(play())

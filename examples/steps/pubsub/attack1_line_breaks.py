@@ -11,7 +11,7 @@ second one looks as if somebody had sent it. It prints:
         step2_topics: the reader gets 0 messages
 """
 
-from network import Server, command, run
+from stage import Server, command, run, say, values
 
 ATTACKS = {
     r"the publisher sends one message, 'rain\nall: go home'": (b"weather", b"rain\nall: go home"),
@@ -27,9 +27,9 @@ async def lines(server: Server, topic: bytes, message: bytes) -> list[str]:
 
 async def topics(server: Server, topic: bytes, message: bytes) -> list[str]:
     reader, publisher = server.connect(), server.connect()
-    await reader.say("SUBSCRIBE weather")
+    await say(reader, "SUBSCRIBE weather")
     await publisher.send(command(b"PUBLISH", topic, message))
-    return [data for kind, _, data in reader.values() if kind == "message"]
+    return [data for kind, _, data in values(reader) if kind == "message"]
 
 
 for name, arguments in ATTACKS.items():

@@ -15,11 +15,11 @@ The third client subscribes, and does not read. It prints:
         step3_limits: messages published: 1, 100,074 bytes wait in memory
 """
 
-from network import Client, Server, command, run
+from stage import Client, Server, command, run, say, shown, values
 
 
 def result(client: Client) -> str:
-    return f"the connection is {'open' if client.open else 'closed'}, {client.shown()}"
+    return f"the connection is {'open' if client.open else 'closed'}, {shown(client)}"
 
 
 async def announce(server: Server) -> str:
@@ -40,10 +40,10 @@ async def nest(server: Server) -> str:
 
 async def do_not_read(server: Server) -> str:
     subscriber, publisher = server.connect(), server.connect()
-    await subscriber.say("SUBSCRIBE news")
+    await say(subscriber, "SUBSCRIBE news")
     subscriber.reads = False
     await publisher.send(*[command(b"PUBLISH", b"news", bytes(50_000))] * 100)
-    return f"messages published: {len(publisher.values())}, {len(subscriber.unread):,} bytes wait in memory"
+    return f"messages published: {len(values(publisher))}, {subscriber.unread:,} bytes wait in memory"
 
 
 for name, attack in {

@@ -20,7 +20,7 @@ which is the publisher's. It prints:
 
 import asyncio
 
-from network import Client, Server, command, run
+from stage import Client, Server, command, read_on, run, say, values
 
 MESSAGE = command(b"PUBLISH", b"news", b"x" * 2_000)
 
@@ -29,7 +29,7 @@ def summary(client: Client) -> str:
     """Return what the client has received: the number of messages between two gaps, and each gap."""
     parts: list[str] = []
     count = 0
-    for kind, *rest in client.values():
+    for kind, *rest in values(client):
         if kind == "gap":
             parts += [messages(count), f"a gap of {rest[0]}"]
         count = 0 if kind == "gap" else count + (kind == "message")
@@ -43,19 +43,19 @@ def messages(count: int) -> str:
 async def attack(server: Server) -> None:
     slow, other, publisher = server.connect(), server.connect(), server.connect()
     for subscriber in slow, other:
-        await subscriber.say("SUBSCRIBE news")
+        await say(subscriber, "SUBSCRIBE news")
     slow.reads = False
     await publisher.send(*[MESSAGE] * 1_000)
     await asyncio.sleep(3_600)
     print(f"    an hour later, the publisher has {publisher.received.count(b':'):,} answers of 1,000")
     print(f"    the other subscriber has {summary(other)} of 1,000")
-    await slow.read_on()
+    await read_on(slow)
     print(f"    the slow one reads on: {summary(slow)}")
 
 
 async def leave(server: Server) -> None:
     slow, publisher = server.connect(), server.connect()
-    await slow.say("SUBSCRIBE news")
+    await say(slow, "SUBSCRIBE news")
     slow.reads = False
     await publisher.send(*[MESSAGE] * 1_000)
     slow.reset()
@@ -65,15 +65,15 @@ async def leave(server: Server) -> None:
 
 async def overtake(server: Server) -> None:
     slow, other, publisher, second = [server.connect() for _ in range(4)]
-    await slow.say("SUBSCRIBE news")
-    await other.say("SUBSCRIBE news")
+    await say(slow, "SUBSCRIBE news")
+    await say(other, "SUBSCRIBE news")
     slow.reads = False
     for number in b"1", b"2":
         await publisher.send(command(b"PUBLISH", b"news", number + b" " * 40_000))
-    await slow.say("UNSUBSCRIBE news")
-    await second.say("PUBLISH news 3")
-    await slow.read_on()
-    order = [data.strip() for kind, _, data in other.values() if kind == "message"]
+    await say(slow, "UNSUBSCRIBE news")
+    await say(second, "PUBLISH news 3")
+    await read_on(slow)
+    order = [data.strip() for kind, _, data in values(other) if kind == "message"]
     print(f"    messages 1 and 2 are published, and then 3: the other subscriber gets {', '.join(order)}")
 
 

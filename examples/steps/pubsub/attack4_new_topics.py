@@ -7,15 +7,15 @@ It can only list the topics that it knows. It prints:
         step5_patterns: [pmessage news.* news.de rain], [pmessage news.* news.uk fog]
 """
 
-from network import Server, run
+from stage import Server, run, say, shown, values
 
 
 async def attack(server: Server, *subscriptions: str) -> str:
     subscriber, publisher = server.connect(), server.connect()
-    await subscriber.say(*subscriptions)
-    subscriber.values()  # the answers
-    await publisher.say("PUBLISH news.de rain", "PUBLISH news.uk fog")
-    return subscriber.shown()
+    await say(subscriber, *subscriptions)
+    values(subscriber)  # the answers
+    await say(publisher, "PUBLISH news.de rain", "PUBLISH news.uk fog")
+    return shown(subscriber)
 
 
 print("messages on news.de and news.uk, for a client that knows news.de and news.fr, and wants all news")

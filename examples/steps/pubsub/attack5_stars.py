@@ -12,17 +12,17 @@ serves nobody. It prints:
         *a*a*a*a*a*b: step5_patterns compares 190,050 times, step6_glob 24 times
 """
 
-from network import Server, run
+from stage import Server, run, say, shown
 
 TOPIC = "a" * 24
 
 
 async def attack(server: Server, pattern: str) -> int:
     subscriber, publisher = server.connect(), server.connect()
-    await subscriber.say(f"PSUBSCRIBE {pattern}")
+    await say(subscriber, f"PSUBSCRIBE {pattern}")
     compared = server.count_calls("fits")
-    await publisher.say(f"PUBLISH {TOPIC} hello")
-    assert publisher.shown() == "0"
+    await say(publisher, f"PUBLISH {TOPIC} hello")
+    assert shown(publisher) == "0"
     return compared[0]
 
 

@@ -18,35 +18,35 @@ the gap and the answer to RESUME. It prints:
         step7_replay: 32 messages, a gap; after RESUME 268 messages, so 300 different ones
 """
 
-from network import Server, command, run
+from stage import Server, command, read_on, run, say, values
 
 
 async def attack(server: Server, away: int) -> str:
     client, publisher = server.connect(), server.connect()
-    await client.say("SUBSCRIBE news")
-    await publisher.say("PUBLISH news 1")
-    *_, last = client.values()
+    await say(client, "SUBSCRIBE news")
+    await say(publisher, "PUBLISH news 1")
+    *_, last = values(client)
     client.reset()
-    await publisher.say(*[f"PUBLISH news {number}" for number in range(2, 2 + away)])
+    await say(publisher, *[f"PUBLISH news {number}" for number in range(2, 2 + away)])
     client = server.connect()
-    await client.say(f"RESUME news {last[3]}" if len(last) == 4 else "SUBSCRIBE news")
-    await publisher.say(f"PUBLISH news {2 + away}")
-    got = [each[2] if each[0] == "message" else "a gap" for each in client.values()[1:]]
+    await say(client, f"RESUME news {last[3]}" if len(last) == 4 else "SUBSCRIBE news")
+    await say(publisher, f"PUBLISH news {2 + away}")
+    got = [each[2] if each[0] == "message" else "a gap" for each in values(client)[1:]]
     return ", ".join(got if len(got) < 5 else [*got[:2], "...", got[-1]])
 
 
 async def slow(server: Server) -> str:
     client, publisher = server.connect(), server.connect()
-    await client.say("SUBSCRIBE news")
+    await say(client, "SUBSCRIBE news")
     client.reads = False
     await publisher.send(*[command(b"PUBLISH", b"news", b"x" * 2_000)] * 300)
-    await client.read_on()
-    first, *items = client.values()
+    await read_on(client)
+    first, *items = values(client)
     gap = next(place for place, item in enumerate(items) if item[0] == "gap")
     seen = items[:gap]
     if len(first) == 4:  # the server gives ids
-        await client.say("UNSUBSCRIBE news", f"RESUME news {seen[-1][3]}")
-        _, _, *items = client.values()
+        await say(client, "UNSUBSCRIBE news", f"RESUME news {seen[-1][3]}")
+        _, _, *items = values(client)
         different = {item[3] for item in seen + items}
         return f"{gap} messages, a gap; after RESUME {len(items)} messages, so {len(different)} different ones"
     return f"{gap} messages, a gap of {items[gap][1]}, {len(items) - gap - 1} messages"

@@ -17,39 +17,39 @@ publisher was told that they have a receiver. It prints:
 
 import asyncio
 
-from network import Server, command, run
+from stage import Server, command, read_on, run, say, values
 
 
 async def unsubscribe(server: Server) -> str:
     client, publisher = server.connect(), server.connect()
-    await client.say("SUBSCRIBE news")
+    await say(client, "SUBSCRIBE news")
     client.reads = False
     await publisher.send(*[command(b"PUBLISH", b"news", b"x" * 2_000)] * 100)
-    await client.say("UNSUBSCRIBE news")
-    await client.read_on()
-    kinds = [kind for kind, *_ in client.values()]
+    await say(client, "UNSUBSCRIBE news")
+    await read_on(client)
+    kinds = [kind for kind, *_ in values(client)]
     return f"{len(kinds) - 1 - kinds.index('unsubscribe')} messages behind the answer to UNSUBSCRIBE"
 
 
 async def many(server: Server) -> str:
     for _ in range(1_000):
-        await server.connect().say("SUBSCRIBE news")
+        await say(server.connect(), "SUBSCRIBE news")
     publisher = server.connect()
     encoded = server.count_calls("encode", list)
-    await publisher.say("PUBLISH news hello")
+    await say(publisher, "PUBLISH news hello")
     return f"encodings: {encoded[0]:,}"
 
 
 async def stop(server: Server) -> str:
     client, publisher = server.connect(), server.connect()
-    await client.say("SUBSCRIBE news")
+    await say(client, "SUBSCRIBE news")
     client.reads = False
     await publisher.send(*[command(b"PUBLISH", b"news", b"x" * 2_000)] * 100)
     stopped = asyncio.ensure_future(server.stop())
     await asyncio.sleep(1)
-    await client.read_on()
+    await read_on(client)
     await stopped
-    return f"{len(client.values()) - 1} messages of 100 arrive"
+    return f"{len(values(client)) - 1} messages of 100 arrive"
 
 
 for name, attack in {

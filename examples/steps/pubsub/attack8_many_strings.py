@@ -11,7 +11,7 @@ After each segment, step 8 parses all bytes so far from the beginning, so n stri
 from types import ModuleType
 from unittest import mock
 
-from network import Server, run
+from stage import Server, run, shown
 
 from minproto import resp
 
@@ -21,7 +21,7 @@ async def attack(server: Server, module: ModuleType | None, name: str) -> str:
     with mock.patch.object(module, name, wraps=getattr(module, name)) as parse:
         client = server.connect()
         await client.send(b"*300\r\n", *[b"$1\r\nx\r\n"] * 300)
-        assert client.shown().startswith("ERR unknown command")
+        assert shown(client).startswith("ERR unknown command")
     return f"{parse.call_count:,} lengths parsed"
 
 

@@ -28,17 +28,9 @@ async def reconnect(server: Server) -> str:
 async def many(server: Server) -> str:
     for _ in range(100):
         await Browser(server).connect()
-    calls = 0
-    encode = server.step.encode
-
-    def counted(*arguments: str) -> bytes:
-        nonlocal calls
-        calls += 1
-        return encode(*arguments)
-
-    server.step.encode = counted
+    encoded = server.count_calls("encode")
     await post(server, "hello")
-    return f"calls of encode: {calls}"
+    return f"calls of encode: {encoded[0]}"
 
 
 for name, attack in {"the connection breaks after the first event": reconnect, "100 subscribers, one event": many}.items():
