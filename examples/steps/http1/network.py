@@ -160,8 +160,9 @@ class Server(asyncio.AbstractServer):
         return count
 
     async def stop(self) -> None:
-        """Do what asyncio does at Ctrl-C: cancel ``main``, wait for its end, then cancel all other tasks. Then the process ends,
-        and its connections with it.
+        """Do what asyncio does at Ctrl-C: cancel ``main``, wait for its end, then cancel all other tasks.
+
+        Then the process ends, and its connections with it.
         """
         self.main.cancel()
         await asyncio.wait([self.main])
