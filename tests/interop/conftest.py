@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from .chromium import browsing
+from .laboratory import Laboratory
 from .serving import Certificate, Serving, free_port, wait_until
 
 
@@ -128,6 +129,27 @@ def start() -> Iterator[Callable[..., Serving]]:
 def browser(selenium: ModuleType, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """One browser for the tests of a file."""
     with browsing(tmp_path_factory.mktemp("profile"), certificate.chain) as driver:
+        yield driver
+
+
+# ---- the lab ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lab(trustme: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    """One lab for the tests of a file."""
+    lab = Laboratory(tmp_path_factory.mktemp("cache"))
+    try:
+        yield lab
+        lab.stop()
+    finally:
+        lab.kill()
+
+
+@pytest.fixture(scope="module")
+def lab_browser(selenium: ModuleType, lab: Laboratory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One browser for the tests of a file, which trusts the lab's certificate."""
+    with browsing(tmp_path_factory.mktemp("profile"), lab.chain) as driver:
         yield driver
 
 

@@ -10,91 +10,27 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from .chromium import browsing, run
+from .chromium import run
 from .laboratory import Laboratory
+from .page import Page
 from .serving import free_port, wait_until
 
 pytestmark = pytest.mark.needs("chromium", "chromedriver")
 
-PICTURES = Path(__file__).parents[2] / "screenshots"
 COLUMNS = ("short", "long", "sse", "ws")
 
 
-@pytest.fixture(scope="module")
-def lab(trustme: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
-    lab = Laboratory(tmp_path_factory.mktemp("cache"))
-    try:
-        yield lab
-        lab.stop()
-    finally:
-        lab.kill()
-
-
-@pytest.fixture(scope="module")
-def browser(selenium: ModuleType, lab: Laboratory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with browsing(tmp_path_factory.mktemp("profile"), lab.chain) as driver:
-        yield driver
-
-
-class Page:
-    """The page, by what its user sees and does."""
-
-    def __init__(self, browser: Any) -> None:
-        self.browser = browser
-
-    def open(self, url: str, tab: str = "") -> None:
-        self.browser.get("about:blank")  # so that an address that differs behind the # is loaded, too
-        self.browser.get(f"{url}/#{tab}")
-        wait_until(lambda: self.text("#places dl"))  # the page asks for the lab's ports first; then its controls work
-
-    def click(self, selector: str) -> None:
-        element = self.browser.find_element("css selector", selector)
-        self.browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)  # not just to the edge
-        element.click()
-
-    def text(self, selector: str) -> str:
-        return str(self.browser.execute_script("return document.querySelector(arguments[0])?.textContent ?? ''", selector))
-
-    def figure(self, column: str, name: str) -> str:
-        return self.text(f"[data-column={column}] [data-figure={name}]")
-
-    def number(self, column: str, name: str) -> int:
-        return int(self.figure(column, name).replace(",", ""))
-
-    def story(self, column: str) -> str:
-        return self.text(f"[data-column={column}] .story")
-
-    def picture(self, name: str) -> None:
-        """Of the whole page: light and dark, wide and phone-wide."""
-        PICTURES.mkdir(exist_ok=True)
-        for width, kind in ((1280, "wide"), (390, "phone")):
-            for scheme in ("light", "dark"):
-                self._set("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-                for height in (lambda: 800, lambda: self.browser.execute_script("return document.body.scrollHeight + 24")):
-                    size = {"width": width, "height": int(height()), "deviceScaleFactor": 1, "mobile": False}
-                    self._set("Emulation.setDeviceMetricsOverride", **size)
-                assert not self.browser.execute_script("return document.documentElement.scrollWidth > innerWidth"), kind
-                self.browser.save_screenshot(str(PICTURES / f"{name}-{kind}-{scheme}.png"))
-        self._set("Emulation.clearDeviceMetricsOverride")
-        self._set("Emulation.setEmulatedMedia", features=[])
-
-    def _set(self, command: str, **parameters: Any) -> None:
-        self.browser.execute_cdp_cmd(command, parameters)
-
-
 @pytest.fixture
-def page(browser: Any) -> Iterator[Page]:
-    page = Page(browser)
-    yield page
+def page(lab_browser: Any) -> Iterator[Page]:
+    yield Page(lab_browser)
     cut = ("ERR_CONNECTION_RESET", "ERR_HTTP2_PROTOCOL_ERROR")
-    messages = [entry["message"] for entry in browser.get_log("browser")]
+    messages = [entry["message"] for entry in lab_browser.get_log("browser")]
     assert not [message for message in messages if not message.endswith(cut)]
-    browser.get("about:blank")
+    lab_browser.get("about:blank")
 
 
 @pytest.fixture
@@ -610,11 +546,11 @@ def mortal(lab: Laboratory) -> Iterator[Mortal]:
 
 
 @pytest.fixture
-def left(browser: Any) -> Iterator[Page]:
+def left(lab_browser: Any) -> Iterator[Page]:
     """A page whose lab goes away: the browser says so in its log, which is no fault of the page's."""
-    yield Page(browser)
-    browser.get("about:blank")
-    messages = [entry["message"] for entry in browser.get_log("browser")]
+    yield Page(lab_browser)
+    lab_browser.get("about:blank")
+    messages = [entry["message"] for entry in lab_browser.get_log("browser")]
     assert not [message for message in messages if "ERR_" not in message and "WebSocket connection" not in message]
 
 

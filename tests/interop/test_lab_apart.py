@@ -2,7 +2,6 @@
 
 import urllib.request
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,30 +10,13 @@ from minproto.lab.exchanges import EXCHANGES
 from minproto.testing.findings import LAB, link
 from minproto.testing.streams import STREAMS
 
-from .chromium import browsing
 from .laboratory import Laboratory
+from .page import Page
 from .serving import free_port, wait_until
-from .test_lab import Page
 
 pytestmark = pytest.mark.needs("chromium", "chromedriver")
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-
-
-@pytest.fixture(scope="module")
-def lab(trustme: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
-    lab = Laboratory(tmp_path_factory.mktemp("cache"))
-    try:
-        yield lab
-        lab.stop()
-    finally:
-        lab.kill()
-
-
-@pytest.fixture(scope="module")
-def browser(selenium: ModuleType, lab: Laboratory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with browsing(tmp_path_factory.mktemp("profile"), lab.chain) as driver:
-        yield driver
 
 
 class Stepper(Page):
@@ -89,12 +71,12 @@ class Stepper(Page):
 
 
 @pytest.fixture
-def stepper(browser: Any, lab: Laboratory) -> Iterator[Stepper]:
-    yield Stepper(browser, lab.urls["http"])
+def stepper(lab_browser: Any, lab: Laboratory) -> Iterator[Stepper]:
+    yield Stepper(lab_browser, lab.urls["http"])
     refused = "400 (Bad Request)"
-    messages = [entry["message"] for entry in browser.get_log("browser")]
+    messages = [entry["message"] for entry in lab_browser.get_log("browser")]
     assert not [message for message in messages if not message.endswith(refused)]
-    browser.get("about:blank")
+    lab_browser.get("about:blank")
 
 
 def test_cuts_by_click(stepper: Stepper) -> None:
@@ -323,11 +305,11 @@ def test_every_control_has_a_name(stepper: Stepper) -> None:
         assert control.accessible_name or not control.is_displayed(), control.get_attribute("outerHTML")
 
 
-def test_the_lab_goes_away(browser: Any, lab: Laboratory) -> None:
+def test_the_lab_goes_away(lab_browser: Any, lab: Laboratory) -> None:
     """The steps stay; a change is taken apart as soon as the lab is back."""
     ports = tuple(f"{word}" for name in ("", "tls-", "broker-") for word in (f"--{name}port", str(free_port())))
     mortal = Laboratory(lab.cache, ports)
-    stepper = Stepper(browser, mortal.urls["http"])
+    stepper = Stepper(lab_browser, mortal.urls["http"])
     try:
         stepper.load(f"http1-request/server/{GET.hex()}")
         mortal.kill()
@@ -340,5 +322,5 @@ def test_the_lab_goes_away(browser: Any, lab: Laboratory) -> None:
         wait_until(lambda: stepper.text("#apart-number") == "2 of 5" and not stepper.wrong, 10)
     finally:
         mortal.kill()
-        browser.get("about:blank")
-        browser.get_log("browser")  # the browser has logged that the lab was gone
+        lab_browser.get("about:blank")
+        lab_browser.get_log("browser")  # the browser has logged that the lab was gone
