@@ -55,6 +55,11 @@ without it, and a mutant (a bug that is planted on purpose) shows that the test 
 tests: one field a line, as `minproto explain` names them.
 """
 
+_NO_INTERMEDIARY = """\
+Many entries are left out because minproto is no proxy, and no intermediary of another kind. `minproto wire` is none either: it
+passes on the bytes of a connection as they are, below HTTP, and takes no part in HTTP (RFC 9110 §3.7).
+"""
+
 
 class Counts(NamedTuple):
     """What the index counts for each standard."""
@@ -97,6 +102,7 @@ def _index(counted: dict[str, Counts], mutants: tuple[Mutant, ...]) -> Iterator[
     yield "# What the standards demand, and what obeys it\n"
     yield "<!-- made by `python -m minproto.prove.pages` from src/minproto/prove/requirements.toml -->\n"
     yield _HOW_TO_READ
+    yield _NO_INTERMEDIARY
     yield "*On the wire* counts the entries with bytes that break them: a peer can see the breach.\n"
     yield "| standard | entries | left out | obeyed | on the wire | with a mutant |"
     yield "|---|---|---|---|---|---|"
