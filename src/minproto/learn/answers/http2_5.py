@@ -1,7 +1,7 @@
 """Reference answer to http2/5: the states of a stream.
 
-The five states are two questions, "may we send?" and "may the peer send?", and a beginning. ``reset_by_us`` is what a closed
-stream has to remember.
+The five states are two questions, "may we send?" and "may the peer send?", and a beginning. A closed stream has to remember
+``may_be_late``: whether we have reset it while the peer was still sending.
 """
 
 FRAMES = ("HEADERS", "DATA", "RST_STREAM", "WINDOW_UPDATE")
@@ -16,7 +16,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.state = IDLE
-        self.reset_by_us = False
+        self.may_be_late = False
 
     def send(self, frame: str, end: bool = False) -> str:
         """Return the state after we have sent a frame. Raises ValueError."""
@@ -24,14 +24,14 @@ class Stream:
         if self.state == CLOSED or (self.state == LOCAL and frame not in ALWAYS):
             raise ValueError("we have ended")
         self._open(frame)
-        self.reset_by_us = frame == "RST_STREAM"
+        self.may_be_late = frame == "RST_STREAM" and self.state != REMOTE
         self._move(frame, end, AFTER_OUR_END)
         return self.state
 
     def receive(self, frame: str, end: bool = False) -> str:
         """Return the state after the peer has sent a frame. Raises ValueError."""
         check(frame, end)
-        if self.state == CLOSED and (self.reset_by_us or frame in ALWAYS):
+        if self.state == CLOSED and (self.may_be_late or frame in ALWAYS):
             return self.state
         if self.state == CLOSED or (self.state == REMOTE and frame not in ALWAYS):
             raise ValueError("the peer has ended")
