@@ -1,4 +1,4 @@
-"""The command line: ``minproto lab``, ``serve``, ``broker``, ``wire``, ``explain``, ``laws`` and ``learn``.
+"""The command line: ``minproto lab``, ``serve``, ``broker``, ``wire``, ``explain``, ``laws``, ``learn`` and ``prove``.
 
     main(["serve", "--port", "8000"])
       _parse      words -> options; a wrong word ends the process here, with one line and status 2
@@ -44,6 +44,9 @@ from minproto.http import MAX_PORT
 from minproto.lab.app import HISTORY, DemoApp
 from minproto.lab.process import serve_lab
 
+TOOLS = {"laws": "minproto.testing.command", "learn": "minproto.learn.command", "prove": "minproto.prove.command"}
+"""The commands that parse their own words -> their module, which is imported only then."""
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -65,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "lab")  # plain ``minproto``, and ``minproto --port 8080``, run the lab
-    if words[0] in ("laws", "learn"):
-        return _laws_or_learn(words[0], words[1:])
+    if words[0] in TOOLS:
+        return _run_tool(words[0], words[1:])
     options = _parse(words)
     if options.plain:
         os.environ["MINPROTO_PLAIN"] = "1"
@@ -80,12 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _forget_output()
 
 
-def _laws_or_learn(name: str, words: Sequence[str]) -> int:
+def _run_tool(name: str, words: Sequence[str]) -> int:
     """Run the command with this name, and return the exit status. An installation without extras lacks hypothesis."""
     _on_signals(_interrupt)
     try:
-        module = import_module("minproto.testing.command" if name == "laws" else "minproto.learn.command")
-        return int(module.run(words))
+        return int(import_module(TOOLS[name]).run(words))
     except ModuleNotFoundError as error:
         if error.name != "hypothesis":
             raise
@@ -188,9 +190,11 @@ def _parser() -> _Parser:
     text = "explain the bytes of a file, or of standard input: each field, its value, its meaning, its section"
     explain.add_options(commands.add_parser("explain", help=text, description=text))
     text = "run the laws on a parser of yours: a program in any language"
-    commands.add_parser("laws", help=text, add_help=False)  # for --help only: ``_laws_or_learn`` runs it
+    commands.add_parser("laws", help=text, add_help=False)  # for --help only: ``_run_tool`` runs it
     text = "exercises that grade themselves: list them, print a task, try an answer"
     commands.add_parser("learn", help=text, add_help=False)  # as well
+    text = "ask any server hundreds of questions, and judge its answers by the standards"
+    commands.add_parser("prove", help=text, add_help=False)  # as well
     return parser
 
 

@@ -1,0 +1,83 @@
+"""One TCP connection to the target, with a record of all bytes that have crossed it.
+
+The record is what a report shows: the pieces in the order in which they were sent and received, each with its sender.
+"""
+
+import asyncio
+import ssl
+from contextlib import suppress
+
+from minproto.core import CLIENT, SERVER, Role
+
+CHUNK = 65_536
+MAX_RECORD = 1 << 20
+"""The maximum number of bytes of each connection that are remembered for the report."""
+
+
+class Line:
+    """One connection. ``ended`` says how it ended: "closed", "reset", or "" while it is open."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self.ended = ""
+        self.record: list[tuple[Role, bytes]] = []
+        self._room = MAX_RECORD
+
+    @classmethod
+    async def open(cls, host: str, port: int, tls: ssl.SSLContext | None, name: str, patience: float) -> "Line":
+        """Connect. Raises OSError, also for a failed handshake of TLS, and TimeoutError after ``patience`` seconds."""
+        async with asyncio.timeout(patience):
+            return cls(*await asyncio.open_connection(host, port, ssl=tls, server_hostname=name if tls else None))
+
+    @property
+    def alpn(self) -> str:
+        """The protocol that the two ends chose by ALPN; "" if none."""
+        secured = self._writer.get_extra_info("ssl_object")
+        return (secured.selected_alpn_protocol() or "") if secured else ""
+
+    async def send(self, data: bytes, patience: float) -> None:
+        """Send bytes, as far as the target takes them within the time limit. A connection that has ended takes none."""
+        if not data or self.ended == "reset":
+            return
+        self._remember(CLIENT, data)
+        try:
+            async with asyncio.timeout(patience):
+                self._writer.write(data)
+                await self._writer.drain()
+        except TimeoutError:
+            return  # the target reads no more: what it has answered says why
+        except OSError:
+            self.ended = self.ended or "reset"
+
+    def shut(self) -> None:
+        """Send no more. TLS has no half-close in asyncio, so there nothing happens."""
+        with suppress(OSError, RuntimeError):
+            if self._writer.can_write_eof():
+                self._writer.write_eof()
+
+    async def receive(self, seconds: float) -> bytes:
+        """Return the next bytes; b"" if none came in time or the connection has ended."""
+        if self.ended:
+            return b""
+        try:
+            async with asyncio.timeout(seconds):
+                data = await self._reader.read(CHUNK)
+        except TimeoutError:
+            return b""
+        except OSError:
+            self.ended = "reset"
+            return b""
+        if not data:
+            self.ended = "closed"
+        self._remember(SERVER, data)
+        return data
+
+    def close(self) -> None:
+        """End the connection at once."""
+        self._writer.transport.abort()
+
+    def _remember(self, sender: Role, data: bytes) -> None:
+        kept = data[: self._room]
+        self._room -= len(kept)
+        if kept:
+            self.record.append((sender, kept))

@@ -1,0 +1,182 @@
+"""Run cases on a target: each on a connection of its own, some of them at once.
+
+    probe           what does the target speak, and which needs does it meet?         probe.py
+    for each case:  a right request first: does the target still answer?              Prober.control
+                    the opening, the steps, and the words of the answer               play
+                    the verdict on the words                                          Case.judge
+
+How long to wait for an answer: until the transcript is right, and then a moment more, in which nothing else may come. A
+transcript that is not right yet gets the whole time limit, since the target may be slow.
+"""
+
+import asyncio
+import re
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+from minproto.core import Role
+from minproto.prove.case import Case, Pause, Shut, Step, Trickle, Verdict, Wait
+from minproto.prove.controls import CONTROLS
+from minproto.prove.line import Line
+from minproto.prove.target import Target
+from minproto.prove.transcripts import ALPN, TRANSCRIPTS
+from minproto.prove.transcripts.base import Transcript
+
+MOMENT = 0.08
+"""The seconds for which nothing more may come after a transcript that is right."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a case."""
+
+    case: Case
+    verdict: Verdict
+    transcript: str = ""
+    """The words of the answer."""
+    detail: str = ""
+    """Why, in one line."""
+    record: list[tuple[Role, bytes]] = field(default_factory=list)
+    """The bytes that crossed the connection."""
+
+
+class Play:
+    """One case on one connection."""
+
+    def __init__(self, case: Case, target: Target, line: Line) -> None:
+        self._case, self._target, self._line = case, target, line
+        self._reading: Transcript = TRANSCRIPTS[case.speaks or case.protocol](case, target)
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def transcript(self) -> str:
+        """The words so far, with the end of the connection as the last one."""
+        words = self._reading.words
+        if self._line.ended:
+            return " ".join([*words, self._line.ended])
+        return " ".join([*words, "open"]) if words else "silent"
+
+    @property
+    def why_malformed(self) -> str:
+        return self._reading.why_malformed
+
+    async def run(self) -> None:
+        """Send the opening and the steps, and read until nothing more is to come."""
+        await self._send(self._reading.opening())
+        await self._read_until(lambda: self._reading.ready)
+        if self._reading.ready:
+            for step in self._case.steps:
+                await self._step(step)
+        await self._settle()
+
+    async def _step(self, step: Step) -> None:
+        match step:
+            case Wait(pattern):
+                await self._read_until(lambda: re.search(pattern, self.transcript) is not None)
+            case Pause(seconds):
+                await self._read_for(seconds)
+            case Trickle(data, size, delay):
+                data = self._target.fill(data)
+                for at in range(0, len(data), size):
+                    await self._send(data[at : at + size])
+                    await self._read_for(delay)
+            case Shut():
+                self._line.shut()
+            case bytes():
+                await self._send(self._target.fill(step))
+            case _:
+                await self._send(step.encode(self._target))
+
+    async def _settle(self) -> None:
+        """Read until the transcript is right and stays so for a moment; or until it has not been right for the whole time."""
+        deadline = self._loop.time() + self._target.timeout
+        while not self._line.ended and (left := deadline - self._loop.time()) > 0:
+            right = self._case.judge(self.transcript) is Verdict.RIGHT
+            if not await self._read(min(left, MOMENT) if right else left) and right:
+                return
+
+    async def _read_until(self, done: Callable[[], bool]) -> None:
+        deadline = self._loop.time() + self._target.timeout
+        while not done() and not self._line.ended and (left := deadline - self._loop.time()) > 0:
+            await self._read(left)
+
+    async def _read_for(self, seconds: float) -> None:
+        deadline = self._loop.time() + seconds
+        while not self._line.ended and (left := deadline - self._loop.time()) > 0:
+            await self._read(left)
+
+    async def _read(self, seconds: float) -> bool:
+        """Read once, and return whether anything came: bytes, or the end."""
+        data = await self._line.receive(seconds)
+        if data:
+            await self._send(self._reading.receive(data))
+        elif self._line.ended:
+            self._reading.end()
+        return bool(data or self._line.ended)
+
+    async def _send(self, data: bytes) -> None:
+        await self._line.send(self._reading.wrap(data), self._target.timeout)
+
+
+async def play(case: Case, target: Target) -> Result:
+    """Run one case, without any other request before it. A target that cannot be reached gives WRONG, with the reason."""
+    alpn = ALPN[case.speaks or case.protocol]
+    try:
+        line = await target.connect(alpn)
+    except (OSError, TimeoutError) as error:
+        return Result(case, Verdict.WRONG, "", no_connection(error))
+    try:
+        if target.tls and alpn == "h2" and line.alpn != "h2":
+            return Result(case, Verdict.WRONG, "", "no HTTP/2: the target does not choose h2 by ALPN")
+        played = Play(case, target, line)
+        await played.run()
+        return Result(case, case.judge(played.transcript), played.transcript, played.why_malformed, line.record)
+    finally:
+        line.close()
+
+
+async def prove(case: Case, target: Target) -> Result:
+    """Run one case between two right requests: the target has to answer both, the one before the case and the one after it.
+
+    So a target that was already gone is not blamed for this case, and a target that the case has ended is.
+    """
+    control = CONTROLS[case.speaks or case.protocol]
+    before = await play(control, target)
+    if before.verdict is not Verdict.RIGHT:
+        answer = before.transcript or before.detail
+        return Result(case, Verdict.SKIPPED, "", f"the target no longer answers a right request: {answer}", before.record)
+    result = await play(case, target)
+    if result.verdict is Verdict.WRONG:
+        after = await play(control, target)
+        if after.verdict is not Verdict.RIGHT:
+            result.detail = f"after it, the target no longer answers a right request: {after.transcript or after.detail}"
+    return result
+
+
+async def prove_all(cases: Sequence[Case], target: Target, jobs: int) -> AsyncIterator[Result]:
+    """Run cases, ``jobs`` of them at once, and yield each result as it comes. Cases whose needs are not met are skipped."""
+    waiting = list(reversed(cases))
+    results: asyncio.Queue[Result] = asyncio.Queue()
+
+    async def work() -> None:
+        while waiting:
+            case = waiting.pop()
+            missing = sorted(case.needs - target.meets)
+            skipped = Result(case, Verdict.SKIPPED, "", f"needs {', '.join(missing)}")
+            await results.put(skipped if missing else await prove(case, target))
+
+    async with asyncio.TaskGroup() as workers:
+        for _ in range(jobs):
+            workers.create_task(work())
+        for _ in cases:
+            yield await results.get()
+
+
+def no_connection(error: Exception) -> str:
+    """Return why there is no connection, in one line."""
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS: {error.reason or error}".replace("_", " ").lower().replace("tls", "TLS")
+    if isinstance(error, TimeoutError):
+        return "no connection within the time limit"
+    return f"no connection: {getattr(error, 'strerror', None) or error}"

@@ -1,0 +1,110 @@
+"""The words of HTTP/1.1: what a server answers to requests, whole responses only.
+
+    200                     a response that is complete
+    100                     an interim response
+    200 date=Sun, ...       with the fields that the case shows; each follows as name=value, and name=- if it is missing
+    200 content=[hello]     with the content, if the case shows "content"
+    200+                    a response whose head is complete and whose content goes on
+    101                     a switch to another protocol; what follows it is not read
+
+A response whose content ends with the connection is complete when the connection is closed.
+"""
+
+from minproto.core import CLIENT, Event, RemoteProtocolError, Wants
+from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
+from minproto.http1 import Connection, Limits
+from minproto.prove.transcripts.base import Transcript
+
+_LIMITS = Limits(max_body=1 << 30)
+
+
+class Http1(Transcript):
+    """Reads each response with a core of its own, which is told the method of the request and nothing else about it. So it
+    reads the answers to requests that no core of ours would send."""
+
+    _core: Connection | None = None
+    _answered = 0
+    _status_at = 0
+    _content = b""
+    _switched = False
+
+    def receive(self, data: bytes) -> bytes:
+        """Read bytes. HTTP/1.1 has nothing that a client must answer by itself."""
+        while data and not self.why_malformed and not self._switched:
+            core = self._core = self._core or self._begin()
+            core.receive_data(data)
+            data = b""
+            try:
+                for event in core.events():
+                    if self._take(event):
+                        data, self._core = core.trailing_data, None
+                        break
+            except RemoteProtocolError as error:
+                self.malformed(str(error))
+        return b""
+
+    def end(self) -> None:
+        """A response without a length ends here; any other response that has begun is cut off."""
+        if self._core is None or self.why_malformed or self._switched:
+            return
+        self._core.receive_eof()
+        try:
+            for event in self._core.events():
+                self._take(event)
+        except RemoteProtocolError as error:
+            self.malformed(str(error))
+
+    def _begin(self) -> Connection:
+        methods = self.case.methods
+        method = methods[self._answered] if self._answered < len(methods) else "GET"
+        core = Connection(CLIENT, _LIMITS, frozenset({method}))
+        asks = [("upgrade", "websocket"), ("connection", "upgrade")] if self.case.protocol == "websocket" else []
+        core.send(RequestHead(method, "a:80" if method == "CONNECT" else "/", Headers([("host", "a"), *asks])))
+        core.send(EndOfMessage())
+        return core
+
+    def _take(self, event: Event) -> bool:
+        """Write down an event, and return whether it ends the response."""
+        if isinstance(event, ResponseHead):
+            return self._take_head(event)
+        if isinstance(event, Data):
+            self._content += event.data
+        elif isinstance(event, EndOfMessage):
+            self._finish()
+            return True
+        return False
+
+    def _take_head(self, head: ResponseHead) -> bool:
+        """Write the words of a head. Return whether nothing of HTTP/1.1 follows it."""
+        if head.status < 200 and head.status != 101:
+            self.words.append(str(head.status))
+            return False
+        self._status_at = len(self.words)
+        self.words.append(f"{head.status}+")
+        self.words += [f"{name}={_value(head, name)}" for name in self.case.shows if name not in ("content", "length")]
+        self._note(head)
+        assert self._core is not None
+        if head.status == 101 or self._core.wants is Wants.PAUSED:
+            self._switched = True
+            self._finish()
+        return self._switched
+
+    def _note(self, head: ResponseHead) -> None:
+        """Remember what the report says about every target."""
+        self.target.via = self.target.via or head.headers.get("via") or ""
+        self.target.server = self.target.server or head.headers.get("server") or ""
+
+    def _finish(self) -> None:
+        """Complete the words of a response: without the plus, and with its content."""
+        self.words[self._status_at] = self.words[self._status_at].removesuffix("+")
+        if "content" in self.case.shows:
+            self.words.append(f"content=[{self._content.decode('latin-1')}]")
+        if "length" in self.case.shows:
+            self.words.append(f"length={len(self._content)}")
+        self._answered += 1
+        self._content = b""
+
+
+def _value(head: ResponseHead, name: str) -> str:
+    """Return the values of a field, joined by " & " if it occurs several times; "-" if it is missing."""
+    return " & ".join([value for each, value in head.headers if each == name]) or "-"
