@@ -117,8 +117,8 @@ def test_a_driver_is_a_core_on_the_streams_of_asyncio(path: Path) -> None:
 
 
 def test_the_reading_order_names_each_file_of_the_source() -> None:
-    """The answers to the exercises, and the stubs, are in two folders: there is one file for each exercise."""
-    folders = [SOURCE / "learn" / "answers", SOURCE / "learn" / "stubs"]
+    """Files of one kind, one for each exercise or protocol, have one row: their folder."""
+    folders = [SOURCE / name for name in ("learn/answers", "learn/stubs", "prove/transcripts", "prove/cases")]
     for path in [*folders, *(path for path in SOURCE.rglob("*.py") if path.parent not in folders)]:
         if path.stem not in ("__init__", "__main__"):
             assert f"[`{path.relative_to(SOURCE)}`](../src/minproto/{path.relative_to(SOURCE)})" in PAGES["reading"], path
