@@ -26,7 +26,8 @@ from minproto.prove.target import NEEDS, PATHS, Target
 from minproto.prove.transcripts import TRANSCRIPTS
 
 JOBS = 16
-TIMEOUT = 2.0
+TIMEOUT = 3.0
+"""The seconds for an answer. Over TLS a server cannot end its own direction alone, so many wait some seconds before they close."""
 
 
 class CannotRunError(Exception):
@@ -62,8 +63,8 @@ async def _run(options: argparse.Namespace, cases: list[Case], target: Target) -
     answers = await probe(target, protocols)
     if not target.speaks:
         raise CannotRunError(_why_nothing(target, answers))
-    report.begin(answers)
     cases = [case for case in cases if case.protocol in target.speaks]
+    report.begin(answers, set[str]().union(*[case.needs for case in cases]))
     results = []
     async for result in prove_all(cases, target, options.jobs):
         results.append(result)

@@ -36,8 +36,8 @@ class Report:
         # Files are opened now: a run of a minute whose report cannot be written would be lost.
         self._files = {name: open(path, "w") for name in ("json", "junit") if (path := getattr(options, name))}
 
-    def begin(self, answers: dict[str, Result]) -> None:
-        """Say what the target speaks and lacks."""
+    def begin(self, answers: dict[str, Result], needs: set[str]) -> None:
+        """Say what the target speaks, and which needs of the cases it does not meet."""
         target = self._target
         by = f", Server: {target.server}" if target.server else ""
         print(f"{target.address}{' over TLS' if target.tls else ''} speaks {', '.join(sorted(target.speaks))}{by}")
@@ -47,7 +47,7 @@ class Report:
             if name not in target.speaks:
                 print(f"not {name}: {result.detail or result.transcript}")
         for need in NEEDS:
-            if need not in target.meets:
+            if need in needs - target.meets:
                 print(f"without {NEEDS[need]}")
         print(flush=True)
 

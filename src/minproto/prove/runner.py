@@ -179,4 +179,6 @@ def no_connection(error: Exception) -> str:
         return f"no TLS: {error.reason or error}".replace("_", " ").lower().replace("tls", "TLS")
     if isinstance(error, TimeoutError):
         return "no connection within the time limit"
+    if isinstance(error, ConnectionRefusedError):
+        return "no connection: the connection was refused"
     return f"no connection: {getattr(error, 'strerror', None) or error}"

@@ -12,7 +12,7 @@ CASES = (
     Case(
         "http1/framing/length", "",
         (POST + b"Content-Length: 5\r\n\r\nhello",), right=r"2\d\d open", acceptable=r"2\d\d closed",
-        needs=frozenset({"post"}),
+        needs=frozenset({"post"}), why="The next request begins after the content.",
     ),
     Case(
         "http1/framing/te-and-cl", "9112-6.1-te-and-cl",

@@ -14,6 +14,6 @@ def connection_error(code: str) -> tuple[str, str]:
 
 _PROTOCOL = connection_error("PROTOCOL_ERROR")
 CASES = (
-    Case("http2/frames/ping", "", (frame(PING, 0, 0, b"12345678"),), right="pong open"),
+    Case("http2/frames/ping", "", (frame(PING, 0, 0, b"12345678"),), right="pong open", why="A client measures the delay."),
     Case("http2/frames/data-on-stream-0", "9113-6.1-data-has-a-stream", (frame(DATA, 0, 0, b"hi"),), *_PROTOCOL),
 )

@@ -3,5 +3,5 @@
 from minproto.prove.case import Case
 
 CASES = (
-    Case("resp/protocol/inline", "", (b"PING\r\n",), right=r"\+PONG open"),
+    Case("resp/protocol/inline", "", (b"PING\r\n",), right=r"\+PONG open", why="People type commands into telnet."),
 )  # fmt: skip

@@ -1,0 +1,100 @@
+"""``minproto prove`` on real servers: ours, which has to be right, and others, on which it has to run to its end."""
+
+import json
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .serving import Certificate, Serving, command, environment, free_port
+
+PROTOCOLS = ("http1", "http2", "websocket", "sse")
+
+
+def prove(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command("prove", *words), capture_output=True, text=True, timeout=120, env=environment())
+
+
+@pytest.fixture(scope="module", params=["fast", "plain"])
+def clear(request: pytest.FixtureRequest) -> Iterator[Serving]:
+    server = Serving("--no-access-log", *(["--plain"] if request.param == "plain" else []))
+    yield server
+    server.kill()  # it has much to complain of
+
+
+@pytest.fixture(scope="module", params=["fast", "plain"])
+def secured(request: pytest.FixtureRequest, certificate: Certificate) -> Iterator[Serving]:
+    plain = ["--plain"] if request.param == "plain" else []
+    server = Serving("--no-access-log", *plain, certificate=certificate)
+    yield server
+    server.kill()  # it has much to complain of
+
+
+def verdicts(file: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for case in json.loads(file.read_text())["cases"]:
+        found.setdefault(case["verdict"], []).append(f"{case['name']}: {case['detail']}")
+    return found
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_our_server_is_right(clear: Serving, protocol: str, tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    done = prove(f"{clear.host}:{clear.port}", "--only", protocol, "--json", str(file))
+    found = verdicts(file)
+    assert (done.returncode, found.get("wrong", [])) == (0, []), done.stdout
+    assert found["right"] and not [each for each in found.get("skipped", []) if "no longer answers" in each]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_our_server_is_right_over_tls(secured: Serving, protocol: str, tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    done = prove(f"{secured.host}:{secured.port}", "--tls", "--insecure", "--only", protocol, "--json", str(file))
+    assert (done.returncode, verdicts(file).get("wrong", [])) == (0, []), done.stdout
+
+
+def test_our_broker_is_right(tmp_path: Path) -> None:
+    broker, file = Serving(name="broker"), tmp_path / "results.xml"
+    try:
+        done = prove(f"{broker.host}:{broker.port}", "--only", "resp", "--junit", str(file))
+    finally:
+        broker.kill()
+    assert done.returncode == 0, done.stdout
+    suite = ElementTree.parse(file).getroot()
+    assert suite.get("failures") == "0" and len(suite) == int(suite.get("tests", ""))
+
+
+def test_a_wrong_server_is_told_what_is_wrong(clear: Serving) -> None:
+    """The report of one case names the sentence, the bytes and the command that runs the case again."""
+    done = prove(f"{clear.host}:{clear.port}", "--case", "http1/framing/te-and-cl", "-v")
+    assert "RFC 9112 §6.1" in done.stdout and "transfer-encoding = chunked" in done.stdout
+    assert f"again: minproto prove {clear.host}:{clear.port} --case http1/framing/te-and-cl -v" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "name the server: minproto prove HOST:PORT"),
+        (("example.org",), "not HOST:PORT: 'example.org'"),
+        (("192.0.2.1:80",), "say --i-run-this-server if it is yours"),
+        (("192.0.2.1:80", "--i-run-this-server", "--hostile"), "--hostile is for servers on this machine alone"),
+        (("127.0.0.1:1", "--only", "http4"), "no protocol is called 'http4'"),
+        (("127.0.0.1:1", "--case", "no/such/case"), "no case is called 'no/such/case'"),
+        (("127.0.0.1:1", "--jobs", "0"), "not a number from 1 to 200: '0'"),
+        (("127.0.0.1:1", "--timeout", "-1"), "not a number of seconds up to 600: '-1'"),
+        (("127.0.0.1:1", "--json", "/no/such/folder/file"), "No such file or directory: '/no/such/folder/file'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line(words: tuple[str, ...], says: str) -> None:
+    done = prove(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr and done.stderr.count("\n") == 1 and done.stderr.startswith("minproto prove: ")
+
+
+def test_nobody_is_there() -> None:
+    port = free_port()
+    done = prove(f"127.0.0.1:{port}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"minproto prove: 127.0.0.1:{port}: no connection: the connection was refused\n"

@@ -1,0 +1,158 @@
+"""``minproto prove``: its cases are sound, and its transcripts say what a server sent."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from minproto.aio.address import Address
+from minproto.http2_frames import ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, PING, SETTINGS, encode_frame
+from minproto.prove import cases, ledger
+from minproto.prove.case import Case, Verdict
+from minproto.prove.cases import CASES
+from minproto.prove.frames import GET, Head, block
+from minproto.prove.target import NEEDS, PATHS, Target
+from minproto.prove.transcripts import TRANSCRIPTS
+
+UNSEEN: dict[str, str] = tomllib.loads((Path(cases.__file__).with_name("unseen.toml")).read_text())
+ENTRIES = {entry.id: entry for entry in ledger.load()}
+CONTROL = Case("http1/test/it", "", (), right="")
+
+
+def target() -> Target:
+    return Target(Address("127.0.0.1", 8000), dict(PATHS), "a", 1.0)
+
+
+def words(protocol: str, *pieces: bytes, case: Case = CONTROL, end: bool = False) -> list[str]:
+    """What a transcript makes of pieces."""
+    reading = TRANSCRIPTS[protocol](case, target())
+    reading.opening()
+    for piece in pieces:
+        reading.receive(piece)
+    if end:
+        reading.end()
+    return reading.words
+
+
+# ---- the cases -------------------------------------------------------------------------------------------------------
+
+
+def test_each_case_has_a_name_of_its_own() -> None:
+    names = [case.name for case in CASES]
+    assert sorted(set(names)) == sorted(names)
+    assert not [name for name in names if not re.fullmatch(r"(http1|http2|websocket|sse|resp)/[a-z0-9-]+/[a-z0-9-]+", name)]
+
+
+@pytest.mark.parametrize("group", sorted({case.group for case in CASES}))
+def test_the_cases_of_a_group_are_sound(group: str) -> None:
+    """Their entries and needs exist, their patterns can be read, and a silent server is not right by accident."""
+    for case in CASES:
+        if case.group == group:
+            assert all(entry in ENTRIES for entry in (case.entry, *case.also) if entry), case.name
+            assert case.entry or case.why, f"{case.name}: hardening says why"
+            assert case.needs <= set(NEEDS), case.name
+            assert not case.speaks or case.speaks in TRANSCRIPTS, case.name
+            assert case.judge("no such transcript") is Verdict.WRONG, case.name
+            assert all(ENTRIES[entry].left_out == "" for entry in (case.entry,) if entry), case.name
+
+
+def test_no_reason_is_without_its_entry() -> None:
+    assert not [entry for entry in UNSEEN if entry not in ENTRIES]
+    asked = {entry for case in CASES for entry in (case.entry, *case.also)}
+    assert not asked & set(UNSEEN), "an entry has a case, or a reason why not"
+
+
+# ---- the transcripts -------------------------------------------------------------------------------------------------
+
+
+def test_responses_of_http1() -> None:
+    two = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 404 Not Found\r\n"
+    assert words("http1", two, b"Content-Length: 0\r\n\r\n") == ["100", "200", "404"]
+    assert words("http1", *[bytes([byte]) for byte in two]) == ["100", "200"]
+
+
+def test_content_that_ends_with_the_connection() -> None:
+    assert words("http1", b"HTTP/1.1 200 OK\r\n\r\nhi") == ["200+"]
+    assert words("http1", b"HTTP/1.1 200 OK\r\n\r\nhi", end=True) == ["200"]
+    assert words("http1", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi", end=True) == ["200+", "malformed"]
+
+
+def test_fields_and_content_are_shown() -> None:
+    case = Case("http1/test/it", "", (), right="", shows=("date", "allow", "content"))
+    head = b"HTTP/1.1 405 No\r\nAllow: GET\r\nAllow: HEAD\r\nContent-Length: 2\r\n\r\nhi"
+    assert words("http1", head, case=case) == ["405", "date=-", "allow=GET & HEAD", "content=[hi]"]
+
+
+def test_a_response_to_head_has_no_content() -> None:
+    case = Case("http1/test/it", "", (), right="", methods=("HEAD", "GET"))
+    data = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+    assert words("http1", data, case=case) == ["200", "200"]
+    assert words("http1", data) == ["200", "malformed"]
+
+
+def test_what_is_no_response_is_malformed() -> None:
+    assert words("http1", b"HTTP/2 200 OK\r\n\r\n") == ["malformed"]
+    assert words("http1", b"220 mail.example ESMTP\r\n") == ["malformed"]
+
+
+def frames(*more: bytes) -> bytes:
+    return encode_frame(SETTINGS, 0, 0) + encode_frame(SETTINGS, ACK, 0) + b"".join(more)
+
+
+def test_frames_of_http2() -> None:
+    head = encode_frame(0x1, END_HEADERS, 1, block(target(), ((":status", "200"),)))
+    data = [encode_frame(DATA, 0, 1, b"hi"), encode_frame(DATA, END_STREAM, 1, b"ho")]
+    sent = frames(head, *data, encode_frame(PING, ACK, 0, bytes(8)), encode_frame(GOAWAY, 0, 0, bytes(8)))
+    assert words("http2", sent) == ["1:200", "1:end", "pong", "goaway=NO_ERROR"]
+    case = Case("http2/test/it", "", (), right="", shows=("data", "ack", "server"))
+    assert words("http2", *[bytes([byte]) for byte in sent], case=case) == [
+        "1:200", "1:server=-", "1:data=4", "1:end", "pong", "goaway=NO_ERROR",
+    ]  # fmt: skip
+
+
+def test_settings_and_ping_are_answered() -> None:
+    reading = TRANSCRIPTS["http2"](CONTROL, target())
+    assert reading.receive(encode_frame(SETTINGS, 0, 0)) == encode_frame(SETTINGS, ACK, 0)
+    assert reading.receive(encode_frame(PING, 0, 0, b"12345678")) == encode_frame(PING, ACK, 0, b"12345678")
+    assert reading.ready and reading.words == []
+
+
+def test_what_is_no_http2_is_malformed() -> None:
+    assert words("http2", b"HTTP/1.1 400 Bad Request\r\n\r\n") == ["malformed"]
+    assert words("http2", frames(encode_frame(DATA, 0, 1, b"hi"))) == ["malformed"]
+
+
+ACCEPT = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
+
+
+def test_frames_of_websocket() -> None:
+    sent = ACCEPT + bytes.fromhex("8105 48656c6c6f  8900  8a02 6869  8202 00ff  8802 03e8")
+    assert words("websocket", sent) == ["text=[Hello]", "ping", "pong=[hi]", "binary=[\0\xff]", "close=1000"]
+    assert words("websocket", ACCEPT + bytes.fromhex("8185 37fa213d 7f9f4d5158")) == ["malformed"]  # a server does not mask
+
+
+def test_a_refused_handshake() -> None:
+    assert words("websocket", b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") == ["refused=404", "malformed"]
+    assert words("websocket", ACCEPT.replace(b"s3p", b"abc")) == ["malformed"]
+
+
+def test_replies_of_resp() -> None:
+    assert words("resp", b"+PO", b"NG\r\n:1\r\n") == ["+PONG :1"]
+    assert words("resp", b"HTTP/1.1 400\r\n")[-1] == "malformed"
+
+
+# ---- what a case sends -----------------------------------------------------------------------------------------------
+
+
+def test_a_field_block_names_the_target() -> None:
+    head = Head(1, GET).encode(target())
+    assert b"\x0a:authority\x01a" in head and head[3:5] == bytes([1, END_STREAM | END_HEADERS])
+
+
+def test_a_long_value_has_a_long_length() -> None:
+    """RFC 7541 §5.1: 1337 with a prefix of seven bits is 7f ba 09."""
+    assert block(target(), (("a", "x" * 1337),))[3:6] == bytes.fromhex("7fba09")
