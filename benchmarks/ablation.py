@@ -4,8 +4,8 @@ The plain cores are complete by themselves, and the fast ones replace single met
 its override is deleted from the fast class (``delattr``), and the plain method below it takes its place. The tricks of the
 shells are exchanged for their plain twins: PlainDeadline, PlainWriteBatch, StreamPipe.
 
-Each job does the same work over and over, in memory, on the server's side. A child process does it with one short cut taken
-out, and two figures are printed, each as "so much more than with all short cuts":
+Each job does the same work over and over, in memory, on the server's side. A child process does this work with one short cut
+taken out. Two figures are printed, each as the increase over a run with all short cuts:
 
     instructions   counted by valgrind, without those of Python's own start. They hardly vary from run to run.
     time           CPU time, the least of several runs. On a busy machine it varies by some percent.
@@ -38,7 +38,7 @@ ROUNDS = 3
 
 
 def http1(count: int) -> bytes:
-    """A GET with six fields. Each fourth time a POST of 100 bytes, answered in chunks."""
+    """A GET with six fields. Every fourth request is a POST of 100 bytes, answered in chunks."""
     from minproto.core import SERVER
     from minproto.fast.http1 import Connection
     from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
@@ -80,7 +80,7 @@ def websocket(count: int) -> bytes:
 
 
 def http2(count: int) -> bytes:
-    """A GET with six fields, answered with a head and content. The client's bytes are made before."""
+    """A GET with six fields, answered with a head and content. The client's bytes are made before the measurement."""
     from minproto.core import SERVER
     from minproto.fast.http2 import Connection
     from minproto.http import Data, EndOfMessage, Headers, RequestHead, ResponseHead
@@ -145,7 +145,7 @@ def broker(count: int) -> bytes:
 
 
 def shell(count: int) -> bytes:
-    """GET /hello on 16 connections of the server: sixteen requests, from the bytes of a transport to those that it gets."""
+    """Sixteen requests for /hello on 16 connections, from the bytes of a transport in memory to the bytes of the answers."""
     import asyncio
 
     from minproto import Response, Server
@@ -153,7 +153,7 @@ def shell(count: int) -> bytes:
     from minproto.aio.pipe import StreamPipe
 
     class Transport(asyncio.Transport):
-        """Takes an answer, and asks again."""
+        """Counts an answer of the server, and sends the next request."""
 
         def __init__(self, done: "asyncio.Future[None]") -> None:
             super().__init__()
@@ -273,7 +273,7 @@ def child(job: str, name: str, count: int, runs: int) -> None:
 
 
 def start(job: str, name: str, count: int, runs: int, *tool: str) -> tuple[str, float, str]:
-    """Run a child. Return the digest, the time, and what it wrote on standard error."""
+    """Run a child. Return the digest, the time, and the text that the child has written on standard error."""
     command = [*tool, sys.executable, "-m", "benchmarks.ablation", "--child", job, name, str(count), str(runs)]
     done = subprocess.run(command, text=True, capture_output=True, env=os.environ | {"PYTHONHASHSEED": "0"})
     digest, seconds = done.stdout.split() if done.returncode == 0 else ("failed", "nan")

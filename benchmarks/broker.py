@@ -5,7 +5,7 @@ There are three questions:
 - How many messages a second reach their receivers? One client publishes 64-byte messages in an endless pipeline, and a hundred
   clients listen. A run counts only if every subscriber got every message, byte for byte.
 - How much memory does an idle subscriber cost?
-- Does a publish take longer where there are many other topics and patterns, with which it has nothing to do?
+- Does a publish take longer where there are many other topics and patterns that do not match it?
 
 Both servers do the same job over the same bytes. redis-server writes nothing to disk here. Our server keeps the last 1,000
 messages of each topic, which is its default.
@@ -52,7 +52,7 @@ DATA = b"x" * 64
 PUBLISH = encode_command([b"PUBLISH", b"topic", DATA])
 MESSAGE = b"*3\r\n$7\r\nmessage\r\n$5\r\ntopic\r\n$64\r\n" + DATA + b"\r\n"
 BATCH = 500
-"""Messages that the publisher hands to its socket at a time."""
+"""Messages that the publisher writes to its socket in one call."""
 WINDOW = 20_000
 """Answers that may be outstanding: enough for the pipeline never to be empty, too few to fill the kernel's buffers."""
 IDLE = 9_900
@@ -186,8 +186,7 @@ async def subscribe(port: int) -> Connection:
 
 
 async def growth(server: Server, count: int) -> float:
-    """Return the KiB that each idle subscriber costs, if there are this many. It is a result only if each of them then gets a
-    message."""
+    """Return the KiB that each of this many idle subscribers costs. The result is valid only if each then gets a message."""
     connections: list[Connection] = []
 
     async def more(most: int) -> None:
@@ -218,7 +217,7 @@ def memory(cpu: int | None, peers: list[Peer], count: int) -> None:
         print(f"{peer.name:14}{kib:8.1f}  {verdict(kib, MEMORY_TARGET) if peer is MINPROTO else ''}".rstrip())
 
 
-# ---- what others listen to -------------------------------------------------------------------------------------------
+# ---- subscriptions of other clients ----------------------------------------------------------------------------------
 
 
 def cost(topics: int, patterns: int) -> float:

@@ -1,9 +1,9 @@
 """Requests that break the grammar, and the servers that accept them: `python -m benchmarks.conformance`, from the root.
 
 Each request is sent to each server, on a connection of its own. Request smuggling is made of requests that one server accepts
-and the next one refuses, or reads in another way. "MUST" marks the requests that a section demands to refuse. The others are
-a server's choice, and our server refuses them. We wrote the list, so it says more about the peers than about us. The peers log
-their refusals on standard error: ``2>/dev/null`` hides them.
+and the next one refuses, or reads in another way. "MUST" marks the requests that a server has to refuse, by the section that
+is named. The others are a server's choice, and our server refuses them. We wrote the list, so it says more about the peers
+than about us. The peers log their refusals on standard error: ``2>/dev/null`` hides them.
 
 The list has heads only. Whether a server sees malformed content depends on the app, which may not read it.
 """

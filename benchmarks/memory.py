@@ -124,7 +124,7 @@ async def growth(kind: Kind, server: Server, count: int) -> float:
     before = resident_kib(server.pid)
     connections = await visits(kind, server.port, count)
     after = resident_kib(server.pid)
-    await asyncio.sleep(0.5)  # lets a hang-up arrive, if there was one
+    await asyncio.sleep(0.5)  # if the server has closed a connection, its FIN has time to arrive
     closed = sum(reader.at_eof() or reader.exception() is not None for reader, _ in connections)
     close(kind, connections)
     if closed:

@@ -1,7 +1,7 @@
 """The servers that minproto is compared with, each on the standard event loop: `python -m benchmarks.peers NAME PORT`.
 
-All answer GET /hello with the same 13 bytes of text/plain, write no access log and do nothing else. `bare` is no server at
-all: asyncio streams that answer each chunk without a look at it. It shows how fast HTTP would be if parsing took no time, and
+All answer GET /hello with the same 13 bytes of text/plain, write no access log and do nothing else. `bare` is not a real
+server: its asyncio streams answer each chunk without parsing it. It shows how fast HTTP would be if parsing took no time, and
 is the ceiling for any server on asyncio's streams.
 
 `hypercorn` and `granian` also speak HTTP/2 on the same port. granian's server is written in Rust.
@@ -36,7 +36,7 @@ def uvicorn(parser: str, port: int) -> None:
 
 
 async def hello(scope: dict[str, Any], receive: Any, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
-    if scope["type"] != "http":  # a lifespan, which it does without
+    if scope["type"] != "http":  # the lifespan protocol, which this app does not support
         return
     if scope["path"].startswith("/bytes/"):
         return await blocks(int(scope["path"].removeprefix("/bytes/")), send)

@@ -97,7 +97,7 @@ def serve_starlette(port: int) -> None:
             app, HOST, port, loop="asyncio", http="httptools", access_log=False, log_level="warning", lifespan="off",
             timeout_graceful_shutdown=1,
         )  # fmt: skip
-        logging.getLogger("asyncio").setLevel(logging.ERROR)  # or it logs each write after the clients have left
+        logging.getLogger("asyncio").setLevel(logging.ERROR)  # otherwise asyncio logs each write after the clients have left
         publishing = asyncio.create_task(publish())
         await Server(config).serve()
         publishing.cancel()

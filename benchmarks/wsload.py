@@ -1,9 +1,9 @@
 """The other end of many WebSockets: load for benchmarks/websocket.py, and a check that all servers give the same answers.
 
 The load has to be much faster than any server, so it prepares everything before a run. Its frames are made once, and masked
-with random keys. Of the answers it counts the bytes only: a server's frames are not masked, so all answers to one payload have
-one size. Counting is enough. Each server has to echo correctly, byte for byte, before it is measured, and a run is over only
-when exactly as many bytes have come back as were sent.
+with random keys. It only counts the bytes of the answers: a server's frames are not masked, so all answers to one payload have
+the same size. Each server has to echo correctly, byte for byte, before it is measured, and a run is over only when exactly as
+many bytes have come back as were sent.
 
 Nothing of minproto is used here, since nobody would see a mistake that both ends make.
 """
@@ -94,7 +94,7 @@ def check(peer: Peer, port: int) -> None:
 
 
 def leave(sockets: list[socket.socket]) -> None:
-    """End in good order, so that no server logs an error: a Close from each side, then the end."""
+    """End the connections in an orderly way, so that no server logs an error: a Close from each side, then the end."""
     for sock in sockets:
         sock.settimeout(PATIENCE)
         sock.sendall(CLOSE)
@@ -135,7 +135,7 @@ class Load:
                 self._selector.register(sock, READ, channel)
         self._into = bytearray(1 << 20)
         self._sending = False
-        self._waiting = 0  # messages sent that have not come back to everybody
+        self._waiting = 0  # messages sent that have not yet reached every connection
         self._delivered = 0
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Someone else's implementation under our laws: h11, the well-known HTTP/1.1 library, behind the contract of a core.
+"""Someone else's implementation under our laws: h11, the well-known HTTP/1.1 library, adapted to the contract of a core.
 
 It prints:
 

@@ -1,4 +1,4 @@
-"""Six connections against one: 24 tiles of a map, each of which takes the server 100 ms, in a waterfall.
+"""Six connections against one: a browser loads 24 tiles of a map, and the server needs 100 ms for each tile.
 
 A browser opens six connections of HTTP/1.1 to a host. Each connection carries one request at a time, so the tiles come in four
 rounds. One connection of HTTP/2 carries all 24 requests at once. The network and the clock are in memory, so the figures are

@@ -1,9 +1,9 @@
 """Polling against long polling against Server-Sent Events: how many requests does it take to hear of a message, and how soon?
 
-Five messages are published, 0.3 s apart. A client that polls once a second hears of a message late, and asks in vain while
-nothing happens. A long poll is answered as soon as there is a message, but each message costs a request. A stream costs one
-request, however many messages come. All three clients read one log by its ids, so none of them misses a message between two
-requests.
+Five messages are published, 0.3 s apart. A client that polls once a second hears of a message late, and makes useless requests
+while nothing happens. A long poll is answered as soon as there is a message, but each message costs a request. A stream costs
+one request, however many messages come. All three clients read one log by its ids, so none of them misses a message between
+two requests.
 
 It prints:
 

@@ -450,7 +450,7 @@ def test_a_frame_that_the_core_refuses(frame: bytes, error: str) -> None:
 def test_a_frame_behind_a_close() -> None:
     """RFC 6455 §5.5.1: none may come; it is explained all the same, however long."""
     close, one, two = websocket(b"", b"\x88\x00" + encode_frame(FIN | TEXT, b"x" * 200) * 2)
-    assert (close.error, one.error, two.error) == ("", "a frame behind a Close", "a frame behind a Close")
+    assert (close.error, one.error, two.error) == ("", "a frame after a Close", "a frame after a Close")
 
 
 def test_a_length_in_too_many_bytes() -> None:
@@ -866,7 +866,7 @@ def test_priorities_of_a_client_that_uses_none() -> None:
         (headers(b"\xff\xff\xff\xff\xff\xff"), "a field block that can't be decoded"),
         (headers(b"\xbf"), "a field block that can't be decoded"),
         (headers(b"\x40\x05ab"), "a field block that ends in the middle of a field"),
-        (headers(GET + b"\x20"), "a size update behind a field"),
+        (headers(GET + b"\x20"), "a size update after a field"),
         (headers(GET, 0) + data(b""), "a field block that is not continued at once"),
         (headers(GET, 0) + frame(9, 4, 3), "a field block that is not continued at once"),
         (frame(9, 4, 1, GET), "CONTINUATION of nothing"),

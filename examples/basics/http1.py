@@ -1,6 +1,6 @@
 """HTTP/1.1 with the core alone: an HTTP server on asyncio's streams, without any of minproto's shell.
 
-The loop is the whole secret: read bytes, give them to the core, pull its events, and write the bytes that the core makes of
+One loop does all the work: read bytes, give them to the core, pull its events, and write the bytes that the core makes of
 our answers. `minproto/aio/` has the parts that are missing here: timeouts, backpressure, a bound on connections, and the
 orderly end of a server.
 

@@ -1,7 +1,7 @@
 """Server-Sent Events with the core alone: three chunks of an event stream, read from a plain TCP connection.
 
-The chunks are cut where it hurts: inside a UTF-8 character, and between the CR and the LF of a line break. The core keeps the
-bytes that it cannot read yet. (Over HTTP, the same bytes are the content of a response: see `minproto/aio/sse.py`.)
+The chunks are cut at two difficult places: inside a UTF-8 character, and between the CR and the LF of a line break. The core
+keeps the bytes that it cannot read yet. (Over HTTP, the same bytes are the content of a response: see `minproto/aio/sse.py`.)
 
 It prints:
 

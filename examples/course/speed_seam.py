@@ -1,4 +1,4 @@
-"""A short cut is a subclass with one method less work. Only a comparison on all inputs shows that it adds no rule."""
+"""A short cut is a subclass in which one method does less work. Only a comparison on all inputs shows that it adds no rule."""
 
 from itertools import product
 
@@ -8,7 +8,7 @@ from minproto.core import RemoteProtocolError
 
 
 class Fast(Connection):
-    """Reads a chunk that is one whole line of one number in place, and leaves everything else to the plain parser."""
+    """Reads a chunk that is exactly one line with one number, and leaves every other chunk to the plain parser."""
 
     def _parse(self) -> Numbers | None:
         data = self._buffer
@@ -19,7 +19,7 @@ class Fast(Connection):
 
 
 class Wrong(Connection):
-    """Splits at any white space, which is sooner done than a regular expression, and nearly right."""
+    """Splits at any white space, which is faster than a regular expression, and almost correct."""
 
     def _parse(self) -> Numbers | None:
         line, end, rest = self._buffer.partition(b"\n")

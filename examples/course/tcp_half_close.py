@@ -1,4 +1,4 @@
-"""Half-close: each direction of a connection ends by itself. The client has said all, and can still listen."""
+"""Half-close: each direction of a connection ends by itself. The client has sent everything, and can still receive."""
 
 import socket
 from threading import Thread

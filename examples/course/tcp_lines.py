@@ -1,4 +1,4 @@
-"""A protocol has to write the end of a message into the bytes: here it is a line feed, and any cut will do."""
+"""A protocol has to write the end of a message into the bytes: here a line feed is the end, wherever the network cuts."""
 
 
 class Lines:
@@ -12,7 +12,7 @@ class Lines:
 
 
 def one_read_is_one_line(data: bytes) -> list[bytes]:
-    """Take a read for a line, as a beginner does. It works as long as each line happens to arrive alone and whole."""
+    """Treat one read as one line, as a beginner does. This works only while each read happens to return exactly one line."""
     return [data.removesuffix(b"\n")]
 
 

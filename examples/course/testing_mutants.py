@@ -1,4 +1,4 @@
-"""Test the tests: plant six one-line bugs into the core of the chapter on sans-I/O, and see which test notices which bug."""
+"""Test the tests: plant six one-line bugs in the core of the chapter on sans-I/O, and see which test notices which bug."""
 
 import sys
 from pathlib import Path

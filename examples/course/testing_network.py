@@ -1,4 +1,4 @@
-"""A network in memory makes the unkind choice each time, and a server has to give the same answer on all of them."""
+"""A network in memory makes the worst choice each time, and a server has to give the same answer on each network."""
 
 import asyncio
 from itertools import repeat

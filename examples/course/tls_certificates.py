@@ -15,7 +15,7 @@ CERTIFICATES = {
 
 
 def handshake(certificate: trustme.LeafCert, for_client: ssl.SSLContext) -> str:
-    """Do a handshake in memory. Return how it ended for the client."""
+    """Do a handshake in memory. Return "accepted", or the reason why the client refuses the certificate."""
     for_server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     certificate.configure_cert(for_server)
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -1,4 +1,4 @@
-"""An attacker who can only cut: without close_notify, half of a response looks like the whole."""
+"""An attacker who can only cut the connection: without close_notify, half of a response looks complete."""
 
 import asyncio
 import ssl
@@ -20,7 +20,7 @@ async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     await reader.readuntil(b"\r\n\r\n")
     writer.write(HALF)
     if cut:
-        writer.transport.abort()  # ends TCP below TLS, as anybody on the way could do
+        writer.transport.abort()  # ends TCP below TLS, as anybody on the network path could do
     else:
         writer.close()  # sends close_notify, and then ends TCP
 

@@ -1,4 +1,5 @@
-"""What somebody on the way can read: the name of the server and the protocol, but neither the path nor the certificate."""
+"""What an eavesdropper can read: the name of the server and the protocol, but neither the path nor the
+certificate."""
 
 import ssl
 
@@ -10,7 +11,7 @@ wire = bytearray()  # everything that has crossed, in both directions
 
 
 def move(sender: ssl.MemoryBIO, receiver: ssl.MemoryBIO) -> bytes:
-    """Carry all bytes across, and keep a copy, as a machine on the way can do."""
+    """Carry all bytes across, and keep a copy, as a machine on the network path can do."""
     data = sender.read()
     receiver.write(data)
     wire.extend(data)

@@ -131,7 +131,7 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 def _run(options: argparse.Namespace) -> int:
     """Run the command's coroutine, and return the exit status: 1 for an OSError, such as a port in use, otherwise 0."""
-    # The format is that of Python's logging without any configuration. The stream is ours: it writes in a thread, so a
+    # The format is the one that Python's logging has by default. The stream is ours: it writes in a thread, so a
     # terminal that nobody is reading cannot stop the event loop.
     logging.basicConfig(format="%(message)s", stream=standard_error())
     status = 0

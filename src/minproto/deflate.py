@@ -117,7 +117,7 @@ def parse_extensions(value: str) -> list[Extension]:
         [('permessage-deflate', [('client_max_window_bits', None), ('server_max_window_bits', '10')])]
 
     A value may be a quoted string, if what it quotes is a token (RFC 6455 §4.3). Raises RemoteProtocolError (400) for a
-    malformed field, and for a field without an extension: an offer of nothing is written by leaving the field out.
+    malformed field, and for a field without an extension: a client that offers nothing leaves the field out.
     """
     found: list[Extension] = []
     at = 0

@@ -1,4 +1,4 @@
-r"""HTTP/1.1 as bytes (RFC 9112): lines of text around content, and thirty years of ambiguity to refuse.
+r"""HTTP/1.1 as bytes (RFC 9112): lines of text around content, and many ambiguous spellings to refuse.
 
 A client sends a request, and a server answers with a response. This is a whole exchange, with all of its bytes. The line ends
 are CR LF, ``\r\n`` in Python:
@@ -221,7 +221,7 @@ def _run(allowed: str) -> re.Pattern[bytes]:
 
 END = "end"
 # No space may come before a name, not even in the first line of the fields (§2.2), and none between a name and its colon
-# (§5.1). A CR that no LF follows ends nothing (§2.2), and neither does an LF alone: §2.2 permits a recipient to accept the LF,
+# (§5.1). A CR that no LF follows ends no line (§2.2), and neither does an LF alone: §2.2 permits a recipient to accept the LF,
 # but if only one of two programs does, they see different lines.
 # FIELD_VCHAR has no CR, LF or NUL. A value with one of them MUST be refused, or the byte replaced by a space (RFC 9110 §5.5):
 # some programs end the value there, and would see different fields from ours.
@@ -241,8 +241,8 @@ _FOLD = re.compile(r"\r\n[\t ]++")
 
 _VERSION = re.compile(rb"(?:H(?:T(?:T(?:P(?:/(?:[0-9](?:\.[0-9]?)?)?)?)?)?)?)?")
 # One space between the parts of a start line, and no other whitespace. §3 and §4 permit a recipient to accept more than that,
-# and warn of it: of two programs, one might find the method, or the status, where the other does not. A line with a space too
-# many is refused, and never corrected (§3.2). A value in a request is not continued on the next line: §5.2 demands a 400.
+# and warn of it: of two programs, one might find the method, or the status, where the other does not. A line with an extra
+# space is refused, and never corrected (§3.2). A value in a request is not continued on the next line: §5.2 demands a 400.
 REQUEST: Syntax = {
     "method": Part(_run(TCHAR), {b" ": "target"}),
     "target": Part(_run(TARGET), {b" ": "version"}),

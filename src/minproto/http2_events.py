@@ -55,7 +55,7 @@ class Limits:
     completed streams refund it: four for a completed stream, because an honest exchange has a few such frames, too."""
 
     def __post_init__(self) -> None:
-        # §6.9.1, §6.5.1. No limit may be 0: a server that allows no streams for good had better not listen (§6.5.2).
+        # §6.9.1, §6.5.1. No limit may be 0: a server that never allows a stream should not listen (§6.5.2).
         window, setting = (1, 2**31 - 1), (1, 2**32 - 1)
         check_counts(self, max_streams=setting, stream_window=window, connection_window=window, max_head=setting)
 

@@ -38,7 +38,8 @@ Three things are easy to get wrong:
   ``max_block`` bounds the decoded bytes too; a head that is too large for an app is found after decoding, by
   ``exceeded_limit``.
 
-Nothing in the two standards is left out, but the encoder makes little effort. Its table has 4,096 bytes at most.
+Nothing in the two standards is left out, but the encoder does not look for the shortest block. Its table has 4,096 bytes at
+most.
 """
 
 import re
@@ -174,8 +175,8 @@ def _set_host(headers: Headers, authority: str | None, scheme: str) -> None:
     """Put the authority into a Host field at the front, replacing any Host that came (§8.3.1).
 
     An authority is a host and perhaps a port. ``me@a`` is not an authority: the user name of a URI is not sent (§8.3.1). A
-    request whose Host names a different authority is malformed: of two servers on the way, one could go by the Host, the other
-    by the authority. A request without either is malformed as well, since nobody knows which site it is for.
+    request whose Host names a different authority is malformed: of two servers on the path, one could go by the Host, the
+    other by the authority. A request without either is malformed as well, since nobody knows which site it is for.
     """
     hosts = headers.get_all("host")
     if authority is None:

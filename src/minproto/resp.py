@@ -45,7 +45,7 @@ once its LF is there. After the second chunk the server holds ECHO (four bytes),
 
 Three things are easy to get wrong:
 
-- A length is only a claim. ``*1000000000\r\n`` is 13 bytes, and it announces a thousand million strings. A parser that
+- A length is only a claim. ``*1000000000\r\n`` is 13 bytes, and it announces a billion strings. A parser that
   reserves memory for that many strings fails. So each length is checked against its limit when its line ends, before any
   content arrives.
 - Arrays hold arrays. If each array only had a limit of its own, the limits would multiply: 100 values, each an array of 100
@@ -240,7 +240,7 @@ def encode_value(value: Any, version: int = 2) -> bytes:
     """Return the bytes of a value. Raises LocalProtocolError for a line break in a line, and for an unknown type of object."""
     encode = _ENCODERS.get(type(value))  # by the exact type: in Python a bool is also an int
     if encode is None:
-        raise LocalProtocolError(f"{type(value).__name__} is no value of RESP")
+        raise LocalProtocolError(f"{type(value).__name__} is not a value of RESP")
     return encode(value, version)
 
 

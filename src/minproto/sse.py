@@ -173,7 +173,7 @@ def encode(event: Event) -> bytes:
             return _encode_fields([("retry", f"{milliseconds:d}")])
         case Comment(text):
             return _encode_fields([("", text)])
-    raise LocalProtocolError(f"{type(event).__name__} is no event of a stream: make a ServerSentEvent of it")
+    raise LocalProtocolError(f"{type(event).__name__} is not an event of a stream: make a ServerSentEvent of it")
 
 
 def _encode_fields(fields: list[tuple[str, str]]) -> bytes:

@@ -416,7 +416,7 @@ class Connection(Core):
         self._announced = 0  # bytes of payload that the headers of the message's frames have announced, before inflating
         self.fragments = 0
         """The number of frames of the unfinished message so far."""
-        self._utf8 = _Utf8()  # checks text as it arrives; after a complete text it is as good as new
+        self._utf8 = _Utf8()  # checks text as it arrives; after a complete text it is in its first state again
 
     # -- receiving
 

@@ -505,10 +505,10 @@ async def _given(value):
     [
         (lambda request: Response(b"sync"), "the app returned Response, which can't be awaited: an app is an `async def"),
         (lambda request: None, "the app returned NoneType, which can't be awaited"),
-        (lambda request: _given(None), "the app returned NoneType, which is no response: an app returns a Response"),
-        (lambda request: _given("text"), "the app returned str, which is no response"),
-        (lambda request: _given({"a": 1}), "the app returned dict, which is no response"),
-        (lambda request: _given((b"", 200)), "the app returned tuple, which is no response"),
+        (lambda request: _given(None), "the app returned NoneType, which is not a response: an app returns a Response"),
+        (lambda request: _given("text"), "the app returned str, which is not a response"),
+        (lambda request: _given({"a": 1}), "the app returned dict, which is not a response"),
+        (lambda request: _given((b"", 200)), "the app returned tuple, which is not a response"),
     ],
 )
 @virtual

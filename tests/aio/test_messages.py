@@ -219,7 +219,7 @@ class Pieces:
     ("body", "hint"),
     [
         ("text", "Response.text"),
-        (None, 'b"" is no content'),
+        (None, 'b"" means no content'),
         (404, "the order of a Response is body, status, headers"),
         (bytearray(b"a"), "bytes(content)"),
         (memoryview(b"a"), "bytes(content)"),

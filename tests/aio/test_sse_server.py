@@ -724,7 +724,7 @@ async def test_an_async_iterable_is_a_source(stage):
         await listener.pipe.close()
 
 
-NO_EVENT = "is no event of a stream: make a ServerSentEvent of it, or a str"
+NO_EVENT = "is not an event of a stream: make a ServerSentEvent of it, or a str"
 
 
 @pytest.mark.parametrize(

@@ -215,11 +215,11 @@ def test_every_byte_has_a_text(stepper: Stepper) -> None:
 @pytest.mark.parametrize(
     ("editor", "text", "says"),
     [
-        ("apart-hex", "47 4g", "“g” is no hexadecimal digit."),
+        ("apart-hex", "47 4g", "“g” is not a hexadecimal digit."),
         ("apart-hex", "47 4", "a byte has two hexadecimal digits, and the last one has one."),
-        ("apart-text", "a\\q", "“\\q” is no escape: there are \\r, \\n, \\t, \\\\ and \\xNN."),
-        ("apart-text", "a\\x4", "“\\x” is no escape: there are \\r, \\n, \\t, \\\\ and \\xNN."),
-        ("apart-text", "a\\", "“\\” is no escape: there are \\r, \\n, \\t, \\\\ and \\xNN."),
+        ("apart-text", "a\\q", "“\\q” is not an escape: there are \\r, \\n, \\t, \\\\ and \\xNN."),
+        ("apart-text", "a\\x4", "“\\x” is not an escape: there are \\r, \\n, \\t, \\\\ and \\xNN."),
+        ("apart-text", "a\\", "“\\” is not an escape: there are \\r, \\n, \\t, \\\\ and \\xNN."),
     ],
 )
 def test_what_is_wrong_in_an_editor(stepper: Stepper, editor: str, text: str, says: str) -> None:
@@ -234,7 +234,7 @@ def test_what_is_wrong_in_an_editor(stepper: Stepper, editor: str, text: str, sa
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("resp/server/zz", "The bytes of this link are damaged: “z” is no hexadecimal digit."),
+        ("resp/server/zz", "The bytes of this link are damaged: “z” is not a hexadecimal digit."),
         ("http3/server/00",
          "no protocol is called 'http3' (there are http1-request, http1-response, websocket, sse, resp, http2)"),
         ("sse/server/00", "sse is read by a client, not by a 'server'"),

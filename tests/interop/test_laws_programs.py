@@ -19,7 +19,7 @@ FOUND = {
     "hangs at eof": ("law 6. The end of input", "got:      wants is DATA"),
     "loses events": ("law 2. However", "in one piece: RemoteProtocolError"),
     "crash": ("The program crashed.", "TypeError: Cannot read properties of null", 'last input: {"op": "data", "hex":'),
-    "junk": ("The program prints something that is no answer.", "found a host"),
+    "junk": ("The program prints something that is not an answer.", "found a host"),
     "no answer": ("The program hangs.", "no answer within 0.5 s", 'last input: {"op": "data", "hex":'),
 }
 

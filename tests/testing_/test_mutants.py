@@ -86,7 +86,7 @@ def test_a_mutant_that_is_no_python_is_told() -> None:
 
 def test_an_entry_that_is_not_in_the_ledger_is_told() -> None:
     mutant = Mutant("a", "core", "", "", breaks=("x",))
-    with pytest.raises(MutantError, match="mutant 'a' breaks 'x', which is no entry of the ledger"):
+    with pytest.raises(MutantError, match="mutant 'a' breaks 'x', which is not an entry of the ledger"):
         entry_tests(mutant, {})
     with pytest.raises(MutantError, match="for which the ledger names no test"):
         entry_tests(mutant, {"x": ()})

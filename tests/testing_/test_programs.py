@@ -32,8 +32,10 @@ FOUND = {
     "keeps": ("The same bytes, given to a new parser, get the same answers", "once it was:", "now it is:"),
     "crash": ("The program crashed.", "ended with exit status 1", "IndexError: index out of range", 'last input: {"op"'),
     "exits": ("The program crashed.", "ended with exit status 1", "no more input"),
-    "junk": ("The program prints something that is no answer.", "found a host", "everything else on standard error"),
-    "two answers": ("The program prints something that is no answer.", "more than one line for one operation", "last input:"),
+    "junk": ("The program prints something that is not an answer.", "found a host", "everything else on standard error"),
+    "two answers": (
+        "The program prints something that is not an answer.", "more than one line for one operation", "last input:"
+    ),
     "no answer": ("The program hangs.", "no answer within 0.3 s", 'last input: {"op": "data", "hex":'),
     "slow": ("The program answers too late.", "it has to come within 0.4 s", 'last input: {"op": "data", "hex":'),
     "lacks": ("An answer lacks something", "it has no 'wants'", 'last input: {"op": "data"'),
@@ -143,7 +145,7 @@ WRONG_WORDS = {
     "--streams sse --stage 0 -- true": "not a number from 1 on: '0'",
     "--streams sse --limit x -- true": "not a number from 1 on: 'x'",
     "--streams sse --timeout never -- true": "not a number of seconds: 'never'",
-    "--streams sse --": "no command stands behind --",
+    "--streams sse --": "there is no command after --",
     "--streams sse -- /no/such/program": "cannot run /no/such/program: No such file or directory",
     "--streams sse -- true": "The program crashed.",
     "--streams sse --timeout 0.1 -- sleep 5": "The program hangs. Its first line was",

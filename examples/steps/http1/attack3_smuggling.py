@@ -1,6 +1,6 @@
 r"""The attack on step 3: requests whose end a proxy and the server find in different places (request smuggling).
 
-A proxy in front of the server lets nobody ask for /admin, and sends the requests of all users over one connection. The
+A proxy in front of the server blocks each request for /admin, and sends the requests of all users over one connection. The
 attacker puts a request for /admin where the proxy sees content. It prints:
 
     a Content-Length, and chunks

@@ -1,9 +1,9 @@
 """The attacks on step 5: two clients whose requests never end.
 
 The first one is a *slowloris*. It sends a byte from time to time, and so holds its connection for ever. A thousand such
-connections cost the client little, and the server all the connections that it can have. The second client sends a head without
-an end, in pieces of 50,000 bytes, and the server stores all of them. Step 6 refuses the head after the second piece, which
-exceeds the limit of 65,536 bytes. It prints:
+connections cost the client little, but they take up all the connections that the server can have. The second client sends a
+head without an end, in pieces of 50,000 bytes, and the server stores all of them. Step 6 refuses the head after the second
+piece, which exceeds the limit of 65,536 bytes. It prints:
 
     one byte every 10 seconds, for an hour
         step5_keep_alive: 360 bytes sent, the connection is open, no answer

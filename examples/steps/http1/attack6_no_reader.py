@@ -1,8 +1,8 @@
 r"""The attacks on step 6: a client that does not read, and a stop in the middle of a request.
 
-The client sends fifty requests of 100,000 bytes, and reads none of the answers, which are as large. Step 6 keeps all of them
-in memory. Step 7 waits after the first answer, and after 30 seconds it closes the connection. In the second attack somebody
-stops the server with Ctrl-C while it has half of a request. It prints:
+The client sends fifty requests of 100,000 bytes, and reads none of the answers, each of which is as large as its request. Step
+6 keeps all of them in memory. Step 7 waits after the first answer, and after 30 seconds it closes the connection. In the
+second attack somebody stops the server with Ctrl-C while it has half of a request. It prints:
 
     a client that does not read
         step6_limits: 5,003,900 bytes wait in memory, and a minute later the connection is open

@@ -38,7 +38,7 @@ class Client(asyncio.Transport):
         self._protocol = protocol
         self._reading = True  # whether the server reads
         self._coming = b""  # bytes for a server that does not read
-        self._kept = bytearray()  # bytes that the server has written, and a client that does not read has left in its memory
+        self._kept = bytearray()  # the server's bytes that wait in its memory, because the client does not read
         protocol.connection_made(self)
 
     async def send(self, *segments: bytes) -> None:
@@ -54,7 +54,7 @@ class Client(asyncio.Transport):
         return len(self._kept)
 
     def read_all(self) -> None:
-        """Read what waits in the server's memory, and from now on whatever comes."""
+        """Read the bytes that wait in the server's memory, and from now on all later bytes."""
         was_full, self.reads = self.unread > HIGH_WATER, True
         self.received += self._kept
         self._kept.clear()
@@ -64,11 +64,11 @@ class Client(asyncio.Transport):
             self.abort()
 
     def reset(self) -> None:
-        """Go away without a word: the kernel resets the connection."""
+        """Reset the connection, as the kernel of a client does whose program has ended."""
         self.abort(ConnectionResetError())
 
     def end(self) -> None:
-        """Send no more."""
+        """End the client's output."""
         self._protocol.eof_received()
 
     def shown(self) -> str:
@@ -136,13 +136,13 @@ class Server(asyncio.AbstractServer):
         self.sockets = (self,)
         self.clients: list[Client] = []
         self.failures: list[str] = []
-        """The names of the exceptions that the step has not caught. A step that fails says so by its silence."""
+        """The names of the exceptions that the step has not caught. A step that fails sends no answer."""
 
     def getsockname(self) -> tuple[str, int]:
         return "127.0.0.1", 8000
 
     def close(self) -> None:
-        """Accept no further clients: in memory, the attacker knows."""
+        """Do nothing: in memory, only the attacker connects, and it does not connect after this call."""
 
     def connect(self) -> Client:
         self.clients.append(Client(self._make_protocol()))

@@ -1,7 +1,7 @@
 r"""Step 2: find the end of a head. One read is not one request, so the server reads until the empty line.
 
 TCP carries a stream of bytes, and ``read`` returns whatever part of the stream has arrived. The lines up to the empty line are
-the *head* of the request. After the head may be *content*, such as a form or a file:
+the *head* of the request. *Content* may follow the head, such as a form or a file:
 
     POST /echo HTTP/1.1\r\n
     Host: 127.0.0.1:8000\r\n

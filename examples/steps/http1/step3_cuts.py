@@ -7,7 +7,7 @@ if the bytes do not hold a whole request yet. It is called again with more bytes
     POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhe   None: two of five bytes of content
     POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello
 
-The content is cut as well, so the server has to know its length. The client says it in a field: ``Content-Length: 5``.
+The content is cut as well, so the server has to know its length. A field gives this length: ``Content-Length: 5``.
 
     python examples/steps/http1/step3_cuts.py 8000
     curl --data hello http://127.0.0.1:8000/echo

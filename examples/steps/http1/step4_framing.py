@@ -1,11 +1,12 @@
 r"""Step 4: bodies and framing. The server refuses each request whose end two programs could find in different places.
 
-A client that does not know the length of its content sends *chunks*. In front of each chunk is its size, in hexadecimal
-digits. A chunk of size 0 is the last one:
+A client that does not know the length of its content sends *chunks*. Each chunk begins with its size, in hexadecimal digits. A
+chunk of size 0 is the last one:
 
     POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n
 
-The way in which a request says where it ends is its *framing*. A request that says it twice, or in a doubtful way, gets a 400.
+The way in which a request says where it ends is its *framing*. A request with two framings, or with an ambiguous one, gets a
+400.
 
     python examples/steps/http1/step4_framing.py 8000
     curl --data hello --header "Transfer-Encoding: chunked" http://127.0.0.1:8000/echo

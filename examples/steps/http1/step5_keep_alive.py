@@ -103,7 +103,7 @@ def matched(pattern: re.Pattern[str], line: str) -> re.Match[str]:
 
 
 def keeps_alive(request: Request) -> bool:
-    """Return whether the client wants to go on after this request: by default in HTTP/1.1, on demand in HTTP/1.0."""
+    """Return whether the client wants to go on after this request: by default in HTTP/1.1, on request in HTTP/1.0."""
     options = request.fields.get("connection", "").lower().replace(" ", "").split(",")
     return "close" not in options and (request.version == "HTTP/1.1" or "keep-alive" in options)
 
@@ -114,7 +114,7 @@ def answer(request: Request) -> bytes:
 
 
 def response(code: int, content: bytes, keep_alive: bool = False, method: str = "GET") -> bytes:
-    """Return the bytes of a response. It says whether the connection goes on."""
+    """Return the bytes of a response, which says whether the connection stays open."""
     head = f"HTTP/1.1 {code} {REASONS[code]}\r\nContent-Length: {len(content)}\r\n"
     head += f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n\r\n"
     return head.encode() + (b"" if method == "HEAD" else content)  # after HEAD, content would pass for the next response

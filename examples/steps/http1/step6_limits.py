@@ -1,7 +1,7 @@
-r"""Step 6: limits and timeouts. No client makes the server hold bytes without end, or wait without end.
+r"""Step 6: limits and timeouts. No client can make the server store bytes or wait without a limit.
 
 A head ends with an empty line, but nothing forces a client to send that line. So everything that a client could make endless
-has a limit, and the answer to a client beyond the limit has a status of its own:
+has a limit, and each limit has its own status for the answer to a client that exceeds it:
 
     a head of more than 65,536 bytes              431 Fields Too Large
     content of more than 1,000,000 bytes          413, Content Too Large
@@ -119,7 +119,7 @@ def matched(pattern: re.Pattern[str], line: str) -> re.Match[str]:
 
 
 def keeps_alive(request: Request) -> bool:
-    """Return whether the client wants to go on after this request: by default in HTTP/1.1, on demand in HTTP/1.0."""
+    """Return whether the client wants to go on after this request: by default in HTTP/1.1, on request in HTTP/1.0."""
     options = request.fields.get("connection", "").lower().replace(" ", "").split(",")
     return "close" not in options and (request.version == "HTTP/1.1" or "keep-alive" in options)
 
@@ -130,7 +130,7 @@ def answer(request: Request) -> bytes:
 
 
 def response(code: int, content: bytes, keep_alive: bool = False, method: str = "GET") -> bytes:
-    """Return the bytes of a response. It says whether the connection goes on."""
+    """Return the bytes of a response, which says whether the connection stays open."""
     head = f"HTTP/1.1 {code} {REASONS[code]}\r\nContent-Length: {len(content)}\r\n"
     head += f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n\r\n"
     return head.encode() + (b"" if method == "HEAD" else content)  # after HEAD, content would pass for the next response

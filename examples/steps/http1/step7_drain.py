@@ -4,8 +4,8 @@ r"""Step 7: back-pressure and drain. A client that does not read makes the serve
 each response until most of its bytes have gone (``writer.drain``), and reads no request meanwhile. This is *back-pressure*: a
 slow client slows down its own requests, and nobody else's.
 
-A server that is stopped has connections of two kinds. On some of them it waits for a request, and closes them. On the others a
-request has begun. The server finishes it, and says ``Connection: close`` in the response. This is called a *drain*.
+A server that is stopped has connections of two kinds. Where it waits for a request, it closes the connection. Where a request
+has begun, it finishes the request, and says ``Connection: close`` in the response. This is called a *drain*.
 
     python examples/steps/http1/step7_drain.py 8000
     curl http://127.0.0.1:8000/hello
@@ -121,7 +121,7 @@ def matched(pattern: re.Pattern[str], line: str) -> re.Match[str]:
 
 
 def keeps_alive(request: Request) -> bool:
-    """Return whether the client wants to go on after this request: by default in HTTP/1.1, on demand in HTTP/1.0."""
+    """Return whether the client wants to go on after this request: by default in HTTP/1.1, on request in HTTP/1.0."""
     options = request.fields.get("connection", "").lower().replace(" ", "").split(",")
     return "close" not in options and (request.version == "HTTP/1.1" or "keep-alive" in options)
 
@@ -132,7 +132,7 @@ def answer(request: Request) -> bytes:
 
 
 def response(code: int, content: bytes, keep_alive: bool = False, method: str = "GET") -> bytes:
-    """Return the bytes of a response. It says whether the connection goes on."""
+    """Return the bytes of a response, which says whether the connection stays open."""
     head = f"HTTP/1.1 {code} {REASONS[code]}\r\nContent-Length: {len(content)}\r\n"
     head += f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n\r\n"
     return head.encode() + (b"" if method == "HEAD" else content)  # after HEAD, content would pass for the next response
@@ -211,7 +211,7 @@ async def main(port: int) -> None:
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
     try:
         await asyncio.Event().wait()  # never set
-    finally:  # asyncio makes a CancelledError of Ctrl-C
+    finally:  # asyncio turns Ctrl-C into a CancelledError
         server.close()
         await drain()
 

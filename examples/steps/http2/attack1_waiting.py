@@ -1,10 +1,10 @@
-"""The attack on step 1: a short question behind a long one.
+"""The attack on step 1: a short question after a long one.
 
-In step 1 the first answer goes out whole before the second one begins (*head-of-line blocking*). It prints:
+Step 1 sends all of the first answer before it begins the second one (*head-of-line blocking*). It prints:
 
     /1000000 and then /5 on one connection
-        step1_length:  1,000,003 bytes stand before the answer to /5
-        step2_streams: 0 bytes stand before the answer to /5
+        step1_length:  1,000,003 bytes precede the answer to /5
+        step2_streams: 0 bytes precede the answer to /5
 """
 
 import step1_length
@@ -18,7 +18,7 @@ def bytes_before(connection: object, end: bytes) -> str:
     sent = 0
     while piece := connection.next_piece():
         if piece.endswith(end):
-            return f"{sent:,} bytes stand before the answer to /5"
+            return f"{sent:,} bytes precede the answer to /5"
         sent += len(piece)
     return "no answer"
 

@@ -1,12 +1,12 @@
-"""The attack on step 3: a client that reads one of its streams no more.
+"""The attack on step 3: a client that stops reading one of its streams.
 
 A user pauses a video on stream 1. The browser has room for 65,535 bytes of it. Then the user asks for a page on stream 3. Up
 to eight pieces are on their way, in the kernels' buffers of both ends. In step 3 all eight belong to the video. So the browser
-has to store them beyond its room, or to stop reading the connection, which also carries the page. In step 4 the browser gives
-credit to the connection, and none to stream 1. It prints:
+has to store more bytes than it has room for, or to stop reading the connection, which also carries the page. In step 4 the
+browser gives credit to the connection, and none to stream 1. It prints:
 
     a paused video of 1,000,000 bytes, then a page of 500 bytes
-        step3_states: the browser holds 65,536 bytes of the video, and reads no more; no page
+        step3_states: the browser holds 65,536 bytes of the video, and stops reading; no page
         step4_credit: the browser holds 65,535 bytes of the video; the page of 500 bytes is there
 """
 
@@ -31,7 +31,7 @@ def browse(step: ModuleType, credit: bool) -> str:
             connection.receive_data(step.frame(step.HEADERS, step.END_STREAM, 3, b"/500"))
             continue
         if video > ROOM:
-            return f"the browser holds {video:,} bytes of the video, and reads no more; no page"
+            return f"the browser holds {video:,} bytes of the video, and stops reading; no page"
         data = network.pop(0)
         if data[8] == 3:
             return f"the browser holds {video:,} bytes of the video; the page of {len(data) - 9} bytes is there"

@@ -8,7 +8,7 @@ The bomb: the block adds an entry of 4,001 bytes, and then names it 11,990 times
 once. A program that copies, forwards or logs each field has all of the bytes.)
 
 The rapid reset: the client asks, and at once says "never mind". The stream is closed, so the limit of 100 streams never counts
-it. But the app has worked for it. It prints:
+it. But the app has already made the answer. It prints:
 
     the block of a refused stream, and then a question for /7
         step8_tables: a fault, code 9: wrong field block: no entry 64
@@ -32,7 +32,7 @@ from hpack import Encoder
 
 
 class Server:
-    """A step, with the number of answers that its app has made and of bytes in its fields."""
+    """A step, the number of answers that its app has made, and the number of bytes in its fields."""
 
     def __init__(self, step: ModuleType) -> None:
         self.step, self.answers, self.sizes = step, [], 0

@@ -55,7 +55,7 @@ async def listen(make_connection: Callable[[], Any], port: int) -> None:
     tasks = set()
 
     def connected(reader: StreamReader, writer: StreamWriter) -> None:
-        """Serve the client in a task of ours: of a task of its own, asyncio in Python 3.11 prints that Ctrl-C cancels it."""
+        """Serve the client in a task of ours: at Ctrl-C, asyncio in Python 3.11 prints a traceback for its own tasks."""
         task = asyncio.create_task(serve_client(make_connection(), reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
@@ -78,12 +78,12 @@ class Driver:
             self.ahead += self.core.send(self.app(request))
 
     def next_piece(self) -> bytes:
-        """Return what goes ahead, or a piece of an answer."""
+        """Return the frames that are sent before all answers, or a piece of an answer."""
         ahead, self.ahead = self.ahead, b""
         return ahead or self.core.next_piece()
 
     def farewell(self, fault: Any) -> bytes:
-        """Return the last words of the core."""
+        """Return the core's last bytes for a client that broke a rule."""
         return self.ahead + b"".join(self.core.send(event) for event in self.core.farewell(fault))
 
 

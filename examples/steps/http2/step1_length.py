@@ -1,7 +1,7 @@
 r"""Step 1: a length in front of each message. Many questions and answers follow each other on one connection.
 
-A client asks for a number of bytes: ``/5`` is a question, and its answer has five bytes. In front of each message stand three
-bytes with its length, so no byte of a message is looked at to find its end:
+A client asks for a number of bytes: ``/5`` is a question, and its answer has five bytes. Each message begins with its length
+in three bytes, so a receiver finds the end without searching the message:
 
     00 00 02   2f 35                   the length 2, and the question /5
     00 00 05   2f 35 0a 2f 35          the length 5, and the answer: /5, a line feed, and the same again as far as it fits

@@ -1,8 +1,8 @@
 r"""Step 2: a stream id in front of each piece. Many conversations share one connection (multiplexing).
 
-A long answer is cut into pieces of at most 16,384 bytes. In front of each piece stand its length and, in four bytes, the
-number of its conversation, which is called a *stream*. So pieces of several answers can alternate, and the client puts
-together those with the same number. A piece of length 0 ends an answer:
+A long answer is cut into pieces of at most 16,384 bytes. Each piece begins with its length and, in four bytes, the number of
+its conversation, which is called a *stream*. So pieces of several answers can alternate, and the client joins the pieces with
+the same number. A piece of length 0 ends an answer:
 
     00 00 02  00 00 00 01  2f 35                 stream 1: the question /5
     00 00 05  00 00 00 01  2f 35 0a 2f 35        stream 1: five bytes of the answer

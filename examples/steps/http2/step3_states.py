@@ -1,15 +1,15 @@
 r"""Step 3: streams have states. A frame that does not fit the state of its stream is refused.
 
-A piece now says what it is: a byte with its *type*, and a byte with *flags*, which are bits. Such a piece is called a *frame*.
+Each piece now has a byte with its *type*, and a byte with *flags*, one bit for each. Such a piece is called a *frame*.
 This is the header of a frame of HTTP/2, and these are HTTP/2's numbers:
 
     00 00 02   01    01     00 00 00 01   2f 35              the question /5 on stream 1
     length     type  flags  stream        payload            type 1: HEADERS, flag 1: END_STREAM
 
 A client may send content: HEADERS without END_STREAM, then DATA (type 0), and the last frame has END_STREAM. A stream begins
-*idle*. HEADERS makes it *open*. The client's END_STREAM makes it *half-closed*: the client has said all, and the server has
-not. The server's END_STREAM, or RST_STREAM (type 3: "never mind"), makes it *closed*. A client takes odd numbers, and each new
-number is higher than all before. So one number tells idle streams from closed ones.
+*idle*. HEADERS makes it *open*. The client's END_STREAM makes it *half-closed*: the client has finished sending, and the
+server has not. The server's END_STREAM, or RST_STREAM (type 3: "never mind"), makes it *closed*. A client takes odd numbers,
+and each new number is higher than all earlier ones. So one number tells idle streams from closed ones.
 
     python examples/steps/http2/step3_states.py 8000
     python examples/steps/http2/client.py step3_states 8000 /1000000 /5
@@ -78,7 +78,7 @@ class Connection:
         return self.streams.get(id_)
 
     def _receive_headers(self, flags: int, id_: int, payload: bytes) -> None:
-        """Open a stream. Its number has to be odd, and higher than all before."""
+        """Open a stream. Its number has to be odd, and higher than all earlier ones."""
         if id_ <= self.last_id or id_ % 2 == 0:
             raise Fault(f"stream {id_} cannot begin after stream {self.last_id}")
         self.last_id = id_
@@ -94,7 +94,7 @@ class Connection:
         self._end(stream, flags)
 
     def _end(self, stream: Stream, flags: int) -> None:
-        """Answer, if the client has said all."""
+        """Answer, if the client has finished sending."""
         if flags & END_STREAM:
             stream.answer = answer(stream.target, stream.count)
 

@@ -1,12 +1,13 @@
 r"""Step 4: credit. Nobody sends content that the other side has no room for.
 
-Each stream has a *flow-control window*: 65,535 bytes that its sender may send at first. The connection has one, too, for all
-of its streams together. Each byte of DATA uses up a byte of both. The receiver gives credit with WINDOW_UPDATE (type 8):
+Each stream has a *flow-control window*: 65,535 bytes that its sender may send at first. The connection has a window, too, for
+all of its streams together. Each byte of DATA uses up a byte of both windows. The receiver gives credit with WINDOW_UPDATE
+(type 8):
 
     00 00 04   08    00     00 00 00 01   00 00 40 00        16,384 more bytes on stream 1
     00 00 04   08    00     00 00 00 00   00 00 40 00        16,384 more bytes on the connection: "stream 0"
 
-So a client that has stopped to read one stream gives that stream no credit, and it goes on with the others. The server gives
+So a client that has stopped reading one stream gives that stream no credit, and goes on with the others. The server gives
 credit, too: when a request is complete, the server gives back the bytes of its content.
 
     python examples/steps/http2/step4_credit.py 8000
@@ -53,7 +54,7 @@ class Connection:
         self.streams: dict[int, Stream] = {}  # neither idle nor closed
         self.last_id = 0
         self.window = self.room = WINDOW  # of all streams together
-        self.control = b""  # frames that go ahead of all answers
+        self.control = b""  # frames that are sent before all answers
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the client, and handle each frame that is complete now. Raises Fault."""
@@ -81,7 +82,7 @@ class Connection:
         return self.streams.get(id_)
 
     def _receive_headers(self, flags: int, id_: int, payload: bytes) -> None:
-        """Open a stream. Its number has to be odd, and higher than all before."""
+        """Open a stream. Its number has to be odd, and higher than all earlier ones."""
         if id_ <= self.last_id or id_ % 2 == 0:
             raise Fault(f"stream {id_} cannot begin after stream {self.last_id}")
         self.last_id = id_
@@ -101,7 +102,7 @@ class Connection:
         self._end(stream, flags)
 
     def _receive_credit(self, owner: "Stream | Connection | None", credit: int) -> None:
-        """Send more on a stream or on the connection. For a closed stream, credit may come late."""
+        """Send more on a stream or on the connection. Credit for a closed stream may arrive late."""
         if owner is not None:
             owner.window += credit
             if credit == 0 or owner.window > MAX_WINDOW:
@@ -113,7 +114,7 @@ class Connection:
         self.control += frame(WINDOW_UPDATE, 0, id_, credit.to_bytes(4))
 
     def _end(self, stream: Stream, flags: int) -> None:
-        """Answer, if the client has said all."""
+        """Answer, if the client has finished sending."""
         if flags & END_STREAM:
             stream.answer = answer(stream.target, stream.count)
             if stream.count:

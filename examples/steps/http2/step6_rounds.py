@@ -1,7 +1,7 @@
-r"""Step 6: rounds. Each stream with something to send sends one piece, and then it is the next one's turn.
+r"""Step 6: rounds. Each stream with something to send sends one piece, and then the next stream has its turn.
 
-"The shortest answer first" lets a long one wait for as long as short ones come (*starvation*). Here the streams stand in a
-queue. The first that may send sends a piece, and goes to the end of the queue:
+With "the shortest answer first", a long answer waits as long as short answers come (*starvation*). Here the streams wait in a
+queue. The first stream that may send sends a piece, and goes to the end of the queue:
 
     queue 1 3 5   stream 1 sends a piece     queue 3 5 1
     queue 3 5 1   stream 3 has no credit     stream 5 sends a piece     queue 3 1 5
@@ -52,7 +52,7 @@ class Connection:
         self.streams: dict[int, Stream] = {}  # neither idle nor closed
         self.last_id = 0
         self.window = self.room = WINDOW  # of all streams together
-        self.control = b""  # frames that go ahead of all answers
+        self.control = b""  # frames that are sent before all answers
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the client, and handle each frame that is complete now. Raises Fault."""
@@ -80,7 +80,7 @@ class Connection:
         return self.streams.get(id_)
 
     def _receive_headers(self, flags: int, id_: int, payload: bytes) -> None:
-        """Open a stream. Its number has to be odd, and higher than all before."""
+        """Open a stream. Its number has to be odd, and higher than all earlier ones."""
         if id_ <= self.last_id or id_ % 2 == 0:
             raise Fault(f"stream {id_} cannot begin after stream {self.last_id}")
         self.last_id = id_
@@ -102,7 +102,7 @@ class Connection:
         self._end(stream, flags)
 
     def _receive_credit(self, owner: "Stream | Connection | None", credit: int) -> None:
-        """Send more on a stream or on the connection. For a closed stream, credit may come late."""
+        """Send more on a stream or on the connection. Credit for a closed stream may arrive late."""
         if owner is not None:
             owner.window += credit
             if credit == 0 or owner.window > MAX_WINDOW:
@@ -115,7 +115,7 @@ class Connection:
             owner.room = WINDOW
 
     def _end(self, stream: Stream, flags: int) -> None:
-        """Answer, if the client has said all."""
+        """Answer, if the client has finished sending."""
         if flags & END_STREAM:
             stream.answer = answer(stream.target, stream.count)
 

@@ -117,7 +117,7 @@ class Connection:
             self._receive_headers(flags, id_, block)
 
     def _receive_headers(self, flags: int, id_: int, block: bytes) -> None:
-        """Open a stream. Its number has to be odd, and higher than all before."""
+        """Open a stream. Its number has to be odd, and higher than all earlier ones."""
         if id_ <= self.last_id or id_ % 2 == 0:
             raise Fault(f"stream {id_} cannot begin after stream {self.last_id}")
         self.last_id = id_
@@ -142,7 +142,7 @@ class Connection:
         self._end(stream, flags)
 
     def _receive_credit(self, owner: "Stream | Connection | None", credit: int) -> None:
-        """Send more on a stream or on the connection. For a closed stream, credit may come late."""
+        """Send more on a stream or on the connection. Credit for a closed stream may arrive late."""
         if owner is not None:
             owner.window += credit
             if credit == 0 or owner.window > MAX_WINDOW:
@@ -155,7 +155,7 @@ class Connection:
             owner.room = WINDOW
 
     def _end(self, stream: Stream, flags: int) -> None:
-        """Answer, if the client has said all."""
+        """Answer, if the client has finished sending."""
         if flags & END_STREAM:
             stream.answer = answer(stream.target, stream.count)
             self.control += frame(HEADERS, END_HEADERS, stream.id, STATUS_200)

@@ -2,8 +2,8 @@ r"""Step 8: compressed heads. The server reads the client's field blocks, with a
 
 A browser sends the same twenty fields with each request. In a field block a byte can stand for a field: ``0x82`` is
 ":method: GET". That is HPACK, and ``tables.py``, beside this file, decodes it. The client adds entries to its table, and the
-server has to add the same entries to its own, in the same order. So the blocks of a connection are one conversation, over all
-streams.
+server has to add the same entries to its own, in the same order. So each block depends on all earlier blocks of the
+connection, whatever their streams.
 
     python examples/steps/http2/step8_tables.py 8000
     curl --http2-prior-knowledge http://127.0.0.1:8000/5
@@ -113,7 +113,7 @@ class Connection:
             self._receive_headers(flags, id_, block)
 
     def _receive_headers(self, flags: int, id_: int, block: bytes) -> None:
-        """Open a stream. Its number has to be odd, and higher than all before."""
+        """Open a stream. Its number has to be odd, and higher than all earlier ones."""
         if id_ <= self.last_id or id_ % 2 == 0:
             raise Fault(f"stream {id_} cannot begin after stream {self.last_id}")
         self.last_id = id_
@@ -145,7 +145,7 @@ class Connection:
         self._end(stream, flags)
 
     def _receive_credit(self, owner: "Stream | Connection | None", credit: int) -> None:
-        """Send more on a stream or on the connection. For a closed stream, credit may come late."""
+        """Send more on a stream or on the connection. Credit for a closed stream may arrive late."""
         if owner is not None:
             owner.window += credit
             if credit == 0 or owner.window > MAX_WINDOW:
@@ -158,7 +158,7 @@ class Connection:
             owner.room = WINDOW
 
     def _end(self, stream: Stream, flags: int) -> None:
-        """Answer, if the client has said all."""
+        """Answer, if the client has finished sending."""
         if flags & END_STREAM:
             stream.answer = answer(stream.target, stream.count)
             self.control += frame(HEADERS, END_HEADERS, stream.id, STATUS_200)

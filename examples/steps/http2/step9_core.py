@@ -47,7 +47,7 @@ STATUS_200 = b"\x00\x07:status\x03200"  # a field block
 
 
 class Request(NamedTuple):
-    """The client has said all on a stream: what it asks for, and the number of bytes of content."""
+    """The request on a stream is complete: its target, and the number of bytes of its content."""
 
     stream: int
     target: bytes
@@ -67,7 +67,7 @@ class Stream:
     def __init__(self, id_: int, target: bytes, window: int) -> None:
         self.id, self.target = id_, target
         self.count = 0  # bytes of content
-        self.ended = False  # half-closed: the client has said all
+        self.ended = False  # half-closed: the client has finished sending
         self.answer: bytes | None = None
         self.window, self.room = window, WINDOW  # how much we may send, and how much the client may send
 
@@ -82,7 +82,7 @@ class Connection(Core):
         self.streams: dict[int, Stream] = {}  # neither idle nor closed
         self.last_id = 0
         self.window = self.room = WINDOW  # of all streams together
-        self.control = frame(SETTINGS, 0, 0, setting(MAX_CONCURRENT_STREAMS, MAX_STREAMS))  # frames that go ahead
+        self.control = frame(SETTINGS, 0, 0, setting(MAX_CONCURRENT_STREAMS, MAX_STREAMS))  # frames before all answers
         self.table = Table()
         self.client_window = WINDOW  # of a new stream
         self.preface = PREFACE  # what is still to come
@@ -111,7 +111,7 @@ class Connection(Core):
         self.wants = Wants.CLOSED
 
     def send(self, event: Event) -> bytes:
-        """Return the frames that go ahead. The pieces of the Data follow from ``next_piece``, when there is credit."""
+        """Return the frames before all answers. ``next_piece`` returns the pieces of the Data when there is credit."""
         if isinstance(event, Data) and event.stream in self.streams:
             self.streams[event.stream].answer = event.data
             self.control += frame(HEADERS, END_HEADERS, event.stream, STATUS_200)
@@ -169,7 +169,7 @@ class Connection(Core):
             self._receive_headers(flags, id_, block)
 
     def _receive_headers(self, flags: int, id_: int, block: bytes) -> None:
-        """Open a stream. Its number has to be odd, and higher than all before."""
+        """Open a stream. Its number has to be odd, and higher than all earlier ones."""
         if id_ <= self.last_id or id_ % 2 == 0:
             raise Fault(f"stream {id_} cannot begin after stream {self.last_id}")
         self.last_id = id_
@@ -202,7 +202,7 @@ class Connection(Core):
         self._end(stream, flags)
 
     def _receive_credit(self, owner: "Stream | Connection | None", credit: int) -> None:
-        """Send more on a stream or on the connection. For a closed stream, credit may come late."""
+        """Send more on a stream or on the connection. Credit for a closed stream may arrive late."""
         if owner is not None:
             owner.window += credit
             if credit == 0 or owner.window > MAX_WINDOW:
@@ -215,7 +215,7 @@ class Connection(Core):
             owner.room = WINDOW
 
     def _end(self, stream: Stream, flags: int) -> None:
-        """Deliver the request, if the client has said all."""
+        """Deliver the request, if the client has finished sending."""
         if flags & END_STREAM:
             stream.ended = True
             self.requests.append(Request(stream.id, stream.target, stream.count))
@@ -225,7 +225,7 @@ class Connection(Core):
         return stream.answer is not None and (not stream.answer or min(stream.window, self.window) > 0)
 
     def farewell(self, error: Exception) -> list[Event]:
-        """Return the last words: the code of the fault."""
+        """Return the last event for the client: a GOAWAY with the code of the fault."""
         return [GoAway(self.last_id, error.code)]
 
     def next_piece(self) -> bytes:

@@ -5,10 +5,10 @@ r"""Field blocks of HTTP/2 (HPACK, RFC 7541), for steps 8 and 9: each byte of a 
     40 01 61 01 62           a literal field, "a: b", which becomes the new entry 62
     be                       entry 62 (0x80 + 62): "a: b"
 
-Entries 1 to 61 are the same for everybody (the *static table*). Behind them stand the entries that the client has added on
-this connection (the *dynamic table*), the newest first. Client and server change their copies of it in the same way, block by
-block. A text may be compressed by the *Huffman code*, which has short codes for frequent letters. The static table and this
-code are two long lists, which come from the library hpack.
+Entries 1 to 61 are the same for everybody (the *static table*). The entries that the client has added on this connection come
+after these (the *dynamic table*), the newest first. Client and server change their copies of the dynamic table in the same
+way, block by block. A text may be compressed by the *Huffman code*, which has short codes for frequent letters. The static
+table and this code are two long lists, which come from the library hpack.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ MAX_TABLE = 4_096  # bytes, where an entry counts 32 more than its name and its 
 
 
 class Table:
-    """The client's tables, as the server has them."""
+    """The server's copy of the client's tables."""
 
     def __init__(self) -> None:
         self.dynamic: list[tuple[bytes, bytes]] = []  # the newest first
@@ -42,7 +42,7 @@ class Table:
             if first & 0x80:  # an entry
                 index, block = read_integer(block, 7)
                 yield self._entry(index)
-            elif first & 0xE0 == 0x20:  # the client makes the table smaller, or as large again
+            elif first & 0xE0 == 0x20:  # the client changes the size of the table
                 self.limit, block = read_integer(block, 5)
                 self._evict()
             else:  # a literal, which becomes an entry if the bit 0x40 is set
@@ -83,7 +83,7 @@ def read_integer(data: bytes, bits: int) -> tuple[int, bytes]:
 
 
 def read_text(data: bytes) -> tuple[bytes, bytes]:
-    """Return a text, whose length stands before it, and the bytes after it. The bit 0x80 marks the Huffman code."""
+    """Return a text, which begins with its length, and the bytes after it. The bit 0x80 marks the Huffman code."""
     size, rest = read_integer(data, 7)
     if size > len(rest):
         raise ValueError("the text is cut short")

@@ -1,4 +1,4 @@
-r"""The attack on step 1: a message of two lines, and a client that wants the weather alone.
+r"""The attack on step 1: a message of two lines, and a client that wants only the weather.
 
 The end of a line is the end of a message. So no message can hold a line break: it would arrive as two messages, and the
 second one looks as if somebody had sent it. It prints:

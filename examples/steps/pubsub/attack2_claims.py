@@ -1,7 +1,7 @@
 r"""The attacks on step 2: three ways to make a server use more memory than it has.
 
-The first client announces a string of ten thousand million bytes, and sends some of them. The second client sends an array in
-an array, and so on, 5,000 deep. Step 2 calls itself for each array, and Python allows about 1,000 calls within each other.
+The first client announces a string of ten billion bytes, and sends some of them. The second client sends an array in
+an array, and so on, 5,000 deep. Step 2 calls itself for each array, and Python allows about 1,000 nested calls.
 The third client subscribes, and does not read. It prints:
 
     a string of 9999999999 bytes is announced

@@ -1,6 +1,5 @@
-r"""The attack on step 4: no attack at all. A subscriber wants all news, and a new topic is born.
-
-It can only list the topics that it knows. It prints:
+r"""The attack on step 4, which needs no attacker: a subscriber wants all news, and somebody publishes on a new topic. The
+subscriber can only list the topics that it knows. It prints:
 
     messages on news.de and news.uk, for a client that knows news.de and news.fr, and wants all news
         step4_queues:   [message news.de rain]

@@ -1,12 +1,12 @@
 r"""The attacks on step 7: an answer that overtakes messages, a message for many, and a stop.
 
 The first client reads slowly. It unsubscribes, and gets messages of the topic after the answer to that. In step 7 each
-subscriber costs an encoding. And when somebody stops step 7 with Ctrl-C, the messages in its queues are gone, although their
-publisher was told that they have a receiver. It prints:
+subscriber costs an encoding. And when somebody stops step 7 with Ctrl-C, the messages in its queues are gone, although the
+answer to their publisher has counted a receiver. It prints:
 
     a client unsubscribes while messages wait for it
-        step7_replay: 68 messages behind the answer to UNSUBSCRIBE
-        step8_order:  0 messages behind the answer to UNSUBSCRIBE
+        step7_replay: 68 messages after the answer to UNSUBSCRIBE
+        step8_order:  0 messages after the answer to UNSUBSCRIBE
     a message has 1,000 subscribers
         step7_replay: encodings: 1,000
         step8_order:  encodings: 1
@@ -28,7 +28,7 @@ async def unsubscribe(server: Server) -> str:
     await say(client, "UNSUBSCRIBE news")
     await read_on(client)
     kinds = [kind for kind, *_ in values(client)]
-    return f"{len(kinds) - 1 - kinds.index('unsubscribe')} messages behind the answer to UNSUBSCRIBE"
+    return f"{len(kinds) - 1 - kinds.index('unsubscribe')} messages after the answer to UNSUBSCRIBE"
 
 
 async def many(server: Server) -> str:

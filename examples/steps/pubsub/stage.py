@@ -32,7 +32,7 @@ async def say(client: Client, *commands: str) -> None:
 
 
 async def read_on(client: Client) -> None:
-    """Let the client read what waits, and everything that comes."""
+    """Let the client read the bytes that wait in the server's memory, and all later bytes."""
     client.read_all()
     await asyncio.sleep(0.001)
 

@@ -1,6 +1,6 @@
 r"""Step 3: limits. Whatever a client can make the server store has a bound, and the bound is checked at once.
 
-A length is a claim: ``$9999999999\r\n`` has 13 bytes, and announces ten thousand million. The server checks it when its line
+A length is a claim: ``$9999999999\r\n`` has 13 bytes, and announces ten billion bytes. The server checks it when its line
 ends, before a byte of the string arrives. A command is an array of strings and never an array of arrays, so the parser needs
 no recursion. Limits multiply: 1,000 strings of 65,536 bytes would be 65 MB. So the command as a whole has a limit, too.
 

@@ -1,4 +1,4 @@
-r"""Step 6: a matcher that never goes back far. No pattern makes the server think for long.
+r"""Step 6: a matcher that never goes back far. No pattern keeps the server busy for long.
 
 ``*a*b`` and the topic ``aab``: the first star takes nothing, and ``a`` matches the first byte. The second star takes nothing,
 and ``b`` does not match the second byte. So the second star takes one byte more, and then ``b`` matches the third byte. If

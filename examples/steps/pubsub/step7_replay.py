@@ -1,7 +1,7 @@
-r"""Step 7: a log. A client that has lost its connection gets what it has missed, or is told that it is lost.
+r"""Step 7: a log. A client that has lost its connection gets the messages that it has missed, or a notice that they are lost.
 
 Each message has an *id*, a number that grows. The ids begin with the time, so that a server that was started again goes on
-with greater ids than before. The server keeps the last messages in a *log*. A client that comes back names a topic and the id
+with larger ids than before. The server keeps the last messages in a *log*. A client that comes back names a topic and the id
 of the last message that it has seen. It gets the messages after that id, and the new ones. ``start`` is the id of the last
 message that the log has dropped, so a client that has seen less may have missed something:
 
@@ -86,7 +86,7 @@ class Log:
 
     def replay(self, topic: bytes, seen: int) -> bytes:
         """Return the messages of a topic after an id, and before them a gap if some may be missing."""
-        gap = not self.start <= seen <= self.newest  # an id that is too great comes from another server
+        gap = not self.start <= seen <= self.newest  # a larger id comes from another server
         messages = [[b"message", *message, id] for id, *message in self.messages if message[0] == topic and (gap or id > seen)]
         return b"".join(encode(each) for each in [[b"gap", "+unknown"]] * gap + messages)
 
@@ -146,7 +146,7 @@ def execute(client: Client, command: list[bytes]) -> bytes:
             return encode([kind.lower(), name, client.count(), log.newest])
         case b"RESUME", [topic, seen] if client.count() < MAX_TOPICS and topic not in client.topics:
             client.topics[topic] = None
-            id = int(seen) if re.fullmatch(rb"[0-9]{1,20}", seen) else -1  # if it is not an id: a gap, and all of the log
+            id = int(seen) if re.fullmatch(rb"[0-9]{1,20}", seen) else -1  # not an id: a gap comes first, then all of the log
             return encode([b"subscribe", topic, client.count(), log.newest]) + log.replay(topic, id)
         case b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" as kind, [name]:
             (client.topics if kind == b"UNSUBSCRIBE" else client.patterns).pop(name, None)

@@ -85,7 +85,7 @@ class Log:
 
     def replay(self, topic: bytes, seen: int) -> bytes:
         """Return the messages of a topic after an id, and before them a gap if some may be missing."""
-        gap = not self.start <= seen <= self.newest  # an id that is too great comes from another server
+        gap = not self.start <= seen <= self.newest  # a larger id comes from another server
         messages = [[b"message", *message, id] for id, *message in self.messages if message[0] == topic and (gap or id > seen)]
         return b"".join(encode(each) for each in [[b"gap", "+unknown"]] * gap + messages)
 
@@ -157,7 +157,7 @@ def execute(client: Client, command: list[bytes]) -> bytes:
             return encode([kind.lower(), name, client.count(), log.newest])
         case b"RESUME", [topic, seen] if client.count() < MAX_TOPICS and topic not in client.topics:
             client.topics[topic] = None
-            id = int(seen) if re.fullmatch(rb"[0-9]{1,20}", seen) else -1  # if it is not an id: a gap, and all of the log
+            id = int(seen) if re.fullmatch(rb"[0-9]{1,20}", seen) else -1  # not an id: a gap comes first, then all of the log
             return encode([b"subscribe", topic, client.count(), log.newest]) + log.replay(topic, id)
         case b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" as kind, [name]:
             (client.topics if kind == b"UNSUBSCRIBE" else client.patterns).pop(name, None)
@@ -243,7 +243,7 @@ async def main(port: int) -> None:
     print(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     try:
         await asyncio.Event().wait()  # never set
-    finally:  # asyncio makes a CancelledError of Ctrl-C
+    finally:  # asyncio turns Ctrl-C into a CancelledError
         server.close()
         await asyncio.gather(*[client.finish() for client in clients])
 

@@ -1,8 +1,8 @@
 r"""The attacks on step 7: a server that sends a line without an end, and a client that forges a field by the type of an event.
 
 The line comes in pieces of 20,000 bytes. A relay with step 7 keeps all of them, and for each piece it searches all of them
-again. Nothing would stop it at a gigabyte. In the second attack the target of a POST holds a line feed, and the target is the
-type. It prints:
+again. It would store a gigabyte in the same way. In the second attack the target of a POST holds a line feed, and the target
+is the type. It prints:
 
     a line without an end
         step7_slow: 1,100,000 bytes received, 30,800,000 characters searched, 1,100,000 held

@@ -1,6 +1,6 @@
 r"""Step 3: cut anywhere. A reader of events that remembers what is not complete.
 
-The network cuts a stream where it likes, and an event stream has three places that hurt:
+The network cuts a stream where it likes, and an event stream has three difficult places:
 
     b"data: caf\xc3" + b"\xa9\n\n"        within a character: UTF-8 writes an é in two bytes
     b"data: a\r" + b"\n\r\n"            within a line break: CR LF is one break, not two

@@ -7,7 +7,7 @@ Connections break. A browser opens a new one after some seconds, and names the l
     data: hello                  Last-Event-ID: 7            the server sends events 8, 9 and so on from its log
 
 The relay does what the browser does. An id counts when its event is complete: of an event that was cut short, neither the data
-nor the id counts, and the event comes again, whole.
+nor the id counts, and the server sends the complete event again.
 
 The log holds bytes. An event is encoded once, and not once for each subscriber.
 

@@ -9,8 +9,8 @@ The relay uses the comments, too. If it hears nothing for 45 seconds, not even a
 again. Without this rule it would wait for ever: a machine that has lost power says nothing.
 
 The server names the time until a client should come back, in milliseconds: ``retry: 3000``. The relay doubles this time after
-each attempt that fails, up to a minute, and waits for a random part of it. So a server that starts again does not find all of
-its clients at the door at once.
+each attempt that fails, up to a minute, and waits for a random part of it. So the clients of a server that starts again do not
+all connect at the same moment.
 
     python examples/steps/sse/step6_quiet.py 8000
     curl -N http://127.0.0.1:8000/events               # and wait 15 seconds

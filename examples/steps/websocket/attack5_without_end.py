@@ -1,4 +1,4 @@
-"""The attacks on step 5: a length without end, fragments without end, and two clients that say nothing.
+"""The attacks on step 5: an enormous length, endless fragments, and two silent clients.
 
 The first client announces a frame of 2^63 - 1 bytes, and sends five million of them. The second one sends fragments without
 content. The third one has lost its network, and the fourth one has sent half of a handshake. It prints:

@@ -10,11 +10,11 @@ And its reading task does not know what the other task has sent: its Pong follow
     an opcode without a meaning, alone
         step8_goodbye: nothing
         step9_core:    Close 1002 (reserved opcode 3)
-    a Ping behind the server's Close
-        step8_goodbye: Close 1001, and behind it 8a 00
+    a Ping after the server's Close
+        step8_goodbye: Close 1001, and after it 8a 00
         step9_core:    Close 1001
     a silent client, and a stop
-        step8_goodbye: Close 1001, and behind it 89 00; TCP ends after 0 s
+        step8_goodbye: Close 1001, and after it 89 00; TCP ends after 0 s
         step9_core:    Close 1001; TCP ends after 0 s
 """
 
@@ -66,7 +66,7 @@ async def silence(server: Server) -> str:
 ATTACKS = {
     "a text of 200,000 bytes whose first byte is wrong": wrong_text,
     "an opcode without a meaning, alone": wrong_opcode,
-    "a Ping behind the server's Close": ping_behind_close,
+    "a Ping after the server's Close": ping_behind_close,
     "a silent client, and a stop": silence,
 }
 for name, attack in ATTACKS.items():

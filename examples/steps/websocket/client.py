@@ -54,7 +54,7 @@ def show(arrow: str, frame: bytes, payload: bytes) -> None:
 
 
 def main(port: int, texts: list[str]) -> None:
-    """Shake hands, send the texts, and wait for an answer to each."""
+    """Do the handshake, send the texts, and wait for an answer to each."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection, connection.makefile("rb") as stream:
         lines = f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         key = b64encode(os.urandom(16)).decode()

@@ -55,7 +55,7 @@ def shown(client: Client) -> str:
         for event in core.events():
             seen.append(described(event))
         if core.buffered:
-            seen.append(f"and behind it {core.trailing_data.hex(' ')}")
+            seen.append(f"and after it {core.trailing_data.hex(' ')}")
     except RemoteProtocolError as error:
         return ", ".join([*seen, f"the client fails: {error}"])
     if not client.open and not any(line.startswith("Close") for line in seen):

@@ -110,7 +110,7 @@ async def read_frame(reader: StreamReader) -> tuple[bool, int, bytes]:
     if length >= 126:
         least, size = (126, 2) if length == 126 else (65_536, 8)
         length = int.from_bytes(await reader.readexactly(size), "big")
-        if not least <= length < 1 << 63:  # a program on the way could read another form of a length as another frame
+        if not least <= length < 1 << 63:  # if a length had two forms, a proxy could read a different frame
             raise Fault(1002, "a length that is not in its shortest form, or over 63 bits")
     key = await reader.readexactly(4)
     return fin, opcode, unmask(await reader.readexactly(length), key)

@@ -1,10 +1,10 @@
-r"""Step 6: limits and timeouts. A client can announce, send, or wait without end, and the server does not go along with it.
+r"""Step 6: limits and timeouts. Each length, each message and each wait of a client has a limit.
 
 A header of 14 bytes can announce 2^63 - 1 bytes. So the server compares the length with the limit when the header has
 arrived, and stores nothing of the payload before. A fragment may be empty, so a limit on bytes does not bound the number of
 fragments.
 
-Silence is normal on a WebSocket. But a phone that has lost its network is silent, too, and sends no end of the connection. So
+Silence is normal on a WebSocket. But a phone that has lost its network is silent, too, and cannot end its connection. So
 after 20 seconds without a frame the server sends a Ping. If no Pong and no other frame comes within 20 more, the client is
 gone. This is called *keepalive*.
 
@@ -103,9 +103,9 @@ def check_close(data: bytes) -> None:
 
 
 async def read_frame(reader: StreamReader, writer: StreamWriter, room: int) -> tuple[bool, int, bytes]:
-    """Return the FIN bit, the opcode and the payload of the next frame, which has room for this many bytes.
+    """Return the FIN bit, the opcode and the payload of the next frame, whose payload may have ``room`` bytes.
 
-    Raises IncompleteReadError if the connection ends before.
+    Raises IncompleteReadError if the connection ends earlier.
     """
     first, second = await read_exactly(reader, writer, 2)
     if first & 0x70:  # bits for extensions: we could not read compressed text, for example
@@ -121,7 +121,7 @@ async def read_frame(reader: StreamReader, writer: StreamWriter, room: int) -> t
     if length >= 126:
         least, size = (126, 2) if length == 126 else (65_536, 8)
         length = int.from_bytes(await read_exactly(reader, writer, size), "big")
-        if not least <= length < 1 << 63:  # a program on the way could read another form of a length as another frame
+        if not least <= length < 1 << 63:  # if a length had two forms, a proxy could read a different frame
             raise Fault(1002, "a length that is not in its shortest form, or over 63 bits")
     if opcode < CLOSE and length > room:  # before any byte of the payload is stored
         raise Fault(1009, "message too big")

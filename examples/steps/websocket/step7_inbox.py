@@ -104,9 +104,9 @@ def check_close(data: bytes) -> None:
 
 
 async def read_frame(reader: StreamReader, writer: StreamWriter, room: int) -> tuple[bool, int, bytes]:
-    """Return the FIN bit, the opcode and the payload of the next frame, which has room for this many bytes.
+    """Return the FIN bit, the opcode and the payload of the next frame, whose payload may have ``room`` bytes.
 
-    Raises IncompleteReadError if the connection ends before.
+    Raises IncompleteReadError if the connection ends earlier.
     """
     first, second = await read_exactly(reader, writer, 2)
     if first & 0x70:  # bits for extensions: we could not read compressed text, for example
@@ -122,7 +122,7 @@ async def read_frame(reader: StreamReader, writer: StreamWriter, room: int) -> t
     if length >= 126:
         least, size = (126, 2) if length == 126 else (65_536, 8)
         length = int.from_bytes(await read_exactly(reader, writer, size), "big")
-        if not least <= length < 1 << 63:  # a program on the way could read another form of a length as another frame
+        if not least <= length < 1 << 63:  # if a length had two forms, a proxy could read a different frame
             raise Fault(1002, "a length that is not in its shortest form, or over 63 bits")
     if opcode < CLOSE and length > room:  # before any byte of the payload is stored
         raise Fault(1009, "message too big")

@@ -5,7 +5,7 @@ client's Close arrives.
 
 A server that is stopped (Ctrl-C) puts a Close of its own into each inbox, with the code 1001 (going away). The app still
 answers the messages before it. Then the server waits for the client's Close, because a message may be on its way meanwhile:
-the client learns from the 1001 that nobody will answer that one. After ten seconds the server waits no longer.
+the client learns from the 1001 that nobody will answer that one. After ten seconds the server stops waiting.
 
     python examples/steps/websocket/step8_goodbye.py 8000
     python examples/steps/websocket/client.py 8000 slow
@@ -105,9 +105,9 @@ def check_close(data: bytes) -> None:
 
 
 async def read_frame(reader: StreamReader, writer: StreamWriter, room: int) -> tuple[bool, int, bytes]:
-    """Return the FIN bit, the opcode and the payload of the next frame, which has room for this many bytes.
+    """Return the FIN bit, the opcode and the payload of the next frame, whose payload may have ``room`` bytes.
 
-    Raises IncompleteReadError if the connection ends before.
+    Raises IncompleteReadError if the connection ends earlier.
     """
     first, second = await read_exactly(reader, writer, 2)
     if first & 0x70:  # bits for extensions: we could not read compressed text, for example
@@ -123,7 +123,7 @@ async def read_frame(reader: StreamReader, writer: StreamWriter, room: int) -> t
     if length >= 126:
         least, size = (126, 2) if length == 126 else (65_536, 8)
         length = int.from_bytes(await read_exactly(reader, writer, size), "big")
-        if not least <= length < 1 << 63:  # a program on the way could read another form of a length as another frame
+        if not least <= length < 1 << 63:  # if a length had two forms, a proxy could read a different frame
             raise Fault(1002, "a length that is not in its shortest form, or over 63 bits")
     if opcode < CLOSE and length > room:  # before any byte of the payload is stored
         raise Fault(1009, "message too big")
@@ -234,7 +234,7 @@ async def main(port: int) -> None:
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
     try:
         await asyncio.Event().wait()  # never set
-    finally:  # asyncio makes a CancelledError of Ctrl-C
+    finally:  # asyncio turns Ctrl-C into a CancelledError
         server.close()
         await drain()
 

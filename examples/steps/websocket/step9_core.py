@@ -9,8 +9,8 @@ same contract (``src/minproto/core.py``):
     core.send(event)             return the bytes of an event, or raise an error if it may not be sent now
     core.farewell(error)         return what is still to be said to a client that has broken a rule
 
-So all that steps 2 to 6 had to say about frames, masks, fragments and text is gone from this file. The core checks each byte
-when it arrives, and it knows what it has sent: nothing follows its Close.
+So this file has no code for frames, masks, fragments and text, which was the subject of steps 2 to 6. The core checks each
+byte when it arrives, and it knows what it has sent: nothing follows its Close.
 
 The real shell has more than ``receive``, ``converse`` and ``drain``:
 
@@ -161,7 +161,7 @@ async def main(port: int) -> None:
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", flush=True)
     try:
         await asyncio.Event().wait()  # never set
-    finally:  # asyncio makes a CancelledError of Ctrl-C
+    finally:  # asyncio turns Ctrl-C into a CancelledError
         server.close()
         await drain()
 

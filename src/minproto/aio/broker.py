@@ -180,7 +180,7 @@ class Broker:
         them, because a newcomer has missed nothing. Together, ``after`` and ``last`` serve newcomers and returning subscribers
         alike: ``after=request.last_event_id, last=50``.
         ``limits``: the bounds on this subscription's queue, instead of the broker's.
-        ``on_overflow``: what happens to a subscriber that is too slow: "disconnect", "drop_oldest" or "drop_newest".
+        ``on_overflow``: the policy for a full queue: "disconnect", "drop_oldest" or "drop_newest" (``Overflow``).
 
         Raises TypeError or ValueError for an argument that makes no sense.
         """

@@ -86,7 +86,7 @@ class Pieces(Generic[T]):
             return piece
         except Exception as ending:
             task = asyncio.current_task()
-            if task is None or task.cancelling() <= self._cancelling:  # a timeout, say, takes its own cancellation back
+            if task is None or task.cancelling() <= self._cancelling:  # a timeout may have taken its cancellation back
                 raise
             if not isinstance(ending, StopAsyncIteration):
                 logger.exception("the clean-up of content failed")
@@ -181,7 +181,7 @@ def was_stopped(error: BaseException) -> bool:
 
 
 async def meet_cancellation() -> None:
-    """Let a cancellation of the current task come out here. A handler may cancel its own task, and return without any await.
+    """Raise a pending cancellation of the current task here. A handler may cancel its own task, and return without any await.
 
     Without this call, the CancelledError would come out of our next wait, where we could not tell who had asked for it.
     """
@@ -209,7 +209,7 @@ def checked(piece: bytes) -> bytes:
 _CONTENT_HINTS: list[tuple[type | tuple[type, ...], str]] = [
     (str, "Response.text(text) encodes it, as text.encode() does"),
     ((bytearray, memoryview), "bytes(content) copies it"),
-    (type(None), 'b"" is no content'),
+    (type(None), 'b"" means no content'),
     (int, "the order of a Response is body, status, headers"),
     (FunctionType, "call it"),
     (CoroutineType, "await it"),

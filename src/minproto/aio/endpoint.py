@@ -83,7 +83,7 @@ class Endpoint:
         self._loop = asyncio.get_running_loop()
         self._out: list[bytes | memoryview] = []  # encoded, but not yet handed to the pipe
         self._pending = 0  # bytes in _out
-        self._flushing: asyncio.Lock | None = None  # held by a task that writes _out bit by bit: two tasks would mix bits
+        self._flushing: asyncio.Lock | None = None  # held by a task that writes _out in pieces: two would mix them
         self._batch = batch_of(self._loop)
         self._reading = Deadline(self._loop)
         self._writing = Deadline(self._loop)
@@ -280,7 +280,7 @@ class Endpoint:
                     self.pipe.close_write()
                 await self._read_away(sending)
             await while_taken(self, self._close)
-        except (ConnectionError, TimeoutError):  # the peer is gone, or does not read: there is nobody to be polite to
+        except (ConnectionError, TimeoutError):  # the peer is gone, or does not read: an orderly close would reach nobody
             self.abort()
         except BaseException:  # we are being cancelled: a reset, so that the peer does not wait for an end
             self.abort()

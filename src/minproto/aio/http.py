@@ -618,7 +618,7 @@ def _check_upgrade(answer: object) -> Upgrade:
     if isinstance(answer, Upgrade):
         return answer
     hint = "an app returns a Response, for example Response.text('hello')"
-    raise TypeError(f"the app returned {type(answer).__name__}, which is no response: {hint}")
+    raise TypeError(f"the app returned {type(answer).__name__}, which is not a response: {hint}")
 
 
 def log_failure_unseen(head: RequestHead, error: BaseException) -> None:

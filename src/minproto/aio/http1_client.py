@@ -279,8 +279,8 @@ class ClientConnection:
     def _next_event(self) -> Event | None:
         """Return an event that has arrived, or None. If an error has ended the connection, raises that error first.
 
-        The core says only that the message was cut off. We add the two lengths to its error, or what the server has sent
-        instead of HTTP/1.1.
+        The core says only that the message was cut off. We add to its error how many bytes were announced and how many
+        arrived; or, if the server does not speak HTTP/1.1, what it has sent.
         """
         if self._error is not None:
             raise self._error.with_traceback(None)

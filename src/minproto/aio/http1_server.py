@@ -609,7 +609,7 @@ class ServerConnection:
             await self.endpoint.drain()
         self._pipe.watch(None)  # from here on, the client's FIN is the answer to ours
         error = self._core.error
-        # A client that was too slow (408) has had its time. A client that broke another rule may still be uploading.
+        # A client that was too slow (408) gets no more time. A client that broke another rule may still be uploading.
         sending = self._core.request is BODY or (error is not None and error.code != 408)
         await self.endpoint.close(words, linger=linger, sending=sending)
 

@@ -101,7 +101,7 @@ def _add_length(fields: Headers, method: str, content: bytes) -> None:
     """Add the Content-Length if it is missing. Raises LocalProtocolError if the user has given a wrong length.
 
     A POST without content says "content-length: 0", because the method gives content a meaning (RFC 9110 §8.6: SHOULD). A GET
-    without content says nothing.
+    without content has no such field.
     """
     length = fields.get("content-length")
     if length not in (None, str(len(content))):

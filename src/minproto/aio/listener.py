@@ -149,7 +149,7 @@ class Listener(ABC):
         # Each connection is in one of these three sets. Those in the first two take the slots of max_connections.
         self._handshakes: set[asyncio.Task[None]] = set()  # accepted, but without a pipe yet
         self._connections: dict[asyncio.Task[None], Connection] = {}  # being served
-        self._refusals: set[asyncio.Task[None]] = set()  # one too many, and being told so
+        self._refusals: set[asyncio.Task[None]] = set()  # beyond max_connections, while a refusal is sent
         self._draining = False
         self._loop: asyncio.AbstractEventLoop | None = None  # the loop in which the server runs
 

@@ -112,7 +112,7 @@ def checked_timeout(name: str, seconds: float | None) -> float | None:
 
 
 def check_function(name: str, value: object) -> None:
-    """Check that a value is callable and no coroutine function: nobody awaits a callback, so a coroutine would never run."""
+    """Check that a value is a function, but not a coroutine function: a callback is not awaited, so it would never run."""
     if not callable(value) or inspect.isclass(value):
         refuse(name, "a function", value)
     if inspect.iscoroutinefunction(value):
@@ -210,7 +210,7 @@ def check_common(limits: object, kind: type, timeouts: object, ssl: object = Non
 
 
 def check_elements(name: str, value: Any, check: Callable[[str, object], None]) -> None:
-    """Check each element of a collection. A str is refused, although it is one: ``methods="GET"`` would mean G, E and T."""
+    """Check each element of a collection. A str is refused, although it is a collection: "GET" would be G, E and T."""
     if isinstance(value, str | bytes) or not isinstance(value, Collection):
         refuse(name, "a list", value)
     for element in value:

@@ -1,6 +1,6 @@
 """How long we wait for a peer: the rules that count bytes as well as seconds.
 
-A plain timeout is unfair to slow lines and kind to attackers. Take 30 seconds for a response of 12 MB. A phone that reads
+A plain timeout cuts off slow lines, and does not stop attackers. Take 30 seconds for a response of 12 MB. A phone that reads
 200 KB a second needs a minute, and is cut off in the middle. A *slowloris* attack sends one byte every 29 seconds, and holds
 our memory for as long as it likes. So the rules here look at how many bytes have moved while we waited:
 
@@ -84,7 +84,7 @@ class OutputPace:
     12 MB are pending for a peer that reads 200 KB a second. Each check, 20 seconds after the last, finds 4 MB gone.
 
     A check counts only the bytes that were pending at the last check, and no byte that was sent later: our own Ping must not
-    look like progress. If no bytes were pending, there is no excuse for silence.
+    look like progress. If no bytes were pending, a silent peer is late.
 
     >>> from types import SimpleNamespace
     >>> output = SimpleNamespace(timeouts=Timeouts(write=30), position=12_000_000, delivered=0)

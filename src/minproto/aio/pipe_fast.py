@@ -20,7 +20,7 @@ Four attributes hold the state of a connection, and each is set once and for all
 
     attribute   set by                                      means
     _ended      eof_received, connection_lost               no more bytes will arrive
-    _ending     close, abort                                we have ended it, so an end is no surprise
+    _ending     close, abort                                we have ended it, so an end is expected
     _lost       connection_lost                             no more bytes can be sent, either
     _error      a cut in TLS, a reset, connection_lost      how it broke: read raises it after the last byte
 

@@ -21,8 +21,9 @@ nor which side ends it: a server of events may close each stream on purpose afte
 for its reconnection time, and back off only if the attempt failed. Even a server that accepts connections and drops them at
 once is asked at most ``1 / SHORTEST`` times a second.
 
-Time heals some errors and not others. A server that is down may come back, so after ECONNREFUSED there is another attempt. A
-certificate for another name stays wrong, so its error is raised at once. ``Attempts.may_pass`` tells the two kinds apart.
+Some errors pass with time, and others are permanent. A server that is down may come back, so after ECONNREFUSED there is
+another attempt. A certificate for another name stays wrong, so its error is raised at once. ``Attempts.may_pass`` tells the
+two kinds apart.
 
 Left out: a maximum number of attempts. The caller can set a limit with ``asyncio.timeout`` or ``break``.
 """
@@ -163,11 +164,11 @@ def reconnecting(
     An outage is one or more failed attempts in a row. Two lines about it are logged: a warning when the outage begins,
     and its length when it is over. In these lines the server is called ``name``.
 
-    Raises the errors that time does not heal:
+    Raises the permanent errors:
 
     - RemoteProtocolError, except for a status of 408, 429 or 5xx;
     - the error for a certificate that is wrong, or for a server that does not speak TLS;
-    - the error for a name that was looked up in vain ``NAME_TRIES`` times;
+    - the error for a name that was not found in ``NAME_TRIES`` attempts;
     - every error that does not come from the network, such as a TypeError from ``connect``.
 
     A user who leaves the loop early should close the generator (``contextlib.aclosing``). Until then the last connection
@@ -267,7 +268,7 @@ class Attempts:
         self.failures += 1
 
     def may_pass(self, error: Exception) -> bool:
-        """Return whether time may heal an error, so that another attempt makes sense.
+        """Return whether an error may pass with time, so that another attempt makes sense.
 
         Python's ssl raises one class for many faults. Most of them are permanent: a wrong certificate, no version of TLS in
         common. But many servers send an "internal error" while they are starting.

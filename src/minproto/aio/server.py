@@ -224,7 +224,7 @@ class _ClearTextConnection:
                 if not data or len(first) >= len(_FIRST_LINE):  # b"": the client will send no more
                     break
         except TimeoutError:
-            pass  # no more bytes have arrived in time: the bytes so far have to do
+            pass  # no more bytes have arrived in time: the bytes so far decide the version
         except BaseException as error:
             self._pipe.abort()
             if not isinstance(error, OSError):  # the server has cancelled us

@@ -76,7 +76,8 @@ async def dial(host: str, port: int) -> socket.socket:
         0.27 s   192.0.2.1 has answered      return its socket, and cancel the first attempt
 
     An address that refuses at once costs no delay: the next attempt starts as soon as the previous one has failed. Raises
-    OSError. It has the texts of all failed attempts, if they differ, or names the host, if no address was found.
+    OSError. Its text names the host if no address was found. If the attempts have failed in different ways, the text has each
+    error.
     """
     waiting = _interleaved(await _resolve(host, port))  # addresses that we have not tried
     running: set[asyncio.Task[socket.socket]] = set()  # attempts without an answer so far
@@ -178,7 +179,7 @@ async def connect_pipe(
     except tls.SSLError as error:
         if error.reason not in NO_TLS:
             raise
-        raise ConnectionError(f"{address} does not speak TLS: what it answered is no TLS record") from error
+        raise ConnectionError(f"{address} does not speak TLS: its answer is not a TLS record") from error
 
 
 async def make_pipe(sock: socket.socket, **options: Any) -> Pipe:

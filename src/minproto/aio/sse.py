@@ -430,7 +430,9 @@ def _encode_item(item: object) -> bytes:
         return encode(ServerSentEvent(item))
     if isinstance(item, Event):
         return encode(item)
-    raise TypeError(f"{type(item).__name__} is no event of a stream: make a ServerSentEvent of it, or a str ({item!r:.60})")
+    raise TypeError(
+        f"{type(item).__name__} is not an event of a stream: make a ServerSentEvent of it, or a str ({item!r:.60})"
+    )
 
 
 # ---- the client's side -------------------------------------------------------------------------------------------------

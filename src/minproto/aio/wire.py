@@ -162,7 +162,7 @@ class Relay:
             self.sent += len(data)
 
     async def _close(self, pipe: Pipe) -> None:
-        """Close one pipe in good order, unless a reset has already closed both pipes."""
+        """Close one pipe in an orderly way, unless a reset has already closed both pipes."""
         try:
             if not self._reset:
                 await pipe.close()

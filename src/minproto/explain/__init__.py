@@ -88,7 +88,7 @@ class Explainer:
         """Return a row with all waiting bytes, unexplained. From now on this side's bytes are shown without an explanation."""
         if data := side.take(side.buffer.size):
             side.add(name, data, readable(data), "as it came", "")
-        self._scripts[side.sender] = opaque(side, side.protocol or "unknown", "behind what could not be explained")
+        self._scripts[side.sender] = opaque(side, side.protocol or "unknown", "after data that could not be explained")
         return side.row(error)
 
     def _until_recognised(self, side: Side) -> Script[None]:

@@ -113,7 +113,7 @@ class FieldBlocks:
             if end > len(block):
                 break
             if form is _SIZE_UPDATE and self._fields:  # RFC 7541 §4.2; the coder sees one field at a time
-                raise RemoteProtocolError("a size update behind a field", COMPRESSION_ERROR)
+                raise RemoteProtocolError("a size update after a field", COMPRESSION_ERROR)
             representation = bytes(block[at:end])
             fields = self.coder.decode(representation)
             self._fields += fields

@@ -45,7 +45,7 @@ COMMANDS = {
     b"XADD": "append an entry to a stream",
     b"XLEN": "count the entries of a stream",
     b"XRANGE": "read the entries of a stream from one id to another",
-    b"XREAD": "read the entries behind these ids; with BLOCK, wait for one",
+    b"XREAD": "read the entries after these ids; with BLOCK, wait for one",
     b"XREVRANGE": "read the entries of a stream backwards",
 }
 

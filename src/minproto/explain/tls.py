@@ -5,9 +5,9 @@ r"""TLS, explained as far as it is in the clear: the records, and the first mess
     ...                random, cipher suites, and extensions: the server's name, ALPN, versions, groups
 
 Both sides choose everything from these two messages: the version of TLS, the cipher, the group for the key exchange, and by
-ALPN the protocol inside, such as "h2". The server's name (SNI) is in the ClientHello in the clear, so everybody on the
-way can read which host a client asks for. After the ServerHello of TLS 1.3, everything is encrypted. Such a record shows
-only its length; its type always says "application data" (§5.2).
+ALPN the protocol inside, such as "h2". The server's name (SNI) is in the ClientHello in the clear, so everybody on the network
+path can read which host a client asks for. After the ServerHello of TLS 1.3, everything is encrypted. Such a record shows only
+its length; its type always says "application data" (§5.2).
 
 A message may be cut into several records, and a record may have several messages. Here a hello has to be in one record,
 which nearly every client and server does. A hello that is longer is shown as bytes.
@@ -106,7 +106,7 @@ def _not_a_record(side: Side) -> Script[None]:
         data = side.take(min(side.buffer.size, MAX_PIECE))
         side.add("data", data, readable(data), "as it came", "")
         yield side.row()
-        side.begin("bytes behind what is no TLS record")
+        side.begin("bytes after data that is not a TLS record")
         yield from side.need(1)
 
 

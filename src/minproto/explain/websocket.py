@@ -139,7 +139,7 @@ class _Frames:
         fin = "" if first & FIN else ", not the last"
         side.begin(f"{opcode[0]} frame{fin}, {counted(length, 'byte')}")
         if self._closed:
-            side.error = "a frame behind a Close"  # §5.5.1: an endpoint MUST NOT send more after a Close
+            side.error = "a frame after a Close"  # §5.5.1: an endpoint MUST NOT send more after a Close
         side.add("FIN, RSV, opcode", head[:1], opcode[0], opcode[1], "RFC 6455 §5.2", _first_bits(first, opcode))
         length_meaning = _length_meaning(head[1] & ~MASKED)
         side.add("MASK, length", head[1:2], str(head[1] & ~MASKED), length_meaning, "RFC 6455 §5.2", _second_bits(head[1]))

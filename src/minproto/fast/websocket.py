@@ -62,7 +62,7 @@ class Connection(websocket.Connection):
         if left < 2 or (first := data[start]) not in _WHOLE:
             return None
         # A server expects MASKED + length, so the difference is negative for a frame without a mask, and over 125 for the
-        # marks 126 and 127 of a long length. A client expects the length alone, so a masked frame is over 125.
+        # marks 126 and 127 of a long length. A client expects no MASKED, so the byte of a masked frame is over 125.
         length, size = (data[start + 1] - MASKED, 6) if self.role is SERVER else (data[start + 1], 2)
         if not 0 <= length <= MAX_CONTROL or left < size + length or length > self.limits.max_message:
             return None

@@ -88,7 +88,7 @@ def _check(data: bytes, cuts: list[int]) -> None:
 
 
 class _Run:
-    """One end on its way through one stream."""
+    """One end that reads one stream, step by step."""
 
     def __init__(self, end: End) -> None:
         self.end = end

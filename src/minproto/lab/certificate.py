@@ -80,7 +80,7 @@ def _make(folder: Path) -> None:
     import trustme  # an extra of this package. If it is not installed, the lab has no HTTPS
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix="tls-", dir=folder.parent))  # mkdtemp lets no other user enter
+    new = Path(tempfile.mkdtemp(prefix="tls-", dir=folder.parent))  # only this user can open the folder that mkdtemp makes
     try:
         authority = trustme.CA(organization_name="minproto lab")
         issued = authority.issue_cert(*NAMES, not_after=datetime.now(UTC) + VALID)
@@ -92,7 +92,7 @@ def _make(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         new.rename(folder)
     except OSError:
-        if not _is_fresh(folder):  # otherwise another lab was faster, and its certificate will do
+        if not _is_fresh(folder):  # otherwise another lab was faster, and we use its certificate
             raise
     finally:
         shutil.rmtree(new, ignore_errors=True)

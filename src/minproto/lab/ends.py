@@ -85,7 +85,7 @@ class _HTTP1Client(End):
         return self.core.send(RequestHead("GET", "/", Headers([("host", "a")]))) + self.core.send(EndOfMessage())
 
     def prepare(self) -> bytes:
-        """Send the next GET when there are more bytes. One that nobody answers would be cut short by the end of input."""
+        """Send the next GET only when more bytes follow: the end of input would cut a request without a response short."""
         return self.begin() if self.http1.request is http1.IDLE else b""
 
     def answer(self, event: Event) -> bytes:

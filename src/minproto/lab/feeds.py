@@ -108,8 +108,8 @@ async def beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run coroutines while the block is running, and cancel them at the end of the block.
 
     For example, the block reads from a WebSocket and the coroutine writes to it. If a coroutine fails, the block ends as
-    well: otherwise the peer would wait in vain for messages. A ConnectionError does not end the block, which notices the loss
-    itself.
+    well: otherwise the peer would wait for messages that never come. A ConnectionError does not end the block, which notices
+    the loss itself.
     """
 
     async def run(one: Coroutine[Any, Any, None]) -> None:

@@ -142,7 +142,7 @@ class Push:
             async for message in ws:
                 self._obey(client, _command(message))
         except (ValueError, KeyError, RecursionError):
-            await ws.close(POLICY_VIOLATION, "this is no command of the lab")
+            await ws.close(POLICY_VIOLATION, "this is not a command of the lab")
 
     def _obey(self, client: Client, command: dict[str, Any]) -> None:
         """Carry out a page's command. Raises ValueError or KeyError for JSON that is not a command."""

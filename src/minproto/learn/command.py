@@ -63,7 +63,7 @@ def _try_file(exercise: Exercise, file: str) -> int:
     path = Path(file)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        return _refuse(f"{file!r} {what}: give a Python file (or a command behind --)")
+        return _refuse(f"{file!r} {what}: give a Python file (or a command after --)")
     from minproto.learn.judge import PythonFile
 
     return _try(exercise, PythonFile(exercise, file), shlex.quote(file))
@@ -72,9 +72,9 @@ def _try_file(exercise: Exercise, file: str) -> int:
 def _try_command(exercise: Exercise, command: list[str], options: argparse.Namespace) -> int:
     if options.file is not None or options.stub:
         extra = "--stub" if options.file is None else options.file
-        return _refuse(f"{extra!r} stands before --, and a command behind it: give one of them")
+        return _refuse(f"{extra!r} comes before --, and a command after it: give only one of them")
     if not command:
-        return _refuse("no command stands behind --")
+        return _refuse("there is no command after --")
     if exercise.kind == CALLS:
         return _refuse(f"{exercise.name} asks for {exercise.asks} in Python: give a Python file, not a command")
     from minproto.learn.judge import TIMEOUT

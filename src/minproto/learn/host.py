@@ -1,8 +1,8 @@
 """The process in which the learner's Python file runs: ``python -m minproto.learn.host FILE NAME KIND LIMIT``.
 
 It reads lines of JSON and answers each with a line, as any program under the laws does (``docs/laws.md``). Whatever the
-learner's code prints goes to standard error, and its standard input is empty, so that neither disturbs the conversation. A
-file that cannot be loaded is told in the first answer: ``{"cannot": "my_parser.py is not Python: ..."}``.
+learner's code prints goes to standard error, and its standard input is empty, so that neither disturbs the conversation. If a
+file cannot be loaded, the first answer says so: ``{"cannot": "my_parser.py is not Python: ..."}``.
 """
 
 import faulthandler

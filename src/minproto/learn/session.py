@@ -4,8 +4,8 @@
     data, b"5\\r\\nhel"    {"events": [{"type": "Data", "data": "68656c"}], "error": null, ...}
 
 The learner's methods are simpler than that. ``receive_data`` returns a list of events, or yields them, and it raises
-ValueError for bytes that break the protocol. Any other exception is a bug of the learner. It becomes an event of the type
-``crashed``, which no expected answer has, so a report shows it beside what was expected.
+ValueError for bytes that break the protocol. Any other exception is a bug in the learner's code. It becomes an event of the
+type ``crashed``, which no expected answer has, so a report shows it beside what was expected.
 """
 
 import sys
@@ -18,7 +18,7 @@ from minproto.learn import CALLS
 
 Answer = dict[str, Any]
 MODULE = "learner"
-"""The name of the learner's module. A file may be called ``json.py``, as a module of Python is."""
+"""The name of the learner's module. It is not the name of the file, which may be ``json.py``, like a module of Python."""
 
 
 class CannotLoadError(Exception):

@@ -1,4 +1,4 @@
-"""The ledger of requirements: what the standards demand, and what of minproto obeys it.
+"""The ledger of requirements: what the standards demand, and which parts of minproto obey.
 
 - ``requirements.toml`` is the ledger: one entry for each sentence of a standard that demands something.
 - ``ledger.py`` reads it, and describes each key.

@@ -1,4 +1,4 @@
-r"""Run the bytes of an example through the core that reads them, and say in one word what came of it.
+r"""Run the bytes of an example through the core that reads them, and return the result as one word.
 
     >>> outcome("http1-request", "", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     'accepted'
@@ -31,7 +31,7 @@ KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 ACCEPTED = "accepted"
 INCOMPLETE = "incomplete"
-"""The core waits for more bytes: an example should be whole."""
+"""The core waits for more bytes: an example should be complete."""
 
 Owner = Callable[[Core, Event], None]
 
@@ -64,7 +64,7 @@ def _answer(core: Core, event: Event) -> None:
 
 
 def _ignore(core: Core, event: Event) -> None:
-    """The owner of a core that has to answer nothing."""
+    """Do nothing: the owner of a core whose events need no answer."""
 
 
 def _http1_request(data: bytes) -> str:

@@ -180,7 +180,7 @@ def agrees(pair: Pair, *, examples: int | None = None, seed: int | None = None) 
 
 # ---- the law for parsers that are not our cores -------------------------------------------------------------------
 #
-# ``agrees`` calls every method of two cores. A parser of somebody else has only the five names of the contract, and its errors
+# ``agrees`` calls every method of two cores. Somebody else's parser has only the five names of the contract, and its errors
 # have texts of their own. So the two laws below compare what such a parser reports: its events, whether it fails, and
 # ``wants``.
 
@@ -190,7 +190,7 @@ _TOO_LARGE = (413, 414, 431)
 
 
 MINPROTO = ("minproto", "yours")
-"""How a report calls the reference, and the parser under test."""
+"""The names of the reference and of the parser under test, in a report."""
 
 
 def understands_as(reference: Subject, names: tuple[str, str] = MINPROTO) -> Law:
@@ -235,7 +235,8 @@ def agrees_with(reference: Subject, *, ends: bool = True, names: tuple[str, str]
 def agrees_on(
     reference: Subject, subject: Subject, stream: bytes, *, ends: bool = True, names: tuple[str, str] = MINPROTO
 ) -> None:
-    """Compare a parser with our core on one stream, in one piece and ended. Raises LawBroken, as law 13 does."""
+    """Compare a parser with our core on one stream, which comes in one piece and then ends. Raises LawBroken, as law 13
+    does."""
     if says := _lockstep(reference, subject, [stream], ends, names):
         raise LawBroken(AGREEMENT, *says)
 
@@ -276,7 +277,7 @@ def _made(run: Run) -> list[Any]:
 def _unlike(ours: Run, yours: Run, names: tuple[str, str], ended: bool = False) -> str:
     """Return the error or the ``wants`` that differs; "" if none does.
 
-    Where the input ends, both have failed, or neither has. Before, one may fail sooner: the events show what it has read."""
+    At the end of the input, both have failed, or neither has. Earlier, one of the two may already have failed."""
     failed = (ours.error is not None, yours.error is not None)
     if (not any(failed) and ours.wants is not yours.wants) or (ended and failed[0] != failed[1]):
         return _two(names, _state(ours), _state(yours))

@@ -43,7 +43,7 @@ def run(words: Sequence[str]) -> int:
     except ValueError as error:
         return _refuse(str(error))
     if not command and "--" in words:
-        return _refuse("no command stands behind --")
+        return _refuse("there is no command after --")
     if not command:
         print("\n".join(_how_to_begin(options.streams, stream, reader)))
         return 0

@@ -103,7 +103,7 @@ class Outcome:
 
 
 class Run:
-    """One new parser on its way through one stream."""
+    """One new parser that reads one stream."""
 
     def __init__(self, subject: Subject, *, keep: bool = True) -> None:
         self.subject = subject

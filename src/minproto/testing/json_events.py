@@ -114,7 +114,7 @@ def resp_value(value: Any) -> Any:
 def as_told(event: Any) -> Any:
     """Return an event as a program would tell it, so that events of two implementations can be compared.
 
-    An event that is no dataclass stays as it is: there is no other event to compare it with."""
+    An event that is not a dataclass stays as it is: there is no other event to compare it with."""
     if isinstance(event, Told | Data) or not is_dataclass(event) or isinstance(event, type):
         return event
     if type(event).__name__ == "Data":

@@ -10,8 +10,8 @@ bytes it may hold. So they can be run against any object that keeps the contract
 go wrong: laws 2, 4 and 6 cut or end the stream at many positions, and law 5 continues it without end. The report shows the
 smallest stream that was found, the one place where it breaks the law, and the first event that differs.
 
-``docs/tested.md`` numbers the laws in the same way. Laws 8 to 12 are about order, credit, replay and tasks. Only some parts of
-the package have to do with these, so laws 8 to 12 are in the tests of those parts. Law 13 compares two implementations
+``docs/tested.md`` numbers the laws in the same way. Laws 8 to 12 are about order, credit, replay and tasks. These laws concern
+only some parts of the package, so they are in the tests of those parts. Law 13 compares two implementations
 (``agreement.py``).
 """
 
@@ -339,7 +339,7 @@ _TRIES = 150
 """How many smaller streams are tried, by hypothesis and then by ``smallest``. If seconds were limited instead, the report
 would depend on the machine."""
 _SLOW = 50
-"""As how many of these tries a try counts that takes seconds."""
+"""A try that takes seconds counts as this many tries."""
 
 
 def check(

@@ -1,8 +1,8 @@
 """An in-memory network: two joined pipes that are as unkind to a protocol as a real network may be.
 
 TCP promises only that the order of the bytes is kept. The network decides how bytes are cut into reads, how long they are in
-transit, when the peer's buffer is full, and which bytes a reset destroys. Between two programs on one machine it is mostly
-kind. In this network the test decides all this:
+transit, when the peer's buffer is full, and which bytes a reset destroys. Between two programs on one machine, the network
+rarely does anything unusual. In this network the test decides all this:
 
     write --> unsent --(while there is room)--> in flight --(delay)--> arrived --(cut)--> read
               ^ drain waits for this            `----- at most ``capacity`` -----'

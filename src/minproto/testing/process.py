@@ -25,7 +25,7 @@ from contextlib import suppress
 CRASHED = "The program crashed."
 HANGS = "The program hangs."
 LATE = "The program answers too late."
-JUNK = "The program prints something that is no answer."
+JUNK = "The program prints something that is not an answer."
 
 MOST_LINE = 1 << 26
 """The maximum number of bytes of one line that a program may print."""
@@ -36,7 +36,7 @@ ERROR_LINES = 20
 STARTUP = 3
 """How many times longer the first answer may take, since some languages take a second to start."""
 LINGER = 0.02
-"""How many seconds to wait for a line too many, if a program is known to print such lines."""
+"""How many seconds to wait for an extra line, if a program is known to print such lines."""
 _CHUNK = 1 << 16
 
 
@@ -64,7 +64,7 @@ class Process:
         self._errors = b""
         self._new = True  # it has not answered yet
         self.used_by: object = None
-        """Who has asked last: for several users of one process."""
+        """The user that has asked last: several users may share one process."""
 
     @property
     def name(self) -> str:
@@ -97,8 +97,8 @@ class Process:
     def ask_each(self, lines: Sequence[str]) -> list[bytes]:
         """Return the answers of a new process to these lines, asked one by one. Raises FaultError.
 
-        So it shows which line has one answer too many, or none. In the midst of others, a line without an answer would get the
-        answer to the line after it."""
+        So the result shows which line has no answer, or a second one. If many lines were asked at once, a line without an
+        answer would get the answer to the next line."""
         self.kill()
         answers: list[bytes] = []
         for line in lines:

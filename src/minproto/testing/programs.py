@@ -182,7 +182,7 @@ class Program:
             node.answer = fault
 
     def _doubtful(self, batch: Sequence[tuple[_Node, Op]], answers: Sequence[bytes]) -> slice | None:
-        """Return the operations of the first parser that may have answered with a line too many; None if there is none.
+        """Return the operations of the first parser that may have answered with an extra line; None if there is none.
 
         Every line after such a line belongs to another operation. Two things show this: a line that is not an answer, or a
         ``new`` that got the answer of another operation. In the second case, the fault lies with the parser before this

@@ -1,4 +1,4 @@
-r"""The report on a broken law: the law, the bytes that break it, a mark at the place, and the first event that differs.
+r"""The report on a broken law: the law, the bytes that break it with a mark at the place, and the first event that differs.
 
     law 6. The end of input at any byte ends the connection or fails; it never hangs.
     broken by:

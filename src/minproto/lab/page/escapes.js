@@ -19,7 +19,7 @@ export const hexOf = (bytes) => [...bytes].map((byte) => byte.toString(16).padSt
 export function fromHex(text) {
   const digits = text.replace(/\s+/g, "");
   const wrong = digits.match(/[^0-9a-f]/iu);
-  if (wrong) throw new Error(`“${wrong[0]}” is no hexadecimal digit`);
+  if (wrong) throw new Error(`“${wrong[0]}” is not a hexadecimal digit`);
   if (digits.length % 2) throw new Error("a byte has two hexadecimal digits, and the last one has one");
   return Uint8Array.from(digits.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
@@ -56,7 +56,7 @@ export function fromText(text, lineBreak) {
     if (escape === undefined) for (const byte of encoder.encode(part)) bytes.push(byte);
     else if (escape[0] === "x" && escape.length === 3) bytes.push(parseInt(escape.slice(1), 16));
     else if (escape in VALUES) bytes.push(VALUES[escape]);
-    else throw new Error(`“\\${escape}” is no escape: there are \\r, \\n, \\t, \\\\ and \\xNN`);
+    else throw new Error(`“\\${escape}” is not an escape: there are \\r, \\n, \\t, \\\\ and \\xNN`);
   }
   return Uint8Array.from(bytes);
 }

@@ -1,7 +1,7 @@
 """Reference answer to http2/4: a window that never deadlocks.
 
 credit + held + owed is the size, after each call. So a credit of 0 with nothing owed means that the app holds all bytes. Then
-it is the app's turn, and nobody waits in vain.
+it is the app's turn, so there is no deadlock.
 """
 
 

@@ -13,12 +13,12 @@ class Rounds:
         self.line: deque[int] = deque()
 
     def offer(self, stream: int, n: int) -> None:
-        """Let a stream have n bytes more to send."""
+        """Add n bytes to the content that a stream has to send."""
         self.bytes[stream] += n
         self._join(stream)
 
     def credit(self, stream: int, n: int) -> None:
-        """Allow a stream n bytes more."""
+        """Let a stream send n more bytes."""
         self.allowed[stream] += n
         self._join(stream)
 

@@ -11,7 +11,7 @@ class Subscription:
         self.size = size
         self.messages: deque[Any] = deque()
         self.dropped = 0
-        self.told = 0  # how many of the dropped messages take has told
+        self.told = 0  # how many of the dropped messages ``take`` has reported
 
     @property
     def pending(self) -> int:

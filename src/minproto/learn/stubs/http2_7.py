@@ -8,11 +8,11 @@ class Rounds:
         self.most = most
 
     def offer(self, stream: int, n: int) -> None:
-        """Let a stream have n bytes more to send."""
+        """Add n bytes to the content that a stream has to send."""
         raise NotImplementedError
 
     def credit(self, stream: int, n: int) -> None:
-        """Allow a stream n bytes more."""
+        """Let a stream send n more bytes."""
         raise NotImplementedError
 
     def next(self) -> tuple[int, int] | None:

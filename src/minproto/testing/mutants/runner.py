@@ -201,7 +201,7 @@ class _Child:
         self.laws: dict[str, int] = {}
         self.how = "failed"
         self.status: int | None = None
-        """pytest's exit status. None: the child did not get so far."""
+        """pytest's exit status. None: pytest has not run to its end."""
         self.says_why: tuple[str, str] | None = None
         """An outcome with its reason, where no test is needed: the mutant could not be imported, or is wrong."""
         self.done = False

@@ -83,7 +83,7 @@ def protocol_of(mutant: Mutant) -> str:
 
 
 def module_tests(module: str) -> tuple[str, ...]:
-    """Return the tests of a plain core, fast ones first. Raises MutantError if the module is none."""
+    """Return the tests of a plain core, fast ones first. Raises MutantError if the module is not a plain core."""
     if module not in _TESTS:
         raise MutantError(f"no tests are listed for {module}; there are some for {', '.join(sorted(_TESTS))}")
     return _fast_first([*_TESTS[module], f"tests/test_traces.py -k [{module}]"])
@@ -96,7 +96,7 @@ def entry_tests(mutant: Mutant, entries: dict[str, tuple[str, ...]]) -> tuple[st
     """
     for entry in mutant.breaks:
         if entry not in entries:
-            raise MutantError(f"mutant {mutant.name!r} breaks {entry!r}, which is no entry of the ledger")
+            raise MutantError(f"mutant {mutant.name!r} breaks {entry!r}, which is not an entry of the ledger")
     tests = [test for entry in mutant.breaks for test in entries[entry]]
     if not tests:
         raise MutantError(f"mutant {mutant.name!r} breaks {', '.join(mutant.breaks)}, for which the ledger names no test")
