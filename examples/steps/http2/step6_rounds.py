@@ -52,7 +52,7 @@ class Connection:
         self.streams: dict[int, Stream] = {}  # neither idle nor closed
         self.last_id = 0
         self.window = self.room = WINDOW  # of all streams together
-        self.control = b""  # frames that are sent before all answers
+        self.control = b""  # frames before all answers
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the client, and handle each frame that is complete now. Raises Fault."""

@@ -49,7 +49,7 @@ class Connection:
         self.streams: dict[int, Stream] = {}  # neither idle nor closed
         self.last_id = 0
         self.window = self.room = WINDOW  # of all streams together
-        self.control = frame(SETTINGS, 0, 0, setting(MAX_CONCURRENT_STREAMS, MAX_STREAMS))  # frames that go ahead
+        self.control = frame(SETTINGS, 0, 0, setting(MAX_CONCURRENT_STREAMS, MAX_STREAMS))  # frames before all answers
         self.table = Table()
         self.client_window = WINDOW  # of a new stream
         self.preface = PREFACE  # what is still to come
