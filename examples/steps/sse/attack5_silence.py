@@ -38,7 +38,7 @@ async def proxy(server: Server) -> str:
 
 
 async def follow(server: Server, answer: bytes) -> list[float]:
-    """Run the step as a relay for an hour. Return the times of its attempts. All are refused but one, if there is an answer."""
+    """Run the step as a relay for an hour. Return the times of its attempts. If there is an answer, one gets it."""
     random.seed(1)
     loop, times = asyncio.get_running_loop(), []
 
