@@ -95,6 +95,31 @@ class Forgetful(minproto.fast.websocket.Connection):
         return event
 
 
+class Asleep(minproto.fast.websocket.Connection):
+    """Waits for a client's shortest frame, though the bytes before its end may be wrong."""
+
+    def _parse(self):
+        return None if self._first_byte is None and self._buffer.size < 6 else super()._parse()
+
+
+class Bare(minproto.fast.websocket.Connection):
+    """Puts a server's header before a short message of a client, too."""
+
+    def _encode_message(self, data):
+        if type(data) is bytes and len(data) <= 125:
+            return websocket.encode_frame(0x82, data)
+        return super()._encode_message(data)
+
+
+class Narrow(minproto.fast.websocket.Connection):
+    """Counts the characters of a short text, where the header has to count its bytes."""
+
+    def _encode_message(self, data):
+        if type(data) is str and len(data) <= 125 and self.role is Role.SERVER:
+            return bytes((0x81, len(data))) + data.encode(errors="surrogatepass")
+        return super()._encode_message(data)
+
+
 class Resent(minproto.fast.websocket.Connection):
     """Sends a message of which it has the frame, though it has closed."""
 
@@ -104,11 +129,29 @@ class Resent(minproto.fast.websocket.Connection):
         return super().send(event)
 
 
-@pytest.mark.parametrize("wrong", [Hasty, Unmasked, Forgetful, Resent])
-def test_a_planted_difference_is_found(wrong: type[websocket.Connection]) -> None:
+_NO_KEY = bytes(4)  # the mask that changes nothing: the payload's bytes are in the stream as they are
+_INNER = websocket.encode_frame(0x02, websocket.encode_frame(0x82, b"", _NO_KEY), _NO_KEY)
+_FRAGMENTS = websocket.encode_frame(0x02, b"a", _NO_KEY) + websocket.encode_frame(0x80, b"b", _NO_KEY)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "role", "telling"),
+    [
+        (Hasty, Role.SERVER, _INNER), (Forgetful, Role.SERVER, _FRAGMENTS), (Asleep, Role.SERVER, b"\x83"),
+        (Unmasked, Role.CLIENT, Message("a" * 2_000)), (Bare, Role.CLIENT, Message(b"a")),
+        (Narrow, Role.SERVER, Message("\u00fc")), (Resent, Role.SERVER, Message("")),
+    ],
+)  # fmt: skip
+def test_a_planted_difference_is_found(wrong: type[websocket.Connection], role: Role, telling: bytes | Message) -> None:
+    """Many of the peer's bytes, or of the owner's events, are those that tell: so a search of few examples finds each."""
+    pieces, events = [b"\x8a\x80" + _NO_KEY], [Message(b"b"), Close(1000)]
+    if isinstance(telling, Message):
+        events += [telling] * 2
+    else:
+        pieces += [telling] * 2
+    streams = st.lists(st.sampled_from(pieces), min_size=2, max_size=8).map(b"".join)
     with pytest.raises(AssertionError, match="the other"):
-        for role in Role:
-            search(websockets(role, None, wrong))
+        search(replace(websockets(role, None, wrong), streams=streams, events=st.sampled_from(events)))
 
 
 def search(pair: Pair) -> None:

@@ -1,12 +1,14 @@
 r"""The WebSocket core made faster: short messages in one step, and a mask for long ones.
 
-Read ``minproto.websocket`` first: it is complete without this file. Here three of its methods and its mask are replaced for
+Read ``minproto.websocket`` first: it is complete without this file. Here four of its methods and its mask are replaced for
 the common case. Each replacement first checks whether the case is the common one, and calls the plain method if it is not:
 
     what arrives or is sent                 the plain core                            here
     81 85 37fa213d 7f9f4d5158, whole        header, payload, UTF-8, message: 4 steps  ``_read_short``: 1 step
+    nothing: the buffer is empty            a look for a header                       no look
     a message in one frame, over 125 bytes  the payload is moved to ``_message``      it is read from the buffer
     Message("Hi"), without compression      the table of states, then the encoder     the encoder
+    Message("Hi") of a server               opcode, payload, and header are made      the header 81 02 is ready
     a mask for more than 1 KiB              one XOR of two large numbers              four passes over the bytes
 
 An error is never found here. A short frame with text that is not UTF-8, say, stays in the buffer unchanged, and the plain
@@ -15,13 +17,16 @@ method finds the fault at its byte. So both cores give the same events, errors a
 
 from minproto import websocket
 from minproto.core import SERVER, Event, Wants
-from minproto.websocket import BINARY, FIN, MASKED, MAX_CONTROL, OPCODE, TEXT, Message, Shared, State
+from minproto.websocket import BINARY, FIN, MASKED, MAX_CONTROL, OPCODE, TEXT, Message, Shared, State, encode_header
 
 _OPEN = State.OPEN  # bound at module level: looking up an Enum member is slow in CPython 3.11
 _DATA = Wants.DATA
 _WHOLE = (FIN | TEXT, FIN | BINARY)  # first bytes of a message in one frame, not compressed
 _XOR = [bytes(byte ^ other for byte in range(256)) for other in range(256)]  # _XOR[k][b] is k ^ b
 _SHORT = 1_024
+# The headers of a server's short messages, by length: _TEXT_HEADERS[2] is 81 02.
+_TEXT_HEADERS = [encode_header(FIN | TEXT, length, masked=False) for length in range(MAX_CONTROL + 1)]
+_BINARY_HEADERS = [encode_header(FIN | BINARY, length, masked=False) for length in range(MAX_CONTROL + 1)]
 
 
 def mask(data: bytes | bytearray, key: bytes | bytearray) -> bytes:
@@ -49,11 +54,15 @@ class Connection(websocket.Connection):
         """Read a message in one short frame in place, if it comes next in the buffer and nothing is wrong with it.
 
         The bytes are the start of a message only if no frame is half read and the previous message is complete. Within a
-        message the same bytes are an error, which the plain method finds.
+        message the same bytes are an error, which the plain method finds. A reader asks once more after the last message of
+        each chunk: then the buffer is empty, and there is nothing to parse.
         """
         between = self._first_byte is None and self._allowed_next is self._between_messages and self.wants is _DATA
-        message = self._read_short() if between else None
-        return message or super()._parse()
+        if not between:
+            return super()._parse()
+        if not self._buffer.size:
+            return None
+        return self._read_short() or super()._parse()
 
     def _read_short(self) -> Message | None:
         """Return a message of at most 125 bytes that has arrived whole; None in every other case, with nothing changed."""
@@ -67,8 +76,8 @@ class Connection(websocket.Connection):
         if not 0 <= length <= MAX_CONTROL or left < size + length or length > self.limits.max_message:
             return None
         payload = start + size
-        found = bytes(data[payload : payload + length])
-        message = _message(first, mask(found, data[start + 2 : payload]) if size == 6 else found)
+        found = data[payload : payload + length]
+        message = _message(first, websocket.mask(found, data[start + 2 : payload]) if size == 6 else bytes(found))
         if message is not None:  # otherwise the bytes stay where they are, for the plain method
             self._buffer.skip(size + length)
         return message
@@ -99,6 +108,19 @@ class Connection(websocket.Connection):
             if type(event) is Shared and self.role is SERVER and None in event.frames:  # encoded for another connection
                 return event.frames[None]
         return super().send(event)
+
+    def _encode_message(self, data: str | bytes) -> bytes:
+        """Put a header from a table before a short message of a server: ``81 02`` before "Hi".
+
+        ASCII text has one byte for each character, and always has UTF-8. Other text may be longer than its characters, or
+        have half a surrogate pair, so the plain method encodes it.
+        """
+        if self.role is SERVER and self._deflater is None:
+            if type(data) is bytes and len(data) <= MAX_CONTROL:
+                return _BINARY_HEADERS[len(data)] + data
+            if type(data) is str and len(data) <= MAX_CONTROL and data.isascii():
+                return _TEXT_HEADERS[len(data)] + data.encode()
+        return super()._encode_message(data)
 
 
 def _message(first: int, data: bytes) -> Message | None:
