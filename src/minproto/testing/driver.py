@@ -118,7 +118,7 @@ class Run:
     @property
     def wants(self) -> Wants:
         """The parser's ``wants``. Raises LawBroken for a value that is not a member of Wants."""
-        wants: Any = self._guard("wants", lambda: self.core.wants)
+        wants: Any = self._get("wants")
         if not isinstance(wants, Wants):
             raise self._broken(f"wants is {wants!r}, but it has to be Wants.DATA, Wants.PAUSED or Wants.CLOSED")
         return wants
@@ -126,7 +126,7 @@ class Run:
     @property
     def buffered(self) -> int:
         """The parser's ``buffered``: the bytes that it claims to hold. Raises LawBroken for a value that is not a number."""
-        held: Any = self._guard("buffered", lambda: self.core.buffered)
+        held: Any = self._get("buffered")
         if not isinstance(held, int):
             raise self._broken(f"buffered is {held!r}, but it has to be a number (make it a property)")
         return held
@@ -178,27 +178,39 @@ class Run:
         return [(b"".join(self.fed), "end of input" if self.ended else "")]
 
     def _step(self, method: str, *arguments: bytes) -> None:
+        """Call a method of the parser, and pull all events. Each event has to be comparable, and their number must be finite.
+
+        Laws feed millions of single bytes, so this method does not call ``_guard`` for each call of the parser."""
+        calling, count = method, 0
         try:
-            self._guard(method, getattr(self.core, method), *arguments)
-            self._pull()
+            getattr(self.core, method)(*arguments)
+            calling = "next_event"
+            while (event := self.core.next_event()) is not None:
+                count += 1
+                self._check_event(event, count)
+                if self._keep:
+                    self.events.append(event)
+                calling = "answer"
+                self.subject.answer(self.core, event)
+                calling = "next_event"
         except RemoteProtocolError as error:
             self.error = error
+        except AssertionError:
+            raise
+        except Exception as error:
+            raise self._blame(calling, error) from error
 
-    def _pull(self) -> None:
-        """Pull all events. Each event has to be comparable, and their number must be finite."""
-        next_event, count = self.core.next_event, 0
-        while (event := self._guard("next_event", next_event)) is not None:
-            # ``Event`` has no fields, so its __eq__ finds all events of a subclass equal, and law 2 could find no difference.
-            # With the __eq__ of ``object`` no two events are equal, and law 2 would find differences everywhere.
-            if type(event).__eq__ in _NO_EQUALITY and not isinstance(event, Enum):
-                raise self._broken(f"{type(event).__name__} has to be a dataclass, or to have an __eq__")
-            if self._keep:
-                self.events.append(event)
-            count += 1
-            if count > MAX_STEPS:
-                says = f"events without end: {MAX_STEPS:,} for one chunk, the last of them {describe(event)}"
-                raise LawBroken(GARBAGE, says, self.parts())
-            self._guard("answer", self.subject.answer, self.core, event)
+    def _check_event(self, event: Event, count: int) -> None:
+        # ``Event`` has no fields, so its __eq__ finds all events of a subclass equal, and law 2 could find no difference.
+        # With the __eq__ of ``object`` no two events are equal, and law 2 would find differences everywhere.
+        if type(event).__eq__ in _NO_EQUALITY and not isinstance(event, Enum):
+            raise self._broken(f"{type(event).__name__} has to be a dataclass, or to have an __eq__")
+        if count > MAX_STEPS:
+            says = f"events without end: {MAX_STEPS:,} for one chunk, the last of them {describe(event)}"
+            raise LawBroken(GARBAGE, says, self.parts())
+
+    def _get(self, name: str) -> Any:
+        return self._guard(name, getattr, self.core, name)
 
     def _guard(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
         """Call the parser. If it raises anything but RemoteProtocolError, a law or the contract is broken."""
@@ -207,11 +219,15 @@ class Run:
         except (RemoteProtocolError, AssertionError):
             raise
         except Exception as error:
-            what = f"{name} raised {type(error).__name__}: {error}"
-            if name in ("answer", "make"):  # the fault is in the subject, not in the parser
-                raise LawBroken(BROKEN_CONTRACT, what, self.parts()) from error
-            wanted = "for a fault of the peer it has to raise RemoteProtocolError, of minproto.core"
-            raise LawBroken(GARBAGE, f"{what}\n{wanted}", self.parts()) from error
+            raise self._blame(name, error) from error
+
+    def _blame(self, name: str, error: Exception) -> LawBroken:
+        """Return what is broken if the call of this name raises an exception that no caller expects."""
+        what = f"{name} raised {type(error).__name__}: {error}"
+        if name in ("answer", "make"):  # the fault is in the subject, not in the parser
+            return LawBroken(BROKEN_CONTRACT, what, self.parts())
+        wanted = "for a fault of the peer it has to raise RemoteProtocolError, of minproto.core"
+        return LawBroken(GARBAGE, f"{what}\n{wanted}", self.parts())
 
     def _broken(self, says: str) -> LawBroken:
         return LawBroken(BROKEN_CONTRACT, says, self.parts())
