@@ -97,12 +97,17 @@ def _plain(says: str) -> list[str]:
     says = re.sub(r"end of input, before which wants was \w+", "no event", says)
     says = re.sub(r"^next_event: (.*), but the same object has to be raised again$", _again, says, flags=re.MULTILINE)
     says = re.sub(r"^(\w+: +)None, and wants is (\w+)$", _wants, says, flags=re.MULTILINE)
-    says = re.sub(r"RemoteProtocolError\((.*?)\)( with code 0)?$", r"ValueError(\1)", says, flags=re.MULTILINE)
-    return [line for line in in_python(says).splitlines() if not _OF_THE_HOST.search(line)]
+    return [line for line in in_python(_in_their_words(says)).splitlines() if not _OF_THE_HOST.search(line)]
+
+
+def _in_their_words(says: str) -> str:
+    return re.sub(r"RemoteProtocolError\((.*?)\)( with code 0)?$", r"ValueError(\1)", says, flags=re.MULTILINE)
 
 
 def _again(found: re.Match[str]) -> str:
-    return f"then:       {'no error' if found[1] == 'None' else found[1]}, but the same error has to come again"
+    if found[1] == "None":
+        return "then:       no error, but the same error has to come again"
+    return f"then:       {_in_their_words(found[1])}, but the same error has to come again, with the same text"
 
 
 def _wants(found: re.Match[str]) -> str:

@@ -1,5 +1,6 @@
 """http1/3: a chunked reader. Fill in what is missing."""
 
+from collections.abc import Iterator
 from typing import Any
 
 TOKEN = rb"[!#-'*+.^-z|~0-9A-Z-]+"
@@ -20,8 +21,8 @@ class ChunkedReader:
         """The number of bytes that are held."""
         return len(self.buffer)
 
-    def receive_data(self, data: bytes) -> list[dict[str, Any]]:
-        """Return the events that these bytes complete. Raises ValueError for malformed bytes."""
+    def receive_data(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """Yield the events that these bytes complete. Raises ValueError for malformed bytes."""
         raise NotImplementedError
 
     def receive_eof(self) -> list[dict[str, Any]]:

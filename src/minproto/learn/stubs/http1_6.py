@@ -1,5 +1,6 @@
 """http1/6: limits. Fill in what is missing."""
 
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -15,8 +16,8 @@ class LimitedHeads:
         """The number of bytes that are held."""
         return len(self.buffer)
 
-    def receive_data(self, data: bytes) -> list[dict[str, Any]]:
-        """Return an event for each head that is complete now: {"type": "Head", "lines": 2}. Raises ValueError."""
+    def receive_data(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """Yield an event for each head that is complete now: {"type": "Head", "lines": 2}. Raises ValueError."""
         raise NotImplementedError
 
     def receive_eof(self) -> list[dict[str, Any]]:

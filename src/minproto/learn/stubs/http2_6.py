@@ -1,5 +1,6 @@
 """http2/6: the preface and SETTINGS. Fill in what is missing; your answer to http2/1 helps."""
 
+from collections.abc import Iterator
 from typing import Any
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -17,8 +18,8 @@ class SettingsReader:
         """The number of bytes that are held."""
         return len(self.buffer)
 
-    def receive_data(self, data: bytes) -> list[dict[str, Any]]:
-        """Return the events that these bytes complete. Raises ValueError."""
+    def receive_data(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """Yield the events that these bytes complete. Raises ValueError."""
         raise NotImplementedError
 
     def receive_eof(self) -> list[dict[str, Any]]:

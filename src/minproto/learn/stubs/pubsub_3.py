@@ -1,5 +1,6 @@
 """pubsub/3: commands as arrays. Fill in what is missing."""
 
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -15,8 +16,8 @@ class CommandReader:
         """The bytes of the command that is not complete."""
         return len(self.buffer)
 
-    def receive_data(self, data: bytes) -> list[dict[str, Any]]:
-        """Return the commands that these bytes complete: {"type": "Command", "arguments": [b"PING"]}. Raises ValueError."""
+    def receive_data(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """Yield the commands that these bytes complete: {"type": "Command", "arguments": [b"PING"]}. Raises ValueError."""
         raise NotImplementedError
 
     def receive_eof(self) -> list[dict[str, Any]]:

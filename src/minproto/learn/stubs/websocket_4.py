@@ -1,5 +1,6 @@
 """websocket/4: fragments and control frames. Fill in what is missing; your answer to websocket/3 helps."""
 
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -17,8 +18,8 @@ class MessageReader:
         """The number of bytes that are held."""
         return len(self.message) + len(self.buffer)
 
-    def receive_data(self, data: bytes) -> list[dict[str, Any]]:
-        """Return the events that these bytes complete. Raises ValueError."""
+    def receive_data(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """Yield the events that these bytes complete. Raises ValueError."""
         raise NotImplementedError
 
     def receive_eof(self) -> list[dict[str, Any]]:
