@@ -27,7 +27,7 @@ class Resp(Transcript):
         if self.why_malformed:
             return b""
         self._received += data.decode("latin-1")
-        self.words = [" ".join(self._received.split("\r\n")).strip()]
+        self.words = [" ".join(self._received.split("\r\n")).strip(" ")]
         self._core.receive_data(data)
         try:
             list(self._core.events())
