@@ -87,14 +87,39 @@ Step = bytes | Encoded | Wait | Pause | Trickle | Shut
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One question to a server."""
+class Question:
+    """What a case, for a server, and a snare, for a client (``prove/trap``), have in common."""
 
     name: str
-    """The protocol, the group, and a few words: ``http1/framing/te-and-cl``. The groups ``slow`` and ``hostile`` run only if
-    they are asked for."""
+    """The protocol, the group, and a few words: ``http1/framing/te-and-cl``."""
     entry: str
     """The id of the entry of the ledger; "" for hardening that no standard demands."""
+
+    @property
+    def protocol(self) -> str:
+        """The first word of the name."""
+        return self.name.split("/")[0]
+
+    @property
+    def group(self) -> str:
+        """The first two words of the name."""
+        return "/".join(self.name.split("/")[:2])
+
+    @property
+    def requirement(self) -> Requirement | None:
+        """The entry of the ledger; None for hardening."""
+        return ENTRIES[self.entry] if self.entry else None
+
+    @property
+    def level(self) -> str:
+        """How strongly the standard demands it; "HARDENING" if no standard does."""
+        return self.requirement.level if self.requirement else "HARDENING"
+
+
+@dataclass(frozen=True, slots=True)
+class Case(Question):
+    """One question to a server. The groups ``slow`` and ``hostile`` run only if they are asked for."""
+
     steps: Sequence[Step]
     right: str
     """The pattern of the right transcripts."""
@@ -117,33 +142,18 @@ class Case:
     also: tuple[str, ...] = ()
     """Other entries of the ledger that the case tests."""
 
-    @property
-    def protocol(self) -> str:
-        """The first word of the name."""
-        return self.name.split("/")[0]
-
-    @property
-    def group(self) -> str:
-        """The first two words of the name."""
-        return "/".join(self.name.split("/")[:2])
-
-    @property
-    def requirement(self) -> Requirement | None:
-        """The entry of the ledger; None for hardening."""
-        return ENTRIES[self.entry] if self.entry else None
-
-    @property
-    def level(self) -> str:
-        """How strongly the standard demands it; "HARDENING" if no standard does."""
-        return self.requirement.level if self.requirement else "HARDENING"
-
     def judge(self, transcript: str) -> Verdict:
         """Return the verdict on a transcript."""
-        if re.fullmatch(self.right, transcript):
-            return Verdict.RIGHT
-        if self.acceptable and re.fullmatch(self.acceptable, transcript):
-            return Verdict.ACCEPTABLE
-        return Verdict.WRONG
+        return judge(transcript, self.right, self.acceptable)
+
+
+def judge(transcript: str, right: str, acceptable: str) -> Verdict:
+    """Return the verdict on a transcript, which has to match one of the two patterns as a whole; "" matches none."""
+    if re.fullmatch(right, transcript):
+        return Verdict.RIGHT
+    if acceptable and re.fullmatch(acceptable, transcript):
+        return Verdict.ACCEPTABLE
+    return Verdict.WRONG
 
 
 ENTRIES = {entry.id: entry for entry in ledger.load()}

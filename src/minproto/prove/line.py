@@ -1,10 +1,12 @@
-"""One TCP connection to the target, with a record of all bytes that have crossed it.
+"""One TCP connection to a server, or with ``minproto trap`` to a client, with a record of all bytes that have crossed it.
 
 The record is what a report shows: the pieces in the order in which they were sent and received, each with its sender.
 """
 
 import asyncio
+import socket
 import ssl
+import struct
 from contextlib import suppress
 
 from minproto.core import CLIENT, SERVER, Role
@@ -17,8 +19,9 @@ MAX_RECORD = 1 << 20
 class Line:
     """One connection. ``ended`` says how it ended: "closed", "reset", or "" while it is open."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ours: Role = CLIENT) -> None:
         self._reader, self._writer = reader, writer
+        self._ours, self._theirs = ours, SERVER if ours is CLIENT else CLIENT
         self.ended = ""
         self.record: list[tuple[Role, bytes]] = []
         self._room = MAX_RECORD
@@ -36,16 +39,16 @@ class Line:
         return (secured.selected_alpn_protocol() or "") if secured else ""
 
     async def send(self, data: bytes, patience: float) -> None:
-        """Send bytes, as far as the target takes them within the time limit. A connection that has ended takes none."""
+        """Send bytes, as far as the peer takes them within the time limit. A connection that has ended takes none."""
         if not data or self.ended == "reset":
             return
-        self._remember(CLIENT, data)
+        self._remember(self._ours, data)
         try:
             async with asyncio.timeout(patience):
                 self._writer.write(data)
                 await self._writer.drain()
         except TimeoutError:
-            return  # the target reads no more: what it has answered says why
+            return  # the peer reads no more: what it has sent says why
         except OSError:
             self.ended = self.ended or "reset"
 
@@ -69,12 +72,18 @@ class Line:
             return b""
         if not data:
             self.ended = "closed"
-        self._remember(SERVER, data)
+        self._remember(self._theirs, data)
         return data
 
     def close(self) -> None:
         """End the connection at once."""
         self._writer.transport.abort()
+
+    def reset(self) -> None:
+        """End the connection by a TCP reset: without SO_LINGER of 0 seconds, an idle connection would be closed properly."""
+        with suppress(OSError):
+            self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
 
     def _remember(self, sender: Role, data: bytes) -> None:
         kept = data[: self._room]

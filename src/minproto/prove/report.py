@@ -6,22 +6,18 @@ import os
 import shlex
 import shutil
 import sys
-import textwrap
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterator
 
-from minproto.core import CLIENT, SERVER
-from minproto.explain import Explainer, Row
-from minproto.explain.text import Printer
 from minproto.prove.case import Verdict
 from minproto.prove.runner import Result
+from minproto.prove.shown import MARKS, annotated, card, demand, to_json, wrapped
 from minproto.prove.target import NEEDS, PATHS, Target
 
 MOST_ROWS = 12
 """The maximum number of heads, frames or chunks of a case that are shown without -v: the last ones."""
 MAX_TRANSCRIPT = 300
-_MARKS = {Verdict.RIGHT: "right", Verdict.ACCEPTABLE: "acceptable", Verdict.WRONG: "WRONG", Verdict.SKIPPED: "skipped"}
 
 
 class Report:
@@ -70,8 +66,8 @@ class Report:
         """Print the card, and write the files."""
         print("\n".join(self._card(results)))
         if "json" in self._files:
-            json.dump({"target": str(self._target.address), "cases": [_to_json(each) for each in results]},
-                      self._files["json"], indent=1)  # fmt: skip
+            cases = [to_json(each.case, each.verdict, each.transcript, each.detail) for each in results]
+            json.dump({"target": str(self._target.address), "cases": cases}, self._files["json"], indent=1)
         if "junit" in self._files:
             ElementTree.ElementTree(_to_junit(results)).write(self._files["junit"], "unicode", xml_declaration=True)
         for file in self._files.values():
@@ -79,38 +75,14 @@ class Report:
 
     def _failure(self, result: Result) -> Iterator[str]:
         case = result.case
-        yield f"{_MARKS[result.verdict]} {case.name}"
-        if entry := case.requirement:
-            yield from self._text(f"{entry.standard} §{entry.section}, {entry.level}: {entry.says}")
-        if why := case.why or (case.requirement.why if case.requirement else ""):
-            yield from self._text(f"why: {why}")
-        if case.issue:
-            yield from self._text(f"somebody had it: {case.issue}")
+        yield f"{MARKS[result.verdict]} {case.name}"
+        yield from demand(case, case.why, case.issue, self._width)
         shown = result.transcript[:MAX_TRANSCRIPT] + ("..." if len(result.transcript) > MAX_TRANSCRIPT else "")
-        yield from self._text(f"the answer: {shown}{': ' if shown and result.detail else ''}{result.detail}")
-        yield from self._text(f"right is: {case.right}" + (f"; acceptable: {case.acceptable}" if case.acceptable else ""))
-        yield from self._bytes(result)
-        yield from self._text(f"again: {self._again(case.name)}")
-
-    def _text(self, text: str) -> list[str]:
-        return textwrap.wrap(text, self._width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
-
-    def _bytes(self, result: Result) -> Iterator[str]:
-        """Yield the annotated bytes of both sides, in the order in which they crossed."""
-        explainer, rows = Explainer(), list[Row]()
-        for sender, data in result.record:
-            for at in range(0, len(data), 16_384):
-                explainer.receive_data(sender, data[at : at + 16_384])
-                rows += explainer.rows()
-        for role in (CLIENT, SERVER):
-            explainer.receive_eof(role)
-        rows += explainer.rows()
-        printer = Printer(self._width, color=self._color)
-        shown = rows if self._options.verbose else rows[-MOST_ROWS:]
-        if len(shown) < len(rows):
-            yield f"  ({len(rows) - len(shown)} earlier frames or heads: -v shows all)"
-        for row in shown:
-            yield from (f"  {line}" for line in printer.lines(row))
+        yield from wrapped(self._width, f"the answer: {shown}{': ' if shown and result.detail else ''}{result.detail}")
+        acceptable = f"; acceptable: {case.acceptable}" if case.acceptable else ""
+        yield from wrapped(self._width, f"right is: {case.right}{acceptable}")
+        yield from annotated(result.record, self._width, self._color, MOST_ROWS if not self._options.verbose else 0)
+        yield from wrapped(self._width, f"again: {self._again(case.name)}")
 
     def _again(self, name: str) -> str:
         """Return the command that runs one case again, with its bytes."""
@@ -126,27 +98,10 @@ class Report:
 
     def _card(self, results: list[Result]) -> Iterator[str]:
         """Yield a line for each group, and the sums."""
-        wide = max(map(len, self._groups), default=0)
-        yield f"{'':{wide}}  right  acceptable  wrong  skipped"
-        for group, counts in self._groups.items():
-            right, acceptable, wrong, skipped = (counts[verdict] for verdict in Verdict)
-            yield f"{group:{wide}}  {right:5}  {acceptable:10}  {wrong:5}  {skipped:7}"
-        sums = Counter(result.verdict for result in results)
-        right, acceptable, wrong, skipped = (sums[verdict] for verdict in Verdict)
-        yield f"{'':{wide}}  {right:5}  {acceptable:10}  {wrong:5}  {skipped:7}"
+        yield from card(self._groups)
         lacks = Counter(result.detail for result in results if result.verdict is Verdict.SKIPPED)
         for reason, count in lacks.items():
             yield f"skipped, {count}: {reason}"
-
-
-def _to_json(result: Result) -> dict[str, str]:
-    case = result.case
-    section = f"{case.requirement.standard} §{case.requirement.section}" if case.requirement else ""
-    detail = " ".join(filter(None, [result.transcript, result.detail]))
-    return {
-        "name": case.name, "protocol": case.protocol, "level": case.level, "section": section,
-        "verdict": result.verdict.value, "detail": detail,
-    }  # fmt: skip
 
 
 def _to_junit(results: list[Result]) -> ElementTree.Element:
