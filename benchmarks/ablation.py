@@ -241,7 +241,7 @@ def names(job: str) -> list[str]:
 
 
 def take_out(job: str, name: str) -> None:
-    """Take a short cut out of this process, for good."""
+    """Remove a short cut from this process."""
     wanted = names(job) if name == ALL else [name]
     if job != "shell":
         for kind, attribute in list(overrides(job)):

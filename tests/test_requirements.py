@@ -117,7 +117,7 @@ left_out = "An example."
         ("left_out =", 'right_hex = "8"\nleft_out =', "'8' is not hexadecimal"),
         ("left_out =", 'more = [{ right = "x" }]\nleft_out =', "either obeyed or left out, not both"),
         ("left_out =", 'more = [{ rihgt = "x" }]\nleft_out =', "unknown key 'rihgt' (the keys are limit, right,"),
-        ("\n[[", ENTRY + "\n[[", "9112-2.2-bare-lf: this id stands in the ledger twice"),
+        ("\n[[", ENTRY + "\n[[", "9112-2.2-bare-lf: this id occurs in the ledger twice"),
         ('says = "A line does not end in LF alone."\n', "", "9112-2.2-bare-lf: "),
     ],
 )

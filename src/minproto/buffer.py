@@ -26,8 +26,8 @@ end are eleven bytes, and the body remains:
     >>> buffer.take(11), buffer.peek()
     (b'Host: a\r\n\r\n', b'body')
 
-A buffer often holds exactly one chunk: most messages arrive whole. Then the chunk itself is the buffer, without a copy; a
-second chunk has to be joined to it, in a bytearray.
+A buffer often holds exactly one chunk: most messages arrive in one chunk. Then the chunk itself is the buffer, without a copy;
+a second chunk has to be joined to it, in a bytearray.
 """
 
 import re

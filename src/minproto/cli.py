@@ -8,7 +8,7 @@
 A user's own mistake never shows a traceback. The rest of this file is about signals, since a signal can come at
 a bad moment, and each moment needs a different response:
 
-    while Python loads this module      the process ends without a word (``__main__.py``)
+    while Python loads this module      the process ends without any output (``__main__.py``)
     before the server is listening      KeyboardInterrupt, at once (``_interrupt``)
     while the server is running         it drains; a second signal cuts the drain short (``serve_until_signal``)
     while the event loop is closing     ignored: closing takes no time, and an interruption would leave coroutines behind
@@ -241,7 +241,7 @@ def _add_wire_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", type=_host, default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--listen", metavar="PORT", type=_port, required=True, help="port to listen on, 0 for any")
     parser.add_argument("--to", metavar="HOST:PORT", type=_address, required=True, help="the server to pass bytes to")
-    parser.add_argument("--full", action="store_true", help="print long fields whole, instead of their first bytes")
+    parser.add_argument("--full", action="store_true", help="print all bytes of long fields, instead of only the first ones")
 
 
 def _text(text: str) -> str:

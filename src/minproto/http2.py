@@ -263,7 +263,7 @@ class Connection(SendingHalf):
         """Close if the peer has completed everything that it had begun. Raises RemoteProtocolError if a message is cut short.
 
         In the states OPEN and HALF_CLOSED_LOCAL, the peer has not sent END_STREAM. A stream that is only waiting for our
-        answer is no obstacle: the peer has closed its direction of TCP, and may still read.
+        answer does not matter here: the peer has closed its direction of TCP, and may still read.
         """
         if not self.settings_received:
             raise RemoteProtocolError("this is not HTTP/2: it was closed before the first SETTINGS", PROTOCOL_ERROR)
@@ -343,7 +343,7 @@ class Connection(SendingHalf):
         if ends:
             stream.check_complete()
         if data:
-            self._idle_frames.refund(2)  # progress: gRPC, for one, sends pings around its content, to measure bandwidth
+            self._idle_frames.refund(2)  # progress: gRPC sends pings around its content, to measure bandwidth
         if size:  # padding alone is an event, too: the app's Consumed(stream, 0) gives the padding's credit back
             self._events.append(Data(data, stream.id))
         if ends:

@@ -175,8 +175,8 @@ def _set_host(headers: Headers, authority: str | None, scheme: str) -> None:
     """Put the authority into a Host field at the front, replacing any Host that came (§8.3.1).
 
     An authority is a host and perhaps a port. ``me@a`` is not an authority: the user name of a URI is not sent (§8.3.1). A
-    request whose Host names a different authority is malformed: of two servers on the path, one could go by the Host, the
-    other by the authority. A request without either is malformed as well, since nobody knows which site it is for.
+    request whose Host names a different authority is malformed: of two servers on the path, one could use the Host, the other
+    the authority. A request without either is malformed as well, since nobody knows which site it is for.
     """
     hosts = headers.get_all("host")
     if authority is None:

@@ -29,7 +29,7 @@ Four rules keep the counts right:
 2. Credit is given back in portions, when half of the window is used up. A WINDOW_UPDATE for each DATA frame would double the
    number of frames; waiting until the window is empty would cost the sender a round trip.
 3. Every byte is counted. Padding and DATA on a reset stream are thrown away, but the peer has spent credit on
-   them, so the credit is given back. Credit that is not given back is lost for good; without credit, the connection stops.
+   them, so the credit is given back. Credit that is not given back is lost; without credit, the connection stops.
 4. A window can be negative. SETTINGS may lower the initial size of a window after the sender has used more than the new size
    (§6.9.2); then the sender waits until the window is positive again. A window never exceeds 2^31-1 (§6.9.1).
 

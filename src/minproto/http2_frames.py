@@ -160,7 +160,8 @@ _EXACT_LENGTH = {RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}  # §6.4, §6.7, §6.
 def check_header(header: Header) -> None:
     """Raise RemoteProtocolError for a connection fault that is visible in the header alone.
 
-    The first check bounds our memory: a payload is stored whole, so its length has to be checked before the payload arrives.
+    The first check bounds our memory: a payload is stored in one piece, so its length has to be checked before the payload
+    arrives.
 
     A wrong length is a connection fault (§4.2) for HEADERS, CONTINUATION and SETTINGS, and for each frame on stream 0. For
     RST_STREAM and WINDOW_UPDATE their own sections say so. PRIORITY has its check in ``check_priority``.

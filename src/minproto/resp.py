@@ -103,7 +103,7 @@ UNAUTHENTICATED_BULK = 16_384
 class Limits:
     """The bounds on what a peer could otherwise send without end, or announce at no cost. In bytes, unless noted otherwise.
 
-    A command or a reply is delivered whole, so all of it has to fit into memory.
+    A command or a reply is delivered in one piece, so all of it has to fit into memory.
     """
 
     max_bulk: int = 1 << 20
@@ -179,7 +179,8 @@ class NullArray:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """A text to be shown to a person as is. ``kind`` is its format in three letters: "txt", or "mkd" for Markdown."""
+    """A text to be shown to a person without changes. ``kind`` is its format in three letters: "txt", or "mkd" for
+    Markdown."""
 
     data: bytes
     kind: str = "txt"

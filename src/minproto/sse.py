@@ -49,7 +49,7 @@ class Limits:
     max_event: int = 1 << 20
     """The maximum number of characters in an event's fields, and of bytes in a line.
 
-    An event is delivered whole, so it must fit into memory. One mebibyte is far more than servers send, and little of
+    An event is delivered in one piece, so it must fit into memory. One mebibyte is far more than servers send, and little of
     a client's memory."""
 
     def __post_init__(self) -> None:

@@ -118,7 +118,7 @@ class Limits:
     """The bounds that a message MUST have (§10.4), since its sender could make it endless. "Else" gives our Close code."""
 
     max_message: int = 1 << 20
-    """Bytes of a message, after inflating. A message is delivered whole, so it has to fit into memory. Else 1009."""
+    """Bytes of a message, after inflating. A message is delivered in one piece, so it has to fit into memory. Else 1009."""
     max_fragments: int = 131_072
     """The frames of one message. Fragments may be empty, so a limit in bytes does not bound their number. Else 1009."""
 

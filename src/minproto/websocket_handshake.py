@@ -55,7 +55,7 @@ class Agreement:
 def accept_key(key: str) -> str:
     """Return the Sec-WebSocket-Accept for a key: the SHA-1 hash of the key and a fixed text, in base64 (§4.2.2).
 
-    The key is hashed as it stands in the request, without decoding its base64. The server sends the result, and the client
+    The key is hashed as the request has it, without decoding its base64. The server sends the result, and the client
     compares it with its own (§4.1).
 
         >>> accept_key("dGhlIHNhbXBsZSBub25jZQ==")

@@ -9,7 +9,7 @@ bytes of content. Steps 7 to 9 work with curl and with nghttp.
 import socket
 import sys
 
-HEADER = {"1": 3, "2": 7}  # step -> the size of what stands in front of a piece; from step 3 on: 9
+HEADER = {"1": 3, "2": 7}  # step -> the size of the header of a piece; from step 3 on: 9
 
 
 class Conversation:

@@ -1,4 +1,4 @@
-r"""Step 1: a length in front of each message. Many questions and answers follow each other on one connection.
+r"""Step 1: each message begins with its length. Many questions and answers follow each other on one connection.
 
 A client asks for a number of bytes: ``/5`` is a question, and its answer has five bytes. Each message begins with its length
 in three bytes, so a receiver finds the end without searching the message:

@@ -1,4 +1,4 @@
-r"""Step 2: a stream id in front of each piece. Many conversations share one connection (multiplexing).
+r"""Step 2: each piece begins with a stream id. Many conversations share one connection (multiplexing).
 
 A long answer is cut into pieces of at most 16,384 bytes. Each piece begins with its length and, in four bytes, the number of
 its conversation, which is called a *stream*. So pieces of several answers can alternate, and the client joins the pieces with

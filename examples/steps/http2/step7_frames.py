@@ -6,7 +6,7 @@ sides send SETTINGS (type 4), pairs of a number (two bytes) and a value (four by
     00 00 06   04    00     00 00 00 00   00 03  00 00 00 64     setting 3, MAX_CONCURRENT_STREAMS: 100
     00 00 00   04    01     00 00 00 00                          flag 1, ACK: "I obey your settings now"
 
-An answer begins with HEADERS. Its payload is a *field block*: here one literal field, each text with its length in front.
+An answer begins with HEADERS. Its payload is a *field block*: here one literal field, in which each text follows its length.
 
     00   07 3a 73 74 61 74 75 73   03 32 30 30                   a literal, ":status", "200"
 

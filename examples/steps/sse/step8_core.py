@@ -17,7 +17,7 @@ The real shell (``src/minproto/aio/sse.py``) has more than ``send_events`` and `
     It looks at a connection a second after a comment: has the client gone?            EventStream._content
     An iterator of the app can be the source of the events.                            _IteratorSource
     When the server stops, each stream ends with a ``retry``.                          EventStream.drain
-    Its client wants the status 200 and the right type, and 204 ends it for good.      EventSource._open
+    Its client wants the status 200 and the right type, and 204 ends the loop.      EventSource._open
     It speaks TLS, reads chunks, and obeys Retry-After.                                aio/http_client.py, aio/reconnect.py
 
     python examples/steps/sse/step8_core.py 8000

@@ -226,7 +226,7 @@ class ServerConnection:
         """The pipe calls this: the client has ended its output (half-closed), or is lost.
 
         A half-closed client can still read the response, so the handler is cancelled only if the client is lost. A handler
-        that has set ``Request.cancellable`` to False runs to completion all the same, for example to take a payment.
+        that has set ``Request.cancellable`` to False still runs to completion, for example to take a payment.
         """
         self._client_ended = True
         self.endpoint.lost = self.endpoint.lost or lost

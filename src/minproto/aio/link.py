@@ -25,9 +25,9 @@ What is easy to get wrong:
 
 - A password is part of the URL, and URLs get into logs. No error here quotes the URL, and a ``Target`` prints itself without
   the password.
-- An error reply may mean "not now" or "never". A client that tries again after a wrong password hammers the broker forever,
-  and a client that gives up while the broker is loading its data loses its subscription at every restart. ``refusal`` tells
-  the two kinds of error apart.
+- An error reply may mean "not now" or "never". A client that tries again after a wrong password sends requests to the broker
+  forever, and a client that gives up while the broker is loading its data loses its subscription at every restart. ``refusal``
+  tells the two kinds of error apart.
 - A broker that hangs still acknowledges TCP. The only sign is a value that does not arrive in time, so ``value`` has a
   ``seconds`` argument.
 """
@@ -272,7 +272,7 @@ class Link:
         # A TLS server that gets clear text either sends an alert or just closes.
         if not self._endpoint.received and self._endpoint.pipe.info("ssl_object") is None:
             return ConnectionResetError(
-                "the broker has closed the connection without a word (as a port does that speaks TLS: rediss://)"
+                "the broker has closed the connection without an answer (as a port does that speaks TLS: rediss://)"
             )
         return ConnectionResetError("the broker has closed the connection")
 

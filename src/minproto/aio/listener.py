@@ -23,7 +23,7 @@ becomes: a connection of HTTP or of RESP.
 
 The server owns its connections: each is one task, and no task outlives the server. An ``asyncio.TaskGroup`` would own the
 tasks as well. But a TaskGroup ends all tasks when one fails, and it waits for ever for a task that ignores its cancellation. A
-server must do neither of these: one broken connection is no reason to end the others, and a handler that never returns must
+server must do neither of these: one broken connection must not end the others, and a handler that never returns must
 not keep the process from exiting.
 
 What is easy to get wrong:
@@ -57,8 +57,9 @@ from minproto.aio.sockets import Acceptor, accept_pipe, listen, tls_options
 from minproto.core import check_count
 
 MAX_REFUSALS = 32
-"""How many clients beyond the maximum are refused with an answer (a 503, say) at one time. More are closed without a word:
-being polite costs a task and a file descriptor, and a flood of connections must not cost us more of both."""
+"""How many clients beyond the maximum are refused with an answer (a 503, say) at one time. Further connections are closed
+without an answer: being polite costs a task and a file descriptor, and a flood of connections must not cost us more of
+both."""
 RESERVED_FILES = MAX_REFUSALS + 32
 """File descriptors kept free of clients' sockets: for refusals, the listening sockets, the log, and the app's own files."""
 LAST_WAIT = 1.0

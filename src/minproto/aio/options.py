@@ -168,7 +168,7 @@ def verifying_context() -> tls.SSLContext:
     """Return a client's context that accepts a server only if its certificate is valid for its host (RFC 9110 §4.3.4).
 
     Python's default context also accepts a certificate that has the host only as its *common name*, a line of free text. No
-    authority has to check this text, so a client MUST NOT go by it (RFC 9110 §4.3.4: CN-ID). A context of the user's own is
+    authority has to check this text, so a client MUST NOT rely on it (RFC 9110 §4.3.4: CN-ID). A context of the user's own is
     used as it is: a client may be configured to identify its server in another way.
     """
     context = tls.create_default_context()
@@ -237,7 +237,7 @@ class Timeouts:
     min_body_rate: float = 500.0
     """Bytes a second, on average over the body, once ``body`` seconds have passed: 408. A trickle is a slow attack, too."""
     idle: float = 75.0
-    """Between two messages, while nothing is received; then the connection is closed without a word."""
+    """Between two messages, while nothing is received; then the connection is closed without an answer."""
     write: float = 30.0
     """For the peer to take 48 of the 64 KiB that are pending for it (some 1.6 KB/s); then the connection is cut off with a
     reset."""

@@ -54,8 +54,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 class Lines(Protocol):
     """An object that accepts lines: an ``Output``, or the object with which a program has replaced ``sys.stdout``.
 
-    The event loop calls ``write`` of either. An ``Output`` never blocks; the program has to see to it that its own object does
-    not.
+    The event loop calls ``write`` of either. An ``Output`` never blocks; the program has to make sure that its own object does
+    not block either.
     """
 
     def write(self, text: str, /) -> object:

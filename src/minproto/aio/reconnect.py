@@ -5,7 +5,7 @@
             async for message in ws:
                 ...
 
-When a server comes back after an outage, all its clients rush to it at once, and may bring it down (a *thundering herd*).
+When a server comes back after an outage, all its clients connect at once, and may overload it (a *thundering herd*).
 So each client waits longer after each failed attempt. And it waits for a random part of that time (*jitter*), so that
 clients which lost their connections together do not come back together:
 
@@ -283,5 +283,5 @@ class Attempts:
 
 
 def describe(error: BaseException) -> str:
-    """Return an error on one line, with its class: TimeoutError, for one, often has no text of its own."""
+    """Return an error on one line, with its class: a TimeoutError, for example, often has no text."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

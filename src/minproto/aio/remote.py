@@ -64,7 +64,7 @@ class RemoteBroker:
     """``await broker.publish(topic, data)``; ``async for item in broker.subscribe(*topics)``. ``async with`` closes it.
 
     Every method raises a ConnectionRefusedError if the broker refuses for now (it is busy, loading, or has too many
-    clients), and a RemoteProtocolError with the broker's words if it refuses for good. In either case the call has had no
+    clients), and a RemoteProtocolError with the broker's words if it refuses permanently. In either case the call has had no
     effect.
 
     A RemoteBroker belongs to the event loop in which it is first used. While that loop is running, every method raises
@@ -208,7 +208,7 @@ class RemoteBroker:
         """Raise RuntimeError if the event loop of this object is running in a different thread from the caller's.
 
         The object's connections belong to that loop. A call from another thread would change the queue of answers while the
-        reader's task is using it, and would not wake the loop. A loop that has ended is no obstacle: a program may call
+        reader's task is using it, and would not wake the loop. The first loop may have ended: a program may call
         ``asyncio.run`` twice with one RemoteBroker.
         """
         if self._loop is not None:

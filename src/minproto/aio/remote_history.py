@@ -21,7 +21,7 @@ no longer kept:
     7-0       8-0                     8-0 was dropped, and we have not seen it: a Gap comes first
 
 Both commands are sent in one write, the XINFO after the XREAD. If the history drops
-a message between the two commands, there is one Gap too many. In the other order a Gap would be missing.
+a message between the two commands, there is an extra Gap. In the other order a Gap would be missing.
 
 **Another broker.** After a lost connection there may be another broker at the same address, whose ids are unrelated to ours.
 So on a new connection ``begin`` looks for the message with exactly our id (XRANGE from the id to the id). That message has to
@@ -207,7 +207,7 @@ def _last_dropped(stream: dict[bytes, Any]) -> Id:
 def _id_or_oldest(text: str) -> Id:
     """Return the user's id. A text that is not an id is treated as older than every id: everything is read, after a Gap.
 
-    ``Broker`` does the same. Ids come from cookies and Last-Event-ID fields, and a wrong id is no reason to fail.
+    ``Broker`` does the same. Ids come from cookies and Last-Event-ID fields, and a wrong id must not make this call fail.
     """
     id = parse_id(text)
     return id if id is not None and max(id) <= MAX_ID else OLDEST

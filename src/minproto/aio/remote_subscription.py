@@ -100,7 +100,7 @@ class RemoteSubscription:
     async def __anext__(self) -> Item:
         """Wait for the next item. A cancelled call loses no item, so ``asyncio.timeout`` around it is safe.
 
-        Raises RemoteProtocolError if the broker refuses for good, and RuntimeError if called from another thread.
+        Raises RemoteProtocolError if the broker refuses permanently, and RuntimeError if called from another thread.
         """
         self._broker.check_loop()
         while not self._closed:

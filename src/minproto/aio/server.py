@@ -179,7 +179,7 @@ class _ClearTextConnection:
         return self._connection.endpoint.sent if self._connection else 0
 
     async def run(self) -> None:
-        """Wait for the first bytes, and serve. If none come within the idle time, close the connection without a word."""
+        """Wait for the first bytes, and serve. If none come within the idle time, close the connection without an answer."""
         timeouts = self._server.config.timeouts
         first = await self._first_bytes(timeouts.first_idle, timeouts.head)
         if not first or self._draining:  # there is no version, so there is no core: Core(0) only lets the endpoint close

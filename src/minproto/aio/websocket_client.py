@@ -126,7 +126,7 @@ def _check_fields(fields: Headers) -> Headers:
     """Return a user's fields. Raises LocalProtocolError for a field that would appear twice in the handshake.
 
     Servers disagree about which of two fields with one name counts. If the field is a length or an upgrade, that makes an
-    attack possible (request smuggling), so our own server, for one, refuses the request.
+    attack possible (request smuggling), so our own server refuses the request.
     """
     for name, _ in fields:
         if name in _OWN_FIELDS or name.startswith("sec-websocket-"):

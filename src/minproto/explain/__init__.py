@@ -105,7 +105,7 @@ class Explainer:
         first = side.buffer.peek(0, MAX_HELD)
         if side is self._client:
             explain = recognise(first)
-        else:  # the client has sent no bytes so far: go by the server's, once it has ended or sent too many to hold
+        else:  # no byte from the client so far: recognise the protocol by the server's, once it has ended or sent too many
             explain = recognise_server(first) if first and (side.eof or side.buffer.size > MAX_HELD) else None
         if explain is not None:
             self._going_on = dict(zip(self._sides, explain(self._client, self._server), strict=True))

@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", choices=PROTOCOLS, default="", metavar="NAME", help=f"{text} ({', '.join(PROTOCOLS)})")
     text = "who sent the bytes, where the bytes themselves do not tell (client, server)"
     parser.add_argument("--from", dest="sender", choices=[role.value for role in Role], metavar="ROLE", help=text)
-    parser.add_argument("--full", action="store_true", help="print long fields whole, instead of their first bytes")
+    parser.add_argument("--full", action="store_true", help="print all bytes of long fields, instead of only the first ones")
 
 
 async def run(options: argparse.Namespace) -> None:

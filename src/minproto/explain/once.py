@@ -1,4 +1,4 @@
-r"""Explain bytes that are at hand, such as those of a file: one direction, and perhaps only a part of a connection.
+r"""Explain bytes that are already complete, such as those of a file: one direction, and perhaps only a part of a connection.
 
     >>> [row.title for row in explain(bytes.fromhex("81 85 37 fa 21 3d 7f 9f 4d 51 58"), "websocket")]
     ['text frame, 5 bytes']

@@ -44,7 +44,7 @@ class Printer:
     """Turns rows into lines."""
 
     def __init__(self, width: int, *, color: bool = False, full: bool = False) -> None:
-        """``width``: the number of columns of the terminal. ``full``: print long fields whole."""
+        """``width``: the number of columns of the terminal. ``full``: print all bytes of long fields."""
         self._width = max(width, MIN_WIDTH)
         self._beside = width >= SIDE_BY_SIDE
         # A byte takes three columns in hexadecimal and one as text, with a blank in between.

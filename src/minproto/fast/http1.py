@@ -59,7 +59,7 @@ _parsed = _FieldLines()
 
 
 class HeadReader(http1.HeadReader):
-    """Reads a head in one step if it has arrived whole, and leaves any other head to the plain reader.
+    """Reads a head in one step if all of it has arrived, and leaves any other head to the plain reader.
 
     A client often sends the same field lines with each request. So the reader of a connection remembers the lines of its last
     head and their fields, even the secret ones: the bytes came from the same peer.

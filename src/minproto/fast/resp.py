@@ -1,4 +1,4 @@
-"""The RESP core made faster: a short command that has arrived whole is read in one step."""
+"""The RESP core made faster: a short command is read in one step, if all of it has arrived."""
 
 from minproto import resp
 from minproto.resp import CRLF, UNAUTHENTICATED_ARGUMENTS, Command

@@ -65,7 +65,7 @@ class Connection(websocket.Connection):
         return self._read_short() or super()._parse()
 
     def _read_short(self) -> Message | None:
-        """Return a message of at most 125 bytes that has arrived whole; None in every other case, with nothing changed."""
+        """Return a message of at most 125 bytes, if all of it has arrived; otherwise change nothing and return None."""
         data, start = self._buffer.window()
         left = self._buffer.size
         if left < 2 or (first := data[start]) not in _WHOLE:

@@ -130,7 +130,7 @@ class Case(Question):
     needs: frozenset[str] = frozenset()
     """What the target has to offer, of ``target.NEEDS``."""
     shows: tuple[str, ...] = ()
-    """The fields of a response whose values stand in the transcript, or "content" for the content itself."""
+    """The fields of a response whose values the transcript has, or "content" for the content itself."""
     methods: tuple[str, ...] = ()
     """The methods of the requests, in order; GET if there are fewer methods than responses."""
     speaks: str = ""

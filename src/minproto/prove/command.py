@@ -27,7 +27,7 @@ from minproto.prove.transcripts import TRANSCRIPTS
 
 JOBS = 16
 TIMEOUT = 3.0
-"""The seconds for an answer. Over TLS a server cannot end its own direction alone, so many a server waits before it closes."""
+"""The seconds for an answer. Over TLS a server cannot end its own direction alone, so many servers wait before they close."""
 
 
 class CannotRunError(Exception):

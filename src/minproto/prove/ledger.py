@@ -1,6 +1,6 @@
 """Read the ledger, ``requirements.toml``: each sentence of the standards that demands something of a client, server or app.
 
-Here is an entry as it stands in the file:
+Here is an entry of the file:
 
     [[requirement]]
     id = "9112-6.1-te-and-cl"               # the standard, the section, and a few words
@@ -175,7 +175,7 @@ def parse(text: str) -> tuple[Requirement, ...]:
     entries = tuple(_requirement(table) for table in tomllib.loads(text).get("requirement", []))
     twice = [name for name, count in Counter(each.id for each in entries).items() if count > 1]
     if twice:
-        raise LedgerError(f"{twice[0]}: this id stands in the ledger twice")
+        raise LedgerError(f"{twice[0]}: this id occurs in the ledger twice")
     return entries
 
 

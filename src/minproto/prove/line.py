@@ -39,7 +39,7 @@ class Line:
         return (secured.selected_alpn_protocol() or "") if secured else ""
 
     async def send(self, data: bytes, patience: float) -> None:
-        """Send bytes, as far as the peer takes them within the time limit. A connection that has ended takes none."""
+        """Send bytes, as far as the peer takes them within the time limit. A connection that has ended takes no bytes."""
         if not data or self.ended == "reset":
             return
         self._remember(self._ours, data)
@@ -48,7 +48,7 @@ class Line:
                 self._writer.write(data)
                 await self._writer.drain()
         except TimeoutError:
-            return  # the peer reads no more: what it has sent says why
+            return  # the peer has stopped reading: the bytes that it has sent say why
         except OSError:
             self.ended = self.ended or "reset"
 

@@ -56,7 +56,7 @@ tests: one field a line, as `minproto explain` names them.
 """
 
 _NO_INTERMEDIARY = """\
-Many entries are left out because minproto is no proxy, and no intermediary of another kind. `minproto wire` is none either: it
+Many entries are left out because minproto is not a proxy, nor an intermediary of another kind. Neither is `minproto wire`: it
 passes on the bytes of a connection as they are, below HTTP, and takes no part in HTTP (RFC 9110 §3.7).
 """
 

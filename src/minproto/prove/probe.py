@@ -1,7 +1,8 @@
 """Find out what a target speaks, and which needs of the cases it meets.
 
-Each finding is a request that a careful client could send. A protocol whose right request is not answered rightly is not
-spoken, and its cases are left out; the user is told which protocols those are, and what the target answered.
+Each finding is a request that a careful client could send. If the target gives no right answer to the right request of a
+protocol, it does not speak that protocol. Then the cases of the protocol are left out, and the user is told the protocol and
+the answer.
 """
 
 from collections.abc import Iterable

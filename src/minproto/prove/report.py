@@ -38,7 +38,7 @@ class Report:
         by = f", Server: {target.server}" if target.server else ""
         print(f"{target.address}{' over TLS' if target.tls else ''} speaks {', '.join(sorted(target.speaks))}{by}")
         if target.via:
-            print(f"its answers carry Via: {target.via}: a proxy stands between, and some answers are the proxy's")
+            print(f"its answers carry Via: {target.via}: a proxy is in between, and some answers are the proxy's")
         for name, result in answers.items():
             if name not in target.speaks:
                 print(f"not {name}: {result.detail or result.transcript}")

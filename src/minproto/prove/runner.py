@@ -139,7 +139,7 @@ async def play(case: Case, target: Target) -> Result:
 async def prove(case: Case, target: Target) -> Result:
     """Run one case between two right requests: the target has to answer both, the one before the case and the one after it.
 
-    So a target that was already gone is not blamed for this case, and a target that the case has ended is.
+    So a target that was already gone before the case does not fail it, and a target that the case has ended does.
     """
     control = CONTROLS[case.speaks or case.protocol]
     before = await play(control, target)

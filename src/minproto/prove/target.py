@@ -20,7 +20,7 @@ NEEDS = {
     "clear": "a connection without TLS",
     "connect": "WebSocket over HTTP/2 (RFC 8441)",
 }
-"""What a case can need -> what that is. Each need but "clear" is found out by a request."""
+"""What a case can need -> what that is. A request shows whether the target meets a need, except for "clear"."""
 
 PATHS = {"path": "/", "post": "/echo", "echo": "/echo", "large": "/bytes/200000", "ws": "/ws", "events": "/events"}
 """The name of each path -> the path that is tried if the user names none: those of ``minproto serve``."""
@@ -36,7 +36,7 @@ class Target:
     host: str
     """The value of the Host field, and of :authority."""
     timeout: float
-    """The seconds after which an answer that has not come counts as none."""
+    """The seconds after which we stop waiting for an answer."""
     tls: dict[str, ssl.SSLContext] = field(default_factory=dict)
     """The protocol that ALPN offers -> the context that offers it; empty: in clear text."""
     speaks: set[str] = field(default_factory=set)
@@ -44,7 +44,7 @@ class Target:
     meets: set[str] = field(default_factory=set)
     """The needs that the target meets, of ``NEEDS``."""
     via: str = ""
-    """The Via field of its answers: a proxy stands between us and the server."""
+    """The Via field of its answers: a proxy is between us and the server."""
     server: str = ""
     """The Server field of its answers."""
 

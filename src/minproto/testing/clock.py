@@ -11,9 +11,9 @@ sleeps. When nothing is ready, it sets the time to that of the next timer instea
 (``asyncio.sleep``, ``asyncio.timeout``, ``call_later``) works as usual, only without the wait. If nothing is ready and there
 is no timer, every task is waiting for something that will never come. A real loop would hang; this loop raises Deadlock.
 
-Time stands still while code is running, and the loop waits for nothing outside. Threads and real sockets need a real loop, so
-tests on this loop use ``minproto.testing.network``. ``run`` also raises Leftover if a task is left over at the end, or if
-an exception has gone unseen.
+The time does not change while code is running, and the loop waits for nothing outside. Threads and real sockets need a real
+loop, so tests on this loop use ``minproto.testing.network``. ``run`` also raises Leftover if a task is left over at the end,
+or if an exception has gone unseen.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Reference answer to http1/2: the request line and the fields.
 
-Each line is matched whole. A byte that no rule allows makes the match fail, so no attack has to be known by name.
+The pattern has to match the whole line. A byte that no rule allows makes the match fail, so no attack has to be known by name.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The words of HTTP/1.1: what a server answers to requests, whole responses only.
+"""The words of HTTP/1.1: what a server answers to requests, as complete responses.
 
     200                     a response that is complete
     100                     an interim response

@@ -24,7 +24,7 @@ from minproto.prove.transcripts.base import Transcript
 
 
 class Http2(Transcript):
-    """Reads frames and field blocks, without the state machine of a connection: what a case sends may be against all rules."""
+    """Reads frames and field blocks, without the state machine of a connection: a case may send frames that break any rule."""
 
     def __init__(self, case: Case, target: Target) -> None:
         super().__init__(case, target)

@@ -23,7 +23,7 @@ class Resp(Transcript):
         self._received = ""
 
     def receive(self, data: bytes) -> bytes:
-        """Read bytes. A client has to answer nothing."""
+        """Read bytes. A client has no answer to send."""
         if self.why_malformed:
             return b""
         self._received += data.decode("latin-1")
