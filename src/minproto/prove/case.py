@@ -130,7 +130,8 @@ class Case(Question):
     needs: frozenset[str] = frozenset()
     """What the target has to offer, of ``target.NEEDS``."""
     shows: tuple[str, ...] = ()
-    """The fields of a response whose values the transcript has, or "content" for the content itself."""
+    """The fields of a response whose values the transcript has; also "content" for the content itself, "length" for its
+    length, and "line" for the first line (HTTP/1.1)."""
     methods: tuple[str, ...] = ()
     """The methods of the requests, in order; GET if there are fewer methods than responses."""
     speaks: str = ""

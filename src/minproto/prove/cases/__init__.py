@@ -1,9 +1,27 @@
 """The cases of ``minproto prove``, a file for each protocol or part of one."""
 
-from minproto.prove.cases import http1_framing, http2_frames, resp, sse, websocket_frames
+from minproto.prove.cases import (
+    http1_chunks,
+    http1_connection,
+    http1_framing,
+    http1_head,
+    http1_limits,
+    http1_semantics,
+    http1_target,
+    http2_frames,
+    resp,
+    sse,
+    websocket_frames,
+)
 
 CASES = (
+    *http1_head.CASES,
+    *http1_target.CASES,
     *http1_framing.CASES,
+    *http1_chunks.CASES,
+    *http1_connection.CASES,
+    *http1_semantics.CASES,
+    *http1_limits.CASES,
     *http2_frames.CASES,
     *websocket_frames.CASES,
     *sse.CASES,

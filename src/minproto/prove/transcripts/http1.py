@@ -3,11 +3,13 @@
     200                     a response that is complete
     100                     an interim response
     200 date=Sun, ...       with the fields that the case shows; each follows as name=value, and name=- if it is missing
-    200 content=[hello]     with the content, if the case shows "content"
+    200 content=[hello]     with the content, if the case shows "content"; length=5 for "length"
+    200 line=[HTTP/1.1 200 OK]   with the first line as it came, if the case shows "line"
     200+                    a response whose head is complete and whose content goes on
     101                     a switch to another protocol; what follows it is not read
 
-A response whose content ends with the connection is complete when the connection is closed.
+A response whose content ends with the connection is complete when the connection is closed. "200+ closed": the server has cut
+its response off, which is all that is left to it if it finds a fault in the request while it answers.
 """
 
 from minproto.core import CLIENT, Event, RemoteProtocolError, Wants
@@ -26,6 +28,7 @@ class Http1(Transcript):
     _answered = 0
     _status_at = 0
     _content = b""
+    _line = b""
     _switched = False
 
     def receive(self, data: bytes) -> bytes:
@@ -33,6 +36,8 @@ class Http1(Transcript):
         while data and not self.why_malformed and not self._switched:
             core = self._core = self._core or self._begin()
             core.receive_data(data)
+            if b"\n" not in self._line:
+                self._line += data
             data = b""
             try:
                 for event in core.events():
@@ -44,7 +49,7 @@ class Http1(Transcript):
         return b""
 
     def end(self) -> None:
-        """A response without a length ends here; any other response that has begun is cut off."""
+        """A response without a length ends here; any other response that has begun is cut off, and keeps its plus."""
         if self._core is None or self.why_malformed or self._switched:
             return
         self._core.receive_eof()
@@ -52,7 +57,8 @@ class Http1(Transcript):
             for event in self._core.events():
                 self._take(event)
         except RemoteProtocolError as error:
-            self.malformed(str(error))
+            if not (self.words and self.words[self._status_at].endswith("+")):
+                self.malformed(str(error))
 
     def _begin(self) -> Connection:
         methods = self.case.methods
@@ -61,6 +67,7 @@ class Http1(Transcript):
         asks = [("upgrade", "websocket"), ("connection", "upgrade")] if self.case.protocol == "websocket" else []
         core.send(RequestHead(method, "a:80" if method == "CONNECT" else "/", Headers([("host", "a"), *asks])))
         core.send(EndOfMessage())
+        self._line = b""
         return core
 
     def _take(self, event: Event) -> bool:
@@ -81,7 +88,10 @@ class Http1(Transcript):
             return False
         self._status_at = len(self.words)
         self.words.append(f"{head.status}+")
-        self.words += [f"{name}={_value(head, name)}" for name in self.case.shows if name not in ("content", "length")]
+        line = self._line.partition(b"\r\n")[0].decode("latin-1")
+        for name in self.case.shows:
+            if name not in ("content", "length"):
+                self.words.append(f"line=[{line}]" if name == "line" else f"{name}={_value(head, name)}")
         self._note(head)
         assert self._core is not None
         if head.status == 101 or self._core.wants is Wants.PAUSED:
