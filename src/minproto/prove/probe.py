@@ -58,7 +58,10 @@ async def probe(target: Target, only: Iterable[str]) -> dict[str, Result]:
         answers[name] = await play(CONTROLS[name], target)
         if answers[name].verdict is Verdict.RIGHT:
             target.speaks.add(name)
-            target.meets |= {_NEEDS_OF[name]} if name in _NEEDS_OF else set()
+    for name, need in _NEEDS_OF.items():
+        answer = answers[name] if name in answers else await play(CONTROLS[name], target)
+        if answer.verdict is Verdict.RIGHT:
+            target.meets.add(need)
     if not target.tls:
         target.meets.add("clear")
     for need, case in PROBES:

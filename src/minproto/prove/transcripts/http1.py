@@ -64,7 +64,10 @@ class Http1(Transcript):
         methods = self.case.methods
         method = methods[self._answered] if self._answered < len(methods) else "GET"
         core = Connection(CLIENT, _LIMITS, frozenset({method}))
-        asks = [("upgrade", "websocket"), ("connection", "upgrade")] if self.case.protocol == "websocket" else []
+        upgrades = self.case.protocol == "websocket" or any(
+            isinstance(step, bytes) and b"upgrade: websocket" in step.lower() for step in self.case.steps
+        )
+        asks = [("upgrade", "websocket"), ("connection", "upgrade")] if upgrades else []
         core.send(RequestHead(method, "a:80" if method == "CONNECT" else "/", Headers([("host", "a"), *asks])))
         core.send(EndOfMessage())
         self._line = b""
