@@ -118,7 +118,8 @@ def test_a_driver_is_a_core_on_the_streams_of_asyncio(path: Path) -> None:
 
 def test_the_reading_order_names_each_file_of_the_source() -> None:
     """Files of one kind, one for each exercise or protocol, have one row: their folder."""
-    folders = [SOURCE / name for name in ("learn/answers", "learn/stubs", "prove/transcripts", "prove/cases")]
+    names = ("learn/answers", "learn/stubs", "prove/transcripts", "prove/cases", "prove/trap/snares")
+    folders = [SOURCE / name for name in names]
     for path in [*folders, *(path for path in SOURCE.rglob("*.py") if path.parent not in folders)]:
         if path.stem not in ("__init__", "__main__"):
             assert f"[`{path.relative_to(SOURCE)}`](../src/minproto/{path.relative_to(SOURCE)})" in PAGES["reading"], path

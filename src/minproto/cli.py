@@ -1,4 +1,4 @@
-"""The command line: ``minproto lab``, ``serve``, ``broker``, ``wire``, ``explain``, ``laws``, ``learn`` and ``prove``.
+"""The command line: ``minproto lab``, ``serve``, ``broker``, ``wire``, ``explain``, ``laws``, ``learn``, ``prove``, ``trap``.
 
     main(["serve", "--port", "8000"])
       _parse      words -> options; a wrong word ends the process here, with one line and status 2
@@ -44,7 +44,10 @@ from minproto.http import MAX_PORT
 from minproto.lab.app import HISTORY, DemoApp
 from minproto.lab.process import serve_lab
 
-TOOLS = {"laws": "minproto.testing.command", "learn": "minproto.learn.command", "prove": "minproto.prove.command"}
+TOOLS = {
+    "laws": "minproto.testing.command", "learn": "minproto.learn.command", "prove": "minproto.prove.command",
+    "trap": "minproto.prove.trap.command",
+}  # fmt: skip
 """The commands that parse their own words -> their module, which is imported only then."""
 
 
@@ -195,6 +198,8 @@ def _parser() -> _Parser:
     commands.add_parser("learn", help=text, add_help=False)  # as well
     text = "ask any server hundreds of questions, and judge its answers by the standards"
     commands.add_parser("prove", help=text, add_help=False)  # as well
+    text = "serve one oddity at each path, watch what any client does there, and judge it by the standards"
+    commands.add_parser("trap", help=text, add_help=False)  # as well
     return parser
 
 

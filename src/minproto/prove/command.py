@@ -14,11 +14,11 @@ import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
-from typing import NoReturn
 
 from minproto.aio.address import Address
 from minproto.prove.case import Case, Verdict
 from minproto.prove.cases import CASES
+from minproto.prove.options import Parser, count_to, protocols_of, seconds
 from minproto.prove.probe import probe
 from minproto.prove.report import Report
 from minproto.prove.runner import Result, prove_all
@@ -120,18 +120,12 @@ def _chosen(options: argparse.Namespace) -> list[Case]:
     ]
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Print one line, and exit with status 2."""
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(prog="minproto prove", description="Ask a server hundreds of questions, and judge its answers.")
+def _parser() -> Parser:
+    parser = Parser(prog="minproto prove", description="Ask a server hundreds of questions, and judge its answers.")
     parser.add_argument("target", nargs="?", type=_address, metavar="HOST:PORT", help="the server")
     names = ",".join(TRANSCRIPTS)
     text = f"the protocols to try, of {names}; without it, all that the server speaks"
-    parser.add_argument("--only", type=_protocols, default=list(TRANSCRIPTS), metavar="NAMES", help=text)
+    parser.add_argument("--only", type=protocols_of(TRANSCRIPTS), default=list(TRANSCRIPTS), metavar="NAMES", help=text)
     parser.add_argument("--case", action="append", metavar="NAME", help="only this case; * stands for any text")
     parser.add_argument("--list", action="store_true", help="list the cases, and run none")
     parser.add_argument("--path", default=PATHS["path"], metavar="PATH", help="a path that answers a GET (%(default)s)")
@@ -142,8 +136,9 @@ def _parser() -> _Parser:
     parser.add_argument("--insecure", action="store_true", help="accept any certificate")
     parser.add_argument("--host", metavar="NAME", help="the value of Host and :authority, if it is not HOST:PORT")
     text = "the seconds after which an answer that has not come counts as none (%(default)g)"
-    parser.add_argument("--timeout", type=_seconds, default=TIMEOUT, metavar="S", help=text)
-    parser.add_argument("--jobs", type=_count, default=JOBS, metavar="N", help="how many cases run at once (%(default)s)")
+    parser.add_argument("--timeout", type=seconds, default=TIMEOUT, metavar="S", help=text)
+    text = "how many cases run at once (%(default)s)"
+    parser.add_argument("--jobs", type=count_to(200), default=JOBS, metavar="N", help=text)
     parser.add_argument("--slow", action="store_true", help="also the cases of slow peers, which take up to a minute each")
     parser.add_argument("--hostile", action="store_true", help="also floods and other attacks, on this machine alone")
     parser.add_argument("--i-run-this-server", action="store_true", help="the server is not on this machine, and it is yours")
@@ -161,27 +156,3 @@ def _address(text: str) -> Address:
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
     raise argparse.ArgumentTypeError(f"not HOST:PORT: {text!r} (such as localhost:8000 or [::1]:8000)")
-
-
-def _protocols(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in TRANSCRIPTS:
-            raise argparse.ArgumentTypeError(f"no protocol is called {name!r} (there are {', '.join(TRANSCRIPTS)})")
-    return names
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= 200):
-        raise argparse.ArgumentTypeError(f"not a number from 1 to 200: {text!r}")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 600:
-        raise argparse.ArgumentTypeError(f"not a number of seconds up to 600: {text!r}")
-    return seconds

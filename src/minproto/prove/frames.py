@@ -47,13 +47,17 @@ class Head:
 
 
 def block(target: Filling, fields: Fields) -> bytes:
-    """Return a field block of literals that are not indexed (RFC 7541 §6.2.2)."""
-    return b"".join([b"\0" + _text(target, name) + _text(target, value) for name, value in fields])
+    """Return a field block of literals that are not indexed."""
+    return b"".join([literal(*[target.fill(text.encode("latin-1")) for text in field]) for field in fields])
 
 
-def _text(target: Filling, text: str) -> bytes:
+def literal(name: bytes, value: bytes) -> bytes:
+    """Return a field as a literal that is not indexed (RFC 7541 §6.2.2)."""
+    return b"\0" + _string(name) + _string(value)
+
+
+def _string(data: bytes) -> bytes:
     """Return a string literal without Huffman code: its length, with a prefix of seven bits, and its bytes (RFC 7541 §5.2)."""
-    data = target.fill(text.encode("latin-1"))
     size = len(data)
     if size < 127:
         return bytes([size]) + data

@@ -1,0 +1,46 @@
+"""What the options of ``minproto prove`` and ``minproto trap`` have in common. A wrong value is told in one line."""
+
+import argparse
+from collections.abc import Callable, Collection
+from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Print one line, and exit with status 2. argparse would print the usage first, which ``--help`` shows."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def protocols_of(known: Collection[str]) -> Callable[[str], list[str]]:
+    """Return the type of an option that takes names of protocols, with commas between them."""
+
+    def parse(text: str) -> list[str]:
+        names = text.split(",")
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"no protocol is called {name!r} (there are {', '.join(known)})")
+        return names
+
+    return parse
+
+
+def count_to(most: int) -> Callable[[str], int]:
+    """Return the type of an option that takes a number from 1 to ``most``."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= most):
+            raise argparse.ArgumentTypeError(f"not a number from 1 to {most}: {text!r}")
+        return int(text)
+
+    return parse
+
+
+def seconds(text: str) -> float:
+    """Parse a number of seconds."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 600:
+        raise argparse.ArgumentTypeError(f"not a number of seconds up to 600: {text!r}")
+    return number

@@ -1,0 +1,123 @@
+"""Run a command on each snare, and judge it: by the wire, by its exit status and by its output.
+
+    control     does the program show a right answer of this protocol?      else its snares are skipped
+    for each snare:  run the program, wait until it ends or its time is up    Hunt.run
+                     the verdict on the meeting and on the outcome            Hunt.judge
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from minproto.prove.case import Verdict
+from minproto.prove.trap.server import Meeting, Trap
+from minproto.prove.trap.snare import Snare
+from minproto.prove.trap.snares import CONTROLS
+
+MAX_OUTPUT = 1 << 20
+GRACE = 0.5
+"""The seconds for the server to see the end of the connection, after the program has ended."""
+SCHEMES = {"websocket": "ws"}
+"""The protocol -> the scheme of its URLs, if it is not http."""
+
+
+@dataclass(slots=True)
+class Find:
+    """What came of a snare."""
+
+    meeting: Meeting
+    verdict: Verdict
+    detail: str = ""
+    """Why, in one line."""
+
+    @property
+    def snare(self) -> Snare:
+        return self.meeting.snare
+
+
+class Hunt:
+    """Runs one command, whose words may contain ``{url}`` or ``{page}``."""
+
+    def __init__(self, command: Sequence[str], trap: Trap, host: str, timeout: float) -> None:
+        self._command, self._trap, self._host, self._timeout = command, trap, host, timeout
+        self._met: dict[str, Meeting] = {}
+        self._ended: dict[str, asyncio.Event] = {}
+
+    def on_end(self, meeting: Meeting) -> None:
+        """Note a meeting that is over. The server calls it."""
+        self._met.setdefault(meeting.snare.name, meeting)
+        if event := self._ended.get(meeting.snare.name):
+            event.set()
+
+    def words(self, snare: Snare) -> list[str]:
+        """Return the words of the command for one snare."""
+        base = f"{self._host}:{self._trap.port}"
+        url = f"{SCHEMES.get(snare.protocol, 'http')}://{base}/{snare.name}"
+        page = f"http://{base}/page/{snare.name}"
+        return [word.replace("{url}", url).replace("{page}", page) for word in self._command]
+
+    async def all(self, snares: Sequence[Snare], jobs: int) -> AsyncIterator[Find]:
+        """Yield what came of each snare, ``jobs`` of them at once."""
+        protocols = list(dict.fromkeys(snare.protocol for snare in snares))
+        controls = {name: await self.one(CONTROLS[name]) for name in protocols}
+        waiting, finds = list(reversed(snares)), asyncio.Queue[Find]()
+
+        async def work() -> None:
+            while waiting:
+                snare = waiting.pop()
+                control = controls[snare.protocol]
+                if control.verdict is Verdict.RIGHT:
+                    await finds.put(await self.one(snare))
+                else:
+                    await finds.put(Find(Meeting(snare), Verdict.SKIPPED, f"not {snare.protocol}: {control.detail}"))
+
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(jobs):
+                workers.create_task(work())
+            for _ in snares:
+                yield await finds.get()
+
+    async def one(self, snare: Snare) -> Find:
+        """Run the program on one snare."""
+        event = self._ended[snare.name] = asyncio.Event()
+        status, output = await self._run(self.words(snare))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GRACE):
+                await event.wait()
+        meeting = self._met.get(snare.name) or self._trap.leave(snare) or Meeting(snare)
+        return self._judge(meeting, status, output)
+
+    async def _run(self, words: list[str]) -> tuple[int | None, str]:
+        """Run the program. Return its exit status, and its output; the status is None if its time was up. Raises OSError."""
+        process = await asyncio.create_subprocess_exec(
+            *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+        assert process.stdout is not None
+        output, status = b"", None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout):
+                while piece := await process.stdout.read(65_536):
+                    output = (output + piece)[-MAX_OUTPUT:]
+                status = await process.wait()
+        with suppress(ProcessLookupError):  # the program, and what it has started
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        return status, output.decode(errors="replace")
+
+    def _judge(self, meeting: Meeting, status: int | None, output: str) -> Find:
+        """Return the verdict: the worse one of the wire and the outcome."""
+        last = next((line for line in reversed(output.splitlines()) if line.strip()), "no output").strip()[:200]
+        if not meeting.visits:
+            ended = "does not end" if status is None else f"ends with status {status}"
+            return Find(meeting, Verdict.SKIPPED, f"it makes no request, and {ended}: {last}")
+        if meeting.skipped:
+            return Find(meeting, Verdict.SKIPPED, meeting.skipped)
+        if status is None:
+            return Find(meeting, Verdict.WRONG, f"it hangs: it has not ended after {self._timeout:g} s")
+        if wrong := meeting.snare.judge_outcome(status, output):
+            return Find(meeting, Verdict.WRONG, f"{wrong}: {last}")
+        return Find(meeting, meeting.verdict)

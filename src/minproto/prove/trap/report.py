@@ -1,0 +1,72 @@
+"""What ``minproto trap`` prints and writes: a line for each connection or program, wrong ones with their bytes, and a card."""
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from minproto.prove.case import Verdict
+from minproto.prove.shown import MARKS, annotated, card, demand, to_json, wrapped
+from minproto.prove.trap.hunt import Find
+
+MOST_ROWS = 12
+"""The maximum number of heads, frames or chunks of a snare that are shown without -v: the last ones."""
+
+
+class Report:
+    """Prints while clients are met, and sums up at the end."""
+
+    def __init__(self, options: argparse.Namespace, command: Sequence[str]) -> None:
+        self._options, self._command = options, command
+        self._width = shutil.get_terminal_size((100, 24)).columns
+        self._color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        self._groups: dict[str, Counter[Verdict]] = {}
+        self.finds: list[Find] = []
+        # The file is opened now: a run whose report cannot be written would be lost.
+        self._file = open(options.json, "w") if options.json else None
+
+    def add(self, find: Find) -> None:
+        """Note what came of a snare. With a command only wrong ones are shown, and all of them with -v."""
+        self.finds.append(find)
+        self._groups.setdefault(find.snare.group, Counter())[find.verdict] += 1
+        if self._options.verbose or find.verdict is Verdict.WRONG:
+            print("\n".join(self._whole(find)), end="\n\n", flush=True)
+        elif not self._command:
+            print(self._short(find), flush=True)
+
+    def _short(self, find: Find) -> str:
+        """Return what a client did, in one line. What its user saw, only its user knows."""
+        told = "" if self._command or find.verdict is Verdict.SKIPPED else f"; right: {find.snare.demands}"
+        return f"{MARKS[find.verdict]:10} {find.snare.name}: {self._done(find)}{told}"
+
+    def _done(self, find: Find) -> str:
+        transcript = find.meeting.transcript
+        return ": ".join(filter(None, [transcript, find.detail]))
+
+    def _whole(self, find: Find) -> Iterator[str]:
+        snare = find.snare
+        yield f"{MARKS[find.verdict]} {snare.name}: {snare.says}"
+        yield from demand(snare, snare.why, snare.issue, self._width)
+        yield from wrapped(self._width, f"what it did: {self._done(find)}")
+        acceptable = f"; acceptable: {snare.acceptable}" if snare.acceptable else ""
+        yield from wrapped(self._width, f"right is: {snare.demands}{acceptable}")
+        yield from annotated(find.meeting.record, self._width, self._color, 0 if self._options.verbose else MOST_ROWS)
+        if self._command:
+            words = ["minproto", "trap", "--snare", snare.name, "-v", "--", *self._command]
+            yield from wrapped(self._width, f"again: {shlex.join(words)}")
+
+    def end(self) -> int:
+        """Print the card, write the file, and return the exit status."""
+        if self.finds:
+            print("\n".join(card(self._groups)))
+        for reason, count in Counter(find.detail for find in self.finds if find.verdict is Verdict.SKIPPED).items():
+            print(f"skipped, {count}: {reason}")
+        if self._file is not None:
+            cases = [to_json(each.snare, each.verdict, each.meeting.transcript, each.detail) for each in self.finds]
+            json.dump({"target": shlex.join(self._command), "cases": cases}, self._file, indent=1)
+            self._file.close()
+        return 1 if any(find.verdict is Verdict.WRONG for find in self.finds) else 0

@@ -1,0 +1,9 @@
+"""The snares of ``minproto trap``, a file for each protocol or part of one."""
+
+from minproto.prove.trap.snares import http1_framing
+from minproto.prove.trap.snares.controls import CONTROLS
+
+SNARES = (*http1_framing.SNARES,)
+"""All snares, in the order in which they are listed."""
+
+__all__ = ["CONTROLS", "SNARES"]

@@ -1,0 +1,147 @@
+"""``minproto trap``: its snares are sound, a watch says what a client sent, and outcomes are judged as they should be."""
+
+import re
+
+import pytest
+
+from minproto import websocket
+from minproto.http2_frames import ACK, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, SETTINGS, encode_frame
+from minproto.prove import ledger
+from minproto.prove.case import Verdict
+from minproto.prove.trap import command
+from minproto.prove.trap.frames import block, headers
+from minproto.prove.trap.pages import first_page, page
+from minproto.prove.trap.snare import ANY, EITHER, FAILS, PRINTS, Snare
+from minproto.prove.trap.snares import CONTROLS, SNARES
+from minproto.prove.trap.watch import Http1Watch, Http2Watch
+
+ENTRIES = {entry.id: entry for entry in ledger.load()}
+REQUEST = b"GET /http1/framing/too-short HTTP/1.1\r\nHost: a\r\n\r\n"
+
+# ---- the snares ------------------------------------------------------------------------------------------------------
+
+
+def test_each_snare_has_a_name_of_its_own() -> None:
+    names = [snare.name for snare in SNARES]
+    assert sorted(set(names)) == sorted(names)
+    assert not [name for name in names if not re.fullmatch(r"(http1|http2|websocket|sse)/[a-z0-9-]+/[a-z0-9-]+", name)]
+
+
+@pytest.mark.parametrize("group", sorted({snare.group for snare in SNARES}))
+def test_the_snares_of_a_group_are_sound(group: str) -> None:
+    """Their entries exist and bind a client, and they say what is right."""
+    for snare in SNARES:
+        if snare.group == group:
+            for entry in filter(None, (snare.entry, *snare.also)):
+                assert "client" in ENTRIES[entry].binds and ENTRIES[entry].left_out == "", (snare.name, entry)
+            assert snare.entry or snare.why, f"{snare.name}: a snare that no standard demands says why"
+            assert snare.outcome in (PRINTS, FAILS, EITHER, ANY) and not snare.says.endswith("."), snare.name
+            if snare.right != ".*":
+                assert snare.judge_wire("no such words") is Verdict.WRONG, snare.name
+
+
+def test_what_a_program_reports_is_judged() -> None:
+    prints, fails = (Snare("http1/test/it", "", (), "", outcome) for outcome in (PRINTS, FAILS))
+    either, anything = (Snare("http1/test/it", "", (), "", outcome) for outcome in (EITHER, ANY))
+    for snare, status, output, wrong in (
+        (prints, 0, "hello\n", ""),
+        (prints, 18, "hello\n", "it reports an error, with exit status 18"),
+        (prints, 0, "hel\n", "its output is without 'hello'"),
+        (fails, 1, "", ""),
+        (fails, 0, "TypeError: terminated", ""),
+        (fails, 0, "hel", "it reports no error"),
+        (either, 0, "hello", ""),
+        (either, 1, "", ""),
+        (either, 0, "3", "its output is without 'hello'"),
+        (anything, 0, "", ""),
+        (anything, -11, "", "it was ended by signal 11"),
+        (anything, 1, "error: smuggled", "it shows 'smuggled', which stands where no client may look"),
+    ):
+        assert snare.judge_outcome(status, output) == wrong, (snare.outcome, status, output)
+
+
+def test_the_first_page_lists_all() -> None:
+    for as_html in (False, True):
+        text = first_page(SNARES, as_html)
+        assert all(snare.name in text for snare in SNARES)
+    assert 'const name = "http1/control/hello"' in page(CONTROLS["http1"])
+
+
+# ---- what a client does ----------------------------------------------------------------------------------------------
+
+
+def test_requests_of_http1() -> None:
+    watch = Http1Watch()
+    for byte in REQUEST + b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhiGET":
+        watch.receive(bytes([byte]))
+    assert [(asked.method, asked.path) for asked in watch.requests] == [("GET", "/http1/framing/too-short"), ("POST", "/b")]
+    watch.receive(b"\x00")
+    assert watch.words == ["malformed"]
+
+
+def test_frames_of_websocket() -> None:
+    watch = Http1Watch()
+    watch.receive(REQUEST)
+    watch.switch()
+    key = b"1234"
+    sent = websocket.encode_frame(websocket.TEXT, b"he", key) + websocket.encode_frame(0x8A, b"hi", key)
+    for byte in sent + websocket.encode_frame(0x88, b"\x03\xea", key) + websocket.encode_frame(0x88, b""):
+        watch.receive(bytes([byte]))
+    assert watch.words == ["text+=[he]", "pong=[hi]", "close=1002", "unmasked", "close=1005"]
+
+
+def test_frames_of_http2() -> None:
+    watch = Http2Watch()
+    fields = block((":method", "GET"), (":path", "/a"), (":scheme", "http"), (":authority", "a"))
+    sent = PREFACE + encode_frame(SETTINGS, 0, 0) + encode_frame(HEADERS, END_STREAM | END_HEADERS, 13, fields)
+    answers = b"".join([watch.receive(bytes([byte])) for byte in sent])
+    assert answers == encode_frame(SETTINGS, ACK, 0) and watch.requests[0].stream == 13
+    watch.stream = 13
+    watch.receive(encode_frame(SETTINGS, ACK, 0) + encode_frame(PING, ACK, 0, b"trapping") + encode_frame(SETTINGS, ACK, 0))
+    watch.receive(encode_frame(3, 0, 13, b"\0\0\0\x08") + encode_frame(GOAWAY, 0, 0, bytes(7) + b"\x01"))
+    assert watch.words == ["pong", "ack", "1:CANCEL", "goaway=PROTOCOL_ERROR"]
+
+
+def test_a_frame_stands_on_the_stream_of_the_request() -> None:
+    assert headers((":status", "200")).on_stream(13)[5:9] == bytes([0, 0, 0, 13])
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--", "no-such-program", "{url}"), "there is no program 'no-such-program'"),
+        (("--", "true"), "the command needs {url}"),
+        (("--",), "after -- comes a command, such as: minproto trap -- curl -s {url}"),
+        (("--snare", "no/such/snare"), "no snare is called 'no/such/snare'"),
+        (("--json", "/no/such/folder/file", "--", "true", "{url}"), "No such file or directory: '/no/such/folder/file'"),
+    ],
+)
+def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str], words: tuple[str, ...], says: str) -> None:
+    assert command.run(words) == 2
+    printed = capsys.readouterr()
+    assert says in printed.err and printed.err.count("\n") == 1 and printed.err.startswith("minproto trap: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--only", "resp"), "no protocol is called 'resp' (there are http1, http2, websocket, sse)"),
+        (("--port", "70000"), "not a port: '70000' (0 to 65535)"),
+        (("--host", ""), "may not be empty"),
+        (("--jobs", "0"), "not a number from 1 to 50: '0'"),
+        (("--timeout", "x"), "not a number of seconds up to 600: 'x'"),
+    ],
+)
+def test_a_wrong_option_is_one_line(capsys: pytest.CaptureFixture[str], words: tuple[str, ...], says: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command.run(words)
+    printed = capsys.readouterr().err
+    assert says in printed and printed.count("\n") == 1
+
+
+def test_all_snares_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(["--list"]) == 0
+    assert capsys.readouterr().out.count("\n") == len(SNARES)
