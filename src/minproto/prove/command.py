@@ -23,7 +23,7 @@ from minproto.prove.probe import probe
 from minproto.prove.report import Report
 from minproto.prove.runner import Result, prove_all
 from minproto.prove.target import NEEDS, PATHS, Target
-from minproto.prove.transcripts import TRANSCRIPTS
+from minproto.prove.transcripts import PROTOCOLS
 
 JOBS = 16
 TIMEOUT = 3.0
@@ -68,7 +68,8 @@ async def _run(options: argparse.Namespace, cases: list[Case], target: Target) -
     results = []
     async for result in prove_all(cases, target, options.jobs):
         results.append(result)
-        report.add(result, len(cases))
+        # In a thread: to explain a megabyte takes seconds, in which the other cases would miss their answers.
+        await asyncio.to_thread(report.add, result, len(cases))
     report.end(results)
     return 1 if any(result.verdict is Verdict.WRONG for result in results) else 0
 
@@ -123,9 +124,9 @@ def _chosen(options: argparse.Namespace) -> list[Case]:
 def _parser() -> Parser:
     parser = Parser(prog="minproto prove", description="Ask a server hundreds of questions, and judge its answers.")
     parser.add_argument("target", nargs="?", type=_address, metavar="HOST:PORT", help="the server")
-    names = ",".join(TRANSCRIPTS)
+    names = ",".join(PROTOCOLS)
     text = f"the protocols to try, of {names}; without it, all that the server speaks"
-    parser.add_argument("--only", type=protocols_of(TRANSCRIPTS), default=list(TRANSCRIPTS), metavar="NAMES", help=text)
+    parser.add_argument("--only", type=protocols_of(PROTOCOLS), default=list(PROTOCOLS), metavar="NAMES", help=text)
     parser.add_argument("--case", action="append", metavar="NAME", help="only this case; * stands for any text")
     parser.add_argument("--list", action="store_true", help="list the cases, and run none")
     parser.add_argument("--path", default=PATHS["path"], metavar="PATH", help="a path that answers a GET (%(default)s)")

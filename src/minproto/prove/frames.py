@@ -26,6 +26,11 @@ def fields(method: str, *more: tuple[str, str], path: str = "{path}") -> Fields:
 
 GET = fields("GET")
 POST = fields("POST", path="{post}")
+CONNECT = (
+    (":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "{scheme}"), (":path", "{ws}"), (":authority", "{host}"),
+    ("sec-websocket-version", "13"),
+)  # fmt: skip
+"""An extended CONNECT: the handshake of a WebSocket over HTTP/2 (RFC 8441 §5)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from minproto.http2_frames import DATA, END_HEADERS, END_STREAM
 from minproto.prove.case import Case, Verdict
-from minproto.prove.controls import CONTROLS
+from minproto.prove.controls import CONTROLS, HELLO
 from minproto.prove.frames import Head, fields, frame
 from minproto.prove.runner import Result, play
 from minproto.prove.target import Target
@@ -45,10 +45,14 @@ PROBES = (
         "websocket/probe/deflate", "", (_HANDSHAKE,), right=r"101 sec-websocket-extensions=permessage-deflate.* open",
         shows=("sec-websocket-extensions",), speaks="http1",
     )),
+    ("connect", Case("websocket/probe/connect", "", (HELLO,), right=r"text=\[hello\] open", speaks="tunnel")),
 )  # fmt: skip
 """A need, and a request that shows whether it is met. One of several is enough."""
-_NEEDS_OF = {"websocket": "websocket", "sse": "events"}
+_NEEDS_OF = {"http2": "http2", "websocket": "websocket", "sse": "events"}
 """A protocol that is also a need of other protocols' cases."""
+
+
+_SWITCH = Case("websocket/probe/switch", "", (_HANDSHAKE,), right="101 open", speaks="http1")
 
 
 async def probe(target: Target, only: Iterable[str]) -> dict[str, Result]:
@@ -62,6 +66,8 @@ async def probe(target: Target, only: Iterable[str]) -> dict[str, Result]:
         answer = answers[name] if name in answers else await play(CONTROLS[name], target)
         if answer.verdict is Verdict.RIGHT:
             target.meets.add(need)
+    if "websocket" in answers and "websocket" not in target.speaks and await _switches(target):
+        target.speaks.add("websocket")
     if not target.tls:
         target.meets.add("clear")
     for need, case in PROBES:
@@ -69,3 +75,8 @@ async def probe(target: Target, only: Iterable[str]) -> dict[str, Result]:
             if (await play(case, target)).verdict is Verdict.RIGHT:
                 target.meets.add(need)
     return answers
+
+
+async def _switches(target: Target) -> bool:
+    """Return whether a handshake gets a 101, though the WebSocket does not work: the cases of the handshake tell why."""
+    return (await play(_SWITCH, target)).verdict is Verdict.RIGHT

@@ -53,9 +53,14 @@ class Play:
     def transcript(self) -> str:
         """The words so far, with the end of the connection as the last one."""
         words = self._reading.words
-        if self._line.ended:
-            return " ".join([*words, self._line.ended])
+        if self._ended:
+            return " ".join([*words, self._ended])
         return " ".join([*words, "open"]) if words else "silent"
+
+    @property
+    def _ended(self) -> str:
+        """How the connection ended, or the exchange on it: "closed", "reset", or "" while it is open."""
+        return self._line.ended or self._reading.over
 
     @property
     def why_malformed(self) -> str:
@@ -64,7 +69,7 @@ class Play:
     async def run(self) -> None:
         """Send the opening and the steps, and read until nothing more is to come."""
         await self._send(self._reading.opening())
-        await self._read_until(lambda: self._reading.ready)
+        await self._read_until(lambda: self._reading.ready or self.why_malformed != "")
         if self._reading.ready:
             for step in self._case.steps:
                 await self._step(step)
@@ -79,31 +84,35 @@ class Play:
             case Trickle(data, size, delay):
                 data = self._target.fill(data)
                 for at in range(0, len(data), size):
-                    await self._send(data[at : at + size])
+                    await self._send(self._reading.wrap(data[at : at + size]))
                     await self._read_for(delay)
+            case Shut() if last := self._reading.shut():
+                await self._send(last)
             case Shut():
                 self._line.shut()
             case bytes():
-                await self._send(self._target.fill(step))
+                await self._send(self._reading.wrap(self._target.fill(step)))
             case _:
-                await self._send(step.encode(self._target))
+                await self._send(self._reading.wrap(step.encode(self._target)))
 
     async def _settle(self) -> None:
-        """Read until the transcript is right and stays so for a moment; or until it has not been right for the whole time."""
+        """Read until the transcript is right and stays so for a moment; or until it has not been right for the whole time.
+
+        After malformed bytes, too, only a moment is left: nothing can be read that would make them right."""
         deadline = self._loop.time() + self._target.timeout
-        while not self._line.ended and (left := deadline - self._loop.time()) > 0:
-            right = self._case.judge(self.transcript) is Verdict.RIGHT
-            if not await self._read(min(left, MOMENT) if right else left) and right:
+        while not self._ended and (left := deadline - self._loop.time()) > 0:
+            over = self.why_malformed != "" or self._case.judge(self.transcript) is Verdict.RIGHT
+            if not await self._read(min(left, MOMENT) if over else left) and over:
                 return
 
     async def _read_until(self, done: Callable[[], bool]) -> None:
         deadline = self._loop.time() + self._target.timeout
-        while not done() and not self._line.ended and (left := deadline - self._loop.time()) > 0:
+        while not done() and not self._ended and (left := deadline - self._loop.time()) > 0:
             await self._read(left)
 
     async def _read_for(self, seconds: float) -> None:
         deadline = self._loop.time() + seconds
-        while not self._line.ended and (left := deadline - self._loop.time()) > 0:
+        while not self._ended and (left := deadline - self._loop.time()) > 0:
             await self._read(left)
 
     async def _read(self, seconds: float) -> bool:
@@ -116,7 +125,7 @@ class Play:
         return bool(data or self._line.ended)
 
     async def _send(self, data: bytes) -> None:
-        await self._line.send(self._reading.wrap(data), self._target.timeout)
+        await self._line.send(data, self._target.timeout)
 
 
 async def play(case: Case, target: Target) -> Result:
@@ -141,7 +150,7 @@ async def prove(case: Case, target: Target) -> Result:
 
     So a target that was already gone before the case does not fail it, and a target that the case has ended does.
     """
-    control = CONTROLS[case.speaks or case.protocol]
+    control = CONTROLS[case.speaks or case.protocol] if case.speaks != "tunnel" else CONTROLS["websocket"]
     before = await play(control, target)
     if before.verdict is not Verdict.RIGHT:
         answer = before.transcript or before.detail
@@ -155,7 +164,18 @@ async def prove(case: Case, target: Target) -> Result:
 
 
 async def prove_all(cases: Sequence[Case], target: Target, jobs: int) -> AsyncIterator[Result]:
-    """Run cases, ``jobs`` of them at once, and yield each result as it comes. Cases whose needs are not met are skipped."""
+    """Run cases, ``jobs`` of them at once, and yield each result as it comes. Cases whose needs are not met are skipped.
+
+    Cases of a group ``hostile`` run at the end and one at a time: a flood may delay the answers to all other cases.
+    """
+    hostile = [case for case in cases if case.group.endswith("/hostile")]
+    calm = [case for case in cases if not case.group.endswith("/hostile")]
+    for some, workers in ((calm, jobs), (hostile, 1)):
+        async for result in _prove_some(some, target, workers):
+            yield result
+
+
+async def _prove_some(cases: Sequence[Case], target: Target, jobs: int) -> AsyncIterator[Result]:
     waiting = list(reversed(cases))
     results: asyncio.Queue[Result] = asyncio.Queue()
 

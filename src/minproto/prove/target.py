@@ -17,6 +17,7 @@ NEEDS = {
     "websocket": "a WebSocket that sends each message back (--ws-path)",
     "deflate": "permessage-deflate on this WebSocket",
     "events": "an event stream (--events-path)",
+    "http2": "HTTP/2",
     "clear": "a connection without TLS",
     "connect": "WebSocket over HTTP/2 (RFC 8441)",
 }

@@ -12,7 +12,13 @@ from minproto.prove.cases import (
     http2_frames,
     resp,
     sse,
+    websocket_control,
+    websocket_deflate,
     websocket_frames,
+    websocket_handshake,
+    websocket_hardening,
+    websocket_http2,
+    websocket_messages,
 )
 
 CASES = (
@@ -25,7 +31,13 @@ CASES = (
     *http1_limits.CASES,
     *http1_hostile.CASES,
     *http2_frames.CASES,
+    *websocket_handshake.CASES,
     *websocket_frames.CASES,
+    *websocket_messages.CASES,
+    *websocket_control.CASES,
+    *websocket_deflate.CASES,
+    *websocket_http2.CASES,
+    *websocket_hardening.CASES,
     *sse.CASES,
     *resp.CASES,
 )

@@ -14,6 +14,8 @@ class Transcript:
         """Whether the opening is over, so that the steps of the case may begin."""
         self.why_malformed = ""
         """What was wrong with bytes of the server that break the protocol."""
+        self.over = ""
+        """How the exchange has ended, "closed" or "reset", though the connection is open: its stream of HTTP/2 has ended."""
 
     def opening(self) -> bytes:
         """Return what a client sends first, before the steps of the case."""
@@ -26,6 +28,10 @@ class Transcript:
     def wrap(self, data: bytes) -> bytes:
         """Return the bytes of a step as they leave: the same, unless another protocol carries them."""
         return data
+
+    def shut(self) -> bytes:
+        """Return the bytes that end our direction; b"" if only the connection itself can end it."""
+        return b""
 
     def end(self) -> None:
         """Note that the server has ended the connection."""

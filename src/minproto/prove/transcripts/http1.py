@@ -18,6 +18,8 @@ from minproto.http1 import Connection, Limits
 from minproto.prove.transcripts.base import Transcript
 
 _LIMITS = Limits(max_body=1 << 30)
+_OURS = frozenset({"content", "length", "events"})
+"""What a case can show besides fields. "events" is shown by an event stream alone."""
 
 
 class Http1(Transcript):
@@ -93,7 +95,7 @@ class Http1(Transcript):
         self.words.append(f"{head.status}+")
         line = self._line.partition(b"\r\n")[0].decode("latin-1")
         for name in self.case.shows:
-            if name not in ("content", "length"):
+            if name not in _OURS:
                 self.words.append(f"line=[{line}]" if name == "line" else f"{name}={_value(head, name)}")
         self._note(head)
         assert self._core is not None

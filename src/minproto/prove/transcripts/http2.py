@@ -11,12 +11,14 @@
     ack                 an answer to SETTINGS, if the case shows "ack"; the answer to the opening is not shown
     window=100          WINDOW_UPDATE of the connection, 1:window=100 of a stream, if the case shows "window"
     push                PUSH_PROMISE
+    connect=1           the setting ENABLE_CONNECT_PROTOCOL (RFC 8441 §3), if the case shows "connect"
 
 A SETTINGS frame and a PING of the server are answered at once, and have no word.
 """
 
 from minproto import http2_frames as frames
 from minproto.core import RemoteProtocolError
+from minproto.http import ResponseHead
 from minproto.http2_fields import FieldCoder
 from minproto.prove.case import Case
 from minproto.prove.target import Target
@@ -33,7 +35,8 @@ class Http2(Transcript):
         self._coder = FieldCoder(1 << 20)
         self._block: frames.Frame | None = None  # the HEADERS frame of a field block that is not complete
         self._acks = 0
-        self._headed: set[int] = set()  # streams whose final head has come
+        self.heads: dict[int, ResponseHead] = {}
+        """The final head of each stream that has been answered."""
         self._data: dict[int, int] = {}
         self.settings: dict[int, int] = {}
         """The server's settings."""
@@ -70,7 +73,7 @@ class Http2(Transcript):
         """Write the words of a frame, and return the answer to it."""
         type_, flags, stream, payload = frame
         if type_ == frames.SETTINGS and not flags & frames.ACK:
-            self.settings |= frames.parse_settings(payload)
+            self._take_settings(frames.parse_settings(payload))
             self.ready = True
             return frames.encode_frame(frames.SETTINGS, frames.ACK, 0)
         if type_ == frames.PING and not flags & frames.ACK:
@@ -84,6 +87,11 @@ class Http2(Transcript):
         else:
             self._take_other(frame)
         return b""
+
+    def _take_settings(self, settings: list[tuple[int, int]]) -> None:
+        self.settings |= settings
+        if "connect" in self.case.shows:
+            self.words += [f"connect={value}" for name, value in settings if name == frames.ENABLE_CONNECT_PROTOCOL]
 
     def _take_other(self, frame: frames.Frame) -> None:
         type_, _, stream, payload = frame
@@ -118,13 +126,13 @@ class Http2(Transcript):
 
     def _take_fields(self, frame: frames.Frame) -> None:
         fields, stream = self._coder.decode(frame.payload), frame.stream
-        if stream in self._headed:
+        if stream in self.heads:
             self.words.append(f"{stream}:trailers")
         else:
             head = self._coder.parse_response(fields, stream)
             self.words.append(f"{stream}:{head.status}")
             if head.status >= 200:
-                self._headed.add(stream)
+                self.heads[stream] = head
                 self.target.via = self.target.via or head.headers.get("via") or ""
                 self.target.server = self.target.server or head.headers.get("server") or ""
                 shown = [name for name in self.case.shows if name not in _OURS]
@@ -133,7 +141,7 @@ class Http2(Transcript):
 
     def _take_data(self, frame: frames.Frame) -> None:
         stream = frame.stream
-        if stream not in self._headed:
+        if stream not in self.heads:
             raise RemoteProtocolError("DATA before HEADERS")
         if "data" in self.case.shows:
             before = f"{stream}:data={self._data.get(stream, 0)}"
@@ -148,5 +156,5 @@ class Http2(Transcript):
             self.words.append(f"{frame.stream}:end")
 
 
-_OURS = frozenset({"data", "window", "ack"})
+_OURS = frozenset({"data", "window", "ack", "connect"})
 """What a case can show besides fields."""

@@ -1,28 +1,37 @@
 """The words of WebSocket, after a right handshake in HTTP/1.1.
 
     text=[hello]        a text message; binary=[...] is a binary one, with a character for each byte
+    text=300:5fce92ca   a message of more than 200 bytes: their number, and their CRC-32
+    deflated            the next message is compressed, if the case shows "deflated"
+    declined            the case offers compression, and the server declines it; the case goes on
     ping, pong=[hi]     a Ping; a Pong with its payload
     close=1002          a Close with its code; close=1005 is one without a code
+    more                bytes after the Close
     refused=404         the handshake was refused with this status; the case does not begin
 
 A server closes the TCP connection after the Close, so "closed" usually follows.
 """
 
-from minproto.core import CLIENT, RemoteProtocolError
+from zlib import crc32
+
+from minproto.core import CLIENT, RemoteProtocolError, Wants
 from minproto.deflate import Compression
 from minproto.http import EndOfMessage, Headers, RequestHead, ResponseHead
 from minproto.http1 import Connection
 from minproto.prove.case import Case
 from minproto.prove.target import Target
 from minproto.prove.transcripts.base import Transcript
-from minproto.websocket import Close, Limits, Message, Ping, Pong
+from minproto.websocket import RSV1, Close, Limits, Message, Ping, Pong
 from minproto.websocket import Connection as Frames
-from minproto.websocket_handshake import check_response
+from minproto.websocket_handshake import Agreement, agreed, check_response
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 """The key of the handshake in RFC 6455 §1.3. A key has to be new for each connection so that no cache answers; here there is
 no cache, and the same bytes each time make a report easier to read."""
+MAX_SHOWN = 200
+"""The maximum number of bytes of a message that are shown."""
 _LIMITS = Limits(max_message=64 << 20)
+_OURS = Compression(window_bits=15)
 
 
 class WebSocket(Transcript):
@@ -31,7 +40,7 @@ class WebSocket(Transcript):
     def __init__(self, case: Case, target: Target) -> None:
         super().__init__(case, target)
         self.ready = False
-        self._frames: Frames | None = None
+        self._frames: _Watched | None = None
         self._http = Connection(CLIENT)
         fields = [("host", target.host), ("upgrade", "websocket"), ("connection", "Upgrade")]
         fields += [("sec-websocket-key", KEY), ("sec-websocket-version", "13")]
@@ -60,27 +69,74 @@ class WebSocket(Transcript):
         self._http.receive_data(data)
         for event in self._http.events():
             if isinstance(event, ResponseHead) and event.status == 101:
-                agreement = check_response(self._request, event, Compression() if self.case.offers else None)
-                self._frames, self.ready = Frames(CLIENT, agreement, _LIMITS), True
+                check_response(self._request, event, self._compression)
+                self._accept(event)
                 return self._http.trailing_data
             if isinstance(event, ResponseHead) and event.status >= 200:
-                self.words.append(f"refused={event.status}")
-                self.malformed("the handshake was refused")
+                self._refuse(event.status)
         return b""
 
-    def _read_frames(self, core: Frames, data: bytes) -> None:
+    @property
+    def _compression(self) -> Compression | None:
+        return _OURS if self.case.offers else None
+
+    def _accept(self, response: ResponseHead) -> None:
+        """Begin to read frames, with the compression that the response agrees to."""
+        agreement = agreed(self._request, response, self._compression)
+        if self.case.offers and agreement.deflate is None:
+            self.words.append("declined")
+        self._frames, self.ready = _Watched(agreement), True
+
+    def _refuse(self, status: int) -> None:
+        self.words.append(f"refused={status}")
+        self.malformed("the handshake was refused")
+
+    def _read_frames(self, core: "_Watched", data: bytes) -> None:
         for at in range(0, len(data), 16_384) or [0]:
+            if core.wants is Wants.CLOSED:
+                break
             if data[at : at + 16_384]:
                 core.receive_data(data[at : at + 16_384])
             for event in core.events():
-                match event:
-                    case Message(str() as text):
-                        self.words.append(f"text=[{text}]")
-                    case Message(bytes() as binary):
-                        self.words.append(f"binary=[{binary.decode('latin-1')}]")
-                    case Ping():
-                        self.words.append("ping")
-                    case Pong(payload):
-                        self.words.append(f"pong=[{payload.decode('latin-1')}]")
-                    case Close(code):
-                        self.words.append(f"close={code}")
+                self._note(core, event)
+        if core.wants is Wants.CLOSED and (core.buffered or (data and core.had_closed)) and self.words[-1] != "more":
+            self.words.append("more")
+        core.had_closed = core.wants is Wants.CLOSED
+
+    def _note(self, core: "_Watched", event: object) -> None:
+        match event:
+            case Message(data):
+                if core.deflated and "deflated" in self.case.shows:
+                    self.words.append("deflated")
+                self.words.append(shown(data))
+            case Ping():
+                self.words.append("ping")
+            case Pong(payload):
+                self.words.append(f"pong=[{payload.decode('latin-1')}]")
+            case Close(code):
+                self.words.append(f"close={code}")
+
+
+class _Watched(Frames):
+    """A client's core, which remembers what its events do not say."""
+
+    def __init__(self, agreement: Agreement) -> None:
+        super().__init__(CLIENT, agreement, _LIMITS)
+        self.deflated = False
+        """Whether the last message was compressed."""
+        self.had_closed = False
+        """Whether a Close had come before the last bytes."""
+
+    def _begin_data_frame(self, first: int, length: int) -> None:
+        super()._begin_data_frame(first, length)
+        if first & 0x0F:  # not a continuation
+            self.deflated = bool(first & RSV1)
+
+
+def shown(data: str | bytes) -> str:
+    """Return the word for a message."""
+    kind = "text" if isinstance(data, str) else "binary"
+    encoded = data.encode() if isinstance(data, str) else data
+    if len(encoded) > MAX_SHOWN:
+        return f"{kind}={len(encoded)}:{crc32(encoded):08x}"
+    return f"{kind}=[{data if isinstance(data, str) else data.decode('latin-1')}]"
