@@ -56,6 +56,10 @@ def fault(name: str, entry: str, *steps: Step, code: int = 1002, before: str = "
 
 
 def closed(name: str, entry: str, *steps: Step, codes: str = "1000", before: str = "", leeway: str = "", **more: Any) -> Case:
-    """Return a case that ends with a Close of ours, which the server has to answer, and then close the connection at once."""
-    right = rf"{before}close=({codes}) closed"
-    return Case(f"websocket/{name}", entry, steps, right=right, acceptable=leeway, **more)
+    """Return a case that ends with a Close of ours, which the server has to answer, and then close the connection at once.
+
+    It should close the connection cleanly (§7.1.1), and not by a reset.
+    """
+    answer = rf"{before}close=({codes})"
+    otherwise = f"{answer} reset" + (f"|{leeway}" if leeway else "")
+    return Case(f"websocket/{name}", entry, steps, right=f"{answer} closed", acceptable=otherwise, **more)

@@ -62,7 +62,8 @@ ENDS = (
     closed(
         "close/code-1000", "6455-5.5.1-close-answered", closing(), leeway=r"close=1005 closed",
         also=("6455-5.5.1-tcp-closed", "6455-5.5.1-server-closes-at-once", "6455-5.5.1-close-answered-soon",
-              "6455-7.1.2-closed-after-both", "6455-7.1.1-server-first", "6455-7.1.1-server-initiates"),
+              "6455-7.1.2-closed-after-both", "6455-7.1.1-server-first", "6455-7.1.1-server-initiates",
+              "6455-7.1.1-clean"),
         why="A client waits for the server to close TCP, so a server that waits for the client keeps both connections.",
     ),
     closed("close/no-code", "6455-5.5.1-close-answered", sent(_CLOSE), codes="1005|1000", also=("6455-7.1.5-1005",)),
