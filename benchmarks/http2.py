@@ -1,8 +1,8 @@
 """HTTP/2, compared with other Python servers: `python -m benchmarks.http2` from the repository root.
 
 Two scenes, in clear text with prior knowledge: GET /hello by h2load with 8 connections of 16 streams each, and one download
-of 100 MB on one stream. A third scene is about memory, and minproto does it alone: 100 uploads of 1 MB at once, on one
-connection, each of which the app reads before it answers. The result is how far the server's resident memory grew at its peak.
+of 100 MB on one stream. A third scene measures memory, for minproto alone: 100 uploads of 1 MB at once, on one connection. The
+app reads each upload before it answers. The result is how far the server's resident memory grew at its peak.
 
 Servers take turns, and each ratio compares two figures of one round, as in `benchmarks.http1`.
 """

@@ -372,7 +372,7 @@ class Connection(SendingHalf):
         if stream is None:  # the frame is late, or its stream is above our GOAWAY
             return self._idle_frames.spend()
         self._move(stream, RECEIVE_HEADERS)
-        if stream.is_tunnel:  # §8.5: what follows is the other protocol's, and it knows no trailers
+        if stream.is_tunnel:  # §8.5: the bytes that follow belong to the other protocol, which has no trailers
             raise malformed("HEADERS in a tunnel")
         if stream.head_received:
             self._receive_trailers(stream, fields, ends)

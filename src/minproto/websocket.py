@@ -528,7 +528,7 @@ class Connection(Core):
         if opcode != CLOSE:
             return Ping(data) if opcode == PING else Pong(data)
         close = _parse_close(data)
-        self.wants = Wants.CLOSED  # §5.5.1, §7.1.1: after a Close, a peer MUST NOT send more, and what comes is dropped
+        self.wants = Wants.CLOSED  # §5.5.1, §7.1.1: after a Close, a peer MUST NOT send more, and later bytes are dropped
         return close
 
     def _take_payload(self) -> bytes:

@@ -79,7 +79,7 @@ def accept_request(
     connecting (§10.2). A browser adds the user's cookies to a handshake, whichever page asks for it. So a server that allows
     every Origin lets every page act as the user (cross-site WebSocket hijacking).
 
-    The answer has Sec-WebSocket-Accept once (§11.3.3), as every other field.
+    The answer has Sec-WebSocket-Accept once (§11.3.3), like every other field.
 
     Raises RemoteProtocolError, whose ``code`` is an HTTP status (§10.7): 400 for a malformed request, 426 for a valid request
     that does not ask for version 13 of WebSocket, and 403 for an Origin that is not allowed. ``refusal`` turns the error into

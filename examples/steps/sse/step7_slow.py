@@ -125,7 +125,8 @@ def newest() -> int:
 
 
 def begin(last_id: str) -> tuple[int, bytes]:
-    """Return the position of a client with this id, and what it gets first. The position is the number of its last event."""
+    """Return the position of a client with this id, and the first bytes for the client. The position is the number of its last
+    event."""
     found = re.fullmatch(rf"{RUN}-([0-9]{{1,18}})", last_id)
     if found is not None and int(found[1]) <= newest():
         return int(found[1]), b""

@@ -622,7 +622,7 @@ def _check_upgrade(answer: object) -> Upgrade:
 
 
 def log_failure_unseen(head: RequestHead, error: BaseException) -> None:
-    """Log an exception of an app whose client has left: a clean-up failed, or work that was to run to completion.
+    """Log an exception of an app whose client has left: a clean-up failed, or a request that is not ``cancellable``.
 
     An exception that only passes on the loss of the client is not logged. A group is logged without such exceptions.
     """

@@ -221,7 +221,7 @@ def check_elements(name: str, value: Any, check: Callable[[str, object], None]) 
 class Timeouts:
     """How long we wait, in seconds, and for what. The clock stops while a slow app keeps us from reading.
 
-    ``math.inf`` means no limit. 0 means no time at all: what has not arrived when we look is too late. A number after a colon,
+    ``math.inf`` means no limit. 0 means no time at all: bytes that have not arrived yet are too late. A number after a colon,
     such as 408, is the status (in HTTP) or the close code (of a WebSocket) that the peer gets when the time is over. Raises
     TypeError for a value that is not a number (None included), ValueError for a negative number.
     """

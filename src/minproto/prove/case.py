@@ -8,7 +8,7 @@ r"""A case of ``minproto prove``: what is sent to a server, and which answers ar
         why="Two servers that disagree about the end of a request let an attacker smuggle a request past the first one.",
     )
 
-What comes back is written down as a *transcript*: a line of words, such as ``400 closed`` for a response with the status 400
+The answer is written down as a *transcript*: a line of words, such as ``400 closed`` for a response with the status 400
 and then the end of the connection. ``transcripts/`` describes the words of each protocol. ``right`` and ``acceptable`` are
 regular expressions, and the whole line has to match one of them. A line that matches neither is wrong.
 

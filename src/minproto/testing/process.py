@@ -164,7 +164,7 @@ class Process:
         if stdin in ready:
             try:
                 waiting = waiting[os.write(stdin, waiting[:_CHUNK]) :]
-            except OSError:  # it has closed its input, or ended: what it has printed before is still to be read
+            except OSError:  # it has closed its input, or ended: its earlier output is still to be read
                 waiting = b""
         if stdout in ready:
             data = os.read(stdout, _CHUNK)

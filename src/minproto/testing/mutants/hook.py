@@ -3,10 +3,10 @@
     install(mutant)                 # first
     import minproto.http1           # then: the module has the bug
 
-``import`` asks each finder of ``sys.meta_path`` in turn for a module. Ours comes first, and answers for one name only.
+``import`` asks each finder of ``sys.meta_path`` in turn for a module. Our finder comes first, and answers for one name only.
 Nothing is written to disk: no source, and no bytecode. That matters, since Python finds bytecode (``__pycache__/*.pyc``) by
 the time and the size of the source *file*, which has not changed. With the usual loader, the first mutant would be stored
-as the bytecode of the right module, and the next mutant would be the stored one. So the loader here compiles its text
+as the bytecode of the right module, and the next process would load the stored mutant. So the loader here compiles its text
 each time.
 """
 
