@@ -66,5 +66,5 @@ def answer(server: H11Server, event: Event) -> None:
 
 
 for law in RECEIVING_LAWS:
-    check_law(law, Subject(H11Server, request_streams, LIMIT, answer))
+    check_law(law, Subject(H11Server, request_streams, LIMIT, answer), examples=30)
     print(f"{law.__name__}: holds")

@@ -31,12 +31,12 @@ class Counted:
 
 @pytest.mark.parametrize("shape", ["unrelated {}.*", "*.unrelated {}", "x{}?y", "[{}]x unrelated"])
 def test_a_publish_does_not_look_at_what_does_not_match(shape, monkeypatch):
-    """With 10,000 patterns and topics beside it, as many are tried as with none; also for a topic that is new."""
+    """With 2,000 patterns and topics beside it, as many are tried as with none; also for a topic that is new."""
     monkeypatch.setattr(minproto.broker, "glob", Counted)
     broker = ticking(max_pending=1 << 20)
     subscription = broker.subscribe("news", patterns=["n*s"])
-    bystander = broker.subscribe(*(f"topic {number}" for number in range(10_000)))
-    patterns = [shape.format(number) for number in range(10_000)]
+    bystander = broker.subscribe(*(f"topic {number}" for number in range(2_000)))
+    patterns = [shape.format(number) for number in range(2_000)]
     for pattern in patterns:
         bystander.add_pattern(pattern)
     Counted.tries = 0

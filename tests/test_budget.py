@@ -5,6 +5,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -23,6 +24,7 @@ _lines = module_from_spec(_spec)
 _spec.loader.exec_module(_lines)
 
 
+@cache
 def size(path: Path) -> int:
     return int(_lines.code_lines(path.read_text()))
 
@@ -34,7 +36,7 @@ def group(path: Path) -> str:
     return folder if folder in ("fast", "aio") else "tools"
 
 
-SIZES = {path: size(path) for path in sorted(SOURCE.rglob("*.py"))}
+FILES = sorted(SOURCE.rglob("*.py"))
 
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
@@ -51,18 +53,18 @@ def functions(path: Path) -> Iterator[tuple[str, int]]:
 def test_the_fast_cores_are_at_most_a_quarter_of_the_cores() -> None:
     """They are an appendix to the text, and no second text."""
     totals = dict.fromkeys(("cores", "fast", "aio", "tools"), 0)
-    for path, lines in SIZES.items():
-        totals[group(path)] += lines
+    for path in FILES:
+        totals[group(path)] += size(path)
     print()
     for name, total in totals.items():
         print(f"{total:7,} {name}")
     assert totals["fast"] <= totals["cores"] / 4
 
 
-@pytest.mark.parametrize("path", SIZES, ids=lambda path: str(path.relative_to(SOURCE)))
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_a_file_fits_one_sitting_and_a_function_one_screen(path: Path) -> None:
     """A trace in a docstring and a reason in a comment cost nothing: prose is not counted."""
-    print(f"{SIZES[path]:7,} {path.relative_to(SOURCE)}")
+    print(f"{size(path):7,} {path.relative_to(SOURCE)}")
     too_long = str(path.relative_to(SOURCE)) in TOO_LONG  # a file leaves the list as it is divided
-    assert (SIZES[path] > MAX_FILE) == too_long
+    assert (size(path) > MAX_FILE) == too_long
     assert too_long or not {name: lines for name, lines in functions(path) if lines > MAX_FUNCTION}

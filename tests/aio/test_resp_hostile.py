@@ -122,12 +122,12 @@ async def test_others_have_their_turns():
 
 @virtual
 async def test_many_topics_of_one_client():
-    """100,000, told in one command; a publish to another topic costs what it did, and all are forgotten at the end."""
+    """20,000, told in one command; a publish to another topic costs what it did, and all are forgotten at the end."""
     async with serving() as server:
         client = server.client()
-        names = [b"topic %d" % number for number in range(100_000)]
+        names = [b"topic %d" % number for number in range(20_000)]
         client.send("subscribe", *names)
-        assert [reply[2] for reply in await client.replies(100_000)] == [*range(1, 100_001)]
+        assert [reply[2] for reply in await client.replies(20_000)] == [*range(1, 20_001)]
         assert await server.client().ask("publish", names[-1], "x") == 1
         assert await client.reply() == [b"message", names[-1], b"x"]
         await client.pipe.close()
