@@ -25,7 +25,7 @@ from minproto.http1 import (
     State,
     Step,
 )
-from minproto.testing import Subject, byte_by_byte, check_law, laws, strategies, subjects, trace, whole
+from minproto.testing import Subject, byte_by_byte, laws, strategies, trace, whole
 
 HOST = Headers([("host", "a")])
 GET = RequestHead("GET", "/", HOST)
@@ -41,13 +41,6 @@ def core(request: pytest.FixtureRequest) -> None:
     """Each test is run on the plain core and on the fast one."""
     global Connection
     Connection = request.param
-
-
-@pytest.mark.parametrize("law", laws.RECEIVING_LAWS, ids=lambda law: law.__name__)
-@pytest.mark.parametrize("role", Role, ids=lambda role: role.value)
-def test_the_laws(law: laws.Law, role: Role) -> None:
-    """Laws 2 to 6, on right, damaged and arbitrary streams. (The plain core's are in test_laws.py, too, with all others.)"""
-    check_law(law, subjects.http1_server(Connection) if role is Role.SERVER else subjects.http1_client(Connection))
 
 
 def server(data: bytes = b"", **limits: int) -> minproto.http1.Connection:
