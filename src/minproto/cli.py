@@ -1,4 +1,5 @@
-"""The command line: ``minproto lab``, ``serve``, ``broker``, ``wire``, ``explain``, ``laws``, ``learn``, ``prove``, ``trap``.
+"""The command line: ``minproto lab``, ``serve``, ``asgi``, ``broker``, ``wire``, ``explain``, ``laws``, ``learn``, ``prove``
+and ``trap``.
 
     main(["serve", "--port", "8000"])
       _parse      words -> options; a wrong word ends the process here, with one line and status 2
@@ -30,6 +31,7 @@ from importlib.metadata import version
 from types import FrameType
 from typing import NoReturn
 
+from minproto.aio import asgi_command
 from minproto.aio.address import Address
 from minproto.aio.broker import Broker
 from minproto.aio.listener import raise_file_limit, serve_until_signal
@@ -186,6 +188,8 @@ def _parser() -> _Parser:
     _add_lab_options(commands.add_parser("lab", help=text, description=text))
     text = "serve the demo app alone, on one port"
     _add_serve_options(commands.add_parser("serve", help=text, description=text))
+    text = "serve an ASGI app, such as one of FastAPI, Starlette or Django"
+    _add_asgi_options(commands.add_parser("asgi", help=text, description=text))
     text = "serve a broker for redis-cli and the client libraries of Redis: publish, subscribe, read a topic's last messages"
     _add_broker_options(commands.add_parser("broker", help=text, description=text))
     text = "print and explain every byte that crosses between any client and any server"
@@ -233,12 +237,22 @@ def _add_broker_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_serve, parser=parser)
+    _add_http_options(parser)
+
+
+def _add_http_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of an HTTP server, whatever its app is."""
     _add_address(parser, 8000)
     parser.add_argument("--tls-cert", type=_text, metavar="FILE", help="certificate chain in PEM; with it, serve over TLS")
     text = "PEM file of the private key, if it is not in the certificate's file"
     parser.add_argument("--tls-key", type=_text, metavar="FILE", help=text)
     parser.add_argument("--no-access-log", action="store_true", help="do not print a line for each request")
     _add_plain(parser)
+
+
+def _add_asgi_options(parser: argparse.ArgumentParser) -> None:
+    asgi_command.add_options(parser)
+    _add_http_options(parser)
 
 
 def _add_wire_options(parser: argparse.ArgumentParser) -> None:
