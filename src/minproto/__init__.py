@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from minproto.public import *
 
 __all__ = [
+    "ASGI",
     "AccessLog",
     "Answer",
     "App",

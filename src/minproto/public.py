@@ -3,6 +3,7 @@
 ``import minproto`` does not import this module; the first use of a public name does (``minproto.__getattr__``).
 """
 
+from minproto.aio.asgi import ASGI
 from minproto.aio.broker import Broker, Gap, Message, Subscription
 from minproto.aio.http import Answer, App, Request, Response, Upgrade, not_allowed
 from minproto.aio.http1_client import ClientConnection, connect_http
@@ -27,6 +28,7 @@ from minproto.sse import ServerSentEvent
 from minproto.websocket import Limits as WebSocketLimits
 
 __all__ = [
+    "ASGI",
     "AccessLog",
     "Answer",
     "App",

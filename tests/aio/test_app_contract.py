@@ -480,7 +480,7 @@ def _factory():
 @pytest.mark.parametrize(
     ("app", "said"),
     [
-        (_Asgi(), "_Asgi(scope, receive, send) is an ASGI app, which needs a server such as uvicorn"),
+        (_Asgi(), "_Asgi(scope, receive, send) is an ASGI app (serve it as minproto.ASGI(app), or with `minproto asgi`)"),
         (_asgi, "_asgi(scope, receive, send) is an ASGI app"),
         (_Wsgi(), "_Wsgi(environ, start_response) is a WSGI app, which needs a server such as gunicorn"),
         (_factory, "_factory() is not an app: minproto calls `async def app(request)`"),

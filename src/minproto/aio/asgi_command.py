@@ -13,7 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from minproto.aio.asgi import ASGI, App
+from minproto.aio.asgi import ASGI
+from minproto.aio.asgi_http import App
 from minproto.aio.listener import raise_file_limit, serve_until_signal
 from minproto.aio.observe import AccessLog
 from minproto.aio.server import Server, tls_context

@@ -551,7 +551,7 @@ def check_app(app: object) -> None:
 
 
 _FOREIGN = {
-    "scope, receive, send": "an ASGI app, which needs a server such as uvicorn",
+    "scope, receive, send": "an ASGI app (serve it as minproto.ASGI(app), or with `minproto asgi`)",
     "environ, start_response": "a WSGI app, which needs a server such as gunicorn",
 }
 """The parameters of an app for another kind of server, and what such an app is."""

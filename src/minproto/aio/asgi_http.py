@@ -1,0 +1,241 @@
+"""One request of ASGI: the app pushes its response, and the server pulls it.
+
+    the app's task                                    this file                         the server's task
+      await receive()  <-- a piece of the content ---   HttpExchange.receive
+      await send(start)                                 kept, until there is content
+      await send(body, more_body=True) -------------->  answer: Response(_Content)  -->   sends the head
+      (waits: back-pressure)                            _Content: one piece         -->   takes it when it can send it
+      await send(body) ------------------------------>  the end                     -->   ends the response
+
+``asgi.py`` says what the app may rely on.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import cached_property
+from typing import Any, Self
+
+from minproto.aio.http import Answer, Request, Response
+from minproto.aio.observe import logger
+from minproto.core import RemoteProtocolError
+
+Message = MutableMapping[str, Any]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+class MisuseError(RuntimeError):
+    """The app has broken the specification. The text says how."""
+
+
+class NobodyReadsError(ConnectionResetError):
+    """``send`` raises it when the client has left, or when the server is stopping and the response has no end."""
+
+    def __init__(self) -> None:
+        super().__init__("the client has left, or the server is stopping")
+
+
+class Exchange:
+    """The common part of the two kinds of exchange: the app's task, and its answer."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    async def run(self, app: App, scope: Scope) -> None:
+        """Run the app. What it raises before it has answered is raised to the server, which logs it and answers 500."""
+        failure: BaseException | None = None
+        try:
+            await app(scope, self.receive, self.send)
+        except asyncio.CancelledError:
+            failure = MisuseError("the app's task was cancelled")
+        except (Exception, SystemExit, BaseExceptionGroup) as error:
+            failure = error
+        if not self.answer.done():
+            self.answer.set_exception(failure or MisuseError("the app returned without a response"))
+        else:
+            self.ended(failure)
+
+    async def receive(self) -> Message:
+        raise NotImplementedError
+
+    async def send(self, message: Message) -> None:
+        raise NotImplementedError
+
+    def ended(self, failure: BaseException | None) -> None:
+        """Note that the app has returned, or raised, after its answer has begun."""
+        raise NotImplementedError
+
+
+class _Content:
+    """The pieces of a response on their way from the app's task to the server's: at most one at a time."""
+
+    def __init__(self) -> None:
+        self._piece = b""
+        self._ended = False
+        self._failure: BaseException | None = None
+        self._room, self._news = asyncio.Event(), asyncio.Event()
+        self._room.set()
+        self.abandoned = asyncio.Event()
+        """Set when nobody wants more: the client has left, or the server is stopping and the response has no end."""
+
+    async def put(self, piece: bytes) -> None:
+        """Hand over a piece, once the server has taken the one before. Raises NobodyReadsError."""
+        await self._room.wait()
+        if self.abandoned.is_set():
+            raise NobodyReadsError
+        if piece:
+            self._piece = piece
+            self._room.clear()
+            self._news.set()
+
+    def end(self, failure: BaseException | None) -> None:
+        """Let the server's side stop after the piece that is on its way, or raise ``failure`` there."""
+        self._ended, self._failure = True, failure
+        self._news.set()
+
+    def abandon(self) -> None:
+        self.abandoned.set()
+        self._room.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._piece:
+            if self._ended:
+                if self._failure is not None:
+                    raise self._failure
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+        piece, self._piece = self._piece, b""
+        self._room.set()
+        return piece
+
+    async def aclose(self) -> None:
+        """The server calls this at the end, or when the client has left."""
+        self.abandon()
+
+
+class _EventStream(Response):
+    """A response that would never end: when the server stops, the app is told at once."""
+
+    def drain(self) -> None:
+        assert isinstance(self.body, _Content)
+        self.body.abandon()
+
+
+class HttpExchange(Exchange):
+    """A request and its response."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        self._start: Message | None = None
+        self._response: Response | None = None
+        self._has_trailers = False
+        self._complete = False  # the app has sent its last message
+        self._has_read = False  # the app has the whole content of the request
+        self._told = False  # the app has received http.disconnect
+
+    @cached_property
+    def _content(self) -> _Content:
+        """The pieces of the response. Most responses are one piece, and need no such object."""
+        return _Content()
+
+    async def receive(self) -> Message:
+        """Return the next piece of the request's content. After its end, wait until the app has to know that nobody reads."""
+        if not self._has_read:
+            try:
+                piece = await self._request.receive()
+            except (ConnectionError, RemoteProtocolError):  # the server knows the reason, and answers
+                self._has_read = self._told = True
+                return {"type": "http.disconnect"}
+            self._has_read = not piece
+            return {"type": "http.request", "body": piece, "more_body": bool(piece)}
+        waits = [asyncio.ensure_future(each) for each in (self._request.disconnected(), self._content.abandoned.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        self._told = True
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """Take a message of the app. Raises MisuseError for a message whose turn it is not, and NobodyReadsError."""
+        kind = message["type"]
+        if self._complete:
+            raise MisuseError(f"{kind} came after the end of the response")
+        if kind == "http.response.early_hint" and self._start is None:
+            await self._request.inform(103, [("link", bytes(link).decode("latin-1")) for link in message["links"]])
+        elif kind == "http.response.start" and self._start is None:
+            self._start, self._has_trailers = message, bool(message.get("trailers", False))
+            if _is_endless(message):  # its first event may take long, and a browser waits for the head
+                self._answer(_EventStream(self._content, message["status"], fields(message["headers"]), early_head=True))
+        elif kind == "http.response.body" and self._start is not None:
+            await self._send_body(self._start, bytes(message.get("body", b"")), bool(message.get("more_body", False)))
+        elif kind == "http.response.trailers" and self._response is not None and self._has_trailers:
+            self._response.trailers.extend(fields(message.get("headers", ())))
+            if not message.get("more_trailers", False):
+                self._end()
+        else:
+            expected = "http.response.start" if self._start is None else "http.response.body"
+            raise MisuseError(f"{kind} came, but {expected} was expected")
+
+    async def _send_body(self, start: Message, piece: bytes, more: bool) -> None:
+        """Answer with the whole response if this is all of it; otherwise hand one piece over to the server."""
+        ends = not more and not self._has_trailers
+        if self._response is None:
+            self._answer(make_response(start, piece if ends else self._content))
+            if ends:
+                self._complete = True
+                return
+        await self._content.put(piece)
+        if ends:
+            self._end()
+
+    def _answer(self, response: Response) -> None:
+        self._response = response
+        self.answer.set_result(response)
+
+    def _end(self) -> None:
+        self._complete = True
+        self._content.end(None)
+
+    def ended(self, failure: BaseException | None) -> None:
+        """End the response in the way in which the app has ended."""
+        if self._complete and failure is None:
+            return
+        told = self._told or self._content.abandoned.is_set()
+        if not self._complete:
+            self._content.end(None if told else failure or MisuseError("the app returned before the end of its response"))
+        if failure is not None and (self._complete or told) and not passes_on(failure):
+            logger.error("%s %s failed after its response", self._request.method, self._request.target, exc_info=failure)
+
+
+def passes_on(failure: BaseException | None) -> bool:
+    """Return whether an app's exception only passes on that nobody reads: Starlette turns it into an exception of its own."""
+    while failure is not None and not isinstance(failure, ConnectionError):
+        failure = failure.__cause__ or failure.__context__
+    return failure is not None
+
+
+def _is_endless(start: Message) -> bool:
+    """Return whether a head announces an event stream."""
+    return ("content-type", "text/event-stream") in [(name, value[:17]) for name, value in fields(start.get("headers", ()))]
+
+
+def make_response(start: Message, body: bytes | _Content) -> Response:
+    """Return the response of a start message. Raises TypeError or ValueError for a status that is none, MisuseError for fields
+    of a wrong type."""
+    return Response(body, start["status"], fields(start.get("headers", ())))
+
+
+def fields(pairs: Iterable[Iterable[bytes]]) -> list[tuple[str, str]]:
+    """Return the fields of a message. Raises MisuseError if they are not pairs of bytes, as the specification demands."""
+    try:
+        return [(bytes(name).decode("latin-1").lower(), bytes(value).decode("latin-1")) for name, value in pairs]
+    except (TypeError, ValueError) as error:
+        raise MisuseError(f"headers have to be pairs of bytes: {error}") from None

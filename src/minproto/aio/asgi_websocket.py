@@ -1,0 +1,114 @@
+"""One WebSocket of ASGI: the handshake, which the app accepts or refuses, and then its messages."""
+
+import asyncio
+from collections.abc import Awaitable
+
+from minproto.aio.asgi_http import Exchange, Message, MisuseError, fields, make_response, passes_on
+from minproto.aio.http import Answer, Request, Response, Upgrade
+from minproto.aio.observe import logger
+from minproto.aio.websocket import ConnectionClosed, WebSocket
+from minproto.aio.websocket_server import upgrade
+from minproto.websocket import ABNORMAL
+
+HANDSHAKE = 30.0
+"""Seconds from the app's accept until the server has sent the 101. A client that is gone before it gets no WebSocket."""
+
+
+def any_origin(request: Request, origin: str) -> bool:
+    """Leave the check of Origin to the app: ASGI gives it the field."""
+    return True
+
+
+def split_names(value: str | None) -> list[str]:
+    """Return the names of a list such as ``chat, superchat``, in their own case."""
+    return [name for part in (value or "").split(",") if (name := part.strip(" \t"))]
+
+
+class WebSocketExchange(Exchange):
+    """A handshake, and then a WebSocket.
+
+        the app receives  websocket.connect                  it may send  accept, close, or a response that refuses
+                          websocket.receive, ... (messages)               send, close
+                          websocket.disconnect                            nothing: ``send`` raises a ConnectionError
+    """
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        self._connected = False  # the app has received websocket.connect
+        self._refusal: Message | None = None  # the start of a response that refuses
+        self._socket: asyncio.Future[WebSocket] = asyncio.get_running_loop().create_future()
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # the app has returned
+
+    async def receive(self) -> Message:
+        if not self._connected:
+            self._connected = True
+            return {"type": "websocket.connect"}
+        try:
+            async with asyncio.timeout(HANDSHAKE):  # a client that is gone before the 101 gets no WebSocket
+                socket = await asyncio.shield(self._socket)
+            message = await socket.receive()
+        except TimeoutError:
+            return {"type": "websocket.disconnect", "code": ABNORMAL, "reason": ""}
+        except ConnectionClosed as closed:
+            return {"type": "websocket.disconnect", "code": closed.code, "reason": closed.reason}
+        return {"type": "websocket.receive", "text" if isinstance(message, str) else "bytes": message}
+
+    async def send(self, message: Message) -> None:
+        """Take a message of the app. Raises MisuseError, and ConnectionError after the end."""
+        kind = message["type"]
+        if not self.answer.done():
+            self._decide(kind, message)
+        elif kind == "websocket.http.response.body" and self._refusal is not None:
+            raise MisuseError(f"{kind} came after the end of the response")
+        elif kind == "websocket.send":
+            text = message.get("text")
+            await self._through((await self._socket).send(message["bytes"] if text is None else text))
+        elif kind == "websocket.close":
+            socket = await self._socket
+            await self._through(socket.close(message.get("code", 1000), message.get("reason") or ""))
+        else:
+            raise MisuseError(f"{kind} came, but websocket.send or websocket.close was expected")
+
+    async def _through(self, sending: Awaitable[None]) -> None:
+        try:
+            await sending
+        except ConnectionClosed as closed:
+            raise ConnectionResetError(str(closed)) from None
+
+    def _decide(self, kind: str, message: Message) -> None:
+        """Answer the handshake: accept it, or refuse it with a 403 or with the app's own response."""
+        if kind == "websocket.accept":
+            self.answer.set_result(self._accepted(message))
+        elif kind == "websocket.close":
+            self.answer.set_result(Response.text("forbidden\n", 403))
+        elif kind == "websocket.http.response.start":
+            self._refusal = {**message, "body": b""}
+        elif kind == "websocket.http.response.body" and self._refusal is not None:
+            self._refusal["body"] += bytes(message.get("body", b""))
+            if not message.get("more_body", False):
+                self.answer.set_result(make_response(self._refusal, self._refusal["body"]))
+        else:
+            raise MisuseError(f"{kind} came, but websocket.accept or websocket.close was expected")
+
+    def _accepted(self, message: Message) -> Answer:
+        chosen = message.get("subprotocol")
+        offered = split_names(self._request.headers.get("sec-websocket-protocol"))
+        if chosen is not None and chosen not in offered:
+            raise MisuseError(f"the subprotocol {chosen!r} was not offered (offered: {', '.join(offered) or 'none'})")
+        answer = upgrade(self._request, self._run, subprotocols=[chosen] if chosen else [], allow_origin=any_origin)
+        assert isinstance(answer, Upgrade)  # the handshake was checked before the app was called
+        answer.headers.extend(fields(message.get("headers", ())))
+        return answer
+
+    async def _run(self, socket: WebSocket) -> None:
+        """Be the handler of the WebSocket: the app runs in a task of its own, so only wait for it. Raises what it raised."""
+        self._socket.set_result(socket)
+        await self._over
+
+    def ended(self, failure: BaseException | None) -> None:
+        if failure is None or passes_on(failure):
+            self._over.set_result(None)
+        elif self._socket.done():
+            self._over.set_exception(failure)
+        else:
+            logger.error("%s failed after it had refused a WebSocket", self._request.target, exc_info=failure)
