@@ -31,6 +31,9 @@ from minproto.prove.ledger import Requirement
 class Filling(Protocol):
     """A target, as far as a step needs it."""
 
+    settings: dict[int, int]
+    """The settings that it sends in HTTP/2."""
+
     def fill(self, text: bytes) -> bytes:
         """Replace ``{host}``, ``{path}`` and the names of other paths with those of the target."""
 
@@ -136,6 +139,8 @@ class Case(Question):
     """The methods of the requests, in order; GET if there are fewer methods than responses."""
     speaks: str = ""
     """The transcript that reads the answer, of ``transcripts.TRANSCRIPTS``; "" means the protocol of the name."""
+    opens: bool = False
+    """Whether the steps begin with the opening of HTTP/2, and contain the answers to what the server sends."""
     offers: str = ""
     """The Sec-WebSocket-Extensions field of the handshake that precedes the case."""
     issue: str = ""

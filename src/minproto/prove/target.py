@@ -48,6 +48,8 @@ class Target:
     """The Via field of its answers: a proxy is between us and the server."""
     server: str = ""
     """The Server field of its answers."""
+    settings: dict[int, int] = field(default_factory=dict)
+    """The settings that it sends in HTTP/2."""
 
     @property
     def scheme(self) -> str:

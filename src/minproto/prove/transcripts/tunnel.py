@@ -49,7 +49,7 @@ class Tunnel(WebSocket):
             self.malformed(str(error))
         if self._http2.why_malformed:
             self.malformed(self._http2.why_malformed)
-        return answers + self._http2.take_credit() + self._send_allowed()
+        return answers + self._send_allowed()
 
     def wrap(self, data: bytes) -> bytes:
         """Return DATA, as much as the flow-control windows allow. What they do not allow waits."""
@@ -99,13 +99,12 @@ class Tunnel(WebSocket):
 
 
 class _Carrier(Http2):
-    """Reads HTTP/2, keeps the content of DATA, and counts the windows of both directions."""
+    """Reads HTTP/2, keeps the content of DATA, and counts the windows for what we send."""
 
     def __init__(self, case: Case, target: Target) -> None:
         super().__init__(case, target)
         self.received = b""
         """The content of DATA that nobody has read yet."""
-        self._consumed = 0
         self._spent = 0
         self._windows = {0: 65_535, _STREAM: 0}  # what WINDOW_UPDATE has added; SETTINGS add the rest for the stream
 
@@ -119,16 +118,9 @@ class _Carrier(Http2):
         """Count bytes of DATA that we send."""
         self._spent += size
 
-    def take_credit(self) -> bytes:
-        """Return WINDOW_UPDATE for what has been received."""
-        size, self._consumed = self._consumed, 0
-        updates = [frames.encode_window_update(stream, size) for stream in (0, _STREAM)] if size else []
-        return b"".join(updates)
-
-    def _take_data(self, frame: frames.Frame) -> None:
+    def _take_data(self, frame: frames.Frame) -> bytes:
         self.received += frames.parse_data(frame)
-        self._consumed += len(frame.payload)
-        super()._take_data(frame)
+        return super()._take_data(frame)
 
     def _take_other(self, frame: frames.Frame) -> None:
         if frame.type == frames.WINDOW_UPDATE and frame.stream in self._windows:
