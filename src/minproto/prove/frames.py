@@ -104,7 +104,8 @@ class Head:
 
 def block(target: Filling, fields: Fields, kind: int = 0) -> bytes:
     """Return a field block of literals. ``kind``: see ``literal``."""
-    return b"".join([literal(*[target.fill(text.encode("latin-1")) for text in field], kind) for field in fields])
+    filled = [[target.fill(text.encode("latin-1")) for text in field] for field in fields]
+    return b"".join([literal(name, value, kind) for name, value in filled])
 
 
 def literal(name: bytes, value: bytes, kind: int = 0) -> bytes:

@@ -71,7 +71,7 @@ async def probe(target: Target, only: Iterable[str]) -> dict[str, Result]:
     if not target.tls:
         target.meets.add("clear")
     for need, case in PROBES:
-        if need not in target.meets and case.protocol in target.speaks:
+        if need not in target.meets and case.protocol in target.speaks | target.meets:
             if (await play(case, target)).verdict is Verdict.RIGHT:
                 target.meets.add(need)
     return answers

@@ -3,7 +3,7 @@
 from minproto.http2_frames import ACK, GOAWAY, PING
 from minproto.prove.case import Case, Wait
 from minproto.prove.cases.http2_patterns import ENDED, OK, ONCE, PROTOCOL, SERVED, SIZE
-from minproto.prove.frames import GET, Head, fields, frame, goaway
+from minproto.prove.frames import GET, Head, credit, fields, frame, goaway, settings
 
 PINGS = (
     Case(
@@ -22,6 +22,12 @@ PINGS = (
     Case(
         "http2/ping/while-a-request-waits", "9113-6.7-answered",
         (Head(1, fields("POST", path="{post}"), 4), frame(PING, 0, 0, bytes(8))), rf"{ONCE}(?!.*goaway)(.* )?pong( .*)? open",
+    ),
+    Case(
+        "http2/ping/during-a-response", "9113-6.7-answered-first",
+        (settings((4, 1 << 20)), credit(0, 1 << 20), Head(1, fields("GET", path="{large}")), frame(PING, 0, 0, bytes(8))),
+        rf"{ONCE}(.* )?pong (.* )?1:end open", rf"{ONCE}(?!.*goaway)(.* )?pong open", needs=frozenset({"large"}),
+        why="A client that measures the delay must not measure the length of a response.",
     ),
     Case(
         "http2/ping/no-answer-to-an-answer", "9113-6.7-no-answer-to-an-answer", (frame(PING, ACK, 0, bytes(8)), Head(1, GET)),

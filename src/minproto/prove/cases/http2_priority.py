@@ -110,6 +110,7 @@ OLD = (
     ),
     Case(
         "http2/priority/none-at-all", "9113-5.3.2-no-signals-at-all", (Head(1, GET), Head(3, GET)), *answered(1, 3),
+        also=("9218-7.1-not-of-a-server", "9218-2.1-in-the-first-settings"),
     ),
 )  # fmt: skip
 

@@ -157,7 +157,7 @@ OVER = (
     Case(
         "http2/streams/nothing-after-a-reset", "9113-5.1-closed-sends",
         (*HALF_CLOSED, reset(1), PING_FRAME, Wait("pong"), settings((INITIAL_WINDOW_SIZE, 1 << 20))),
-        "1:200 pong open", needs=NEEDS_LARGE, shows=("data",),
+        "1:200 pong open", needs=NEEDS_LARGE, shows=("data",), also=("9113-6.4-nothing-after-a-reset-received",),
         why="After our RST_STREAM has arrived, no frame may follow on the stream: its content is lost work.",
     ),
 )  # fmt: skip
@@ -179,7 +179,7 @@ ERRORS = (
         (Head(1, BAD, END_HEADERS), frame(DATA, 0, 1, bytes(100)), frame(DATA, 0, 1, bytes(100)), Head(3, GET)),
         rf"{ONCE}(?!.*goaway)(?=(.* )?1:(PROTOCOL_ERROR|4\d\d) )(?=(.* )?3:{SERVED} (.* )?3:end ).*open",
         r"(.* )?goaway=(PROTOCOL_ERROR|INTERNAL_ERROR) (closed|reset|open)|closed|reset",
-        also=("9113-5.4.2-one-reset-for-a-stream",),
+        also=("9113-5.4.2-one-reset-for-a-stream", "9113-6.4-late-frames"),
         why="What the client sent before it read the reset is no second fault.",
     ),
     Case(

@@ -64,6 +64,7 @@ class Http2(Transcript):
         self._ended: set[int] = set()  # streams that the server has ended or reset
         self._data: dict[int, int] = {}  # bytes of payload: flow control counts the padding, too
         self._content: dict[int, int] = {}
+        self._owed: dict[int, int] = {}  # credit that we have not given yet
         self.settings: dict[int, int] = {}
         """The server's settings."""
 
@@ -94,7 +95,7 @@ class Http2(Transcript):
         self._max_frame = max([self._max_frame, *[value for name, value in self._sent[-1] if name == frames.MAX_FRAME_SIZE]])
 
     def receive(self, data: bytes) -> bytes:
-        """Read whole frames, and return the answers to SETTINGS and PING."""
+        """Read whole frames, and return the answers to SETTINGS and PING, and credit for DATA."""
         self._buffer += data
         answers = b""
         while len(self._buffer) >= frames.HEADER_SIZE and not self.why_malformed:
@@ -108,7 +109,7 @@ class Http2(Transcript):
                 break
             payload, self._buffer = self._buffer[frames.HEADER_SIZE : end], self._buffer[end:]
             answers += self._read(frames.Frame(header.type, header.flags, header.stream, payload))
-        return answers
+        return answers + self._credit()
 
     def _read(self, frame: frames.Frame) -> bytes:
         try:
@@ -141,7 +142,7 @@ class Http2(Transcript):
         if type_ in (frames.HEADERS, frames.CONTINUATION):
             self._take_block(frame)
         elif type_ == frames.DATA:
-            return self._take_data(frame)
+            self._take_data(frame)
         elif type_ == frames.RST_STREAM:
             self._ended.add(stream)
             self.words.append(f"{stream}:{frames.code_name(frames.parse_number(payload))}")
@@ -221,8 +222,8 @@ class Http2(Transcript):
                 self.words += [f"{stream}:{name}={head.headers.get(name, '-')}" for name in shown]
         self._take_end(frame)
 
-    def _take_data(self, frame: frames.Frame) -> bytes:
-        """Count content, and return the credit for it, unless the case shows how much comes."""
+    def _take_data(self, frame: frames.Frame) -> None:
+        """Count content."""
         stream = frame.stream
         if stream not in self.heads:
             raise RemoteProtocolError("DATA before HEADERS")
@@ -234,11 +235,14 @@ class Http2(Transcript):
                 self.words.pop()
             self.words.append(f"{stream}:data={self._data[stream]}")
         self._take_end(frame)
-        size = len(frame.payload)
-        if not size or self.case.opens or "data" in self.case.shows:
-            return b""
-        connection = frames.encode_window_update(0, size)
-        return connection if stream in self._ended else connection + frames.encode_window_update(stream, size)
+        if not self.case.opens and "data" not in self.case.shows:
+            for each in (0, stream) if stream not in self._ended else (0,):
+                self._owed[each] = self._owed.get(each, 0) + len(frame.payload)
+
+    def _credit(self) -> bytes:
+        """Return WINDOW_UPDATE frames for the content that has come since the last ones."""
+        owed, self._owed = self._owed, {}
+        return b"".join([frames.encode_window_update(stream, size) for stream, size in owed.items() if size])
 
     def _take_end(self, frame: frames.Frame) -> None:
         """Note the end of a stream. A response with content has as much of it as its Content-Length says (§8.1.1)."""

@@ -118,9 +118,9 @@ class _Carrier(Http2):
         """Count bytes of DATA that we send."""
         self._spent += size
 
-    def _take_data(self, frame: frames.Frame) -> bytes:
+    def _take_data(self, frame: frames.Frame) -> None:
         self.received += frames.parse_data(frame)
-        return super()._take_data(frame)
+        super()._take_data(frame)
 
     def _take_other(self, frame: frames.Frame) -> None:
         if frame.type == frames.WINDOW_UPDATE and frame.stream in self._windows:
