@@ -19,7 +19,8 @@ def _echoed(words: str, entry: str, *steps: bytes | Head, size: int = 5, why: st
 METHODS = (
     Case(
         "http2/semantics/get", "9110-9.1-get-and-head", (Head(1, GET),), *OK,
-        also=("9113-8.3.2-status", "9113-8.2-lower-case", "9113-8.3-request-fields-in-responses", "9113-5.1-half-closed-local-sends",
+        also=("9113-8.3.2-status", "9113-8.2-lower-case", "9113-8.3-request-fields-in-responses",
+        "9113-5.1-half-closed-local-sends",
               "9113-8.1-an-interim-response-ends-nothing"),
     ),
     Case(
