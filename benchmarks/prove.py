@@ -49,7 +49,7 @@ http {
 """
 _NODE = """
 const answer = (request, response) => {
-  const path = request.url.split('?')[0]
+  const path = new URL(request.url, 'http://localhost').pathname
   if (path === '/echo' && request.method === 'POST') { response.writeHead(200); request.pipe(response) }
   else if (path.startsWith('/bytes/')) response.end(Buffer.alloc(262144, 'x'))
   else if (path === '/events') {

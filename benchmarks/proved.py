@@ -7,6 +7,7 @@ each message back, and an event stream at /events. All settings are the defaults
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from benchmarks.common import HOST
@@ -23,7 +24,8 @@ async def app(scope: dict[str, Any], receive: Any, send: Callable[[dict[str, Any
         return
     match scope["method"], scope["path"]:
         case "POST", "/echo":
-            await respond(send, 200, b"".join([part async for part in content(receive)]))
+            with suppress(ConnectionError):
+                await respond(send, 200, b"".join([part async for part in content(receive)]))
         case "GET" | "HEAD", path if path.startswith("/bytes/"):
             await respond(send, 200, BLOCK * 4)
         case "GET", "/events":
@@ -41,7 +43,7 @@ async def content(receive: Any) -> AsyncIterator[bytes]:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return
+            raise ConnectionError("the request is incomplete")
         yield message.get("body", b"")
         if not message.get("more_body"):
             return
