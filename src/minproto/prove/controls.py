@@ -7,11 +7,13 @@ from minproto.websocket import FIN, TEXT, encode_frame
 KEY = bytes.fromhex("37fa213d")
 """The masking key of the frames in RFC 6455 §5.7."""
 HELLO = encode_frame(FIN | TEXT, b"hello", KEY)
+OK = r"(?!40[08]|41[147]|426|431)[2-4]\d\d"
+"""The pattern of a status that a path may answer to a right request of HTTP/1.1: anything but a refusal of its bytes."""
 
 CONTROLS = {
     "http1": Case(
         "http1/control/get", "", (b"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n",),
-        right=r"(1\d\d )*[234]\d\d (open|closed)",
+        right=rf"(1\d\d )*{OK} (open|closed)",
     ),
     "http2": Case("http2/control/get", "", (Head(1, GET),), right=r"(1:1\d\d )*1:[234]\d\d 1:end open"),
     "websocket": Case("websocket/control/echo", "", (HELLO,), right=r"text=\[hello\] open"),
