@@ -11,7 +11,7 @@ taken out. Two figures are printed, each as the increase over a run with all sho
     time           CPU time, the least of several runs. On a busy machine it varies by some percent.
 
 A short cut whose output differs when it is taken out alone is part of another one, and is marked so. The last line of a job
-has all short cuts taken out. Without valgrind there is only the time.
+has all short cuts taken out. Without valgrind, only the time is measured.
 """
 
 import importlib

@@ -757,7 +757,7 @@ class Connection(Core):
 
         After a 2xx to CONNECT the connection is a tunnel: its bytes are not content, whatever the head says (§6.3, rule 2).
         If the request or the response says ``Connection: close``, this exchange is the connection's last one (§9.6).
-        The first digit of a status says enough (RFC 9110 §15): each 1xx is interim, even a 199 that nobody has defined, and
+        The first digit of a status is enough (RFC 9110 §15): each 1xx is interim, even a 199 that nobody has defined, and
         each 2xx to CONNECT begins a tunnel right after its head (RFC 9110 §9.3.6).
         """
         self.expects_continue = False
@@ -988,7 +988,7 @@ class Connection(Core):
     def farewell(self, error: ProtocolError) -> list[Event]:
         """Return the events of a server's error response to a bad request; none if the server has begun another response.
 
-        §2.2: a server SHOULD answer what is not HTTP with 400, and close. The client is told so: ``Connection: close`` (§9.6).
+        §2.2: a server SHOULD answer what is not HTTP with 400, and close. The response says so: ``Connection: close`` (§9.6).
         Its content is the reason, for the person who looks into the fault (RFC 9110 §15.5, §15.6); a response to HEAD has no
         content (RFC 9110 §9.3.2). It says that the connection ends: the rest of the request is not read (RFC 9110 §10.1.1).
         """

@@ -104,7 +104,8 @@ class Consumed(Event):
 
 @dataclass(slots=True)
 class Discarded(Event):
-    """Received: bytes for a stream that is over. They are gone, and the reply gives the connection's credit for them back."""
+    """Received: bytes for a stream that is over. They are dropped, and the reply gives back the connection's credit for
+    them."""
 
     stream: int
     count: int

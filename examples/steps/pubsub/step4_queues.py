@@ -1,4 +1,4 @@
-r"""Step 4: a queue for each subscriber. A publisher never waits, and a slow subscriber loses messages, which it is told.
+r"""Step 4: a queue for each subscriber. A publisher never waits, and a slow subscriber loses messages, and learns how many.
 
 A publisher puts the message into the queue of each subscriber, and goes on. A task for each client, the *pump*, takes messages
 from the queue, and waits while the client does not read. A queue is bounded: if it is full, its oldest message is dropped.

@@ -1,4 +1,4 @@
-"""The attacks on step 4: an end that says nothing, and text that is not UTF-8.
+"""The attacks on step 4: an end of TCP without a Close, and text that is not UTF-8.
 
 A client that is done sends a Close. Step 4 answers with the end of TCP, which looks as if a cable had been pulled out. The
 byte ff occurs in no text, and yet step 4 sends it back, and the client blames the server. In the last attack the wrong text

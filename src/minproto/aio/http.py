@@ -155,7 +155,7 @@ class _ClosedExchange:
         raise ConnectionError("the exchange is over")
 
     def fail(self, error: RemoteProtocolError) -> None:
-        """Do nothing: the client can't be told any more."""
+        """Do nothing: it is too late to send the client a status."""
 
     async def inform(self, status: int, headers: Headers) -> None:
         raise LocalProtocolError(LATE)
@@ -285,8 +285,8 @@ class Request:
     async def read(self, limit: int = MAX_READ) -> bytes:
         """Return the whole content.
 
-        If the content exceeds ``limit`` bytes, raises RemoteProtocolError (413), and the client is told. If the head already
-        announces more, no byte is read: a client that is waiting for a 100 (Continue) then sends no content at all.
+        If the content exceeds ``limit`` bytes, raises RemoteProtocolError (413), and the client gets the status. If the head
+        already announces more, no byte is read: a client that is waiting for a 100 (Continue) then sends no content at all.
         """
         check_count("limit", limit, 0)
         if self._content is not None and announced(self.headers) > limit:

@@ -54,7 +54,7 @@ class RequestContent:
         self._waiting = False  # a task is waiting for more bytes
         self._end: Event | None = None  # the end of the content, if it has arrived and the app has not read it
         self.expected_fault: RemoteProtocolError | None = None
-        """A fault that is not logged: it has been logged already, or the status in the access log says enough."""
+        """A fault that is not logged: it has been logged already, or the status in the access log is enough."""
 
     def begin(self, request: Request) -> None:
         """Begin with the content of another request. Everything counted per request starts at 0."""

@@ -176,7 +176,7 @@ class _Frames:
         self._other = SERVER if side.sender is CLIENT else CLIENT
         self._block: Header | None = None  # the frame that began a field block, while the block is incomplete
         self._promised = 0  # the stream that a PUSH_PROMISE announces
-        self._no_priorities = False  # this side has said that its old priorities mean nothing: no fault is in them
+        self._no_priorities = False  # this side ignores the priorities of RFC 7540, so they cannot be a fault
         self._payloads: dict[int, Callable[[Header], None]] = {
             HEADERS: self._headers,
             PRIORITY: self._priority,

@@ -55,7 +55,7 @@ BEFORE: dict[tuple[str, Role], tuple[Said, ...]] = {
 begins, so that the explainer recognises the protocol."""
 
 PROTOCOLS = ("http1", "http2", "websocket", "sse", "resp", "hpack", "tls")
-"""The names of the protocols that ``explain`` can be told."""
+"""The names of the protocols that ``explain`` accepts."""
 
 
 def explain(data: bytes, protocol: str = "", sender: Role | None = None) -> list[Row]:

@@ -39,7 +39,7 @@ class Filling(Protocol):
 
 
 class Verdict(Enum):
-    """What came of a case."""
+    """The result of a case."""
 
     RIGHT = "right"
     ACCEPTABLE = "acceptable"

@@ -1,4 +1,4 @@
-"""What the options of ``minproto prove`` and ``minproto trap`` have in common. A wrong value is told in one line."""
+"""What the options of ``minproto prove`` and ``minproto trap`` have in common. The error for a wrong value has one line."""
 
 import argparse
 from collections.abc import Callable, Collection

@@ -29,7 +29,7 @@ MOMENT = 0.08
 
 @dataclass(slots=True)
 class Result:
-    """What came of a case."""
+    """The result of a case."""
 
     case: Case
     verdict: Verdict

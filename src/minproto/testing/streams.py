@@ -130,7 +130,7 @@ def _roomy_http1() -> Subject:
 
     def answer(core: Core, event: Event) -> None:
         if isinstance(event, EndOfMessage):
-            # A client of HTTP/1.0 that asks for keep-alive goes on only if it is told so (RFC 9112 §9.3).
+            # A client of HTTP/1.0 that asks for keep-alive goes on only if the response says so (RFC 9112 §9.3).
             core.send(ResponseHead(404, Headers([("content-length", "0"), ("connection", "keep-alive")])))
             core.send(EndOfMessage())
 

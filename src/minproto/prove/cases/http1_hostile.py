@@ -46,7 +46,7 @@ _ENDS = r"[45]\d\d\+? ([45]\d\d )?(closed|reset)|closed|reset|2\d\d\+? (closed|r
 
 
 def _flood(name: str, *steps: Step, right: str = _REFUSES, acceptable: str = "", **more: Any) -> Case:
-    """Return the case of a client that sends much. A server refuses it, or is not harmed."""
+    """Return the case of a client that sends very many bytes or requests. A server refuses them, or is not harmed."""
     return Case(f"http1/hostile/{name}", "", steps, right=right, acceptable=acceptable, **more)
 
 

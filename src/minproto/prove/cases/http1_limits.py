@@ -13,7 +13,7 @@ _ANSWERED = rf"{STRICT}|{BOTH}|2\d\d\+? (closed|reset)|4\d\d\+? (4\d\d )?closed"
 
 
 def _limit(name: str, entry: str, request: bytes, right: str, acceptable: str, **more: Any) -> Case:
-    """Return the case of a long request, with LAST behind it."""
+    """Return the case of a long request, followed by LAST."""
     return Case(f"http1/limits/{name}", entry, (request + LAST,), right=right, acceptable=acceptable, **more)
 
 

@@ -1,7 +1,7 @@
 r"""What the cases of HTTP/1.1 share: the beginnings of requests, and the patterns of answers.
 
-Most cases send one request and, right behind it, ``LAST``: a second request, which asks the server to close. So the answer
-shows where the server saw the end of the first request:
+Most cases send one request and, immediately after it, ``LAST``: a second request, which asks the server to close. So the
+answer shows where the server saw the end of the first request:
 
     400 closed          the server refused the first request, and read no further
     200 200 closed      it accepted the first request, and found the second one where the client had put it
@@ -35,7 +35,7 @@ STRICT = r"[45]\d\d (closed|reset)|closed|reset|[45]\d\d open"
 """Another refusal, or none of our words arrives: a server that closes at once may lose its last response (RFC 9112 §9.6).
 Nothing that follows is answered."""
 HEAD_ONLY = STRICT + r"|[45]\d\d [2-5]\d\d (open|closed)"
-"""A server may also go on behind a faulty head whose end is beyond doubt."""
+"""A server may also go on after a faulty head, if the end of the head is certain."""
 EITHER = f"{HEAD_ONLY}|{BOTH}|{ONCE}"
 """The standard permits a server to be lenient here."""
 IN_CONTENT = STRICT + r"|2\d\d (closed|open)|2\d\d\+ (closed|reset|open)|[45]\d\d\+? 400 closed"

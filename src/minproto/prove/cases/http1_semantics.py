@@ -17,7 +17,7 @@ def _shown(name: str, entry: str, request: bytes, shows: str, right: str, accept
 
 
 def _method(name: str, entry: str, line: bytes, right: str, acceptable: str = "", **more: Any) -> Case:
-    """Return the case of a method, with LAST behind the request."""
+    """Return the case of a method. LAST follows the request."""
     more = {"methods": (line.split(b" ")[0].decode(),), **more}
     return Case(f"http1/semantics/{name}", entry, (line + b"\r\n" + HOST + b"\r\n" + LAST,), right=right,
                 acceptable=acceptable, **more)  # fmt: skip

@@ -89,7 +89,7 @@ _TARGETS = (
     _good("query", "9112-3.2-invalid-line", b"GET {path}?a=%20&b=~!$'()*+,;:@/? HTTP/1.1\r\n" + HOST + _END,
           acceptable=f"{ONCE}|{BOTH}"),
     _target("two-slashes", "9112-3.2-invalid-line", b"GET //evil.example{path} HTTP/1.1", BOTH, HEAD_ONLY + "|" + ONCE,
-            why="The target begins with a slash, so it is a path: no host stands behind the two slashes."),
+            why="The target begins with a slash, so it is a path: no host follows the two slashes."),
 )  # fmt: skip
 
 _V = rf"{OK} line=\[HTTP/1\.1 \d\d\d .*\] closed"

@@ -1,5 +1,5 @@
-"""Event streams, as a client sees them (WHATWG HTML §9.2). The standard says nearly everything to clients; what a server has
-to do follows from what its clients fail over."""
+"""Event streams, as a client sees them (WHATWG HTML §9.2). The standard says nearly everything to clients; a server has to
+avoid everything with which its clients fail."""
 
 from minproto.http2_frames import CANCEL, PING, encode_frame, encode_rst_stream
 from minproto.prove.case import Case, Pause, Shut, Step, Trickle, Wait

@@ -1,4 +1,5 @@
-"""WebSocket: Ping, Pong and Close, and how a connection ends (RFC 6455 §5.5, §7). Autobahn's cases 2 and 7 ask the same."""
+"""WebSocket: Ping, Pong and Close, and how a connection ends (RFC 6455 §5.5, §7). Autobahn's cases 2 and 7 are about the same
+rules."""
 
 from minproto.prove.case import Case, Pause, Shut, Trickle
 from minproto.prove.messages import closed, closing, echo, echoed, fault, message, sent

@@ -1,4 +1,4 @@
-"""WebSocket: permessage-deflate (RFC 7692). Autobahn's cases 12 and 13 ask some of the same."""
+"""WebSocket: permessage-deflate (RFC 7692). Autobahn's cases 12 and 13 are about some of the same rules."""
 
 import zlib
 

@@ -1,4 +1,4 @@
-"""WebSocket: frames (RFC 6455 §5.1 to §5.4). Autobahn's test suite has the same questions as its cases 1, 3 and 4."""
+"""WebSocket: frames (RFC 6455 §5.1 to §5.4). Autobahn's cases 1, 3 and 4 are about the same rules."""
 
 from minproto.prove.case import Case, Trickle
 from minproto.prove.messages import KEY, echoed, fault, message, sent

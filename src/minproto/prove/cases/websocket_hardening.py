@@ -51,7 +51,7 @@ SLOW = (
 
 _BOMB = zlib.compressobj(wbits=-15)
 _ZEROS = (_BOMB.compress(bytes(1 << 20)) + _BOMB.flush(zlib.Z_FULL_FLUSH)) * 200
-"""200 MiB of zeros, in some 200 kB: after a full flush, the same bytes mean the same again."""
+"""200 MiB of zeros, in some 200 kB: after a full flush, equal bytes of input are compressed to equal bytes."""
 _REFUSED = r"[45]\d\d (open|closed|reset)|closed|reset"
 
 HOSTILE = (

@@ -1,4 +1,5 @@
-"""WebSocket: messages in fragments, and their text (RFC 6455 §5.4, §5.6, §8.1). Autobahn's cases 5 and 6 ask the same."""
+"""WebSocket: messages in fragments, and their text (RFC 6455 §5.4, §5.6, §8.1). Autobahn's cases 5 and 6 are about the same
+rules."""
 
 from minproto.prove.case import Case, Trickle
 from minproto.prove.messages import echo, echoed, fault, message, sent

@@ -52,7 +52,7 @@ class Tunnel(WebSocket):
         return answers + self._send_allowed()
 
     def wrap(self, data: bytes) -> bytes:
-        """Return DATA, as much as the flow-control windows allow. What they do not allow waits."""
+        """Return DATA, as much as the flow-control windows allow. The other bytes wait."""
         self._unsent += data
         return self._send_allowed()
 

@@ -26,7 +26,7 @@ SCHEMES = {"websocket": "ws"}
 
 @dataclass(slots=True)
 class Find:
-    """What came of a snare."""
+    """The result of a snare."""
 
     meeting: Meeting
     verdict: Verdict
@@ -60,7 +60,7 @@ class Hunt:
         return [word.replace("{url}", url).replace("{page}", page) for word in self._command]
 
     async def all(self, snares: Sequence[Snare], jobs: int) -> AsyncIterator[Find]:
-        """Yield what came of each snare, ``jobs`` of them at once."""
+        """Yield the result of each snare, ``jobs`` of them at once."""
         protocols = list(dict.fromkeys(snare.protocol for snare in snares))
         controls = {name: await self.one(CONTROLS[name]) for name in protocols}
         waiting, finds = list(reversed(snares)), asyncio.Queue[Find]()

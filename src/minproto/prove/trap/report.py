@@ -30,7 +30,7 @@ class Report:
         self._file = open(options.json, "w") if options.json else None
 
     def add(self, find: Find) -> None:
-        """Note what came of a snare. With a command only wrong ones are shown, and all of them with -v."""
+        """Note the result of a snare. With a command only wrong ones are shown, and all of them with -v."""
         self.finds.append(find)
         self._groups.setdefault(find.snare.group, Counter())[find.verdict] += 1
         if self._options.verbose or find.verdict is Verdict.WRONG:
@@ -39,7 +39,7 @@ class Report:
             print(self._short(find), flush=True)
 
     def _short(self, find: Find) -> str:
-        """Return what a client did, in one line. What its user saw, only its user knows."""
+        """Return what a client did, in one line. Only the user of the client knows what the client has shown."""
         told = "" if self._command or find.verdict is Verdict.SKIPPED else f"; right: {find.snare.demands}"
         return f"{MARKS[find.verdict]:10} {find.snare.name}: {self._done(find)}{told}"
 

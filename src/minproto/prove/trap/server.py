@@ -7,9 +7,9 @@
       |--- what it does then ----> |  words of the meeting                |
       |                            |--- the connection is over ---------> |   on_end(meeting)
 
-Further paths: ``/`` lists the snares. ``/page/NAME`` is a page for a browser, whose script asks for the snare and shows what
-came of it. ``/hold`` answers after a moment, so that the page counts as loaded only then. Each protocol has a right answer,
-too, at ``/http1/control/hello`` and so on.
+Further paths: ``/`` lists the snares. ``/page/NAME`` is a page for a browser, whose script asks for the snare and shows the
+result. ``/hold`` answers after a moment, so that the page counts as loaded only then. Each protocol has a right answer, too,
+at ``/http1/control/hello`` and so on.
 """
 
 import asyncio

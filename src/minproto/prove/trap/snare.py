@@ -19,7 +19,7 @@ if the program is run by ``minproto trap -- COMMAND``:
     ANY         the standard says nothing about it
 
 Whatever the outcome, a program that never ends, that is ended by a signal, or that shows the word "smuggled" is wrong: this
-word stands where no client may look for content.
+word is in a place where no client may look for content.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Mutants: bugs planted into minproto's cores on purpose, one at a time, to see whether the tests notice.
 
-A test that passes says little. It may check nothing, or check a line that cannot go wrong. Mutation testing turns the
+A test that passes proves little. It may check nothing, or check a line that cannot go wrong. Mutation testing turns the
 question round: plant a small bug, run the tests, and see whether one fails. A copy of the program with such a bug is a
 **mutant**. A test that fails on the mutant **kills** it. A mutant that no test kills **survives**, and a survivor is one of
 three things:
