@@ -11,8 +11,8 @@ No HTTP/1.1 request can begin with the preface's line, since the line names vers
 browsers never supported it, and the new RFC has dropped it.
 
 In clear text the server has to read before it knows what it is reading. The RFC's authors chose the line so that 14 bytes are
-enough, and the first byte that differs from it shows an HTTP/1.1 client: ``G`` is not ``P``. For a POST it takes a second
-byte.
+enough, and the first byte that differs from it shows an HTTP/1.1 client: ``G`` is not ``P``. For a POST the server needs a
+second byte.
 
     Listener.attach(pipe)             the life of a server is minproto.aio.listener
       Server._connect(pipe)

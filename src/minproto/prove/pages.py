@@ -49,9 +49,9 @@ _WIDTH = 38
 
 _HOW_TO_READ = """\
 Each entry is one sentence of the standard, in our words. **MUST** and **SHOULD** are the standard's; the brackets name the
-parties that the sentence binds. A few sentences of the standards say "must" or "should not" in small letters, or state as a fact what
-everybody has to do: their entries have the level that the sentence means. A function of minproto obeys it, a test fails
-without it, and a mutant (a bug that is planted on purpose) shows that the test does. The bytes are examples, run by the
+parties that the sentence binds. A few sentences of the standards say "must" or "should not" in small letters, or state as a
+fact what everybody has to do: their entries have the level that the sentence means. A function of minproto obeys it, a test
+fails without it, and a mutant (a bug that is planted on purpose) shows that the test does. The bytes are examples, run by the
 tests: one field a line, as `minproto explain` names them.
 """
 

@@ -96,9 +96,9 @@ class Play:
                 await self._send(self._reading.wrap(step.encode(self._target)))
 
     async def _settle(self) -> None:
-        """Read until the transcript is right and stays so for a moment; or until it has not been right for the whole time.
+        """Read until the transcript is right and stays right for a moment, or until the time limit.
 
-        After malformed bytes, too, only a moment is left: nothing can be read that would make them right."""
+        It also reads for only a moment after malformed bytes: later bytes cannot make them right."""
         deadline = self._loop.time() + self._target.timeout
         while not self._ended and (left := deadline - self._loop.time()) > 0:
             over = self.why_malformed != "" or self._case.judge(self.transcript) is Verdict.RIGHT

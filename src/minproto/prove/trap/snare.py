@@ -34,7 +34,7 @@ PRINTS, FAILS, EITHER, ANY = "prints", "fails", "either", "any"
 FORBIDDEN = "smuggled"
 """The word that no program may show."""
 AN_ERROR = re.compile(r"error|exception|fail|refus|invalid|traceback|panick|ERR_", re.IGNORECASE)
-"""What the output of a program looks like that reports an error, although its exit status is 0."""
+"""The pattern of an output that reports an error, although the exit status is 0."""
 
 
 class Reset(NamedTuple):
