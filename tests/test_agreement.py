@@ -246,6 +246,21 @@ def test_a_planted_difference_in_resp_is_found(wrong: type[resp.Connection], tel
         search(replace(resps(Role.SERVER, True, wrong), streams=streams, events=st.nothing()))
 
 
+class Huge(minproto.fast.resp.Connection):
+    """Sends a number that does not fit into 64 bits as if it did."""
+
+    def send(self, event):
+        if isinstance(event, resp.Reply) and type(event.value) is int:
+            return b":%d\r\n" % event.value
+        return super().send(event)
+
+
+def test_a_planted_difference_in_what_resp_sends_is_found() -> None:
+    events = st.sampled_from([resp.Reply(1), resp.Reply(1 << 64), resp.Reply("text")])
+    with pytest.raises(AssertionError, match="the other"):
+        search(replace(resps(Role.SERVER, True, Huge), events=events))
+
+
 def test_two_values_that_are_no_number_agree() -> None:
     """NaN equals nothing, not even itself, but two cores that both read it agree."""
     agrees(Pair(lambda: (resp.Connection(Role.CLIENT), resp.Connection(Role.CLIENT)), st.just(b",nan\r\n")), examples=5)

@@ -1,5 +1,7 @@
 """Law 13 for the broker, which has no bytes: the fast one and the plain one, called alike, do the same."""
 
+import sys
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -207,6 +209,75 @@ def test_a_planted_difference_is_found(wrong: type[Patterns]) -> None:
     )
     with pytest.raises(AssertionError, match="the other"):
         run_state_machine_as_test(type("Planted", (TwoTables,), {"fast": wrong}), settings=only_search)
+
+
+class Subscription(minproto.fast.broker.Subscription):
+    """The base of those that are wrong."""
+
+
+class Overfull(Subscription):
+    """Counts the messages in the queue, and not their bytes."""
+
+    def offer(self, message):
+        limits, self._limits = self._limits, replace(self._limits, max_pending_bytes=1 << 20)
+        try:
+            return super().offer(message)
+        finally:
+            self._limits = limits
+
+
+class Silent(Subscription):
+    """Puts the first message into the queue, too, without a call of on_ready."""
+
+    def offer(self, message):
+        self._notified = True
+        return super().offer(message)
+
+
+class Undead(Subscription):
+    """Takes messages after its end."""
+
+    def offer(self, message):
+        ended, self.ended = self.ended, None
+        try:
+            return super().offer(message)
+        finally:
+            self.ended = self.ended or ended
+
+
+class Greedy(Subscription):
+    """Gives more messages than were asked for."""
+
+    def take(self, most, most_bytes=sys.maxsize):
+        return super().take(most + 1 if most else 0, most_bytes)
+
+
+class Miscounting(Subscription):
+    """Counts a gap among the messages taken."""
+
+    def take(self, most, most_bytes=sys.maxsize):
+        items = super().take(most, most_bytes)
+        self.taken += sum(not isinstance(item, Message) for item in items)
+        return items
+
+
+class Told(Subscription):
+    """Believes after a take that the taker knows of the next message."""
+
+    def take(self, most, most_bytes=sys.maxsize):
+        items = super().take(most, most_bytes)
+        self._notified = True
+        return items
+
+
+@pytest.mark.parametrize("wrong", [Overfull, Silent, Undead, Greedy, Miscounting, Told])
+def test_a_planted_difference_of_a_subscription_is_found(wrong: type[Subscription]) -> None:
+    broker = type("Planted", (minproto.fast.broker.Broker,), {"subscription": wrong})
+    only_search = settings(
+        derandomize=True, phases=[Phase.generate], max_examples=200, stateful_step_count=40, deadline=None
+    )
+    with pytest.raises(AssertionError, match="the other"):
+        run_state_machine_as_test(type("Planted", (TwoBrokers,), {"fast": broker}), settings=only_search)
 
 
 def test_what_a_message_is_made_into_is_shared_alike() -> None:

@@ -1,7 +1,8 @@
-"""The RESP core made faster: a short command is read in one step, if all of it has arrived."""
+"""The RESP core made faster: a short command is read in one step, if all of it has arrived; a number is sent in one step."""
 
 from minproto import resp
-from minproto.resp import CRLF, UNAUTHENTICATED_ARGUMENTS, Command
+from minproto.core import SERVER, Event
+from minproto.resp import CRLF, MAX_INTEGER, UNAUTHENTICATED_ARGUMENTS, Command, Reply
 
 _LONGEST = 1_023  # bytes of an argument; UNAUTHENTICATED_BULK allows more, so a client without the password may send it
 # Looking up a line checks and reads it in one step: each count or length has only one spelling. (Only bytes can be hashed.)
@@ -39,3 +40,9 @@ class Connection(resp.Connection):
             return None
         self._buffer.skip(size)
         return Command(arguments)
+
+    def send(self, event: Event) -> bytes:
+        """Encode a number, the reply to each PUBLISH, without a look at the table of encoders."""
+        if type(event) is Reply and type(event.value) is int and 0 <= event.value <= MAX_INTEGER and self.role is SERVER:
+            return b":%d\r\n" % event.value
+        return super().send(event)
