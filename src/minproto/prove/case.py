@@ -22,6 +22,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from typing import NamedTuple, Protocol
 
 from minproto.prove import ledger
@@ -111,7 +112,7 @@ class Question:
     @property
     def requirement(self) -> Requirement | None:
         """The entry of the ledger; None for hardening."""
-        return ENTRIES[self.entry] if self.entry else None
+        return _entries()[self.entry] if self.entry else None
 
     @property
     def level(self) -> str:
@@ -162,4 +163,7 @@ def judge(transcript: str, right: str, acceptable: str) -> Verdict:
     return Verdict.WRONG
 
 
-ENTRIES = {entry.id: entry for entry in ledger.load()}
+@cache
+def _entries() -> dict[str, Requirement]:
+    """Return the entries of the ledger by their ids. The ledger takes a while to read, so it is read when one is needed."""
+    return {entry.id: entry for entry in ledger.load()}

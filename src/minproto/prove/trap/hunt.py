@@ -117,7 +117,7 @@ class Hunt:
         if meeting.skipped:
             return Find(meeting, Verdict.SKIPPED, meeting.skipped)
         if status is None:
-            return Find(meeting, Verdict.WRONG, f"it hangs: it has not ended after {self._timeout:g} s")
-        if wrong := meeting.snare.judge_outcome(status, output):
-            return Find(meeting, Verdict.WRONG, f"{wrong}: {last}")
-        return Find(meeting, meeting.verdict)
+            return Find(meeting, Verdict.WRONG, f"it hangs: it has not ended after {self._timeout:g} s: {last}")
+        outcome, wrong = meeting.snare.judge_outcome(status, output)
+        verdict = max(outcome, meeting.verdict, key=[Verdict.RIGHT, Verdict.ACCEPTABLE, Verdict.WRONG].index)
+        return Find(meeting, verdict, f"{wrong}: {last}" if wrong else "")

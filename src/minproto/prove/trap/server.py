@@ -91,14 +91,18 @@ class Trap:
         """Return the meeting of a client that was expected to come back, and will not: its program has ended."""
         return self._coming_back.pop(snare.name, None)
 
-    async def end(self, meeting: Meeting) -> None:
+    def end(self, meeting: Meeting) -> None:
         """Report a meeting, unless the client is expected to come back: then wait for it a while."""
         if meeting.snare.again and meeting.visits == 1 and not meeting.skipped:
             self._coming_back[meeting.snare.name] = meeting
-            await asyncio.sleep(self.patience)
-            if self._coming_back.pop(meeting.snare.name, None) is None:
-                return  # it came
-        self._on_end(meeting)
+            asyncio.get_running_loop().call_later(self.patience, self._wait_no_longer, meeting)
+        else:
+            self._on_end(meeting)
+
+    def _wait_no_longer(self, meeting: Meeting) -> None:
+        if self._coming_back.get(meeting.snare.name) is meeting:
+            del self._coming_back[meeting.snare.name]
+            self._on_end(meeting)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -138,7 +142,7 @@ class Guest:
             await self._settle()
             meeting.words += [*self._watch.words, self._line.ended or "open"]
             meeting.record += self._line.record
-            await self._trap.end(meeting)
+            self._trap.end(meeting)
 
     async def _recognise(self) -> None:
         """Find out whether the client speaks HTTP/2, whose first bytes are the preface."""
@@ -204,8 +208,14 @@ class Guest:
                 await self._send(step.on_stream(stream))
 
     async def _settle(self) -> None:
-        """Read until the connection is over, or the next request has come, or nothing has come for a while."""
-        await self._read_until(lambda: bool(self._watch.requests))
+        """Read until the connection is over, or the next request has come, or nothing has come for a while.
+
+        A server ends the connection after the Close of a WebSocket, and the client waits for that (RFC 6455 §7.1.1).
+        """
+        await self._read_until(lambda: bool(self._watch.requests) or self._watch.over)
+        if self._watch.over:
+            self._line.shut()
+            await self._read_until(lambda: False)
 
     async def _read_until(self, done: Callable[[], bool]) -> None:
         deadline = self._loop.time() + self._trap.patience

@@ -95,12 +95,21 @@ class Snare(Question):
         """Return the verdict on what the client did."""
         return judge(words, self.right, self.acceptable)
 
-    def judge_outcome(self, status: int, output: str) -> str:
-        """Return what is wrong with a program's exit status and output; "" if nothing is. A negative status is a signal."""
+    def judge_outcome(self, status: int, output: str) -> tuple[Verdict, str]:
+        """Return the verdict on a program's exit status and output, and what is wrong. A negative status is a signal.
+
+        Who disobeys a SHOULD may have a reason (RFC 2119 §3), so that is acceptable.
+        """
         if status < 0:
-            return f"it was ended by signal {-status}"
+            return Verdict.WRONG, f"it was ended by signal {-status}"
         if FORBIDDEN in output:
-            return f"it shows {FORBIDDEN!r}, which stands where no client may look"
+            return Verdict.WRONG, f"it shows {FORBIDDEN!r}, which stands where no client may look"
+        if wrong := self._not_as_demanded(status, output):
+            return Verdict.ACCEPTABLE if self.level in ("SHOULD", "SHOULD NOT", "MAY") else Verdict.WRONG, wrong
+        return Verdict.RIGHT, ""
+
+    def _not_as_demanded(self, status: int, output: str) -> str:
+        """Return in which way a program's exit status and output are not those of ``outcome``; "" if they are."""
         failed = status != 0 or AN_ERROR.search(output.replace(self.name, "")) is not None
         if self.outcome == FAILS and not failed:
             return "it reports no error"

@@ -47,6 +47,11 @@ class Watch:
         self.requests: deque[Asked] = deque()
         """Complete requests that have not been answered."""
 
+    @property
+    def over(self) -> bool:
+        """Whether the server has to end the connection now."""
+        return False
+
     def opening(self) -> bytes:
         """Return what the server sends first."""
         return b""
@@ -84,6 +89,11 @@ class Http1Watch(Watch):
             except RemoteProtocolError:
                 self.words.append("malformed")
         return b""
+
+    @property
+    def over(self) -> bool:
+        """Whether the client has sent a Close."""
+        return any(word.startswith("close=") for word in self.words)
 
     def switch(self) -> None:
         """Read frames from now on: the handshake has been answered."""

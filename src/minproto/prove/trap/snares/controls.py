@@ -1,6 +1,7 @@
 """A right answer of each protocol: a client that does not understand it cannot be judged by the snares of this protocol."""
 
 from minproto.http2_frames import DATA, END_STREAM
+from minproto.prove.case import Shut
 from minproto.prove.trap.frames import Frame, headers
 from minproto.prove.trap.snare import Snare
 from minproto.websocket import FIN, TEXT, encode_frame
@@ -25,6 +26,6 @@ CONTROLS = {
     "http1": Snare("http1/control/hello", "", (HELLO,), "a right response"),
     "http2": Snare("http2/control/hello", "", (HEAD, CONTENT), "a right response"),
     "websocket": Snare("websocket/control/hello", "", (SWITCH + TEXT_HELLO + CLOSE_1000,), "a message, and a proper end"),
-    "sse": Snare("sse/control/hello", "", (STREAM + b"retry: 50\ndata: hello\n\n",), "an event", again=(NO_MORE,)),
+    "sse": Snare("sse/control/hello", "", (STREAM + b"retry: 50\ndata: hello\n\n", Shut()), "an event", again=(NO_MORE,)),
 }
 """The protocol -> its right answer."""
