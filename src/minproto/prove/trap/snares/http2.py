@@ -151,7 +151,7 @@ SNARES = (
                 "frames of at most 16,383 bytes"),
     _good("ping/answered", "9113-6.7-answered", (Frame(PING, 0, PAYLOAD, 0), Wait("pong"), *GOOD), "a PING", right="pong .*"),
     _good("ping/answer-unasked", "9113-6.7-no-answer-to-an-answer", (Frame(PING, ACK, PAYLOAD, 0), Pause(0.1), *GOOD),
-          "an answer to no PING", right="(?!pong).*"),
+          "an answer to no PING", right=r"((?!pong)\S+ )*(closed|reset|open)"),
     _connection("ping/seven-bytes", "9113-6.7-length", _SIZE, (Frame(PING, 0, bytes(7), 0),), "a PING of seven bytes"),
     _connection("ping/on-a-stream", "9113-6.7-ping-on-a-stream", _PROTOCOL, (Frame(PING, 0, bytes(8)),), "a PING on a stream"),
     _good("goaway/after-this-request", "9113-6.8-no-stream-after-goaway", (HEAD,
