@@ -109,6 +109,15 @@ def test_the_last_step_of_http1_refuses_trailers_and_extensions_without_an_end()
         assert error.value.code == status and sent < 1.1 * step["MAX_CONTENT"]
 
 
+@pytest.mark.parametrize("step", [step for step in LADDERS["sse"] if step.stem >= "step6"], ids=name)
+def test_a_relay_of_server_sent_events_outlives_sixteen_hours_without_its_server(step: Path) -> None:
+    """After 1,024 failures 2**failures is not a float; and a head without an end is an error of a class of its own."""
+    with folder_of(step):
+        stage = runpy.run_path(str(step.parent / "stage.py"))
+        times = stage["run"](step.stem, stage["follow"], 60_000, b"HTTP/1.1 200 OK\r\nx: " + b"x" * 200_000)
+    assert len(times) > 1_200 and times[-1] > 59_900
+
+
 def test_the_last_step_of_http2_reads_the_same_however_its_bytes_are_cut() -> None:
     (path,) = [step for step in LADDERS["http2"] if step.stem == "step9_core"]
     with folder_of(path):

@@ -1,10 +1,10 @@
 r"""Step 1: everything to everybody. A publish/subscribe server in thirty lines.
 
 A client sends a line, such as ``rain in the north\n``. The server sends this line to all clients that are connected, even to
-the one that has sent it. The sender does not know who they are. Try it in two terminals (nc sends the lines that you type):
+the one that has sent it. The sender does not know who they are. Try it in three terminals (nc sends the lines that you type):
 
     python examples/steps/pubsub/step1_lines.py 8000
-    nc 127.0.0.1 8000
+    nc 127.0.0.1 8000                                  # the second terminal, and the third
 """
 
 import asyncio

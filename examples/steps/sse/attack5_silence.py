@@ -17,9 +17,8 @@ whose machine has lost power: no byte comes any more, not even the end of the co
 
 import asyncio
 import random
-from typing import Any
 
-from stage import Browser, Client, Server, run
+from stage import Browser, Server, follow, run
 
 HOUR = 3_600
 
@@ -37,35 +36,14 @@ async def proxy(server: Server) -> str:
     return f"{count} connection{'s' * (count > 1)} of the browser"
 
 
-async def follow(server: Server, answer: bytes) -> list[float]:
-    """Run the step as a relay for an hour. Return the times of its attempts. If there is an answer, one gets it."""
-    random.seed(1)
-    loop, times = asyncio.get_running_loop(), []
-
-    async def connect(make_protocol: Any, *_: Any, **__: Any) -> tuple[Client, asyncio.Protocol]:
-        times.append(loop.time())
-        if not answer or len(times) > 1:
-            raise ConnectionRefusedError
-        protocol = make_protocol()
-        client = Client(protocol)
-        server.clients.append(client)
-        client._coming = answer
-        loop.call_soon(client._deliver)
-        return client, protocol
-
-    loop.create_connection = connect
-    relay = asyncio.ensure_future(server.step.follow("http://a/events"))
-    await asyncio.sleep(HOUR)
-    relay.cancel()
-    return times
-
-
 async def down(server: Server) -> str:
-    return f"{len(await follow(server, b'')):,} attempts of the relay"
+    random.seed(1)
+    return f"{len(await follow(server, HOUR)):,} attempts of the relay"
 
 
 async def power(server: Server) -> str:
-    times = await follow(server, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+    random.seed(1)
+    times = await follow(server, HOUR, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
     return "the relay waits" if len(times) == 1 else f"the relay connects again after {times[1] - times[0]:.0f} seconds"
 
 

@@ -1,12 +1,16 @@
 r"""The attacks on step 7: a server that sends a line without an end, and a client that forges a field by the type of an event.
 
 The line comes in pieces of 20,000 bytes. A relay with step 7 keeps all of them, and for each piece it searches all of them
-again. It would store a gigabyte in the same way. In the second attack the target of a POST holds a line feed, and the target
-is the type. It prints:
+again. It would store a gigabyte in the same way. In the second attack a relay has a subscriber. Its server sends the event
+"first", the line without an end, and after the relay has come back the event "next". In the third attack the target of a POST
+holds a line feed, and the target is the type. It prints:
 
     a line without an end
         step7_slow: 1,100,000 bytes received, 30,800,000 characters searched, 1,100,000 held
         step8_core: 1,020,000 bytes received, the event is too big: over 1,000,000 characters
+    what a subscriber of the relay gets
+        step7_slow: 'first', 'next'
+        step8_core: 'first', gap '', 'next'
     the type has a line feed in it
         step7_slow: price 'forged\n5'
         step8_core: nothing
@@ -16,11 +20,12 @@ import re
 
 import step7_slow
 import step8_core
-from stage import Browser, Server, run
+from stage import Browser, Server, follow, run
 
 from minproto.core import CLIENT, RemoteProtocolError
 from minproto.sse import Connection
 
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 PIECE, COUNT = b"x" * 20_000, 55
 
 
@@ -55,6 +60,13 @@ def endless_8() -> str:
     return "all received"
 
 
+async def relay(server: Server) -> str:
+    browser = Browser(server)
+    await browser.connect()
+    await follow(server, 60, HEAD + b"data: first\n\n" + PIECE * COUNT, HEAD + b"data: next\n\n")
+    return browser.shown()
+
+
 async def forge(server: Server) -> str:
     browser = Browser(server)
     await browser.connect()
@@ -66,6 +78,9 @@ async def forge(server: Server) -> str:
 print("a line without an end")
 print("    step7_slow:", endless_7())
 print("    step8_core:", endless_8())
+print("what a subscriber of the relay gets")
+print("    step7_slow:", run("step7_slow", relay))
+print("    step8_core:", run("step8_core", relay))
 print("the type has a line feed in it")
 print("    step7_slow:", run("step7_slow", forge))
 print("    step8_core:", run("step8_core", forge))

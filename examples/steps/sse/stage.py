@@ -9,6 +9,7 @@
     print(run("step1_print", attack))                                   # prints: 'hello'
 """
 
+import asyncio
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -63,3 +64,26 @@ async def post(server: Any, *texts: str) -> None:
         client = server.connect()
         content = text.encode()
         await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content))
+
+
+async def follow(server: Any, seconds: float, *answers: bytes) -> list[float]:
+    """Run the step as a relay for some time. Its first attempts get the answers, all later ones are refused. Return the times
+    of its attempts."""
+    loop, left, times = asyncio.get_running_loop(), [*answers], []
+
+    async def connect(make_protocol: Any, *_: Any, **__: Any) -> tuple[Client, asyncio.Protocol]:
+        times.append(loop.time())
+        if not left:
+            raise ConnectionRefusedError
+        protocol = make_protocol()
+        client = Client(protocol)
+        server.clients.append(client)
+        client._coming = left.pop(0)
+        loop.call_soon(client._deliver)
+        return client, protocol
+
+    loop.create_connection = connect
+    relay = asyncio.ensure_future(server.step.follow("http://a/events"))
+    await asyncio.wait([relay], timeout=seconds)
+    relay.cancel()
+    return times

@@ -6,12 +6,12 @@ on the server writes two lines for each event, and the client reads them at once
     data: hello
                                  (an empty line ends the event)
 
-A POST publishes its content as an event, and everything else gets a page whose script shows the events. Try it with two
+A POST publishes its content as an event, and everything else gets a page whose script shows the events. Try it with three
 terminals, and open http://127.0.0.1:8000/ in a browser:
 
     python examples/steps/sse/step1_print.py 8000
-    curl -N http://127.0.0.1:8000/events               # -N: show each byte when it arrives
-    curl -d hello http://127.0.0.1:8000/               # in the second terminal
+    curl -N http://127.0.0.1:8000/events               # the second terminal; -N: show each byte when it arrives
+    curl -d hello http://127.0.0.1:8000/               # the third terminal
 
 The reading of a request is short here, and accepts too much: it is the subject of the ladder of HTTP/1.1.
 """

@@ -82,7 +82,7 @@ def publish(data: str, kind: str) -> None:
 async def follow(url: str) -> None:
     """Be a relay: publish the events of another server, and ask again when its stream ends."""
     while True:
-        with contextlib.suppress(OSError, EOFError):  # the server is not there, or has gone
+        with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError):  # it is down, has gone, or its head has no end
             await read_stream(urlsplit(url))
         await asyncio.sleep(RETRY)
 

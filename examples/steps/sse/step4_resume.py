@@ -121,7 +121,7 @@ async def follow(url: str) -> None:
     events = EventReader()
     while True:
         events = EventReader(events.last_id)  # an event that was cut short is forgotten
-        with contextlib.suppress(OSError, EOFError):  # the server is not there, or has gone
+        with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError):  # it is down, has gone, or its head has no end
             await read_stream(urlsplit(url), events)
         await asyncio.sleep(RETRY)
 

@@ -140,10 +140,10 @@ async def follow(url: str) -> None:
     events, failures = EventReader(), 0
     while True:
         events = EventReader(events.last_id, events.retry)  # an event that was cut short is forgotten
-        with contextlib.suppress(OSError, EOFError):  # the server is not there, or has gone
+        with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError):  # it is down, has gone, or its head has no end
             await read_stream(urlsplit(url), events)
         failures = 0 if events.answered else failures + 1
-        longest = min(LONGEST_RETRY, events.retry * 2**failures)
+        longest = min(LONGEST_RETRY, events.retry * 2 ** min(failures, 9))  # 2**1024 is not a float
         await asyncio.sleep(random.uniform(events.retry, max(events.retry, longest)))
 
 

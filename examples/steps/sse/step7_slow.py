@@ -141,7 +141,7 @@ def after(position: int) -> tuple[int, bytes]:
     lost = log[0][0] - 1 - position
     if lost > 0:
         return position + lost, encode(str(lost), "gap", f"{RUN}-{position + lost}")
-    return log[-lost]  # lost is 0 if the next event is the oldest one of the log, -1 if it is the second, and so on
+    return log[-lost]  # with lost = -3, the subscriber has the log's first three events, and log[3] is the next one
 
 
 async def follow(url: str) -> None:
@@ -149,10 +149,10 @@ async def follow(url: str) -> None:
     events, failures = EventReader(), 0
     while True:
         events = EventReader(events.last_id, events.retry)  # an event that was cut short is forgotten
-        with contextlib.suppress(OSError, EOFError):  # the server is not there, or has gone
+        with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError):  # it is down, has gone, or its head has no end
             await read_stream(urlsplit(url), events)
         failures = 0 if events.answered else failures + 1
-        longest = min(LONGEST_RETRY, events.retry * 2**failures)
+        longest = min(LONGEST_RETRY, events.retry * 2 ** min(failures, 9))  # 2**1024 is not a float
         await asyncio.sleep(random.uniform(events.retry, max(events.retry, longest)))
 
 

@@ -102,7 +102,7 @@ def after(position: int) -> tuple[int, bytes]:
     lost = log[0][0] - 1 - position
     if lost > 0:
         return position + lost, encode(ServerSentEvent(str(lost), "gap", f"{RUN}-{position + lost}"))
-    return log[-lost]  # lost is 0 if the next event is the oldest one of the log, -1 if it is the second, and so on
+    return log[-lost]  # with lost = -3, the subscriber has the log's first three events, and log[3] is the next one
 
 
 async def follow(url: str) -> None:
@@ -111,15 +111,20 @@ async def follow(url: str) -> None:
     while True:
         core = Connection(CLIENT, LIMITS, last_id)  # an event that was cut short is forgotten
         failures += 1
-        with contextlib.suppress(OSError, EOFError):  # the server is not there, or has gone
+        try:
             async for event in read_stream(urlsplit(url), core):
                 failures = 0
                 if isinstance(event, Retry):
                     retry = max(1.0, event.milliseconds / 1_000)
                 elif isinstance(event, ServerSentEvent):
                     publish(event.data, event.event)
+        except (OSError, EOFError, asyncio.LimitOverrunError):  # it is down, has gone, or its head has no end
+            pass
+        except RemoteProtocolError:  # an event beyond the limit
+            publish("", "gap")
+            core = Connection(CLIENT)  # without an id: with the old one, the same event would come again
         last_id = core.last_event_id
-        longest = min(LONGEST_RETRY, retry * 2**failures)
+        longest = min(LONGEST_RETRY, retry * 2 ** min(failures, 9))  # 2**1024 is not a float
         await asyncio.sleep(random.uniform(retry, max(retry, longest)))
 
 
@@ -205,7 +210,7 @@ async def main(port: int, source: str = "") -> None:
 if __name__ == "__main__":
     try:
         asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 0, *sys.argv[2:3]))
-    except (ValueError, OverflowError, OSError, RemoteProtocolError) as error:
+    except (ValueError, OverflowError, OSError) as error:
         sys.exit(f"no port, or no stream: {error}")
     except KeyboardInterrupt:
         pass
