@@ -25,7 +25,7 @@ Rules that are easy to get wrong:
 
 - The app's task is never cancelled because the client has left. ``receive`` returns ``http.disconnect``, and ``send`` raises a
   ConnectionError; the app decides. Work that the app does after its response, such as Starlette's background tasks, goes on.
-- What the app does against the specification is one error in the log. The client gets a 500, or a WebSocket the code 1011; in
+- A breach of the specification by the app is one error in the log. The client gets a 500, or a WebSocket the code 1011; in
   the middle of a response it gets a reset, since the head has already said 200.
 - When the server stops, an event stream and a WebSocket are told at once, because they would never end. Any other response may
   go on until ``Timeouts.drain``.
@@ -117,7 +117,7 @@ def _asks_for_websocket(request: Request) -> bool:
 
 
 async def _nothing(ws: WebSocket) -> None:
-    """Stand for the handler of a WebSocket whose app has not accepted it yet."""
+    """Take the place of the handler of a WebSocket that the app has not accepted yet."""
 
 
 def _address(value: Any) -> tuple[str, int] | None:

@@ -44,7 +44,7 @@ class Exchange:
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
     async def run(self, app: App, scope: Scope) -> None:
-        """Run the app. What it raises before it has answered is raised to the server, which logs it and answers 500."""
+        """Run the app. An exception before the answer is raised to the server, which logs it and answers 500."""
         failure: BaseException | None = None
         try:
             await app(scope, self.receive, self.send)
@@ -228,7 +228,7 @@ def _is_endless(start: Message) -> bool:
 
 
 def make_response(start: Message, body: bytes | _Content) -> Response:
-    """Return the response of a start message. Raises TypeError or ValueError for a status that is none, MisuseError for fields
+    """Return the response of a start message. Raises TypeError or ValueError for an invalid status, MisuseError for fields
     of a wrong type."""
     return Response(body, start["status"], fields(start.get("headers", ())))
 

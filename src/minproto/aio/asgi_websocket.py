@@ -101,7 +101,7 @@ class WebSocketExchange(Exchange):
         return answer
 
     async def _run(self, socket: WebSocket) -> None:
-        """Be the handler of the WebSocket: the app runs in a task of its own, so only wait for it. Raises what it raised."""
+        """Run as the handler of the WebSocket: wait for the app, which runs in a task of its own. Raises what it raised."""
         self._socket.set_result(socket)
         await self._over
 

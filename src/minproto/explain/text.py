@@ -13,7 +13,7 @@ is too narrow for this, the explanation comes first, and the bytes below it:
         RFC 9110 §9.3.1)
           47 45 54 20              GET·
 
-No line is longer than the terminal is wide. A peer's bytes are never written unescaped, since a terminal obeys control
+No line is wider than the terminal. A peer's bytes are never written unescaped, since a terminal obeys control
 characters: a request for ``/\x1b]0;title\x07`` would change the title of the window.
 """
 

@@ -13,7 +13,7 @@ and then the end of the connection. ``transcripts/`` describes the words of each
 regular expressions, and the whole line has to match one of them. A line that matches neither is wrong.
 
     200 200 open        two responses; the server keeps the connection open
-    malformed           bytes that are no response
+    malformed           bytes that are not a response
     reset               the server reset the connection
     silent              nothing came within the time limit, and the connection is still open
 """

@@ -25,7 +25,7 @@ _ECHO_REFUSED = r"[45]\d\d (?s:.*)closed|closed|reset"
 _BIG = STRICT + r"|silent|2\d\d\+? open"
 """A server may have room for such a number: then it waits for the content."""
 _UNDECODED = f"{STRICT}|501 {OK} closed|{ONCE}|{BOTH}"
-"""A server that does not know a coding should refuse it (501); chunked is the last one, so the end is known all the same."""
+"""A server that does not know a coding should refuse it (501); chunked is the last one, so the end is still known."""
 
 
 def _echo(name: str, entry: str, *steps: Step, acceptable: str = ECHOED_ONCE, **more: Any) -> Case:

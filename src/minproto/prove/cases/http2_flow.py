@@ -18,7 +18,7 @@ def window(size: int) -> bytes:
 
 
 def _gets(words: str, entry: str, right: str, *steps: Step, also: tuple[str, ...] = (), why: str = "") -> Case:
-    """The content of a large response, as far as there is credit for it. More is wrong, and less is wrong, too."""
+    """The content of a large response, as far as there is credit for it. Both more bytes and fewer bytes are wrong."""
     return Case(
         f"http2/flow/{words}", entry, steps, f"1:200 {right}open", needs=NEEDS_LARGE, shows=("data",), also=also, why=why,
     )  # fmt: skip

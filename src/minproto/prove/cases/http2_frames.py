@@ -36,7 +36,7 @@ LARGER_ALLOWED = rf"{ONCE}(.* )?setting=5:(?!16384 )\d+ (.* )?open"
 NEEDS_POST = frozenset({"post"})
 OPEN = Head(1, POST, END_HEADERS)
 BEGUN = Head(1, GET, END_STREAM)
-"""HEADERS with a whole block, and without the flag that says so."""
+"""HEADERS with a complete block, but without the flag END_HEADERS."""
 DEPENDENCY = number(0) + b"\x0f"
 UNKNOWN = 0x16
 MORE = fields("GET", ("x-name", "value"))

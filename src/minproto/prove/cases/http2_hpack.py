@@ -15,11 +15,11 @@ AGAIN = frame(HEADERS, END_STREAM | END_HEADERS, 3, b"\xc1\xc0\xbf\xbe")
 """The same request by these entries."""
 LAST_AGAIN = frame(HEADERS, END_STREAM | END_HEADERS, 5, b"\xc1\xc0\xbf\xbe")
 LARGER_TABLE = rf"{ONCE}(.* )?setting=1:(?!4096 )(\d{{5,}}|[5-9]\d{{3}}) .*open"
-"""The server allows a larger table, and takes it for larger already."""
+"""The server allows a larger table, and treats the table as larger already."""
 
 
 def _fine(words: str, entry: str, *, before: bytes = b"", after: bytes = b"", also: tuple[str, ...] = ()) -> Case:
-    """A request with more in its block, all of it right."""
+    """A request whose block has further bytes, all of them right."""
     return Case(f"http2/hpack/{words}", entry, (Head(1, GET, before=before, after=after),), *OK, also=also)
 
 

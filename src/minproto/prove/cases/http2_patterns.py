@@ -11,7 +11,7 @@ endpoint may end a connection at any time, may treat a stream error as a connect
 """
 
 ONCE = r"(?!.*\b(malformed|push)\b)"
-"""What no server may do, whatever it is asked: bytes that are no HTTP/2, and a push to a client that has disabled push."""
+"""What no server may do, whatever it is asked: bytes that are not HTTP/2, and a push to a client that has disabled push."""
 ENDED = rf"{ONCE}(.* )?(closed|reset)"
 """The server has ended the connection, with a GOAWAY or without one."""
 SERVED = r"(?!400)[234]\d\d"
@@ -41,7 +41,7 @@ def either_error(stream: int, code: str) -> tuple[str, str]:
 
 def malformed(stream: int = 1) -> tuple[str, str]:
     """A malformed request (§8.1.1): a stream error PROTOCOL_ERROR. A 4xx before it is allowed, and for a field with prohibited
-    characters recommended (§8.2.1). To serve the request is wrong."""
+    characters recommended (§8.2.1). Serving the request is wrong."""
     refused = rf"{ONCE}(?!.*\b{stream}:[23]\d\d )"
     right = rf"{refused}(.* )?({stream}:PROTOCOL_ERROR|{stream}:400( .*)? {stream}:end)( .*)? open"
     other = rf"{refused}(.* )?({stream}:INTERNAL_ERROR|goaway=PROTOCOL_ERROR|{stream}:[45]\d\d( .*)? {stream}:end)( .*)? open"

@@ -1,4 +1,4 @@
-"""HTTP/2: PING and GOAWAY, the frames that ask whether the peer is there, and say good-bye (RFC 9113 §6.7, §6.8)."""
+"""HTTP/2: PING and GOAWAY, the frames that ask whether the peer is there, and announce the end (RFC 9113 §6.7, §6.8)."""
 
 from minproto.http2_frames import ACK, GOAWAY, PING
 from minproto.prove.case import Case, Wait

@@ -11,7 +11,7 @@ NEEDS_ECHO = frozenset({"echo"})
 HELLO = frame(DATA, END_STREAM, 1, b"hello")
 
 def _echoed(words: str, entry: str, *steps: bytes | Head, size: int = 5, why: str = "") -> Case:
-    """An upload that comes back whole."""
+    """An upload that comes back completely."""
     right = rf"(1:100 )?1:200 (1:data=0 )*(1:data=\d+ )*1:data={size} 1:end open" if size else "1:200 (1:data=0 )?1:end open"
     return Case(f"http2/semantics/{words}", entry, steps, right, needs=NEEDS_ECHO, shows=("data",), why=why)
 

@@ -41,14 +41,14 @@ NEEDS_POST = frozenset({"post"})
 NEEDS_LARGE = frozenset({"large"})
 OPEN = Head(1, POST, END_HEADERS)
 NO_CREDIT = settings((INITIAL_WINDOW_SIZE, 0))
-"""From here on no response can send content, so none with content can end."""
+"""From here on no response can send content, so no response with content can end."""
 HALF_CLOSED = (NO_CREDIT, Head(1, LARGE), Wait("1:200"))
 """Stream 1 is half-closed (remote): we have ended it, and the server cannot."""
 DEPENDENCY = number(0) + b"\x0f"
 BAD = without(":path", GET)
 DONE = "1:end"
 ALIVE = rf"{ONCE}(?!.*(goaway|1:(?!NO_ERROR)[A-Z]))(.* )?pong( .*)? open"
-"""The frames before the PING were no error."""
+"""The frames before the PING were not an error."""
 CLOSED = connection_error("STREAM_CLOSED")
 IGNORED = rf"{ONCE}(?!.*goaway)(.* )?pong( .*)? open"
 """The frames before the PING were ignored, as §5.1 allows on each closed stream."""

@@ -54,7 +54,7 @@ class Http2(Transcript):
         self._buffer = b""
         self._coder = FieldCoder(1 << 20)
         self._block: frames.Frame | None = None  # the HEADERS frame of a field block that is not complete
-        self._out = b""  # what we have sent, as far as it is no whole frame yet
+        self._out = b""  # bytes that we have sent of an unfinished frame
         self._sent: list[list[tuple[int, int]]] = []  # our SETTINGS that are not acknowledged yet
         self._max_frame = frames.MAX_FRAME
         self._began = False
