@@ -55,7 +55,7 @@ def test_what_a_program_reports_is_judged() -> None:
         (either, 0, "3", "its output is without 'hello'"),
         (anything, 0, "", ""),
         (anything, -11, "", "it was ended by signal 11"),
-        (anything, 1, "error: smuggled", "it shows 'smuggled', which stands where no client may look"),
+        (anything, 1, "error: smuggled", "it shows 'smuggled', which no client may show"),
     ):
         assert snare.judge_outcome(status, output)[1] == wrong, (snare.outcome, status, output)
 

@@ -49,7 +49,7 @@ async def find(mutant: Mutant, snares: Sequence[Snare], jobs: int) -> str:
         finds = [each async for each in hunt.all(snares, jobs)]
     finally:
         await trap.close()
-    caught = [each for each in finds if each.verdict is Verdict.WRONG or each.detail.startswith("not ")]
+    caught = [each for each in finds if each.verdict is not Verdict.RIGHT]
     return next((": ".join(filter(None, [each.snare.name, each.meeting.transcript, each.detail])) for each in caught), "")
 
 

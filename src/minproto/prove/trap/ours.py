@@ -35,9 +35,11 @@ async def ask(url: str) -> None:
 
 
 async def show(response: minproto.ClientResponse) -> None:
-    """Print a response: a status that is not 200, and the content."""
+    """Print a response: a status that is not 200, the field X, which some snares contain, and the content."""
     if response.status != 200:
         print(f"status {response.status}")
+    if (value := response.headers.get("x")) is not None:
+        print(f"X: {value[:80]}")
     print((await response.read()).decode(errors="replace"))
 
 

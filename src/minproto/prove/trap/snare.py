@@ -18,8 +18,8 @@ if the program is run by ``minproto trap -- COMMAND``:
     EITHER      one of the two: the standard leaves it open, but a program that reports success has the right text
     ANY         the standard says nothing about it
 
-Whatever the outcome, a program that never ends, that is ended by a signal, or that shows the word "smuggled" is wrong: this
-word is in a place where no client may look for content.
+Whatever the outcome, a program is wrong that never ends, that is ended by a signal, or that shows the text ``never``. This is
+usually the word "smuggled", in a place where no client may look for content.
 """
 
 import re
@@ -32,7 +32,7 @@ from minproto.prove.case import Pause, Question, Shut, Trickle, Verdict, Wait, j
 
 PRINTS, FAILS, EITHER, ANY = "prints", "fails", "either", "any"
 FORBIDDEN = "smuggled"
-"""The word that no program may show."""
+"""The word for content that is in no place where a client may look."""
 AN_ERROR = re.compile(r"error|exception|fail|refus|invalid|traceback|panick|ERR_", re.IGNORECASE)
 """The pattern of an output that reports an error, although the exit status is 0."""
 
@@ -74,6 +74,8 @@ class Snare(Question):
     """What the client's program has to report: PRINTS, FAILS, EITHER or ANY."""
     prints: str = "hello"
     """The text that the output contains, if the outcome is PRINTS or EITHER."""
+    never: str = FORBIDDEN
+    """The text that no program may show."""
     right: str = ".*"
     """The pattern of the words of a right client."""
     acceptable: str = ""
@@ -102,8 +104,8 @@ class Snare(Question):
         """
         if status < 0:
             return Verdict.WRONG, f"it was ended by signal {-status}"
-        if FORBIDDEN in output:
-            return Verdict.WRONG, f"it shows {FORBIDDEN!r}, which stands where no client may look"
+        if self.never in output:
+            return Verdict.WRONG, f"it shows {self.never!r}, which no client may show"
         if wrong := self._not_as_demanded(status, output):
             return Verdict.ACCEPTABLE if self.level in ("SHOULD", "SHOULD NOT", "MAY") else Verdict.WRONG, wrong
         return Verdict.RIGHT, ""

@@ -1,5 +1,7 @@
 r"""HTTP/1.1: where a response ends (RFC 9112 §6, §7, §8). Content that is cut short must not count as complete.
 
+A client may recover from chunks that are written wrongly (RFC 9110 §2.4), but not from a wrong Content-Length (RFC 9112 §6.3).
+
 The right content is "hello". A client that takes the word "smuggled" for content has read beyond the end of a response.
 """
 
@@ -15,7 +17,8 @@ SMUGGLED = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 8\r\
 def _length(name: str, value: bytes, says: str, outcome: str = FAILS, *, entry: str = "", content: bytes = b"hello") -> Snare:
     """Return a snare with an invalid Content-Length. The connection ends after the content."""
     steps = (OK + b"Content-Length: " + value + b"\r\n\r\n" + content, Shut())
-    return Snare(f"http1/length/{name}", entry or "9112-6.3-invalid-length-discarded", steps, says, outcome)
+    also = ("9110-8.6-abnf",) if outcome == FAILS else ()
+    return Snare(f"http1/length/{name}", entry or "9112-6.3-invalid-length-discarded", steps, says, outcome, also=also)
 
 
 def _chunks(
@@ -102,12 +105,14 @@ SNARES = (
             "the connection ends after the last chunk, before the empty line", EITHER),
     Snare("http1/chunks/reset", "9112-8-incomplete", (CHUNKED + b"5\r\nhello\r\n", Reset()),
           "the connection is reset before the last chunk", FAILS, why=_CUT),
-    _chunks("longer-than-its-size", "9112-8-incomplete", b"3\r\nhello\r\n0\r\n\r\n", "a chunk is longer than its size"),
-    _chunks("shorter-than-its-size", "9112-8-incomplete", b"7\r\nhello\r\n0\r\n\r\n", "a chunk is shorter than its size"),
-    _chunks("no-size", "9112-8-incomplete", b"\r\nhello\r\n0\r\n\r\n", "a chunk without a size"),
-    _chunks("word-for-a-size", "9112-8-incomplete", b"xyz\r\nhello\r\n0\r\n\r\n", "a size that is no number"),
-    _chunks("negative", "9112-8-incomplete", b"-5\r\nhello\r\n0\r\n\r\n", "a negative size"),
-    _chunks("0x", "9112-8-incomplete", b"0x5\r\nhello\r\n0\r\n\r\n", "a size that begins with 0x"),
+    _chunks("longer-than-its-size", "9112-8-incomplete", b"3\r\nhello\r\n0\r\n\r\n",
+            "a chunk is longer than its size", EITHER),
+    _chunks("shorter-than-its-size", "9112-8-incomplete", b"7\r\nhello\r\n0\r\n\r\n",
+            "a chunk is shorter than its size", EITHER),
+    _chunks("no-size", "9112-8-incomplete", b"\r\nhello\r\n0\r\n\r\n", "a chunk without a size", EITHER),
+    _chunks("word-for-a-size", "9112-8-incomplete", b"xyz\r\nhello\r\n0\r\n\r\n", "a size that is no number", EITHER),
+    _chunks("negative", "9112-8-incomplete", b"-5\r\nhello\r\n0\r\n\r\n", "a negative size", EITHER),
+    _chunks("0x", "9112-8-incomplete", b"0x5\r\nhello\r\n0\r\n\r\n", "a size that begins with 0x", EITHER),
     _chunks("over-64-bits", "9112-7.1-large-sizes", b"10000000000000005\r\nhello\r\n0\r\n\r\n", "a size of 2^64 + 5"),
     _chunks("over-32-bits", "9112-7.1-large-sizes", b"100000005\r\nhello\r\n0\r\n\r\n", "a size of 2^32 + 5"),
     _chunks("bare-line-feeds", "9112-6.1-parse-chunked", b"5\nhello\n0\n\n", "lines that end with LF alone", EITHER),

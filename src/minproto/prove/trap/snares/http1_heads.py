@@ -1,7 +1,7 @@
 r"""HTTP/1.1: the head of a response (RFC 9112 §2, §4, §5), its status (RFC 9110 §15), and the connection."""
 
 from minproto.prove.case import Pause, Shut, Trickle
-from minproto.prove.trap.snare import ANY, EITHER, FAILS, PRINTS, Reset, Snare
+from minproto.prove.trap.snare import ANY, EITHER, FAILS, FORBIDDEN, PRINTS, Reset, Snare
 from minproto.prove.trap.snares.controls import HELLO
 from minproto.prove.trap.snares.http1_framing import OK, SMUGGLED
 
@@ -14,10 +14,18 @@ def _line(name: str, entry: str, line: bytes, says: str, outcome: str = PRINTS, 
     return Snare(f"http1/status-line/{name}", entry, (line + FIELDS + b"\r\nhello", Shut()), says, outcome, why=why)
 
 
-def _field(name: str, entry: str, field: bytes, says: str, outcome: str = PRINTS, why: str = "") -> Snare:
+def _field(
+    name: str, entry: str, field: bytes, says: str, outcome: str = PRINTS, why: str = "", never: str = FORBIDDEN
+) -> Snare:
     """Return a snare with one more field, before the length."""
     head = b"HTTP/1.1 200 OK\r\n" + field + FIELDS + b"\r\n"
-    return Snare(f"http1/fields/{name}", entry, (head + b"hello", Shut()), says, outcome, why=why)
+    return Snare(f"http1/fields/{name}", entry, (head + b"hello", Shut()), says, outcome, never=never, why=why)
+
+
+def _no_length(name: str, entry: str, field: bytes, says: str) -> Snare:
+    """Return a snare with a field that is no length, though it may look like one. The content ends with the connection."""
+    head = b"HTTP/1.1 200 OK\r\n" + field + b"Content-Type: text/plain\r\n\r\n"
+    return Snare(f"http1/fields/{name}", entry, (head + b"hello you", Shut()), says, EITHER, "hello you")
 
 
 def _interim(name: str, interim: bytes, says: str) -> Snare:
@@ -27,7 +35,7 @@ def _interim(name: str, interim: bytes, says: str) -> Snare:
 
 def _bare(name: str, status: bytes, entry: str, says: str, fields: bytes = b"", outcome: str = ANY) -> Snare:
     """Return a snare whose response has no content, whatever follows it."""
-    steps = (b"HTTP/1.1 " + status + b"\r\n" + fields + b"\r\n", Pause(0.05), SMUGGLED, Shut())
+    steps = (b"HTTP/1.1 " + status + b"\r\n" + fields + b"\r\n", Pause(0.05), b"smuggled" if fields else SMUGGLED, Shut())
     return Snare(f"http1/no-content/{name}", entry, steps, says, outcome, "")
 
 
@@ -41,7 +49,7 @@ SNARES = (
     _line("version-1-0", "", b"HTTP/1.0 200 OK\r\n", "HTTP/1.0", why="Old servers are still there."),
     _line("version-3-0", "", b"HTTP/3.0 200 OK\r\n", "HTTP/3.0, in the syntax of HTTP/1.1", EITHER,
           "A major version of its own may have another syntax."),
-    _line("unknown-success", "9110-15-class", b"HTTP/1.1 299 Odd\r\n", "the unknown status 299", ANY),
+    _line("unknown-success", "9110-15-class", b"HTTP/1.1 299 Odd\r\n", "the unknown status 299"),
     _line("status-999", "9110-15-invalid-is-a-server-error", b"HTTP/1.1 999 Odd\r\n", "the invalid status 999", ANY),
     _line("two-digits", "", b"HTTP/1.1 20 OK\r\n", "a status of two digits", ANY, "The grammar demands three (RFC 9112 §4)."),
     Snare("http1/status-line/not-http", "", (b"SSH-2.0-OpenSSH_9.2\r\n", Shut()), "the server speaks SSH", FAILS,
@@ -74,12 +82,14 @@ SNARES = (
     Snare("http1/no-content/empty", "", (OK + b"Content-Length: 0\r\n\r\n",), "a length of 0", PRINTS, "",
           why="It is the end of the response."),
     # ---- fields
-    _field("fold", "9112-5.2-fold-in-a-response", b"X: a\r\n b\r\n\tc\r\n", "a folded value"),
+    _field("fold", "9112-5.2-fold-in-a-response", b"X: a\r\n b\r\n\tc\r\n", "a folded value", never="a\r\n b"),
     _field("fold-hides-a-length", "9112-5.2-fold-in-a-response", b"X: a\r\n Content-Length: 3\r\n",
            "a folded value that looks like a length"),
-    _field("space-first", "9112-2.2-space-first-received", b" X: a\r\n", "the first field begins with a space", EITHER),
-    _field("bare-cr", "9112-2.2-bare-cr-received", b"X: a\rContent-Length: 3\r\n", "a value with a bare CR", EITHER),
-    _field("nul", "9110-5.5-cr-lf-nul", b"X: a\0b\r\n", "a value with NUL", EITHER),
+    _no_length("space-first", "9112-2.2-space-first-received", b" Content-Length: 5\r\n",
+               "the first field begins with a space"),
+    _no_length("bare-cr", "9112-2.2-bare-cr-received", b"X: a\rContent-Length: 5\r\n",
+               "a value with a bare CR, and what looks like a length"),
+    _field("nul", "9110-5.5-cr-lf-nul", b"X: a\0b\r\n", "a value with NUL", EITHER, never="a\0b"),
     _field("delete", "9110-5.5-other-controls", b"X: a\x7fb\r\n", "a value with the control character 0x7f", EITHER),
     _field("latin-1", "9110-5.5-opaque", b"X: \xe9\xff\r\n", "a value with bytes that are not ASCII"),
     _field("no-colon", "", b"X\r\n", "a line without a colon", EITHER, "It is no field (RFC 9112 §5)."),
@@ -97,7 +107,9 @@ SNARES = (
     _field("long-value", "9110-2.3-own-lengths", b"X: " + b"a" * 7_000 + b"\r\n", "a value of 7,000 bytes"),
     _field("many", "9110-5.1-ignore-unrecognized", b"".join([b"X-%d: a\r\n" % number for number in range(60)]), "60 fields"),
     _field("huge", "9110-2.3-defensive", b"X: " + b"a" * 500_000 + b"\r\n", "a value of 500 kB", EITHER),
-    _field("endless", "9110-2.3-defensive", b"X: a\r\n" * 60_000, "60,000 fields", EITHER),
+    Snare("http1/fields/endless", "", (b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 700_000,),
+          "700,000 fields, and the head has no end", FAILS, also=("9110-2.3-defensive",),
+          why="A client that waits for the end of any head fills its memory."),
     Snare("http1/fields/no-space-after-the-colon", "9112-5.1-ows",
           (b"HTTP/1.1 200 OK\r\nContent-Type:text/plain\r\nContent-Length:5\r\n\r\nhello",), "no space after the colon"),
     Snare("http1/fields/line-feeds-alone", "", (HELLO.replace(b"\r\n", b"\n"), Shut()), "lines that end with LF alone", EITHER,
