@@ -156,9 +156,10 @@ async def prove(case: Case, target: Target) -> Result:
         answer = before.transcript or before.detail
         return Result(case, Verdict.SKIPPED, "", f"the target no longer answers a right request: {answer}", before.record)
     result = await play(case, target)
-    if result.verdict is Verdict.WRONG:
+    if result.verdict is Verdict.WRONG or case.group.endswith("/hostile"):
         after = await play(control, target)
         if after.verdict is not Verdict.RIGHT:
+            result.verdict = Verdict.WRONG
             result.detail = f"after it, the target no longer answers a right request: {after.transcript or after.detail}"
     return result
 
