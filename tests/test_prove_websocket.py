@@ -73,6 +73,8 @@ def test_compression_that_was_declined_or_used() -> None:
     words = reading("websocket", agreed, frame, offers="permessage-deflate", shows=("deflated",)).words
     assert words == ["deflated", "text=[Hello]"]
     assert reading("websocket", ACCEPT + b"\r\n", offers="permessage-deflate").words == ["declined"]
+    with_tail = bytes.fromhex("c10b f248cdc9c90700 0000ffff")
+    assert reading("websocket", agreed, with_tail, offers="permessage-deflate").words == ["tail", "text=[Hello]"]
     assert reading("websocket", agreed).words == ["malformed"]  # nobody has offered it
 
 

@@ -57,6 +57,13 @@ class Wait(NamedTuple):
     pattern: str
 
 
+class Reply(NamedTuple):
+    """Read until the pattern occurs in the transcript, and then send bytes; send nothing if it does not within the limit."""
+
+    pattern: str
+    data: bytes
+
+
 class Pause(NamedTuple):
     """Read for some seconds, whatever comes."""
 
@@ -83,7 +90,7 @@ class Encoded(Protocol):
         """Return the bytes to send."""
 
 
-Step = bytes | Encoded | Wait | Pause | Trickle | Shut
+Step = bytes | Encoded | Wait | Reply | Pause | Trickle | Shut
 """bytes are sent as they are, after ``Target.fill``."""
 
 

@@ -9,7 +9,7 @@ import re
 import struct
 from typing import Any
 
-from minproto.prove.case import Case, Step, Wait
+from minproto.prove.case import Case, Reply, Step
 from minproto.prove.transcripts.websocket import shown
 from minproto.websocket import BINARY, CLOSE, FIN, TEXT, encode_frame
 
@@ -50,7 +50,7 @@ def fault(name: str, entry: str, *steps: Step, code: int = 1002, before: str = "
     may wait for that: only a SHOULD (§7.1.1) asks it to close at once. ``before``: the pattern of what comes before the fault.
     ``leeway``: the pattern of other answers that the standard leaves open.
     """
-    steps = (*steps, Wait(r"close=\d+"), closing(code))
+    steps = (*steps, Reply(r"close=\d+", closing(code)))
     otherwise = rf"{before}(close=\d+ )?(closed|reset)" + (f"|{leeway}" if leeway else "")
     return Case(f"websocket/{name}", entry, steps, right=rf"{before}close={code} closed", acceptable=otherwise, **more)
 

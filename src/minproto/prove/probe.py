@@ -68,6 +68,7 @@ async def probe(target: Target, only: Iterable[str]) -> dict[str, Result]:
             target.meets.add(need)
     if "websocket" in answers and "websocket" not in target.speaks and await _switches(target):
         target.speaks.add("websocket")
+        target.unsound.add("websocket")
     if not target.tls:
         target.meets.add("clear")
     for need, case in PROBES:

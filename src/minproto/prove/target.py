@@ -42,6 +42,8 @@ class Target:
     """The protocol that ALPN offers -> the context that offers it; empty: in clear text."""
     speaks: set[str] = field(default_factory=set)
     """The protocols that the target speaks, of ``transcripts.TRANSCRIPTS``."""
+    unsound: set[str] = field(default_factory=set)
+    """The protocols that the target speaks, but whose right request it answers wrongly."""
     meets: set[str] = field(default_factory=set)
     """The needs that the target meets, of ``NEEDS``."""
     via: str = ""

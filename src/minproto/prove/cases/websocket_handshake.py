@@ -13,9 +13,9 @@ _ASKS = _UPGRADE + _CONNECTION
 _WHOLE = _START + _HOST + _ASKS + _KEY + _VERSION
 
 _OPEN = "101 open"
-_REFUSED_OTHERWISE = r"[45]\d\d (open|closed|reset)|closed|reset"
-"""§4.2.1: an HTTP response with an *appropriate* error code, such as 400."""
-_NOT_SWITCHED = r"[2-5]\d\d\+? (open|closed|reset)|closed|reset"
+_REFUSED_OTHERWISE = r"(4\d\d|50[1-9]) (open|closed|reset)|closed|reset"
+"""§4.2.1: an HTTP response with an *appropriate* error code, such as 400. A 500 says that the server is at fault."""
+_NOT_SWITCHED = r"([234]\d\d|50[1-9])\+? (open|closed|reset)|closed|reset"
 """A request that does not ask for an upgrade is a GET, which a server may answer as it likes."""
 _ACCEPT = "sec-websocket-accept"
 _PROTOCOL = "sec-websocket-protocol"
@@ -62,6 +62,16 @@ ACCEPTED = (
         shows=("sec-websocket-extensions",), right="101 sec-websocket-extensions=- open", also=("6455-9.1-registered",),
     ),
     _case(
+        "unknown-extension-alone", "6455-4.2.2-no-other-extension", _WHOLE + b"Sec-WebSocket-Extensions: x-prove\r\n\r\n",
+        shows=("sec-websocket-extensions",), right="101 sec-websocket-extensions=- open",
+        also=("6455-4.2.2-extensions-of-the-clients",),
+    ),
+    _case(
+        "known-extension", "6455-4.2.2-no-other-extension", _WHOLE + b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
+        shows=("sec-websocket-extensions",), right="101 sec-websocket-extensions=(-|permessage-deflate(; ?[a-z_0-9=]+)*) open",
+        also=("6455-11.3.2-once-in-a-response", "7692-5-accept"),
+    ),
+    _case(
         "no-subprotocol-unasked", "6455-4.2.2-no-subprotocol", _WHOLE + b"\r\n", shows=(_PROTOCOL,),
         right="101 sec-websocket-protocol=- open",
     ),
@@ -92,7 +102,7 @@ ACCEPTED = (
     ),
     _case(
         "upgrade-among-others", "6455-4.2.1-upgrade", _START + _HOST + b"Upgrade: x-prove/1, websocket\r\n" + _CONNECTION
-        + _KEY + _VERSION + b"\r\n", acceptable=r"[45]\d\d .*",
+        + _KEY + _VERSION + b"\r\n", acceptable=_NOT_SWITCHED,
         why="The field is a list. A server may ignore an Upgrade (RFC 9110 §7.8).",
     ),
     _case(

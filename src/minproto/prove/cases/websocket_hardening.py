@@ -3,7 +3,7 @@ does about them, with few exceptions: a server that has no answer can be made us
 
 import zlib
 
-from minproto.prove.case import Case, Pause, Step, Trickle, Wait
+from minproto.prove.case import Case, Pause, Reply, Step, Trickle
 from minproto.prove.messages import closing, echo, message, sent
 from minproto.prove.transcripts.websocket import KEY
 from minproto.websocket import BINARY, CONTINUATION, FIN, PING, PONG, RSV1, TEXT
@@ -55,12 +55,12 @@ _ZEROS = (_BOMB.compress(bytes(1 << 20)) + _BOMB.flush(zlib.Z_FULL_FLUSH)) * 200
 _REFUSED = r"[45]\d\d (open|closed|reset)|closed|reset"
 
 HOSTILE = (
-    _case("hostile/huge-frame", bytes.fromhex("82ff0000010000000000 00000000"), Wait("close"), closing(1009),
+    _case("hostile/huge-frame", bytes.fromhex("82ff0000010000000000 00000000"), Reply("close", closing(1009)),
           entry="6455-10.4-protected", right="close=1009 closed", acceptable=rf"{_BOUNDED}|silent", also=("6455-10.4-limits",),
           why="The header announces a tebibyte. A server that makes room for it is gone.",
           issue="https://github.com/faye/websocket-driver-ruby (messages without a bound)"),
     _case("hostile/huge-message-in-fragments", sent(BINARY, b"x" * 1_000), *[sent(CONTINUATION, bytes(1 << 20))] * 4,
-          bytes.fromhex("00ff0000010000000000 00000000"), Wait("close"), closing(1009), entry="6455-10.4-limits",
+          bytes.fromhex("00ff0000010000000000 00000000"), Reply("close", closing(1009)), entry="6455-10.4-limits",
           right="close=1009 closed", acceptable=rf"{_BOUNDED}|silent",
           why="A bound on each frame does not bound the message."),
     _case("hostile/empty-fragments", sent(TEXT) + sent(CONTINUATION) * 5_000 + sent(FIN | CONTINUATION),
@@ -73,12 +73,12 @@ HOSTILE = (
           why="A Pong that nobody has asked for is ignored."),
     _case("hostile/messages-of-a-byte", message("a") * 3_000, right=r"(text=\[a\] ){3000}open", acceptable=_BOUNDED,
           why="Many small messages come as one segment."),
-    _case("hostile/decompression-bomb", sent(FIN | BINARY | RSV1, _ZEROS), Wait("close"), closing(1009),
+    _case("hostile/decompression-bomb", sent(FIN | BINARY | RSV1, _ZEROS), Reply("close", closing(1009)),
           entry="6455-10.4-protected", right="close=1009 closed", acceptable=r"(close=\d+ )?(closed|reset)",
           needs=frozenset({"deflate"}), offers="permessage-deflate", why="200 kB become 200 MiB.",
           issue="CVE-2018-1000518 (websockets: a message that inflates without a bound)"),
     _case("hostile/bomb-in-fragments", sent(BINARY | RSV1, _ZEROS[:100_000]), sent(FIN | CONTINUATION, _ZEROS[100_000:]),
-          Wait("close"), closing(1009), entry="6455-10.4-limits", right="close=1009 closed",
+          Reply("close", closing(1009)), entry="6455-10.4-limits", right="close=1009 closed",
           acceptable=r"(close=\d+ )?(closed|reset)", needs=frozenset({"deflate"}), offers="permessage-deflate",
           why="A bound has to count what was inflated before."),
     _case("hostile/mask-of-the-payload", sent(FIN | TEXT, b"GET / HTTP/1.1\r\n\r\n", b"GET "),

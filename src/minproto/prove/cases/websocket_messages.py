@@ -55,7 +55,7 @@ def _text(name: str, entry: str, *pieces: bytes, **more: object) -> Case:
 FRAGMENTS = (
     echoed(
         "messages/two-fragments", "6455-5.4-both-kinds", sent(TEXT, b"hel"), sent(_LAST, b"lo"), gives="hello",
-        also=("6455-5.4-fragmented", "6455-6.2-concatenated"),
+        also=("6455-5.4-fragmented", "6455-6.2-concatenated", "6455-6.2-type", "6455-5.4-one-type"),
     ),
     echoed(
         "messages/binary-in-fragments", "6455-5.4-one-type", sent(BINARY, b"\0"), sent(CONTINUATION, b"\xff"),

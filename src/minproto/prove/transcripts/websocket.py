@@ -3,6 +3,7 @@
     text=[hello]        a text message; binary=[...] is a binary one, with a character for each byte
     text=300:5fce92ca   a message of more than 200 bytes: their number, and their CRC-32
     deflated            the next message is compressed, if the case shows "deflated"
+    tail                the next message ends with 00 00 ff ff, which its sender has to remove (RFC 7692 §7.2.1)
     declined            the case offers compression, and the server declines it; the case goes on
     ping, pong=[hi]     a Ping; a Pong with its payload
     close=1002          a Close with its code; close=1005 is one without a code
@@ -31,6 +32,7 @@ no cache, and the same bytes each time make a report easier to read."""
 MAX_SHOWN = 200
 """The maximum number of bytes of a message that are shown."""
 _LIMITS = Limits(max_message=64 << 20)
+_TAIL = bytes.fromhex("0000ffff")
 _OURS = Compression(window_bits=15)
 
 
@@ -108,6 +110,8 @@ class WebSocket(Transcript):
             case Message(data):
                 if core.deflated and "deflated" in self.case.shows:
                     self.words.append("deflated")
+                if core.deflated and core.last_bytes == _TAIL:
+                    self.words.append("tail")
                 self.words.append(shown(data))
             case Ping():
                 self.words.append("ping")
@@ -124,13 +128,19 @@ class _Watched(Frames):
         super().__init__(CLIENT, agreement, _LIMITS)
         self.deflated = False
         """Whether the last message was compressed."""
+        self.last_bytes = b""
+        """The last four bytes of the last message, before inflating."""
         self.had_closed = False
         """Whether a Close had come before the last bytes."""
 
     def _begin_data_frame(self, first: int, length: int) -> None:
         super()._begin_data_frame(first, length)
         if first & 0x0F:  # not a continuation
-            self.deflated = bool(first & RSV1)
+            self.deflated, self.last_bytes = bool(first & RSV1), b""
+
+    def _add_payload(self, data: bytes) -> None:
+        self.last_bytes = (self.last_bytes + data)[-4:]
+        super()._add_payload(data)
 
 
 def shown(data: str | bytes) -> str:
