@@ -68,8 +68,9 @@ ACCEPTED = (
     ),
     _case(
         "known-extension", "6455-4.2.2-no-other-extension", _WHOLE + b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
-        shows=("sec-websocket-extensions",), right="101 sec-websocket-extensions=(-|permessage-deflate(; ?[a-z_0-9=]+)*) open",
-        also=("6455-11.3.2-once-in-a-response", "7692-5-accept"),
+        shows=("sec-websocket-extensions",),
+        right=r"101 sec-websocket-extensions=(-|permessage-deflate(; ?(server_|client_no)\w+(=\d+)?)*) open",
+        also=("6455-11.3.2-once-in-a-response", "7692-5-accept", "7692-7.1.2.2-only-if-offered", "7692-7-name"),
     ),
     _case(
         "no-subprotocol-unasked", "6455-4.2.2-no-subprotocol", _WHOLE + b"\r\n", shows=(_PROTOCOL,),
