@@ -270,7 +270,7 @@ class Connection(Core):
             case "id" if "\0" not in value:
                 self._id = value
             case "retry" if found := _RETRY.fullmatch(value):
-                return Retry(min(int(found[1][:19] or 0), MAX_RETRY))  # 19 digits exceed MAX_RETRY; reading more costs time
+                return Retry(min(int(found[1][:19] or 0), MAX_RETRY))  # MAX_RETRY has 18 digits; reading more costs time
         return None
 
     def _dispatch(self) -> Event | None:
