@@ -169,7 +169,7 @@ def _twins() -> tuple[Case, ...]:
     cases = {case.name.removeprefix("websocket/"): case for module in modules for case in module.CASES}
     return tuple(
         replace(cases[name], name=f"websocket/http2/{name.replace('/', '-')}", speaks="tunnel",
-                needs=cases[name].needs | _NEEDS)
+                needs=cases[name].needs - {"clear"} | _NEEDS)
         for name in _TWINS
     )
 
