@@ -1,7 +1,9 @@
 """``minproto prove``: the transcripts of WebSocket, over HTTP/1.1 and HTTP/2, and of event streams."""
 
+import asyncio
 import struct
 import zlib
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -21,9 +23,12 @@ from minproto.http2_frames import (
     encode_settings,
     encode_window_update,
 )
-from minproto.prove.case import Case
+from minproto.prove.case import Case, Verdict
+from minproto.prove.cases import CASES
 from minproto.prove.frames import block
 from minproto.prove.messages import KEY, closing, message, sent
+from minproto.prove.probe import probe
+from minproto.prove.runner import Result, prove_all
 from minproto.prove.target import PATHS, Target
 from minproto.prove.transcripts import TRANSCRIPTS
 from minproto.prove.transcripts.base import Transcript
@@ -139,3 +144,55 @@ def test_lines_of_an_event_stream() -> None:
     assert lines(b"id: a\0b\nretry: 1s\nx: y\ndata\n") == ["200+", "nul", "retry", "unknown", "event"]
     assert lines(b"data: caf\xe9 \n\n") == ["200+", "no-utf-8"]
     assert lines(b"data: no end of the line") == ["200+"]
+
+
+# ---- servers that are wrong ------------------------------------------------------------------------------------------
+
+Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def run_on(server: Peer, *names: str) -> list[Result]:
+    """Run cases on a server that answers each handshake with a 101, and each other request with a 404."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        asks = b"sec-websocket-key" in head.lower()
+        writer.write(ACCEPT + b"\r\n" if asks else b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        await (server(reader, writer) if asks else reader.read())
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        target = Target(Address("127.0.0.1", port), dict(PATHS), "a", 0.05)
+        await probe(target, ["websocket"])
+        cases = [case for case in CASES if case.name in names]
+        return [result async for result in prove_all(cases, target, 1)]
+
+
+async def masks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(100)
+    writer.write(message("hello"))
+    await reader.read()
+
+
+async def reads_anything(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer "hello" and a Close, and take no notice of any other frame."""
+    while data := await reader.read(100):
+        if data == message("hello"):
+            writer.write(b"\x81\x05hello")
+        if data[0] == 0x88:
+            writer.write(b"\x88\x02\x03\xea")
+            return
+
+
+def test_a_websocket_that_never_worked_is_wrong_and_not_gone() -> None:
+    results = asyncio.run(run_on(masks, "websocket/handshake/status", "websocket/frames/unfragmented"))
+    assert [(each.verdict, each.transcript) for each in results] == [
+        (Verdict.RIGHT, "101 open"), (Verdict.WRONG, "malformed open"),
+    ]  # fmt: skip
+
+
+def test_our_close_does_not_make_a_fault_right() -> None:
+    """A server that has not seen the fault gets no Close from us, since its answer would look like the right one."""
+    (result,) = asyncio.run(run_on(reads_anything, "websocket/frames/opcode-b"))
+    assert (result.verdict, result.transcript) == (Verdict.WRONG, "silent")

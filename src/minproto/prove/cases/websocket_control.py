@@ -84,7 +84,7 @@ ENDS = (
     *(closed(f"close/code-{code}", "6455-7.4.2-ranges", closing(code), codes=str(code),
              leeway=rf"{_TYPICALLY}|(close=1002 )?(closed|reset)", why="IANA has registered this code since RFC 6455.")
       for code in _REGISTERED),
-    *(fault(f"close/code-{code}", entry, closing(code), why="This code says what a program has seen; it is never sent.")
+    *(fault(f"close/code-{code}", entry, closing(code), why="The code is for a program's own use: no Close may carry it.")
       for code, entry in _NEVER.items()),
     *(fault(f"close/code-{code}", "6455-7.4.2-ranges", closing(code),
             why="No standard gives this code a meaning. No sentence says what the recipient does.") for code in _UNUSED),
@@ -94,7 +94,8 @@ ENDS = (
     fault("close/reason-of-124-bytes", "6455-5.5-control-of-125-bytes", closing(1000, b"*" * 124)),
     closed(
         "close/message-before", "6455-5.5.1-close-answered", message("hello") + closing(), before=rf"{echo('hello')} ",
-        leeway=r"close=(1000|1005) closed", why="The message has arrived before the Close. The answer may be lost.",
+        leeway=r"close=(1000|1005) closed",
+        why="The message arrived before the Close. A server need not send its answer any more.",
     ),
     closed(
         "close/message-after", "6455-5.5.1-no-data-after-close", closing() + message("hello"), leeway=_TYPICALLY,

@@ -73,7 +73,8 @@ CASES = (
     ),
     *(Case(f"websocket/frames/{name}", "6455-5.2-shortest-length", (data,), right="close=1002 closed",
            acceptable=r"(close=\d+ )?(closed|reset)|close=\d+ open|(text|binary)=\S+ open",
-           why="If a length has one form only, no two parsers differ about it. The recipient need not check this.")
+           why="If each length has one form only, no two parsers can differ about it. No sentence tells the recipient "
+               "to check.")
       for name, data in (("5-in-16-bits", _HELLO_16), ("5-in-64-bits", _HELLO_64), ("65535-in-64-bits", _65535_IN_64))),
     fault(
         "frames/length-of-64-bits", "6455-5.2-length-63-bits", bytes.fromhex("82ff8000000000000001 00000000 61"),

@@ -128,10 +128,11 @@ UTF_8 = (
     _text("wrong-byte-in-the-second-fragment", "6455-8.1-utf-8-fails", b"a", b"\xff"),
     _text("character-never-completed", "6455-8.1-utf-8-fails", b"a\xe2", b"\x82"),
     _text("surrogate-in-fragments", "6455-8.1-utf-8-fails", b"\xed", b"\xa0", b"\x80"),
-    _text("character-of-two-messages", "6455-8.1-utf-8-fails", b"\xe2", b"", why="The next message begins a new text."),
+    _text("character-cut-by-an-empty-fragment", "6455-8.1-utf-8-fails", b"\xe2", b"",
+          why="The empty last fragment ends the text within a character."),
     fault(
         "messages/wrong-byte-before-the-end", "6455-8.1-utf-8-fails", sent(TEXT, b"a\xff"), code=1007, leeway="silent",
-        why="The message may never end. A server that looks at its end only has stored it in vain; no sentence forbids that.",
+        why="A server that checks a text at its end stores all of it in vain. No sentence forbids that.",
     ),
 )  # fmt: skip
 
