@@ -29,7 +29,7 @@ from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from minproto.aio import asgi_command
 from minproto.aio.address import Address
@@ -225,9 +225,28 @@ def _add_address(parser: argparse.ArgumentParser, port: int) -> None:
     parser.add_argument("--port", type=_port, default=port, help="port to listen on, 0 for any (%(default)s)")
 
 
+def _add_place(parser: argparse.ArgumentParser, port: int) -> None:
+    """Add the options that say where a server listens: an address, or something else in its place."""
+    _add_address(parser, port)
+    parser.add_argument("--path", type=_text, help="listen on a Unix socket at this path, and not on a port")
+    text = "listen on the socket with this file descriptor, and not on a port: systemd passes 3"
+    parser.add_argument("--fd", type=_descriptor, metavar="N", help=text)
+    text = "several processes may listen on the port: the kernel spreads the connections"
+    parser.add_argument("--reuse-port", action="store_true", help=text)
+
+
+def _place(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of a server that say where it listens."""
+    names = [name for name in ("path", "fd", "reuse_port") if getattr(options, name) not in (None, False)]
+    if len(names) > 1:
+        given = " and ".join(f"--{name.replace('_', '-')}" for name in names)
+        options.parser.error(f"{given} exclude each other: a server listens in one place")
+    return {name: getattr(options, name) for name in ("host", "port", "path", "fd", "reuse_port")}
+
+
 def _add_broker_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_broker, parser=parser)
-    _add_address(parser, 6379)
+    _add_place(parser, 6379)
     text = "password that each client has to send first; other users of this machine can see it in the list of processes"
     parser.add_argument("--password", type=_text, help=text)
     text = "how many messages to keep of each topic, 0 for none (%(default)s)"
@@ -242,7 +261,7 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_http_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of an HTTP server, whatever its app is."""
-    _add_address(parser, 8000)
+    _add_place(parser, 8000)
     parser.add_argument("--tls-cert", type=_text, metavar="FILE", help="certificate chain in PEM; with it, serve over TLS")
     text = "PEM file of the private key, if it is not in the certificate's file"
     parser.add_argument("--tls-key", type=_text, metavar="FILE", help=text)
@@ -251,7 +270,7 @@ def _add_http_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_asgi_options(parser: argparse.ArgumentParser) -> None:
-    asgi_command.add_options(parser)
+    asgi_command.add_options(parser, _place)
     _add_http_options(parser)
 
 
@@ -299,6 +318,13 @@ def _address(text: str) -> Address:
     raise argparse.ArgumentTypeError(f"not HOST:PORT: {text!r} (such as localhost:8000 or [::1]:8000)")
 
 
+def _descriptor(text: str) -> int:
+    """Parse the number of a file descriptor."""
+    if not (text.isascii() and text.isdigit() and len(text) < 7):
+        raise argparse.ArgumentTypeError(f"not a file descriptor: {text!r}")
+    return int(text)
+
+
 def _count(text: str) -> int:
     """Parse a number of messages."""
     if not (text.isascii() and text.isdigit() and len(text) < 10):
@@ -319,7 +345,7 @@ async def _broker(options: argparse.Namespace) -> None:
     """Serve a broker for Redis clients until a signal."""
     raise_file_limit()
     broker = Broker(history=options.history)
-    await serve_until_signal(BrokerServer(broker, host=options.host, port=options.port, password=options.password))
+    await serve_until_signal(BrokerServer(broker, password=options.password, **_place(options)))
 
 
 async def _serve(options: argparse.Namespace) -> None:
@@ -331,8 +357,7 @@ async def _serve(options: argparse.Namespace) -> None:
     raise_file_limit()
     await serve(
         app,
-        host=options.host,
-        port=options.port,
+        **_place(options),
         ssl=tls_context(options.tls_cert, options.tls_key) if options.tls_cert else None,
         metrics=metrics,
         observers=[] if options.no_access_log else [AccessLog()],

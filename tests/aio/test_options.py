@@ -346,7 +346,7 @@ def test_not_allowed_names_the_methods() -> None:
     [
         (lambda **options: Server(app, **options), {"prot": 8000}, "there is no option prot: did you mean port?"),
         (lambda **options: Server(app, **options), {"http2limits": 1}, "did you mean http2_limits?"),
-        (lambda **options: Server(app, **options), {"password": "a"}, "the options are host, port, ssl, "),
+        (lambda **options: Server(app, **options), {"password": "a"}, "the options are host, port, path, "),
         (lambda **options: BrokerServer(Broker(), **options), {"pasword": "a"}, "did you mean password?"),
         (lambda **options: wire.Wire(Address("a", 1), None, print, **options), {"hots": "a"}, "did you mean host?"),  # type: ignore[arg-type]
     ],

@@ -760,3 +760,64 @@ def test_second_signal(busy: Busy) -> None:
     assert server.process.wait(1.5) == 0
     assert not server.stderr
     assert ("GET /slow/async?seconds=10 HTTP/1.1", "499", "0") in server.log
+
+
+# ---- where a server listens ------------------------------------------------------------------------------------------
+
+
+def test_a_server_on_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "minproto.sock"
+    process = subprocess.Popen(
+        command("serve", "--path", str(path), "--no-access-log"), stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"minproto serves on unix:{path}\n"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.connect(str(path))
+            sock.sendall(get("/hello"))
+            assert sock.recv(65_536).startswith(b"HTTP/1.1 200 OK")
+        process.terminate()
+        assert process.wait(10) == 0 and not path.exists()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_socket_activation_passes_a_descriptor() -> None:
+    """A restart loses no connection: the socket stays open in the service manager."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        for _ in range(2):
+            process = subprocess.Popen(
+                command("serve", "--fd", str(listening.fileno()), "--no-access-log"),
+                stdout=subprocess.PIPE, text=True, env=environment(), pass_fds=[listening.fileno()],
+            )  # fmt: skip
+            try:
+                with socket.create_connection(listening.getsockname(), 10) as sock:  # before the server is there
+                    sock.sendall(get("/hello"))
+                    assert sock.recv(65_536).startswith(b"HTTP/1.1 200 OK")
+                process.terminate()
+                assert process.wait(10) == 0
+            finally:
+                process.kill()
+                process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("serve", "--path", "a", "--fd", "3"), "--path and --fd exclude each other: a server listens in one place"),
+        (("broker", "--fd", "3", "--reuse-port"), "--fd and --reuse-port exclude each other"),
+        (("serve", "--fd", "x"), "not a file descriptor: 'x'"),
+        (("serve", "--path", ""), "may not be empty"),
+    ],
+)
+def test_a_wrong_place_is_one_line(words: tuple[str, ...], says: str) -> None:
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, "") and says in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_descriptor_that_is_not_there() -> None:
+    done = run("serve", "--fd", "77")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "minproto: can't listen on file descriptor 77: bad file descriptor\n"

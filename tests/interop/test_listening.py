@@ -492,3 +492,120 @@ async def test_a_client_that_leaves_a_closed_server_gets_its_end():
         await connect_http("127.0.0.1", 1)
     assert await client.end() == FIN
     await client.pipe.close()
+
+
+# ---- other places than a port ----------------------------------------------------------------------------------------
+
+
+async def hello_at(sock):
+    """What a server answers on a connected socket."""
+    with sock:
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(sock, HELLO.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        return await asyncio.wait_for(loop.sock_recv(sock, 65_536), 5)
+
+
+def unix_client(path):
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.connect(str(path))
+    return sock
+
+
+async def test_a_unix_socket(tmp_path):
+    path = tmp_path / "minproto.sock"
+    async with Server(app, path=str(path)) as server:
+        assert server.url == f"unix:{path}"
+        assert b"200 OK" in await hello_at(unix_client(path))
+        with pytest.raises(RuntimeError, match="which has no port"):
+            _ = server.port
+    assert not path.exists()
+
+
+async def test_a_broker_on_a_unix_socket(tmp_path):
+    path = tmp_path / "broker.sock"
+    async with BrokerServer(Broker(), path=str(path)), RemoteBroker(f"unix://{path}") as remote:
+        assert await remote.publish("a", b"hi") == 0
+
+
+async def test_the_file_of_a_server_that_was_killed_is_replaced(tmp_path):
+    path = tmp_path / "minproto.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left_behind:
+        left_behind.bind(str(path))
+        left_behind.listen()
+    async with Server(app, path=str(path)):
+        assert b"200 OK" in await hello_at(unix_client(path))
+
+
+@pytest.mark.parametrize("there", ["a server", "a file", "no folder"])
+async def test_a_path_that_is_taken(there, tmp_path):
+    path = tmp_path / "minproto.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        if there == "a server":
+            other.bind(str(path))
+            other.listen()
+        elif there == "a file":
+            path.write_text("precious")
+        else:
+            path = tmp_path / "no" / "minproto.sock"
+        with pytest.raises(OSError, match=f"can't listen on {path}: "):
+            async with Server(app, path=str(path)):
+                pass
+    assert there != "a file" or path.read_text() == "precious"
+
+
+async def test_a_file_that_another_server_has_made_since_stays(tmp_path):
+    path = tmp_path / "minproto.sock"
+    async with Server(app, path=str(path)):
+        path.unlink()
+        successor = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        successor.bind(str(path))
+    assert path.exists()
+    successor.close()
+
+
+@pytest.mark.parametrize("given", ["sock", "fd"])
+async def test_a_socket_that_listens_already(given):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        place = {"sock": listening} if given == "sock" else {"fd": os.dup(listening.fileno())}
+        async with Server(app, **place) as server:
+            assert (server.port, server.url) == (port, f"http://127.0.0.1:{port}")
+            assert b"200 OK" in await hello_at(socket.create_connection(("127.0.0.1", port)))
+
+
+async def test_a_descriptor_that_does_not_listen():
+    with socket.socket() as sock, pytest.raises(OSError, match="its socket does not listen"):
+        async with Server(app, fd=sock.fileno()):
+            pass
+    with pytest.raises(OSError, match="can't listen on file descriptor 99999: bad file descriptor"):
+        async with Server(app, fd=99_999):
+            pass
+
+
+async def test_two_servers_on_one_port():
+    async with Server(app, port=0, reuse_port=True) as first, Server(app, port=first.port, reuse_port=True) as second:
+        assert second.port == first.port
+        assert b"200 OK" in await hello_at(socket.create_connection(("127.0.0.1", first.port)))
+    async with Server(app, port=0) as first:
+        with pytest.raises(OSError, match="address already in use"):
+            async with Server(app, port=first.port, reuse_port=True):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"path": "a", "fd": 3}, "path and fd exclude each other"),
+        ({"fd": 3, "reuse_port": True}, "fd and reuse_port exclude each other"),
+        ({"path": ""}, "path has to be a str that is not empty"),
+        ({"path": 1}, "path has to be str or None"),
+        ({"sock": 3}, "sock has to be "),
+        ({"fd": -1}, "fd has to be 0 or more"),
+        ({"fd": "3"}, "fd has to be a whole number"),
+        ({"reuse_port": 1}, "reuse_port has to be bool"),
+    ],
+)
+def test_where_to_listen_is_said_once_and_rightly(options, says):
+    with pytest.raises((TypeError, ValueError), match=says):
+        Server(app, **options)

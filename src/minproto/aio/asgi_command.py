@@ -9,6 +9,7 @@ The module is looked for in the current folder first, as ``python -m`` does.
 import argparse
 import sys
 import traceback
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ from minproto.aio.observe import AccessLog
 from minproto.aio.server import Server, tls_context
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command that ``minproto serve`` does not have."""
-    parser.set_defaults(run=run, parser=parser)
+def add_options(parser: argparse.ArgumentParser, place: Callable[[argparse.Namespace], dict[str, Any]]) -> None:
+    """Add the options of the command that ``minproto serve`` does not have.
+
+    ``place`` returns the options of the server that say where it listens."""
+    parser.set_defaults(run=run, parser=parser, place=place)
     parser.add_argument("app", metavar="MODULE:NAME", type=_names, help="the app: main:app is the object app of main.py")
     parser.add_argument("--root-path", default="", metavar="PATH", help="where a proxy has mounted the app, such as /api")
 
@@ -36,7 +39,7 @@ async def run(options: argparse.Namespace) -> None:
     context = tls_context(options.tls_cert, options.tls_key) if options.tls_cert else None
     observers = [] if options.no_access_log else [AccessLog()]
     served = ASGI(app, root_path=options.root_path)
-    server = Server(served, host=options.host, port=options.port, ssl=context, observers=observers)
+    server = Server(served, **options.place(options), ssl=context, observers=observers)
     try:
         await served.__aenter__()
     except RuntimeError as error:

@@ -35,6 +35,7 @@ What is easy to get wrong:
 """
 
 import asyncio
+import os
 import resource
 import signal
 import ssl as tls
@@ -50,10 +51,10 @@ from typing import ClassVar, Protocol, Self, TypedDict
 from minproto.aio.address import Address
 from minproto.aio.content import stop_task
 from minproto.aio.observe import APP_FAILURES, Counts, Metrics, logger
-from minproto.aio.options import Timeouts, check_function, check_loop, check_tls, check_type
+from minproto.aio.options import Timeouts, check_function, check_loop, check_text, check_tls, check_type
 from minproto.aio.output import standard_output
 from minproto.aio.pipe import Pipe
-from minproto.aio.sockets import Acceptor, accept_pipe, listen, tls_options
+from minproto.aio.sockets import Acceptor, accept_pipe, adopt, listen, listen_on_path, tls_options
 from minproto.core import check_count
 
 MAX_REFUSALS = 32
@@ -79,6 +80,15 @@ class ListenerConfig:
     addresses, such as "localhost" on most machines, means all of them, on one port."""
     port: int = 0
     """0: any free port. ``Listener.port`` says which port it is."""
+    path: str | None = None
+    """Listen on a Unix socket at this path, and not on a port: for a proxy on the same machine. The server removes the file at
+    its end."""
+    sock: socket | None = None
+    """Listen on this socket, which listens already."""
+    fd: int | None = None
+    """Listen on the socket with this file descriptor. systemd passes such sockets, from number 3 on (*socket activation*)."""
+    reuse_port: bool = False
+    """Several processes may listen on the port, and the kernel spreads the connections over them (SO_REUSEPORT)."""
     ssl: tls.SSLContext | None = None
     """Serve over TLS, with this context. ``minproto.tls_context`` makes one."""
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -94,6 +104,7 @@ class ListenerConfig:
 
     def __post_init__(self) -> None:
         Address(self.host, self.port)  # an Address checks the host and the port
+        self._check_place()
         check_tls("ssl", self.ssl, server=True)
         check_type("timeouts", self.timeouts, Timeouts)
         check_count("max_connections", self.max_connections, 0)
@@ -101,12 +112,30 @@ class ListenerConfig:
         if self.on_drain is not None:
             check_function("on_drain", self.on_drain)
 
+    def _check_place(self) -> None:
+        """Check the options that say where to listen, other than host and port."""
+        check_type("path", self.path, str, or_none=True)
+        if self.path is not None:
+            check_text("path", self.path)
+        check_type("sock", self.sock, socket, or_none=True)
+        if self.fd is not None:
+            check_count("fd", self.fd, 0)
+        check_type("reuse_port", self.reuse_port, bool)
+        given = [name for name in ("path", "sock", "fd") if getattr(self, name) is not None]
+        if len(given) + self.reuse_port > 1:
+            names = " and ".join([*given, *(["reuse_port"] if self.reuse_port else [])])
+            raise ValueError(f"{names} exclude each other: a server listens in one place")
+
 
 class ListenerOptions(TypedDict, total=False):
     """The fields of ``ListenerConfig`` as keyword arguments, for editors and type checkers. A test compares the two."""
 
     host: str
     port: int
+    path: str | None
+    sock: socket | None
+    fd: int | None
+    reuse_port: bool
     ssl: tls.SSLContext | None
     timeouts: Timeouts
     max_connections: int
@@ -147,6 +176,7 @@ class Listener(ABC):
     def __init__(self, config: ListenerConfig) -> None:
         self.config = config
         self._acceptor: Acceptor | None = None
+        self._inode = 0  # of the file of our Unix socket: another server may have taken its path since
         # Each connection is in one of these three sets. Those in the first two take the slots of max_connections.
         self._handshakes: set[asyncio.Task[None]] = set()  # accepted, but without a pipe yet
         self._connections: dict[asyncio.Task[None], Connection] = {}  # being served
@@ -169,8 +199,20 @@ class Listener(ABC):
         if files != resource.RLIM_INFINITY:
             room = max(1, files - RESERVED_FILES)
             self.config = replace(self.config, max_connections=min(self.config.max_connections, room))
-        self._acceptor = Acceptor(await listen(self.config.host, self.config.port), self._accepted)
+        self._acceptor = Acceptor(await self._open_sockets(), self._accepted)
         return self
+
+    async def _open_sockets(self) -> list[socket]:
+        config = self.config
+        if config.path is not None:
+            sock = listen_on_path(config.path)
+            self._inode = os.stat(config.path).st_ino
+            return [sock]
+        if config.sock is not None:
+            return [adopt(config.sock)]
+        if config.fd is not None:
+            return [adopt(config.fd)]
+        return await listen(config.host, config.port, reuse_port=config.reuse_port)
 
     async def __aexit__(self, *error: object) -> None:
         """Drain the server, even if the block has failed: the clients have done nothing wrong."""
@@ -178,13 +220,20 @@ class Listener(ABC):
 
     @property
     def port(self) -> int:
-        """The port that the server listens on. Raises RuntimeError while it does not listen."""
-        return self._listening.port
+        """The port that the server listens on. Raises RuntimeError while it does not listen, and for a Unix socket."""
+        port = self._listening.port
+        if port is None:
+            raise RuntimeError(f"the server listens on {self._listening.host}, which has no port")
+        return port
 
     @property
     def url(self) -> str:
-        """The URL at which a program on this machine reaches the server. Raises RuntimeError while it does not listen."""
-        host = LOOPBACK.get(self._listening.host, self.config.host)
+        """The URL at which a program on this machine reaches the server; ``unix:PATH`` for a Unix socket. Raises RuntimeError
+        while the server does not listen."""
+        if self._listening.port is None:
+            return f"unix:{self._listening.host}"
+        given = self.config.sock is not None or self.config.fd is not None
+        host = LOOPBACK.get(self._listening.host, self._listening.host if given else self.config.host)
         return Address(host, self.port).url(f"{self.scheme}s" if self.config.ssl else self.scheme)
 
     @property
@@ -285,6 +334,10 @@ class Listener(ABC):
         self._draining = True
         if self._acceptor is not None:
             self._acceptor.close()
+            if self.config.path is not None:
+                with suppress(OSError):  # somebody else has removed the file
+                    if os.stat(self.config.path).st_ino == self._inode:
+                        os.unlink(self.config.path)
         for task in self._handshakes:  # these clients have asked for nothing yet
             task.cancel()
         if self.config.on_drain is not None:

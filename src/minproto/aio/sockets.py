@@ -29,8 +29,10 @@ What is easy to get wrong:
 import asyncio
 import errno
 import logging
+import os
 import socket
 import ssl as tls
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import chain, zip_longest
@@ -232,8 +234,10 @@ def keep_alive(pipe: Pipe, seconds: int) -> None:
 # ---- listening ----------------------------------------------------------------------------------------------------------
 
 
-async def listen(host: str, port: int) -> list[socket.socket]:
+async def listen(host: str, port: int, *, reuse_port: bool = False) -> list[socket.socket]:
     """Return sockets that listen on every address of ``host``, all on one port. Raises OSError, which names host and port.
+
+    ``reuse_port``: several processes may listen on the port, and the kernel spreads the connections over them.
 
     ``port`` 0 means any port that is free on all addresses. The system finds a free port for the first address. If another
     program has that port on the second address, we start over with another port.
@@ -246,14 +250,14 @@ async def listen(host: str, port: int) -> list[socket.socket]:
     while True:  # until a return, or the last try's error
         tries -= 1
         try:
-            return _listen_on_all(found, port)
+            return _listen_on_all(found, port, reuse_port)
         except OSError as error:
             if not tries or error.errno != errno.EADDRINUSE:  # not allowed, or no such address: another try would not help
                 text = f"can't listen on {host}, port {port}: {(error.strerror or str(error)).lower()}"
                 raise OSError(error.errno, text) from error
 
 
-def _listen_on_all(found: Sequence[_AddressInfo], port: int) -> list[socket.socket]:
+def _listen_on_all(found: Sequence[_AddressInfo], port: int, reuse_port: bool) -> list[socket.socket]:
     """Return a socket for each address that this machine has, or raise OSError and leave no socket open.
 
     An address that the machine does not have is not an error as long as it has another one: /etc/hosts often has ::1 for
@@ -264,7 +268,7 @@ def _listen_on_all(found: Sequence[_AddressInfo], port: int) -> list[socket.sock
     try:
         for info in found:
             try:
-                sockets.append(_listen_on(info, port))
+                sockets.append(_listen_on(info, port, reuse_port))
             except OSError as error:
                 if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                     raise
@@ -280,7 +284,7 @@ def _listen_on_all(found: Sequence[_AddressInfo], port: int) -> list[socket.sock
     return sockets
 
 
-def _listen_on(info: _AddressInfo, port: int) -> socket.socket:
+def _listen_on(info: _AddressInfo, port: int, reuse_port: bool) -> socket.socket:
     """Return a socket that listens on one address. If it raises OSError, it leaves no socket open."""
     family, kind, protocol, _, address = info
     sock = socket.socket(family, kind, protocol)
@@ -289,6 +293,8 @@ def _listen_on(info: _AddressInfo, port: int) -> socket.socket:
         # Connections of a previous server on this port are in TIME_WAIT for a minute: they have ended, but the kernel still
         # expects late packets. Without this option, bind() would fail for that minute.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:  # or the socket would accept IPv4 as well, and collide with the IPv4 socket
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address[0], port, *address[2:]))  # after the port, IPv6 has the flow label and the zone
@@ -296,6 +302,55 @@ def _listen_on(info: _AddressInfo, port: int) -> socket.socket:
     except BaseException:
         sock.close()
         raise
+    return sock
+
+
+def listen_on_path(path: str) -> socket.socket:
+    """Return a Unix socket that listens at ``path``. Raises OSError, which names the path.
+
+    A server that was killed leaves its file behind, and ``bind`` would fail because of it. So a file that is a socket, and on
+    which nobody listens, is removed. Any other file stays, and is an error.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if _is_left_behind(path):
+            os.unlink(path)
+        sock.bind(path)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise OSError(error.errno, f"can't listen on {path}: {(error.strerror or str(error)).lower()}") from error
+    return sock
+
+
+def _is_left_behind(path: str) -> bool:
+    """Return whether there is a socket at ``path`` on which nobody listens."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return False
+    except FileNotFoundError:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(path) == errno.ECONNREFUSED
+
+
+def adopt(given: socket.socket | int) -> socket.socket:
+    """Return a socket that somebody else has opened, and that listens: systemd passes such sockets as file descriptors.
+
+    Raises OSError for a descriptor that is not open, or that is not a listening socket.
+    """
+    try:
+        sock = socket.socket(fileno=given) if isinstance(given, int) else given
+        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise OSError(error.errno, f"can't listen on file descriptor {given}: {(error.strerror or '').lower()}") from error
+    if not listens:
+        number = sock.fileno()
+        if isinstance(given, int):
+            sock.detach()
+        raise OSError(errno.EINVAL, f"can't listen on file descriptor {number}: its socket does not listen")
+    sock.setblocking(False)
     return sock
 
 
@@ -317,10 +372,14 @@ class Acceptor:
         self._timer: asyncio.TimerHandle | None = None  # runs while we pause after a failure
         self._failing = False  # accept has failed, and the kernel's queue has not been empty since
         self.host: str
-        """The address of the first socket, as the system spells it: "0.0.0.0" if the user wrote "0"."""
-        self.port: int
-        """The port of all sockets."""
-        self.host, self.port = sockets[0].getsockname()[:2]
+        """The address of the first socket, as the system spells it: "0.0.0.0" if the user wrote "0". Of a Unix socket: the
+        path."""
+        self.port: int | None = None
+        """The port of all sockets; None for a Unix socket."""
+        if sockets[0].family == socket.AF_UNIX:
+            self.host = os.fsdecode(sockets[0].getsockname())
+        else:
+            self.host, self.port = sockets[0].getsockname()[:2]
         self._watch()
 
     def close(self) -> None:
@@ -329,6 +388,10 @@ class Acceptor:
         for sock in self._sockets:
             sock.close()
         self._sockets = []
+
+    @property
+    def _name(self) -> str:
+        return self.host if self.port is None else f"port {self.port}"
 
     def _watch(self) -> None:
         """Have the loop call us when a client is waiting."""
@@ -369,7 +432,7 @@ class Acceptor:
         """
         if not self._failing:  # one line when the trouble begins, not one a second
             self._failing = True
-            logger.warning("port %d can't accept connections: %s; the server tries again every second", self.port, error)
+            logger.warning("%s can't accept connections: %s; the server tries again every second", self._name, error)
         self._unwatch()
         self._timer = self._loop.call_later(ACCEPT_PAUSE, self._watch)
 
@@ -377,7 +440,7 @@ class Acceptor:
         """Note that the kernel's queue is empty: no client waits. After a failure, log that connections are accepted again."""
         if self._failing:
             self._failing = False
-            logger.info("port %d accepts connections again", self.port)
+            logger.info("%s accepts connections again", self._name)
 
 
 async def accept_pipe(sock: socket.socket, connected: Callable[[Pipe], None], **options: Any) -> None:
