@@ -169,8 +169,10 @@ class TooMany:
     """One request more than the target's SETTINGS_MAX_CONCURRENT_STREAMS allows at once."""
 
     fields: Fields
+    after: bytes = b""
+    """More of each field block."""
 
     def encode(self, target: Filling) -> bytes:
         """Return all HEADERS frames."""
         count = min(target.settings.get(MAX_CONCURRENT_STREAMS, MOST_STREAMS), MOST_STREAMS)
-        return b"".join([Head(stream, self.fields).encode(target) for stream in range(1, 2 * count + 2, 2)])
+        return b"".join([Head(stream, self.fields, after=self.after).encode(target) for stream in range(1, 2 * count + 2, 2)])

@@ -2,6 +2,7 @@
 §4, §5.5, §6.1, §6.2, §6.10)."""
 
 from minproto.http2_frames import (
+    ACK,
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -27,7 +28,7 @@ from minproto.prove.cases.http2_patterns import (
     answered,
     either_error,
 )
-from minproto.prove.frames import GET, LARGE, PING_FRAME, POST, Head, Pieces, fields, frame, number, settings
+from minproto.prove.frames import ECHO, GET, LARGE, PING_FRAME, POST, Head, Pieces, fields, frame, number, settings
 
 BIG = bytes(16_385)
 """One byte more than each endpoint accepts, unless it has set a larger SETTINGS_MAX_FRAME_SIZE."""
@@ -84,7 +85,19 @@ PREFACES = (
     ),
     Case(
         "http2/frames/preface-without-settings", "9113-3.4-invalid-preface", (PREFACE + PING_FRAME,),
-        f"{PROTOCOL[0]}|closed", PROTOCOL[1], opens=True, also=("9113-6.5-settings-first",),
+        f"{PROTOCOL[0]}|closed", PROTOCOL[1], opens=True, also=("9113-6.5-settings-first",
+        "9113-3.4-settings-follow-the-preface"),
+    ),
+    Case(
+        "http2/frames/preface-with-an-ack-alone", "9113-3.4-invalid-preface", (PREFACE + frame(SETTINGS, ACK,
+        0) + PING_FRAME,),
+        f"{PROTOCOL[0]}|closed", rf"{PROTOCOL[1]}|pong open", opens=True,
+        why="An acknowledgement is a SETTINGS frame, but it sets nothing, and there was nothing to acknowledge.",
+    ),
+    Case(
+        "http2/frames/preface-wrong-at-its-20th-byte", "9113-3.4-invalid-preface", (PREFACE[:19] + b"X",),
+        "(goaway=PROTOCOL_ERROR )?closed", r"malformed (closed|reset|open)|(.* )?(closed|reset)|silent|(.* )?goaway=\w+ open",
+        opens=True, why="It is wrong already, though four bytes are missing; whoever waits for them waits for nothing.",
     ),
 )  # fmt: skip
 
@@ -169,10 +182,10 @@ PADDING = (
         (OPEN, frame(DATA, PADDED, 1, b"\x05" + bytes(5)), frame(DATA, END_STREAM, 1, b"hello")), *OK, needs=NEEDS_POST,
         why="A frame of six bytes may contain five bytes of padding, and no data.",
     ),
-    Case("http2/frames/padding-as-long-as-data", "9113-6.1-padding-too-long", (OPEN, frame(DATA, PADDED, 1, b"\x05hell")),
-         *PROTOCOL),
-    Case("http2/frames/padding-longer-than-data", "9113-6.1-padding-too-long", (OPEN, frame(DATA, PADDED, 1, b"\xffhello")),
-         *PROTOCOL),
+    _wrong("padding-as-long-as-data", "9113-6.1-padding-too-long", OPEN, frame(DATA, PADDED, 1, b"\x05hell"),
+           also=("9113-5.4-a-connection-error-is-reported",)),
+    _wrong("padding-longer-than-data", "9113-6.1-padding-too-long", OPEN, frame(DATA, PADDED, 1, b"\xffhello"),
+           also=("9113-5.4-a-connection-error-is-reported",)),
     Case(
         "http2/frames/data-without-pad-length", "9113-4.2-too-small-for-its-fields", (OPEN, frame(DATA, PADDED, 1)),
         f"{either_error(1, 'FRAME_SIZE_ERROR')[0]}|{PROTOCOL[0]}", either_error(1, "FRAME_SIZE_ERROR")[1],
@@ -187,7 +200,7 @@ PADDING = (
     _wrong("padding-as-long-as-headers", "9113-6.2-padding-too-long",
            frame(HEADERS, PADDED | END_HEADERS | END_STREAM, 1, b"\x05" + bytes(4))),
     _wrong("padding-over-the-priority", "9113-6.2-padding-too-long",
-           frame(HEADERS, PADDED | PRIORITIZED | END_HEADERS | END_STREAM, 1, b"\x04" + DEPENDENCY)),
+           frame(HEADERS, PADDED | PRIORITIZED | END_HEADERS | END_STREAM, 1, b"\x01" + DEPENDENCY)),
 )  # fmt: skip
 
 STREAM_0 = (
@@ -206,6 +219,17 @@ BLOCKS = (
     _limited("headers-and-continuations-without-content", Pieces(1, MORE, (0, 3, 0, 0, 4))),
     _limited("priority-alone-then-the-block", frame(HEADERS, PRIORITIZED | END_STREAM, 1, DEPENDENCY),
              Head(1, GET, END_HEADERS, type=CONTINUATION)),
+    Case(
+        "http2/frames/end-of-stream-is-not-a-flag-of-continuation", "9113-4.1-unused-flags-are-ignored",
+        (Pieces(1, POST, (9,), flags=0, last=END_HEADERS | END_STREAM), frame(DATA, END_STREAM, 1, b"hello")), *OK,
+        needs=NEEDS_POST,
+        why="END_STREAM is a flag of HEADERS, also if CONTINUATION frames follow.",
+    ),
+    Case(
+        "http2/frames/end-of-stream-before-continuation", "9113-4.1-unused-flags-are-ignored", (Pieces(1, ECHO, (9,)),),
+        r"(?!.*1:data=[1-9])1:200 (1:data=0 )?1:end open", needs=frozenset({"echo"}), shows=("data",),
+        why="END_STREAM is a flag of HEADERS, also if CONTINUATION frames follow.",
+    ),
     _right("continuation-with-unused-flags", "9113-4.1-unused-flags-are-ignored", Pieces(1, MORE, (9,),
            last=END_HEADERS | 0xFB)),
     _wrong("block-interrupted-by-priority", "9113-6.2-interrupted", BEGUN, frame(PRIORITY, 0, 1, DEPENDENCY),
@@ -218,7 +242,8 @@ BLOCKS = (
     _wrong("block-interrupted-by-headers", "9113-6.2-interrupted", BEGUN, Head(3, GET)),
     _wrong("block-interrupted-by-headers-of-its-stream", "9113-6.2-interrupted", BEGUN, Head(1, GET)),
     _wrong("block-interrupted-by-an-unknown-type", "9113-5.5-extension-in-a-field-block", BEGUN, frame(UNKNOWN, 0, 0, b"x")),
-    _wrong("continuation-on-another-stream", "9113-6.2-interrupted", BEGUN, frame(CONTINUATION, END_HEADERS, 3)),
+    _wrong("continuation-on-another-stream", "9113-6.2-interrupted", BEGUN, frame(CONTINUATION, END_HEADERS, 3),
+           also=("9113-4.3-a-field-block-is-contiguous",)),
     _wrong("interrupted-after-continuation", "9113-6.10-interrupted", Pieces(1, GET, (9, 9), last=0), PING_FRAME),
     _wrong("continuation-without-headers", "9113-6.10-without-a-beginning", frame(CONTINUATION, END_HEADERS, 1)),
     _wrong("continuation-after-the-block", "9113-6.10-without-a-beginning", Head(1, GET), frame(CONTINUATION, END_HEADERS, 1)),

@@ -48,7 +48,8 @@ RIGHT = (
     _fine("name-of-the-static-table", "7541-3.2-how-a-block-is-processed", after=b"\x0f\x2b\x03abc"),
     _fine("never-indexed", "7541-3.2-how-a-block-is-processed", after=b"\x10\x01a\x01b"),
     _fine("never-indexed-name-of-the-static-table", "7541-3.2-how-a-block-is-processed", after=b"\x1f\x08\x03abc"),
-    _fine("entry-used-in-its-block", "7541-3.2-how-a-block-is-processed", after=b"\x40\x01a\x01b\xbe\x0f\x2f\x01c"),
+    _fine("entry-used-in-its-block", "7541-3.2-how-a-block-is-processed", after=b"\x40\x01a\x01b\xbe\x0f\x2f\x01c",
+          also=("7541-2.1-a-decoder-keeps-the-order",)),
     Case(
         "http2/hpack/entries-of-an-earlier-request", "7541-3.2-how-a-block-is-processed", (INDEXED, AGAIN), *answered(1, 3),
         also=("7541-2.1-a-decoder-keeps-the-order",),
@@ -75,7 +76,8 @@ RIGHT = (
         "http2/hpack/table-of-the-client-of-0-bytes", "9113-4.3.1-a-smaller-table-is-announced",
         (Head(1, GET), Wait("1:end"), settings((HEADER_TABLE_SIZE, 0)), Wait("ack"), Head(3, GET), Wait("3:end"), Head(5,
         GET)),
-        answered(1, 3, 5)[0], shows=("ack",), also=("7541-4.2-no-larger-than-allowed", "7541-4.2-an-update-begins-the-block"),
+        answered(1, 3, 5)[0], shows=("ack",), also=("7541-4.2-no-larger-than-allowed", "7541-4.2-an-update-begins-the-block",
+                 "9113-6.5-all-settings"),
         why="A server that has agreed to a table without entries, and refers to entries, sends fields that nobody can read.",
     ),
     Case(

@@ -19,6 +19,7 @@ from minproto.prove.cases.http2_patterns import (
     OK,
     ONCE,
     PROTOCOL,
+    SIZE,
     answered,
     either_error,
     stream_error,
@@ -60,7 +61,7 @@ ORDER = (
     _compete("incremental-share", "9218-10-incremental-responses-share", "u=3, i", "u=3, i", BOTH,
              also=("9218-10-incremental",)),
     _compete("incremental-beside-another", "9218-10-no-starvation", "u=3", "u=3, i", BOTH),
-    _compete("unknown-parameter", "9218-4-unknown-parameter", "u=5, x=0, y", "u=1, zz=?1", SECOND),
+    _compete("unknown-parameter", "9218-4-unknown-parameter", "u=5, urgent=0, x", "u=4, zz=?1", SECOND),
     _compete("urgency-above-7", "9218-4-out-of-range", "u=8", "u=2", SECOND),
     _compete("urgency-below-0", "9218-4-out-of-range", "u=-1", "u=2", SECOND),
     _compete("urgency-that-is-no-number", "9218-4-unexpected-type", "u=a", "u=2", SECOND),
@@ -97,6 +98,12 @@ OLD = (
         for words, size in (("no", 0), ("four", 4), ("six", 6))
     ],
     Case(
+        "http2/priority/frame-of-four-bytes-on-an-idle-stream", "9113-6.4-no-reset-of-an-idle-stream",
+        (frame(PRIORITY, 0, 1, bytes(4)),), SIZE[0], f"{SIZE[1]}|{stream_error(1, 'FRAME_SIZE_ERROR')[0]}",
+        also=("9113-6.3-length",),
+        why="A stream error is told by RST_STREAM, which must not be sent for an idle stream: so the connection has to end.",
+    ),
+    Case(
         "http2/priority/headers-that-depend-on-themselves", "9218-2.1-signals-are-ignored",
         (Head(1, GET, END_STREAM | END_HEADERS | PRIORITIZED, before=ITSELF),),
         f"{OK[0]}|{either_error(1, 'PROTOCOL_ERROR')[0]}",
@@ -107,6 +114,13 @@ OLD = (
         (PREFACE + settings((NO_RFC7540_PRIORITIES, 1)), frame(PRIORITY, 0, 1, DEPENDENCY),
          Head(1, GET, END_STREAM | END_HEADERS | PRIORITIZED, before=DEPENDENCY)), *OK, opens=True,
         also=("9218-2.1.1-no-redundant-signals",),
+    ),
+    Case(
+        "http2/priority/dependency-on-itself-after-they-were-disabled", "9218-2.1-signals-are-ignored",
+        (PREFACE + settings((NO_RFC7540_PRIORITIES, 1)), frame(PRIORITY, 0, 1, ITSELF),
+         Head(1, GET, END_STREAM | END_HEADERS | PRIORITIZED, before=ITSELF)), *OK,
+        f"{ENDED}|{either_error(1, 'PROTOCOL_ERROR')[0]}", opens=True,
+        why="The client's priorities mean nothing. A server that does not know RFC 9218 may still look at them.",
     ),
     Case(
         "http2/priority/none-at-all", "9113-5.3.2-no-signals-at-all", (Head(1, GET), Head(3, GET)), *answered(1, 3),

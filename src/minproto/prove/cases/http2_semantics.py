@@ -88,6 +88,12 @@ UPLOADS = (
         why="A server may answer 417 to an expectation that it does not know, and need not.",
     ),
     Case(
+        "http2/semantics/answer-before-the-end-of-an-upload", "9113-8.1-a-complete-response-may-decline-the-rest",
+        (Head(1, fields("POST"), END_HEADERS), frame(DATA, 0, 1, b"hel"), PING_FRAME),
+        rf"{ONCE}(?=(.* )?pong )(?!.*1:(?!NO_ERROR)[A-Z]).*open", rf"{ENDED}|{ONCE}(.* )?1:[A-Z_]+( .*)? open",
+        why="A server that needs no more of the upload may say so by RST_STREAM; the answer is kept if the code is NO_ERROR.",
+    ),
+    Case(
         "http2/semantics/reset-of-an-upload", "9113-8.1-a-complete-response-may-decline-the-rest",
         (Head(1, POST, END_HEADERS), frame(DATA, 0, 1, b"hel"), reset(1), Head(3, GET)), *answered(3),
         why="A client that gives an upload up takes nothing from its other requests.",
@@ -119,8 +125,8 @@ MANY = (
         why="Cookies of this size are usual.",
     ),
     Case(
-        "http2/semantics/fields-of-60000-bytes", "9113-10.5.1-answered-by-431",
-        (Head(1, fields("GET", ("x", "a" * 15_000)), END_STREAM), *[Head(1, (("y", "b" * 15_000),), 0, type=9)] * 2, Head(1,
+        "http2/semantics/fields-of-90000-bytes", "9113-10.5.1-answered-by-431",
+        (Head(1, fields("GET", ("x", "a" * 15_000)), END_STREAM), *[Head(1, (("y", "b" * 15_000),), 0, type=9)] * 4, Head(1,
         (("z", "c" * 15_000),), END_HEADERS, type=9), Head(3, GET)),
         rf"{ONCE}(?!.*goaway)(?=(.* )?1:(431|[23]\d\d) )(?=(.* )?3:{SERVED} (.* )?3:end ).*open",
         rf"{ENDED}|{ONCE}(?=(.* )?1:\S+ ).*open", also=("9113-10.5.1-processed-though-too-large",

@@ -83,7 +83,7 @@ RIGHT = (
 
 WRONG = (
     _wrong("ack-with-a-payload", "9113-6.5-ack-with-a-payload", SIZE, frame(SETTINGS, ACK, 0, bytes(6)),
-           also=("9113-6.5-ack-is-empty",)),
+           also=("9113-6.5-ack-is-empty", "9113-4.2-size-error-of-the-connection")),
     _wrong("on-a-stream", "9113-6.5-settings-on-a-stream", PROTOCOL, frame(SETTINGS, 0, 1, bytes(6)),
            also=("9113-6.5-sent-on-stream-0",)),
     _wrong("ack-on-a-stream", "9113-6.5-settings-on-a-stream", PROTOCOL, frame(SETTINGS, ACK, 1)),

@@ -84,6 +84,12 @@ IDLE = (
         why="A client may pass over ids: each new one only has to be higher.",
     ),
     Case(
+        "http2/streams/data-on-the-first-id-passed-over", "9113-5.1-what-no-state-permits", (Head(3, GET), frame(DATA, 0, 1,
+        b"x")),
+        connection_error("PROTOCOL_ERROR|STREAM_CLOSED")[0], rf"{ENDED}|(?!.*1:\d){ONCE}.*open",
+        why="A stream whose id was passed over is closed. A server may ignore what comes on it, as on any closed stream.",
+    ),
+    Case(
         "http2/streams/lower-id", "9113-5.1.1-an-unexpected-id", (Head(5, GET), Wait("5:end"), Head(3, GET)), PROTOCOL[0],
         rf"{ENDED}|(?!.*3:\d){ONCE}.*open", also=("9113-5.1.1-ids-ascend",),
         why="A stream whose id was passed over is closed. A server may ignore what comes on it; it is wrong to serve it.",
@@ -183,6 +189,15 @@ ERRORS = (
         why="What the client sent before it read the reset is no second fault.",
     ),
     Case(
+        "http2/streams/late-data-after-a-reset-of-an-upload", "9113-6.4-late-frames",
+        (OPEN, credit(1, 0), frame(DATA, 0, 1, bytes(100)), frame(DATA, END_STREAM, 1, bytes(100)), Head(3, GET)),
+        rf"{ONCE}(?!.*goaway)(?=(.* )?1:PROTOCOL_ERROR )(?=(.* )?3:{SERVED} (.* )?3:end ).*open",
+        r"(.* )?goaway=(PROTOCOL_ERROR|INTERNAL_ERROR) (closed|reset|open)|closed|reset|"
+        rf"{ONCE}(.* )?1:end (.* )?3:{SERVED} (.* )?3:end .*open",
+        needs=NEEDS_POST, also=("9113-5.1-after-our-reset",),
+        why="What the client sent before it read the reset is no second fault.",
+    ),
+    Case(
         "http2/streams/late-field-block-is-decoded", "9113-5.1-after-our-reset",
         (Head(1, BAD, END_HEADERS), Head(1, (("x", "y"),), after=b"\x40\x01a\x01b"), Head(3, GET, after=b"\xbe")),
         rf"{ONCE}(?!.*goaway)(?=(.* )?1:(PROTOCOL_ERROR|4\d\d) )(?=(.* )?3:{SERVED} (.* )?3:end ).*open",
@@ -223,6 +238,14 @@ ERRORS = (
         rf"{ONCE}(.* )?\d+:(REFUSED_STREAM|PROTOCOL_ERROR)( .*)? open",
         rf"{ENDED}|(?!.*setting=3:(\d{{1,2}}|[1-9]\d\d) )(.* )?open", needs=NEEDS_LARGE, shows=("setting",),
         also=("9113-5.1.2-the-peers-limit",),
+    ),
+    Case(
+        "http2/streams/refused-block-is-decoded", "9113-10.5.1-processed-though-too-large",
+        (NO_CREDIT, TooMany(LARGE, after=b"\x40\x01a\x01b"), reset(1), Head(99_999, GET, after=b"\xbe")),
+        rf"{ONCE}(?=.*:REFUSED_STREAM|.*:PROTOCOL_ERROR)(?!.*goaway)(.* )?99999:{SERVED} .*open",
+        rf"{ENDED}|{ONCE}(?!.*goaway=COMPRESSION)(.* )?99999:.*open|{ONCE}.*goaway=\w+ .*open", needs=NEEDS_LARGE,
+        also=("9113-4.3-no-block-is-skipped",),
+        why="The field block of a refused request changes the compression table all the same, so it has to be decoded.",
     ),
     Case(
         "http2/streams/resets-make-room", "9113-5.1.2-more-than-our-limit",
