@@ -71,6 +71,14 @@ def test_bytes_after_a_close_are_noted(cut: int) -> None:
     assert reading("websocket", ACCEPT + b"\r\n" + after[:4]).words == ["close=1000"]
 
 
+def test_a_code_without_meaning_is_no_fault_of_a_close() -> None:
+    for code in (0, 999, 1004, 1016, 2999, 5000):
+        frame = b"\x88\x02" + struct.pack("!H", code)
+        assert reading("websocket", ACCEPT + b"\r\n", frame[:3], frame[3:]).words == [f"close={code}"]
+    for code in (1005, 1006, 1015):
+        assert reading("websocket", ACCEPT + b"\r\n", b"\x88\x02" + struct.pack("!H", code)).words == ["malformed"]
+
+
 def test_compression_that_was_declined_or_used() -> None:
     agreed = ACCEPT + b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
     frame = bytes.fromhex("c107 f248cdc9c90700")

@@ -1,13 +1,14 @@
 """WebSocket: frames (RFC 6455 §5.1 to §5.4). Autobahn's cases 1, 3 and 4 are about the same rules."""
 
 from minproto.prove.case import Case, Trickle
-from minproto.prove.messages import KEY, echoed, fault, message, sent
+from minproto.prove.messages import KEY, echo, echoed, fault, message, sent
 from minproto.websocket import BINARY, CLOSE, CONTINUATION, FIN, PING, TEXT
 
 _CUT = "A proxy, or TCP, can cut anywhere."
 _LENGTHS = (0, 1, 125, 126, 127, 128, 65_535, 65_536)
 """The lengths at which the header changes, and their neighbours (§5.2)."""
 _RESERVED = (0x3, 0x4, 0x5, 0x6, 0x7, 0xB, 0xC, 0xD, 0xE, 0xF)
+_MEBIBYTE = bytes(range(256)) * 4_096
 _LATER = "Extensions, and later versions, give the reserved bits and opcodes a meaning that this server does not know."
 _HELLO_16 = bytes.fromhex("81fe0005 37fa213d 7f9f4d5158")
 _65535_IN_64 = bytes.fromhex("82ff000000000000ffff 00000000") + bytes(65_535)
@@ -40,6 +41,10 @@ CASES = (
     echoed(
         "frames/payload-in-pieces", "6455-5.3-xor", Trickle(message("0123456789" * 20), 7), gives="0123456789" * 20,
         why="The mask goes on in the next piece where it has stopped in this one.", also=("6455-10.7-length-ends-the-frame",),
+    ),
+    Case(
+        "websocket/frames/binary-of-a-mebibyte", "6455-6.1-in-a-frame", (message(_MEBIBYTE),), right=f"{echo(_MEBIBYTE)} open",
+        acceptable=r"(close=\d+ )?(closed|reset)", why="A server may have a lower limit, and has to say 1009 then (§7.4.1).",
     ),
     echoed("frames/mask", "6455-6.2-unmasks", message("masked"), gives="masked", also=("6455-5.3-xor",)),
     echoed("frames/mask-of-zeros", "6455-6.2-unmasks", sent(FIN | TEXT, b"zeros", bytes(4)), gives="zeros"),

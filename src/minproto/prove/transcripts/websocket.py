@@ -15,14 +15,14 @@ A server closes the TCP connection after the Close, so "closed" usually follows.
 
 from zlib import crc32
 
-from minproto.core import CLIENT, RemoteProtocolError, Wants
+from minproto.core import CLIENT, Event, RemoteProtocolError, Wants
 from minproto.deflate import Compression
 from minproto.http import EndOfMessage, Headers, RequestHead, ResponseHead
 from minproto.http1 import Connection
 from minproto.prove.case import Case
 from minproto.prove.target import Target
 from minproto.prove.transcripts.base import Transcript
-from minproto.websocket import RSV1, Close, Limits, Message, Ping, Pong
+from minproto.websocket import CLOSE, RSV1, Close, Limits, Message, Ping, Pong, is_close_code
 from minproto.websocket import Connection as Frames
 from minproto.websocket_handshake import Agreement, agreed, check_response
 
@@ -32,6 +32,7 @@ no cache, and the same bytes each time make a report easier to read."""
 MAX_SHOWN = 200
 """The maximum number of bytes of a message that are shown."""
 _LIMITS = Limits(max_message=64 << 20)
+_FORBIDDEN = frozenset({1005, 1006, 1015})
 _TAIL = bytes.fromhex("0000ffff")
 _OURS = Compression(window_bits=15)
 
@@ -141,6 +142,15 @@ class _Watched(Frames):
     def _add_payload(self, data: bytes) -> None:
         self.last_bytes = (self.last_bytes + data)[-4:]
         super()._add_payload(data)
+
+    def _read_control(self, opcode: int) -> Event | None:
+        """Let a Close pass whose code has no meaning, such as 2999: RFC 6455 §7.4.1 forbids three codes, and no others."""
+        code = int.from_bytes(self._buffer.peek(0, 2))
+        if opcode != CLOSE or not 2 <= self._payload_left <= self._buffer.size or is_close_code(code) or code in _FORBIDDEN:
+            return super()._read_control(opcode)
+        self._take_payload()
+        self._first_byte, self.wants = None, Wants.CLOSED
+        return Close(code)
 
 
 def shown(data: str | bytes) -> str:
