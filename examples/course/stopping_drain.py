@@ -1,4 +1,4 @@
-"""A drain with a deadline, for four clients: one is idle, one is nearly done, one would take too long, one comes too late."""
+"""A drain with a deadline, for five clients: idle, in the middle of a head, nearly done, too slow, and too late."""
 
 import asyncio
 
@@ -21,17 +21,20 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def client(name: str, server: Server, *paths: str) -> None:
-    """Send one request after the other, and then wait until the server ends the connection."""
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+
+
+async def client(name: str, server: Server, request: bytes) -> None:
+    """Send a request, and print what comes until the server ends the connection."""
     ours, theirs = pair()
     server.attach(theirs)
     try:
-        for path in paths:
-            ours.write(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-            head = (await ours.read()).decode().lower()
+        ours.write(request)
+        while answer := await ours.read():
+            head = answer.decode().lower()
             last = ", connection: close" if "connection: close" in head else ""
             print(f"{now():4g} s  {name}: {head.splitlines()[0]}{last}")
-        await ours.read()
         print(f"{now():4g} s  {name}: the server has ended the connection")
         await ours.close()
     except ConnectionResetError:
@@ -41,13 +44,13 @@ async def client(name: str, server: Server, *paths: str) -> None:
 async def main() -> None:
     server = Server(app, port=0, timeouts=Timeouts(drain=30))
     await server.__aenter__()  # what `async with` calls. The program calls close() itself, to show what happens meanwhile
-    names = {"idle": ["/0"], "nearly done": ["/3"], "too long": ["/1000"]}
-    clients = [asyncio.create_task(client(name, server, *paths)) for name, paths in names.items()]
+    requests = {"idle": get("/0"), "half sent": get("/0")[:20], "nearly done": get("/3"), "too long": get("/1000")}
+    clients = [asyncio.create_task(client(name, server, request)) for name, request in requests.items()]
     await asyncio.sleep(1)
     print(f"{now():4g} s  -- the server begins to stop --")
     closing = asyncio.create_task(server.close())
     await asyncio.sleep(0)
-    await asyncio.gather(client("too late", server, "/0"), closing, *clients)
+    await asyncio.gather(client("too late", server, get("/0")), closing, *clients)
     print(f"{now():4g} s  -- the server has stopped --")
 
 
