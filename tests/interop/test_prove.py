@@ -48,6 +48,13 @@ def test_our_server_is_right(clear: Serving, protocol: str, tmp_path: Path) -> N
     assert found["right"] and not [each for each in found.get("skipped", []) if "no longer answers" in each]
 
 
+def test_our_server_is_all_right_in_http1(clear: Serving, tmp_path: Path) -> None:
+    """Nothing is only acceptable, floods included. So the matrix counts an acceptable answer of a mutant as found."""
+    file = tmp_path / "results.json"
+    done = prove(f"{clear.host}:{clear.port}", "--only", "http1", "--hostile", "--json", str(file))
+    assert (done.returncode, verdicts(file).keys()) == (0, {"right"}), done.stdout
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_our_server_is_right_over_tls(secured: Serving, protocol: str, tmp_path: Path) -> None:
     file = tmp_path / "results.json"
