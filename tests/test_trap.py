@@ -57,7 +57,17 @@ def test_what_a_program_reports_is_judged() -> None:
         (anything, -11, "", "it was ended by signal 11"),
         (anything, 1, "error: smuggled", "it shows 'smuggled', which no client may show"),
     ):
-        assert snare.judge_outcome(status, output)[1] == wrong, (snare.outcome, status, output)
+        assert snare.judge_outcome(status, output, "")[1] == wrong, (snare.outcome, status, output)
+
+
+def test_an_error_may_quote_what_no_output_may_show() -> None:
+    snare = Snare("http1/test/it", "", (), "", FAILS)
+    assert snare.judge_outcome(1, "", "bad bytes: smuggled") == (Verdict.RIGHT, "")
+
+
+def test_who_disobeys_a_should_is_acceptable() -> None:
+    snare = Snare("http1/test/it", "9110-6.2-higher-minor", (), "", PRINTS)
+    assert snare.judge_outcome(1, "", "no such version")[0] is Verdict.ACCEPTABLE
 
 
 def test_the_first_page_lists_all() -> None:

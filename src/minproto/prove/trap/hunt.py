@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from minproto.prove.case import Verdict
+from minproto.prove.trap.pages import shown
 from minproto.prove.trap.server import Meeting, Trap
 from minproto.prove.trap.snare import Snare
 from minproto.prove.trap.snares import CONTROLS
@@ -83,34 +84,41 @@ class Hunt:
     async def one(self, snare: Snare) -> Find:
         """Run the program on one snare."""
         event = self._ended[snare.name] = asyncio.Event()
-        status, output = await self._run(self.words(snare))
+        status, output, errors = await self.run_program(self.words(snare))
+        if any("{page}" in word for word in self._command):
+            output, errors = shown(output), ""  # a browser complains of much else
         with suppress(TimeoutError):
             async with asyncio.timeout(GRACE):
                 await event.wait()
         meeting = self._met.get(snare.name) or self._trap.leave(snare) or Meeting(snare)
-        return self._judge(meeting, status, output)
+        return self._judge(meeting, status, output, errors)
 
-    async def _run(self, words: list[str]) -> tuple[int | None, str]:
-        """Run the program. Return its exit status, and its output; the status is None if its time was up. Raises OSError."""
+    async def run_program(self, words: list[str]) -> tuple[int | None, str, str]:
+        """Run the program. Return its exit status, its output and its errors; the status is None if its time was up.
+
+        Raises OSError.
+        """
         process = await asyncio.create_subprocess_exec(
-            *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )  # fmt: skip
-        assert process.stdout is not None
-        output, status = b"", None
+        assert process.stdout is not None and process.stderr is not None
+        output, errors = bytearray(), bytearray()
+        reading = asyncio.gather(_read(process.stdout, output), _read(process.stderr, errors))
+        status = None
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timeout):
-                while piece := await process.stdout.read(65_536):
-                    output = (output + piece)[-MAX_OUTPUT:]
+                await asyncio.shield(reading)
                 status = await process.wait()
         with suppress(ProcessLookupError):  # the program, and what it has started
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
-        return status, output.decode(errors="replace")
+        await reading
+        return status, output.decode(errors="replace"), errors.decode(errors="replace")
 
-    def _judge(self, meeting: Meeting, status: int | None, output: str) -> Find:
+    def _judge(self, meeting: Meeting, status: int | None, output: str, errors: str) -> Find:
         """Return the verdict: the worse one of the wire and the outcome."""
-        last = next((line for line in reversed(output.splitlines()) if line.strip()), "no output").strip()[:200]
+        last = next((line.strip()[:200] for line in reversed(f"{output}\n{errors}".splitlines()) if line.strip()), "no output")
         if not meeting.visits:
             ended = "does not end" if status is None else f"ends with status {status}"
             return Find(meeting, Verdict.SKIPPED, f"it makes no request, and {ended}: {last}")
@@ -118,6 +126,13 @@ class Hunt:
             return Find(meeting, Verdict.SKIPPED, meeting.skipped)
         if status is None:
             return Find(meeting, Verdict.WRONG, f"it hangs: it has not ended after {self._timeout:g} s: {last}")
-        outcome, wrong = meeting.snare.judge_outcome(status, output)
+        outcome, wrong = meeting.snare.judge_outcome(status, output, errors)
         verdict = max(outcome, meeting.verdict, key=[Verdict.RIGHT, Verdict.ACCEPTABLE, Verdict.WRONG].index)
         return Find(meeting, verdict, f"{wrong}: {last}" if wrong else "")
+
+
+async def _read(stream: asyncio.StreamReader, into: bytearray) -> None:
+    """Read a program's output to its end, and keep the last part of it."""
+    while piece := await stream.read(65_536):
+        into += piece
+        del into[:-MAX_OUTPUT]

@@ -6,14 +6,15 @@ WebSocket, ``EventSource``. What arrives is printed. An error is one line, and t
 
 import asyncio
 import sys
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import minproto
 from minproto.prove.trap.snares import CONTROLS, SNARES
 
 
-async def ask(url: str) -> None:
-    """Make the request of the snare at ``url``, and print what arrives."""
+async def ask(url: str, say: Callable[[str], object] = print) -> None:
+    """Make the request of the snare at ``url``, and say what arrives."""
     parts = urlsplit(url)
     name = parts.path[1:]
     snare = next(snare for snare in (*CONTROLS.values(), *SNARES) if snare.name == name)
@@ -21,33 +22,33 @@ async def ask(url: str) -> None:
     match snare.protocol:
         case "http1":
             async with minproto.connect_http(host, port) as client:
-                await show(await client.request(snare.method, parts.path))
+                await show(await client.request(snare.method, parts.path), say)
         case "http2":
             async with minproto.connect_http2(host, port) as client:
-                await show(await client.request(snare.method, parts.path))
+                await show(await client.request(snare.method, parts.path), say)
         case "websocket":
             offered = [snare.needs] if snare.group == "websocket/subprotocol" and snare.needs else []
             async with minproto.connect(url, subprotocols=offered) as socket:
-                await listen(socket)
+                await listen(socket, say)
         case _:
             async for event in minproto.EventSource(url):
-                print(f"{event.event}: {event.data} ({event.id})")
+                say(f"{event.event}: {event.data} ({event.id})")
 
 
-async def show(response: minproto.ClientResponse) -> None:
-    """Print a response: a status that is not 200, the field X, which some snares contain, and the content."""
+async def show(response: minproto.ClientResponse, say: Callable[[str], object]) -> None:
+    """Say what is in a response: a status that is not 200, the field X, which some snares contain, and the content."""
     if response.status != 200:
-        print(f"status {response.status}")
+        say(f"status {response.status}")
     if (value := response.headers.get("x")) is not None:
-        print(f"X: {value[:80]}")
-    print((await response.read()).decode(errors="replace"))
+        say(f"X: {value[:80]}")
+    say((await response.read()).decode(errors="replace"))
 
 
-async def listen(socket: minproto.WebSocket) -> None:
-    """Print messages until the server says that it has no more. Raises ConnectionClosed for any other end."""
+async def listen(socket: minproto.WebSocket, say: Callable[[str], object]) -> None:
+    """Say messages until the server says that it has no more. Raises ConnectionClosed for any other end."""
     while True:
         try:
-            print(await socket.receive())
+            say(str(await socket.receive()))
         except minproto.ConnectionClosed as end:
             if end.code != 1000:
                 raise

@@ -35,6 +35,11 @@ def page(snare: Snare) -> str:
     return _PAGE % (snare.name, html.escape(snare.says), json.dumps(snare.name), offered)
 
 
+def shown(dom: str) -> str:
+    """Return what the script of a page has shown, from the DOM that ``--dump-dom`` prints."""
+    return html.unescape(dom.partition('<pre id="out">')[2].partition("</pre>")[0])
+
+
 def first_page(snares: Iterable[Snare], as_html: bool) -> str:
     """Return the list of all paths: what the server does there, and what is right."""
     if not as_html:

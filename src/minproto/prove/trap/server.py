@@ -13,6 +13,7 @@ at ``/http1/control/hello`` and so on.
 """
 
 import asyncio
+import math
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -24,12 +25,14 @@ from minproto.prove.case import Pause, Shut, Trickle, Verdict, Wait
 from minproto.prove.line import Line
 from minproto.prove.trap.frames import Frame, headers
 from minproto.prove.trap.pages import first_page, page
-from minproto.prove.trap.snare import Asked, Reset, Snare, Step
+from minproto.prove.trap.snare import Asked, Reset, Snare
 from minproto.prove.trap.watch import Http1Watch, Http2Watch, Watch
 from minproto.websocket_handshake import accept_key
 
 PATIENCE = 3.0
 """The seconds for which a connection is watched after the last step, while nothing comes."""
+LONGEST_WAIT = 1.0
+"""The seconds after which the server goes on, if the client does not do what a snare waits for."""
 HOLD = 1.5
 """The seconds after which ``/hold`` answers."""
 
@@ -183,13 +186,22 @@ class Guest:
         if snare.protocol == "websocket" and isinstance(self._watch, Http1Watch):
             self._watch.switch()
         key = accept_key(asked.headers.get("sec-websocket-key") or "").encode()
+        together = b""  # one write: a client that ends the connection at the first of two frames would reset it at the second
         for step in snare.again if snare.again and meeting.visits > 1 else snare.steps:
-            await self._step(step.replace(b"{accept}", key) if isinstance(step, bytes) else step, asked.stream)
+            if isinstance(step, bytes):
+                together += step.replace(b"{accept}", key)
+            elif isinstance(step, Frame):
+                together += step.on_stream(asked.stream)
+            else:
+                await self._send(together)
+                together = b""
+                await self._step(step)
+        await self._send(together)
 
-    async def _step(self, step: Step, stream: int) -> None:
+    async def _step(self, step: Wait | Pause | Trickle | Shut | Reset) -> None:
         match step:
             case Wait(pattern):
-                await self._read_until(lambda: re.search(pattern, " ".join(self._watch.words)) is not None)
+                await self._read_until(lambda: re.search(pattern, " ".join(self._watch.words)) is not None, LONGEST_WAIT)
             case Pause(seconds):
                 await self._read_for(seconds)
             case Trickle(data, size, delay):
@@ -202,10 +214,6 @@ class Guest:
                 await asyncio.sleep(0.05)  # what was sent before arrives before: a reset drops what is still on its way
                 self._line.reset()
                 self._line.ended = "reset"
-            case bytes():
-                await self._send(step)
-            case _:
-                await self._send(step.on_stream(stream))
 
     async def _settle(self) -> None:
         """Read until the connection is over, or the next request has come, or nothing has come for a while.
@@ -217,8 +225,8 @@ class Guest:
             self._line.shut()
             await self._read_until(lambda: False)
 
-    async def _read_until(self, done: Callable[[], bool]) -> None:
-        deadline = self._loop.time() + self._trap.patience
+    async def _read_until(self, done: Callable[[], bool], patience: float = math.inf) -> None:
+        deadline = self._loop.time() + min(patience, self._trap.patience)
         while not done() and not self._line.ended and (left := deadline - self._loop.time()) > 0:
             await self._read(left)
 

@@ -25,12 +25,15 @@ usually the word "smuggled", in a place where no client may look for content.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from minproto.http import Headers
 from minproto.prove.case import Pause, Question, Shut, Trickle, Verdict, Wait, judge
+from minproto.prove.trap.frames import Frame
 
 PRINTS, FAILS, EITHER, ANY = "prints", "fails", "either", "any"
+NO_PUSH = "SETTINGS_ENABLE_PUSH = 0"
+"""What a snare of HTTP/2 can need."""
 FORBIDDEN = "smuggled"
 """The word for content that is in no place where a client may look."""
 AN_ERROR = re.compile(r"error|exception|fail|refus|invalid|traceback|panick|ERR_", re.IGNORECASE)
@@ -41,14 +44,7 @@ class Reset(NamedTuple):
     """Reset the TCP connection."""
 
 
-class OnStream(Protocol):
-    """A step of HTTP/2, whose bytes name the request's stream."""
-
-    def on_stream(self, stream: int) -> bytes:
-        """Return the bytes to send."""
-
-
-Step = bytes | OnStream | Wait | Pause | Trickle | Shut | Reset
+Step = bytes | Frame | Wait | Pause | Trickle | Shut | Reset
 """bytes are sent as they are; in a snare of WebSocket ``{accept}`` stands for the right Sec-WebSocket-Accept."""
 
 
@@ -60,6 +56,8 @@ class Asked(NamedTuple):
     headers: Headers
     stream: int = 0
     """The stream of HTTP/2; 0 in HTTP/1.1."""
+    push: bool = True
+    """Whether the client leaves server push enabled, in HTTP/2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +72,18 @@ class Snare(Question):
     """What the client's program has to report: PRINTS, FAILS, EITHER or ANY."""
     prints: str = "hello"
     """The text that the output contains, if the outcome is PRINTS or EITHER."""
-    never: str = FORBIDDEN
-    """The text that no program may show."""
     right: str = ".*"
     """The pattern of the words of a right client."""
     acceptable: str = ""
     """The pattern of the words that the standard leaves open, or that are stricter than it demands."""
+    never: str = FORBIDDEN
+    """The text that no program may show."""
     why: str = ""
     """What goes wrong otherwise; "" if the entry of the ledger says it."""
     method: str = "GET"
     """The method of the request. A client that asks with another one cannot be judged."""
     needs: str = ""
-    """A text that Sec-WebSocket-Extensions or Sec-WebSocket-Protocol of the handshake has to contain."""
+    """A text that Sec-WebSocket-Extensions or Sec-WebSocket-Protocol of the handshake has to contain; or NO_PUSH."""
     again: Sequence[Step] = ()
     """What the server plays to the second request of a client that comes back; () if there should be none."""
     issue: str = ""
@@ -97,8 +95,10 @@ class Snare(Question):
         """Return the verdict on what the client did."""
         return judge(words, self.right, self.acceptable)
 
-    def judge_outcome(self, status: int, output: str) -> tuple[Verdict, str]:
-        """Return the verdict on a program's exit status and output, and what is wrong. A negative status is a signal.
+    def judge_outcome(self, status: int, output: str, errors: str) -> tuple[Verdict, str]:
+        """Return the verdict on a program's exit status and on its standard output and standard error, and what is wrong.
+
+        A negative status is a signal. An error may quote what no output may show.
 
         Who disobeys a SHOULD may have a reason (RFC 2119 §3), so that is acceptable.
         """
@@ -106,13 +106,13 @@ class Snare(Question):
             return Verdict.WRONG, f"it was ended by signal {-status}"
         if self.never in output:
             return Verdict.WRONG, f"it shows {self.never!r}, which no client may show"
-        if wrong := self._not_as_demanded(status, output):
+        if wrong := self._not_as_demanded(status, output, errors):
             return Verdict.ACCEPTABLE if self.level in ("SHOULD", "SHOULD NOT", "MAY") else Verdict.WRONG, wrong
         return Verdict.RIGHT, ""
 
-    def _not_as_demanded(self, status: int, output: str) -> str:
+    def _not_as_demanded(self, status: int, output: str, errors: str) -> str:
         """Return in which way a program's exit status and output are not those of ``outcome``; "" if they are."""
-        failed = status != 0 or AN_ERROR.search(output.replace(self.name, "")) is not None
+        failed = status != 0 or AN_ERROR.search(f"{output}\n{errors}".replace(self.name, "")) is not None
         if self.outcome == FAILS and not failed:
             return "it reports no error"
         if self.outcome == PRINTS and failed:
@@ -140,5 +140,7 @@ class Snare(Question):
             return "it does not ask for an event stream (no Accept: text/event-stream)"
         if asked.method != self.method:
             return f"its method is {asked.method}, and not {self.method}"
+        if self.needs == NO_PUSH:
+            return "it leaves server push enabled" if asked.push else ""
         offered = fields.get("sec-websocket-extensions", "") + fields.get("sec-websocket-protocol", "")
         return "" if self.needs in offered else f"its handshake does not offer {self.needs}"

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -74,9 +75,12 @@ _NODE_2 = """
 const url = new URL(process.argv[1]), session = require("http2").connect(url.origin)
 session.on("error", error => { console.error(error); process.exit(1) })
 const stream = session.request({":path": url.pathname})
+let answered = false, ended = false
 stream.on("error", error => { console.error(error); process.exit(1) })
+stream.on("response", () => answered = true)
 stream.on("data", data => process.stdout.write(data))
-stream.on("end", () => session.close())
+stream.on("end", () => { ended = true; session.close() })
+stream.on("close", () => { if (!answered || !ended || stream.aborted || stream.rstCode) process.exit(1) })
 """
 
 
@@ -94,13 +98,11 @@ class Client:
     def is_here(self) -> bool:
         return shutil.which(self.command[0]) is not None and (not self.module or find_spec(self.module) is not None)
 
-    def version(self) -> str:
+    def release(self) -> str:
         """Return the version of what is installed."""
         if self.module:
-            words = [sys.executable, "-c", f"from importlib.metadata import version; print(version('{self.module}'))"]
-        else:
-            words = [self.command[0], "--version"]
-        line = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+            return version(packages_distributions()[self.module][0])
+        line = subprocess.run([self.command[0], "--version"], capture_output=True, text=True, check=True).stdout
         return next((word for word in line.split() if word.lstrip("v")[:1].isdigit()), "").lstrip("v")
 
 
@@ -147,7 +149,7 @@ def rows(client: Client, finds: Sequence[Find]) -> list[str]:
         counts = Counter(find.verdict for find in those)
         wrong = ", ".join(find.snare.name.partition("/")[2] for find in those if find.verdict is Verdict.WRONG)
         cells = [str(counts[verdict]) for verdict in Verdict]
-        lines.append(f"| {client.name} {client.version()} | {protocol} | {' | '.join(cells)} | {wrong} |")
+        lines.append(f"| {client.name} {client.release()} | {protocol} | {' | '.join(cells)} | {wrong} |")
     return lines
 
 

@@ -156,6 +156,7 @@ class Http2Watch(Watch):
         self._coder = FieldCoder(1 << 20)
         self._block = b""
         self._acks = 0
+        self._push = True
         self.stream = 0
         """The stream of the request that is being answered; its word is 1."""
 
@@ -186,6 +187,7 @@ class Http2Watch(Watch):
         type_, flags, stream, payload = frame
         name = "1" if stream == self.stream else str(stream)
         if type_ == frames.SETTINGS and not flags & frames.ACK:
+            self._push = dict(frames.parse_settings(payload)).get(frames.ENABLE_PUSH, self._push) != 0
             return frames.encode_frame(frames.SETTINGS, frames.ACK, 0)
         if type_ == frames.PING and not flags & frames.ACK:
             return frames.encode_frame(frames.PING, frames.ACK, 0, payload)
@@ -209,4 +211,4 @@ class Http2Watch(Watch):
             fields, self._block = dict(self._coder.decode(self._block)), b""
             if ":method" in fields:
                 headers = Headers([(name, value) for name, value in fields.items() if name[0] != ":"])
-                self.requests.append(Asked(fields[":method"], fields.get(":path", ""), headers, frame.stream))
+                self.requests.append(Asked(fields[":method"], fields.get(":path", ""), headers, frame.stream, self._push))

@@ -1,0 +1,132 @@
+"""``minproto trap`` on real clients: ours, which have to be right, and curl; and as a server that somebody visits."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+import minproto
+from minproto.prove.case import Verdict
+from minproto.prove.trap import ours
+from minproto.prove.trap.hunt import Hunt
+from minproto.prove.trap.server import Trap
+from minproto.prove.trap.snares import CONTROLS, SNARES
+
+from .serving import command, environment, free_port, wait_until
+
+OURS = (sys.executable, "-m", "minproto.prove.trap.ours", "{url}")
+
+CARELESS = r"""
+import socket, sys
+from urllib.parse import urlsplit
+url = urlsplit(sys.argv[1])
+connection = socket.create_connection((url.hostname, url.port))
+connection.sendall(f"GET {url.path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+connection.shutdown(socket.SHUT_WR)
+print(connection.makefile().read().partition("\n\n")[2])
+"""
+
+
+def trap(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command("trap", *words), capture_output=True, text=True, timeout=280, env=environment())
+
+
+def verdicts(file: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for case in json.loads(file.read_text())["cases"]:
+        found.setdefault(case["verdict"], []).append(f"{case['name']}: {case['detail']}")
+    return found
+
+
+class InThisProcess(Hunt):
+    """Our clients in this process: hundreds of programs would take minutes."""
+
+    async def run_program(self, words: list[str]) -> tuple[int | None, str, str]:
+        said: list[str] = []
+        try:
+            async with asyncio.timeout(20):
+                await ours.ask(words[0], said.append)
+        except TimeoutError:
+            return None, "\n".join(said), ""
+        except (OSError, minproto.ProtocolError) as error:
+            return 1, "\n".join(said), f"{type(error).__name__}: {error}"
+        return 0, "\n".join(said), ""
+
+
+@pytest.mark.parametrize("protocol", ["http1", "http2", "websocket", "sse"])
+async def test_our_clients_are_right(protocol: str) -> None:
+    snares = [snare for snare in SNARES if snare.protocol == protocol]
+    trap = Trap([*CONTROLS.values(), *snares], lambda meeting: hunt.on_end(meeting), patience=20)
+    hunt = InThisProcess(["{url}"], trap, "127.0.0.1", 20)
+    await trap.start("127.0.0.1", 0)
+    try:
+        finds = [find async for find in hunt.all(snares, 8)]
+    finally:
+        await trap.close()
+    assert len(finds) == len(snares)
+    wrong = [find for find in finds if find.verdict is not Verdict.RIGHT]
+    assert [f"{find.snare.name}: {find.meeting.transcript}: {find.detail}" for find in wrong] == []
+
+
+def test_our_clients_are_a_program() -> None:
+    done = trap("--snare", "http1/chunks/cut*", "--snare", "websocket/frames/masked", "-v", "--timeout", "20", "--", *OURS)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "right websocket/frames/masked: a masked frame" in done.stdout
+
+
+@pytest.mark.needs("curl")
+def test_curl_is_judged(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    done = trap("--snare", "http1/chunks/*", "--snare", "sse/*", "--json", str(file), "--", "curl", "-sS", "{url}")
+    found = verdicts(file)
+    assert "http1/chunks/cut-in-a-chunk: closed" in found["right"]
+    assert all("no Accept: text/event-stream" in each for each in found["skipped"])
+    assert f"skipped, {len(found['skipped'])}: not sse: it does not ask for an event stream" in done.stdout
+
+
+def test_a_wrong_client_is_told_what_is_wrong(tmp_path: Path) -> None:
+    """It takes the connection's end for the end of the content, whatever Content-Length says."""
+    done = trap("--snare", "http1/framing/too-short", "--", sys.executable, "-c", CARELESS, "{url}")
+    assert done.returncode == 1
+    assert "WRONG http1/framing/too-short: the connection ends after 5 of 10 bytes" in done.stdout
+    assert "RFC 9112 §6.3" in done.stdout and "content-length = 10" in done.stdout
+    assert "again: minproto trap --snare http1/framing/too-short -v -- " in done.stdout
+
+
+def test_a_program_that_hangs_or_asks_nothing() -> None:
+    sleeps = (sys.executable, "-c", "import time; time.sleep(60)", "{url}")
+    done = trap("--snare", "http1/framing/too-short", "--timeout", "0.5", "--", *sleeps)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "skipped, 1: not http1: it makes no request, and does not end: no output" in done.stdout
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    port = free_port()
+    process = subprocess.Popen(command("trap", "--port", str(port)), stdout=subprocess.PIPE, text=True, env=environment())
+    assert process.stdout is not None
+    assert f"snares, listed at http://127.0.0.1:{port}/" in process.stdout.readline()
+    with process:
+        yield process, f"http://127.0.0.1:{port}"
+        process.kill()
+
+
+def test_whoever_visits_is_told_what_it_did(served: tuple[subprocess.Popen[str], str]) -> None:
+    process, url = served
+    with urlopen(f"{url}/") as response:
+        assert "/http1/framing/too-short\n" in response.read().decode()
+    with urlopen(f"{url}/http1/framing/until-close") as response:
+        assert response.read() == b"hello"
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("right      http1/framing/until-close: closed; right: the program shows 'hello'")
+    process.send_signal(signal.SIGINT)
+    assert wait_until(lambda: process.poll() is not None)
+    rest = process.stdout.read()
+    assert "http1/framing" in rest and process.returncode == 0
