@@ -56,8 +56,8 @@ CREDIT = (
         needs=NEEDS_LARGE, shows=("data",), also=("9113-6.9.1-both-windows-shrink",),
     ),
     Case(
-        "http2/flow/headers-need-no-credit", "9113-6.9-exempt-frames", (window(1 << 20), ASK, Wait("data=65535"), Head(3,
-        GET)),
+        "http2/flow/headers-need-no-credit", "9113-6.9-exempt-frames",
+        (window(1 << 20), ASK, Wait("data=65535"), Head(3, GET)),
         r"1:200 1:data=65535 3:\d\d\d (3:data=0 )?(3:end )?open", needs=NEEDS_LARGE, shows=("data",),
         why="Flow control is for DATA alone. A head that waits for credit may wait for ever.",
     ),
@@ -87,11 +87,11 @@ ERRORS = (
          *PROTOCOL),
     Case("http2/flow/window-update-of-three-bytes", "9113-6.9-length", (frame(WINDOW_UPDATE, 0, 0, bytes(3)),), *SIZE),
     Case("http2/flow/window-update-of-five-bytes", "9113-6.9-length", (frame(WINDOW_UPDATE, 0, 0, bytes(4) + b"\1"),), *SIZE),
-    Case("http2/flow/window-update-of-three-bytes-on-a-stream", "9113-6.9-length", (OPEN, frame(WINDOW_UPDATE, 0, 1,
-         bytes(3))), *SIZE),
+    Case("http2/flow/window-update-of-three-bytes-on-a-stream", "9113-6.9-length", (OPEN,
+         frame(WINDOW_UPDATE, 0, 1, bytes(3))), *SIZE),
     Case(
-        "http2/flow/connection-over-2-31", "9113-6.9.1-overflow-of-the-connection", (credit(0, MAX_ID - DEFAULT), credit(0,
-        1)), *FLOW,
+        "http2/flow/connection-over-2-31", "9113-6.9.1-overflow-of-the-connection",
+        (credit(0, MAX_ID - DEFAULT), credit(0, 1)), *FLOW,
         also=("9113-6.9.1-at-most-2-31",),
     ),
     Case(
@@ -100,8 +100,8 @@ ERRORS = (
         why="The largest window is 2^31-1, and not less.",
     ),
     Case(
-        "http2/flow/stream-over-2-31", "9113-6.9.1-overflow-of-a-stream", (window(1 << 20), ASK, Wait("data=65535"), credit(1,
-        MAX_ID)),
+        "http2/flow/stream-over-2-31", "9113-6.9.1-overflow-of-a-stream",
+        (window(1 << 20), ASK, Wait("data=65535"), credit(1, MAX_ID)),
         *stream_error(1, "FLOW_CONTROL_ERROR"), needs=NEEDS_LARGE, shows=("data",), also=("9113-6.9.1-at-most-2-31",),
     ),
     Case(

@@ -41,6 +41,7 @@ BEGUN = Head(1, GET, END_STREAM)
 DEPENDENCY = number(0) + b"\x0f"
 UNKNOWN = 0x16
 MORE = fields("GET", ("x-name", "value"))
+CUT = "A field block may be cut at each byte. A server that reads a frame by itself decodes half a field."
 
 
 def too_large(patterns: tuple[str, str]) -> tuple[str, str]:
@@ -48,13 +49,13 @@ def too_large(patterns: tuple[str, str]) -> tuple[str, str]:
     return patterns[0], f"{patterns[1]}|{LARGER_ALLOWED}"
 
 
-def _right(words: str, entry: str, *steps: bytes | Head | Pieces, also: tuple[str, ...] = ()) -> Case:
-    return Case(f"http2/frames/{words}", entry, steps, *OK, also=also)
+def _right(words: str, entry: str, *steps: bytes | Head | Pieces, also: tuple[str, ...] = (), why: str = "") -> Case:
+    return Case(f"http2/frames/{words}", entry, steps, *OK, also=also, why=why)
 
 
 def _limited(words: str, *steps: bytes | Head | Pieces) -> Case:
     """A block in frames that a server may find too many, or too small (§10.5)."""
-    return Case(f"http2/frames/{words}", "9113-6.10-preceded", steps, *OK, ENDED)
+    return Case(f"http2/frames/{words}", "9113-6.10-preceded", steps, *OK, ENDED, why=CUT)
 
 
 def _wrong(words: str, entry: str, *steps: bytes | Head | Pieces, also: tuple[str, ...] = ()) -> Case:
@@ -89,15 +90,15 @@ PREFACES = (
         "9113-3.4-settings-follow-the-preface"),
     ),
     Case(
-        "http2/frames/preface-with-an-ack-alone", "9113-3.4-invalid-preface", (PREFACE + frame(SETTINGS, ACK,
-        0) + PING_FRAME,),
+        "http2/frames/preface-with-an-ack-alone", "9113-3.4-invalid-preface",
+        (PREFACE + frame(SETTINGS, ACK, 0) + PING_FRAME,),
         f"{PROTOCOL[0]}|closed", rf"{PROTOCOL[1]}|pong open", opens=True,
         why="An acknowledgement is a SETTINGS frame, but it sets nothing, and there was nothing to acknowledge.",
     ),
     Case(
         "http2/frames/preface-wrong-at-its-20th-byte", "9113-3.4-invalid-preface", (PREFACE[:19] + b"X",),
         "(goaway=PROTOCOL_ERROR )?closed", r"malformed (closed|reset|open)|(.* )?(closed|reset)|silent|(.* )?goaway=\w+ open",
-        opens=True, why="It is wrong already, though four bytes are missing; whoever waits for them waits for nothing.",
+        opens=True, why="A server that waits for the last four bytes waits for nothing: these 20 are wrong already.",
     ),
 )  # fmt: skip
 
@@ -114,8 +115,8 @@ HEADS = (
          "pong open"),
     _right("headers-with-unused-flags", "9113-4.1-unused-flags-are-ignored", Head(1, GET, END_STREAM | END_HEADERS | 0xD2)),
     _right("settings-with-unused-flags", "9113-4.1-unused-flags-are-ignored", frame(SETTINGS, 0xFE, 0), Head(1, GET)),
-    _right("priority-with-unused-flags", "9113-4.1-unused-flags-are-ignored", frame(PRIORITY, 0xFF, 1, DEPENDENCY), Head(1,
-           GET)),
+    _right("priority-with-unused-flags", "9113-4.1-unused-flags-are-ignored", frame(PRIORITY, 0xFF, 1, DEPENDENCY),
+           Head(1, GET)),
     _right("window-update-with-unused-flags", "9113-4.1-unused-flags-are-ignored",
            frame(WINDOW_UPDATE, 0xFF, 0, number(1)), Head(1, GET)),
     Case(
@@ -154,8 +155,8 @@ SIZES = (
         why="A server that announces how much it takes, and takes more, has no bound on the memory for a frame.",
     ),
     Case(
-        "http2/frames/headers-too-large", "9113-4.2-size-error-of-the-connection", (Head(1, fields("GET", ("x",
-        "a" * 16_384))),),
+        "http2/frames/headers-too-large", "9113-4.2-size-error-of-the-connection",
+        (Head(1, fields("GET", ("x", "a" * 16_384))),),
         *too_large(SIZE), shows=("setting",), also=("9113-4.2-larger-than-allowed",),
     ),
     Case(
@@ -192,11 +193,14 @@ PADDING = (
         why="An empty frame with the flag PADDED lacks even the byte that says how much padding there is.",
     ),
     _right("padded-headers", "9113-6.2-padding-too-long",
-           Head(1, GET, END_STREAM | END_HEADERS | PADDED, before=b"\x07", after=bytes(7))),
+           Head(1, GET, END_STREAM | END_HEADERS | PADDED, before=b"\x07", after=bytes(7)),
+           why="Padding that is shorter than the payload is no error."),
     _right("headers-with-priority", "9113-6.2-padding-too-long",
-           Head(1, GET, END_STREAM | END_HEADERS | PRIORITIZED, before=b"\x80\0\0\0\x0f")),
+           Head(1, GET, END_STREAM | END_HEADERS | PRIORITIZED, before=b"\x80\0\0\0\x0f"),
+           why="A client of RFC 7540 sends the five bytes of a priority. RFC 9113 has retired their meaning."),
     _right("padded-headers-with-priority", "9113-6.2-padding-too-long",
-           Head(1, GET, END_STREAM | END_HEADERS | PADDED | PRIORITIZED, before=b"\x01" + DEPENDENCY, after=b"\0")),
+           Head(1, GET, END_STREAM | END_HEADERS | PADDED | PRIORITIZED, before=b"\x01" + DEPENDENCY, after=b"\0"),
+           why="A frame may have both: the pad length comes first, and the priority follows."),
     _wrong("padding-as-long-as-headers", "9113-6.2-padding-too-long",
            frame(HEADERS, PADDED | END_HEADERS | END_STREAM, 1, b"\x05" + bytes(4))),
     _wrong("padding-over-the-priority", "9113-6.2-padding-too-long",
@@ -213,8 +217,8 @@ STREAM_0 = (
 )  # fmt: skip
 
 BLOCKS = (
-    _right("block-in-two-frames", "9113-6.10-preceded", Pieces(1, MORE, (9,))),
-    _right("block-in-five-frames", "9113-6.10-preceded", Pieces(1, MORE, (1, 1, 9, 3))),
+    _right("block-in-two-frames", "9113-6.10-preceded", Pieces(1, MORE, (9,)), why=CUT),
+    _right("block-in-five-frames", "9113-6.10-preceded", Pieces(1, MORE, (1, 1, 9, 3)), why=CUT),
     _limited("block-cut-into-bytes", Pieces(1, MORE, (1,) * 20)),
     _limited("headers-and-continuations-without-content", Pieces(1, MORE, (0, 3, 0, 0, 4))),
     _limited("priority-alone-then-the-block", frame(HEADERS, PRIORITIZED | END_STREAM, 1, DEPENDENCY),

@@ -57,8 +57,8 @@ FIELDS = (
         why="A name has at least one character (RFC 9110 §5.1), but the least validation of §8.2.1 does not say so.",
     ),
     Case(
-        "http2/headers/delimiter-in-name", "9113-8.2.1-names-and-values-by-their-grammar", (Head(1, fields("GET", ("x(y",
-        "z"))),),
+        "http2/headers/delimiter-in-name", "9113-8.2.1-names-and-values-by-their-grammar",
+        (Head(1, fields("GET", ("x(y", "z"))),),
         malformed()[0], f"{malformed()[1]}|{OK[0]}",
         why="A parenthesis is no character of a name (RFC 9110 §5.6.2), but the least validation of §8.2.1 does not say so.",
     ),
@@ -133,8 +133,8 @@ PSEUDO = (
         why="A client must not send the user's name of a URI. What a server makes of it is left open.",
     ),
     Case(
-        "http2/headers/host-that-differs", "9113-8.3.1-host-that-differs", (Head(1, fields("GET", ("host",
-        "other.example"))),),
+        "http2/headers/host-that-differs", "9113-8.3.1-host-that-differs",
+        (Head(1, fields("GET", ("host", "other.example"))),),
         malformed()[0], f"{malformed()[1]}|{OK[0]}", also=("9113-8.3.1-host-as-authority", "9113-8.3.1-authority-wins"),
         why="A gateway may go by one of the two names, and the server behind it by the other one.",
     ),
@@ -150,8 +150,8 @@ PSEUDO = (
         why="A request that a gateway has translated from HTTP/1.1 may have Host alone.",
     ),
     Case(
-        "http2/headers/neither-host-nor-authority", "9113-8.3.1-clients-send-authority", (Head(1, without(":authority",
-        GET)),),
+        "http2/headers/neither-host-nor-authority", "9113-8.3.1-clients-send-authority",
+        (Head(1, without(":authority", GET)),),
         malformed()[0], f"{malformed()[1]}|{OK[0]}",
         why="Nobody knows which site the request is for. RFC 9113 names no error for it, so a server may have a default.",
     ),
@@ -204,8 +204,8 @@ TRAILERS = (
         why="A request may end with trailers.",
     ),
     Case(
-        "http2/headers/trailers-without-data", "9113-8.1-a-second-head", (Head(1, POST, END_HEADERS), Head(1, (("x-sum",
-        "1"),))),
+        "http2/headers/trailers-without-data", "9113-8.1-a-second-head",
+        (Head(1, POST, END_HEADERS), Head(1, (("x-sum", "1"),))),
         *OK, needs=NEEDS_POST, why="A request without content may end with trailers.",
     ),
     _echo("trailers-without-end", "9113-8.1-a-second-head", Head(1, ECHO, END_HEADERS), frame(DATA, 0, 1, b"hello"),

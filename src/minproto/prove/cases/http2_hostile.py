@@ -148,14 +148,14 @@ FLOODS = (
     ),
     Case(
         "http2/hostile/header-bomb", "9113-10.5-limits-on-what-costs-us",
-        (Head(1, GET, after=b"\x40\x01b\x7f\xa1\x1e" + b"x" * 4_000), Wait("1:end|closed"), Head(3, GET,
-        after=b"\xbe" * 16_000)),
+        (Head(1, GET, after=b"\x40\x01b\x7f\xa1\x1e" + b"x" * 4_000), Wait("1:end|closed"),
+        Head(3, GET, after=b"\xbe" * 16_000)),
         rf"{REFUSED}|{ONCE}(?!.*3:[23]\d\d)(.* )?3:([45]\d\d|[A-Z_]+) .*open", issue="CVE-2016-6581",
         why="16,000 bytes refer 16,000 times to a field of 4,000 bytes, and become 64 megabytes.",
     ),
     Case(
-        "http2/hostile/upload-beyond-all-windows", "", (NO_CREDIT, Head(1, ECHO, END_HEADERS), frame(DATA, 0, 1,
-        bytes(16_000)) * 250),
+        "http2/hostile/upload-beyond-all-windows", "",
+        (NO_CREDIT, Head(1, ECHO, END_HEADERS), frame(DATA, 0, 1, bytes(16_000)) * 250),
         rf"{ONCE}(.* )?1:FLOW_CONTROL_ERROR( .*)? open|{REFUSED}", rf"{ONCE}(.* )?1:([2345]\d\d|[A-Z_]+)( .*)? open|silent",
         needs=frozenset({"echo"}), why="A client that ignores flow control fills the memory of a server that trusts it.",
     ),

@@ -53,8 +53,8 @@ GOAWAYS = (
     ),
     Case("http2/goaway/seven-bytes", "9113-4.2-too-small-for-its-fields", (frame(GOAWAY, 0, 0, bytes(7)),), *SIZE),
     Case(
-        "http2/goaway/with-debug-data-and-an-unknown-code", "9113-7-unknown-codes", (Head(1, GET), goaway(0, 0xFADE,
-        b"bye\r\n\0")),
+        "http2/goaway/with-debug-data-and-an-unknown-code", "9113-7-unknown-codes",
+        (Head(1, GET), goaway(0, 0xFADE, b"bye\r\n\0")),
         f"{SAID}|{OK[0]}", rf"{ONCE}(.* )?(closed|reset)",
     ),
     Case(
@@ -63,8 +63,8 @@ GOAWAYS = (
         why="The sender must not raise the number; what a server makes of it is left open.",
     ),
     Case(
-        "http2/goaway/before-the-end", "9113-6.8-goaway-before-closing", (Head(1, GET), Wait("1:end"), frame(GOAWAY, 0, 1,
-        bytes(8))),
+        "http2/goaway/before-the-end", "9113-6.8-goaway-before-closing",
+        (Head(1, GET), Wait("1:end"), frame(GOAWAY, 0, 1, bytes(8))),
         "(.* )?goaway=PROTOCOL_ERROR( .*)? closed", f"{PROTOCOL[1]}", also=("9113-5.4.1-goaway-at-every-end",),
     ),
 )  # fmt: skip

@@ -10,10 +10,13 @@ NEEDS_POST = frozenset({"post"})
 NEEDS_ECHO = frozenset({"echo"})
 HELLO = frame(DATA, END_STREAM, 1, b"hello")
 
+WHOLE = "The content of a request arrives completely, in however many frames the client sends it."
+
+
 def _echoed(words: str, entry: str, *steps: bytes | Head, size: int = 5, why: str = "") -> Case:
     """An upload that comes back completely."""
     right = rf"(1:100 )?1:200 (1:data=0 )*(1:data=\d+ )*1:data={size} 1:end open" if size else "1:200 (1:data=0 )?1:end open"
-    return Case(f"http2/semantics/{words}", entry, steps, right, needs=NEEDS_ECHO, shows=("data",), why=why)
+    return Case(f"http2/semantics/{words}", entry, steps, right, needs=NEEDS_ECHO, shows=("data",), why=why or WHOLE)
 
 
 METHODS = (
@@ -29,8 +32,8 @@ METHODS = (
         also=("9110-9.1-get-and-head", "9113-8.1.1-length-without-content"),
     ),
     Case(
-        "http2/semantics/head-of-a-large-resource", "9110-9.3.2-no-content-in-the-answer", (Head(1, fields("HEAD",
-        path="{large}")),),
+        "http2/semantics/head-of-a-large-resource", "9110-9.3.2-no-content-in-the-answer",
+        (Head(1, fields("HEAD", path="{large}")),),
         r"1:200 1:content-length=(\d+|-) (1:data=0 )?1:end open",
         rf"{ONCE}1:[45]\d\d .*1:end open", shows=("data", "content-length"), methods=("HEAD",), needs=frozenset({"large"}),
     ),
@@ -61,15 +64,15 @@ UPLOADS = (
     _echoed("upload", "9113-8.1.1-content-length", Head(1, ECHO, END_HEADERS), HELLO),
     _echoed("upload-in-pieces", "9113-8.1.1-content-length", Head(1, ECHO, END_HEADERS), *[frame(DATA, 0, 1, b"x")] * 99,
             frame(DATA, END_STREAM, 1, b"x"), size=100),
-    _echoed("upload-that-an-empty-frame-ends", "9113-8.1.1-content-length", Head(1, ECHO, END_HEADERS), frame(DATA, 0, 1,
-            b"hello"),
+    _echoed("upload-that-an-empty-frame-ends", "9113-8.1.1-content-length", Head(1, ECHO, END_HEADERS),
+            frame(DATA, 0, 1, b"hello"),
             frame(DATA, END_STREAM, 1)),
     _echoed("upload-without-padding", "9113-6.1-padding-too-long", Head(1, ECHO, END_HEADERS),
             frame(DATA, END_STREAM | 8, 1, b"\x04hello\0\0\0\0"), why="Padding is no content."),
     _echoed("upload-of-nothing", "9113-8.1.1-content-length", Head(1, ECHO), size=0),
     _echoed("upload-of-60000-bytes", "9113-6.9.1-within-both-windows", Head(1, ECHO, END_HEADERS),
             *[frame(DATA, 0, 1, bytes(15_000))] * 3, frame(DATA, END_STREAM, 1, bytes(15_000)), size=60_000,
-            why="It fits into the windows that each connection begins with."),
+            why="60,000 bytes fit into the windows that each connection begins with."),
     Case(
         "http2/semantics/upload-with-trailers", "9110-6.5.1-merge-trailer",
         (Head(1, ECHO, END_HEADERS), frame(DATA, 0, 1, b"hello"), Head(1, (("x-sum", "1"),))),
@@ -126,8 +129,8 @@ MANY = (
     ),
     Case(
         "http2/semantics/fields-of-90000-bytes", "9113-10.5.1-answered-by-431",
-        (Head(1, fields("GET", ("x", "a" * 15_000)), END_STREAM), *[Head(1, (("y", "b" * 15_000),), 0, type=9)] * 4, Head(1,
-        (("z", "c" * 15_000),), END_HEADERS, type=9), Head(3, GET)),
+        (Head(1, fields("GET", ("x", "a" * 15_000)), END_STREAM), *[Head(1, (("y", "b" * 15_000),), 0, type=9)] * 4,
+        Head(1, (("z", "c" * 15_000),), END_HEADERS, type=9), Head(3, GET)),
         rf"{ONCE}(?!.*goaway)(?=(.* )?1:(431|[23]\d\d) )(?=(.* )?3:{SERVED} (.* )?3:end ).*open",
         rf"{ENDED}|{ONCE}(?=(.* )?1:\S+ ).*open", also=("9113-10.5.1-processed-though-too-large",
         "7541-7.4-a-limit-for-strings"),

@@ -96,8 +96,8 @@ WRONG = (
     _wrong("frame-size-of-0", "9113-6.5.2-frame-size-range", PROTOCOL, settings((MAX_FRAME_SIZE, 0))),
     _wrong("frame-size-of-2-24", "9113-6.5.2-frame-size-range", PROTOCOL, settings((MAX_FRAME_SIZE, FRAME_LIMIT + 1))),
     Case(
-        "http2/settings/no-rfc7540-priorities-of-2", "9218-2.1-another-value", (settings((NO_RFC7540_PRIORITIES, 2)), Head(1,
-        GET)),
+        "http2/settings/no-rfc7540-priorities-of-2", "9218-2.1-another-value",
+        (settings((NO_RFC7540_PRIORITIES, 2)), Head(1, GET)),
         PROTOCOL[0], f"{PROTOCOL[1]}|{OK[0]}",
         why="The value is out of its range. A server that does not know RFC 9218 ignores the setting, as RFC 9113 demands.",
     ),

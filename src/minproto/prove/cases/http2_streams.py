@@ -84,15 +84,15 @@ IDLE = (
         why="A client may pass over ids: each new one only has to be higher.",
     ),
     Case(
-        "http2/streams/data-on-the-first-id-passed-over", "9113-5.1-what-no-state-permits", (Head(3, GET), frame(DATA, 0, 1,
-        b"x")),
+        "http2/streams/data-on-the-first-id-passed-over", "9113-5.1-what-no-state-permits",
+        (Head(3, GET), frame(DATA, 0, 1, b"x")),
         connection_error("PROTOCOL_ERROR|STREAM_CLOSED")[0], rf"{ENDED}|(?!.*1:\d){ONCE}.*open",
         why="A stream whose id was passed over is closed. A server may ignore what comes on it, as on any closed stream.",
     ),
     Case(
         "http2/streams/lower-id", "9113-5.1.1-an-unexpected-id", (Head(5, GET), Wait("5:end"), Head(3, GET)), PROTOCOL[0],
         rf"{ENDED}|(?!.*3:\d){ONCE}.*open", also=("9113-5.1.1-ids-ascend",),
-        why="A stream whose id was passed over is closed. A server may ignore what comes on it; it is wrong to serve it.",
+        why="A stream whose id was passed over is closed. A server may ignore a request on it, but not serve the request.",
     ),
     Case(
         "http2/streams/data-on-an-id-passed-over", "9113-5.1-what-no-state-permits", (Head(5, GET), frame(DATA, 0, 3, b"x")),
@@ -132,7 +132,7 @@ OVER = (
         "http2/streams/closed-headers", "9113-5.1-closed-receives", (Head(1, GET), Wait(DONE), Head(1, GET), PING_FRAME),
         rf"(?!.*1:trailers)({REUSED[0]})", rf"(?!.*1:trailers)({REUSED[1]})",
         also=("9113-5.1.1-an-unexpected-id",),
-        why="The id of a stream is used once: whoever serves a second request on it mixes up two exchanges.",
+        why="The id of a stream is used once: a server that serves a second request on it mixes up two exchanges.",
     ),
     Case(
         "http2/streams/closed-window-update", "9113-6.9-credit-for-what-has-ended",
@@ -170,8 +170,9 @@ OVER = (
 
 ERRORS = (
     Case(
-        "http2/streams/an-error-is-a-reset", "9113-5.4.2-an-error-is-a-reset", (Head(1, GET), Wait(DONE), *HALF_CLOSED[:1],
-        Head(3, LARGE), Wait("3:200"), credit(3, 0)), stream_error(3, "PROTOCOL_ERROR")[0], stream_error(3,
+        "http2/streams/an-error-is-a-reset", "9113-5.4.2-an-error-is-a-reset",
+        (Head(1, GET), Wait(DONE), *HALF_CLOSED[:1],
+         Head(3, LARGE), Wait("3:200"), credit(3, 0)), stream_error(3, "PROTOCOL_ERROR")[0], stream_error(3,
              "PROTOCOL_ERROR")[1],
         needs=NEEDS_LARGE,
     ),
