@@ -1,6 +1,7 @@
 """ASGI: what an app gets and may do, and what becomes of an app that breaks the specification."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -169,6 +170,27 @@ async def test_work_after_the_response_delays_nobody() -> None:
     assert len(done) == 3
 
 
+@VERSIONS
+@virtual
+async def test_fields_that_an_app_wrote_for_one_version_work_in_the_other(version: str) -> None:
+    """Connection and Transfer-Encoding are HTTP/1.1's own: HTTP/2 gets an answer without them."""
+    own = {**START, "headers": [(b"Connection", b"close"), (b"Transfer-Encoding", b"chunked"), (b"x-a", b"1")]}
+    async with serving(ASGI(sends(own, MORE, BODY))) as server:
+        answer = await ask(server, version)
+    assert (answer.status, answer.body, answer.headers["x-a"]) == (200, b"hihi", "1")
+    assert ("connection" in answer.headers, "transfer-encoding" in answer.headers) == (version == "1.1",) * 2
+
+
+@VERSIONS
+@pytest.mark.parametrize("status", [204, 304])
+@virtual
+async def test_a_status_without_content(version: str, status: int) -> None:
+    head = {**START, "status": status}
+    async with serving(ASGI(sends(head, {**MORE, "body": b""}, {**BODY, "body": b""}))) as server:
+        answer = await ask(server, version)
+    assert (answer.status, answer.body) == (status, b"")
+
+
 # ---- a client that leaves, a server that stops -----------------------------------------------------------------------
 
 
@@ -230,6 +252,120 @@ async def test_a_download_may_end_after_the_server_has_been_told_to_stop() -> No
     assert (await asking).body == b"hihihi"
 
 
+@virtual
+async def test_a_disconnect_is_told_to_a_receive_that_does_not_wait() -> None:
+    """Starlette's ``is_disconnected`` cancels the first wait, and so polls."""
+    polled: list[Any] = []
+
+    async def app(scope, receive, send):
+        await receive()
+        for _ in range(2):
+            await asyncio.sleep(2)
+            poll = receive()
+            try:
+                poll.send(None)  # runs to its first wait
+            except StopIteration as stop:
+                polled.append(stop.value["type"])
+            else:
+                polled.append("waits")
+                poll.close()
+        await sends(START, BODY)(scope, receive, send)
+
+    async with serving(ASGI(app)) as server:
+        client = server.client()
+        client.send(get())
+        await asyncio.sleep(3)
+        client.pipe.abort()
+        await asyncio.sleep(3)
+    assert polled == ["waits", "http.disconnect"]
+
+
+@pytest.mark.parametrize("leave", ["close_write", "abort"])
+@virtual
+async def test_an_app_may_leave_out_an_answer_that_nobody_waits_for(leave: str, logged) -> None:
+    async def app(scope, receive, send):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with serving(ASGI(app)) as server:
+        client = server.client()
+        client.send(get())
+        await asyncio.sleep(1)
+        getattr(client.pipe, leave)()
+        await asyncio.sleep(5)
+    assert logged == []
+
+
+@virtual
+async def test_the_generators_of_an_app_end_as_soon_as_the_app_does() -> None:
+    """No cycle through the app's exception keeps them: their ``finally`` runs without the garbage collector."""
+    ended = []
+
+    async def pieces() -> Any:
+        try:
+            while True:
+                yield b"piece"
+                await asyncio.sleep(1)
+        finally:
+            ended.append(now())
+
+    async def app(scope, receive, send):
+        await send(START)
+        async for piece in pieces():
+            await send({**MORE, "body": piece})
+
+    gc.disable()
+    try:
+        async with serving(ASGI(app)) as server:
+            client = server.client()
+            client.send(get())
+            await asyncio.sleep(2.5)
+            client.pipe.abort()
+            await asyncio.sleep(3)
+            assert len(ended) == 1
+    finally:
+        gc.enable()
+
+
+@VERSIONS
+@virtual
+async def test_an_empty_piece_sends_the_head(version: str) -> None:
+    """Before the first byte of content, which may come late."""
+    async with serving(ASGI(sends(START, {**MORE, "body": b""}, 100, BODY))) as server:
+        if version == "2":
+            peer = Http2Peer(server.attach())
+            stream = peer.ask("GET", "/")
+            await peer.until(lambda: peer.answers[stream].status != 0, stream)
+            assert now() < 5
+            assert (await peer.answer(stream)).body == b"hi"
+            return
+        client = server.client()
+        client.send(get())
+        assert (await client.pipe.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert now() < 5
+        await asyncio.sleep(100)
+
+
+@virtual
+async def test_an_app_that_answers_after_the_server_has_stopped(logged) -> None:
+    server = Serving(served := ASGI(sends(100, START, BODY)), {})
+    server.client().send(get())
+    await asyncio.sleep(1)
+    await server.server.close()
+    await asyncio.wait(served._tasks)
+    assert logged == []
+
+
+@virtual
+async def test_a_websocket_app_that_outlives_its_connection(logged) -> None:
+    """Its handler is cancelled after ``Timeouts.drain``; the app may go on, and its error is logged."""
+    async with serving(served := ASGI(sends(ACCEPT, 1_000, RuntimeError("late")))) as server:
+        ws, _ = await peer(server)
+        ws.pipe.abort()
+        await asyncio.wait(served._tasks)
+    assert len(logged) == 1 and "late" in logged.pop()
+
+
 # ---- apps that break the specification -------------------------------------------------------------------------------
 
 BEFORE = {
@@ -249,6 +385,9 @@ BEFORE = {
     "an injected header": ({**START, "headers": [(b"a", b"b\r\nset-cookie: c=1")]}, BODY),
     "an injected name": ({**START, "headers": [(b"a: b\r\nc", b"d")]}, BODY),
     "content of str": (START, {**BODY, "body": "hi"}),
+    "content of a 204": ({**START, "status": 204}, BODY),
+    "content of a 304": ({**START, "status": 304}, BODY),
+    "two Content-Lengths": ({**START, "headers": [(b"content-length", b"2"), (b"content-length", b"3")]}, BODY),
     "more than its Content-Length": ({**START, "headers": [(b"content-length", b"1")]}, BODY),
 }
 

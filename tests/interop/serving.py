@@ -67,7 +67,10 @@ def free_port() -> int:
 class Serving:
     """``minproto serve`` (or another command) on a free port, what it prints going to files."""
 
-    def __init__(self, *arguments: str, certificate: Certificate | None = None, name: str = "serve") -> None:
+    def __init__(
+        self, *arguments: str, certificate: Certificate | None = None, name: str = "serve", folder: Path | None = None
+    ) -> None:
+        """``folder``: where it runs; None: here."""
         self.certificate = certificate
         files = ["--tls-cert", certificate.chain, "--tls-key", certificate.key] if certificate else []
         self._stdout, self._stderr = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
@@ -77,6 +80,7 @@ class Serving:
             stdout=self._stdout,
             stderr=self._stderr,
             env=environment(),
+            cwd=folder,
         )
         first = wait_until(self._first_line, 30)  # Python takes its time to start, where many do at once
         assert first.startswith("minproto serves on "), first + self.stderr

@@ -32,12 +32,14 @@ Rules that are easy to get wrong:
 """
 
 import asyncio
+import inspect
 from typing import Any, Self
 
 from minproto.aio.asgi_http import App, Exchange, HttpExchange, Message, Scope
 from minproto.aio.asgi_websocket import WebSocketExchange, any_origin, split_names
 from minproto.aio.http import Answer, Request, Response
 from minproto.aio.observe import logger
+from minproto.aio.options import refuse
 from minproto.aio.websocket import WebSocket
 from minproto.aio.websocket_server import upgrade
 from minproto.http import split_list, split_target
@@ -51,7 +53,13 @@ class ASGI:
     """An ASGI app as an app of minproto. ``async with`` runs its lifespan; without it, the app sees no lifespan."""
 
     def __init__(self, app: App, *, root_path: str = "") -> None:
-        """``root_path``: where a proxy has mounted the app, such as ``/api``; the path of each request follows it."""
+        """``root_path``: where a proxy has mounted the app, such as ``/api``; the path of each request follows it.
+
+        Raises TypeError for an object that is no ASGI app, and ValueError for a ``root_path`` without a slash.
+        """
+        check_asgi(app)
+        if root_path and not root_path.startswith("/"):
+            refuse("root_path", "a path, such as /api", root_path, ValueError)
         self._app = app
         self._root_path = root_path.rstrip("/")
         self._state: dict[str, Any] = {}
@@ -59,7 +67,7 @@ class ASGI:
         self._lifespan: _Lifespan | None = None
 
     async def __aenter__(self) -> Self:
-        """Send ``lifespan.startup``. Raises RuntimeError if the app says that it failed; an app may have no lifespan."""
+        """Send ``lifespan.startup``. Raises LifespanError if the app says that it failed; an app may have no lifespan."""
         self._lifespan = _Lifespan(self._app, self._state)
         await self._lifespan.step("startup")
         return self
@@ -111,6 +119,31 @@ class ASGI:
         return scope
 
 
+def check_asgi(app: object) -> None:
+    """Raise TypeError for an object that can't be called with scope, receive and send. Each request would fail otherwise."""
+    if not callable(app):
+        refuse("app", "an ASGI app, such as `async def app(scope, receive, send)`", app)
+    if inspect.isclass(app) and not hasattr(app, "__await__"):  # Starlette's endpoints are classes, and can be awaited
+        raise TypeError(f"the class {app.__name__} is not an app, but {app.__name__}() may be one")
+    try:
+        parameters = inspect.signature(app)
+        parameters.bind(None, None, None)
+    except ValueError:  # some functions written in C have no signature
+        return
+    except TypeError:
+        names = ", ".join(parameters.parameters)
+        hint = _FOREIGN.get(names, "an ASGI app is called as app(scope, receive, send)")
+        raise TypeError(f"{getattr(app, '__name__', type(app).__name__)}({names}) is not an ASGI app: {hint}") from None
+
+
+_FOREIGN = {
+    "": "assign what it returns to a name, as in app = create_app()",
+    "request": "it looks like an app of minproto, which minproto.serve(app) serves",
+    "environ, start_response": "it is a WSGI app, and asgiref.wsgi.WsgiToAsgi(app) makes an ASGI app of it",
+}
+"""The parameters of functions that are often taken for an ASGI app, and what to do instead."""
+
+
 def _asks_for_websocket(request: Request) -> bool:
     upgrades = split_list(request.headers.get("upgrade", "") or "")
     return request.protocol == "websocket" or (request.method == "GET" and "websocket" in upgrades)
@@ -128,6 +161,10 @@ def _address(value: Any) -> tuple[str, int] | None:
 # ---- lifespan --------------------------------------------------------------------------------------------------------
 
 
+class LifespanError(RuntimeError):
+    """The app says that its startup or its shutdown has failed."""
+
+
 class _Lifespan:
     """The one call of the app that lives as long as the server.
 
@@ -141,7 +178,7 @@ class _Lifespan:
         self._task = asyncio.create_task(self._run(app, scope))
 
     async def step(self, name: str) -> None:
-        """Send ``lifespan.NAME``, and wait until the app has answered. Raises RuntimeError if the app says that it failed."""
+        """Send ``lifespan.NAME``, and wait until the app has answered. Raises LifespanError if the app says that it failed."""
         if self._task.done():
             return
         self._answer = asyncio.get_running_loop().create_future()
@@ -153,13 +190,17 @@ class _Lifespan:
     async def _run(self, app: App, scope: Scope) -> None:
         try:
             await app(scope, self._inbox.get, self._send)
+        except SystemExit as error:
+            if not self._answer.done():
+                self._answer.set_exception(LifespanError(f"the app's lifespan ended with sys.exit({error.code!r})"))
         except Exception as error:  # the specification: go on without a lifespan
-            if self._answer.done():
+            if self._answer.done() and self._answer.exception() is None:
                 logger.error("the app's lifespan failed", exc_info=error)
 
     async def _send(self, message: Message) -> None:
         kind = message["type"]
         if kind.endswith(".failed"):
-            self._answer.set_exception(RuntimeError(f"the app's {kind.split('.')[1]} failed: {message.get('message', '')}"))
+            reason = str(message.get("message", "")).strip().rpartition("\n")[2]  # Starlette puts a whole traceback here
+            self._answer.set_exception(LifespanError(f"the app's {kind.split('.')[1]} failed: {reason}"))
         elif kind.endswith(".complete") and not self._answer.done():
             self._answer.set_result(None)

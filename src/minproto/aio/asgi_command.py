@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from minproto.aio.asgi import ASGI
+from minproto.aio.asgi import ASGI, LifespanError, check_asgi
 from minproto.aio.asgi_http import App
 from minproto.aio.listener import raise_file_limit, serve_until_signal
 from minproto.aio.observe import AccessLog
@@ -27,7 +27,8 @@ def add_options(parser: argparse.ArgumentParser, place: Callable[[argparse.Names
     ``place`` returns the options of the server that say where it listens."""
     parser.set_defaults(run=run, parser=parser, place=place)
     parser.add_argument("app", metavar="MODULE:NAME", type=_names, help="the app: main:app is the object app of main.py")
-    parser.add_argument("--root-path", default="", metavar="PATH", help="where a proxy has mounted the app, such as /api")
+    text = "where a proxy has mounted the app, such as /api"
+    parser.add_argument("--root-path", default="", type=_root_path, metavar="PATH", help=text)
 
 
 async def run(options: argparse.Namespace) -> None:
@@ -38,16 +39,11 @@ async def run(options: argparse.Namespace) -> None:
     raise_file_limit()
     context = tls_context(options.tls_cert, options.tls_key) if options.tls_cert else None
     observers = [] if options.no_access_log else [AccessLog()]
-    served = ASGI(app, root_path=options.root_path)
-    server = Server(served, **options.place(options), ssl=context, observers=observers)
     try:
-        await served.__aenter__()
-    except RuntimeError as error:
+        async with ASGI(app, root_path=options.root_path) as served:
+            await serve_until_signal(Server(served, **options.place(options), ssl=context, observers=observers))
+    except LifespanError as error:
         options.parser.error(str(error))
-    try:
-        await serve_until_signal(server)
-    finally:
-        await served.__aexit__(None, None, None)
 
 
 def load(options: argparse.Namespace) -> App:
@@ -58,22 +54,45 @@ def load(options: argparse.Namespace) -> App:
         found: Any = import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
+        check_asgi(found)
     except ModuleNotFoundError as error:
-        where = f" in {Path.cwd()}" if error.name == module.partition(".")[0] else f", which {module} imports"
-        options.parser.error(f"there is no module {error.name!r}{where}")
+        options.parser.error(_missing(module, error.name or ""))
     except AttributeError as error:
-        options.parser.error(f"{module} has no {name!r}: {error}")
-    except Exception as error:  # the module itself is wrong
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        options.parser.error(f"{module} cannot be imported: {type(error).__name__}: {error} ({last.filename}:{last.lineno})")
-    if not callable(found):
-        options.parser.error(f"{module}:{name} is a {type(found).__name__}, and no app: an app can be called")
+        if module in sys.modules:
+            options.parser.error(f"{module} has no {name!r}: {error}")
+        options.parser.error(_broken(module, error))
+    except (Exception, SystemExit) as error:
+        if module in sys.modules:  # it was imported, so ``check_asgi`` has refused the app
+            options.parser.error(f"{module}:{name}: {error}")
+        options.parser.error(_broken(module, error))
     app: App = found
     return app
 
 
+def _missing(module: str, missing: str) -> str:
+    """Say which module is missing: the one that the user has named, or one that this one imports."""
+    if module.endswith(".py"):
+        return f"a module has no .py at its end: {module.removesuffix('.py').replace('/', '.')}:app"
+    if f"{module}.".startswith(f"{missing}."):
+        return f"there is no module {missing!r} in {Path.cwd()}"
+    return f"there is no module {missing!r}, which {module} imports"
+
+
+def _broken(module: str, error: BaseException) -> str:
+    """Say, in one line, what is wrong with a module, and where."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = "" if isinstance(error, SyntaxError) else f" ({last.filename}:{last.lineno})"  # a SyntaxError names its line
+    return " ".join(f"{module} cannot be imported: {type(error).__name__}: {error}{where}".split())
+
+
+def _root_path(text: str) -> str:
+    if text and not text.startswith("/"):
+        raise argparse.ArgumentTypeError(f"not a path: {text!r} (such as /api)")
+    return text
+
+
 def _names(text: str) -> tuple[str, str]:
     module, colon, name = text.partition(":")
-    if not (module and colon and name):
+    if not (colon and name and all(module.split("."))):
         raise argparse.ArgumentTypeError(f"not MODULE:NAME: {text!r} (such as main:app)")
     return module, name

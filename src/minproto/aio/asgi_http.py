@@ -42,6 +42,8 @@ class Exchange:
     def __init__(self, request: Request) -> None:
         self._request = request
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.told = False
+        """Whether the app has received ``http.disconnect``."""
 
     async def run(self, app: App, scope: Scope) -> None:
         """Run the app. An exception before the answer is raised to the server, which logs it and answers 500."""
@@ -49,13 +51,19 @@ class Exchange:
         try:
             await app(scope, self.receive, self.send)
         except asyncio.CancelledError:
-            failure = MisuseError("the app's task was cancelled")
+            failure = NobodyReadsError() if self.answer.cancelled() else MisuseError("the app's task was cancelled")
         except (Exception, SystemExit, BaseExceptionGroup) as error:
             failure = error
-        if not self.answer.done():
-            self.answer.set_exception(failure or MisuseError("the app returned without a response"))
-        else:
+        if self.answer.done():
             self.ended(failure)
+        elif self.told and (failure is None or passes_on(failure)):  # an app may leave the answer out when nobody waits for it
+            self._request.abort()
+            self.answer.set_exception(NobodyReadsError())
+        else:
+            self.answer.set_exception(failure or MisuseError("the app returned without a response"))
+        # The exception has this frame in its traceback. With ``failure`` in the frame, that is a cycle, and a generator of the
+        # app would run its ``finally`` only when the cycle is collected.
+        del failure
 
     async def receive(self) -> Message:
         raise NotImplementedError
@@ -137,7 +145,6 @@ class HttpExchange(Exchange):
         self._has_trailers = False
         self._complete = False  # the app has sent its last message
         self._has_read = False  # the app has the whole content of the request
-        self._told = False  # the app has received http.disconnect
 
     @cached_property
     def _content(self) -> _Content:
@@ -145,23 +152,30 @@ class HttpExchange(Exchange):
         return _Content()
 
     async def receive(self) -> Message:
-        """Return the next piece of the request's content. After its end, wait until the app has to know that nobody reads."""
+        """Return the next piece of the request's content. After its end, wait until the app has to know that nobody reads.
+
+        What has happened already is returned without a wait: Starlette's ``is_disconnected`` cancels the first wait.
+        """
         if not self._has_read:
             try:
                 piece = await self._request.receive()
             except (ConnectionError, RemoteProtocolError):  # the server knows the reason, and answers
-                self._has_read = self._told = True
+                self._has_read = self.told = True
                 return {"type": "http.disconnect"}
             self._has_read = not piece
             return {"type": "http.request", "body": piece, "more_body": bool(piece)}
+        if not (self._request.left or self._content.abandoned.is_set()):
+            await self._until_nobody_reads()
+        self.told = True
+        return {"type": "http.disconnect"}
+
+    async def _until_nobody_reads(self) -> None:
         waits = [asyncio.ensure_future(each) for each in (self._request.disconnected(), self._content.abandoned.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
-        self._told = True
-        return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
         """Take a message of the app. Raises MisuseError for a message whose turn it is not, and NobodyReadsError."""
@@ -188,7 +202,11 @@ class HttpExchange(Exchange):
         """Answer with the whole response if this is all of it; otherwise hand one piece over to the server."""
         ends = not more and not self._has_trailers
         if self._response is None:
-            self._answer(make_response(start, piece if ends else self._content))
+            if not piece and more and start["status"] in (204, 304):
+                return  # only at the end do we know that it has no content
+            response = make_response(start, piece if ends else self._content)
+            response.early_head = not piece and not ends  # an empty piece asks for the head
+            self._answer(response)
             if ends:
                 self._complete = True
                 return
@@ -197,6 +215,8 @@ class HttpExchange(Exchange):
             self._end()
 
     def _answer(self, response: Response) -> None:
+        if self.answer.cancelled():  # the server has stopped meanwhile
+            raise NobodyReadsError
         self._response = response
         self.answer.set_result(response)
 
@@ -208,7 +228,7 @@ class HttpExchange(Exchange):
         """End the response in the way in which the app has ended."""
         if self._complete and failure is None:
             return
-        told = self._told or self._content.abandoned.is_set()
+        told = self.told or self.answer.cancelled() or self._content.abandoned.is_set()
         if not self._complete:
             self._content.end(None if told else failure or MisuseError("the app returned before the end of its response"))
         if failure is not None and (self._complete or told) and not passes_on(failure):

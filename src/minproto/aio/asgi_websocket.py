@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 
-from minproto.aio.asgi_http import Exchange, Message, MisuseError, fields, make_response, passes_on
+from minproto.aio.asgi_http import Exchange, Message, MisuseError, NobodyReadsError, fields, make_response, passes_on
 from minproto.aio.http import Answer, Request, Response, Upgrade
 from minproto.aio.observe import logger
 from minproto.aio.websocket import ConnectionClosed, WebSocket
@@ -44,14 +44,22 @@ class WebSocketExchange(Exchange):
             self._connected = True
             return {"type": "websocket.connect"}
         try:
-            async with asyncio.timeout(HANDSHAKE):  # a client that is gone before the 101 gets no WebSocket
-                socket = await asyncio.shield(self._socket)
-            message = await socket.receive()
-        except TimeoutError:
+            message = await (await self._opened()).receive()
+        except NobodyReadsError:
             return {"type": "websocket.disconnect", "code": ABNORMAL, "reason": ""}
         except ConnectionClosed as closed:
             return {"type": "websocket.disconnect", "code": closed.code, "reason": closed.reason}
         return {"type": "websocket.receive", "text" if isinstance(message, str) else "bytes": message}
+
+    async def _opened(self) -> WebSocket:
+        """Return the WebSocket, once the client has the 101. Raises NobodyReadsError if the client is gone before."""
+        if self._socket.done():
+            return self._socket.result()
+        try:
+            async with asyncio.timeout(HANDSHAKE):
+                return await asyncio.shield(self._socket)
+        except TimeoutError:
+            raise NobodyReadsError from None
 
     async def send(self, message: Message) -> None:
         """Take a message of the app. Raises MisuseError, and ConnectionError after the end."""
@@ -62,9 +70,9 @@ class WebSocketExchange(Exchange):
             raise MisuseError(f"{kind} came after the end of the response")
         elif kind == "websocket.send":
             text = message.get("text")
-            await self._through((await self._socket).send(message["bytes"] if text is None else text))
+            await self._through((await self._opened()).send(message["bytes"] if text is None else text))
         elif kind == "websocket.close":
-            socket = await self._socket
+            socket = await self._opened()
             await self._through(socket.close(message.get("code", 1000), message.get("reason") or ""))
         else:
             raise MisuseError(f"{kind} came, but websocket.send or websocket.close was expected")
@@ -106,9 +114,10 @@ class WebSocketExchange(Exchange):
         await self._over
 
     def ended(self, failure: BaseException | None) -> None:
-        if failure is None or passes_on(failure):
-            self._over.set_result(None)
-        elif self._socket.done():
+        waiting = self._socket.done() and not self._over.done()  # else ``_run`` was cancelled, or never called
+        if waiting and failure is not None and not passes_on(failure):
             self._over.set_exception(failure)
-        else:
-            logger.error("%s failed after it had refused a WebSocket", self._request.target, exc_info=failure)
+        elif waiting:
+            self._over.set_result(None)
+        elif failure is not None and not passes_on(failure):
+            logger.error("%s failed, and there is no WebSocket", self._request.target, exc_info=failure)

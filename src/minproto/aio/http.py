@@ -338,6 +338,11 @@ class Request:
         if self._exchange is not None and self.head.version != "1.0":
             await self._exchange.inform(status, make_headers(headers))
 
+    @property
+    def left(self) -> bool:
+        """Whether ``disconnected`` would return at once."""
+        return self._left
+
     async def disconnected(self) -> None:
         """Wait until the client has left: its stream was reset, its connection was reset or lost, or it sends nothing more.
 
