@@ -158,7 +158,7 @@ async def prove(case: Case, target: Target) -> Result:
     So a target that was already gone before the case does not fail it, and a target that the case has ended does. A target
     that has never answered the right request has not gone, and gets the case alone.
     """
-    control = CONTROLS[case.speaks or case.protocol] if case.speaks != "tunnel" else CONTROLS["websocket"]
+    control = CONTROLS["websocket" if case.protocol == "websocket" else case.speaks or case.protocol]
     if control.protocol in target.unsound:
         return await play(case, target)
     before = await play(control, target)
