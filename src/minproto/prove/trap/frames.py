@@ -19,10 +19,13 @@ class Frame(NamedTuple):
     payload: bytes = b""
     on: int | None = None
     """The stream; None for the request's."""
+    reserved: int = 0
+    """The reserved bit before the stream identifier."""
 
     def on_stream(self, stream: int) -> bytes:
         """Return the bytes of the frame."""
-        return encode_frame(self.type, self.flags, stream if self.on is None else self.on, self.payload)
+        number = stream if self.on is None else self.on
+        return encode_frame(self.type, self.flags, self.reserved << 31 | number, self.payload)
 
 
 def block(*fields: tuple[str, str]) -> bytes:

@@ -21,6 +21,8 @@ from minproto.prove.trap.snares import CONTROLS
 MAX_OUTPUT = 1 << 20
 GRACE = 0.5
 """The seconds for the server to see the end of the connection, after the program has ended."""
+END_OF_DOM = "</html>"
+"""The last line of what ``--dump-dom`` prints."""
 SCHEMES = {"websocket": "ws"}
 """The protocol -> the scheme of its URLs, if it is not http."""
 
@@ -46,6 +48,10 @@ class Hunt:
         self._command, self._trap, self._host, self._timeout = command, trap, host, timeout
         self._met: dict[str, Meeting] = {}
         self._ended: dict[str, asyncio.Event] = {}
+
+    @property
+    def _is_browser(self) -> bool:
+        return any("{page}" in word for word in self._command)
 
     def on_end(self, meeting: Meeting) -> None:
         """Note a meeting that is over. The server calls it."""
@@ -85,7 +91,8 @@ class Hunt:
         """Run the program on one snare."""
         event = self._ended[snare.name] = asyncio.Event()
         status, output, errors = await self.run_program(self.words(snare))
-        if any("{page}" in word for word in self._command):
+        if self._is_browser:
+            status = 0 if status is None and END_OF_DOM in output else status
             output, errors = shown(output), ""  # a browser complains of much else
         with suppress(TimeoutError):
             async with asyncio.timeout(GRACE):
@@ -108,8 +115,9 @@ class Hunt:
         status = None
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timeout):
-                await asyncio.shield(reading)
-                status = await process.wait()
+                while not reading.done() and not (self._is_browser and END_OF_DOM.encode() in output[-50:]):
+                    await asyncio.wait([reading], timeout=0.1)  # a browser has said all, and takes seconds to end
+                status = await process.wait() if reading.done() else None
         with suppress(ProcessLookupError):  # the program, and what it has started
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()

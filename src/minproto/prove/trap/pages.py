@@ -16,6 +16,7 @@ if (name.startsWith("websocket/")) {
   const socket = new WebSocket(`ws://${location.host}/${name}`%s)
   socket.onmessage = event => say(event.data)
   socket.onerror = () => say("error")
+  socket.onclose = event => { if (event.code !== 1000) say("an error: closed with " + event.code) }
 } else if (name.startsWith("sse/")) {
   const source = new EventSource("/" + name)
   const show = event => say(`${event.type}: ${event.data} (${event.lastEventId})`)

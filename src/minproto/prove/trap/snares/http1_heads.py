@@ -36,7 +36,7 @@ def _interim(name: str, interim: bytes, says: str) -> Snare:
 def _bare(name: str, status: bytes, entry: str, says: str, fields: bytes = b"", outcome: str = ANY) -> Snare:
     """Return a snare whose response has no content, whatever follows it."""
     steps = (b"HTTP/1.1 " + status + b"\r\n" + fields + b"\r\n", Pause(0.05), b"smuggled" if fields else SMUGGLED, Shut())
-    return Snare(f"http1/no-content/{name}", entry, steps, says, outcome, "")
+    return Snare(f"http1/no-content/{name}", entry, steps, says, outcome, "", also=("9112-6.3-no-content",))
 
 
 SNARES = (
@@ -91,7 +91,7 @@ SNARES = (
                "a value with a bare CR, and what looks like a length"),
     _field("nul", "9110-5.5-cr-lf-nul", b"X: a\0b\r\n", "a value with NUL", EITHER, never="a\0b"),
     _field("delete", "9110-5.5-other-controls", b"X: a\x7fb\r\n", "a value with the control character 0x7f", EITHER),
-    _field("latin-1", "9110-5.5-opaque", b"X: \xe9\xff\r\n", "a value with bytes that are not ASCII"),
+    _field("latin-1", "9112-2.2-octets", b"X: \xe9\xff\r\n", "a value with bytes that are not ASCII"),
     _field("no-colon", "", b"X\r\n", "a line without a colon", EITHER, "It is no field (RFC 9112 §5)."),
     _field("no-name", "", b": a\r\n", "a field without a name", EITHER, "It is no field (RFC 9112 §5)."),
     _field("space-before-colon", "", b"X : a\r\n", "a space before the colon", EITHER,

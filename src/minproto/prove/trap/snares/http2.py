@@ -62,7 +62,7 @@ def _stream(name: str, entry: str, steps: tuple[Step, ...], says: str, code: str
 
 def _malformed(name: str, entry: str, *fields: tuple[str, str], says: str) -> Snare:
     """Return a snare whose head is malformed."""
-    return _stream(f"malformed/{name}", entry, (headers(*fields), CONTENT), says)
+    return replace(_stream(f"malformed/{name}", entry, (headers(*fields), CONTENT), says), also=("9113-8.2.1-malformed",))
 
 
 def _settings(*settings: tuple[int, int]) -> Frame:
@@ -83,10 +83,11 @@ SNARES = (
     _good("frames/unknown-type", "9113-4.1-unknown-types", (Frame(0xEE, 0, b"hi"), Frame(0xEE, 0xFF, b"hi", 0), *GOOD),
           "frames of an unknown type"),
     _good("frames/unused-flags", "9113-4.1-unused-flags-are-ignored",
-          (Frame(HEADERS, END_HEADERS | 0xD2 & ~PADDED & ~0x20, _BLOCK), Frame(DATA, END_STREAM | 0xF6, b"hello")),
-          "flags that have no meaning"),
-    _good("frames/reserved-bit", "9113-4.1-reserved-bit-is-ignored",
-          (HEAD, b"\0\0\0\xee\0\x80\0\0\0", CONTENT), "the reserved bit before a stream identifier"),
+          (Frame(PING, 0xFE, PAYLOAD, 0), Frame(HEADERS, 0xD2 & ~PADDED & ~0x20, _BLOCK[:5]),
+           Frame(CONTINUATION, 0xFF, _BLOCK[5:]), Frame(DATA, END_STREAM | 0xF6, b"hello")),
+          "flags that have no meaning, such as END_STREAM of a CONTINUATION", right="(pong )?"),
+    _good("frames/reserved-bit", "9113-4.1-reserved-bit-is-ignored", (HEAD._replace(reserved=1), CONTENT._replace(reserved=1)),
+          "the reserved bit before the stream identifier"),
     _good("frames/padding", "9113-6.1-padding-too-long", (Frame(HEADERS, END_HEADERS | PADDED, b"\x03" + _BLOCK + bytes(3)),
           Frame(DATA, PADDED | END_STREAM, b"\xffhello" + bytes(255))), "padding"),
     _good("frames/priority", "9113-4.1-unknown-types",
@@ -226,6 +227,8 @@ SNARES = (
     _stream("messages/interim-ends", "9113-8.1-an-interim-response-ends-nothing",
             (headers((":status", "103"), flags=END_HEADERS | END_STREAM),), "a 103 with END_STREAM"),
     _stream("messages/second-head", "9113-8.1-a-second-head", (HEAD, HEAD, Wait(_ANY), CONTENT), "a second head"),
+    _stream("messages/trailers-without-end", "9113-8.1-a-second-head", (HEAD, headers(("x-sum", "7")), Wait(_ANY), CONTENT),
+            "trailers without END_STREAM"),
     _stream("messages/data-first", "9113-8.1.1-a-client-does-not-accept-it", (Frame(DATA, 0, b"hi"), Wait(_ANY), *GOOD),
             "DATA before HEADERS"),
     _stream("messages/status-in-trailers", "9113-8.1-pseudo-fields-in-trailers",
@@ -238,13 +241,17 @@ SNARES = (
     _malformed("path", "9113-8.3-unknown-pseudo-fields", _STATUS, (":path", "/"), says=":path in a response"),
     _malformed("unknown-pseudo-field", "9113-8.3-unknown-pseudo-fields", _STATUS, (":x", "y"),
                says="an unknown pseudo-header field"),
-    _malformed("upper-case", "9113-8.2.1-malformed", _STATUS, ("Server", "a"), says="a name in upper case"),
-    _malformed("line-feed", "9113-8.2.1-malformed", _STATUS, ("server", "a\nb"), says="a line break in a value"),
-    _malformed("nul", "9113-8.2.1-malformed", _STATUS, ("server", "a\0b"), says="NUL in a value"),
-    _malformed("colon-in-a-name", "9113-8.2.1-malformed", _STATUS, ("a:b", "c"), says="a colon in a name"),
-    _malformed("space-in-a-name", "9113-8.2.1-malformed", _STATUS, ("a b", "c"), says="a space in a name"),
-    _malformed("space-around-a-value", "9113-8.2.1-malformed", _STATUS, ("server", " a"), says="a space before a value"),
+    _malformed("upper-case", "9113-8.2.1-names", _STATUS, ("Server", "a"), says="a name in upper case"),
+    _malformed("line-feed", "9113-8.2.1-no-line-breaks-in-values", _STATUS, ("server", "a\nb"),
+               says="a line break in a value"),
+    _malformed("nul", "9113-8.2.1-no-line-breaks-in-values", _STATUS, ("server", "a\0b"), says="NUL in a value"),
+    _malformed("colon-in-a-name", "9113-8.2.1-no-colon-in-names", _STATUS, ("a:b", "c"), says="a colon in a name"),
+    _malformed("space-in-a-name", "9113-8.2.1-names", _STATUS, ("a b", "c"), says="a space in a name"),
+    _malformed("space-around-a-value", "9113-8.2.1-no-space-around-values", _STATUS, ("server", " a"),
+               says="a space before a value"),
     _malformed("connection", "9113-8.2.2-malformed", _STATUS, ("connection", "close"), says="a Connection field"),
+    _malformed("upgrade", "9113-8.2.2-malformed", _STATUS, ("upgrade", "x"), says="an Upgrade field"),
+    _malformed("keep-alive", "9113-8.2.2-malformed", _STATUS, ("keep-alive", "timeout=5"), says="a Keep-Alive field"),
     _malformed("transfer-encoding", "9113-8.2.2-malformed", _STATUS, ("transfer-encoding", "chunked"),
                says="Transfer-Encoding"),
 )  # fmt: skip
