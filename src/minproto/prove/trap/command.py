@@ -10,9 +10,11 @@ The exit status is 0 if nothing is wrong, 1 if something is, and 2 if the snares
 import argparse
 import asyncio
 import shutil
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 from minproto.prove.options import Parser, count_to, protocols_of, seconds
 from minproto.prove.trap.hunt import Find, Hunt
@@ -41,13 +43,21 @@ def run(words: Sequence[str]) -> int:
             return 0
         _check_command(command)
         report = Report(options, command)
-        asyncio.run(_hunt(options, snares, command, report) if command else _serve(options, snares, report))
+        asyncio.run(_interruptible(_hunt(options, snares, command, report) if command else _serve(options, snares, report)))
     except (CannotRunError, OSError) as error:
         print(f"minproto trap: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (asyncio.CancelledError, KeyboardInterrupt):
         print(file=sys.stderr)
     return report.end() if report else 2
+
+
+async def _interruptible(run: Coroutine[Any, Any, None]) -> None:
+    """Await ``run``, which Ctrl-C cancels: programs that are running are ended, too. Raises CancelledError then."""
+    task = asyncio.create_task(run)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    await task
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:

@@ -113,15 +113,18 @@ class Hunt:
         output, errors = bytearray(), bytearray()
         reading = asyncio.gather(_read(process.stdout, output), _read(process.stderr, errors))
         status = None
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(self._timeout):
                 while not reading.done() and not (self._is_browser and END_OF_DOM.encode() in output[-50:]):
                     await asyncio.wait([reading], timeout=0.1)  # a browser has said all, and takes seconds to end
                 status = await process.wait() if reading.done() else None
-        with suppress(ProcessLookupError):  # the program, and what it has started
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-        await reading
+        except TimeoutError:
+            pass
+        finally:
+            with suppress(ProcessLookupError):  # the program, and what it has started
+                os.killpg(process.pid, signal.SIGKILL)
+            await asyncio.wait([reading])
+            await process.wait()
         return status, output.decode(errors="replace"), errors.decode(errors="replace")
 
     def _judge(self, meeting: Meeting, status: int | None, output: str, errors: str) -> Find:
