@@ -49,7 +49,8 @@ http {
 """
 _NODE = """
 const answer = (request, response) => {
-  const path = new URL(request.url, 'http://localhost').pathname
+  let path
+  try { path = new URL(request.url, 'http://localhost').pathname } catch { response.writeHead(400); return response.end() }
   if (path === '/echo' && request.method === 'POST') { response.writeHead(200); request.pipe(response) }
   else if (path.startsWith('/bytes/')) response.end(Buffer.alloc(262144, 'x'))
   else if (path === '/events') {

@@ -120,7 +120,7 @@ _FIELDS = (
     _shown("refusal-explained", "9110-15.5-explain", _REFUSAL, "length", r"4\d\d length=[1-9]\d* closed",
            r"[2-5]\d\d length=\d+ (open|closed)|closed|reset"),
     _shown("501-explained", "9110-15.6-explain", b"BREW {path} HTTP/1.1\r\n" + HOST + _CLOSE, "length",
-           rf"5\d\d length=[1-9]\d* closed|{OK} length=\d+ (open|closed)", r"5\d\d length=0 closed|closed|reset",
+           r"5\d\d length=[1-9]\d* closed|[234]\d\d length=\d+ (open|closed)", r"5\d\d length=0 closed|closed|reset",
            methods=("BREW",)),
     _shown("status", "9110-15-valid-range", LAST, "line", rf"{OK} line=\[HTTP/1\.[01] [1-5]\d\d .*\] closed"),
     _shown("one-framing", "9112-6.2-cl-beside-te", LAST, "transfer-encoding",
