@@ -48,10 +48,11 @@ def test_our_server_is_right(clear: Serving, protocol: str, tmp_path: Path) -> N
     assert found["right"] and not [each for each in found.get("skipped", []) if "no longer answers" in each]
 
 
-def test_our_server_is_all_right_in_http1(clear: Serving, tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", ["http1", "http2"])
+def test_our_server_is_all_right(clear: Serving, protocol: str, tmp_path: Path) -> None:
     """Nothing is only acceptable, floods included. So the matrix counts an acceptable answer of a mutant as found."""
     file = tmp_path / "results.json"
-    done = prove(f"{clear.host}:{clear.port}", "--only", "http1", "--hostile", "--json", str(file))
+    done = prove(f"{clear.host}:{clear.port}", "--only", protocol, "--hostile", "--json", str(file))
     assert (done.returncode, verdicts(file).keys()) == (0, {"right"}), done.stdout
 
 
