@@ -42,7 +42,7 @@ NEEDS_LARGE = frozenset({"large"})
 NO_CREDIT = settings((INITIAL_WINDOW_SIZE, 0))
 OPEN = Head(1, POST, END_HEADERS)
 BAD = without(":path", GET)
-WAITS = 50.0
+WAITS = 62.0
 BEGUN = r"|1:[2345]\d\d( .*)? open"
 """The app has begun to answer, and may have a conversation with the client for as long as both like."""
 
@@ -50,7 +50,7 @@ BEGUN = r"|1:[2345]\d\d( .*)? open"
 
 
 def _slow(words: str, *steps: Step, **more: Any) -> Case:
-    """A client that keeps a connection without using it. A server ends it, or the stream, within less than a minute."""
+    """A client that keeps a connection without using it. A server ends it, or the stream, within a minute."""
     right = rf"{ENDED}|{ONCE}(.* )?(1:(?!NO_ERROR)[A-Z_]+|1:408 (.* )?1:end|goaway=\w+)( .*)? open" + more.pop("or_right", "")
     why = more.pop("why", "Each such connection costs the server memory, and one of the connections that it can have.")
     return Case(f"http2/slow/{words}", more.pop("entry", ""), (*steps, Pause(WAITS)), right, why=why, **more)
