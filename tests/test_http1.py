@@ -209,7 +209,8 @@ def test_a_client_sends_what_its_table_has_and_nothing_else() -> None:
         (lambda: asked(POST, response=b"HTTP/1.1 204 x\r\n\r\n")(), BODY, DONE),
         (lambda: asked(GET, EndOfMessage(), response=b"HTTP/1.1 204 x\r\n\r\n")(), IDLE, IDLE),
         (lambda: asked(GET, EndOfMessage(), response=b"HTTP/1.1 200 x\r\nContent-Length: 1\r\n\r\n")(), DONE, BODY),
-        (lambda: asked(UPGRADING, response=b"HTTP/1.1 101 x\r\n\r\n")(), SWITCHED, SWITCHED),
+        (lambda: asked(UPGRADING, response=b"HTTP/1.1 101 x\r\n\r\n")(), BODY, SWITCHED),
+        (lambda: asked(CONNECT, response=b"HTTP/1.1 200 x\r\n\r\n")(), SWITCHED, SWITCHED),
         (lambda: asked(UPGRADING, EndOfMessage(), response=b"HTTP/1.1 101 x\r\n\r\n")(), SWITCHED, SWITCHED),
     ],
 )
@@ -219,6 +220,7 @@ def test_the_tables_drive(make: Callable[[], minproto.http1.Connection], request
     assert (core.request, core.response) == (request_state, response_state)
 
 
+CONNECT = RequestHead("CONNECT", "a:80", HOST)
 UPGRADING = RequestHead("POST", "/", Headers([*HOST, *CHUNKED, ("upgrade", "x"), ("connection", "upgrade")]))
 
 
@@ -853,6 +855,17 @@ def test_http_1_0_has_no_upgrade() -> None:
     core.receive_data(b"HTTP/1.1 101 x\r\n\r\n")
     with pytest.raises(RemoteProtocolError, match="101 without a request to upgrade"):
         core.next_event()
+
+
+def test_a_client_completes_its_request_before_it_switches() -> None:
+    """RFC 9110 §7.8: it can't begin the new protocol in the middle of a message, although the 101 has come."""
+    core = asked(UPGRADING, Data(b"a"), response=b"HTTP/1.1 101 x\r\n\r\nnew")()
+    assert (core.request, core.response, core.wants) == (BODY, SWITCHED, Wants.PAUSED)
+    assert core.send(Data(b"b")) + core.send(EndOfMessage()) == b"1\r\nb\r\n0\r\n\r\n"
+    assert (core.request, core.response, core.wants, core.trailing_data) == (SWITCHED, SWITCHED, Wants.PAUSED, b"new")
+    for event in (GET, Data(b"c"), EndOfMessage()):
+        with pytest.raises(LocalProtocolError):
+            core.send(event)
 
 
 def test_a_client_replaces_a_fold_in_a_trailer_too() -> None:

@@ -487,7 +487,7 @@ def request_handling(version: str, headers: Sequence[tuple[str, str]], fault: ty
 #                    IDLE -------------------+                          IDLE
 #                      | REQUEST_HEAD        | BAD_REQUEST                | REQUEST_HEAD, or BAD_REQUEST
 #                      v                     v                            v
-#  REQUEST_DATA +--> BODY --BAD_REQUEST--> CLOSED           INTERIM +-> HEAD --SWITCH--> SWITCHED (both messages)
+#  REQUEST_DATA +--> BODY --BAD_REQUEST--> CLOSED           INTERIM +-> HEAD --SWITCH, TUNNEL--> SWITCHED
 #               +----+ |                                            +---+ |
 #                      |                                                  | FINAL
 #                      | REQUEST_END                                      v
@@ -499,7 +499,10 @@ def request_handling(version: str, headers: Sequence[tuple[str, str]], fault: ty
 #                      +-------------- when both are DONE: ---------------+
 #                       both IDLE again (keep-alive), or both CLOSED
 #
-# SWITCH is a 101 (the request is DONE), or a 2xx to CONNECT. INTERIM is any other 1xx.
+# SWITCH is a 101, TUNNEL is a 2xx to CONNECT, and INTERIM is any other 1xx.
+#
+# TUNNEL takes the request to SWITCHED at once. After SWITCH, the request is completed first, and goes from DONE to SWITCHED: a
+# client can't change the protocol in the middle of a message (RFC 9110 §7.8).
 #
 # For example, when a server receives a GET without content, the request goes from IDLE to BODY and DONE, and the response from
 # IDLE to HEAD. Sending a 200 takes the response to BODY and DONE. Now both are DONE, so both become IDLE again.
@@ -537,19 +540,19 @@ class Step(IntEnum):
     INTERIM = 3
     FINAL = 4
     SWITCH = 5
-    RESPONSE_DATA = 6
-    RESPONSE_END = 7
-    BAD_REQUEST = 8
-    BAD_RESPONSE = 9
-    END_OF_INPUT = 10
+    TUNNEL = 6
+    RESPONSE_DATA = 7
+    RESPONSE_END = 8
+    BAD_REQUEST = 9
+    BAD_RESPONSE = 10
+    END_OF_INPUT = 11
 
 
 REQUEST_TRANSITIONS: dict[tuple[State, Step], State] = {
     (IDLE, Step.REQUEST_HEAD): BODY,
     (BODY, Step.REQUEST_DATA): BODY,
     (BODY, Step.REQUEST_END): DONE,
-    (BODY, Step.SWITCH): SWITCHED,  # a 2xx to CONNECT: the server need not wait for the end of the request
-    (DONE, Step.SWITCH): SWITCHED,
+    (BODY, Step.TUNNEL): SWITCHED,  # the server need not wait for the end of the request
     (IDLE, Step.END_OF_INPUT): State.CLOSED,
 }
 RESPONSE_TRANSITIONS: dict[tuple[State, Step], State] = {
@@ -557,6 +560,7 @@ RESPONSE_TRANSITIONS: dict[tuple[State, Step], State] = {
     (HEAD, Step.INTERIM): HEAD,  # RFC 9110 §10.1.1: also after a 100, the final response has to come
     (HEAD, Step.FINAL): BODY,
     (HEAD, Step.SWITCH): SWITCHED,
+    (HEAD, Step.TUNNEL): SWITCHED,
     (BODY, Step.RESPONSE_DATA): BODY,
     (BODY, Step.RESPONSE_END): DONE,
     (IDLE, Step.BAD_REQUEST): HEAD,  # a head that was not understood has to be answered, too
@@ -571,7 +575,7 @@ _SENT: dict[tuple[Role, type[Event]], Step] = {
     (CLIENT, RequestHead): Step.REQUEST_HEAD,
     (CLIENT, Data): Step.REQUEST_DATA,
     (CLIENT, EndOfMessage): Step.REQUEST_END,
-    (SERVER, ResponseHead): Step.FINAL,  # or INTERIM or SWITCH: all three are possible in the same state
+    (SERVER, ResponseHead): Step.FINAL,  # or INTERIM, SWITCH or TUNNEL: all four are possible in the same state
     (SERVER, Data): Step.RESPONSE_DATA,
     (SERVER, EndOfMessage): Step.RESPONSE_END,
 }
@@ -580,11 +584,14 @@ BOTH_DONE: dict[tuple[State, State, bool], State] = {
     (DONE, DONE, True): IDLE,  # the connection persists: the next exchange may begin
     (DONE, DONE, False): State.CLOSED,  # §9.6: whatever follows is not a request
     (State.CLOSED, DONE, False): State.CLOSED,  # the error response, or the app's own response, is complete
+    (DONE, SWITCHED, True): SWITCHED,  # both have left HTTP, whatever the heads say about keep-alive
+    (DONE, SWITCHED, False): SWITCHED,
 }
 """The states of the request and of the response, and whether the connection persists -> the new state of both.
 
 Both messages have to be complete first. A server that answers early still has to read the whole request, and a client the
-whole response, or the unread bytes would be taken for the next message (§9.3)."""
+whole response, or the unread bytes would be taken for the next message (§9.3). A client that gets a 101 early still sends
+the rest of its request: the server would take bytes of the new protocol for content (RFC 9110 §7.8)."""
 
 
 @dataclass(slots=True)
@@ -645,7 +652,7 @@ class Connection(Core):
         if after is None:
             return
         self.request = self.response = after
-        self.wants = DATA if after is IDLE else Wants.CLOSED
+        self.wants = DATA if after is IDLE else PAUSED if after is SWITCHED else Wants.CLOSED
         self._method = ""
         self._empty_lines = 0
 
@@ -762,8 +769,10 @@ class Connection(Core):
         """
         self.expects_continue = False
         self._server_version = version
-        if status == 101 or (self._method == "CONNECT" and 200 <= status < 300):
+        if status == 101:
             return self._move(Step.SWITCH)
+        if self._method == "CONNECT" and 200 <= status < 300:
+            return self._move(Step.TUNNEL)
         if status < 200:
             return self._move(Step.INTERIM)
         version = min(version, self._version)  # the lower of the two versions is what both ends understand (§9.3)

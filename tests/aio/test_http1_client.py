@@ -177,6 +177,56 @@ async def early_answer(pipe):
 
 
 @virtual
+async def test_after_an_early_101_the_new_protocol_waits_for_the_upload():
+    """RFC 9110 §7.8: a client can't begin it before the request is complete."""
+    received = bytearray()
+
+    async def answer(pipe):
+        received.extend(await pipe.read())
+        pipe.write(SWITCHING)
+        while data := await pipe.read():
+            received.extend(data)
+
+    async with answering(answer) as client:
+        response = await client.request("POST", "/", [("upgrade", "x")], pieces(3, pause=1))
+        assert (response.status, now()) == (101, 3)
+        response.pipe.write(b"new")
+        await asyncio.sleep(1)
+        assert received.endswith(b"\r\n\r\n" + b"5\r\npiece\r\n" * 3 + b"0\r\n\r\nnew")
+
+
+SWITCHING = b"HTTP/1.1 101 x\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+
+
+@virtual
+async def test_an_upload_that_fails_after_an_early_101_fails_the_request():
+    """The rest of the request can't be sent any more, so the new protocol can't begin."""
+
+    async def content():
+        yield b"some"
+        await asyncio.sleep(1)
+        raise ValueError("of the caller")
+
+    async with answering(saying(SWITCHING)) as client:
+        with pytest.raises(ValueError, match="of the caller"):
+            await client.request("POST", "/", [("upgrade", "x")], content())
+        with pytest.raises(RequestRefused, match="of the caller"):
+            await client.request("GET", "/")
+
+
+@virtual
+async def test_a_request_that_is_cancelled_after_an_early_101_ends_its_upload():
+    closed = []
+    async with answering(saying(SWITCHING, fin=False)) as client:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.5):
+                await client.request("POST", "/", [("upgrade", "x")], pieces(9, pause=1, closed=closed))
+        assert closed == [1.5]
+        with pytest.raises(RequestRefused, match="given up"):
+            await client.request("GET", "/")
+
+
+@virtual
 async def test_an_upload_that_fails_after_its_answer_is_told_to_the_next_request():
     """Nobody else can be told; and a request that was broken off is the last."""
 

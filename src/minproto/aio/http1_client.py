@@ -115,7 +115,7 @@ class ClientConnection:
         """Send a request, and return the response as soon as its head has arrived. Interim responses (1xx) are skipped.
 
         The head may arrive before an upload is done. Otherwise we wait for the head for ``Timeouts.idle`` seconds, counted
-        from the end of the upload.
+        from the end of the upload. A 101 is returned when the upload is done, too.
 
         Raises LocalProtocolError or TypeError for a request that can't be sent, and whatever an iterator of content raises.
         Raises RequestRefused if nothing was sent, because the server has already closed the connection, or an earlier request
@@ -136,6 +136,8 @@ class ClientConnection:
         self._start_upload(body)
         self._content_size = 0
         head = await self._receive_head()
+        if head.status == 101:
+            await self._complete_request()
         if not self._core.skip_empty_body():
             return ClientResponse(head, self, self._timeouts.body)
         await self._finish()  # a 204 has no content, so nobody will read it to its end: finish now
@@ -225,6 +227,23 @@ class ClientConnection:
         failure = None if upload.cancelled() else upload.exception()
         if failure is not None and (self._core.response is DONE or not self.endpoint.lost):
             self._end(failure)
+
+    async def _complete_request(self) -> None:
+        """Wait until the upload is done, now that a 101 has come. Raises what the upload raises.
+
+        The user must not get the pipe earlier: bytes of the new protocol would get into the content (RFC 9110 §7.8).
+        """
+        if self._upload is None:
+            return
+        try:
+            await asyncio.wait([self._upload])
+            if self._error is not None:
+                raise self._error.with_traceback(None)
+            self._upload.result()
+        except BaseException as error:
+            await self._stop_upload()
+            self._end(error)
+            raise
 
     async def _stop_upload(self) -> BaseException | None:
         """End the upload, if there is one. Return its error if it had already failed."""
@@ -329,7 +348,7 @@ class ClientConnection:
 
     def tunnel(self) -> Pipe | None:
         """Return the pipe for another protocol, with the bytes that came after the response; None if HTTP is still spoken."""
-        return self.endpoint.hand_over() if self._core.response is SWITCHED else None
+        return self.endpoint.hand_over() if self._core.request is SWITCHED else None
 
     async def give_up(self) -> None:
         """Receive no more of a response, because the user does not want it. In HTTP/1.1 that ends the connection."""
