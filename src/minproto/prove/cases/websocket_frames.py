@@ -11,6 +11,7 @@ _RESERVED = (0x3, 0x4, 0x5, 0x6, 0x7, 0xB, 0xC, 0xD, 0xE, 0xF)
 _MEBIBYTE = bytes(range(256)) * 4_096
 _LATER = "Extensions, and later versions, give the reserved bits and opcodes a meaning that this server does not know."
 _HELLO_16 = bytes.fromhex("81fe0005 37fa213d 7f9f4d5158")
+_125_IN_16 = bytes.fromhex("82fe007d 00000000") + bytes(125)
 _65535_IN_64 = bytes.fromhex("82ff000000000000ffff 00000000") + bytes(65_535)
 _HELLO_64 = bytes.fromhex("81ff0000000000000005 37fa213d 7f9f4d5158")
 
@@ -80,7 +81,8 @@ CASES = (
            acceptable=r"(close=\d+ )?(closed|reset)|close=\d+ open|(text|binary)=\S+ open",
            why="If each length has one form only, no two parsers can differ about it. No sentence tells the recipient "
                "to check.")
-      for name, data in (("5-in-16-bits", _HELLO_16), ("5-in-64-bits", _HELLO_64), ("65535-in-64-bits", _65535_IN_64))),
+      for name, data in (("5-in-16-bits", _HELLO_16), ("5-in-64-bits", _HELLO_64), ("125-in-16-bits", _125_IN_16),
+                         ("65535-in-64-bits", _65535_IN_64))),
     fault(
         "frames/length-of-64-bits", "6455-5.2-length-63-bits", bytes.fromhex("82ff8000000000000001 00000000 61"),
         why="A program that reads the length as a signed number gets a negative one.",
