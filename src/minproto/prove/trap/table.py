@@ -101,7 +101,7 @@ class Client:
     def release(self) -> str:
         """Return the version of what is installed."""
         if self.module:
-            return version(packages_distributions()[self.module][0])
+            return version(packages_distributions().get(self.module, [self.module])[0])
         line = subprocess.run([self.command[0], "--version"], capture_output=True, text=True, check=True).stdout
         return next((word for word in line.split() if word.lstrip("v")[:1].isdigit()), "").lstrip("v")
 
@@ -168,7 +168,7 @@ def main() -> int:
             continue
         finds = asyncio.run(hunt(client, options.jobs))
         lines += rows(client, finds)
-        print(lines[-1], flush=True)
+        print("\n".join(rows(client, finds)), flush=True)
         for find in finds:
             if find.verdict in (Verdict.WRONG, Verdict.SKIPPED):
                 print(f"    {find.verdict.value} {find.snare.name}: {find.meeting.transcript}: {find.detail}", flush=True)

@@ -25,7 +25,7 @@ def _field(
 def _no_length(name: str, entry: str, field: bytes, says: str) -> Snare:
     """Return a snare with a field that is no length, though it may look like one. The content ends with the connection."""
     head = b"HTTP/1.1 200 OK\r\n" + field + b"Content-Type: text/plain\r\n\r\n"
-    return Snare(f"http1/fields/{name}", entry, (head + b"hello you", Shut()), says, EITHER, "hello you")
+    return Snare(f"http1/fields/{name}", entry, (head + b"hello", Pause(0.3), b" you", Shut()), says, EITHER, "hello you")
 
 
 def _interim(name: str, interim: bytes, says: str) -> Snare:
