@@ -9,9 +9,11 @@ The exit status is 0 if nothing is wrong, 1 if something is, and 2 if the cases 
 
 import argparse
 import asyncio
+import logging
 import ssl
 import sys
 from collections.abc import Sequence
+from contextlib import aclosing
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
 
@@ -37,6 +39,7 @@ class CannotRunError(Exception):
 def run(words: Sequence[str]) -> int:
     """Run the command, and return its exit status. ``words``: everything after ``minproto prove``."""
     options = _parser().parse_args(list(words))
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each write to a connection that the target has ended
     try:
         if options.list:
             print("\n".join(f"{case.name}  {case.entry or 'hardening'}" for case in _chosen(options)))
@@ -44,7 +47,11 @@ def run(words: Sequence[str]) -> int:
         if options.target is None:
             raise CannotRunError("name the server: minproto prove HOST:PORT")
         return asyncio.run(_run(options, _chosen(options), _target(options)))
-    except (CannotRunError, OSError) as error:
+    except BrokenPipeError:
+        pass  # the reader has seen enough (``| head``)
+    except OSError as error:
+        print(f"minproto prove: {error.strerror or error}{f': {error.filename!r}' if error.filename else ''}", file=sys.stderr)
+    except CannotRunError as error:
         print(f"minproto prove: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("minproto prove: interrupted", file=sys.stderr)
@@ -65,12 +72,15 @@ async def _run(options: argparse.Namespace, cases: list[Case], target: Target) -
         raise CannotRunError(_why_nothing(target, answers))
     cases = [case for case in cases if case.protocol in target.speaks]
     report.begin(answers, set[str]().union(*[case.needs for case in cases]))
-    results = []
-    async for result in prove_all(cases, target, options.jobs):
-        results.append(result)
-        # In a thread: to explain a megabyte takes seconds, in which the other cases would miss their answers.
-        await asyncio.to_thread(report.add, result, len(cases))
-    report.end(results)
+    results: list[Result] = []
+    try:
+        async with aclosing(prove_all(cases, target, options.jobs)) as proving:
+            async for result in proving:
+                results.append(result)
+                # In a thread: to explain a megabyte takes seconds, in which the other cases would miss their answers.
+                await asyncio.to_thread(report.add, result, len(cases))
+    finally:  # also after Ctrl-C: what is known by then is shown
+        report.end(results)
     return 1 if any(result.verdict is Verdict.WRONG for result in results) else 0
 
 

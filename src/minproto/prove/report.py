@@ -11,12 +11,16 @@ from collections import Counter
 from collections.abc import Iterator
 
 from minproto.prove.case import Verdict
+from minproto.prove.cases import CASES
 from minproto.prove.runner import Result
 from minproto.prove.shown import MARKS, annotated, card, demand, to_json, wrapped
 from minproto.prove.target import NEEDS, PATHS, Target
+from minproto.prove.words import meanings, readable
 
 MOST_ROWS = 12
 """The maximum number of heads, frames or chunks of a case that are shown without -v: the last ones."""
+MOST_WITH_BYTES = 3
+"""The maximum number of wrong answers that are shown with their bytes without -v: a bad server has hundreds."""
 MAX_TRANSCRIPT = 300
 
 
@@ -39,6 +43,9 @@ class Report:
         print(f"{target.address}{' over TLS' if target.tls else ''} speaks {', '.join(sorted(target.speaks))}{by}")
         if target.via:
             print(f"its answers carry Via: {target.via}: a proxy is in between, and some answers are the proxy's")
+        if "http1" in target.speaks and answers["http1"].transcript.endswith(" open"):
+            text = "it keeps the connection open after Connection: close: only http1/connection counts that as wrong"
+            print("\n".join(wrapped(self._width, text)))
         for name, result in answers.items():
             if name not in target.speaks:
                 print(f"not {name}: {result.detail or result.transcript}")
@@ -57,14 +64,22 @@ class Report:
             if self._done == total:
                 sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
-        if self._options.verbose or result.verdict is Verdict.WRONG:
+        if self._options.verbose:
             if sys.stderr.isatty():
                 sys.stderr.write("\r\x1b[K")
             print("\n".join(self._failure(result)), end="\n\n", flush=True)
 
     def end(self, results: list[Result]) -> None:
-        """Print the card, and write the files."""
+        """Print the wrong answers and the card, and write the files. ``results`` is shorter after Ctrl-C."""
+        wrong = sorted((each for each in results if each.verdict is Verdict.WRONG), key=lambda each: CASES.index(each.case))
+        if not self._options.verbose and len(wrong) <= MOST_WITH_BYTES:
+            for result in wrong:
+                print("\n".join(self._failure(result)), end="\n\n")
+        elif not self._options.verbose:
+            print("\n".join(self._by_sentence(wrong)), end="\n\n")
         print("\n".join(self._card(results)))
+        for line in self._words(wrong):
+            print(line)
         if "json" in self._files:
             cases = [to_json(each.case, each.verdict, each.transcript, each.detail) for each in results]
             json.dump({"target": str(self._target.address), "cases": cases}, self._files["json"], indent=1)
@@ -73,14 +88,48 @@ class Report:
         for file in self._files.values():
             file.close()
 
+    def _by_sentence(self, wrong: list[Result]) -> Iterator[str]:
+        """Yield each sentence of a standard once, with the cases that the target answered wrongly, and without their bytes.
+
+        Cases with the same answer and the same right one stand together: one fault often shows in many of them.
+        """
+        sentences: dict[tuple[str, str], dict[tuple[str, ...], list[str]]] = {}
+        for result in wrong:
+            case = result.case
+            alike = sentences.setdefault((case.entry, case.why), {})
+            alike.setdefault(tuple(self._judgement(result, self._width - 2)), []).append(case.name)
+        for (_, why), alike in sentences.items():
+            names = next(iter(alike.values()))
+            case = next(result.case for result in wrong if result.case.name == names[0])
+            yield MARKS[Verdict.WRONG]
+            yield from demand(case, why, case.issue, self._width)
+            for lines, names in alike.items():
+                yield from wrapped(self._width, " ".join(names))
+                yield from (f"  {line}" for line in lines)
+            yield ""
+        yield from wrapped(self._width, f"the bytes of a case: {self._again('NAME')}")
+
+    def _judgement(self, result: Result, width: int) -> Iterator[str]:
+        """Yield the answer, and what it ought to be."""
+        case = result.case
+        shown = result.transcript[:MAX_TRANSCRIPT] + ("..." if len(result.transcript) > MAX_TRANSCRIPT else "")
+        yield from wrapped(width, f"the answer: {shown}{': ' if shown and result.detail else ''}{result.detail}")
+        acceptable = f"; acceptable: {readable(case.acceptable)}" if case.acceptable else ""
+        yield from wrapped(width, f"right is: {readable(case.right)}{acceptable}")
+
+    def _words(self, wrong: list[Result]) -> Iterator[str]:
+        """Yield what the words of the wrong and the right answers mean."""
+        texts = [line for result in wrong for line in self._judgement(result, self._width)]
+        if texts:
+            yield "\nThe words:"
+            for line in meanings(texts):
+                yield from wrapped(self._width, line)
+
     def _failure(self, result: Result) -> Iterator[str]:
         case = result.case
         yield f"{MARKS[result.verdict]} {case.name}"
         yield from demand(case, case.why, case.issue, self._width)
-        shown = result.transcript[:MAX_TRANSCRIPT] + ("..." if len(result.transcript) > MAX_TRANSCRIPT else "")
-        yield from wrapped(self._width, f"the answer: {shown}{': ' if shown and result.detail else ''}{result.detail}")
-        acceptable = f"; acceptable: {case.acceptable}" if case.acceptable else ""
-        yield from wrapped(self._width, f"right is: {case.right}{acceptable}")
+        yield from self._judgement(result, self._width)
         yield from annotated(result.record, self._width, self._color, MOST_ROWS if not self._options.verbose else 0)
         yield from wrapped(self._width, f"again: {self._again(case.name)}")
 
@@ -98,7 +147,7 @@ class Report:
 
     def _card(self, results: list[Result]) -> Iterator[str]:
         """Yield a line for each group, and the sums."""
-        yield from card(self._groups)
+        yield from card({group: self._groups[group] for case in CASES if (group := case.group) in self._groups})
         lacks = Counter(result.detail for result in results if result.verdict is Verdict.SKIPPED)
         for reason, count in lacks.items():
             yield f"skipped, {count}: {reason}"

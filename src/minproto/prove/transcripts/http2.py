@@ -101,7 +101,9 @@ class Http2(Transcript):
         while len(self._buffer) >= frames.HEADER_SIZE and not self.why_malformed:
             header = frames.parse_header(self._buffer)
             end = frames.HEADER_SIZE + header.length
-            if header.length > self._max_frame:
+            if self._buffer.startswith(b"HTTP/1."):
+                self.malformed("HTTP/1.1, and not HTTP/2")
+            elif header.length > self._max_frame:
                 self.malformed(f"a frame of {header.length:,} bytes, or no HTTP/2 at all")
             elif self._buffer[5] & 0x80 or (header.type <= frames.CONTINUATION and header.flags & ~_FLAGS.get(header.type, 0)):
                 self.malformed("the reserved bit, or a flag without a meaning, is set")

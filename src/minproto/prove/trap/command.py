@@ -44,6 +44,8 @@ def run(words: Sequence[str]) -> int:
         _check_command(command)
         report = Report(options, command)
         asyncio.run(_interruptible(_hunt(options, snares, command, report) if command else _serve(options, snares, report)))
+    except BrokenPipeError:
+        return 2  # the reader has seen enough (``| head``)
     except (CannotRunError, OSError) as error:
         print(f"minproto trap: {error}", file=sys.stderr)
         return 2
