@@ -67,7 +67,7 @@ def _served(*names: str) -> list[Result]:
     async def run() -> list[Result]:
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
             address = Address("127.0.0.1", listener.sockets[0].getsockname()[1])
-            target = Target(address, dict(PATHS), "a", 0.05)
+            target = Target(address, dict(PATHS), "a", 1.0)
             cases = [case for case in CASES if case.name in names]
             async with aclosing(prove_all(cases, target, 2)) as proving:
                 return [result async for result in proving]
