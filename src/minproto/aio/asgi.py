@@ -34,6 +34,7 @@ Rules that are easy to get wrong:
 import asyncio
 import inspect
 from typing import Any, Self
+from urllib.parse import unquote
 
 from minproto.aio.asgi_http import App, Exchange, HttpExchange, Message, Scope
 from minproto.aio.asgi_websocket import WebSocketExchange, any_origin, split_names
@@ -45,6 +46,11 @@ from minproto.aio.websocket_server import upgrade
 from minproto.http import split_list, split_target
 
 VERSIONS = {"version": "3.0", "spec_version": "2.4"}
+SCHEMES = {"http": ("http", "https"), "websocket": ("ws", "wss")}
+EXTENSIONS: dict[str, Scope] = {
+    "http": {"http.response.trailers": {}, "http.response.early_hint": {}},
+    "websocket": {"websocket.http.response": {}},
+}
 LAST_WORDS = 30.0
 """Seconds that the tasks of apps get, after the server has stopped, before they are cancelled."""
 
@@ -62,6 +68,7 @@ class ASGI:
             refuse("root_path", "a path, such as /api", root_path, ValueError)
         self._app = app
         self._root_path = root_path.rstrip("/")
+        self._raw_root = self._root_path.encode()
         self._state: dict[str, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._lifespan: _Lifespan | None = None
@@ -101,21 +108,20 @@ class ASGI:
         return await exchange.answer
 
     def _scope(self, kind: str, request: Request) -> Scope:
-        secured = request.pipe.info("ssl_object") is not None
-        _, path, query = split_target(request.method, request.target)
-        head = request.head
+        head, info = request.head, request.pipe.info
+        _, path, query = split_target(request.method, head.target)
         scope: Scope = {
             "type": kind, "asgi": VERSIONS, "http_version": head.version,
-            "scheme": ("wss" if secured else "ws") if kind == "websocket" else ("https" if secured else "http"),
-            "path": self._root_path + request.path, "raw_path": self._root_path.encode() + path.encode("latin-1"),
-            "query_string": query.encode("latin-1"), "root_path": self._root_path,
+            "scheme": SCHEMES[kind][info("ssl_object") is not None],
+            "path": self._root_path + (unquote(path) if "%" in path else path),
+            "raw_path": self._raw_root + path.encode("latin-1"), "query_string": query.encode("latin-1"),
+            "root_path": self._root_path,
+            "client": _address(info("peername")), "server": _address(info("sockname")),
             "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in head.headers],
-            "client": _address(request.pipe.info("peername")), "server": _address(request.pipe.info("sockname")),
-            "state": self._state.copy(), "extensions": {"websocket.http.response": {}},
+            "state": self._state.copy(), "extensions": EXTENSIONS[kind].copy(),
         }  # fmt: skip
         if kind == "http":
             scope["method"] = head.method
-            scope["extensions"] = {"http.response.trailers": {}, "http.response.early_hint": {}}
         return scope
 
 
@@ -145,8 +151,10 @@ _FOREIGN = {
 
 
 def _asks_for_websocket(request: Request) -> bool:
-    upgrades = split_list(request.headers.get("upgrade", "") or "")
-    return request.protocol == "websocket" or (request.method == "GET" and "websocket" in upgrades)
+    if request.protocol or request.method != "GET":
+        return request.protocol == "websocket"
+    upgrades = request.headers.get("upgrade")
+    return upgrades is not None and "websocket" in split_list(upgrades)
 
 
 async def _nothing(ws: WebSocket) -> None:

@@ -141,6 +141,7 @@ class HttpExchange(Exchange):
     def __init__(self, request: Request) -> None:
         super().__init__(request)
         self._start: Message | None = None
+        self._fields: list[tuple[str, str]] = []  # of the start
         self._response: Response | None = None
         self._has_trailers = False
         self._complete = False  # the app has sent its last message
@@ -186,8 +187,9 @@ class HttpExchange(Exchange):
             await self._request.inform(103, [("link", bytes(link).decode("latin-1")) for link in message["links"]])
         elif kind == "http.response.start" and self._start is None:
             self._start, self._has_trailers = message, bool(message.get("trailers", False))
-            if _is_endless(message):  # its first event may take long, and a browser waits for the head
-                self._answer(_EventStream(self._content, message["status"], fields(message["headers"]), early_head=True))
+            self._fields = fields(message.get("headers", ()))
+            if _is_endless(self._fields):  # its first event may take long, and a browser waits for the head
+                self._answer(_EventStream(self._content, message["status"], self._fields, early_head=True))
         elif kind == "http.response.body" and self._start is not None:
             await self._send_body(self._start, bytes(message.get("body", b"")), bool(message.get("more_body", False)))
         elif kind == "http.response.trailers" and self._response is not None and self._has_trailers:
@@ -204,12 +206,15 @@ class HttpExchange(Exchange):
         if self._response is None:
             if not piece and more and start["status"] in (204, 304):
                 return  # only at the end do we know that it has no content
-            response = make_response(start, piece if ends else self._content)
-            response.early_head = not piece and not ends  # an empty piece asks for the head
-            self._answer(response)
             if ends:
+                length = ("content-length", str(len(piece)))
+                if length in self._fields:  # the server writes this field itself, in its fast path
+                    self._fields.remove(length)
+                self._answer(Response(piece, start["status"], self._fields))
                 self._complete = True
                 return
+            early = not piece  # an empty piece asks for the head
+            self._answer(Response(self._content, start["status"], self._fields, early_head=early))
         await self._content.put(piece)
         if ends:
             self._end()
@@ -242,20 +247,17 @@ def passes_on(failure: BaseException | None) -> bool:
     return failure is not None
 
 
-def _is_endless(start: Message) -> bool:
+def _is_endless(head: list[tuple[str, str]]) -> bool:
     """Return whether a head announces an event stream."""
-    return ("content-type", "text/event-stream") in [(name, value[:17]) for name, value in fields(start.get("headers", ()))]
-
-
-def make_response(start: Message, body: bytes | _Content) -> Response:
-    """Return the response of a start message. Raises TypeError or ValueError for an invalid status, MisuseError for fields
-    of a wrong type."""
-    return Response(body, start["status"], fields(start.get("headers", ())))
+    for name, value in head:
+        if name == "content-type" and value.startswith("text/event-stream"):
+            return True
+    return False
 
 
 def fields(pairs: Iterable[Iterable[bytes]]) -> list[tuple[str, str]]:
     """Return the fields of a message. Raises MisuseError if they are not pairs of bytes, as the specification demands."""
     try:
-        return [(bytes(name).decode("latin-1").lower(), bytes(value).decode("latin-1")) for name, value in pairs]
+        return [(str(name, "latin-1").lower(), str(value, "latin-1")) for name, value in pairs]
     except (TypeError, ValueError) as error:
         raise MisuseError(f"headers have to be pairs of bytes: {error}") from None

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 
-from minproto.aio.asgi_http import Exchange, Message, MisuseError, NobodyReadsError, fields, make_response, passes_on
+from minproto.aio.asgi_http import Exchange, Message, MisuseError, NobodyReadsError, fields, passes_on
 from minproto.aio.http import Answer, Request, Response, Upgrade
 from minproto.aio.observe import logger
 from minproto.aio.websocket import ConnectionClosed, WebSocket
@@ -94,7 +94,8 @@ class WebSocketExchange(Exchange):
         elif kind == "websocket.http.response.body" and self._refusal is not None:
             self._refusal["body"] += bytes(message.get("body", b""))
             if not message.get("more_body", False):
-                self.answer.set_result(make_response(self._refusal, self._refusal["body"]))
+                start = self._refusal
+                self.answer.set_result(Response(start["body"], start["status"], fields(start.get("headers", ()))))
         else:
             raise MisuseError(f"{kind} came, but websocket.accept or websocket.close was expected")
 
