@@ -92,7 +92,7 @@ def test_curl_is_judged(tmp_path: Path) -> None:
 
 def test_a_wrong_client_is_told_what_is_wrong(tmp_path: Path) -> None:
     """It takes the connection's end for the end of the content, whatever Content-Length says."""
-    done = trap("--snare", "http1/framing/too-short", "--", sys.executable, "-c", CARELESS, "{url}")
+    done = trap("--snare", "http1/framing/too-short", "-v", "--", sys.executable, "-c", CARELESS, "{url}")
     assert done.returncode == 1
     assert "WRONG http1/framing/too-short: the connection ends after 5 of 10 bytes" in done.stdout
     assert "RFC 9112 §6.3" in done.stdout and "content-length = 10" in done.stdout

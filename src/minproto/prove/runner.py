@@ -166,8 +166,8 @@ async def prove(case: Case, target: Target) -> Result:
         return await play(case, target)
     before = await play(control, target)
     if before.verdict is not Verdict.RIGHT:
-        answer = before.transcript or before.detail
-        return Result(case, Verdict.SKIPPED, "", f"the target no longer answers a right request: {answer}", before.record)
+        gone = f"the target no longer answers a right request of {control.protocol}: {before.transcript or before.detail}"
+        return Result(case, Verdict.SKIPPED, "", gone, before.record)
     result = await play(case, target)
     if control.protocol == "http1" and before.transcript.endswith(" open"):
         _forgive_open(result)
@@ -179,7 +179,8 @@ async def prove(case: Case, target: Target) -> Result:
                 after = await play(control, target)
         if after.verdict is not Verdict.RIGHT:
             result.verdict = Verdict.WRONG
-            result.detail = f"after it, the target no longer answers a right request: {after.transcript or after.detail}"
+            answer = after.transcript or after.detail
+            result.detail = f"after it, the target no longer answers a right request of {control.protocol}: {answer}"
     return result
 
 

@@ -54,7 +54,8 @@ class Report:
         yield from wrapped(self._width, f"what it did: {self._done(find)}")
         acceptable = f"; acceptable: {snare.acceptable}" if snare.acceptable else ""
         yield from wrapped(self._width, f"right is: {snare.demands}{acceptable}")
-        yield from annotated(find.meeting.record, self._width, self._color, 0 if self._options.verbose else MOST_ROWS)
+        if self._options.verbose or not self._command:  # a careless program is wrong at dozens of snares
+            yield from annotated(find.meeting.record, self._width, self._color, 0 if self._options.verbose else MOST_ROWS)
         if self._command:
             words = ["minproto", "trap", "--snare", snare.name, "-v", "--", *self._command]
             yield from wrapped(self._width, f"again: {shlex.join(words)}")
