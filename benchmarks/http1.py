@@ -78,12 +78,12 @@ def measure(peer: Peer, cpu: int | None, scene: str, seconds: int) -> Run:
         return run._replace(cpu=(cpu_seconds(server.pid) - before) / (run.rate * seconds) * 1e6)
 
 
-def table(runs: dict[str, list[Run]]) -> None:
+def table(runs: dict[str, list[Run]], targets: dict[str, float] = TARGETS) -> None:
     print(f"{'':18}{'req/s':>9}{'p50 ms':>8}{'p99 ms':>8}{'errors':>8}{'CPU us':>8}  minproto/peer (min-max)  target")
     ours = runs.get(MINPROTO.name, [])
     for name, theirs in runs.items():
         rate, p50, p99, _, cpu = (median(column) for column in zip(*theirs, strict=True))
-        verdict = compare(ours, theirs, TARGETS.get(name)) if ours and name != MINPROTO.name else ""
+        verdict = compare(ours, theirs, targets.get(name)) if ours and name != MINPROTO.name else ""
         errors = sum(run.errors for run in theirs)
         print(f"{name:18}{rate:9,.0f}{p50:8.2f}{p99:8.2f}{errors:8}{cpu:8.1f}  {verdict}".rstrip())
 
