@@ -22,7 +22,7 @@ if (name.startsWith("websocket/")) {
   const show = event => say(`${event.type}: ${event.data} (${event.lastEventId})`)
   source.onmessage = show
   source.addEventListener("note", show)
-  source.onerror = () => { if (source.readyState === 2) say("the connection failed") }
+  source.onerror = () => { if (source.readyState === 2 && !out.textContent) say("the connection failed") }
 } else
   fetch("/" + name).then(response => response.text()).then(say).catch(error => say("error: " + error))
 </script>
