@@ -28,7 +28,7 @@ COUNT = 300
 PEERS = {
     "uvicorn-h11": ["uvicorn", "--http", "h11"],
     "uvicorn-httptools": ["uvicorn", "--http", "httptools"],
-    "hypercorn": ["hypercorn"],
+    "hypercorn": ["hypercorn", "--workers", "0"],  # in one process, so that nothing is left when it is killed
 }
 SERVERS_OWN = {"date", "server", "connection", "transfer-encoding"}
 """Fields of the response that are the server's business."""
