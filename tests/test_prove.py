@@ -8,10 +8,11 @@ import pytest
 
 from minproto.aio.address import Address
 from minproto.http2_frames import ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, PING, SETTINGS, encode_frame
-from minproto.prove import cases, ledger
+from minproto.prove import cases, command, ledger
 from minproto.prove.case import Case, Verdict
 from minproto.prove.cases import CASES
 from minproto.prove.frames import GET, Head, block
+from minproto.prove.shown import shortened
 from minproto.prove.target import NEEDS, PATHS, Target
 from minproto.prove.transcripts import TRANSCRIPTS
 
@@ -157,3 +158,25 @@ def test_a_field_block_names_the_target() -> None:
 def test_a_long_value_has_a_long_length() -> None:
     """RFC 7541 §5.1: 1337 with a prefix of seven bits is 7f ba 09."""
     assert block(target(), (("a", "x" * 1337),))[3:6] == bytes.fromhex("7fba09")
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_hostile_cases_stay_on_this_machine_however_they_are_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    """192.0.2.1 is an address for documentation (RFC 5737): the command is refused before it connects."""
+    words = ["192.0.2.1:80", "--i-run-this-server", "--case", "http1/hostile/*", "--timeout", "0.01"]
+    assert command.run(words) == 2
+    assert capsys.readouterr().err == "minproto prove: hostile cases are for servers on this machine alone\n"
+
+
+@pytest.mark.parametrize("words", [["--host", "ä€"], ["--path", "/a b"], ["--ws-path", ""], ["--host", "a\r\nb"]])
+def test_what_no_request_can_contain_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.run(["127.0.0.1:1", *words])
+    assert "may be ASCII without blanks" in capsys.readouterr().err
+
+
+def test_a_shown_answer_is_short_and_cannot_write_to_the_terminal() -> None:
+    assert shortened("text=[\x1b[2J]") == "text=[\\x1b[2J]"
+    assert len(shortened("x" * 1_000_000)) == 303

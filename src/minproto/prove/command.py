@@ -10,20 +10,22 @@ The exit status is 0 if nothing is wrong, 1 if something is, and 2 if the cases 
 import argparse
 import asyncio
 import logging
+import signal
 import ssl
 import sys
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
 
 from minproto.aio.address import Address
 from minproto.prove.case import Case, Verdict
 from minproto.prove.cases import CASES
-from minproto.prove.options import Parser, count_to, protocols_of, seconds
+from minproto.prove.options import Parser, count_to, protocols_of, seconds, sent
 from minproto.prove.probe import probe
 from minproto.prove.report import Report
 from minproto.prove.runner import Result, prove_all
+from minproto.prove.shown import shortened
 from minproto.prove.target import NEEDS, PATHS, Target
 from minproto.prove.transcripts import PROTOCOLS
 
@@ -46,26 +48,31 @@ def run(words: Sequence[str]) -> int:
             return 0
         if options.target is None:
             raise CannotRunError("name the server: minproto prove HOST:PORT")
-        return asyncio.run(_run(options, _chosen(options), _target(options)))
+        with ExitStack() as files:
+            return asyncio.run(_run(options, _chosen(options), _target(options), files))
     except BrokenPipeError:
         pass  # the reader has seen enough (``| head``)
     except OSError as error:
         print(f"minproto prove: {error.strerror or error}{f': {error.filename!r}' if error.filename else ''}", file=sys.stderr)
     except CannotRunError as error:
         print(f"minproto prove: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
+    except (asyncio.CancelledError, KeyboardInterrupt):
         print("minproto prove: interrupted", file=sys.stderr)
     return 2
 
 
-async def _run(options: argparse.Namespace, cases: list[Case], target: Target) -> int:
+async def _run(options: argparse.Namespace, cases: list[Case], target: Target, files: ExitStack) -> int:
     """Probe the target, run the cases that it can be asked, and report."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):  # a KeyboardInterrupt would leave the tasks of the cases unfinished
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     if not _is_loopback(target.address):
         if not options.i_run_this_server:
             raise CannotRunError(f"{target.address} is not on this machine: say --i-run-this-server if it is yours")
-        if options.hostile:
-            raise CannotRunError("--hostile is for servers on this machine alone")
-    report = Report(target, options)
+        if options.hostile or any(case.group.endswith("/hostile") for case in cases):
+            raise CannotRunError("hostile cases are for servers on this machine alone")
+    report = Report(target, options, files)
     protocols = list(dict.fromkeys(case.protocol for case in cases))
     answers = await probe(target, protocols)
     if not target.speaks:
@@ -86,7 +93,7 @@ async def _run(options: argparse.Namespace, cases: list[Case], target: Target) -
 
 def _why_nothing(target: Target, answers: dict[str, Result]) -> str:
     """Return why no protocol is spoken."""
-    tried = [f"{name}: {result.transcript or result.detail}" for name, result in answers.items()]
+    tried = [f"{name}: {shortened(result.transcript) or result.detail}" for name, result in answers.items()]
     unreachable = {result.detail for result in answers.values() if not result.transcript}
     if len(unreachable) == 1 and not any(result.transcript for result in answers.values()):
         return f"{target.address}: {unreachable.pop()}"
@@ -139,13 +146,14 @@ def _parser() -> Parser:
     parser.add_argument("--only", type=protocols_of(PROTOCOLS), default=list(PROTOCOLS), metavar="NAMES", help=text)
     parser.add_argument("--case", action="append", metavar="NAME", help="only this case; * stands for any text")
     parser.add_argument("--list", action="store_true", help="list the cases, and run none")
-    parser.add_argument("--path", default=PATHS["path"], metavar="PATH", help="a path that answers a GET (%(default)s)")
+    text = "a path that answers a GET (%(default)s)"
+    parser.add_argument("--path", default=PATHS["path"], type=sent, metavar="PATH", help=text)
     for name, need in (("post", "post"), ("echo", "echo"), ("large", "large"), ("ws", "websocket"), ("events", "events")):
         text = NEEDS[need].partition(" (")[0]
-        parser.add_argument(f"--{name}-path", default=PATHS[name], metavar="PATH", help=f"{text} (%(default)s)")
+        parser.add_argument(f"--{name}-path", default=PATHS[name], type=sent, metavar="PATH", help=f"{text} (%(default)s)")
     parser.add_argument("--tls", action="store_true", help="connect over TLS; ALPN chooses the version of HTTP")
     parser.add_argument("--insecure", action="store_true", help="accept any certificate")
-    parser.add_argument("--host", metavar="NAME", help="the value of Host and :authority, if it is not HOST:PORT")
+    parser.add_argument("--host", type=sent, metavar="NAME", help="the value of Host and :authority, if it is not HOST:PORT")
     text = "the seconds after which an answer that has not come counts as none (%(default)g)"
     parser.add_argument("--timeout", type=seconds, default=TIMEOUT, metavar="S", help=text)
     text = "how many cases run at once (%(default)s)"

@@ -35,6 +35,13 @@ def count_to(most: int) -> Callable[[str], int]:
     return parse
 
 
+def sent(text: str) -> str:
+    """Parse a path or a host that requests contain."""
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise argparse.ArgumentTypeError(f"may be ASCII without blanks and control characters: {text!a}")
+    return text
+
+
 def seconds(text: str) -> float:
     """Parse a number of seconds."""
     try:

@@ -9,11 +9,12 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 from minproto.prove.case import Verdict
 from minproto.prove.cases import CASES
 from minproto.prove.runner import Result
-from minproto.prove.shown import MARKS, annotated, card, demand, to_json, wrapped
+from minproto.prove.shown import MARKS, annotated, card, demand, shortened, to_json, wrapped
 from minproto.prove.target import NEEDS, PATHS, Target
 from minproto.prove.words import meanings, readable
 
@@ -21,20 +22,20 @@ MOST_ROWS = 12
 """The maximum number of heads, frames or chunks of a case that are shown without -v: the last ones."""
 MOST_WITH_BYTES = 3
 """The maximum number of wrong answers that are shown with their bytes without -v: a bad server has hundreds."""
-MAX_TRANSCRIPT = 300
 
 
 class Report:
-    """Prints while the cases run, and sums up at the end."""
+    """Prints while the cases run, and sums up at the end. ``files`` closes the files that it writes, however the run ends."""
 
-    def __init__(self, target: Target, options: argparse.Namespace) -> None:
+    def __init__(self, target: Target, options: argparse.Namespace, files: ExitStack) -> None:
         self._target, self._options = target, options
         self._width = shutil.get_terminal_size((100, 24)).columns
         self._color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         self._groups: dict[str, Counter[Verdict]] = {}
         self._done = 0
         # Files are opened now: a run of a minute whose report cannot be written would be lost.
-        self._files = {name: open(path, "w") for name in ("json", "junit") if (path := getattr(options, name))}
+        paths = {name: path for name in ("json", "junit") if (path := getattr(options, name))}
+        self._files = {name: files.enter_context(open(path, "w", encoding="utf-8")) for name, path in paths.items()}
 
     def begin(self, answers: dict[str, Result], needs: set[str]) -> None:
         """Say what the target speaks, and which needs of the cases it does not meet."""
@@ -48,7 +49,7 @@ class Report:
             print("\n".join(wrapped(self._width, text)))
         for name, result in answers.items():
             if name not in target.speaks:
-                print(f"not {name}: {result.detail or result.transcript}")
+                print(f"not {name}: {result.detail or shortened(result.transcript)}")
         for need in NEEDS:
             if need in needs - target.meets:
                 print(f"without {NEEDS[need]}")
@@ -85,8 +86,6 @@ class Report:
             json.dump({"target": str(self._target.address), "cases": cases}, self._files["json"], indent=1)
         if "junit" in self._files:
             ElementTree.ElementTree(_to_junit(results)).write(self._files["junit"], "unicode", xml_declaration=True)
-        for file in self._files.values():
-            file.close()
 
     def _by_sentence(self, wrong: list[Result]) -> Iterator[str]:
         """Yield each sentence of a standard once, with the cases that the target answered wrongly, and without their bytes.
@@ -112,7 +111,7 @@ class Report:
     def _judgement(self, result: Result, width: int) -> Iterator[str]:
         """Yield the answer, and what it ought to be."""
         case = result.case
-        shown = result.transcript[:MAX_TRANSCRIPT] + ("..." if len(result.transcript) > MAX_TRANSCRIPT else "")
+        shown = shortened(result.transcript)
         yield from wrapped(width, f"the answer: {shown}{': ' if shown and result.detail else ''}{result.detail}")
         acceptable = f"; acceptable: {readable(case.acceptable)}" if case.acceptable else ""
         yield from wrapped(width, f"right is: {readable(case.right)}{acceptable}")

@@ -12,6 +12,16 @@ from minproto.prove.case import Question, Verdict
 MARKS = {Verdict.RIGHT: "right", Verdict.ACCEPTABLE: "acceptable", Verdict.WRONG: "WRONG", Verdict.SKIPPED: "skipped"}
 
 
+MAX_TRANSCRIPT = 300
+"""The maximum number of characters of an answer that are shown."""
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a transcript, without control characters: a server must not write to the user's terminal."""
+    shown = text[:MAX_TRANSCRIPT] + ("..." if len(text) > MAX_TRANSCRIPT else "")
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in shown)
+
+
 def wrapped(width: int, text: str) -> list[str]:
     """Return the lines of a text, indented."""
     return textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)

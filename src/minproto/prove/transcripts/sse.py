@@ -39,10 +39,13 @@ class EventStream(Http1):
 
     def _read_lines(self, data: bytes) -> None:
         try:
-            self._text += self._decoder.decode(data)
+            piece = self._decoder.decode(data)
         except UnicodeDecodeError:
             self._write("no-utf-8")
             return
+        self._text += piece
+        if "\n" not in piece and "\r" not in piece:
+            return  # to look for the end of a long line again with each piece would take quadratic time
         text = self._text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
         *lines, self._text = text.split("\n")
         for line in filter(None, lines):
