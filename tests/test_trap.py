@@ -5,7 +5,18 @@ import re
 import pytest
 
 from minproto import websocket
-from minproto.http2_frames import ACK, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, SETTINGS, encode_frame
+from minproto.http2_frames import (
+    ACK,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PING,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    encode_frame,
+)
 from minproto.prove import ledger
 from minproto.prove.case import Verdict
 from minproto.prove.trap import command
@@ -155,3 +166,11 @@ def test_a_wrong_option_is_one_line(capsys: pytest.CaptureFixture[str], words: t
 def test_all_snares_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.run(["--list"]) == 0
     assert capsys.readouterr().out.count("\n") == len(SNARES)
+
+
+@pytest.mark.parametrize(("type_", "payload"), [(SETTINGS, b"abcde"), (GOAWAY, b"a"), (RST_STREAM, b"abc"), (PING, b"a")])
+def test_a_frame_of_a_wrong_length_is_malformed(type_: int, payload: bytes) -> None:
+    """Each of these frames has one length, or a multiple of one (RFC 9113 §6)."""
+    watch = Http2Watch()
+    watch.receive(PREFACE + encode_frame(type_, 0, 1 if type_ == RST_STREAM else 0, payload))
+    assert watch.words == ["malformed"]

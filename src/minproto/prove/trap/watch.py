@@ -177,6 +177,7 @@ class Http2Watch(Watch):
                 break
             payload, self._buffer = self._buffer[frames.HEADER_SIZE : end], self._buffer[end:]
             try:
+                frames.check_header(header)  # before the parsers, which expect a payload of the right length
                 answers += self._take(frames.Frame(header.type, header.flags, header.stream, payload))
             except (RemoteProtocolError, frames.StreamError):
                 self.words.append("malformed")
@@ -210,5 +211,5 @@ class Http2Watch(Watch):
         if frame.flags & frames.END_HEADERS:
             fields, self._block = dict(self._coder.decode(self._block)), b""
             if ":method" in fields:
-                headers = Headers([(name, value) for name, value in fields.items() if name[0] != ":"])
+                headers = Headers([(name, value) for name, value in fields.items() if name[:1] != ":"])
                 self.requests.append(Asked(fields[":method"], fields.get(":path", ""), headers, frame.stream, self._push))
