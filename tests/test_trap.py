@@ -1,6 +1,8 @@
 """``minproto trap``: its snares are sound, a watch says what a client sent, and outcomes are judged as they should be."""
 
+import asyncio
 import re
+from contextlib import aclosing
 
 import pytest
 
@@ -21,7 +23,9 @@ from minproto.prove import ledger
 from minproto.prove.case import Verdict
 from minproto.prove.trap import command
 from minproto.prove.trap.frames import block, headers
+from minproto.prove.trap.hunt import Find, Hunt
 from minproto.prove.trap.pages import first_page, page
+from minproto.prove.trap.server import Meeting, Trap
 from minproto.prove.trap.snare import ANY, EITHER, FAILS, PRINTS, Snare
 from minproto.prove.trap.snares import CONTROLS, SNARES
 from minproto.prove.trap.watch import Http1Watch, Http2Watch
@@ -174,3 +178,23 @@ def test_a_frame_of_a_wrong_length_is_malformed(type_: int, payload: bytes) -> N
     watch = Http2Watch()
     watch.receive(PREFACE + encode_frame(type_, 0, 1 if type_ == RST_STREAM else 0, payload))
     assert watch.words == ["malformed"]
+
+
+def test_a_hunt_whose_results_nobody_reads_ends_its_programs() -> None:
+    """As with ``| head``: the first result is read, and no other."""
+    ended = []
+
+    class Still(Hunt):
+        async def one(self, snare: Snare) -> Find:
+            try:
+                await asyncio.sleep(60 if len(ended) > 1 else 0)  # after the control and the first program
+            finally:
+                ended.append(snare.name)
+            return Find(Meeting(snare), Verdict.RIGHT)
+
+    async def first() -> Find:
+        async with aclosing(Still([], Trap([], lambda meeting: None), "", 1.0).all(SNARES[:1] * 3, 1)) as finds:
+            return await anext(finds)
+
+    assert asyncio.run(first()).verdict is Verdict.RIGHT
+    assert len(ended) == 3, "the second program was ended, and the third one never began"

@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
+from contextlib import aclosing
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -99,8 +100,9 @@ async def _hunt(options: argparse.Namespace, snares: list[Snare], command: list[
     hunt = Hunt(command, trap, _in_url(options.host), options.timeout)
     await trap.start(options.host, options.port or 0)
     try:
-        async for find in hunt.all(snares, options.jobs):
-            report.add(find)
+        async with aclosing(hunt.all(snares, options.jobs)) as finds:
+            async for find in finds:
+                report.add(find)
     finally:
         await trap.close()
 

@@ -8,7 +8,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -66,7 +66,7 @@ class Hunt:
         page = f"http://{base}/page/{snare.name}"
         return [word.replace("{url}", url).replace("{page}", page) for word in self._command]
 
-    async def all(self, snares: Sequence[Snare], jobs: int) -> AsyncIterator[Find]:
+    async def all(self, snares: Sequence[Snare], jobs: int) -> AsyncGenerator[Find]:
         """Yield the result of each snare, ``jobs`` of them at once."""
         protocols = list(dict.fromkeys(snare.protocol for snare in snares))
         controls = {name: await self.one(CONTROLS[name]) for name in protocols}
@@ -82,10 +82,13 @@ class Hunt:
                     await finds.put(Find(Meeting(snare), Verdict.SKIPPED, f"not {snare.protocol}: {control.detail}"))
 
         async with asyncio.TaskGroup() as workers:
-            for _ in range(jobs):
-                workers.create_task(work())
-            for _ in snares:
-                yield await finds.get()
+            tasks = [workers.create_task(work()) for _ in range(jobs)]
+            try:
+                for _ in snares:
+                    yield await finds.get()
+            except GeneratorExit:  # nobody wants more results
+                for task in tasks:
+                    task.cancel()
 
     async def one(self, snare: Snare) -> Find:
         """Run the program on one snare."""
