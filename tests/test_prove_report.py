@@ -97,3 +97,12 @@ def test_a_run_can_be_left_in_the_middle() -> None:
         return len(asyncio.all_tasks())
 
     assert asyncio.run(run()) == 1
+
+
+def test_the_answer_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    options = _parser().parse_args(["127.0.0.1:8000"])
+    report = Report(Target(options.target, dict(PATHS), "a", 1.0), options)
+    result = Result(CASES[0], Verdict.WRONG, "200 content=[\x1b[2J\0] open")
+    report.add(result, 1)
+    report.end([result])
+    assert "the answer: 200 content=[\\x1b[2J\\x00] open" in capsys.readouterr().out

@@ -112,9 +112,10 @@ class Report:
         """Yield the answer, and what it ought to be."""
         case = result.case
         shown = shortened(result.transcript)
-        yield from wrapped(width, f"the answer: {shown}{': ' if shown and result.detail else ''}{result.detail}")
+        answer = f"the answer: {shown}{': ' if shown and result.detail else ''}{result.detail}"
+        yield from wrapped(width, _printable(answer))
         acceptable = f"; acceptable: {readable(case.acceptable)}" if case.acceptable else ""
-        yield from wrapped(width, f"right is: {readable(case.right)}{acceptable}")
+        yield from wrapped(width, _printable(f"right is: {readable(case.right)}{acceptable}"))
 
     def _words(self, wrong: list[Result]) -> Iterator[str]:
         """Yield what the words of the wrong and the right answers mean."""
@@ -165,5 +166,5 @@ def _to_junit(results: list[Result]) -> ElementTree.Element:
 
 
 def _printable(text: str) -> str:
-    """Return a text that XML can hold."""
+    """Return a text that XML can hold, and that cannot steer a terminal: the target has chosen a part of it."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
