@@ -1,7 +1,7 @@
 """``minproto prove``: what its report says, and how it treats a server whose faults hide behind each other."""
 
 import asyncio
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 
 import pytest
 
@@ -47,7 +47,7 @@ def _wrong(prefix: str, count: int) -> list[Result]:
 @pytest.mark.parametrize("count", [MOST_WITH_BYTES, MOST_WITH_BYTES + 1])
 def test_many_wrong_answers_are_shown_without_bytes(count: int, capsys: pytest.CaptureFixture[str]) -> None:
     options = _parser().parse_args(["127.0.0.1:8000"])
-    report = Report(Target(options.target, dict(PATHS), "a", 1.0), options)
+    report = Report(Target(options.target, dict(PATHS), "a", 1.0), options, ExitStack())
     wrong = _wrong("http1/head/host-with-", count)
     for result in wrong:
         report.add(result, len(wrong))
@@ -101,7 +101,7 @@ def test_a_run_can_be_left_in_the_middle() -> None:
 
 def test_the_answer_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     options = _parser().parse_args(["127.0.0.1:8000"])
-    report = Report(Target(options.target, dict(PATHS), "a", 1.0), options)
+    report = Report(Target(options.target, dict(PATHS), "a", 1.0), options, ExitStack())
     result = Result(CASES[0], Verdict.WRONG, "200 content=[\x1b[2J\0] open")
     report.add(result, 1)
     report.end([result])
