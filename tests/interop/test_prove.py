@@ -87,7 +87,7 @@ def test_a_wrong_server_is_told_what_is_wrong(clear: Serving) -> None:
         ((), "name the server: minproto prove HOST:PORT"),
         (("example.org",), "not HOST:PORT: 'example.org'"),
         (("192.0.2.1:80",), "say --i-run-this-server if it is yours"),
-        (("192.0.2.1:80", "--i-run-this-server", "--hostile"), "--hostile is for servers on this machine alone"),
+        (("192.0.2.1:80", "--i-run-this-server", "--hostile"), "hostile cases are for servers on this machine alone"),
         (("127.0.0.1:1", "--only", "http4"), "no protocol is called 'http4'"),
         (("127.0.0.1:1", "--case", "no/such/case"), "no case is called 'no/such/case'"),
         (("127.0.0.1:1", "--jobs", "0"), "not a number from 1 to 200: '0'"),
