@@ -21,6 +21,19 @@ meet in an exchange:
       end                     <---------------        send(body)
                                                       goes on: background tasks; then returns
 
+The scope says which request it is. For ``GET /a%20b?x=1`` to a server that a proxy has mounted at ``/api``:
+
+    "type": "http"             a request of HTTP; "websocket" for a handshake, "lifespan" for the life of the server
+    "method": "GET"            as received: HEAD stays HEAD
+    "path": "/api/a b"         decoded, with the root path
+    "raw_path": b"/api/a%20b"  as received
+    "query_string": b"x=1"     as received, without the "?"
+    "root_path": "/api"        what the proxy has taken from the path
+    "headers": [(b"host", b"example.org"), ...]        bytes, names in lower case, in the order received
+    "client": ("192.0.2.7", 50123)                     the other end of the connection; None on a Unix socket
+    "state": {...}             what the app's startup has stored, a copy for each request
+    "extensions": {...}        what this server can do besides: trailers, early hints, a refusal with content
+
 Rules that are easy to get wrong:
 
 - The app's task is never cancelled because the client has left. ``receive`` returns ``http.disconnect``, and ``send`` raises a
@@ -175,6 +188,13 @@ class LifespanError(RuntimeError):
 
 class _Lifespan:
     """The one call of the app that lives as long as the server.
+
+        the server                                     the app
+          step("startup")   -- lifespan.startup -->      opens its database
+                            <-- startup.complete --
+          serves requests                                waits in ``receive``
+          step("shutdown")  -- lifespan.shutdown -->     closes its database
+                            <-- shutdown.complete --     returns
 
     An app that raises for the scope ``lifespan`` has none, as the specification allows; then there is nothing to wait for.
     """

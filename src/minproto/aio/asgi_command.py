@@ -4,6 +4,24 @@
     minproto serves on http://127.0.0.1:8000
 
 The module is looked for in the current folder first, as ``python -m`` does.
+
+    minproto asgi main:app
+      load                   import main, and take its app: each mistake ends the process with one line
+      async with ASGI(app)   lifespan.startup: the app opens its database
+        serve_until_signal   listen, serve, and drain after SIGINT or SIGTERM
+      (the end of the block) lifespan.shutdown
+
+The mistakes that a user makes are in the names, or in the module itself:
+
+    main                     not MODULE:NAME
+    main.py:app              a module has no .py at its end
+    mian:app                 there is no module 'mian' in this folder
+    main:ap                  main has no 'ap'
+    main:create_app          a function that makes an app is not an app
+    a NameError in main.py   main cannot be imported, with the line of the error
+
+Left out: reloading the program when a file changes, and worker processes. Several processes can share a port
+(``--reuse-port``), or the socket of a service manager (``--fd``).
 """
 
 import argparse
@@ -38,6 +56,8 @@ async def run(options: argparse.Namespace) -> None:
     app = load(options)
     raise_file_limit()
     context = tls_context(options.tls_cert, options.tls_key) if options.tls_cert else None
+    # The app starts before the server listens, so a client that connects gets an app that is ready. The app shuts down after
+    # the drain.
     observers = [] if options.no_access_log else [AccessLog()]
     try:
         async with ASGI(app, root_path=options.root_path) as served:
@@ -47,7 +67,10 @@ async def run(options: argparse.Namespace) -> None:
 
 
 def load(options: argparse.Namespace) -> App:
-    """Return the app that the command line names."""
+    """Return the app that the command line names. Ends the process with status 2, and one line, if there is no such app.
+
+    A name may have dots: ``main:site.app`` is the attribute ``app`` of the object ``site``.
+    """
     module, name = options.app
     sys.path.insert(0, str(Path.cwd()))
     try:
@@ -70,7 +93,11 @@ def load(options: argparse.Namespace) -> App:
 
 
 def _missing(module: str, missing: str) -> str:
-    """Say which module is missing: the one that the user has named, or one that this one imports."""
+    """Say which module is missing: the one that the user has named, or one that this one imports.
+
+    The difference matters. A missing ``main`` is a typing mistake or the wrong folder; a missing ``fastapi`` has to be
+    installed.
+    """
     if module.endswith(".py"):
         return f"a module has no .py at its end: {module.removesuffix('.py').replace('/', '.')}:app"
     if f"{module}.".startswith(f"{missing}."):
@@ -80,18 +107,21 @@ def _missing(module: str, missing: str) -> str:
 
 def _broken(module: str, error: BaseException) -> str:
     """Say, in one line, what is wrong with a module, and where."""
+    # The last entry of the traceback is the line that raised the error, which may be in a module that this one imports.
     last = traceback.extract_tb(error.__traceback__)[-1]
     where = "" if isinstance(error, SyntaxError) else f" ({last.filename}:{last.lineno})"  # a SyntaxError names its line
     return " ".join(f"{module} cannot be imported: {type(error).__name__}: {error}{where}".split())
 
 
 def _root_path(text: str) -> str:
+    """Parse the path at which a proxy has mounted the app: "" or a path that begins with a slash."""
     if text and not text.startswith("/"):
         raise argparse.ArgumentTypeError(f"not a path: {text!r} (such as /api)")
     return text
 
 
 def _names(text: str) -> tuple[str, str]:
+    """Parse MODULE:NAME."""
     module, colon, name = text.partition(":")
     if not (colon and name and all(module.split("."))):
         raise argparse.ArgumentTypeError(f"not MODULE:NAME: {text!r} (such as main:app)")

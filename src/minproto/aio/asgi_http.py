@@ -7,6 +7,33 @@
       (waits: back-pressure)                            _Content: one piece         -->   takes it when it can send it
       await send(body) ------------------------------>  the end                     -->   ends the response
 
+A download of two pieces, with the messages of the app in the order in which it sends them:
+
+    {"type": "http.response.start", "status": 200, "headers": []}             kept: an error may still become a 500
+    {"type": "http.response.body", "body": b"ab", "more_body": True}          the head and "ab" leave
+    {"type": "http.response.body", "body": b"cd", "more_body": False}         "cd" and the end leave
+    the app returns
+
+Most responses are shorter: the first body message is the last one, too. Then the server gets all of the response at once, as
+bytes, and writes the Content-Length itself.
+
+How a response ends depends on what the app has done last:
+
+    the app ...                                         the client sees
+    --------------------------------------------------  ------------------------------------------------------------
+    returns or raises before the first body message     500, and the log has the error
+    returns or raises between two body messages         a reset: the status has been sent, so it can't become a 500
+    raises after the last body message                  nothing of it; the log has the error
+    returns after ``receive`` told it that nobody       the end of the response, as far as it has come
+    reads any more
+
+What is easy to get wrong:
+
+- The app and the server's connection are two tasks. Neither may wait for the other without a third way out: a client that
+  leaves has to free an app that waits in ``send``.
+- An app may ignore ``http.disconnect``. So ``send`` raises, too, and the app's exception is not logged if it only passes on
+  this error.
+
 ``asgi.py`` says what the app may rely on.
 """
 
@@ -24,20 +51,31 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""A function with three arguments. The scope says which request it is. The app reads by the second one, and writes by the
+third one."""
+
 
 class MisuseError(RuntimeError):
-    """The app has broken the specification. The text says how."""
+    """The app has broken the specification. The text says how.
+
+    ``send`` raises it in the app, so that the traceback in the log shows the line that sent the wrong message.
+    """
 
 
 class NobodyReadsError(ConnectionResetError):
     """``send`` raises it when the client has left, or when the server is stopping and the response has no end."""
 
+    # It is an OSError, as the specification (2.4) demands: an app that does not know minproto can catch it.
     def __init__(self) -> None:
         super().__init__("the client has left, or the server is stopping")
 
 
 class Exchange:
-    """The common part of the two kinds of exchange: the app's task, and its answer."""
+    """The common part of the two kinds of exchange: the app's task, and its answer.
+
+    ``answer`` is a future: the server's task awaits it, and the app's task completes it, with a Response, with an Upgrade or
+    with the exception of the app.
+    """
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -66,9 +104,11 @@ class Exchange:
         del failure
 
     async def receive(self) -> Message:
+        """Return the next message for the app, or wait until there is one. The app's task calls this."""
         raise NotImplementedError
 
     async def send(self, message: Message) -> None:
+        """Take a message of the app, and wait while the client reads slowly. The app's task calls this."""
         raise NotImplementedError
 
     def ended(self, failure: BaseException | None) -> None:
@@ -77,7 +117,16 @@ class Exchange:
 
 
 class _Content:
-    """The pieces of a response on their way from the app's task to the server's: at most one at a time."""
+    """The pieces of a response on their way from the app's task to the server's: at most one at a time.
+
+        the app: put(b"ab")      there is room: returns at once
+        the app: put(b"cd")      waits: b"ab" is still here
+        the server: anext()      gets b"ab", and there is room again
+        the app: put(b"cd")      returns
+
+    The server asks for a piece only when it can send one. So a client that reads slowly makes the app wait: this is
+    back-pressure. One piece is ready in advance, so that the two tasks do not wait for each other in turns.
+    """
 
     def __init__(self) -> None:
         self._piece = b""
@@ -104,6 +153,7 @@ class _Content:
         self._news.set()
 
     def abandon(self) -> None:
+        """Note that nobody wants more pieces. A ``put`` that waits for room raises NobodyReadsError."""
         self.abandoned.set()
         self._room.set()
 
@@ -111,6 +161,7 @@ class _Content:
         return self
 
     async def __anext__(self) -> bytes:
+        """Return the next piece. The server calls this: the object is the content of its Response."""
         while not self._piece:
             if self._ended:
                 if self._failure is not None:
@@ -128,7 +179,10 @@ class _Content:
 
 
 class _EventStream(Response):
-    """A response that would never end: when the server stops, the app is told at once."""
+    """A response that would never end: when the server stops, the app is told at once.
+
+    Nothing in ASGI says that a response has no end. But the media type of an event stream does.
+    """
 
     def drain(self) -> None:
         assert isinstance(self.body, _Content)
@@ -136,7 +190,15 @@ class _EventStream(Response):
 
 
 class HttpExchange(Exchange):
-    """A request and its response."""
+    """A request and its response.
+
+    The messages that an app may send, in this order; any other message is a MisuseError:
+
+        http.response.early_hint     any number of times: each becomes a 103 (RFC 8297)
+        http.response.start          once
+        http.response.body           once or more often: "more_body" says whether another one follows
+        http.response.trailers       only if the start has announced trailers
+    """
 
     def __init__(self, request: Request) -> None:
         super().__init__(request)
@@ -171,6 +233,8 @@ class HttpExchange(Exchange):
         return {"type": "http.disconnect"}
 
     async def _until_nobody_reads(self) -> None:
+        """Wait until the client has left, or until the server wants no more of this response."""
+        # Two things can end the wait, and each needs a task of its own. Both are cancelled when one of them is done.
         waits = [asyncio.ensure_future(each) for each in (self._request.disconnected(), self._content.abandoned.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -204,6 +268,8 @@ class HttpExchange(Exchange):
         """Answer with the whole response if this is all of it; otherwise hand one piece over to the server."""
         ends = not more and not self._has_trailers
         if self._response is None:
+            # A framework may stream every response, and send an empty first piece for a 204. The server must not announce
+            # content for it (RFC 9110 §15.3.5), so it waits for the last message.
             if not piece and more and start["status"] in (204, 304):
                 return  # only at the end do we know that it has no content
             if ends:
@@ -220,17 +286,22 @@ class HttpExchange(Exchange):
             self._end()
 
     def _answer(self, response: Response) -> None:
+        """Give the response to the server's task, which waits for it. From now on the response can't become a 500."""
         if self.answer.cancelled():  # the server has stopped meanwhile
             raise NobodyReadsError
         self._response = response
         self.answer.set_result(response)
 
     def _end(self) -> None:
+        """Note that the app has sent its last message."""
         self._complete = True
         self._content.end(None)
 
     def ended(self, failure: BaseException | None) -> None:
-        """End the response in the way in which the app has ended."""
+        """End the response in the way in which the app has ended: see the table above.
+
+        An exception after a complete response is only logged: Starlette's background tasks raise here.
+        """
         if self._complete and failure is None:
             return
         told = self.told or self.answer.cancelled() or self._content.abandoned.is_set()
@@ -248,7 +319,7 @@ def passes_on(failure: BaseException | None) -> bool:
 
 
 def _is_endless(head: list[tuple[str, str]]) -> bool:
-    """Return whether a head announces an event stream."""
+    """Return whether a head announces an event stream (WHATWG HTML §9.2): such a response ends only with its client."""
     for name, value in head:
         if name == "content-type" and value.startswith("text/event-stream"):
             return True

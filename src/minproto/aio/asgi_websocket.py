@@ -1,4 +1,28 @@
-"""One WebSocket of ASGI: the handshake, which the app accepts or refuses, and then its messages."""
+"""One WebSocket of ASGI: the handshake, which the app accepts or refuses, and then its messages.
+
+    the client               the server's task                        the app's task
+      GET, Upgrade  ------>  the handshake is checked                   app(scope, receive, send) is called
+                             waits for the app's decision      -->      receive() gives websocket.connect
+      101           <------  Upgrade: the connection changes   <--      send(websocket.accept)
+      "hi"          ------>  WebSocket, its inbox              -->      receive() gives websocket.receive
+      "hello"       <------                                    <--      send(websocket.send)
+      Close         ------>  answers it                        -->      receive() gives websocket.disconnect
+
+A handshake that is malformed never reaches the app: the server answers it with a 400 or a 426. A server of HTTP/2 gets an
+extended CONNECT in place of the GET (RFC 8441), and answers 200 in place of 101. The app sees no difference.
+
+An app can refuse in two ways: ``websocket.close`` before it has accepted is a 403, and ``websocket.http.response.start``
+begins a response of its own, such as a 401 with a login.
+
+The messages that an app may send. Any other message is a MisuseError, which becomes a 500 or a Close with 1011:
+
+    before it has decided     websocket.accept, websocket.close, websocket.http.response.start
+    after the accept          websocket.send, websocket.close
+    after the start           websocket.http.response.body, until ``more_body`` is false
+
+What is easy to get wrong: after its ``accept`` the app may send at once, before the 101 has left. So its messages wait until
+the connection has become a WebSocket. A client that leaves in this moment gets neither, and the app must not wait for ever.
+"""
 
 import asyncio
 from collections.abc import Awaitable
@@ -40,6 +64,10 @@ class WebSocketExchange(Exchange):
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # the app has returned
 
     async def receive(self) -> Message:
+        """Return websocket.connect, then a message of the client each time, and at last websocket.disconnect with the code.
+
+        A code of 1006 means that the connection was lost without a Close.
+        """
         if not self._connected:
             self._connected = True
             return {"type": "websocket.connect"}
@@ -61,6 +89,7 @@ class WebSocketExchange(Exchange):
         except TimeoutError:
             raise NobodyReadsError from None
 
+    # A socket or a decision that is not there yet is a future: whoever needs it waits for it.
     async def send(self, message: Message) -> None:
         """Take a message of the app. Raises MisuseError, and ConnectionError after the end."""
         kind = message["type"]
@@ -78,6 +107,7 @@ class WebSocketExchange(Exchange):
             raise MisuseError(f"{kind} came, but websocket.send or websocket.close was expected")
 
     async def _through(self, sending: Awaitable[None]) -> None:
+        """Await a send or a close. Raises ConnectionResetError after the end, as ASGI asks: apps know no ConnectionClosed."""
         try:
             await sending
         except ConnectionClosed as closed:
@@ -100,6 +130,11 @@ class WebSocketExchange(Exchange):
             raise MisuseError(f"{kind} came, but websocket.accept or websocket.close was expected")
 
     def _accepted(self, message: Message) -> Answer:
+        """Return the 101 (over HTTP/2: 200) with the subprotocol and the fields of the app.
+
+        Raises MisuseError for a subprotocol that the client did not offer: the client would have to fail the connection (RFC
+        6455 §4.1).
+        """
         chosen = message.get("subprotocol")
         offered = split_names(self._request.headers.get("sec-websocket-protocol"))
         if chosen is not None and chosen not in offered:
@@ -109,12 +144,19 @@ class WebSocketExchange(Exchange):
         answer.headers.extend(fields(message.get("headers", ())))
         return answer
 
+    # The app and the server's handler of the WebSocket are two tasks. The handler has nothing to do but to live as long as the
+    # app: when it returns, the server closes the connection with 1000, and when it raises, with 1011.
     async def _run(self, socket: WebSocket) -> None:
         """Run as the handler of the WebSocket: wait for the app, which runs in a task of its own. Raises what it raised."""
         self._socket.set_result(socket)
         await self._over
 
     def ended(self, failure: BaseException | None) -> None:
+        """Let the handler end as the app has ended.
+
+        An app whose ``send`` has raised may let the exception pass: it has noticed the end of the connection, and has not
+        failed.
+        """
         waiting = self._socket.done() and not self._over.done()  # else ``_run`` was cancelled, or never called
         if waiting and failure is not None and not passes_on(failure):
             self._over.set_exception(failure)

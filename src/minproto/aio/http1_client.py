@@ -231,7 +231,8 @@ class ClientConnection:
     async def _complete_request(self) -> None:
         """Wait until the upload is done, now that a 101 has come. Raises what the upload raises.
 
-        The user must not get the pipe earlier: bytes of the new protocol would get into the content (RFC 9110 §7.8).
+        The user must not get the pipe earlier: bytes of the new protocol would get into the content (RFC 9110 §7.8). A server
+        may answer 101 in the middle of an upload, for it has to read the rest of the content before it reads the new protocol.
         """
         if self._upload is None:
             return

@@ -82,13 +82,17 @@ class ListenerConfig:
     """0: any free port. ``Listener.port`` says which port it is."""
     path: str | None = None
     """Listen on a Unix socket at this path, and not on a port: for a proxy on the same machine. The server removes the file at
-    its end."""
+    its end, unless another server has taken the path since. Who may connect is a matter of the file's permissions."""
     sock: socket | None = None
-    """Listen on this socket, which listens already."""
+    """Listen on this socket, which listens already. A test can make one on a free port, and knows the port before the server
+    starts. The server closes it at its end."""
     fd: int | None = None
-    """Listen on the socket with this file descriptor. systemd passes such sockets, from number 3 on (*socket activation*)."""
+    """Listen on the socket with this file descriptor. systemd passes such sockets, from number 3 on (*socket activation*).
+    While the server restarts, the socket stays open in systemd, and clients wait in the kernel's queue."""
     reuse_port: bool = False
-    """Several processes may listen on the port, and the kernel spreads the connections over them (SO_REUSEPORT)."""
+    """Several processes may listen on the port, and the kernel spreads the connections over them (SO_REUSEPORT). Each of them
+    needs the option. A process that ends takes the connections in its own queue with it: for a restart without loss, use
+    ``fd``."""
     ssl: tls.SSLContext | None = None
     """Serve over TLS, with this context. ``minproto.tls_context`` makes one."""
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -113,7 +117,12 @@ class ListenerConfig:
             check_function("on_drain", self.on_drain)
 
     def _check_place(self) -> None:
-        """Check the options that say where to listen, other than host and port."""
+        """Check the options that say where to listen, other than host and port.
+
+        Host and port have defaults, so they are ignored where one of the others is given. Two of the others contradict each
+        other, and nobody could say which of the two is meant. Whether a path or a descriptor can be listened on shows only
+        when the server starts: then it is an OSError.
+        """
         check_type("path", self.path, str, or_none=True)
         if self.path is not None:
             check_text("path", self.path)
@@ -203,6 +212,12 @@ class Listener(ABC):
         return self
 
     async def _open_sockets(self) -> list[socket]:
+        """Return the listening sockets for the place that the options name: one of these, in this order.
+
+            path             a Unix socket, which we make, and whose file we remove at the end
+            sock, fd         a socket that somebody else has made
+            host and port    a socket for each address of the host
+        """
         config = self.config
         if config.path is not None:
             sock = listen_on_path(config.path)

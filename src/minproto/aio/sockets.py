@@ -305,10 +305,17 @@ def _listen_on(info: _AddressInfo, port: int, reuse_port: bool) -> socket.socket
     return sock
 
 
+# Besides a port there are two places to listen. A Unix socket is a file: only programs on this machine that may open the file
+# can connect, so a proxy in front of the server needs no port. And a service manager can open the socket itself, and pass it
+# on (socket activation). Then the socket outlives the server: while one process ends and the next one starts, clients wait in
+# the kernel's queue, and none is refused.
+
+
 def listen_on_path(path: str) -> socket.socket:
     """Return a Unix socket that listens at ``path``. Raises OSError, which names the path.
 
-    A server that was killed leaves its file behind, and ``bind`` would fail because of it. So a file that is a socket, and on
+    Unlike a port, the file of a Unix socket stays when its process ends. A server that was killed leaves its file behind, and
+    ``bind`` would fail because of it. So a file that is a socket, and on
     which nobody listens, is removed. Any other file stays, and is an error.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -325,7 +332,11 @@ def listen_on_path(path: str) -> socket.socket:
 
 
 def _is_left_behind(path: str) -> bool:
-    """Return whether there is a socket at ``path`` on which nobody listens."""
+    """Return whether there is a socket at ``path`` on which nobody listens.
+
+    A connection attempt tells: the kernel refuses it at once if no process has the socket open. If a server is there, the
+    attempt succeeds, and ends before any byte is sent.
+    """
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return False
@@ -337,6 +348,9 @@ def _is_left_behind(path: str) -> bool:
 
 def adopt(given: socket.socket | int) -> socket.socket:
     """Return a socket that somebody else has opened, and that listens: systemd passes such sockets as file descriptors.
+
+    A descriptor is only a number, and a wrong number may be the descriptor of a file or of a client's connection. So the
+    kernel is asked whether the socket listens.
 
     Raises OSError for a descriptor that is not open, or that is not a listening socket.
     """
