@@ -201,6 +201,10 @@ class ProtocolPipe(asyncio.Protocol):
         self._socket: socket.socket | None = transport.get_extra_info("socket")
         self._tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self._transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+        # asyncio allocates the maximum for each chunk and shrinks it afterwards, and its maximum is 256 KiB. glibc may map so
+        # large a block anew, with three system calls for each chunk. uvloop's transport has its own buffer, and no maximum.
+        if hasattr(transport, "max_size"):
+            transport.max_size = READ_SIZE
         connected, self._connected = self._connected, None  # the callback would keep a finished task alive
         if connected is not None:
             connected(self)
