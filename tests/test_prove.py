@@ -58,6 +58,12 @@ def test_the_cases_of_a_group_are_sound(group: str) -> None:
             assert all(ENTRIES[entry].left_out == "" for entry in (case.entry,) if entry), case.name
 
 
+def test_each_sentence_that_binds_a_server_has_a_case_or_a_reason() -> None:
+    asked = {entry for case in CASES for entry in (case.entry, *case.also)}
+    obeyed = [entry.id for entry in ENTRIES.values() if "server" in entry.binds and not entry.left_out]
+    assert not [entry for entry in obeyed if entry not in asked | set(UNSEEN)]
+
+
 def test_no_reason_is_without_its_entry() -> None:
     assert not [entry for entry in UNSEEN if entry not in ENTRIES]
     asked = {entry for case in CASES for entry in (case.entry, *case.also)}
