@@ -201,34 +201,40 @@ class _Lifespan:
 
     def __init__(self, app: App, state: dict[str, Any]) -> None:
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
-        self._answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # The app may answer before it is asked, and with eager tasks even before the task is there.
+        self._answers: dict[str, asyncio.Future[None]] = {
+            name: asyncio.get_running_loop().create_future() for name in ("startup", "shutdown")
+        }
         scope = {"type": "lifespan", "asgi": VERSIONS, "state": state}
         self._task = asyncio.create_task(self._run(app, scope))
 
     async def step(self, name: str) -> None:
         """Send ``lifespan.NAME``, and wait until the app has answered. Raises LifespanError if the app says that it failed."""
-        if self._task.done():
-            return
-        self._answer = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait({"type": f"lifespan.{name}"})
-        await asyncio.wait([self._answer, self._task], return_when=asyncio.FIRST_COMPLETED)
-        if self._answer.done():
-            self._answer.result()
+        answer = self._answers[name]
+        if not self._task.done():
+            self._inbox.put_nowait({"type": f"lifespan.{name}"})
+            await asyncio.wait([answer, self._task], return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            answer.result()
 
     async def _run(self, app: App, scope: Scope) -> None:
         try:
             await app(scope, self._inbox.get, self._send)
         except SystemExit as error:
-            if not self._answer.done():
-                self._answer.set_exception(LifespanError(f"the app's lifespan ended with sys.exit({error.code!r})"))
+            for answer in self._answers.values():
+                if not answer.done():
+                    return answer.set_exception(LifespanError(f"the app's lifespan ended with sys.exit({error.code!r})"))
         except Exception as error:  # the specification: go on without a lifespan
-            if self._answer.done() and self._answer.exception() is None:
+            started = self._answers["startup"]
+            if started.done() and started.exception() is None:
                 logger.error("the app's lifespan failed", exc_info=error)
 
     async def _send(self, message: Message) -> None:
-        kind = message["type"]
-        if kind.endswith(".failed"):
-            reason = str(message.get("message", "")).strip().rpartition("\n")[2]  # Starlette puts a whole traceback here
-            self._answer.set_exception(LifespanError(f"the app's {kind.split('.')[1]} failed: {reason}"))
-        elif kind.endswith(".complete") and not self._answer.done():
-            self._answer.set_result(None)
+        _, name, result = message["type"].split(".")
+        answer = self._answers[name]
+        if answer.done():
+            return
+        if result == "complete":
+            return answer.set_result(None)
+        reason = str(message.get("message", "")).strip().rpartition("\n")[2]  # Starlette puts a whole traceback here
+        answer.set_exception(LifespanError(f"the app's {name} failed: {reason}"))
