@@ -200,7 +200,7 @@ def _parser() -> _Parser:
     commands.add_parser("laws", help=text, add_help=False)  # for --help only: ``_run_tool`` runs it
     text = "exercises that grade themselves: list them, print a task, try an answer"
     commands.add_parser("learn", help=text, add_help=False)  # as well
-    text = "ask any server hundreds of questions, and judge its answers by the standards"
+    text = "ask any server over a thousand questions, and judge its answers by the standards"
     commands.add_parser("prove", help=text, add_help=False)  # as well
     text = "serve one oddity at each path, watch what any client does there, and judge it by the standards"
     commands.add_parser("trap", help=text, add_help=False)  # as well

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from minproto import Metrics, Server
+from minproto.lab.app import DemoApp
+from minproto.prove.line import Line
+
 from .serving import Certificate, Serving, command, environment, free_port
 
 PROTOCOLS = ("http1", "http2", "websocket", "sse")
@@ -89,6 +93,7 @@ def test_a_wrong_server_is_told_what_is_wrong(clear: Serving) -> None:
         ((), "name the server: minproto prove HOST:PORT"),
         (("example.org",), "not HOST:PORT: 'example.org'"),
         (("192.0.2.1:80",), "say --i-run-this-server if it is yours"),
+        (("127.0.0.1:1", "--insecure"), "--insecure is about certificates: it needs --tls"),
         (("192.0.2.1:80", "--i-run-this-server", "--hostile"), "hostile cases are for servers on this machine alone"),
         (("127.0.0.1:1", "--only", "http4"), "no protocol is called 'http4'"),
         (("127.0.0.1:1", "--case", "no/such/case"), "no case is called 'no/such/case'"),
@@ -107,4 +112,18 @@ def test_nobody_is_there() -> None:
     port = free_port()
     done = prove(f"127.0.0.1:{port}")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"minproto prove: 127.0.0.1:{port}: no connection: the connection was refused\n"
+    assert done.stderr == f"minproto prove: 127.0.0.1:{port}: no connection: connection refused\n"
+
+
+async def test_a_line_sends_nothing_after_its_end() -> None:
+    """The answer to a SETTINGS or a PING may be due when a case has ended its direction already."""
+    async with Server(DemoApp(Metrics()), port=0) as server:
+        line = await Line.open("127.0.0.1", server.port, None, "", 5)
+        await line.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 5)
+        line.shut()
+        await line.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 5)
+        answer = b""
+        while data := await line.receive(5):
+            answer += data
+        assert answer.count(b"HTTP/1.1 200 OK") == 1 and line.ended == "closed"
+        line.close()

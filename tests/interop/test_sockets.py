@@ -9,6 +9,7 @@ import struct
 import time
 from urllib.parse import urlsplit
 
+import loops
 import pytest
 import trustme
 from harness import FIN, HELLO, RST, Client, get, pieces
@@ -30,8 +31,10 @@ from minproto import (
 )
 from minproto.aio.address import Address, url_address
 from minproto.aio.listener import raise_file_limit
+from minproto.aio.pipe import READ_SIZE
+from minproto.aio.pipe_fast import ProtocolPipe
 from minproto.aio.server import tls_context
-from minproto.aio.sockets import connect_pipe, make_pipe
+from minproto.aio.sockets import accept_pipe, connect_pipe, make_pipe
 
 QUICK = Timeouts(write=0.5, linger=0.5, drain=0.5, handshake=0.2)
 RESET = struct.pack("ii", 1, 0)
@@ -361,3 +364,24 @@ async def test_a_signal_drains_and_a_second_stops_at_once(capfd, number, again):
     client.pipe.abort()
     await serves
     assert time.monotonic() - began < 3
+
+
+@pytest.mark.skipif(loops.LOOP == "uvloop", reason="uvloop has one buffer for all chunks, and allocates none")
+async def test_asyncio_allocates_no_more_for_a_chunk_than_we_ask_for(monkeypatch):
+    """Its own maximum, 256 KiB, can cost three system calls for each chunk, however short: the kernel maps it anew."""
+    sizes = []
+    received = ProtocolPipe.data_received
+    monkeypatch.setattr(ProtocolPipe, "data_received", lambda pipe, data: (sizes.append(len(data)), received(pipe, data))[1])
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    ours.setblocking(False)
+    sent = ours.send(bytes(200_000))  # all of it is in the kernel before the pipe reads
+    assert sent > READ_SIZE
+    pipes = []
+    await accept_pipe(theirs, pipes.append)
+    got = b""
+    while len(got) < sent:
+        got += await pipes[0].read()
+    pipes[0].abort()
+    ours.close()
+    assert not sizes or max(sizes) <= READ_SIZE  # no sizes on the plain pipe

@@ -186,7 +186,7 @@ class Listener(ABC):
         self.config = config
         self._acceptor: Acceptor | None = None
         self._inode = 0  # of the file of our Unix socket: another server may have taken its path since
-        # Each connection is in one of these three sets. Those in the first two take the slots of max_connections.
+        # Each connection is in one of these three sets. The first two sets take the slots of max_connections.
         self._handshakes: set[asyncio.Task[None]] = set()  # accepted, but without a pipe yet
         self._connections: dict[asyncio.Task[None], Connection] = {}  # being served
         self._refusals: set[asyncio.Task[None]] = set()  # beyond max_connections, while a refusal is sent

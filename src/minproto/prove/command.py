@@ -15,13 +15,12 @@ import ssl
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, aclosing
-from fnmatch import fnmatchcase
 from ipaddress import ip_address
 
 from minproto.aio.address import Address
 from minproto.prove.case import Case, Verdict
 from minproto.prove.cases import CASES
-from minproto.prove.options import Parser, count_to, protocols_of, seconds, sent
+from minproto.prove.options import CannotRunError, Parser, by_name, count_to, protocols_of, seconds, sent
 from minproto.prove.probe import probe
 from minproto.prove.report import Report
 from minproto.prove.runner import Result, prove_all
@@ -34,10 +33,6 @@ TIMEOUT = 3.0
 """The seconds for an answer. Over TLS a server cannot end its own direction alone, so many servers wait before they close."""
 
 
-class CannotRunError(Exception):
-    """The cases could not be run. The text says why, in one line."""
-
-
 def run(words: Sequence[str]) -> int:
     """Run the command, and return its exit status. ``words``: everything after ``minproto prove``."""
     options = _parser().parse_args(list(words))
@@ -48,6 +43,8 @@ def run(words: Sequence[str]) -> int:
             return 0
         if options.target is None:
             raise CannotRunError("name the server: minproto prove HOST:PORT")
+        if options.insecure and not options.tls:
+            raise CannotRunError("--insecure is about certificates: it needs --tls")
         with ExitStack() as files:
             return asyncio.run(_run(options, _chosen(options), _target(options), files))
     except BrokenPipeError:
@@ -128,10 +125,7 @@ def _context(options: argparse.Namespace, alpn: str) -> ssl.SSLContext:
 def _chosen(options: argparse.Namespace) -> list[Case]:
     """Return the cases that the options ask for."""
     if options.case:
-        chosen = [case for case in CASES if any(fnmatchcase(case.name, pattern) for pattern in options.case)]
-        if not chosen:
-            raise CannotRunError(f"no case is called {options.case[0]!r} (minproto prove --list shows all)")
-        return chosen
+        return by_name(CASES, options.case, "case", "prove")
     left_out = {group for group in ("slow", "hostile") if not getattr(options, group)}
     return [
         case for case in CASES if case.protocol in options.only and case.group.split("/")[1] not in left_out
@@ -139,7 +133,7 @@ def _chosen(options: argparse.Namespace) -> list[Case]:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="minproto prove", description="Ask a server hundreds of questions, and judge its answers.")
+    parser = Parser(prog="minproto prove", description="Ask a server over a thousand questions, and judge its answers.")
     parser.add_argument("target", nargs="?", type=_address, metavar="HOST:PORT", help="the server")
     names = ",".join(PROTOCOLS)
     text = f"the protocols to try, of {names}; without it, all that the server speaks"

@@ -25,6 +25,7 @@ class Line:
         self.ended = ""
         self.record: list[tuple[Role, bytes]] = []
         self._room = MAX_RECORD
+        self._is_shut = False  # we have ended our direction
 
     @classmethod
     async def open(cls, host: str, port: int, tls: ssl.SSLContext | None, name: str, patience: float) -> "Line":
@@ -40,7 +41,7 @@ class Line:
 
     async def send(self, data: bytes, patience: float) -> None:
         """Send bytes, as far as the peer takes them within the time limit. A connection that has ended takes no bytes."""
-        if not data or self.ended == "reset":
+        if not data or self.ended == "reset" or self._is_shut:
             return
         self._remember(self._ours, data)
         try:
@@ -56,6 +57,7 @@ class Line:
         """Send no more. TLS has no half-close in asyncio, so there nothing happens."""
         with suppress(OSError, RuntimeError):
             if self._writer.can_write_eof():
+                self._is_shut = True
                 self._writer.write_eof()
 
     async def receive(self, seconds: float) -> bytes:

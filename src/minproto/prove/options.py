@@ -1,14 +1,34 @@
 """What the options of ``minproto prove`` and ``minproto trap`` have in common. The error for a wrong value has one line."""
 
 import argparse
-from collections.abc import Callable, Collection
-from typing import NoReturn
+from collections.abc import Callable, Collection, Sequence
+from fnmatch import fnmatchcase
+from typing import NoReturn, TypeVar
+
+from minproto.prove.case import Question
+
+Q = TypeVar("Q", bound=Question)
+
+
+class CannotRunError(Exception):
+    """The command could not be run. The text says why, in one line."""
 
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print one line, and exit with status 2. argparse would print the usage first, which ``--help`` shows."""
         self.exit(2, f"{self.prog}: {message}\n")
+
+
+def by_name(questions: Sequence[Q], patterns: Sequence[str], kind: str, tool: str) -> list[Q]:
+    """Return the questions whose names match one of the patterns, in which ``*`` stands for any text.
+
+    Raises CannotRunError if there are none. ``kind`` and ``tool`` are words of its text: a "case" of "prove".
+    """
+    chosen = [question for question in questions if any(fnmatchcase(question.name, pattern) for pattern in patterns)]
+    if not chosen:
+        raise CannotRunError(f"no {kind} is called {patterns[0]!r} (minproto {tool} --list shows all)")
+    return chosen
 
 
 def protocols_of(known: Collection[str]) -> Callable[[str], list[str]]:

@@ -10,6 +10,7 @@ transcript that is not right yet gets the whole time limit, since the target may
 """
 
 import asyncio
+import os
 import re
 import ssl
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from minproto.core import Role
 from minproto.prove.case import Case, Pause, Reply, Shut, Step, Trickle, Verdict, Wait
 from minproto.prove.controls import CONTROLS
+from minproto.prove.jobs import at_once
 from minproto.prove.line import Line
 from minproto.prove.target import Target
 from minproto.prove.transcripts import ALPN, TRANSCRIPTS
@@ -203,31 +205,16 @@ async def prove_all(cases: Sequence[Case], target: Target, jobs: int) -> AsyncGe
     """
     hostile = [case for case in cases if case.group.endswith("/hostile")]
     calm = [case for case in cases if not case.group.endswith("/hostile")]
+
+    async def ask(case: Case) -> Result:
+        if missing := sorted(case.needs - target.meets):
+            return Result(case, Verdict.SKIPPED, "", f"needs {', '.join(missing)}")
+        return await prove(case, target)
+
     for some, workers in ((calm, jobs), (hostile, 1)):
-        async with aclosing(_prove_some(some, target, workers)) as proving:
+        async with aclosing(at_once(some, ask, workers)) as proving:
             async for result in proving:
                 yield result
-
-
-async def _prove_some(cases: Sequence[Case], target: Target, jobs: int) -> AsyncGenerator[Result]:
-    waiting = list(reversed(cases))
-    results: asyncio.Queue[Result] = asyncio.Queue()
-
-    async def work() -> None:
-        while waiting:
-            case = waiting.pop()
-            missing = sorted(case.needs - target.meets)
-            skipped = Result(case, Verdict.SKIPPED, "", f"needs {', '.join(missing)}")
-            await results.put(skipped if missing else await prove(case, target))
-
-    async with asyncio.TaskGroup() as workers:
-        tasks = [workers.create_task(work()) for _ in range(jobs)]
-        try:
-            for _ in cases:
-                yield await results.get()
-        except GeneratorExit:  # nobody wants more results
-            for task in tasks:
-                task.cancel()
 
 
 def no_connection(error: Exception) -> str:
@@ -236,8 +223,8 @@ def no_connection(error: Exception) -> str:
         return f"no TLS: {error.reason or error}".replace("_", " ").lower().replace("tls", "TLS")
     if isinstance(error, TimeoutError):
         return "no connection within the time limit"
-    if isinstance(error, ConnectionRefusedError):
-        return "no connection: the connection was refused"
     if isinstance(error, ConnectionResetError):
         return "no connection: the target ended it at once (does it speak TLS?)"
-    return f"no connection: {getattr(error, 'strerror', None) or error or type(error).__name__}"
+    # asyncio's own text is "Connect call failed" with the address, so the system's text is the better one.
+    number = getattr(error, "errno", None)
+    return f"no connection: {os.strerror(number).lower() if number and number > 0 else error or type(error).__name__}"

@@ -24,7 +24,7 @@ NEEDS = {
 """What a case can need -> what that is. A request shows whether the target meets a need, except for "clear"."""
 
 PATHS = {"path": "/", "post": "/echo", "echo": "/echo", "large": "/bytes/200000", "ws": "/ws", "events": "/events"}
-"""The name of each path -> the path that is tried if the user names none: those of ``minproto serve``."""
+"""The name of each path -> the path that is tried if the user names none. ``minproto serve`` has these paths."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""HTTP/2: priorities, those of RFC 9218, and the frames and flags of RFC 7540 (RFC 9113 §5.3, §6.3).
+"""HTTP/2: the priorities of RFC 9218, and the frames and flags of RFC 7540 (RFC 9113 §5.3, §6.3).
 
 Two large responses compete for the 65,535 bytes of the connection's window. Which of them gets the bytes is a SHOULD of RFC
 9218 §10, and a server that knows no priorities is acceptable.

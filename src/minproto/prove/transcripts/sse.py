@@ -1,4 +1,4 @@
-"""The words of an event stream: those of HTTP/1.1, and what the lines of the stream are, if the case shows "events".
+"""The words of an event stream: the words of HTTP/1.1, and a word for each line of the stream, if the case shows "events".
 
     200+ content-type=text/event-stream event comment open
 

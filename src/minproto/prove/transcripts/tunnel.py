@@ -106,7 +106,7 @@ class _Carrier(Http2):
         self.received = b""
         """The content of DATA that nobody has read yet."""
         self._spent = 0
-        self._windows = {0: 65_535, _STREAM: 0}  # what WINDOW_UPDATE has added; SETTINGS add the rest for the stream
+        self._windows = {0: 65_535, _STREAM: 0}  # with what WINDOW_UPDATE has added; ``window`` adds SETTINGS
 
     @property
     def window(self) -> int:

@@ -14,10 +14,9 @@ import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
-from fnmatch import fnmatchcase
 from typing import Any
 
-from minproto.prove.options import Parser, count_to, protocols_of, seconds
+from minproto.prove.options import CannotRunError, Parser, by_name, count_to, protocols_of, seconds
 from minproto.prove.trap.hunt import Find, Hunt
 from minproto.prove.trap.report import Report
 from minproto.prove.trap.server import Meeting, Trap
@@ -26,10 +25,6 @@ from minproto.prove.trap.snares import CONTROLS, SNARES
 
 JOBS = 4
 TIMEOUT = 5.0
-
-
-class CannotRunError(Exception):
-    """The snares could not be tried. The text says why, in one line."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -114,10 +109,7 @@ def _in_url(host: str) -> str:
 def _chosen(options: argparse.Namespace) -> list[Snare]:
     """Return the snares that the options ask for."""
     if options.snare:
-        chosen = [snare for snare in SNARES if any(fnmatchcase(snare.name, pattern) for pattern in options.snare)]
-        if not chosen:
-            raise CannotRunError(f"no snare is called {options.snare[0]!r} (minproto trap --list shows all)")
-        return chosen
+        return by_name(SNARES, options.snare, "snare", "trap")
     return [snare for snare in SNARES if snare.protocol in options.only]
 
 

@@ -9,10 +9,11 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from minproto.prove.case import Verdict
+from minproto.prove.jobs import at_once
 from minproto.prove.trap.pages import shown
 from minproto.prove.trap.server import Meeting, Trap
 from minproto.prove.trap.snare import Snare
@@ -70,25 +71,16 @@ class Hunt:
         """Yield the result of each snare, ``jobs`` of them at once."""
         protocols = list(dict.fromkeys(snare.protocol for snare in snares))
         controls = {name: await self.one(CONTROLS[name]) for name in protocols}
-        waiting, finds = list(reversed(snares)), asyncio.Queue[Find]()
 
-        async def work() -> None:
-            while waiting:
-                snare = waiting.pop()
-                control = controls[snare.protocol]
-                if control.verdict is Verdict.RIGHT:
-                    await finds.put(await self.one(snare))
-                else:
-                    await finds.put(Find(Meeting(snare), Verdict.SKIPPED, f"not {snare.protocol}: {control.detail}"))
+        async def ask(snare: Snare) -> Find:
+            control = controls[snare.protocol]
+            if control.verdict is not Verdict.RIGHT:
+                return Find(Meeting(snare), Verdict.SKIPPED, f"not {snare.protocol}: {control.detail}")
+            return await self.one(snare)
 
-        async with asyncio.TaskGroup() as workers:
-            tasks = [workers.create_task(work()) for _ in range(jobs)]
-            try:
-                for _ in snares:
-                    yield await finds.get()
-            except GeneratorExit:  # nobody wants more results
-                for task in tasks:
-                    task.cancel()
+        async with aclosing(at_once(snares, ask, jobs)) as finds:
+            async for find in finds:
+                yield find
 
     async def one(self, snare: Snare) -> Find:
         """Run the program on one snare."""
