@@ -161,9 +161,10 @@ def test_a_field_block_names_the_target() -> None:
     assert b"\x0a:authority\x01a" in head and head[3:5] == bytes([1, END_STREAM | END_HEADERS])
 
 
-def test_a_long_value_has_a_long_length() -> None:
-    """RFC 7541 §5.1: 1337 with a prefix of seven bits is 7f ba 09."""
-    assert block(target(), (("a", "x" * 1337),))[3:6] == bytes.fromhex("7fba09")
+@pytest.mark.parametrize(("size", "length"), [(126, "7e"), (127, "7f00"), (254, "7f7f"), (255, "7f8001"), (1337, "7fba09")])
+def test_the_length_of_a_value(size: int, length: str) -> None:
+    """RFC 7541 §5.1: a prefix of seven bits, and then groups of seven bits."""
+    assert block(target(), (("a", "x" * size),))[3:] == bytes.fromhex(length) + b"x" * size
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------

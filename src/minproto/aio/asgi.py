@@ -211,9 +211,8 @@ class _Lifespan:
     async def step(self, name: str) -> None:
         """Send ``lifespan.NAME``, and wait until the app has answered. Raises LifespanError if the app says that it failed."""
         answer = self._answers[name]
-        if not self._task.done():
-            self._inbox.put_nowait({"type": f"lifespan.{name}"})
-            await asyncio.wait([answer, self._task], return_when=asyncio.FIRST_COMPLETED)
+        self._inbox.put_nowait({"type": f"lifespan.{name}"})
+        await asyncio.wait([answer, self._task], return_when=asyncio.FIRST_COMPLETED)
         if answer.done():
             answer.result()
 
