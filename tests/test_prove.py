@@ -12,7 +12,7 @@ from minproto.prove import cases, command, ledger
 from minproto.prove.case import Case, Verdict
 from minproto.prove.cases import CASES
 from minproto.prove.frames import GET, Head, block
-from minproto.prove.shown import shortened
+from minproto.prove.shown import MAX_DETAIL, shortened, to_json
 from minproto.prove.target import NEEDS, PATHS, Target
 from minproto.prove.transcripts import TRANSCRIPTS
 
@@ -182,6 +182,12 @@ def test_what_no_request_can_contain_is_refused(words: list[str], capsys: pytest
     with pytest.raises(SystemExit):
         command.run(["127.0.0.1:1", *words])
     assert "may be ASCII without blanks" in capsys.readouterr().err
+
+
+def test_a_file_for_programs_is_bounded() -> None:
+    """A server may answer a flood with a flood."""
+    written = to_json(CONTROL, Verdict.WRONG, "200 " * 1_000_000, "too much")
+    assert len(written["detail"]) == MAX_DETAIL and written["verdict"] == "wrong"
 
 
 def test_a_shown_answer_is_short_and_cannot_write_to_the_terminal() -> None:

@@ -148,6 +148,7 @@ def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str], words: tuple[
     assert command.run(words) == 2
     printed = capsys.readouterr()
     assert says in printed.err and printed.err.count("\n") == 1 and printed.err.startswith("minproto trap: ")
+    assert "[Errno" not in printed.err
 
 
 @pytest.mark.parametrize(

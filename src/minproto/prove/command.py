@@ -20,7 +20,7 @@ from ipaddress import ip_address
 from minproto.aio.address import Address
 from minproto.prove.case import Case, Verdict
 from minproto.prove.cases import CASES
-from minproto.prove.options import CannotRunError, Parser, by_name, count_to, protocols_of, seconds, sent
+from minproto.prove.options import CannotRunError, Parser, by_name, count_to, protocols_of, reason, seconds, sent
 from minproto.prove.probe import probe
 from minproto.prove.report import Report
 from minproto.prove.runner import Result, prove_all
@@ -50,7 +50,7 @@ def run(words: Sequence[str]) -> int:
     except BrokenPipeError:
         pass  # the reader has seen enough (``| head``)
     except OSError as error:
-        print(f"minproto prove: {error.strerror or error}{f': {error.filename!r}' if error.filename else ''}", file=sys.stderr)
+        print(f"minproto prove: {reason(error)}", file=sys.stderr)
     except CannotRunError as error:
         print(f"minproto prove: {error}", file=sys.stderr)
     except (asyncio.CancelledError, KeyboardInterrupt):

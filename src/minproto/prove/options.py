@@ -20,6 +20,11 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
+def reason(error: OSError) -> str:
+    """Return why a file or a port cannot be used, in one line, without the number that Python puts in front of it."""
+    return f"{error.strerror or error}{f': {error.filename!r}' if error.filename else ''}"
+
+
 def by_name(questions: Sequence[Q], patterns: Sequence[str], kind: str, tool: str) -> list[Q]:
     """Return the questions whose names match one of the patterns, in which ``*`` stands for any text.
 

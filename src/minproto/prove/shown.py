@@ -14,6 +14,8 @@ MARKS = {Verdict.RIGHT: "right", Verdict.ACCEPTABLE: "acceptable", Verdict.WRONG
 
 MAX_TRANSCRIPT = 300
 """The maximum number of characters of an answer that are shown."""
+MAX_DETAIL = 10_000
+"""The maximum number of characters of an answer in a file for programs: a server may answer a flood with a flood."""
 
 
 def shortened(text: str) -> str:
@@ -74,5 +76,5 @@ def to_json(question: Question, verdict: Verdict, transcript: str, detail: str) 
     return {
         "name": question.name, "protocol": question.protocol, "level": question.level,
         "section": f"{entry.standard} §{entry.section}" if entry else "", "verdict": verdict.value,
-        "detail": " ".join(filter(None, [transcript, detail])),
+        "detail": " ".join(filter(None, [transcript, detail]))[:MAX_DETAIL],
     }  # fmt: skip

@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from minproto.prove.options import CannotRunError, Parser, by_name, count_to, protocols_of, seconds
+from minproto.prove.options import CannotRunError, Parser, by_name, count_to, protocols_of, reason, seconds
 from minproto.prove.trap.hunt import Find, Hunt
 from minproto.prove.trap.report import Report
 from minproto.prove.trap.server import Meeting, Trap
@@ -43,7 +43,7 @@ def run(words: Sequence[str]) -> int:
     except BrokenPipeError:
         return 2  # the reader has seen enough (``| head``)
     except (CannotRunError, OSError) as error:
-        print(f"minproto trap: {error}", file=sys.stderr)
+        print(f"minproto trap: {reason(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 2
     except (asyncio.CancelledError, KeyboardInterrupt):
         print(file=sys.stderr)
