@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -68,14 +68,19 @@ class Serving:
     """``minproto serve`` (or another command) on a free port, what it prints going to files."""
 
     def __init__(
-        self, *arguments: str, certificate: Certificate | None = None, name: str = "serve", folder: Path | None = None
+        self,
+        *arguments: str,
+        certificate: Certificate | None = None,
+        name: str = "serve",
+        folder: Path | None = None,
+        program: Sequence[str | Path] | None = None,
     ) -> None:
-        """``folder``: where it runs; None: here."""
+        """``folder``: where it runs; None: here. ``program``: another command line, whole, instead of that of minproto."""
         self.certificate = certificate
         files = ["--tls-cert", certificate.chain, "--tls-key", certificate.key] if certificate else []
         self._stdout, self._stderr = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            command(name, "--port", "0", *files, *arguments),
+            program or command(name, "--port", "0", *files, *arguments),
             stdin=subprocess.DEVNULL,
             stdout=self._stdout,
             stderr=self._stderr,
