@@ -1,0 +1,263 @@
+"""What the patterns share: traffic, a server on minproto, a client, figures, a table, and two clocks.
+
+A pattern runs the same traffic without and with its idea, and prints a table:
+
+    arrivals(rate, seconds, seed)      the times at which users come: a Poisson process, the same for each run
+        |
+    offer(times, ask) -> Figures       starts one task for each user, and writes down how long it took and what it got
+        |  ask(number) -> status
+    Peer(app).get(target) -> Answer    a real request of HTTP/1.1, by minproto's client, over a network in memory
+        |
+    app(request) -> Response           the pattern's own server; ``Backend`` is one that has a set speed and capacity
+
+The traffic is an *open loop*: users come at their times, whether or not the server has answered the earlier ones. A closed
+loop, which waits for each answer before it asks again, slows down with the server. So it never shows an overload.
+
+    run       a clock
+    -------   ---------------------------------------------------------------------------------------------------
+    virtual   minproto.testing.clock: ten minutes of traffic take about a second, and the figures are the same on
+              every machine. A request costs about 250 microseconds of real time, so 10,000 requests are a lot
+    live      real sockets, real time, but a clock that runs 20 times as fast (``--live``). The figures come close
+
+Conventions of a pattern's file:
+
+- The docstring states the problem, draws it, and says where the pattern helps and where it harms.
+- A scenario is a coroutine function whose arguments are load, failure rate and the pattern itself (``breaker=None``: without).
+  It returns figures. The tests call it with other arguments: see ``tests/pattern_claims.py``.
+- ``measure(run)`` calls the scenarios, ``run(scenario(...))``, and returns the table. Its last row shows the harm.
+- Time is ``now()``, in seconds from the start; waiting is ``asyncio.sleep``. Chance comes from ``Random(seed)``, with one
+  generator for each source of chance. So both runs get the same traffic, and the same seed gives the same table.
+- No ``sum`` of floats, and no order that depends on a set: both differ between versions of Python.
+"""
+
+import argparse
+import asyncio
+import math
+import selectors
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from itertools import repeat
+from random import Random
+from typing import Any, NamedTuple, Self, TypeVar
+
+from minproto import Answer as AppAnswer
+from minproto import App, ClientConnection, Request, Response, Server, Timeouts
+from minproto.aio.address import Address
+from minproto.aio.pipe import Pipe
+from minproto.aio.sockets import connect_pipe
+from minproto.http import Headers
+from minproto.testing import clock, network
+
+T = TypeVar("T")
+Run = Callable[[Coroutine[Any, Any, T]], T]
+
+SPEED = 20
+"""How many seconds pass on the clock of ``--live`` in one real second."""
+NO_ANSWER = 0
+"""The status of a user who got none: the connection was lost, or the user's patience."""
+PATIENT = Timeouts(**dict.fromkeys(("handshake", "head", "body", "idle", "write", "drain"), math.inf))
+"""No timeout but those of the pattern: an idle connection, for example, is kept for ever."""
+
+
+def now() -> float:
+    """Return the seconds since the run began."""
+    return asyncio.get_running_loop().time()
+
+
+# ---- traffic and figures -----------------------------------------------------------------------------------------------
+
+
+def arrivals(rate: float, seconds: float, seed: int) -> list[float]:
+    """Return the times at which users come, ``rate`` a second on average, independent of each other (a Poisson process)."""
+    random, times, at = Random(seed), [], 0.0
+    while (at := at - math.log(1 - random.random()) / rate) < seconds:
+        times.append(at)
+    return times
+
+
+class Visit(NamedTuple):
+    """What one user saw: when the request began, how many seconds it took, and the status of the answer."""
+
+    at: float
+    took: float
+    status: int
+
+
+class Figures:
+    """What all users of a run saw."""
+
+    def __init__(self, visits: Sequence[Visit]) -> None:
+        self.visits = visits
+        self.good = sorted(visit.took for visit in visits if 200 <= visit.status < 300)
+        """The seconds that each good answer took, the fastest first."""
+
+    @property
+    def served(self) -> float:
+        """The share of users who got a good answer, from 0 to 1."""
+        return len(self.good) / len(self.visits)
+
+    def count(self, status: int) -> int:
+        """Return how many users got this status."""
+        return [visit.status for visit in self.visits].count(status)
+
+    def percentile(self, percent: float) -> float:
+        """Return the seconds within which ``percent`` of the good answers came; infinity if there was none."""
+        return self.good[math.ceil(percent / 100 * len(self.good)) - 1] if self.good else math.inf
+
+    def between(self, start: float, end: float) -> "Figures":
+        """Return the figures of the users who came between two times."""
+        return Figures([visit for visit in self.visits if start <= visit.at < end])
+
+
+async def offer(times: Iterable[float], ask: Callable[[int], Awaitable[int]], patience: float = math.inf) -> Figures:
+    """Let a user ask at each of these times. ``ask`` gets the user's number, from 0, and returns the status of the answer.
+
+    A user leaves after ``patience`` seconds. That closes the user's connection, as a browser does.
+    """
+    visits: list[Visit] = []
+
+    async def visit(number: int) -> None:
+        began = now()
+        try:
+            async with asyncio.timeout(None if patience == math.inf else patience):
+                status = await ask(number)
+        except OSError:  # TimeoutError and ConnectionError are OSErrors
+            status = NO_ANSWER
+        visits.append(Visit(began, now() - began, status))
+
+    async with asyncio.TaskGroup() as users:
+        for number, at in enumerate(times):
+            await asyncio.sleep(at - now())
+            users.create_task(visit(number))
+    return Figures(sorted(visits))
+
+
+# ---- a server and its client -------------------------------------------------------------------------------------------
+
+
+class Answer(NamedTuple):
+    """What a server has answered."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Peer:
+    """A server with this app, and the connections to it: ``async with Peer(app) as shop: await shop.get("/page")``.
+
+    A connection carries one request at a time and is kept for the next one. So there are as many connections as there were
+    requests at the same moment.
+    """
+
+    def __init__(self, app: App, delay: float = 0.0005) -> None:
+        """``delay``: the seconds that bytes are in transit, one way. With ``--live`` the network decides this itself."""
+        self._server = Server(app, port=0, timeouts=PATIENT)
+        self._delay = delay
+        self._free: list[ClientConnection] = []
+
+    async def __aenter__(self) -> Self:
+        await self._server.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for connection in self._free:
+            await connection.close()
+        await self._server.close()
+
+    async def pipe(self) -> Pipe:
+        """Return a new connection's pipe: for a client of another protocol, or one that counts bytes."""
+        if isinstance(asyncio.get_running_loop(), _LiveLoop):
+            return await connect_pipe(Address("127.0.0.1", self._server.port), None, handshake=math.inf, linger=0.0)
+        ours, theirs = network.pair(delays=repeat(self._delay))
+        self._server.attach(theirs)
+        return ours
+
+    async def get(self, target: str, headers: Iterable[tuple[str, str]] = ()) -> Answer:
+        """Send a GET on a free connection, and return the whole answer. Whoever cancels this loses the connection."""
+        connection = self._free.pop() if self._free else ClientConnection(await self.pipe(), "server", timeouts=PATIENT)
+        response = await connection.request("GET", target, list(headers))
+        body = await response.read()
+        self._free.append(connection)
+        return Answer(response.status, response.headers, body)
+
+
+class Backend:
+    """An app that takes ``seconds`` for a request, and works on ``places`` requests at a time. The others wait in a line.
+
+    It goes on with a request whose client has left, since a database does not notice that. ``asked`` counts the requests.
+    """
+
+    def __init__(self, seconds: float, places: int) -> None:
+        self.seconds = seconds
+        self.asked = 0
+        self._places = asyncio.Semaphore(places)
+
+    async def __call__(self, request: Request) -> AppAnswer:
+        self.asked += 1
+        await asyncio.shield(asyncio.create_task(self._work()))
+        return Response.text("done")
+
+    async def _work(self) -> None:
+        async with self._places:
+            await asyncio.sleep(self.seconds)
+
+
+# ---- the table ---------------------------------------------------------------------------------------------------------
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage: 0.5 is ``50.0 %``."""
+    return f"{100 * share:.1f} %"
+
+
+def milliseconds(seconds: float) -> str:
+    """Return seconds in milliseconds: 0.25 is ``250 ms``; infinity is ``never``."""
+    return f"{1000 * seconds:,.0f} ms" if seconds < math.inf else "never"
+
+
+def table(columns: Sequence[str], rows: Iterable[str | Sequence[str]]) -> str:
+    """Return a table of text. A row is its label and a value for each column; a single text is a heading."""
+    cells = [(row,) if isinstance(row, str) else (f"  {row[0]}", *row[1:]) for row in [("", *columns), *rows]]
+    widths = [max(len(row[place]) for row in cells if place < len(row)) for place in range(len(columns) + 1)]
+    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in cells]
+    return "\n".join(lines)
+
+
+# ---- the two clocks ----------------------------------------------------------------------------------------------------
+
+
+def virtual(scenario: Coroutine[Any, Any, T]) -> T:
+    """Run a scenario in virtual time, on the network in memory."""
+    return clock.run(scenario)
+
+
+class _HurriedSelector(selectors.SelectSelector):
+    """select() waits for fractions of a millisecond. epoll does not, and a millisecond is 20 on the clock of ``--live``."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return super().select(timeout and timeout / SPEED)
+
+
+class _LiveLoop(asyncio.SelectorEventLoop):
+    """An event loop on real sockets whose clock begins at 0 and runs SPEED times as fast as the real one."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        super().__init__(_HurriedSelector())
+
+    def time(self) -> float:
+        return (time.monotonic() - self._began) * SPEED
+
+
+def live(scenario: Coroutine[Any, Any, T]) -> T:
+    """Run a scenario on real sockets, SPEED times as fast as real time."""
+    with asyncio.Runner(loop_factory=_LiveLoop) as runner:
+        return runner.run(scenario)
+
+
+def show(measure: Callable[[Run[Any]], str]) -> None:
+    """Print what a pattern measures: the whole program of a pattern's file."""
+    parser = argparse.ArgumentParser(description="Measure a pattern: the same traffic without and with it.")
+    parser.add_argument("--live", action="store_true", help=f"on real sockets, {SPEED} times as fast as real time")
+    print(measure(live if parser.parse_args().live else virtual))
