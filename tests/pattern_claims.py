@@ -11,19 +11,13 @@ draws many.
 """
 
 import math
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
+import circuit_breaker
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-
-FOLDER = Path(__file__).parents[1] / "examples" / "patterns"
-sys.path.insert(0, str(FOLDER))
-
-import circuit_breaker  # noqa: E402
-from scenario import virtual  # noqa: E402
+from scenario import virtual
 
 HELPS, HARMS, NEUTRAL = "helps", "harms", "changes nothing"
 
@@ -33,6 +27,9 @@ class Claim(NamedTuple):
     kind: str
     check: Callable[..., None]
     ranges: dict[str, st.SearchStrategy[Any]]
+
+    def __str__(self) -> str:
+        return f"{self.pattern}-{self.check.__name__}"
 
     def hold(self, examples: int, seconds: float) -> None:
         """Check the claim with this many examples, the same ones each time, and about this much traffic in each."""

@@ -14,7 +14,7 @@ PAGE = (ROOT / "docs" / "patterns.md").read_text()
 README = (ROOT / "examples" / "README.md").read_text()
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.pattern}-{claim.check.__name__}")
+@pytest.mark.parametrize("claim", CLAIMS, ids=str)
 def test_a_pattern_does_what_it_claims(claim: Claim) -> None:
     """``tests/interop/test_patterns.py`` checks more examples, each with more traffic."""
     claim.hold(examples=2, seconds=8.0)
