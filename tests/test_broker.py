@@ -552,7 +552,8 @@ def test_a_log_may_have_just_as_many_bytes_as_its_limit():
 
 @pytest.mark.parametrize(("text", "kept"), [("2", [1, 1]), ("23", [0, 1])])
 def test_one_byte_too_many_of_all_histories_costs_a_topic_its_own(text, kept):
-    broker = ticking(history=100, max_history_bytes=2 * (MESSAGE_COST + 2))
+    """A message counts as 500 bytes, and the bytes of its topic and its data: here two of one byte each."""
+    broker = ticking(history=100, max_history_bytes=1_004)
     publish(broker, "1", topic="a")
     publish(broker, text, topic="b")
     assert [broker.log_length(topic) for topic in "ab"] == kept

@@ -9,7 +9,7 @@ from minproto.broker import MAX_NAME, Broker, parse_id
 from minproto.commands import execute
 from minproto.core import CLIENT
 from minproto.resp import Connection, Error, NullArray, Push, Reply, Simple
-from minproto.session import MAX_GATHERED, Switchboard
+from minproto.session import Switchboard
 from minproto.stream_commands import _parse_start
 
 
@@ -87,11 +87,11 @@ def test_receivers_of_the_same_get_the_same_bytes():
 def test_more_than_a_mebibyte_does_not_wait():
     board = Board()
     _, pushed = board.session("subscribe a")
-    board.broker.publish("a", b"x" * MAX_GATHERED)
+    board.broker.publish("a", b"x" * (1 << 20))
     assert pushed == []
     board.broker.publish("a", b"y")
-    assert messages(pushed) == [[b"x" * MAX_GATHERED, b"y"]]
-    board.broker.publish("a", b"x" * MAX_GATHERED)  # counted anew
+    assert messages(pushed) == [[b"x" * (1 << 20), b"y"]]
+    board.broker.publish("a", b"x" * (1 << 20))  # counted anew
     assert len(pushed) == 1
     board.broker.publish("a", b"z")
     assert len(pushed) == 2
@@ -293,6 +293,16 @@ def test_ids_and_options_of_streams(reader, words, expected):
     assert (value if isinstance(value, str) else ids(value)) == expected
 
 
+def test_a_range_goes_from_the_id_0_to_the_largest_id():
+    """The first id of a topic whose clock begins at 0 is 0-1: it is after the bound "-", and no id is before that bound."""
+    for clock, id in ((0, "0-1"), (int(LARGEST), f"{LARGEST}-1")):
+        broker = Broker(lambda clock=clock: clock, history=1)
+        broker.publish("t", b"x")
+        session = Switchboard(broker).open(print)
+        found = [ids(answer(session, f"xrange t {bounds}")) for bounds in ("- +", "- -", "+ +")]
+        assert found == [[id], [], []]
+
+
 def test_a_count_below_1_is_null(reader):
     """As in Redis: an array without values means that there is no stream."""
     assert [answer(reader, f"xrange t - + count {number}") for number in (0, -5)] == [NullArray()] * 2
@@ -325,6 +335,39 @@ def test_there_is_one_database(reader, number, expected):
 def test_what_is_said_of_a_command(reader):
     """Its arity and no keys: a client for a cluster would send a command to the server that has its first key."""
     assert answer(reader, "command info SUBSCRIBE nothing") == [[b"subscribe", -2, [], 0, 0, 0, [], [], [], []], None]
+
+
+# What COMMAND says in redis-server 7.0, of SETINFO in 7.2: the number of words, with the name; negative: at least so many.
+ARITIES = {
+    "ping": -1, "echo": 2, "hello": -1, "auth": -2, "select": 2, "reset": 1, "quit": -1, "info": -1,
+    "client": -2, "client getname": 2, "client id": 2, "client setinfo": 4, "client setname": 3, "client help": 2,
+    "command": -1, "command count": 2, "command info": -2, "command help": 2,
+    "publish": 3, "subscribe": -2, "unsubscribe": -1, "psubscribe": -2, "punsubscribe": -1,
+    "pubsub": -2, "pubsub channels": -2, "pubsub numpat": 2, "pubsub numsub": -2, "pubsub help": 2,
+    "xlen": 2, "xrange": -4, "xrevrange": -4, "xread": -4, "xinfo": -2, "xinfo stream": -3, "xinfo help": 2,
+}  # fmt: skip
+TRANSACTION_ARITIES = {"multi": 1, "exec": 1, "discard": 1, "watch": -2}
+
+
+def is_refused(name, count):
+    """Whether so many words, of which the name is the first one or two, are the wrong number of them."""
+    words = name.encode().split()
+    events = execute(Switchboard(Broker(lambda: 5)).open(print), words + [b"0"] * (count - len(words)))
+    return f"wrong number of arguments for '{name.replace(' ', '|')}' command" in str(events)
+
+
+@pytest.mark.parametrize(("name", "arity"), [*ARITIES.items(), *TRANSACTION_ARITIES.items()])
+def test_a_command_takes_as_many_words_as_in_redis(name, arity):
+    assert not is_refused(name, abs(arity))
+    if abs(arity) > len(name.split()):
+        assert is_refused(name, abs(arity) - 1)
+    if arity > 0:
+        assert is_refused(name, arity + 1)
+
+
+def test_all_commands_are_described_with_the_arity_of_redis(reader):
+    described = {name.decode(): arity for name, arity, *_ in answer(reader, "command")}
+    assert described == {name: arity for name, arity in ARITIES.items() if " " not in name}
 
 
 def test_a_name_in_hello_has_to_follow(reader):
