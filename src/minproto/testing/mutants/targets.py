@@ -37,10 +37,11 @@ _HTTP1 = (
     "tests/test_laws.py -k -http1 ", "tests/aio/test_http1_server.py", "tests/aio/test_http1_client.py",
 )  # fmt: skip
 _HTTP2 = (
-    "tests/test_http2_streams.py", "tests/test_http2_conformance.py", "tests/test_http2_windows.py",
-    "tests/test_http2_sending.py", "tests/test_http_semantics.py", "tests/test_http2_pace.py", "tests/test_http2_pair.py",
-    "tests/test_http2_attacks.py", "tests/test_http2_against_h2.py", "tests/test_http2_agreement.py",
-    "tests/test_laws.py -k -http2 ", "tests/aio/test_http2_server.py", "tests/aio/test_http2_client.py",
+    "tests/test_http2_numbers.py", "tests/test_http2_streams.py", "tests/test_http2_conformance.py",
+    "tests/test_http2_windows.py", "tests/test_http2_sending.py", "tests/test_http_semantics.py",
+    "tests/test_http2_pace.py", "tests/test_http2_pair.py", "tests/test_http2_attacks.py", "tests/test_http2_against_h2.py",
+    "tests/test_http2_agreement.py", "tests/test_laws.py -k -http2 ", "tests/aio/test_http2_server.py",
+    "tests/aio/test_http2_client.py",
 )  # fmt: skip
 _WEBSOCKET = (
     "tests/test_websocket.py", "tests/test_websocket_against_peers.py", "tests/test_agreement.py -k websocket",
