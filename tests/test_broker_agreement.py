@@ -204,8 +204,10 @@ class Short(Patterns):
 
 @pytest.mark.parametrize("wrong", [Unsorted, Ageless, Stale, Absent, Lingering, Short])
 def test_a_planted_difference_is_found(wrong: type[Patterns]) -> None:
+    # The search ends at the first difference. Which examples it tries depends on the constants in minproto's source, which
+    # Hypothesis uses. So the maximum is ten times as high as most searches need.
     only_search = settings(
-        derandomize=True, phases=[Phase.generate], max_examples=400, stateful_step_count=40, deadline=None
+        derandomize=True, phases=[Phase.generate], max_examples=4_000, stateful_step_count=40, deadline=None
     )
     with pytest.raises(AssertionError, match="the other"):
         run_state_machine_as_test(type("Planted", (TwoTables,), {"fast": wrong}), settings=only_search)
@@ -273,8 +275,10 @@ class Told(Subscription):
 @pytest.mark.parametrize("wrong", [Overfull, Silent, Undead, Greedy, Miscounting, Told])
 def test_a_planted_difference_of_a_subscription_is_found(wrong: type[Subscription]) -> None:
     broker = type("Planted", (minproto.fast.broker.Broker,), {"subscription": wrong})
+    # The search ends at the first difference. Which examples it tries depends on the constants in minproto's source, which
+    # Hypothesis uses. So the maximum is ten times as high as most searches need.
     only_search = settings(
-        derandomize=True, phases=[Phase.generate], max_examples=200, stateful_step_count=40, deadline=None
+        derandomize=True, phases=[Phase.generate], max_examples=2_000, stateful_step_count=40, deadline=None
     )
     with pytest.raises(AssertionError, match="the other"):
         run_state_machine_as_test(type("Planted", (TwoBrokers,), {"fast": broker}), settings=only_search)
