@@ -8,13 +8,15 @@ import pytest
 
 from minproto.aio.address import Address
 from minproto.http2_frames import ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, PING, SETTINGS, encode_frame
-from minproto.prove import cases, command, ledger
+from minproto.prove import cases, command, ledger, matrix
 from minproto.prove.case import Case, Verdict
 from minproto.prove.cases import CASES
 from minproto.prove.frames import GET, Head, block
+from minproto.prove.runner import Result
 from minproto.prove.shown import MAX_DETAIL, shortened, to_json
 from minproto.prove.target import NEEDS, PATHS, Target
 from minproto.prove.transcripts import TRANSCRIPTS
+from minproto.testing.mutants import Mutant, read_catalogue
 
 UNSEEN: dict[str, str] = tomllib.loads((Path(cases.__file__).with_name("unseen.toml")).read_text())
 ENTRIES = {entry.id: entry for entry in ledger.load()}
@@ -153,6 +155,12 @@ def test_replies_of_resp() -> None:
     assert words("resp", b"HTTP/1.1 400\r\n")[-1] == "malformed"
 
 
+def test_an_empty_field_is_not_a_missing_field() -> None:
+    head = b"HTTP/1.1 204 No Content\r\nAllow:\r\n\r\n"
+    case = Case("http1/test/it", "", (), right="", shows=("allow", "date"))
+    assert words("http1", head, case=case) == ["204", "allow=", "date=-"]
+
+
 # ---- what a case sends -----------------------------------------------------------------------------------------------
 
 
@@ -193,3 +201,38 @@ def test_a_file_for_programs_is_bounded() -> None:
 def test_a_shown_answer_is_short_and_cannot_write_to_the_terminal() -> None:
     assert shortened("text=[\x1b[2J]") == "text=[\\x1b[2J]"
     assert len(shortened("x" * 1_000_000)) == 303
+
+
+# ---- the matrix ------------------------------------------------------------------------------------------------------
+
+
+def test_each_mutant_that_is_not_served_is_in_the_catalogue_and_has_cases() -> None:
+    mutants = {mutant.name: mutant for mutant in read_catalogue()}
+    for name, (_kind, why) in matrix.unserved().items():
+        assert name in mutants, f"no mutant is called {name}"
+        assert matrix.cases_of(mutants[name]) and why, name
+
+
+@pytest.mark.parametrize(
+    ("right", "answer", "found"),
+    [
+        (Verdict.RIGHT, Verdict.WRONG, True),
+        (Verdict.RIGHT, Verdict.ACCEPTABLE, True),
+        (Verdict.ACCEPTABLE, Verdict.WRONG, True),
+        (Verdict.ACCEPTABLE, Verdict.ACCEPTABLE, False),
+        (Verdict.RIGHT, Verdict.RIGHT, False),
+        (Verdict.RIGHT, Verdict.SKIPPED, False),
+    ],
+)
+def test_a_case_finds_a_mutant_whose_answer_is_worse(right: Verdict, answer: Verdict, found: bool) -> None:
+    made = matrix.Matrix()
+    made.right[CONTROL.name] = right
+    assert made.is_worse(Result(CONTROL, answer)) is found
+
+
+def test_a_mutant_that_is_found_needs_no_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    name, other = list(matrix.unserved())[:2]
+    trials = [matrix.Trial(Mutant(each, "", "", ""), []) for each in (name, other, "another")]
+    trials[0].found = [("http1/head/get", "400 closed (wrong)")]
+    assert matrix.left(trials) == 2
+    assert "3 mutants: 1 found, 1 not seen from outside" in capsys.readouterr().out

@@ -58,7 +58,9 @@ class Wait(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """Read until the pattern occurs in the transcript, and then send bytes; send nothing if it does not within the limit."""
+    """Read until the pattern occurs in the transcript, and then send bytes; send nothing if it does not within the limit.
+
+    ``{1}`` in the bytes becomes what the first group of the pattern has found."""
 
     pattern: str
     data: bytes

@@ -48,7 +48,7 @@ PROBES = (
     ("connect", Case("websocket/probe/connect", "", (HELLO,), right=r"text=\[hello\] open", speaks="tunnel")),
 )  # fmt: skip
 """A need, and a request that shows whether it is met. One of several is enough."""
-_NEEDS_OF = {"http2": "http2", "websocket": "websocket", "sse": "events"}
+NEEDS_OF = {"http2": "http2", "websocket": "websocket", "sse": "events"}
 """A protocol that is also a need of other protocols' cases."""
 
 
@@ -62,7 +62,7 @@ async def probe(target: Target, only: Iterable[str]) -> dict[str, Result]:
         answers[name] = await play(CONTROLS[name], target)
         if answers[name].verdict is Verdict.RIGHT:
             target.speaks.add(name)
-    for name, need in _NEEDS_OF.items():
+    for name, need in NEEDS_OF.items():
         answer = answers[name] if name in answers else await play(CONTROLS[name], target)
         if answer.verdict is Verdict.RIGHT:
             target.meets.add(need)

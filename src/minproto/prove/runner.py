@@ -86,8 +86,9 @@ class Play:
                 await self._read_until(lambda: self._has(pattern))
             case Reply(pattern, data):
                 await self._read_until(lambda: self._has(pattern))
-                if self._has(pattern):
-                    await self._send(self._reading.wrap(data))
+                if found := re.search(pattern, self.transcript):
+                    first = found[1].encode("latin-1") if found.re.groups else b""
+                    await self._send(self._reading.wrap(data.replace(b"{1}", first)))
             case Pause(seconds):
                 await self._read_for(seconds)
             case Trickle(data, size, delay):

@@ -71,6 +71,11 @@ _RIGHT_HEADS = (
     _good("value-with-all-ascii", "9110-5.1-ignore-unrecognized", GET + b"X: " + bytes(range(0x20, 0x7f)) + b"\t.\r\n\r\n"),
     _good("value-with-other-bytes", "9110-5.5-opaque", GET + b"X: caf\xe9\x85 \xc3\xa9 \xff\x80\r\n\r\n", acceptable=EITHER,
           also=("9112-2.2-octets",)),
+    Case("http1/head/type-with-other-bytes", "9110-5.5-opaque",
+         (b"POST {echo} HTTP/1.1\r\n" + HOST + b"Content-Type: text/x;a=\xe9\xff\r\nContent-Length: 5\r\n"
+          b"Connection: close\r\n\r\nhello",), right=r"2\d\d content=\[hello\] closed", methods=("POST",),
+         acceptable=r"4\d\d content=(?s:.*) closed", shows=("content",), needs=frozenset({"echo"}),
+         also=("9112-2.2-octets",), why="An app that gets the bytes as other text may fail when it sends them back."),
     _good("spaces-around-a-value", "9110-5.5-exclude-whitespace", b"GET {path} HTTP/1.1\r\nHost:   {host}  \r\n\r\n",
           also=("9112-5.1-ows",)),
     _good("tabs-around-a-value", "9110-5.5-exclude-whitespace", b"GET {path} HTTP/1.1\r\nHost:\t{host}\t\r\n\r\n",

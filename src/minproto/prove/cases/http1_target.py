@@ -96,7 +96,7 @@ _V = rf"{OK} line=\[HTTP/1\.1 \d\d\d .*\] closed"
 _ANY = f"{OK} line=.* closed"
 _VERSIONS = (
     Case("http1/head/http-1-0", "9110-6.2-server-highest", (b"GET {path} HTTP/1.0\r\n" + HOST + _END,), right=_V,
-         acceptable=_ANY, shows=("line",), also=("9112-9.3-rules", "9110-6.2-server-nonconformant")),
+         acceptable=_ANY, shows=("line",), also=("9112-9.3-rules", "9110-6.2-server-nonconformant", "9112-2.3-downgrade")),
     Case("http1/head/http-1-0-without-host", "9112-3.2-host-missing", (b"GET {path} HTTP/1.0\r\n\r\n",),
          right=f"{OK} closed", acceptable=STRICT),
     Case("http1/head/response-of-http-1-1", "9112-2.3-downgrade", (LAST,), right=_V, acceptable=_ANY, shows=("line",),

@@ -2,7 +2,7 @@
 9113 §8, RFC 9110, RFC 8441)."""
 
 from minproto.http2_frames import DATA, END_HEADERS, END_STREAM
-from minproto.prove.case import Case, Trickle, Wait
+from minproto.prove.case import Case, Reply, Trickle, Wait
 from minproto.prove.cases.http2_patterns import ENDED, OK, ONCE, SERVED, answered, malformed
 from minproto.prove.frames import CONNECT, ECHO, GET, PING_FRAME, POST, Head, fields, frame, reset, without
 
@@ -60,6 +60,20 @@ METHODS = (
     ),
 )  # fmt: skip
 
+FIELDS = (
+    Case("http2/semantics/date", "9110-6.6.1-date", (Head(1, GET),), rf"{ONCE}1:{SERVED} 1:date=\w{{3}}, .* GMT .*open",
+         rf"{ONCE}1:5\d\d .*open", shows=("date",)),
+    Case("http2/semantics/content-length", "9110-8.6-known-length", (Head(1, GET),),
+         rf"{ONCE}1:{SERVED} 1:content-length=\d+ .*open", rf"{ONCE}1:\d\d\d .*open", shows=("content-length",),
+         why="A server should say the length of content that it knows."),
+    Case("http2/semantics/target-of-8000-bytes", "9110-4.1-8000-octets", (Head(1, fields("GET", path="/" + "a" * 7_999)),),
+         rf"{ONCE}1:(?!414|431|400)[2-4]\d\d .*open", rf"{ENDED}|{ONCE}1:\d\d\d .*open|.*1:[A-Z_]+ open"),
+    Case("http2/semantics/another-scheme", "9110-7.4-scheme",
+         (Head(1, (*GET[:1], (":scheme", "ftp"), *GET[2:])),), rf"{ONCE}1:4\d\d (.* )?1:end open|.*1:PROTOCOL_ERROR open",
+         rf"{ENDED}|{ONCE}1:\d\d\d .*open|.*1:[A-Z_]+ open",
+         why="A gateway may serve other schemes; an origin server has no resource of theirs."),
+)  # fmt: skip
+
 UPLOADS = (
     _echoed("upload", "9113-8.1.1-content-length", Head(1, ECHO, END_HEADERS), HELLO),
     _echoed("upload-in-pieces", "9113-8.1.1-content-length", Head(1, ECHO, END_HEADERS), *[frame(DATA, 0, 1, b"x")] * 99,
@@ -80,7 +94,7 @@ UPLOADS = (
     ),
     Case(
         "http2/semantics/expect-continue", "9110-10.1.1-answer-or-100",
-        (Head(1, (*POST, ("expect", "100-continue"), ("content-length", "5")), END_HEADERS), Wait("1:"), HELLO),
+        (Head(1, (*POST, ("expect", "100-continue"), ("content-length", "5")), END_HEADERS), Reply("1:", HELLO)),
         rf"1:100 1:{SERVED} (.* )?1:end (1:NO_ERROR )?open|1:(417|[235]\d\d) (.* )?open", needs=NEEDS_POST,
         why="The client waits for the 100, or for a final status, before it sends its content.",
     ),
@@ -156,4 +170,4 @@ TUNNELS = (
     ),
 )  # fmt: skip
 
-CASES = (*METHODS, *UPLOADS, *MANY, *TUNNELS)
+CASES = (*METHODS, *FIELDS, *UPLOADS, *MANY, *TUNNELS)

@@ -4,7 +4,7 @@ Each case has channels of its own, since all cases share one broker. A transcrip
 ``*3 $9 subscribe $1 a :1``.
 """
 
-from minproto.prove.case import Case, Pause, Shut, Step, Trickle, Wait
+from minproto.prove.case import Case, Pause, Reply, Shut, Step, Trickle, Wait
 
 
 def command(*words: str) -> bytes:
@@ -75,6 +75,14 @@ PROTOCOL = (
         _REFUSED,
     ),
     _case("protocol/binary", "resp-protocol-crlf-after-bulk", (command("ECHO", "\r\n\0$\xff"),), r"\$5  \x00\$\xff open"),
+    _case(
+        "protocol/other-bytes-behind-a-bulk",
+        "resp-protocol-crlf-after-bulk",
+        (b"*2\r\n$4\r\nECHO\r\n$2\r\nhixx" + command("PING"),),
+        _REFUSED,
+        r"\$2 hi \+PONG open|closed",
+        "A parser that skips the two bytes behind a string, as Redis does, does not see that the client lost count.",
+    ),
     _case("protocol/empty-string", "resp-protocol-crlf-after-bulk", (command("ECHO", ""),), r"\$0 open"),
     _case("protocol/empty-commands", "resp-protocol-empty-command", (b"*0\r\n\r\n*-1\r\n" + command("PING"),), r"\+PONG open"),
     _case(
@@ -427,6 +435,21 @@ PUBSUB = (
         rf"{_HELLO}>3 .* :[1-9]\d* open",
     ),
     _case("streams/range-of-nothing", "resp-streams-range", (command("XRANGE", "no-such-stream", "-", "+"),), r"\*0 open"),
+    _case(
+        "streams/newest-entry",
+        "resp-streams-range",
+        (
+            command("PUBLISH", "minproto-prove", "a") + command("PUBLISH", "minproto-prove", "b"),
+            command("XREVRANGE", "minproto-prove", "+", "-", "COUNT", "1"),
+            Reply(
+                r" \$\d+ (\d+-\d+) \*2 \$4 data \$1 b open",
+                b"XRANGE minproto-prove ({1} +\r\nXRANGE minproto-prove {1} {1}\r\nXREAD STREAMS minproto-prove {1}\r\n",
+            ),
+        ),
+        r":\d+ :\d+ (\*1 \*2 \$\d+ \d+-\d+ \*2 \$4 data \$1 b) \*0 \1 (\*|\$)-1 open|:\d+ :\d+ \*0 open",
+        why="In our broker a published message is an entry of the topic's stream; in Redis the two have nothing in common.",
+        also="resp-streams-read-after",
+    ),
     _case("streams/length-of-nothing", "resp-streams-length", (command("XLEN", "no-such-stream"),), ":0 open"),
     _case(
         "streams/read-of-nothing",

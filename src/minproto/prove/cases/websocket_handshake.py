@@ -33,6 +33,13 @@ def _refused(name: str, entry: str, *steps: Step, leeway: str = "", status: str 
     return _case(name, entry, *steps, right=rf"({status}) (open|closed)", acceptable=acceptable, **more)
 
 
+def _origin(name: str, entry: str, host: bytes, origin: bytes) -> Case:
+    """Return a case of a page that opens a WebSocket to its own site. A server may accept a list of origins alone."""
+    handshake = _START + b"Host: " + host + b"\r\n" + _ASKS + _KEY + _VERSION + b"Origin: " + origin + b"\r\n\r\n"
+    return _case(name, entry, handshake, acceptable=_NOT_SWITCHED,
+                 why="The Origin names the host that the page asks, so the page is one of this site.")  # fmt: skip
+
+
 ACCEPTED = (
     _case("status", "6455-4.2.2-101", _WHOLE + b"\r\n", also=("6455-4.2.2-steps", "6455-4.2.2-valid-response")),
     _case(
@@ -102,6 +109,11 @@ ACCEPTED = (
         acceptable=_NOT_SWITCHED, why="Two lines of a list mean one list. A server may ignore an Upgrade (RFC 9110 §7.8).",
     ),
     _case(
+        "connection-on-a-second-line", "6455-4.2.1-connection",
+        _START + _HOST + b"Connection: keep-alive\r\n" + _ASKS + _KEY + _VERSION + b"\r\n", acceptable=_NOT_SWITCHED,
+        also=("9110-5.3-combine",), why="A server that reads the first line alone does not see Connection: Upgrade.",
+    ),
+    _case(
         "upgrade-among-others", "6455-4.2.1-upgrade", _START + _HOST + b"Upgrade: x-prove/1, websocket\r\n" + _CONNECTION
         + _KEY + _VERSION + b"\r\n", acceptable=_NOT_SWITCHED,
         why="Upgrade is a list. A server may ignore it (RFC 9110 §7.8).",
@@ -120,6 +132,16 @@ ACCEPTED = (
         also=("6455-10.2-403", "6455-4.2.2-origin-refused"),
         why="A browser sends the user's cookies along, whichever page opens the WebSocket. A public echo may accept any page.",
         issue="CWE-1385 (cross-site WebSocket hijacking)",
+    ),
+    _origin("origin-of-this-site", "6455-10.2-origin-verified", b"{host}", b"{scheme}://{host}"),
+    _origin("origin-in-capitals", "9110-4.2.3-hosts-have-no-case", b"SITE.EXAMPLE", b"http://site.example"),
+    _origin("origin-with-the-usual-port", "9110-4.2.1-default-ports", b"site.example", b"http://site.example:80"),
+    _origin("origin-with-the-usual-port-of-https", "9110-4.2.1-default-ports", b"site.example:443", b"https://site.example"),
+    _case(
+        "origin-and-absolute-form", "9112-3.2.2-target-over-host",
+        b"GET {scheme}://{host}{ws} HTTP/1.1\r\nHost: site.example\r\n" + _ASKS + _KEY + _VERSION
+        + b"Origin: {scheme}://{host}\r\n\r\n", acceptable=_NOT_SWITCHED,
+        why="The target names the host, whatever Host says: a page of this host opens the WebSocket.",
     ),
     _case(
         "no-origin", "6455-4.2.1-no-origin-no-browser", _WHOLE + b"\r\n", acceptable=r"403 .*",

@@ -122,4 +122,5 @@ class Http1(Transcript):
 
 def _value(head: ResponseHead, name: str) -> str:
     """Return the values of a field, joined by " & " if it occurs several times; "-" if it is missing."""
-    return " & ".join([value for each, value in head.headers if each == name]) or "-"
+    values = [value for each, value in head.headers if each == name]
+    return " & ".join(values) if values else "-"
