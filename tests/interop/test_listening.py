@@ -31,7 +31,7 @@ from minproto.aio import sockets
 from minproto.aio.address import Address
 from minproto.aio.listener import MAX_REFUSALS
 from minproto.aio.server import tls_context
-from minproto.aio.sockets import connect_pipe
+from minproto.aio.sockets import connect_pipe, open_unix_pipe
 from minproto.http2_frames import SETTINGS, encode_frame
 from minproto.websocket_handshake import accept_key
 
@@ -548,10 +548,21 @@ async def test_a_path_that_is_taken(there, tmp_path):
             path.write_text("precious")
         else:
             path = tmp_path / "no" / "minproto.sock"
-        with pytest.raises(OSError, match=f"can't listen on {path}: "):
+        with pytest.raises(OSError, match=f"can't listen on {str(path)!r}: "):
             async with Server(app, path=str(path)):
                 pass
     assert there != "a file" or path.read_text() == "precious"
+
+
+@pytest.mark.parametrize(("path", "reason"), [("a\0b", "null byte"), ("/" + "x" * 200, "path too long")])
+async def test_a_path_that_no_socket_can_have(path, reason):
+    """Python refuses it before the kernel sees it, so the error has no number: the message once was "[Errno None] None"."""
+    with pytest.raises(OSError, match=f"can't listen on {re.escape(repr(path))}: .*{reason}"):
+        async with Server(app, path=path):
+            pass
+    if "\0" not in path:
+        with pytest.raises(OSError, match=f"{reason}: '{path}'"):
+            await open_unix_pipe(path)
 
 
 async def test_a_file_that_another_server_has_made_since_stays(tmp_path):

@@ -205,9 +205,16 @@ async def open_unix_pipe(path: str) -> Pipe:
     try:
         await asyncio.get_running_loop().create_unix_connection(lambda: chosen(StreamPipe).protocol(pipes.append), path)
     except OSError as error:
-        error.filename = path
-        raise
+        raise OSError(*_number_and_reason(error), path) from error
     return pipes[0]
+
+
+def _number_and_reason(error: OSError | ValueError) -> tuple[int, str]:
+    """Return an error's number and text. Python itself refuses a path with a NUL, or one that is too long for a Unix socket,
+    before the kernel sees the path. So those errors have no number."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno, error.strerror or ""
+    return errno.EINVAL, str(error)
 
 
 def tls_options(ssl: tls.SSLContext, handshake: float, linger: float) -> dict[str, Any]:
@@ -325,9 +332,10 @@ def listen_on_path(path: str) -> socket.socket:
             os.unlink(path)
         sock.bind(path)
         sock.listen(BACKLOG)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         sock.close()
-        raise OSError(error.errno, f"can't listen on {path}: {(error.strerror or str(error)).lower()}") from error
+        number, reason = _number_and_reason(error)
+        raise OSError(number, f"can't listen on {path!r}: {reason.lower()}") from error
     return sock
 
 
