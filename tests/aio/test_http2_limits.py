@@ -88,7 +88,7 @@ async def test_a_limit_of_ours_is_named_to_the_peer_and_in_the_log(caplog: pytes
         answer = await peer.get("/x", ("a", "1"), ("b", "2"), ("c", "3"))
     assert (answer.status, answer.body) == (431, b"4 fields, and max_headers is 3\n")
     assert [line for line in lines if '"GET /x HTTP/2" 431' in line]
-    assert any("'GET /x' is answered 431: 4 fields, and max_headers is 3" in line for line in caplog.messages)
+    assert any("'GET /x' from memory is answered 431: 4 fields, and max_headers is 3" in line for line in caplog.messages)
 
 
 @virtual
@@ -158,12 +158,13 @@ async def test_a_client_can_not_fill_the_log(caplog: pytest.LogCaptureFixture) -
 
 @virtual
 async def test_content_that_is_not_as_long_as_declared_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    async with talking(app) as (_, peer):
+    async with talking(app) as (server, peer):
         stream = peer.open("POST", "/read", ("content-length", "3"))
         peer.raw(0, 1, stream, b"ab")
         with pytest.raises(StreamReset):
             await peer.answer(stream)
-    said = "the request 'POST /read' is answered PROTOCOL_ERROR: Content-Length is 3, and 2 bytes of content came"
+    assert (server.metrics.requests[400], 499 in server.metrics.requests) == (1, False)  # as over HTTP/1.1: it has not left
+    said = "the request 'POST /read' from memory is answered PROTOCOL_ERROR: Content-Length is 3, and 2 bytes of content came"
     assert said in caplog.messages
 
 

@@ -258,7 +258,7 @@ async def test_ctrl_c_with_events_a_websocket_and_a_download_open(
         assert await asyncio.to_thread(server.process.wait, 10) == 0
         assert "the lifespan has ended" in server.stdout
         # After our GOAWAY, httpx's HTTP/2 takes each further frame for an error, and says so.
-        assert server.stderr in ("", "the HTTP/2 client goes away: PROTOCOL_ERROR\n")
+        assert server.stderr in ("", "the HTTP/2 client at 127.0.0.1 goes away: PROTOCOL_ERROR\n")
     finally:
         server.kill()
 

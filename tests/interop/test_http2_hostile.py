@@ -160,7 +160,7 @@ def victim() -> Iterator[Serving]:
     server = Serving("--no-access-log")
     try:
         yield server
-        server.stop(warnings=("the request ", "we end the HTTP/2 connection: "))
+        server.stop(warnings=("the request ", "we end the HTTP/2 connection from 127.0.0.1: "))
     finally:
         server.kill()
 

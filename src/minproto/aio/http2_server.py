@@ -18,7 +18,7 @@ Wherever possible, a fault ends one request, and the other requests go on:
 
     what happens                                          what the client gets                    what the log gets
     ----------------------------------------------------  --------------------------------------  ------------------------
-    a malformed request: two ``:path`` fields, say        RST_STREAM, PROTOCOL_ERROR              400 and a warning
+    a malformed head or content: two ``:path`` fields     RST_STREAM, PROTOCOL_ERROR              400 and a warning
     a head or content beyond a limit                      a response: 414, 431 or 413             that status
     content that comes too slowly                         a response: 408                         408 and a warning
     more requests at once than ``max_streams``            RST_STREAM, REFUSED_STREAM              503
@@ -106,7 +106,7 @@ from minproto.aio.http import (
 )
 from minproto.aio.loop import let_arrive
 from minproto.aio.multiplex import Http2Stream, Multiplexer, end_tasks, goaway_text
-from minproto.aio.observe import APP_ENDS, Observer, logger
+from minproto.aio.observe import APP_ENDS, Observer, logger, peer_name
 from minproto.aio.options import Timeouts
 from minproto.aio.patience import UploadPace
 from minproto.aio.pipe import Pipe
@@ -194,7 +194,8 @@ class ServerConnection(Multiplexer):
         except RemoteProtocolError as error:
             last_words = self.core.farewell(error)
             if self.endpoint.received and not self.endpoint.ended:  # a client that has gone has broken no rule
-                logger.warning("we end the HTTP/2 connection: %s (%.200s)", code_name(error.code), error)
+                peer = peer_name(self.endpoint.pipe)
+                logger.warning("we end the HTTP/2 connection from %s: %s (%.200s)", peer, code_name(error.code), error)
         except ConnectionError:
             self.endpoint.abort()
         self._end_streams()
@@ -282,7 +283,7 @@ class ServerConnection(Multiplexer):
         elif type(event) is StreamFault:
             self._on_fault(event)
         elif type(event) is GoAway and event.code != NO_ERROR:
-            self._warn("the HTTP/2 client goes away: %s", goaway_text(event))
+            self._warn("the HTTP/2 client at %s goes away: %s", peer_name(self.endpoint.pipe), goaway_text(event))
 
     def _begin(self, head: RequestHead, error: RemoteProtocolError | None = None) -> None:
         """Serve a request in a task of its own. ``error``: answer with this error, without calling the app.
@@ -308,9 +309,12 @@ class ServerConnection(Multiplexer):
         head = fault.head if exchange is None else exchange.head
         answered = exchange is not None and exchange.delivered
         if fault.code != REFUSED_STREAM and head is not None and not answered:
-            request, code = f"{head.method} {head.target}", fault.status or code_name(fault.code)
-            self._warn("the request %.200a is answered %s: %.200s", request, code, fault.reason)
-        if fault.status and exchange is not None:
+            request, peer = f"{head.method} {head.target}", peer_name(self.endpoint.pipe)
+            code = fault.status or code_name(fault.code)
+            self._warn("the request %.200a from %s is answered %s: %.200s", request, peer, code, fault.reason)
+        if exchange is not None and not fault.status:
+            exchange.malformed = fault.code != REFUSED_STREAM
+        elif exchange is not None:
             exchange.stream.receive(fault)
         elif fault.status and head is not None:
             self._begin(head, RemoteProtocolError(fault.reason, fault.status))
@@ -365,6 +369,8 @@ class Exchange:
         self.stream = Http2Stream(connection, head.stream)
         self.delivered = False
         """Whether the client has received the whole answer, as far as we can tell."""
+        self.malformed = False
+        """Whether the stream was reset because its content breaks a rule: the log says 400, as over HTTP/1.1, and not 499."""
         self._request: Request | None = None  # while the app is working on the request
         self._answer: Answer | None = None  # once the app has returned an answer that takes time to send
         self._first_piece = b""  # of the answer's content: made before the head was sent
@@ -409,7 +415,7 @@ class Exchange:
         finally:
             self.stream.watch(None)
             self._close_request()
-            connection.end(self, self._status)
+            connection.end(self, 400 if self.malformed and self._status == UNANSWERED else self._status)
 
     async def _serve(self) -> None:
         """Call the app, and send its answer.
