@@ -314,6 +314,13 @@ def test_a_prefix_that_nothing_can_mend_is_refused(prefix: bytes) -> None:
     assert refusal(prefix) == 400 if prefix != b"GE T" else server(prefix).next_event() is None
 
 
+@pytest.mark.parametrize("after", [b"2 ", b"20 ", b"20\r", b" ", b"2000", b"200x", b"200\rx", b"200 OK\rx"])
+def test_a_status_line_that_nothing_can_mend_is_refused(after: bytes) -> None:
+    """Law 5: three digits (§4), and then a space or the end of the line."""
+    with pytest.raises(RemoteProtocolError):
+        client(GET, b"HTTP/1.1 " + after).next_event()
+
+
 @pytest.mark.parametrize("wrong", [b"x", b"\n", b" ", b";", b"-", b"5x", b"5\n", b"5\rX", b"5;\x00", b"5;a\n", b"5 5",
                                    b"5\r\nhelloX", b"5\r\nhello\n", b"5\r\nhello\rX",
                                    b"0\r\nX\n", b"0\r\n X", b"f" * 17, b"0x5\r\nhello", b"+5\r\nhello",

@@ -1,11 +1,14 @@
 """RFC 9110 §1 to §8, as far as the tests of one version of HTTP do not show it: what both versions have to obey alike."""
 
+from http import HTTPStatus
+
 import pytest
 
 from minproto import http1, http2
 from minproto.core import CLIENT, SERVER, LocalProtocolError, RemoteProtocolError
 from minproto.deflate import parse_extensions
 from minproto.http import (
+    REASONS,
     Data,
     EndOfMessage,
     Headers,
@@ -356,6 +359,14 @@ def test_a_field_is_a_pair_of_str() -> None:
 def test_a_field_is_looked_up_by_a_str() -> None:
     with pytest.raises(TypeError, match="the name of a field has to be str, not b'te'"):
         Headers([("te", "a")]).get(b"te")  # type: ignore[arg-type]
+
+
+def test_each_status_has_the_reason_of_the_standard() -> None:
+    """§15.5. Python's own table has older names for these four before Python 3.13."""
+    new = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+    assert {status: REASONS[status] for status in new} == new
+    others = {status.value: status.phrase for status in HTTPStatus if status not in new}
+    assert {status: reason for status, reason in REASONS.items() if status not in new} == others
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,11 @@ from minproto.testing import laws, strategies, subjects
 from minproto.testing.cuts import byte_by_byte
 from minproto.testing.strategies import arrives_as, websocket_events
 from minproto.websocket import (
+    CONTROL,
+    FIN,
+    OPCODE,
+    RSV,
+    RSV1,
     TRANSITIONS,
     Close,
     Fragment,
@@ -498,8 +503,8 @@ def test_what_breaks_the_framing_is_1002_at_the_byte_that_shows_it(before, wrong
         *((b"", first, "a control frame that is fragmented") for first in (0x08, 0x09, 0x0A, 0xC8, 0xC9, 0xCA)),
         *((CONTINUED, first, "a new message before the last fragment") for first in (0x01, 0x02, 0x81, 0x82)),
         *((b"", first, "a continuation without a message") for first in (0x00, 0x80)),
-        *((b"", first, "a reserved bit that was not agreed on") for first in (0xC1, 0xA2, 0x11, 0x40)),
-        (CONTINUED, 0xC0, "a reserved bit that was not agreed on"),
+        *((b"", first, "a reserved bit that was not agreed on") for first in (0xC1, 0xA2, 0x11, 0x40, 0x20, 0x10)),
+        *((CONTINUED, first, "a reserved bit that was not agreed on") for first in (0xC0, 0xA0, 0x90)),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_first_byte_is_said(before, first, says):
@@ -508,6 +513,12 @@ def test_what_is_wrong_with_a_first_byte_is_said(before, first, says):
     assert events(core, before) == []
     with pytest.raises(RemoteProtocolError, match=says):
         events(core, bytes([first]))
+
+
+def test_the_fields_of_the_first_byte_fill_it():
+    """RFC 6455 §5.2: FIN, three reserved bits and the opcode are eight bits, and no bit belongs to two fields."""
+    assert FIN + RSV + OPCODE == FIN | RSV | OPCODE == 0xFF
+    assert RSV1 & RSV and CONTROL & OPCODE
 
 
 @pytest.mark.parametrize("frame", [b"\x81\x00", b"\x89\x01", b"\x88\x00"])
@@ -600,6 +611,19 @@ def test_each_close_code_of_65536():
         assert fails(client(), b"\x88\x02" + code.to_bytes(2)) == 1002
         with pytest.raises(LocalProtocolError):
             server().send(Close(code))
+
+
+@pytest.mark.parametrize(
+    ("name", "frame"),
+    [
+        ("NORMAL", "88 02 03e8"), ("GOING_AWAY", "88 02 03e9"), ("PROTOCOL_ERROR", "88 02 03ea"),
+        ("INVALID_DATA", "88 02 03ef"), ("TOO_BIG", "88 02 03f1"), ("INTERNAL_ERROR", "88 02 03f3"),
+        ("TRY_AGAIN_LATER", "88 02 03f5"),
+    ],
+)  # fmt: skip
+def test_each_close_code_has_the_number_of_the_standard(name, frame):
+    """RFC 6455 §7.4.1, and IANA's registry for 1013."""
+    assert server().send(Close(getattr(minproto.websocket, name))) == bytes.fromhex(frame)
 
 
 @pytest.mark.parametrize("close", [Close(1005, "x"), Close(1000, "x" * 124), Close(1000, "é" * 62), Close(1000, "\ud800")])
@@ -709,6 +733,22 @@ def test_each_state_and_event(role):
                 core = situation(state, role)
                 core.send(event)
                 assert core.state is after
+
+
+@pytest.mark.parametrize(
+    ("sent", "frames", "state"),
+    [
+        ([Fragment("a", last=True)], "81 01 61", "OPEN"),  # a message of one fragment
+        ([Ping(b"")], "89 00", "OPEN"),
+        ([Fragment("a"), Ping(b""), Fragment("b")], "01 01 61  89 00  00 01 62", "WITHIN"),
+        ([Fragment("a"), Close(1000)], "01 01 61  88 02 03e8", "CLOSED"),  # a Close may break a message off
+    ],
+)
+def test_what_may_be_sent_next(sent, frames, state):
+    """RFC 6455 §5.4, §5.5.1. The expected states stand here, so that a wrong row of the table shows."""
+    core = server()
+    assert b"".join(map(core.send, sent)) == bytes.fromhex(frames)
+    assert core.state.name == state
 
 
 @pytest.mark.parametrize(

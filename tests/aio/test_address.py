@@ -99,6 +99,7 @@ def test_the_url_of_an_address_keeps_the_zone_for_this_machine():
         ("a", "A:80", "http"),
         ("a:443", "a", "https"),
         ("a:", "a:80", "ws"),
+        ("a", "a:443", "wss"),
         ("a:080", "a", "http"),
         ("[::1]", "[0:0:0:0:0:0:0:1]:80", "http"),
         ("[::FFFF:1.2.3.4]", "[::ffff:102:304]", "http"),
