@@ -5,10 +5,11 @@
 
 from minproto.aio.asgi import ASGI
 from minproto.aio.broker import Broker, Gap, Message, Subscription
+from minproto.aio.client import Client
 from minproto.aio.http import Answer, App, Request, Response, Upgrade, not_allowed
 from minproto.aio.http1_client import ClientConnection, connect_http
 from minproto.aio.http2_client import connect_http2
-from minproto.aio.http_client import ClientResponse, RequestRefused
+from minproto.aio.http_client import ClientResponse, RequestRefused, StatusError
 from minproto.aio.observe import AccessLog, Metrics
 from minproto.aio.options import Timeouts
 from minproto.aio.reconnect import reconnecting
@@ -34,6 +35,7 @@ __all__ = [
     "App",
     "Broker",
     "BrokerServer",
+    "Client",
     "ClientConnection",
     "ClientResponse",
     "Compression",
@@ -56,6 +58,7 @@ __all__ = [
     "Response",
     "Server",
     "ServerSentEvent",
+    "StatusError",
     "StreamRefused",
     "Subscription",
     "Timeouts",

@@ -48,7 +48,7 @@ Easy to get wrong:
 import asyncio
 import math
 import ssl as tls
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Self
 
@@ -111,11 +111,13 @@ class ClientConnection:
         target: str,
         headers: HeaderFields = (),
         body: bytes | AsyncIterator[bytes] = b"",
+        *,
+        patience: float | None = None,
     ) -> ClientResponse:
         """Send a request, and return the response as soon as its head has arrived. Interim responses (1xx) are skipped.
 
-        The head may arrive before an upload is done. Otherwise we wait for the head for ``Timeouts.idle`` seconds, counted
-        from the end of the upload. A 101 is returned when the upload is done, too.
+        The head may arrive before an upload is done. Otherwise we wait for the head for ``patience`` seconds, counted from the
+        end of the upload; None means ``Timeouts.idle``. A 101 is returned when the upload is done, too.
 
         Raises LocalProtocolError or TypeError for a request that can't be sent, and whatever an iterator of content raises.
         Raises RequestRefused if nothing was sent, because the server has already closed the connection, or an earlier request
@@ -135,13 +137,27 @@ class ClientConnection:
             self.endpoint.send(RequestHead(method, target, fields))
         self._start_upload(body)
         self._content_size = 0
-        head = await self._receive_head()
+        head = await self._receive_head(self._timeouts.idle if patience is None else patience)
         if head.status == 101:
             await self._complete_request()
         if not self._core.skip_empty_body():
             return ClientResponse(head, self, self._timeouts.body)
         await self._finish()  # a 204 has no content, so nobody will read it to its end: finish now
         return ClientResponse(head, None)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the next request can be sent now. The server's FIN may be on its way: ``request`` looks for it."""
+        uploading = self._upload is not None and not self._upload.done()
+        return self._error is None and self._core.response is IDLE and not uploading
+
+    def watch(self, told: Callable[[], None]) -> None:
+        """Have the loop call ``told`` when the server ends the connection.
+
+        Without a watcher, a connection that a server has closed while it was idle stays open on our side until the next
+        request.
+        """
+        self.endpoint.pipe.watch(lambda lost: told())
 
     # -- before a request
 
@@ -257,9 +273,9 @@ class ClientConnection:
 
     # -- a response
 
-    async def _receive_head(self) -> ResponseHead:
+    async def _receive_head(self, seconds: float) -> ResponseHead:
         """Wait for the head of the final response."""
-        self._patience.begin(self._timeouts.idle, for_head=True)  # one limit for all heads: 1xx could come for ever
+        self._patience.begin(seconds, for_head=True)  # one limit for all heads: 1xx could come for ever
         while True:
             event = await self._receive()
             if isinstance(event, ResponseHead) and (event.status >= 200 or event.status == 101):

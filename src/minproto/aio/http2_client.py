@@ -87,7 +87,7 @@ import asyncio
 import math
 import ssl as tls
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Self
 
@@ -208,29 +208,44 @@ class ClientConnection(Multiplexer):
 
     # -- a request
 
+    @property
+    def is_free(self) -> bool:
+        """Whether the connection takes another request, now or when a stream is free."""
+        over = self._closing or self._error is not None or self.core.going_away is not None
+        return not over and self.core.next_stream <= MAX_ID
+
+    def watch(self, told: Callable[[], None]) -> None:
+        """Have the loop call ``told`` when the connection is over."""
+        self._reader.add_done_callback(lambda reader: told())
+
     async def request(
         self,
         method: str,
         target: str,
         headers: HeaderFields = (),
         body: bytes | AsyncIterator[bytes] = b"",
+        *,
+        patience: float | None = None,
+        protocol: str = "",
     ) -> ClientResponse:
         """Send a request as soon as the server allows one more, and wait for the head of its response.
 
         The head may come before an upload is complete: the upload continues while the response is read (RFC 9110 §7.5). It
         ends with the response, since a server that has said everything needs no more content. Once the upload is complete, the
-        server has ``Timeouts.idle`` seconds for the head. Interim responses (1xx) are skipped.
+        server has ``patience`` seconds for the head; None means ``Timeouts.idle``. Interim responses (1xx) are skipped.
 
         ``headers``: a mapping, or pairs of a name and a value. ``body``: bytes, or an async iterator that generates the
-        content as it is sent.
+        content as it is sent. ``protocol``: for a CONNECT, what the stream is to be used for, such as ``websocket``
+        (RFC 8441 §4).
 
         Raises the exceptions listed in "Which error means what".
         """
-        fields = request_fields(method, target, headers, body, self.host)
+        # The target of an extended CONNECT is a path, as that of a GET is.
+        fields = request_fields("GET" if protocol else method, target, headers, body, self.host)
         if sum(len(name) + len(value) for name, value in fields) > LARGE_HEAD:
             await self._settings_known.wait()
-        await self._wait_until_allowed()
-        head = RequestHead(method, target, fields, "2", self.core.next_stream)
+        await self._wait_until_allowed(patience)
+        head = RequestHead(method, target, fields, "2", self.core.next_stream, protocol)
         try:
             if head.stream > MAX_ID:  # §5.1.1: each stream number is used only once
                 raise RequestRefused("the connection has had all the requests that it can have")
@@ -243,13 +258,17 @@ class ClientConnection(Multiplexer):
         try:
             if method != "CONNECT":  # a tunnel's user writes to the stream, and ends it
                 exchange.upload(body)
-            return ClientResponse(await exchange.receive_head(method), exchange, self.timeouts.body)
+            response = ClientResponse(await exchange.receive_head(method, patience), exchange, self.timeouts.body)
+            if method == "HEAD" or response.status in (204, 304) or stream.has_only_end:
+                await response.read()  # nobody reads a response without content to its end
+            return response
         except BaseException:
             await exchange.give_up()
             raise
 
-    async def _wait_until_allowed(self) -> None:
-        """Wait until a request may be sent. Raises RequestRefused if the connection takes no more requests.
+    async def _wait_until_allowed(self, seconds: float | None) -> None:
+        """Wait until a request may be sent. Raises RequestRefused if the connection takes no more requests, TimeoutError if no
+        stream is free within ``seconds``; None means without limit.
 
         When this returns, the caller has to send the request without an ``await`` in between, or another task may come first.
         """
@@ -257,7 +276,7 @@ class ClientConnection(Multiplexer):
             await let_arrive()
         while self._error is None and self.core.going_away is None:
             if self._free_streams <= 0:
-                await self._wait_for_stream()
+                await self._wait_for_stream(seconds)
             elif self.endpoint.unsent > HIGH_WATER:
                 await self.wait_for_room()
             else:
@@ -279,8 +298,8 @@ class ClientConnection(Multiplexer):
         allowed = self.core.max_active if self.core.settings_received else 1
         return allowed - self.core.active - self._promised
 
-    async def _wait_for_stream(self) -> None:
-        """Wait in line until a stream is free, or the connection takes no more requests.
+    async def _wait_for_stream(self, seconds: float | None) -> None:
+        """Wait in line until a stream is free, or the connection takes no more requests. Raises TimeoutError.
 
         The caller may be cancelled at the moment it is woken. Then the stream that it was promised goes to the next
         request in line.
@@ -288,12 +307,15 @@ class ClientConnection(Multiplexer):
         waiting = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         try:
-            await waiting
+            async with asyncio.timeout(None if seconds == math.inf else seconds) as limit:
+                await waiting
         except BaseException:
             with suppress(ValueError):  # if it was woken, it is no longer in line
                 self._waiting.remove(waiting)
             self._redeem(waiting)
             self._wake_waiting()
+            if limit.expired():
+                raise TimeoutError(f"{self.core.active} streams are open, and none was free within {seconds:g} s") from None
             raise
         self._redeem(waiting)
 
@@ -387,9 +409,9 @@ class Exchange:
 
     # -- the response
 
-    async def receive_head(self, method: str) -> ResponseHead:
+    async def receive_head(self, method: str, seconds: float | None) -> ResponseHead:
         """Wait for the head of the final response. Raises TimeoutError if the server is silent for too long."""
-        self._patience.begin(self._connection.timeouts.idle, for_head=True)
+        self._patience.begin(self._connection.timeouts.idle if seconds is None else seconds, for_head=True)
         while True:
             event = await self._next_event()
             if isinstance(event, ResponseHead) and event.status >= 200:

@@ -33,10 +33,13 @@ exchange is one stream of many.
 - What do I do about it? The error's message says it if it can: for example, that the server speaks TLS on this port.
 """
 
+import json
 import re
 from collections.abc import AsyncIterator, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, TypeVar
+from email.message import Message
+from http import HTTPStatus
+from typing import Any, Protocol, Self, TypeVar
 
 from minproto.aio.content import check_content
 from minproto.aio.endpoint import Endpoint
@@ -65,6 +68,21 @@ class RequestRefused(ConnectionError):
     In HTTP/1.1 no byte of the request was sent, because the server had already closed the idle connection. In HTTP/2 the
     server may also have said that it did not process the request (RFC 9113 §8.7).
     """
+
+
+class StatusError(Exception):
+    """What ``ClientResponse.raise_for_status`` raises for a status other than 2xx; ``response`` is the response.
+
+    No rule of HTTP is broken, so this is not a ProtocolError.
+    """
+
+    def __init__(self, response: "ClientResponse") -> None:
+        super().__init__(f"{response.url or 'the server'} answered {response.status} {_phrase(response.status)}".rstrip())
+        self.response = response
+
+
+def _phrase(status: int) -> str:
+    return next((known.phrase for known in HTTPStatus if known == status), "")
 
 
 # ---- a request ---------------------------------------------------------------------------------------------------------
@@ -167,7 +185,10 @@ class ClientExchange(Protocol):
 
 
 class ClientResponse:
-    """A response: its head, and its content as it arrives. ``async for piece in response``, or ``await response.read()``."""
+    """A response: its head, and its content as it arrives. ``async for piece in response``, or ``await response.read()``.
+
+    ``async with response`` closes the response at the end of the block, if it was not read to its end.
+    """
 
     def __init__(
         self, head: ResponseHead, exchange: ClientExchange | None, body_timeout: float | None = Timeouts.body
@@ -175,12 +196,18 @@ class ClientResponse:
         """``exchange``: None if the response is only a head."""
         self.status = head.status
         self.headers = head.headers
+        self.http_version = head.version
+        """The version of HTTP that the server speaks: "1.0", "1.1" or "2"."""
+        self.url = ""
+        """The URL of the request, if a ``Client`` made it."""
         self.trailers = Headers()
         """The fields after the content. They are complete once the content has been read to its end."""
         self._body_timeout = body_timeout
         self.pipe = exchange.tunnel() if exchange is not None else None
         """After a 101, or a 2xx to CONNECT: the pipe for the other protocol. Such a response has no content."""
-        self._exchange = exchange if self.pipe is None else None  # None: there is no more content
+        self.exchange = exchange if self.pipe is None else None
+        """What the content is read from; None: there is no more content."""
+        self._content: bytes | None = None  # what ``read`` has returned
 
     @property
     def body_timeout(self) -> float | None:
@@ -196,30 +223,76 @@ class ClientResponse:
         return self
 
     async def __anext__(self) -> bytes:
-        if self._exchange is None:
+        if self.exchange is None:
             raise StopAsyncIteration
-        event = await self._exchange.receive_content(self.body_timeout)
+        event = await self.exchange.receive_content(self.body_timeout)
         if isinstance(event, Data):
             return event.data
         assert isinstance(event, EndOfMessage)
         self.trailers = event.trailers
-        self._exchange = None
+        self.exchange = None
         raise StopAsyncIteration
 
     async def read(self) -> bytes:
-        """Return the whole content. The connection's limits bound the size of the content."""
-        return b"".join([piece async for piece in self])
+        """Return the whole content. The connection's limits bound the size of the content. A second call returns it again."""
+        if self._content is None:
+            self._content = b"".join([piece async for piece in self])
+        return self._content
+
+    async def text(self) -> str:
+        """Return the content as text, in the charset of its Content-Type; in UTF-8 if there is none.
+
+        A byte that is wrong in this charset becomes U+FFFD. Raises RemoteProtocolError for a charset that Python doesn't know.
+        """
+        kind = Message()
+        kind["content-type"] = self.headers.get("content-type") or "text/plain"
+        charset = kind.get_content_charset("utf-8")
+        content = await self.read()
+        try:
+            return content.decode(charset, "replace")
+        except LookupError:
+            raise RemoteProtocolError(f"the content has the charset {charset!r}: read() returns it as bytes") from None
+
+    async def json(self) -> Any:
+        """Return the content as an object. Raises ValueError for content that is not JSON (RFC 8259)."""
+        return json.loads(await self.read())
+
+    def raise_for_status(self) -> Self:
+        """Return this response. Raises StatusError if its status is not 2xx: 302 and 404, for example."""
+        if not 200 <= self.status < 300:
+            raise StatusError(self)
+        return self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def close(self) -> None:
         """Stop reading the content. HTTP/2 resets the stream. HTTP/1.1 can only end the connection."""
-        if self._exchange is not None:
-            await self._exchange.give_up()
-            self._exchange = None
+        if self.exchange is not None:
+            await self.exchange.give_up()
+            self.exchange = None
 
     aclose = close  # the name that generators use: a proxy can give this response to ``Response`` as its content
 
 
 # ---- errors that say what to do ----------------------------------------------------------------------------------------
+
+
+def with_request(error: Exception, request: str) -> Exception:
+    """Return an error of the same class whose text begins with the request: ``GET http://a/: the server closed …``.
+
+    The error itself stays as it is. Several requests may have failed with one and the same error: all requests on one
+    connection, say.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        named: Exception = type(error)(error.errno, f"{request}: {error.strerror}")
+    else:
+        named = type(error)(f"{request}: {error}")
+    vars(named).update(vars(error))  # the ``code`` of a RemoteProtocolError, the ``reason`` of an SSLError
+    return named
 
 
 def with_first_bytes(error: RemoteProtocolError, endpoint: Endpoint, ours: str) -> RemoteProtocolError:

@@ -192,6 +192,11 @@ class Http2Stream:
         """Whether an event has arrived that the app has not taken yet."""
         return bool(self._events)
 
+    @property
+    def has_only_end(self) -> bool:
+        """Whether the end of the message has arrived, and the app has taken all that came before."""
+        return bool(self._events) and isinstance(self._events[0], EndOfMessage)
+
     async def next_event(self) -> Event:
         """Wait for the next event, and take it. Raises ``failure``: ConnectionError if the stream was reset or lost.
 

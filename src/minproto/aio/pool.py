@@ -1,0 +1,498 @@
+r"""The connections of a client to one origin: who has one, who waits for one, and what becomes of it afterwards.
+
+An *origin* is a scheme, a host and a port. A ``Client`` has one ``Pool`` for each origin. Over HTTP/1.1 a connection carries
+one request at a time, so a pool has several *places*, six unless the user says otherwise. A request needs a place before it
+may use a connection:
+
+    places of http://a:80, here two          connections            in line
+    GET /1 -> takes a place, dials           1 in use
+    GET /2 -> takes a place, dials           1, 2 in use
+    GET /3 -> no place is free, waits        1, 2 in use            GET /3
+    GET /1 is read to its end ------------>  1 idle, 2 in use       its place goes to GET /3, at once
+    GET /3 takes the idle connection         1, 2 in use
+
+The place goes from hand to hand: while somebody waits, it is never free, so a newcomer can't overtake those in line. A place
+without an idle connection dials. So there are never more connections than places.
+
+Over HTTP/2 one connection carries all requests, and the server's settings say how many at once. Which version it is, TLS tells
+by ALPN (RFC 7301), when the first connection is open. Until then a pool has one place. Those who wait for the result of the
+first connection share it: an HTTP/2 connection is theirs as well, with HTTP/1.1 the other five places open, and if the server
+can't be reached, all get the error. A hundred requests to a dead server would otherwise take a hundred timeouts, one by one.
+
+    protocol      places                          who may use a connection
+    ""            1                               the one who dials
+    "1.1"         ``most``                        one request at a time
+    "2"           none is needed                  everybody; until it goes away, then as for ""
+
+A ``Lease`` is the right to use a connection for one request. It ends exactly once: when the response has been read to its end,
+is closed, fails, or is garbage, or when the request fails or is cancelled before its response. Every place comes back by the
+end of a lease, so a lease that never ends is a place that is lost for ever. That is what the tests look for most.
+"""
+
+import asyncio
+import math
+import warnings
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from minproto.aio.http1_client import ClientConnection
+from minproto.aio.http2_client import ClientConnection as Http2ClientConnection
+from minproto.aio.http_client import ClientExchange, ClientResponse, with_request
+from minproto.core import Event, RemoteProtocolError
+from minproto.http import EndOfMessage
+
+WAITS = "waits for a place"
+CONNECTS = "connects"
+ASKS = "waits for the response"
+SILENCE = 5.0
+"""If a request fails after so many seconds without a single byte on its HTTP/2 connection, the next request dials anew.
+
+A router that has forgotten a connection drops its packets, and the kernel tries for 15 minutes. Every request would fail."""
+
+
+@dataclass(slots=True, eq=False)
+class Ask:
+    """A request on its way: what it asks for, since when (the loop's time), and what it waits for now."""
+
+    name: str
+    since: float
+    step: str = WAITS
+
+
+@dataclass(frozen=True)
+class OriginSnapshot:
+    """What a client has to do with one origin at this moment."""
+
+    origin: str
+    http_version: str
+    """"1.1" or "2"; "" while no connection over TLS has told."""
+    connecting: int
+    """How many connections are being opened."""
+    idle: int
+    """How many open connections are not in use."""
+    busy: int
+    """How many open connections are in use."""
+    unread: int
+    """How many responses have not been read to their end."""
+    waiting: tuple[tuple[str, float], ...]
+    """The requests that wait for a connection, first come first: each with its seconds so far."""
+
+
+class Pooled:
+    """A connection in a pool."""
+
+    __slots__ = ("connection", "is_http2", "is_retired", "is_reused", "pool", "since", "users")
+
+    def __init__(self, connection: "ClientConnection | Http2ClientConnection", pool: "Pool") -> None:
+        self.connection = connection
+        self.is_http2 = isinstance(connection, Http2ClientConnection)
+        self.pool = pool
+        self.users = 0  # leases
+        self.is_reused = False  # whether a request before the current one has used it
+        self.is_retired = False  # whether it takes no more requests, although it may not know that itself
+        self.since = 0.0  # the loop's time since which it is idle
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a request uses it, or a tunnel: a WebSocket on an HTTP/2 stream, which has no lease."""
+        return self.users > 0 or (isinstance(self.connection, Http2ClientConnection) and bool(self.connection.streams))
+
+
+class IdleConnections:
+    """The idle connections of all pools of a client, the one that is idle for longest first.
+
+    A connection ends when it was idle for ``seconds``, or when it is the oldest and there are more than ``most``. Most servers
+    end idle connections, too, and a request on a connection that the server is just closing fails. So a client's time should
+    be shorter than a server's, which is often 60 or 75 seconds.
+    """
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._entries: dict[Pooled, None] = {}  # a dict, because it keeps the order and finds one among thousands
+        self._timer: asyncio.TimerHandle | None = None
+        self._endings: set[asyncio.Task[None]] = set()
+
+    def __contains__(self, pooled: Pooled) -> bool:
+        return pooled in self._entries
+
+    def add(self, pooled: Pooled) -> None:
+        """Keep a connection; if that is one too many, end the oldest."""
+        loop = asyncio.get_running_loop()
+        pooled.since = loop.time()
+        self._entries[pooled] = None
+        if len(self._entries) > self._most:
+            oldest = next((entry for entry in self._entries if not entry.is_in_use), pooled)
+            oldest.pool.drop(oldest)
+        if self._timer is None and self._entries and self._seconds != math.inf:
+            self._timer = loop.call_at(pooled.since + self._seconds, self._expire)
+
+    def remove(self, pooled: Pooled) -> None:
+        self._entries.pop(pooled, None)
+
+    def _expire(self) -> None:
+        """End what was idle for too long, and set the timer for the next. So one timer serves all connections."""
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        while self._entries:
+            oldest = next(iter(self._entries))
+            if oldest.since + self._seconds > loop.time():
+                self._timer = loop.call_at(oldest.since + self._seconds, self._expire)
+                return
+            self.remove(oldest)
+            if oldest.is_in_use:  # by a tunnel: look again later
+                oldest.since = loop.time()
+                self._entries[oldest] = None
+            else:
+                oldest.pool.drop(oldest)
+
+    def run(self, ending: Coroutine[Any, Any, None]) -> None:
+        """Run what ends a connection or an exchange in a task that ``close`` waits for."""
+        task = asyncio.create_task(ending)
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
+
+    async def close(self) -> None:
+        """Wait until all connections that are being ended have ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        try:
+            while self._endings:
+                await asyncio.wait(list(self._endings))
+        except asyncio.CancelledError:
+            for ending in self._endings:
+                ending.cancel()
+            raise
+
+
+class Lease:
+    """The right to use a connection for one request."""
+
+    __slots__ = ("_began", "_is_over", "_is_unread", "_received", "is_reused", "pool", "pooled")
+
+    def __init__(self, pooled: Pooled) -> None:
+        self.pooled = pooled
+        self.pool = pooled.pool
+        self.is_reused = pooled.is_reused
+        self._is_over = False
+        self._is_unread = False
+        self._began = asyncio.get_running_loop().time()
+        self._received = self.connection.endpoint.received
+        pooled.users += 1
+        pooled.is_reused = True
+
+    @property
+    def connection(self) -> "ClientConnection | Http2ClientConnection":
+        return self.pooled.connection
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection is lost; over HTTP/1.1, without a byte of a response to this request."""
+        is_silent = self.pooled.is_http2 or self.connection.endpoint.received == self._received
+        return is_silent and not self.connection.is_free
+
+    def bind(self, response: ClientResponse, request: str) -> None:
+        """Let the end of a response end the lease. A response without content, and one with a tunnel, end it now."""
+        if response.pipe is not None:
+            self.pool.let_go(self.pooled)
+        exchange = response.exchange
+        if exchange is None:
+            return self.end()
+        self._is_unread = True
+        self.pool.unread += 1
+        response.exchange = LeasedExchange(exchange, self, request)
+
+    def end(self) -> None:
+        """Give the connection back. A second call does nothing."""
+        if not self._is_over:
+            self._is_over = True
+            self.pool.unread -= self._is_unread
+            silent = self.connection.endpoint.received == self._received
+            if silent and asyncio.get_running_loop().time() - self._began >= SILENCE:
+                self.pooled.is_retired = True
+            self.pool.give_back(self.pooled)
+
+    def abandon(self, exchange: ClientExchange) -> None:
+        """End an exchange whose response is garbage."""
+        if not self._is_over:
+            self.pool.idle_connections.run(self._give_up(exchange))
+
+    async def _give_up(self, exchange: ClientExchange) -> None:
+        try:
+            await exchange.give_up()
+        finally:
+            self.end()
+
+
+class LeasedExchange:
+    """The exchange of a response whose end ends a lease. It passes everything on to the connection's own exchange."""
+
+    def __init__(self, exchange: ClientExchange, lease: Lease, request: str) -> None:
+        self._exchange = exchange
+        self._lease: Lease | None = lease
+        self._request = request
+        self._loop = asyncio.get_running_loop()
+
+    async def receive_content(self, seconds: float | None) -> Event:
+        try:
+            event = await self._exchange.receive_content(seconds)
+        except BaseException as error:
+            self._end()
+            if isinstance(error, OSError | RemoteProtocolError):
+                raise with_request(error, self._request) from error
+            raise
+        if isinstance(event, EndOfMessage):
+            self._end()
+        return event
+
+    def tunnel(self) -> None:
+        """Return None: a response with a tunnel has no exchange."""
+
+    async def give_up(self) -> None:
+        try:
+            await self._exchange.give_up()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        if self._lease is not None:
+            self._lease.end()
+            self._lease = None
+
+    def __del__(self) -> None:
+        """Give the place back if the user has dropped the response: ``if response.status != 200: return`` is enough.
+
+        The garbage collector may run in any thread.
+        """
+        if self._lease is not None and not self._loop.is_closed():
+            warnings.warn(f"{self._request}: the response was dropped unread, which costs its connection", ResourceWarning, 2)
+            self._loop.call_soon_threadsafe(self._lease.abandon, self._exchange)
+
+
+Connection = ClientConnection | Http2ClientConnection
+
+
+class Pool:
+    """The connections to one origin."""
+
+    def __init__(
+        self, origin: str, dial: Callable[[], Awaitable[Connection]], most: int, idle_connections: IdleConnections
+    ) -> None:
+        """``origin``: its URL, which has to be that of the connections that ``dial`` opens."""
+        self.origin = origin
+        self.idle_connections = idle_connections
+        self.unread = 0
+        """How many responses have not been read to their end."""
+        self._dial = dial
+        self._most = most
+        self._protocol = "" if origin.startswith("https:") else "1.1"
+        self._connections: set[Pooled] = set()
+        self._idle: list[Pooled] = []  # of HTTP/1.1. The last one was used last, so the server has probably kept it
+        self._shared: Pooled | None = None  # the connection of HTTP/2
+        self._taken = 0  # places in use
+        self._connecting = 0
+        self._waiting: deque[tuple[asyncio.Future[bool], Ask]] = deque()
+        self._is_closed = False
+
+    # -- a lease
+
+    async def lease(self, ask: Ask, seconds: float) -> Lease:
+        """Wait in line for a connection, and return the right to use it. Raises TimeoutError after ``seconds`` in line.
+
+        Raises OSError, TimeoutError or RemoteProtocolError if no connection can be opened.
+        """
+        while (pooled := self._usable()) is None:
+            if await self._take_place(ask, seconds):
+                pooled = self._idle.pop() if self._idle else await self._open(ask)
+                break
+        self.idle_connections.remove(pooled)
+        return Lease(pooled)
+
+    def give_back(self, pooled: Pooled) -> None:
+        """Take a connection back at the end of a lease: keep it, if it can carry another request.
+
+        A connection that is no longer ours speaks another protocol now, or the client is closed.
+        """
+        pooled.users -= 1
+        if pooled in self._connections and not pooled.users:
+            if pooled.connection.is_free and not pooled.is_retired:
+                self._keep(pooled)
+            elif not pooled.is_in_use:
+                self.drop(pooled)
+        if not pooled.is_http2:
+            self._give_place()
+
+    def let_go(self, pooled: Pooled) -> None:
+        """Forget a connection of HTTP/1.1 that speaks another protocol now. In HTTP/2 that is only one of its streams."""
+        if not pooled.is_http2:
+            self._connections.discard(pooled)
+
+    # -- connections
+
+    def _usable(self) -> Pooled | None:
+        """Return the connection of HTTP/2 if it takes another request."""
+        shared = self._shared
+        if shared is not None and (shared.is_retired or not shared.connection.is_free):
+            self._shared = None  # the responses that are still coming have leases, and the last of them ends it
+        return self._shared
+
+    async def _open(self, ask: Ask) -> Pooled:
+        """Open a connection, with a place in hand. Of HTTP/2, only one is kept."""
+        ask.step = CONNECTS
+        self._connecting += 1
+        try:
+            connection = await self._dial()
+        except BaseException as error:
+            if isinstance(error, Exception) and self._protocol != "1.1":
+                self._fail_waiting(error)
+            self._give_place()
+            raise
+        finally:
+            self._connecting -= 1
+        if self._is_closed:
+            self._give_place()
+            connection.endpoint.abort()
+            raise ConnectionResetError("the client was closed")
+        pooled = Pooled(connection, self)
+        connection.watch(lambda: self._on_end(pooled))
+        self._connections.add(pooled)
+        self._protocol = "2" if pooled.is_http2 else "1.1"
+        if pooled.is_http2:
+            pooled = self._share(pooled)
+            self._give_place()
+        self._wake()
+        return pooled
+
+    def _share(self, opened: Pooled) -> Pooled:
+        """Let all requests use a connection of HTTP/2, and return it. If they have one already, that one stays. Two may have
+        been opened at the same time, by places from the time when the server spoke HTTP/1.1."""
+        shared = self._usable()
+        if shared is None:
+            self._shared = opened
+            return opened
+        self.drop(opened)
+        return shared
+
+    def _keep(self, pooled: Pooled) -> None:
+        """Keep an idle connection for the next request."""
+        if not pooled.is_http2:
+            self._idle.append(pooled)
+        self.idle_connections.add(pooled)
+
+    def drop(self, pooled: Pooled) -> None:
+        """End a connection that is of no more use: broken, idle for too long, or closed by the server while it was idle."""
+        if pooled in self._connections:
+            self.forget(pooled)
+            self.idle_connections.run(_end(pooled.connection))
+
+    def _on_end(self, pooled: Pooled) -> None:
+        """Note that the server has ended a connection. If it is in use, its request or response finds out by itself."""
+        pooled.is_retired = True
+        if pooled.is_http2:
+            self.forget(pooled)
+        elif pooled in self._idle:
+            self.drop(pooled)
+
+    def forget(self, pooled: Pooled) -> None:
+        """Remove a connection that is over. Does nothing if it was removed before."""
+        self._connections.discard(pooled)
+        self.idle_connections.remove(pooled)
+        if pooled in self._idle:
+            self._idle.remove(pooled)
+        if pooled is self._shared:
+            self._shared = None
+
+    # -- places
+
+    @property
+    def _places(self) -> int:
+        return self._most if self._protocol == "1.1" else 1
+
+    async def _take_place(self, ask: Ask, seconds: float) -> bool:
+        """Wait in line for a place. Return False if there is a connection of HTTP/2 now, which needs no place."""
+        if self._is_closed:
+            raise ConnectionResetError("the client was closed")
+        if self._taken < self._places:
+            self._taken += 1
+            return True
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        entry = (waiting, ask)
+        self._waiting.append(entry)
+        ask.step = WAITS
+        try:
+            async with asyncio.timeout(None if seconds == math.inf else seconds) as limit:
+                return await waiting
+        except BaseException as error:
+            with suppress(ValueError):  # one that was woken is in line no more
+                self._waiting.remove(entry)
+            if waiting.done() and not waiting.cancelled() and waiting.exception() is None and waiting.result():
+                self._give_place()  # it was given to this request at the moment of its cancellation
+            if isinstance(error, TimeoutError) and limit.expired():
+                raise TimeoutError(f"{self.holders()}, and no place was free within {seconds:g} s") from None
+            raise
+
+    def _give_place(self) -> None:
+        """Give a place back: to the first in line, if somebody waits."""
+        self._taken -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        """Give the free places to those in line. If HTTP/2 is spoken now, let all go: they need none."""
+        shared = self._usable() is not None
+        while self._waiting and (shared or self._taken < self._places):
+            waiting, _ = self._waiting.popleft()
+            if not waiting.done():
+                self._taken += not shared
+                waiting.set_result(not shared)
+
+    def _fail_waiting(self, error: Exception) -> None:
+        """Let those in line share the failure of the connection that all were waiting for."""
+        waiting, self._waiting = self._waiting, deque()
+        for future, _ in waiting:
+            if not future.done():
+                future.set_exception(error)
+
+    # -- what a user sees
+
+    def holders(self) -> str:
+        """Return what holds the places, for the error of a request that waited for one in vain."""
+        if self._connecting:
+            return f"{self._connecting} connections to {self.origin} are being opened"
+        text = f"{self._taken} connections to {self.origin} are in use"
+        if self.unread:
+            return f"{text}; {self.unread} responses have not been read to their end: read() or close() them"
+        return text
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left to remember."""
+        return not (self._connections or self._taken or self._waiting)
+
+    def snapshot(self) -> OriginSnapshot:
+        now = asyncio.get_running_loop().time()
+        idle = sum(not pooled.is_in_use for pooled in self._connections)
+        waiting = tuple((ask.name, now - ask.since) for _, ask in self._waiting)
+        busy = len(self._connections) - idle
+        return OriginSnapshot(self.origin, self._protocol, self._connecting, idle, busy, self.unread, waiting)
+
+    # -- the end
+
+    def close(self, *, at_once: bool) -> None:
+        """End all connections: idle ones in order, unless ``at_once``, and those in use at once. Fail those in line."""
+        self._is_closed = True
+        self._fail_waiting(ConnectionResetError("the client was closed"))
+        for pooled in list(self._connections):
+            self.forget(pooled)
+            if at_once or pooled.is_in_use:
+                pooled.connection.endpoint.abort()
+            self.idle_connections.run(_end(pooled.connection))
+
+
+async def _end(connection: Connection) -> None:
+    """Close a connection; whatever the server does then matters to nobody."""
+    with suppress(OSError):
+        await connection.close()

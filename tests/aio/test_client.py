@@ -1,0 +1,628 @@
+"""``minproto.Client``: its pool, its errors, what it repeats; on the in-memory network, in virtual time."""
+
+import asyncio
+import gc
+import ssl
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from harness import now, serving, virtual
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minproto import (
+    Answer,
+    Client,
+    ClientConnection,
+    ClientResponse,
+    Http2Limits,
+    LocalProtocolError,
+    RemoteProtocolError,
+    Request,
+    RequestRefused,
+    Response,
+    StatusError,
+    Timeouts,
+)
+from minproto.aio.http2_client import ClientConnection as Http2ClientConnection
+from minproto.core import SERVER
+from minproto.http2 import Connection, GoAway
+from minproto.testing import clock, network
+
+VERSIONS = pytest.mark.parametrize("scheme", ["http", "https"])  # of HTTP/1.1, and of HTTP/2
+A = "http://a"
+CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+class Pipe:
+    """A pipe to which TLS has given a protocol."""
+
+    def __init__(self, pipe: Any, protocol: str) -> None:
+        self._pipe = pipe
+        self._tls = SimpleNamespace(selected_alpn_protocol=lambda: protocol) if protocol else None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pipe, name)
+
+    def info(self, name: str) -> Any:
+        return self._tls if name == "ssl_object" else self._pipe.info(name)
+
+
+class Web:
+    """What ``connect_pipe`` reaches: one server for every address."""
+
+    def __init__(self, serving_: Any) -> None:
+        self.serving = serving_
+        self.dials: list[str] = []
+        self.ends: list[Any] = []
+        self.protocol = "h2"
+        self.seconds = 0.0
+        self.failure: OSError | None = None
+
+    async def dial(self, address: Any, ssl: Any, **_: Any) -> Any:
+        self.dials.append(str(address))
+        await asyncio.sleep(self.seconds)
+        if self.failure is not None:
+            raise self.failure
+        pipe = Pipe(self.serving.attach(), self.protocol if ssl else "")
+        self.ends.append(pipe)
+        return pipe
+
+    def say(self, event: Any) -> None:
+        """Let the server say something on the newest connection, beside what it says anyway."""
+        core = Connection(SERVER)
+        core.send(core.greeting())
+        self.serving.ends[-1].write(core.send(event))
+
+    def received(self) -> bytes:
+        return b"".join(bytes(end._incoming._arrived) for end in self.serving.ends)
+
+
+async def app(request: Request) -> Answer:
+    match request.path:
+        case "/slow":
+            await asyncio.sleep(float(request.query.get("s", "5")))
+        case "/large":
+            return Response(pieces(5))
+        case "/empty":
+            return Response(status=204)
+        case "/reset":
+            request.abort()
+        case "/last":
+            return Response.text("bye", headers={"connection": "close"})
+        case "/echo":
+            return Response(await request.read(), headers=[("content-type", request.headers.get("content-type") or "")])
+        case "/early":
+            return Response.text("no", status=413)
+        case "/where":
+            return Response.text(f"{request.method} {request.authority} {request.target} {request.head.version}")
+    return Response.text("ok")
+
+
+async def pieces(count: int, *, pause: float = 1) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield b"piece"
+        await asyncio.sleep(pause)
+
+
+@asynccontextmanager
+async def web(**options: Any) -> AsyncIterator[tuple[Web, Client]]:
+    """A server, a client, and the only network that it finds. At the end nobody has a place, or waits for one."""
+    theirs = {"trusted_gateway": True, **options.pop("server", {})}
+    async with serving(app, **theirs) as server:
+        the_web = Web(server)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("minproto.aio.client.connect_pipe", the_web.dial)
+            async with Client(ssl=CONTEXT, **options) as client:
+                yield the_web, client
+                assert all(not (origin.busy or origin.waiting or origin.unread) for origin in client.snapshot())
+
+
+def total(client: Client) -> tuple[int, int, int]:
+    """Connections in use and idle, and requests in line, of all origins."""
+    origins = client.snapshot()
+    return (
+        sum(origin.busy for origin in origins),
+        sum(origin.idle for origin in origins),
+        sum(len(origin.waiting) for origin in origins),
+    )
+
+
+async def text(response: ClientResponse) -> str:
+    return await response.text()
+
+
+async def get(client: Client, url: str, **options: Any) -> str:
+    return await (await client.get(url, **options)).text()
+
+
+# ---- a request, and what a response has ----------------------------------------------------------------------------------
+
+
+@virtual
+@VERSIONS
+async def test_a_request_names_its_origin_and_its_target(scheme: str) -> None:
+    async with web() as (_, client):
+        response = await client.get(f"{scheme}://EXAMPLE.org:8000/where?a=b%20c#part")
+        version = "1.1" if scheme == "http" else "2"
+        assert await response.text() == f"GET example.org:8000 /where?a=b%20c {version}"
+        assert (response.status, response.http_version) == (200, version)
+        assert response.url == f"{scheme}://EXAMPLE.org:8000/where?a=b%20c#part"
+        assert await get(client, f"{scheme}://[::1]/where") == f"GET [::1] /where {version}"
+        assert await get(client, f"{scheme}://b\xfccher.example/where") == f"GET xn--bcher-kva.example /where {version}"
+
+
+@virtual
+@VERSIONS
+async def test_each_method_has_a_name_and_takes_content(scheme: str) -> None:
+    async with web() as (_, client):
+        for method in ("get", "post", "put", "patch", "delete", "options"):
+            assert (await text(await getattr(client, method)(f"{scheme}://a/where"))).startswith(method.upper())
+        assert (await client.head(f"{scheme}://a/where")).status == 200
+        assert await text(await client.put(f"{scheme}://a/echo", content=b"bytes")) == "bytes"
+        assert await text(await client.post(f"{scheme}://a/echo", content=pieces(2))) == "piecepiece"
+        async with client.post(f"{scheme}://a/echo", json={"a": ["\xe9", None]}) as response:
+            assert response.headers.get("content-type") == "application/json"
+            assert await response.json() == {"a": ["\xe9", None]} == await response.json()
+            assert await response.text() == '{"a":["\xe9",null]}'
+        response = await client.post(f"{scheme}://a/echo", headers={"content-type": "application/problem+json"}, json=[])
+        assert response.headers["content-type"] == "application/problem+json" and await response.json() == []
+
+
+@virtual
+async def test_text_has_the_charset_of_its_type() -> None:
+    async with web() as (_, client):
+        for kind, content, expected in [
+            ("text/plain; charset=latin-1", b"\xe9", "\xe9"),
+            ('text/plain; charset="UTF-8"', b"\xc3\xa9\xff", "\xe9\ufffd"),
+            ("text/plain", "\xe9".encode(), "\xe9"),
+        ]:
+            response = await client.post(f"{A}/echo", headers={"content-type": kind}, content=content)
+            assert await response.text() == expected
+        response = await client.post(f"{A}/echo", headers={"content-type": "text/plain; charset=klingon"}, content=b"x")
+        with pytest.raises(RemoteProtocolError, match="the charset 'klingon'"):
+            await response.text()
+        assert await response.read() == b"x"
+
+
+@virtual
+async def test_a_status_that_is_no_success_is_an_error_if_the_user_says_so() -> None:
+    async with web() as (_, client):
+        assert await (await client.get(f"{A}/empty")).raise_for_status().read() == b""
+        async with client.get(f"{A}/early") as response:
+            with pytest.raises(StatusError, match=f"^{A}/early answered 413 Request Entity Too Large$") as raised:
+                response.raise_for_status()
+            assert raised.value.response is response and await response.text() == "no"
+
+
+@virtual
+async def test_what_can_t_be_asked_is_refused_in_one_line_before_anything_is_sent() -> None:
+    async with web() as (net, client):
+        for url, tells in [
+            ("ftp://a/", r"ftp://a/: the URL has to begin with http:// or https://"),
+            ("/path", r"/path: the URL has to begin with http"),
+            ("http:///path", r"the URL names no host"),
+            ("http://user:secret@a/", r"authorization"),
+            ("http://a/a b", r"percent-encoded"),
+            ("http://a/\r\nx: y", r"percent-encoded"),
+            ("http://a:99999/", r"http://a:99999/: Port out of range"),
+            ("http://exa_mple%20/", r"a name or an IP address"),
+        ]:
+            with pytest.raises(ValueError, match=tells) as raised:
+                await client.get(url)
+            assert "secret" not in str(raised.value) and "\n" not in str(raised.value)
+        with pytest.raises(ValueError, match="one content"):
+            await client.post(A, content=b"x", json={})
+        with pytest.raises(TypeError, match="contents"):
+            await client.post(A, contents=b"x")  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match="bytes or an async iterator, not str"):
+            await client.post(A, content="x")  # type: ignore[typeddict-item]
+        with pytest.raises(TypeError, match="timeout"):
+            await client.get(A, timeout="5")  # type: ignore[typeddict-item]
+        assert net.dials == []
+        for fields in ({"x": "a\r\ny: b"}, {"x y": "a"}, {"host": "a b"}):
+            with pytest.raises(LocalProtocolError):
+                await client.get(A, headers=fields)
+        assert total(client) == (0, 1, 0) and net.received() == b""
+
+
+@virtual
+async def test_a_client_belongs_to_one_loop_and_to_its_block() -> None:
+    async with web() as (_, client):
+        await get(client, A)
+        errors: list[Exception] = []
+
+        def run() -> None:
+            try:
+                asyncio.run(get(client, A))
+            except RuntimeError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        assert "run_coroutine_threadsafe" in str(errors[0])
+    with pytest.raises(RuntimeError, match="closed"):
+        await client.get(A)
+
+
+def test_options_are_checked_when_they_are_given() -> None:
+    for options, tells in [
+        ({"ssl": True}, "ssl"),
+        ({"max_connections": 0}, "max_connections"),
+        ({"max_idle": -1}, "max_idle"),
+        ({"idle_timeout": "15"}, "idle_timeout"),
+        ({"http2_limits": Timeouts()}, "http2_limits"),
+    ]:
+        with pytest.raises((TypeError, ValueError), match=tells):
+            Client(**options)  # type: ignore[arg-type]
+
+
+# ---- places, and who waits for one ----------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_six_connections_serve_any_number_of_requests_in_the_order_asked() -> None:
+    async with web() as (net, client):
+        order: list[int] = []
+
+        async def ask(number: int) -> None:
+            assert await get(client, f"{A}/slow?s=1") == "ok"
+            order.append(number)
+
+        asking = [asyncio.create_task(ask(number)) for number in range(20)]
+        await asyncio.sleep(0.5)
+        (origin,) = client.snapshot()
+        assert (origin.busy, origin.idle, len(origin.waiting)) == (6, 0, 14)
+        assert origin.waiting[0] == (f"GET {A}/slow", 0.5)
+        await asyncio.gather(*asking)
+        assert [number // 6 for number in order] == sorted(number // 6 for number in range(20))
+        assert now() == 4 and len(net.dials) == 6
+
+
+@virtual
+async def test_the_error_of_a_request_that_found_no_place_says_who_has_them() -> None:
+    async with web(max_connections=2, timeouts=Timeouts(idle=10)) as (_, client):
+        unread = [await client.get(f"{A}/large") for _ in range(2)]
+        said = f"2 connections to {A}:80 are in use; 2 responses have not been read to their end: read.. or close.. them"
+        with pytest.raises(TimeoutError, match=f"^GET {A}/x: {said}, and no place was free within 10 s$"):
+            await client.get(f"{A}/x?secret")
+        with pytest.raises(TimeoutError, match=f"^GET {A}/x: {said}, and no place was free within 3 s$"):
+            await client.get(f"{A}/x", timeout=3)
+        assert now() == 13 and total(client) == (2, 0, 0)
+        for response in unread:
+            await response.close()
+        assert await get(client, A) == "ok"
+
+
+@virtual
+@VERSIONS
+async def test_a_response_that_nobody_keeps_gives_its_place_back(scheme: str) -> None:
+    async with web(max_connections=1) as (_, client):
+        for _ in range(3):
+            with pytest.warns(ResourceWarning, match="dropped unread"):
+                assert (await client.get(f"{scheme}://a/large")).status == 200
+                gc.collect()
+        assert await get(client, f"{scheme}://a/") == "ok"
+
+
+@virtual
+async def test_idle_connections_are_few_and_end() -> None:
+    async with web(max_idle=3, idle_timeout=10) as (net, client):
+        for number in range(5):
+            await get(client, f"http://host{number}/")
+            await asyncio.sleep(1)
+        assert total(client) == (0, 3, 0)
+        await get(client, "http://host4/")
+        await get(client, "http://host0/")
+        assert len(net.dials) == 6
+        await asyncio.sleep(9)
+        assert total(client) == (0, 2, 0)  # host2, and now host3 as well, were idle for longer
+        await asyncio.sleep(2)
+        assert total(client) == (0, 0, 0)
+
+
+@virtual
+@VERSIONS
+async def test_a_connection_that_the_server_has_closed_while_it_was_idle_is_dropped_at_once(scheme: str) -> None:
+    async with web(server={"timeouts": Timeouts(idle=5)}) as (net, client):
+        await get(client, f"{scheme}://a/")
+        await asyncio.sleep(6)
+        assert total(client) == (0, 0, 0)
+        assert await get(client, f"{scheme}://a/") == "ok" and len(net.dials) == 2
+
+
+@virtual
+async def test_a_response_that_is_the_last_of_its_connection_is_none_of_the_pools() -> None:
+    async with web() as (net, client):
+        for _ in range(3):
+            assert await get(client, f"{A}/last") == "bye"
+        assert total(client) == (0, 0, 0) and len(net.dials) == 3
+
+
+@virtual
+@VERSIONS
+async def test_cancelling_a_request_at_any_point_gives_its_place_to_the_next(scheme: str) -> None:
+    async with web(max_connections=1) as (net, client):
+        net.seconds = 1
+        for wait in (0, 0.5, 1, 1.5, 2.5):
+            first = asyncio.create_task(get(client, f"{scheme}://a/slow?s=1"))
+            second = asyncio.create_task(get(client, f"{scheme}://a/slow?s=1"))
+            third = asyncio.create_task(get(client, f"{scheme}://a/"))
+            await asyncio.sleep(wait)
+            second.cancel()
+            first.cancel()
+            assert await third == "ok"
+            await asyncio.wait([first, second])
+
+
+# ---- HTTP/2 ---------------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_one_connection_of_http2_serves_all_who_waited_for_it() -> None:
+    async with web() as (net, client):
+        net.seconds = 1
+        assert await asyncio.gather(*(get(client, "https://a/slow?s=1") for _ in range(50))) == ["ok"] * 50
+        assert now() == 2 and net.dials == ["a:443"]
+
+
+@virtual
+async def test_with_http1_over_tls_the_other_places_open_when_the_first_connection_has_told() -> None:
+    async with web() as (net, client):
+        net.protocol, net.seconds = "http/1.1", 1
+        assert await asyncio.gather(*(get(client, "https://a/slow?s=1") for _ in range(7))) == ["ok"] * 7
+        assert now() == 3 and len(net.dials) == 6
+
+
+@virtual
+async def test_those_who_waited_for_the_first_connection_share_its_failure() -> None:
+    async with web() as (net, client):
+        net.seconds, net.failure = 10, TimeoutError("can't reach a:443")
+        results = await asyncio.gather(*(get(client, f"https://a/{n}") for n in range(9)), return_exceptions=True)
+        assert now() == 10 and net.dials == ["a:443"]
+        assert [str(result) for result in results] == [f"GET https://a/{n}: can't reach a:443" for n in range(9)]
+        net.failure = None
+        assert await get(client, "https://a/") == "ok"
+
+
+@virtual
+async def test_more_requests_than_the_server_allows_streams_wait() -> None:
+    async with web(server={"http2_limits": Http2Limits(max_streams=2)}, timeouts=Timeouts(idle=10)) as (_, client):
+        assert await asyncio.gather(*(get(client, "https://a/slow?s=1") for _ in range(6))) == ["ok"] * 6
+        assert now() == 3
+        slow = [asyncio.create_task(get(client, "https://a/slow?s=60", timeout=99)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(TimeoutError, match=r"^GET https://a/: 2 streams are open, and none was free within 10 s$"):
+            await client.get("https://a/")
+        assert await asyncio.gather(*slow) == ["ok", "ok"]
+
+
+@virtual
+async def test_after_goaway_a_new_connection_is_dialled_while_the_old_one_finishes() -> None:
+    async with web() as (net, client):
+        slow = asyncio.create_task(get(client, "https://a/slow?s=3"))
+        await asyncio.sleep(1)
+        net.say(GoAway(last=1))
+        await asyncio.sleep(1)
+        assert await get(client, "https://a/") == "ok" and len(net.dials) == 2
+        assert await slow == "ok"
+        await asyncio.sleep(1)
+        assert total(client) == (0, 1, 0)
+
+
+@virtual
+async def test_a_connection_of_http2_on_which_nothing_comes_any_more_is_given_up() -> None:
+    """A router that has lost its memory drops all packets. TCP finds out after a quarter of an hour."""
+    async with web() as (net, client):
+        await get(client, "https://a/")
+        with pytest.raises(TimeoutError, match=r"^GET https://a/slow: no head of a response came within 6 s$"):
+            await client.get("https://a/slow?s=60", timeout=6)
+        assert await get(client, "https://a/") == "ok" and len(net.dials) == 2
+
+
+# ---- repeating --------------------------------------------------------------------------------------------------------------
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+FIN, RST = b"FIN", b"RST"
+
+
+class Script:
+    """Servers of HTTP/1.1, one for each connection: what each answers to one request after the other, and its end."""
+
+    def __init__(self, *answers: list[bytes]) -> None:
+        self._answers = iter(answers)
+        self.asked: list[bytes] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def attach(self) -> Any:
+        ours, theirs = network.pair()
+        self.tasks.append(asyncio.create_task(self._serve(theirs, next(self._answers))))
+        return ours
+
+    async def _serve(self, pipe: Any, answers: list[bytes]) -> None:
+        for answer in answers:
+            if answer == FIN:
+                return await pipe.close()
+            self.asked.append(await pipe.read())
+            if answer == RST:
+                return pipe.abort()
+            pipe.write(answer)
+        while await pipe.read():
+            """The rest of a request."""
+        await pipe.close()
+
+
+@asynccontextmanager
+async def scripted(*answers: list[bytes]) -> AsyncIterator[tuple[Script, Client]]:
+    script = Script(*answers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minproto.aio.client.connect_pipe", Web(script).dial)
+        async with Client() as client:
+            yield script, client
+            assert total(client)[0] == total(client)[2] == 0
+    await asyncio.gather(*script.tasks, return_exceptions=True)
+
+
+@virtual
+async def test_a_request_that_the_end_of_an_idle_connection_has_lost_is_repeated_once() -> None:
+    for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"):
+        answer = OK.partition(b"ok")[0] if method == "HEAD" else OK
+        async with scripted([answer, RST], [answer, RST], [RST]) as (script, client):
+            assert (await (await client.request(method, A)).read()) in (b"ok", b"")
+            assert (await (await client.request(method, A)).read()) in (b"ok", b"")  # lost, and repeated
+            assert len(script.asked) == 3 and script.asked[1] == script.asked[2]
+            with pytest.raises(ConnectionError, match=f"^{method} {A}: "):
+                await client.request(method, A)  # lost, and lost again on a new connection
+
+
+@virtual
+async def test_what_may_have_been_done_is_not_repeated() -> None:
+    async with scripted([OK, RST], [OK, b"HTTP/1.1 2", FIN], [RST]) as (script, client):
+        await get(client, A)
+        with pytest.raises(ConnectionError):
+            await client.post(A, content=b"a payment")
+        await get(client, A)
+        with pytest.raises((ConnectionError, RemoteProtocolError)):  # its response had begun
+            await client.get(A)
+        with pytest.raises(ConnectionError):  # a new connection: the server was not just ending its idle time
+            await client.get(A)
+        assert len(script.asked) == 5
+
+
+@virtual
+async def test_what_was_not_sent_is_repeated_whatever_the_method() -> None:
+    """The server's FIN arrives while the request waits to be sent: see ``ClientConnection._expect_silence``."""
+    for content in (b"a payment", pieces(1)):
+        async with scripted([OK, FIN], [OK]) as (script, client):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(ClientConnection, "watch", lambda *_: None)  # which would find it out sooner
+                await get(client, A)
+                assert await text(await client.post(A, content=content)) == "ok"  # type: ignore[typeddict-item]
+            assert len(script.asked) == 2
+
+
+class Refusing:
+    """A connection of HTTP/2 whose server processes nothing; ``begins`` takes content before that."""
+
+    def __init__(self, *, begins: bool = False) -> None:
+        self.count = 0
+        self._begins = begins
+
+    async def request(self, method: str, target: str, headers: Any, body: Any, **__: Any) -> Any:
+        self.count += 1
+        if self._begins:
+            await anext(body)
+        raise RequestRefused("the server goes away")
+
+
+@virtual
+async def test_a_server_that_refuses_on_new_connections_is_asked_twice() -> None:
+    for content, begins, count in [(b"x", False, 2), (pieces(1), False, 2), (pieces(1), True, 1)]:
+        refusing = Refusing(begins=begins)
+        async with web() as (_, client):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("minproto.aio.http2_client.ClientConnection.request", refusing.request.__get__(refusing))
+                patch.setattr(Http2ClientConnection, "is_free", False)
+                with pytest.raises(RequestRefused, match=r"^POST https://a/: the server goes away$"):
+                    await client.post("https://a/", content=content)  # type: ignore[typeddict-item]
+            assert refusing.count == count
+
+
+@virtual
+@VERSIONS
+async def test_the_error_of_the_users_iterator_comes_out_as_it_is(scheme: str) -> None:
+    async def failing() -> AsyncIterator[bytes]:
+        yield b"piece"
+        raise FileNotFoundError("gone")
+
+    async with web() as (_, client):
+        with pytest.raises(FileNotFoundError, match=r"^gone$"):
+            await client.post(f"{scheme}://a/echo", content=failing())
+        assert await get(client, f"{scheme}://a/") == "ok"
+
+
+# ---- the end ----------------------------------------------------------------------------------------------------------------
+
+
+@virtual
+@VERSIONS
+async def test_the_end_of_a_client_ends_everything(scheme: str) -> None:
+    """``virtual`` sees that no task is left."""
+    for fails in (False, True):
+        async with serving(app, trusted_gateway=True) as server:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("minproto.aio.client.connect_pipe", Web(server).dial)
+                client = Client(ssl=CONTEXT, max_connections=2)
+                tasks = [asyncio.create_task(get(client, f"{scheme}://a/slow?s=60")) for _ in range(4)]
+                with pytest.raises(KeyError) if fails else nullcontext():
+                    async with client:
+                        response = await client.get(f"{scheme}://b/large")
+                        await asyncio.sleep(1)
+                        if fails:
+                            raise KeyError
+                for result in await asyncio.gather(*tasks, return_exceptions=True):
+                    assert isinstance(result, ConnectionError)
+                with pytest.raises(ConnectionError):
+                    await response.read()
+
+
+# ---- the law: a place always comes back ------------------------------------------------------------------------------------
+
+
+PATHS = ["/", "/slow", "/slow?s=1", "/large", "/empty", "/reset", "/last", "/early", "/echo"]
+CALLS = st.tuples(
+    st.sampled_from(PATHS),
+    st.sampled_from(["read", "close", "drop", "half"]),  # what the user does with the response
+    st.sampled_from([0.0, 0.5, 1.0]),  # when the request is made
+    st.sampled_from([None, 0.0, 0.25, 0.5, 1.0, 1.5, 3.0]),  # when it is cancelled
+    st.sampled_from([None, 0.5, 2.0]),  # its timeout
+    st.booleans(),  # whether it has content that takes time
+)
+
+
+async def call(client: Client, url: str, then: str, start: float, limit: float | None, upload: bool) -> None:
+    await asyncio.sleep(start)
+    try:
+        content = {"content": pieces(3, pause=0.4)} if upload else {}
+        response = await client.request("POST" if upload else "GET", url, timeout=limit, **content)  # type: ignore[misc]
+        if then == "read":
+            await response.read()
+        elif then == "close":
+            await response.close()
+        elif then == "half":
+            await anext(aiter(response), b"")
+            await response.close()
+    except (OSError, RemoteProtocolError):
+        pass
+
+
+@pytest.mark.filterwarnings("ignore:.*dropped unread")
+@settings(max_examples=30, deadline=None)
+@given(st.lists(CALLS, min_size=1, max_size=12), st.sampled_from(["http", "https", "h1 over TLS"]), st.integers(1, 3))
+def test_a_place_always_comes_back(calls: list[Any], scheme: str, places: int) -> None:
+    """Whatever is asked, cancelled, reset, late or dropped: at the end nothing is in use, and a newcomer is served."""
+
+    async def run() -> None:
+        async with web(max_connections=places, server={"http2_limits": Http2Limits(max_streams=places)}) as (net, client):
+            net.seconds, net.protocol = 0.25, "h2" if scheme == "https" else "http/1.1"
+            origin = f"{scheme.partition(' ')[0]}://a" if scheme != "h1 over TLS" else "https://a"
+            tasks = []
+            for path, then, start, cancel, limit, upload in calls:
+                tasks.append(asyncio.create_task(call(client, origin + path, then, start, limit, upload)))
+                if cancel is not None:
+                    asyncio.get_running_loop().call_later(cancel, tasks[-1].cancel)
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0.01)  # a response that was dropped ends in a task
+            busy, idle, waiting = total(client)
+            assert busy == waiting == 0 and idle <= places
+            assert await asyncio.gather(*(get(client, origin, timeout=9) for _ in range(places + 1))) == ["ok"] * (places + 1)
+
+    clock.run(run())
