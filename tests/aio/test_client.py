@@ -520,6 +520,7 @@ class Refusing:
         self.count += 1
         if self._begins:
             await anext(body)
+            await body.aclose()
         raise RequestRefused("the server goes away")
 
 

@@ -179,11 +179,8 @@ class Client:
         """Check a request, make it within ``timeout``, and let every error name it."""
         self._check_loop()
         checked_timeout("timeout", timeout)
-        parts = split_client_url(url, "http")
-        fields = make_headers(headers)
-        if json is not None:
-            content = _encode_json(json, content, fields)
-        body = content if isinstance(content, bytes) else _made_once(content)
+        parts, fields = split_client_url(url, "http"), make_headers(headers)
+        body = _checked_content(content, json, fields)
         ask = Ask(f"{method} {parts.scheme}://{parts.netloc}{parts.path}", asyncio.get_running_loop().time())
         # With a timeout, one clock runs for everything. Without, each wait has its own.
         seconds, patience = (None, self._timeouts.idle) if timeout is None else (timeout, math.inf)
@@ -296,13 +293,19 @@ class Client:
         await self._close(at_once=kind is not None)  # a block that is cancelled or fails does not wait for the servers
 
 
-def _encode_json(value: object, content: Content, fields: Headers) -> bytes:
-    """Return an object as JSON (RFC 8259: in UTF-8), and add its Content-Type unless the user has given one."""
-    if content != b"":
+def _checked_content(content: Any, json: object, fields: Headers) -> "bytes | _MadeOnce":
+    """Return a request's content. JSON (RFC 8259: in UTF-8) has a Content-Type, which is added unless the user gives one."""
+    if json is None:
+        check_content(content)
+    elif content != b"":
         raise ValueError("a request has one content: give content= or json=, not both")
-    if fields.get("content-type") is None:
-        fields.append(("content-type", "application/json"))
-    return json_module.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    else:
+        content = json_module.dumps(json, ensure_ascii=False, separators=(",", ":")).encode()
+        if fields.get("content-type") is None:
+            fields.append(("content-type", "application/json"))
+    if isinstance(content, bytes):
+        return content
+    return (_MadeOnceByGenerator if isinstance(content, AsyncGenerator) else _MadeOnce)(content)
 
 
 class _Repeats:
@@ -365,8 +368,3 @@ class _MadeOnceByGenerator(_MadeOnce, AsyncGenerator[bytes, None]):
 
     def athrow(self, *error: Any) -> Any:
         return self._noting(self._iterator.athrow(*error))
-
-
-def _made_once(iterator: Any) -> "_MadeOnce":
-    check_content(iterator)
-    return (_MadeOnceByGenerator if isinstance(iterator, AsyncGenerator) else _MadeOnce)(iterator)

@@ -245,15 +245,7 @@ class ClientConnection(Multiplexer):
         if sum(len(name) + len(value) for name, value in fields) > LARGE_HEAD:
             await self._settings_known.wait()
         await self._wait_until_allowed(patience)
-        head = RequestHead(method, target, fields, "2", self.core.next_stream, protocol)
-        try:
-            if head.stream > MAX_ID:  # §5.1.1: each stream number is used only once
-                raise RequestRefused("the connection has had all the requests that it can have")
-            self.endpoint.send(head)
-        except BaseException:
-            self._wake_waiting()  # another request may take the stream that this request was granted
-            raise
-        stream = self.streams[head.stream] = Http2Stream(self, head.stream)
+        stream = self._open_stream(RequestHead(method, target, fields, "2", self.core.next_stream, protocol))
         exchange = Exchange(self, stream)
         try:
             if method != "CONNECT":  # a tunnel's user writes to the stream, and ends it
@@ -265,6 +257,18 @@ class ClientConnection(Multiplexer):
         except BaseException:
             await exchange.give_up()
             raise
+
+    def _open_stream(self, head: RequestHead) -> Http2Stream:
+        """Send the head of a request, and return its stream."""
+        try:
+            if head.stream > MAX_ID:  # §5.1.1: each stream number is used only once
+                raise RequestRefused("the connection has had all the requests that it can have")
+            self.endpoint.send(head)
+        except BaseException:
+            self._wake_waiting()  # another request may take the stream that this request was granted
+            raise
+        stream = self.streams[head.stream] = Http2Stream(self, head.stream)
+        return stream
 
     async def _wait_until_allowed(self, seconds: float | None) -> None:
         """Wait until a request may be sent. Raises RequestRefused if the connection takes no more requests, TimeoutError if no
