@@ -17,7 +17,7 @@ import sys
 
 from minproto import Answer, Request, Response, Server, WebSocket, broadcast, connect, serve, upgrade
 
-PAGE = b"""<!doctype html><title>chat</title><ul id=log></ul><form><input id=text autofocus></form><script>
+PAGE = """<!doctype html><title>chat</title><ul id=log></ul><form><input id=text autofocus></form><script>
 const ws = new WebSocket(location.href.replace("http", "ws"))
 ws.onmessage = ({data}) => log.appendChild(document.createElement("li")).textContent = data
 document.forms[0].onsubmit = () => { ws.send(text.value); text.value = ""; return false }
@@ -36,7 +36,7 @@ async def talk(ws: WebSocket) -> None:
 
 async def app(request: Request) -> Answer:
     if request.headers.get("upgrade") is None:
-        return Response(PAGE, headers=[("content-type", "text/html")])
+        return Response.html(PAGE)
     return upgrade(request, talk)
 
 

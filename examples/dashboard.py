@@ -35,7 +35,7 @@ async def app(request: Request) -> Answer:
     if request.path == "/figures":
         watched.set()
         return EventStream(broker.subscribe("figures", after=request.last_event_id), retry=100)
-    return Response(PAGE.encode(), headers=[("content-type", "text/html; charset=utf-8")])
+    return Response.html(PAGE)
 
 
 async def measure(pause: float) -> None:

@@ -1,6 +1,8 @@
 """The recipes of ``examples/apps/``, in memory. ``tests/interop/test_recipes.py`` runs them as programs, with real clients."""
 
 import ast
+import asyncio
+import json
 import os
 import re
 from importlib.util import module_from_spec, spec_from_file_location
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import get, serving
+from harness import get, post, serving, virtual
 from recipes import APPS, RECIPES, load
 
 from minproto import Request
@@ -197,4 +199,89 @@ async def test_encoded_paths_are_decoded_once(tmp_path: Path) -> None:
             assert (await client.ask(get(path))).status == 404, path
         assert (await client.ask(get("/%252e"))).body == b"odd"
         assert (await client.ask(get("/%252e", method="PUT"))).headers["allow"] == "GET, HEAD"
+        await client.pipe.close()
+
+
+# ---- a chat ----------------------------------------------------------------------------------------------------------
+
+
+def logged_in(name: str, **options: Any) -> str:
+    return f"Cookie: a=b; token={load('tokens').new_token(name, **options)}"
+
+
+@virtual
+async def test_only_a_valid_token_opens_a_room() -> None:
+    valid = logged_in("Ada").rpartition("=")[2]
+    name, until, signature = valid.split(".")
+    wrong = [f"Eve.{until}.{signature}", f"{name}.{int(until) + 1}.{signature}", f"{name}.{until}.{'0' * 64}", "", "..", "Ada"]
+    async with serving(load("chat_rooms").app) as server:
+        client = server.client()
+        for token in [*wrong, logged_in("Ada", seconds=-1).rpartition("=")[2]]:
+            for fields in ([f"Cookie: token={token}"], [f"Authorization: Bearer {token}"], HANDSHAKE):
+                answer = await client.ask(get("/rooms/lobby", *fields))
+                assert (answer.status, answer.headers.get("www-authenticate")) == (401, "Bearer"), token
+        for field in (f"Cookie: token={valid}", f"Cookie: x=y; token={valid}", f"Authorization: Bearer {valid}"):
+            assert (await client.ask(get("/rooms/lobby", field))).body == b'{"here": []}'
+        assert (await client.ask(get("/rooms/attic", f"Cookie: token={valid}"))).status == 404
+        answer = await client.ask(post("/login", b"name=Ada_1"))
+        assert answer.status == 204 and answer.headers["set-cookie"].endswith("; HttpOnly; SameSite=Strict")
+        cookie = answer.headers["set-cookie"].partition(";")[0]
+        assert (await client.ask(get("/rooms/lobby", f"Cookie: {cookie}"))).status == 200
+        for body in (b"name=", b"name=Ada%20L", b"name=" + b"x" * 21, b"name=a.b", b"", b"name=a\n"):
+            assert (await client.ask(post("/login", body))).status == 400
+        for path, allowed in (("/", "GET, HEAD"), ("/login", "POST")):
+            assert (await client.ask(get(path, method="DELETE"))).headers["allow"] == allowed
+        await client.pipe.close()
+
+
+HANDSHAKE = ["Upgrade: websocket", "Connection: upgrade", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {'a' * 22}=="]
+
+
+# ---- later -----------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_work_goes_on_after_its_answer() -> None:
+    async with load("later").Later() as app, serving(app) as server:
+        client = server.client()
+        answers = [await client.ask(post("/jobs", b"%d" % number)) for number in range(20, 35)]
+        assert [answer.status for answer in answers] == [202] * 12 + [503] * 3
+        assert answers[-1].headers["retry-after"] == "5"
+        where = [answer.headers["location"] for answer in answers[:12]]
+        assert json.loads((await client.ask(get(where[0]))).body) == {"state": "running"}
+        assert json.loads((await client.ask(get(where[2]))).body) == {"state": "waiting"}
+        await asyncio.sleep(20.5)
+        answer = await client.ask(get(where[0]))
+        assert json.loads(answer.body) == {"state": "done", "result": "slept for 20 s"}
+        assert answer.headers["cache-control"] == "no-store"
+        assert (await client.ask(post("/jobs", b"0"))).status == 202  # there is room again
+        assert (await client.ask(get("/jobs/else"))).status == 404
+        assert (await client.ask(get("/jobs", method="PUT"))).headers["allow"] == "POST"
+        await client.pipe.close()
+
+
+@virtual
+async def test_a_stop_finishes_the_jobs_or_names_those_that_are_lost(caplog: pytest.LogCaptureFixture) -> None:
+    for seconds, state in ((b"19", "done"), (b"21", "running"), (b"no number", "failed")):
+        async with load("later").Later() as app, serving(app) as server:
+            client = server.client()
+            where = (await client.ask(post("/jobs", seconds))).headers["location"]
+            await client.pipe.close()
+        name = where.rpartition("/")[2]
+        assert app.jobs[name]["state"] == state
+        said = {"done": [], "running": [f"jobs that were not done in time: {name}"], "failed": [f"job {name} failed"]}
+        assert [record.getMessage() for record in caplog.records] == said[state]
+        caplog.clear()
+
+
+@virtual
+async def test_what_is_finished_is_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load("later"), "KEPT", 3)
+    async with load("later").Later() as app, serving(app) as server:
+        client = server.client()
+        where = []
+        for _ in range(5):
+            where.append((await client.ask(post("/jobs", b"0"))).headers["location"])
+            await asyncio.sleep(0.1)
+        assert [(await client.ask(get(path))).status for path in where] == [404, 404, 200, 200, 200]
         await client.pipe.close()

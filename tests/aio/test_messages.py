@@ -1,5 +1,6 @@
 """What an app asks of a request, and what it may answer: the types of ``minproto.aio.http`` and their common misuses."""
 
+import json
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
@@ -227,7 +228,7 @@ class Pieces:
         (sync_generator(), "async generator"),
         ([b"a"], "async generator"),
         ((b"a",), "async generator"),
-        ({"a": 1}, "json.dumps"),
+        ({"a": 1}, "Response.json"),
         (Pieces(), "aiter(content)"),
         (object(), ""),
     ],
@@ -240,8 +241,23 @@ def test_content_of_another_kind_is_refused_with_the_way_out(body: Any, hint: st
 
 @pytest.mark.parametrize("text", [b"bytes", None, 5, ["a"]])
 def test_a_text_is_a_str(text: Any) -> None:
-    with pytest.raises(TypeError, match="text has to be str, not"):
-        Response.text(text)
+    for make in (Response.text, Response.html):
+        with pytest.raises(TypeError, match="text has to be str, not"):
+            make(text)
+
+
+def test_a_page_and_json_have_their_types() -> None:
+    page = Response.html("<p>ü", 201, {"x": "y"})
+    assert (page.body, page.status) == ("<p>ü".encode(), 201)
+    assert page.headers == [("content-type", "text/html; charset=utf-8"), ("x", "y")]
+    value = Response.json({"a": [1, None, "ü"]})
+    assert json.loads(value.body) == {"a": [1, None, "ü"]}  # type: ignore[arg-type]
+    assert value.headers == [("content-type", "application/json")]
+    problem = Response.json({}, 400, {"content-type": "application/problem+json"})
+    assert (problem.status, problem.headers) == (400, [("content-type", "application/problem+json")])
+    for wrong in (float("nan"), {1, 2}, b"bytes"):
+        with pytest.raises((TypeError, ValueError)):
+            Response.json(wrong)
 
 
 @pytest.mark.parametrize("given", [None, "handler", Response(), Upgrade, [handler]])

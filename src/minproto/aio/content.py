@@ -214,7 +214,7 @@ _CONTENT_HINTS: list[tuple[type | tuple[type, ...], str]] = [
     (FunctionType, "call it"),
     (CoroutineType, "await it"),
     ((list, tuple, Iterator), 'b"".join(content) has all of it, an async generator can make it piece by piece'),
-    (dict, "json.dumps(content).encode() is bytes"),
+    (dict, "Response.json(content) is a response with it"),
     (AsyncIterable, "aiter(content) is an iterator"),
 ]
 

@@ -39,6 +39,7 @@ Easy to get wrong:
 
 import asyncio
 import inspect
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
@@ -456,12 +457,17 @@ class Response:
     @staticmethod
     def text(text: str, status: int = 200, headers: HeaderFields = ()) -> "Response":
         """Return a response with text in UTF-8. It is plain text, unless ``headers`` has another ``content-type``."""
-        if not isinstance(text, str):
-            refuse("text", "str", text)
-        response = Response(text.encode(), status, headers)
-        if not headers or "content-type" not in dict(response.headers):
-            response.headers.insert(0, ("content-type", "text/plain; charset=utf-8"))
-        return response
+        return _of_type("text/plain; charset=utf-8", text, status, headers)
+
+    @staticmethod
+    def html(text: str, status: int = 200, headers: HeaderFields = ()) -> "Response":
+        """Return a response with a page in UTF-8. What others have written has to be escaped in it (``html.escape``)."""
+        return _of_type("text/html; charset=utf-8", text, status, headers)
+
+    @staticmethod
+    def json(value: object, status: int = 200, headers: HeaderFields = ()) -> "Response":
+        """Return a response with a value as JSON. Raises TypeError or ValueError for a value that JSON does not have."""
+        return _of_type("application/json", json.dumps(value, allow_nan=False), status, headers)
 
     @property
     def trailers(self) -> Headers:
@@ -481,6 +487,16 @@ class Response:
     def client_ended(self) -> None:
         """In HTTP/1.1, the client has ended its output, and may be gone: only a reset in reply to our bytes would show that. A
         response that can send something at any time overrides this, and sends something. All others need do nothing."""
+
+
+def _of_type(kind: str, text: str, status: int, headers: HeaderFields) -> Response:
+    """Return a response with text in UTF-8, and with this ``content-type``, unless the fields have one."""
+    if not isinstance(text, str):
+        refuse("text", "str", text)
+    response = Response(text.encode(), status, headers)
+    if not headers or "content-type" not in dict(response.headers):
+        response.headers.insert(0, ("content-type", kind))
+    return response
 
 
 class Upgrade:

@@ -36,7 +36,7 @@ class Feeds:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._polls: set[Subscription] = set()
-        self._chat_page = files(__package__).joinpath("chat.html").read_bytes()
+        self._chat_page = files(__package__).joinpath("chat.html").read_text()
 
     def close(self) -> None:
         """Answer the waiting long polls, since the server is about to stop."""
@@ -70,7 +70,7 @@ class Feeds:
         With ``after=`` in the query (an id, or nothing), each message is JSON and includes its id, so the client can resume.
         """
         if request.headers.get("upgrade") is None and not request.protocol:
-            return Response(self._chat_page, headers=[("content-type", "text/html; charset=utf-8")])
+            return Response.html(self._chat_page)
         topic = _topic(request)
         form = _with_id if "after" in request.query else _text_or_bytes
 
@@ -138,8 +138,7 @@ async def poll(subscription: Subscription, seconds: float) -> Response:
         "last": [subscription.start, *(item.id for item in items if item.id is not None)][-1],
         "gap": any(not isinstance(item, Message) for item in items),
     }
-    headers = [("content-type", "application/json"), ("cache-control", "no-store")]
-    return Response(json.dumps(answer).encode(), headers=headers)
+    return Response.json(answer, headers={"cache-control": "no-store"})
 
 
 def text(message: Message) -> str:

@@ -10,7 +10,6 @@ any page that the user visits can send requests to 127.0.0.1. Two checks keep su
 """
 
 import asyncio
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -117,9 +116,7 @@ class LabApp:
 
 
 def _json(value: object) -> Response:
-    return Response(
-        json.dumps(value).encode(), headers=[("content-type", "application/json"), ("cache-control", "no-store")]
-    )
+    return Response.json(value, headers={"cache-control": "no-store"})
 
 
 def _refusal(request: Request, origins: set[str]) -> Response | None:

@@ -82,5 +82,4 @@ def _page(name: str) -> Response:
 
 
 def _json(value: object) -> Response:
-    headers = [("content-type", "application/json"), ("cache-control", "no-store")]
-    return Response(json.dumps(value).encode(), headers=headers)
+    return Response.json(value, headers={"cache-control": "no-store"})
