@@ -738,9 +738,11 @@ def test_each_state_and_event(role):
 @pytest.mark.parametrize(
     ("sent", "frames", "state"),
     [
+        ([Message("a"), Shared("b")], "81 01 61  81 01 62", "OPEN"),
         ([Fragment("a", last=True)], "81 01 61", "OPEN"),  # a message of one fragment
-        ([Ping(b"")], "89 00", "OPEN"),
+        ([Ping(b""), Pong(b"")], "89 00  8a 00", "OPEN"),
         ([Fragment("a"), Ping(b""), Fragment("b")], "01 01 61  89 00  00 01 62", "WITHIN"),
+        ([Fragment("a"), Fragment("b", last=True)], "01 01 61  80 01 62", "OPEN"),
         ([Fragment("a"), Close(1000)], "01 01 61  88 02 03e8", "CLOSED"),  # a Close may break a message off
     ],
 )
@@ -793,6 +795,8 @@ HELLO = bytes.fromhex("f248cdc9c90700")
     [
         (b"\xc1\x07" + HELLO, ["Hello"]),  # §7.2.3.1
         (b"\x41\x03" + HELLO[:3] + b"\x80\x04" + HELLO[3:], ["Hello"]),
+        (b"\xc2\x07" + HELLO, [b"Hello"]),
+        (b"\x42\x03" + HELLO[:3] + b"\x80\x04" + HELLO[3:], [b"Hello"]),
         (b"\xc1\x07" + HELLO + b"\xc1\x05\xf2\x00\x11\x00\x00", ["Hello", "Hello"]),  # §7.2.3.2: refers to the first
         (b"\xc1\x0b\x00\x05\x00\xfa\xffHello\x00", ["Hello"]),  # §7.2.3.3: a block that is not compressed
         (b"\xc1\x08\xf3\x48\xcd\xc9\xc9\x07\x00\x00", ["Hello"]),  # §7.2.3.4: a final block
