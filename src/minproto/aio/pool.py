@@ -268,7 +268,7 @@ class LeasedExchange:
 
         The garbage collector may run in any thread.
         """
-        if self._lease is not None and not self._loop.is_closed():
+        if self._lease is not None and not (self._lease.pool.is_closed or self._loop.is_closed()):
             warnings.warn(f"{self._request}: the response was dropped unread, which costs its connection", ResourceWarning, 2)
             self._loop.call_soon_threadsafe(self._lease.abandon, self._exchange)
 
@@ -296,7 +296,8 @@ class Pool:
         self._taken = 0  # places in use
         self._connecting = 0
         self._waiting: deque[tuple[asyncio.Future[bool], Ask]] = deque()
-        self._is_closed = False
+        self.is_closed = False
+        """Whether the client was closed."""
 
     # -- a lease
 
@@ -353,7 +354,7 @@ class Pool:
             raise
         finally:
             self._connecting -= 1
-        if self._is_closed:
+        if self.is_closed:
             self._give_place()
             connection.endpoint.abort()
             raise ConnectionResetError("the client was closed")
@@ -414,7 +415,7 @@ class Pool:
 
     async def _take_place(self, ask: Ask, seconds: float) -> bool:
         """Wait in line for a place. Return False if there is a connection of HTTP/2 now, which needs no place."""
-        if self._is_closed:
+        if self.is_closed:
             raise ConnectionResetError("the client was closed")
         if self._taken < self._places:
             self._taken += 1
@@ -483,7 +484,7 @@ class Pool:
 
     def close(self, *, at_once: bool) -> None:
         """End all connections: idle ones in order, unless ``at_once``, and those in use at once. Fail those in line."""
-        self._is_closed = True
+        self.is_closed = True
         self._fail_waiting(ConnectionResetError("the client was closed"))
         for pooled in list(self._connections):
             self.forget(pooled)
