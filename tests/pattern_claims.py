@@ -14,10 +14,14 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import bulkhead
+import cache_aside
 import circuit_breaker
+import retry
+from cache_aside import Way
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from scenario import virtual
+from scenario import arrivals, virtual
 
 HELPS, HARMS, NEUTRAL = "helps", "harms", "changes nothing"
 
@@ -88,3 +92,99 @@ def failures_by_chance_are_multiplied(failing: float, seed: int, seconds: float)
         virtual(circuit_breaker.shop(circuit_breaker.Breaker(failures), **how)).payments.served for failures in (math.inf, 5)
     )
     assert with_ < 0.9 * without
+
+
+# ---- retry -------------------------------------------------------------------------------------------------------------
+
+
+def after(policy: str, times: list[float], **how: Any) -> retry.Outcome:
+    return virtual(retry.service(retry.POLICIES[policy](), times, **how))
+
+
+@claim("retry", HELPS, failing=st.floats(0.05, 0.3))
+def failures_by_chance_are_hidden(failing: float, seed: int, seconds: float) -> None:
+    """For the price of ``failing`` more requests, or somewhat more."""
+    times = arrivals(4.0, seconds, seed)
+    without, with_ = (after(name, times, failing=failing, capacity=100.0, seed=seed) for name in ("no retry", "with jitter"))
+    assert with_.users.served >= max(without.users.served, 1 - failing / 2)
+    assert with_.requests <= 1 / (1 - failing) + 0.3
+
+
+@claim("retry", HELPS, clients=st.integers(30, 40), line=st.integers(4, 6))
+def jitter_serves_clients_that_failed_together(clients: int, line: int, seed: int, seconds: float) -> None:
+    together, apart = (after(name, [0.0] * clients, line=line).users.served for name in ("back-off", "with jitter"))
+    assert apart >= together + 0.15
+
+
+@claim("retry", HARMS, load=st.floats(0.4, 0.55), policy=st.sampled_from(["at once", "back-off", "with jitter"]))
+def a_pause_becomes_a_storm(load: float, policy: str, seed: int, seconds: float) -> None:
+    """Without repeats the server recovers. With four attempts it never does, whatever the client waits between them."""
+    times = arrivals(2 * load, 40 + seconds, seed)
+    without, storm = (
+        after(name, times, capacity=2.0, pause=12.0).users.between(40, math.inf).served for name in ("no retry", policy)
+    )
+    assert storm <= 0.2 and without >= 0.8
+
+
+@claim("retry", HELPS, load=st.floats(0.3, 0.4))
+def a_budget_ends_the_storm(load: float, seed: int, seconds: float) -> None:
+    times = arrivals(2 * load, 40 + seconds, seed)
+    assert after("with a budget", times, capacity=2.0, pause=12.0).users.between(40, math.inf).served >= 0.8
+
+
+# ---- bulkhead and load shedding ----------------------------------------------------------------------------------------
+
+
+@claim("bulkhead", HELPS, load=st.floats(2, 3))
+def pages_are_served_beside_a_flood_of_searches(load: float, seed: int, seconds: float) -> None:
+    """``load`` times the searches that four workers can do: alone, a bulkhead saves the pages, and shedding the searches."""
+    times = arrivals(4 * load, 4 + seconds, seed), arrivals(3.0, 4 + seconds, seed + 1)
+    without, both = (virtual(bulkhead.shop(variant, *times, workers=4)) for variant in ("without", "both"))
+    assert without.pages.between(4, math.inf).served <= 0.5 and both.pages.served >= 0.85
+    assert without.searches.between(4, math.inf).served <= 0.2
+    assert len(both.searches.good) >= 3 * seconds
+
+
+@claim("bulkhead", HARMS, workers=st.integers(4, 8), share=st.floats(0.8, 0.95))
+def a_burst_is_refused_that_was_no_overload(workers: int, share: float, seed: int, seconds: float) -> None:
+    """A burst that all workers together do within the users' patience of 4 s."""
+    burst = [0.0] * int(share * 3 * workers)
+    without, *others = (virtual(bulkhead.shop(variant, burst, [], workers=workers)).searches for variant in bulkhead.VARIANTS)
+    walls, sheds, both = (figures.served for figures in others)
+    assert without.served == 1 > sheds > both and walls <= 1
+
+
+@claim("bulkhead", HARMS, load=st.floats(0.85, 0.95))
+def workers_kept_apart_cannot_be_lent(load: float, seed: int, seconds: float) -> None:
+    searches = arrivals(4 * load, 3 * seconds, seed)
+    shed, both = (virtual(bulkhead.shop(variant, searches, [], workers=4)).searches for variant in ("shedding", "both"))
+    assert both.served < shed.served - 0.02
+
+
+# ---- cache-aside -------------------------------------------------------------------------------------------------------
+
+
+@claim("cache_aside", HELPS, rate=st.floats(8, 12), query=st.floats(0.4, 0.6))
+def one_asks_for_all(rate: float, query: float, seed: int, seconds: float) -> None:
+    """A stampede has about rate x query queries each time that the value expires; with protection it has one."""
+    how = {"rate": rate, "query": query, "keep": 3.0, "seconds": seconds, "seed": seed}
+    stampede, one = (virtual(cache_aside.shop(way, **how)) for way in (Way.CACHE, Way.ONE_ASKS))
+    assert one.queries <= seconds / 3 + 1
+    assert stampede.queries >= rate * query / 2 * one.queries
+    assert one.users.served == 1 and one.users.percentile(99) <= query + 0.01
+
+
+@claim("cache_aside", HARMS, keep=st.floats(2, 4), way=st.sampled_from([Way.CACHE, Way.ONE_ASKS]))
+def answers_are_stale(keep: float, way: Way, seed: int, seconds: float) -> None:
+    """The longer a value is kept, the more answers are out of date. Without a cache none is."""
+    how = {"rate": 5.0, "query": 0.1, "keep": keep, "changes": 5.0, "seconds": 2 * seconds, "seed": seed}
+    fresh, cached = (virtual(cache_aside.shop(each, **how)) for each in (Way.NO_CACHE, way))
+    assert fresh.stale <= 0.05 < cached.stale <= (keep + 0.2) / 5 + 0.1
+
+
+@claim("cache_aside", HARMS, way=st.sampled_from([Way.CACHE, Way.ONE_ASKS, Way.STALE]))
+def a_cache_without_hits_only_adds_its_own_time(way: Way, seed: int, seconds: float) -> None:
+    how = {"rate": 2.0, "keys": 10**9, "query": 0.1, "seconds": seconds, "seed": seed}
+    without, with_ = (virtual(cache_aside.shop(each, **how)) for each in (Way.NO_CACHE, way))
+    assert with_.queries == without.queries
+    assert with_.users.percentile(50) > without.users.percentile(50)

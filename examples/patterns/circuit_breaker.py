@@ -1,8 +1,8 @@
 """Circuit breaker: after five failures in a row, fail at once for ten seconds, then let one request try.
 
 The problem: a shop has 8 workers, and asks a payment service. When that service hangs, each payment holds a worker until its
-timeout of 5 s. Two payments a second hold 2 x 5 = 10 workers, but there are 8. So pages that need no payment wait as well, and
-their users leave after 2 s. The failure of one service has become the failure of all.
+timeout of 5 s. Two payments a second hold 2 x 5 = 10 workers, but there are 8. So pages that need no payment wait as well,
+and their users leave after 2 s. The failure of one service has become the failure of all.
 
     1 page a second       ---> +-----------------+
                                | shop: 8 workers | ---timeout: 5 s---> payment service
@@ -17,11 +17,12 @@ A breaker stands on the arrow to the payment service:
            |          it has succeeded          v  |
            `----------------------------------- HALF_OPEN: one call tries, all others fail at once
 
-Where it helps: the timeouts hold more workers than there are (payments a second x timeout > workers). It costs the time until
-it notices: pages are lost while the first calls wait for their timeout, and payments in the ten seconds after the outage.
+Where it helps: the timeouts hold more workers than there are (payments a second x timeout > workers). It costs the time
+until it notices: pages are lost while the first calls wait for their timeout, and payments in the ten seconds after the
+outage.
 Where it does nothing for the pages: the timeouts hold fewer workers than there are. Payments then fail sooner, which is all.
-Where it harms: failures by chance, of a service that works. If each call fails with probability 1/2, five calls in a row fail
-every 62 calls on average. The breaker then turns away ten seconds of payments, half of which would have succeeded.
+Where it harms: failures by chance, of a service that works. If each call fails with probability 1/2, five calls in a row
+fail every 62 calls on average. The breaker then turns away ten seconds of payments, half of which would have succeeded.
 """
 
 import asyncio

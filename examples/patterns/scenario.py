@@ -35,6 +35,7 @@ import asyncio
 import math
 import selectors
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from itertools import repeat
 from random import Random
@@ -185,22 +186,42 @@ class Peer:
 class Backend:
     """An app that takes ``seconds`` for a request, and works on ``places`` requests at a time. The others wait in a line.
 
-    It goes on with a request whose client has left, since a database does not notice that. ``asked`` counts the requests.
+    A request that finds ``line`` others waiting gets a 503 at once. With places=1 and seconds=0.2, three requests in the same
+    moment are answered after 0.2, 0.4 and 0.6 s: the backend knows at once when a place will be free. If a client leaves, its
+    request keeps its place, since a database does not notice that. ``asked`` counts the requests.
     """
 
-    def __init__(self, seconds: float, places: int) -> None:
+    def __init__(self, seconds: float, places: int = 1, line: float = math.inf) -> None:
         self.seconds = seconds
+        self.line = line
         self.asked = 0
-        self._places = asyncio.Semaphore(places)
+        self._free_at = [0.0] * places
+        self._begin_at: deque[float] = deque()  # of the requests that have been accepted, in order
 
     async def __call__(self, request: Request) -> AppAnswer:
         self.asked += 1
-        await asyncio.shield(asyncio.create_task(self._work()))
-        return Response.text("done")
+        return Response.text("done") if await self.work(self.seconds) else Response.text("busy", 503)
 
-    async def _work(self) -> None:
-        async with self._places:
-            await asyncio.sleep(self.seconds)
+    async def work(self, seconds: float) -> bool:
+        """Wait for a place and work there. Return False at once if the line is full."""
+        begins = max(now(), min(self._free_at))
+        if begins > now() and self.waiting >= self.line:
+            return False
+        self._free_at[self._free_at.index(min(self._free_at))] = begins + seconds
+        self._begin_at.append(begins)
+        await asyncio.sleep(begins + seconds - now())
+        return True
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a place."""
+        while self._begin_at and self._begin_at[0] <= now():
+            self._begin_at.popleft()
+        return len(self._begin_at)
+
+    def pause(self, seconds: float) -> None:
+        """Begin no request for this time."""
+        self._free_at = [max(at, now() + seconds) for at in self._free_at]
 
 
 # ---- the table ---------------------------------------------------------------------------------------------------------
