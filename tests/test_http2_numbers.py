@@ -41,6 +41,11 @@ def test_a_code_is_named_as_in_the_rfc():
     assert f.code_name(0xE) == "code 14"
 
 
+def test_the_preface_has_the_bytes_of_the_rfc():
+    """RFC 9113 §3.4 gives them in hexadecimal."""
+    assert f.PREFACE.hex() == "505249202a20485454502f322e300d0a0d0a534d0d0a0d0a"
+
+
 OF_A_STREAM = ("DATA", "HEADERS", "PRIORITY", "RST_STREAM", "CONTINUATION")  # §6.1, §6.2, §6.3, §6.4, §6.10
 OF_THE_CONNECTION = ("SETTINGS", "PING", "GOAWAY")  # §6.5, §6.7, §6.8
 LENGTHS = {"RST_STREAM": 4, "PING": 8, "WINDOW_UPDATE": 4}  # §6.4, §6.7, §6.9
