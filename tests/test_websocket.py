@@ -975,6 +975,11 @@ def test_the_server_takes_the_first_offer_that_it_can_keep(offer, answer, bits):
     assert (deflate and (deflate.server_max_window_bits, deflate.client_max_window_bits)) == bits
 
 
+def test_an_agreement_without_parameters_bounds_nothing():
+    """RFC 7692 §7.1.2.1, §7.1.2.2: without a bound a window has up to 32,768 bytes. 8 is zlib's own memory level."""
+    assert Parameters() == Parameters(False, False, 15, 15, 8)
+
+
 def test_without_context_takeover_both_ends_forget():
     compression = Compression(context_takeover=False)
     asked = handshake("a", "/", KEY, (), compression)
