@@ -140,6 +140,7 @@ PROTOCOL = (
         r"(-ERR .* )?(closed|reset)",
     ),
     _case("inline/words", "resp-inline-words", (b"ECHO   hi  \r\n",), r"\$2 hi open"),
+    _case("inline/tabs", "resp-inline-words", (b"ECHO\t \thi \t\r\n",), r"\$2 hi open"),
     _case("inline/lf", "resp-inline-lf", (b"ECHO hi\nPING\r\n",), r"\$2 hi \+PONG open"),
     _case("inline/double-quotes", "resp-inline-quotes", (b'ECHO "a\\x21 \\t"\r\n',), r"\$4 a! \t open"),
     _case("inline/single-quotes", "resp-inline-quotes", (b"ECHO 'a \\' \\n'\r\n",), r"\$6 a ' \\n open"),
@@ -421,6 +422,12 @@ PUBSUB = (
         "resp-PUBSUB-channels",
         (HELLO_3 + command("PSUBSCRIBE", "ch2*") + command("PUBSUB", "CHANNELS", "ch2*"),),
         rf"{_HELLO}>3 .* \*0 open",
+    ),
+    _case(
+        "pubsub/channels-of-another-pattern",
+        "resp-PUBSUB-channels",
+        (HELLO_3 + command("SUBSCRIBE", "ch3") + command("PUBSUB", "CHANNELS", "no-ch3*"),),
+        rf"{_HELLO}{_subscribed('subscribe', 'ch3', 1)} \*0 open",
     ),
     _case(
         "pubsub/numsub",
