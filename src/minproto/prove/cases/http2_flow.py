@@ -70,7 +70,7 @@ CREDIT = (
     ),
     Case(
         "http2/flow/whole-response", "9113-6.9.1-credit-is-added", (window(1 << 20), credit(0, 1 << 24), ASK),
-        rf"{ONCE}1:200 1:end open", needs=NEEDS_LARGE,
+        rf"{ONCE}1:200 1:end open", needs=NEEDS_LARGE, also=("9113-4.1-length-of-a-frame",),
     ),
 )  # fmt: skip
 

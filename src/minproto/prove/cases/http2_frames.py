@@ -141,6 +141,15 @@ HEADS = (
               "9113-4.3-a-field-block-is-contiguous", "9113-6.2-continued", "9113-6.10-continued"),
         why="A client that knows an extension takes an unused bit, or a frame that is too large, for a part of it.",
     ),
+    Case(
+        "http2/frames/head-of-34000-bytes", "9113-6.2-continued",
+        (Pieces(1, (*ECHO, ("content-type", "a/" + "X" * 34_000)), (16_000, 16_000), flags=0),
+         frame(DATA, END_STREAM, 1, b"hello")),
+        rf"{ONCE}1:200 .*1:end open", rf"{ENDED}|{ONCE}1:[45]\d\d .*open|{ONCE}.*1:[A-Z_]+ open", needs=frozenset({"echo"}),
+        also=("9113-4.1-length-of-a-frame", "9113-4.1-unused-flags-are-unset", "9113-6.10-continued",
+              "9113-6.10-has-a-stream", "9113-6.10-preceded"),
+        why="A server that sends the field back needs three frames for its own head, too.",
+    ),
 )  # fmt: skip
 
 SIZES = (

@@ -123,6 +123,12 @@ OLD = (
         why="The client's priorities mean nothing. A server that does not know RFC 9218 may still look at them.",
     ),
     Case(
+        "http2/priority/none-at-all-and-much-content", "9113-5.3.2-no-signals-at-all",
+        (Head(1, LARGE), Head(3, LARGE)), rf"{ONCE}(?=.* 1:data=)(?=.* 3:data=).*open",
+        rf"{ONCE}(.* )?[13]:data=\d+ open", shows=("data",), needs=frozenset({"large"}),
+        why="A client that says nothing about priority is often a program, and uses what comes first.",
+    ),
+    Case(
         "http2/priority/none-at-all", "9113-5.3.2-no-signals-at-all", (Head(1, GET), Head(3, GET)), *answered(1, 3),
         also=("9218-7.1-not-of-a-server", "9218-2.1-in-the-first-settings"),
     ),

@@ -106,7 +106,7 @@ UPLOADS = (
     ),
     Case(
         "http2/semantics/answer-before-the-end-of-an-upload", "9113-8.1-a-complete-response-may-decline-the-rest",
-        (Head(1, fields("POST"), END_HEADERS), frame(DATA, 0, 1, b"hel"), PING_FRAME),
+        (Head(1, fields("POST"), END_HEADERS), frame(DATA, 0, 1, b"hel"), PING_FRAME, Wait("1:[A-Z]")),
         rf"{ONCE}(?=(.* )?pong )(?!.*1:(?!NO_ERROR)[A-Z]).*open", rf"{ENDED}|{ONCE}(.* )?1:[A-Z_]+( .*)? open",
         why="A server that needs no more of the upload may say so by RST_STREAM; the answer is kept if the code is NO_ERROR.",
     ),

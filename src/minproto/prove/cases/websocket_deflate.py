@@ -160,7 +160,7 @@ MESSAGES = (
         "7692-6-rsv1", "7692-7.2.1-deflate", "7692-7.2.2-tail-added", "7692-6.1-compressed", "7692-7.2.1-tail-removed",
         "7692-6-data-messages-only", "7692-6.1-opcode-stays")),
     _deflate("twice", "7692-7.2.2-server-keeps-window", _text(_HELLO), _text(bytes.fromhex("f200110000")),
-             gives=("Hello", "Hello"),
+             gives=("Hello", "Hello"), also=("7692-7.2.2-tail-added",),
              why="The second message refers to the five bytes of the first one (RFC 7692 §7.2.3.2)."),
     _deflate("not-compressed", "7692-6.2-uncompressed", message("Hello"), gives=("Hello",), also=("7692-6.1-uncompressed",)),
     _deflate("one-of-each", "7692-6.2-uncompressed", _text(_HELLO), message("a"), _text(bytes.fromhex("f200110000")),

@@ -18,7 +18,7 @@ _HELLO_64 = bytes.fromhex("81ff0000000000000005 37fa213d 7f9f4d5158")
 
 def _lengths() -> tuple[Case, ...]:
     texts = [echoed(f"frames/text-of-{size}", "6455-6.2-frames", message("*" * size), gives="*" * size,
-                    also=("6455-6.2-type",)) for size in _LENGTHS]  # fmt: skip
+                    also=("6455-6.2-type", "6455-5.2-shortest-length")) for size in _LENGTHS]  # fmt: skip
     binaries = [echoed(f"frames/binary-of-{size}", "6455-6.1-in-a-frame", message(b"\xfe" * size), gives=b"\xfe" * size,
                        also=("6455-6.1-opcode", "6455-5.2-network-byte-order")) for size in _LENGTHS]  # fmt: skip
     return (*texts, *binaries)
@@ -28,11 +28,16 @@ CASES = (
     *_lengths(),
     echoed(
         "frames/unfragmented", "6455-5.4-unfragmented", message("hello"), gives="hello",
-        also=("6455-6.1-steps", "6455-6.1-fin", "6455-6.1-transmitted", "6455-5.1-server-does-not-mask"),
+        also=("6455-6.1-steps", "6455-6.1-fin", "6455-6.1-transmitted", "6455-5.1-server-does-not-mask",
+              "6455-5.2-reserved-bits-zero", "7692-6.1-uncompressed"),
     ),
     echoed(
         "frames/many-in-one-segment", "6455-6.2-frames", message("a") + message(b"b") + message("c") + message(b"d"),
         gives=("a", b"b", "c", b"d"), also=("6455-6.2-next-message", "6455-5.4-fragments-in-order"),
+    ),
+    echoed(
+        "frames/fragments-in-one-segment", "6455-6.2-frames", sent(TEXT, b"he") + sent(0, b"l") + sent(FIN, b"lo"), gives="hello",
+        why="A server that reads one frame for each segment waits for the next segment, which never comes.",
     ),
     echoed("frames/byte-by-byte", "6455-6.2-frames", Trickle(message("byte by byte")), gives="byte by byte", why=_CUT),
     echoed(

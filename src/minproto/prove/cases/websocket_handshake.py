@@ -129,9 +129,13 @@ ACCEPTED = (
     _case(
         "origin-of-another-site", "6455-10.2-origin-verified", _WHOLE + b"Origin: http://evil.example\r\n\r\n",
         right=r"403 (open|closed)", acceptable=rf"101 open|{_REFUSED_OTHERWISE}",
-        also=("6455-10.2-403", "6455-4.2.2-origin-refused"),
+        also=("6455-10.2-403", "6455-4.2.2-origin-refused", "6455-10.7-http-status"),
         why="A browser sends the user's cookies along, whichever page opens the WebSocket. A public echo may accept any page.",
         issue="CWE-1385 (cross-site WebSocket hijacking)",
+    ),
+    _case(
+        "origin-that-is-empty", "6455-4.2.2-origin-refused", _WHOLE + b"Origin:\r\n\r\n", right=r"403 (open|closed)",
+        acceptable=rf"101 open|{_REFUSED_OTHERWISE}", why="Only browsers send an Origin, and an empty one names no site.",
     ),
     _origin("origin-of-this-site", "6455-10.2-origin-verified", b"{host}", b"{scheme}://{host}"),
     _origin("origin-in-capitals", "9110-4.2.3-hosts-have-no-case", b"SITE.EXAMPLE", b"http://site.example"),

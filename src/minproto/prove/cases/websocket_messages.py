@@ -134,6 +134,9 @@ UTF_8 = (
         "messages/wrong-byte-before-the-end", "6455-8.1-utf-8-fails", sent(TEXT, b"a\xff"), code=1007, leeway="silent",
         why="A server that checks a text at its end stores all of it in vain. No sentence forbids that.",
     ),
+    *(fault(f"messages/{name}-in-half-a-frame", "6455-8.1-utf-8-fails", sent(FIN | TEXT, data + bytes(98))[:8], code=1007,
+            leeway="silent", why="A server that checks a text at its end stores all of it in vain. No sentence forbids that.")
+      for name, data in (("wrong-byte", b"a\xff"), ("surrogate", b"\xed\xa0"))),
 )  # fmt: skip
 
 CASES = (*FRAGMENTS, *UTF_8)
