@@ -256,7 +256,7 @@ BLOCKS = (
     _wrong("block-interrupted-by-headers-of-its-stream", "9113-6.2-interrupted", BEGUN, Head(1, GET)),
     _wrong("block-interrupted-by-an-unknown-type", "9113-5.5-extension-in-a-field-block", BEGUN, frame(UNKNOWN, 0, 0, b"x")),
     _wrong("continuation-on-another-stream", "9113-6.2-interrupted", BEGUN, frame(CONTINUATION, END_HEADERS, 3),
-           also=("9113-4.3-a-field-block-is-contiguous",)),
+           also=("9113-4.3-a-field-block-is-contiguous", "9113-6.10-interrupted")),
     _wrong("interrupted-after-continuation", "9113-6.10-interrupted", Pieces(1, GET, (9, 9), last=0), PING_FRAME),
     _wrong("continuation-without-headers", "9113-6.10-without-a-beginning", frame(CONTINUATION, END_HEADERS, 1)),
     _wrong("continuation-after-the-block", "9113-6.10-without-a-beginning", Head(1, GET), frame(CONTINUATION, END_HEADERS, 1)),

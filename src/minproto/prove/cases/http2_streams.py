@@ -30,6 +30,7 @@ from minproto.prove.frames import (
     Head,
     TooMany,
     credit,
+    fields,
     frame,
     number,
     reset,
@@ -199,6 +200,13 @@ ERRORS = (
         why="What the client sent before it read the reset is no second fault.",
     ),
     Case(
+        "http2/streams/late-data-after-an-early-answer", "9113-6.4-late-frames",
+        (Head(1, fields("POST"), END_HEADERS), Wait("1:[A-Z]"), frame(DATA, 0, 1, b"hel"), Head(3, GET)),
+        rf"{ONCE}(?!.*goaway)(?=(.* )?3:{SERVED} (.* )?3:end ).*open",
+        rf"{ONCE}(?!.*goaway=(?!NO_ERROR))(.* )?(closed|reset)", also=("9113-5.1-after-our-reset",),
+        why="What the client sent before it read the reset is no second fault.",
+    ),
+    Case(
         "http2/streams/late-field-block-is-decoded", "9113-5.1-after-our-reset",
         (Head(1, BAD, END_HEADERS), Head(1, (("x", "y"),), after=b"\x40\x01a\x01b"), Head(3, GET, after=b"\xbe")),
         rf"{ONCE}(?!.*goaway)(?=(.* )?1:(PROTOCOL_ERROR|4\d\d) )(?=(.* )?3:{SERVED} (.* )?3:end ).*open",
@@ -242,7 +250,8 @@ ERRORS = (
     ),
     Case(
         "http2/streams/refused-block-is-decoded", "9113-10.5.1-processed-though-too-large",
-        (NO_CREDIT, TooMany(LARGE, after=b"\x40\x01a\x01b"), reset(1), Head(99_999, GET, after=b"\xbe")),
+        (NO_CREDIT, TooMany(LARGE), Head(99_997, LARGE, after=b"\x40\x01a\x01b"), reset(1),
+         Head(99_999, GET, after=b"\xbe")),
         rf"{ONCE}(?=.*:REFUSED_STREAM|.*:PROTOCOL_ERROR)(?!.*goaway)(.* )?99999:{SERVED} .*open",
         rf"{ENDED}|{ONCE}(?!.*goaway=COMPRESSION)(.* )?99999:.*open|{ONCE}.*goaway=\w+ .*open", needs=NEEDS_LARGE,
         also=("9113-4.3-no-block-is-skipped",),

@@ -36,7 +36,8 @@ CASES = (
         gives=("a", b"b", "c", b"d"), also=("6455-6.2-next-message", "6455-5.4-fragments-in-order"),
     ),
     echoed(
-        "frames/fragments-in-one-segment", "6455-6.2-frames", sent(TEXT, b"he") + sent(0, b"l") + sent(FIN, b"lo"), gives="hello",
+        "frames/fragments-in-one-segment", "6455-6.2-frames", sent(TEXT, b"he") + sent(0, b"l") + sent(FIN, b"lo"),
+        gives="hello",
         why="A server that reads one frame for each segment waits for the next segment, which never comes.",
     ),
     echoed("frames/byte-by-byte", "6455-6.2-frames", Trickle(message("byte by byte")), gives="byte by byte", why=_CUT),

@@ -63,8 +63,9 @@ HANDSHAKE = (
         shows=("connect",), also=("8441-3-only-if-enabled",),
     ),
     Case(
-        "websocket/http2/where-http1-has-one", "8441-4-scheme-and-path", (Head(1, CONNECT, END_HEADERS), *_PONG), speaks="http2",
-        right=r"connect=1 (?=.*1:200)(?=.*pong).* open", acceptable=r"(?!.*malformed).* (open|closed|reset)", shows=("connect",),
+        "websocket/http2/where-http1-has-one", "8441-4-scheme-and-path", (Head(1, CONNECT, END_HEADERS), *_PONG),
+        right=r"connect=1 (?=.*1:200)(?=.*pong).* open", acceptable=r"(?!.*malformed).* (open|closed|reset)",
+        speaks="http2", shows=("connect",),
         needs=frozenset({"http2", "websocket"}), also=("8441-4-no-tunnel-to-the-authority", "8441-5-no-key"),
         why="The path has a WebSocket in HTTP/1.1. A server need not offer it in HTTP/2.",
     ),
