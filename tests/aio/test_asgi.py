@@ -41,12 +41,12 @@ def sends(*messages: Any) -> Any:
     return app
 
 
-async def ask(server: Serving, version: str, target: str = "/") -> Any:
-    """The answer to a GET, in either version."""
+async def ask(server: Serving, version: str, target: str = "/", method: str = "GET") -> Any:
+    """The answer to a request without content, in either version."""
     if version == "1.1":
-        return await server.client().ask(get(target))
+        return await server.client().ask(get(target, method=method))
     peer = Http2Peer(server.attach())
-    return await peer.answer(peer.ask("GET", target))
+    return await peer.answer(peer.ask(method, target))
 
 
 # ---- what an app gets ------------------------------------------------------------------------------------------------
@@ -113,6 +113,29 @@ async def test_head_gets_no_content() -> None:
     async with serving(ASGI(sends({**START, "headers": [(b"Content-Length", b"2")]}, BODY))) as server:
         answer = await server.client().ask(get(method="HEAD"))
     assert (answer.status, answer.headers["content-length"], answer.body) == (200, "2", b"")
+
+
+@VERSIONS
+@pytest.mark.parametrize("kind", [b"text/event-stream", b"application/octet-stream"])
+@virtual
+async def test_head_ends_an_endless_stream(version: str, kind: bytes, logged) -> None:
+    """Nobody gets its content, so the app's ``send`` raises, and the app ends."""
+    pieces = 0
+
+    async def app(scope, receive, send):
+        nonlocal pieces
+        await send({**START, "headers": [(b"content-type", kind), (b"content-length", b"9")]})
+        while True:
+            await send(MORE)
+            pieces += 1
+            await asyncio.sleep(1)
+
+    async with serving(served := ASGI(app)) as server:
+        answer = await ask(server, version, method="HEAD")
+        assert (answer.status, answer.headers["content-length"], answer.body) == (200, "9", b"")
+        await asyncio.sleep(5)
+        assert pieces <= 2 and not served._tasks
+    assert logged == []
 
 
 @VERSIONS

@@ -46,17 +46,19 @@ Rules that are easy to get wrong:
 
 import asyncio
 import inspect
+import sys
+from collections.abc import Awaitable, Coroutine
 from typing import Any, Self
 from urllib.parse import unquote
 
 from minproto.aio.asgi_http import App, Exchange, HttpExchange, Message, Scope
 from minproto.aio.asgi_websocket import WebSocketExchange, any_origin, split_names
-from minproto.aio.http import Answer, Request, Response
+from minproto.aio.http import Answer, Request, Response, wrong_parameters
 from minproto.aio.observe import logger
 from minproto.aio.options import refuse
 from minproto.aio.websocket import WebSocket
 from minproto.aio.websocket_server import upgrade
-from minproto.http import split_list, split_target
+from minproto.http import RequestHead, split_list, split_target
 
 VERSIONS = {"version": "3.0", "spec_version": "2.4"}
 SCHEMES = {"http": ("http", "https"), "websocket": ("ws", "wss")}
@@ -83,7 +85,7 @@ class ASGI:
         self._root_path = root_path.rstrip("/")
         self._raw_root = self._root_path.encode()
         self._state: dict[str, Any] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()  # of the apps that run
         self._lifespan: _Lifespan | None = None
 
     async def __aenter__(self) -> Self:
@@ -101,24 +103,29 @@ class ASGI:
         assert self._lifespan is not None
         await self._lifespan.step("shutdown")
 
-    async def __call__(self, request: Request) -> Answer:
-        """Answer a request of HTTP, or the handshake of a WebSocket."""
+    def __call__(self, request: Request) -> Awaitable[Answer]:
+        """Return the answer to a request of HTTP, or to the handshake of a WebSocket. It is there once the app has given it.
+
+        If the app raises before it has answered, the answer is this exception.
+        """
         request.cancellable = False  # ``receive`` and ``send`` tell the app that its client has left
-        if not _asks_for_websocket(request):
-            return await self._start(HttpExchange(request), self._scope("http", request))
-        answer = upgrade(request, _nothing, allow_origin=any_origin)  # checks the handshake before the app sees it
-        if isinstance(answer, Response):
-            return answer
+        if not _asks_for_websocket(request.head):
+            return self._start(HttpExchange(request), self._scope("http", request))
+        exchange = WebSocketExchange(request)
+        refusal = upgrade(request, _nothing, allow_origin=any_origin)  # checks the handshake before the app sees it
+        if isinstance(refusal, Response):
+            exchange.answer.set_result(refusal)
+            return exchange.answer
         scope = self._scope("websocket", request)
         scope["subprotocols"] = split_names(request.headers.get("sec-websocket-protocol"))
-        return await self._start(WebSocketExchange(request), scope)
+        return self._start(exchange, scope)
 
-    async def _start(self, exchange: Exchange, scope: Scope) -> Answer:
-        """Run the app in a task of its own, and return its answer. Raises what the app raises before it has answered."""
-        task = asyncio.create_task(exchange.run(self._app, scope))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await exchange.answer
+    def _start(self, exchange: Exchange, scope: Scope) -> Awaitable[Answer]:
+        """Run the app in a task of its own, since it may work on after its answer, when the server reads the next request."""
+        task = _begin(exchange.run(self._app, scope, self._tasks))
+        if not task.done():
+            self._tasks.add(task)  # asyncio itself holds no task: without this set, the garbage collector could end it
+        return exchange.answer
 
     def _scope(self, kind: str, request: Request) -> Scope:
         head, info = request.head, request.pipe.info
@@ -138,21 +145,27 @@ class ASGI:
         return scope
 
 
+def _begin(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    """Start a task, and run it up to its first wait right here, if this Python can do so (3.12 and later).
+
+    Most apps answer without any wait. Then the answer is there when this function returns: the event loop need not switch to
+    the app's task and back.
+    """
+    loop = asyncio.get_running_loop()
+    if sys.version_info >= (3, 12) and loop.get_task_factory() is None:  # a program's own factory says how tasks start
+        return asyncio.eager_task_factory(loop, work)
+    return loop.create_task(work)
+
+
 def check_asgi(app: object) -> None:
     """Raise TypeError for an object that can't be called with scope, receive and send. Each request would fail otherwise."""
     if not callable(app):
         refuse("app", "an ASGI app, such as `async def app(scope, receive, send)`", app)
     if inspect.isclass(app) and not hasattr(app, "__await__"):  # Starlette's endpoints are classes, and can be awaited
         raise TypeError(f"the class {app.__name__} is not an app, but {app.__name__}() may be one")
-    try:
-        parameters = inspect.signature(app)
-        parameters.bind(None, None, None)
-    except ValueError:  # some functions written in C have no signature
-        return
-    except TypeError:
-        names = ", ".join(parameters.parameters)
-        hint = _FOREIGN.get(names, "an ASGI app is called as app(scope, receive, send)")
-        raise TypeError(f"{getattr(app, '__name__', type(app).__name__)}({names}) is not an ASGI app: {hint}") from None
+    if (wrong := wrong_parameters(app, 3)) is not None:
+        hint = _FOREIGN.get(wrong, "an ASGI app is called as app(scope, receive, send)")
+        raise TypeError(f"{getattr(app, '__name__', type(app).__name__)}({wrong}) is not an ASGI app: {hint}")
 
 
 _FOREIGN = {
@@ -163,10 +176,10 @@ _FOREIGN = {
 """The parameters of functions that are often taken for an ASGI app, and what to do instead."""
 
 
-def _asks_for_websocket(request: Request) -> bool:
-    if request.protocol or request.method != "GET":
-        return request.protocol == "websocket"
-    upgrades = request.headers.get("upgrade")
+def _asks_for_websocket(head: RequestHead) -> bool:
+    if head.protocol or head.method != "GET":
+        return head.protocol == "websocket"
+    upgrades = head.headers.get("upgrade")
     return upgrades is not None and "websocket" in split_list(upgrades)
 
 

@@ -39,7 +39,6 @@ What is easy to get wrong:
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from functools import cached_property
 from typing import Any, Self
 
 from minproto.aio.http import Answer, Request, Response
@@ -71,20 +70,24 @@ class NobodyReadsError(ConnectionResetError):
 
 
 class Exchange:
-    """The common part of the two kinds of exchange: the app's task, and its answer.
+    """The common part of the two kinds of exchange: a request, and the answer of the app.
 
     ``answer`` is a future: the server's task awaits it, and the app's task completes it, with a Response, with an Upgrade or
     with the exception of the app.
     """
 
+    told = False
+    """Whether the app has received ``http.disconnect``."""
+
     def __init__(self, request: Request) -> None:
         self._request = request
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.told = False
-        """Whether the app has received ``http.disconnect``."""
 
-    async def run(self, app: App, scope: Scope) -> None:
-        """Run the app. An exception before the answer is raised to the server, which logs it and answers 500."""
+    async def run(self, app: App, scope: Scope, tasks: "set[asyncio.Task[None]]") -> None:
+        """Run the app in the current task, which is one of ``tasks`` until the app has returned.
+
+        An exception before the answer is raised to the server, which logs it and answers 500.
+        """
         failure: BaseException | None = None
         try:
             await app(scope, self.receive, self.send)
@@ -102,6 +105,7 @@ class Exchange:
         # The exception has this frame in its traceback. With ``failure`` in the frame, that is a cycle, and a generator of the
         # app would run its ``finally`` only when the cycle is collected.
         del failure
+        tasks.discard(asyncio.current_task())
 
     async def receive(self) -> Message:
         """Return the next message for the app, or wait until there is one. The app's task calls this."""
@@ -128,19 +132,20 @@ class _Content:
     back-pressure. One piece is ready in advance, so that the two tasks do not wait for each other in turns.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, request: Request) -> None:
+        self._request = request
         self._piece = b""
         self._ended = False
         self._failure: BaseException | None = None
         self._room, self._news = asyncio.Event(), asyncio.Event()
         self._room.set()
-        self.abandoned = asyncio.Event()
-        """Set when nobody wants more: the client has left, or the server is stopping and the response has no end."""
+        self.abandoned = False
+        """Whether nobody wants more: the client has left, or the server is stopping and the response has no end."""
 
     async def put(self, piece: bytes) -> None:
         """Hand over a piece, once the server has taken the one before. Raises NobodyReadsError."""
         await self._room.wait()
-        if self.abandoned.is_set():
+        if self.abandoned:
             raise NobodyReadsError
         if piece:
             self._piece = piece
@@ -153,9 +158,10 @@ class _Content:
         self._news.set()
 
     def abandon(self) -> None:
-        """Note that nobody wants more pieces. A ``put`` that waits for room raises NobodyReadsError."""
-        self.abandoned.set()
+        """Note that nobody wants more pieces. A ``put`` that waits for room raises, and ``receive`` says that it is over."""
+        self.abandoned = True
         self._room.set()
+        self._request.leave()
 
     def __aiter__(self) -> Self:
         return self
@@ -178,15 +184,23 @@ class _Content:
         self.abandon()
 
 
-class _EventStream(Response):
-    """A response that would never end: when the server stops, the app is told at once.
+class _AppResponse(Response):
+    """The response of an app. Its head is there from the start message on, its content from the first body message on."""
 
-    Nothing in ASGI says that a response has no end. But the media type of an event stream does.
-    """
+    __slots__ = ()
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether this is an event stream (WHATWG HTML §9.2), which ends only with its client.
+
+        Nothing in ASGI says that a response has no end. But this media type does.
+        """
+        return dict(self.headers).get("content-type", "").startswith("text/event-stream")
 
     def drain(self) -> None:
-        assert isinstance(self.body, _Content)
-        self.body.abandon()
+        """The server is stopping: a response that would never end ends now. Any other response may end by itself."""
+        if self.is_endless and isinstance(self.body, _Content):
+            self.body.abandon()
 
 
 class HttpExchange(Exchange):
@@ -200,24 +214,16 @@ class HttpExchange(Exchange):
         http.response.trailers       only if the start has announced trailers
     """
 
-    def __init__(self, request: Request) -> None:
-        super().__init__(request)
-        self._start: Message | None = None
-        self._fields: list[tuple[str, str]] = []  # of the start
-        self._response: Response | None = None
-        self._has_trailers = False
-        self._complete = False  # the app has sent its last message
-        self._has_read = False  # the app has the whole content of the request
-
-    @cached_property
-    def _content(self) -> _Content:
-        """The pieces of the response. Most responses are one piece, and need no such object."""
-        return _Content()
+    _response: _AppResponse | None = None  # from the start message on
+    _content: _Content | None = None  # of a response in several pieces
+    _has_trailers = False
+    _complete = False  # the app has sent its last message
+    _has_read = False  # the app has the whole content of the request
 
     async def receive(self) -> Message:
         """Return the next piece of the request's content. After its end, wait until the app has to know that nobody reads.
 
-        What has happened already is returned without a wait: Starlette's ``is_disconnected`` cancels the first wait.
+        If nobody reads already, return at once: Starlette's ``is_disconnected`` cancels a call that waits.
         """
         if not self._has_read:
             try:
@@ -227,87 +233,84 @@ class HttpExchange(Exchange):
                 return {"type": "http.disconnect"}
             self._has_read = not piece
             return {"type": "http.request", "body": piece, "more_body": bool(piece)}
-        if not (self._request.left or self._content.abandoned.is_set()):
-            await self._until_nobody_reads()
+        await self._request.disconnected()
         self.told = True
         return {"type": "http.disconnect"}
 
-    async def _until_nobody_reads(self) -> None:
-        """Wait until the client has left, or until the server wants no more of this response."""
-        # Two things can end the wait, and each needs a task of its own. Both are cancelled when one of them is done.
-        waits = [asyncio.ensure_future(each) for each in (self._request.disconnected(), self._content.abandoned.wait())]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
     async def send(self, message: Message) -> None:
         """Take a message of the app. Raises MisuseError for a message whose turn it is not, and NobodyReadsError."""
-        kind = message["type"]
+        kind, response = message["type"], self._response
         if self._complete:
             raise MisuseError(f"{kind} came after the end of the response")
-        if kind == "http.response.early_hint" and self._start is None:
+        if kind == "http.response.start" and response is None:
+            self._response = response = _AppResponse(b"", message["status"], fields(message.get("headers", ())))
+            self._has_trailers = bool(message.get("trailers", False))
+            if response.is_endless:  # its first event may take long, and a browser waits for the head
+                self._stream(response, early_head=True)
+        elif kind == "http.response.body" and response is not None:
+            piece, more = bytes(message.get("body", b"")), bool(message.get("more_body", False))
+            if more or self._has_trailers or self._content is not None:
+                await self._send_piece(response, piece, more)
+            else:
+                self._send_whole(response, piece)
+        elif kind == "http.response.early_hint" and response is None:
             await self._request.inform(103, [("link", bytes(link).decode("latin-1")) for link in message["links"]])
-        elif kind == "http.response.start" and self._start is None:
-            self._start, self._has_trailers = message, bool(message.get("trailers", False))
-            self._fields = fields(message.get("headers", ()))
-            if _is_endless(self._fields):  # its first event may take long, and a browser waits for the head
-                self._answer(_EventStream(self._content, message["status"], self._fields, early_head=True))
-        elif kind == "http.response.body" and self._start is not None:
-            await self._send_body(self._start, bytes(message.get("body", b"")), bool(message.get("more_body", False)))
-        elif kind == "http.response.trailers" and self._response is not None and self._has_trailers:
-            self._response.trailers.extend(fields(message.get("headers", ())))
+        elif kind == "http.response.trailers" and response is not None and self._has_trailers and self._content is not None:
+            response.trailers.extend(fields(message.get("headers", ())))
             if not message.get("more_trailers", False):
-                self._end()
+                self._end(self._content)
         else:
-            expected = "http.response.start" if self._start is None else "http.response.body"
+            expected = "http.response.start" if response is None else "http.response.body"
             raise MisuseError(f"{kind} came, but {expected} was expected")
 
-    async def _send_body(self, start: Message, piece: bytes, more: bool) -> None:
-        """Answer with the whole response if this is all of it; otherwise hand one piece over to the server."""
-        ends = not more and not self._has_trailers
-        if self._response is None:
+    def _send_whole(self, response: Response, content: bytes) -> None:
+        """Answer with a response whose first body message is the last one, too."""
+        length = ("content-length", str(len(content)))
+        if response.headers.count(length):  # the server writes this field itself, in its fast path
+            response.headers.remove(length)
+        response.body = content
+        self._answer(response)
+        self._complete = True
+
+    async def _send_piece(self, response: Response, piece: bytes, more: bool) -> None:
+        """Hand one piece of the content over to the server. The first one begins the answer."""
+        if self._content is None and not piece and more and response.status in (204, 304):
             # A framework may stream every response, and send an empty first piece for a 204. The server must not announce
             # content for it (RFC 9110 §15.3.5), so it waits for the last message.
-            if not piece and more and start["status"] in (204, 304):
-                return  # only at the end do we know that it has no content
-            if ends:
-                length = ("content-length", str(len(piece)))
-                if length in self._fields:  # the server writes this field itself, in its fast path
-                    self._fields.remove(length)
-                self._answer(Response(piece, start["status"], self._fields))
-                self._complete = True
-                return
-            early = not piece  # an empty piece asks for the head
-            self._answer(Response(self._content, start["status"], self._fields, early_head=early))
-        await self._content.put(piece)
-        if ends:
-            self._end()
+            return
+        content = self._content or self._stream(response, early_head=not piece)  # an empty piece asks for the head
+        await content.put(piece)
+        if not more and not self._has_trailers:
+            self._end(content)
+
+    def _stream(self, response: Response, *, early_head: bool) -> _Content:
+        """Answer with a response whose content comes in pieces. Return the place where the app puts them."""
+        content = response.body = self._content = _Content(self._request)
+        response.early_head = early_head
+        self._answer(response)
+        return content
+
+    def _end(self, content: _Content) -> None:
+        """Note that the app has sent its last message."""
+        self._complete = True
+        content.end(None)
 
     def _answer(self, response: Response) -> None:
         """Give the response to the server's task, which waits for it. From now on the response can't become a 500."""
         if self.answer.cancelled():  # the server has stopped meanwhile
             raise NobodyReadsError
-        self._response = response
         self.answer.set_result(response)
-
-    def _end(self) -> None:
-        """Note that the app has sent its last message."""
-        self._complete = True
-        self._content.end(None)
 
     def ended(self, failure: BaseException | None) -> None:
         """End the response in the way in which the app has ended: see the table above.
 
         An exception after a complete response is only logged: Starlette's background tasks raise here.
         """
-        if self._complete and failure is None:
-            return
-        told = self.told or self.answer.cancelled() or self._content.abandoned.is_set()
-        if not self._complete:
-            self._content.end(None if told else failure or MisuseError("the app returned before the end of its response"))
-        if failure is not None and (self._complete or told) and not passes_on(failure):
+        content = self._content
+        nobody_reads = self.told or self.answer.cancelled() or (content is not None and content.abandoned)
+        if content is not None and not self._complete:
+            content.end(None if nobody_reads else failure or MisuseError("the app returned before the end of its response"))
+        if failure is not None and (self._complete or nobody_reads) and not passes_on(failure):
             logger.error("%s %s failed after its response", self._request.method, self._request.target, exc_info=failure)
 
 
@@ -316,14 +319,6 @@ def passes_on(failure: BaseException | None) -> bool:
     while failure is not None and not isinstance(failure, ConnectionError):
         failure = failure.__cause__ or failure.__context__
     return failure is not None
-
-
-def _is_endless(head: list[tuple[str, str]]) -> bool:
-    """Return whether a head announces an event stream (WHATWG HTML §9.2): such a response ends only with its client."""
-    for name, value in head:
-        if name == "content-type" and value.startswith("text/event-stream"):
-            return True
-    return False
 
 
 def fields(pairs: Iterable[Iterable[bytes]]) -> list[tuple[str, str]]:

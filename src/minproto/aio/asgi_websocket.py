@@ -56,10 +56,11 @@ class WebSocketExchange(Exchange):
                           websocket.disconnect                            nothing: ``send`` raises a ConnectionError
     """
 
+    _connected = False  # the app has received websocket.connect
+    _refusal: Message | None = None  # the start of a response that refuses
+
     def __init__(self, request: Request) -> None:
         super().__init__(request)
-        self._connected = False  # the app has received websocket.connect
-        self._refusal: Message | None = None  # the start of a response that refuses
         self._socket: asyncio.Future[WebSocket] = asyncio.get_running_loop().create_future()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # the app has returned
 

@@ -42,7 +42,6 @@ import inspect
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from email.utils import formatdate
 from typing import Any, NoReturn, Protocol
 from urllib.parse import parse_qsl, unquote
@@ -558,17 +557,26 @@ def check_app(app: object) -> None:
     """
     if not callable(app) or inspect.isclass(app):
         refuse("app", "an async function that takes a Request", app)
+    if (wrong := wrong_parameters(app, 1)) is not None:
+        what = _FOREIGN.get(wrong, "not an app")
+        call = f"{getattr(app, '__name__', type(app).__name__)}({wrong})"
+        raise TypeError(f"{call} is {what}: minproto calls `async def app(request)`, which returns a Response")
+
+
+def wrong_parameters(app: Callable[..., object], count: int) -> str | None:
+    """Return the parameters of an app that can't be called with ``count`` arguments, such as "scope, receive, send".
+
+    Return None for an app that can be called so.
+    """
     try:
         signature = inspect.signature(app)
     except ValueError:  # some functions written in C have no signature
-        return
-    with suppress(TypeError):
-        signature.bind(None)
-        return
-    name = getattr(app, "__name__", type(app).__name__)
-    names = ", ".join(signature.parameters)
-    what = _FOREIGN.get(names, "not an app")
-    raise TypeError(f"{name}({names}) is {what}: minproto calls `async def app(request)`, which returns a Response")
+        return None
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return ", ".join(signature.parameters)
+    return None
 
 
 _FOREIGN = {

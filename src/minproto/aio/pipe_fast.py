@@ -276,5 +276,7 @@ class ProtocolPipe(asyncio.Protocol):
         # The peer's address is needed even after the peer is gone: a line in the log names it.
         if name == "peername":
             return self._peername
-        with suppress(AttributeError):  # asyncio's TLS, after the connection is lost
+        try:
             return self._transport.get_extra_info(name)
+        except AttributeError:  # asyncio's TLS, after the connection is lost
+            return None
