@@ -2,10 +2,11 @@
 
 import asyncio
 import gc
+import itertools
 import ssl
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,10 @@ from minproto import (
     Client,
     ClientConnection,
     ClientResponse,
+    ConnectionClosed,
+    EventSource,
+    EventStream,
+    HandshakeRefused,
     Http2Limits,
     LocalProtocolError,
     RemoteProtocolError,
@@ -26,7 +31,11 @@ from minproto import (
     RequestRefused,
     Response,
     StatusError,
+    StreamRefused,
     Timeouts,
+    WebSocket,
+    connect,
+    upgrade,
 )
 from minproto.aio.http2_client import ClientConnection as Http2ClientConnection
 from minproto.core import SERVER
@@ -98,9 +107,26 @@ async def app(request: Request) -> Answer:
             return Response(await request.read(), headers=[("content-type", request.headers.get("content-type") or "")])
         case "/early":
             return Response.text("no", status=413)
+        case "/ws":
+            assert request.head.version != "2" or (request.head.protocol, request.head.scheme) == ("websocket", "https")
+            assert ("sec-websocket-key" in request.headers) == (request.head.version != "2")
+            return upgrade(request, echo, subprotocols=["chat"])
+        case "/events":
+            return EventStream(ticks(), retry=100)
         case "/where":
             return Response.text(f"{request.method} {request.authority} {request.target} {request.head.version}")
     return Response.text("ok")
+
+
+async def echo(ws: WebSocket) -> None:
+    async for message in ws:
+        await ws.send(message)
+
+
+async def ticks() -> AsyncIterator[str]:
+    for number in itertools.count():
+        yield f"tick {number}"
+        await asyncio.sleep(1)
 
 
 async def pieces(count: int, *, pause: float = 1) -> AsyncIterator[bytes]:
@@ -117,6 +143,7 @@ async def web(**options: Any) -> AsyncIterator[tuple[Web, Client]]:
         the_web = Web(server)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("minproto.aio.client.connect_pipe", the_web.dial)
+            patch.setattr("minproto.aio.http1_client.connect_pipe", the_web.dial)
             async with Client(ssl=CONTEXT, **options) as client:
                 yield the_web, client
                 assert all(not (origin.busy or origin.waiting or origin.unread) for origin in client.snapshot())
@@ -548,6 +575,70 @@ async def test_the_error_of_the_users_iterator_comes_out_as_it_is(scheme: str) -
         with pytest.raises(FileNotFoundError, match=r"^gone$"):
             await client.post(f"{scheme}://a/echo", content=failing())
         assert await get(client, f"{scheme}://a/") == "ok"
+
+
+# ---- connect and EventSource share a client -----------------------------------------------------------------------------
+
+
+@virtual
+@pytest.mark.parametrize(
+    ("url", "protocol", "dials"), [("wss://a/ws", "h2", 1), ("wss://a/ws", "http/1.1", 3), ("ws://a/ws", "", 3)]
+)
+async def test_a_websocket_is_a_stream_of_http2_or_has_a_connection_of_its_own(url: str, protocol: str, dials: int) -> None:
+    """Beside requests, whose places it does not take."""
+    async with web(max_connections=1) as (net, client):
+        net.protocol = protocol
+        assert await get(client, url.replace("ws", "http", 1).replace("/ws", "/")) == "ok"
+        async with connect(url, client=client, subprotocols=["chat"]) as ws:
+            await ws.send("hello")
+            assert (await ws.receive(), ws.subprotocol) == ("hello", "chat")
+            assert await get(client, url.replace("ws", "http", 1).replace("/ws", "/")) == "ok"
+            await asyncio.sleep(40)  # neither the pool's idle time nor that of a request ends it
+            await ws.send("b" * 100_000)
+            assert await ws.receive() == "b" * 100_000
+        assert ws.close_code == 1000 and len(net.dials) == dials - (protocol != "h2")
+        with pytest.raises(HandshakeRefused) as refused:
+            await connect(url.replace("/ws", "/early"), client=client)
+        assert (refused.value.code, refused.value.response.body) == (413, b"no") and len(net.dials) == dials
+
+
+@virtual
+async def test_a_websocket_does_not_keep_a_client_open() -> None:
+    async with serving(app, trusted_gateway=True) as server:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("minproto.aio.client.connect_pipe", Web(server).dial)
+            async with Client(ssl=CONTEXT) as client:
+                ws = await connect("wss://a/ws", client=client)
+            with pytest.raises(ConnectionClosed):
+                await ws.receive()
+            await ws.close()
+
+
+@virtual
+@pytest.mark.parametrize(("scheme", "dials"), [("http", 1), ("https", 1)])
+async def test_an_event_source_shares_a_client(scheme: str, dials: int) -> None:
+    async with web(max_connections=1) as (net, client):
+        events: list[str] = []
+        async with aclosing(aiter(EventSource(f"{scheme}://a/events", client=client))) as source:
+            async for event in source:
+                events.append(event.data)
+                if len(events) == 40:
+                    break
+        assert events == [f"tick {number}" for number in range(40)] and len(net.dials) == dials
+        assert await get(client, f"{scheme}://a/") == "ok"
+        with pytest.raises(StreamRefused):
+            await anext(aiter(EventSource(f"{scheme}://a/early", client=client)))
+
+
+@virtual
+async def test_a_client_and_a_context_are_one_too_many() -> None:
+    async with web() as (_, client):
+        with pytest.raises(ValueError, match="can't both be given"):
+            await connect("wss://a/", client=client, ssl=CONTEXT)
+        with pytest.raises(ValueError, match="can't both be given"):
+            EventSource("https://a/", client=client, ssl=CONTEXT)
+        with pytest.raises(TypeError, match=r"client has to be minproto.Client or None"):
+            await connect("wss://a/", client="a")  # type: ignore[arg-type]
 
 
 # ---- the end ----------------------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ import math
 import ssl as tls
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self, TypedDict, Unpack
 from urllib.parse import SplitResult
 
@@ -116,7 +117,7 @@ class Client:
         check_count("max_connections", max_connections)
         check_count("max_idle", max_idle, 0)
         check_seconds("idle_timeout", idle_timeout)
-        self._ssl = ssl
+        self._ssl = self._http1_context = ssl
         self._max_connections = max_connections
         self._limits = limits
         self._http2_limits = http2_limits
@@ -202,9 +203,9 @@ class Client:
         self, ask: Ask, method: str, parts: SplitResult, fields: Headers, body: "bytes | _MadeOnce", patience: float
     ) -> ClientResponse:
         """Send a request, and send it again where that is right: see "Repeating". ``patience``: seconds of each wait."""
-        repeats = _Repeats(method, body)
+        repeats, address = _Repeats(method, body), url_address(parts)
         while True:
-            lease = await self._pool(parts).lease(ask, patience)
+            lease = await self._pool(parts.scheme, address).lease(ask, patience)
             ask.step = ASKS
             try:
                 response = await lease.connection.request(method, request_target(parts), fields, body, patience=patience)
@@ -215,16 +216,14 @@ class Client:
                 if not (isinstance(error, ConnectionError) and repeats.allow(error, lease)):
                     raise
 
-    def _pool(self, parts: SplitResult) -> Pool:
-        """Return the pool of a URL's origin."""
-        key = parts.scheme, url_address(parts)
-        pool = self._pools.get(key)
+    def _pool(self, scheme: str, address: Address) -> Pool:
+        """Return the pool of an origin."""
+        pool = self._pools.get((scheme, address))
         if pool is None:
             self._forget_empty_pools()
-            _, address = key
-            origin = f"{parts.scheme}://{address}"
-            pool = Pool(origin, lambda: self._dial(parts.scheme, address), self._max_connections, self._idle)
-            self._pools[key] = pool
+            dial = partial(self._dial, scheme, address)
+            pool = Pool(f"{scheme}://{address}", dial, self._max_connections, self._idle)
+            self._pools[scheme, address] = pool
         return pool
 
     def _forget_empty_pools(self) -> None:
@@ -245,11 +244,42 @@ class Client:
             return Http2ClientConnection(pipe, authority, scheme, self._http2_limits, self._http2_timeouts)
         return ClientConnection(pipe, authority, self._limits, self._timeouts)
 
+    # -- for ``connect`` and ``EventSource``, which share the client's options
+
+    def share(
+        self, ssl: tls.SSLContext | None, timeouts: Timeouts, *, secure: bool
+    ) -> tuple[tls.SSLContext | None, Timeouts]:
+        """Return the options for a connection of HTTP/1.1 outside the pool: the client's context, unless it is not ``secure``,
+        and the client's timeouts, unless the user has given others."""
+        if ssl is not None:
+            raise ValueError("ssl and client can't both be given: the client has a TLS context")
+        if secure and self._http1_context is None:
+            self._http1_context = verifying_context()  # our own context for requests offers HTTP/2
+        return self._http1_context if secure else None, self._timeouts if timeouts == Timeouts() else timeouts
+
+    async def http2_lease(self, scheme: str, address: Address) -> Lease | None:
+        """Return the right to use a stream of HTTP/2; None if the server speaks HTTP/1.1.
+
+        A WebSocket or a stream of events lasts, so it would hold one of the few places of HTTP/1.1. There it has a connection
+        of its own, outside the pool. On a connection of HTTP/2 it is one stream of a hundred.
+        """
+        self._check_loop()
+        if scheme != "https" or (pool := self._pool(scheme, address)).http_version == "1.1":
+            return None
+        ask = Ask(f"a stream to {pool.origin}", asyncio.get_running_loop().time())
+        lease = await pool.lease(ask, self._timeouts.idle)
+        if lease.pooled.is_http2:
+            return lease
+        lease.end()
+        return None
+
     def _lateness(self, ask: Ask, parts: SplitResult) -> str:
         """Return what a request waited for when its time was over."""
         if ask.step == ASKS:
             return "no head of a response came"
-        return "no connection was open" if ask.step == CONNECTS else f"{self._pool(parts).holders()}, and no place was free"
+        if ask.step == CONNECTS:
+            return "no connection was open"
+        return f"{self._pool(parts.scheme, url_address(parts)).holders()}, and no place was free"
 
     # -- what the client does now, and its end
 

@@ -112,7 +112,7 @@ from minproto.aio.sockets import connect_pipe
 from minproto.core import CLIENT, Event, RemoteProtocolError
 from minproto.http import EndOfMessage, RequestHead, ResponseHead
 from minproto.http2 import Connection, GoAway, Limits, Settings
-from minproto.http2_frames import CANCEL, MAX_ID, NO_ERROR
+from minproto.http2_frames import CANCEL, ENABLE_CONNECT_PROTOCOL, MAX_ID, NO_ERROR
 
 LARGE_HEAD = 8_192
 """A request whose fields have more bytes than this is not sent before the server's settings have arrived."""
@@ -213,6 +213,11 @@ class ClientConnection(Multiplexer):
         """Whether the connection takes another request, now or when a stream is free."""
         over = self._closing or self._error is not None or self.core.going_away is not None
         return not over and self.core.next_stream <= MAX_ID
+
+    async def offers_websocket(self) -> bool:
+        """Return whether the server offers WebSocket on a stream (RFC 8441 §3), as soon as it has sent its settings."""
+        await self._settings_known.wait()
+        return bool(self.core.peer_settings.get(ENABLE_CONNECT_PROTOCOL))
 
     def watch(self, told: Callable[[], None]) -> None:
         """Have the loop call ``told`` when the connection is over."""

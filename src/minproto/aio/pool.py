@@ -190,6 +190,12 @@ class Lease:
         return self.pooled.connection
 
     @property
+    def http2(self) -> Http2ClientConnection:
+        """The connection, which has to be one of HTTP/2."""
+        assert isinstance(self.connection, Http2ClientConnection)
+        return self.connection
+
+    @property
     def is_lost(self) -> bool:
         """Whether the connection is lost; over HTTP/1.1, without a byte of a response to this request."""
         is_silent = self.pooled.is_http2 or self.connection.endpoint.received == self._received
@@ -216,9 +222,9 @@ class Lease:
                 self.pooled.is_retired = True
             self.pool.give_back(self.pooled)
 
-    def abandon(self, exchange: ClientExchange) -> None:
-        """End an exchange whose response is garbage."""
-        if not self._is_over:
+    def abandon(self, exchange: ClientExchange | None) -> None:
+        """Let a task end the exchange of a response, because nobody can wait for it. None: it has ended."""
+        if not self._is_over and exchange is not None:
             self.pool.idle_connections.run(self._give_up(exchange))
 
     async def _give_up(self, exchange: ClientExchange) -> None:
@@ -285,11 +291,12 @@ class Pool:
         """``origin``: its URL, which has to be that of the connections that ``dial`` opens."""
         self.origin = origin
         self.idle_connections = idle_connections
+        self.http_version = "" if origin.startswith("https:") else "1.1"
+        """"1.1" or "2"; "" while no connection over TLS has told."""
         self.unread = 0
         """How many responses have not been read to their end."""
         self._dial = dial
         self._most = most
-        self._protocol = "" if origin.startswith("https:") else "1.1"
         self._connections: set[Pooled] = set()
         self._idle: list[Pooled] = []  # of HTTP/1.1. The last one was used last, so the server has probably kept it
         self._shared: Pooled | None = None  # the connection of HTTP/2
@@ -348,7 +355,7 @@ class Pool:
         try:
             connection = await self._dial()
         except BaseException as error:
-            if isinstance(error, Exception) and self._protocol != "1.1":
+            if isinstance(error, Exception) and self.http_version != "1.1":
                 self._fail_waiting(error)
             self._give_place()
             raise
@@ -361,7 +368,7 @@ class Pool:
         pooled = Pooled(connection, self)
         connection.watch(lambda: self._on_end(pooled))
         self._connections.add(pooled)
-        self._protocol = "2" if pooled.is_http2 else "1.1"
+        self.http_version = "2" if pooled.is_http2 else "1.1"
         if pooled.is_http2:
             pooled = self._share(pooled)
             self._give_place()
@@ -411,7 +418,7 @@ class Pool:
 
     @property
     def _places(self) -> int:
-        return self._most if self._protocol == "1.1" else 1
+        return self._most if self.http_version == "1.1" else 1
 
     async def _take_place(self, ask: Ask, seconds: float) -> bool:
         """Wait in line for a place. Return False if there is a connection of HTTP/2 now, which needs no place."""
@@ -478,7 +485,7 @@ class Pool:
         idle = sum(not pooled.is_in_use for pooled in self._connections)
         waiting = tuple((ask.name, now - ask.since) for _, ask in self._waiting)
         busy = len(self._connections) - idle
-        return OriginSnapshot(self.origin, self._protocol, self._connecting, idle, busy, self.unread, waiting)
+        return OriginSnapshot(self.origin, self.http_version, self._connecting, idle, busy, self.unread, waiting)
 
     # -- the end
 

@@ -38,21 +38,24 @@ import asyncio
 import math
 import ssl as tls
 import sys
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from inspect import isasyncgenfunction
 from typing import Protocol, Self
 
 from minproto.aio.address import request_target, split_client_url, url_address
 from minproto.aio.broker import Item, Message, Subscription
+from minproto.aio.client import Client
 from minproto.aio.content import CANCELLED_BY_APP, Pieces, close_body
 from minproto.aio.http import HeaderFields, Response, make_headers
-from minproto.aio.http1_client import ClientConnection, connect_http
+from minproto.aio.http1_client import connect_http
 from minproto.aio.http_client import ClientResponse
 from minproto.aio.observe import logger
-from minproto.aio.options import Timeouts, check_common, check_seconds, client_context, refuse
+from minproto.aio.options import Timeouts, check_common, check_seconds, check_type, client_context, refuse
+from minproto.aio.pool import Lease
 from minproto.aio.reconnect import Refused, read_refusal, reconnecting
 from minproto.aio.remote_subscription import RemoteSubscription
 from minproto.aio.sockets import keep_alive
@@ -468,10 +471,13 @@ class EventSource:
         ssl: tls.SSLContext | None = None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         timeouts: Timeouts = Timeouts(),  # noqa: B008
+        client: Client | None = None,
     ) -> None:
         """``last_event_id``: where to resume. ``headers``: more fields; an ``accept`` or a ``cache-control`` replaces ours.
         ``silence``: after this many seconds without a byte, even before the head, the stream is given up as lost.
         ``timeouts``: all apply except ``idle`` and ``body``, which ``silence`` replaces.
+        ``client``: a Client whose TLS context is used, whose timeouts are used unless others are given, and whose connection
+        is used if the server speaks HTTP/2.
 
         Raises ValueError for a URL of another scheme, and for one with a character that has to be percent-encoded.
         """
@@ -480,6 +486,10 @@ class EventSource:
         if not isinstance(last_event_id, str):
             refuse("last_event_id", 'str ("" for none)', last_event_id)
         parts = split_client_url(url, "http")
+        check_type("client", client, Client, or_none=True)
+        if client is not None:
+            ssl, timeouts = client.share(ssl, timeouts, secure=parts.scheme == "https")
+        self._client = client
         self._name = f"{parts.scheme}://{parts.netloc}{parts.path}"  # for the log: the query may hold a secret
         self._ssl = client_context(ssl, parts.scheme, "https")
         self._address = url_address(parts)
@@ -513,22 +523,51 @@ class EventSource:
         The media type has to be right: a login page with the status 200 must not be treated as a stream that happens to be
         silent. A 204 has no content. It is returned because ``__aiter__`` ends the iteration when it sees one.
         """
-        # TCP's own keepalive (``keep_alive`` below) asks the server's kernel, not the server. It detects a machine that has
-        # lost power, and it costs not a single byte of the stream.
-        host, port = self._address.connect_host, self._address.port
-        client = await connect_http(host, port, self._ssl, limits=_ENDLESS, timeouts=self._timeouts)
+        fields = [*self._resume(), *self._headers]
+        lease = None
+        if self._client is not None and self._ssl is not None:
+            lease = await self._client.http2_lease("https", self._address)
+        stream = await (self._ask(fields) if lease is None else self._ask_on_stream(lease, fields))
         try:
-            keep_alive(client.endpoint.pipe, KEEPALIVE)
-            response = await client.request("GET", self._target, [*self._resume(), *self._headers])
+            response = stream.response
             kind = _content_kind(response.headers)
             if response.status != 204 and (response.status != 200 or kind != MEDIA_TYPE):
                 refusal = await read_refusal(response, self._timeouts.linger)
-                await client.close()
+                await stream.close()
                 raise StreamRefused(f"no stream of events: {response.status} {kind}".rstrip(), response.status, refusal)
         except BaseException:
-            client.endpoint.abort()  # does nothing to a connection that is closed
+            stream.abort()  # does nothing to a connection that is closed
             raise
-        return _Stream(client, response, Connection(CLIENT, self._limits, self.last_event_id))
+        return stream
+
+    async def _ask(self, fields: list[tuple[str, str]]) -> "_Stream":
+        """Ask on a connection that the stream has for itself."""
+        host, port = self._address.connect_host, self._address.port
+        http = await connect_http(host, port, self._ssl, limits=_ENDLESS, timeouts=self._timeouts)
+        try:
+            # TCP's own keepalive asks the server's kernel, not the server. It detects a machine that has lost power, and it
+            # costs not a single byte of the stream.
+            keep_alive(http.endpoint.pipe, KEEPALIVE)
+            response = await http.request("GET", self._target, fields)
+        except BaseException:
+            http.endpoint.abort()
+            raise
+        # A stream's response has no end to wait for, so the connection can't be used again.
+        return _Stream(response, self._core(), http.close, http.endpoint.abort)
+
+    async def _ask_on_stream(self, lease: Lease, fields: list[tuple[str, str]]) -> "_Stream":
+        """Ask on a stream of the client's HTTP/2 connection."""
+        try:
+            response = await lease.http2.request("GET", self._target, fields, patience=self._timeouts.idle)
+        except BaseException:
+            lease.end()
+            raise
+        response.body_timeout = self._timeouts.body
+        lease.bind(response, self._name)
+        return _Stream(response, self._core(), response.close, partial(lease.abandon, response.exchange))
+
+    def _core(self) -> Connection:
+        return Connection(CLIENT, self._limits, self.last_event_id)
 
     def _resume(self) -> list[tuple[str, str]]:
         """Return the Last-Event-ID field; an empty list if there is no id.
@@ -562,12 +601,20 @@ def _request_headers(headers: Headers) -> Headers:
 
 
 class _Stream:
-    """The events of one connection: a driver for the core, fed with the pieces of a response's content."""
+    """The events of one response: a driver for the core, fed with the pieces of the response's content."""
 
-    def __init__(self, client: ClientConnection, response: ClientResponse, core: Connection) -> None:
-        self._client = client
+    def __init__(
+        self,
+        response: ClientResponse,
+        core: Connection,
+        close: Callable[[], Awaitable[None]],
+        abort: Callable[[], None],
+    ) -> None:
+        """``close``, ``abort``: end the connection, or the stream of HTTP/2, in order or at once."""
         self.response = response
         self.core = core
+        self._close = close
+        self.abort = abort
 
     def __aiter__(self) -> "_Stream":
         return self
@@ -584,8 +631,4 @@ class _Stream:
         return event
 
     async def close(self) -> None:
-        """Close the connection. A stream's response has no end to wait for, so the connection can't be used again."""
-        await self._client.close()
-
-    def abort(self) -> None:
-        self._client.endpoint.abort()
+        await self._close()

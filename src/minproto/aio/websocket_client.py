@@ -15,8 +15,12 @@ headers are meant for that host. The response has the Location.
 A user's loop over the WebSocket is ``async for message in ws``. The loop ends when the server closes, and ``ws.close_code``
 says why.
 
-Left out: WebSocket over HTTP/2, which our server speaks. A client would gain nothing from HTTP/2: there are no other streams
-to share the connection with.
+**Over HTTP/2.** ``connect(url, client=client)`` shares the options of a ``Client``, and its connection of HTTP/2 if the server
+offers WebSocket there (RFC 8441). Then the WebSocket is one stream among the client's requests, without a TCP and a TLS
+handshake of its own:
+
+    CONNECT /chat, :protocol = websocket      in place of GET with Upgrade, Connection and Sec-WebSocket-Key
+    200                                       in place of the 101
 """
 
 import asyncio
@@ -28,12 +32,14 @@ from dataclasses import replace
 from secrets import token_bytes
 from urllib.parse import SplitResult
 
-from minproto.aio.address import request_target, split_client_url, url_address
+from minproto.aio.address import Address, request_target, split_client_url, url_address
+from minproto.aio.client import Client
 from minproto.aio.http import HeaderFields, make_headers
 from minproto.aio.http1_client import ClientConnection, connect_http
 from minproto.aio.http_client import ClientResponse, Connecting
 from minproto.aio.loop import Deadline
-from minproto.aio.options import Timeouts, check_common, client_context
+from minproto.aio.options import Timeouts, check_common, check_type, client_context
+from minproto.aio.pool import Lease
 from minproto.aio.reconnect import Refused, read_refusal
 from minproto.aio.websocket import WebSocket
 from minproto.aio.websocket_server import check_offer
@@ -41,10 +47,14 @@ from minproto.core import CLIENT, LocalProtocolError, RemoteProtocolError
 from minproto.deflate import Compression
 from minproto.http import Headers, RequestHead, ResponseHead
 from minproto.websocket import Limits
-from minproto.websocket_handshake import check_response, handshake
+from minproto.websocket_handshake import Agreement, agreed, check_response, handshake
 
 _OWN_FIELDS = frozenset(["connection", "upgrade", "content-length", "transfer-encoding"])
 """Fields that make up the handshake, as Sec-WebSocket-* do: a user's field of that name would appear in addition to ours."""
+
+_HTTP1_FIELDS = frozenset(["connection", "upgrade", "sec-websocket-key"])
+NAME = "websocket"
+"""The value of ``:protocol``."""
 
 
 class HandshakeRefused(Refused):
@@ -64,6 +74,7 @@ def connect(
     compression: Compression | None = Compression(),  # noqa: B008 - frozen
     limits: Limits = Limits(),  # noqa: B008
     timeouts: Timeouts = Timeouts(),  # noqa: B008
+    client: Client | None = None,
 ) -> Connecting[WebSocket]:
     """Open a WebSocket to ``ws://…`` or ``wss://…``: ``async with connect(url) as ws``, or ``ws = await connect(url)``.
 
@@ -73,6 +84,8 @@ def connect(
     ``ssl``: for wss://; None means a context that checks the certificate.
     ``compression``: the offer of permessage-deflate, which the server may decline. None: no offer.
     ``limits`` and ``timeouts`` are for the WebSocket, except for ``Timeouts.handshake`` and ``linger``.
+    ``client``: a Client whose TLS context is used, whose timeouts are used unless others are given, and whose connection of
+    HTTP/2 is used if it can carry a WebSocket.
 
     Raises:
 
@@ -83,7 +96,7 @@ def connect(
 
     ``reconnecting(lambda: connect(url))`` connects again and again.
     """
-    return Connecting(_connect(url, subprotocols, headers, ssl, compression, limits, timeouts))
+    return Connecting(_connect(url, subprotocols, headers, ssl, compression, limits, timeouts, client))
 
 
 async def _connect(
@@ -94,6 +107,7 @@ async def _connect(
     compression: Compression | None,
     limits: Limits,
     timeouts: Timeouts,
+    client: Client | None,
 ) -> WebSocket:
     """Check the options, shake hands, and make the WebSocket. When this function ends, the HTTP connection is over.
 
@@ -104,22 +118,38 @@ async def _connect(
     parts = split_client_url(url, "ws")
     if "#" in url:
         raise ValueError(f"{url}: the URL of a WebSocket has no fragment")  # RFC 6455 §3
-    context, fields = client_context(ssl, parts.scheme, "wss"), _check_fields(make_headers(headers))
-    http, request, response = await _shake_hands(parts, fields, context, subprotocols, compression, timeouts)
+    check_type("client", client, Client, or_none=True)
+    if client is not None:
+        ssl, timeouts = client.share(ssl, timeouts, secure=parts.scheme == "wss")
+    context, request = client_context(ssl, parts.scheme, "wss"), _request(parts, headers, subprotocols, compression)
+    http, response = await _shake_hands(url_address(parts), request, context, timeouts, client)
     # The status and the fields decide, and a 101 has no content. In any other answer, the content often says what is wrong.
     try:
-        agreement = check_response(request, ResponseHead(response.status, response.headers), compression)
+        agreement = _check_response(request, response, compression)
     except RemoteProtocolError as error:
         try:
             refusal = await read_refusal(response, timeouts.linger)
             await http.close()
         finally:
-            http.endpoint.abort()  # does nothing if the connection is closed already
+            http.abort()  # does nothing if the connection is closed already
         raise HandshakeRefused(str(error), error.code, refusal) from None
-    http.endpoint.stop()  # its timers: from here on the pipe belongs to the WebSocket's own endpoint
+    http.stop()
     assert response.pipe is not None  # every 101 comes with a pipe
     # A server may send its first message together with the 101. ``response.pipe`` gives those bytes first.
     return WebSocket(response.pipe, CLIENT, agreement, limits, timeouts)
+
+
+def _check_response(request: RequestHead, response: ClientResponse, compression: Compression | None) -> Agreement:
+    """Check a server's answer, and return what was agreed on. Raises RemoteProtocolError.
+
+    In HTTP/2 any 2xx accepts a CONNECT, and there is no Accept to compare with a key (RFC 8441 §5).
+    """
+    head = ResponseHead(response.status, response.headers)
+    if response.http_version != "2":
+        return check_response(request, head, compression)
+    if response.pipe is None:
+        raise RemoteProtocolError(f"the server answered {response.status}, not 200", response.status)
+    return agreed(request, head, compression)
 
 
 def _check_fields(fields: Headers) -> Headers:
@@ -134,32 +164,59 @@ def _check_fields(fields: Headers) -> Headers:
     return fields
 
 
-async def _shake_hands(
-    parts: SplitResult,
-    headers: Headers,
-    ssl: tls.SSLContext | None,
-    subprotocols: Sequence[str],
-    compression: Compression | None,
-    timeouts: Timeouts,
-) -> tuple[ClientConnection, RequestHead, ClientResponse]:
-    """Connect, send the request, and wait for the head of the response, all within ``Timeouts.handshake``.
+def _request(
+    parts: SplitResult, headers: HeaderFields, subprotocols: Sequence[str], compression: Compression | None
+) -> RequestHead:
+    """Return the request of a handshake with the user's fields. A Host of the user's takes the place of ours."""
+    fields = _check_fields(make_headers(headers))
+    host = fields.get("host") or url_address(parts).authority(parts.scheme)
+    request = handshake(host, request_target(parts), b64encode(token_bytes(16)).decode(), subprotocols, compression)
+    others = [field for field in fields if field[0] != "host"]
+    request.headers.extend(others)
+    return request
 
-    Return the HTTP connection, the request (whose key the response has to match) and the response.
+
+class _Carrier:
+    """What a WebSocket's bytes go through, until the WebSocket has it: a connection, or one stream."""
+
+    def __init__(self, connection: ClientConnection | None, response: ClientResponse) -> None:
+        self._connection = connection
+        self._response = response
+
+    def stop(self) -> None:
+        """Stop the timers of a connection: from here on the pipe belongs to the WebSocket's own endpoint."""
+        if self._connection is not None:
+            self._connection.endpoint.stop()
+
+    async def close(self) -> None:
+        await (self._connection or self._response).close()
+
+    def abort(self) -> None:
+        if self._connection is not None:
+            self._connection.endpoint.abort()
+        elif self._response.pipe is not None:
+            self._response.pipe.abort()
+
+
+async def _shake_hands(
+    address: Address, request: RequestHead, ssl: tls.SSLContext | None, timeouts: Timeouts, client: Client | None
+) -> tuple[_Carrier, ClientResponse]:
+    """Connect, send the request, and wait for the head of the response, all within ``Timeouts.handshake``.
 
     Raises TimeoutError with a text that names the server. After any error, the connection is aborted: half a handshake is
     of no use to another request.
     """
     timeouts = replace(timeouts, idle=math.inf, head=math.inf)
-    address, target = url_address(parts), request_target(parts)
     deadline = Deadline(asyncio.get_running_loop())
     try:
         with deadline(timeouts.handshake):
+            if client is not None and ssl is not None and (lease := await _websocket_lease(client, address)):
+                response = await _ask_on_stream(lease, request)
+                return _Carrier(None, response), response
             http = await connect_http(address.connect_host, address.port, ssl, timeouts=timeouts)
             try:
-                host = headers.get("host") or http.host
-                request = handshake(host, target, b64encode(token_bytes(16)).decode(), subprotocols, compression)
-                others = [field for field in headers if field[0] != "host"]
-                return http, request, await http.request("GET", target, [*request.headers, *others])
+                response = await http.request("GET", request.target, request.headers)
+                return _Carrier(http, response), response
             except BaseException:
                 http.endpoint.abort()
                 raise
@@ -169,3 +226,30 @@ async def _shake_hands(
         raise TimeoutError(f"{address}: no answer to the handshake of a WebSocket within {timeouts.handshake:g} s") from error
     finally:
         deadline.stop()
+
+
+async def _websocket_lease(client: Client, address: Address) -> Lease | None:
+    """Return the right to use a stream of the client's HTTP/2 connection; None if that can't carry a WebSocket."""
+    lease = await client.http2_lease("https", address)
+    if lease is None:
+        return None
+    try:
+        if await lease.http2.offers_websocket():
+            return lease
+    except BaseException:
+        lease.end()
+        raise
+    lease.end()
+    return None
+
+
+async def _ask_on_stream(lease: Lease, request: RequestHead) -> ClientResponse:
+    """Send the handshake as an extended CONNECT, which has no Upgrade, Connection and Key (RFC 8441 §5)."""
+    fields = [field for field in request.headers if field[0] not in _HTTP1_FIELDS]
+    try:
+        response = await lease.http2.request("CONNECT", request.target, fields, patience=math.inf, protocol=NAME)
+    except BaseException:
+        lease.end()
+        raise
+    lease.bind(response, f"CONNECT {request.target}")
+    return response
