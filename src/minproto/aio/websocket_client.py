@@ -115,9 +115,7 @@ async def _connect(
     """
     check_common(limits, Limits, timeouts, ssl)
     check_offer(subprotocols, compression)
-    parts = split_client_url(url, "ws")
-    if "#" in url:
-        raise ValueError(f"{url}: the URL of a WebSocket has no fragment")  # RFC 6455 §3
+    parts = _split(url)
     check_type("client", client, Client, or_none=True)
     if client is not None:
         ssl, timeouts = client.share(ssl, timeouts, secure=parts.scheme == "wss")
@@ -137,6 +135,14 @@ async def _connect(
     assert response.pipe is not None  # every 101 comes with a pipe
     # A server may send its first message together with the 101. ``response.pipe`` gives those bytes first.
     return WebSocket(response.pipe, CLIENT, agreement, limits, timeouts)
+
+
+def _split(url: str) -> SplitResult:
+    """Return the parts of a WebSocket's URL. Raises ValueError."""
+    parts = split_client_url(url, "ws")
+    if "#" in url:
+        raise ValueError(f"{url}: the URL of a WebSocket has no fragment")  # RFC 6455 §3
+    return parts
 
 
 def _check_response(request: RequestHead, response: ClientResponse, compression: Compression | None) -> Agreement:
