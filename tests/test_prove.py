@@ -161,6 +161,31 @@ def test_an_empty_field_is_not_a_missing_field() -> None:
     assert words("http1", head, case=case) == ["204", "allow=", "date=-"]
 
 
+@pytest.mark.parametrize(
+    ("name", "transcript", "verdict"),
+    [
+        ("sse/response/status", "500 closed", Verdict.WRONG),
+        ("sse/response/type", "200+ content-type=text/plain open", Verdict.WRONG),
+        ("sse/response/type", "200+ content-type=text/event-stream;charset=utf-8 open", Verdict.RIGHT),
+        ("sse/response/utf-8", "200+ content-type=text/event-stream event no-utf-8 open", Verdict.WRONG),
+        ("sse/response/no-cache", "200+ cache-control=- open", Verdict.ACCEPTABLE),
+        ("sse/response/not-encoded", "200+ content-encoding=gzip open", Verdict.WRONG),
+        ("sse/response/to-http-1-0", "200+ transfer-encoding=chunked open", Verdict.WRONG),
+        ("sse/request/no-accept", "404 open", Verdict.WRONG),
+        ("sse/resume/unknown-id", "404 open", Verdict.ACCEPTABLE),
+        ("sse/resume/latin-1", "500 open", Verdict.WRONG),
+        ("sse/stream/stays-open", "200+ closed", Verdict.WRONG),
+        ("sse/stream/format", "200+ event nul open", Verdict.WRONG),
+        ("sse/stream/format", "200+ event retry open", Verdict.WRONG),
+        ("sse/stream/head-at-once", "silent", Verdict.WRONG),
+        ("sse/stream/reset-on-http2", "1:200 pong 3:INTERNAL_ERROR open", Verdict.WRONG),
+    ],
+)
+def test_a_fault_of_an_event_stream_is_wrong(name: str, transcript: str, verdict: Verdict) -> None:
+    """The mutants of event streams are all faults of clients, so these faults of a server are written down here."""
+    assert next(case for case in CASES if case.name == name).judge(transcript) is verdict
+
+
 # ---- what a case sends -----------------------------------------------------------------------------------------------
 
 

@@ -42,7 +42,7 @@ from minproto.prove.shown import shortened
 from minproto.prove.target import PATHS, Target
 from minproto.testing.mutants import Mutant, catalogue
 
-TIMEOUT = 1.0
+TIMEOUT = 2.0
 UNSERVED = Path(__file__).parent / "cases" / "unserved.toml"
 _WORSE = (Verdict.RIGHT, Verdict.ACCEPTABLE, Verdict.WRONG)
 """The verdicts on an answer, from the best to the worst."""
@@ -120,17 +120,19 @@ class Matrix:
         self.right: dict[str, Verdict] = {}
 
     async def learn(self, cases: Sequence[Case]) -> None:
-        """Run cases on the server without a bug. A case that it does not get right is run twice more: the worst counts."""
-        for name in dict.fromkeys(case.protocol for case in cases):
-            some = [case for case in cases if case.protocol == name]
-            async with served(_RIGHT, name) as target:
+        """Run cases on the server without a bug. A case that is not right is run twice more: the usual answer counts."""
+        for protocol in dict.fromkeys(case.protocol for case in cases):
+            some = [case for case in cases if case.protocol == protocol]
+            verdicts: dict[str, list[Verdict]] = {case.name: [] for case in some}
+            async with served(_RIGHT, protocol) as target:
                 assert target is not None
-                await probe(target, [name])
+                await probe(target, [protocol])
                 for _ in range(3):
                     async for result in prove_all(some, target, 8):
-                        verdicts = self.right.get(result.case.name, Verdict.RIGHT), result.verdict
-                        self.right[result.case.name] = max(verdicts, key=_badness)
-                    some = [case for case in some if self.right[case.name] is not Verdict.RIGHT]
+                        verdicts[result.case.name].append(result.verdict)
+                    some = [case for case in some if verdicts[case.name][0] is not Verdict.RIGHT]
+            for name, answers in verdicts.items():
+                self.right[name] = sorted(answers, key=_badness)[len(answers) // 2]
 
     async def find(self, mutant: Mutant) -> Trial:
         """Serve a mutant, and run the cases of its entries on it."""
