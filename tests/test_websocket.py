@@ -832,6 +832,21 @@ def test_a_message_is_compressed_with_zlibs_default_level():
     assert Deflater.of(Parameters(), server=True).compress(squares) == expected[:-4]
 
 
+@pytest.mark.parametrize("from_server", [True, False])
+def test_without_parameters_the_window_and_the_memory_are_zlibs_defaults(from_server):
+    """RFC 7692 §7.1.2: without a bound a message refers back up to 2^15 bytes, here 17,000.
+
+    Random bytes shrink only where they are repeated. 17,000 of them are cut into other blocks by each other memory level.
+    """
+    data, default = random.Random(7692).randbytes(17_000), zlib.compressobj(wbits=-15)
+    deflater, inflater = Deflater.of(Parameters(), server=from_server), Inflater.of(Parameters(), server=not from_server)
+    for _ in range(2):
+        sent = deflater.compress(data)
+        assert sent == (default.compress(data) + default.flush(zlib.Z_SYNC_FLUSH))[:-4]
+        assert b"".join([*inflater.inflate(sent, 1 << 20), *inflater.finish(1 << 20)]) == data
+    assert len(sent) < 1_000
+
+
 def test_rsv1_is_set_in_the_first_fragment_alone():
     """RFC 7692 §6.1."""
     core = server(DEFLATE)

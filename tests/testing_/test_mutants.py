@@ -282,9 +282,11 @@ def test_each_core_has_mutants_that_compile_and_tests_that_are_there() -> None:
 
 def test_each_entry_of_the_equivalents_fits_a_mutant() -> None:
     places = {(each.mutant.module, each.within, each.line, each.kind) for each in all_generated()}
-    for entry in equivalents():
-        assert (entry.module, entry.within, entry.line, entry.kind) in places, entry
-        assert entry.why.endswith(".")
+    entries = [(entry.module, entry.within, entry.line, entry.kind) for entry in equivalents()]
+    for entry in entries:
+        assert entry in places, entry
+        assert entries.count(entry) == 1, entry
+    assert all(entry.why.endswith(".") for entry in equivalents())
 
 
 # ---- what is printed -------------------------------------------------------------------------------------------------
