@@ -9,6 +9,7 @@ from harness import FIN, HELLO, RST, get, now, pieces, serving, virtual
 
 from minproto import Answer, Broker, EventStream, Request, RequestRefused, Response, Timeouts, Upgrade
 from minproto.aio.http2_client import ClientConnection
+from minproto.aio.listener import FIRST_REQUEST
 from minproto.http import Data
 from minproto.http2 import GoAway, Limits, Ping, SettingsAck
 from minproto.http2_frames import (
@@ -99,6 +100,7 @@ async def test_drain_of_idle_connections() -> None:
         async with peer_of(server) as peer, peer_of(server, replies=False) as mute:
             silent = server.client()
             await peer.get("/hello")
+            await asyncio.sleep(FIRST_REQUEST)
             began = now()
             closing = asyncio.create_task(server.server.close())
             assert await peer.ends() == FIN

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from minproto import Response, Server, Timeouts, Upgrade, serve
 from minproto.aio.endpoint import Endpoint
-from minproto.aio.listener import LAST_WAIT
+from minproto.aio.listener import FIRST_REQUEST, LAST_WAIT
 from minproto.core import Core
 from minproto.testing import network
 
@@ -52,14 +52,32 @@ async def closing(server, after=0.5):
 
 @virtual
 async def test_idle_connections_close_at_once():
-    """RFC 9112 §9.6: nothing was asked of them. A new one that has not spoken, and one between two requests."""
+    """RFC 9112 §9.6: nothing was asked of them. One that has been silent for long, and one between two requests."""
     server = Server(app)
-    fresh, used = client_of(server), client_of(server, HELLO)
+    silent = client_of(server)
+    await asyncio.sleep(FIRST_REQUEST)
+    used = client_of(server, HELLO)
     await used.answer()
     close = await closing(server)
-    assert [await client.end() for client in (fresh, used)] == [FIN, FIN] and now() == 0.5
-    await asyncio.gather(fresh.pipe.close(), used.pipe.close())
-    assert await close == 0.5
+    assert [await client.end() for client in (silent, used)] == [FIN, FIN] and now() == 1.5
+    await asyncio.gather(silent.pipe.close(), used.pipe.close())
+    assert await close == 1.5
+
+
+@virtual
+async def test_the_first_request_of_a_client_that_has_just_connected_is_answered():
+    """It is on its way when the server stops. An end in its place would be a failure for the client."""
+    server = Server(app)
+    first, second, silent = client_of(server), client_of(server), client_of(server)
+    close = await closing(server)
+    assert (await first.ask(HELLO)).body == b"done"
+    await asyncio.sleep(FIRST_REQUEST - 0.6)
+    second.send(HELLO)
+    assert (await second.answer()).body == b"done" and now() == 0.9
+    for client in (first, second, silent):
+        assert await client.end() == FIN and now() == FIRST_REQUEST
+        await client.pipe.close()
+    assert await close == FIRST_REQUEST
 
 
 @virtual
@@ -100,10 +118,11 @@ async def test_a_client_that_ignores_the_end_of_an_idle_connection_costs_a_short
     """It may be sending a request right now: only after a while is that answered with a reset."""
     server = Server(app)
     client = client_of(server)
+    await asyncio.sleep(FIRST_REQUEST)
     close = await closing(server)
     await asyncio.sleep(1)
     client.send(HELLO)
-    assert (await client.end(), await close) == (FIN, 0.5 + Timeouts().linger)
+    assert (await client.end(), await close) == (FIN, FIRST_REQUEST + 0.5 + Timeouts().linger)
 
 
 @pytest.mark.parametrize(

@@ -314,3 +314,34 @@ async def test_a_server_over_tls_notices_that_an_upload_was_cut_off_in_chunks(ce
         sock.close()
         async with await connect_http("127.0.0.1", server.port, trust) as client:
             assert (await client.request("GET", "/")).status == 200
+
+
+# ---- a server that stops, and clients that have just connected -------------------------------------------------------
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["clear", "TLS"])
+async def test_a_client_that_connects_just_before_the_stop_is_answered(secure, certificate, trust):
+    """The kernel has its connection, and the server has not accepted it yet, or the TLS handshake has not begun."""
+
+    async def app(request):
+        return Response(b"hello")
+
+    context, count = (tls_context(certificate.chain, certificate.key), 20) if secure else (None, 200)
+    server = await Server(app, port=0, ssl=context).__aenter__()
+    waiting = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(count)]  # the loop does not run meanwhile
+    closing = asyncio.create_task(server.close())
+    await asyncio.sleep(0.1)
+
+    async def ask(sock):
+        sock.setblocking(False)
+        reader, writer = await asyncio.open_connection(
+            sock=sock, **({"ssl": trust, "server_hostname": "127.0.0.1"} if secure else {})
+        )
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        return answer.endswith(b"hello")
+
+    async with asyncio.timeout(20):
+        assert all(await asyncio.gather(*(ask(sock) for sock in waiting)))
+        await closing

@@ -17,6 +17,7 @@ becomes: a connection of HTTP or of RESP.
       |                        connection.refuse()       connection.run(), one task per connection
       |                          say "too many"                 |
     drain        close() ----------------------------->  connection.drain()    finish the request in flight
+                                                           (a new connection first gets FIRST_REQUEST seconds)
       |                                                         |
     stop         after Timeouts.drain: cancel the task          v
                                                              it ends
@@ -63,6 +64,9 @@ without an answer: being polite costs a task and a file descriptor, and a flood 
 both."""
 RESERVED_FILES = MAX_REFUSALS + 32
 """File descriptors kept free of clients' sockets: for refusals, the listening sockets, the log, and the app's own files."""
+FIRST_REQUEST = 1.0
+"""How old a connection has to be, in seconds, before a stopping server closes it without having received a byte on it. The
+first request of a younger one is on its way: closed at once, its client would get no answer, and fail."""
 LAST_WAIT = 1.0
 """Seconds that handlers have to clean up after they are cancelled."""
 OPEN_MAX = 10_240
@@ -190,6 +194,7 @@ class Listener(ABC):
         self._handshakes: set[asyncio.Task[None]] = set()  # accepted, but without a pipe yet
         self._connections: dict[asyncio.Task[None], Connection] = {}  # being served
         self._refusals: set[asyncio.Task[None]] = set()  # beyond max_connections, while a refusal is sent
+        self._opened: dict[asyncio.Task[None], float] = {}  # the loop's time at which each of these connections began
         self._draining = False
         self._loop: asyncio.AbstractEventLoop | None = None  # the loop in which the server runs
 
@@ -288,10 +293,10 @@ class Listener(ABC):
         task, ssl, timeouts = asyncio.current_task(), self.config.ssl, self.config.timeouts
 
         def connected(pipe: Pipe) -> None:
-            self._handshakes.discard(task)  # ``attach`` takes the slot again in the same step
+            self._handshakes.discard(task)  # ``_attach`` takes the slot again in the same step
             self._refusals.discard(task)
             try:
-                self.attach(pipe)
+                self._attach(pipe)
             except BaseException:  # asyncio would only log the error, and the client would wait
                 pipe.abort()
                 raise
@@ -301,8 +306,13 @@ class Listener(ABC):
             await accept_pipe(sock, connected, **options)
 
     def attach(self, pipe: Pipe) -> None:
-        """Serve a client on this pipe. The server does this with each socket, and tests do it with pipes in memory."""
-        if self._draining or len(self._refusals) >= MAX_REFUSALS:  # the limit may have been reached since the accept
+        """Serve a client on this pipe, as the server does with each socket that it has accepted. For tests in memory."""
+        if self._draining:
+            return pipe.abort()
+        self._attach(pipe)
+
+    def _attach(self, pipe: Pipe) -> None:
+        if len(self._refusals) >= MAX_REFUSALS:  # the limit may have been reached since the accept
             return pipe.abort()
         connection = self._connect(pipe)
         if self._is_full:
@@ -315,11 +325,15 @@ class Listener(ABC):
         # asyncio may run the task immediately (eager tasks), even to completion. ``_remove`` is still called later.
         task = asyncio.create_task(connection.run())
         self._connections[task] = connection
+        self._opened[task] = asyncio.get_running_loop().time()
         task.add_done_callback(self._remove)
+        if self._draining:  # the TLS handshake had begun before
+            self._drain_soon(task)
 
     def _remove(self, task: asyncio.Task[None]) -> None:
         """Free the slot of a connection whose task is done."""
         connection = self._connections.pop(task)
+        del self._opened[task]
         if self.config.metrics is not None:
             self.config.metrics.closed(connection.endpoint)
         _reset_failed(connection, task)
@@ -336,10 +350,10 @@ class Listener(ABC):
         if not self._draining:
             self._drain()
         try:
-            await _wait(self._tasks(), self.config.timeouts.drain)
+            await self._wait(self.config.timeouts.drain)
         finally:  # even if our own task is cancelled meanwhile
             self.abort()
-        await _wait(self._tasks(), LAST_WAIT)  # the tasks are cancelled: now they may close files and databases
+        await self._wait(LAST_WAIT)  # the tasks are cancelled: now they may close files and databases
         for connection in self._connections.values():
             logger.error("a handler ignores that it is cancelled")  # the handler keeps running, but without its client
             connection.abort()
@@ -353,14 +367,24 @@ class Listener(ABC):
                 with suppress(OSError):  # somebody else has removed the file
                     if os.stat(self.config.path).st_ino == self._inode:
                         os.unlink(self.config.path)
-        for task in self._handshakes:  # these clients have asked for nothing yet
-            task.cancel()
+        loop = asyncio.get_running_loop()
+        for task in self._handshakes:  # these clients have asked for nothing yet, but they are about to
+            loop.call_later(FIRST_REQUEST, task.cancel)
         if self.config.on_drain is not None:
             try:
                 self.config.on_drain()
             except APP_FAILURES:
                 logger.exception("on_drain failed")
-        for connection in list(self._connections.values()):  # a copy: an idle connection may end at once
+        for task in list(self._connections):  # a copy: an idle connection may end at once
+            self._drain_soon(task)
+
+    def _drain_soon(self, task: asyncio.Task[None]) -> None:
+        """Drain a connection: now, or ``FIRST_REQUEST`` seconds after it began if its client has not sent a byte."""
+        connection, loop = self._connections[task], asyncio.get_running_loop()
+        wait = self._opened[task] + FIRST_REQUEST - loop.time()
+        if connection.endpoint.received == 0 and wait > 0:
+            loop.call_later(wait, connection.drain)
+        else:
             connection.drain()
 
     def abort(self) -> None:
@@ -369,6 +393,13 @@ class Listener(ABC):
             check_loop(self._loop, "loop.call_soon_threadsafe(server.abort)")
         for task in self._tasks():
             stop_task(task)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait up to ``seconds`` seconds until there is no task. A handshake that ends well is followed by a connection."""
+        clock = asyncio.get_running_loop().time
+        ends = clock() + seconds
+        while (tasks := self._tasks()) and clock() < ends:
+            await asyncio.wait(tasks, timeout=ends - clock())
 
     def _tasks(self) -> set[asyncio.Task[None]]:
         """Return all tasks of the server, as a copy: the sets change when a task ends."""
@@ -380,12 +411,6 @@ def _reset_failed(connection: Connection, task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.error("a connection failed", exc_info=error)
         connection.abort()
-
-
-async def _wait(tasks: set[asyncio.Task[None]], seconds: float) -> None:
-    """Wait up to ``seconds`` seconds for tasks. An empty set is an error in asyncio.wait, but not here."""
-    if tasks:
-        await asyncio.wait(tasks, timeout=seconds)
 
 
 def _announced(listener: Listener) -> str:

@@ -405,9 +405,15 @@ class Acceptor:
         self._watch()
 
     def close(self) -> None:
-        """Accept no more, and close the listening sockets. From now on the kernel refuses clients."""
+        """Accept the clients that wait in the kernel's queue, and close the listening sockets.
+
+        From now on the kernel refuses clients. It would also reset the connections of those in the queue, which have got their
+        connection, and may have sent a request.
+        """
         self._unwatch()
         for sock in self._sockets:
+            for _ in range(0, BACKLOG, BURST):
+                self._accept(sock)
             sock.close()
         self._sockets = []
 
