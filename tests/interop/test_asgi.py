@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from .serving import Certificate, Serving, wait_until
+from .websocket_over_h2 import H2WebSocket
 
 APPS = Path(__file__).parent / "asgi_apps"
 NEEDS = {"fastapi_app": ("fastapi", "sse_starlette", "python_multipart"), "starlette_app": ("starlette",)}
@@ -153,6 +154,23 @@ async def test_fastapi_speaks_websocket(fastapi: Site) -> None:
     assert refused.value.response.status_code == 403
 
 
+async def test_fastapi_speaks_websocket_over_http2(fastapi: Site) -> None:
+    """Over TLS, and in clear text with prior knowledge. The client's code is h2 and wsproto."""
+    events = pytest.importorskip("wsproto.events", reason="wsproto is not installed")
+    url, offer = fastapi.server.url, ("sec-websocket-protocol", "chat")
+    async with H2WebSocket(url, "/ws/kitchen", fastapi.trust, offer) as ws:
+        assert (ws.status, ws.headers["sec-websocket-protocol"]) == (200, "chat")
+        await ws.send(events.TextMessage("hello"))
+        assert (await ws.event()).data == "kitchen: hello"
+        await ws.send(events.CloseConnection(4002, "bye"))
+        assert (await ws.event()).code == 4002
+        await ws.until_end()
+    with fastapi.client_now() as client:
+        await asyncio.to_thread(wait_until, lambda: "left 4002" in client.get("/done").json())
+    async with H2WebSocket(url, "/closed", fastapi.trust) as ws:
+        assert ws.status == 403
+
+
 # ---- Starlette -------------------------------------------------------------------------------------------------------
 
 
@@ -204,6 +222,20 @@ async def test_starlette_speaks_websocket(starlette: Site) -> None:
         await starlette.dial("/refused")
     response = refused.value.response
     assert (response.status_code, response.body) == (401, b'{"detail":"no token"}')
+
+
+async def test_starlette_refuses_a_websocket_over_http2_with_a_response(starlette: Site) -> None:
+    async with H2WebSocket(starlette.server.url, "/refused", starlette.trust) as ws:
+        await ws.until_end()
+        assert (ws.status, ws.body) == (401, b'{"detail":"no token"}')
+
+
+def test_head_ends_an_endless_stream_of_starlette(starlette: Site) -> None:
+    with starlette.client_now() as client:
+        before = client.get("/log").json().count("the endless stream has ended")
+        answer = client.head("/endless")
+        assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"", "text/event-stream")
+        wait_until(lambda: client.get("/log").json().count("the endless stream has ended") == before + 1)
 
 
 # ---- Django and Channels ---------------------------------------------------------------------------------------------

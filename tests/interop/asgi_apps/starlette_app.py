@@ -77,6 +77,18 @@ async def drip(request: Request) -> Response:
     return StreamingResponse(pieces(), background=BackgroundTask(happened.append, "cleaned"))
 
 
+async def endless(request: Request) -> Response:
+    async def events() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"data: tick\n\n"
+                await asyncio.sleep(0.01)
+        finally:
+            happened.append("the endless stream has ended")
+
+    return StreamingResponse(events(), headers={"content-type": "text/event-stream"})
+
+
 async def log(request: Request) -> Response:
     return JSONResponse(happened)
 
@@ -93,6 +105,7 @@ app = Starlette(
         Route("/upload", upload, methods=["POST"]),
         Route("/leave", leave),
         Route("/drip", drip),
+        Route("/endless", endless),
         Route("/log", log),
         Mount("/mounted", routes=[Route("/page", url, name="page")]),
         WebSocketRoute("/echo", Echo),
