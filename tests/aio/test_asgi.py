@@ -637,13 +637,66 @@ async def test_lifespan_and_its_state() -> None:
 
 
 @virtual
-async def test_an_app_without_a_lifespan() -> None:
+async def test_an_app_without_a_lifespan(logged) -> None:
     async def app(scope, receive, send):
         assert scope["type"] == "http"
         await sends(START, BODY)(scope, receive, send)
 
     async with ASGI(app) as served, serving(served) as server:
         assert (await ask(server, "1.1")).status == 200
+    assert logged == []
+
+
+@virtual
+async def test_an_app_that_raises_in_its_startup_is_served_and_the_log_says_why(logged) -> None:
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await receive()
+            raise RuntimeError("no database")
+        await sends(START, BODY)(scope, receive, send)
+
+    async with ASGI(app) as served, serving(served) as server:
+        assert (await ask(server, "1.1")).status == 200
+    assert "the app's startup failed" in logged[0] and "no database" in logged.pop()
+
+
+@pytest.mark.parametrize("when", ["while it serves", "in its shutdown"])
+@virtual
+async def test_an_app_that_raises_later_in_its_lifespan(when: str, logged) -> None:
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        if when == "in its shutdown":
+            await receive()
+        raise RuntimeError("no database")
+
+    with pytest.raises(RuntimeError, match=r"the app's lifespan failed: RuntimeError: no database"):
+        async with ASGI(app):
+            await asyncio.sleep(1)
+    assert len(logged) == 1 and "no database" in logged.pop()
+
+
+@virtual
+async def test_work_that_does_not_end_is_cancelled_with_the_server(logged, caplog) -> None:
+    """The log says that the server waits for it. That it is cancelled is no fault of the app."""
+    ended = []
+
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        await sends(START, BODY)(scope, receive, send)
+        try:
+            await asyncio.sleep(1_000)
+        finally:
+            ended.append(now())
+
+    async with ASGI(app) as served, serving(served) as server:
+        await ask(server, "1.1")
+        began = now()
+    await asyncio.sleep(0)
+    assert 30 < ended[0] - began < 35
+    assert logged == []
+    assert caplog.messages == ["the app still works after 1 answers; 30 s are left"]
 
 
 @virtual

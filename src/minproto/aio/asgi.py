@@ -53,6 +53,7 @@ from urllib.parse import unquote
 
 from minproto.aio.asgi_http import App, Exchange, HttpExchange, Message, Scope
 from minproto.aio.asgi_websocket import WebSocketExchange, any_origin, split_names
+from minproto.aio.content import stop_task
 from minproto.aio.http import Answer, Request, Response, wrong_parameters
 from minproto.aio.observe import logger
 from minproto.aio.options import refuse
@@ -66,8 +67,9 @@ EXTENSIONS: dict[str, Scope] = {
     "http": {"http.response.trailers": {}, "http.response.early_hint": {}},
     "websocket": {"websocket.http.response": {}},
 }
-LAST_WORDS = 30.0
-"""Seconds that the tasks of apps get, after the server has stopped, before they are cancelled."""
+QUIET, LAST_WORDS = 1.0, 30.0
+"""Seconds that the tasks of apps get after the server has stopped: the first ones without a word in the log, the others with
+one. Then the tasks are cancelled."""
 
 
 class ASGI:
@@ -95,11 +97,16 @@ class ASGI:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Wait for the tasks of the app, and send ``lifespan.shutdown``."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=LAST_WORDS)
-        for task in self._tasks:
-            task.cancel()
+        """Wait for the tasks of the app, and send ``lifespan.shutdown``. Raises LifespanError if the shutdown fails."""
+        try:
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=QUIET)
+            if self._tasks:  # say so, or the process would seem to hang
+                logger.warning("the app still works after %d answers; %.0f s are left", len(self._tasks), LAST_WORDS)
+                await asyncio.wait(self._tasks, timeout=LAST_WORDS)
+        finally:  # the wait itself may be cancelled: by a second Ctrl-C
+            for task in self._tasks:
+                stop_task(task)
         assert self._lifespan is not None
         await self._lifespan.step("shutdown")
 
@@ -209,8 +216,14 @@ class _Lifespan:
           step("shutdown")  -- lifespan.shutdown -->     closes its database
                             <-- shutdown.complete --     returns
 
-    An app that raises for the scope ``lifespan`` has none, as the specification allows; then there is nothing to wait for.
+    How an exception of the app is understood depends on how far the app has come:
+
+        it has not asked for lifespan.startup      it has no lifespan, as the specification allows
+        it has not answered lifespan.startup       an error in the log. The specification demands that the server goes on
+        it has not answered lifespan.shutdown      an error in the log, and a LifespanError at the end
     """
+
+    _has_asked = False  # the app has called ``receive``
 
     def __init__(self, app: App, state: dict[str, Any]) -> None:
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
@@ -222,7 +235,7 @@ class _Lifespan:
         self._task = asyncio.create_task(self._run(app, scope))
 
     async def step(self, name: str) -> None:
-        """Send ``lifespan.NAME``, and wait until the app has answered. Raises LifespanError if the app says that it failed."""
+        """Send ``lifespan.NAME``, and wait until the app has answered. Raises LifespanError if this step fails."""
         answer = self._answers[name]
         self._inbox.put_nowait({"type": f"lifespan.{name}"})
         await asyncio.wait([answer, self._task], return_when=asyncio.FIRST_COMPLETED)
@@ -231,15 +244,23 @@ class _Lifespan:
 
     async def _run(self, app: App, scope: Scope) -> None:
         try:
-            await app(scope, self._inbox.get, self._send)
+            await app(scope, self._receive, self._send)
         except SystemExit as error:
             for answer in self._answers.values():
                 if not answer.done():
                     return answer.set_exception(LifespanError(f"the app's lifespan ended with sys.exit({error.code!r})"))
-        except Exception as error:  # the specification: go on without a lifespan
-            started = self._answers["startup"]
-            if started.done() and started.exception() is None:
+        except Exception as error:
+            startup, shutdown = self._answers.values()
+            if not startup.done() and self._has_asked:
+                logger.error("the app's startup failed, so it is served without a lifespan", exc_info=error)
+            elif startup.done() and startup.exception() is None:
                 logger.error("the app's lifespan failed", exc_info=error)
+                if not shutdown.done():
+                    shutdown.set_exception(LifespanError(f"the app's lifespan failed: {type(error).__name__}: {error}"))
+
+    async def _receive(self) -> Message:
+        self._has_asked = True
+        return await self._inbox.get()
 
     async def _send(self, message: Message) -> None:
         _, name, result = message["type"].split(".")

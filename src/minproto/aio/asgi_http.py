@@ -41,6 +41,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Self
 
+from minproto.aio.content import was_stopped
 from minproto.aio.http import Answer, Request, Response
 from minproto.aio.observe import logger
 from minproto.core import RemoteProtocolError
@@ -91,8 +92,9 @@ class Exchange:
         failure: BaseException | None = None
         try:
             await app(scope, self.receive, self.send)
-        except asyncio.CancelledError:
-            failure = NobodyReadsError() if self.answer.cancelled() else MisuseError("the app's task was cancelled")
+        except asyncio.CancelledError as error:
+            is_ours = self.answer.cancelled() or was_stopped(error)
+            failure = NobodyReadsError() if is_ours else MisuseError("the app's task was cancelled")
         except (Exception, SystemExit, BaseExceptionGroup) as error:
             failure = error
         if self.answer.done():
