@@ -274,6 +274,13 @@ class Request:
     # -- its content
 
     @property
+    def has_content(self) -> bool:
+        """Whether content may come, or the rest of it: False if the head has said that there is none, and at its end. After a
+        CONNECT come only the bytes of another protocol. A proxy asks, since a GET without content must not become one with
+        content of an unknown length."""
+        return self._content is not None and self.head.method != "CONNECT"
+
+    @property
     def body(self) -> "AsyncIterator[bytes]":
         """The content, in pieces as they arrive. It can be read only once, by one reader.
 
