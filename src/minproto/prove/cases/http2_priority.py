@@ -24,7 +24,7 @@ from minproto.prove.cases.http2_patterns import (
     either_error,
     stream_error,
 )
-from minproto.prove.frames import GET, LARGE, Head, fields, frame, number, settings
+from minproto.prove.frames import GET, LARGE, Head, credit, fields, frame, number, settings
 
 NEEDS_LARGE = frozenset({"large"})
 DEPENDENCY = number(0) + b"\x0f"
@@ -58,6 +58,12 @@ ORDER = (
     _compete("urgency-of-3-by-default-too", "9218-4-default-urgency", "u=4", "i=?0", SECOND),
     _compete("not-incremental-by-default", "9218-4-default-incremental", "u=3", "u=3", FIRST, also=("9218-10-ascending-ids",)),
     _compete("one-after-the-other", "9218-10-ascending-ids", "u=2", "u=2", FIRST),
+    Case(
+        "http2/priority/one-after-the-other-whichever-is-ready-first", "9218-10-ascending-ids",
+        (settings((INITIAL_WINDOW_SIZE, 0)), Head(1, (*LARGE, ("priority", "u=3"))), Head(3, (*LARGE, ("priority", "u=3"))),
+         Wait("1:200(.*)3:200|3:200(.*)1:200"), credit(3, 1 << 20) + credit(1, 1 << 20)), FIRST, ANY, needs=NEEDS_LARGE,
+        shows=("data",),
+    ),
     _compete("incremental-share", "9218-10-incremental-responses-share", "u=3, i", "u=3, i", BOTH,
              also=("9218-10-incremental",)),
     _compete("incremental-beside-another", "9218-10-no-starvation", "u=3", "u=3, i", BOTH),
