@@ -14,14 +14,17 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import balancing
 import bulkhead
 import cache_aside
 import circuit_breaker
+import health_checks
 import retry
+import sessions
 from cache_aside import Way
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from scenario import arrivals, virtual
+from scenario import Figures, arrivals, virtual
 
 HELPS, HARMS, NEUTRAL = "helps", "harms", "changes nothing"
 
@@ -188,3 +191,111 @@ def a_cache_without_hits_only_adds_its_own_time(way: Way, seed: int, seconds: fl
     without, with_ = (virtual(cache_aside.shop(each, **how)) for each in (Way.NO_CACHE, way))
     assert with_.queries == without.queries
     assert with_.users.percentile(50) > without.users.percentile(50)
+
+
+# ---- load balancing ----------------------------------------------------------------------------------------------------
+
+
+def by(policy: str, **how: Any) -> Figures:
+    return virtual(balancing.balanced(balancing.POLICIES[policy](), **how))
+
+
+SEEING = st.sampled_from(["least connections", "response time"])
+
+
+@claim("balancing", HELPS, load=st.floats(0.65, 0.75), ratio=st.floats(4, 5), policy=SEEING)
+def queues_are_seen_where_servers_differ(load: float, ratio: float, policy: str, seed: int, seconds: float) -> None:
+    """``load``: of all servers together. A third of it is too much for a server that has less than a third of the power."""
+    capacities = (2 * ratio, 2.0, 2.0)
+    how = {"capacities": capacities, "rate": load * (4 + 2 * ratio), "seconds": 1.7 * seconds, "seed": seed}
+    turns, seen = (by(name, **how) for name in ("round robin", policy))
+    assert seen.served >= 0.98
+    assert turns.served < 0.9 or turns.percentile(90) > 1.4 * seen.percentile(90)
+
+
+@claim("balancing", HELPS, servers=st.integers(5, 15))
+def a_ring_moves_few_users(servers: int, seed: int, seconds: float) -> None:
+    modulo, ring = balancing.moved(servers, 300)
+    assert ring <= 2.5 / servers and modulo >= 1 - 2.5 / servers
+
+
+@claim("balancing", HARMS, capacity=st.floats(7, 9), policy=SEEING)
+def a_server_that_fails_at_once_attracts_requests(capacity: float, policy: str, seed: int, seconds: float) -> None:
+    how = {"capacities": (capacity,) * 3, "rate": 1.8 * capacity, "failing": 2, "seconds": seconds, "seed": seed}
+    turns, seen = (by(name, **how).served for name in ("round robin", policy))
+    assert seen < turns - 0.05
+
+
+@claim("balancing", HARMS, capacity=st.floats(7, 9))
+def weights_that_are_out_of_date_overload_a_server(capacity: float, seed: int, seconds: float) -> None:
+    how = {"capacities": (capacity,) * 3, "rate": 2 * capacity, "seconds": seconds, "seed": seed}
+    turns, told = (by(name, **how).percentile(90) for name in ("round robin", "weighted"))
+    assert told > 1.5 * turns
+
+
+# ---- health checks -----------------------------------------------------------------------------------------------------
+
+
+def farm(way: str, **how: Any) -> Figures:
+    return virtual(health_checks.farm(way, **how))
+
+
+@claim("health_checks", HELPS, rate=st.floats(4, 6), way=st.sampled_from(["active", "passive", "both"]))
+def a_server_that_hangs_gets_few_users(rate: float, way: str, seed: int, seconds: float) -> None:
+    """Once the check has noticed, which takes at most 9 s: three users of this server, each waiting for 2 s."""
+    how = {"fault": "hangs", "rate": rate, "start": 0.0, "lasts": 9 + seconds, "seconds": 9 + seconds, "seed": seed}
+    without, with_ = (farm(each, **how).between(9, math.inf).served for each in ("without", way))
+    assert without <= 0.8 and with_ >= without + 0.1
+
+
+@claim("health_checks", NEUTRAL, rate=st.floats(4, 6))
+def active_checks_see_only_what_health_knows(rate: float, seed: int, seconds: float) -> None:
+    how = {"fault": "no database", "rate": rate, "start": 0.0, "lasts": seconds, "seconds": seconds, "seed": seed}
+    without, active = ([visit.status for visit in farm(way, **how).visits] for way in ("without", "active"))
+    assert without == active
+
+
+@claim("health_checks", HELPS, rate=st.floats(3, 4))
+def passive_checks_see_what_users_see(rate: float, seed: int, seconds: float) -> None:
+    how = {"fault": "no database", "rate": rate, "start": 0.0, "lasts": 3 * seconds, "seconds": 3 * seconds, "seed": seed}
+    without, with_ = (farm(way, **how).served for way in ("without", "passive"))
+    assert with_ >= without + 0.1
+
+
+@claim("health_checks", HARMS, load=st.floats(1.2, 1.5), way=st.sampled_from(["active", "passive", "both"]))
+def servers_that_are_only_busy_are_taken_out(load: float, way: str, seed: int, seconds: float) -> None:
+    how = {"rate": 6 * load, "capacity": 2.0, "seconds": 3 * seconds, "seed": seed}
+    without, with_ = (farm(each, **how).served for each in ("without", way))
+    assert with_ <= 0.9 * without
+
+
+# ---- sessions ----------------------------------------------------------------------------------------------------------
+
+
+def site(way: str, **how: Any) -> sessions.Outcome:
+    return virtual(sessions.site(way, **how))
+
+
+@claim("sessions", HELPS, rate=st.floats(10, 15))
+def each_session_is_found(rate: float, seed: int, seconds: float) -> None:
+    """Sticky sessions are lost when their server restarts; shared ones are not."""
+    own, sticky, shared = (site(way, rate=rate, seed=seed, seconds=seconds).logins for way in sessions.WAYS)
+    assert own > 10 and sticky == shared == 0
+    sticky, shared = (
+        site(way, rate=rate, seed=seed, seconds=2 * seconds, restart=seconds).logins for way in ("sticky", "shared")
+    )
+    assert 0 < sticky <= 20 and shared == 0
+
+
+@claim("sessions", HARMS, rate=st.floats(10, 15))
+def a_shared_store_fails_for_all(rate: float, seed: int, seconds: float) -> None:
+    how = {"away": (seconds / 2, seconds), "rate": rate, "seed": seed, "seconds": seconds}
+    sticky, shared = (site(way, **how).requests.between(seconds / 2, seconds).served for way in ("sticky", "shared"))
+    assert sticky == 1 and shared == 0
+
+
+@claim("sessions", HARMS, heavy=st.floats(0.85, 0.95))
+def a_heavy_user_overloads_a_sticky_server(heavy: float, seed: int, seconds: float) -> None:
+    how = {"heavy": heavy, "rate": 15.0, "seed": seed, "seconds": seconds}
+    own, sticky = (site(way, **how).requests.percentile(75) for way in ("own memory", "sticky"))
+    assert sticky > 2 * own
