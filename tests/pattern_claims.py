@@ -6,8 +6,8 @@ A claim is a function that runs a scenario with the drawn arguments and asserts 
     def pages_are_served(workers, load, seed, seconds): ...
 
 Each pattern has a claim of where it helps and one of where it harms. ``seed`` and ``seconds`` are given to each claim: traffic
-of ``seconds`` is short in tests/test_patterns.py, which draws two examples, and long in tests/interop/test_patterns.py, which
-draws many.
+of ``seconds`` is short in tests/test_patterns.py, which draws one example, and long in tests/interop/test_patterns.py, which
+draws ten.
 """
 
 import math
@@ -19,8 +19,11 @@ import bulkhead
 import cache_aside
 import circuit_breaker
 import health_checks
+import http_caching
+import rate_limits
 import retry
 import sessions
+import shared_limit
 from cache_aside import Way
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -276,20 +279,19 @@ def site(way: str, **how: Any) -> sessions.Outcome:
     return virtual(sessions.site(way, **how))
 
 
-@claim("sessions", HELPS, rate=st.floats(10, 15))
+@claim("sessions", HELPS, rate=st.floats(8, 10))
 def each_session_is_found(rate: float, seed: int, seconds: float) -> None:
     """Sticky sessions are lost when their server restarts; shared ones are not."""
-    own, sticky, shared = (site(way, rate=rate, seed=seed, seconds=seconds).logins for way in sessions.WAYS)
-    assert own > 10 and sticky == shared == 0
+    assert site("own memory", rate=rate, seed=seed, seconds=seconds).logins >= 3
     sticky, shared = (
-        site(way, rate=rate, seed=seed, seconds=2 * seconds, restart=seconds).logins for way in ("sticky", "shared")
+        site(way, rate=rate, seed=seed, seconds=1.5 * seconds, restart=seconds).logins for way in ("sticky", "shared")
     )
-    assert 0 < sticky <= 20 and shared == 0
+    assert 0 < sticky <= 30 and shared == 0
 
 
 @claim("sessions", HARMS, rate=st.floats(10, 15))
 def a_shared_store_fails_for_all(rate: float, seed: int, seconds: float) -> None:
-    how = {"away": (seconds / 2, seconds), "rate": rate, "seed": seed, "seconds": seconds}
+    how = {"away": (seconds / 2, math.inf), "rate": rate, "seed": seed, "seconds": seconds}
     sticky, shared = (site(way, **how).requests.between(seconds / 2, seconds).served for way in ("sticky", "shared"))
     assert sticky == 1 and shared == 0
 
@@ -299,3 +301,100 @@ def a_heavy_user_overloads_a_sticky_server(heavy: float, seed: int, seconds: flo
     how = {"heavy": heavy, "rate": 15.0, "seed": seed, "seconds": seconds}
     own, sticky = (site(way, **how).requests.percentile(75) for way in ("own memory", "sticky"))
     assert sticky > 2 * own
+
+
+# ---- rate limits -------------------------------------------------------------------------------------------------------
+
+
+def limited(name: str, users: dict[str, list[float]], **how: Any) -> rate_limits.Outcome:
+    return virtual(rate_limits.site(rate_limits.LIMITS[name](), users, **how))
+
+
+LIMITED = st.sampled_from([name for name in rate_limits.LIMITS if name != "no limit"])
+
+
+@claim("rate_limits", HELPS, name=LIMITED, greed=st.floats(2.5, 4))
+def users_are_protected_from_a_greedy_one(name: str, greed: float, seed: int, seconds: float) -> None:
+    """One user asks for ``greed`` times what the server can do, and four others ask now and then."""
+    users = {f"user{number}": arrivals(0.4, 4 + seconds, seed + number) for number in range(4)}
+    users["program"] = arrivals(4 * greed, 4 + seconds, seed + 4)
+    without, with_ = (limited(each, users, capacity=4.0, patience=3.0) for each in ("no limit", name))
+    late = [
+        Figures([visit for user in list(users)[:-1] for visit in outcome.users[user].between(4, math.inf).visits])
+        for outcome in (without, with_)
+    ]
+    assert late[0].served <= 0.5 and late[1].served >= 0.85
+
+
+@claim("rate_limits", NEUTRAL, rate=st.floats(4, 8))
+def each_limit_has_its_bound(rate: float, seed: int, seconds: float) -> None:
+    """In any ten seconds: the sliding window and the leaky bucket hold the limit, the others at most double it."""
+    users = {"a": arrivals(rate, 14 + seconds, seed)}
+    most = {name: limited(name, users, capacity=100.0, patience=20.0).most("a") for name in rate_limits.LIMITS}
+    assert most["sliding window"] == most["leaky bucket"] == 10
+    assert 10 <= most["fixed window"] <= 20 and 15 <= most["token bucket"] <= 20 < most["no limit"]
+
+
+@claim("rate_limits", HARMS, parts=st.integers(4, 10))
+def a_leaky_bucket_makes_a_page_wait(parts: int, seed: int, seconds: float) -> None:
+    tokens, leaky = (
+        limited(name, {"a": [1.0] * parts}).users["a"].percentile(100) for name in ("token bucket", "leaky bucket")
+    )
+    assert tokens <= parts / 12 + 0.01 and leaky >= parts - 1
+
+
+@claim("rate_limits", HARMS, name=LIMITED, rate=st.floats(4, 6))
+def users_behind_one_address_are_refused(name: str, rate: float, seed: int, seconds: float) -> None:
+    users = {"address": arrivals(rate, 3 * seconds, seed)}
+    without, with_ = (limited(each, users).users["address"].served for each in ("no limit", name))
+    assert with_ <= 0.6 < without
+
+
+@claim("shared_limit", HELPS, requests=st.integers(24, 50), gap=st.floats(0.0005, 0.002), delay=st.floats(0.001, 0.005))
+def two_servers_hold_one_limit(requests: int, gap: float, delay: float, seed: int, seconds: float) -> None:
+    """INCR holds it exactly. GET and SET let more through, since both servers read before one of them writes."""
+    times = [1.0 + gap * number for number in range(requests)]
+    alone, two_steps, one_step = (len(virtual(shared_limit.site(way, times, delay=delay)).good) for way in shared_limit.WAYS)
+    assert alone == 20 and one_step == 10 < two_steps
+
+
+@claim("shared_limit", HARMS, requests=st.integers(20, 50), delay=st.floats(0.001, 0.01))
+def each_request_waits_for_redis(requests: int, delay: float, seed: int, seconds: float) -> None:
+    """And while it is away, there is no limit: a server that counts alone still has one."""
+    few = [float(number) for number in range(5)]
+    alone, shared = (virtual(shared_limit.site(way, few, delay=delay)).percentile(50) for way in ("each alone", "INCR"))
+    assert shared >= alone + 2 * delay - 1e-6
+    alone, shared = (
+        len(virtual(shared_limit.site(way, [1.0] * requests, away=True)).good) for way in ("each alone", "INCR")
+    )
+    assert alone == 20 and shared == requests
+
+
+# ---- HTTP caching ------------------------------------------------------------------------------------------------------
+
+
+def page(way: str, **how: Any) -> http_caching.Outcome:
+    return virtual(http_caching.site(way, **how))
+
+
+@claim("http_caching", HELPS, size=st.integers(5_000, 50_000))
+def unchanged_pages_cost_no_content(size: int, seed: int, seconds: float) -> None:
+    """Ten clients. ETag saves bytes and no request, max-age both, while nothing changes."""
+    how = {"size": size, "changes": 1e9, "rate": 12.0, "seconds": seconds, "seed": seed}
+    nothing, etag, age = (page(way, **how) for way in ("nothing", "ETag", "max-age"))
+    assert etag.requests == nothing.requests >= 2 * age.requests
+    assert max(etag.bytes, age.bytes) <= nothing.bytes / 2
+
+
+@claim("http_caching", HARMS, changes=st.floats(0.5, 2))
+def an_answer_that_is_fresh_may_be_wrong(changes: float, seed: int, seconds: float) -> None:
+    how = {"changes": changes, "rate": 10.0, "seconds": seconds, "seed": seed}
+    nothing, age = (page(way, **how).stale for way in ("nothing", "max-age"))
+    assert nothing <= 0.1 and age >= nothing + 0.2
+
+
+@claim("http_caching", HARMS, size=st.integers(50, 500))
+def a_tag_that_never_matches_adds_bytes(size: int, seed: int, seconds: float) -> None:
+    how = {"size": size, "changes": 0.01, "rate": 10.0, "seconds": seconds, "seed": seed}
+    nothing, etag = (page(way, **how) for way in ("nothing", "ETag"))
+    assert etag.requests == nothing.requests and etag.bytes > nothing.bytes

@@ -5,19 +5,20 @@ import re
 from pathlib import Path
 
 import pytest
-from pattern_claims import CLAIMS, HELPS, Claim
+from pattern_claims import CLAIMS, Claim
 from test_rules import counter
 
 ROOT = Path(__file__).parents[1]
-FILES = [path for path in sorted((ROOT / "examples" / "patterns").glob("*.py")) if path.stem != "scenario"]
+SHARED = ("scenario", "store")
+FILES = [path for path in sorted((ROOT / "examples" / "patterns").glob("*.py")) if path.stem not in SHARED]
 PAGE = (ROOT / "docs" / "patterns.md").read_text()
 README = (ROOT / "examples" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=str)
 def test_a_pattern_does_what_it_claims(claim: Claim) -> None:
-    """``tests/interop/test_patterns.py`` checks more examples, each with more traffic."""
-    claim.hold(examples=2 if claim.kind == HELPS else 1, seconds=6.0)
+    """At the lower edge of its ranges. tests/interop/test_patterns.py draws more examples, each with more traffic."""
+    claim.hold(examples=1, seconds=6.0)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -42,7 +42,7 @@ from random import Random
 from typing import Any, NamedTuple, Self, TypeVar
 
 from minproto import Answer as AppAnswer
-from minproto import App, ClientConnection, Request, Response, Server, Timeouts
+from minproto import App, ClientConnection, Metrics, Request, Response, Server, Timeouts
 from minproto.aio.address import Address
 from minproto.aio.pipe import Pipe
 from minproto.aio.sockets import connect_pipe
@@ -63,6 +63,11 @@ PATIENT = Timeouts(**dict.fromkeys(("handshake", "head", "body", "idle", "write"
 def now() -> float:
     """Return the seconds since the run began."""
     return asyncio.get_running_loop().time()
+
+
+def is_live() -> bool:
+    """Return whether this run is on real sockets."""
+    return isinstance(asyncio.get_running_loop(), _LiveLoop)
 
 
 # ---- traffic and figures -----------------------------------------------------------------------------------------------
@@ -153,7 +158,9 @@ class Peer:
 
     def __init__(self, app: App, delay: float = 0.0005) -> None:
         """``delay``: the seconds that bytes are in transit, one way. With ``--live`` the network decides this itself."""
-        self._server = Server(app, port=0, timeouts=PATIENT)
+        self.metrics = Metrics()
+        """What the server has counted: ``metrics.sent`` and ``metrics.received`` in bytes, ``metrics.requests`` by status."""
+        self._server = Server(app, port=0, timeouts=PATIENT, metrics=self.metrics)
         self._delay = delay
         self._free: list[ClientConnection] = []
 
@@ -168,7 +175,7 @@ class Peer:
 
     async def pipe(self) -> Pipe:
         """Return a new connection's pipe: for a client of another protocol, or one that counts bytes."""
-        if isinstance(asyncio.get_running_loop(), _LiveLoop):
+        if is_live():
             return await connect_pipe(Address("127.0.0.1", self._server.port), None, handshake=math.inf, linger=0.0)
         ours, theirs = network.pair(delays=repeat(self._delay))
         self._server.attach(theirs)
@@ -240,7 +247,7 @@ def milliseconds(seconds: float) -> str:
 def table(columns: Sequence[str], rows: Iterable[str | Sequence[str]]) -> str:
     """Return a table of text. A row is its label and a value for each column; a single text is a heading."""
     cells = [(row,) if isinstance(row, str) else (f"  {row[0]}", *row[1:]) for row in [("", *columns), *rows]]
-    widths = [max(len(row[place]) for row in cells if place < len(row)) for place in range(len(columns) + 1)]
+    widths = [max(map(len, column)) for column in zip(*(row for row in cells if len(row) > 1), strict=True)]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in cells]
     return "\n".join(lines)
 

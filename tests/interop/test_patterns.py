@@ -1,12 +1,14 @@
 """The claims of the patterns with more traffic and more examples than tests/test_patterns.py has time for, and ``--live``."""
 
 import os
+import shutil
 from contextlib import suppress
 from typing import Any
 
 import pattern_claims
 import pytest
 import scenario
+import shared_limit
 from pattern_claims import CLAIMS, Claim
 
 EXAMPLES = int(os.environ.get("MINPROTO_EXAMPLES", "20")) // 2
@@ -20,6 +22,8 @@ def test_a_claim_holds_for_many_loads_and_seeds(claim: Claim) -> None:
 @pytest.mark.parametrize("claim", CLAIMS, ids=str)
 def test_a_scenario_runs_on_real_sockets(claim: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
     """To its end. The figures of a machine that is busy with other tests mean nothing."""
+    if claim.pattern == "shared_limit" and shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
 
     def run(**arguments: Any) -> None:
         with suppress(AssertionError):
@@ -27,3 +31,11 @@ def test_a_scenario_runs_on_real_sockets(claim: Claim, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(pattern_claims, "virtual", scenario.live)
     claim._replace(check=run).hold(1, seconds=4.0)
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+def test_two_servers_hold_one_limit_in_a_redis_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In real time, so that all requests come within the ten seconds of one window."""
+    monkeypatch.setattr(scenario, "SPEED", 1)
+    alone, shared = (len(scenario.live(shared_limit.site(way, [0.0] * 40)).good) for way in ("each alone", "INCR"))
+    assert (alone, shared) == (20, 10)
