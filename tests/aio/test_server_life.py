@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from minproto import Response, Server, Timeouts, Upgrade, serve
 from minproto.aio.endpoint import Endpoint
+from minproto.aio.http1_server import LAST_CALL
 from minproto.aio.listener import FIRST_REQUEST, LAST_WAIT
 from minproto.core import Core
 from minproto.testing import network
@@ -51,7 +52,7 @@ async def closing(server, after=0.5):
 
 
 @virtual
-async def test_idle_connections_close_at_once():
+async def test_idle_connections_close_soon():
     """RFC 9112 §9.6: nothing was asked of them. One that has been silent for long, and one between two requests."""
     server = Server(app)
     silent = client_of(server)
@@ -59,9 +60,28 @@ async def test_idle_connections_close_at_once():
     used = client_of(server, HELLO)
     await used.answer()
     close = await closing(server)
-    assert [await client.end() for client in (silent, used)] == [FIN, FIN] and now() == 1.5
+    assert [await client.end() for client in (silent, used)] == [FIN, FIN] and now() == 1.5 + LAST_CALL
     await asyncio.gather(silent.pipe.close(), used.pipe.close())
-    assert await close == 1.5
+    assert await close == 1.5 + LAST_CALL
+
+
+@virtual
+async def test_a_request_that_meets_the_stop_of_an_idle_connection_is_answered():
+    """It was on its way. Its answer says that it was the last one, and a further one is too late."""
+    server = Server(app)
+    clients = [client_of(server, HELLO), client_of(server, HELLO)]
+    for client in clients:
+        await client.answer()
+    close = await closing(server)
+    await asyncio.sleep(LAST_CALL / 2)
+    answer = await clients[0].ask(HELLO + HELLO)
+    assert (answer.body, answer.headers.get("connection"), now()) == (b"done", "close", 0.5 + LAST_CALL / 2)
+    await asyncio.sleep(LAST_CALL)
+    clients[1].send(HELLO)
+    for client in clients:
+        assert await client.end() == FIN
+        await client.pipe.close()
+    await close
 
 
 @virtual
@@ -75,9 +95,9 @@ async def test_the_first_request_of_a_client_that_has_just_connected_is_answered
     second.send(HELLO)
     assert (await second.answer()).body == b"done" and now() == 0.9
     for client in (first, second, silent):
-        assert await client.end() == FIN and now() == FIRST_REQUEST
+        assert await client.end() == FIN
         await client.pipe.close()
-    assert await close == FIRST_REQUEST
+    assert await close == FIRST_REQUEST + LAST_CALL
 
 
 @virtual

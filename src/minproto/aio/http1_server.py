@@ -41,7 +41,8 @@ already begun, a status can no longer be sent. Then the connection ends in the m
 the content is incomplete: a chunk is missing, or the content is shorter than its Content-Length.
 
 **The ending.** A server that is stopping calls ``drain``. The request in flight is then answered with ``Connection: close``;
-an idle connection is closed at once. ``endpoint.py`` explains how a close is kept from destroying the last response.
+an idle connection gets a tenth of a second for a request that is on its way. ``endpoint.py`` explains how a close is kept from
+destroying the last response.
 
 Easy to get wrong:
 
@@ -57,6 +58,7 @@ a request.
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -88,6 +90,8 @@ from minproto.http import METHODS, SECRET, Data, EndOfMessage, Headers, RequestH
 from minproto.http1 import BODY, Connection, Limits, PreparedHead
 from minproto.http1_body import Chunked, UntilClose
 
+LAST_CALL = 0.1
+"""Seconds after the beginning of a drain in which a connection without a request in flight may still get one."""
 FAIR_SHARE = 32
 """How many steps one connection may take in a row without waiting. A step is a request answered, or a piece of content sent.
 After that many, the other connections get their turn of the event loop."""
@@ -100,6 +104,7 @@ class _BrokenOffError(Exception):
 class ServerConnection:
     """Serves one client: one request after the other, until either side ends the connection."""
 
+    _last_call = -math.inf  # the loop's time until which a last request may arrive, once ``drain`` was called
     def __init__(
         self,
         app: App,
@@ -211,11 +216,17 @@ class ServerConnection:
         await self._close(linger=half_closes or core.request is BODY or core.buffered > 0)
 
     def drain(self) -> None:
-        """The server is stopping: finish the request in flight, then close. Without a request in flight, close now."""
+        """The server is stopping: finish the request in flight, then close. Without a request in flight, close soon.
+
+        The next request may be on its way, or in the kernel's buffer already. A client that gets an end in place of an answer
+        can't know whether its request was processed, so it must not repeat a POST. So a last request may still arrive within
+        ``LAST_CALL`` seconds. Its answer says that the connection ends.
+        """
         self._draining = True
         if self._answer is not None:
             self._answer.drain()
         elif self._head is None:
+            self._last_call = asyncio.get_running_loop().time() + LAST_CALL
             self.endpoint.interrupt()
 
     def abort(self) -> None:
@@ -248,6 +259,8 @@ class ServerConnection:
         try:
             head = await self.endpoint.next_event(self._patience)
         except TimeoutError:
+            if self._draining and asyncio.get_running_loop().time() < self._last_call:  # ``drain`` has ended the wait
+                return await self._next_head()
             if self._draining or not self._core.buffered:  # no request has begun, so there is nothing to answer with 408
                 return None
             error = RemoteProtocolError("the request's head took too long", 408)
@@ -269,7 +282,7 @@ class ServerConnection:
             27        Host: a CRLF CRLF           the head is complete; after its response, 75 seconds again
         """
         if self._draining:
-            raise TimeoutError
+            return self._until_last_call()
         if not self._core.buffered:  # no byte, or only an empty line, which is not a part of a head (RFC 9112 §2.2)
             self._head_began = None
             return self._timeouts.idle if self.endpoint.received else self._timeouts.first_idle
@@ -277,6 +290,13 @@ class ServerConnection:
         if self._head_began is None:
             self._head_began = now
         return self._head_began + self._timeouts.head - now
+
+    def _until_last_call(self) -> float:
+        """Return the seconds that the last request may still take to arrive. Raises TimeoutError if there are none."""
+        left = self._last_call - asyncio.get_running_loop().time()
+        if left <= 0:
+            raise TimeoutError
+        return left
 
     def _begin_exchange(self, head: RequestHead) -> Request:
         """Return the app's view of a request whose head has arrived. Everything counted per request starts at 0.
