@@ -387,6 +387,56 @@ async def test_cancelling_a_request_at_any_point_gives_its_place_to_the_next(sch
             await asyncio.wait([first, second])
 
 
+@virtual
+async def test_a_place_that_was_given_to_a_cancelled_request_goes_on_to_the_next() -> None:
+    """The place is given, and in the same turn of the loop, before its new owner runs, that one is cancelled."""
+    async with web(max_connections=1) as (_, client):
+        response = await client.get(f"{A}/large")
+        second, third = (asyncio.create_task(get(client, A)) for _ in range(2))
+        await asyncio.sleep(0)
+        assert total(client) == (1, 0, 2)
+        asyncio.get_running_loop().call_soon(second.cancel)
+        await response.close()
+        assert await third == "ok"
+
+
+@virtual
+@VERSIONS
+async def test_content_that_fails_gives_the_place_back_at_once(scheme: str) -> None:
+    """Not only when the response is garbage."""
+    async with web(max_connections=1) as (_, client):
+        response = await client.get(f"{scheme}://a/large", timeout=0.5)
+        with pytest.raises(TimeoutError, match=rf"^GET {scheme}://a/large: "):
+            await response.read()
+        assert total(client)[0] == 0 and await get(client, f"{scheme}://a/") == "ok" and response.status == 200
+
+
+@virtual
+@VERSIONS
+async def test_a_connection_that_opens_after_the_end_of_the_client_is_ended(scheme: str) -> None:
+    async with web() as (net, client):
+        net.seconds = 1
+        dialling = asyncio.create_task(get(client, f"{scheme}://a/"))
+        await asyncio.sleep(0.5)
+        await client.close()
+        with pytest.raises(ConnectionResetError, match="the client was closed"):
+            await dialling
+        with pytest.raises(ConnectionResetError):
+            await net.ends[0].drain()
+        client._is_closed = False  # for the check at the end
+
+
+@virtual
+async def test_a_connection_that_the_server_ends_during_a_response_is_not_kept() -> None:
+    """The server says nothing of it: no Connection: close, and the response has a length."""
+    async with scripted([OK[:-2]], [OK]) as (script, client):
+        response = await client.get(A)
+        script.send(b"ok")
+        await asyncio.sleep(0.1)
+        assert await text(response) == "ok" and total(client) == (0, 0, 0)
+        assert await get(client, A) == "ok" and len(script.asked) == 2
+
+
 # ---- HTTP/2 ---------------------------------------------------------------------------------------------------------------
 
 
@@ -469,8 +519,14 @@ class Script:
         self.asked: list[bytes] = []
         self.tasks: list[asyncio.Task[None]] = []
 
+    def send(self, data: bytes) -> None:
+        """Send something on the newest connection, and end it."""
+        self.pipe.write(data)
+        self.pipe.close_write()
+
     def attach(self) -> Any:
-        ours, theirs = network.pair()
+        ours, self.pipe = network.pair()
+        theirs = self.pipe
         self.tasks.append(asyncio.create_task(self._serve(theirs, next(self._answers))))
         return ours
 
@@ -697,8 +753,8 @@ async def call(client: Client, url: str, then: str, start: float, limit: float |
 
 
 @pytest.mark.filterwarnings("ignore:.*dropped unread")
-@settings(max_examples=30, deadline=None)
-@given(st.lists(CALLS, min_size=1, max_size=12), st.sampled_from(["http", "https", "h1 over TLS"]), st.integers(1, 3))
+@settings(max_examples=20, deadline=None)
+@given(st.lists(CALLS, min_size=1, max_size=8), st.sampled_from(["http", "https", "h1 over TLS"]), st.integers(1, 3))
 def test_a_place_always_comes_back(calls: list[Any], scheme: str, places: int) -> None:
     """Whatever is asked, cancelled, reset, late or dropped: at the end nothing is in use, and a newcomer is served."""
 
