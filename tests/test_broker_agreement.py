@@ -102,7 +102,7 @@ class TwoBrokers(RuleBasedStateMachine):
         if pair and not really:
             self.both(pair, what)
 
-    @rule(what=st.sampled_from(["log", "log_length", "history", "subscriber_count"]), topic=topics)
+    @rule(what=st.sampled_from(["log", "history", "subscriber_count"]), topic=topics)
     def look(self, what: str, topic: Any) -> None:
         for result in self.both(self.brokers, what, topic):
             if isinstance(result, list):

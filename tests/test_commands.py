@@ -5,9 +5,10 @@ from itertools import count
 
 import pytest
 
-from minproto.broker import MAX_NAME, Broker, parse_id
+from minproto.broker import MAX_NAME, Broker
 from minproto.commands import execute
 from minproto.core import CLIENT
+from minproto.log import parse_id
 from minproto.resp import Connection, Error, NullArray, Push, Reply, Simple
 from minproto.session import Switchboard
 from minproto.stream_commands import _parse_start
@@ -344,7 +345,11 @@ ARITIES = {
     "command": -1, "command count": 2, "command info": -2, "command help": 2,
     "publish": 3, "subscribe": -2, "unsubscribe": -1, "psubscribe": -2, "punsubscribe": -1,
     "pubsub": -2, "pubsub channels": -2, "pubsub numpat": 2, "pubsub numsub": -2, "pubsub help": 2,
-    "xlen": 2, "xrange": -4, "xrevrange": -4, "xread": -4, "xinfo": -2, "xinfo stream": -3, "xinfo help": 2,
+    "xadd": -5, "xdel": -3, "xtrim": -4, "xlen": 2, "xrange": -4, "xrevrange": -4, "xread": -4,
+    "xgroup": -2, "xgroup create": -5, "xgroup createconsumer": 5, "xgroup delconsumer": 5, "xgroup destroy": 4,
+    "xgroup setid": -5, "xgroup help": 2, "xreadgroup": -7, "xack": -4, "xpending": -3, "xclaim": -6, "xautoclaim": -6,
+    "del": -2, "exists": -2, "type": 2,
+    "xinfo": -2, "xinfo consumers": 4, "xinfo groups": 3, "xinfo stream": -3, "xinfo help": 2,
 }  # fmt: skip
 TRANSACTION_ARITIES = {"multi": 1, "exec": 1, "discard": 1, "watch": -2}
 

@@ -50,9 +50,9 @@ Six ideas carry the rest of this file:
   queue of unlimited length. Each queue is therefore bounded (``Limits``), and each subscription chooses what happens at the
   bound (``Overflow``). A shell takes messages only while its own write buffer is low, so messages queue up in this one place.
 - **Gap.** When a subscriber misses messages, a Gap takes their place in its stream. No message is lost silently.
-- **At-most-once delivery.** A message that was taken is gone from the queue; nobody acknowledges it. When a connection breaks,
-  messages may be lost on the way to the subscriber. The subscriber resumes with the id of the last message that it has seen.
-  Its replay then holds exactly the messages after this id, or begins with a Gap.
+- **At-most-once delivery.** A message that was taken is gone from the queue; no subscriber acknowledges it. When a connection
+  breaks, messages may be lost on the way to the subscriber. The subscriber resumes with the id of the last message that it has
+  seen. Its replay then holds exactly the messages after this id, or begins with a Gap.
 - **One step.** If the log got a message first and the queues later, a subscriber that resumed in between would receive the
   message twice: in its replay and live. In the other order it would miss the message. Nothing here is concurrent, so there is
   no "in between", and order, replay and counting need no lock.
@@ -65,47 +65,27 @@ Three things are easy to get wrong:
 - A pattern such as ``*a*a*a*a*b`` must not make a matcher try every way of placing its stars. With twenty stars and a topic
   of a thousand bytes, that would take longer than a lifetime.
 
-Left out: persistence, acknowledgements (at-least-once delivery), and a second process (``aio/remote.py`` reaches one).
+The logs are in ``log.py``. A log can also hand out its entries as jobs, which a worker acknowledges (*at-least-once
+delivery*): see ``groups.py``. Left out: persistence, and a second process (``aio/remote.py`` reaches one).
 """
 
 import re
 import sys
-from bisect import bisect_right
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
-from itertools import islice
 from typing import Protocol
 
-from minproto.core import check_count, check_counts
+from minproto.core import check_count
+from minproto.groups import Group, Room
+from minproto.log import FIELD_COST, LAST_ID, MESSAGE_COST, Entry, IdKey, Log, Logs, encode_id, next_id
+from minproto.log import Gap as Gap
+from minproto.log import Item as Item
+from minproto.log import Limits as Limits
+from minproto.log import Message as Message
 
 MAX_NAME = 1_024
 """Bytes of a topic or a pattern. Matching one against the other can take up to len(topic) * len(pattern) steps."""
-MESSAGE_COST = 500
-"""Bytes, roughly, that a message takes up in memory besides its data."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The bounds on queues and logs, which publishers and subscribers could otherwise make grow without end."""
-
-    max_pending: int = 10_000
-    """The maximum number of messages pending in a subscription's queue. Messages of a replay do not count here."""
-    max_pending_bytes: int = 8 << 20
-    """The maximum number of bytes of data in a queue. An empty queue accepts even a larger message, which could otherwise
-    never be sent."""
-    max_logs: int = 10_000
-    """How many topics may have a log. Beyond the limit, the log of the topic that has been silent longest is dropped."""
-    max_log_bytes: int = 16 << 20
-    """The maximum number of bytes of one topic's log. Beyond the limit, the log drops its oldest messages."""
-    max_history_bytes: int = 128 << 20
-    """The maximum number of bytes of all logs together. Beyond the limit, the log of the topic that has been silent longest
-    is dropped. Here and in ``max_log_bytes``, the size of a message is the size of its data and its topic, plus
-    ``MESSAGE_COST``."""
-
-    def __post_init__(self) -> None:
-        check_counts(self)
 
 
 class Overflow(Enum):
@@ -134,37 +114,6 @@ class Overflow(Enum):
     """The new message is dropped. This suits a subscriber that has to work through its messages from the first one on."""
 
 
-@dataclass(slots=True)
-class Message:
-    """One message, as a subscriber receives it."""
-
-    topic: str
-    id: str
-    """``milliseconds-sequence``, such as "1700000000000-0". A broker's ids grow with each message, across all topics."""
-    data: bytes
-    pattern: str | None = None
-    """The pattern that matched, for this delivery. None: the subscription named the topic itself."""
-    encodings: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
-    """The message as each shell has encoded it, by the shell's name. All deliveries of a message share this dict, so each
-    shell encodes the message once, however many subscribers receive it."""
-
-
-@dataclass(slots=True)
-class Gap:
-    """A notice that messages are missing at this place in the stream."""
-
-    count: int | None
-    """How many messages are missing; None if the broker cannot know."""
-    id: str | None = None
-    """The id to resume from, for a subscriber that has seen this notice and nothing after it. None: the id of the message
-    before the notice."""
-    reason: str | None = field(default=None, compare=False)
-    """The cause, if only a shell knows it: a lost connection, say. None: a queue or a log was too short."""
-
-
-Item = Message | Gap
-
-
 class Listener(Protocol):
     """An object that a broker gives messages to: a subscription, or an object that represents many (``session.py``)."""
 
@@ -178,87 +127,11 @@ class Listener(Protocol):
         """Return how many receivers have named the topic itself."""
 
 
-# ---- ids ---------------------------------------------------------------------------------------------------------------
-#
-#   id = milliseconds "-" sequence     as in a Redis stream: "1700000000000-0", then "1700000000000-1" in the same millisecond
+class Reader(Protocol):
+    """A reader of a topic's log that has found nothing to read, and waits (XREAD BLOCK, XREADGROUP BLOCK)."""
 
-IdKey = tuple[int, int]
-_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")  # a 64-bit number has up to 20 digits, and ``int`` refuses thousands
-
-
-def parse_id(id: str) -> IdKey | None:
-    """Return an id as (milliseconds, sequence), which can be compared; None for a text that is not an id.
-
-    If ids were compared as text, their order would be wrong: "9-0" > "10-0".
-    """
-    found = _ID.fullmatch(id)
-    return (int(found[1]), int(found[2])) if found else None
-
-
-def _encode_id(key: IdKey) -> str:
-    return f"{key[0]}-{key[1]}"
-
-
-def _key(message: Message) -> IdKey:
-    key = parse_id(message.id)
-    assert key is not None
-    return key
-
-
-# ---- the log of a topic ------------------------------------------------------------------------------------------------
-
-
-class _Log:
-    """The last messages of a topic, and the id after which they begin.
-
-    ``start`` shows whether a replay has a gap. It is the id of the last message that the log has dropped. While the log has
-    dropped no message, ``start`` is an id before its first message: see ``_log_of``. A subscriber that has seen ``start``
-    misses nothing. A subscriber that has seen only an earlier id may miss messages.
-
-        lost                          kept
-        1000-0   1000-1   1000-2   |  1000-3   1000-4   1000-5
-                          start
-    """
-
-    def __init__(self, max_messages: int, max_bytes: int, start: str) -> None:
-        self._max_messages = max_messages
-        self._max_bytes = max_bytes
-        self.bytes = 0
-        self.messages: deque[Message] = deque()
-        self.start = start
-
-    def append(self, message: Message) -> None:
-        """Keep a message, and drop the oldest messages beyond the limits: even the new one, if it alone is too large."""
-        self.messages.append(message)
-        self.bytes += _cost(message)
-        while self.messages and (len(self.messages) > self._max_messages or self.bytes > self._max_bytes):
-            lost = self.messages.popleft()
-            self.bytes -= _cost(lost)
-            self.start = lost.id
-
-    def after(self, id: str) -> tuple[Gap | None, list[Message]]:
-        """Return the messages after an id, preceded by a Gap if a message may be missing between the id and the first of them.
-
-        With the log in the picture above: after 1000-4 comes 1000-5. After 1000-2 come all three messages. After 1000-1 come a
-        Gap that ends at 1000-2, and all three messages. Any earlier id gets a Gap as well, even if the log is empty. Three
-        more kinds of ids occur, and each gets a Gap, because the subscriber has seen a different stream from this one:
-
-        - An id of another topic, such as 1000-4 in a log that has only 1000-3 and 1000-5. The later messages follow.
-        - An id later than all ids of this broker. An earlier broker, whose clock was ahead, gave this id. All messages follow.
-        - A text that is not an id. All messages follow.
-        """
-        key = parse_id(id)
-        newest = _key(self.messages[-1]) if self.messages else parse_id(self.start)
-        assert newest is not None
-        if key is None or key > newest:
-            return Gap(None, self.start), list(self.messages)
-        before = bisect_right(self.messages, key, key=_key)  # ids grow, so a binary search can count those up to key
-        seen = self.messages[before - 1].id if before else self.start
-        return None if id == seen else Gap(None, seen), list(islice(self.messages, before, None))
-
-
-def _cost(message: Message) -> int:
-    return len(message.data) + len(message.topic) + MESSAGE_COST
+    def look(self, topic: str) -> None:
+        """Look again: this topic's log has a new entry, or is gone. Must not raise."""
 
 
 # ---- patterns ----------------------------------------------------------------------------------------------------------
@@ -657,26 +530,22 @@ class Broker:
     """The class for a subscription. ``fast/broker.py`` has a class whose queue takes and gives messages in fewer steps."""
 
     def __init__(
-        self, clock: Callable[[], int], history: int | Mapping[str, int] = 0, limits: Limits = Limits()
+        self, clock: Callable[[], int], history: int | Mapping[str, int] = 0, limits: Limits = Limits()  # noqa: B008 - frozen
     ) -> None:
         """Make a broker. Raises TypeError or ValueError for a history that is not a count.
 
         ``clock``: returns the milliseconds since 1970; the broker calls it now, and once for each message. ``history``: how
         many messages to keep for every topic, or a mapping from topics to such numbers.
         """
-        for name, count in history.items() if isinstance(history, Mapping) else [("", history)]:
-            check_count(f"history{f' of {name}' if name else ''}", count, 0)
-        self._clock = clock
-        self._history = history
+        self.clock = clock
         self.limits = limits
         self._last_key = (clock(), 0)
-        # A topic without a log may have had messages up to this id. At first the id comes before all ids of this broker's
-        # messages, and after all ids of any broker that ran before: a subscriber of an earlier broker is told of a gap.
-        self._forgotten_until = _encode_id(self._last_key)
+        self._logs = Logs(history, limits, self._last_key)
         self._listeners: dict[str, dict[Listener, None]] = {}
         self._patterns = self.patterns()
-        self._logs: OrderedDict[str, _Log] = OrderedDict()  # the topic that has been silent longest is first
-        self._history_bytes = 0  # of all logs
+        self._readers: dict[str, dict[Reader, None]] = {}  # in the order in which they began to wait
+        self._groups: dict[str, dict[str, Group]] = {}
+        self._room = Room(limits.max_claims)
         self.on_error: Callable[[Exception], None] = _raise
         """Called with an exception that a listener raised, once all listeners have the message."""
 
@@ -686,14 +555,17 @@ class Broker:
         A subscription that named the topic and two patterns that match gets the message three times, first for the topic. A
         delivery is counted even if the subscription drops the message.
 
-        Raises ValueError for a topic that is too long, TypeError for data that is not bytes. An error raised by a listener
-        is passed to ``on_error``. A listener must not publish from within ``offer`` or ``on_ready``.
+        Raises ValueError for a topic that is too long, and for one whose log has the largest possible id, TypeError for data
+        that is not bytes. An error raised by a listener is passed to ``on_error``. A listener must not publish from within
+        ``offer`` or ``on_ready``.
         """
         if not isinstance(data, bytes):
             raise TypeError(f"a message is bytes, not {type(data).__name__}")
         name = name_bytes(topic)
-        message = Message(topic, self._next_id(), data)
-        self._keep(message)
+        if self._logs.history(topic):
+            message = self._keep(topic, data)
+        else:
+            message = Message(topic, encode_id(self._next_id()), data)
         # The list is made before the first delivery: a delivery that ends a subscription changes the tables of listeners.
         deliveries: list[tuple[Listener, Message]] = [(listener, message) for listener in self._listeners.get(topic, ())]
         for pattern, listeners in self._patterns.matching(name):
@@ -705,6 +577,8 @@ class Broker:
                 count += listener.offer(delivered)
             except Exception as error:
                 failures.append(error)  # and the other listeners still get the message
+        if topic in self._readers:
+            self.wake(topic)
         for failure in failures:
             self.on_error(failure)
         return count
@@ -735,7 +609,7 @@ class Broker:
         if len(topics) == 1 and not patterns:
             subscription.start = self.last_id(topics[0]) if after is None else after
         if after is not None:
-            gap, messages = self._log_of(topics[0]).after(after)
+            gap, messages = self.log_of(topics[0]).replay(after)
             subscription.replay(gap, messages)
             if gap is not None:
                 subscription.start = None
@@ -749,15 +623,15 @@ class Broker:
 
     def history(self, topic: str) -> int:
         """Return the maximum number of messages kept for the topic."""
-        return self._history if isinstance(self._history, int) else self._history.get(topic, 0)
+        return self._logs.history(topic)
+
+    def log_of(self, topic: str) -> Log:
+        """Return the log of a topic as subscribers see it: that of a topic without a history is empty."""
+        return self._logs.of(topic, self._last_key)
 
     def log(self, topic: str) -> list[Message]:
         """Return the messages of the topic that are kept, oldest first."""
-        return list(self._log_of(topic).messages)
-
-    def log_length(self, topic: str) -> int:
-        """Return the number of messages of the topic that are kept."""
-        return len(self._log_of(topic).messages)
+        return self.log_of(topic).messages()
 
     def last_id(self, topic: str, back: int = 0) -> str:
         """Return the id that, given as ``after=``, replays the last ``back`` messages that are kept; all, if fewer are kept.
@@ -765,8 +639,7 @@ class Broker:
         If ``back`` is 0, it is the newest id of the topic: only later messages follow.
         """
         name_bytes(topic)  # raises TypeError for any type but str
-        log = self._log_of(topic)
-        return log.messages[-1 - back].id if back < len(log.messages) else log.start
+        return encode_id(self.log_of(topic).newest_message(back))
 
     def subscriber_count(self, topic: str) -> int:
         """Return the number of subscribers that have named the topic itself. Subscribers to a pattern are not counted."""
@@ -803,45 +676,89 @@ class Broker:
         """Undo ``listen_to_pattern``."""
         self._patterns.remove(pattern, listener)
 
-    # -- ids and logs
+    # -- ids and messages
 
-    def _next_id(self) -> str:
+    def _next_id(self) -> IdKey:
         """Return an id later than all the others. If the clock stops or goes backwards, only the sequence grows.
 
             clock    1000     1000     1001     500      1002
             id       1000-1   1000-2   1001-0   1001-1   1002-0         (the broker was made at 1000, and took 1000-0)
         """
         milliseconds, sequence = self._last_key
-        now = self._clock()
+        now = self.clock()
         self._last_key = (now, 0) if now > milliseconds else (milliseconds, sequence + 1)
-        return _encode_id(self._last_key)
+        return self._last_key
 
-    def _log_of(self, topic: str) -> _Log:
-        """Return the log of the topic, or an empty log whose ``start`` says up to which id messages may be missing.
+    def _keep(self, topic: str, data: bytes) -> Message:
+        """Return a new message, which the topic's log keeps. Its id is larger than those that XADD has given there."""
+        log = self._logs.get(topic) or self.log_of(topic)
+        key = self._next_id()
+        if key <= log.last:
+            if log.last == LAST_ID:
+                raise ValueError(f"the log of {topic!r:.60} has the largest possible id: no message can follow")
+            key = next_id(log.last)
+        message = Message(topic, encode_id(key), data, key=key)
+        self._logs.keep(log, message, self._last_key)
+        return message
 
-        If the topic has a history, ``start`` is the id at which a log was last forgotten: that log may have been this topic's.
-        If it has no history, ``start`` is the newest id, because earlier messages may have been published and not recorded.
+    # -- streams: the log of a topic, entries that are added to it, and those who wait for them
+
+    def stream(self, topic: str) -> Log | None:
+        """Return the log of a topic, to read from and to delete from; None if the topic has no log yet."""
+        return self._logs.get(topic)
+
+    def add(self, topic: str, key: IdKey, fields: tuple[bytes, ...]) -> Log:
+        """Append an entry that is not a message: no subscriber hears of it. Return the log. Call ``wake`` afterwards.
+
+        ``key``: an id larger than the log's ``last``. Raises NoRoomError if the limits leave no room, ValueError for a name
+        that is too long.
         """
-        log = self._logs.get(topic)
-        if log is not None:
-            return log
-        size = self.history(topic)
-        return _Log(size, self.limits.max_log_bytes, self._forgotten_until if size else _encode_id(self._last_key))
+        size = len(name_bytes(topic)) + sum(map(len, fields))
+        return self._logs.add(topic, Entry(key, fields, size + MESSAGE_COST + FIELD_COST * len(fields)), self._last_key)
 
-    def _keep(self, message: Message) -> None:
-        """Append a message to its topic's log, and forget whole logs while all logs together exceed the limits."""
-        if not self.history(message.topic):
-            return
-        log = self._logs[message.topic] = self._log_of(message.topic)
-        self._logs.move_to_end(message.topic)
-        self._history_bytes -= log.bytes
-        log.append(message)
-        self._history_bytes += log.bytes
-        while len(self._logs) > self.limits.max_logs or self._has_too_many_bytes():
-            _, forgotten = self._logs.popitem(last=False)
-            self._history_bytes -= forgotten.bytes
-            self._forgotten_until = _encode_id(self._last_key)
+    def delete(self, topic: str) -> bool:
+        """Delete the log of a topic with its consumer groups, and return whether there was one. Subscribers stay."""
+        deleted = self._logs.delete(topic, self._last_key)
+        if deleted:
+            for group in self._groups.pop(topic, {}).values():
+                group.close()
+            self.wake(topic)
+        return deleted
 
-    def _has_too_many_bytes(self) -> bool:
-        """Whether a log has to be dropped. The log of the message just published is kept, because its own limit bounds it."""
-        return self._history_bytes > self.limits.max_history_bytes and len(self._logs) > 1
+    def groups(self, topic: str) -> Mapping[str, Group]:
+        """Return the consumer groups of a topic, by name."""
+        return self._groups.get(topic, {})
+
+    def make_group(self, topic: str, name: str, last: IdKey, entries_read: int | None = None) -> Group:
+        """Return a new consumer group of a topic, whose log is made if there is none. Raises NoRoomError.
+
+        ``last``: the group delivers the entries after this id.
+        """
+        self._room.check(1)
+        group = Group(self._logs.pin(topic), self._room, last, entries_read)
+        self._groups.setdefault(topic, {})[name] = group
+        return group
+
+    def drop_group(self, topic: str, name: str) -> bool:
+        """Drop a consumer group, and return whether there was one. Its pending entries stay in the log."""
+        group = self._groups.get(topic, {}).pop(name, None)
+        if group is None:
+            return False
+        group.close()
+        self.wake(topic)
+        return True
+
+    def wait(self, topic: str, reader: Reader) -> None:
+        """Call ``reader.look`` when the topic has a new entry. Readers are called in the order in which they began to wait."""
+        self._readers.setdefault(topic, {})[reader] = None
+
+    def stop_waiting(self, topic: str, reader: Reader) -> None:
+        """Undo ``wait``."""
+        del self._readers[topic][reader]
+        if not self._readers[topic]:
+            del self._readers[topic]
+
+    def wake(self, topic: str) -> None:
+        """Let all readers of the topic look: each of them reads before the next, and before any other command is run."""
+        for reader in list(self._readers.get(topic, ())):
+            reader.look(topic)

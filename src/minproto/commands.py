@@ -1,10 +1,11 @@
 r"""The commands that the broker's server understands, their effect on a client's session, and their answers.
 
-Redis client libraries talk to the broker with these commands, and cannot tell the broker from Redis. There are four groups:
+Redis client libraries talk to the broker with these commands, and cannot tell the broker from Redis. There are five kinds:
 
     the connection     PING, ECHO, HELLO, AUTH, SELECT, RESET, QUIT, CLIENT, COMMAND, INFO: client libraries send them first
     pub/sub            PUBLISH, SUBSCRIBE, UNSUBSCRIBE, PSUBSCRIBE, PUNSUBSCRIBE, PUBSUB
-    history            XLEN, XRANGE, XREVRANGE, XREAD, XINFO: in ``stream_commands.py``
+    streams            XADD, XDEL, XTRIM, XLEN, XRANGE, XREVRANGE, XREAD, XINFO, DEL, EXISTS, TYPE: in ``stream_commands.py``
+    groups             XGROUP, XREADGROUP, XACK, XPENDING, XCLAIM, XAUTOCLAIM: in ``group_commands.py``
     transactions       MULTI, EXEC, DISCARD, WATCH: known only so that they can be refused safely
 
 A subscription and a message, in version 2 of RESP. A is a subscriber, B is a publisher:
@@ -40,7 +41,7 @@ are checked in the same order as in redis-server (a fourth rule, about transacti
     ERR Can't execute 'echo': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context
 
 Errors use the words of redis-server 7.0, because client libraries act on these words. For the same reason HELLO calls this
-server "redis". Left out: every command that stores data (SET, GET, XADD), because this is a broker, not a database.
+server "redis". Left out: every command for other data than streams (SET, GET), because this is a broker, not a database.
 """
 
 import hmac
@@ -48,15 +49,27 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from minproto import group_commands, stream_commands
 from minproto.broker import glob
+from minproto.log import NoRoomError
 from minproto.resp import Error, Map, Push, Simple, Verbatim, to_bytes, to_text
-from minproto.session import OK, Events, Refusal, Session, Wait, checked_name, integer, reply
-from minproto.stream_commands import xinfo_stream, xlen, xrange, xread, xrevrange
+from minproto.session import (
+    MAX_QUOTED,
+    NO_ROOM,
+    OK,
+    Events,
+    Refusal,
+    Session,
+    Wait,
+    checked_name,
+    integer,
+    one_line,
+    quoted,
+    reply,
+)
 
 REDIS_VERSION = "7.0.15"
 """The version of redis-server whose replies we imitate. Clients check it to find out which commands a server has."""
-MAX_QUOTED = 128
-"""The maximum number of bytes of a client's words that an error quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +113,8 @@ def execute(session: Session, arguments: list[bytes]) -> Events | Wait:
         return _find(session, arguments).function(session, arguments)
     except Refusal as refusal:
         return reply(Error(str(refusal)))
+    except NoRoomError:
+        return reply(Error(NO_ROOM))
 
 
 def _find(session: Session, arguments: list[bytes]) -> Entry:
@@ -115,7 +130,8 @@ def _find(session: Session, arguments: list[bytes]) -> Entry:
         name += b"|" + second
         entry = entry.subcommands.get(second)
         if entry is None:
-            raise Refusal(f"ERR unknown subcommand '{_quoted(arguments[1])}'. Try {_quoted(arguments[0]).upper()} HELP.")
+            wrong, command = quoted(arguments[1], MAX_QUOTED), quoted(arguments[0]).upper()
+            raise Refusal(f"ERR unknown subcommand '{wrong}'. Try {command} HELP.")
     complaint = _complaint(session, entry, name.decode(), len(arguments))
     if complaint and name == b"exec":  # every EXEC ends the transaction, even if it is refused
         session.refuses_transaction = False
@@ -144,22 +160,12 @@ ONLY_THESE = "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are a
 
 def _unknown(arguments: list[bytes]) -> str:
     """Return the error for a command that does not exist: it quotes the name, and the first arguments."""
-    quoted = b""
+    words = b""
     for argument in arguments[1:]:
-        if len(quoted) >= MAX_QUOTED:
+        if len(words) >= MAX_QUOTED:
             break
-        quoted += b"'%b' " % argument.partition(b"\0")[0][: MAX_QUOTED - len(quoted)]
-    return f"ERR unknown command '{_quoted(arguments[0])}', with args beginning with: {_one_line(quoted)}"
-
-
-def _quoted(word: bytes, most: int | None = MAX_QUOTED) -> str:
-    """Return a word as C prints it in an error: up to its first NUL."""
-    return _one_line(word.partition(b"\0")[0][:most])
-
-
-def _one_line(text: bytes) -> str:
-    """Return text without line breaks: a client's word must not end our error, and begin a reply of the client's choice."""
-    return to_text(text.replace(b"\r", b" ").replace(b"\n", b" "))
+        words += b"'%b' " % argument.partition(b"\0")[0][: MAX_QUOTED - len(words)]
+    return f"ERR unknown command '{quoted(arguments[0], MAX_QUOTED)}', with args beginning with: {one_line(words)}"
 
 
 def _help(session: Session, arguments: list[bytes]) -> Events:
@@ -268,7 +274,7 @@ def _hello(session: Session, arguments: list[bytes]) -> Events:
             _set_name(session, arguments[position + 1])
             position += 2
         else:
-            raise Refusal(f"ERR Syntax error in HELLO option '{_quoted(arguments[position], None)}'")
+            raise Refusal(f"ERR Syntax error in HELLO option '{quoted(arguments[position])}'")
     if not session.authenticated:
         raise Refusal(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> "
@@ -304,7 +310,7 @@ def _set_name(session: Session, name: bytes) -> None:
 def _client_setinfo(session: Session, arguments: list[bytes]) -> Events:
     """CLIENT SETINFO option value: ignore the name or version of the client's library. New in Redis 7.2."""
     if arguments[2].lower() not in (b"lib-name", b"lib-ver"):
-        raise Refusal(f"ERR Unrecognized option '{_quoted(arguments[2])}'")
+        raise Refusal(f"ERR Unrecognized option '{quoted(arguments[2], MAX_QUOTED)}'")
     return OK
 
 
@@ -407,7 +413,10 @@ def _watch(session: Session, arguments: list[bytes]) -> Events:
 
 def _publish(session: Session, arguments: list[bytes]) -> Events:
     """PUBLISH topic message: reply with the number of deliveries: three for a subscriber by topic and by two patterns."""
-    return reply(session.switchboard.broker.publish(checked_name(arguments[1]), arguments[2]))
+    try:
+        return reply(session.switchboard.broker.publish(checked_name(arguments[1]), arguments[2]))
+    except ValueError:  # XADD has given the topic's log the largest possible id
+        raise Refusal("ERR The stream has exhausted the last possible ID, unable to add more items") from None
 
 
 def _subscribe(session: Session, arguments: list[bytes]) -> Events:
@@ -452,7 +461,7 @@ def _pubsub_channels(session: Session, arguments: list[bytes]) -> Events:
     """PUBSUB CHANNELS [pattern]: reply with the topics that a subscriber has named."""
     if len(arguments) > 3:
         raise Refusal(
-            f"ERR unknown subcommand or wrong number of arguments for '{_quoted(arguments[1])}'. Try PUBSUB HELP."
+            f"ERR unknown subcommand or wrong number of arguments for '{quoted(arguments[1], MAX_QUOTED)}'. Try PUBSUB HELP."
         )
     names = [to_bytes(topic) for topic in session.switchboard.broker.topics]
     if len(arguments) == 3:
@@ -509,12 +518,46 @@ COMMANDS: dict[bytes, Entry] = {
         b"numsub": Entry(_pubsub_numsub, -2, help=("NUMSUB [<channel> ...]", "Return the numbers of their subscribers.")),
         b"help": _HELP,
     }),
-    b"xlen": Entry(xlen, 2),  # the number of messages kept for a topic
-    b"xrange": Entry(xrange, -4),  # kept messages from one id to another
-    b"xrevrange": Entry(xrevrange, -4),  # the same, newest first
-    b"xread": Entry(xread, -4),  # the messages after an id; with BLOCK it waits for one
-    b"xinfo": Entry(_help, -2, subcommands={  # the history of a topic
-        b"stream": Entry(xinfo_stream, -3, help=("STREAM <topic>", "Show what is kept of the topic.")),
+    b"xadd": Entry(stream_commands.xadd, -5),  # append an entry to a stream
+    b"xdel": Entry(stream_commands.xdel, -3),  # remove entries
+    b"xtrim": Entry(stream_commands.xtrim, -4),  # remove the oldest entries
+    b"xlen": Entry(stream_commands.xlen, 2),  # the number of entries kept
+    b"xrange": Entry(stream_commands.xrange, -4),  # entries from one id to another
+    b"xrevrange": Entry(stream_commands.xrevrange, -4),  # the same, newest first
+    b"xread": Entry(stream_commands.xread, -4),  # the entries after an id; with BLOCK it waits for one
+    b"xgroup": Entry(_help, -2, subcommands={  # consumer groups of a stream, and their consumers
+        b"create": Entry(group_commands.xgroup_create, -5, help=(
+            "CREATE <key> <groupname> <id|$> [option]", "Create a new consumer group. Options are:",
+            "* MKSTREAM", "  Create the empty stream if it does not exist.",
+            "* ENTRIESREAD entries_read", "  Set the group's entries_read counter (internal use).",
+        )),
+        b"createconsumer": Entry(group_commands.xgroup_createconsumer, 5, help=(
+            "CREATECONSUMER <key> <groupname> <consumer>", "Create a new consumer in the specified group.",
+        )),
+        b"delconsumer": Entry(group_commands.xgroup_delconsumer, 5, help=(
+            "DELCONSUMER <key> <groupname> <consumer>", "Remove the specified consumer.",
+        )),
+        b"destroy": Entry(group_commands.xgroup_destroy, 4, help=("DESTROY <key> <groupname>", "Remove the specified group.")),
+        b"setid": Entry(group_commands.xgroup_setid, -5, help=(
+            "SETID <key> <groupname> <id|$> [ENTRIESREAD entries_read]",
+            "Set the current group ID and entries_read counter.",
+        )),
+        b"help": _HELP,
+    }),
+    b"xreadgroup": Entry(group_commands.xreadgroup, -7),  # entries for one consumer of a group; with BLOCK it waits for one
+    b"xack": Entry(group_commands.xack, -4),  # entries are done
+    b"xpending": Entry(group_commands.xpending, -3),  # entries that were delivered, and are not done yet
+    b"xclaim": Entry(group_commands.xclaim, -6),  # take these entries over from another consumer
+    b"xautoclaim": Entry(group_commands.xautoclaim, -6),  # take over whatever has been pending for long
+    b"del": Entry(stream_commands.delete, -2),  # forget streams
+    b"exists": Entry(stream_commands.exists, -2),  # which of these streams exist
+    b"type": Entry(stream_commands.type_of, 2),  # "stream" or "none"
+    b"xinfo": Entry(_help, -2, subcommands={  # a stream, its groups, and their consumers
+        b"consumers": Entry(group_commands.xinfo_consumers, 4, help=(
+            "CONSUMERS <key> <groupname>", "Show consumers of <groupname>.",
+        )),
+        b"groups": Entry(group_commands.xinfo_groups, 3, help=("GROUPS <key>", "Show the stream consumer groups.")),
+        b"stream": Entry(stream_commands.xinfo_stream, -3, help=("STREAM <key>", "Show information about the stream.")),
         b"help": _HELP,
     }),
 }  # fmt: skip

@@ -60,16 +60,19 @@ Events = list[Event]
 
 @dataclass(slots=True)
 class Wait(Event):
-    """No answer yet, from a command that waits for messages (XREAD BLOCK).
+    """No answer yet, from a command that waits for entries (XREAD BLOCK, XREADGROUP BLOCK).
 
-    The shell calls ``answer`` again when one of the topics has a new message. When time runs out, the shell itself replies.
+    The shell gives the broker a reader, which calls ``answer`` whenever one of the topics has a new entry, until there is an
+    answer. The broker calls it at once, before any other command is run: otherwise another client's command could take the
+    entry first, although it came later. When time runs out, the shell itself replies.
     """
 
     topics: list[str]
+    """The topics, each once."""
     milliseconds: int
     """The longest wait; 0: forever."""
-    answer: Callable[[], Events | None]
-    """Returns the answer; None while there is no answer yet."""
+    answer: Callable[[str], Events | None]
+    """Called with the topic that has a new entry. Returns the answer; None while there is no answer yet."""
 
 
 class Refusal(Exception):
@@ -82,6 +85,20 @@ def reply(value: object) -> Events:
 
 
 OK = reply(Simple("OK"))
+NO_ROOM = "OOM command not allowed when used memory > 'maxmemory'."
+"""The error for a command that the limits leave no room for, in Redis's words."""
+MAX_QUOTED = 128
+"""The maximum number of bytes of a client's word that most errors quote."""
+
+
+def quoted(word: bytes, most: int | None = None) -> str:
+    """Return a word as C prints it in an error: up to its first NUL."""
+    return one_line(word.partition(b"\0")[0][:most])
+
+
+def one_line(text: bytes) -> str:
+    """Return text without line breaks: a client's word must not end our error, and begin a reply of the client's choice."""
+    return to_text(text.replace(b"\r", b" ").replace(b"\n", b" "))
 
 
 def integer(text: bytes, complaint: str = "value is not an integer or out of range") -> int:

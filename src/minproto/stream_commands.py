@@ -26,25 +26,23 @@ XREAD does not say whether the history has dropped entries after the id. XINFO S
 ``max-deleted-entry-id`` are kept.
 
 Every function here takes a session and the words of a command, and returns the answer. The table in ``commands.py`` refers to
-these functions. Left out: consumer groups, and XADD, because PUBLISH is the only way in.
+these functions. Consumer groups are in ``group_commands.py``. ``~``, which lets Redis trim less than it was told to, trims
+here as ``=`` does: exactly.
 """
 
 import re
-from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
 
-from minproto.broker import Broker, Message, parse_id
-from minproto.resp import Map, NullArray, to_bytes, to_text
+from minproto.broker import Broker
+from minproto.log import FIRST_ID, LAST_ID, MAX_NUMBER, IdKey, Kept, Log, next_id
+from minproto.resp import Map, NullArray, Simple, to_bytes, to_text
 from minproto.session import Events, Refusal, Session, Wait, checked_name, integer, reply
 
-Id = tuple[int, int]
-"""An id as milliseconds and sequence, so that two ids can be compared. As text, "9-0" would come after "10-0"."""
-
-MAX_ID = (1 << 64) - 1
-"""The largest number of milliseconds, and the largest sequence number, in an id."""
-FIRST, LAST = (0, 0), (MAX_ID, MAX_ID)
 MAX_ID_TEXT = 127
 """The maximum number of bytes of an id as text. Redis has the same bound. Without a bound, parsing a very long number would
 cost time."""
+MAX_AFTER_WAIT = 1_000
+"""How many entries a reader that has waited gets at most, unless it has given a COUNT."""
 
 
 # ---- ids ---------------------------------------------------------------------------------------------------------------
@@ -55,61 +53,250 @@ cost time."""
 _ID = re.compile(rb"([0-9]+)(?:-([0-9]+))?")
 
 
-def _parse_id(text: bytes, missing: int) -> Id:
+def key_of(text: bytes, missing: int = 0) -> IdKey:
     """Return an id. ``missing``: the sequence if the text has no sequence. Raises Refusal if the text is not an id."""
     found = _ID.fullmatch(text) if len(text) <= MAX_ID_TEXT else None
     if found is not None:
         id = int(found[1]), missing if found[2] is None else int(found[2])
-        if max(id) <= MAX_ID:
+        if max(id) <= MAX_NUMBER:
             return id
     raise Refusal("ERR Invalid stream ID specified as stream command argument")
 
 
-def _parse_bound(text: bytes, missing: int, step: int, complaint: str) -> Id:
-    """Return the first or the last id in a range, from the text of the bound. Raises Refusal for a wrong bound.
-
-    ``(5-0`` excludes the id 5-0. As a start it means 5-1, the id one step up; as an end it means the id one step down, which
-    is 4-18446744073709551615. So that one step can cross from 5-0 to that id, both numbers are combined into one of 128 bits.
-    """
+def bound_of(text: bytes, missing: int) -> IdKey:
+    """Return the id that a bound names: of "-" the first, of "+" the last. Raises Refusal."""
     if text in (b"-", b"+"):
-        return FIRST if text == b"-" else LAST
+        return FIRST_ID if text == b"-" else LAST_ID
+    return key_of(text, missing)
+
+
+def first_of(text: bytes) -> IdKey:
+    """Return the first id of a range whose start is the text: "5" is 5-0, and "(5-0" is 5-1. Raises Refusal."""
     if len(text) < 2 or text[:1] != b"(":
-        return _parse_id(text, missing)
-    milliseconds, sequence = _parse_id(text[1:], missing)
-    number = (milliseconds << 64 | sequence) + step
-    if not 0 <= number < 1 << 128:
-        raise Refusal(f"ERR {complaint}")
-    return number >> 64, number & MAX_ID
+        return bound_of(text, 0)
+    key = key_of(text[1:])
+    if key == LAST_ID:
+        raise Refusal("ERR invalid start ID for the interval")
+    return next_id(key)
 
 
-def _parse_start(broker: Broker, topic: str, text: bytes) -> Id:
-    """Return the id after which XREAD reads. ``$`` is the newest id of the topic at the time of the command."""
-    if text == b"$":
-        text = broker.last_id(topic).encode()
-    if text == b">":
-        raise Refusal(
-            "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option."
-        )
-    return _parse_id(text, 0)
+def last_of(text: bytes) -> IdKey:
+    """Return the last id of a range whose end is the text: "5" is all of 5. Raises Refusal.
+
+    "(5-0" is the id one step down from 5-0, which is 4-18446744073709551615.
+    """
+    if len(text) < 2 or text[:1] != b"(":
+        return bound_of(text, MAX_NUMBER)
+    milliseconds, sequence = key_of(text[1:], MAX_NUMBER)
+    if sequence:
+        return milliseconds, sequence - 1
+    if not milliseconds:
+        raise Refusal("ERR invalid end ID for the interval")
+    return milliseconds - 1, MAX_NUMBER
 
 
-def _id_of(message: Message) -> Id:
-    id = parse_id(message.id)
-    assert id is not None  # the broker has made it
-    return id
+def id_text(key: IdKey) -> bytes:
+    """Return an id as a reply has it."""
+    return b"%d-%d" % key
 
 
-def _entries(messages: list[Message]) -> list[object]:
-    """Return messages as entries: [id, [field, value]]."""
-    return [[message.id.encode(), [b"data", message.data]] for message in messages]
+def entry_reply(entry: Kept) -> list[object]:
+    """Return an entry as a reply has it: [id, [name, value, …]]."""
+    return [id_text(entry.key), list(entry.fields)]
 
 
-# ---- the commands ------------------------------------------------------------------------------------------------------
+# ---- adding and removing -----------------------------------------------------------------------------------------------
+#
+#   XADD topic [NOMKSTREAM] [trimming] id name value [name value …]
+#   XTRIM topic trimming
+#
+#   trimming  =  ("MAXLEN" number / "MINID" id) ["LIMIT" number]        after MAXLEN or MINID there may be "=" or "~"
+#   id        =  "*"                                                    the clock's milliseconds, and the next sequence
+#             /  milliseconds "-*"                                      these milliseconds, and the next sequence
+#             /  milliseconds ["-" sequence]                            this id, which has to be larger than all before it
+
+
+@dataclass(slots=True)
+class _Options:
+    """The words of XADD or XTRIM between the topic and the fields."""
+
+    create: bool = True
+    id: IdKey | None = None
+    """The id of XADD; None: ``*``."""
+    sequence_given: bool = True
+    """False: the id is ``milliseconds-*``."""
+    max_length: int | None = None
+    min_id: IdKey | None = None
+    exact: bool = True
+    limit: int | None = None
+    """How many entries to remove at most. 0 and None: no limit."""
+    end: int = 2
+    """The position of the first word after the options and the id."""
+
+    @property
+    def trims(self) -> bool:
+        return self.max_length is not None or self.min_id is not None
+
+
+def _parse_options(words: list[bytes], adding: bool) -> _Options:
+    """Return the options of XADD (``adding``) or XTRIM. Raises Refusal with Redis's words, in Redis's order of checks."""
+    options = _Options()
+    while options.end < len(words):
+        word, more = words[options.end].lower(), len(words) - options.end - 1
+        if word == b"*" and adding:
+            break
+        if word in (b"maxlen", b"minid") and more:
+            _parse_trimming(words, options)
+        elif word == b"limit" and more:
+            options.limit = integer(words[options.end + 1])
+            if options.limit < 0:
+                raise Refusal("ERR The LIMIT argument must be >= 0.")
+            options.end += 2
+        elif word == b"nomkstream" and adding:
+            options.create = False
+            options.end += 1
+        elif adding:
+            options.id, options.sequence_given = _parse_new_id(words[options.end])
+            break
+        else:
+            raise Refusal("ERR syntax error")
+    if options.limit and not options.trims:
+        raise Refusal("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy")
+    if not adding and not options.trims:
+        raise Refusal("ERR syntax error, XTRIM must be called with a trimming strategy")
+    if options.limit is not None and options.exact:
+        raise Refusal("ERR syntax error, LIMIT cannot be used without the special ~ option")
+    options.end += 1
+    return options
+
+
+def _parse_trimming(words: list[bytes], options: _Options) -> None:
+    """Parse MAXLEN or MINID at ``options.end``, and its value."""
+    position, more = options.end + 1, len(words) - options.end - 1
+    if options.trims:
+        raise Refusal("ERR syntax error, MAXLEN and MINID options at the same time are not compatible")
+    options.exact = True
+    if more >= 2 and words[position] in (b"=", b"~"):
+        options.exact = words[position] == b"="
+        position += 1
+    if words[options.end].lower() == b"minid":
+        options.min_id = key_of(words[position])
+    else:
+        options.max_length = integer(words[position])
+        if options.max_length < 0:
+            raise Refusal("ERR The MAXLEN argument must be >= 0.")
+    options.end = position + 1
+
+
+def _parse_new_id(text: bytes) -> tuple[IdKey, bool]:
+    """Return the id for a new entry, and whether the text has a sequence: "5-*" is (5, 0) and False."""
+    if text.endswith(b"-*"):
+        return key_of(text[:-2] + b"-0"), False
+    return key_of(text), True
+
+
+def _new_key(last: IdKey, options: _Options, now: int) -> IdKey:
+    """Return the id of a new entry. ``last``: the id of the newest entry. Raises Refusal.
+
+        last      XADD with       at 1000    at 5000
+        1000-7    *               1000-8     5000-0
+        1000-7    1000-*          1000-8     1000-8
+        1000-7    1001-*          1001-0     1001-0
+        1000-7    999-*           refused, as every id up to 1000-7 is
+    """
+    if last == LAST_ID:
+        raise Refusal("ERR The stream has exhausted the last possible ID, unable to add more items")
+    key = options.id
+    if key is None:
+        key = (now, 0) if now > last[0] else next_id(last)
+    elif not options.sequence_given and key[0] == last[0] and last[1] < MAX_NUMBER:
+        key = next_id(last)
+    if key <= last:
+        raise Refusal("ERR The ID specified in XADD is equal or smaller than the target stream top item")
+    return key
+
+
+def _trim(log: Log, options: _Options) -> int:
+    """Remove the oldest entries, as MAXLEN or MINID says, and return how many."""
+    if options.min_id is not None:
+        count = log.count_before(options.min_id)
+    elif options.max_length is not None:
+        count = max(0, len(log.entries) - options.max_length)
+    else:
+        return 0
+    count = min(count, options.limit or count)
+    log.trim(count)
+    return count
+
+
+def xadd(session: Session, arguments: list[bytes]) -> Events:
+    """XADD topic … id name value …: append an entry, and reply with its id. No subscriber hears of it.
+
+    >>> from minproto.session import Switchboard
+    >>> session = Switchboard(Broker(clock=lambda: 1_700_000_000_000)).open(print)
+    >>> for words in (b"XADD jobs * size 7", b"XADD jobs * size 8", b"XADD jobs MAXLEN 2 1700000000001-* size 9"):
+    ...     xadd(session, words.split())
+    [Reply(value=b'1700000000000-0')]
+    [Reply(value=b'1700000000000-1')]
+    [Reply(value=b'1700000000001-0')]
+    >>> xrange(session, b"XRANGE jobs - + COUNT 1".split())                # the first entry was trimmed
+    [Reply(value=[[b'1700000000000-1', [b'size', b'8']]])]
+    """
+    options = _parse_options(arguments, adding=True)
+    fields = arguments[options.end :]
+    if len(fields) < 2 or len(fields) % 2:
+        raise Refusal("ERR wrong number of arguments for 'xadd' command")
+    if options.id == FIRST_ID and options.sequence_given:
+        raise Refusal("ERR The ID specified in XADD must be greater than 0-0")
+    broker, topic = session.switchboard.broker, checked_name(arguments[1])
+    log = broker.stream(topic)
+    if log is None and not options.create:
+        return reply(None)
+    key = _new_key(FIRST_ID if log is None else log.last, options, broker.clock())
+    log = broker.add(topic, key, tuple(fields))
+    _trim(log, options)
+    broker.wake(topic)
+    return reply(id_text(key))
+
+
+def xtrim(session: Session, arguments: list[bytes]) -> Events:
+    """XTRIM topic MAXLEN number, or XTRIM topic MINID id: remove the oldest entries, and reply with their number."""
+    options = _parse_options(arguments, adding=False)
+    log = session.switchboard.broker.stream(to_text(arguments[1]))
+    return reply(0 if log is None else _trim(log, options))
+
+
+def xdel(session: Session, arguments: list[bytes]) -> Events:
+    """XDEL topic id …: remove entries, and reply with their number."""
+    log = session.switchboard.broker.stream(to_text(arguments[1]))
+    if log is None:
+        return reply(0)
+    keys = [key_of(id) for id in arguments[2:]]  # all checks come before the first change
+    return reply(sum(map(log.delete, keys)))
+
+
+def delete(session: Session, arguments: list[bytes]) -> Events:
+    """DEL topic …: forget the logs of topics, with their consumer groups, and reply with their number."""
+    return reply(sum(session.switchboard.broker.delete(to_text(topic)) for topic in arguments[1:]))
+
+
+def exists(session: Session, arguments: list[bytes]) -> Events:
+    """EXISTS topic …: reply with the number of topics that have a log."""
+    return reply(sum(session.switchboard.broker.stream(to_text(topic)) is not None for topic in arguments[1:]))
+
+
+def type_of(session: Session, arguments: list[bytes]) -> Events:
+    """TYPE topic: reply with "stream" if the topic has a log, otherwise "none"."""
+    return reply(Simple("none" if session.switchboard.broker.stream(to_text(arguments[1])) is None else "stream"))
+
+
+# ---- reading -----------------------------------------------------------------------------------------------------------
 
 
 def xlen(session: Session, arguments: list[bytes]) -> Events:
-    """XLEN topic: reply with the number of messages kept."""
-    return reply(session.switchboard.broker.log_length(to_text(arguments[1])))
+    """XLEN topic: reply with the number of entries kept."""
+    log = session.switchboard.broker.stream(to_text(arguments[1]))
+    return reply(0 if log is None else len(log.entries))
 
 
 def xrange(session: Session, arguments: list[bytes]) -> Events:
@@ -134,20 +321,17 @@ def xrevrange(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _range(session: Session, arguments: list[bytes], start: bytes, end: bytes, backwards: bool = False) -> Events:
-    first = _parse_bound(start, 0, 1, "invalid start ID for the interval")  # "5" as a start is 5-0, as an end all of 5
-    last = _parse_bound(end, MAX_ID, -1, "invalid end ID for the interval")
-    most = None
+    first, last, most = first_of(start), last_of(end), None
     for position in range(4, len(arguments), 2):
         if arguments[position].lower() != b"count" or position + 1 == len(arguments):
             raise Refusal("ERR syntax error")
         most = max(0, integer(arguments[position + 1]))
-    log = session.switchboard.broker.log(to_text(arguments[1]))
-    if most == 0 and log:
+    log = session.switchboard.broker.stream(to_text(arguments[1]))
+    if log is None:
+        return reply([])
+    if most == 0:
         return reply(NullArray())  # as Redis does: it replies with an empty array only if there is no stream
-    messages = log[bisect_left(log, first, key=_id_of) : bisect_right(log, last, key=_id_of)]
-    if backwards:
-        messages.reverse()
-    return reply(_entries(messages[:most]))
+    return reply([entry_reply(entry) for entry in log.between(first, last, most, backwards)])
 
 
 def xinfo_stream(session: Session, arguments: list[bytes]) -> Events:
@@ -159,15 +343,76 @@ def xinfo_stream(session: Session, arguments: list[bytes]) -> Events:
     if len(arguments) > 3:
         raise Refusal("ERR unknown subcommand or wrong number of arguments for 'STREAM'. Try XINFO HELP.")
     broker, topic = session.switchboard.broker, checked_name(arguments[2])
-    if not broker.history(topic):
+    log = broker.stream(topic)
+    if log is None and not broker.history(topic):
         raise Refusal("ERR no such key")
-    log = broker.log(topic)
-    first, last = _entries(log[:1] + log[-1:]) if log else (None, None)
+    log = log or broker.log_of(topic)  # a topic with a history is a stream even before its first message
+    first, last = (log.entries[0], log.entries[-1]) if log.entries else (None, None)
     return reply(Map([
-        (b"length", len(log)), (b"last-generated-id", broker.last_id(topic).encode()),
-        (b"max-deleted-entry-id", broker.last_id(topic, len(log)).encode()), (b"groups", 0),
-        (b"first-entry", first), (b"last-entry", last),
+        (b"length", len(log.entries)), (b"last-generated-id", id_text(max(log.last, log.start))),
+        (b"max-deleted-entry-id", id_text(max(log.max_deleted, log.start))), (b"entries-added", log.added),
+        (b"recorded-first-entry-id", id_text(first.key if first else FIRST_ID)), (b"groups", len(broker.groups(topic))),
+        (b"first-entry", entry_reply(first) if first else None), (b"last-entry", entry_reply(last) if last else None),
     ]))  # fmt: skip
+
+
+@dataclass(slots=True)
+class Reading:
+    """The words of XREAD or XREADGROUP."""
+
+    most: int = 0
+    """COUNT; 0: no bound."""
+    block: int | None = None
+    """BLOCK, in milliseconds; None: do not wait."""
+    group: bytes | None = None
+    consumer: bytes = b""
+    acknowledge: bool = True
+    """False after NOACK."""
+    topics: list[str] = field(default_factory=list)
+    ids: list[bytes] = field(default_factory=list)
+
+
+def parse_reading(words: list[bytes], by_group: bool = False) -> Reading:
+    """Return the words of XREAD, or of XREADGROUP (``by_group``). Raises Refusal with Redis's words."""
+    reading, position = Reading(), 1
+    while position < len(words):
+        option, more = words[position].lower(), len(words) - position - 1
+        if option == b"block" and more:
+            reading.block = integer(words[position + 1], "timeout is not an integer or out of range")
+            if reading.block < 0:
+                raise Refusal("ERR timeout is negative")
+        elif option == b"count" and more:
+            reading.most = max(0, integer(words[position + 1]))
+        elif option == b"streams" and more:
+            _parse_streams(reading, words[position + 1 :])
+            break
+        elif (option == b"group" and more >= 2) or option == b"noack":
+            _parse_group(reading, words[position:], by_group)
+            position += {b"group": 1, b"noack": -1}[option]
+        else:
+            raise Refusal("ERR syntax error")
+        position += 2
+    if not reading.topics:
+        raise Refusal("ERR syntax error")
+    return reading
+
+
+def _parse_streams(reading: Reading, names: list[bytes]) -> None:
+    if len(names) % 2:
+        raise Refusal("ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.")
+    reading.topics = [checked_name(topic) for topic in names[: len(names) // 2]]
+    reading.ids = names[len(names) // 2 :]
+
+
+def _parse_group(reading: Reading, words: list[bytes], by_group: bool) -> None:
+    option = words[0].lower()
+    if not by_group:
+        name = option.decode().upper()
+        raise Refusal(f"ERR The {name} option is only supported by XREADGROUP. You called XREAD instead.")
+    if option == b"group":
+        reading.group, reading.consumer = words[1:3]
+    else:
+        reading.acknowledge = False
 
 
 def xread(session: Session, arguments: list[bytes]) -> Events | Wait:
@@ -179,62 +424,50 @@ def xread(session: Session, arguments: list[bytes]) -> Events | Wait:
     >>> broker = Broker(clock=lambda: 1_700_000_000_000, history=10)
     >>> session = Switchboard(broker).open(print)
     >>> wait = xread(session, b"XREAD BLOCK 5000 STREAMS news $".split())
-    >>> print(wait.topics, wait.milliseconds, wait.answer())
+    >>> print(wait.topics, wait.milliseconds, wait.answer("news"))
     ['news'] 5000 None
     >>> receivers = broker.publish("news", b"hello")
-    >>> wait.answer()
+    >>> wait.answer("news")
     [Reply(value=[[b'news', [[b'1700000000000-1', [b'data', b'hello']]]]])]
     """
-    most, block, position = _read_options(arguments)
-    names = arguments[position:]
-    if len(names) % 2:
-        raise Refusal("ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.")
-    topics = [checked_name(topic) for topic in names[: len(names) // 2]]
-    broker = session.switchboard.broker
-    after = [_parse_start(broker, topic, id) for topic, id in zip(topics, names[len(topics) :], strict=True)]
+    reading, broker = parse_reading(arguments), session.switchboard.broker
+    starts = [(topic, _parse_start(broker, topic, id)) for topic, id in zip(reading.topics, reading.ids, strict=True)]
+    found: list[tuple[str, list[object]]] = []
+    for topic, start in starts:
+        log = broker.stream(topic)
+        if log and (entries := log.after(start, reading.most or None)):
+            found.append((topic, [entry_reply(entry) for entry in entries]))
+    after = dict(reversed(starts))  # of a topic that is named twice, Redis waits after its first id
 
-    def answer() -> Events | None:
-        return _read(session, topics, after, most)
+    def answer(topic: str) -> Events | None:
+        log = broker.stream(topic)
+        if log is None or log.last <= after[topic]:
+            return None
+        entries = log.after(after[topic], reading.most or MAX_AFTER_WAIT)
+        return read_reply(session, [(topic, [entry_reply(entry) for entry in entries])])
 
-    return answer() or (reply(NullArray()) if block is None else Wait(topics, block, answer))
-
-
-def _read_options(arguments: list[bytes]) -> tuple[int | None, int | None, int]:
-    """Return COUNT and BLOCK (None if an option is not given), and the position of the first topic, after STREAMS."""
-    most, block, position = 0, None, 1
-    while position < len(arguments) - 1 and (option := arguments[position].lower()) != b"streams":
-        if option == b"block":
-            block = integer(arguments[position + 1], "timeout is not an integer or out of range")
-            if block < 0:
-                raise Refusal("ERR timeout is negative")
-        elif option == b"count":
-            most = max(0, integer(arguments[position + 1]))
-        else:
-            raise Refusal(_wrong_option(option, len(arguments) - position - 1))
-        position += 2
-    if position + 1 >= len(arguments):
-        raise Refusal(_wrong_option(arguments[position].lower() if position < len(arguments) else b"", 0))
-    return most or None, block, position + 1  # COUNT 0 means no bound, as in Redis
+    if found:
+        return read_reply(session, found)
+    return reply(NullArray()) if reading.block is None else Wait(list(after), reading.block, answer)
 
 
-def _wrong_option(option: bytes, more: int) -> str:
-    """Return the error for an option followed by ``more`` words. An option of XREADGROUP gets an error of its own."""
-    if (option == b"group" and more >= 2) or option == b"noack":
-        return f"ERR The {option.decode().upper()} option is only supported by XREADGROUP. You called XREAD instead."
-    return "ERR syntax error"
+def _parse_start(broker: Broker, topic: str, text: bytes) -> IdKey:
+    """Return the id after which XREAD reads. ``$`` is the newest id of the topic at the time of the command."""
+    if text == b"$":
+        log = broker.stream(topic)
+        return log.last if log else FIRST_ID
+    if text == b">":
+        raise Refusal(
+            "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option."
+        )
+    return key_of(text)
 
 
-def _read(session: Session, topics: list[str], after: list[Id], most: int | None) -> Events | None:
-    """Return the entries that each topic has after its id, at most ``most`` per topic; None if no topic has such entries.
+def read_reply(session: Session, found: list[tuple[str, list[object]]]) -> Events:
+    """Return the answer of XREAD and XREADGROUP: topics, each with its entries.
 
     Version 2 has no maps. There Redis replies with an array of pairs, not with alternating keys and values.
     Each pair is an array.
     """
-    found: list[tuple[bytes, object]] = []
-    for topic, id in zip(topics, after, strict=True):
-        log = session.switchboard.broker.log(topic)
-        if messages := log[bisect_right(log, id, key=_id_of) :][:most]:
-            found.append((to_bytes(topic), _entries(messages)))
-    if not found:
-        return None
-    return reply(Map(list(found)) if session.version == 3 else [[topic, entries] for topic, entries in found])
+    pairs = [(to_bytes(topic), entries) for topic, entries in found]
+    return reply(Map(list(pairs)) if session.version == 3 else [list(pair) for pair in pairs])

@@ -523,8 +523,8 @@ async def test_xinfo_tells_after_which_id_nothing_is_missing():
         client, broker = server.client(), server.broker
         beginning = broker.last_id("a").encode()
         assert in_pairs(await client.ask("xinfo", "stream", "a")) == {
-            b"length": 0, b"last-generated-id": beginning, b"max-deleted-entry-id": beginning,
-            b"groups": 0, b"first-entry": None, b"last-entry": None,
+            b"length": 0, b"last-generated-id": beginning, b"max-deleted-entry-id": beginning, b"entries-added": 0,
+            b"recorded-first-entry-id": b"0-0", b"groups": 0, b"first-entry": None, b"last-entry": None,
         }  # fmt: skip
         ids = []
         for number in range(3):
@@ -532,6 +532,7 @@ async def test_xinfo_tells_after_which_id_nothing_is_missing():
             ids.append(broker.last_id("a").encode())
         assert in_pairs(await client.ask("xinfo", "stream", "a")) == {
             b"length": 2, b"last-generated-id": ids[2], b"max-deleted-entry-id": ids[0], b"groups": 0,
+            b"entries-added": 3, b"recorded-first-entry-id": ids[1],
             b"first-entry": [ids[1], [b"data", b"1"]], b"last-entry": [ids[2], [b"data", b"2"]],
         }  # fmt: skip
         assert await client.ask("xinfo", "stream", "b") == Error("ERR no such key")
@@ -616,6 +617,30 @@ async def test_xread_has_a_timeout():
         await asyncio.sleep(10_000)
         server.broker.publish("a", b"at last")
         assert data_of((await client.reply())[0][1]) == [b"at last"]
+
+
+@virtual
+async def test_blocked_consumers_are_served_in_turn():
+    """Who has waited longest comes first, even if another command for the entry is in the same chunk as the XADD."""
+    async with serving() as server:
+        first, second, other = server.client(), server.client(), server.client()
+        await other.ask("xgroup", "create", "s", "g", "$", "mkstream")
+        for name, client in (("a", first), ("b", second)):
+            client.send("xreadgroup", "group", "g", name, "count", "1", "block", "0", "streams", "s", ">")
+            await asyncio.sleep(1)
+        read = command("xreadgroup", "group", "g", "c", "streams", "s", ">")
+        other.pipe.write(command("xadd", "s", "1-0", "f", "x") + read + command("xadd", "s", "2-0", "f", "y") + read)
+        assert await other.replies(4) == [b"1-0", NULL_ARRAY, b"2-0", NULL_ARRAY]
+        assert await first.reply() == [[b"s", [[b"1-0", [b"f", b"x"]]]]]
+        assert await second.reply() == [[b"s", [[b"2-0", [b"f", b"y"]]]]]
+        first.send("xreadgroup", "group", "g", "a", "block", "1500", "streams", "s", ">")
+        assert await first.reply() == NULL_ARRAY
+        for words, error in ((("xgroup", "destroy", "s", "g"), "NOGROUP"), (("del", "s"), "UNBLOCKED")):
+            second.send("xreadgroup", "group", "g", "b", "block", "0", "streams", "s", ">")
+            await asyncio.sleep(1)
+            await other.ask(*words)
+            assert (await second.reply()).text.startswith(error)
+            await other.ask("xgroup", "create", "s", "g", "$", "mkstream")
 
 
 @virtual

@@ -9,7 +9,7 @@ from resp_harness import serving
 import minproto.broker
 import minproto.fast.broker
 from minproto import Broker, Gap
-from minproto.broker import Limits, parse_id
+from minproto.log import Limits, parse_id
 
 
 def publish(broker, *texts):

@@ -34,10 +34,9 @@ from typing import Any
 
 from minproto.aio.link import Link, Skipped, check
 from minproto.aio.remote_subscription import SHORTEST_PING, too_long
-from minproto.broker import Gap, Item, Message, parse_id
 from minproto.core import RemoteProtocolError
+from minproto.log import MAX_NUMBER, Gap, IdKey, Item, Message, parse_id
 from minproto.resp import Limits, NullArray, to_text
-from minproto.stream_commands import MAX_ID, Id
 
 NO_HISTORY = ("ERR no such key", "ERR unknown command", "WRONGTYPE ")
 """The beginnings of XINFO STREAM's errors for a topic without a history. The first error comes from minproto and Redis, the
@@ -75,7 +74,7 @@ class History:
             return self._received(after, read, link.limits)
         return self._received(max(after, dropped), read, link.limits, gap=True)
 
-    async def _start(self, link: Link) -> Id:
+    async def _start(self, link: Link) -> IdKey:
         """Return the id after which the ``last`` messages come, found by reading backwards, in batches."""
         bound, missing = b"+", self._last + 1
         while True:
@@ -112,7 +111,7 @@ class History:
         dropped = _last_dropped(stream)
         return self._received(max(self._after, dropped), self._read[0], link.limits, gap=dropped > self._after)
 
-    def _received(self, after: Id, read: Any, limits: Limits, *, gap: bool = False) -> list[Item]:
+    def _received(self, after: IdKey, read: Any, limits: Limits, *, gap: bool = False) -> list[Item]:
         """Return the items in an answer to XREAD, and note the id after which the next XREAD reads.
 
         It is the id of the last item, or ``after`` if there is no item. It is noted only when the whole answer has been
@@ -190,7 +189,7 @@ def _pairs(answer: Any) -> dict[bytes, Any]:
     raise RemoteProtocolError(f"not what XINFO STREAM answers: {str(answer)[:60]}")
 
 
-def _last_dropped(stream: dict[bytes, Any]) -> Id:
+def _last_dropped(stream: dict[bytes, Any]) -> IdKey:
     """Return the newest id that is no longer kept.
 
     A redis-server's ``max-deleted-entry-id`` covers what XDEL has deleted, but not what MAXLEN has trimmed. If more entries
@@ -204,20 +203,20 @@ def _last_dropped(stream: dict[bytes, Any]) -> Id:
     return dropped
 
 
-def _id_or_oldest(text: str) -> Id:
+def _id_or_oldest(text: str) -> IdKey:
     """Return the user's id. A text that is not an id is treated as older than every id: everything is read, after a Gap.
 
     ``Broker`` does the same. Ids come from cookies and Last-Event-ID fields, and a wrong id must not make this call fail.
     """
     id = parse_id(text)
-    return id if id is not None and max(id) <= MAX_ID else OLDEST
+    return id if id is not None and max(id) <= MAX_NUMBER else OLDEST
 
 
-def _encode_id(id: Id) -> bytes:
+def _encode_id(id: IdKey) -> bytes:
     return b"%d-%d" % id
 
 
-def _parse_id(text: Any) -> Id:
+def _parse_id(text: Any) -> IdKey:
     id = parse_id(to_text(text)) if isinstance(text, bytes) else None
     if id is None:
         raise RemoteProtocolError(f"not an id: {str(text)[:60]}")

@@ -34,12 +34,13 @@ new client must give the password, if there is one.
     a subscriber that does not read            at once, by a reset: it would not read an error either
     a browser's HTTP request                   at once, by a reset: the web page that made the browser send it learns nothing
 
-**XREAD BLOCK** is the only command that waits. The client may leave meanwhile, so its task continues to read:
+**XREAD BLOCK** and **XREADGROUP BLOCK** wait. The client may leave meanwhile, so its task continues to read:
 
-    XREAD BLOCK 5000 STREAMS news $     execute() returns a Wait, because no message is after the newest id
-                                        the task listens to the topic, and waits in receive(), 5 seconds at most
-    PUBLISH news hello, by another      the listener calls endpoint.interrupt(), which ends the wait
-                                        Wait.answer() returns the entry, and the task sends it
+    XREAD BLOCK 5000 STREAMS news $     execute() returns a Wait, because no entry is after the newest id
+                                        the task gives the broker a reader, and waits in receive(), 5 seconds at most
+    PUBLISH news hello, by another      the broker calls the reader's look(), which gets the entry from Wait.answer()
+                                        look() calls endpoint.interrupt(), which ends the wait
+                                        the task sends the answer
 
 Commands that the client sends in the meantime stay in the buffer, because a server answers in the order of the commands.
 """
@@ -58,7 +59,6 @@ from minproto.aio.observe import logger
 from minproto.aio.options import check_secret, check_type, configure
 from minproto.aio.pipe import READ_SIZE, Pipe
 from minproto.aio.sockets import keep_alive
-from minproto.broker import Message
 from minproto.commands import CrossProtocolRequest, execute
 from minproto.core import RemoteProtocolError, Role, check_count
 from minproto.resp import Command, Encoded, Limits, NullArray, Reply
@@ -260,28 +260,27 @@ class ServerConnection:
         elif endpoint.unsent > self._config.max_output:  # no wait: messages for this client would pile up meanwhile
             raise ConnectionResetError("the client does not read")
 
-    # -- XREAD BLOCK
+    # -- XREAD BLOCK, XREADGROUP BLOCK
 
     async def _wait_for_answer(self, wait: Wait) -> Events:
-        """Wait until a topic has a message, time runs out, or the client is gone; return what to send."""
+        """Wait until a topic has an entry, time runs out, or the client is gone; return what to send."""
         broker = self._switchboard.broker
-        listener = _Waking(self.endpoint.interrupt)
+        reader = _Reader(wait, self.endpoint.interrupt)
         until = self._loop.time() + wait.milliseconds / 1_000 if wait.milliseconds else math.inf
-        topics = list(dict.fromkeys(wait.topics))  # the client may have named a topic twice
-        for topic in topics:
-            broker.listen(topic, listener)
+        for topic in wait.topics:
+            broker.wait(topic, reader)
         try:
-            while (answer := wait.answer()) is None:
+            while reader.answer is None:
                 left = until - self._loop.time()
                 if left <= 0 or self._draining:
                     return [Reply(NullArray())]
                 if not await self._is_there_after(left):
                     self._session.closing = True
                     return []
-            return answer
+            return reader.answer
         finally:
-            for topic in topics:
-                broker.ignore(topic, listener)
+            for topic in wait.topics:
+                broker.stop_waiting(topic, reader)
 
     async def _is_there_after(self, seconds: float) -> bool:
         """Wait, and return whether the client is still there. A message or ``drain`` ends the wait early.
@@ -323,18 +322,19 @@ class ServerConnection:
             self.endpoint.abort()
 
 
-class _Waking:
-    """A listener that keeps no messages: it only calls ``wake`` when a message is published.
+class _Reader:
+    """A reader that waits for entries: it gets its answer at once when there is one, and wakes the client's task.
 
-    PUBLISH does not count it as a receiver, because Redis does not count the readers of a stream either.
+    The task sends the answer in its next turn. Meanwhile the reader may be called again, and must not read a second time.
     """
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, wait: Wait, wake: Callable[[], None]) -> None:
+        self._wait = wait
         self._wake = wake
+        self.answer: Events | None = None
 
-    def offer(self, message: Message) -> int:
-        self._wake()
-        return 0
-
-    def receiver_count(self, topic: str) -> int:
-        return 0
+    def look(self, topic: str) -> None:
+        if self.answer is None:
+            self.answer = self._wait.answer(topic)
+            if self.answer is not None:
+                self._wake()

@@ -14,7 +14,8 @@ topic is remembered until a pattern is added or removed, so a pattern with wildc
 topic.
 
 A message for 100 subscribers is put into 100 queues, and taken out of them again. ``Subscription`` does this in one step while
-a queue has room and no gap. The plain methods do everything else: overflows, gaps, replays.
+a queue has room and no gap. The plain methods do everything else: overflows, gaps, replays. In the same way ``Broker`` keeps a
+message in a log of messages alone, where no limit on bytes is reached.
 """
 
 import sys
@@ -23,6 +24,7 @@ from itertools import chain, count, takewhile
 
 from minproto import broker
 from minproto.broker import Item, Listener, Message, name_bytes
+from minproto.log import MESSAGE_COST, encode_id
 
 _REMEMBERED = 20_000
 """The maximum number of topics and matching patterns, counted together, that are remembered."""
@@ -153,3 +155,25 @@ class Broker(broker.Broker):
 
     patterns = Patterns
     subscription = Subscription
+
+    def _keep(self, topic: str, data: bytes) -> Message:
+        """Keep a message in a log without added entries. Where the log is full, the oldest message makes room."""
+        logs = self._logs
+        log = logs.histories.get(topic)
+        size = len(data) + len(topic) + MESSAGE_COST
+        of_all = size + logs.in_histories.bytes + logs.in_pinned.bytes
+        if log is None or log.bytes + size > log.max_bytes or of_all > logs.limits.max_history_bytes:
+            return super()._keep(topic, data)
+        log.last = key = self._next_id()
+        message = Message(topic, encode_id(key), data, None, {}, key)
+        published = log.published
+        if len(published) >= log.max_messages:
+            lost = published.popleft()
+            log.start = lost.key
+            size -= lost.cost
+        published.append(message)
+        log.added += 1
+        log.bytes += size
+        logs.in_histories.bytes += size
+        logs.histories.move_to_end(topic)
+        return message

@@ -1,7 +1,8 @@
 """Tools for tests, our own and yours: cuts, strategies, the laws, an in-memory network and a virtual clock.
 
 ``check(Subject(make=MyParser, streams=strategies.request_streams, limit=1_000))`` runs the laws on your own parser. See
-``docs/python-parser.md`` for what a parser needs, and for the strategies.
+``docs/python-parser.md`` for what a parser needs, and for the strategies. ``check_group(MyQueue)`` runs the laws of consumer
+groups on your own queue (``group_laws.py``).
 
 This package needs hypothesis: ``pip install '.[testing]'`` in a clone.
 """
@@ -13,16 +14,18 @@ if TYPE_CHECKING:
     from minproto.testing import strategies
     from minproto.testing.cuts import byte_by_byte, chunks, cut, mutated, whole
     from minproto.testing.decorator import obeys
+    from minproto.testing.group_laws import GroupLawBroken, WorkQueue, check_group
     from minproto.testing.laws import LawBroken, Subject, Trace, check, check_law, trace
     from minproto.testing.programs import Program
     from minproto.testing.streams import STREAMS
 
 __all__ = [
-    "STREAMS", "LawBroken", "Program", "Subject", "Trace", "byte_by_byte", "check", "check_law", "chunks", "cut", "mutated",
-    "obeys", "strategies", "trace", "whole",
+    "STREAMS", "GroupLawBroken", "LawBroken", "Program", "Subject", "Trace", "WorkQueue", "byte_by_byte", "check",
+    "check_group", "check_law", "chunks", "cut", "mutated", "obeys", "strategies", "trace", "whole",
 ]  # fmt: skip
 
 _MODULES = {
+    "GroupLawBroken": "group_laws", "WorkQueue": "group_laws", "check_group": "group_laws",
     "STREAMS": "streams", "Program": "programs", "byte_by_byte": "cuts", "chunks": "cuts", "cut": "cuts", "mutated": "cuts",
     "obeys": "decorator", "whole": "cuts",
 }  # fmt: skip

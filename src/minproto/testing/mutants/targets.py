@@ -15,7 +15,9 @@ PROTOCOLS = {
     ),
     "WebSocket": ("websocket", "websocket_handshake", "deflate"),
     "Server-Sent Events": ("sse",),
-    "RESP and the broker": ("resp", "session", "commands", "stream_commands", "broker"),
+    "RESP and the broker": (
+        "resp", "session", "commands", "stream_commands", "group_commands", "groups", "log", "broker",
+    ),
     "all protocols": ("buffer", "core"),
 }  # fmt: skip
 """The plain cores, by protocol."""
@@ -51,6 +53,7 @@ _RESP = (
     "tests/test_resp.py", "tests/test_commands.py", "tests/aio/test_resp_server.py", "tests/test_agreement.py -k resp",
     "tests/test_laws.py -k -resp ",
 )  # fmt: skip
+_STREAMS = ("tests/test_streams.py", "tests/test_groups.py")
 _BROKER = (
     "tests/test_broker.py", "tests/test_commands.py", "tests/test_broker_agreement.py", "tests/test_broker_index.py",
     "tests/aio/test_resp_server.py",
@@ -69,7 +72,10 @@ _TESTS = {
     "resp": _RESP,
     "session": _RESP,
     "commands": _RESP,
-    "stream_commands": _RESP,
+    "stream_commands": (*_STREAMS, *_RESP),
+    "group_commands": (*_STREAMS, *_RESP),
+    "groups": _STREAMS,
+    "log": (*_STREAMS, *_BROKER),
     "broker": _BROKER,
     "buffer": ("tests/test_buffer.py", *_SSE, *_RESP, "tests/test_http1.py"),
     "core": ("tests/test_core.py", *_SSE, *_RESP, "tests/test_http1.py", "tests/test_websocket.py"),

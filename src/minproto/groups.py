@@ -1,0 +1,366 @@
+r"""Consumer groups: the entries of a log handed out as jobs, each to one consumer. No bytes of RESP, no clock, no waiting.
+
+A topic's log holds jobs. Ten workers should share them: each job for one worker. A worker may crash in the middle of a job,
+and the job must not be lost then. So the group remembers who has which job until the worker says that the job is done:
+
+    the log "jobs"      1000-0     1000-1     1000-2     1001-0     1002-0
+                        done       pending    pending    not yet delivered
+                                   w1         w2
+                                              |
+                                              last: the newest entry that was delivered to any consumer
+
+The life of an entry, as one group sees it. Other groups of the same log see it in states of their own:
+
+                     read                             acknowledge
+    undelivered ------------> pending of a consumer ----------------> acknowledged: never delivered again
+                                 |  ^        |  ^
+                                 |  |        |  | read_again, by the same consumer: deliveries + 1
+                                 |  |        '--'
+                                 '--' claim, by another consumer: the entry is now pending there, deliveries + 1
+
+The group stores little. ``last`` divides the log: entries after it are undelivered. Entries up to it are pending if they are
+in ``pending`` (Redis calls it the pending entries list, PEL), and acknowledged otherwise. The log itself knows nothing of
+groups, and keeps an acknowledged entry until somebody deletes or trims it.
+
+A worked example. w1 crashes after it has read 1000-0, and w2 takes over what has been pending for 60 seconds:
+
+    >>> from minproto.log import Entry, Log, Total
+    >>> log = Log(0, 10_000, (0, 0), Total())
+    >>> for number in range(3):
+    ...     log.append(Entry((1000, number), (b"job", b"%d" % number), 500))
+    >>> group = Group(log, Room(100), last=(0, 0))
+    >>> [entry.key for entry in group.read("w1", now=5_000, most=1)]
+    [(1000, 0)]
+    >>> [entry.key for entry in group.read("w2", now=6_000, most=9)]
+    [(1000, 1), (1000, 2)]
+    >>> group.acknowledge([(1000, 1), (1000, 2)])
+    2
+    >>> found = group.claim_idle("w2", now=70_000, idle=60_000)
+    >>> [(entry.key, group.pending.of[entry.key].deliveries) for entry in found.entries]
+    [((1000, 0), 2)]
+    >>> group.acknowledge([(1000, 0)]), group.read("w1", now=71_000), group.pending.ids
+    (1, [], [])
+
+Four laws follow, and ``minproto.testing.group_laws`` checks them with crashes at any point:
+
+- Each entry is delivered to exactly one consumer of a group until it is claimed.
+- Nothing is lost while a consumer dies: an entry is undelivered, pending or acknowledged.
+- What is acknowledged is never delivered again.
+- One consumer gets the entries in the order of the log.
+
+Easy to get wrong:
+
+- A slow worker is not a dead one. Its job may be claimed and run by another worker as well: a job runs *at least once*, so it
+  has to be idempotent.
+- An entry may be deleted from the log while it is pending. ``read_again`` then says so (None), and ``claim`` forgets it.
+- A pending entry takes memory, and nobody forces a consumer to acknowledge. ``Room`` bounds all groups together.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from minproto.log import FIRST_ID, IdKey, Kept, Log, NoRoomError
+
+
+class Room:
+    """How many more groups, consumers and pending entries a broker may have: ``Limits.max_claims``."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def check(self, count: int) -> None:
+        """Raise NoRoomError if there is no room for this many. Callers check before they change anything."""
+        if self.left < count:
+            raise NoRoomError
+
+
+@dataclass(slots=True)
+class Claim:
+    """An entry that a consumer has received, and has not acknowledged."""
+
+    consumer: "Consumer"
+    delivered_at: int
+    """When the entry was delivered last, in milliseconds since 1970."""
+    deliveries: int
+    """How often the entry has been delivered: a job that crashes its worker has a large number here."""
+
+
+class Claims:
+    """Claims by the id of their entry, and the ids in order."""
+
+    __slots__ = ("ids", "of")
+
+    def __init__(self) -> None:
+        self.ids: list[IdKey] = []
+        self.of: dict[IdKey, Claim] = {}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def add(self, key: IdKey, claim: Claim) -> None:
+        """Add a claim. Almost every new id is the largest, so the search for its place is seldom needed."""
+        if not self.ids or key > self.ids[-1]:
+            self.ids.append(key)
+        else:
+            insort(self.ids, key)
+        self.of[key] = claim
+
+    def remove(self, key: IdKey) -> None:
+        """Remove the claim of an id."""
+        del self.of[key]
+        del self.ids[bisect_left(self.ids, key)]
+
+    def between(self, first: IdKey, last: IdKey) -> list[IdKey]:
+        """Return the ids from one to another, both included."""
+        return self.ids[bisect_left(self.ids, first) : bisect_right(self.ids, last)]
+
+
+@dataclass(slots=True)
+class Consumer:
+    """A consumer of a group: a name under which a worker reads."""
+
+    name: str
+    seen_at: int
+    """When the consumer has last read or claimed, in milliseconds since 1970."""
+    pending: Claims = field(default_factory=Claims)
+
+
+@dataclass(slots=True)
+class Claimed:
+    """The result of ``Group.claim_idle``."""
+
+    next: IdKey
+    """Where the next call goes on; 0-0: the whole list has been looked at."""
+    entries: list[Kept]
+    deleted: list[IdKey]
+    """Entries that were pending, but are no longer in the log: they are no longer pending either."""
+
+
+class Group:
+    """A consumer group of one log."""
+
+    def __init__(self, log: Log, room: Room, last: IdKey, entries_read: int | None = None) -> None:
+        """``last``: entries after this id will be delivered. ``entries_read``: how many entries of the log come up to it;
+        None: unknown. Raises NoRoomError."""
+        room.check(1)
+        room.left -= 1
+        self.log = log
+        self._room = room
+        self.last = last
+        """The id of the newest entry delivered to any consumer."""
+        self.entries_read = entries_read
+        """How many entries there were up to ``last``, deleted ones included; None: unknown. ``lag`` is computed from it."""
+        self.pending = Claims()
+        self.consumers: dict[str, Consumer] = {}
+
+    def close(self) -> None:
+        """Give the group's room back: the group is gone."""
+        self._room.left += 1 + len(self.consumers) + len(self.pending)
+
+    # -- consumers
+
+    def consumer(self, name: str, now: int) -> Consumer:
+        """Return the consumer of this name, which is made if there is none. It has been seen ``now``. Raises NoRoomError."""
+        consumer = self.consumers.get(name)
+        if consumer is None:
+            self._room.check(1)
+            self._room.left -= 1
+            consumer = self.consumers[name] = Consumer(name, now)
+        consumer.seen_at = now
+        return consumer
+
+    def remove_consumer(self, name: str) -> int:
+        """Remove a consumer, and return how many entries were pending there. These entries will not be delivered again."""
+        consumer = self.consumers.pop(name, None)
+        if consumer is None:
+            return 0
+        for key in consumer.pending.ids:
+            self.pending.remove(key)
+        self._room.left += 1 + len(consumer.pending)
+        return len(consumer.pending)
+
+    # -- reading and acknowledging
+
+    def read(self, name: str, now: int, most: int | None = None, acknowledged: bool = False) -> list[Kept]:
+        """Deliver the next entries that no consumer has received yet, and return them: at most ``most``.
+
+        They are pending for the consumer ``name`` from now on. With ``acknowledged`` they are not: if the consumer crashes,
+        they are lost (*at-most-once*). Raises NoRoomError.
+
+        ``set_last`` may have moved the group back, so that an entry is still pending somewhere. It moves to this consumer.
+        """
+        entries = self.log.after(self.last, most)
+        self._room.check(1 + len(entries))
+        consumer = self.consumer(name, now)
+        for entry in entries:
+            self._advance(entry.key)
+            if not acknowledged:
+                self._assign(entry.key, consumer, now)
+        return entries
+
+    def _assign(self, key: IdKey, consumer: Consumer, now: int) -> Claim:
+        """Make an entry pending for a consumer, and for no other one, as if it was delivered for the first time."""
+        claim = self.pending.of.get(key)
+        if claim is None:
+            claim = Claim(consumer, now, 1)
+            self.pending.add(key, claim)
+            self._room.left -= 1
+        else:
+            claim.consumer.pending.remove(key)
+            claim.consumer, claim.delivered_at, claim.deliveries = consumer, now, 1
+        consumer.pending.add(key, claim)
+        return claim
+
+    def read_again(self, name: str, after: IdKey, now: int, most: int | None = None) -> list[tuple[IdKey, Kept | None]]:
+        """Deliver the consumer's own pending entries after an id once more: a worker that restarts begins with these.
+
+        Return each id with its entry, or with None if the entry was deleted from the log.
+        """
+        consumer = self.consumer(name, now)
+        ids = consumer.pending.ids
+        begin = bisect_right(ids, after)
+        found: list[tuple[IdKey, Kept | None]] = []
+        for key in ids[begin:] if most is None else ids[begin : begin + most]:
+            entry = self.log.find(key)
+            if entry is not None:
+                claim = consumer.pending.of[key]
+                claim.delivered_at = now
+                claim.deliveries += 1
+            found.append((key, entry))
+        return found
+
+    def acknowledge(self, ids: Iterable[IdKey]) -> int:
+        """Mark entries as done, and return how many of them were pending."""
+        done = 0
+        for key in ids:
+            if key in self.pending.of:
+                self._forget(key)
+                done += 1
+        return done
+
+    def _forget(self, key: IdKey) -> None:
+        self.pending.of[key].consumer.pending.remove(key)
+        self.pending.remove(key)
+        self._room.left += 1
+
+    # -- claiming
+
+    def claim(
+        self,
+        name: str,
+        ids: list[IdKey],
+        now: int,
+        idle: int = 0,
+        *,
+        delivered_at: int | None = None,
+        deliveries: int | None = None,
+        count: bool = True,
+        force: bool = False,
+    ) -> list[Kept]:
+        """Take entries over from other consumers, and return them. Only those count that were delivered ``idle`` ms ago.
+
+        ``delivered_at``: the time of this delivery; None: ``now``. ``deliveries``: the number of deliveries; None: one more,
+        or as many as before without ``count``. ``force``: an entry that is not pending is taken as well. An entry that is no
+        longer in the log is no longer pending either. Raises NoRoomError.
+        """
+        self._room.check(1 + (len(ids) if force else 0))
+        claimed = []
+        for key in ids:
+            entry, claim = self.log.find(key), self.pending.of.get(key)
+            if entry is None and claim is not None:
+                self._forget(key)
+            if entry is None or not (claim or force) or (claim and now - claim.delivered_at < idle):
+                continue
+            claim = self._take_over(key, self.consumer(name, now), now)
+            claim.delivered_at = now if delivered_at is None else delivered_at
+            claim.deliveries = claim.deliveries + count if deliveries is None else deliveries
+            claimed.append(entry)
+        return claimed
+
+    def _take_over(self, key: IdKey, consumer: Consumer, now: int) -> Claim:
+        """Make an entry pending for a consumer, and return its claim, whose deliveries are as before."""
+        before = self.pending.of.get(key)
+        deliveries = before.deliveries if before else 1
+        claim = self._assign(key, consumer, now)
+        claim.deliveries = deliveries
+        return claim
+
+    def claim_idle(
+        self, name: str, now: int, idle: int, start: IdKey = FIRST_ID, most: int = 100, count: bool = True
+    ) -> Claimed:
+        """Take over at most ``most`` entries that were delivered ``idle`` ms ago, whoever has them: their worker has died.
+
+        The search begins at ``start``, and looks at ten times ``most`` entries before it stops: a call must not take long.
+        Raises NoRoomError.
+        """
+        self._room.check(1)
+        ids = self.pending.ids[bisect_left(self.pending.ids, start) :][: 10 * most]
+        claimed, looked, consumer = Claimed(FIRST_ID, [], []), 0, None
+        for key in ids:
+            if len(claimed.entries) + len(claimed.deleted) == most:
+                break
+            looked += 1
+            entry, claim = self.log.find(key), self.pending.of[key]
+            if entry is None:
+                self._forget(key)
+                claimed.deleted.append(key)
+            elif now - claim.delivered_at >= idle:
+                consumer = self.consumer(name, now)
+                claim = self._take_over(key, consumer, now)
+                claim.deliveries += count
+                claimed.entries.append(entry)
+        rest = ids[looked:] or self.pending.ids[bisect_right(self.pending.ids, ids[-1]) :][:1] if ids else []
+        if rest:
+            claimed.next = rest[0]
+        return claimed
+
+    # -- how far the group is
+
+    def set_last(self, last: IdKey, entries_read: int | None = None) -> None:
+        """Move the group to another place in its log: entries after this id will be delivered, even if they were before."""
+        self.last, self.entries_read = last, entries_read
+
+    def _advance(self, key: IdKey) -> None:
+        """Count one more entry as delivered: ``last`` moves to it."""
+        if self.entries_read is not None and not self._has_holes_from(key):
+            self.entries_read += 1
+        else:
+            self.entries_read = self._count_until(key)
+        self.last = key
+
+    @property
+    def lag(self) -> int | None:
+        """How many entries are still to be delivered; None: unknown, because XDEL has made holes in between."""
+        if not self.log.added:
+            return 0
+        read = self.entries_read
+        if read is None or self._has_holes_from(self.last):
+            read = self._count_until(self.last)
+        return None if read is None else self.log.added - read
+
+    def _has_holes_from(self, key: IdKey) -> bool:
+        """Whether XDEL has deleted an entry at this id or after it."""
+        log = self.log
+        return bool(log.entries) and log.max_deleted != FIRST_ID and key <= log.max_deleted
+
+    def _count_until(self, key: IdKey) -> int | None:
+        """Return how many entries the log has ever had up to an id; None: unknown.
+
+        It is known for the newest entry, which all entries come up to, and, unless XDEL has deleted one of those that are
+        kept, for the oldest entry and any id before it.
+        """
+        log = self.log
+        if not log.added:
+            return 0
+        if key == log.last or (not log.entries and key < log.last):
+            return log.added
+        if key > log.last:
+            return None
+        first = log.entries[0].key
+        if log.max_deleted == FIRST_ID or log.max_deleted < first:
+            if key < first:
+                return log.added - len(log.entries)
+            if key == first:
+                return log.added - len(log.entries) + 1
+        return None

@@ -1,0 +1,398 @@
+"""Consumer groups, without bytes: the life of an entry, the laws with crashes, and what the limits refuse."""
+
+from collections.abc import Hashable
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from minproto.broker import Broker, Gap
+from minproto.commands import execute
+from minproto.groups import Group, Room
+from minproto.log import Entry, Limits, Log, NoRoomError, Total
+from minproto.resp import Error, NullArray
+from minproto.session import Switchboard
+from minproto.testing import GroupLawBroken, check_group
+from minproto.testing.group_laws import GroupMachine
+
+
+class OurQueue:
+    """A group of ours, and its log."""
+
+    def __init__(self) -> None:
+        self.log = Log(0, 1 << 20, (0, 0), Total())
+        self.group = Group(self.log, Room(1_000), (0, 0))
+        self.now = 0
+
+    def add(self) -> Hashable:
+        self.log.append(Entry((5, len(self.log.entries)), (b"f", b"v"), 500))
+        return self.log.last
+
+    def read(self, consumer: str, most: int) -> list[Hashable]:
+        self.now += 1
+        return [entry.key for entry in self.group.read(consumer, self.now, most)]
+
+    def read_again(self, consumer: str) -> list[Hashable]:
+        return [key for key, _ in self.group.read_again(consumer, (0, 0), self.now)]
+
+    def claim(self, consumer: str) -> list[Hashable]:
+        return [entry.key for entry in self.group.claim_idle(consumer, self.now, 0).entries]
+
+    def acknowledge(self, consumer: str, ids: list[Any]) -> int:
+        return self.group.acknowledge(ids)
+
+
+def test_a_group_obeys_the_laws() -> None:
+    check_group(OurQueue, examples=15)
+
+
+class ForgetsWhoHasIt(OurQueue):
+    def read(self, consumer: str, most: int) -> list[Hashable]:
+        self.now += 1
+        return [entry.key for entry in self.group.read(consumer, self.now, most, acknowledged=True)]
+
+
+class DeliversTwice(OurQueue):
+    def read(self, consumer: str, most: int) -> list[Hashable]:
+        last = self.group.last
+        ids = super().read(consumer, most)
+        if len(ids) == 4:
+            self.group.set_last(last)
+        return ids
+
+
+class KeepsWhatIsDone(OurQueue):
+    def acknowledge(self, consumer: str, ids: list[Any]) -> int:
+        return super().acknowledge(consumer, ids[:2]) + len(ids[2:])
+
+
+class NewestFirst(OurQueue):
+    def read(self, consumer: str, most: int) -> list[Hashable]:
+        return super().read(consumer, most)[::-1]
+
+
+class ClaimsLittle(OurQueue):
+    def claim(self, consumer: str) -> list[Hashable]:
+        return [entry.key for entry in self.group.claim_idle(consumer, self.now, 0, most=2).entries]
+
+
+@pytest.mark.parametrize(
+    ("queue", "law"),
+    [
+        (ForgetsWhoHasIt, "nothing is lost"), (DeliversTwice, "one owner"), (KeepsWhatIsDone, "done is done"),
+        (NewestFirst, "order"), (ClaimsLittle, "nothing is lost"),
+    ],
+)  # fmt: skip
+def test_a_queue_that_breaks_a_law_is_found(queue: type[OurQueue], law: str) -> None:
+    machine = type("Machine", (GroupMachine,), {"make": queue})
+    quick = settings(
+        max_examples=100, stateful_step_count=20, deadline=None, report_multiple_bugs=False, database=None,
+        phases=[Phase.generate],
+    )  # fmt: skip
+    with pytest.raises(GroupLawBroken, match=f"^{law}: "):
+        run_state_machine_as_test(machine, settings=quick)
+
+
+# ---- with commands -----------------------------------------------------------------------------------------------------
+
+
+class Shop:
+    """Sessions of one broker, whose clock stands still unless it is told to go on."""
+
+    def __init__(self, history: int = 0, **limits: int) -> None:
+        self.now = 1_000
+        self.broker = Broker(lambda: self.now, history, Limits(**limits))
+        self.session = Switchboard(self.broker).open(print)
+
+    def run(self, words: str) -> Any:
+        """The answer to a command: a value, or the text of an error; of one that waits, the Wait."""
+        answer = execute(self.session, words.encode().split())
+        if not isinstance(answer, list):
+            return answer
+        (event,) = answer
+        value = event.value  # type: ignore[attr-defined]
+        return value.text if isinstance(value, Error) else value
+
+    def ids(self, words: str) -> list[str]:
+        """The ids of the entries in what XREADGROUP or XCLAIM answers."""
+        value = self.run(words)
+        if isinstance(value, NullArray):
+            return []
+        entries = value[0][1] if words.startswith("xread") else value
+        return [entry[0].decode() for entry in entries]
+
+
+@pytest.fixture
+def shop() -> Shop:
+    """A stream "s" with the entries 1-0, 2-0 and 3-0, and a group "g" that has read none of them."""
+    shop = Shop()
+    for number in (1, 2, 3):
+        shop.run(f"xadd s {number}-0 f {number}")
+    shop.run("xgroup create s g 0")
+    return shop
+
+
+READ = "xreadgroup group g {} streams s >"
+
+
+def test_each_entry_goes_to_one_consumer(shop: Shop) -> None:
+    assert shop.ids("xreadgroup group g a count 2 streams s >") == ["1-0", "2-0"]
+    assert shop.ids(READ.format("b")) == ["3-0"]
+    assert shop.ids(READ.format("a")) == []
+    assert shop.ids("xreadgroup group g a streams s 0") == ["1-0", "2-0"]
+    assert shop.ids("xreadgroup group g a streams s 1-0") == ["2-0"]
+
+
+def test_another_group_gets_everything_again(shop: Shop) -> None:
+    shop.run("xgroup create s h 1-0")
+    assert shop.ids(READ.format("a")) == ["1-0", "2-0", "3-0"]
+    assert shop.ids("xreadgroup group h a streams s >") == ["2-0", "3-0"]
+
+
+def test_who_creates_at_the_newest_gets_later_ones(shop: Shop) -> None:
+    shop.run("xgroup create s h $")
+    shop.run("xadd s 4-0 f v")
+    assert shop.ids("xreadgroup group h a streams s >") == ["4-0"]
+    assert shop.run("xgroup create s h 0") == "BUSYGROUP Consumer Group name already exists"
+
+
+def test_acknowledged_is_never_delivered_again(shop: Shop) -> None:
+    shop.run(READ.format("a"))
+    assert [shop.run("xack s g 1-0 2-0 9-0"), shop.run("xack s g 1-0")] == [2, 0]
+    assert shop.ids("xreadgroup group g a streams s 0") == ["3-0"]
+    assert shop.ids("xclaim s g b 0 1-0 2-0 3-0") == ["3-0"]
+
+
+def test_noack_leaves_nothing_pending(shop: Shop) -> None:
+    assert shop.ids("xreadgroup group g a noack streams s >") == ["1-0", "2-0", "3-0"]
+    assert shop.run("xpending s g")[0] == 0
+
+
+def test_pending_says_who_has_what_for_how_long(shop: Shop) -> None:
+    shop.run("xreadgroup group g a count 1 streams s >")
+    shop.now += 500
+    shop.run(READ.format("b"))
+    assert shop.run("xpending s g") == [3, b"1-0", b"3-0", [[b"a", b"1"], [b"b", b"2"]]]
+    assert shop.run("xpending s g - + 10") == [[b"1-0", b"a", 500, 1], [b"2-0", b"b", 0, 1], [b"3-0", b"b", 0, 1]]
+    assert shop.run("xpending s g idle 500 - + 10") == [[b"1-0", b"a", 500, 1]]
+    assert shop.run("xpending s g idle 501 - + 10") == []
+    assert shop.run("xpending s g (1-0 + 1 b") == [[b"2-0", b"b", 0, 1]]
+
+
+def test_a_claim_moves_an_entry_that_is_idle(shop: Shop) -> None:
+    shop.run(READ.format("a"))
+    shop.now += 1_000
+    assert shop.ids("xclaim s g b 1001 1-0") == []
+    assert shop.ids("xclaim s g b 1000 1-0 7-0") == ["1-0"]
+    assert shop.run("xpending s g - + 10") == [[b"1-0", b"b", 0, 2], [b"2-0", b"a", 1_000, 1], [b"3-0", b"a", 1_000, 1]]
+    assert shop.run("xclaim s g c 0 1-0 retrycount 9 idle 70 justid") == [b"1-0"]
+    assert shop.run("xpending s g 1-0 1-0 10") == [[b"1-0", b"c", 70, 9]]
+
+
+def test_claiming_goes_through_the_list_piece_by_piece(shop: Shop) -> None:
+    shop.run(READ.format("a"))
+    shop.run("xdel s 2-0")
+    assert shop.run("xautoclaim s g b 0 0 count 1") == [b"2-0", [[b"1-0", [b"f", b"1"]]], []]
+    assert shop.run("xautoclaim s g b 0 2-0 count 1 justid") == [b"3-0", [], [b"2-0"]]
+    assert shop.run("xautoclaim s g b 0 3-0 justid") == [b"0-0", [b"3-0"], []]
+    assert shop.run("xpending s g") == [2, b"1-0", b"3-0", [[b"b", b"2"]]]
+
+
+def test_a_deleted_entry_is_named_while_it_is_pending(shop: Shop) -> None:
+    shop.run(READ.format("a"))
+    shop.run("xdel s 2-0")
+    ((_, entries),) = shop.run("xreadgroup group g a streams s 0")
+    assert entries[1] == [b"2-0", NullArray()]
+
+
+def test_a_group_is_moved_and_dropped(shop: Shop) -> None:
+    shop.run(READ.format("a"))
+    assert shop.run("xgroup setid s g 1-0").text == "OK"
+    assert shop.ids(READ.format("b")) == ["2-0", "3-0"]
+    assert shop.run("xpending s g")[3] == [[b"a", b"1"], [b"b", b"2"]]  # they have moved to b
+    assert [shop.run("xgroup delconsumer s g b"), shop.run("xpending s g")[0]] == [2, 1]
+    assert [shop.run("xgroup createconsumer s g b"), shop.run("xgroup createconsumer s g b")] == [1, 0]
+    assert [shop.run("xgroup destroy s g"), shop.run("xgroup destroy s g")] == [1, 0]
+    assert shop.run("xpending s g").startswith("NOGROUP")
+
+
+def test_what_a_group_has_read_is_counted(shop: Shop) -> None:
+    shop.run("xreadgroup group g a count 1 streams s >")
+    (group,) = shop.run("xinfo groups s")
+    assert dict(group.pairs) == {
+        b"name": b"g", b"consumers": 1, b"pending": 1, b"last-delivered-id": b"1-0", b"entries-read": 1, b"lag": 2,
+    }  # fmt: skip
+    shop.now += 70
+    (consumer,) = shop.run("xinfo consumers s g")
+    assert dict(consumer.pairs) == {b"name": b"a", b"pending": 1, b"idle": 70}
+
+
+def test_a_group_gets_what_is_published_and_what_is_added() -> None:
+    """And a subscriber what is published alone: live, and from the log."""
+    shop = Shop(history=10)
+    subscription = shop.broker.subscribe("s")
+    shop.run("xgroup create s g $ mkstream")
+    assert [shop.run("publish s one"), shop.run("xadd s * f two"), shop.run("publish s three")] == [1, b"1000-2", 1]
+    assert shop.ids(READ.format("a")) == ["1000-1", "1000-2", "1000-3"]
+    assert [message.data for message in subscription.take(9)] == [b"one", b"three"]
+    assert [message.data for message in shop.broker.subscribe("s", after="1000-1").take(9)] == [b"three"]
+
+
+# ---- who waits ---------------------------------------------------------------------------------------------------------
+
+
+class Reader:
+    """Who waits, as a shell does it."""
+
+    def __init__(self, wait: Any) -> None:
+        self.wait, self.answer = wait, None
+
+    def look(self, topic: str) -> None:
+        self.answer = self.answer or self.wait.answer(topic)
+
+
+def test_who_has_waited_longest_is_served_first(shop: Shop) -> None:
+    """And each entry goes to one of them; who reads on the side gets no entry that somebody waits for."""
+    shop.run("xgroup setid s g $")
+    readers = [Reader(shop.run(f"xreadgroup group g {name} count 1 block 0 streams s >")) for name in "abc"]
+    for reader in readers:
+        shop.broker.wait("s", reader)
+    shop.run("xadd s 4-0 f v")
+    assert shop.ids(READ.format("d")) == []
+    shop.run("xadd s 5-0 f v")
+    assert [reader.answer is not None for reader in readers] == [True, True, False]
+    assert shop.run("xpending s g")[3] == [[b"a", b"1"], [b"b", b"1"]]
+    shop.run("xgroup destroy s g")
+    (event,) = readers[2].answer or []
+    assert event.value.text.startswith("NOGROUP")
+
+
+def test_a_wait_is_no_wait_where_there_is_something(shop: Shop) -> None:
+    assert shop.ids("xreadgroup group g a block 0 streams s >") == ["1-0", "2-0", "3-0"]
+    assert shop.ids("xreadgroup group g b block 0 streams s 0") == []
+
+
+# ---- limits ------------------------------------------------------------------------------------------------------------
+
+OOM = "OOM command not allowed when used memory > 'maxmemory'."
+
+
+def test_a_stream_is_bounded_and_loses_nothing() -> None:
+    shop = Shop(max_log_bytes=3_000)
+    answers = [shop.run(f"xadd s {number}-0 f v") for number in range(1, 8)]
+    assert answers == [b"1-0", b"2-0", b"3-0", b"4-0", OOM, OOM, OOM]
+    assert [shop.run("xlen s"), shop.run("xdel s 2-0"), shop.run("xadd s 9-0 f v"), shop.run("xlen s")] == [4, 1, b"9-0", 4]
+
+
+def test_the_fields_of_an_entry_count() -> None:
+    shop = Shop(max_log_bytes=3_000)
+    assert shop.run("xadd s 1-0 " + "f v " * 30) == OOM
+
+
+@pytest.mark.parametrize("limits", [{"max_logs": 2}, {"max_history_bytes": 1_300}])
+def test_all_streams_are_bounded(limits: dict[str, int]) -> None:
+    shop = Shop(**limits)
+    assert [shop.run(f"xadd {name} 1-0 f v") for name in "abc"] == [b"1-0", b"1-0", OOM]
+    assert shop.run("exists c") == 0
+    assert [shop.run("del a"), shop.run("xadd c 1-0 f v")] == [1, b"1-0"]
+
+
+def test_a_history_gives_way_to_streams() -> None:
+    """What was published is a convenience; what was added is somebody's work."""
+    shop = Shop(history=10, max_history_bytes=1_300)
+    shop.run("publish p x")
+    shop.run("publish q x")
+    assert [shop.run(f"xadd {name} 1-0 f v") for name in "ab"] == [b"1-0", b"1-0"]
+    assert [shop.run(f"xlen {name}") for name in "abpq"] == [1, 1, 0, 0]
+    shop.run("publish a x")  # a is a stream, and all bytes are taken: the message is not kept
+    assert shop.run("xrange a - +") == [[b"1-0", [b"f", b"v"]]]
+
+
+def test_a_history_keeps_its_number_of_messages_and_every_entry() -> None:
+    shop = Shop(history=2)
+    for number in range(4):
+        shop.run(f"publish s {number}")
+        shop.run(f"xadd s * f {number}")
+    assert [fields[1] for _, fields in shop.run("xrange s - +")] == [b"0", b"1", b"2", b"2", b"3", b"3"]
+
+
+def test_groups_consumers_and_pending_entries_are_bounded() -> None:
+    shop = Shop(max_claims=4)
+    for number in (1, 2, 3, 4):
+        shop.run(f"xadd s {number}-0 f v")
+    shop.run("xgroup create s g 0")
+    assert shop.run("xreadgroup group g a streams s >") == OOM  # a consumer and four entries
+    assert shop.ids("xreadgroup group g a count 2 streams s >") == ["1-0", "2-0"]
+    assert [shop.run("xgroup create s h 0"), shop.run("xgroup createconsumer s g b")] == [OOM, OOM]
+    assert shop.run("xack s g 1-0") == 1
+    assert shop.run("xclaim s g a 0 3-0 force") == OOM
+    assert shop.run("xgroup createconsumer s g b") == 1
+    shop.run("del s")
+    assert shop.broker._room.left == 4
+
+
+def test_room_comes_back_however_it_was_taken() -> None:
+    shop = Shop(max_claims=100)
+    for number in range(1, 9):
+        shop.run(f"xadd s {number}-0 f v")
+    shop.run("xgroup create s g 0")
+    for words in (
+        READ.format("a"), "xack s g 1-0 1-0", "xclaim s g b 0 1-0 2-0 force", "xdel s 3-0", "xautoclaim s g c 0 0",
+        "xgroup setid s g 4-0", READ.format("b"), "xdel s 5-0", "xclaim s g a 0 5-0", "xgroup delconsumer s g c",
+    ):  # fmt: skip
+        shop.run(words)
+        (group,) = shop.broker.groups("s").values()
+        assert shop.broker._room.left == 100 - 1 - len(group.consumers) - len(group.pending)
+        assert sorted(key for each in group.consumers.values() for key in each.pending.ids) == group.pending.ids
+    shop.run("xgroup destroy s g")
+    assert shop.broker._room.left == 100
+
+
+def test_a_core_refuses_before_it_changes_anything() -> None:
+    queue = OurQueue()
+    queue.add()
+    queue.group._room.left = 1
+    with pytest.raises(NoRoomError):
+        queue.group.read("a", 0)
+    assert (queue.group.last, queue.group.consumers, queue.group._room.left) == ((0, 0), {}, 1)
+
+
+# ---- messages and entries in one log -----------------------------------------------------------------------------------
+
+
+def test_a_message_comes_after_an_id_from_the_future() -> None:
+    shop = Shop(history=10)
+    shop.run("xadd s 5000-7 f v")
+    shop.run("publish s x")
+    assert shop.broker.last_id("s") == "5000-8"
+    assert [message.id for message in shop.broker.subscribe("s", after="0-0").take(9)] == ["5000-8"]
+    shop.run("xadd s 18446744073709551615-18446744073709551615 f v")
+    last = "ERR The stream has exhausted the last possible ID, unable to add more items"
+    assert [shop.run("publish s x"), shop.run("xadd s * f v")] == [last, last]
+    with pytest.raises(ValueError, match="the log of 's' has the largest possible id"):
+        shop.broker.publish("s", b"x")
+    assert shop.run("publish t x") == 0
+
+
+def test_a_deleted_message_is_a_gap_to_who_has_not_seen_it() -> None:
+    """Replay and live are the exact suffix, or there is a notice."""
+    clock = count(1_000)
+    broker = Broker(lambda: next(clock), 10)
+    session = Switchboard(broker).open(print)
+    for data in (b"one", b"two", b"three"):
+        broker.publish("s", data)
+    one, two, three = [message.id for message in broker.log("s")]
+    execute(session, [b"XDEL", b"s", two.encode()])
+    replays = {id: broker.subscribe("s", after=id).take(9) for id in (one, two, three)}
+    assert [isinstance(items[0], Gap) if items else None for items in replays.values()] == [True, False, None]
+    assert [message.data for message in replays[two] if not isinstance(message, Gap)] == [b"three"]
+    execute(session, [b"XDEL", b"s", three.encode()])
+    assert broker.last_id("s") == three and broker.subscribe("s", after=three).take(9) == []
+
+
+def test_delete_forgets_a_stream_and_its_groups(shop: Shop) -> None:
+    assert [shop.run("exists s t s"), shop.run("type s").text, shop.run("type t").text] == [2, "stream", "none"]
+    assert [shop.run("del s t"), shop.run("exists s"), shop.run("xlen s")] == [1, 0, 0]
+    assert shop.run("xadd s 1-0 f v") == b"1-0" and shop.run("xinfo groups s") == []
