@@ -696,7 +696,7 @@ async def test_work_that_does_not_end_is_cancelled_with_the_server(logged, caplo
     await asyncio.sleep(0)
     assert 30 < ended[0] - began < 35
     assert logged == []
-    assert caplog.messages == ["the app still works after 1 answers; 30 s are left"]
+    assert caplog.messages == ["calls of the app that have not returned: 1; they are cancelled in 30 s (by Ctrl-C now)"]
 
 
 @virtual

@@ -102,7 +102,8 @@ class ASGI:
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=QUIET)
             if self._tasks:  # say so, or the process would seem to hang
-                logger.warning("the app still works after %d answers; %.0f s are left", len(self._tasks), LAST_WORDS)
+                text = "calls of the app that have not returned: %d; they are cancelled in %.0f s (by Ctrl-C now)"
+                logger.warning(text, len(self._tasks), LAST_WORDS)
                 await asyncio.wait(self._tasks, timeout=LAST_WORDS)
         finally:  # the wait itself may be cancelled: by a second Ctrl-C
             for task in self._tasks:
