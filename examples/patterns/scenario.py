@@ -35,19 +35,23 @@ import asyncio
 import math
 import selectors
 import time
+from base64 import b64encode
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from itertools import repeat
 from random import Random
 from typing import Any, NamedTuple, Self, TypeVar
 
 from minproto import Answer as AppAnswer
-from minproto import App, ClientConnection, Metrics, Request, Response, Server, Timeouts
+from minproto import App, ClientConnection, Metrics, Request, Response, Server, ServerSentEvent, Timeouts, WebSocket
 from minproto.aio.address import Address
 from minproto.aio.pipe import Pipe
 from minproto.aio.sockets import connect_pipe
-from minproto.http import Headers
+from minproto.core import CLIENT
+from minproto.http import Headers, ResponseHead
+from minproto.sse import Connection as EventReader
 from minproto.testing import clock, network
+from minproto.websocket_handshake import check_response, handshake
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
@@ -183,11 +187,38 @@ class Peer:
 
     async def get(self, target: str, headers: Iterable[tuple[str, str]] = ()) -> Answer:
         """Send a GET on a free connection, and return the whole answer. Whoever cancels this loses the connection."""
+        return await self.request("GET", target, headers)
+
+    async def post(self, target: str, body: bytes = b"") -> Answer:
+        return await self.request("POST", target, body=body)
+
+    async def request(self, method: str, target: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> Answer:
         connection = self._free.pop() if self._free else ClientConnection(await self.pipe(), "server", timeouts=PATIENT)
-        response = await connection.request("GET", target, list(headers))
-        body = await response.read()
+        response = await connection.request(method, target, list(headers), body)
+        content = await response.read()
         self._free.append(connection)
-        return Answer(response.status, response.headers, body)
+        return Answer(response.status, response.headers, content)
+
+    async def events(self, target: str) -> AsyncIterator[ServerSentEvent]:
+        """Yield the events of a stream, on a connection of its own, until the server ends it."""
+        async with ClientConnection(await self.pipe(), "server", timeouts=PATIENT) as client:
+            reader = EventReader(CLIENT)
+            async for piece in await client.request("GET", target):
+                reader.receive_data(piece)
+                for event in reader.events():
+                    if isinstance(event, ServerSentEvent):
+                        yield event
+
+    async def websocket(self, target: str) -> AsyncIterator[str | bytes]:
+        """Yield the messages of a WebSocket, until the server closes it."""
+        async with ClientConnection(await self.pipe(), "server", timeouts=PATIENT) as client:
+            ask = handshake("server", target, b64encode(bytes(16)).decode())
+            answer = await client.request("GET", target, ask.headers)
+            agreement = check_response(ask, ResponseHead(answer.status, answer.headers))
+            assert answer.pipe is not None
+            async with WebSocket(answer.pipe, CLIENT, agreement, timeouts=PATIENT) as ws:
+                async for message in ws:
+                    yield message
 
 
 class Backend:
@@ -229,6 +260,36 @@ class Backend:
     def pause(self, seconds: float) -> None:
         """Begin no request for this time."""
         self._free_at = [max(at, now() + seconds) for at in self._free_at]
+
+
+# ---- crashes -----------------------------------------------------------------------------------------------------------
+
+
+class Crash(Exception):
+    """A process has died. A scenario calls ``crash(step)``, which may raise this, at each step where that would matter."""
+
+
+def by_chance(share: float, seed: int) -> Callable[[str], None]:
+    """Return a ``crash`` that happens at any step with this chance."""
+    chance = Random(seed)
+
+    def crash(step: str) -> None:
+        if chance.random() < share:
+            raise Crash
+
+    return crash
+
+
+def once(step: str) -> Callable[[str], None]:
+    """Return a ``crash`` that happens at this step, the first time that it is reached."""
+    left = [step]
+
+    def crash(reached: str) -> None:
+        if reached in left:
+            left.remove(reached)
+            raise Crash
+
+    return crash
 
 
 # ---- the table ---------------------------------------------------------------------------------------------------------

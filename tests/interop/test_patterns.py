@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import pattern_claims
+import pattern_claims_2
 import pytest
 import scenario
 import shared_limit
@@ -29,7 +30,8 @@ def test_a_scenario_runs_on_real_sockets(claim: Claim, monkeypatch: pytest.Monke
         with suppress(AssertionError):
             claim.check(**arguments)
 
-    monkeypatch.setattr(pattern_claims, "virtual", scenario.live)
+    for claims in (pattern_claims, pattern_claims_2):
+        monkeypatch.setattr(claims, "virtual", scenario.live)
     claim._replace(check=run).hold(1, seconds=4.0)
 
 
