@@ -341,10 +341,13 @@ def test_what_is_said_of_a_command(reader):
 # What COMMAND says in redis-server 7.0, of SETINFO in 7.2: the number of words, with the name; negative: at least so many.
 ARITIES = {
     "ping": -1, "echo": 2, "hello": -1, "auth": -2, "select": 2, "reset": 1, "quit": -1, "info": -1,
-    "client": -2, "client getname": 2, "client id": 2, "client setinfo": 4, "client setname": 3, "client help": 2,
-    "command": -1, "command count": 2, "command info": -2, "command help": 2,
+    "client": -2, "client info": 2, "client list": -2, "client no-evict": 3, "client reply": 3,
+    "client getname": 2, "client id": 2, "client setinfo": 4, "client setname": 3, "client help": 2,
+    "command": -1, "command count": 2, "command docs": -2, "command info": -2, "command help": 2,
     "publish": 3, "subscribe": -2, "unsubscribe": -1, "psubscribe": -2, "punsubscribe": -1,
+    "spublish": 3, "ssubscribe": -2, "sunsubscribe": -1,
     "pubsub": -2, "pubsub channels": -2, "pubsub numpat": 2, "pubsub numsub": -2, "pubsub help": 2,
+    "pubsub shardchannels": -2, "pubsub shardnumsub": -2,
     "xadd": -5, "xdel": -3, "xtrim": -4, "xlen": 2, "xrange": -4, "xrevrange": -4, "xread": -4,
     "xgroup": -2, "xgroup create": -5, "xgroup createconsumer": 5, "xgroup delconsumer": 5, "xgroup destroy": 4,
     "xgroup setid": -5, "xgroup help": 2, "xreadgroup": -7, "xack": -4, "xpending": -3, "xclaim": -6, "xautoclaim": -6,

@@ -48,7 +48,8 @@ def test_a_core_knows_no_clock_no_socket_and_no_shell(path: Path) -> None:
 
 def test_dependencies_between_cores_point_one_way() -> None:
     order = ["buffer", "core", "log", "groups", "broker", "http", "deflate", "http1_body", "http1", "resp", "session"]
-    order += ["stream_commands", "group_commands", "commands", "sse", "websocket_handshake", "websocket"]
+    order += ["stream_commands", "group_commands", "pubsub_commands", "client_commands", "command_docs", "commands"]
+    order += ["sse", "websocket_handshake", "websocket"]
     order += ["http2_frames", "http2_flow", "http2_fields", "http2_streams", "http2_settings", "http2_reader"]
     order += ["http2_events", "http2_sending", "http2"]
     for path in CORES:

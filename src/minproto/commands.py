@@ -3,7 +3,7 @@ r"""The commands that the broker's server understands, their effect on a client'
 Redis client libraries talk to the broker with these commands, and cannot tell the broker from Redis. There are five kinds:
 
     the connection     PING, ECHO, HELLO, AUTH, SELECT, RESET, QUIT, CLIENT, COMMAND, INFO: client libraries send them first
-    pub/sub            PUBLISH, SUBSCRIBE, UNSUBSCRIBE, PSUBSCRIBE, PUNSUBSCRIBE, PUBSUB
+    pub/sub            PUBLISH, SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE, PUBSUB and others: in ``pubsub_commands.py``
     streams            XADD, XDEL, XTRIM, XLEN, XRANGE, XREVRANGE, XREAD, XINFO, DEL, EXISTS, TYPE: in ``stream_commands.py``
     groups             XGROUP, XREADGROUP, XACK, XPENDING, XCLAIM, XAUTOCLAIM: in ``group_commands.py``
     transactions       MULTI, EXEC, DISCARD, WATCH: known only so that they can be refused safely
@@ -49,10 +49,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from minproto import group_commands, stream_commands
-from minproto.broker import glob
+from minproto import client_commands, group_commands, pubsub_commands, stream_commands
+from minproto.command_docs import command_docs
 from minproto.log import NoRoomError
-from minproto.resp import Error, Map, Push, Simple, Verbatim, to_bytes, to_text
+from minproto.resp import Error, Map, Simple, Verbatim, to_text
 from minproto.session import (
     MAX_QUOTED,
     NO_ROOM,
@@ -61,7 +61,6 @@ from minproto.session import (
     Refusal,
     Session,
     Wait,
-    checked_name,
     integer,
     one_line,
     quoted,
@@ -107,14 +106,16 @@ class CrossProtocolRequest(Exception):
 def execute(session: Session, arguments: list[bytes]) -> Events | Wait:
     """Run a command, and return what to send. Raises CrossProtocolRequest.
 
-    ``arguments``: the words of the command, of which the first is its name. A Wait means that there is no answer yet.
+    ``arguments``: the words of the command, of which the first is its name. A Wait means that there is no answer yet. The
+    list is empty if the client wants no answer (CLIENT REPLY).
     """
     try:
-        return _find(session, arguments).function(session, arguments)
+        answer = _find(session, arguments).function(session, arguments)
     except Refusal as refusal:
-        return reply(Error(str(refusal)))
+        answer = reply(Error(str(refusal)))
     except NoRoomError:
-        return reply(Error(NO_ROOM))
+        answer = reply(Error(NO_ROOM))
+    return answer if isinstance(answer, Wait) else session.audible(answer)
 
 
 def _find(session: Session, arguments: list[bytes]) -> Entry:
@@ -132,6 +133,7 @@ def _find(session: Session, arguments: list[bytes]) -> Entry:
         if entry is None:
             wrong, command = quoted(arguments[1], MAX_QUOTED), quoted(arguments[0]).upper()
             raise Refusal(f"ERR unknown subcommand '{wrong}'. Try {command} HELP.")
+    session.command = name
     complaint = _complaint(session, entry, name.decode(), len(arguments))
     if complaint and name == b"exec":  # every EXEC ends the transaction, even if it is refused
         session.refuses_transaction = False
@@ -148,7 +150,7 @@ def _complaint(session: Session, entry: Entry, name: str, words: int) -> str | N
         return f"ERR wrong number of arguments for '{name}' command"
     if not (session.authenticated or entry.before_password):
         return "NOAUTH Authentication required."
-    if session.version == 2 and session.subscription_count and not entry.while_subscribed:
+    if session.version == 2 and session.is_subscriber and not entry.while_subscribed:
         return f"ERR Can't execute '{name}': {ONLY_THESE}"
     if session.refuses_transaction and not entry.within_multi:
         return f"ERR '{name}' has not been run: MULTI was refused, and every command after it until DISCARD or EXEC"
@@ -191,7 +193,7 @@ def _ping(session: Session, arguments: list[bytes]) -> Events:
     """PING [text]: reply with PONG, or the text. A subscriber in version 2 gets the reply in the form of a message."""
     if len(arguments) > 2:
         raise Refusal("ERR wrong number of arguments for 'ping' command")
-    if session.subscription_count and session.version == 2:
+    if session.is_subscriber and session.version == 2:
         return reply([b"pong", arguments[1] if len(arguments) == 2 else b""])
     return reply(arguments[1] if len(arguments) == 2 else Simple("PONG"))
 
@@ -327,6 +329,18 @@ def _command_info(session: Session, arguments: list[bytes]) -> Events:
     return reply([_described(name.lower()) for name in arguments[2:] or COMMANDS])
 
 
+def _command_docs(session: Session, arguments: list[bytes]) -> Events:
+    """COMMAND DOCS [command …]: reply with what each command is for; of all commands, if no name is given."""
+    names = [to_text(name.lower()) for name in arguments[2:] or COMMANDS]
+    subcommands = {
+        name.decode(): [f"{name.decode()}|{second.decode()}" for second in entry.subcommands]
+        for name, entry in COMMANDS.items()
+        if entry.subcommands
+    }
+    docs = command_docs(names, subcommands)
+    return reply(docs)
+
+
 def _described(name: bytes) -> object:
     """Return a command's name, arity and flags, and where its keys are. Our commands have no keys, because keys are data."""
     return [name, COMMANDS[name].arity, [], 0, 0, 0, [], [], [], []] if name in COMMANDS else None
@@ -339,7 +353,8 @@ def _info(session: Session, arguments: list[bytes]) -> Events:
     facts: dict[str, dict[str, object]] = {
         "Server": {"redis_version": REDIS_VERSION, "redis_mode": "standalone"},
         "Clients": {"connected_clients": len(switchboard.sessions)},
-        "Stats": {"pubsub_channels": len(broker.topics), "pubsub_patterns": broker.pattern_count},
+        "Stats": {"pubsub_channels": len(broker.topics), "pubsub_patterns": broker.pattern_count,
+                  "pubsubshard_channels": len(switchboard.by_shard.sessions)},
     }
     wanted = {argument.lower() for argument in arguments[1:]} - {b"all", b"default", b"everything"}
     sections = [
@@ -401,86 +416,6 @@ def _watch(session: Session, arguments: list[bytes]) -> Events:
     raise Refusal("ERR WATCH inside MULTI is not allowed" if session.refuses_transaction else _unknown(arguments))
 
 
-# ---- pub/sub -----------------------------------------------------------------------------------------------------------
-#
-# SUBSCRIBE and its relatives have no reply. Instead they are answered by pushes, one for each name:
-#
-#     SUBSCRIBE a b       subscribe a 1,  subscribe b 2         the number counts topics and patterns together
-#     PSUBSCRIBE n*       psubscribe n* 3
-#     UNSUBSCRIBE         unsubscribe a 2,  unsubscribe b 1     without a name: all topics, but no pattern
-#     UNSUBSCRIBE         unsubscribe (null) 1                  no topic was left, but the client awaits an answer
-
-
-def _publish(session: Session, arguments: list[bytes]) -> Events:
-    """PUBLISH topic message: reply with the number of deliveries: three for a subscriber by topic and by two patterns."""
-    try:
-        return reply(session.switchboard.broker.publish(checked_name(arguments[1]), arguments[2]))
-    except ValueError:  # XADD has given the topic's log the largest possible id
-        raise Refusal("ERR The stream has exhausted the last possible ID, unable to add more items") from None
-
-
-def _subscribe(session: Session, arguments: list[bytes]) -> Events:
-    """SUBSCRIBE topic [topic …]"""
-    return _change(session, b"subscribe", session.subscribe, _checked(arguments[1:]))
-
-
-def _psubscribe(session: Session, arguments: list[bytes]) -> Events:
-    """PSUBSCRIBE pattern [pattern …]"""
-    return _change(session, b"psubscribe", session.subscribe_pattern, _checked(arguments[1:]))
-
-
-def _unsubscribe(session: Session, arguments: list[bytes]) -> Events:
-    """UNSUBSCRIBE [topic …]"""
-    names = arguments[1:] or [to_bytes(topic) for topic in session.topics]
-    return _change(session, b"unsubscribe", session.unsubscribe, names)
-
-
-def _punsubscribe(session: Session, arguments: list[bytes]) -> Events:
-    """PUNSUBSCRIBE [pattern …]"""
-    names = arguments[1:] or [to_bytes(pattern) for pattern in session.patterns]
-    return _change(session, b"punsubscribe", session.unsubscribe_pattern, names)
-
-
-def _checked(names: list[bytes]) -> list[bytes]:
-    """Check all names before acting on the first of them. Raises Refusal."""
-    for name in names:
-        checked_name(name)
-    return names
-
-
-def _change(session: Session, kind: bytes, change: Callable[[str], None], names: list[bytes]) -> Events:
-    """Call ``change`` with each name, and return a confirmation for each name; if there is no name, one with a null."""
-    events: Events = []
-    for name in names:
-        change(to_text(name))
-        events.append(Push([kind, name, session.subscription_count]))
-    return events or [Push([kind, None, session.subscription_count])]
-
-
-def _pubsub_channels(session: Session, arguments: list[bytes]) -> Events:
-    """PUBSUB CHANNELS [pattern]: reply with the topics that a subscriber has named."""
-    if len(arguments) > 3:
-        raise Refusal(
-            f"ERR unknown subcommand or wrong number of arguments for '{quoted(arguments[1], MAX_QUOTED)}'. Try PUBSUB HELP."
-        )
-    names = [to_bytes(topic) for topic in session.switchboard.broker.topics]
-    if len(arguments) == 3:
-        matches = glob(checked_name(arguments[2])).fullmatch
-        names = [name for name in names if matches(name)]
-    return reply(names)
-
-
-def _pubsub_numsub(session: Session, arguments: list[bytes]) -> Events:
-    """PUBSUB NUMSUB [topic …]: reply with each topic, followed by its number of subscribers."""
-    broker = session.switchboard.broker
-    return reply([part for name in arguments[2:] for part in (name, broker.subscriber_count(to_text(name)))])
-
-
-def _pubsub_numpat(session: Session, arguments: list[bytes]) -> Events:
-    """PUBSUB NUMPAT: reply with the number of different patterns in use."""
-    return reply(session.switchboard.broker.pattern_count)
-
-
 # ---- the table -------------------------------------------------------------------------------------------------------
 #
 # Each row: the name, the function, the arity (-2: two words or more), when the command may be sent, and its effect or reply.
@@ -495,27 +430,51 @@ COMMANDS: dict[bytes, Entry] = {
     b"reset": Entry(_reset, 1, before_password=True, while_subscribed=True, within_multi=True),  # as if just connected
     b"quit": Entry(_quit, -1, before_password=True, while_subscribed=True, within_multi=True),  # OK, then the connection ends
     b"info": Entry(_info, -1),  # facts about the server
-    b"client": Entry(_help, -2, subcommands={  # the name and number of this connection
+    b"client": Entry(_help, -2, subcommands={  # this connection, and all others
         b"getname": Entry(_client_getname, 2, help=("GETNAME", "Return the name of the current connection.")),
         b"id": Entry(_client_id, 2, help=("ID", "Return the ID of the current connection.")),
+        b"info": Entry(client_commands.client_info, 2, help=("INFO", "Return information about the current connection.")),
+        b"list": Entry(client_commands.client_list, -2, help=(
+            "LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB) | ID <clientid> ...]", "Return information about client connections.",
+        )),
+        b"no-evict": Entry(client_commands.client_no_evict, 3, help=(
+            "NO-EVICT (ON|OFF)", "Protect current client connection from eviction.",
+        )),
+        b"reply": Entry(client_commands.client_reply, 3, help=(
+            "REPLY (ON|OFF|SKIP)", "Control the replies sent to the current connection.",
+        )),
         b"setinfo": Entry(_client_setinfo, 4, help=("SETINFO <option> <value>", "Name the client's library: not kept.")),
         b"setname": Entry(_client_setname, 3, help=("SETNAME <name>", "Assign the name <name> to the current connection.")),
         b"help": _HELP,
     }),
     b"command": Entry(_command, -1, subcommands={  # which commands exist
         b"count": Entry(_command_count, 2, help=("COUNT", "Return the total number of commands in this server.")),
+        b"docs": Entry(_command_docs, -2, help=("DOCS [<command-name> ...]", "Say what these commands are for, or all.")),
         b"info": Entry(_command_info, -2, help=("INFO [<command-name> ...]", "Return details about these commands, or all.")),
         b"help": _HELP,
     }),
-    b"publish": Entry(_publish, 3),  # a message to all subscribers
-    b"subscribe": Entry(_subscribe, -2, while_subscribed=True),  # from now on, the messages of these topics
-    b"unsubscribe": Entry(_unsubscribe, -1, while_subscribed=True),  # stop listening to these topics, or to all
-    b"psubscribe": Entry(_psubscribe, -2, while_subscribed=True),  # the messages of all topics that match these patterns
-    b"punsubscribe": Entry(_punsubscribe, -1, while_subscribed=True),  # no longer these patterns, or any
+    b"publish": Entry(pubsub_commands.publish, 3),  # a message to all subscribers
+    b"subscribe": Entry(pubsub_commands.subscribe, -2, while_subscribed=True),  # from now on, the messages of these topics
+    b"unsubscribe": Entry(pubsub_commands.unsubscribe, -1, while_subscribed=True),  # stop listening to these topics, or to all
+    b"psubscribe": Entry(pubsub_commands.psubscribe, -2, while_subscribed=True),  # the messages of topics that match a pattern
+    b"punsubscribe": Entry(pubsub_commands.punsubscribe, -1, while_subscribed=True),  # no longer these patterns, or any
+    b"spublish": Entry(pubsub_commands.spublish, 3),  # the same three, of shard channels
+    b"ssubscribe": Entry(pubsub_commands.ssubscribe, -2, while_subscribed=True),
+    b"sunsubscribe": Entry(pubsub_commands.sunsubscribe, -1, while_subscribed=True),
     b"pubsub": Entry(_help, -2, subcommands={  # how many subscribers there are
-        b"channels": Entry(_pubsub_channels, -2, help=("CHANNELS [<pattern>]", "Return the currently active channels.")),
-        b"numpat": Entry(_pubsub_numpat, 2, help=("NUMPAT", "Return number of subscriptions to patterns.")),
-        b"numsub": Entry(_pubsub_numsub, -2, help=("NUMSUB [<channel> ...]", "Return the numbers of their subscribers.")),
+        b"channels": Entry(pubsub_commands.channels, -2, help=(
+            "CHANNELS [<pattern>]", "Return the currently active channels.",
+        )),
+        b"numpat": Entry(pubsub_commands.numpat, 2, help=("NUMPAT", "Return number of subscriptions to patterns.")),
+        b"numsub": Entry(pubsub_commands.numsub, -2, help=(
+            "NUMSUB [<channel> ...]", "Return the numbers of their subscribers.",
+        )),
+        b"shardchannels": Entry(pubsub_commands.shardchannels, -2, help=(
+            "SHARDCHANNELS [<pattern>]", "Return the currently active shard channels.",
+        )),
+        b"shardnumsub": Entry(pubsub_commands.shardnumsub, -2, help=(
+            "SHARDNUMSUB [<shardchannel> ...]", "Return the numbers of their subscribers.",
+        )),
         b"help": _HELP,
     }),
     b"xadd": Entry(stream_commands.xadd, -5),  # append an entry to a stream

@@ -46,7 +46,7 @@ from operator import attrgetter
 
 from minproto.broker import MAX_NAME, Broker, Listener, Message
 from minproto.core import Event
-from minproto.resp import Reply, Simple, encode_bulk, parse_integer, to_bytes, to_text
+from minproto.resp import Push, Reply, Simple, encode_bulk, parse_integer, to_bytes, to_text
 
 MAX_GATHERED = 1 << 20
 """How many bytes of messages the switchboard gathers. Beyond them it flushes at once, before the turn has ended."""
@@ -119,24 +119,51 @@ def checked_name(argument: bytes) -> str:
 # ---- a client's session ----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What only the shell knows of a client's connection: CLIENT LIST shows it."""
+
+    address: str = "?"
+    """``127.0.0.1:50312``; of a Unix socket, its path and ``:0``."""
+    local_address: str = "?"
+    descriptor: int = -1
+    is_unix: bool = False
+    age: int = 0
+    """For how many seconds the client has been connected."""
+    idle: int = 0
+    """How many seconds ago the client sent its last command."""
+    unread: int = 0
+    """How many bytes have arrived, and wait for the rest of their command, or for their turn."""
+    unsent: int = 0
+    """How many bytes wait until the client reads."""
+
+
 class Session:
     """One client's state."""
 
     __slots__ = (
-        "authenticated", "closing", "id", "name", "patterns", "push", "refuses_transaction", "switchboard", "topics",
-        "version",
+        "authenticated", "blocked", "closing", "command", "id", "name", "never_evicted", "patterns", "peer",
+        "push", "refuses_transaction", "shards", "silent_answers", "switchboard", "topics", "version",
     )  # fmt: skip
 
-    def __init__(self, switchboard: "Switchboard", id: int, push: Callable[[bytes], None]) -> None:
+    def __init__(self, switchboard: "Switchboard", id: int, push: Callable[[bytes], None], peer: Callable[[], Peer]) -> None:
         self.switchboard = switchboard
         self.id = id
         self.push = push
         """Called with bytes to be sent to the client: messages, encoded as pushes."""
+        self.peer = peer
+        """Returns what the shell knows of the connection now."""
+        self.command = b"NULL"
+        """The last command that the client has sent, such as ``client|list``; NULL before the first one."""
+        self.blocked = False
+        """Whether a command waits for messages (XREAD BLOCK)."""
         self.closing = False
         """Whether to close the connection after the answer: the client has sent QUIT, or has gone away while waiting."""
         self.topics: dict[str, None] = {}
         """The topics that the client has subscribed to, in order. (A dict is a set that keeps its order.)"""
         self.patterns: dict[str, None] = {}
+        self.shards: dict[str, None] = {}
+        """The shard channels that the client has subscribed to: see ``shard_commands.py``."""
         self.reset()
 
     def reset(self) -> None:
@@ -149,12 +176,28 @@ class Session:
         """Whether the client may use all commands: it has given the password, or no password is required."""
         self.refuses_transaction = False
         """True between a MULTI, which was refused, and its EXEC or DISCARD: no command is run."""
+        self.never_evicted = False
+        """Whether the client has asked for CLIENT NO-EVICT. It changes nothing, and CLIENT LIST shows it."""
+        self.silent_answers: float = 0
+        """How many answers are not sent, the next one first, because of CLIENT REPLY: infinity after OFF."""
         self.unsubscribe_all()
 
     @property
     def subscription_count(self) -> int:
-        """The number of topics and patterns. Each confirmation of a subscription tells the client this number."""
+        """The number of topics and patterns. Each confirmation of such a subscription tells the client this number."""
         return len(self.topics) + len(self.patterns)
+
+    @property
+    def is_subscriber(self) -> bool:
+        """Whether the client has any subscription: messages may come to it at any time."""
+        return bool(self.topics or self.patterns or self.shards)
+
+    def audible(self, answer: Events) -> Events:
+        """Return the part of an answer that the client wants to get: all of it, or only the pushes (CLIENT REPLY OFF)."""
+        if not self.silent_answers:
+            return answer
+        self.silent_answers -= 1
+        return [event for event in answer if isinstance(event, Push)]
 
     def subscribe(self, topic: str) -> None:
         """Receive the messages that are published on a topic from now on. Calling it again has no effect."""
@@ -183,6 +226,18 @@ class Session:
             del self.patterns[pattern]
             self.switchboard.by_pattern.remove(self, pattern)
 
+    def subscribe_shard(self, channel: str) -> None:
+        """Receive the messages that are sent to a shard channel from now on."""
+        if channel not in self.shards:
+            self.switchboard.by_shard.add(self, channel)
+            self.shards[channel] = None
+
+    def unsubscribe_shard(self, channel: str) -> None:
+        """End the subscription to a shard channel."""
+        if channel in self.shards:
+            del self.shards[channel]
+            self.switchboard.by_shard.remove(self, channel)
+
     def unsubscribe_all(self) -> None:
         """End all subscriptions, the last one first.
 
@@ -193,6 +248,8 @@ class Session:
             self.switchboard.by_topic.remove(self, self.topics.popitem()[0])
         while self.patterns:
             self.switchboard.by_pattern.remove(self, self.patterns.popitem()[0])
+        while self.shards:
+            self.switchboard.by_shard.remove(self, self.shards.popitem()[0])
 
     def close(self) -> None:
         """End the session: the client is gone. Calling it again has no effect."""
@@ -209,7 +266,7 @@ Listens = Callable[[str, Listener], None]
 
 
 class Subscribers:
-    """A table of sessions by the names that they have subscribed to: one table for topics, and one for patterns.
+    """A table of sessions by the names that they have subscribed to: one for topics, one for patterns, one for shard channels.
 
     The switchboard listens to a name in the broker as long as the name has at least one subscriber.
     """
@@ -251,14 +308,15 @@ class Switchboard:
         """The open sessions."""
         self.by_topic = Subscribers(self, broker.listen, broker.ignore)
         self.by_pattern = Subscribers(self, broker.listen_to_pattern, broker.ignore_pattern)
+        self.by_shard = Subscribers(self, _no_change, _no_change)
         self._gathered: list[Message] = []
         self._gathered_bytes = 0
         self._flush_is_due = False  # on_ready was called for the gathered messages
         self._ids = count(1)
 
-    def open(self, push: Callable[[bytes], None]) -> Session:
+    def open(self, push: Callable[[bytes], None], peer: Callable[[], Peer] = Peer) -> Session:
         """Return a new session. ``push`` is called with the bytes that its client is to receive, and must not raise."""
-        session = Session(self, next(self._ids), push)
+        session = Session(self, next(self._ids), push, peer)
         self.sessions[session] = None
         return session
 
@@ -297,6 +355,24 @@ class Switchboard:
                 pieces.setdefault(session, []).append(encoded[session.version])
         for session, parts in pieces.items():  # a separate loop, because a push may close a session and change the receivers
             session.push(b"".join(parts))  # of one part, join() makes no copy: receivers of the same get the same bytes
+
+
+    def publish_to_shard(self, channel: str, data: bytes) -> int:
+        """Push a message to the subscribers of a shard channel, and return how many there are.
+
+        The message is pushed at once, behind the messages that were gathered before it.
+        """
+        self.flush()
+        receivers = list(self.by_shard.sessions.get(channel, ()))  # a copy: a push may close a session
+        body = b"3\r\n$8\r\nsmessage\r\n" + encode_bulk(to_bytes(channel)) + encode_bulk(data)
+        encoded = {2: b"*" + body, 3: b">" + body}
+        for session in receivers:
+            session.push(encoded[session.version])
+        return len(receivers)
+
+
+def _no_change(name: str, listener: Listener) -> None:
+    """The broker is not told of a shard channel's subscribers: its own messages never reach them."""
 
 
 def encode_messages(messages: list[Message], version: int) -> bytes:

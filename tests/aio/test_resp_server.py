@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from resp_harness import NULL_ARRAY, OK, PONG, Client, command, serving
 
 from minproto import Broker
+from minproto.command_docs import DOCS
+from minproto.commands import COMMANDS
 from minproto.core import RemoteProtocolError
 from minproto.prove import ledger
 from minproto.resp import Error, Map, Push, Simple
@@ -64,18 +66,23 @@ CONVERSATION = [
     ("pubsub channels a b",
      Error("ERR unknown subcommand or wrong number of arguments for 'channels'. Try PUBSUB HELP.")),
     ("command count x", arity("command|count")),
-    ("command docs", Error("ERR unknown subcommand 'docs'. Try COMMAND HELP.")),
+    ("command docs nosuch", []),
     ("command info nosuch", [None]), ("info nosuch", b""),
     ("unsubscribe", [b"unsubscribe", None, 0]), ("punsubscribe", [b"punsubscribe", None, 0]),
     ("exec", Error("ERR EXEC without MULTI")), ("discard", Error("ERR DISCARD without MULTI")),
     ("exec x", Error("EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command")),
     ("discard x", arity("discard")), ("multi x", arity("multi")), ("watch", arity("watch")),
     ("client tracking on", Error("ERR unknown subcommand 'tracking'. Try CLIENT HELP.")),
-    ("ssubscribe a", Error("ERR unknown command 'ssubscribe', with args beginning with: 'a' ")),
-    ("spublish a b", Error("ERR unknown command 'spublish', with args beginning with: 'a' 'b' ")),
-    ("sunsubscribe", Error("ERR unknown command 'sunsubscribe', with args beginning with: ")),
-    ("pubsub shardchannels", Error("ERR unknown subcommand 'shardchannels'. Try PUBSUB HELP.")),
-    ("pubsub shardnumsub", Error("ERR unknown subcommand 'shardnumsub'. Try PUBSUB HELP.")),
+    ("spublish a b", 0), ("spublish a", arity("spublish")), ("ssubscribe", arity("ssubscribe")),
+    ("sunsubscribe", [b"sunsubscribe", None, 0]), ("pubsub shardchannels", []), ("pubsub shardnumsub a", [b"a", 0]),
+    ("pubsub shardchannels a b",
+     Error("ERR unknown subcommand or wrong number of arguments for 'shardchannels'. Try PUBSUB HELP.")),
+    ("client list foo", Error("ERR syntax error")), ("client list type foo", Error("ERR Unknown client type 'foo'")),
+    ("client list type replica", b""), ("client list id x", Error("ERR Invalid client ID")),
+    ("client list id 999999", b""), ("client list id", Error("ERR syntax error")), ("client info x", arity("client|info")),
+    ("client no-evict on", OK), ("client no-evict x", Error("ERR syntax error")),
+    ("client no-evict", arity("client|no-evict")),
+    ("client reply on", OK), ("client reply x", Error("ERR syntax error")), ("client reply", arity("client|reply")),
 ]  # fmt: skip
 
 
@@ -748,3 +755,142 @@ def test_a_broker_needs_no_server():
 
     assert "secret" not in repr(Config(password="secret"))
     assert Broker().publish("a", b"") == 0
+
+
+# ---- shard channels, and what CLIENT says and does ---------------------------------------------------------------------
+
+
+def list_of(value):
+    return value.items if isinstance(value, Push) else value
+
+
+@virtual
+@pytest.mark.parametrize("version", [2, 3])
+async def test_a_shard_channel_has_a_name_of_its_own(version):
+    """PUBLISH does not reach it, SPUBLISH reaches nobody else, a pattern does not match it; and it is counted apart."""
+    async with serving() as server:
+        client, publisher = server.client(), server.client()
+        await client.ask("hello", str(version))
+        for words in ("subscribe a", "psubscribe *", "ssubscribe a", "ssubscribe b", "subscribe c"):
+            client.send(*words.split())
+        counts = [list_of(reply)[2] for reply in await client.replies(5)]
+        assert counts == [1, 2, 1, 2, 3]
+        other = server.client()
+        other.send("ssubscribe", "c")
+        assert await other.reply() == [b"ssubscribe", b"c", 1]
+        assert await publisher.ask("publish", "c", "topic") == 2
+        assert [list_of(reply)[0] for reply in await client.replies(2)] == [b"message", b"pmessage"]
+        assert await publisher.ask("spublish", "c", "shard") == 1
+        assert await other.reply() == [b"smessage", b"c", b"shard"]
+        assert await publisher.ask("spublish", "a", "shard") == 1
+        assert list_of(await client.reply()) == [b"smessage", b"a", b"shard"]
+        assert await publisher.ask("publish", "b", "topic") == 1
+        assert list_of(await client.reply()) == [b"pmessage", b"*", b"b", b"topic"]
+        assert await publisher.ask("pubsub", "channels") == [b"a", b"c"]
+        assert await publisher.ask("pubsub", "shardchannels", "[b]") == [b"b"]
+        assert await publisher.ask("pubsub", "shardnumsub", "b", "d") == [b"b", 1, b"d", 0]
+        client.send("sunsubscribe")
+        ended = [list_of(reply) for reply in await client.replies(2)]
+        assert ended == [[b"sunsubscribe", b"a", 1], [b"sunsubscribe", b"b", 0]]
+        assert await publisher.ask("spublish", "a", "nobody") == 0
+
+
+@virtual
+async def test_a_shard_channel_alone_makes_a_subscriber():
+    """In version 2 a subscriber may not send other commands; and its subscriptions end with it, or with RESET."""
+    async with serving() as server:
+        client, other = server.client(), server.client()
+        client.send("ssubscribe", "a")
+        await client.reply()
+        assert "Can't execute 'echo'" in (await client.ask("echo", "hi")).text
+        assert await client.ask("ping") == [b"pong", b""]
+        assert await client.ask("reset") == Simple("RESET")
+        assert await other.ask("pubsub", "shardchannels") == []
+        client.send("ssubscribe", "a")
+        await client.reply()
+        client.pipe.abort()
+        await asyncio.sleep(1)
+        assert await other.ask("spublish", "a", "x") == 0
+
+
+@virtual
+async def test_messages_of_both_kinds_come_in_the_order_in_which_they_were_published():
+    async with serving() as server:
+        client, publisher = server.client(), server.client()
+        client.send("subscribe", "a")
+        client.send("ssubscribe", "a")
+        await client.replies(2)
+        publisher.pipe.write(b"".join(command(name, "a", str(n)) for n, name in enumerate(["publish", "spublish"] * 3)))
+        assert [message[2] for message in await client.replies(6)] == [b"0", b"1", b"2", b"3", b"4", b"5"]
+
+
+def facts(line: bytes) -> dict[str, str]:
+    return dict(pair.split("=", 1) for pair in line.decode().rstrip("\n").split(" "))
+
+
+@virtual
+async def test_client_list_describes_each_connection():
+    async with serving() as server:
+        first, second = server.client(), server.client()
+        await first.ask("client", "setname", "one")
+        await asyncio.sleep(5)
+        await second.ask("hello", "3")
+        second.send("subscribe", "a")
+        second.send("psubscribe", "b*")
+        second.send("ssubscribe", "c")
+        await second.replies(3)
+        await second.ask("client", "no-evict", "on")
+        await asyncio.sleep(2)
+        lines = [facts(line) for line in (await first.ask("client", "list")).splitlines()]
+        shown = ["id", "name", "age", "idle", "flags", "sub", "psub", "ssub", "cmd", "resp"]
+        assert [[line[name] for name in shown] for line in lines] == [
+            ["1", "one", "7", "0", "N", "0", "0", "0", "client|list", "2"],
+            ["2", "", "7", "2", "Pe", "1", "1", "1", "client|no-evict", "3"],
+        ]
+        assert lines[0]["addr"] == "memory:1" and lines[0]["laddr"] == "memory:2"
+        for words, ids in {"id 2 7 1": ["2", "1"], "type pubsub": ["2"], "type normal": ["1"], "type master": []}.items():
+            listed = await first.ask("client", "list", *words.split())
+            assert [facts(line)["id"] for line in listed.splitlines()] == ids, words
+        assert facts((await second.ask("client", "info")).data)["id"] == "2"
+
+
+@virtual
+async def test_a_client_that_waits_is_shown_as_blocked():
+    async with serving(history=5) as server:
+        waiting, other = server.client(), server.client()
+        waiting.send("xread", "block", "0", "streams", "a", "$")
+        await asyncio.sleep(1)
+        assert facts(await other.ask("client", "list", "id", "1"))["flags"] == "b"
+        await other.ask("publish", "a", "x")
+        await waiting.reply()
+        assert facts(await other.ask("client", "list", "id", "1"))["flags"] == "N"
+
+
+@virtual
+async def test_client_reply_turns_answers_off():
+    """But not the messages and confirmations of a subscription, as in Redis; and RESET turns them on."""
+    async with serving() as server:
+        client = server.client()
+        quiet = ["client reply off", "ping 1", "nothing", "client reply skip", "ping 2", "client reply on", "ping 3"]
+        skipping = ["client reply skip", "ping 4", "ping 5", "client reply skip", "client reply skip", "ping 6", "ping 7"]
+        client.pipe.write(b"".join(command(*words.split()) for words in (*quiet, *skipping)))
+        assert await client.replies(4) == [OK, b"3", b"5", b"7"]
+        client.pipe.write(b"".join(command(*words.split()) for words in ("client reply off", "subscribe a", "reset", "ping")))
+        assert await client.replies(3) == [[b"subscribe", b"a", 1], Simple("RESET"), PONG]
+
+
+@virtual
+async def test_command_docs_says_what_each_command_is_for():
+    """Each command and subcommand has a row, and each row is a command's."""
+    names = {name.decode() for name in COMMANDS}
+    names |= {f"{name.decode()}|{second.decode()}" for name, entry in COMMANDS.items() for second in entry.subcommands}
+    assert set(DOCS) == names
+    async with serving() as server:
+        client = server.client()
+        await client.ask("hello", "3")
+        docs = dict((await client.ask("command", "docs", "XLEN", "nosuch", "client")).pairs)
+        assert list(docs) == [b"xlen", b"client"]
+        assert dict(docs[b"xlen"].pairs)[b"since"] == b"5.0.0"
+        inner = dict(dict(docs[b"client"].pairs)[b"subcommands"].pairs)
+        assert b"client|list" in inner and dict(inner[b"client|list"].pairs)[b"group"] == b"connection"
+        assert len((await client.ask("command", "docs")).pairs) == len(COMMANDS)

@@ -63,7 +63,7 @@ from minproto.commands import CrossProtocolRequest, execute
 from minproto.core import RemoteProtocolError, Role, check_count
 from minproto.resp import Command, Encoded, Limits, NullArray, Reply
 from minproto.resp import Connection as Core
-from minproto.session import Events, Session, Switchboard, Wait
+from minproto.session import Events, Peer, Session, Switchboard, Wait
 
 FAIR_SHARE = 1_000
 """How many commands a connection may run before the other connections get their turn. A chunk of 64 KiB may hold 5,000
@@ -136,7 +136,9 @@ class BrokerServer(Listener):
 class ServerConnection:
     """The connection of one client."""
 
-    __slots__ = ("_command_began", "_config", "_core", "_draining", "_loop", "_session", "_switchboard", "endpoint")
+    __slots__ = (
+        "_began", "_command_began", "_config", "_core", "_draining", "_heard", "_loop", "_session", "_switchboard", "endpoint",
+    )  # fmt: skip
 
     def __init__(self, switchboard: Switchboard, pipe: Pipe, config: Config) -> None:
         self._switchboard = switchboard
@@ -145,9 +147,10 @@ class ServerConnection:
         self._core = chosen(Core)(Role.SERVER, config.limits)
         self.endpoint = Endpoint(self._core, pipe, config.timeouts)
         """The core on the pipe. The server counts its bytes."""
-        self._session: Session = switchboard.open(self._push)
+        self._session: Session = switchboard.open(self._push, self._peer)
         self._core.authenticated = self._session.authenticated
         self._draining = False
+        self._began = self._heard = self._loop.time()  # when the client connected, and when it last sent a command
         # When the unfinished command began; None: no command is unfinished. Until the client has given the password, one time
         # limit applies to all its commands together, from the start of the connection: otherwise it could send ECHO forever.
         self._command_began = None if self._session.authenticated else self._loop.time()
@@ -177,6 +180,19 @@ class ServerConnection:
         self._session.close()  # messages published from now on are not for this client
         await self.endpoint.close(last_words, linger=True)
 
+    def _peer(self) -> Peer:
+        """Return what CLIENT LIST shows of this connection, and only the shell knows."""
+        pipe, endpoint = self.endpoint.pipe, self.endpoint
+        sock, local = pipe.info("socket"), pipe.info("sockname")
+        unix = isinstance(local, str)  # of a Unix socket only the server's end has a name: the socket's path
+        here = f"{local}:0" if unix else _written(local)
+        there = here if unix else _written(pipe.info("peername"))
+        now = self._loop.time()
+        return Peer(
+            there, here, sock.fileno() if sock else -1, unix, int(now - self._began), int(now - self._heard),
+            self._core.buffered, endpoint.unsent,
+        )  # fmt: skip
+
     def abort(self) -> None:
         """End the connection at once."""
         self.endpoint.abort()
@@ -202,6 +218,7 @@ class ServerConnection:
         try:
             while (command := await self.endpoint.next_event(self._patience)) is not None:
                 assert isinstance(command, Command)
+                self._heard = self._loop.time()
                 await self._do(command.arguments)
                 if session.closing:
                     return
@@ -247,14 +264,14 @@ class ServerConnection:
         session, endpoint = self._session, self.endpoint
         answer = execute(session, arguments)
         if isinstance(answer, Wait):
-            answer = await self._wait_for_answer(answer)
+            answer = session.audible(await self._wait_for_answer(answer))
         self._core.version, self._core.authenticated = session.version, session.authenticated
-        if session.subscription_count:
+        if session.is_subscriber:
             # A subscriber that publishes on its own topic gets the message and the answer. Redis sends the message first.
             self._switchboard.flush()
         for event in answer:
             endpoint.send(event)
-        if not session.subscription_count:
+        if not session.is_subscriber:
             if endpoint.congested:  # wait, so that this task reads no more commands
                 await endpoint.flush()
         elif endpoint.unsent > self._config.max_output:  # no wait: messages for this client would pile up meanwhile
@@ -269,6 +286,7 @@ class ServerConnection:
         until = self._loop.time() + wait.milliseconds / 1_000 if wait.milliseconds else math.inf
         for topic in wait.topics:
             broker.wait(topic, reader)
+        self._session.blocked = True
         try:
             while reader.answer is None:
                 left = until - self._loop.time()
@@ -279,6 +297,7 @@ class ServerConnection:
                     return []
             return reader.answer
         finally:
+            self._session.blocked = False
             for topic in wait.topics:
                 broker.stop_waiting(topic, reader)
 
@@ -320,6 +339,14 @@ class ServerConnection:
             )  # fmt: skip
             self._session.close()
             self.endpoint.abort()
+
+
+def _written(name: object) -> str:
+    """Return an IP address with its port, as CLIENT LIST writes them: ``127.0.0.1:6379``, ``[::1]:6379``."""
+    if not isinstance(name, tuple):
+        return "?"
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class _Reader:

@@ -20,6 +20,7 @@ from minproto.prove.cases import (
     http2_settings,
     http2_streams,
     resp,
+    resp_shards,
     sse,
     websocket_control,
     websocket_deflate,
@@ -58,5 +59,6 @@ CASES = (
     *websocket_hardening.CASES,
     *sse.CASES,
     *resp.CASES,
+    *resp_shards.CASES,
 )
 """All cases, in the order in which they are reported."""

@@ -16,7 +16,8 @@ PROTOCOLS = {
     "WebSocket": ("websocket", "websocket_handshake", "deflate"),
     "Server-Sent Events": ("sse",),
     "RESP and the broker": (
-        "resp", "session", "commands", "stream_commands", "group_commands", "groups", "log", "broker",
+        "resp", "session", "commands", "client_commands", "command_docs", "pubsub_commands", "stream_commands",
+        "group_commands", "groups", "log", "broker",
     ),
     "all protocols": ("buffer", "core"),
 }  # fmt: skip
@@ -71,6 +72,7 @@ _TESTS = {
     "sse": _SSE,
     "resp": _RESP,
     "session": _RESP,
+    **dict.fromkeys(("client_commands", "command_docs", "pubsub_commands"), _RESP),
     "commands": _RESP,
     "stream_commands": (*_STREAMS, *_RESP),
     "group_commands": (*_STREAMS, *_RESP),
