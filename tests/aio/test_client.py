@@ -354,6 +354,25 @@ async def test_idle_connections_are_few_and_end() -> None:
 
 
 @virtual
+async def test_a_connection_in_use_is_not_counted_among_the_idle_ones() -> None:
+    async with web(max_idle=1) as (_, client):
+        await get(client, A)
+        slow = asyncio.create_task(get(client, f"{A}/slow"))
+        await asyncio.sleep(1)
+        await get(client, "http://b/")
+        assert total(client) == (1, 1, 0)
+        assert await slow == "ok"
+
+
+@virtual
+async def test_an_origin_without_connections_is_forgotten() -> None:
+    async with web(max_idle=0) as (_, client):
+        for number in range(5):
+            await get(client, f"http://host{number}/")
+        assert len(client._pools) == 1
+
+
+@virtual
 @VERSIONS
 async def test_a_connection_that_the_server_has_closed_while_it_was_idle_is_dropped_at_once(scheme: str) -> None:
     async with web(server={"timeouts": Timeouts(idle=5)}) as (net, client):
@@ -581,15 +600,24 @@ async def test_what_may_have_been_done_is_not_repeated() -> None:
 
 
 @virtual
+async def test_a_request_is_repeated_only_once_although_there_is_another_connection() -> None:
+    async with scripted([OK, RST], [OK, RST]) as (script, client):
+        await asyncio.gather(get(client, A), get(client, A))
+        with pytest.raises(ConnectionError, match=f"^GET {A}: "):
+            await client.get(A)
+        assert len(script.asked) == 4
+
+
+@virtual
 async def test_what_was_not_sent_is_repeated_whatever_the_method() -> None:
-    """The server's FIN arrives while the request waits to be sent: see ``ClientConnection._expect_silence``."""
+    """The server was restarted: the client finds out at each of its idle connections, when it looks for the server's FIN."""
     for content in (b"a payment", pieces(1)):
-        async with scripted([OK, FIN], [OK]) as (script, client):
+        async with scripted([OK, FIN], [OK, FIN], [OK, FIN], [OK]) as (script, client):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(ClientConnection, "watch", lambda *_: None)  # which would find it out sooner
-                await get(client, A)
+                await asyncio.gather(*(get(client, A) for _ in range(3)))
                 assert await text(await client.post(A, content=content)) == "ok"  # type: ignore[typeddict-item]
-            assert len(script.asked) == 2
+            assert len(script.asked) == 4
 
 
 class Refusing:

@@ -344,7 +344,8 @@ class _Repeats:
     def __init__(self, method: str, body: "bytes | _MadeOnce") -> None:
         self._is_idempotent = method in IDEMPOTENT
         self._body = body
-        self._refused = self._lost = False  # whether it was repeated for this reason before
+        self._refused = False  # on a connection that was new
+        self._lost = False  # with its connection
 
     def allow(self, error: ConnectionError, lease: Lease) -> bool:
         """Return whether to repeat the request after its failure on the connection of ``lease``."""
@@ -353,8 +354,8 @@ class _Repeats:
         if isinstance(error, RequestRefused):
             # Of idle connections there may be several, all closed when their server was restarted: each is tried at most once.
             # But a server that refuses on a new connection as well would refuse for ever.
-            first, self._refused = not self._refused, self._refused or not lease.is_reused
-            return lease.is_reused or first
+            may, self._refused = not self._refused, self._refused or not lease.is_reused
+            return may
         # RFC 9110 §9.2.2: a client SHOULD NOT automatically retry a failed automatic retry. A reset of one HTTP/2 stream is
         # the server's answer to the request. Only the loss of the connection may have nothing to do with the request.
         may = lease.is_reused and lease.is_lost and self._is_idempotent and not self._lost
@@ -385,9 +386,7 @@ class _MadeOnce:
             raise
 
     async def aclose(self) -> None:
-        """Close the iterator, unless it can still be used for the next attempt."""
-        if self.is_begun:
-            await close_body(self._iterator)
+        await close_body(self._iterator)
 
 
 class _MadeOnceByGenerator(_MadeOnce, AsyncGenerator[bytes, None]):

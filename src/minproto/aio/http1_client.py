@@ -148,8 +148,7 @@ class ClientConnection:
     @property
     def is_free(self) -> bool:
         """Whether the next request can be sent now. The server's FIN may be on its way: ``request`` looks for it."""
-        uploading = self._upload is not None and not self._upload.done()
-        return self._error is None and self._core.response is IDLE and not uploading
+        return self._error is None and self._core.response is IDLE
 
     def watch(self, told: Callable[[], None]) -> None:
         """Have the loop call ``told`` when the server ends the connection.

@@ -362,7 +362,6 @@ class Pool:
         finally:
             self._connecting -= 1
         if self.is_closed:
-            self._give_place()
             connection.endpoint.abort()
             raise ConnectionResetError("the client was closed")
         pooled = Pooled(connection, self)
