@@ -10,7 +10,7 @@ becomes: a connection of HTTP or of RESP.
       |                                |
       |                                | a task: _make_pipe. Over TLS: the handshake, in which ALPN chooses the protocol
       |                                v
-    serve                            attach(pipe) ------> _connect(pipe)   HTTP/1.1, HTTP/2, RESP: the subclass decides
+    serve                            admit(pipe) -------> _connect(pipe)   HTTP/1.1, HTTP/2, RESP: the subclass decides
       |                                |                        |
       |                                | is full                | has room
       |                                v                        v
@@ -108,7 +108,8 @@ class ListenerConfig:
     metrics: Metrics | None = None
     """Counts connections, requests and bytes."""
     on_drain: Callable[[], None] | None = None
-    """Called when the server begins to stop. In it an app can answer requests that would delay the end, such as long polls."""
+    """Called when the server begins to stop. In it an app can answer requests that would delay the end, such as long polls.
+    Requests that are on their way may still arrive in the next second."""
 
     def __post_init__(self) -> None:
         Address(self.host, self.port)  # an Address checks the host and the port
@@ -293,10 +294,10 @@ class Listener(ABC):
         task, ssl, timeouts = asyncio.current_task(), self.config.ssl, self.config.timeouts
 
         def connected(pipe: Pipe) -> None:
-            self._handshakes.discard(task)  # ``_attach`` takes the slot again in the same step
+            self._handshakes.discard(task)  # ``admit`` takes the slot again in the same step
             self._refusals.discard(task)
             try:
-                self._attach(pipe)
+                self.admit(pipe)
             except BaseException:  # asyncio would only log the error, and the client would wait
                 pipe.abort()
                 raise
@@ -306,12 +307,13 @@ class Listener(ABC):
             await accept_pipe(sock, connected, **options)
 
     def attach(self, pipe: Pipe) -> None:
-        """Serve a client on this pipe, as the server does with each socket that it has accepted. For tests in memory."""
+        """Serve a new client on this pipe. Tests do this with pipes in memory."""
         if self._draining:
             return pipe.abort()
-        self._attach(pipe)
+        self.admit(pipe)
 
-    def _attach(self, pipe: Pipe) -> None:
+    def admit(self, pipe: Pipe) -> None:
+        """Serve a client that was accepted, even if the server has begun to stop since. A subclass may wrap the pipe."""
         if len(self._refusals) >= MAX_REFUSALS:  # the limit may have been reached since the accept
             return pipe.abort()
         connection = self._connect(pipe)

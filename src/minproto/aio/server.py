@@ -14,7 +14,7 @@ In clear text the server has to read before it knows what it is reading. The RFC
 enough, and the first byte that differs from it shows an HTTP/1.1 client: ``G`` is not ``P``. For a POST the server needs a
 second byte.
 
-    Listener.attach(pipe)             the life of a server is minproto.aio.listener
+    Listener.admit(pipe)              the life of a server is minproto.aio.listener
       Server._connect(pipe)
         over TLS       --> http1_server.ServerConnection or http2_server.ServerConnection
         in clear text  --> _ClearTextConnection: reads until it knows, and becomes one of these two

@@ -36,10 +36,12 @@ class Feeds:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._polls: set[Subscription] = set()
+        self._closed = False
         self._chat_page = files(__package__).joinpath("chat.html").read_text()
 
     def close(self) -> None:
-        """Answer the waiting long polls, since the server is about to stop."""
+        """Answer the waiting long polls, since the server is about to stop, and later ones at once."""
+        self._closed = True
         for subscription in self._polls:
             subscription.end()
 
@@ -98,7 +100,7 @@ class Feeds:
         subscription = self._broker.subscribe(_topic(request), after=_after(request))
         self._polls.add(subscription)
         try:
-            return await poll(subscription, seconds)
+            return await poll(subscription, 0 if self._closed else seconds)
         finally:
             self._polls.discard(subscription)
 

@@ -11,6 +11,7 @@ Each connection has a ``Line`` under its protocol, which counts bytes, shows the
 
 import ssl
 import time
+from functools import cached_property
 from typing import Unpack
 
 from minproto.aio.broker import Broker
@@ -39,7 +40,7 @@ class Lab:
         self.push = Push(self.broker)
         self._demo = DemoApp(self.metrics, self.broker)
         self.wire = Wire(self._visit, time.monotonic)
-        app = LabApp(self._find_places, self.push, self.wire, self._demo)
+        app = LabApp(lambda: self._places, self.push, self.wire, self._demo)
         self.http = _HTTPServer(self, app, port=port, metrics=self.metrics, on_drain=self.close)
         self.https = _HTTPServer(self, app, port=tls_port, metrics=self.metrics, ssl=context) if context else None
         self.redis = _Broker(self, self.broker, port=broker_port, metrics=self.metrics)
@@ -61,7 +62,8 @@ class Lab:
     async def _visit(self, name: str) -> None:
         await visit(name, self.redis.port if name == "redis" else self.http.port)
 
-    def _find_places(self) -> Places:
+    @cached_property
+    def _places(self) -> Places:  # found at the first request: a server that has begun to stop has no port
         return Places(self.http.port, self.https.port if self.https else None, self.redis.port)
 
 
@@ -72,8 +74,8 @@ class _HTTPServer(Server):
         super().__init__(app, **options)
         self._lab = lab
 
-    def attach(self, pipe: Pipe) -> None:
-        super().attach(self._lab.line(pipe))
+    def admit(self, pipe: Pipe) -> None:
+        super().admit(self._lab.line(pipe))
 
 
 class _Broker(BrokerServer):
@@ -83,8 +85,8 @@ class _Broker(BrokerServer):
         super().__init__(broker, **options)
         self._lab = lab
 
-    def attach(self, pipe: Pipe) -> None:
-        super().attach(self._lab.line(pipe))
+    def admit(self, pipe: Pipe) -> None:
+        super().admit(self._lab.line(pipe))
 
 
 async def serve_lab(port: int, tls_port: int, broker_port: int) -> None:
