@@ -26,6 +26,11 @@ CONTROL = (
     _ping("ping-of-any-bytes", "6455-5.5.3-same-data", _ANY),
     _ping("ping-of-125-bytes", "6455-5.5-control-of-125-bytes", b"\xfe" * 125),
     Case(
+        "websocket/control/pong-within-half-a-second", "6455-5.5.2-pong-soon", (sent(_PING, b"a"), Pause(0.5), closing()),
+        right=r"pong=\[a\] close=1000 closed", acceptable=r"(pong=\[a\] )?close=\d+ (closed|reset)",
+        why="A Pong is a sign of life: one that comes late ends the connection. After our Close none has to come.",
+    ),
+    Case(
         "websocket/control/ping-byte-by-byte", "6455-5.5.2-pong", (Trickle(sent(_PING, b"hello")),),
         right=r"pong=\[hello\] open",
     ),
