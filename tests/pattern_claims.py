@@ -10,6 +10,7 @@ of ``seconds`` is short in tests/test_patterns.py, which draws one example, and 
 draws ten.
 """
 
+import asyncio
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -82,6 +83,36 @@ def pages_are_served_while_payments_hang(workers: int, timeout: float, load: flo
     assert pages.served <= 0.5 and saved.served == 1
     tries = [at for at in with_.asked if at >= opened]
     assert len(tries) <= seconds / (2.0 + timeout) + 2 < len(without.asked) / 2
+
+
+@claim("circuit_breaker", HELPS, failures=st.integers(1, 5), callers=st.integers(2, 20))
+def one_call_tries_after_the_pause(failures: int, callers: int, seed: int, seconds: float) -> None:
+    """Its failure opens the breaker again, its success closes it. A call that is cancelled has failed."""
+    asked = 0
+
+    async def ask(status: int) -> int:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(1.0)
+        return status
+
+    async def scenario() -> None:
+        breaker = circuit_breaker.Breaker(failures)
+        for _ in range(failures):
+            assert await breaker.call(lambda: ask(500)) == 500
+        await asyncio.sleep(9.0)
+        assert await breaker.call(lambda: ask(200)) == 503
+        await asyncio.sleep(1.0)
+        await asyncio.gather(*(breaker.call(lambda: ask(500)) for _ in range(callers)))
+        assert asked == failures + 1
+        await asyncio.sleep(10.0)
+        cancelled = asyncio.create_task(breaker.call(lambda: ask(200)))
+        await asyncio.sleep(0.5)
+        cancelled.cancel()
+        await asyncio.sleep(10.0)
+        assert [await breaker.call(lambda: ask(200)) for _ in range(2)] == [200, 200]
+
+    virtual(scenario())
 
 
 @claim("circuit_breaker", NEUTRAL, load=st.floats(0.1, 0.4))
