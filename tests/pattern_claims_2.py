@@ -1,13 +1,16 @@
 """The claims of the patterns that pass messages on, divide an application, or compare protocols: see ``pattern_claims``."""
 
 from statistics import median
+from typing import Any
 
+import cqrs
 import http_versions
 import outbox
 import pubsub
 import push_or_poll
 import pytest
 import saga
+import strangler_fig
 from hypothesis import strategies as st
 from pattern_claims import HARMS, HELPS, claim
 from scenario import arrivals, by_chance, once, virtual
@@ -133,3 +136,59 @@ def seats_are_held_for_trips_that_are_not_booked(refused: float, seats: int, see
     whole, turns = (virtual(saga.agency(way, [0.0] * 30, by_chance(0, 0), **how)) for way in saga.WAYS[2:])
     assert len(whole.users.good) < seats == len(turns.users.good)
     assert turns.users.visits[-1].took > 5 * whole.users.visits[-1].took
+
+
+# ---- CQRS --------------------------------------------------------------------------------------------------------------
+
+
+@claim("cqrs", HELPS, reads=st.floats(16, 20), lag=st.floats(0.5, 1))
+def reads_cost_a_look_up(reads: float, lag: float, seed: int, seconds: float) -> None:
+    """``reads`` is more than the ten that the database can count for in a second. Writers who wait see their own review."""
+    how = {"reads": reads, "lag": lag, "seconds": seconds, "seed": seed}
+    one, own = (virtual(cqrs.shop(way, **how)) for way in ("one model", "CQRS, own writes"))
+    assert one.reads.served < 0.9 and one.reads.percentile(90) > 1
+    assert own.reads.served == 1 and own.reads.percentile(99) < 0.02 and own.unseen == 0
+
+
+@claim("cqrs", HARMS, lag=st.floats(0.5, 2))
+def readers_see_the_past(lag: float, seed: int, seconds: float) -> None:
+    """Writers do not see their own write, and others see it ``lag`` seconds late. One model is never behind."""
+    how = {"reads": 4.0, "writes": 0.5, "lag": lag, "seconds": 2 * seconds, "seed": seed}
+    one, two, own = (virtual(cqrs.shop(way, **how)) for way in cqrs.WAYS)
+    assert one.unseen == own.unseen == 0 and two.unseen == 1 and two.stale > one.stale + 0.05
+    assert own.writers.percentile(50) > lag
+
+
+@claim("cqrs", HARMS, writes=st.floats(17, 25))
+def writes_wait_for_updates(writes: float, seed: int, seconds: float) -> None:
+    how = {"reads": 0.5, "writes": writes, "looks": False, "seconds": 4 + seconds / 4, "seed": seed}
+    one, two, _ = (virtual(cqrs.shop(way, **how)).writers.percentile(90) for way in cqrs.WAYS)
+    assert two > 2 * one
+
+
+# ---- strangler fig -----------------------------------------------------------------------------------------------------
+
+
+def moved(plan: str, **how: Any) -> strangler_fig.Outcome:
+    return virtual(strangler_fig.move(strangler_fig.Fig(*strangler_fig.PLANS[plan], pause=8.0), **how))
+
+
+@claim("strangler_fig", HELPS, failing=st.floats(0.4, 0.6))
+def few_users_meet_a_fault(failing: float, seed: int, seconds: float) -> None:
+    how = {"failing": failing, "seconds": 12 + seconds, "seed": seed}
+    switch, judged, steps = (moved(plan, **how).failed for plan in strangler_fig.PLANS)
+    assert steps < judged < switch and steps < 0.5 * switch
+
+
+@claim("strangler_fig", HELPS, capacity=st.floats(0.8, 1.0))
+def few_users_meet_a_service_that_is_too_slow(capacity: float, seed: int, seconds: float) -> None:
+    how = {"capacity": capacity, "seconds": 16 + seconds, "seed": seed}
+    switch, steps = (moved(plan, **how).failed for plan in ("switch", "by percentages"))
+    assert steps < 0.5 * switch
+
+
+@claim("strangler_fig", HARMS, rate=st.floats(2, 4))
+def a_good_service_takes_over_late(rate: float, seed: int, seconds: float) -> None:
+    how = {"rate": rate, "seconds": 26 + seconds, "seed": seed}
+    switch, steps = (moved(plan, **how) for plan in ("switch", "by percentages"))
+    assert switch.whole_at < 5 < 24 <= steps.whole_at < 36 and switch.failed == steps.failed == 0
