@@ -20,6 +20,7 @@ from minproto.prove.cases import (
     http2_settings,
     http2_streams,
     resp,
+    resp_groups,
     resp_shards,
     sse,
     websocket_control,
@@ -59,6 +60,7 @@ CASES = (
     *websocket_hardening.CASES,
     *sse.CASES,
     *resp.CASES,
+    *resp_groups.CASES,
     *resp_shards.CASES,
 )
 """All cases, in the order in which they are reported."""

@@ -311,7 +311,7 @@ PUBSUB = (
         "pubsub/too-late",
         "resp-pubsub-at-most-once",
         (command("PUBLISH", "late", "old") + command("SUBSCRIBE", "late"),),
-        rf":0 {confirmed('subscribe', 'late', 1)} open",
+        rf":[01] {confirmed('subscribe', 'late', 1)} open",
     ),
     _case(
         "pubsub/too-late-for-the-channel",
