@@ -390,7 +390,7 @@ class _MadeOnce:
 
 
 class _MadeOnceByGenerator(_MadeOnce, AsyncGenerator[bytes, None]):
-    """The same for a generator, into which ``Pieces`` throws a cancellation."""
+    """A ``_MadeOnce`` around a generator. ``Pieces`` throws a cancellation into a generator, and so into this object."""
 
     def asend(self, value: None) -> Any:
         return self._noting(self._iterator.asend(value))

@@ -1,32 +1,39 @@
-r"""The connections of a client to one origin: who has one, who waits for one, and what becomes of it afterwards.
+"""The connections of a client to one origin. This file decides which request gets a connection, and when a connection ends.
 
-An *origin* is a scheme, a host and a port. A ``Client`` has one ``Pool`` for each origin. Over HTTP/1.1 a connection carries
-one request at a time, so a pool has several *places*, six unless the user says otherwise. A request needs a place before it
-may use a connection:
+An *origin* is a scheme, a host and a port. A ``Client`` has one ``Pool`` for each origin. An HTTP/1.1 connection carries one
+request at a time, so a pool has several *places*: six, unless the user gives another number. A request needs a place before it
+may use a connection. Here a pool has two places:
 
-    places of http://a:80, here two          connections            in line
-    GET /1 -> takes a place, dials           1 in use
-    GET /2 -> takes a place, dials           1, 2 in use
-    GET /3 -> no place is free, waits        1, 2 in use            GET /3
-    GET /1 is read to its end ------------>  1 idle, 2 in use       its place goes to GET /3, at once
-    GET /3 takes the idle connection         1, 2 in use
+    GET /1 takes a place, and dials            connection 1 is in use
+    GET /2 takes a place, and dials            connections 1 and 2 are in use
+    GET /3 finds no free place, and waits      connections 1 and 2 are in use      in line: GET /3
+    the response to GET /1 is read             connection 1 is idle                its place goes to GET /3
+    GET /3 takes the idle connection           connections 1 and 2 are in use
 
-The place goes from hand to hand: while somebody waits, it is never free, so a newcomer can't overtake those in line. A place
-without an idle connection dials. So there are never more connections than places.
+The pool hands the place of GET /1 directly to GET /3. If the pool freed the place first, a new request could take the place
+before GET /3 runs, and GET /3 might wait for ever. A request that has a place dials only if no connection is idle, so there
+are never more connections than places.
 
-Over HTTP/2 one connection carries all requests, and the server's settings say how many at once. Which version it is, TLS tells
-by ALPN (RFC 7301), when the first connection is open. Until then a pool has one place. Those who wait for the result of the
-first connection share it: an HTTP/2 connection is theirs as well, with HTTP/1.1 the other five places open, and if the server
-can't be reached, all get the error. A hundred requests to a dead server would otherwise take a hundred timeouts, one by one.
+An HTTP/2 connection carries all requests side by side, and the server's settings limit how many. The client learns the version
+by ALPN (RFC 7301), when the first TLS handshake is done. Until then a pool has one place:
 
-    protocol      places                          who may use a connection
-    ""            1                               the one who dials
-    "1.1"         ``most``                        one request at a time
-    "2"           none is needed                  everybody; until it goes away, then as for ""
+    version       places          who may use a connection
+    unknown       1               the request that dials
+    HTTP/1.1      max_connections one request at a time
+    HTTP/2        not needed      every request, until the connection goes away; then as if the version were unknown
 
-A ``Lease`` is the right to use a connection for one request. It ends exactly once: when the response has been read to its end,
-is closed, fails, or is garbage, or when the request fails or is cancelled before its response. Every place comes back by the
-end of a lease, so a lease that never ends is a place that is lost for ever. That is what the tests look for most.
+All requests that wait for the first connection share its result. If the version is HTTP/2, they use this connection. If it is
+HTTP/1.1, the other five places open. If the server can't be reached, each of them gets the error: otherwise a hundred requests
+to a dead server would wait for a hundred timeouts, one after the other.
+
+A ``Lease`` is the right to use a connection for one request. A lease has to end exactly once, in each of these cases:
+
+    the request fails, or is cancelled before its response      ``Client`` ends the lease
+    the response has no content, or becomes a tunnel            ``Lease.bind`` ends it
+    the content is read to its end, fails, or is closed         ``LeasedExchange`` ends it
+    the user drops the response                                 the garbage collector calls ``LeasedExchange.__del__``
+
+A lease that does not end would hold its place for ever. The property test in ``tests/aio/test_client.py`` looks for that.
 """
 
 import asyncio
@@ -55,7 +62,11 @@ A router that has forgotten a connection drops its packets, and the kernel tries
 
 @dataclass(slots=True, eq=False)
 class Ask:
-    """A request on its way: what it asks for, since when (the loop's time), and what it waits for now."""
+    """A request that has no response yet, as errors and snapshots show it.
+
+    ``name``: its method and URL, without the query, which may hold a secret. ``since``: the loop's time at which the user made
+    the request. ``step``: the request's current wait, ``WAITS``, ``CONNECTS`` or ``ASKS``.
+    """
 
     name: str
     since: float
@@ -64,7 +75,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class OriginSnapshot:
-    """What a client has to do with one origin at this moment."""
+    """A pool at one moment."""
 
     origin: str
     http_version: str
@@ -82,11 +93,11 @@ class OriginSnapshot:
 
 
 class Pooled:
-    """A connection in a pool."""
+    """A connection of a pool, and what the pool knows about it. In HTTP/2 it can have several users at once."""
 
     __slots__ = ("connection", "is_http2", "is_retired", "is_reused", "pool", "since", "users")
 
-    def __init__(self, connection: "ClientConnection | Http2ClientConnection", pool: "Pool") -> None:
+    def __init__(self, connection: "Connection", pool: "Pool") -> None:
         self.connection = connection
         self.is_http2 = isinstance(connection, Http2ClientConnection)
         self.pool = pool
@@ -102,11 +113,11 @@ class Pooled:
 
 
 class IdleConnections:
-    """The idle connections of all pools of a client, the one that is idle for longest first.
+    """The idle connections of all pools of a client, the one that has been idle for longest first.
 
-    A connection ends when it was idle for ``seconds``, or when it is the oldest and there are more than ``most``. Most servers
-    end idle connections, too, and a request on a connection that the server is just closing fails. So a client's time should
-    be shorter than a server's, which is often 60 or 75 seconds.
+    A connection is closed after ``seconds`` without a request. If there are more than ``most`` connections, the first is
+    closed sooner. Servers close idle connections as well, and a request that meets a connection at this moment is lost. So the
+    client's time should be shorter than the server's, which is often 60 or 75 seconds.
     """
 
     def __init__(self, most: int, seconds: float) -> None:
@@ -131,6 +142,7 @@ class IdleConnections:
             self._timer = loop.call_at(pooled.since + self._seconds, self._expire)
 
     def remove(self, pooled: Pooled) -> None:
+        """Take a connection out, because a request uses it or because it is over. It may have been taken out before."""
         self._entries.pop(pooled, None)
 
     def _expire(self) -> None:
@@ -186,7 +198,7 @@ class Lease:
         pooled.is_reused = True
 
     @property
-    def connection(self) -> "ClientConnection | Http2ClientConnection":
+    def connection(self) -> "Connection":
         return self.pooled.connection
 
     @property
@@ -202,7 +214,10 @@ class Lease:
         return is_silent and not self.connection.is_free
 
     def bind(self, response: ClientResponse, request: str) -> None:
-        """Let the end of a response end the lease. A response without content, and one with a tunnel, end it now."""
+        """Let the end of a response end the lease. If the response has no content, or has become a tunnel, end the lease now.
+
+        ``request``: the method and URL, for errors.
+        """
         if response.pipe is not None:
             self.pool.let_go(self.pooled)
         exchange = response.exchange
@@ -235,7 +250,11 @@ class Lease:
 
 
 class LeasedExchange:
-    """The exchange of a response whose end ends a lease. It passes everything on to the connection's own exchange."""
+    """The exchange of a response: it reads from the connection's own exchange, and ends the lease when the content ends.
+
+    The pool keeps no reference to this object. So if the user drops the response, Python deletes this object, and ``__del__``
+    still ends the lease.
+    """
 
     def __init__(self, exchange: ClientExchange, lease: Lease, request: str) -> None:
         self._exchange = exchange
@@ -270,13 +289,13 @@ class LeasedExchange:
             self._lease = None
 
     def __del__(self) -> None:
-        """Give the place back if the user has dropped the response: ``if response.status != 200: return`` is enough.
+        """End the lease of a response that the user has dropped, as in ``if response.status != 200: return``.
 
-        The garbage collector may run in any thread.
+        The garbage collector may run in any thread, so the loop is called in the way that is safe for threads.
         """
         if self._lease is not None and not (self._lease.pool.is_closed or self._loop.is_closed()):
-            warnings.warn(f"{self._request}: the response was dropped unread, which costs its connection", ResourceWarning, 2)
             self._loop.call_soon_threadsafe(self._lease.abandon, self._exchange)
+            warnings.warn(f"{self._request}: the response was dropped unread, which costs its connection", ResourceWarning, 2)
 
 
 Connection = ClientConnection | Http2ClientConnection
@@ -443,12 +462,13 @@ class Pool:
             raise
 
     def _give_place(self) -> None:
-        """Give a place back: to the first in line, if somebody waits."""
+        """Give a place to the first request in line, or free it if no request waits."""
         self._taken -= 1
         self._wake()
 
     def _wake(self) -> None:
-        """Give the free places to those in line. If HTTP/2 is spoken now, let all go: they need none."""
+        """Give the free places to the first requests in line. If there is an HTTP/2 connection now, wake all of them: they
+        need no place for it."""
         shared = self._usable() is not None
         while self._waiting and (shared or self._taken < self._places):
             waiting, _ = self._waiting.popleft()
@@ -457,7 +477,7 @@ class Pool:
                 waiting.set_result(not shared)
 
     def _fail_waiting(self, error: Exception) -> None:
-        """Let those in line share the failure of the connection that all were waiting for."""
+        """Raise the error of a connection that could not be opened in all requests in line: they were waiting for it."""
         waiting, self._waiting = self._waiting, deque()
         for future, _ in waiting:
             if not future.done():
