@@ -1,5 +1,6 @@
 """The claims of the patterns that pass messages on, divide an application, or compare protocols: see ``pattern_claims``."""
 
+from collections.abc import Callable
 from statistics import median
 from typing import Any
 
@@ -11,6 +12,7 @@ import push_or_poll
 import pytest
 import saga
 import strangler_fig
+import worker_queue
 from hypothesis import strategies as st
 from pattern_claims import HARMS, HELPS, claim
 from scenario import arrivals, by_chance, once, virtual
@@ -60,6 +62,44 @@ def streams_need_no_turns(slow: float, seed: int, seconds: float) -> None:
 def one_lost_segment_stops_all_streams(loss: float, seed: int, seconds: float) -> None:
     six, streams = (page(way, loss=loss, pages=2 + int(seconds / 6), seed=seed) for way in ("1.1 x 6", "2 x 1"))
     assert streams > 1.1 * six
+
+
+# ---- worker queue ------------------------------------------------------------------------------------------------------
+
+
+def jobs(way: str, times: list[float], crash: Callable[[str], None], **how: Any) -> worker_queue.Outcome:
+    return virtual(worker_queue.queue(worker_queue.WAYS[way], times, crash, **how))
+
+
+@claim("worker_queue", HELPS)
+def a_crash_at_any_step_loses_no_job(seed: int, seconds: float) -> None:
+    """A job that is handed out is lost if its worker dies before the work. A crash after the work makes it run twice."""
+    for step, lost in ("work 1", 1), ("acknowledge 1", 0):
+        out, back = (jobs(way, [0.1, 0.2, 0.3], once(step), tail=12) for way in ("handed out", "acknowledged"))
+        assert (out.lost, out.twice) == (lost, 0) and (back.lost, back.twice) == (0, 1 - lost)
+        assert back.crashes == 1 and (back.slowest > 5) == (step == "work 1")
+
+
+@claim("worker_queue", HELPS, share=st.floats(0.1, 0.2))
+def crashes_by_chance_lose_no_job(share: float, seed: int, seconds: float) -> None:
+    times = arrivals(1.0, 4 + seconds, seed)
+    out, back = (jobs(way, times, by_chance(share, seed + 2), tail=30) for way in ("handed out", "acknowledged"))
+    assert out.lost > 0 == back.lost and back.slowest > out.slowest
+
+
+@claim("worker_queue", HARMS, slow=st.floats(5.5, 9))
+def a_slow_worker_is_taken_for_a_dead_one(slow: float, seed: int, seconds: float) -> None:
+    """Job 0 takes longer than the silence of 5 s."""
+    out, back = (jobs(way, [0.1, 0.2], by_chance(0, 0), slow=slow, tail=20) for way in ("handed out", "acknowledged"))
+    assert out.twice == 0 < back.twice
+
+
+@claim("worker_queue", HARMS)
+def a_deadly_job_kills_one_worker_after_the_other(seed: int, seconds: float) -> None:
+    times = [0.1, 0.2, 0.3, 0.4, 0.5]
+    out, back, limited = (jobs(way, times, worker_queue.poison, tail=14 + seconds) for way in worker_queue.WAYS)
+    assert (out.crashes, out.lost) == (1, 1) and back.crashes >= 4
+    assert (limited.crashes, limited.dead, limited.lost) == (3, 1, 0)
 
 
 # ---- publish/subscribe across servers ----------------------------------------------------------------------------------

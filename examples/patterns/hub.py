@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from itertools import repeat
 from typing import Any, Self
 
-from scenario import PATIENT, is_live
+from scenario import PATIENT, is_live, now
 
 from minproto import Broker, BrokerServer
 from minproto.aio.address import Address
@@ -36,7 +36,9 @@ class Hub:
         await self.stop()
 
     async def start(self) -> None:
-        self._server = BrokerServer(Broker(), port=0, timeouts=PATIENT)
+        broker = Broker(history=1_000)
+        broker.inner.clock = lambda: int(1000 * now())  # for the idle time of jobs
+        self._server = BrokerServer(broker, port=0, timeouts=PATIENT)
         await self._server.__aenter__()
 
     async def stop(self) -> None:
