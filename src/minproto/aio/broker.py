@@ -34,6 +34,7 @@ from typing import Literal, Self
 
 from minproto import broker
 from minproto.aio.cores import chosen
+from minproto.aio.groups import Group, LocalCommands
 from minproto.aio.observe import logger
 from minproto.aio.options import check_type
 from minproto.broker import Gap, Item, Limits, Message
@@ -193,6 +194,11 @@ class Broker:
             after = self.inner.last_id(topics[0], last)
         inner = self.inner.subscribe(*topics, patterns=patterns, after=after, limits=limits, on_overflow=on_overflow)
         return Subscription(inner, self.check_loop)
+
+    def group(self, topic: str, name: str, *, idle: float = 60.0, tries: int | None = None, dead: str | None = None) -> Group:
+        """Return a consumer group of a topic, whose consumers share the topic's entries as jobs: see ``aio/groups.py``."""
+        self.check_loop()
+        return Group(lambda: LocalCommands(self.inner, self.check_loop), topic, name, idle=idle, tries=tries, dead=dead)
 
     def last_id(self, topic: str) -> str:
         """Return the newest id of the topic. A subscription with this id as ``after=`` gets all later messages."""

@@ -41,6 +41,7 @@ from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from minproto.aio.broker import check_start
+from minproto.aio.groups import Group, RemoteCommands
 from minproto.aio.link import Link, open_pipe, parse_url, refusal
 from minproto.aio.options import Timeouts, check_common, check_loop, client_context
 from minproto.aio.remote_history import History, stream_info
@@ -163,6 +164,11 @@ class RemoteBroker:
         if len(names) != 1 or globs:
             raise ValueError("after= and last= are for a subscription to one topic, without patterns")
         return RemoteSubscription(self, History(names[0], after, last))
+
+    def group(self, topic: str, name: str, *, idle: float = 60.0, tries: int | None = None, dead: str | None = None) -> Group:
+        """Return a consumer group of a topic, whose consumers share the topic's entries as jobs: see ``aio/groups.py``."""
+        self.check_loop()
+        return Group(lambda: RemoteCommands(self.connect), topic, name, idle=idle, tries=tries, dead=dead)
 
     async def last_id(self, topic: str) -> str:
         """Return the id from which a new subscriber to the topic could resume.
