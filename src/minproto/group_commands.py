@@ -64,6 +64,7 @@ MAX_COUNT = ((1 << 63) - 1) // 16
 
 
 def _find(session: Session, topic: bytes, name: bytes) -> Group | None:
+    """Return a group of a topic; None if there is no such group. XACK then replies with 0, where all others refuse."""
     return session.switchboard.broker.groups(to_text(topic)).get(to_text(name))
 
 
@@ -97,11 +98,13 @@ def _parse_place(words: list[bytes]) -> tuple[bool, int | None]:
 
 
 def _wrong_words(words: list[bytes]) -> Refusal:
+    """Return the error for a word that a subcommand does not know. Redis tells it from a wrong number of words only here."""
     name, second = words[0].decode().upper(), quoted(words[1], MAX_QUOTED)
     return Refusal(f"ERR unknown subcommand or wrong number of arguments for '{second}'. Try {name} HELP.")
 
 
 def _log_of(session: Session, topic: bytes) -> Log:
+    """Return the log of a topic. Raises Refusal if there is none: a misspelt topic must not become a new, empty stream."""
     log = session.switchboard.broker.stream(to_text(topic))
     if log is None:
         raise Refusal(
@@ -120,7 +123,14 @@ def _group_of(session: Session, topic: bytes, name: bytes) -> Group:
 
 
 def xgroup_create(session: Session, arguments: list[bytes]) -> Events:
-    """XGROUP CREATE topic group id [MKSTREAM] [ENTRIESREAD number]: make a group that delivers the entries after the id."""
+    """XGROUP CREATE topic group id [MKSTREAM] [ENTRIESREAD number]: make a group that delivers the entries after the id.
+
+    ``$`` is the newest id: the group gets later entries alone. With 0 it gets all that the stream still has. ENTRIESREAD tells
+    the group how many entries came before its id, so that XINFO GROUPS knows its lag.
+
+    All workers of a fleet may send this command when they start. One of them makes the group, and the others get BUSYGROUP,
+    which means that there is nothing left to do.
+    """
     create, read = _parse_place(arguments)
     broker, topic, name = session.switchboard.broker, checked_name(arguments[2]), checked_name(arguments[3])
     log = broker.stream(topic) if create else _log_of(session, arguments[2])
@@ -135,7 +145,11 @@ def xgroup_create(session: Session, arguments: list[bytes]) -> Events:
 
 
 def xgroup_setid(session: Session, arguments: list[bytes]) -> Events:
-    """XGROUP SETID topic group id [ENTRIESREAD number]: move a group, so that it delivers the entries after the id."""
+    """XGROUP SETID topic group id [ENTRIESREAD number]: move a group, so that it delivers the entries after the id.
+
+    After a faulty release of the workers an operator moves the group back, and the same jobs are done once more. An entry that
+    is still pending somewhere moves to the consumer that reads it again.
+    """
     _, read = _parse_place(arguments)
     log = _log_of(session, arguments[2])
     group = _group_of(session, arguments[2], arguments[3])
@@ -162,7 +176,10 @@ def xgroup_createconsumer(session: Session, arguments: list[bytes]) -> Events:
 
 
 def xgroup_delconsumer(session: Session, arguments: list[bytes]) -> Events:
-    """XGROUP DELCONSUMER topic group consumer: reply with the number of its pending entries, which nobody will get."""
+    """XGROUP DELCONSUMER topic group consumer: reply with the number of its pending entries, which nobody will get.
+
+    This is the one way to lose jobs. A careful operator claims the consumer's entries first, and reads a 0 here.
+    """
     _log_of(session, arguments[2])
     return reply(_group_of(session, arguments[2], arguments[3]).remove_consumer(to_text(arguments[4])))
 
@@ -253,7 +270,11 @@ def _read_late(session: Session, topic: str, reading: Reading) -> Events | None:
 
 
 def xack(session: Session, arguments: list[bytes]) -> Events:
-    """XACK topic group id …: mark entries as done, and reply with how many of them were pending."""
+    """XACK topic group id …: mark entries as done, and reply with how many of them were pending.
+
+    Any client may acknowledge any entry of the group, whoever has it. So a worker that was taken for dead can still finish its
+    job. The reply 0 tells the second of two workers that the first one was faster.
+    """
     group = _find(session, arguments[1], arguments[2])
     if group is None:
         return reply(0)
@@ -262,7 +283,13 @@ def xack(session: Session, arguments: list[bytes]) -> Events:
 
 
 def xpending(session: Session, arguments: list[bytes]) -> Events:
-    """XPENDING topic group [[IDLE ms] start end number [consumer]]: reply with what is pending, in short or entry by entry."""
+    """XPENDING topic group [[IDLE ms] start end number [consumer]]: reply with what is pending, in short or entry by entry.
+
+        XPENDING jobs workers                         [2, 1000-0, 1000-1, [[w1, 1], [w2, 1]]]
+        XPENDING jobs workers IDLE 60000 - + 10       [[1000-0, w1, 75000, 3]]
+
+    In the second reply, w1 has had the entry for 75 seconds, and it was its third delivery: a job that crashes its workers.
+    """
     if len(arguments) != 3 and not 6 <= len(arguments) <= 9:
         raise Refusal("ERR syntax error")
     if len(arguments) == 3:
@@ -331,10 +358,15 @@ class _Claiming:
     """The options of XCLAIM."""
 
     delivered_at: int | None = None
+    """IDLE or TIME: the time of the delivery, in milliseconds since 1970; None: now."""
     deliveries: int | None = None
+    """RETRYCOUNT: how often the entry has been delivered; None: once more than before."""
     force: bool = False
+    """FORCE: claim even an entry that is not pending."""
     just_ids: bool = False
+    """JUSTID: reply with ids alone, and do not count this as a delivery."""
     last: IdKey = FIRST_ID
+    """LASTID: the group has delivered everything up to this id, at least."""
 
 
 def _parse_claiming(words: list[bytes], position: int, now: int) -> _Claiming:
