@@ -106,12 +106,14 @@ def test_another_url_is_refused(url):
         ("ws://a/x", "ws://a/x: the URL has to begin with http:// or https://: http://a/x"),
         ("a.example/x", "a.example/x: the URL has to begin with http:// or https://"),
         ("http:///x", "http:///x: the URL names no host"),
-        ("http://user:secret@a/", "a URL with a user or a password is refused: say them in headers="),
+        ("http://user:secret@a/", "http://...@a/: a URL with a user or a password is refused: say them in headers="),
         ("http://a/x y", "'http://a/x y': in a URL, blanks, control characters and what is not ASCII have to be"),
         ("ws://user:secret@a/", "a URL with a user or a password is refused"),
-        ("http://user:secret@a:x/", "http://a:x/: Port could not be cast to integer value as 'x'"),
+        ("http://user:secret@a:x/", "http://...@a:x/: a URL with a user or a password is refused"),
+        ("http://a:x/", "http://a:x/: Port could not be cast to integer value as 'x'"),
+        ("http://[::1/", "http://[::1/: Invalid IPv6 URL"),
         ("http://a:99999/", "http://a:99999/: Port out of range"),
-        ("http://user:secret@[::1/", "http://[::1/: Invalid IPv6 URL"),
+        ("http://user:secret@[::1/", "http://...@[::1/: a URL with a user or a password is refused"),
     ],
 )
 def test_what_is_wrong_with_a_url(url, says):

@@ -37,8 +37,10 @@ PORTS = DEFAULT_PORTS | {"redis": 6379, "rediss": 6379}
 ADVICE = "give a name or an IP address, without scheme, path and port"
 _URL = re.compile(rf"([^/?#\0- \x7f]*//)?[^/?#\0- \x7f]*[#{TARGET}]*")
 """A URL that can be sent as it is. Only its host may be in any script: ``Address`` encodes the host."""
-_USER = re.compile("//[^/?#]*@")
-"""The user and the password of a URL."""
+_USER = re.compile("^([^:/]*:?//+)?.*@", re.DOTALL)
+"""The scheme of a URL, and its user and password: all up to the last "@", since a user may have forgotten to encode a "/" or a
+"#" in the password, or have mistyped the scheme."""
+_REFUSED = 'a URL with a user or a password is refused: say them in headers=[("authorization", ...)]'
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +94,22 @@ def split_client_url(url: str, scheme: str) -> SplitResult:
     """Return the parts of a URL that a client connects to; ``scheme`` is "http" or "ws"; with an "s" after it, the URL is for
     TLS. Raises ValueError, which says what is wrong and what to do."""
     check_text("url", url)
-    shown = _USER.sub("//", url)  # an error ends up in a log, and a password must not
+    shown = _USER.sub(r"\1...@", url)  # an error ends up in a log, and a password must not
     if not _URL.fullmatch(url):  # checked before urlsplit, which drops tabs and line breaks
         raise ValueError(f"{shown!a}: in a URL, blanks, control characters and what is not ASCII have to be percent-encoded")
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 - raises ValueError for an invalid port
-    except ValueError as error:
-        raise ValueError(f"{shown}: {error}") from None
+    except ValueError as error:  # in "http://u:a/b@host/" the port is "a", the begin of a password
+        raise ValueError(f"{shown}: {error if shown == url else _REFUSED}") from None
     if parts.username is not None:
-        raise ValueError("a URL with a user or a password is refused: say them in headers=[(\"authorization\", ...)]")
+        raise ValueError(f"{shown}: {_REFUSED}")
     if parts.scheme not in (scheme, f"{scheme}s"):
         near = f"{scheme}{'s' if parts.scheme in ('https', 'wss') else ''}://{parts.netloc}{parts.path}"
-        hint = f": {near}" if parts.scheme in ("http", "https", "ws", "wss") else ""
-        raise ValueError(f"{url}: the URL has to begin with {scheme}:// or {scheme}s://{hint}")
+        hint = f": {near}" if parts.scheme in ("http", "https", "ws", "wss") and shown == url else ""
+        raise ValueError(f"{shown}: the URL has to begin with {scheme}:// or {scheme}s://{hint}")
     if not parts.hostname:
-        raise ValueError(f"{url}: the URL names no host")
+        raise ValueError(f"{shown}: the URL names no host")
     return parts
 
 

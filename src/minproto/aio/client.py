@@ -353,8 +353,10 @@ class _Repeats:
             return False
         if isinstance(error, RequestRefused):
             # Of idle connections there may be several, all closed when their server was restarted: each is tried at most once.
-            # But a server that refuses on a new connection as well would refuse for ever.
-            may, self._refused = not self._refused, self._refused or not lease.is_reused
+            # But a server that refuses on a new connection as well would refuse for ever. So would one that resets each
+            # stream of HTTP/2 with REFUSED_STREAM, and keeps the connection.
+            was_idle = lease.is_reused and not lease.connection.is_free
+            may, self._refused = not self._refused, self._refused or not was_idle
             return may
         # RFC 9110 §9.2.2: a client SHOULD NOT automatically retry a failed automatic retry. A reset of one HTTP/2 stream is
         # the server's answer to the request. Only the loss of the connection may have nothing to do with the request.

@@ -62,6 +62,7 @@ from minproto.aio.http_client import (
     Connecting,
     RequestRefused,
     advice_on_silence,
+    is_interim,
     request_fields,
     with_first_bytes,
 )
@@ -274,11 +275,9 @@ class ClientConnection:
 
     async def _receive_head(self, seconds: float) -> ResponseHead:
         """Wait for the head of the final response."""
-        self._patience.begin(seconds, for_head=True)  # one limit for all heads: 1xx could come for ever
-        while True:
-            event = await self._receive()
-            if isinstance(event, ResponseHead) and (event.status >= 200 or event.status == 101):
-                break
+        self._patience.begin(seconds, for_head=True)
+        event = await self._receive()
+        assert isinstance(event, ResponseHead)
         if event.status >= 400:  # §9.5: a client SHOULD stop sending content that the server does not want
             await self._stop_upload()
         return event
@@ -294,14 +293,17 @@ class ClientConnection:
         return event
 
     async def _receive(self) -> Event:
-        """Wait for an event. Whatever goes wrong ends the connection, and the upload with it.
+        """Wait for an event other than an interim response. Whatever goes wrong ends the connection, and the upload with it.
 
         A cancellation ends the connection, too. The user has stopped waiting, but the response may still come, and would
         then be mistaken for the response to the next request.
         """
         try:
-            while (event := self._next_event()) is None:
-                await self._receive_bytes()
+            while (event := self._next_event()) is None or is_interim(event):
+                if event is None:
+                    await self._receive_bytes()
+                elif self._patience.left() <= 0:  # a flood of 1xx never lets ``_receive_bytes`` wait, and so time out
+                    raise self._patience.error()
         except BaseException as error:
             failure = await self._stop_upload()
             if failure is not None and isinstance(error, ConnectionError):  # the upload's failure broke the connection

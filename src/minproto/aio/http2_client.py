@@ -426,6 +426,8 @@ class Exchange:
             if isinstance(event, ResponseHead) and event.status >= 200:
                 self._is_tunnel = method == "CONNECT" and event.status < 300
                 return event
+            if self._patience.left() <= 0:  # a flood of 1xx never lets ``_next_event`` wait, and so time out
+                raise self._patience.error()
 
     async def receive_content(self, seconds: float | None) -> Event:
         """Wait for the next Data or EndOfMessage. Raises TimeoutError after ``seconds``; None means without limit."""

@@ -278,6 +278,11 @@ class ClientResponse:
     aclose = close  # the name that generators use: a proxy can give this response to ``Response`` as its content
 
 
+def is_interim(event: Event) -> bool:
+    """Return whether an event is an interim response: 100 to 199, but not 101, which is a final one in HTTP/1.1."""
+    return isinstance(event, ResponseHead) and event.status < 200 and event.status != 101
+
+
 # ---- errors that say what to do ----------------------------------------------------------------------------------------
 
 
