@@ -49,6 +49,32 @@ def test_redis_py(redis: ModuleType, either: Address, protocol: int) -> None:
         assert client.xgroup_destroy(stream, "workers") and client.delete(stream) == 1
 
 
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_redis_py_workers_that_wait(redis: ModuleType, either: Address, protocol: int) -> None:
+    """Four workers block on one group: of forty jobs, each goes to exactly one of them."""
+    key, group, got = f"py-waiting-{protocol}", "workers", list[int]()
+    with redis.Redis(*either, protocol=protocol) as client:
+        client.delete(key)
+        client.xgroup_create(key, group, mkstream=True)
+
+        def work(name: str) -> None:
+            with redis.Redis(*either, protocol=protocol) as own:
+                while answer := own.xreadgroup(group, name, {key: ">"}, count=1, block=1_000):
+                    for id, fields in entries(answer):
+                        got.append(int(fields[b"n"]))
+                        own.xack(key, group, id)
+
+        workers = [threading.Thread(target=work, args=(f"w{number}",)) for number in range(4)]
+        for worker in workers:
+            worker.start()
+        for number in range(40):
+            client.xadd(key, {"n": number})
+        for worker in workers:
+            worker.join()
+        assert sorted(got) == list(range(40))
+        assert client.xpending(key, group)["pending"] == 0
+
+
 def entries(answer: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
     """The entries of one stream in what XREADGROUP gives, as redis-py has it in either version."""
     if isinstance(answer, dict):
