@@ -102,8 +102,8 @@ async def shop(way: str, times: list[float], crash: Callable[[str], None]) -> Ou
             heard[int(order)] += 1
             delays.append(now() - float(at))
 
-    async with Hub() as hub, Peer(app := Shop(way, hub, crash)) as front:
-        tasks = [asyncio.create_task(warehouse(hub)), asyncio.create_task(app.relay())]
+    async with Hub() as hub, Peer(app := Shop(way, hub, crash)) as front, asyncio.TaskGroup() as group:
+        tasks = [group.create_task(warehouse(hub)), group.create_task(app.relay())]
 
         async def buy(number: int) -> int:
             return (await front.post("/order", b"%d" % number)).status
@@ -113,7 +113,6 @@ async def shop(way: str, times: list[float], crash: Callable[[str], None]) -> Ou
         orders = {order for (order,) in app.database.execute("SELECT id FROM orders")}
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)
     app.database.close()
     lost, ghosts = len(orders - heard.keys()), len(heard.keys() - orders)
     return Outcome(len(orders), lost, ghosts, heard.total() - len(heard), fmean(delays or [0.0]))

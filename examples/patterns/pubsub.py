@@ -91,16 +91,15 @@ async def chat(
     async def say(number: int) -> int:
         return (await peers[number % servers].post("/say", f"{now():.6f}".encode())).status
 
-    async with Hub() as hub, AsyncExitStack() as stack:
+    async with Hub() as hub, AsyncExitStack() as stack, asyncio.TaskGroup() as group:
         apps = [Chat(hub if shared else None) for _ in range(servers)]
         peers = [await stack.enter_async_context(Peer(app)) for app in apps]
-        tasks = [asyncio.create_task(work) for work in (fail(hub), *(app.relay() for app in apps))]
-        tasks += [asyncio.create_task(listen(peer)) for peer in peers for _ in range(users)]
+        tasks = [group.create_task(work) for work in (fail(hub), *(app.relay() for app in apps))]
+        tasks += [group.create_task(listen(peer)) for peer in peers for _ in range(users)]
         senders = await offer([1 + at for at in arrivals(rate, seconds, seed)], say)
         await asyncio.sleep(1.0)
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)
     return Outcome(senders, servers * users, heard)
 
 

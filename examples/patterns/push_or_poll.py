@@ -100,7 +100,7 @@ async def feed(
 ) -> Outcome:
     """Publish ``rate`` messages a second. ``pause``: between two polls. ``breaks``: seconds until a connection breaks."""
     source = Feed()
-    async with Peer(source) as peer:
+    async with Peer(source) as peer, asyncio.TaskGroup() as group:
         client = Client(peer, way, pause)
 
         async def stay() -> None:
@@ -111,14 +111,13 @@ async def feed(
                             client.delays.append(now() - float(text))
                 await asyncio.sleep(AWAY)
 
-        listening = asyncio.create_task(stay())
+        listening = group.create_task(stay())
         for at in arrivals(rate, seconds, seed):
             await asyncio.sleep(at - now())
             source.publish()
         await asyncio.sleep(2 * AWAY + pause)
         total = peer.metrics.sent + peer.metrics.received
         listening.cancel()
-        await asyncio.wait([listening])
     published = len(source.messages)
     return Outcome(fmean(client.delays), source.requests, total / published, published - len(client.delays))
 
