@@ -3,7 +3,7 @@
     python examples/apps/chat_rooms.py                                     # a port may follow; the page: http://127.0.0.1:8000/
 
     curl -c jar -d name=Ada http://127.0.0.1:8000/login                    # a cookie with a signed token
-    curl -b jar http://127.0.0.1:8000/rooms/lobby                          # {"here": ["Ada", ...]}
+    curl -b jar http://127.0.0.1:8000/rooms/lobby                          # {"here": []}, until a page enters the room
     curl -i http://127.0.0.1:8000/rooms/lobby                              # 401: no token
 
 The app checks the token (``tokens.py``, beside this file) before the upgrade, so a stranger gets a 401 and no WebSocket. A

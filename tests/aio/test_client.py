@@ -251,6 +251,8 @@ async def test_what_can_t_be_asked_is_refused_in_one_line_before_anything_is_sen
             with pytest.raises(ValueError, match=tells) as raised:
                 await client.get(url)
             assert "sec" not in str(raised.value) and "\n" not in str(raised.value)
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            await client.post(A, json=float("nan"))
         with pytest.raises(ValueError, match="one content"):
             await client.post(A, content=b"x", json={})
         with pytest.raises(TypeError, match="contents"):
@@ -278,12 +280,35 @@ async def test_a_client_belongs_to_one_loop_and_to_its_block() -> None:
             except RuntimeError as error:
                 errors.append(error)
 
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-        assert "run_coroutine_threadsafe" in str(errors[0])
+        def close() -> None:
+            try:
+                asyncio.run(client.close())
+            except RuntimeError as error:
+                errors.append(error)
+
+        for target in (run, close):
+            thread = threading.Thread(target=target)
+            thread.start()
+            thread.join()
+            assert "run_coroutine_threadsafe" in str(errors.pop())
+        assert await get(client, A) == "ok"
     with pytest.raises(RuntimeError, match="closed"):
         await client.get(A)
+    for url in ("ws://a/ws", "wss://a/ws"):
+        with pytest.raises(RuntimeError, match="closed"):
+            await connect(url, client=client)
+        with pytest.raises(RuntimeError, match="closed"):
+            await anext(aiter(EventSource(url.replace("ws", "http", 1), client=client)))
+    await client.close()
+
+
+@virtual
+async def test_an_error_of_connect_names_its_url() -> None:
+    async with web() as (net, client):
+        net.failure = ConnectionRefusedError(111, "refused")
+        for url in ("ws://a/ws?x=secret", "wss://a/ws?x=secret"):
+            with pytest.raises(ConnectionRefusedError, match=rf"{url.partition('?')[0]}: refused$"):
+                await connect(url, client=client)
 
 
 def test_options_are_checked_when_they_are_given() -> None:

@@ -178,7 +178,7 @@ class Client:
         timeout: float | None = None,  # noqa: ASYNC109 - users of other clients look for this name
     ) -> ClientResponse:
         """Check a request, make it within ``timeout``, and let every error name it."""
-        self._check_loop()
+        self._check_usable()
         checked_timeout("timeout", timeout)
         parts, fields = split_client_url(url, "http"), make_headers(headers)
         body = _checked_content(content, json, fields)
@@ -263,7 +263,7 @@ class Client:
         A WebSocket or a stream of events lasts, so it would hold one of the few places of HTTP/1.1. There it has a connection
         of its own, outside the pool. On a connection of HTTP/2 it is one stream of a hundred.
         """
-        self._check_loop()
+        self._check_usable()
         if scheme != "https" or (pool := self._pool(scheme, address)).http_version == "1.1":
             return None
         ask = Ask(f"a stream to {pool.origin}", asyncio.get_running_loop().time())
@@ -289,11 +289,16 @@ class Client:
             for origin in client.snapshot():
                 print(origin.origin, origin.busy, "in use;", len(origin.waiting), "in line")
         """
-        self._check_loop()
+        self._check_usable()
         return [pool.snapshot() for pool in self._pools.values() if not pool.is_empty]
 
-    def _check_loop(self) -> None:
+    def _check_usable(self) -> None:
         """Raise RuntimeError in another event loop than that of the first request, or after the end."""
+        self._check_loop()
+        if self._is_closed:
+            raise RuntimeError("the client is closed")
+
+    def _check_loop(self) -> None:
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -302,21 +307,20 @@ class Client:
                 "a Client belongs to one event loop, in one thread: make another Client here, or call"
                 " asyncio.run_coroutine_threadsafe(client.get(…), loop)"
             )
-        if self._is_closed:
-            raise RuntimeError("the client is closed")
 
     async def close(self) -> None:
         """Close all connections. Responses that have not been read to their end are given up, and requests in line fail."""
         await self._close(at_once=False)
 
     async def _close(self, *, at_once: bool) -> None:
+        self._check_loop()
         self._is_closed = True
         for pool in self._pools.values():
             pool.close(at_once=at_once)
         await self._idle.close()
 
     async def __aenter__(self) -> Self:
-        self._check_loop()
+        self._check_usable()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -330,7 +334,7 @@ def _checked_content(content: Any, json: object, fields: Headers) -> "bytes | _M
     elif content != b"":
         raise ValueError("a request has one content: give content= or json=, not both")
     else:
-        content = json_module.dumps(json, ensure_ascii=False, separators=(",", ":")).encode()
+        content = json_module.dumps(json, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         if fields.get("content-type") is None:
             fields.append(("content-type", "application/json"))
     if isinstance(content, bytes):

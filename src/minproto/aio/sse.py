@@ -525,8 +525,8 @@ class EventSource:
         """
         fields = [*self._resume(), *self._headers]
         lease = None
-        if self._client is not None and self._ssl is not None:
-            lease = await self._client.http2_lease("https", self._address)
+        if self._client is not None:
+            lease = await self._client.http2_lease("https" if self._ssl else "http", self._address)
         stream = await (self._ask(fields) if lease is None else self._ask_on_stream(lease, fields))
         try:
             response = stream.response

@@ -36,7 +36,7 @@ from minproto.aio.address import Address, request_target, split_client_url, url_
 from minproto.aio.client import Client
 from minproto.aio.http import HeaderFields, make_headers
 from minproto.aio.http1_client import ClientConnection, connect_http
-from minproto.aio.http_client import ClientResponse, Connecting
+from minproto.aio.http_client import ClientResponse, Connecting, with_request
 from minproto.aio.loop import Deadline
 from minproto.aio.options import Timeouts, check_common, check_type, client_context
 from minproto.aio.pool import Lease
@@ -120,7 +120,7 @@ async def _connect(
     if client is not None:
         ssl, timeouts = client.share(ssl, timeouts, secure=parts.scheme == "wss")
     context, request = client_context(ssl, parts.scheme, "wss"), _request(parts, headers, subprotocols, compression)
-    http, response = await _shake_hands(url_address(parts), request, context, timeouts, client)
+    http, response = await _reach(parts, request, context, timeouts, client)
     # The status and the fields decide, and a 101 has no content. In any other answer, the content often says what is wrong.
     try:
         agreement = _check_response(request, response, compression)
@@ -204,6 +204,16 @@ class _Carrier:
             self._response.pipe.abort()
 
 
+async def _reach(
+    parts: SplitResult, request: RequestHead, ssl: tls.SSLContext | None, timeouts: Timeouts, client: Client | None
+) -> tuple[_Carrier, ClientResponse]:
+    """Shake hands with the server of a URL. Every error names the URL, without its query, which may hold a secret."""
+    try:
+        return await _shake_hands(url_address(parts), request, ssl, timeouts, client)
+    except (OSError, RemoteProtocolError) as error:  # ``reconnecting`` looks at the cause, so that has to stay the cause
+        raise with_request(error, f"{parts.scheme}://{parts.netloc}{parts.path}") from error.__cause__ or error
+
+
 async def _shake_hands(
     address: Address, request: RequestHead, ssl: tls.SSLContext | None, timeouts: Timeouts, client: Client | None
 ) -> tuple[_Carrier, ClientResponse]:
@@ -216,7 +226,7 @@ async def _shake_hands(
     deadline = Deadline(asyncio.get_running_loop())
     try:
         with deadline(timeouts.handshake):
-            if client is not None and ssl is not None and (lease := await _websocket_lease(client, address)):
+            if client is not None and (lease := await _websocket_lease(client, "https" if ssl else "http", address)):
                 response = await _ask_on_stream(lease, request)
                 return _Carrier(None, response), response
             http = await connect_http(address.connect_host, address.port, ssl, timeouts=timeouts)
@@ -234,9 +244,9 @@ async def _shake_hands(
         deadline.stop()
 
 
-async def _websocket_lease(client: Client, address: Address) -> Lease | None:
+async def _websocket_lease(client: Client, scheme: str, address: Address) -> Lease | None:
     """Return the right to use a stream of the client's HTTP/2 connection; None if that can't carry a WebSocket."""
-    lease = await client.http2_lease("https", address)
+    lease = await client.http2_lease(scheme, address)
     if lease is None:
         return None
     try:
