@@ -80,7 +80,16 @@ def _existing(session: Session, topic: bytes, name: bytes) -> Group:
 
 
 def _parse_place(words: list[bytes]) -> tuple[bool, int | None]:
-    """Return the options after the id of XGROUP CREATE or SETID: MKSTREAM, and ENTRIESREAD (None: unknown)."""
+    """Return the options after the id of XGROUP CREATE or SETID: MKSTREAM, and ENTRIESREAD (None: unknown).
+
+    ``ENTRIESREAD -1`` says "unknown" in so many words. Only CREATE has MKSTREAM: SETID moves a group that exists, and the
+    stream of such a group exists as well.
+
+    >>> _parse_place(b"XGROUP CREATE jobs workers 0 MKSTREAM ENTRIESREAD 12".split())
+    (True, 12)
+    >>> _parse_place(b"XGROUP SETID jobs workers 0 ENTRIESREAD -1".split())
+    (False, None)
+    """
     create, read, position = False, -1, 5
     while position < len(words):
         option = words[position].lower()
@@ -130,6 +139,19 @@ def xgroup_create(session: Session, arguments: list[bytes]) -> Events:
 
     All workers of a fleet may send this command when they start. One of them makes the group, and the others get BUSYGROUP,
     which means that there is nothing left to do.
+
+    >>> from minproto.broker import Broker
+    >>> from minproto.commands import execute
+    >>> from minproto.session import Switchboard
+    >>> session = Switchboard(Broker(clock=lambda: 5_000)).open(print)
+    >>> execute(session, b"XGROUP CREATE jobs workers 0 MKSTREAM".split())
+    [Reply(value=Simple(text='OK'))]
+    >>> execute(session, b"XGROUP CREATE jobs workers 0 MKSTREAM".split())
+    [Reply(value=Error(text='BUSYGROUP Consumer Group name already exists'))]
+
+    A command may have two faults: a bad id, and the name of a group that exists. The checks below stand in Redis's order, so
+    that a client reads the same error from both servers. BUSYGROUP comes last. A client that ignores BUSYGROUP can therefore
+    be sure that its command was correct otherwise.
     """
     create, read = _parse_place(arguments)
     broker, topic, name = session.switchboard.broker, checked_name(arguments[2]), checked_name(arguments[3])
@@ -149,6 +171,18 @@ def xgroup_setid(session: Session, arguments: list[bytes]) -> Events:
 
     After a faulty release of the workers an operator moves the group back, and the same jobs are done once more. An entry that
     is still pending somewhere moves to the consumer that reads it again.
+
+    SETID moves the place from which the group reads, and changes nothing else. Pending entries stay pending, even if the
+    group moves to ``$``, the newest entry: an operator who wants to drop them has to acknowledge them.
+
+    >>> from minproto.broker import Broker
+    >>> from minproto.commands import execute
+    >>> from minproto.session import Switchboard
+    >>> session = Switchboard(Broker(clock=lambda: 5_000)).open(print)
+    >>> for words in (b"XADD jobs 1000-0 size 7", b"XGROUP CREATE jobs workers $", b"XGROUP SETID jobs workers 0"):
+    ...     _ = execute(session, words.split())
+    >>> execute(session, b"XREADGROUP GROUP workers w1 STREAMS jobs >".split())
+    [Reply(value=[[b'jobs', [[b'1000-0', [b'size', b'7']]]]])]
     """
     _, read = _parse_place(arguments)
     log = _log_of(session, arguments[2])
@@ -160,13 +194,21 @@ def xgroup_setid(session: Session, arguments: list[bytes]) -> Events:
 
 
 def xgroup_destroy(session: Session, arguments: list[bytes]) -> Events:
-    """XGROUP DESTROY topic group: reply with 1 if there was such a group. Its blocked readers get an error."""
+    """XGROUP DESTROY topic group: reply with 1 if there was such a group. Its blocked readers get an error.
+
+    The entries stay in the log. The group's knowledge of them is lost: nobody can say any more which entry was done, or which
+    worker had it. A group that is made again under the name starts at the id of its XGROUP CREATE.
+    """
     _log_of(session, arguments[2])
     return reply(int(session.switchboard.broker.drop_group(to_text(arguments[2]), to_text(arguments[3]))))
 
 
 def xgroup_createconsumer(session: Session, arguments: list[bytes]) -> Events:
-    """XGROUP CREATECONSUMER topic group consumer: reply with 1 if the consumer is new."""
+    """XGROUP CREATECONSUMER topic group consumer: reply with 1 if the consumer is new.
+
+    A worker seldom needs this command, because XREADGROUP makes the consumer when it delivers the first entry. With this
+    command a worker appears in XINFO CONSUMERS before there is any entry for it.
+    """
     _log_of(session, arguments[2])
     group, name = _group_of(session, arguments[2], arguments[3]), checked_name(arguments[4])
     if name in group.consumers:
@@ -189,6 +231,15 @@ def xgroup_delconsumer(session: Session, arguments: list[bytes]) -> Events:
 
 def xreadgroup(session: Session, arguments: list[bytes]) -> Events | Wait:
     """XREADGROUP GROUP group consumer [COUNT n] [BLOCK ms] [NOACK] STREAMS topic … id …: reply with entries for a consumer.
+
+        COUNT n       at most n entries of each topic
+        BLOCK ms      with ``>`` only: if there is no new entry, wait for one; 0 waits forever
+        NOACK         new entries count as done at once: if the worker crashes, they are lost
+        >             entries that no consumer of the group has received
+        an id         entries after the id that this consumer has received and has not acknowledged
+
+    All ids and groups are checked before the first entry is read. In ``STREAMS jobs other > >`` the group of "other" may be
+    missing. If "jobs" were read first, its entries would be pending for a worker that gets only an error.
 
     With BLOCK and ``>`` the result may be a Wait. Whoever has waited longest gets the next entry, and nobody else does:
 
@@ -223,7 +274,10 @@ def xreadgroup(session: Session, arguments: list[bytes]) -> Events | Wait:
 
 
 def _parse_start(session: Session, topic: str, name: bytes, id: bytes) -> IdKey | None:
-    """Return the id after which the consumer's own entries are read; None for ``>``, new entries. Raises Refusal."""
+    """Return the id after which the consumer's own entries are read; None for ``>``, new entries. Raises Refusal.
+
+    The group is looked up before the id is parsed, as in Redis: a client recognises by NOGROUP that it has to make the group.
+    """
     key = to_bytes(topic)
     if _find(session, key, name) is None:
         missing = f"NOGROUP No such key '{quoted(key)}' or consumer group '{quoted(name)}'"
@@ -238,7 +292,12 @@ def _parse_start(session: Session, topic: str, name: bytes, id: bytes) -> IdKey 
 
 
 def _read(session: Session, topic: str, reading: Reading, after: IdKey | None) -> list[object] | None:
-    """Return the entries of one topic for XREADGROUP; None if there is no new entry."""
+    """Return the entries of one topic for XREADGROUP; None if there is no new entry.
+
+    A consumer that asks for its own entries and has none gets an empty list, not None. The reply then names the topic, and the
+    worker learns that it may go on with ``>``. An own entry that XDEL has removed comes as ``[id, null]``, so that the worker
+    can acknowledge it. Without the id it would stay pending forever.
+    """
     assert reading.group is not None
     broker, name, most = session.switchboard.broker, to_text(reading.consumer), reading.most or None
     group, now = broker.groups(topic)[to_text(reading.group)], broker.clock()
@@ -251,7 +310,14 @@ def _read(session: Session, topic: str, reading: Reading, after: IdKey | None) -
 
 
 def _read_late(session: Session, topic: str, reading: Reading) -> Events | None:
-    """Return the answer to an XREADGROUP that has waited; None if there is still no new entry. Never raises."""
+    """Return the answer to an XREADGROUP that has waited; None if there is still no new entry. Never raises.
+
+    This function runs inside the XADD of another client. An exception would reach the client that adds an entry, although
+    that client has done nothing wrong. So each fault becomes an answer for the client that waits.
+
+    While the command waited, its topic or its group may have been deleted, or deleted and made again. Both are therefore
+    looked up again here.
+    """
     assert reading.group is not None
     broker = session.switchboard.broker
     if broker.stream(topic) is None:
@@ -274,6 +340,13 @@ def xack(session: Session, arguments: list[bytes]) -> Events:
 
     Any client may acknowledge any entry of the group, whoever has it. So a worker that was taken for dead can still finish its
     job. The reply 0 tells the second of two workers that the first one was faster.
+
+    A topic or group that does not exist is no error here. The reply is 0, since nothing is pending in it:
+
+    >>> from minproto.broker import Broker
+    >>> from minproto.session import Switchboard
+    >>> xack(Switchboard(Broker(clock=lambda: 5_000)).open(print), b"XACK jobs workers 1000-0".split())
+    [Reply(value=0)]
     """
     group = _find(session, arguments[1], arguments[2])
     if group is None:
@@ -289,6 +362,11 @@ def xpending(session: Session, arguments: list[bytes]) -> Events:
         XPENDING jobs workers IDLE 60000 - + 10       [[1000-0, w1, 75000, 3]]
 
     In the second reply, w1 has had the entry for 75 seconds, and it was its third delivery: a job that crashes its workers.
+    The four values of a pending entry are its id, its consumer, the milliseconds since the last delivery, and the number of
+    deliveries. A monitor reads the third value to find slow workers, and the fourth to find bad jobs.
+
+    This command only looks. It delivers nothing, so the milliseconds go on and the deliveries stay. The summary names only
+    consumers that have pending entries, and gives their counts as strings, as Redis does.
     """
     if len(arguments) != 3 and not 6 <= len(arguments) <= 9:
         raise Refusal("ERR syntax error")
@@ -332,6 +410,27 @@ def xclaim(session: Session, arguments: list[bytes]) -> Events:
     """XCLAIM topic group consumer idle id … [IDLE ms] [TIME ms] [RETRYCOUNT n] [FORCE] [JUSTID] [LASTID id]: take over.
 
     An entry is taken over only if its last delivery is at least ``idle`` ms ago. The reply has these entries, or their ids.
+
+    This rule decides a race. Two workers see in XPENDING that w1 has been silent for 75 seconds, and both send XCLAIM with
+    60000. The first XCLAIM is a delivery, and sets the idle time back to 0. The second XCLAIM finds 0, and gets nothing:
+
+    >>> from minproto.broker import Broker
+    >>> from minproto.commands import execute
+    >>> from minproto.session import Switchboard
+    >>> now = 5_000
+    >>> session = Switchboard(Broker(clock=lambda: now)).open(print)
+    >>> for words in (b"XADD jobs 1000-0 size 7", b"XGROUP CREATE jobs workers 0",
+    ...               b"XREADGROUP GROUP workers w1 STREAMS jobs >"):
+    ...     _ = execute(session, words.split())
+    >>> now = 80_000
+    >>> for words in (b"XCLAIM jobs workers w2 60000 1000-0", b"XCLAIM jobs workers w3 60000 1000-0"):
+    ...     xclaim(session, words.split())
+    [Reply(value=[[b'1000-0', [b'size', b'7']]])]
+    [Reply(value=[])]
+    >>> xpending(session, b"XPENDING jobs workers - + 10".split())
+    [Reply(value=[[b'1000-0', b'w2', 0, 2]])]
+
+    The ids end at the first word that is not an id. A misspelt id is therefore refused as an unknown option.
     """
     group = _existing(session, arguments[1], arguments[2])
     idle = integer(arguments[4], "Invalid min-idle-time argument for XCLAIM")
@@ -393,6 +492,10 @@ def _parse_claiming(words: list[bytes], position: int, now: int) -> _Claiming:
 
 
 def _parse_claim_value(option: bytes, text: bytes, options: _Claiming, now: int) -> None:
+    """Store the value of IDLE, TIME, RETRYCOUNT or LASTID. Raises Refusal.
+
+    IDLE and TIME say the same thing in two ways: at 80000, ``IDLE 5000`` is ``TIME 75000``. Of both, the later word counts.
+    """
     if option == b"lastid":
         options.last = key_of(text)
         return
@@ -406,8 +509,15 @@ def _parse_claim_value(option: bytes, text: bytes, options: _Claiming, now: int)
 def xautoclaim(session: Session, arguments: list[bytes]) -> Events:
     """XAUTOCLAIM topic group consumer idle start [COUNT n] [JUSTID]: take over whatever is pending for long.
 
-    The reply: where the next XAUTOCLAIM goes on (0-0: at the beginning), the entries or their ids, and the ids of entries that
-    were pending although they are no longer in the log.
+    The reply has three parts. The first one is the id at which the next XAUTOCLAIM starts; 0-0 means that this search has
+    reached the end. The second one has the entries, or with JUSTID their ids. The third one has the ids of entries that were
+    pending although they are no longer in the log. These ids are not pending any longer:
+
+        XAUTOCLAIM jobs workers w2 60000 0 COUNT 1        [1000-1, [[1000-0, [size, 7]]], []]
+        XAUTOCLAIM jobs workers w2 60000 1000-1 COUNT 1   [0-0, [], [1000-1]]            1000-1 was deleted by XDEL
+
+    A reply without entries does not mean that there are none: a call looks at ten entries for each one of COUNT, and then
+    stops. A worker goes on until the first part is 0-0. JUSTID does not count as a delivery, since nobody gets the job by it.
     """
     idle = integer(arguments[4], "Invalid min-idle-time argument for XAUTOCLAIM")
     start, most, just_ids, position = first_of(arguments[5]), DEFAULT_CLAIMS, False, 6
@@ -438,7 +548,11 @@ def _in_order(group: Group) -> list[tuple[str, Consumer]]:
 
 
 def xinfo_groups(session: Session, arguments: list[bytes]) -> Events:
-    """XINFO GROUPS topic: reply with what each consumer group of the topic has read, and how far it lags behind."""
+    """XINFO GROUPS topic: reply with what each consumer group of the topic has read, and how far it lags behind.
+
+    ``lag`` counts entries that are not yet delivered, and ``pending`` counts entries that are delivered and not done. A lag
+    that grows asks for more workers. A ``pending`` that grows beside a lag of 0 shows workers that never finish their jobs.
+    """
     broker, topic = session.switchboard.broker, to_text(arguments[2])
     if broker.stream(topic) is None:
         raise Refusal("ERR no such key")
@@ -453,7 +567,11 @@ def xinfo_groups(session: Session, arguments: list[bytes]) -> Events:
 
 
 def xinfo_consumers(session: Session, arguments: list[bytes]) -> Events:
-    """XINFO CONSUMERS topic group: reply with each consumer's pending entries, and the milliseconds since it was seen."""
+    """XINFO CONSUMERS topic group: reply with each consumer's pending entries, and the milliseconds since it was seen.
+
+    The milliseconds go on while a worker waits in XREADGROUP BLOCK, because a read that finds no new entry leaves the consumer
+    as it is. A large number alone is therefore no sign of a crash. A large number beside pending entries is one.
+    """
     broker = session.switchboard.broker
     if broker.stream(to_text(arguments[2])) is None:
         raise Refusal("ERR no such key")

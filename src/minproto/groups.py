@@ -64,7 +64,11 @@ from minproto.log import FIRST_ID, IdKey, Kept, Log, NoRoomError
 
 
 class Room:
-    """How many more groups, consumers and pending entries a broker may have: ``Limits.max_claims``."""
+    """How many more groups, consumers and pending entries a broker may have: ``Limits.max_claims``.
+
+    A client can make consumers under ever new names, and read without a single XACK. Trimming the log does not help: a claim
+    stays when its entry is gone. So all groups of a broker draw from one number, and each gives back what it drops.
+    """
 
     def __init__(self, left: int) -> None:
         self.left = left
@@ -77,9 +81,14 @@ class Room:
 
 @dataclass(slots=True)
 class Claim:
-    """An entry that a consumer has received, and has not acknowledged."""
+    """An entry that a consumer has received, and has not acknowledged.
+
+    A claim does not hold the entry itself, which may be deleted from the log meanwhile. It stands in two lists: the group's
+    ``pending`` and the consumer's. Both lists have the same object, so that a change is seen in both.
+    """
 
     consumer: "Consumer"
+    """The consumer that has to acknowledge the entry; a claim by another worker changes it."""
     delivered_at: int
     """When the entry was delivered last, in milliseconds since 1970."""
     deliveries: int
@@ -87,7 +96,11 @@ class Claim:
 
 
 class Claims:
-    """Claims by the id of their entry, and the ids in order."""
+    """Claims by the id of their entry, and the ids in order.
+
+    XACK asks "is this id pending?", and the dict answers in one step. XPENDING and XAUTOCLAIM ask "which ids from here on?",
+    and the sorted list answers with a binary search. Neither one alone can answer both.
+    """
 
     __slots__ = ("ids", "of")
 
@@ -131,8 +144,9 @@ class Claimed:
     """The result of ``Group.claim_idle``."""
 
     next: IdKey
-    """Where the next call goes on; 0-0: the whole list has been looked at."""
+    """The id at which the next call goes on; 0-0: the call has looked at the whole list."""
     entries: list[Kept]
+    """The entries that were taken over, in the order of the log."""
     deleted: list[IdKey]
     """Entries that were pending, but are no longer in the log: they are no longer pending either."""
 
@@ -231,7 +245,11 @@ class Group:
         return found
 
     def acknowledge(self, ids: Iterable[IdKey]) -> int:
-        """Mark entries as done, and return how many of them were pending."""
+        """Mark entries as done, and return how many of them were pending.
+
+        An id that is not pending is passed over. So an acknowledgement is idempotent: a worker that lost its connection before
+        it read the reply may send the acknowledgement once more.
+        """
         done = 0
         for key in ids:
             if key in self.pending.of:
@@ -279,7 +297,11 @@ class Group:
         return claimed
 
     def _take_over(self, key: IdKey, consumer: Consumer, now: int) -> Claim:
-        """Make an entry pending for a consumer, and return its claim, whose deliveries are as before."""
+        """Make an entry pending for a consumer, and return its claim, whose deliveries are as before.
+
+        ``_assign`` sets the deliveries to 1. If a claim did that too, a job that crashes each of its workers would look new
+        each time, and nobody could sort it out by its deliveries.
+        """
         before = self.pending.of.get(key)
         deliveries = before.deliveries if before else 1
         claim = self._assign(key, consumer, now)
@@ -318,11 +340,18 @@ class Group:
     # -- how far the group is
 
     def set_last(self, last: IdKey, entries_read: int | None = None) -> None:
-        """Move the group to another place in its log: entries after this id will be delivered, even if they were before."""
+        """Move the group to another place in its log: entries after this id will be delivered, even if they were before.
+
+        ``entries_read`` cannot be kept. It belongs to the old place, and a lag computed from it would be wrong.
+        """
         self.last, self.entries_read = last, entries_read
 
     def _advance(self, key: IdKey) -> None:
-        """Count one more entry as delivered: ``last`` moves to it."""
+        """Count one more entry as delivered: ``last`` moves to it.
+
+        Adding 1 is right only while no entry at ``key`` or after it was deleted, since a deleted entry is counted in
+        ``log.added`` but never delivered. After such a hole the number is computed anew, and may be unknown.
+        """
         if self.entries_read is not None and not self._has_holes_from(key):
             self.entries_read += 1
         else:
@@ -331,7 +360,13 @@ class Group:
 
     @property
     def lag(self) -> int | None:
-        """How many entries are still to be delivered; None: unknown, because XDEL has made holes in between."""
+        """How many entries are still to be delivered; None: unknown, because XDEL has made holes in between.
+
+            added to the log, ever    7        1000-0 … 1000-6
+            trimmed                   2        1000-0 and 1000-1; they count as read, since no group can get them now
+            last                      1000-3   so entries_read is 4
+            lag                       3        7 - 4
+        """
         if not self.log.added:
             return 0
         read = self.entries_read
@@ -347,8 +382,15 @@ class Group:
     def _count_until(self, key: IdKey) -> int | None:
         """Return how many entries the log has ever had up to an id; None: unknown.
 
-        It is known for the newest entry, which all entries come up to, and, unless XDEL has deleted one of those that are
-        kept, for the oldest entry and any id before it.
+        Redis keeps the entries of a stream in a tree, in which the entries before a given one cannot be counted quickly. It
+        therefore answers only where two sums that it has anyway, all entries added and all entries kept, are enough. XINFO has
+        to tell the same lag here, so this method answers in the same three cases:
+
+            the newest entry            all that were ever added
+            the oldest entry kept       all that were added, less those kept, and one for the entry itself
+            an id before the oldest     all that were added, less those kept
+
+        The last two hold only if XDEL has deleted none among the entries kept.
         """
         log = self.log
         if not log.added:

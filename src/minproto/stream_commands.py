@@ -54,7 +54,13 @@ _ID = re.compile(rb"([0-9]+)(?:-([0-9]+))?")
 
 
 def key_of(text: bytes, missing: int = 0) -> IdKey:
-    """Return an id. ``missing``: the sequence if the text has no sequence. Raises Refusal if the text is not an id."""
+    """Return an id. ``missing``: the sequence if the text has no sequence. Raises Refusal if the text is not an id.
+
+    An id is a pair of numbers, because ids are compared as numbers. As text, "999-0" would come after "1000-0".
+
+    >>> key_of(b"1000-7"), key_of(b"1000"), key_of(b"1000", missing=MAX_NUMBER) == (1000, MAX_NUMBER)
+    ((1000, 7), (1000, 0), True)
+    """
     found = _ID.fullmatch(text) if len(text) <= MAX_ID_TEXT else None
     if found is not None:
         id = int(found[1]), missing if found[2] is None else int(found[2])
@@ -71,7 +77,13 @@ def bound_of(text: bytes, missing: int) -> IdKey:
 
 
 def first_of(text: bytes) -> IdKey:
-    """Return the first id of a range whose start is the text: "5" is 5-0, and "(5-0" is 5-1. Raises Refusal."""
+    """Return the first id of a range whose start is the text: "5" is 5-0, and "(5-0" is 5-1. Raises Refusal.
+
+    "(" serves a client that reads a long stream in pages of 100. It starts the next page with "(" and the last id that it
+    has seen. Without "(" each page would begin with the last entry of the page before.
+
+    The last id of all has no id after it, so "(" before it is refused: the range could not begin anywhere.
+    """
     if len(text) < 2 or text[:1] != b"(":
         return bound_of(text, 0)
     key = key_of(text[1:])
@@ -118,16 +130,24 @@ def entry_reply(entry: Kept) -> list[object]:
 
 @dataclass(slots=True)
 class _Options:
-    """The words of XADD or XTRIM between the topic and the fields."""
+    """The words of XADD or XTRIM between the topic and the fields.
+
+    ``XADD jobs NOMKSTREAM MAXLEN ~ 1000 LIMIT 50 * size 7`` has ``create`` False, ``max_length`` 1000, ``exact`` False,
+    ``limit`` 50, ``id`` None, and ``end`` 9, the position of "size".
+    """
 
     create: bool = True
+    """False after NOMKSTREAM: a topic without a log gets none, and the reply is null."""
     id: IdKey | None = None
     """The id of XADD; None: ``*``."""
     sequence_given: bool = True
     """False: the id is ``milliseconds-*``."""
     max_length: int | None = None
+    """MAXLEN: how many entries to keep, the newest ones."""
     min_id: IdKey | None = None
+    """MINID: entries before this id are removed."""
     exact: bool = True
+    """False after "~". Entries are trimmed exactly either way, but LIMIT is allowed only with "~"."""
     limit: int | None = None
     """How many entries to remove at most. 0 and None: no limit."""
     end: int = 2
@@ -139,7 +159,13 @@ class _Options:
 
 
 def _parse_options(words: list[bytes], adding: bool) -> _Options:
-    """Return the options of XADD (``adding``) or XTRIM. Raises Refusal with Redis's words, in Redis's order of checks."""
+    """Return the options of XADD (``adding``) or XTRIM. Raises Refusal with Redis's words, in Redis's order of checks.
+
+    The id of XADD ends the options, because it is the first word that is no option. A misspelt option is therefore refused as
+    a bad id: ``XADD jobs MAXLENGTH 5 * size 7`` gets "Invalid stream ID". XTRIM has no id, so it can say "syntax error".
+
+    The combinations are checked after the loop, since the options may come in any order: LIMIT may precede its MAXLEN.
+    """
     options = _Options()
     while options.end < len(words):
         word, more = words[options.end].lower(), len(words) - options.end - 1
@@ -171,7 +197,11 @@ def _parse_options(words: list[bytes], adding: bool) -> _Options:
 
 
 def _parse_trimming(words: list[bytes], options: _Options) -> None:
-    """Parse MAXLEN or MINID at ``options.end``, and its value."""
+    """Parse MAXLEN or MINID at ``options.end``, and its value.
+
+    "=" or "~" counts as a sign only if a value follows. In ``XTRIM jobs MAXLEN ~`` the "~" stands where the value has to
+    be, and the error is "value is not an integer", as in Redis.
+    """
     position, more = options.end + 1, len(words) - options.end - 1
     if options.trims:
         raise Refusal("ERR syntax error, MAXLEN and MINID options at the same time are not compatible")
@@ -217,7 +247,10 @@ def _new_key(last: IdKey, options: _Options, now: int) -> IdKey:
 
 
 def _trim(log: Log, options: _Options) -> int:
-    """Remove the oldest entries, as MAXLEN or MINID says, and return how many."""
+    """Remove the oldest entries, as MAXLEN or MINID says, and return how many.
+
+    In a log of 10 entries, MAXLEN 4 removes 6. With LIMIT 5 it removes 5, and the same command once more removes the sixth.
+    """
     if options.min_id is not None:
         count = log.count_before(options.min_id)
     elif options.max_length is not None:
@@ -260,14 +293,29 @@ def xadd(session: Session, arguments: list[bytes]) -> Events:
 
 
 def xtrim(session: Session, arguments: list[bytes]) -> Events:
-    """XTRIM topic MAXLEN number, or XTRIM topic MINID id: remove the oldest entries, and reply with their number."""
+    """XTRIM topic MAXLEN number, or XTRIM topic MINID id: remove the oldest entries, and reply with their number.
+
+    MAXLEN bounds the memory. MINID bounds the age, since an id begins with a time: MINID 1700000000000 removes whatever is
+    older than that millisecond.
+
+    >>> from minproto.session import Switchboard
+    >>> session = Switchboard(Broker(clock=lambda: 5_000)).open(print)
+    >>> for words in (b"XADD jobs 1000-0 size 7", b"XADD jobs 1000-1 size 8", b"XADD jobs 2000-0 size 9"):
+    ...     _ = xadd(session, words.split())
+    >>> xtrim(session, b"XTRIM jobs MINID 2000".split()), xlen(session, b"XLEN jobs".split())
+    ([Reply(value=2)], [Reply(value=1)])
+    """
     options = _parse_options(arguments, adding=False)
     log = session.switchboard.broker.stream(to_text(arguments[1]))
     return reply(0 if log is None else _trim(log, options))
 
 
 def xdel(session: Session, arguments: list[bytes]) -> Events:
-    """XDEL topic id …: remove entries, and reply with their number."""
+    """XDEL topic id …: remove entries, and reply with their number.
+
+    ``XDEL jobs 1000-0 1000-0 9999-0`` replies with 1: the second id is gone by then, and the third was never there. A deleted
+    id is not used again, since every new id has to be larger than the newest one that the log has ever had.
+    """
     log = session.switchboard.broker.stream(to_text(arguments[1]))
     if log is None:
         return reply(0)
@@ -321,6 +369,11 @@ def xrevrange(session: Session, arguments: list[bytes]) -> Events:
 
 
 def _range(session: Session, arguments: list[bytes], start: bytes, end: bytes, backwards: bool = False) -> Events:
+    """Reply with the entries from start to end. Raises Refusal.
+
+    All words are parsed before the topic is looked up, as in Redis: a bad bound is an error even if there is no stream.
+    COUNT may be given more than once, and the last one counts.
+    """
     first, last, most = first_of(start), last_of(end), None
     for position in range(4, len(arguments), 2):
         if arguments[position].lower() != b"count" or position + 1 == len(arguments):
@@ -363,17 +416,31 @@ class Reading:
     most: int = 0
     """COUNT; 0: no bound."""
     block: int | None = None
-    """BLOCK, in milliseconds; None: do not wait."""
+    """BLOCK, in milliseconds; 0: wait forever; None: do not wait."""
     group: bytes | None = None
+    """The first word after GROUP; None: there was no GROUP, as always in XREAD."""
     consumer: bytes = b""
+    """The second word after GROUP: the name under which this worker reads."""
     acknowledge: bool = True
     """False after NOACK."""
     topics: list[str] = field(default_factory=list)
+    """The first half of the words after STREAMS."""
     ids: list[bytes] = field(default_factory=list)
+    """The second half: one id for each topic, not yet parsed, since XREAD knows ``$`` and XREADGROUP knows ``>``."""
 
 
 def parse_reading(words: list[bytes], by_group: bool = False) -> Reading:
-    """Return the words of XREAD, or of XREADGROUP (``by_group``). Raises Refusal with Redis's words."""
+    """Return the words of XREAD, or of XREADGROUP (``by_group``). Raises Refusal with Redis's words.
+
+    STREAMS has to come last, because every word after it is a topic or an id. A topic may be named "count":
+
+    >>> reading = parse_reading(b"XREAD COUNT 5 STREAMS count news 0 $".split())
+    >>> reading.most, reading.topics, reading.ids
+    (5, ['count', 'news'], [b'0', b'$'])
+
+    Each step of the loop takes two words, an option and its value. GROUP has two values, and NOACK has none, so those two
+    correct the step by +1 and -1.
+    """
     reading, position = Reading(), 1
     while position < len(words):
         option, more = words[position].lower(), len(words) - position - 1
@@ -398,6 +465,7 @@ def parse_reading(words: list[bytes], by_group: bool = False) -> Reading:
 
 
 def _parse_streams(reading: Reading, names: list[bytes]) -> None:
+    """Split the words after STREAMS: all topics come first, then all ids in the same order. Raises Refusal."""
     if len(names) % 2:
         raise Refusal("ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.")
     reading.topics = [checked_name(topic) for topic in names[: len(names) // 2]]
@@ -405,6 +473,7 @@ def _parse_streams(reading: Reading, names: list[bytes]) -> None:
 
 
 def _parse_group(reading: Reading, words: list[bytes], by_group: bool) -> None:
+    """Parse GROUP or NOACK, the first of the words. Raises Refusal in XREAD, which has no groups."""
     option = words[0].lower()
     if not by_group:
         name = option.decode().upper()
