@@ -204,7 +204,7 @@ def test_a_history_is_a_count(value: Any) -> None:
 
 
 def test_a_broker_has_limits_of_its_own_kind() -> None:
-    assert "minproto.broker.Limits" in message_of(TypeError, Broker, limits=Limits())
+    assert "minproto.log.Limits" in message_of(TypeError, Broker, limits=Limits())
 
 
 async def echo(ws: WebSocket) -> None:
