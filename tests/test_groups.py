@@ -327,10 +327,63 @@ def test_groups_consumers_and_pending_entries_are_bounded() -> None:
     assert shop.ids("xreadgroup group g a count 2 streams s >") == ["1-0", "2-0"]
     assert [shop.run("xgroup create s h 0"), shop.run("xgroup createconsumer s g b")] == [OOM, OOM]
     assert shop.run("xack s g 1-0") == 1
-    assert shop.run("xclaim s g a 0 3-0 force") == OOM
+    assert shop.run("xclaim s g b 0 3-0 force") == OOM  # a consumer and an entry
     assert shop.run("xgroup createconsumer s g b") == 1
     shop.run("del s")
     assert shop.broker._room.left == 4
+
+
+def test_a_full_broker_allows_what_takes_no_room() -> None:
+    """The jobs of a dead worker must not be stuck because the limit is reached: their claims exist already."""
+    shop = Shop(max_claims=5)
+    for number in (1, 2, 3, 4):
+        shop.run(f"xadd s {number}-0 f v")
+    shop.run("xgroup create s g 0")
+    assert shop.run("xgroup createconsumer s g b") == 1
+    assert shop.ids("xreadgroup group g a count 2 streams s >") == ["1-0", "2-0"]
+    assert shop.broker._room.left == 0
+    assert shop.run("xautoclaim s g c 0 0") == OOM  # a new consumer
+    assert shop.run("xreadgroup group g b streams s >") == OOM
+    assert shop.run("xautoclaim s g b 0 0 count 1 justid") == [b"2-0", [b"1-0"], []]
+    assert shop.run("xclaim s g b 0 2-0 justid") == [b"2-0"]
+    assert shop.run("xclaim s g a 0 2-0 force justid") == [b"2-0"]
+    assert shop.ids("xreadgroup group g b count 1 noack streams s >") == ["3-0"]
+    shop.run("xgroup setid s g 0")
+    assert shop.ids("xreadgroup group g a count 2 streams s >") == ["1-0", "2-0"]
+    assert shop.broker._room.left == 0
+
+
+def test_xpending_looks_no_further_than_its_number() -> None:
+    """A monitor asks for the first ten of 100,000 pending entries every second."""
+    looked: list[Hashable] = []
+
+    class Watched(dict[Any, Any]):
+        def __getitem__(self, key: Any) -> Any:
+            looked.append(key)
+            return super().__getitem__(key)
+
+    shop = Shop()
+    for number in range(1, 9):
+        shop.run(f"xadd s {number}-0 f v")
+    shop.run("xgroup create s g 0")
+    shop.run(READ.format("a"))
+    group = shop.broker.groups("s")["g"]
+    group.pending.of = Watched(group.pending.of)
+    assert len(shop.run("xpending s g - + 2")) == 2
+    assert looked == [(1, 0), (2, 0)]
+
+
+def test_a_consumer_takes_only_its_own_entries_along() -> None:
+    shop = Shop()
+    for number in range(1, 7):
+        shop.run(f"xadd s {number}-0 f v")
+    shop.run("xgroup create s g 0")
+    for consumer in "ababab":
+        shop.run(f"xreadgroup group g {consumer} count 1 streams s >")
+    assert shop.run("xgroup delconsumer s g a") == 3
+    group = shop.broker.groups("s")["g"]
+    assert group.pending.ids == [(2, 0), (4, 0), (6, 0)] == sorted(group.pending.of)
+    assert shop.run("xack s g 1-0 2-0") == 1
 
 
 def test_room_comes_back_however_it_was_taken() -> None:

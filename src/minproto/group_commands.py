@@ -387,9 +387,11 @@ def xpending(session: Session, arguments: list[bytes]) -> Events:
     now = session.switchboard.broker.clock()
     found: list[object] = []
     for key in claims.between(first, last):
+        if len(found) >= most:
+            break
         claim = claims.of[key]
         age = now - claim.delivered_at
-        if len(found) < most and age >= idle:
+        if age >= idle:
             found.append([id_text(key), to_bytes(claim.consumer.name), max(0, age), claim.deliveries])
     return reply(found)
 

@@ -124,6 +124,12 @@ class Claims:
         del self.of[key]
         del self.ids[bisect_left(self.ids, key)]
 
+    def remove_all(self, keys: list[IdKey]) -> None:
+        """Remove the claims of many ids. Calling ``remove`` for each id would move the ids after it each time."""
+        for key in keys:
+            del self.of[key]
+        self.ids = [key for key in self.ids if key in self.of]
+
     def between(self, first: IdKey, last: IdKey) -> list[IdKey]:
         """Return the ids from one to another, both included."""
         return self.ids[bisect_left(self.ids, first) : bisect_right(self.ids, last)]
@@ -184,13 +190,19 @@ class Group:
         consumer.seen_at = now
         return consumer
 
+    def _check_room(self, name: str, ids: list[IdKey]) -> None:
+        """Raise NoRoomError unless there is room for this consumer, and for these entries as pending ones.
+
+        What exists already takes no more room. A full broker therefore still lets a known worker claim a dead worker's jobs.
+        """
+        self._room.check((name not in self.consumers) + sum(key not in self.pending.of for key in ids))
+
     def remove_consumer(self, name: str) -> int:
         """Remove a consumer, and return how many entries were pending there. These entries will not be delivered again."""
         consumer = self.consumers.pop(name, None)
         if consumer is None:
             return 0
-        for key in consumer.pending.ids:
-            self.pending.remove(key)
+        self.pending.remove_all(consumer.pending.ids)
         self._room.left += 1 + len(consumer.pending)
         return len(consumer.pending)
 
@@ -205,7 +217,7 @@ class Group:
         ``set_last`` may have moved the group back, so that an entry is still pending somewhere. It moves to this consumer.
         """
         entries = self.log.after(self.last, most)
-        self._room.check(1 + len(entries))
+        self._check_room(name, [] if acknowledged else [entry.key for entry in entries])
         consumer = self.consumer(name, now)
         for entry in entries:
             self._advance(entry.key)
@@ -282,7 +294,7 @@ class Group:
         or as many as before without ``count``. ``force``: an entry that is not pending is taken as well. An entry that is no
         longer in the log is no longer pending either. Raises NoRoomError.
         """
-        self._room.check(1 + (len(ids) if force else 0))
+        self._check_room(name, ids if force else [])
         claimed = []
         for key in ids:
             entry, claim = self.log.find(key), self.pending.of.get(key)
@@ -316,7 +328,7 @@ class Group:
         The search begins at ``start``, and looks at ten times ``most`` entries before it stops: a call must not take long.
         Raises NoRoomError.
         """
-        self._room.check(1)
+        self._check_room(name, [])
         ids = self.pending.ids[bisect_left(self.pending.ids, start) :][: 10 * most]
         claimed, looked, consumer = Claimed(FIRST_ID, [], []), 0, None
         for key in ids:
