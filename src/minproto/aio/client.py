@@ -177,7 +177,11 @@ class Client:
         json: Any = None,
         timeout: float | None = None,  # noqa: ASYNC109 - users of other clients look for this name
     ) -> ClientResponse:
-        """Check a request, make it within ``timeout``, and let every error name it."""
+        """Check a request, make it within ``timeout``, and let every error name it.
+
+        URL, fields and content are checked before the request gets in line, so that a mistake in the program raises at once,
+        and costs no connection. An error of the user's own iterator of content is raised as it is.
+        """
         self._check_usable()
         checked_timeout("timeout", timeout)
         parts, fields = split_client_url(url, "http"), make_headers(headers)
@@ -202,7 +206,11 @@ class Client:
     async def _ask(
         self, ask: Ask, method: str, parts: SplitResult, fields: Headers, body: "bytes | _MadeOnce", patience: float
     ) -> ClientResponse:
-        """Send a request, and send it again where that is right: see "Repeating". ``patience``: seconds of each wait."""
+        """Send a request, and send it again where that is right: see "Repeating". ``patience``: seconds of each wait.
+
+        Each attempt has a lease of its own. After a failure the lease ends before the next one is asked for. Otherwise a
+        request that repeats would hold two places, and with ``max_connections=1`` it would wait for itself.
+        """
         repeats, address = _Repeats(method, body), url_address(parts)
         while True:
             lease = await self._pool(parts.scheme, address).lease(ask, patience)
@@ -233,7 +241,11 @@ class Client:
                 del self._pools[key]
 
     async def _dial(self, scheme: str, address: Address) -> Connection:
-        """Open a connection: of HTTP/2 where TLS has chosen it, otherwise of HTTP/1.1."""
+        """Open a connection: of HTTP/2 where TLS has chosen it, otherwise of HTTP/1.1.
+
+        The TLS context is made at the first ``https://`` request, because reading the system's certificates takes time, and a
+        client of ``http://`` alone needs none. ALPN (RFC 7301) lists "h2" first; the server chooses one of the two.
+        """
         if scheme == "https" and self._ssl is None:
             self._ssl = verifying_context()
             self._ssl.set_alpn_protocols(["h2", "http/1.1"])
@@ -274,7 +286,11 @@ class Client:
         return None
 
     def _lateness(self, ask: Ask, parts: SplitResult) -> str:
-        """Return what a request waited for when its time was over."""
+        """Return what a request waited for when its time was over.
+
+        The three causes have different cures: a slow server, an address that does not answer, or responses that the program
+        itself has forgotten to read. "timed out" alone would leave the user to guess.
+        """
         if ask.step == ASKS:
             return "no head of a response came"
         if ask.step == CONNECTS:
@@ -343,7 +359,17 @@ def _checked_content(content: Any, json: object, fields: Headers) -> "bytes | _M
 
 
 class _Repeats:
-    """How often a request may still be repeated: see "Repeating" at the top of this file."""
+    """How often a request may still be repeated: see "Repeating" at the top of this file.
+
+    A server restarts, and three idle connections are dead. A GET meets them one after the other:
+
+        connection 1, reused     RequestRefused: the client saw its end before it sent anything     repeat
+        connection 2, reused     lost after the request was sent, without a byte of a response      repeat, this once
+        connection 3, reused     lost in the same way                                               raise
+
+    A refused request has reached no program, so another idle connection may be tried. A lost one may have been processed, and
+    is repeated once at most.
+    """
 
     def __init__(self, method: str, body: "bytes | _MadeOnce") -> None:
         self._is_idempotent = method in IDEMPOTENT
@@ -370,7 +396,11 @@ class _Repeats:
 
 
 class _MadeOnce:
-    """An iterator of content that knows whether anything was taken out of it, and with which error it has failed."""
+    """An iterator of content that knows whether anything was taken out of it, and with which error it has failed.
+
+    ``is_begun`` decides whether the request may be repeated. ``failure`` tells an OSError of the user's file, which is raised
+    as it is, from an OSError of the connection, which gets the request's name.
+    """
 
     def __init__(self, iterator: AsyncIterator[bytes]) -> None:
         self._iterator: Any = iterator

@@ -62,7 +62,12 @@ class Commands(Protocol):
 
 
 class _Reader:
-    """A reader that waits in ``LocalCommands``: see ``minproto.broker.Reader``."""
+    """A reader that waits in ``LocalCommands``: see ``minproto.broker.Reader``.
+
+    The broker calls ``look`` inside the XADD of another task, and the task that waits runs later. More entries may be added in
+    between. ``look`` therefore takes one answer only: a second one would replace the first, whose job would then be pending
+    for a consumer that has never seen it.
+    """
 
     def __init__(self, wait: Wait, future: "asyncio.Future[None]") -> None:
         self._wait, self._future = wait, future
@@ -76,7 +81,11 @@ class _Reader:
 
 
 class LocalCommands:
-    """Commands on a broker in this process: each is a call."""
+    """Commands on a broker in this process: each is a call.
+
+    No bytes are made and none are parsed. A redis-server would reply with equal values, because the RESP server
+    of this package calls ``execute`` as well. A refusal is a value here, too, and ``check`` raises it.
+    """
 
     def __init__(self, broker: core.Broker, check_loop: Callable[[], None]) -> None:
         self._broker = broker
@@ -91,6 +100,11 @@ class LocalCommands:
         return check(event.value)
 
     async def _wait_for(self, wait: Wait) -> Events:
+        """Return the answer of a command with BLOCK: what a reader has found, or null after the time of BLOCK.
+
+        ``asyncio.wait`` does not raise when the time is over. An answer that came in the last moment is therefore still
+        returned. If a TimeoutError were raised instead, the job would be pending, and its consumer would not have it.
+        """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         reader = _Reader(wait, future)
         for topic in wait.topics:
@@ -107,7 +121,12 @@ class LocalCommands:
 
 
 class RemoteCommands:
-    """Commands on one connection, one at a time. A connection that is lost is replaced at the next command."""
+    """Commands on one connection, one at a time. A connection that is lost is replaced at the next command.
+
+    RESP has no ids of requests: the first answer belongs to the first command. The lock therefore holds until the answer has
+    come. ``run`` takes the connection out of ``_link`` for that time, and puts it back only after a complete answer. After an
+    error or a cancellation nothing is put back, so no later command can read the answer of this one.
+    """
 
     def __init__(self, connect: Callable[[], Awaitable[Link]]) -> None:
         self._connect = connect
@@ -138,7 +157,9 @@ class Job:
     """An entry of the stream, delivered to a consumer."""
 
     id: str
+    """The id of the entry, as "1700000000000-0". It stays the same at each delivery, so it can serve as an idempotency key."""
     fields: dict[bytes, bytes]
+    """The entry's names and values. ``Group.add`` writes one field, ``data``; other programs may write others."""
     deliveries: int
     """How often the job has been delivered, this time included."""
     _group: "Group" = field(repr=False, compare=False)
@@ -154,7 +175,11 @@ class Job:
 
 
 class Group:
-    """A consumer group of a topic. ``Broker.group`` and ``RemoteBroker.group`` make it. ``async with`` closes it."""
+    """A consumer group of a topic. ``Broker.group`` and ``RemoteBroker.group`` make it. ``async with`` closes it.
+
+    The group and each of its consumers have connections of their own. A consumer's connection may be busy for 30 seconds with
+    an XREADGROUP that waits, and ``job.ack()`` must not wait behind it.
+    """
 
     def __init__(
         self, open: Callable[[], Commands], topic: str, name: str, *, idle: float = 60.0, tries: int | None = None,
@@ -185,7 +210,11 @@ class Group:
         return to_text(await self.run(b"XADD", self.topic, b"*", b"data", data))
 
     def consumer(self, name: str) -> "Consumer":
-        """Return a consumer. Its name belongs to one worker at a time: who comes back under the name gets its jobs again."""
+        """Return a consumer. Its name belongs to one worker at a time.
+
+        A worker that restarts should use its old name, because the jobs from before the crash are pending under that name. Two
+        workers under one name would both get these jobs when they start.
+        """
         check_type("name", name, str)
         return Consumer(self, to_bytes(name), self._open())
 
@@ -204,6 +233,15 @@ class Consumer:
     """The jobs of one worker: ``async for job in consumer``. It never ends by itself. ``async with`` closes it.
 
     A lost connection is replaced. Raises RemoteProtocolError if the broker refuses, as when the group is gone.
+
+    The jobs come from three sources, in this order:
+
+        own jobs from before a crash     XREADGROUP with an id      once, at the start
+        jobs of silent workers           XAUTOCLAIM                 each time that ``idle`` / 2 has passed
+        new jobs                         XREADGROUP with ``>``      in between; it waits until the next search is due
+
+    Own jobs come first, since they have waited for longest, and another consumer may claim them soon. New jobs come last,
+    because only this source waits.
     """
 
     def __init__(self, group: Group, name: bytes, commands: Commands) -> None:
@@ -252,7 +290,11 @@ class Consumer:
         self._exists = True
 
     async def _next_own(self, after: bytes) -> Job | None:
-        """Return the next job that this consumer had before it crashed."""
+        """Return the next job that this consumer had before it crashed.
+
+        Each read begins after the id of the previous job. If each began at 0, a job that is not yet acknowledged would come
+        again and again, and no later one would be reached.
+        """
         entries = await self._read(after)
         if not entries:
             self._own = None
@@ -261,7 +303,11 @@ class Consumer:
         return await self._again(entries[0])
 
     async def _claim(self) -> Job | None:
-        """Return a job whose worker has been silent for ``idle`` seconds."""
+        """Return a job whose worker has been silent for ``idle`` seconds.
+
+        A search takes several calls, since each takes over one job at most: a consumer that took ten would let nine of them
+        grow old. The cursor remembers the place in between, and "0-0" ends the search.
+        """
         group = self._group
         idle = b"%d" % (group.idle * 1_000)
         words = (b"XAUTOCLAIM", group.topic, group.name, self._name, idle, self._cursor, b"COUNT", b"1")
@@ -277,6 +323,10 @@ class Consumer:
         return self._job(entries[0], 1) if entries else None
 
     async def _read(self, after: bytes, *options: bytes, wait: float = 0) -> list[Any]:
+        """Return one entry after an id, or with ``>`` one new entry; an empty list if there is none.
+
+        The reply names the topic beside its entries. A null reply, after the time of BLOCK, has no topic.
+        """
         group = self._group
         words = (b"XREADGROUP", b"GROUP", group.name, self._name, b"COUNT", b"1", *options, b"STREAMS", group.topic, after)
         match await self._commands.run(*words, wait=wait):
@@ -285,7 +335,11 @@ class Consumer:
         return []
 
     async def _again(self, entry: list[Any]) -> Job | None:
-        """Return a job that was delivered before; None if the entry is gone, or has been delivered too often."""
+        """Return a job that was delivered before; None if the entry is gone, or has been delivered too often.
+
+        XREADGROUP and XAUTOCLAIM do not tell the number of deliveries. XPENDING does, so it is asked for this one entry:
+        ``[[1000-0, w1, 0, 4]]`` is the fourth delivery, and with ``tries=3`` the job goes to the dead-letter topic.
+        """
         group, (id, fields) = self._group, entry
         if not isinstance(fields, list):  # deleted from the stream
             await self._commands.run(b"XACK", group.topic, group.name, id)

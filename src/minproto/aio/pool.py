@@ -75,9 +75,17 @@ class Ask:
 
 @dataclass(frozen=True)
 class OriginSnapshot:
-    """A pool at one moment."""
+    """A pool at one moment.
+
+    Its numbers answer "why is my request slow?" for a pool of six places:
+
+        busy 6, unread 6            the program does not read its responses
+        busy 6, unread 0            the server is slow
+        connecting 1, for seconds   the server does not answer
+    """
 
     origin: str
+    """Scheme, host and port, as "https://example.org:443"."""
     http_version: str
     """"1.1" or "2"; "" while no connection over TLS has told."""
     connecting: int
@@ -209,7 +217,11 @@ class Lease:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the connection is lost; over HTTP/1.1, without a byte of a response to this request."""
+        """Whether the connection is lost; over HTTP/1.1, without a byte of a response to this request.
+
+        A single byte shows that the server has begun to work on the request. To repeat the request would then be a risk. In
+        HTTP/2 a received byte may belong to any stream, so it shows nothing about this request.
+        """
         is_silent = self.pooled.is_http2 or self.connection.endpoint.received == self._received
         return is_silent and not self.connection.is_free
 
@@ -228,7 +240,11 @@ class Lease:
         response.exchange = LeasedExchange(exchange, self, request)
 
     def end(self) -> None:
-        """Give the connection back. A second call does nothing."""
+        """Give the connection back. A second call does nothing.
+
+        Several paths end a lease, and two of them may meet: the content ends, and then the user closes the response. If both
+        gave the place back, the pool would count one place too many, and open a seventh connection.
+        """
         if not self._is_over:
             self._is_over = True
             self.pool.unread -= self._is_unread
@@ -330,6 +346,9 @@ class Pool:
     async def lease(self, ask: Ask, seconds: float) -> Lease:
         """Wait in line for a connection, and return the right to use it. Raises TimeoutError after ``seconds`` in line.
 
+        The loop is needed for HTTP/2. A request may be woken because there is a shared connection now, but it runs later. By
+        then the connection may have gone away, so the request looks again, and perhaps gets in line again.
+
         Raises OSError, TimeoutError or RemoteProtocolError if no connection can be opened.
         """
         while (pooled := self._usable()) is None:
@@ -361,14 +380,23 @@ class Pool:
     # -- connections
 
     def _usable(self) -> Pooled | None:
-        """Return the connection of HTTP/2 if it takes another request."""
+        """Return the connection of HTTP/2 if it takes another request.
+
+        A connection stops taking requests when the server has sent GOAWAY, or when its stream ids are used up. The next
+        request then dials, while older responses still arrive on the old connection.
+        """
         shared = self._shared
         if shared is not None and (shared.is_retired or not shared.connection.is_free):
             self._shared = None  # the responses that are still coming have leases, and the last of them ends it
         return self._shared
 
     async def _open(self, ask: Ask) -> Pooled:
-        """Open a connection, with a place in hand. Of HTTP/2, only one is kept."""
+        """Open a connection, with a place in hand. Of HTTP/2, only one is kept.
+
+        An error goes to this request alone if the origin is known to speak HTTP/1.1. Otherwise all requests in line were
+        waiting for this connection, and they get the error as well. In HTTP/2 the place is given back once the connection is
+        open, since a shared connection needs no place.
+        """
         ask.step = CONNECTS
         self._connecting += 1
         try:
@@ -404,7 +432,11 @@ class Pool:
         return shared
 
     def _keep(self, pooled: Pooled) -> None:
-        """Keep an idle connection for the next request."""
+        """Keep an idle connection for the next request.
+
+        A shared connection is not in ``_idle``, because nobody has to take it out. But it is in ``idle_connections``, and is
+        closed after ``idle_timeout`` seconds without a request, as any other connection is.
+        """
         if not pooled.is_http2:
             self._idle.append(pooled)
         self.idle_connections.add(pooled)
@@ -436,10 +468,16 @@ class Pool:
 
     @property
     def _places(self) -> int:
+        """How many places there are: one until the version is known, since one HTTP/2 connection may serve all requests."""
         return self._most if self.http_version == "1.1" else 1
 
     async def _take_place(self, ask: Ask, seconds: float) -> bool:
-        """Wait in line for a place. Return False if there is a connection of HTTP/2 now, which needs no place."""
+        """Wait in line for a place. Return False if there is a connection of HTTP/2 now, which needs no place.
+
+        A place is given by setting the result of a future, and the request runs one step of the loop later. In this gap the
+        request may be cancelled. It then owns a place without knowing it, so the handler below gives the place to the next in
+        line. Without this rule each such cancellation would cost the pool one place, until none is left.
+        """
         if self.is_closed:
             raise ConnectionResetError("the client was closed")
         if self._taken < self._places:
@@ -500,6 +538,7 @@ class Pool:
         return not (self._connections or self._taken or self._waiting)
 
     def snapshot(self) -> OriginSnapshot:
+        """Return the pool's numbers at this moment. A connection with a tunnel counts as busy, although it has no lease."""
         now = asyncio.get_running_loop().time()
         idle = sum(not pooled.is_in_use for pooled in self._connections)
         waiting = tuple((ask.name, now - ask.since) for _, ask in self._waiting)
