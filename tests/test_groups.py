@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from minproto.broker import Broker, Gap
 from minproto.commands import execute
 from minproto.groups import Group, Room
-from minproto.log import Entry, Limits, Log, NoRoomError, Total
+from minproto.log import Entry, Limits, Log, Message, NoRoomError, Total
 from minproto.resp import Error, NullArray
 from minproto.session import Switchboard
 from minproto.testing import GroupLawBroken, check_group
@@ -191,6 +191,20 @@ def test_a_claim_moves_an_entry_that_is_idle(shop: Shop) -> None:
     assert shop.run("xpending s g 1-0 1-0 10") == [[b"1-0", b"c", 70, 9]]
 
 
+def test_each_delivery_is_counted(shop: Shop) -> None:
+    """By a second read of the own entries, and by a claim; an entry that is gone is not delivered."""
+    shop.run("xreadgroup group g a count 2 streams s >")
+    shop.run("xdel s 2-0")
+    shop.now += 70
+    shop.run("xreadgroup group g a streams s 0")
+    assert shop.run("xpending s g - + 9") == [[b"1-0", b"a", 0, 2], [b"2-0", b"a", 70, 1]]
+    assert [shop.ids("xclaim s g b 0 3-0 force"), shop.run("xpending s g - + 9 b")] == [["3-0"], [[b"3-0", b"b", 0, 2]]]
+    shop.run("xgroup setid s g 0")
+    shop.run(READ.format("b"))  # as if it was the first time
+    assert shop.run("xpending s g - + 9 b") == [[b"1-0", b"b", 0, 1], [b"3-0", b"b", 0, 1]]
+    assert [shop.ids("xclaim s g b 0 2-0"), shop.run("xpending s g - + 9 a")] == [[], []]
+
+
 def test_claiming_goes_through_the_list_piece_by_piece(shop: Shop) -> None:
     shop.run(READ.format("a"))
     shop.run("xdel s 2-0")
@@ -200,11 +214,30 @@ def test_claiming_goes_through_the_list_piece_by_piece(shop: Shop) -> None:
     assert shop.run("xpending s g") == [2, b"1-0", b"3-0", [[b"b", b"2"]]]
 
 
+def test_a_search_stops_after_ten_times_its_count() -> None:
+    shop = Shop()
+    for number in range(1, 104):
+        shop.run(f"xadd s {number}-0 f v")
+    shop.run("xgroup create s g 0")
+    shop.run("xreadgroup group g a count 11 streams s >")
+    shop.now += 60
+    shop.run(READ.format("a"))
+    assert shop.run("xautoclaim s g b 61 0 count 1") == [b"11-0", [], []]
+    assert shop.run("xautoclaim s g b 60 11 count 1 justid") == [b"12-0", [b"11-0"], []]
+    assert shop.run("xautoclaim s g b 60 11-1 count 99") == [b"0-0", [], []]
+    group = shop.broker.groups("s")["g"]
+    assert len(group.claim_idle("b", shop.now, 0).entries) == 100
+    assert [len(group.claim("b", [(1, 0)], shop.now + late)) for late in (0, -1)] == [1, 0]  # a clock may go backwards
+
+
 def test_a_deleted_entry_is_named_while_it_is_pending(shop: Shop) -> None:
     shop.run(READ.format("a"))
     shop.run("xdel s 2-0")
     ((_, entries),) = shop.run("xreadgroup group g a streams s 0")
     assert entries[1] == [b"2-0", NullArray()]
+    shop.run("xtrim s maxlen 0")
+    ((_, entries),) = shop.run("xreadgroup group g a streams s 0")
+    assert entries == [[id, NullArray()] for id in (b"1-0", b"2-0", b"3-0")]
 
 
 def test_a_group_is_moved_and_dropped(shop: Shop) -> None:
@@ -213,6 +246,7 @@ def test_a_group_is_moved_and_dropped(shop: Shop) -> None:
     assert shop.ids(READ.format("b")) == ["2-0", "3-0"]
     assert shop.run("xpending s g")[3] == [[b"a", b"1"], [b"b", b"2"]]  # they have moved to b
     assert [shop.run("xgroup delconsumer s g b"), shop.run("xpending s g")[0]] == [2, 1]
+    assert shop.run("xgroup delconsumer s g nobody") == 0
     assert [shop.run("xgroup createconsumer s g b"), shop.run("xgroup createconsumer s g b")] == [1, 0]
     assert [shop.run("xgroup destroy s g"), shop.run("xgroup destroy s g")] == [1, 0]
     assert shop.run("xpending s g").startswith("NOGROUP")
@@ -227,6 +261,28 @@ def test_what_a_group_has_read_is_counted(shop: Shop) -> None:
     shop.now += 70
     (consumer,) = shop.run("xinfo consumers s g")
     assert dict(consumer.pairs) == {b"name": b"a", b"pending": 1, b"idle": 70}
+
+
+@pytest.mark.parametrize(
+    ("commands", "read", "lag"),
+    [
+        ("xgroup create s g 0", None, 4), ("xgroup create s g 1-0", None, 3), ("xgroup create s g 2-0", None, None),
+        ("xgroup create s g 4-0", None, 0), ("xgroup create s g 0; {2}", 2, 2),
+        ("xgroup create s g 1-0 entriesread 1; {1}", 2, 2), ("xgroup create s g 0; {1}; xdel s 3-0", 1, None),
+        ("xgroup create s g 0; {2}; xdel s 2-0", 2, None), ("xdel s 1-0; xgroup create s g 0; {2}", 3, 1),
+        ("xtrim s maxlen 2; xgroup create s g 0; {1}", 3, 1), ("xgroup create s g 1-0; xtrim s maxlen 0", None, 0),
+        ("xgroup create s g 9-0; xtrim s maxlen 0", None, None), ("del s; xgroup create s g $ mkstream entriesread 5", 5, 0),
+    ],
+)  # fmt: skip
+def test_the_lag_is_known_where_redis_knows_it(commands: str, read: int | None, lag: int | None) -> None:
+    """A stream of four entries; {2} reads two of them. A deleted entry at the group's id or later makes the lag unknown."""
+    shop = Shop()
+    for number in (1, 2, 3, 4):
+        shop.run(f"xadd s {number}-0 f v")
+    for command in commands.split("; "):
+        shop.run(f"xreadgroup group g a count {command[1]} streams s >" if command[0] == "{" else command)
+    (group,) = shop.run("xinfo groups s")
+    assert (dict(group.pairs)[b"entries-read"], dict(group.pairs)[b"lag"]) == (read, lag)
 
 
 def test_a_group_gets_what_is_published_and_what_is_added() -> None:
@@ -286,9 +342,11 @@ def test_a_stream_is_bounded_and_loses_nothing() -> None:
     assert [shop.run("xlen s"), shop.run("xdel s 2-0"), shop.run("xadd s 9-0 f v"), shop.run("xlen s")] == [4, 1, b"9-0", 4]
 
 
-def test_the_fields_of_an_entry_count() -> None:
-    shop = Shop(max_log_bytes=3_000)
-    assert shop.run("xadd s 1-0 " + "f v " * 30) == OOM
+@pytest.mark.parametrize(("fields", "cost"), [("f v", 603), ("f v g word", 708)])
+def test_the_fields_of_an_entry_count(fields: str, cost: int) -> None:
+    """An entry costs 500 bytes, each name and each value 50, and then their bytes and those of the topic."""
+    answers = [Shop(max_log_bytes=most).run(f"xadd s 1-0 {fields}") for most in (cost - 1, cost)]
+    assert answers == [OOM, b"1-0"]
 
 
 @pytest.mark.parametrize("limits", [{"max_logs": 2}, {"max_history_bytes": 1_300}])
@@ -316,6 +374,24 @@ def test_a_history_keeps_its_number_of_messages_and_every_entry() -> None:
         shop.run(f"publish s {number}")
         shop.run(f"xadd s * f {number}")
     assert [fields[1] for _, fields in shop.run("xrange s - +")] == [b"0", b"1", b"2", b"2", b"3", b"3"]
+
+
+def test_the_bytes_of_all_logs_are_known_however_they_change() -> None:
+    """And the messages of a log with added entries: they stand in two lists."""
+    shop = Shop(history=3)
+    for words in (
+        "publish a 0", "publish b 0", "publish b 1", "xadd b * f v", "publish b 2", "publish b 3", "xtrim b maxlen 3",
+        "xgroup create a g $", "publish a 1", "xtrim a maxlen 1", "publish c 0", "xadd d 1-0 f v", "xdel d 1-0", "xdel d 1-0",
+        "del c", "del a", "del b",
+    ):  # fmt: skip
+        shop.run(words)
+        logs = shop.broker._logs
+        for total, kept in ((logs.in_histories, logs.histories), (logs.in_pinned, logs.pinned)):
+            assert total.bytes == sum(log.bytes for log in kept.values())
+        for log in (*logs.histories.values(), *logs.pinned.values()):
+            assert log.bytes == sum(entry.cost for entry in log.entries)
+            assert [*log.published] == [entry for entry in log.entries if isinstance(entry, Message)]
+    assert [logs.in_histories.bytes, logs.in_pinned.bytes, [*logs.pinned]] == [0, 0, ["d"]]
 
 
 def test_groups_consumers_and_pending_entries_are_bounded() -> None:
@@ -410,6 +486,22 @@ def test_a_core_refuses_before_it_changes_anything() -> None:
     with pytest.raises(NoRoomError):
         queue.group.read("a", 0)
     assert (queue.group.last, queue.group.consumers, queue.group._room.left) == ((0, 0), {}, 1)
+    with pytest.raises(NoRoomError):
+        Group(queue.log, Room(0), (0, 0))
+    room = Room(1)
+    Group(queue.log, room, (0, 0))
+    assert room.left == 0
+
+
+def test_a_search_without_room_for_its_consumer_changes_nothing() -> None:
+    """The search finds a deleted entry, whose room would be enough for the consumer. The check comes before the search."""
+    shop = Shop(max_claims=4)
+    shop.run("xadd s 1-0 f v")
+    shop.run("xadd s 2-0 f v")
+    shop.run("xgroup create s g 0")
+    shop.run(READ.format("a"))
+    shop.run("xdel s 1-0")
+    assert [shop.run("xautoclaim s g b 0 0"), shop.run("xpending s g")[0]] == [OOM, 2]
 
 
 # ---- messages and entries in one log -----------------------------------------------------------------------------------
@@ -443,6 +535,23 @@ def test_a_deleted_message_is_a_gap_to_who_has_not_seen_it() -> None:
     assert [message.data for message in replays[two] if not isinstance(message, Gap)] == [b"three"]
     execute(session, [b"XDEL", b"s", three.encode()])
     assert broker.last_id("s") == three and broker.subscribe("s", after=three).take(9) == []
+
+
+@pytest.mark.parametrize("first", ["ping", "xgroup create s g $ mkstream"])
+def test_a_deleted_message_stays_a_gap_when_an_older_one_is_dropped(first: str) -> None:
+    """The log loses the second message first, and the first one later: whoever has seen only the first one has missed one.
+
+    A log with a group keeps its messages in a list of their own as well.
+    """
+    shop = Shop(history=3)
+    for words in (first, "publish s 0", "publish s 1", "publish s 2"):
+        shop.run(words)
+    one, two, _ = [message.id for message in shop.broker.log("s")]
+    shop.run(f"xdel s {two}")
+    assert [message.data for message in shop.broker.log("s")] == [b"0", b"2"]
+    shop.run("publish s 3")
+    shop.run("publish s 4")
+    assert [len(shop.broker.log("s")), shop.broker.subscribe("s", after=one).take(1)] == [3, [Gap(None, two)]]
 
 
 def test_delete_forgets_a_stream_and_its_groups(shop: Shop) -> None:

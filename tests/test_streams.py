@@ -36,6 +36,7 @@ class Shop:
     ("before", "id", "given"),
     [
         ("1-1", "*", b"1000-0"), ("1000-7", "*", b"1000-8"), ("2000-7", "*", b"2000-8"), (f"1000-{LAST}", "*", b"1001-0"),
+        ("1000-500", "*", b"1000-501"),
         ("1000-7", "1000-*", b"1000-8"), ("1000-7", "1001-*", b"1001-0"), ("1000-7", "999-*", ITEM),
         (f"1000-{LAST}", "1000-*", ITEM), ("1-1", "1-2", b"1-2"), ("1-1", "2", b"2-0"), ("1-1", "1-1", ITEM),
         ("1-1", "1", ITEM), ("1-1", "x", NO_ID), ("1-1", "-", NO_ID), ("1-1", "1-x", NO_ID), ("1-1", "x-*", NO_ID),
@@ -111,9 +112,23 @@ def test_xdel_removes_what_is_there() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("words", "ids"),
+    [
+        ("xrange s 3 11", [3, 4, 5, 6, 7, 8, 9, 10, 11]), ("xrange s 2 12", [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]),
+        ("xrange s 3 11 count 2", [3, 4]), ("xrange s 11 + count 5", [11, 12]), ("xrevrange s 5 3", [5, 4, 3]),
+        ("xrevrange s + - count 2", [12, 11]), ("xrevrange s 3 2 count 5", [3, 2]), ("xrevrange s 3 4", []),
+    ],
+)  # fmt: skip
+def test_a_range_is_read_in_both_directions(words: str, ids: list[int]) -> None:
+    shop = Shop(*(f"xadd s {number}-0 f v" for number in range(1, 13)))
+    assert [int(id.partition(b"-")[0]) for id, _ in shop.run(words)] == ids
+
+
 def test_of_a_stream_that_is_empty_a_range_of_none_is_null() -> None:
     shop = Shop("xadd s maxlen 0 1-0 f v")
     assert [type(shop.run("xrange s - + count 0")).__name__, shop.run("xrange t - + count 0")] == ["NullArray", []]
+    assert shop.run("xdel s 1-0") == 0
 
 
 def test_an_entry_is_no_message() -> None:
