@@ -12,7 +12,7 @@ from minproto.broker import Broker, Gap
 from minproto.commands import execute
 from minproto.groups import Group, Room
 from minproto.log import Entry, Limits, Log, Message, NoRoomError, Total
-from minproto.resp import Error, NullArray
+from minproto.resp import Error, NullArray, Simple
 from minproto.session import Switchboard
 from minproto.testing import GroupLawBroken, check_group
 from minproto.testing.group_laws import GroupMachine
@@ -366,6 +366,21 @@ def test_a_history_gives_way_to_streams() -> None:
     assert [shop.run(f"xlen {name}") for name in "abpq"] == [1, 1, 0, 0]
     shop.run("publish a x")  # a is a stream, and all bytes are taken: the message is not kept
     assert shop.run("xrange a - +") == [[b"1-0", [b"f", b"v"]]]
+
+
+@pytest.mark.parametrize(
+    ("most", "command", "answer", "kept"),
+    [
+        (1_004, "publish q x", 0, 1), (1_003, "publish q x", 0, 0),  # the log of p makes room
+        (502, "xgroup create p g 0", Simple("OK"), 1), (501, "xgroup create p g 0", OOM, 1),
+        (603, "xadd s 1-0 f v", b"1-0", 0), (602, "xadd s 1-0 f v", OOM, 1),
+    ],
+)  # fmt: skip
+def test_the_bytes_of_all_logs_are_bounded_exactly(most: int, command: str, answer: object, kept: int) -> None:
+    """A message of one byte takes 502 bytes, and an entry of two takes 603. ``kept``: how many messages p keeps."""
+    shop = Shop(history=10, max_history_bytes=most)
+    shop.run("publish p x")
+    assert [shop.run(command), shop.run("xlen p")] == [answer, kept]
 
 
 def test_a_history_keeps_its_number_of_messages_and_every_entry() -> None:

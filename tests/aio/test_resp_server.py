@@ -891,6 +891,8 @@ async def test_command_docs_says_what_each_command_is_for():
         docs = dict((await client.ask("command", "docs", "XLEN", "nosuch", "client")).pairs)
         assert list(docs) == [b"xlen", b"client"]
         assert dict(docs[b"xlen"].pairs)[b"since"] == b"5.0.0"
-        inner = dict(dict(docs[b"client"].pairs)[b"subcommands"].pairs)
+        client_docs = dict(docs[b"client"].pairs)
+        assert client_docs[b"complexity"] == b"Depends on subcommand."
+        inner = dict(client_docs[b"subcommands"].pairs)
         assert b"client|list" in inner and dict(inner[b"client|list"].pairs)[b"group"] == b"connection"
         assert len((await client.ask("command", "docs")).pairs) == len(COMMANDS)
