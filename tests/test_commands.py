@@ -382,9 +382,10 @@ def test_a_name_in_hello_has_to_follow(reader):
     assert answer(reader, "hello 3 setname") == "ERR Syntax error in HELLO option 'setname'"
 
 
-def test_one_of_two_patterns_is_left():
-    session, _ = Board().session("psubscribe a* b*", "punsubscribe a*")
-    assert list(session.patterns) == ["b*"]
+def test_one_of_two_is_left():
+    """Of two patterns, and of two shard channels."""
+    session, _ = Board().session("psubscribe a* b*", "punsubscribe a*", "ssubscribe a b", "sunsubscribe a")
+    assert [*session.patterns, *session.shards] == ["b*", "b"]
 
 
 @pytest.mark.parametrize("command", ["subscribe", "psubscribe"])
