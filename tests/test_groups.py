@@ -374,6 +374,7 @@ def test_a_history_gives_way_to_streams() -> None:
         (1_004, "publish q x", 0, 1), (1_003, "publish q x", 0, 0),  # the log of p makes room
         (502, "xgroup create p g 0", Simple("OK"), 1), (501, "xgroup create p g 0", OOM, 1),
         (603, "xadd s 1-0 f v", b"1-0", 0), (602, "xadd s 1-0 f v", OOM, 1),
+        (1_105, "xadd p 2000-0 f v", b"2000-0", 2), (1_104, "xadd p 2000-0 f v", OOM, 1),  # it pins the log of p, too
     ],
 )  # fmt: skip
 def test_the_bytes_of_all_logs_are_bounded_exactly(most: int, command: str, answer: object, kept: int) -> None:

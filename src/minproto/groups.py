@@ -405,14 +405,12 @@ class Group:
         The last two hold only if XDEL has deleted none among the entries kept.
         """
         log = self.log
-        if not log.added:
-            return 0
         if key == log.last or (not log.entries and key < log.last):
             return log.added
         if key > log.last:
             return None
         first = log.entries[0].key
-        if log.max_deleted == FIRST_ID or log.max_deleted < first:
+        if log.max_deleted < first:
             if key < first:
                 return log.added - len(log.entries)
             if key == first:

@@ -453,7 +453,8 @@ class Logs:
         """Append an entry that is not a message, and return the log. Raises NoRoomError."""
         log = self.get(topic)
         of_log, limits = 0 if log is None else log.bytes, self.limits
-        if of_log + entry.cost > limits.max_log_bytes or self.in_pinned.bytes + entry.cost > limits.max_history_bytes:
+        of_pinned = self.in_pinned.bytes + (of_log if topic in self.histories else 0)  # this entry pins the topic's history
+        if of_log + entry.cost > limits.max_log_bytes or of_pinned + entry.cost > limits.max_history_bytes:
             raise NoRoomError
         log = self.pin(topic)
         log.append(entry)
