@@ -222,7 +222,7 @@ async def test_a_status_that_is_no_success_is_an_error_if_the_user_says_so() -> 
     async with web() as (_, client):
         assert await (await client.get(f"{A}/empty")).raise_for_status().read() == b""
         async with client.get(f"{A}/early") as response:
-            with pytest.raises(StatusError, match=f"^{A}/early answered 413 Request Entity Too Large$") as raised:
+            with pytest.raises(StatusError, match=f"^{A}/early answered 413 Content Too Large$") as raised:
                 response.raise_for_status()
             assert raised.value.response is response and await response.text() == "no"
 

@@ -38,7 +38,6 @@ import re
 from collections.abc import AsyncIterator, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from email.message import Message
-from http import HTTPStatus
 from typing import Any, Protocol, Self, TypeVar
 
 from minproto.aio.content import check_content
@@ -48,6 +47,7 @@ from minproto.aio.options import Timeouts, check_type, checked_timeout
 from minproto.aio.pipe import Pipe
 from minproto.core import Event, LocalProtocolError, RemoteProtocolError
 from minproto.http import (
+    REASONS,
     SECRET,
     TARGET,
     TOKEN,
@@ -77,12 +77,9 @@ class StatusError(Exception):
     """
 
     def __init__(self, response: "ClientResponse") -> None:
-        super().__init__(f"{response.url or 'the server'} answered {response.status} {_phrase(response.status)}".rstrip())
+        phrase = REASONS.get(response.status, "")
+        super().__init__(f"{response.url or 'the server'} answered {response.status} {phrase}".rstrip())
         self.response = response
-
-
-def _phrase(status: int) -> str:
-    return next((known.phrase for known in HTTPStatus if known == status), "")
 
 
 # ---- a request ---------------------------------------------------------------------------------------------------------
