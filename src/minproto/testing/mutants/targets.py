@@ -54,7 +54,7 @@ _RESP = (
     "tests/test_resp.py", "tests/test_commands.py", "tests/aio/test_resp_server.py", "tests/test_agreement.py -k resp",
     "tests/test_laws.py -k -resp ",
 )  # fmt: skip
-_STREAMS = ("tests/test_streams.py", "tests/test_groups.py")
+_STREAMS = ("tests/test_streams.py", "tests/test_groups.py", "tests/test_stream_commands.py")
 _BROKER = (
     "tests/test_broker.py", "tests/test_commands.py", "tests/test_broker_agreement.py", "tests/test_broker_index.py",
     "tests/aio/test_resp_server.py",
