@@ -111,11 +111,11 @@ def test_who_goes_gets_what_was_published_before():
         assert (messages(pushed), messages(late)) == ([[b"before"]], [[b"after"]])
 
 
-@pytest.mark.parametrize("listen", ["subscribe a", "psubscribe a*"])
+@pytest.mark.parametrize("listen", ["subscribe a", "psubscribe a*", "ssubscribe a"])
 def test_one_that_listens_already_changes_nothing(listen):
     """A new subscriber makes the others get what was published before, at once."""
     board = Board()
-    session, pushed = board.session(listen)
+    session, pushed = board.session("subscribe a", listen) if listen == "ssubscribe a" else board.session(listen)
     board.broker.publish("a", b"x")
     execute(session, listen.encode().split())
     assert pushed == []
@@ -182,6 +182,26 @@ def test_nothing_is_left_of_a_session_that_is_closed():
     session.close()
     assert (board.broker.topics, board.broker.pattern_count, board.switchboard.sessions) == ([], 0, {})
     assert board.broker.publish("a", b"x") == 0
+
+
+def test_nothing_is_left_of_a_subscriber_of_shard_channels():
+    board = Board()
+    session, pushed = board.session("ssubscribe a b c", "sunsubscribe b nothing")
+    assert list(session.shards) == list(board.switchboard.by_shard.sessions) == ["a", "c"]
+    session.close()
+    assert board.switchboard.by_shard.sessions == {}
+    assert (board.switchboard.publish_to_shard("a", b"x"), pushed) == (0, [])
+
+
+@pytest.mark.parametrize("listen", ["subscribe a", "psubscribe a*", "ssubscribe a"])
+def test_one_subscription_of_any_kind_makes_a_subscriber(listen):
+    session, _ = Board().session(listen)
+    assert answer(session, "echo hi").startswith("ERR Can't execute 'echo': only (P|S)SUBSCRIBE")
+
+
+def test_a_session_without_a_connection_is_described():
+    line = b"id=1 addr=? laddr=? fd=-1 name= age=0 idle=0 flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf=0 omem=0 "
+    assert answer(Board().session()[0], "client info").data == line + b"cmd=client|info user=default redir=-1 resp=2\n"
 
 
 def test_who_leaves_many_topics_costs_each_of_them_once():

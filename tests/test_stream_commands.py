@@ -53,10 +53,20 @@ def state(shop: Shop) -> list[Any]:
     return [shop.run(words) for words in commands]
 
 
-# ---- refusals of groups ------------------------------------------------------------------------------------------------
+# ---- refusals ------------------------------------------------------------------------------------------------
 
 OF_READING = " in XREADGROUP with GROUP option"
+NOT_WITHOUT = f"{SYNTAX}, LIMIT cannot be used without"
 REFUSED = [
+    ("xadd s nomkstream nomkstream *", "ERR wrong number of arguments for 'xadd' command"), ("xadd s 3-0 f v", ITEM),
+    ("xadd s maxlen 3 limit 1 * f v", f"{NOT_WITHOUT} the special ~ option"),
+    ("xadd s limit 0 * f v", f"{NOT_WITHOUT} the special ~ option"),
+    ("xadd s limit 1 * f v", f"{NOT_WITHOUT} specifying a trimming strategy"),
+    ("xadd s maxlength 3 * f v", NO_ID), (f"xadd {LONG} * f v", TOO_LONG), ("xadd s maxlen x * f v", NUMBER),
+    ("xtrim s maxlen ~", NUMBER), ("xtrim s maxlen 3 maxlen", SYNTAX), ("xtrim s maxlen ~ 3 limit", SYNTAX),
+    ("xtrim s nomkstream maxlen 3", SYNTAX), ("xtrim s maxlen 3 *", SYNTAX), ("xtrim s maxlen ~ 3 limit x", NUMBER),
+    (f"xinfo stream {LONG}", TOO_LONG), ("xinfo stream t", "ERR no such key"),
+    ("xinfo stream s full", wrong_words("STREAM", "XINFO")),
     ("xgroup create t h 0", NO_STREAM), ("xgroup create t h 0 entriesread 1", NO_STREAM),
     ("xgroup create s h 0 entriesread", wrong_words("create")), ("xgroup create s h 0 nope", wrong_words("create")),
     ("xgroup create s h 0 nope 3", wrong_words("create")), ("xgroup create s h 0 entriesread x", NUMBER),
@@ -111,10 +121,27 @@ def test_a_refused_command_changes_nothing(shop: Shop, words: str, error: str) -
 
 def test_commands_about_nothing_do_nothing(shop: Shop) -> None:
     before = state(shop)
-    commands = ("xack t g 1-0", "xack s h 1-0", "xack s g 3-0", "xgroup destroy s h", "xgroup delconsumer s g nobody")
-    assert [shop.run(words) for words in commands] == [0, 0, 0, 0, 0]
+    commands = (
+        "xack t g 1-0", "xack s h 1-0", "xack s g 3-0", "xgroup destroy s h", "xgroup delconsumer s g nobody", "xdel t 1-0",
+        "xtrim t maxlen 0", "xtrim s maxlen 4", "xlen t", "del t", "exists t",
+    )  # fmt: skip
+    assert {words: shop.run(words) for words in commands} == dict.fromkeys(commands, 0)
     assert [shop.run("xgroup createconsumer s g a"), shop.run("xpending s g - + 10 nobody")] == [0, []]
     assert state(shop) == before
+
+
+# ---- streams -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bounds", "ids"),
+    [
+        ("- (3", ["1-0", "1-1", "2-0", "3-0"]), ("- (3-0", ["1-0", "1-1", "2-0"]), ("- (1-1", ["1-0"]),
+        ("1 1", ["1-0", "1-1"]), ("(1 2", ["1-1", "2-0"]), ("(1-1 +", ["2-0", "3-0"]),
+    ],
+)  # fmt: skip
+def test_the_bounds_of_a_range(shop: Shop, bounds: str, ids: list[str]) -> None:
+    assert [id.decode() for id, _ in shop.run(f"xrange s {bounds}")] == ids
 
 
 # ---- groups ------------------------------------------------------------------------------------------------------------
@@ -143,7 +170,9 @@ def test_a_group_of_a_new_stream_begins_at_its_start() -> None:
     shop = Shop()
     assert shop.run("xgroup create t b $ mkstream") == OK
     assert shop.run("xgroup create t a 0") == OK
+    assert shop.run("xgroup create u c 0 entriesread 1 mkstream") == OK
     assert group_facts(shop, "t") == [(b"a", b"0-0", None), (b"b", b"0-0", None)]
+    assert group_facts(shop, "u") == [(b"c", b"0-0", 1)]
 
 
 @pytest.mark.parametrize(
@@ -189,8 +218,9 @@ def test_a_consumer_is_removed_with_its_pending_entries(shop: Shop) -> None:
     ("words", "found"),
     [
         ("- + 10", ["1-0", "1-1"]), ("- + 1", ["1-0"]), ("- + 0", []), ("- + -1", []), ("1-1 + 10", ["1-1"]),
-        ("- (1-1 10", ["1-0"]), ("idle 70 - + 10", ["1-0", "1-1"]), ("idle 71 - + 10", []), ("idle 70 - + 10 a", ["1-0", "1-1"]),
-        ("idle 70 - + 1 a", ["1-0"]), ("- + 10 b", []), ("- + 10 a", ["1-0", "1-1"]), ("idle -5 - + 10", ["1-0", "1-1"]),
+        ("- (1-1 10", ["1-0"]), ("idle 70 - + 10", ["1-0", "1-1"]), ("idle 71 - + 10", []),
+        ("idle 70 - + 10 a", ["1-0", "1-1"]), ("idle 70 - + 1 a", ["1-0"]), ("- + 10 b", []),
+        ("- + 10 a", ["1-0", "1-1"]), ("idle -5 - + 10", ["1-0", "1-1"]),
     ],
 )  # fmt: skip
 def test_what_a_monitor_finds(shop: Shop, words: str, found: list[str]) -> None:
@@ -290,8 +320,46 @@ def test_a_reader_gets_a_thousand_entries_at_most_after_a_wait() -> None:
     shop = Shop()
     shop.run("xgroup create s g $ mkstream")
     waits = [shop.run(f"{words} block 0 streams s {id}") for words, id in (("xread", "$"), ("xreadgroup group g a", ">"))]
+    few = shop.run("xread count 2 block 0 streams s $")
+    assert [wait.answer("s") for wait in (*waits, few)] == [None] * 3
     for number in range(MAX_AFTER_WAIT + 1):
         shop.broker.add("s", (5, number), (b"f", b"v"))
     for wait in waits:
         (event,) = wait.answer("s")
         assert len(event.value[0][1]) == 1_000
+    (event,) = few.answer("s")
+    assert [id for id, _ in event.value[0][1]] == [b"5-0", b"5-1"]
+
+
+# ---- what the broker keeps ---------------------------------------------------------------------------------------------
+
+
+class Looks:
+    """A reader that notes each call."""
+
+    def __init__(self) -> None:
+        self.topics: list[str] = []
+
+    def look(self, topic: str) -> None:
+        self.topics.append(topic)
+
+
+def test_a_group_without_room_makes_no_stream() -> None:
+    shop = Shop(max_claims=1)
+    assert [shop.run("xgroup create s g 0 mkstream"), shop.run("xgroup create t g 0 mkstream")] == [OK, OOM]
+    assert [shop.run("exists s"), shop.run("exists t")] == [1, 0]
+
+
+def test_a_reader_that_stops_leaves_the_others_waiting(shop: Shop) -> None:
+    """DEL wakes readers only if it has deleted a log. A broker in which nobody waits has nothing left of the readers."""
+    first, second = Looks(), Looks()
+    for reader in (first, second):
+        shop.broker.wait("s", reader)
+    shop.broker.wait("t", first)
+    assert [shop.run("del t"), first.topics] == [0, []]
+    shop.broker.stop_waiting("s", first)
+    shop.run("xadd s 4-0 f v")
+    assert (first.topics, second.topics) == ([], ["s"])
+    shop.broker.stop_waiting("s", second)
+    shop.broker.stop_waiting("t", first)
+    assert shop.broker._readers == {}

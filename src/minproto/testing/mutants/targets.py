@@ -78,7 +78,7 @@ _TESTS = {
     "group_commands": (*_STREAMS, *_RESP),
     "groups": _STREAMS,
     "log": (*_STREAMS, *_BROKER),
-    "broker": _BROKER,
+    "broker": (*_BROKER, *_STREAMS),
     "buffer": ("tests/test_buffer.py", *_SSE, *_RESP, "tests/test_http1.py"),
     "core": ("tests/test_core.py", *_SSE, *_RESP, "tests/test_http1.py", "tests/test_websocket.py"),
 }
