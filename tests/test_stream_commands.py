@@ -363,3 +363,10 @@ def test_a_reader_that_stops_leaves_the_others_waiting(shop: Shop) -> None:
     shop.broker.stop_waiting("s", second)
     shop.broker.stop_waiting("t", first)
     assert shop.broker._readers == {}
+
+
+def test_a_stream_may_have_the_name_of_a_command() -> None:
+    shop = Shop()
+    for name in ("del", "exists"):
+        shop.run(f"xadd {name} 1-0 f v")
+    assert [shop.run("del s"), shop.run("exists s"), shop.run("exists del exists s")] == [0, 0, 2]
