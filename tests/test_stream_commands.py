@@ -7,7 +7,7 @@ from test_groups import OOM, READ, Reader, Shop
 from test_streams import ITEM, LAST, NO_ID, SYNTAX
 
 from minproto.broker import MAX_NAME
-from minproto.resp import NullArray, Simple
+from minproto.resp import Map, NullArray, Reply, Simple
 from minproto.stream_commands import MAX_AFTER_WAIT
 
 OK = Simple("OK")
@@ -18,6 +18,7 @@ NO_STREAM = (
     "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option to "
     "create an empty stream automatically."
 )
+NOT_HERE = "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option."
 MEANINGLESS = (
     "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by specifying a "
     "proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set."
@@ -65,7 +66,9 @@ REFUSED = [
     ("xadd s maxlength 3 * f v", NO_ID), (f"xadd {LONG} * f v", TOO_LONG), ("xadd s maxlen x * f v", NUMBER),
     ("xtrim s maxlen ~", NUMBER), ("xtrim s maxlen 3 maxlen", SYNTAX), ("xtrim s maxlen ~ 3 limit", SYNTAX),
     ("xtrim s nomkstream maxlen 3", SYNTAX), ("xtrim s maxlen 3 *", SYNTAX), ("xtrim s maxlen ~ 3 limit x", NUMBER),
-    (f"xinfo stream {LONG}", TOO_LONG), ("xinfo stream t", "ERR no such key"),
+    ("xrange s - + count", SYNTAX), ("xrange s - + nope 1", SYNTAX), ("xrevrange s - x", NO_ID),
+    ("xread nope 1 streams s 0", SYNTAX), ("xread block -1 streams s 0", "ERR timeout is negative"),
+    ("xread streams s >", NOT_HERE), (f"xinfo stream {LONG}", TOO_LONG), ("xinfo stream t", "ERR no such key"),
     ("xinfo stream s full", wrong_words("STREAM", "XINFO")),
     ("xgroup create t h 0", NO_STREAM), ("xgroup create t h 0 entriesread 1", NO_STREAM),
     ("xgroup create s h 0 entriesread", wrong_words("create")), ("xgroup create s h 0 nope", wrong_words("create")),
@@ -142,6 +145,19 @@ def test_commands_about_nothing_do_nothing(shop: Shop) -> None:
 )  # fmt: skip
 def test_the_bounds_of_a_range(shop: Shop, bounds: str, ids: list[str]) -> None:
     assert [id.decode() for id, _ in shop.run(f"xrange s {bounds}")] == ids
+    first, last = bounds.split()
+    assert [id.decode() for id, _ in shop.run(f"xrevrange s {last} {first}")] == ids[::-1]
+
+
+def test_a_reader_of_no_stream_waits_for_its_first_entry() -> None:
+    shop = Shop()
+    wait = shop.run("xread block 0 streams s $")
+    shop.run("xadd s 1-0 f v")
+    assert wait.answer("s") == [Reply([[b"s", [[b"1-0", [b"f", b"v"]]]]])]
+    shop.run("hello 3")
+    assert shop.run("xread streams s 0") == Map([(b"s", [[b"1-0", [b"f", b"v"]]])])
+    shop.run("xdel s 1-0")
+    assert dict(shop.run("xinfo stream s").pairs)[b"recorded-first-entry-id"] == b"0-0"
 
 
 # ---- groups ------------------------------------------------------------------------------------------------------------
