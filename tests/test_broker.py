@@ -123,6 +123,15 @@ def test_who_ignores_a_topic_keeps_what_came_before():
     assert (broker.topics, broker.pattern_count) == ([], 0)
 
 
+def test_who_ignores_a_name_leaves_it_to_the_others():
+    broker = ticking()
+    first, second = [broker.subscribe("a", patterns=["a*"]) for _ in range(2)]
+    first.remove("a")
+    first.remove_pattern("a*")
+    assert publish(broker, "1") and (taken(first), taken(second)) == ([], ["1", "1"])
+    assert (broker.topics, broker.pattern_count) == (["a"], 1)
+
+
 def test_ready_is_told_once_for_all_that_waits_and_at_the_end():
     broker = ticking()
     subscription = broker.subscribe("a")
@@ -500,6 +509,12 @@ def test_resume_is_for_one_topic():
             broker.subscribe(*topics, patterns=patterns, after="1-0")
     assert broker.topics == []
     assert broker.subscribe("a", "b").start is broker.subscribe(patterns=["a"]).start is None
+
+
+def test_a_broker_keeps_no_message_unless_it_is_told():
+    broker = Broker(lambda: 1_000)
+    publish(broker, "1")
+    assert (broker.history("a"), broker.log("a")) == (0, [])
 
 
 def test_the_log_is_what_is_kept():
