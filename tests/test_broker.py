@@ -130,6 +130,8 @@ def test_who_ignores_a_name_leaves_it_to_the_others():
     first.remove_pattern("a*")
     assert publish(broker, "1") and (taken(first), taken(second)) == ([], ["1", "1"])
     assert (broker.topics, broker.pattern_count) == (["a"], 1)
+    second.end()
+    assert (broker._listeners, broker.pattern_count) == ({}, 0)
 
 
 def test_ready_is_told_once_for_all_that_waits_and_at_the_end():

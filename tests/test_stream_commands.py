@@ -381,6 +381,12 @@ def test_a_reader_that_stops_leaves_the_others_waiting(shop: Shop) -> None:
     assert shop.broker._readers == {}
 
 
+def test_a_message_that_is_kept_wakes_a_reader() -> None:
+    shop, reader = Shop(history=1), Looks()
+    shop.broker.wait("s", reader)
+    assert [shop.run("publish t x"), shop.run("publish s x"), reader.topics] == [0, 0, ["s"]]
+
+
 def test_a_stream_may_have_the_name_of_a_command() -> None:
     shop = Shop()
     for name in ("del", "exists"):
