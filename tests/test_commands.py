@@ -85,6 +85,32 @@ def test_receivers_of_the_same_get_the_same_bytes():
     assert one is two and one[:1] == b"*" and three == b">" + one[1:]
 
 
+@pytest.mark.parametrize(("version", "first"), [(2, b"*"), (3, b">")])
+def test_each_kind_of_message_word_for_word(version, first):
+    """A message of a shard channel is pushed at once, behind the messages that were gathered before it."""
+    board = Board()
+    _, pushed = board.session(f"hello {version}", "subscribe a", "psubscribe a*", "ssubscribe a")
+    board.broker.publish("a", b"x")
+    assert (board.switchboard.publish_to_shard("a", b"yz"), board.switchboard.publish_to_shard("b", b"")) == (1, 0)
+    name = b"$1\r\na\r\n"
+    by_topic = first + b"3\r\n$7\r\nmessage\r\n" + name + b"$1\r\nx\r\n"
+    by_pattern = first + b"4\r\n$8\r\npmessage\r\n$2\r\na*\r\n" + name + b"$1\r\nx\r\n"
+    assert pushed == [by_topic + by_pattern, first + b"3\r\n$8\r\nsmessage\r\n" + name + b"$2\r\nyz\r\n"]
+
+
+def test_answers_are_turned_off_and_on():
+    """CLIENT REPLY is about answers. A confirmation of a subscription still comes, and RESET turns answers on."""
+    session, _ = Board().session()
+    heard = [
+        (words, len(execute(session, words.encode().split())))
+        for words in (
+            "client reply skip", "ping", "ping", "client reply off", "ping", "ping", "client reply skip", "ping", "ping",
+            "subscribe a", "reset", "ping", "client reply off", "client reply on", "ping",
+        )
+    ]  # fmt: skip
+    assert [number for _, number in heard] == [0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0, 1, 1], heard
+
+
 def test_more_than_a_mebibyte_does_not_wait():
     board = Board()
     _, pushed = board.session("subscribe a")
