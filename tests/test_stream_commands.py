@@ -245,8 +245,13 @@ def test_what_a_monitor_finds(shop: Shop, words: str, found: list[str]) -> None:
 
 
 def test_no_entry_is_pending_for_less_than_no_time(shop: Shop) -> None:
-    shop.now -= 1
-    assert shop.run("xpending s g idle -5 - + 1") == [[b"1-0", b"a", 0, 1]]
+    """A clock that goes back hides no pending entry, from a monitor or from a worker that claims it."""
+    shop.now -= 5
+    assert shop.run("xpending s g - + 1") == shop.run("xpending s g idle -5 - + 1") == [[b"1-0", b"a", 0, 1]]
+    assert shop.run("xclaim s g b 0 1-0 justid") == [b"1-0"]
+    shop.now -= 5
+    assert shop.run("xautoclaim s g c 0 0 justid") == [b"0-0", [b"1-0", b"1-1"], []]
+    assert shop.run("xautoclaim s g c 1 0 justid") == [b"0-0", [], []]
 
 
 # ---- claiming ----------------------------------------------------------------------------------------------------------

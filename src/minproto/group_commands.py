@@ -390,9 +390,9 @@ def xpending(session: Session, arguments: list[bytes]) -> Events:
         if len(found) >= most:
             break
         claim = claims.of[key]
-        age = now - claim.delivered_at
+        age = claim.age(now)
         if age >= idle:
-            found.append([id_text(key), to_bytes(claim.consumer.name), max(0, age), claim.deliveries])
+            found.append([id_text(key), to_bytes(claim.consumer.name), age, claim.deliveries])
     return reply(found)
 
 
@@ -448,7 +448,7 @@ def xclaim(session: Session, arguments: list[bytes]) -> Events:
     options = _parse_claiming(arguments, position, now)
     group.last = max(group.last, options.last)
     entries = group.claim(
-        checked_name(arguments[3]), keys, now, max(0, idle),
+        checked_name(arguments[3]), keys, now, idle,
         delivered_at=options.delivered_at, deliveries=options.deliveries, count=not options.just_ids, force=options.force,
     )  # fmt: skip
     return reply([id_text(entry.key) if options.just_ids else entry_reply(entry) for entry in entries])
@@ -536,7 +536,7 @@ def xautoclaim(session: Session, arguments: list[bytes]) -> Events:
             raise Refusal("ERR syntax error")
         position += 1
     group, name = _existing(session, arguments[1], arguments[2]), checked_name(arguments[3])
-    found = group.claim_idle(name, session.switchboard.broker.clock(), max(0, idle), start, most, count=not just_ids)
+    found = group.claim_idle(name, session.switchboard.broker.clock(), idle, start, most, count=not just_ids)
     entries = [id_text(entry.key) if just_ids else entry_reply(entry) for entry in found.entries]
     return reply([id_text(found.next), entries, [id_text(key) for key in found.deleted]])
 

@@ -94,6 +94,10 @@ class Claim:
     deliveries: int
     """How often the entry has been delivered: a job that crashes its worker has a large number here."""
 
+    def age(self, now: int) -> int:
+        """Return how many milliseconds ago the last delivery was; 0 if the clock has gone back behind it."""
+        return max(0, now - self.delivered_at)
+
 
 class Claims:
     """Claims by the id of their entry, and the ids in order.
@@ -300,7 +304,7 @@ class Group:
             entry, claim = self.log.find(key), self.pending.of.get(key)
             if entry is None and claim is not None:
                 self._forget(key)
-            if entry is None or not (claim or force) or (claim and now - claim.delivered_at < idle):
+            if entry is None or not (claim or force) or (claim and claim.age(now) < idle):
                 continue
             claim = self._take_over(key, self.consumer(name, now), now)
             claim.delivered_at = now if delivered_at is None else delivered_at
@@ -339,7 +343,7 @@ class Group:
             if entry is None:
                 self._forget(key)
                 claimed.deleted.append(key)
-            elif now - claim.delivered_at >= idle:
+            elif claim.age(now) >= idle:
                 consumer = self.consumer(name, now)
                 claim = self._take_over(key, consumer, now)
                 claim.deliveries += count
