@@ -227,7 +227,7 @@ def test_a_search_stops_after_ten_times_its_count() -> None:
     assert shop.run("xautoclaim s g b 60 11-1 count 99") == [b"0-0", [], []]
     group = shop.broker.groups("s")["g"]
     assert len(group.claim_idle("b", shop.now, 0).entries) == 100
-    assert [len(group.claim("b", [(1, 0)], shop.now + late)) for late in (0, -1)] == [1, 0]  # a clock may go backwards
+    assert [len(group.claim("b", [(1, 0)], shop.now + late)) for late in (0, -1)] == [1, 1]  # a clock may go backwards
 
 
 def test_a_deleted_entry_is_named_while_it_is_pending(shop: Shop) -> None:
