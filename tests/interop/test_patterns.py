@@ -14,7 +14,7 @@ from pattern_claims import CLAIMS, Claim
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=str)
 def test_a_claim_holds_for_many_loads_and_seeds(claim: Claim) -> None:
-    claim.hold(examples=4, seconds=40.0)
+    claim.hold(examples=10, seconds=40.0)
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=str)

@@ -200,13 +200,16 @@ async def make_pipe(sock: socket.socket, **options: Any) -> Pipe:
 
 
 async def open_unix_pipe(path: str) -> Pipe:
-    """Connect to the Unix socket at ``path``. Raises OSError, whose text names the path."""
-    pipes: list[Pipe] = []
+    """Connect to the Unix socket at ``path``. Raises OSError, whose text names the path.
+
+    The loop's own ``create_unix_connection`` is not used: that of uvloop cuts off the end of a path that is too long, and then
+    looks for another file.
+    """
     try:
-        await asyncio.get_running_loop().create_unix_connection(lambda: chosen(StreamPipe).protocol(pipes.append), path)
-    except OSError as error:
+        sock = await _dial_one((socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path))
+    except (OSError, ValueError) as error:
         raise OSError(*_number_and_reason(error), path) from error
-    return pipes[0]
+    return await make_pipe(sock)
 
 
 def _number_and_reason(error: OSError | ValueError) -> tuple[int, str]:
