@@ -6,13 +6,14 @@ A program such as redis-cli shows this text while its user types. The reply is a
                                         "since"        "5.0.0"
                                         "group"        "stream"
                                         "complexity"   "O(1)"
+                                        "arguments"    [{"name": "key", "type": "string"}]
 
-The map of a command with subcommands ends with ``subcommands``: such a map for each of them, under names like
-``client|list``. A name that is not a command is left out of the reply. Left out, too, are ``arguments`` (a tree that describes
-the syntax) and ``history``.
+redis-cli makes the line ``XLEN key`` of the arguments. The map of a command with subcommands ends with ``subcommands``: such a
+map for each of them, under names like ``client|list``. A name that is not a command is not in the reply. Left out:
+``history``, which says in which version each option came.
 """
 
-from minproto.resp import Map
+from minproto.resp import Map, Simple
 
 _DOCS = """
     auth            connection  1.0.0   O(1)      Give the password
@@ -86,12 +87,67 @@ _DOCS = """
 DOCS = {name: tuple(facts) for name, *facts in (line.split(maxsplit=4) for line in _DOCS.strip().splitlines())}
 """The facts of each command by its name, in the order of the columns above."""
 
+_ARGUMENTS = """
+    auth            [username] password
+    client|list     [TYPE=type] [ID=client-id+]
+    client|no-evict on-or-off
+    client|reply    on-off-or-skip
+    client|setinfo  option value
+    client|setname  name
+    command|docs    [command+]
+    command|info    [command+]
+    del             key+
+    echo            message
+    exists          key+
+    hello           [version] [AUTH=username-and-password] [SETNAME=name]
+    info            [section+]
+    ping            [message]
+    psubscribe      pattern+
+    publish         channel message
+    pubsub|channels [pattern]
+    pubsub|numsub   [channel+]
+    pubsub|shardchannels [pattern]
+    pubsub|shardnumsub [channel+]
+    punsubscribe    [pattern+]
+    select          index
+    spublish        channel message
+    ssubscribe      channel+
+    subscribe       channel+
+    sunsubscribe    [channel+]
+    type            key
+    unsubscribe     [channel+]
+    xack            key group id+
+    xadd            key [NOMKSTREAM] [MAXLEN=count] [MINID=id] id-or-* field-and-value+
+    xautoclaim      key group consumer min-idle-time start [COUNT=count] [JUSTID]
+    xclaim          key group consumer min-idle-time id+ [IDLE=ms] [TIME=ms] [RETRYCOUNT=count] [FORCE] [JUSTID] [LASTID=id]
+    xdel            key id+
+    xgroup|create   key group id-or-$ [MKSTREAM] [ENTRIESREAD=entries-read]
+    xgroup|createconsumer key group consumer
+    xgroup|delconsumer key group consumer
+    xgroup|destroy  key group
+    xgroup|setid    key group id-or-$ [ENTRIESREAD=entries-read]
+    xinfo|consumers key group
+    xinfo|groups    key
+    xinfo|stream    key
+    xlen            key
+    xpending        key group [IDLE=min-idle-time] [start] [end] [count] [consumer]
+    xrange          key start end [COUNT=count]
+    xread           [COUNT=count] [BLOCK=milliseconds] STREAMS=key+ id+
+    xreadgroup      GROUP=group consumer [COUNT=count] [BLOCK=milliseconds] [NOACK] STREAMS=key+ id+
+    xrevrange       key end start [COUNT=count]
+    xtrim           key [MAXLEN=count] [MINID=id] [LIMIT=count]
+"""
+"""What follows a command's name: ``[x]`` may be left out, ``x+`` may be repeated, ``COUNT=x`` is the word COUNT and then x.
+Capitals alone are such a word without a value. A command that is not here has no arguments."""
+
+ARGUMENTS = {name: words for name, *words in (line.split() for line in _ARGUMENTS.strip().splitlines())}
+
 
 def command_docs(names: list[str], subcommands: dict[str, list[str]]) -> Map:
     """Return the reply for these commands. ``subcommands``: the full names of each command's subcommands.
 
     >>> command_docs(["xlen", "nope"], {}).pairs
-    [(b'xlen', Map(pairs=[(b'summary', b'Count the entries of a stream'), (b'since', b'5.0.0'), (b'group', b'stream'), (b'complexity', b'O(1)')]))]
+    [(b'xlen', Map(pairs=[(b'summary', b'Count the entries of a stream'), (b'since', b'5.0.0'), (b'group', b'stream'), (b'complexity', b'O(1)'), (b'arguments', [Map(pairs=[(b'name', b'key'), (b'type', b'string')])])]))]
     """  # noqa: E501
     return Map([(name.encode(), _doc(name, subcommands)) for name in names if name in DOCS])
 
@@ -102,6 +158,29 @@ def _doc(name: str, subcommands: dict[str, list[str]]) -> Map:
         complexity = "Depends on subcommand."
     texts = {"summary": summary, "since": since, "group": group, "complexity": complexity}
     facts: list[tuple[object, object]] = [(key.encode(), text.encode()) for key, text in texts.items()]
+    if name in ARGUMENTS:
+        facts.append((b"arguments", [_argument(word) for word in ARGUMENTS[name]]))
     if name in subcommands:
         facts.append((b"subcommands", command_docs(subcommands[name], {})))
+    return Map(facts)
+
+
+def _argument(word: str) -> Map:
+    """Return the map of an argument.
+
+    >>> [_argument(word).pairs for word in ("[COUNT=count]", "id+")]  # doctest: +NORMALIZE_WHITESPACE
+    [[(b'name', b'count'), (b'type', b'string'), (b'token', b'COUNT'), (b'flags', [Simple(text='optional')])],
+     [(b'name', b'id'), (b'type', b'string'), (b'flags', [Simple(text='multiple')])]]
+    """
+    inner = word.strip("[]")
+    token, is_value, name = inner.removesuffix("+").rpartition("=")
+    if not is_value and name.isupper():  # a word without a value
+        token, name = name, name.lower()
+    facts: list[tuple[object, object]] = [(b"name", name.encode())]
+    facts.append((b"type", b"pure-token" if token and not is_value else b"string"))
+    if token:
+        facts.append((b"token", token.encode()))
+    flags = [Simple("optional")] * (word != inner) + [Simple("multiple")] * inner.endswith("+")
+    if flags:
+        facts.append((b"flags", flags))
     return Map(facts)

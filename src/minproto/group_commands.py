@@ -257,16 +257,11 @@ def xreadgroup(session: Session, arguments: list[bytes]) -> Events | Wait:
     reading = parse_reading(arguments, by_group=True)
     if reading.group is None:
         raise Refusal("ERR Missing GROUP option for XREADGROUP")
-    after = []
-    for topic, id in zip(reading.topics, reading.ids, strict=True):
-        after.append(_parse_start(session, topic, reading.group, id))
+    named = zip(reading.topics, reading.ids, strict=True)
+    starts = [(topic, _parse_start(session, topic, reading.group, id)) for topic, id in named]
     checked_name(reading.consumer)
-    found = []
-    for topic, start in zip(reading.topics, after, strict=True):
-        entries = _read(session, topic, reading, start)
-        if entries is not None:
-            found.append((topic, entries))
-    if found:
+    read = [(topic, _read(session, topic, reading, start)) for topic, start in starts]
+    if found := [(topic, entries) for topic, entries in read if entries is not None]:
         return read_reply(session, found)
     if reading.block is None:
         return reply(NullArray())
@@ -432,26 +427,32 @@ def xclaim(session: Session, arguments: list[bytes]) -> Events:
     >>> xpending(session, b"XPENDING jobs workers - + 10".split())
     [Reply(value=[[b'1000-0', b'w2', 0, 2]])]
 
-    The ids end at the first word that is not an id. A misspelt id is therefore refused as an unknown option.
     """
     group = _existing(session, arguments[1], arguments[2])
     idle = integer(arguments[4], "Invalid min-idle-time argument for XCLAIM")
-    keys: list[IdKey] = []
-    position = 5
-    while position < len(arguments):
-        try:
-            keys.append(key_of(arguments[position]))
-        except Refusal:
-            break
-        position += 1
+    keys = _leading_ids(arguments[5:])
     now = session.switchboard.broker.clock()
-    options = _parse_claiming(arguments, position, now)
+    options = _parse_claiming(arguments, 5 + len(keys), now)
     group.last = max(group.last, options.last)
     entries = group.claim(
         checked_name(arguments[3]), keys, now, idle,
         delivered_at=options.delivered_at, deliveries=options.deliveries, count=not options.just_ids, force=options.force,
     )  # fmt: skip
     return reply([id_text(entry.key) if options.just_ids else entry_reply(entry) for entry in entries])
+
+
+def _leading_ids(words: list[bytes]) -> list[IdKey]:
+    """Return the ids with which the words begin: up to the first word that is not an id, where the options begin.
+
+    A misspelt id is therefore refused as an unknown option.
+    """
+    keys: list[IdKey] = []
+    for word in words:
+        try:
+            keys.append(key_of(word))
+        except Refusal:
+            break
+    return keys
 
 
 @dataclass(slots=True)

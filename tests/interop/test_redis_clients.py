@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -158,7 +159,9 @@ def test_redis_cli(broker: Address) -> None:
 def test_redis_cli_help(options: tuple[str, ...], broker: Address) -> None:
     """It asks the server (COMMAND DOCS)."""
     for words, stdin in ((("help", "publish"), None), ((), "help publish\n")):
-        assert "Send a message to N subscribers" in cli(broker, *options, *words, stdin=stdin)
+        said = re.sub(r"\x1b\[[0-9;]*m", "", cli(broker, *options, *words, stdin=stdin))
+        assert "PUBLISH channel message\n  summary: Send a message to N subscribers" in said
+    assert "SUBSCRIBE channel [channel ...]" in re.sub(r"\x1b\[[0-9;]*m", "", cli(broker, *options, "help", "@pubsub"))
     assert "Listen to N channels" in cli(broker, *options, "help", "@pubsub")
 
 

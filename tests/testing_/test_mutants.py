@@ -271,7 +271,7 @@ def test_a_generated_mutant_is_unique_and_knows_its_place() -> None:
 def test_each_core_has_mutants_that_compile_and_tests_that_are_there() -> None:
     for module in MODULES:
         mutants = [each.mutant for each in generated(module)]
-        assert len({mutant.name for mutant in mutants}) == len(mutants) >= 10
+        assert len({mutant.name for mutant in mutants}) == len(mutants) > 10
         for mutant in mutants[::100]:
             compiled(mutant)
         for test in module_tests(module):

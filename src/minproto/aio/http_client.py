@@ -203,7 +203,7 @@ class ClientResponse:
         self.pipe = exchange.tunnel() if exchange is not None else None
         """After a 101, or a 2xx to CONNECT: the pipe for the other protocol. Such a response has no content."""
         self.exchange = exchange if self.pipe is None else None
-        """What the content is read from; None: there is no more content."""
+        """The source of the content; None: there is no more content."""
         self._content: bytes | None = None  # what ``read`` has returned
 
     @property
