@@ -7,6 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from minproto import websocket
+from minproto.core import SERVER
 from minproto.http2_frames import (
     ACK,
     END_HEADERS,
@@ -21,14 +22,16 @@ from minproto.http2_frames import (
 )
 from minproto.prove import ledger
 from minproto.prove.case import Verdict
+from minproto.prove.line import Line
 from minproto.prove.trap import command
 from minproto.prove.trap.frames import block, headers
 from minproto.prove.trap.hunt import Find, Hunt
 from minproto.prove.trap.pages import first_page, page
-from minproto.prove.trap.server import Meeting, Trap
+from minproto.prove.trap.server import Guest, Meeting, Trap
 from minproto.prove.trap.snare import ANY, EITHER, FAILS, PRINTS, Snare
 from minproto.prove.trap.snares import CONTROLS, SNARES
 from minproto.prove.trap.watch import Http1Watch, Http2Watch
+from minproto.testing import clock
 
 ENTRIES = {entry.id: entry for entry in ledger.load()}
 REQUEST = b"GET /http1/framing/too-short HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -129,6 +132,50 @@ def test_frames_of_http2() -> None:
 
 def test_a_frame_stands_on_the_stream_of_the_request() -> None:
     assert headers((":status", "200")).on_stream(13)[5:9] == bytes([0, 0, 0, 13])
+
+
+class Wire(asyncio.Transport):
+    """The server's end of a connection, without a socket."""
+
+    aborted = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+
+@pytest.mark.parametrize(
+    ("sent", "ended", "says", "seconds"),
+    [
+        (b"", False, "it sent nothing, and no whole request within 3 s", 3),
+        (b"", True, "it sent nothing, then ended the connection", 0),
+        (PREFACE[:5], False, "it sent b'PRI *', and no whole request within 3 s", 3),
+        (PREFACE, False, f"it sent {PREFACE!r}, and no whole request within 3 s", 3),
+        (b"GET / HTTP/1.1\r\n", False, r"it sent b'GET / HTTP/1.1\r\n', and no whole request within 3 s", 3),
+        (b"GET /" + b"a" * 99, True, f"it sent b'GET /{'a' * 35}'..., then ended the connection", 0),
+    ],
+)
+def test_a_client_that_makes_no_request_is_told_and_left(sent: bytes, ended: bool, says: str, seconds: int) -> None:
+    async def visit() -> float:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        reader.feed_data(sent)
+        if ended:
+            reader.feed_eof()
+        writer = asyncio.StreamWriter(Wire(), asyncio.StreamReaderProtocol(reader), reader, loop)
+        line = Line(reader, writer, SERVER)
+        await Guest(Trap([], lambda meeting: None, on_silence=told.append), line).run()
+        line.close()
+        return loop.time()
+
+    told: list[str] = []
+    assert clock.run(visit()) == pytest.approx(seconds)
+    assert told == [says]
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -106,6 +108,16 @@ def test_a_program_that_hangs_or_asks_nothing() -> None:
     assert "skipped, 1: not http1: it makes no request, and does not end: no output" in done.stdout
 
 
+def test_a_daemon_that_a_program_has_started_is_not_waited_for() -> None:
+    """It is in a group of its own, so it is not ended, and it holds the output of the program open."""
+    start = "import subprocess; print(subprocess.Popen(['sleep', '30'], start_new_session=True).pid, flush=True)"
+    done = trap("--snare", "http1/framing/too-short", "--timeout", "0.5", "--", sys.executable, "-c", start, "{url}")
+    assert (done.returncode, done.stderr) == (0, "")
+    says = "skipped, 1: not http1: it makes no request, and does not end: "
+    daemon = int(done.stdout.partition(says)[2])
+    os.kill(daemon, signal.SIGKILL)
+
+
 @pytest.fixture
 def served() -> Iterator[tuple[subprocess.Popen[str], str]]:
     port = free_port()
@@ -126,6 +138,9 @@ def test_whoever_visits_is_told_what_it_did(served: tuple[subprocess.Popen[str],
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line.startswith("right      http1/framing/until-close: closed; right: the program shows 'hello'")
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))):
+        pass
+    assert process.stdout.readline() == "no request: it sent nothing, then ended the connection\n"
     process.send_signal(signal.SIGINT)
     assert wait_until(lambda: process.poll() is not None)
     rest = process.stdout.read()

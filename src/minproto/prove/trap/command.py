@@ -83,7 +83,7 @@ async def _serve(options: argparse.Namespace, snares: list[Snare], report: Repor
     def on_end(meeting: Meeting) -> None:
         report.add(Find(meeting, meeting.verdict, meeting.skipped))
 
-    trap = Trap([*CONTROLS.values(), *snares], on_end)
+    trap = Trap([*CONTROLS.values(), *snares], on_end, on_silence=report.add_silent)
     await trap.start(options.host, 8666 if options.port is None else options.port)
     print(f"minproto trap: {len(snares)} snares, listed at http://{_in_url(options.host)}:{trap.port}/", flush=True)
     await asyncio.Event().wait()

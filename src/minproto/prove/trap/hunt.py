@@ -118,6 +118,10 @@ class Hunt:
         finally:
             with suppress(ProcessLookupError):  # the program, and what it has started
                 os.killpg(process.pid, signal.SIGKILL)
+            await asyncio.wait([reading], timeout=GRACE)
+            # A daemon that the program has started (``setsid``) lives on, and may hold the output open. ``wait`` would wait
+            # for the end of the output, too. So our ends are closed. Only the transport has a method for that.
+            process._transport.close()  # type: ignore[attr-defined]
             await asyncio.wait([reading])
             await process.wait()
         return status, output.decode(errors="replace"), errors.decode(errors="replace")

@@ -38,6 +38,10 @@ class Report:
         elif not self._command:
             print(self._short(find), flush=True)
 
+    def add_silent(self, why: str) -> None:
+        """Say of a connection that it was over without a request. No standard forbids that: a browser often connects ahead."""
+        print(f"no request: {why}", flush=True)
+
     def _short(self, find: Find) -> str:
         """Return what a client did, in one line. Only the user of the client knows what the client has shown."""
         told = "" if self._command or find.verdict is Verdict.SKIPPED else f"; right: {find.snare.demands}"

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from minproto.core import SERVER, Role
+from minproto.core import CLIENT, SERVER, Role
 from minproto.http2_frames import DATA, END_STREAM, MAX_FRAME, PREFACE
 from minproto.prove.case import Pause, Shut, Trickle, Verdict, Wait
 from minproto.prove.line import Line
@@ -30,11 +30,13 @@ from minproto.prove.trap.watch import Http1Watch, Http2Watch, Watch
 from minproto.websocket_handshake import accept_key
 
 PATIENCE = 3.0
-"""The seconds for which a connection is watched after the last step, while nothing comes."""
+"""The seconds for which a connection is watched after the last step, and in which the next request has to come."""
 LONGEST_WAIT = 1.0
 """The seconds after which the server goes on, if the client does not do what a snare waits for."""
 HOLD = 1.5
 """The seconds after which ``/hold`` answers."""
+SHOWN = 40
+"""The maximum number of bytes that are shown of a client that makes no request."""
 
 
 @dataclass(slots=True)
@@ -61,9 +63,14 @@ class Meeting:
 class Trap:
     """A server with a path for each snare."""
 
-    def __init__(self, snares: Iterable[Snare], on_end: Callable[[Meeting], None], *, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, snares: Iterable[Snare], on_end: Callable[[Meeting], None], *,
+        on_silence: Callable[[str], None] = lambda why: None, patience: float = PATIENCE,
+    ) -> None:  # fmt: skip
+        """``on_silence`` is called for each connection that is over without a request; ``why``: the reason, in one line."""
         self.snares = {snare.name: snare for snare in snares}
         self.patience = patience
+        self.on_silence = on_silence
         self._on_end = on_end
         self._coming_back: dict[str, Meeting] = {}
         self._server: asyncio.Server | None = None
@@ -128,34 +135,53 @@ class Guest:
 
     async def run(self) -> None:
         """Answer requests until the connection is over."""
-        await self._recognise()
-        while asked := await self._next_request():
+        asked = await self._next_request() if await self._recognise() else None
+        if asked is None:
+            self._trap.on_silence(self._why_no_request())
+        while asked:
             meeting = self._trap.meet(asked)
-            if meeting is None:
-                await self._answer(asked)
-                continue
-            meeting.words += [_again(asked)] if meeting.visits else []
-            meeting.visits += 1
-            meeting.skipped = meeting.skipped or meeting.snare.why_not(asked, self._watch.protocol)
-            self._watch.words = []
-            if meeting.skipped:
-                await self._send(_plain(asked, 400, f"{meeting.skipped}\n"))
-            else:
-                await self._play(meeting, asked)
-            await self._settle()
-            meeting.words += [*self._watch.words, self._line.ended or "open"]
-            meeting.record += self._line.record
-            self._trap.end(meeting)
+            await (self._take_part(meeting, asked) if meeting else self._answer(asked))
+            asked = await self._next_request()
 
-    async def _recognise(self) -> None:
-        """Find out whether the client speaks HTTP/2, whose first bytes are the preface."""
+    async def _take_part(self, meeting: Meeting, asked: Asked) -> None:
+        """Play the snare of a meeting, and note what the client does then."""
+        meeting.words += [_again(asked)] if meeting.visits else []
+        meeting.visits += 1
+        meeting.skipped = meeting.skipped or meeting.snare.why_not(asked, self._watch.protocol)
+        self._watch.words = []
+        if meeting.skipped:
+            await self._send(_plain(asked, 400, f"{meeting.skipped}\n"))
+        else:
+            await self._play(meeting, asked)
+        await self._settle()
+        meeting.words += [*self._watch.words, self._line.ended or "open"]
+        meeting.record += self._line.record
+        self._trap.end(meeting)
+
+    async def _recognise(self) -> bool:
+        """Find out whether the client speaks HTTP/2, whose first bytes are the preface.
+
+        Return False if too little has come to tell, and the connection is over or the client's time is up.
+        """
         first = b""
-        while not self._line.ended and PREFACE.startswith(first):
-            first += await self._line.receive(self._trap.patience)
+        deadline = self._loop.time() + self._trap.patience
+        while len(first) < len(PREFACE) and PREFACE.startswith(first):
+            data = await self._line.receive(max(0.0, deadline - self._loop.time()))
+            if not data:
+                return False
+            first += data
         if first.startswith(PREFACE):
             self._watch = Http2Watch()
         await self._send(self._watch.opening())
         await self._send(self._watch.receive(first))
+        return True
+
+    def _why_no_request(self) -> str:
+        """Return what a client did that has made no request, in one line."""
+        sent = b"".join([data for sender, data in self._line.record if sender is CLIENT])
+        what = f"it sent {sent[:SHOWN]!r}{'...' if sent[SHOWN:] else ''}" if sent else "it sent nothing"
+        ends = {"closed": "then ended the connection", "reset": "then reset the connection"}
+        return f"{what}, {ends.get(self._line.ended, f'and no whole request within {self._trap.patience:g} s')}"
 
     async def _next_request(self) -> Asked | None:
         """Return the next request; None if the connection is over, or silent for too long."""
