@@ -1,14 +1,22 @@
 """``minproto prove``: what its report says, and how it treats a server whose faults hide behind each other."""
 
 import asyncio
+import json
+import os
+import xml.etree.ElementTree as ElementTree
+from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
+from pathlib import Path
 
 import pytest
 
 from minproto.aio.address import Address
+from minproto.prove import command
 from minproto.prove.case import Verdict
 from minproto.prove.cases import CASES
 from minproto.prove.command import _parser
+from minproto.prove.controls import CONTROLS
+from minproto.prove.options import emptied, results_file
 from minproto.prove.report import MOST_WITH_BYTES, Report
 from minproto.prove.runner import Result, prove_all
 from minproto.prove.target import PATHS, Target
@@ -97,6 +105,65 @@ def test_a_run_can_be_left_in_the_middle() -> None:
         return len(asyncio.all_tasks())
 
     assert asyncio.run(run()) == 1
+
+
+def _interrupt(results: list[Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a run judge some cases before Ctrl-C. Without results Ctrl-C comes during the probe."""
+
+    async def probe(target: Target, only: object) -> dict[str, Result]:
+        if not results:
+            raise asyncio.CancelledError
+        target.speaks.add("http1")
+        return {"http1": Result(CONTROLS["http1"], Verdict.RIGHT, "200 closed")}
+
+    async def prove_all(cases: object, target: object, jobs: int) -> AsyncGenerator[Result]:
+        for result in results:
+            yield result
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(command, "probe", probe)
+    monkeypatch.setattr(command, "prove_all", prove_all)
+
+
+@pytest.mark.parametrize("old", ["", "old" * 9999])
+def test_ctrl_c_keeps_the_files_or_writes_what_was_judged(
+    old: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The files are opened at the beginning. Once an early Ctrl-C left them empty."""
+    files = [tmp_path / "results.json", tmp_path / "results.xml"]
+    words = ["127.0.0.1:1", "--json", str(files[0]), "--junit", str(files[1])]
+    for file in files if old else ():
+        file.write_text(old)
+    _interrupt([], monkeypatch)
+    assert command.run(words) == 130
+    assert [file.read_text() if file.exists() else "" for file in files] == [old, old]
+    assert capsys.readouterr().err == "minproto prove: interrupted\n"
+    _interrupt(_wrong("http1/head/host-with-", 2), monkeypatch)
+    assert command.run(words) == 130
+    assert len(json.loads(files[0].read_text())["cases"]) == len(ElementTree.parse(files[1]).getroot()) == 2
+    assert capsys.readouterr().err == "minproto prove: interrupted\n"
+
+
+def test_the_files_are_written_also_if_nobody_reads_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with ``| head``, when the card cannot be printed."""
+
+    def broken(report: Report, results: list[Result]) -> list[str]:
+        raise BrokenPipeError
+
+    _interrupt(_wrong("http1/head/host-with-", 1), monkeypatch)
+    monkeypatch.setattr(Report, "_card", broken)
+    assert command.run(["127.0.0.1:1", "--json", str(tmp_path / "results.json")]) == 2
+    assert len(json.loads((tmp_path / "results.json").read_text())["cases"]) == 1
+
+
+def test_a_pipe_and_the_null_device_can_be_files_for_results() -> None:
+    reading, writing = os.pipe()
+    for path in (os.devnull, f"/dev/fd/{writing}"):
+        with results_file(path) as file:
+            emptied(file).write("{}")
+    os.close(writing)
+    with open(reading) as pipe:
+        assert pipe.read() == "{}"
 
 
 def test_the_answer_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,13 @@
 """``minproto trap``: its snares are sound, a watch says what a client sent, and outcomes are judged as they should be."""
 
 import asyncio
+import json
 import re
+import socket
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +32,7 @@ from minproto.prove.trap import command
 from minproto.prove.trap.frames import block, headers
 from minproto.prove.trap.hunt import Find, Hunt
 from minproto.prove.trap.pages import first_page, page
+from minproto.prove.trap.report import Report
 from minproto.prove.trap.server import Guest, Meeting, Trap
 from minproto.prove.trap.snare import ANY, EITHER, FAILS, PRINTS, Snare
 from minproto.prove.trap.snares import CONTROLS, SNARES
@@ -213,6 +219,32 @@ def test_a_wrong_option_is_one_line(capsys: pytest.CaptureFixture[str], words: t
         command.run(words)
     printed = capsys.readouterr().err
     assert says in printed and printed.count("\n") == 1
+
+
+def _hunt_until_ctrl_c(finds: list[Find]) -> Callable[..., Coroutine[Any, Any, None]]:
+    async def hunt(options: object, snares: object, command: object, report: Report) -> None:
+        for find in finds:
+            report.add(find)
+        raise asyncio.CancelledError
+
+    return hunt
+
+
+def test_ctrl_c_keeps_the_file_or_writes_what_was_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "results.json"
+    words = ["--json", str(file), "--", "true", "{url}"]
+    monkeypatch.setattr(command, "_hunt", _hunt_until_ctrl_c([]))
+    assert command.run(words) == 130 and not file.exists()
+    monkeypatch.setattr(command, "_hunt", _hunt_until_ctrl_c([Find(Meeting(SNARES[0]), Verdict.RIGHT)]))
+    assert command.run(words) == 130 and len(json.loads(file.read_text())["cases"]) == 1
+
+
+def test_a_port_in_use_leaves_the_file_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "results.json"
+    file.write_text("old")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert command.run(["--json", str(file), "--port", str(taken.getsockname()[1])]) == 2
+    assert file.read_text() == "old" and capsys.readouterr().err.count("\n") == 1
 
 
 def test_all_snares_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,9 @@
 """``minproto prove`` on real servers: ours, which has to be right, and others, on which it has to run to its end."""
 
 import json
+import signal
 import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,6 +115,35 @@ def test_nobody_is_there() -> None:
     done = prove(f"127.0.0.1:{port}")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"minproto prove: 127.0.0.1:{port}: no connection: connection refused\n"
+
+
+def test_ctrl_c_leaves_what_was_judged(clear: Serving, tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    words = command("prove", f"{clear.host}:{clear.port}", "-v", "--json", str(file))
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("  again: ") for line in process.stdout), "no result was printed"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (130, "minproto prove: interrupted\n")
+    assert json.loads(file.read_text())["cases"]
+
+
+@pytest.mark.parametrize("tool", ["prove", "trap", "laws", "learn"])
+def test_ctrl_c_while_a_tool_is_loaded(tool: str) -> None:
+    """There is no output then, above all no traceback from the middle of an import."""
+    program = f"""
+import os, signal, sys
+from minproto import cli
+class Finder:
+    def find_spec(self, name, *_):
+        if name == cli.TOOLS[{tool!r}]:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+sys.exit(cli.main([{tool!r}]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, env=environment())
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 async def test_a_line_sends_nothing_after_its_end() -> None:

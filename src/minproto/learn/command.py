@@ -7,7 +7,7 @@
     minproto learn http1/3 -- node mine.js      try an answer in any language (docs/laws.md)
     minproto learn mutants                      find the bug in one line of minproto
 
-The exit status is 0 if the answer has passed, 1 if it has not, and 2 if it could not be tried.
+The exit status is 0 if the answer has passed, 1 if it has not, 2 if it could not be tried, and 130 after Ctrl-C.
 """
 
 import argparse
@@ -97,7 +97,8 @@ def _try(exercise: Exercise, program: "Program", again: str) -> int:
     except CannotRunError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
-        return _refuse("interrupted")
+        _refuse("interrupted")
+        return 130  # as shells have it after SIGINT
     finally:
         program.close()
     if failure is not None:

@@ -4,7 +4,7 @@
     $ minproto prove 127.0.0.1:8443 --tls --insecure --only http2
     $ minproto prove 127.0.0.1:8000 --case http1/framing/te-and-cl -v
 
-The exit status is 0 if nothing is wrong, 1 if something is, and 2 if the cases could not be run.
+The exit status is 0 if nothing is wrong, 1 if something is, 2 if the cases could not be run, and 130 after Ctrl-C.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from ipaddress import ip_address
 from minproto.aio.address import Address
 from minproto.prove.case import Case, Verdict
 from minproto.prove.cases import CASES
-from minproto.prove.options import CannotRunError, Parser, by_name, count_to, protocols_of, reason, seconds, sent
+from minproto.prove.options import INTERRUPTED, CannotRunError, Parser, by_name, count_to, protocols_of, reason, seconds, sent
 from minproto.prove.probe import probe
 from minproto.prove.report import Report
 from minproto.prove.runner import Result, prove_all
@@ -55,6 +55,7 @@ def run(words: Sequence[str]) -> int:
         print(f"minproto prove: {error}", file=sys.stderr)
     except (asyncio.CancelledError, KeyboardInterrupt):
         print("minproto prove: interrupted", file=sys.stderr)
+        return INTERRUPTED
     return 2
 
 

@@ -1,13 +1,19 @@
 """What the options of ``minproto prove`` and ``minproto trap`` have in common. The error for a wrong value has one line."""
 
 import argparse
-from collections.abc import Callable, Collection, Sequence
+import os
+import stat
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TextIO, TypeVar
 
 from minproto.prove.case import Question
 
 Q = TypeVar("Q", bound=Question)
+
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as shells have it: 128 and the number of SIGINT, which is 2."""
 
 
 class CannotRunError(Exception):
@@ -23,6 +29,29 @@ class Parser(argparse.ArgumentParser):
 def reason(error: OSError) -> str:
     """Return why a file or a port cannot be used, in one line, without the number that Python puts in front of it."""
     return f"{error.strerror or error}{f': {error.filename!r}' if error.filename else ''}"
+
+
+@contextmanager
+def results_file(path: str) -> Iterator[TextIO]:
+    """Open a file for results. Raises OSError.
+
+    The file is opened before the run: a run of a minute whose report cannot be written would be lost. But the run may end
+    before there are results. So the file keeps its content until ``emptied``, and a new file that stays empty is removed.
+    """
+    is_new = not os.path.lexists(path)
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            yield file
+    finally:
+        if is_new and os.path.isfile(path) and os.path.getsize(path) == 0:
+            os.remove(path)
+
+
+def emptied(file: TextIO) -> TextIO:
+    """Drop the old content of a file, and return the file. A pipe or a terminal has none."""
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.truncate(0)
+    return file
 
 
 def by_name(questions: Sequence[Q], patterns: Sequence[str], kind: str, tool: str) -> list[Q]:

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 
 from minproto.prove.case import Verdict
 from minproto.prove.cases import CASES
+from minproto.prove.options import emptied, results_file
 from minproto.prove.runner import Result
 from minproto.prove.shown import MARKS, annotated, card, demand, shortened, to_json, wrapped
 from minproto.prove.target import NEEDS, PATHS, Target
@@ -33,9 +34,8 @@ class Report:
         self._color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         self._groups: dict[str, Counter[Verdict]] = {}
         self._done = 0
-        # Files are opened now: a run of a minute whose report cannot be written would be lost.
         paths = {name: path for name in ("json", "junit") if (path := getattr(options, name))}
-        self._files = {name: files.enter_context(open(path, "w", encoding="utf-8")) for name, path in paths.items()}
+        self._files = {name: files.enter_context(results_file(path)) for name, path in paths.items()}
 
     def begin(self, answers: dict[str, Result], needs: set[str]) -> None:
         """Say what the target speaks, and which needs of the cases it does not meet."""
@@ -71,7 +71,12 @@ class Report:
             print("\n".join(self._failure(result)), end="\n\n", flush=True)
 
     def end(self, results: list[Result]) -> None:
-        """Print the wrong answers and the card, and write the files. ``results`` is shorter after Ctrl-C."""
+        """Write the files, and print the wrong answers and the card. ``results`` is shorter after Ctrl-C.
+
+        The files come first: printing fails if nobody reads what is printed any more (``| head``).
+        """
+        if results:
+            self._write(results)
         wrong = sorted((each for each in results if each.verdict is Verdict.WRONG), key=lambda each: CASES.index(each.case))
         if not self._options.verbose and len(wrong) <= MOST_WITH_BYTES:
             for result in wrong:
@@ -81,11 +86,14 @@ class Report:
         print("\n".join(self._card(results)))
         for line in self._words(wrong):
             print(line)
+
+    def _write(self, results: list[Result]) -> None:
         if "json" in self._files:
             cases = [to_json(each.case, each.verdict, each.transcript, each.detail) for each in results]
-            json.dump({"target": str(self._target.address), "cases": cases}, self._files["json"], indent=1)
+            json.dump({"target": str(self._target.address), "cases": cases}, emptied(self._files["json"]), indent=1)
         if "junit" in self._files:
-            ElementTree.ElementTree(_to_junit(results)).write(self._files["junit"], "unicode", xml_declaration=True)
+            file = emptied(self._files["junit"])
+            ElementTree.ElementTree(_to_junit(results)).write(file, "unicode", xml_declaration=True)
 
     def _by_sentence(self, wrong: list[Result]) -> Iterator[str]:
         """Yield each sentence of a standard once, with the cases that the target answered wrongly, and without their bytes.

@@ -2,8 +2,8 @@
 
     minproto laws --streams http1-request --stage 1 -- python3 stub.py
 
-``docs/laws.md`` describes what the program reads and prints. The exit status is 0 if all laws hold, 1 if one is broken, and 2
-if the laws could not be run: no such program, or a wrong option.
+``docs/laws.md`` describes what the program reads and prints. The exit status is 0 if all laws hold, 1 if one is broken, 2
+if the laws could not be run (no such program, or a wrong option), and 130 after Ctrl-C.
 """
 
 import argparse
@@ -89,7 +89,8 @@ def _run(options: _Options) -> int:
     except CannotRunError as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
-        return _refuse("interrupted")
+        _refuse("interrupted")
+        return 130  # as shells have it after SIGINT
     except BrokenPipeError:  # nobody reads what is printed any more (``| head``)
         return 2
     finally:

@@ -4,7 +4,8 @@
     $ minproto trap -- curl -s {url}                  run a program on each path, and judge it
     $ minproto trap --only websocket -- python client.py {url}
 
-The exit status is 0 if nothing is wrong, 1 if something is, and 2 if the snares could not be tried.
+The exit status is 0 if nothing is wrong, 1 if something is, 2 if the snares could not be tried, and 130 after Ctrl-C while
+programs run. Without a command, Ctrl-C is the usual end.
 """
 
 import argparse
@@ -13,10 +14,10 @@ import shutil
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import Any
 
-from minproto.prove.options import CannotRunError, Parser, by_name, count_to, protocols_of, reason, seconds
+from minproto.prove.options import INTERRUPTED, CannotRunError, Parser, by_name, count_to, protocols_of, reason, seconds
 from minproto.prove.trap.hunt import Find, Hunt
 from minproto.prove.trap.report import Report
 from minproto.prove.trap.server import Meeting, Trap
@@ -31,23 +32,33 @@ def run(words: Sequence[str]) -> int:
     """Run the command, and return its exit status. ``words``: everything after ``minproto trap``."""
     ours, command = _split(list(words))
     options = _parser().parse_args(ours)
-    report = None
     try:
         snares = _chosen(options)
         if options.list:
             print("\n".join(f"{snare.name}  {snare.entry or 'hardening'}" for snare in snares))
             return 0
         _check_command(command)
-        report = Report(options, command)
-        asyncio.run(_interruptible(_hunt(options, snares, command, report) if command else _serve(options, snares, report)))
+        with ExitStack() as files:
+            return _try(options, snares, command, Report(options, command, files))
     except BrokenPipeError:
         return 2  # the reader has seen enough (``| head``)
     except (CannotRunError, OSError) as error:
         print(f"minproto trap: {reason(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 2
+
+
+def _try(options: argparse.Namespace, snares: list[Snare], command: list[str], report: Report) -> int:
+    """Serve, or run the command on each snare. Report what is known by the end, and return the exit status."""
+    try:
+        asyncio.run(_interruptible(_hunt(options, snares, command, report) if command else _serve(options, snares, report)))
+    except BrokenPipeError:
+        report.write()
+        raise
     except (asyncio.CancelledError, KeyboardInterrupt):
         print(file=sys.stderr)
-    return report.end() if report else 2
+        status = report.end()
+        return INTERRUPTED if command else status
+    return report.end()
 
 
 async def _interruptible(run: Coroutine[Any, Any, None]) -> None:

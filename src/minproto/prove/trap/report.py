@@ -8,8 +8,10 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 
 from minproto.prove.case import Verdict
+from minproto.prove.options import emptied, results_file
 from minproto.prove.shown import MARKS, annotated, card, demand, to_json, wrapped
 from minproto.prove.trap.hunt import Find
 
@@ -18,16 +20,15 @@ MOST_ROWS = 12
 
 
 class Report:
-    """Prints while clients are met, and sums up at the end."""
+    """Prints while clients are met, and sums up at the end. ``files`` closes the file that it writes, however the run ends."""
 
-    def __init__(self, options: argparse.Namespace, command: Sequence[str]) -> None:
+    def __init__(self, options: argparse.Namespace, command: Sequence[str], files: ExitStack) -> None:
         self._options, self._command = options, command
         self._width = shutil.get_terminal_size((100, 24)).columns
         self._color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         self._groups: dict[str, Counter[Verdict]] = {}
         self.finds: list[Find] = []
-        # The file is opened now: a run whose report cannot be written would be lost.
-        self._file = open(options.json, "w") if options.json else None
+        self._file = files.enter_context(results_file(options.json)) if options.json else None
 
     def add(self, find: Find) -> None:
         """Note the result of a snare. With a command only wrong ones are shown, and all of them with -v."""
@@ -65,13 +66,16 @@ class Report:
             yield from wrapped(self._width, f"again: {shlex.join(words)}")
 
     def end(self) -> int:
-        """Print the card, write the file, and return the exit status."""
+        """Write the file, print the card, and return the exit status."""
+        self.write()
         if self.finds:
             print("\n".join(card(self._groups)))
         for reason, count in Counter(find.detail for find in self.finds if find.verdict is Verdict.SKIPPED).items():
             print(f"skipped, {count}: {reason}")
-        if self._file is not None:
-            cases = [to_json(each.snare, each.verdict, each.meeting.transcript, each.detail) for each in self.finds]
-            json.dump({"target": shlex.join(self._command), "cases": cases}, self._file, indent=1)
-            self._file.close()
         return 1 if any(find.verdict is Verdict.WRONG for find in self.finds) else 0
+
+    def write(self) -> None:
+        """Write the file, if there is one, and something to write."""
+        if self._file is not None and self.finds:
+            cases = [to_json(each.snare, each.verdict, each.meeting.transcript, each.detail) for each in self.finds]
+            json.dump({"target": shlex.join(self._command), "cases": cases}, emptied(self._file), indent=1)
