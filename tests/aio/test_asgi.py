@@ -23,6 +23,7 @@ START = {"type": "http.response.start", "status": 200, "headers": []}
 BODY = {"type": "http.response.body", "body": b"hi"}
 MORE = {**BODY, "more_body": True}
 ACCEPT = {"type": "websocket.accept"}
+REFUSE = {"type": "websocket.http.response.start", "status": 401}
 VERSIONS = pytest.mark.parametrize("version", ["1.1", "2"])
 
 
@@ -396,6 +397,7 @@ BEFORE = {
     "an unknown message": ({"type": "http.response.push"},),
     "a message of a WebSocket": (ACCEPT,),
     "a message without a type": ({},),
+    "None": (None,),
     "nothing": (),
     "a head alone": (START,),
     "two heads": (START, START),
@@ -403,11 +405,13 @@ BEFORE = {
     "an exception after the head": (START, RuntimeError("boom")),
     "a status that is none": ({**START, "status": "200"}, BODY),
     "an interim status": ({**START, "status": 100}, BODY),
+    "a head without a status": ({"type": "http.response.start"},),
     "headers of str": ({**START, "headers": [("a", "b")]}, BODY),
     "a header of three": ({**START, "headers": [(b"a", b"b", b"c")]}, BODY),
     "an injected header": ({**START, "headers": [(b"a", b"b\r\nset-cookie: c=1")]}, BODY),
     "an injected name": ({**START, "headers": [(b"a: b\r\nc", b"d")]}, BODY),
     "content of str": (START, {**BODY, "body": "hi"}),
+    "a number as content": (START, {**BODY, "body": 5}),
     "content of a 204": ({**START, "status": 204}, BODY),
     "content of a 304": ({**START, "status": 304}, BODY),
     "two Content-Lengths": ({**START, "headers": [(b"content-length", b"2"), (b"content-length", b"3")]}, BODY),
@@ -433,6 +437,23 @@ WITHIN = {
     "trailers that were not announced": ({"type": "http.response.trailers", "headers": []},),
     "less than its Content-Length": ({**BODY, "body": b""},),
 }
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        (None, "send takes a dict with 'type', not None"),
+        ("http.response.start", "send takes a dict with 'type', not 'http.response.start'"),
+        ({}, "send takes a dict with 'type', not {}"),
+        ({"type": "http.response.start"}, "send takes a dict with 'status', not {'type': 'http.response.start'}"),
+        ({"type": "http.response.early_hint"}, "send takes a dict with 'links', not {'type': 'http.response.early_hint'}"),
+    ],
+)
+@virtual
+async def test_the_log_names_what_is_missing_from_a_message(message, error, logged) -> None:
+    async with serving(ASGI(sends(message))) as server:
+        assert (await ask(server, "1.1")).status == 500
+    assert logged.pop().endswith(f"MisuseError: {error}")
 
 
 @VERSIONS
@@ -552,6 +573,8 @@ async def test_the_app_refuses_a_websocket(messages, status, body) -> None:
 WRONG = {
     "it returns": (),
     "it raises": (RuntimeError("boom"),),
+    "it sends None": (None,),
+    "a refusal with a number as content": (REFUSE, {"type": "websocket.http.response.body", "body": 5}),
     "it sends too early": ({"type": "websocket.send", "text": "hi"},),
     "a subprotocol that was not offered": ({**ACCEPT, "subprotocol": "chat"},),
     "an injected field": ({**ACCEPT, "headers": [(b"a", b"b\r\nc: d")]},),
@@ -574,6 +597,7 @@ LATER = {
     "it sends a response": START,
     "it sends a number": {"type": "websocket.send", "text": 1},
     "it sends nothing": {"type": "websocket.send"},
+    "it sends None": None,
 }
 
 
@@ -658,6 +682,18 @@ async def test_an_app_that_raises_in_its_startup_is_served_and_the_log_says_why(
     async with ASGI(app) as served, serving(served) as server:
         assert (await ask(server, "1.1")).status == 200
     assert "the app's startup failed" in logged[0] and "no database" in logged.pop()
+
+
+@pytest.mark.parametrize("message", [None, {"type": "lifespan.started"}, START])
+@virtual
+async def test_a_lifespan_that_sends_a_wrong_message(message, logged) -> None:
+    async def app(scope, receive, send):
+        await receive()
+        await send(message)
+
+    async with ASGI(app):
+        pass
+    assert "the app's startup failed" in logged[0] and "MisuseError: " in logged.pop()
 
 
 @pytest.mark.parametrize("when", ["while it serves", "in its shutdown"])

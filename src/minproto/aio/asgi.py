@@ -51,7 +51,7 @@ from collections.abc import Awaitable, Coroutine
 from typing import Any, Self
 from urllib.parse import unquote
 
-from minproto.aio.asgi_http import App, Exchange, HttpExchange, Message, Scope
+from minproto.aio.asgi_http import App, Exchange, HttpExchange, Message, MisuseError, Scope, required
 from minproto.aio.asgi_websocket import WebSocketExchange, any_origin, split_names
 from minproto.aio.content import stop_task
 from minproto.aio.http import Answer, Request, Response, wrong_parameters
@@ -187,8 +187,8 @@ _FOREIGN = {
 def _asks_for_websocket(head: RequestHead) -> bool:
     if head.protocol or head.method != "GET":
         return head.protocol == "websocket"
-    upgrades = head.headers.get("upgrade")
-    return upgrades is not None and "websocket" in split_list(upgrades)
+    # Almost no request has the field, and a dict shows that soonest. A field may have several lines: ``headers`` joins them.
+    return "upgrade" in dict(head.headers) and "websocket" in split_list(head.headers["upgrade"])
 
 
 async def _nothing(ws: WebSocket) -> None:
@@ -264,7 +264,10 @@ class _Lifespan:
         return await self._inbox.get()
 
     async def _send(self, message: Message) -> None:
-        _, name, result = message["type"].split(".")
+        kind = required(message, "type")
+        name, _, result = kind.removeprefix("lifespan.").partition(".")
+        if name not in self._answers or result not in ("complete", "failed"):
+            raise MisuseError(f"{kind} came, but lifespan.startup.complete or lifespan.shutdown.complete was expected")
         answer = self._answers[name]
         if answer.done():
             return

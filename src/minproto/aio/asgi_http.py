@@ -42,7 +42,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Self
 
 from minproto.aio.content import was_stopped
-from minproto.aio.http import Answer, Request, Response
+from minproto.aio.http import Answer, Request, Response, make_headers
 from minproto.aio.observe import logger
 from minproto.core import RemoteProtocolError
 
@@ -241,24 +241,24 @@ class HttpExchange(Exchange):
 
     async def send(self, message: Message) -> None:
         """Take a message of the app. Raises MisuseError for a message whose turn it is not, and NobodyReadsError."""
-        kind, response = message["type"], self._response
+        kind, response = required(message, "type"), self._response
         if self._complete:
             raise MisuseError(f"{kind} came after the end of the response")
         if kind == "http.response.start" and response is None:
-            self._response = response = _AppResponse(b"", message["status"], fields(message.get("headers", ())))
+            self._response = response = _AppResponse(b"", required(message, "status"), fields(message.get("headers", ())))
             self._has_trailers = bool(message.get("trailers", False))
             if response.is_endless:  # its first event may take long, and a browser waits for the head
                 self._stream(response, early_head=True)
         elif kind == "http.response.body" and response is not None:
-            piece, more = bytes(message.get("body", b"")), bool(message.get("more_body", False))
+            piece, more = content_of(message), bool(message.get("more_body", False))
             if more or self._has_trailers or self._content is not None:
                 await self._send_piece(response, piece, more)
             else:
                 self._send_whole(response, piece)
         elif kind == "http.response.early_hint" and response is None:
-            await self._request.inform(103, [("link", bytes(link).decode("latin-1")) for link in message["links"]])
+            await self._request.inform(103, fields((b"link", link) for link in required(message, "links")))
         elif kind == "http.response.trailers" and response is not None and self._has_trailers and self._content is not None:
-            response.trailers.extend(fields(message.get("headers", ())))
+            response.trailers.extend(make_headers(fields(message.get("headers", ()))))
             if not message.get("more_trailers", False):
                 self._end(self._content)
         else:
@@ -323,9 +323,28 @@ def passes_on(failure: BaseException | None) -> bool:
     return failure is not None
 
 
-def fields(pairs: Iterable[Iterable[bytes]]) -> list[tuple[str, str]]:
-    """Return the fields of a message. Raises MisuseError if they are not pairs of bytes, as the specification demands."""
+def required(message: Message, key: str) -> Any:
+    """Return a value that a message must have. Raises MisuseError if it is missing, or if the message is no dict."""
     try:
-        return [(str(name, "latin-1").lower(), str(value, "latin-1")) for name, value in pairs]
+        return message[key]
+    except (TypeError, KeyError):
+        raise MisuseError(f"send takes a dict with {key!r}, not {message!r:.80}") from None
+
+
+def content_of(message: Message) -> bytes:
+    """Return the content in a message. Raises MisuseError for a str, and for an int: ``bytes(5)`` would be five zero bytes."""
+    body = message.get("body", b"")
+    if not isinstance(body, (bytes, bytearray, memoryview)):
+        raise MisuseError(f"the body of {message['type']} has to be bytes, not {type(body).__name__}")
+    return bytes(body)
+
+
+def fields(pairs: Iterable[Iterable[bytes]]) -> list[tuple[str, str]]:
+    """Return the fields of a message as str. Raises MisuseError if they are not pairs of bytes, as the specification demands.
+
+    The names are as the app wrote them. ``Response`` and ``make_headers`` put them in lower case.
+    """
+    try:
+        return [(str(name, "latin-1"), str(value, "latin-1")) for name, value in pairs]
     except (TypeError, ValueError) as error:
         raise MisuseError(f"headers have to be pairs of bytes: {error}") from None

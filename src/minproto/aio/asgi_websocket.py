@@ -27,8 +27,8 @@ the connection has become a WebSocket. A client that leaves in this moment gets 
 import asyncio
 from collections.abc import Awaitable
 
-from minproto.aio.asgi_http import Exchange, Message, MisuseError, NobodyReadsError, fields, passes_on
-from minproto.aio.http import Answer, Request, Response, Upgrade
+from minproto.aio.asgi_http import Exchange, Message, MisuseError, NobodyReadsError, content_of, fields, passes_on, required
+from minproto.aio.http import Answer, Request, Response, Upgrade, make_headers
 from minproto.aio.observe import logger
 from minproto.aio.websocket import ConnectionClosed, WebSocket
 from minproto.aio.websocket_server import upgrade
@@ -93,14 +93,14 @@ class WebSocketExchange(Exchange):
     # A socket or a decision that is not there yet is a future: whoever needs it waits for it.
     async def send(self, message: Message) -> None:
         """Take a message of the app. Raises MisuseError, and ConnectionError after the end."""
-        kind = message["type"]
+        kind = required(message, "type")
         if not self.answer.done():
             self._decide(kind, message)
         elif kind == "websocket.http.response.body" and self._refusal is not None:
             raise MisuseError(f"{kind} came after the end of the response")
         elif kind == "websocket.send":
             text = message.get("text")
-            await self._through((await self._opened()).send(message["bytes"] if text is None else text))
+            await self._through((await self._opened()).send(required(message, "bytes") if text is None else text))
         elif kind == "websocket.close":
             socket = await self._opened()
             await self._through(socket.close(message.get("code", 1000), message.get("reason") or ""))
@@ -123,10 +123,10 @@ class WebSocketExchange(Exchange):
         elif kind == "websocket.http.response.start":
             self._refusal = {**message, "body": b""}
         elif kind == "websocket.http.response.body" and self._refusal is not None:
-            self._refusal["body"] += bytes(message.get("body", b""))
+            self._refusal["body"] += content_of(message)
             if not message.get("more_body", False):
                 start = self._refusal
-                self.answer.set_result(Response(start["body"], start["status"], fields(start.get("headers", ()))))
+                self.answer.set_result(Response(start["body"], required(start, "status"), fields(start.get("headers", ()))))
         else:
             raise MisuseError(f"{kind} came, but websocket.accept or websocket.close was expected")
 
@@ -142,7 +142,7 @@ class WebSocketExchange(Exchange):
             raise MisuseError(f"the subprotocol {chosen!r} was not offered (offered: {', '.join(offered) or 'none'})")
         answer = upgrade(self._request, self._run, subprotocols=[chosen] if chosen else [], allow_origin=any_origin)
         assert isinstance(answer, Upgrade)  # the handshake was checked before the app was called
-        answer.headers.extend(fields(message.get("headers", ())))
+        answer.headers.extend(make_headers(fields(message.get("headers", ()))))
         return answer
 
     # The app and the server's handler of the WebSocket are two tasks. The handler has nothing to do but to live as long as the
