@@ -1,17 +1,20 @@
 """Consumer groups, without bytes: the life of an entry, the laws with crashes, and what the limits refuse."""
 
-from collections.abc import Hashable
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Hashable
 from itertools import count
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from minproto import log as log_module
 from minproto.broker import Broker, Gap
 from minproto.commands import execute
-from minproto.groups import Group, Room
-from minproto.log import Entry, Limits, Log, Message, NoRoomError, Total
+from minproto.groups import MAX_PAGE, Claim, Claims, Consumer, Group, Room
+from minproto.log import FEW, Entry, IdKey, Limits, Log, Message, NoRoomError, Total
 from minproto.resp import Error, NullArray, Simple
 from minproto.session import Switchboard
 from minproto.testing import GroupLawBroken, check_group
@@ -23,6 +26,7 @@ class OurQueue:
 
     def __init__(self) -> None:
         self.log = Log(0, 1 << 20, (0, 0), Total())
+        self.log.pin(Total())
         self.group = Group(self.log, Room(1_000), (0, 0))
         self.now = 0
 
@@ -574,3 +578,85 @@ def test_delete_forgets_a_stream_and_its_groups(shop: Shop) -> None:
     assert [shop.run("exists s t s"), shop.run("type s").text, shop.run("type t").text] == [2, "stream", "none"]
     assert [shop.run("del s t"), shop.run("exists s"), shop.run("xlen s")] == [1, 0, 0]
     assert shop.run("xadd s 1-0 f v") == b"1-0" and shop.run("xinfo groups s") == []
+
+
+def test_claims_are_kept_in_order_whatever_comes_and_goes() -> None:
+    """Against a dict that is sorted at each question. Ids come at the end and in the middle, and go anywhere."""
+    choose, claims, model = Random(1), Claims(), dict[IdKey, Claim]()
+    claim = Claim(Consumer("w1", 0), 0, 1)
+    for step in range(12_000):
+        key = (step, 0) if choose.random() < 0.6 else (choose.randrange(step + 1), 1)
+        if key not in model:
+            claims.add(key, claim)
+            model[key] = claim
+        elif len(model) > 1:
+            claims.remove(key)
+            del model[key]
+        if step % 1_000 == 999:
+            first, last = sorted(((choose.randrange(step), 0), (choose.randrange(step), 1)))
+            expected = [key for key in sorted(model) if first <= key <= last]
+            assert [claims.between(first, last), claims.between(first, last, 7)] == [expected, expected[:7]]
+            assert [claims.of, claims.ids, len(claims)] == [model, sorted(model), len(model)]
+    for key in choose.sample(sorted(model), len(model)):
+        claims.remove(key)
+        assert all(claims.pages)
+    assert [claims.pages, claims.ids, len(claims)] == [[], [], 0]
+
+
+@pytest.mark.parametrize("order", [sorted, lambda keys: Random(1).sample(keys, len(keys))], ids=["in order", "at random"])
+def test_no_claim_moves_more_than_a_page(order: Callable[[list[IdKey]], list[IdKey]]) -> None:
+    """In a single list, 90,000 ids that come or go would move four billion ids, and the event loop would wait for seconds."""
+    claims, claim = Claims(), Claim(Consumer("w1", 0), 0, 1)
+    count = 5 * MAX_PAGE
+    for key in order([(1, number) for number in range(count)]):
+        claims.add(key, claim)
+    assert max(map(len, claims.pages)) <= MAX_PAGE
+    assert len(claims.pages) <= 2 * count / MAX_PAGE + 1
+
+
+def test_commands_over_all_entries_search_for_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deque walks to each position that a binary search asks for, so a search for each entry takes time with the square."""
+    searches: list[str] = []
+
+    def counting(search: Callable[..., int]) -> Callable[..., int]:
+        def counted(*args: Any, **options: Any) -> int:
+            searches.append(search.__name__)
+            return search(*args, **options)
+
+        return counted
+
+    for search in (bisect_left, bisect_right):
+        monkeypatch.setattr(log_module, search.__name__, counting(search))
+    shop, count = Shop(), 2 * FEW
+    for number in range(1, count + 1):
+        shop.run(f"xadd s {number}-0 f v")
+    shop.run("xgroup create s g 0")
+    assert len(shop.ids(READ.format("a"))) == count
+    ids = " ".join(f"{number}-0" for number in range(count, 0, -1))
+    for words in (
+        "xreadgroup group g a streams s 0", f"xclaim s g b 0 {ids}", f"xautoclaim s g c 0 0 count {count}", f"xack s g {ids}",
+    ):  # fmt: skip
+        shop.run(words)
+    assert shop.run(f"xdel s {ids}") == count
+    assert len(searches) <= 10
+
+
+def test_many_entries_are_deleted_as_one_by_one() -> None:
+    """XDEL of many ids passes over the log once. What is left, and what a subscriber misses, is the same."""
+    count, choose = 2 * FEW, Random(1)
+    for pinned in (False, True):
+        at_once, one_by_one = Shop(history=count), Shop(history=count)
+        for number in range(count):
+            for shop in (at_once, one_by_one):
+                shop.run(f"publish s {number}")
+                if pinned and number % 2:
+                    shop.run("xadd s * f v")
+        fast, slow = at_once.broker.stream("s"), one_by_one.broker.stream("s")
+        assert fast and slow
+        keys = [entry.key for entry in fast.entries]
+        ids = [f"{key[0]}-{key[1]}" for key in choose.sample(keys[1:], FEW + 20)] + ["9-9"] * 2
+        assert at_once.run(f"xdel s {' '.join(ids)}") == sum(one_by_one.run(f"xdel s {id}") for id in ids) == FEW + 20
+        assert at_once.run("xtrim s maxlen 50") == one_by_one.run("xtrim s maxlen 50")
+        for name in ("entries", "published", "start", "last", "bytes", "max_deleted"):
+            assert getattr(fast, name) == getattr(slow, name), name
+        assert [*fast.published] == [entry for entry in fast.entries if isinstance(entry, Message)]

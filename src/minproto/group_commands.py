@@ -393,11 +393,11 @@ def xpending(session: Session, arguments: list[bytes]) -> Events:
 
 def _pending_in_short(group: Group) -> list[object]:
     """Return how many entries are pending, the first and the last of them, and how many each consumer has."""
-    ids = group.pending.ids
-    if not ids:
+    pages = group.pending.pages
+    if not pages:
         return [0, None, None, NullArray()]
-    counts = [[to_bytes(name), b"%d" % len(consumer.pending)] for name, consumer in _in_order(group) if consumer.pending.ids]
-    return [len(ids), id_text(ids[0]), id_text(ids[-1]), counts]
+    counts = [[to_bytes(name), b"%d" % len(consumer.pending)] for name, consumer in _in_order(group) if consumer.pending]
+    return [len(group.pending), id_text(pages[0][0]), id_text(pages[-1][-1]), counts]
 
 
 # ---- claiming ----------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ A worked example. w1 crashes after it has read 1000-0, and w2 takes over what ha
 
     >>> from minproto.log import Entry, Log, Total
     >>> log = Log(0, 10_000, (0, 0), Total())
+    >>> log.pin(Total())
     >>> for number in range(3):
     ...     log.append(Entry((1000, number), (b"job", b"%d" % number), 500))
     >>> group = Group(log, Room(100), last=(0, 0))
@@ -59,8 +60,13 @@ Easy to get wrong:
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import itemgetter
 
-from minproto.log import FIRST_ID, IdKey, Kept, Log, NoRoomError
+from minproto.log import FIRST_ID, LAST_ID, IdKey, Kept, Log, NoRoomError, next_id
+
+MAX_PAGE = 512
+"""How many ids may stand on one page of ``Claims``. 90,000 ids then take some 200 pages: both numbers are small."""
+_last_of = itemgetter(-1)
 
 
 class Room:
@@ -100,43 +106,70 @@ class Claim:
 
 
 class Claims:
-    """Claims by the id of their entry, and the ids in order.
+    """Claims by the id of their entry, and the ids in order, on pages.
 
     XACK asks "is this id pending?", and the dict answers in one step. XPENDING and XAUTOCLAIM ask "which ids from here on?",
-    and the sorted list answers with a binary search. Neither one alone can answer both.
+    and the pages answer with two binary searches: for the page, and for the place on it. Neither one alone can answer both.
+
+        pages      [1000-0, 1000-1, 1000-2]   [1000-5, 1001-0]   [1002-0]        no page is empty
+
+    Why pages, and not one list? Whoever removes an id from a list moves all ids after it. An XACK of 90,000 ids, oldest first,
+    would move four billion ids, and the event loop would stand still for seconds. On a page, at most ``MAX_PAGE`` ids move.
     """
 
-    __slots__ = ("ids", "of")
+    __slots__ = ("of", "pages")
 
     def __init__(self) -> None:
-        self.ids: list[IdKey] = []
+        self.pages: list[list[IdKey]] = []
         self.of: dict[IdKey, Claim] = {}
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.of)
+
+    def _find_page(self, key: IdKey) -> int:
+        """Return the number of the first page that ends at this id or after it; ``len(pages)`` if there is none."""
+        return bisect_left(self.pages, key, key=_last_of)
 
     def add(self, key: IdKey, claim: Claim) -> None:
         """Add a claim. Almost every new id is the largest, so the search for its place is seldom needed."""
-        if not self.ids or key > self.ids[-1]:
-            self.ids.append(key)
-        else:
-            insort(self.ids, key)
         self.of[key] = claim
+        if not self.pages or key > self.pages[-1][-1]:
+            if not self.pages or len(self.pages[-1]) >= MAX_PAGE:
+                self.pages.append([])
+            self.pages[-1].append(key)
+        else:
+            self._insert(key)
+
+    def _insert(self, key: IdKey) -> None:
+        """Put an id in the middle, after ``XGROUP SETID`` or ``XCLAIM … FORCE``. A page that is too long then becomes two."""
+        number = self._find_page(key)
+        page = self.pages[number]
+        insort(page, key)
+        if len(page) > MAX_PAGE:
+            self.pages[number : number + 1] = [page[: MAX_PAGE // 2], page[MAX_PAGE // 2 :]]
 
     def remove(self, key: IdKey) -> None:
         """Remove the claim of an id."""
         del self.of[key]
-        del self.ids[bisect_left(self.ids, key)]
+        number = self._find_page(key)
+        page = self.pages[number]
+        del page[bisect_left(page, key)]
+        if not page:
+            del self.pages[number]
 
-    def remove_all(self, keys: list[IdKey]) -> None:
-        """Remove the claims of many ids. Calling ``remove`` for each id would move the ids after it each time."""
-        for key in keys:
-            del self.of[key]
-        self.ids = [key for key in self.ids if key in self.of]
+    def between(self, first: IdKey, last: IdKey, most: int | None = None) -> list[IdKey]:
+        """Return the ids from one to another, both included; at most ``most``."""
+        found: list[IdKey] = []
+        for page in self.pages[self._find_page(first) :]:
+            if page[0] > last or (most is not None and len(found) >= most):
+                break
+            found += page[bisect_left(page, first) : bisect_right(page, last)]
+        return found[:most]
 
-    def between(self, first: IdKey, last: IdKey) -> list[IdKey]:
-        """Return the ids from one to another, both included."""
-        return self.ids[bisect_left(self.ids, first) : bisect_right(self.ids, last)]
+    @property
+    def ids(self) -> list[IdKey]:
+        """All ids in order."""
+        return self.between(FIRST_ID, LAST_ID)
 
 
 @dataclass(slots=True)
@@ -162,7 +195,7 @@ class Claimed:
 
 
 class Group:
-    """A consumer group of one log."""
+    """A consumer group of one log, which is pinned."""
 
     def __init__(self, log: Log, room: Room, last: IdKey, entries_read: int | None = None) -> None:
         """``last``: entries after this id will be delivered. ``entries_read``: how many entries of the log come up to it;
@@ -206,7 +239,8 @@ class Group:
         consumer = self.consumers.pop(name, None)
         if consumer is None:
             return 0
-        self.pending.remove_all(consumer.pending.ids)
+        for key in consumer.pending.of:
+            self.pending.remove(key)
         self._room.left += 1 + len(consumer.pending)
         return len(consumer.pending)
 
@@ -248,10 +282,8 @@ class Group:
         Return each id with its entry, or with None if the entry was deleted from the log.
         """
         consumer = self.consumer(name, now)
-        ids = consumer.pending.ids
-        begin = bisect_right(ids, after)
         found: list[tuple[IdKey, Kept | None]] = []
-        for key in ids[begin:] if most is None else ids[begin : begin + most]:
+        for key in consumer.pending.between(next_id(after), LAST_ID, most):
             entry = self.log.find(key)
             if entry is not None:
                 claim = consumer.pending.of[key]
@@ -333,7 +365,7 @@ class Group:
         Raises NoRoomError.
         """
         self._check_room(name, [])
-        ids = self.pending.ids[bisect_left(self.pending.ids, start) :][: 10 * most]
+        ids = self.pending.between(start, LAST_ID, 10 * most)
         claimed, looked, consumer = Claimed(FIRST_ID, [], []), 0, None
         for key in ids:
             if len(claimed.entries) + len(claimed.deleted) == most:
@@ -348,7 +380,7 @@ class Group:
                 claim = self._take_over(key, consumer, now)
                 claim.deliveries += count
                 claimed.entries.append(entry)
-        rest = ids[looked:] or self.pending.ids[bisect_right(self.pending.ids, ids[-1]) :][:1] if ids else []
+        rest = ids[looked:] or self.pending.between(next_id(ids[-1]), LAST_ID, 1) if ids else []
         if rest:
             claimed.next = rest[0]
         return claimed

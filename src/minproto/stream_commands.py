@@ -320,7 +320,7 @@ def xdel(session: Session, arguments: list[bytes]) -> Events:
     if log is None:
         return reply(0)
     keys = [key_of(id) for id in arguments[2:]]  # all checks come before the first change
-    return reply(sum(map(log.delete, keys)))
+    return reply(log.delete(keys))
 
 
 def delete(session: Session, arguments: list[bytes]) -> Events:
