@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import itertools
+import re
 import ssl
 import threading
 from collections.abc import AsyncIterator
@@ -45,6 +46,7 @@ from minproto.testing import clock, network
 
 VERSIONS = pytest.mark.parametrize("scheme", ["http", "https"])  # of HTTP/1.1, and of HTTP/2
 A = "http://a"
+FIN, RST = b"FIN", b"RST"  # for ``Script``
 CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
@@ -311,6 +313,54 @@ async def test_an_error_of_connect_names_its_url() -> None:
                 await connect(url, client=client)
 
 
+SPEAKS_TLS = "the server speaks TLS on this port: use {url} "
+SAYS_NOTHING = "[^;]*it said nothing at all: does it want TLS on this port. Then use {url}[)]"
+
+
+@virtual
+@pytest.mark.parametrize(("answer", "tells"), [(b"\x15\x03\x01\0\2\2\x46", SPEAKS_TLS), (RST, SAYS_NOTHING)])
+@pytest.mark.parametrize("address", ["a:8443", "a"])
+@pytest.mark.parametrize("kind", ["Client", "EventSource", "connect"])
+async def test_a_url_without_tls_for_a_port_with_tls_is_told_the_right_url(
+    answer: bytes, tells: str, address: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The port stays: over http:// it is 80 if the URL names none."""
+    scheme, port = "ws" if kind == "connect" else "http", "" if ":" in address else ":80"
+    words = f"{scheme}://{address}/x: " + tells.format(url=f"{scheme}s://{address}{port}/x")
+    async with scripted([answer], [answer]) as (script, client):
+        monkeypatch.setattr("minproto.aio.http1_client.connect_pipe", Web(script).dial)
+        with pytest.raises((RemoteProtocolError, ConnectionError), match=words):
+            if kind == "Client":
+                await client.get(f"{scheme}://{address}/x?secret")
+            elif kind == "connect":
+                await connect(f"{scheme}://{address}/x?secret")
+            else:
+                monkeypatch.setattr("minproto.aio.reconnect.Attempts.may_pass", lambda *_: False)  # silence may pass
+                await anext(aiter(EventSource(f"{scheme}://{address}/x?secret")))
+
+
+@virtual
+@pytest.mark.parametrize(("address", "right"), [("a:8000", "a:8000"), ("a", "a:443"), ("[::1]:8000", "[::1]:8000")])
+async def test_a_url_with_tls_for_a_port_without_is_told_the_right_url(
+    address: str, right: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    lost.reason = "WRONG_VERSION_NUMBER"
+
+    async def dial(host: str, port: int) -> Any:
+        raise lost
+
+    monkeypatch.setattr("minproto.aio.sockets.dial", dial)
+    words = "//{}/x: .* does not speak TLS: its answer is not a TLS record: use {}://{}/x$"
+    async with Client(ssl=CONTEXT) as client:
+        with pytest.raises(ConnectionError, match=words.format(re.escape(address), "http", re.escape(right))):
+            await client.get(f"https://{address}/x?secret")
+        with pytest.raises(ConnectionError, match=words.format(re.escape(address), "ws", re.escape(right))):
+            await connect(f"wss://{address}/x?secret", ssl=CONTEXT)
+        with pytest.raises(ConnectionError, match=words.format(re.escape(address), "http", re.escape(right))):
+            await anext(aiter(EventSource(f"https://{address}/x?secret", ssl=CONTEXT)))
+
+
 def test_options_are_checked_when_they_are_given() -> None:
     for options, tells in [
         ({"ssl": True}, "ssl"),
@@ -527,8 +577,13 @@ async def test_more_requests_than_the_server_allows_streams_wait() -> None:
         assert now() == 3
         slow = [asyncio.create_task(get(client, "https://a/slow?s=60", timeout=99)) for _ in range(2)]
         await asyncio.sleep(0)
+        third = asyncio.create_task(get(client, "https://a/slow?s=160", timeout=99))
+        with pytest.raises(TimeoutError, match=r"^GET https://a/: 2 streams are open, and none was free within 3 s$"):
+            await client.get("https://a/", timeout=3)
         with pytest.raises(TimeoutError, match=r"^GET https://a/: 2 streams are open, and none was free within 10 s$"):
             await client.get("https://a/")
+        with pytest.raises(TimeoutError, match=r"^GET https://a/slow: no head of a response came within 99 s$"):
+            await third  # in line until 63, and then on a stream
         assert await asyncio.gather(*slow) == ["ok", "ok"]
 
 
@@ -559,9 +614,6 @@ async def test_a_connection_of_http2_on_which_nothing_comes_any_more_is_given_up
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-FIN, RST = b"FIN", b"RST"
 
 
 class Script:

@@ -382,10 +382,11 @@ async def test_a_reset_is_a_lost_connection(servers):
 )
 @virtual
 async def test_what_is_no_stream_ends_it(servers, answer, code):
+    """The error names the URL, without its query. A password in a URL is refused before anything is sent."""
     servers(answer)
-    with pytest.raises(RemoteProtocolError, match="no stream of events") as error:
-        await all_of(EventSource("http://a/"))
-    assert error.value.code == code
+    with pytest.raises(StreamRefused, match=r"^http://a/events: no stream of events: ") as error:
+        await all_of(EventSource("http://a/events?token=secret"))
+    assert (error.value.code, error.value.response.status, "secret" in str(error.value)) == (code, code, False)
 
 
 @virtual

@@ -484,8 +484,8 @@ def refusing(text):
 async def test_the_answer_that_refused_is_in_the_error(dial, text, code, says, headers, body):
     """Where to go instead, what to log in with, when to come back: status, header fields, and up to 64 KiB of content."""
     dial(refusing(text))
-    with pytest.raises(HandshakeRefused, match=re.escape(says)) as error:
-        await connect("ws://a/")
+    with pytest.raises(HandshakeRefused, match=f"^ws://a/chat: .*{re.escape(says)}") as error:
+        await connect("ws://a/chat?token=secret")
     response = error.value.response
     assert (error.value.code, response.status) == (code, code or 101)
     assert {name: response.headers.get(name) for name in headers} == headers and response.body == body

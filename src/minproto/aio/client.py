@@ -196,7 +196,7 @@ class Client:
             if not isinstance(body, bytes) and body.failure is error:  # the user's own error
                 raise
             if isinstance(error, TimeoutError) and limit.expired():
-                error = TimeoutError(f"{self._lateness(ask, parts)} within {timeout:g} s")
+                error = TimeoutError(f"{self._lateness(ask, parts, error.__cause__)} within {timeout:g} s")
             raise with_request(error, ask.name) from error
         response.url = url
         if timeout is not None:
@@ -285,14 +285,18 @@ class Client:
         lease.end()
         return None
 
-    def _lateness(self, ask: Ask, parts: SplitResult) -> str:
+    def _lateness(self, ask: Ask, parts: SplitResult, cancellation: BaseException | None) -> str:
         """Return what a request waited for when its time was over.
 
-        The three causes have different cures: a slow server, an address that does not answer, or responses that the program
-        itself has forgotten to read. "timed out" alone would leave the user to guess.
+        The causes have different cures: a slow server, a server that allows few streams of HTTP/2, an address that does not
+        answer, or responses that the program itself has forgotten to read. "timed out" alone would leave the user to guess.
+
+        ``cancellation``: the CancelledError with which ``asyncio.timeout`` has ended the wait. A request that was in line for
+        a stream has put a note on it (PEP 678): "100 streams are open, and none was free".
         """
         if ask.step == ASKS:
-            return "no head of a response came"
+            notes: list[str] = getattr(cancellation, "__notes__", [])
+            return notes[0] if notes else "no head of a response came"
         if ask.step == CONNECTS:
             return "no connection was open"
         return f"{self._pool(parts.scheme, url_address(parts)).holders()}, and no place was free"

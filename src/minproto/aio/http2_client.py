@@ -318,13 +318,15 @@ class ClientConnection(Multiplexer):
         try:
             async with asyncio.timeout(None if seconds == math.inf else seconds) as limit:
                 await waiting
-        except BaseException:
+        except BaseException as error:
             with suppress(ValueError):  # if it was woken, it is no longer in line
                 self._waiting.remove(waiting)
             self._redeem(waiting)
             self._wake_waiting()
+            late = f"{self.core.active} streams are open, and none was free"
             if limit.expired():
-                raise TimeoutError(f"{self.core.active} streams are open, and none was free within {seconds:g} s") from None
+                raise TimeoutError(f"{late} within {seconds:g} s") from None
+            error.add_note(late)  # a timeout around this wait cancels it, and ``Client`` tells its user what was waited for
             raise
         self._redeem(waiting)
 

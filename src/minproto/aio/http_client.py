@@ -35,11 +35,14 @@ exchange is one stream of many.
 
 import json
 import re
+import ssl as tls
 from collections.abc import AsyncIterator, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from email.message import Message
 from typing import Any, Protocol, Self, TypeVar
+from urllib.parse import urlsplit
 
+from minproto.aio.address import url_address
 from minproto.aio.content import check_content
 from minproto.aio.endpoint import Endpoint
 from minproto.aio.http import HeaderFields, make_headers
@@ -287,14 +290,39 @@ def with_request(error: Exception, request: str) -> Exception:
     """Return an error of the same class whose text begins with the request: ``GET http://a/: the server closed …``.
 
     The error itself stays as it is. Several requests may have failed with one and the same error: all requests on one
-    connection, say.
+    connection, say. ``Refused`` and its subclasses need a response to be made, so ``__init__`` is passed over for every
+    RemoteProtocolError.
     """
     if isinstance(error, OSError) and error.errno is not None:
         named: Exception = type(error)(error.errno, f"{request}: {error.strerror}")
+    elif isinstance(error, RemoteProtocolError):
+        named = type(error).__new__(type(error), f"{request}: {_text_for_url(error, request)}")
     else:
-        named = type(error)(f"{request}: {error}")
+        named = type(error)(f"{request}: {_text_for_url(error, request)}")
     vars(named).update(vars(error))  # the ``code`` of a RemoteProtocolError, the ``reason`` of an SSLError
     return named
+
+
+def _text_for_url(error: Exception, request: str) -> str:
+    """Return an error's text. If the user has given a URL with the wrong scheme, the text names the right URL.
+
+        http://a:8443/x, and the port speaks TLS      use https://a:8443/x
+        https://a/x, and the port speaks clear text   use http://a:443/x
+
+    The port stays, because the server that answered is on that port. ``request`` is "GET http://a:8443/x", or only the URL.
+    """
+    text, url = str(error), request.rpartition(" ")[2]
+    is_clear = isinstance(error, ConnectionError) and isinstance(error.__cause__, tls.SSLError)  # see ``connect_pipe``
+    if "://" not in url or not (is_clear or _USE_TLS in text):
+        return text
+    parts = urlsplit(url)
+    scheme = parts.scheme.removesuffix("s") if is_clear else f"{parts.scheme}s"
+    advice = f"use {url_address(parts).url(scheme)}{parts.path}"
+    return f"{text}: {advice}" if is_clear else text.replace(_USE_TLS, advice)
+
+
+_USE_TLS = "give the client a context (ssl=…)"
+"""Advice for a user of ``connect_http``. Whoever has given a URL gets another URL instead."""
 
 
 def with_first_bytes(error: RemoteProtocolError, endpoint: Endpoint, ours: str) -> RemoteProtocolError:
@@ -317,7 +345,7 @@ _PROTOCOLS = {
     # a frame: three bytes of length, the type SETTINGS (4), flags, and the stream 0
     "HTTP/2 on this port, not HTTP/1.1: use connect_http2": re.compile(rb"..." rb"\x04." rb"\0\0\0\0", re.DOTALL),
     # a record: the type alert (0x15) or handshake (0x16), and the version 3.x
-    "TLS on this port: give the client a context (ssl=…)": re.compile(rb"[\x15\x16]\x03"),
+    f"TLS on this port: {_USE_TLS}": re.compile(rb"[\x15\x16]\x03"),
 }
 """What to tell a user about each protocol, and a pattern for the first bytes of that protocol."""
 
@@ -325,7 +353,7 @@ _PROTOCOLS = {
 def advice_on_silence(endpoint: Endpoint) -> str:
     """Return advice if a server has closed a connection in clear text without sending a byte. Many TLS servers do so."""
     silent = not endpoint.received and endpoint.pipe.info("ssl_object") is None
-    return " (it said nothing at all: does it want TLS on this port, by ssl=…?)" if silent else ""
+    return f" (it said nothing at all: does it want TLS on this port? Then {_USE_TLS})" if silent else ""
 
 
 # ---- connecting --------------------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ class RefusedResponse:
 class Refused(RemoteProtocolError):
     """The server answered, but did not give what was asked for. ``response`` is its answer, and ``code`` the status.
 
-    The text names the fields that help: ``the server answered 302, not 101; location: https://b.example/``.
+    The text names the URL, and the fields that help: ``ws://a/: the server answered 302, not 101; location: wss://a/``.
     """
 
     def __init__(self, message: str, code: int, response: RefusedResponse) -> None:

@@ -52,7 +52,7 @@ from minproto.aio.client import Client
 from minproto.aio.content import CANCELLED_BY_APP, Pieces, close_body
 from minproto.aio.http import HeaderFields, Response, make_headers
 from minproto.aio.http1_client import connect_http
-from minproto.aio.http_client import ClientResponse
+from minproto.aio.http_client import ClientResponse, with_request
 from minproto.aio.observe import logger
 from minproto.aio.options import Timeouts, check_common, check_seconds, check_type, client_context, refuse
 from minproto.aio.pool import Lease
@@ -490,7 +490,7 @@ class EventSource:
         if client is not None:
             ssl, timeouts = client.share(ssl, timeouts, secure=parts.scheme == "https")
         self._client = client
-        self._name = f"{parts.scheme}://{parts.netloc}{parts.path}"  # for the log: the query may hold a secret
+        self._name = f"{parts.scheme}://{parts.netloc}{parts.path}"  # for errors and the log: the query may hold a secret
         self._ssl = client_context(ssl, parts.scheme, "https")
         self._address = url_address(parts)
         self._target = request_target(parts)
@@ -503,10 +503,17 @@ class EventSource:
         """How many milliseconds to wait before coming back."""
 
     async def __aiter__(self) -> AsyncGenerator[ServerSentEvent, None]:
-        """Yield the events of one connection after another. ``retry`` and ``last_event_id`` outlive a connection."""
+        """Yield the events of one connection after another. ``retry`` and ``last_event_id`` outlive a connection.
+
+        A permanent error names the URL here, and not where it is made: each line of the log begins with the URL already.
+        """
         streams = reconnecting(self._open, first=lambda: self.retry / 1_000, name=self._name)
         async with aclosing(streams):  # when the user leaves in the middle, the connection is closed at once
-            async for stream in streams:
+            while True:
+                try:
+                    stream = await anext(streams)
+                except (OSError, RemoteProtocolError) as error:
+                    raise with_request(error, self._name) from error
                 if stream.response.status == 204:
                     return
                 async for event in stream:

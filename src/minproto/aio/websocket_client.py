@@ -130,7 +130,7 @@ async def _connect(
             await http.close()
         finally:
             http.abort()  # does nothing if the connection is closed already
-        raise HandshakeRefused(str(error), error.code, refusal) from None
+        raise HandshakeRefused(f"{_shown(parts)}: {error}", error.code, refusal) from None
     http.stop()
     assert response.pipe is not None  # every 101 comes with a pipe
     # A server may send its first message together with the 101. ``response.pipe`` gives those bytes first.
@@ -207,11 +207,16 @@ class _Carrier:
 async def _reach(
     parts: SplitResult, request: RequestHead, ssl: tls.SSLContext | None, timeouts: Timeouts, client: Client | None
 ) -> tuple[_Carrier, ClientResponse]:
-    """Shake hands with the server of a URL. Every error names the URL, without its query, which may hold a secret."""
+    """Shake hands with the server of a URL. Every error names the URL."""
     try:
         return await _shake_hands(url_address(parts), request, ssl, timeouts, client)
     except (OSError, RemoteProtocolError) as error:  # ``reconnecting`` looks at the cause, so that has to stay the cause
-        raise with_request(error, f"{parts.scheme}://{parts.netloc}{parts.path}") from error.__cause__ or error
+        raise with_request(error, _shown(parts)) from error.__cause__ or error
+
+
+def _shown(parts: SplitResult) -> str:
+    """Return a URL for errors, without its query, which may hold a secret."""
+    return f"{parts.scheme}://{parts.netloc}{parts.path}"
 
 
 async def _shake_hands(
