@@ -65,7 +65,7 @@ GOAWAYS = (
     Case(
         "http2/goaway/before-the-end", "9113-6.8-goaway-before-closing",
         (Head(1, GET), Wait("1:end"), frame(GOAWAY, 0, 1, bytes(8))),
-        "(.* )?goaway=PROTOCOL_ERROR( .*)? closed", f"{PROTOCOL[1]}", also=("9113-5.4.1-goaway-at-every-end",),
+        rf"{ONCE}(.* )?goaway=PROTOCOL_ERROR( .*)? closed", f"{PROTOCOL[1]}", also=("9113-5.4.1-goaway-at-every-end",),
     ),
 )  # fmt: skip
 

@@ -77,7 +77,7 @@ RIGHT = (
     Case(
         "http2/settings/allow-streams", "9113-6.5.2-no-streams-only-for-a-while", (Head(1, GET),),
         rf"{ONCE}(?!.*setting=3:0 ).*open",
-        ".*setting=3:0 .*open", shows=("setting",),
+        rf"{ONCE}.*setting=3:0 .*open", shows=("setting",),
     ),
 )  # fmt: skip
 
