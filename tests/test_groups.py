@@ -276,6 +276,7 @@ def test_what_a_group_has_read_is_counted(shop: Shop) -> None:
         ("xgroup create s g 0; {2}; xdel s 2-0", 2, None), ("xdel s 1-0; xgroup create s g 0; {2}", 3, 1),
         ("xtrim s maxlen 2; xgroup create s g 0; {1}", 3, 1), ("xgroup create s g 1-0; xtrim s maxlen 0", None, 0),
         ("xgroup create s g 9-0; xtrim s maxlen 0", None, None), ("del s; xgroup create s g $ mkstream entriesread 5", 5, 0),
+        ("xgroup create s g 0 entriesread 1", 1, 3),
     ],
 )  # fmt: skip
 def test_the_lag_is_known_where_redis_knows_it(commands: str, read: int | None, lag: int | None) -> None:
