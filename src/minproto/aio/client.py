@@ -28,6 +28,13 @@ has done with the first one:
       byte of a response                                             GET, HEAD, PUT, DELETE, OPTIONS or TRACE
     any other error                                                  never: a payment must not be sent twice
 
+For example, a pool has one idle connection, and the server closes it while the request is on its way:
+
+    connection 1, reused     -> GET /items HTTP/1.1      <- FIN, no byte of a response      a GET is idempotent: repeat
+    connection 2, new        -> GET /items HTTP/1.1      <- HTTP/1.1 200 OK                 the user sees only this response
+
+The user of a POST would get a ConnectionResetError instead: the server may have acted on the POST before it closed.
+
 The content has to be the same again. Bytes are, and so is an iterator that nobody has begun. One that was begun has lost its
 first pieces, so its request is not repeated.
 
@@ -225,7 +232,11 @@ class Client:
                     raise
 
     def _pool(self, scheme: str, address: Address) -> Pool:
-        """Return the pool of an origin."""
+        """Return the pool of an origin.
+
+        ``http://a`` and ``http://a:80/x`` are one origin: the address has the port in both cases. The scheme is a part of the
+        key, because a request for ``https://`` must never be sent on a connection without TLS.
+        """
         pool = self._pools.get((scheme, address))
         if pool is None:
             self._forget_empty_pools()
@@ -333,6 +344,11 @@ class Client:
         await self._close(at_once=False)
 
     async def _close(self, *, at_once: bool) -> None:
+        """Close every pool, and then wait until all connections have ended.
+
+        ``_is_closed`` is set before the first ``await``. A request that another task makes meanwhile is refused, and opens no
+        connection that nobody would close.
+        """
         self._check_loop()
         self._is_closed = True
         for pool in self._pools.values():
@@ -419,6 +435,7 @@ class _MadeOnce:
         return self._noting(self._iterator.__anext__())
 
     async def _noting(self, step: Any) -> Any:
+        """Take one step of the user's iterator, and keep its error. A cancellation is not an error of the iterator."""
         try:
             return await step
         except Exception as error:
@@ -426,6 +443,7 @@ class _MadeOnce:
             raise
 
     async def aclose(self) -> None:
+        """Close the user's iterator. A generator then runs its ``finally`` blocks now, and an open file is closed."""
         await close_body(self._iterator)
 
 

@@ -74,6 +74,7 @@ class _Reader:
         self.answer: Events | None = None
 
     def look(self, topic: str) -> None:
+        """Take the answer of the XREADGROUP, now that ``topic`` has a new entry. Another reader may have been faster."""
         if self.answer is None:
             self.answer = self._wait.answer(topic)
             if self.answer is not None and not self._future.done():
@@ -147,6 +148,7 @@ class RemoteCommands:
         return check(value)
 
     async def close(self) -> None:
+        """Abort the connection. Nothing is unsent, so there is no reason to wait for the broker's end."""
         if self._link is not None:
             self._link.abort()
             self._link = None
@@ -174,7 +176,29 @@ class Job:
         return bool(await self._group.run(b"XACK", self._group.topic, self._group.name, self.id.encode()))
 
 
-class Group:
+class _Closing:
+    """An object with a connection of its own, for a ``Group`` and for a ``Consumer``. ``async with`` closes it.
+
+    The two connections are separate: a program closes each consumer, and the group as well.
+    """
+
+    _commands: Commands
+
+    async def close(self) -> None:
+        """Give up the connection. The broker keeps each job that was delivered and not acknowledged: such a job is pending.
+
+        Another consumer gets the job after ``idle`` seconds, or the same consumer gets it when it comes back.
+        """
+        await self._commands.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+
+class Group(_Closing):
     """A consumer group of a topic. ``Broker.group`` and ``RemoteBroker.group`` make it. ``async with`` closes it.
 
     The group and each of its consumers have connections of their own. A consumer's connection may be busy for 30 seconds with
@@ -218,18 +242,8 @@ class Group:
         check_type("name", name, str)
         return Consumer(self, to_bytes(name), self._open())
 
-    async def close(self) -> None:
-        """Give up the connection. Consumers have connections of their own."""
-        await self._commands.close()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.close()
-
-
-class Consumer:
+class Consumer(_Closing):
     """The jobs of one worker: ``async for job in consumer``. It never ends by itself. ``async with`` closes it.
 
     A lost connection is replaced. Raises RemoteProtocolError if the broker refuses, as when the group is gone.
@@ -317,7 +331,11 @@ class Consumer:
         return await self._again(entries[0]) if entries else None
 
     async def _wait(self) -> Job | None:
-        """Wait for a job that nobody has had, at most until the next search."""
+        """Wait for a job that nobody has had, at most until the next search.
+
+        With ``idle=60`` the next search is due after 30 seconds. A consumer that waited longer for a new job would not look
+        for the jobs of a silent worker meanwhile. BLOCK 0 would mean "for ever", so the wait is at least a millisecond.
+        """
         seconds = min(LONGEST_BLOCK, max(0.001, self._next_search - asyncio.get_running_loop().time()))
         entries = await self._read(b">", b"BLOCK", b"%d" % max(1, seconds * 1_000), wait=seconds)
         return self._job(entries[0], 1) if entries else None
@@ -353,15 +371,6 @@ class Consumer:
         return None
 
     def _job(self, entry: list[Any], deliveries: int) -> Job:
+        """Return the job of an entry: ``[b"1000-0", [b"data", b"resize photo 7"]]`` names each field before its value."""
         id, fields = entry
         return Job(to_text(id), dict(zip(fields[::2], fields[1::2], strict=True)), deliveries, self._group)
-
-    async def close(self) -> None:
-        """Give up the connection. What was delivered and not acknowledged stays pending."""
-        await self._commands.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.close()

@@ -101,7 +101,23 @@ class OriginSnapshot:
 
 
 class Pooled:
-    """A connection of a pool, and what the pool knows about it. In HTTP/2 it can have several users at once."""
+    """A connection of a pool, and what the pool knows about it. In HTTP/2 it can have several users at once.
+
+    The life of a connection of HTTP/1.1, which carries two requests:
+
+        step                                                 ``users``   in ``_idle``   its place
+        GET /1 has a place, and the pool dials               0           no             taken
+        GET /1 has a lease, and is sent                      1           no             taken
+        the response to GET /1 is read to its end            0           yes            free
+        GET /2 takes the connection, which ``is_reused``     1           no             taken
+        the response says "Connection: close", and is read   0           no, it ends    free
+
+    A connection also ends when a response is closed before its end, when it has been idle for too long, and when the server
+    closes it (``_on_end``).
+
+    ``is_reused`` matters when a request fails. A connection that was idle may have been closed by the server in the same
+    moment, so an idempotent request is repeated. A failure on a new connection has another cause, and would come again.
+    """
 
     __slots__ = ("connection", "is_http2", "is_retired", "is_reused", "pool", "since", "users")
 
@@ -272,6 +288,7 @@ class Lease:
             self.pool.idle_connections.run(self._give_up(exchange))
 
     async def _give_up(self, exchange: ClientExchange) -> None:
+        """End an exchange, and then the lease: over HTTP/1.1 the connection has to be over before its place is free."""
         try:
             await exchange.give_up()
         finally:
@@ -375,6 +392,9 @@ class Pool:
         """Take a connection back at the end of a lease: keep it, if it can carry another request.
 
         A connection that is no longer ours speaks another protocol now, or the client is closed.
+
+        In HTTP/1.1 the place goes back, too, even if the connection is over. A place is the permission to have a connection,
+        and not the connection itself. The next request in line takes the place, finds no idle connection, and dials.
         """
         pooled.users -= 1
         if pooled in self._connections and not pooled.users:
@@ -484,7 +504,12 @@ class Pool:
 
     @property
     def _places(self) -> int:
-        """How many places there are: one until the version is known, since one HTTP/2 connection may serve all requests."""
+        """How many places there are: one until the version is known, since one HTTP/2 connection may serve all requests.
+
+        For example, a program makes 20 requests to https://example.org at once. With six places from the start, it would open
+        six connections, and after the first handshake five of them would turn out to be unnecessary. The price is one round
+        trip or two: a server of HTTP/1.1 gets its other five connections only after the first handshake.
+        """
         return self._most if self.http_version == "1.1" else 1
 
     async def _take_place(self, ask: Ask, seconds: float) -> bool:
@@ -573,7 +598,11 @@ class Pool:
     # -- the end
 
     def close(self, *, at_once: bool) -> None:
-        """End all connections: idle ones in order, unless ``at_once``, and those in use at once. Fail those in line."""
+        """End all connections, and fail all requests in line.
+
+        An idle connection is closed in order, so that TLS can say goodbye (close_notify), unless ``at_once`` is true. A
+        connection in use is aborted: its response has no end that we could wait for.
+        """
         self.is_closed = True
         self._fail_waiting(ConnectionResetError("the client was closed"))
         for pooled in list(self._connections):
