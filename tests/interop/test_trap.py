@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,13 +15,14 @@ from urllib.request import urlopen
 import pytest
 
 import minproto
+from minproto.aio.server import tls_context
 from minproto.prove.case import Verdict
 from minproto.prove.trap import ours
 from minproto.prove.trap.hunt import Hunt
 from minproto.prove.trap.server import Trap
 from minproto.prove.trap.snares import CONTROLS, SNARES
 
-from .serving import command, environment, free_port, wait_until
+from .serving import Certificate, command, environment, free_port, wait_until
 
 OURS = (sys.executable, "-m", "minproto.prove.trap.ours", "{url}")
 
@@ -49,11 +51,13 @@ def verdicts(file: Path) -> dict[str, list[str]]:
 class InThisProcess(Hunt):
     """Our clients in this process: hundreds of programs would take minutes."""
 
+    tls: ssl.SSLContext | None = None
+
     async def run_program(self, words: list[str]) -> tuple[int | None, str, str]:
         said: list[str] = []
         try:
             async with asyncio.timeout(20):
-                await ours.ask(words[0], said.append)
+                await ours.ask(words[0], said.append, self.tls)
         except TimeoutError:
             return None, "\n".join(said), ""
         except (OSError, minproto.ProtocolError) as error:
@@ -61,12 +65,16 @@ class InThisProcess(Hunt):
         return 0, "\n".join(said), ""
 
 
+@pytest.mark.parametrize("secure", [False, True], ids=["clear", "tls"])
 @pytest.mark.parametrize("protocol", ["http1", "http2", "websocket", "sse"])
-async def test_our_clients_are_right(protocol: str) -> None:
+async def test_our_clients_are_right(protocol: str, secure: bool, certificate: Certificate) -> None:
     snares = [snare for snare in SNARES if snare.protocol == protocol]
     trap = Trap([*CONTROLS.values(), *snares], lambda meeting: hunt.on_end(meeting), patience=20)
     hunt = InThisProcess(["{url}"], trap, "127.0.0.1", 20)
-    await trap.start("127.0.0.1", 0)
+    if secure:
+        hunt.tls = ssl.create_default_context(cafile=certificate.authority)
+        hunt.tls.set_alpn_protocols(["h2"] if protocol == "http2" else ["http/1.1"])
+    await trap.start("127.0.0.1", 0, tls_context(certificate.chain, certificate.key) if secure else None)
     try:
         finds = [find async for find in hunt.all(snares, 8)]
     finally:
@@ -106,6 +114,25 @@ def test_a_program_that_hangs_or_asks_nothing() -> None:
     done = trap("--snare", "http1/framing/too-short", "--timeout", "0.5", "--", *sleeps)
     assert (done.returncode, done.stderr) == (0, "")
     assert "skipped, 1: not http1: it makes no request, and does not end: no output" in done.stdout
+
+
+def test_a_client_that_could_speak_both_versions_is_offered_one_at_a_time(certificate: Certificate, tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    program = """
+import asyncio, minproto, ssl, sys
+async def main():
+    tls = ssl.create_default_context(cafile=sys.argv[2])
+    tls.set_alpn_protocols(["h2", "http/1.1"])
+    async with minproto.Client(ssl=tls) as client:
+        print((await (await client.get(sys.argv[1])).read()).decode())
+asyncio.run(main())
+"""
+    secured = ("--tls-cert", certificate.chain, "--tls-key", certificate.key, "--json", str(file))
+    some = ("--snare", "http1/framing/until-close", "--snare", "http2/windows/*")
+    done = trap(*some, *secured, "--", sys.executable, "-c", program, "{url}", certificate.authority)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    found = verdicts(file)
+    assert set(found) == {"right"} and {name[:5] for name in found["right"]} == {"http1", "http2"}
 
 
 def test_a_daemon_that_a_program_has_started_is_not_waited_for() -> None:

@@ -60,6 +60,14 @@ class Line:
                 self._is_shut = True
                 self._writer.write_eof()
 
+    def finish(self) -> None:
+        """End our direction. Over TLS end both, with a close_notify: what the peer still sends is not seen then."""
+        if self._writer.can_write_eof():
+            self.shut()
+        else:
+            self._is_shut = True
+            self._writer.close()
+
     async def receive(self, seconds: float) -> bytes:
         """Return the next bytes; b"" if none came in time or the connection has ended."""
         if self.ended:

@@ -12,11 +12,13 @@ import argparse
 import asyncio
 import shutil
 import signal
+import ssl
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import ExitStack, aclosing
 from typing import Any
 
+from minproto.aio.server import tls_context
 from minproto.prove.options import INTERRUPTED, CannotRunError, Parser, by_name, count_to, protocols_of, reason, seconds
 from minproto.prove.trap.hunt import Find, Hunt
 from minproto.prove.trap.report import Report
@@ -38,6 +40,8 @@ def run(words: Sequence[str]) -> int:
             print("\n".join(f"{snare.name}  {snare.entry or 'hardening'}" for snare in snares))
             return 0
         _check_command(command)
+        if options.tls_key and not options.tls_cert:
+            raise CannotRunError("--tls-key needs --tls-cert")
         with ExitStack() as files:
             return _try(options, snares, command, Report(options, command, files))
     except BrokenPipeError:
@@ -95,22 +99,44 @@ async def _serve(options: argparse.Namespace, snares: list[Snare], report: Repor
         report.add(Find(meeting, meeting.verdict, meeting.skipped))
 
     trap = Trap([*CONTROLS.values(), *snares], on_end, on_silence=report.add_silent)
-    await trap.start(options.host, 8666 if options.port is None else options.port)
-    print(f"minproto trap: {len(snares)} snares, listed at http://{_in_url(options.host)}:{trap.port}/", flush=True)
+    await trap.start(options.host, 8666 if options.port is None else options.port, _context(options, snares))
+    url = f"http{'s' if trap.secure else ''}://{_in_url(options.host)}:{trap.port}/"
+    print(f"minproto trap: {len(snares)} snares, listed at {url}", flush=True)
     await asyncio.Event().wait()
 
 
 async def _hunt(options: argparse.Namespace, snares: list[Snare], command: list[str], report: Report) -> None:
-    """Run the command on each snare."""
+    """Run the command on each snare. Over TLS, ALPN offers first one version of HTTP and then the other.
+
+    A client that may choose between both would choose HTTP/2 for each path.
+    """
+    if not options.tls_cert:
+        await _hunt_once(options, snares, command, report)
+        return
+    for protocols in (["http2"], [name for name in CONTROLS if name != "http2"]):
+        if some := [snare for snare in snares if snare.protocol in protocols]:
+            await _hunt_once(options, some, command, report)
+
+
+async def _hunt_once(options: argparse.Namespace, snares: list[Snare], command: list[str], report: Report) -> None:
     trap = Trap([*CONTROLS.values(), *snares], lambda meeting: hunt.on_end(meeting), patience=options.timeout)
     hunt = Hunt(command, trap, _in_url(options.host), options.timeout)
-    await trap.start(options.host, options.port or 0)
+    await trap.start(options.host, options.port or 0, _context(options, snares))
     try:
         async with aclosing(hunt.all(snares, options.jobs)) as finds:
             async for find in finds:
                 report.add(find)
     finally:
         await trap.close()
+
+
+def _context(options: argparse.Namespace, snares: list[Snare]) -> ssl.SSLContext | None:
+    """Return a TLS context that offers the versions of HTTP that the snares speak; None for clear text. Raises OSError."""
+    if not options.tls_cert:
+        return None
+    context = tls_context(options.tls_cert, options.tls_key)
+    context.set_alpn_protocols(sorted({"h2" if snare.protocol == "http2" else "http/1.1" for snare in snares}))
+    return context
 
 
 def _in_url(host: str) -> str:
@@ -129,6 +155,10 @@ def _parser() -> Parser:
     parser = Parser(prog="minproto trap", description=text, usage="minproto trap [options] [-- COMMAND ... {url} ...]")
     parser.add_argument("--host", type=_host, default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=_port, help="port to listen on (8666; any free one if a command is run)")
+    text = "certificate chain in PEM; with it, serve over TLS"
+    parser.add_argument("--tls-cert", type=_file, metavar="FILE", help=text)
+    text = "PEM file of the private key, if it is not in the certificate's file"
+    parser.add_argument("--tls-key", type=_file, metavar="FILE", help=text)
     names = ",".join(CONTROLS)
     text = f"the protocols to try, of {names}"
     parser.add_argument("--only", type=protocols_of(CONTROLS), default=list(CONTROLS), metavar="NAMES", help=text)
@@ -147,6 +177,13 @@ def _host(text: str) -> str:
     """Parse an address to listen on. To asyncio, an empty address would mean all addresses, which nobody expects."""
     if not text:
         raise argparse.ArgumentTypeError("may not be empty: 0.0.0.0 listens on all IPv4 addresses, :: on all addresses")
+    return text
+
+
+def _file(text: str) -> str:
+    """Parse the name of a file. An empty one, of a variable that is not set, must not mean clear text."""
+    if not text:
+        raise argparse.ArgumentTypeError("may not be empty: leave the option out, or name a file")
     return text
 
 

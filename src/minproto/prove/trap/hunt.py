@@ -25,7 +25,7 @@ GRACE = 0.5
 END_OF_DOM = "</html>"
 """The last line of what ``--dump-dom`` prints."""
 SCHEMES = {"websocket": "ws"}
-"""The protocol -> the scheme of its URLs, if it is not http."""
+"""The protocol -> the scheme of its URLs in clear text, if it is not http."""
 
 
 @dataclass(slots=True)
@@ -62,9 +62,9 @@ class Hunt:
 
     def words(self, snare: Snare) -> list[str]:
         """Return the words of the command for one snare."""
-        base = f"{self._host}:{self._trap.port}"
-        url = f"{SCHEMES.get(snare.protocol, 'http')}://{base}/{snare.name}"
-        page = f"http://{base}/page/{snare.name}"
+        base = f"{'s' if self._trap.secure else ''}://{self._host}:{self._trap.port}"
+        url = f"{SCHEMES.get(snare.protocol, 'http')}{base}/{snare.name}"
+        page = f"http{base}/page/{snare.name}"
         return [word.replace("{url}", url).replace("{page}", page) for word in self._command]
 
     async def all(self, snares: Sequence[Snare], jobs: int) -> AsyncGenerator[Find]:

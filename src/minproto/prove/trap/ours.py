@@ -5,6 +5,7 @@ WebSocket, ``EventSource``. What arrives is printed. An error is one line, and t
 """
 
 import asyncio
+import ssl
 import sys
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -13,25 +14,25 @@ import minproto
 from minproto.prove.trap.snares import CONTROLS, SNARES
 
 
-async def ask(url: str, say: Callable[[str], object] = print) -> None:
-    """Make the request of the snare at ``url``, and say what arrives."""
+async def ask(url: str, say: Callable[[str], object] = print, tls: ssl.SSLContext | None = None) -> None:
+    """Make the request of the snare at ``url``, and say what arrives. ``tls``: a context for ``https`` and ``wss``."""
     parts = urlsplit(url)
     name = parts.path[1:]
     snare = next(snare for snare in (*CONTROLS.values(), *SNARES) if snare.name == name)
     host, port = parts.hostname or "", parts.port or 80
     match snare.protocol:
         case "http1":
-            async with minproto.connect_http(host, port) as client:
+            async with minproto.connect_http(host, port, ssl=tls) as client:
                 await show(await client.request(snare.method, parts.path), say)
         case "http2":
-            async with minproto.connect_http2(host, port) as client:
+            async with minproto.connect_http2(host, port, ssl=tls) as client:
                 await show(await client.request(snare.method, parts.path), say)
         case "websocket":
             offered = [snare.needs] if snare.group == "websocket/subprotocol" and snare.needs else []
-            async with minproto.connect(url, subprotocols=offered) as socket:
+            async with minproto.connect(url, subprotocols=offered, ssl=tls) as socket:
                 await listen(socket, say)
         case _:
-            async for event in minproto.EventSource(url):
+            async for event in minproto.EventSource(url, ssl=tls):
                 say(f"{event.event}: {event.data} ({event.id})")
 
 

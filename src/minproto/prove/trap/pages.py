@@ -13,7 +13,7 @@ _PAGE = """<!doctype html><meta charset="utf-8"><title>%s</title>
 const name = %s, out = document.getElementById("out")
 const say = text => out.textContent += text + "\\n"
 if (name.startsWith("websocket/")) {
-  const socket = new WebSocket(`ws://${location.host}/${name}`%s)
+  const socket = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/${name}`%s)
   socket.onmessage = event => say(event.data)
   socket.onerror = () => say("error")
   socket.onclose = event => { if (event.code !== 1000) say("an error: closed with " + event.code) }

@@ -62,7 +62,9 @@ class Report:
         if self._options.verbose or not self._command:  # a careless program is wrong at dozens of snares
             yield from annotated(find.meeting.record, self._width, self._color, 0 if self._options.verbose else MOST_ROWS)
         if self._command:
-            words = ["minproto", "trap", "--snare", snare.name, "-v", "--", *self._command]
+            options = vars(self._options)
+            tls = [f"--{name.replace('_', '-')}={options[name]}" for name in ("tls_cert", "tls_key") if options[name]]
+            words = ["minproto", "trap", *tls, "--snare", snare.name, "-v", "--", *self._command]
             yield from wrapped(self._width, f"again: {shlex.join(words)}")
 
     def end(self) -> int:

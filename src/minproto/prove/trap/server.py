@@ -15,6 +15,7 @@ at ``/http1/control/hello`` and so on.
 import asyncio
 import math
 import re
+import ssl
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -76,10 +77,15 @@ class Trap:
         self._server: asyncio.Server | None = None
         self._guests: set[asyncio.Task[None]] = set()
         self.port = 0
+        self.secure = False
 
-    async def start(self, host: str, port: int) -> None:
-        """Listen. Raises OSError."""
-        self._server = await asyncio.start_server(self._serve, host, port)
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """Listen, in clear text or over TLS. Raises OSError."""
+        self.secure = tls is not None
+        limit = self.patience if tls else None
+        self._server = await asyncio.start_server(
+            self._serve, host, port, ssl=tls, ssl_handshake_timeout=limit, ssl_shutdown_timeout=limit
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -235,7 +241,7 @@ class Guest:
                     await self._send(data[at : at + size])
                     await asyncio.sleep(delay)
             case Shut():
-                self._line.shut()
+                self._line.finish()
             case Reset():
                 await asyncio.sleep(0.05)  # what was sent before arrives before: a reset drops what is still on its way
                 self._line.reset()
@@ -248,7 +254,7 @@ class Guest:
         """
         await self._read_until(lambda: bool(self._watch.requests) or self._watch.over)
         if self._watch.over:
-            self._line.shut()
+            self._line.finish()
             await self._read_until(lambda: False)
 
     async def _read_until(self, done: Callable[[], bool], patience: float = math.inf) -> None:
