@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from minproto import Broker, BrokerServer, RemoteBroker
+from minproto import Broker, BrokerServer, Message, RemoteBroker, RemoteProtocolError
 from minproto.aio.groups import Consumer, Job
 from minproto.testing import clock
 
@@ -98,6 +98,20 @@ async def test_a_wait_that_is_cancelled_loses_no_job(kind: str) -> None:
             await group.add(b"x")
         async with group.consumer("a") as consumer:
             assert [job.data for job in await jobs(consumer, 1)] == [b"x"]
+
+
+async def test_a_remote_subscription_that_resumes_hears_what_xadd_appended() -> None:
+    """It reads the stream. An entry with other fields than ``data`` is no message, and is refused."""
+    async with BrokerServer(Broker(history=9), port=0) as server, RemoteBroker(server.url) as broker:
+        await broker.publish("jobs", b"published")
+        async with broker.group("jobs", "workers") as group, broker.subscribe("jobs", last=9) as subscription:
+            await group.add(b"added")
+            async with asyncio.timeout(20):
+                items = [await anext(subscription) for _ in range(2)]
+                assert [item.data for item in items if isinstance(item, Message)] == [b"published", b"added"]
+                await group.run(b"XADD", b"jobs", b"*", b"size", b"7")
+                with pytest.raises(RemoteProtocolError, match="without the one field data"):
+                    await anext(subscription)
 
 
 def test_wrong_values_are_named() -> None:
