@@ -56,10 +56,18 @@ def test_our_server_is_right(clear: Serving, protocol: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("protocol", ["http1", "http2"])
 def test_our_server_is_all_right(clear: Serving, protocol: str, tmp_path: Path) -> None:
-    """Nothing is only acceptable, floods included. So the matrix counts an acceptable answer of a mutant as found."""
+    """Nothing is only acceptable, floods included. So the matrix counts an acceptable answer of a mutant as found.
+
+    A busy machine may delay a frame, so a case that is only acceptable is run again by itself, as the matrix does.
+    """
     file = tmp_path / "results.json"
-    done = prove(f"{clear.host}:{clear.port}", "--only", protocol, "--hostile", "--json", str(file))
-    assert (done.returncode, verdicts(file).keys()) == (0, {"right"}), done.stdout
+    address, told = f"{clear.host}:{clear.port}", ("--hostile", "--json", str(file))
+    done = prove(address, "--only", protocol, *told)
+    found = verdicts(file)
+    assert (done.returncode, found.keys() - {"acceptable"}) == (0, {"right"}), done.stdout
+    for name in [each.partition(":")[0] for each in found.get("acceptable", [])]:
+        done = prove(address, "--case", name, *told)
+        assert (done.returncode, verdicts(file).keys()) == (0, {"right"}), done.stdout
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
