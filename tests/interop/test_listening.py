@@ -554,7 +554,7 @@ async def test_a_path_that_is_taken(there, tmp_path):
     assert there != "a file" or path.read_text() == "precious"
 
 
-@pytest.mark.parametrize(("path", "reason"), [("a\0b", "null byte"), ("/" + "x" * 200, "path too long")])
+@pytest.mark.parametrize(("path", "reason"), [("a\0b", "null (byte|character)"), ("/" + "x" * 200, "path too long")])
 async def test_a_path_that_no_socket_can_have(path, reason):
     """Python refuses it before the kernel sees it, so the error has no number: the message once was "[Errno None] None"."""
     with pytest.raises(OSError, match=f"can't listen on {re.escape(repr(path))}: .*{reason}"):
