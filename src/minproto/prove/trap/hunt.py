@@ -120,8 +120,10 @@ class Hunt:
                 os.killpg(process.pid, signal.SIGKILL)
             await asyncio.wait([reading], timeout=GRACE)
             # A daemon that the program has started (``setsid``) lives on, and may hold the output open. ``wait`` would wait
-            # for the end of the output, too. So our ends are closed. Only the transport has a method for that.
-            process._transport.close()  # type: ignore[attr-defined]
+            # for the end of the output, too. So our ends are closed. ``close`` of the whole transport would also ask for the
+            # exit status, and asyncio, which asks as well, would complain that the process is unknown.
+            for number in 1, 2:
+                process._transport.get_pipe_transport(number).close()  # type: ignore[attr-defined]
             await asyncio.wait([reading])
             await process.wait()
         return status, output.decode(errors="replace"), errors.decode(errors="replace")
