@@ -100,7 +100,7 @@ def _run_tool(name: str, words: Sequence[str]) -> int:
         standard_error().write(f"minproto {name}: hypothesis is not installed, and the laws need it: {hint}\n")
         finish_output()
         return 2
-    except KeyboardInterrupt:  # while the modules of the command are loaded: later the command has its own last words
+    except KeyboardInterrupt:  # the command has said its last words, or its modules were still being loaded
         return 128 + signal.SIGINT  # as shells have it
     finally:
         _forget_output()

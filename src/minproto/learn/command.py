@@ -98,7 +98,7 @@ def _try(exercise: Exercise, program: "Program", again: str) -> int:
         return _refuse(str(error))
     except KeyboardInterrupt:
         _refuse("interrupted")
-        return 130  # as shells have it after SIGINT
+        raise  # the command line makes the exit status of it
     finally:
         program.close()
     if failure is not None:

@@ -90,7 +90,7 @@ def _run(options: _Options) -> int:
         return _refuse(str(error))
     except KeyboardInterrupt:
         _refuse("interrupted")
-        return 130  # as shells have it after SIGINT
+        raise  # the command line makes the exit status of it
     except BrokenPipeError:  # nobody reads what is printed any more (``| head``)
         return 2
     finally:

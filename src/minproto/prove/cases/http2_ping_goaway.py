@@ -3,7 +3,7 @@
 from minproto.http2_frames import ACK, GOAWAY, PING
 from minproto.prove.case import Case, Wait
 from minproto.prove.cases.http2_patterns import ENDED, OK, ONCE, PROTOCOL, SERVED, SIZE
-from minproto.prove.frames import GET, Head, credit, fields, frame, goaway, settings
+from minproto.prove.frames import GET, LARGE, Head, credit, fields, frame, goaway
 
 PINGS = (
     Case(
@@ -25,7 +25,7 @@ PINGS = (
     ),
     Case(
         "http2/ping/during-a-response", "9113-6.7-answered-first",
-        (settings((4, 1 << 20)), credit(0, 1 << 20), Head(1, fields("GET", path="{large}")), frame(PING, 0, 0, bytes(8))),
+        (Head(1, LARGE), Wait("1:200"), credit(0, 1 << 20) + credit(1, 1 << 20) + frame(PING, 0, 0, bytes(8))),
         rf"{ONCE}(.* )?pong (.* )?1:end open", rf"{ONCE}(?!.*goaway)(.* )?pong open", needs=frozenset({"large"}),
         why="A client that measures the delay must not measure the length of a response.",
     ),
